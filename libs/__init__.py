@@ -1,0 +1,1 @@
+"""What the services share: the event contract and the runtime."""

@@ -1,0 +1,31 @@
+"""Money: whole cents inside, JSON dollars with at most two decimals outside. Binary floats never add up money."""
+
+# Up to here every whole number of cents has its own double, so that a JSON number can be turned into cents exactly.
+MAX_CENTS = 10**13
+
+
+def cents_of(dollars: float) -> int | None:
+    """The amount in whole cents; None when it has sub-cent digits or is beyond ``MAX_CENTS``.
+
+    >>> cents_of(12.34), cents_of(500), cents_of(0.001)
+    (1234, 50000, None)
+    """
+    if not -MAX_CENTS <= dollars * 100 <= MAX_CENTS:
+        return None
+    cents = round(dollars * 100)
+    # Division is correctly rounded: the quotient is the double that parsing the two-decimal literal gives.
+    return cents if cents / 100 == dollars else None
+
+
+def dollars_of(cents: int) -> float:
+    """The JSON number for ``cents``: the double nearest to it, which prints with at most two decimals."""
+    return cents / 100
+
+
+def mean_cents(total_cents: int, count: int) -> int:
+    """``total_cents / count`` rounded half to even, in whole-number arithmetic; ``count`` must be positive."""
+    quotient, remainder = divmod(total_cents, count)
+    twice = 2 * remainder
+    if twice > count or (twice == count and quotient % 2 == 1):
+        return quotient + 1
+    return quotient

@@ -1,0 +1,38 @@
+"""The topics of the pipeline, declared once.
+
+Names are without the ``TOPIC_PREFIX`` setting, which the runtime puts before every topic, group and transactional id.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+# What we derive from a record can be larger than the record: an enriched order has more fields, a dead letter more
+# headers. A record that just fits into `orders` (the broker's 1 MiB) must fit into what comes of it as well.
+_ROOM_FOR_DERIVED_RECORDS = {"max.message.bytes": str(2 * 1024 * 1024)}
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic's name and the configuration that differs from the broker's defaults."""
+
+    name: str
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+ORDERS = Topic("orders")
+PROCESSED_ORDERS = Topic("processed-orders", _ROOM_FOR_DERIVED_RECORDS)
+ORDERS_DLQ = Topic("orders-dlq", _ROOM_FOR_DERIVED_RECORDS)
+LATE_ORDERS = Topic("late-orders", _ROOM_FOR_DERIVED_RECORDS)
+PRODUCT_METRICS = Topic("product-metrics")
+ANALYTICS_STATE = Topic(
+    "analytics-state",
+    {
+        "cleanup.policy": "compact",
+        # Restoring reads the whole partition: small segments and an eager cleaner keep it close to the live state.
+        "segment.bytes": str(16 * 1024 * 1024),
+        "segment.ms": "600000",
+        "min.cleanable.dirty.ratio": "0.1",
+    },
+)
+
+ALL_TOPICS = (ORDERS, PROCESSED_ORDERS, ORDERS_DLQ, LATE_ORDERS, PRODUCT_METRICS, ANALYTICS_STATE)

@@ -1,0 +1,146 @@
+"""Reaching the broker: waiting for it, creating topics, making clients with the settings that the guarantees need."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import (
+    IncompatibleBrokerVersion,
+    KafkaConnectionError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    for_code,
+)
+
+from libs.runtime.errors import PipelineError, TopicMismatchError
+from libs.runtime.settings import ServiceSettings
+from libs.runtime.timing import (
+    FETCH_MAX_WAIT_MS,
+    HEARTBEAT_INTERVAL_MS,
+    REBALANCE_TIMEOUT_MS,
+    SESSION_TIMEOUT_MS,
+)
+
+log = structlog.get_logger()
+
+
+class TopicSpec(Protocol):
+    """A topic as declared: its name without prefix, and its configuration."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def config(self) -> Mapping[str, str]: ...
+
+
+class Backoff:
+    """Doubling delays, from ``first_s`` to ``longest_s``."""
+
+    def __init__(self, first_s: float = 0.2, longest_s: float = 5.0) -> None:
+        self._first_s = self._next_s = first_s
+        self._longest_s = longest_s
+
+    def next_s(self) -> float:
+        delay_s = self._next_s
+        self._next_s = min(2 * delay_s, self._longest_s)
+        return delay_s
+
+    def reset(self) -> None:
+        self._next_s = self._first_s
+
+
+async def ensure_topics(settings: ServiceSettings, topics: Iterable[TopicSpec]) -> str:
+    """Wait for the broker, however long it takes; create the topics that are missing and check the others.
+
+    Returns:
+        The cluster's id.
+
+    Raises:
+        TopicMismatchError: a topic has another number of partitions than declared.
+    """
+    backoff = Backoff()
+    specs = list(topics)
+    while True:
+        admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+        try:
+            await admin.start()
+            await _create_missing(admin, settings, specs)
+            cluster = await admin.describe_cluster()
+            return str(cluster["cluster_id"])
+        except (KafkaError, OSError, AssertionError, TimeoutError) as error:
+            # AssertionError: aiokafka's client before it has any metadata.
+            if isinstance(error, IncompatibleBrokerVersion):
+                raise PipelineError(f"the broker is too old: {error}", advice="use Kafka 2.5 or later") from error
+            delay_s = backoff.next_s()
+            log.warning(
+                "waiting for the broker",
+                servers=settings.kafka_bootstrap_servers,
+                error=_describe(error),
+                retry_in_s=delay_s,
+            )
+            await asyncio.sleep(delay_s)
+        finally:
+            await admin.close()
+
+
+async def _create_missing(admin: AIOKafkaAdminClient, settings: ServiceSettings, specs: list[TopicSpec]) -> None:
+    names = [settings.topic_prefix + spec.name for spec in specs]
+    existing = set(await admin.list_topics())
+    missing = [
+        NewTopic(
+            name=name,
+            num_partitions=settings.topic_partitions,
+            replication_factor=settings.topic_replication_factor,
+            topic_configs=dict(spec.config),
+        )
+        for name, spec in zip(names, specs, strict=True)
+        if name not in existing
+    ]
+    if missing:
+        response = await admin.create_topics(missing)
+        for name, code, *_ in response.topic_errors:  # type: ignore[attr-defined]  # aiokafka's base class has no fields
+            error = for_code(code)
+            if code == 0:
+                log.info("topic created", topic=name, partitions=settings.topic_partitions)
+            elif error is not TopicAlreadyExistsError:  # another service was quicker
+                raise error(f"creating topic {name!r}")
+    for topic in await admin.describe_topics(names):
+        if topic["error_code"]:
+            raise for_code(topic["error_code"])(f"topic {topic['topic']!r}")
+        found = len(topic["partitions"])
+        if found != settings.topic_partitions:
+            raise TopicMismatchError(
+                f"topic {topic['topic']!r} has {found} partitions, TOPIC_PARTITIONS says {settings.topic_partitions}",
+                advice=f"set TOPIC_PARTITIONS={found}, or use another TOPIC_PREFIX",
+            )
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Whether ``error`` only says that the broker cannot be reached right now."""
+    return isinstance(error, KafkaConnectionError | ConnectionError)
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def committed_consumer(settings: ServiceSettings, group: str | None) -> AIOKafkaConsumer:
+    """A consumer of committed records that never commits by itself; with ``group`` a member of it."""
+    return AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        group_id=group and settings.topic_prefix + group,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        # With two or more assignors aiokafka sends a JoinGroup for each.
+        partition_assignment_strategy=[RangePartitionAssignor],
+        session_timeout_ms=SESSION_TIMEOUT_MS,
+        heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
+        rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
+        fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
+        metadata_max_age_ms=30_000,
+    )

@@ -1,0 +1,17 @@
+"""The wall clock, injected wherever time decides something, so that tests can move it."""
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Tells the time in epoch seconds."""
+
+    def now_s(self) -> float: ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now_s(self) -> float:
+        return time.time()

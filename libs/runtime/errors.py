@@ -1,0 +1,29 @@
+"""The exceptions of the runtime, in one tree."""
+
+
+class PipelineError(Exception):
+    """Base of everything the pipeline raises on purpose. ``advice`` tells the reader what to do about it."""
+
+    def __init__(self, message: str, *, advice: str = "") -> None:
+        super().__init__(message)
+        self.advice = advice
+
+
+class SettingsError(PipelineError):
+    """A setting cannot be used; the message names setting, value and what is allowed."""
+
+
+class TopicMismatchError(PipelineError):
+    """A topic exists, but not as declared."""
+
+
+class RetriesExhaustedError(PipelineError):
+    """An operation went on failing, and trying again did not help."""
+
+
+class TransactionTimeoutError(PipelineError):
+    """A transaction took longer than the coordinator keeps it open."""
+
+
+class StuckConsumerError(PipelineError):
+    """The broker answers, but the consumer has stopped receiving."""

@@ -1,0 +1,81 @@
+"""`/health` over HTTP: true only while the service makes progress or is truly idle.
+
+The server runs in a thread of its own, so that a stuck event loop answers "unhealthy" instead of not at all.
+"""
+
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Self
+
+import orjson
+
+from libs.runtime.timing import HEALTHY_FOR_S
+
+
+class Health:
+    """Collects signs of life by name (a partition, a connection); one that is overdue makes the service unhealthy."""
+
+    def __init__(self) -> None:
+        self._beats: dict[str, float] = {"started": time.monotonic()}
+        self._lock = threading.Lock()
+
+    def beat(self, name: str) -> None:
+        """``name`` made progress, or confirmed that there is nothing to do."""
+        with self._lock:
+            self._beats[name] = time.monotonic()
+
+    def forget(self, name: str) -> None:
+        """``name`` is no longer this service's business."""
+        with self._lock:
+            self._beats.pop(name, None)
+
+    def report(self) -> tuple[bool, dict[str, object]]:
+        """Whether all is well, and seconds since each sign of life."""
+        now = time.monotonic()
+        with self._lock:
+            ages_s = {name: round(now - beat, 1) for name, beat in self._beats.items()}
+        overdue = sorted(name for name, age_s in ages_s.items() if age_s > HEALTHY_FOR_S)
+        starting = set(ages_s) == {"started"}
+        healthy = not overdue and not starting
+        reason = "starting" if starting else f"no progress: {', '.join(overdue)}" if overdue else "ok"
+        return healthy, {"healthy": healthy, "reason": reason, "seconds_since": ages_s}
+
+    def started(self) -> None:
+        """The service has reached the broker: from now on only the other signs of life count."""
+        self.beat("connected")
+        self.forget("started")
+
+
+class HealthServer:
+    """Serves ``GET /health`` (200 or 503, with the report as JSON) until the ``with`` block ends."""
+
+    def __init__(self, health: Health, port: int) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                healthy, report = health.report()
+                known = self.path == "/health"
+                body = orjson.dumps(report if known else {"error": "not found; try /health"})
+                self.send_response((200 if healthy else 503) if known else 404)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+                """Health checks are no events."""
+
+        self._server = ThreadingHTTPServer(("", port), Handler)
+        self._server.daemon_threads = True
+        self.port: int = self._server.server_address[1]
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()

@@ -1,0 +1,48 @@
+"""Structured logs: one event a line on standard error, pretty on a terminal, JSON elsewhere."""
+
+import logging
+import sys
+from typing import Literal
+
+import orjson
+import structlog
+
+
+def configure_logging(service: str, level: str, log_format: Literal["json", "console"] | None) -> None:
+    """Send structlog's events, and the standard library's (aiokafka), through one renderer."""
+    on_terminal = sys.stderr.isatty()
+    pretty = log_format == "console" or (log_format is None and on_terminal)
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    last: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer(colors=on_terminal)]
+        if pretty
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_to_json)]
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    # aiokafka tells of every rebalance and reconnect at INFO, and of each lost connection many times a second at ERROR.
+    # What matters of that the services log themselves, once.
+    logging.getLogger("aiokafka").setLevel(logging.DEBUG if level == "debug" else logging.CRITICAL)
+    structlog.contextvars.bind_contextvars(service=service)
+
+
+def _to_json(event: object, **_: object) -> str:
+    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()

@@ -1,0 +1,107 @@
+"""The life of a service: settings, logging, health, the broker, signals, exit code."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import structlog
+from aiokafka.record.default_records import DefaultRecordBatch
+
+from libs.runtime.broker import TopicSpec, ensure_topics
+from libs.runtime.clock import Clock, SystemClock
+from libs.runtime.errors import PipelineError, SettingsError
+from libs.runtime.health import Health, HealthServer
+from libs.runtime.logs import configure_logging
+from libs.runtime.settings import ServiceSettings, load_settings
+
+log = structlog.get_logger()
+S = TypeVar("S", bound=ServiceSettings)
+
+EXIT_FAILED = 1
+EXIT_BAD_SETTING = 2
+
+
+@dataclass(frozen=True)
+class Context(Generic[S]):
+    """What a running service has at hand. ``stop`` is set when it is asked to end."""
+
+    settings: S
+    cluster_id: str
+    health: Health
+    clock: Clock
+    stop: asyncio.Event
+
+
+def run_service(
+    name: str,
+    settings_class: type[S],
+    topics: Iterable[TopicSpec],
+    main: Callable[[Context[S]], Awaitable[None]],
+) -> None:
+    """Run ``main`` until it returns or SIGTERM or SIGINT asks it to stop; exits the process.
+
+    Exit codes: 0 after a clean end, 1 when ``main`` failed, 2 for a bad setting.
+    """
+    try:
+        settings = load_settings(settings_class, sys.argv[1:])
+    except SettingsError as error:
+        sys.stderr.write(f"{name}: bad setting: {error}\n")
+        sys.exit(EXIT_BAD_SETTING)
+    configure_logging(name, settings.log_level, settings.log_format)
+    try:
+        asyncio.run(_run(settings, topics, main))
+    except PipelineError as error:
+        # No trace: what went wrong is outside, and one line says what to do about it.
+        log.error("service failed", error=str(error), advice=error.advice or "see the lines before")  # noqa: TRY400
+        sys.exit(EXIT_FAILED)
+    except Exception as error:
+        log.exception("service failed", error=repr(error), advice="a defect: please report it with the trace")
+        sys.exit(EXIT_FAILED)
+    log.info("service stopped")
+
+
+async def _run(settings: S, topics: Iterable[TopicSpec], main: Callable[[Context[S]], Awaitable[None]]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    health = Health()
+    try:
+        server = HealthServer(health, settings.http_port)
+    except OSError as error:
+        raise PipelineError(
+            f"HTTP_PORT={settings.http_port} cannot be used: {error}", advice="choose another port, or 0 for a free one"
+        ) from error
+    with server:
+        log.info("service started", http_port=server.port, broker=settings.kafka_bootstrap_servers)
+        if "_crecords" not in DefaultRecordBatch.__module__:
+            log.warning(
+                "aiokafka's C extension is missing: reading will be 40 times slower", advice="install its wheel"
+            )
+        cluster_id = await unless_stopped(ensure_topics(settings, topics), stop)
+        if cluster_id is None:
+            return
+        health.started()
+        await main(Context(settings, cluster_id, health, SystemClock(), stop))
+
+
+T = TypeVar("T")
+
+
+async def unless_stopped(work: Awaitable[T], stop: asyncio.Event) -> T | None:
+    """The result of ``work``, or None when ``stop`` is set before; then ``work`` is cancelled."""
+    task = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        stopping.cancel()
+        if not task.done():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task

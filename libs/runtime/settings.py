@@ -1,0 +1,67 @@
+"""Settings: one class a service, read from environment variables and command-line flags of the same names.
+
+``GENERATOR_RATE=50`` in the environment is ``--generator-rate 50`` on the command line; the flag wins.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSettingError
+
+from libs.runtime.errors import SettingsError
+
+S = TypeVar("S", bound="ServiceSettings")
+
+
+class ServiceSettings(BaseSettings):
+    """What every service can be told."""
+
+    model_config = SettingsConfigDict(
+        cli_kebab_case=True, cli_avoid_json=True, cli_hide_none_type=True, env_ignore_empty=True, extra="ignore"
+    )
+
+    kafka_bootstrap_servers: str = Field(
+        "localhost:9092",
+        pattern=r"^[^\s:,]+:\d+(,[^\s:,]+:\d+)*$",
+        description="host:port of a broker, or several with commas",
+    )
+    topic_prefix: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9._-]{0,100}$",
+        description="put before every topic, group and transactional id, so that several pipelines share a cluster",
+    )
+    topic_partitions: int = Field(6, ge=1, le=1000, description="partitions of each topic, when it is created")
+    topic_replication_factor: int = Field(1, ge=1, le=10, description="replicas of each topic, when it is created")
+    http_port: int = Field(0, ge=0, le=65535, description="port of /health; 0 takes a free one")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe events logged")
+    log_format: Literal["json", "console"] | None = Field(
+        None, description="json or console; default: console on a terminal, json elsewhere"
+    )
+
+
+def load_settings(settings_class: type[S], arguments: Sequence[str]) -> S:
+    """Settings from ``arguments`` and the environment.
+
+    Raises:
+        SettingsError: naming each bad setting, its value and what is allowed.
+        SystemExit: after ``--help`` (0), or on an unknown flag (2).
+    """
+    try:
+        return settings_class(_cli_parse_args=list(arguments))
+    except ValidationError as error:
+        problems = [
+            f"{'_'.join(map(str, item['loc'][:1])).upper()}={item['input']!r}: {item['msg']}"
+            + _allowed(settings_class, str(item["loc"][0]))
+            for item in error.errors()
+            if item["loc"]
+        ]
+        raise SettingsError("; ".join(dict.fromkeys(problems)) or str(error)) from error
+    except UnreadableSettingError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _allowed(settings_class: type[ServiceSettings], name: str) -> str:
+    field = settings_class.model_fields.get(name)
+    return f" ({field.description})" if field and field.description else ""
