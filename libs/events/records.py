@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = list[tuple[str, bytes]]
 
 
 class Record(Protocol):
@@ -22,7 +22,7 @@ class Record(Protocol):
     @property
     def value(self) -> bytes | None: ...
     @property
-    def headers(self) -> Headers: ...
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
 class Output(Protocol):
@@ -43,7 +43,7 @@ class Output(Protocol):
         key: bytes | None,
         value: bytes | None,
         timestamp_ms: int,
-        headers: Headers = (),
+        headers: Headers,
     ) -> None:
         """Add one record to the open transaction; ``value`` None is a tombstone in a compacted topic."""
         ...

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import orjson
 
 TYPE_HEADER = "type"
-ORDER_HEADERS = ((TYPE_HEADER, b"order"),)
-WATERMARK_HEADERS = ((TYPE_HEADER, b"watermark"),)
+ORDER_HEADERS = [(TYPE_HEADER, b"order")]
+WATERMARK_HEADERS = [(TYPE_HEADER, b"watermark")]
 
 
 class Watermark(NamedTuple):

@@ -1,0 +1,27 @@
+"""Restoring a partition's state from its compacted changelog."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aiokafka.structs import TopicPartition
+
+from libs.runtime.broker import committed_consumer
+from libs.runtime.settings import ServiceSettings
+
+
+async def read_changelog(settings: ServiceSettings, partition: TopicPartition) -> AsyncIterator[list[Any]]:
+    """All committed records of ``partition``, in batches, oldest first.
+
+    The partition's only writer has to be fenced before: then no transaction is open and its end stands still.
+    """
+    consumer = committed_consumer(settings, group=None)
+    await consumer.start()
+    try:
+        consumer.assign([partition])
+        await consumer.seek_to_beginning(partition)
+        end = (await consumer.end_offsets([partition]))[partition]
+        while await consumer.position(partition) < end:
+            for records in (await consumer.getmany(partition, timeout_ms=500)).values():
+                yield records
+    finally:
+        await consumer.stop()

@@ -1,0 +1,143 @@
+"""A replica of a stage: a member of its consumer group, with a worker for each partition it is given."""
+
+import asyncio
+import contextlib
+from collections.abc import Collection, Coroutine
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from libs.runtime.broker import Backoff, committed_consumer
+from libs.runtime.logic import Stage
+from libs.runtime.report import EVERY_S, Report
+from libs.runtime.service import Context
+from libs.runtime.settings import ServiceSettings
+from libs.runtime.signs import BrokerSigns
+from libs.runtime.stable_offsets import StableOffsets
+from libs.runtime.timing import CLOSE_TIMEOUT_S
+from libs.runtime.waiting import unless_stopped
+from libs.runtime.worker import PartitionWorker
+
+log = structlog.get_logger()
+
+
+async def run_stage(stage: Stage, context: Context[Any]) -> None:
+    """Work the partitions that the group gives this replica until it is asked to stop.
+
+    Raises:
+        PipelineError: a partition could not be worked any more; nothing is lost, another start goes on from there.
+    """
+    settings: ServiceSettings = context.settings
+    group = settings.topic_prefix + stage.name
+    topic = settings.topic_prefix + stage.source.name
+    consumer = committed_consumer(settings, group)
+    if not await _started(consumer, context.stop):
+        return
+    offsets = StableOffsets(settings.kafka_bootstrap_servers, group)
+    source = [TopicPartition(topic, number) for number in range(settings.topic_partitions)]
+    signs = BrokerSigns(consumer, source, context.health)
+    report = Report(context.clock)
+    replica = _Replica(stage, context, consumer, offsets, signs, report)
+    background = [asyncio.create_task(signs.watch()), asyncio.create_task(_report(report))]
+    try:
+        consumer.subscribe([topic], listener=replica)
+        await unless_stopped(replica.failed(), context.stop)
+    finally:
+        for task in background:
+            task.cancel()
+        await replica.stop()
+        await _quietly(offsets.close())
+        await _quietly(consumer.stop())  # leaves the group, so that the others need not wait for the session to end
+        report.log()
+
+
+class _Replica(ConsumerRebalanceListener):
+    """Starts and stops workers as partitions come and go.
+
+    aiokafka calls it in a background task and swallows what it raises, so failures go into a future instead.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        context: Context[Any],
+        consumer: AIOKafkaConsumer,
+        offsets: StableOffsets,
+        signs: BrokerSigns,
+        report: Report,
+    ) -> None:
+        self._stage = stage
+        self._context = context
+        self._consumer = consumer
+        self._offsets = offsets
+        self._signs = signs
+        self._report = report
+        self._workers: dict[TopicPartition, PartitionWorker] = {}
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def failed(self) -> None:
+        """Wait until a worker fails for good, and raise its error."""
+        await self._failure
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        """Hand over: returns when the partitions are no longer worked here."""
+        if revoked:
+            log.info("partitions revoked", partitions=sorted(p.partition for p in revoked))
+        await self.stop()
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """Take over: returns at once, the workers get ready by themselves."""
+        await self.stop()
+        log.info("partitions assigned", partitions=sorted(p.partition for p in assigned))
+        for partition in assigned:
+            worker = PartitionWorker(
+                self._stage,
+                self._context.settings,
+                self._consumer,
+                partition,
+                self._offsets,
+                self._signs,
+                self._context.health,
+                self._report,
+            )
+            self._workers[partition] = worker
+            worker.start(self._fail)
+
+    async def stop(self) -> None:
+        """Stop all workers."""
+        workers, self._workers = list(self._workers.values()), {}
+        await asyncio.gather(*(worker.stop() for worker in workers), return_exceptions=True)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._failure.done():
+            self._failure.set_exception(error)
+
+
+async def _started(consumer: AIOKafkaConsumer, stop: asyncio.Event) -> bool:
+    backoff = Backoff()
+    while not stop.is_set():
+        try:
+            await consumer.start()
+        except (KafkaError, OSError) as error:
+            log.warning("waiting for the broker", error=repr(error))
+            await unless_stopped(asyncio.sleep(backoff.next_s()), stop)
+        else:
+            return True
+    await _quietly(consumer.stop())
+    return False
+
+
+async def _report(report: Report) -> None:
+    while True:
+        await asyncio.sleep(EVERY_S)
+        report.log()
+
+
+async def _quietly(closing: Coroutine[Any, Any, object]) -> None:
+    """Close something within a time limit; what goes wrong then does not matter any more."""
+    with contextlib.suppress(KafkaError, OSError, TimeoutError):
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await closing

@@ -1,0 +1,63 @@
+"""What a service is to the runtime: which topics it joins, and the logic that runs for each partition."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from libs.runtime.broker import TopicSpec
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a partition has been read, and what the broker last said about its end.
+
+    ``position`` and ``end_offset`` are the offsets of the next record to read and to be written; ``confirmed_at_s`` is
+    when the broker last confirmed the end, in epoch seconds. ``source_started`` says whether any partition of the
+    source topic has ever had a record.
+    """
+
+    position: int
+    end_offset: int | None
+    confirmed_at_s: float | None
+    source_started: bool
+
+
+class PartitionLogic(Protocol):
+    """The logic of one input partition. It does no I/O, and is thrown away with its state on any error."""
+
+    def restore(self, records: Sequence[Any]) -> None:
+        """Take in changelog records, oldest first, before anything else."""
+
+    def process(self, records: Sequence[Any], output: Any) -> None:
+        """Take in a batch of input records."""
+
+    def punctuate(self, progress: Progress) -> None:
+        """Look at the clock; called after every read, and several times a second when there is nothing to read."""
+
+    def before_commit(self, output: Any) -> Mapping[str, int]:
+        """Write what belongs at the end of a transaction; returns what the transaction did, as counts by name."""
+
+    @property
+    def urgent(self) -> bool:
+        """Whether there is something that should not wait for the commit interval."""
+
+    @property
+    def watermark_s(self) -> float | None:
+        """How far event time has come, in epoch seconds; None before it has begun."""
+
+    @property
+    def state_size(self) -> int:
+        """The number of entries kept in memory."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A service that reads one topic exactly once."""
+
+    name: str  # the group is named after it
+    source: TopicSpec
+    outputs: Sequence[TopicSpec]
+    changelog: TopicSpec | None
+    batch_size: int
+    commit_interval_ms: int
+    logic: Callable[[int], PartitionLogic]  # makes the logic of a partition, by its number

@@ -1,0 +1,163 @@
+"""One transactional producer and what goes into its next transaction.
+
+aiokafka's traps that shape this file: a failed produce does not fail the transaction, so every delivery is awaited
+before the offsets are sent; ``stop()`` in an open transaction aborts nothing and leaves readers stuck until it times
+out; after any error a producer's sequence numbers and its abort are not to be relied on, so it is thrown away, and the
+next one with the same transactional id fences it and ends what it left open.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from functools import lru_cache
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.structs import TopicPartition
+
+from libs.runtime.errors import TransactionTimeoutError
+from libs.runtime.settings import ServiceSettings
+from libs.runtime.timing import CLOSE_TIMEOUT_S, COMMIT_TIMEOUT_S, TRANSACTION_TIMEOUT_MS
+
+# One request is in flight per broker, so throughput is the size of a batch per round trip: 16 KiB costs half the speed.
+MAX_BATCH_BYTES = 256 * 1024
+# A record derived from one that just fits the broker's 1 MiB has to fit as well (see the topics' max.message.bytes).
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+# How long aiokafka waits before it asks again while the last transaction is still completing.
+RETRY_BACKOFF_MS = 15
+
+
+class OutputBuffer:
+    """The records of one transaction, encoded as they come; an ``Output``."""
+
+    def __init__(self, producer: AIOKafkaProducer, partitions: Mapping[str, int]) -> None:
+        self._producer = producer
+        self._partitions = partitions
+        self._open: dict[tuple[str, int], BatchBuilder] = {}
+        self._full: dict[tuple[str, int], list[BatchBuilder]] = {}
+
+    def partition_count(self, topic: str) -> int:
+        return self._partitions[topic]
+
+    def partition_for(self, topic: str, key: bytes | None) -> int:
+        return partition_for(key, self._partitions[topic])
+
+    def send(
+        self,
+        topic: str,
+        partition: int,
+        key: bytes | None,
+        value: bytes | None,
+        timestamp_ms: int,
+        headers: list[tuple[str, bytes]],
+    ) -> None:
+        target = (topic, partition)
+        builder = self._open.get(target)
+        if builder is None:
+            builder = self._open[target] = self._producer.create_batch()
+        if builder.append(timestamp=timestamp_ms, key=key, value=value, headers=headers) is None:
+            self._full.setdefault(target, []).append(builder)
+            builder = self._open[target] = self._producer.create_batch()
+            # An empty batch takes a record of any size; the broker judges whether it is too large.
+            builder.append(timestamp=timestamp_ms, key=key, value=value, headers=headers)
+
+    def batches(self) -> dict[tuple[str, int], list[BatchBuilder]]:
+        """All batches by topic and partition, in the order in which they were filled."""
+        return {target: [*self._full.get(target, ()), builder] for target, builder in self._open.items()}
+
+
+@lru_cache(maxsize=65_536)
+def partition_for(key: bytes | None, partitions: int) -> int:
+    """The partition that Kafka's default partitioner gives ``key``; records without a key go to the first one."""
+    if key is None:
+        return 0
+    hashed: int = murmur2(key)
+    return (hashed & 0x7FFFFFFF) % partitions
+
+
+class TransactionalProducer:
+    """Commits outputs and offsets together, or neither.
+
+    Starting it fences every earlier producer with the same transactional id (KIP-98).
+    """
+
+    def __init__(
+        self, settings: ServiceSettings, transactional_id: str, group: str, partitions: Mapping[str, int]
+    ) -> None:
+        self._prefix = settings.topic_prefix
+        self._group = group
+        self._partitions = partitions
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=settings.kafka_bootstrap_servers,
+            transactional_id=transactional_id,
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            max_batch_size=MAX_BATCH_BYTES,
+            max_request_size=MAX_REQUEST_BYTES,
+            retry_backoff_ms=RETRY_BACKOFF_MS,
+            linger_ms=0,
+        )
+        self._in_transaction = False
+
+    async def start(self) -> None:
+        """Connect and fence; waits while the transaction of an earlier producer is being ended."""
+        await self._producer.start()
+
+    def buffer(self) -> OutputBuffer:
+        """An empty buffer for the next transaction."""
+        return OutputBuffer(self._producer, self._partitions)
+
+    async def commit(self, outputs: OutputBuffer, source: TopicPartition, position: int) -> None:
+        """Make ``outputs`` visible and ``position`` of ``source`` committed, in one transaction.
+
+        Raises:
+            TransactionTimeoutError: it took longer than the coordinator keeps a transaction open.
+            KafkaError: anything else; the producer must be closed and not used again.
+        """
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                await self._producer.begin_transaction()
+                self._in_transaction = True
+                await asyncio.gather(
+                    *(
+                        self._deliver(topic, partition, batches)
+                        for (topic, partition), batches in outputs.batches().items()
+                    )
+                )
+                await self._producer.send_offsets_to_transaction({source: position}, self._group)
+                await self._producer.commit_transaction()
+                self._in_transaction = False
+        except TimeoutError as error:
+            raise TransactionTimeoutError(f"no commit within {COMMIT_TIMEOUT_S:.0f} s") from error
+
+    async def _deliver(self, topic: str, partition: int, batches: list[BatchBuilder]) -> None:
+        deliveries = []
+        for batch in batches:
+            batch.close()
+            deliveries.append(await self._producer.send_batch(batch, self._prefix + topic, partition=partition))
+        for delivery in deliveries:
+            await delivery
+
+    async def close(self) -> None:
+        """End the open transaction and the producer, within a time limit."""
+        if self._in_transaction:
+            with contextlib.suppress(KafkaError, TimeoutError, AssertionError):
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await self._producer.abort_transaction()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._producer.stop()
+        except TimeoutError:
+            await self._force_close()
+        except KafkaError:
+            pass  # it was fenced or failed before, which has been dealt with
+
+    async def _force_close(self) -> None:
+        # aiokafka's stop() flushes, which lasts for ever without a broker (aiokafka #1101), and has no way to give up.
+        with contextlib.suppress(TimeoutError, KafkaError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._producer._sender.close()  # noqa: SLF001 - a test checks that it is there
+        with contextlib.suppress(TimeoutError, KafkaError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._producer.client.close()

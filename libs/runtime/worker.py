@@ -1,0 +1,224 @@
+"""The exactly-once loop of one input partition.
+
+aiokafka cannot fence by group generation (it speaks TxnOffsetCommit v0, without KIP-447), so the fence is the producer's
+epoch, and everything hangs on the order of the first steps: start the producer, which fences the former owner and ends
+its transaction; only then read the committed offset and the changelog.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
+from aiokafka.structs import TopicPartition
+
+from libs.runtime.broker import Backoff, is_unreachable
+from libs.runtime.changelog import read_changelog
+from libs.runtime.cycle import CommitCycle
+from libs.runtime.errors import RetriesExhaustedError, StuckConsumerError
+from libs.runtime.health import Health
+from libs.runtime.logic import PartitionLogic, Progress, Stage
+from libs.runtime.report import Report
+from libs.runtime.settings import ServiceSettings
+from libs.runtime.signs import BrokerSigns
+from libs.runtime.stable_offsets import StableOffsets
+from libs.runtime.timing import CLOSE_TIMEOUT_S, SESSION_TIMEOUT_MS, STUCK_AFTER_S, TICK_S
+from libs.runtime.transaction import TransactionalProducer
+from libs.runtime.waiting import unless_stopped
+
+log = structlog.get_logger()
+
+RETRIES = 8
+
+
+class PartitionWorker:
+    """Runs a stage's logic on one partition, from its assignment to its revocation."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        settings: ServiceSettings,
+        consumer: AIOKafkaConsumer,
+        partition: TopicPartition,
+        offsets: StableOffsets,
+        signs: BrokerSigns,
+        health: Health,
+        report: Report,
+    ) -> None:
+        self._stage = stage
+        self._settings = settings
+        self._consumer = consumer
+        self._partition = partition
+        self._offsets = offsets
+        self._signs = signs
+        self._health = health
+        self._report = report
+        self._name = f"{partition.topic}-{partition.partition}"
+        self._stopping = asyncio.Event()
+        self._failures = 0
+        self._task: asyncio.Task[None] | None = None
+        self._log = log.bind(partition=self._name)
+
+    def start(self, on_failure: Callable[[BaseException], None]) -> None:
+        """Begin; ``on_failure`` hears of an error that trying again did not mend."""
+        self._health.beat(self._name)
+        self._task = asyncio.create_task(self._run(), name=self._name)
+
+        def done(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                on_failure(error)
+
+        self._task.add_done_callback(done)
+
+    async def stop(self) -> None:
+        """Let a commit that is under way end, drop the rest, and close the producer, within a time limit."""
+        self._stopping.set()
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=CLOSE_TIMEOUT_S)
+            if not self._task.done():
+                self._task.cancel()
+                await asyncio.wait({self._task}, timeout=3 * CLOSE_TIMEOUT_S)
+        self._health.forget(self._name)
+        self._report.forget(self._name)
+
+    async def _run(self) -> None:
+        backoff = Backoff()
+        while not self._stopping.is_set():
+            try:
+                await self._work()
+            except (ProducerFenced, InvalidProducerEpoch):
+                # Someone else was given the partition, or our transaction timed out. If we still own it when a session
+                # has passed, whoever fenced us is gone.
+                delay_s = SESSION_TIMEOUT_MS / 1000
+                self._log.warning("fenced: another replica has taken over, or the transaction timed out")
+            except StuckConsumerError:
+                raise
+            except Exception as error:
+                delay_s = backoff.next_s()
+                if not is_unreachable(error):
+                    self._failures += 1
+                self._log.warning(
+                    "partition failed, starting again from its last commit",
+                    error=repr(error),
+                    failures=self._failures,
+                    retry_in_s=delay_s,
+                )
+                if self._failures > RETRIES:
+                    raise RetriesExhaustedError(
+                        f"{self._name} failed {self._failures} times in a row, at last with {error!r}",
+                        advice="nothing is lost: mend the cause and start again, processing goes on from the last commit",
+                    ) from error
+            else:
+                return
+            await unless_stopped(asyncio.sleep(delay_s), self._stopping)
+
+    async def _work(self) -> None:
+        group = self._settings.topic_prefix + self._stage.name
+        producer = TransactionalProducer(
+            self._settings,
+            transactional_id=f"{self._settings.topic_prefix}{self._stage.name}-{self._stage.source.name}-{self._partition.partition}",
+            group=group,
+            partitions={topic.name: self._settings.topic_partitions for topic in self._stage.outputs},
+        )
+        try:
+            await producer.start()
+            await self._seek_to_committed()
+            logic = self._stage.logic(self._partition.partition)
+            if self._stage.changelog is not None:
+                await self._restore(logic, self._stage.changelog.name)
+            self._log.info("partition started", state_size=logic.state_size)
+            await self._loop(producer, logic)
+        finally:
+            await producer.close()
+
+    async def _seek_to_committed(self) -> None:
+        offset = await self._offsets.fetch(self._partition)
+        first = (await self._consumer.beginning_offsets([self._partition]))[self._partition]
+        if offset is not None and offset < first:
+            self._log.error(
+                "records were deleted before they were read",
+                committed_offset=offset,
+                first_offset=first,
+                advice="keep records longer than the longest outage: raise retention.ms of the topic",
+            )
+        self._consumer.seek(self._partition, max(first, offset or 0))
+
+    async def _restore(self, logic: PartitionLogic, changelog: str) -> None:
+        partition = TopicPartition(self._settings.topic_prefix + changelog, self._partition.partition)
+        count, since = 0, time.monotonic()
+        async for records in read_changelog(self._settings, partition):
+            logic.restore(records)
+            count += len(records)
+            self._health.beat(self._name)
+        self._log.info("state restored", changelog_records=count, seconds=round(time.monotonic() - since, 3))
+
+    async def _loop(self, producer: TransactionalProducer, logic: PartitionLogic) -> None:
+        started_s = time.time()
+        cycle = CommitCycle(producer, self._partition, self._stage.commit_interval_ms, self._committed)
+        try:
+            while (records := await self._read(cycle.due_in_s())) is not None:
+                await self._process(records, logic, cycle)
+                position = await self._consumer.position(self._partition)
+                progress = self._progress(position)
+                logic.punctuate(progress)
+                if records or logic.urgent:
+                    cycle.open()
+                lag = self._lag(position)
+                self._report.progress(self._name, lag, logic)
+                cycle.check()
+                due_in_s = cycle.due_in_s()
+                if due_in_s is not None and (due_in_s <= 0 or (lag == 0 and logic.urgent)):
+                    await cycle.commit(position, logic.before_commit(cycle.outputs))
+                if lag == 0 and cycle.idle:
+                    self._idle(progress, started_s)
+        finally:
+            await cycle.close()
+
+    async def _read(self, due_in_s: float | None) -> Sequence[Any] | None:
+        """What has been fetched, after ``due_in_s`` or a tick at the latest; None when stopping."""
+        timeout_s = TICK_S if due_in_s is None else min(TICK_S, due_in_s)
+        fetched: Mapping[TopicPartition, Sequence[Any]] | None = await unless_stopped(
+            self._consumer.getmany(self._partition, timeout_ms=int(timeout_s * 1000)), self._stopping
+        )
+        return None if fetched is None else fetched.get(self._partition, ())
+
+    async def _process(self, records: Sequence[Any], logic: PartitionLogic, cycle: CommitCycle) -> None:
+        size = self._stage.batch_size
+        for first in range(0, len(records), size):
+            logic.process(records[first : first + size], cycle.outputs)
+            await asyncio.sleep(0)  # heartbeats and the other partitions share this loop
+
+    def _lag(self, position: int) -> int:
+        # Up to the last stable offset: what lies beyond is in open transactions and cannot be read yet.
+        end = self._consumer.last_stable_offset(self._partition)
+        return 0 if end is None else max(end - position, 0)
+
+    def _progress(self, position: int) -> Progress:
+        confirmed_ms = self._consumer.last_poll_timestamp(self._partition)
+        return Progress(
+            position=position,
+            end_offset=self._consumer.highwater(self._partition),
+            confirmed_at_s=None if confirmed_ms is None else confirmed_ms / 1000,
+            source_started=self._signs.source_started,
+        )
+
+    def _committed(self, counts: Mapping[str, int]) -> None:
+        self._failures = 0
+        self._health.beat(self._name)
+        self._report.add(counts)
+
+    def _idle(self, progress: Progress, started_s: float) -> None:
+        """Nothing to do is healthy only if the broker has just said so."""
+        heard_s = max(progress.confirmed_at_s or 0.0, started_s)
+        now_s = time.time()
+        if now_s - heard_s < 2.0:
+            self._health.beat(self._name)
+        answering_since_s = self._signs.answering_since_s
+        if answering_since_s is not None and now_s - max(heard_s, answering_since_s) > STUCK_AFTER_S:
+            raise StuckConsumerError(
+                f"{self._name}: the broker answers, but nothing has been received for {STUCK_AFTER_S:.0f} s",
+                advice="start the service again; it goes on from its last commit",
+            )

@@ -1,0 +1,117 @@
+"""The analytics' logic for one partition of `processed-orders`: windows per product, closed by watermarks."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import orjson
+import structlog
+
+from libs.events.dead_letters import Reason, RejectedError, dead_letter_headers
+from libs.events.money import cents_of
+from libs.events.product_metrics import ProductMetric, encode_metric
+from libs.events.records import Output, Record
+from libs.events.topics import ANALYTICS_STATE, LATE_ORDERS, ORDERS_DLQ, PRODUCT_METRICS
+from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS, decode_watermark
+from libs.runtime.clock import Clock
+from libs.runtime.logic import Progress
+from services.analytics.windows import TumblingWindows, WindowKey
+
+log = structlog.get_logger()
+
+_WATERMARK = tuple(WATERMARK_HEADERS)
+
+
+class MetricsPartition:
+    """Counts orders into windows, and writes a window's metrics once, when no source can add to it any more."""
+
+    def __init__(self, partition: int, window_s: int, clock: Clock) -> None:
+        self._partition = partition
+        self._windows = TumblingWindows(window_s)
+        self._clock = clock
+        self._counts: Counter[str] = Counter()
+        self.urgent = False
+
+    @property
+    def watermark_s(self) -> float | None:
+        now_s = self._windows.clock.now_s
+        return None if now_s == float("-inf") else now_s
+
+    @property
+    def state_size(self) -> int:
+        return len(self._windows)
+
+    def restore(self, records: Sequence[Record]) -> None:
+        for record in records:
+            self._windows.restore(record.key or b"", record.value)
+
+    def process(self, records: Sequence[Record], output: Output) -> None:
+        windows = self._windows
+        orders = 0
+        for record in records:
+            if record.headers == _WATERMARK:
+                self._move_clock(record, output)
+                continue
+            try:
+                order = orjson.loads(record.value or b"")
+                cents = cents_of(order["amount"]) or 0  # the processor lets only positive whole cents through
+                window = windows.key_for(order["product_id"], order["timestamp"])
+            except (ValueError, KeyError, TypeError, OverflowError) as error:
+                self._reject(record, f"no processed order: {error!r}", output)
+                continue
+            if windows.add(window, cents):
+                orders += 1
+            else:
+                self._too_late(record, window, output)
+        self._counts["orders"] += orders
+
+    def _move_clock(self, record: Record, output: Output) -> None:
+        try:
+            mark = decode_watermark(record.value)
+        except ValueError as error:
+            self._reject(record, str(error), output)
+            return
+        for metric in self._windows.saw(mark):
+            self._close(metric, output)
+
+    def _close(self, metric: ProductMetric, output: Output) -> None:
+        key = metric.product_id.encode()
+        partition = output.partition_for(PRODUCT_METRICS.name, key)
+        output.send(PRODUCT_METRICS.name, partition, key, encode_metric(metric), self._now_ms(), [])
+        self._counts["windows_closed"] += 1
+        self.urgent = True
+
+    def _too_late(self, record: Record, window: WindowKey, output: Output) -> None:
+        headers = [
+            *ORDER_HEADERS,
+            ("window.start", b"%d" % window.start_s),
+            ("window.end", b"%d" % window.end_s),
+        ]
+        partition = output.partition_for(LATE_ORDERS.name, record.key)
+        output.send(LATE_ORDERS.name, partition, record.key, record.value, record.timestamp, headers)
+        self._counts["late_orders"] += 1
+        self.urgent = True
+
+    def _reject(self, record: Record, message: str, output: Output) -> None:
+        # Only the processor writes into this topic, so this is another writer's doing; even so it is kept, and seen.
+        error = RejectedError(Reason.MALFORMED, message)
+        log.error("foreign record in processed-orders", partition=record.partition, offset=record.offset, error=message)
+        partition = output.partition_for(ORDERS_DLQ.name, record.key)
+        headers = dead_letter_headers(record, error)
+        output.send(ORDERS_DLQ.name, partition, record.key, record.value, record.timestamp, headers)
+        self._counts["dead_letters_malformed"] += 1
+        self.urgent = True
+
+    def punctuate(self, progress: Progress) -> None:
+        """Windows close by the watermarks that come in, not by this service's clock."""
+
+    def before_commit(self, output: Output) -> Mapping[str, int]:
+        """The changelog moves on in the same transaction as the offsets and the metrics."""
+        now_ms = self._now_ms()
+        for key, value in self._windows.take_changes():
+            output.send(ANALYTICS_STATE.name, self._partition, key, value, now_ms, [])
+        counts, self._counts = self._counts, Counter()
+        self.urgent = False
+        return counts
+
+    def _now_ms(self) -> int:
+        return int(self._clock.now_s() * 1000)

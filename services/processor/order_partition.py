@@ -1,0 +1,102 @@
+"""The processor's logic for one partition of `orders`: validate, enrich, and say how far event time has come."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from libs.events.dead_letters import RejectedError, dead_letter_headers
+from libs.events.records import Output, Record
+from libs.events.topics import ORDERS_DLQ, PROCESSED_ORDERS
+from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS, Watermark, encode_watermark
+from libs.runtime.clock import Clock
+from libs.runtime.logic import Progress
+from services.processor.catalogue import Catalogue, enrich
+from services.processor.source_watermark import SourceWatermark
+from services.processor.validation import validate
+
+# With nothing to read, the watermark follows the clock in steps of this length: each one costs a transaction.
+IDLE_STEP_S = 1.0
+
+
+class OrderPartition:
+    """Turns orders into processed orders or dead letters. Keeps no state but the watermark."""
+
+    state_size = 0
+
+    def __init__(
+        self, source: int, sources: int, catalogue: Catalogue, watermark: SourceWatermark, clock: Clock
+    ) -> None:
+        self._source = source
+        self._sources = sources
+        self._catalogue = catalogue
+        self._known_products = frozenset(catalogue)
+        self._partition_of: dict[str, int] = {}
+        self._watermark = watermark
+        self._written_watermark_s: float | None = None
+        self._clock = clock
+        self._counts: Counter[str] = Counter()
+        self.urgent = False
+
+    @property
+    def watermark_s(self) -> float | None:
+        return self._watermark.value_s
+
+    def restore(self, records: Sequence[Record]) -> None:
+        """The processor has no changelog."""
+
+    def process(self, records: Sequence[Record], output: Output) -> None:
+        now_s = self._clock.now_s()
+        latest_s = 0.0
+        rejected = 0
+        for record in records:
+            value = record.value
+            try:
+                order = validate(value, self._known_products, now_s)
+            except RejectedError as error:
+                self._reject(record, error, output)
+                rejected += 1
+                continue
+            assert value is not None  # or it would have been rejected
+            product_id = order["product_id"]
+            product = self._catalogue[product_id]
+            partition = self._partition_of.get(product_id)
+            if partition is None:
+                partition = output.partition_for(PROCESSED_ORDERS.name, product.key)
+                self._partition_of[product_id] = partition
+            output.send(
+                PROCESSED_ORDERS.name,
+                partition,
+                product.key,
+                enrich(value, order, product),
+                record.timestamp,
+                ORDER_HEADERS,
+            )
+            latest_s = max(latest_s, order["timestamp"])
+        if rejected < len(records):
+            self._watermark.saw_event(latest_s, now_s)
+        self._counts["orders"] += len(records) - rejected
+        self.urgent = True
+
+    def _reject(self, record: Record, error: RejectedError, output: Output) -> None:
+        partition = output.partition_for(ORDERS_DLQ.name, record.key)
+        headers = dead_letter_headers(record, error)
+        output.send(ORDERS_DLQ.name, partition, record.key, record.value, record.timestamp, headers)
+        self._counts[f"dead_letters_{error.reason}"] += 1
+
+    def punctuate(self, progress: Progress) -> None:
+        self._watermark.saw_progress(progress)
+        value_s, written_s = self._watermark.value_s, self._written_watermark_s
+        if value_s is not None and (written_s is None or value_s - written_s >= IDLE_STEP_S):
+            self.urgent = True
+
+    def before_commit(self, output: Output) -> Mapping[str, int]:
+        """After a transaction's orders, the watermark that covers them goes to every partition."""
+        watermark_s = self._watermark.value_s
+        if watermark_s is not None:
+            mark = encode_watermark(Watermark(self._source, self._sources, watermark_s))
+            now_ms = int(self._clock.now_s() * 1000)
+            for partition in range(output.partition_count(PROCESSED_ORDERS.name)):
+                output.send(PROCESSED_ORDERS.name, partition, None, mark, now_ms, WATERMARK_HEADERS)
+            self._written_watermark_s = watermark_s
+        counts, self._counts = self._counts, Counter()
+        self.urgent = False
+        return counts

@@ -1,0 +1,45 @@
+"""The processor: validates orders, enriches them with product data, and tells how far event time has come."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this file can be started by its path alone
+
+from libs.events.topics import ALL_TOPICS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS
+from libs.runtime.group import run_stage
+from libs.runtime.logic import Stage
+from libs.runtime.service import Context, run_service
+from services.processor.catalogue import load_catalogue
+from services.processor.order_partition import OrderPartition
+from services.processor.processor_settings import ProcessorSettings
+from services.processor.source_watermark import SourceWatermark
+
+
+async def process_orders(context: Context[ProcessorSettings]) -> None:
+    """Run until asked to stop."""
+    settings = context.settings
+    catalogue = load_catalogue(settings.processor_catalogue_path)
+
+    def logic(partition: int) -> OrderPartition:
+        watermark = SourceWatermark(settings.max_out_of_orderness_seconds, settings.idle_after_seconds)
+        return OrderPartition(partition, settings.topic_partitions, catalogue, watermark, context.clock)
+
+    stage = Stage(
+        name="processor",
+        source=ORDERS,
+        outputs=(PROCESSED_ORDERS, ORDERS_DLQ),
+        changelog=None,
+        batch_size=settings.processor_batch_size,
+        commit_interval_ms=settings.commit_interval_ms,
+        logic=logic,
+    )
+    await run_stage(stage, context)
+
+
+def main() -> None:
+    """Start the service."""
+    run_service("processor", ProcessorSettings, ALL_TOPICS, process_orders)
+
+
+if __name__ == "__main__":
+    main()

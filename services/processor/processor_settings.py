@@ -1,0 +1,31 @@
+"""What the processor can be told."""
+
+from pathlib import Path
+
+from pydantic import Field, field_validator
+
+from libs.runtime.settings import ServiceSettings
+from services.processor.catalogue import load_catalogue
+
+
+class ProcessorSettings(ServiceSettings):
+    """Validates and enriches orders: `orders` to `processed-orders`, bad ones to `orders-dlq`."""
+
+    processor_batch_size: int = Field(50, ge=1, le=100_000, description="messages processed between two looks around")
+    processor_catalogue_path: Path = Field(
+        Path(__file__).with_name("catalogue.json"),
+        description="JSON object of product ids and what to add to their orders",
+    )
+    commit_interval_ms: int = Field(100, ge=0, le=5_000, description="a transaction is kept open for this long at most")
+    max_out_of_orderness_seconds: float = Field(
+        5.0, ge=0, le=86_400, description="an order may come this much after later ones and still be on time"
+    )
+    idle_after_seconds: float = Field(
+        10.0, ge=1, le=86_400, description="a partition without new orders for this long follows the clock"
+    )
+
+    @field_validator("processor_catalogue_path")
+    @classmethod
+    def _holds_a_catalogue(cls, path: Path) -> Path:
+        load_catalogue(path)
+        return path

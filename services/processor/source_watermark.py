@@ -1,0 +1,51 @@
+"""How far event time has come in one source partition: by the events seen, or, when it is drained, by the clock.
+
+A lagging source holds the windows open, so nothing of a backlog is late; a drained one lets them close, so the last
+window closes when traffic stops. The rules for the second are strict, since a wrong claim makes orders late.
+"""
+
+from libs.runtime.logic import Progress
+
+# Two confirmations of the same end further apart than this are no proof of quiet: the broker may have been away, and
+# producers may hold back what they could not send meanwhile. A long poll is confirmed every half second.
+LONGEST_SILENCE_S = 2.0
+
+
+class SourceWatermark:
+    """The watermark of one source partition, in epoch seconds; it never goes back.
+
+    Args:
+        max_out_of_orderness_s: how much earlier than the latest one an event may still come.
+        idle_after_s: how long the partition must be drained before the clock counts.
+    """
+
+    def __init__(self, max_out_of_orderness_s: float, idle_after_s: float) -> None:
+        self._bound_s = max_out_of_orderness_s
+        self._idle_after_s = idle_after_s
+        self._drained_since_s: float | None = None
+        self._confirmed_at_s = 0.0
+        self._position = -1
+        self.value_s: float | None = None
+
+    def saw_event(self, event_time_s: float, now_s: float) -> None:
+        """An event was read. One that runs ahead of the clock moves the watermark no further than the clock."""
+        self._advance(min(event_time_s, now_s) - self._bound_s)
+
+    def saw_progress(self, progress: Progress) -> None:
+        """The partition was looked at, whether or not there was anything to read."""
+        confirmed_at_s = progress.confirmed_at_s
+        drained = progress.source_started and progress.position == progress.end_offset
+        if confirmed_at_s is None or not drained:
+            self._drained_since_s = None
+            return
+        before_s, self._confirmed_at_s = self._confirmed_at_s, confirmed_at_s
+        moved, self._position = progress.position != self._position, progress.position
+        if self._drained_since_s is None or moved or confirmed_at_s - before_s > LONGEST_SILENCE_S:
+            self._drained_since_s = confirmed_at_s
+        elif confirmed_at_s > before_s and before_s - self._drained_since_s >= self._idle_after_s:
+            # As of the confirmation before: the question that was just answered was asked after it.
+            self._advance(before_s - self._bound_s)
+
+    def _advance(self, watermark_s: float) -> None:
+        if self.value_s is None or watermark_s > self.value_s:
+            self.value_s = watermark_s

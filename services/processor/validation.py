@@ -1,0 +1,87 @@
+"""Is it an order? The rules of the contract, for one record's value."""
+
+import json
+from typing import Any
+
+import orjson
+
+from libs.events.dead_letters import Reason, RejectedError
+from libs.events.money import cents_of
+
+MAX_ID_CHARS = 64
+MAX_AHEAD_S = 60.0
+
+Order = dict[str, Any]
+
+
+def validate(value: bytes | None, known_products: frozenset[str], now_s: float) -> Order:
+    """The order in ``value``: its fields as parsed, extra ones included.
+
+    ``now_s`` is the clock in epoch seconds: one event from the future would close everyone's window, so none may be
+    more than a minute ahead.
+
+    Raises:
+        RejectedError: it breaks a rule; the first one broken is named.
+    """
+    order = _parse(value)
+    try:
+        order_id, user_id, product_id = order["order_id"], order["user_id"], order["product_id"]
+        amount, timestamp = order["amount"], order["timestamp"]
+    except KeyError as error:
+        raise RejectedError(Reason.MISSING_FIELD, f"the field {error} is missing") from None
+    if not (type(order_id) is str and type(user_id) is str and type(product_id) is str):
+        raise RejectedError(Reason.WRONG_TYPE, "order_id, user_id and product_id must be strings")
+    # `type() in` and not isinstance: True is an int
+    if type(amount) not in (int, float) or type(timestamp) not in (int, float):
+        raise RejectedError(Reason.WRONG_TYPE, "amount and timestamp must be numbers")
+    if not (0 < len(order_id) <= MAX_ID_CHARS and 0 < len(user_id) <= MAX_ID_CHARS):
+        raise RejectedError(Reason.INVALID_ID, f"order_id and user_id must have 1 to {MAX_ID_CHARS} characters")
+    if product_id not in known_products:
+        raise RejectedError(Reason.UNKNOWN_PRODUCT, f"no product {product_id[:MAX_ID_CHARS]!r} in the catalogue")
+    cents = cents_of(amount)
+    if cents is None or cents <= 0:
+        raise RejectedError(
+            Reason.INVALID_AMOUNT, f"amount must be positive with at most two decimals, got {_short(amount)}"
+        )
+    if timestamp < 0:
+        raise RejectedError(Reason.INVALID_TIMESTAMP, f"timestamp must not be before 1970, got {_short(timestamp)}")
+    if timestamp > now_s + MAX_AHEAD_S:
+        raise RejectedError(
+            Reason.FUTURE_TIMESTAMP,
+            f"timestamp must be in epoch seconds, at most {MAX_AHEAD_S:.0f} s ahead of {now_s:.3f}, got {_short(timestamp)}",
+        )
+    return order
+
+
+def _parse(value: bytes | None) -> Order:
+    try:
+        order: Order = orjson.loads(value or b"")
+    except orjson.JSONDecodeError as error:
+        raise RejectedError(Reason.MALFORMED, f"not JSON: {error}") from None
+    if type(order) is not dict:
+        raise RejectedError(Reason.MALFORMED, f"not a JSON object but {type(order).__name__}")
+    assert value is not None
+    # As many colons as fields: a flat object without a repeated field, which orjson would silently drop. Anything else
+    # is worth a slower look.
+    if value.count(b":") != len(order):
+        _refuse_repeated_fields(value)
+    return order
+
+
+def _refuse_repeated_fields(value: bytes) -> None:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        fields = dict(pairs)
+        if len(fields) != len(pairs):
+            raise RejectedError(Reason.MALFORMED, "a field is named twice")
+        return fields
+
+    try:
+        json.loads(value, object_pairs_hook=unique)
+    except RecursionError:
+        raise RejectedError(Reason.MALFORMED, "nested too deeply") from None
+    except ValueError as error:
+        raise RejectedError(Reason.MALFORMED, f"not JSON: {error}") from None
+
+
+def _short(number: float) -> str:
+    return f"{number!r:.40}"
