@@ -1,0 +1,51 @@
+# Everything one does with a checkout. Each target does its own set-up.
+
+PYTHON := .venv/bin/python
+PROCESSORS ?= 2
+ANALYTICS ?= 1
+UV ?= uv
+
+.PHONY: help setup run watch verify down test check requirements clean machine
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target text; do printf 'make %-13s %s\n' "$$target" "$$text"; done
+
+setup: .venv/.installed ## make .venv with everything in it
+
+.venv/.installed: requirements.txt requirements-dev.txt local/setup.sh
+	@sh local/setup.sh
+
+machine:
+	@sh local/prerequisites.sh python java maven >/dev/null
+
+run: machine setup ## run the pipeline on this machine and watch it; Ctrl-C stops all (PROCESSORS=2 ANALYTICS=1)
+	@$(PYTHON) local/pipeline.py up --processors $(PROCESSORS) --analytics $(ANALYTICS)
+
+watch: setup ## watch a pipeline that is running on this machine
+	@$(PYTHON) local/pipeline.py watch
+
+verify: setup ## verify what a running pipeline has done so far, against the topics themselves (ARGS=)
+	@$(PYTHON) -m verification $(ARGS)
+
+down: setup ## stop what runs on this machine
+	@$(PYTHON) local/pipeline.py down
+
+test: machine setup ## all tests: unit, integration, compose (TESTS=path ARGS=)
+	@$(PYTHON) -m local.jars
+	@$(PYTHON) -m pytest $(TESTS) $(ARGS)
+
+check: setup ## ruff and mypy on everything
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy .
+
+requirements: ## pin the newest versions, with hashes, in requirements*.txt (needs uv)
+	@for name in requirements requirements-dev; do \
+		$(UV) pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
+			$$name.in --output-file $$name.txt || exit 1; \
+	done
+
+clean: ## stop what runs here and remove .local, .venv and the caches; output/ stays
+	@if [ -x $(PYTHON) ] && [ -d .local ]; then $(PYTHON) local/pipeline.py down; fi
+	@rm -rf .local .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,128 @@
+"""A Kafka broker with its ZooKeeper, as processes of this program."""
+# ruff: noqa: S603, S607 - starting programs is what this file is for
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from local.errors import LocalModeError
+from local.jars import kafka_libs
+from local.kafka_files import KafkaFiles
+from local.ports import free_ports
+from local.probes import kafka_answers, zookeeper_answers
+
+_POLL_S = 0.1
+_STOP_S = 20.0
+
+# Kills its process when this program ends in whatever way, since then the pipe to its standard input closes.
+_WATCHDOG = 'read -r _; kill -KILL "$0" 2>/dev/null'
+
+
+class LocalBroker:
+    """Starts and stops a broker on 127.0.0.1 that keeps its files in ``directory``; a context manager.
+
+    All calls block. None of the processes outlives this one, even when it is killed.
+    """
+
+    def __init__(self, directory: Path, kafka_port: int | None = None, zookeeper_port: int | None = None) -> None:
+        free = free_ports(2)
+        self._files = KafkaFiles(directory, kafka_libs(), kafka_port or free[0], zookeeper_port or free[1])
+        self._zookeeper = _Process(self._files.zookeeper_command, directory / "zookeeper.log")
+        self._kafka = _Process(self._files.kafka_command, directory / "kafka.log")
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return f"127.0.0.1:{self._files.kafka_port}"
+
+    def start(self, timeout_s: float = 90.0) -> None:
+        """Start what is not running, and wait until the broker answers.
+
+        Raises:
+            LocalModeError: it did not within ``timeout_s``; the message ends with its log's last lines.
+        """
+        self._files.write()
+        deadline = time.monotonic() + timeout_s
+        self._zookeeper.start_until(lambda: zookeeper_answers(self._files.zookeeper_port), deadline)
+        self._kafka.start_until(lambda: kafka_answers(self._files.kafka_port), deadline)
+
+    def stop(self) -> None:
+        """Shut the broker down in an orderly way, then ZooKeeper."""
+        self._kafka.stop()
+        self._zookeeper.stop()
+
+    def kill(self) -> None:
+        """Kill the broker, as a power cut would; ZooKeeper stays. ``start`` brings it back."""
+        self._kafka.kill()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class _Process:
+    """One program, started again when it ends before it is ready."""
+
+    def __init__(self, command: list[str], log: Path) -> None:
+        self._command = command
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self._watchdog: subprocess.Popen[bytes] | None = None
+
+    def start_until(self, ready: Callable[[], bool], deadline: float) -> None:
+        while True:
+            if self._process is None or self._process.poll() is not None:
+                # A broker that was killed leaves its ZooKeeper session behind. Until that expires, a new one exits
+                # (NodeExists), so more than one start can be needed.
+                self.kill()
+                self._start()
+            elif ready():
+                return
+            if time.monotonic() > deadline:
+                tail = "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
+                self.kill()
+                raise LocalModeError(f"{self._log.stem} did not start in time:\n{tail}", advice=f"see {self._log}")
+            time.sleep(_POLL_S)
+
+    def _start(self) -> None:
+        with self._log.open("ab") as log:
+            # A session of its own: Ctrl-C in a terminal is for this program, which then stops the broker in order.
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._watchdog = subprocess.Popen(
+            ["sh", "-c", _WATCHDOG, str(self._process.pid)], stdin=subprocess.PIPE, start_new_session=True
+        )
+
+    def stop(self) -> None:
+        if self._process:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_STOP_S)
+        self.kill()
+
+    def kill(self) -> None:
+        # The watchdog first: by the time its pipe closes, the process's id may be another's.
+        if self._watchdog:
+            self._watchdog.kill()
+            self._watchdog.communicate()
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+        self._process = self._watchdog = None

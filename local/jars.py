@@ -1,0 +1,86 @@
+"""Kafka's and ZooKeeper's jars, resolved by Maven once and kept in ``.local/kafka-libs``.
+
+``python -m local.jars`` resolves them ahead of time.
+"""
+# ruff: noqa: S603, S607 - starting programs is what this file is for
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from local.errors import LocalModeError
+
+ROOT = Path(__file__).resolve().parents[1]
+_POM = ROOT / "local" / "pom.xml"
+_LIBS = ROOT / ".local" / "kafka-libs"
+_STAMP = _LIBS / "pom.sha256"
+_RESOLVE_TIMEOUT_S = 900
+
+
+def java_command() -> str:
+    """The Java to run: JAVA_HOME's, or else the first on the path."""
+    home = os.environ.get("JAVA_HOME")
+    return str(Path(home) / "bin" / "java") if home else "java"
+
+
+def kafka_libs() -> Path:
+    """The folder with the jars; the first call takes as long as Maven needs to download them.
+
+    Raises:
+        LocalModeError: Java or Maven is missing, or Maven failed.
+    """
+    check_machine()
+    wanted = hashlib.sha256(_POM.read_bytes()).hexdigest()
+    _LIBS.parent.mkdir(exist_ok=True)
+    with (_LIBS.parent / "kafka-libs.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _STAMP.exists() or _STAMP.read_text() != wanted:
+            sys.stderr.write("Fetching Kafka and ZooKeeper with Maven (once, some 60 MB) ...\n")
+            _resolve(wanted)
+    return _LIBS
+
+
+def check_machine() -> None:
+    """Raise LocalModeError naming Java or Maven, or both, when they are missing."""
+    check = subprocess.run(
+        ["sh", ROOT / "local" / "prerequisites.sh", "java", "maven"], capture_output=True, text=True, check=False
+    )
+    if check.returncode:
+        raise LocalModeError(check.stderr.strip(), advice="install it, then start again")
+
+
+def _resolve(stamp: str) -> None:
+    shutil.rmtree(_LIBS, ignore_errors=True)
+    command = ["mvn", "-B", "-q", "-ntp", "--strict-checksums", "-f", str(_POM)]
+    command += ["dependency:copy-dependencies", f"-DoutputDirectory={_LIBS}", "-DincludeScope=runtime"]
+    try:
+        maven = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_RESOLVE_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise LocalModeError(
+            f"Maven took longer than {_RESOLVE_TIMEOUT_S} s", advice="check the network, then start again"
+        ) from error
+    if maven.returncode:
+        raise LocalModeError(
+            f"Maven could not fetch Kafka:\n{maven.stdout[-2000:].strip()}",
+            advice="check the network, then start again",
+        )
+    _STAMP.write_text(stamp)
+
+
+if __name__ == "__main__":
+    try:
+        kafka_libs()
+    except LocalModeError as error:
+        sys.exit(f"{error}\n{error.advice}")

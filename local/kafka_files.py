@@ -1,0 +1,84 @@
+"""One broker and its ZooKeeper in a folder: their configuration files, and the commands that run them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.jars import java_command
+
+ZOOKEEPER_SESSION_MS = 6_000
+
+_ZOOKEEPER = """\
+dataDir={data}/zookeeper
+clientPortAddress=127.0.0.1
+clientPort={zookeeper_port}
+maxClientCnxns=0
+admin.enableServer=false
+4lw.commands.whitelist=srvr
+autopurge.snapRetainCount=3
+autopurge.purgeInterval=24
+"""
+
+# One replica of everything, quick elections and rebalances, and memory that fits beside the services on a laptop.
+# Internal topics have 50 partitions by default: with one broker that only makes its start slower.
+# Transactions that ran into their timeout are looked for each second instead of every ten: readers wait for them.
+_KAFKA = """\
+broker.id=1
+listeners=PLAINTEXT://127.0.0.1:{kafka_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{kafka_port}
+zookeeper.connect=127.0.0.1:{zookeeper_port}
+zookeeper.session.timeout.ms={session_ms}
+log.dirs={data}/kafka
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=10
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=10
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
+group.initial.rebalance.delay.ms=0
+log.cleaner.dedupe.buffer.size=16777216
+"""
+
+_LOG4J = """\
+log4j.rootLogger=WARN, console
+log4j.logger.kafka.server.KafkaServer=INFO
+log4j.appender.console=org.apache.log4j.ConsoleAppender
+log4j.appender.console.layout=org.apache.log4j.PatternLayout
+log4j.appender.console.layout.ConversionPattern=%d{{ISO8601}} %p %c{{1}}: %m%n
+"""
+
+
+@dataclass(frozen=True)
+class KafkaFiles:
+    """Where one broker and its ZooKeeper keep what is theirs."""
+
+    directory: Path
+    libs: Path
+    kafka_port: int
+    zookeeper_port: int
+
+    def write(self) -> None:
+        """Write the configuration files; data that is already there stays."""
+        values = {
+            "data": self.directory / "data",
+            "kafka_port": self.kafka_port,
+            "zookeeper_port": self.zookeeper_port,
+            "session_ms": ZOOKEEPER_SESSION_MS,
+        }
+        (self.directory / "data").mkdir(parents=True, exist_ok=True)
+        for name, template in (("zookeeper", _ZOOKEEPER), ("kafka", _KAFKA), ("log4j", _LOG4J)):
+            (self.directory / f"{name}.properties").write_text(template.format(**values))
+
+    @property
+    def zookeeper_command(self) -> list[str]:
+        main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
+        return [*self._java("-Xmx128m"), main, str(self.directory / "zookeeper.properties")]
+
+    @property
+    def kafka_command(self) -> list[str]:
+        return [*self._java("-Xms256m", "-Xmx512m"), "kafka.Kafka", str(self.directory / "kafka.properties")]
+
+    def _java(self, *heap: str) -> list[str]:
+        # Exit when out of memory: a broker that limps on is worse than one that is started again.
+        log4j = f"-Dlog4j.configuration={(self.directory / 'log4j.properties').as_uri()}"
+        return [java_command(), *heap, "-XX:+ExitOnOutOfMemoryError", log4j, "-cp", f"{self.libs}/*"]

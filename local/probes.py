@@ -1,0 +1,50 @@
+"""Whether ZooKeeper, Kafka and a service answer, asked over the wire with nothing but the standard library."""
+
+import http.client
+import json
+import socket
+import struct
+
+_TIMEOUT_S = 2.0
+_METADATA, _VERSION, _CORRELATION_ID = 3, 1, 7
+
+
+def zookeeper_answers(port: int) -> bool:
+    """Whether the ZooKeeper on ``port`` serves clients (its ``srvr`` command says so)."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), _TIMEOUT_S) as connection:
+            connection.sendall(b"srvr")
+            return connection.recv(64).startswith(b"Zookeeper version")
+    except OSError:
+        return False
+
+
+def kafka_answers(port: int) -> bool:
+    """Whether the broker on ``port`` takes requests and knows itself as a member of the cluster.
+
+    An open port alone says neither: topics created too early fail for want of live brokers.
+    """
+    # MetadataRequest v1: no client id, no topics.
+    request = struct.pack(">hhihi", _METADATA, _VERSION, _CORRELATION_ID, -1, 0)
+    try:
+        with socket.create_connection(("127.0.0.1", port), _TIMEOUT_S) as connection:
+            connection.sendall(struct.pack(">i", len(request)) + request)
+            header = connection.recv(12, socket.MSG_WAITALL)
+    except OSError:
+        return False
+    if len(header) < 12:
+        return False
+    _, _, brokers = struct.unpack(">iii", header)
+    return bool(brokers > 0)
+
+
+def health_of(port: int) -> str:
+    """A service's word on its health: "ok", or the reason why not."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)
+    try:
+        connection.request("GET", "/health")
+        return str(json.loads(connection.getresponse().read())["reason"])
+    except (OSError, http.client.HTTPException, ValueError, KeyError):
+        return "no answer"
+    finally:
+        connection.close()

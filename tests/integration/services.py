@@ -1,0 +1,159 @@
+"""The services as their users start them: each a process, told by its environment, watched through its log."""
+
+import asyncio
+import http.client
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+ROOT = Path(__file__).resolve().parents[2]
+ENTRY_FILES = {
+    "generator": "services/generator/event_generator.py",
+    "processor": "services/processor/order_processor.py",
+    "analytics": "services/analytics/analytics_engine.py",
+    "sink": "services/sink/data_sink.py",
+}
+POLL_S = 0.05
+TAIL_LINES = 40
+
+Event = dict[str, Any]
+_numbers = itertools.count(1)
+
+
+async def eventually(condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = 30.0, what: str = "") -> None:
+    """Return as soon as ``condition`` holds, plain or awaited; fail when it does not within ``timeout_s``."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        result = condition()
+        if result if isinstance(result, bool) else await result:
+            return
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what or condition}"
+        await asyncio.sleep(POLL_S)
+
+
+class ServiceProcess:
+    """One service as a process; leaving its ``async with`` block always ends it.
+
+    When the block fails, the last lines of the service's log are printed, for pytest to show with the failure.
+
+    Args:
+        service: a key of ENTRY_FILES.
+        directory: where the log goes.
+        env: settings, beside the test run's own environment.
+        arguments: command-line flags.
+    """
+
+    def __init__(self, service: str, directory: Path, env: dict[str, str], *arguments: str) -> None:
+        self.name = f"{service}-{next(_numbers)}"
+        self.log = directory / f"{self.name}.log"
+        self._command = [sys.executable, str(ROOT / ENTRY_FILES[service]), *arguments]
+        self._env = os.environ | {"LOG_FORMAT": "json", "HTTP_PORT": "0"} | env
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0
+
+    async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        ended_before = self.process.poll()
+        if ended_before is None:
+            self.resume()
+            self.kill()
+            self.process.wait()
+        if error is not None:
+            state = "was still running" if ended_before is None else f"had exited with {ended_before}"
+            sys.stdout.write(f"--- {self.name} {state}; the end of its log:\n{self.tail()}\n")
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process, f"{self.name} was not started"
+        return self._process
+
+    def start(self) -> None:
+        """Start it, or start it again after its end; the log goes on in the same file."""
+        with self.log.open("ab") as log:
+            self._started_at = log.tell()
+            self._process = subprocess.Popen(
+                self._command, env=self._env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def terminate(self) -> None:
+        self.process.terminate()
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def pause(self) -> None:
+        """Stop it in the middle of whatever it does, as a virtual machine's pause would; see ``resume``."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    async def wait(self, timeout_s: float = 30.0) -> int:
+        """Its exit code, once it has ended."""
+        await eventually(lambda: self.process.poll() is not None, timeout_s, f"{self.name} ends")
+        return self.process.returncode
+
+    def events(self) -> list[Event]:
+        """What it has logged since its last start; lines that are no JSON stand under the key ``raw``."""
+        # What follows the last line's end is still being written.
+        lines = self.log.read_bytes()[self._started_at :].split(b"\n")[:-1]
+        return [_parse(line) for line in lines]
+
+    async def wait_for(self, event: str, timeout_s: float = 30.0, **fields: object) -> Event:
+        """The first logged line that is this event and has these fields; waits for it.
+
+        Fails at once when the process ends without having logged it.
+        """
+        wanted = {"event": event, **fields}
+        deadline = time.monotonic() + timeout_s
+        while True:
+            ended = self.process.poll() is not None
+            found = next((line for line in self.events() if wanted.items() <= line.items()), None)
+            if found is not None:
+                return found
+            assert not ended, f"{self.name} exited with {self.process.returncode} and never logged {wanted}"
+            assert time.monotonic() < deadline, f"{self.name} did not log {wanted} within {timeout_s} s"
+            await asyncio.sleep(POLL_S)
+
+    async def health(self) -> tuple[int, Event]:
+        """What its ``/health`` answers now: HTTP status and report."""
+        port = (await self.wait_for("service started"))["http_port"]
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/health")
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+    async def healthy(self, timeout_s: float = 30.0) -> None:
+        """Return when ``/health`` says that it works."""
+
+        async def answers_ok() -> bool:
+            return (await self.health())[0] == 200
+
+        await eventually(answers_ok, timeout_s, f"{self.name} is healthy")
+
+    def tail(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-TAIL_LINES:])
+
+
+def _parse(line: bytes) -> Event:
+    try:
+        parsed = json.loads(line)
+    except ValueError:
+        parsed = None
+    return parsed if isinstance(parsed, dict) else {"event": "", "raw": line.decode(errors="replace")}
