@@ -1,0 +1,385 @@
+"""Each kind of damage to a small pipeline's output is found, and an undamaged one passes."""
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from verification.judge import Judge
+from verification.ledger import Ledger, Source
+from verification.marks import Marks
+from verification.output_file import read_lines
+from verification.report import Damage, Report
+from verification.windows import Metric, WindowSums, check_lines, check_metrics, read_metric, read_metric_record
+
+JUDGE = Judge({"prod-1": {"product_name": "Lamp"}, "prod-2": {"product_name": "Desk"}})
+NOW_S = 1_700_000_400.0
+START = 1_700_000_040
+SNAPSHOT = {0: 4, 1: 4}
+
+
+def order(order_id: str, amount: float = 1.25, product: str = "prod-1", at_s: float = START + 1) -> dict[str, object]:
+    return {"order_id": order_id, "user_id": "u", "product_id": product, "amount": amount, "timestamp": at_s}
+
+
+def dump(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+def enriched(fields: dict[str, object]) -> bytes:
+    return dump(fields | {"product_name": {"prod-1": "Lamp", "prod-2": "Desk"}[str(fields["product_id"])]})
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    offset: int
+    reason: str
+    key: bytes | None
+    value: bytes | None
+    timestamp_ms: int = 1_700_000_100_000
+    topic: str = "orders"
+
+    @property
+    def headers(self) -> dict[str, bytes]:
+        return {
+            "error.reason": self.reason.encode(),
+            "source.topic": self.topic.encode(),
+            "source.partition": b"1",
+            "source.offset": b"%d" % self.offset,
+        }
+
+
+LATE = order("late", 9.99)
+
+
+@dataclass
+class Outputs:
+    """Partition 0 has four orders, one of them late; partition 1 two faulty records, then the same order twice."""
+
+    orders: list[bytes | None] = field(
+        default_factory=lambda: [
+            dump(order("a")),
+            dump(order("b", 0.02)),
+            dump(LATE),
+            dump(order("c", 5, "prod-2", START + 60)),
+        ]
+    )
+    others: list[bytes | None] = field(
+        default_factory=lambda: [b"{", dump(order("x", 0)), dump(order("twin")), dump(order("twin"))]
+    )
+    newer: list[bytes | None] = field(default_factory=lambda: [dump(order("new", 7, "prod-2", START + 61))])
+    processed: list[bytes] = field(
+        default_factory=lambda: [
+            enriched(each)
+            for each in (
+                order("b", 0.02),
+                order("twin"),
+                order("c", 5, "prod-2", START + 60),
+                order("a"),
+                order("twin"),
+                LATE,
+            )
+        ]
+    )
+    processed_newer: list[bytes] = field(default_factory=list)
+    dead: list[DeadLetter] = field(
+        default_factory=lambda: [
+            DeadLetter(0, "malformed", b"k", b"{"),
+            DeadLetter(1, "invalid_amount", b"k", dump(order("x", 0))),
+        ]
+    )
+    late: list[bytes] = field(default_factory=lambda: [enriched(LATE)])
+    metrics: list[Metric] = field(default_factory=lambda: [Metric(START, START + 60, "prod-1", 4, 377, 94)])
+    lines: list[Metric] = field(default_factory=lambda: [Metric(START, START + 60, "prod-1", 4, 377, 94)])
+    passed: bool = False
+
+    def verify(self) -> Report:
+        report, sums = Report(), WindowSums(60)
+        ledger = Ledger(JUDGE, sums, SNAPSHOT, report)
+        for partition, values in ((0, [*self.orders, *self.newer]), (1, self.others)):
+            for offset, value in enumerate(values):
+                ledger.add_source(Source(partition, offset), b"k", value, 1_700_000_100_000, NOW_S)
+        for letter in self.dead:
+            ledger.add_dead_letter(letter.headers, "orders", letter.key, letter.value, letter.timestamp_ms)
+        ledger.settle()
+        for value in self.late:
+            ledger.add_late(value)
+        for value in self.processed:
+            ledger.add_processed(value, read_by_analytics=True)
+        for value in self.processed_newer:
+            ledger.add_processed(value, read_by_analytics=False)
+        ledger.close()
+        closed = {window: self.passed or window[1] == START for window in sums.windows()}
+        check_metrics(sums, self.metrics, set(), closed, report)
+        check_lines(Counter(self.lines), Counter(self.metrics), Counter(), report)
+        return report
+
+
+def test_undamaged_outputs_pass() -> None:
+    report = Outputs().verify()
+    assert report.damage == {}
+    assert report.ok
+    assert (report.sent, report.processed, report.dead_letters) == (8, 6, {"malformed": 1, "invalid_amount": 1})
+    assert (report.accepted, report.in_closed_windows, report.in_open_windows, report.late) == (6, 4, 1, 1)
+    assert (report.closed_windows, report.open_windows, report.lines) == (1, 1, 1)
+
+
+def test_newer_orders_are_explained_and_added_up_once_analytics_has_read_them() -> None:
+    new = enriched(order("new", 7, "prod-2", START + 61))
+    outputs = Outputs(processed_newer=[new])
+    assert outputs.verify().ok
+    assert outputs.verify().accepted == 6
+    outputs = Outputs()
+    outputs.processed.append(new)
+    outputs.metrics.append(Metric(START + 60, START + 120, "prod-2", 2, 1200, 600))
+    outputs.lines = outputs.metrics
+    report = outputs.verify()
+    assert report.damage == {}
+    assert report.accepted == 7
+
+
+def test_a_newer_order_that_came_late_is_not_held_against_the_metric() -> None:
+    new = order("new", 7)
+    outputs = Outputs(newer=[dump(new)], processed_newer=[enriched(new)])
+    outputs.late.append(enriched(new))
+    report = outputs.verify()
+    assert report.damage == {}
+    assert report.late == 1
+
+
+def test_the_clock_at_the_processor_decides_about_a_timestamp_between_the_limits() -> None:
+    future = dump(order("f", 3, "prod-2", 1_700_000_200))
+    outputs = Outputs()
+    outputs.others[0] = future
+    outputs.dead[0] = DeadLetter(0, "future_timestamp", b"k", future)
+    assert outputs.verify().damage == {}
+    outputs.dead.pop(0)
+    outputs.processed.append(enriched(order("f", 3, "prod-2", 1_700_000_200)))
+    assert outputs.verify().damage == {}
+    outputs.processed.pop()
+    assert outputs.verify().damage == {Damage.LOST: 1}
+
+
+def lose_an_order(outputs: Outputs) -> None:
+    outputs.processed.pop(0)
+
+
+def lose_one_of_two_equal_orders(outputs: Outputs) -> None:
+    outputs.processed.pop(1)
+
+
+def double_an_order(outputs: Outputs) -> None:
+    outputs.processed.append(outputs.processed[0])
+
+
+def triple_a_twin(outputs: Outputs) -> None:
+    outputs.processed.append(outputs.processed[1])
+
+
+def invent_an_order(outputs: Outputs) -> None:
+    outputs.processed.append(enriched(order("invented")))
+
+
+def process_a_faulty_record(outputs: Outputs) -> None:
+    outputs.processed.append(enriched(order("x", 0)))
+
+
+def change_the_product_name(outputs: Outputs) -> None:
+    outputs.processed[0] = outputs.processed[0].replace(b"Lamp", b"Desk")
+
+
+def break_a_processed_order(outputs: Outputs) -> None:
+    outputs.processed.append(b"{")
+
+
+def lose_a_dead_letter(outputs: Outputs) -> None:
+    outputs.dead.pop()
+
+
+def double_a_dead_letter(outputs: Outputs) -> None:
+    outputs.dead.append(outputs.dead[0])
+
+
+def reject_a_valid_order(outputs: Outputs) -> None:
+    outputs.dead.append(DeadLetter(2, "malformed", b"k", outputs.others[2]))
+
+
+def name_another_topic(outputs: Outputs) -> None:
+    outputs.dead.append(dataclasses.replace(outputs.dead[0], topic="other"))
+
+
+def change_the_value_of_a_dead_letter(outputs: Outputs) -> None:
+    outputs.dead[0] = dataclasses.replace(outputs.dead[0], value=b"{ ")
+
+
+def change_the_key_of_a_dead_letter(outputs: Outputs) -> None:
+    outputs.dead[0] = dataclasses.replace(outputs.dead[0], key=None)
+
+
+def change_the_time_of_a_dead_letter(outputs: Outputs) -> None:
+    outputs.dead[0] = dataclasses.replace(outputs.dead[0], timestamp_ms=0)
+
+
+def give_the_wrong_reason(outputs: Outputs) -> None:
+    outputs.dead[0] = dataclasses.replace(outputs.dead[0], reason="wrong_type")
+
+
+def invent_a_late_order(outputs: Outputs) -> None:
+    outputs.late.append(enriched(order("z")))
+
+
+def double_a_late_order(outputs: Outputs) -> None:
+    outputs.late.append(outputs.late[0])
+
+
+def keep_no_late_order(outputs: Outputs) -> None:
+    outputs.late.clear()
+
+
+def count_wrong(outputs: Outputs) -> None:
+    outputs.metrics[0] = outputs.lines[0] = outputs.metrics[0]._replace(order_count=3)
+
+
+def sum_wrong_by_a_cent(outputs: Outputs) -> None:
+    outputs.metrics[0] = outputs.lines[0] = outputs.metrics[0]._replace(revenue_cents=378)
+
+
+def round_the_average_up(outputs: Outputs) -> None:
+    outputs.metrics[0] = outputs.lines[0] = outputs.metrics[0]._replace(average_cents=95)
+
+
+def double_a_metric(outputs: Outputs) -> None:
+    outputs.metrics *= 2
+    outputs.lines *= 2
+
+
+def invent_a_metric(outputs: Outputs) -> None:
+    outputs.metrics.append(Metric(START + 60, START + 120, "prod-1", 1, 1, 1))
+    outputs.lines = outputs.metrics
+
+
+def lose_a_metric(outputs: Outputs) -> None:
+    outputs.metrics.clear()
+    outputs.lines.clear()
+
+
+def leave_a_passed_window_open(outputs: Outputs) -> None:
+    outputs.passed = True
+
+
+def lose_a_line(outputs: Outputs) -> None:
+    outputs.lines.clear()
+
+
+def double_a_line(outputs: Outputs) -> None:
+    outputs.lines *= 2
+
+
+def invent_a_line(outputs: Outputs) -> None:
+    outputs.lines.append(Metric(0, 60, "prod-1", 1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("harm", "found"),
+    [
+        (lose_an_order, {Damage.LOST: 1}),
+        (lose_one_of_two_equal_orders, {Damage.LOST: 1}),
+        (double_an_order, {Damage.DUPLICATED: 1}),
+        (triple_a_twin, {Damage.DUPLICATED: 1}),
+        (invent_an_order, {Damage.UNEXPECTED: 1}),
+        (process_a_faulty_record, {Damage.UNEXPECTED: 1}),
+        (change_the_product_name, {Damage.CHANGED: 1}),
+        (break_a_processed_order, {Damage.UNREADABLE: 1}),
+        (lose_a_dead_letter, {Damage.DEAD_LETTER_LOST: 1}),
+        (double_a_dead_letter, {Damage.DEAD_LETTER_DUPLICATED: 1}),
+        (reject_a_valid_order, {Damage.DEAD_LETTER_UNEXPECTED: 1}),
+        (name_another_topic, {Damage.DEAD_LETTER_UNEXPECTED: 1}),
+        (change_the_value_of_a_dead_letter, {Damage.DEAD_LETTER_CHANGED: 1}),
+        (change_the_key_of_a_dead_letter, {Damage.DEAD_LETTER_CHANGED: 1}),
+        (change_the_time_of_a_dead_letter, {Damage.DEAD_LETTER_CHANGED: 1}),
+        (give_the_wrong_reason, {Damage.WRONG_REASON: 1}),
+        (invent_a_late_order, {Damage.LATE_UNEXPECTED: 1}),
+        (double_a_late_order, {Damage.LATE_UNEXPECTED: 1}),
+        (keep_no_late_order, {Damage.WINDOW_WRONG: 1}),
+        (count_wrong, {Damage.WINDOW_WRONG: 1}),
+        (sum_wrong_by_a_cent, {Damage.WINDOW_WRONG: 1}),
+        (round_the_average_up, {Damage.WINDOW_WRONG: 1}),
+        (double_a_metric, {Damage.WINDOW_DUPLICATED: 1}),
+        (invent_a_metric, {Damage.WINDOW_UNEXPECTED: 1}),
+        (lose_a_metric, {Damage.WINDOW_MISSING: 1}),
+        (leave_a_passed_window_open, {Damage.WINDOW_MISSING: 1}),
+        (lose_a_line, {Damage.LINE_MISSING: 1}),
+        (double_a_line, {Damage.LINE_DUPLICATED: 1}),
+        (invent_a_line, {Damage.LINE_UNEXPECTED: 1}),
+    ],
+)
+def test_damage_is_found(harm: Callable[[Outputs], None], found: dict[Damage, int]) -> None:
+    outputs = Outputs()
+    harm(outputs)
+    report = outputs.verify()
+    assert report.damage == found
+    assert not report.ok
+    json.dumps(report.as_json())
+
+
+METRIC = {
+    "window_start": 60,
+    "window_end": 120,
+    "product_id": "p",
+    "order_count": 3,
+    "total_revenue": 10.0,
+    "avg_order_value": 3.33,
+}
+
+
+def test_a_metric_is_read() -> None:
+    assert read_metric(dump(METRIC), 60) == Metric(60, 120, "p", 3, 1000, 333)
+    assert read_metric_record(b"p", dump(METRIC), 60).window == ("p", 60)
+    with pytest.raises(ValueError, match="key"):
+        read_metric_record(b"q", dump(METRIC), 60)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"window_start": 60.5},
+        {"window_start": 61, "window_end": 121},
+        {"window_end": 180},
+        {"order_count": "3"},
+        {"order_count": True},
+        {"product_id": 5},
+        {"total_revenue": "10.0"},
+        {"total_revenue": 10.001},
+        {"avg_order_value": None},
+        {"more": 1},
+    ],
+)
+def test_a_metric_that_is_not_as_the_contract_says_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        read_metric(dump(METRIC | changes), 60)
+    with pytest.raises(ValueError, match="fields"):
+        read_metric(dump({"window_start": 60}), 60)
+
+
+def test_lines_are_read_up_to_the_last_newline(tmp_path: Path) -> None:
+    path, report = tmp_path / "metrics.json", Report()
+    assert read_lines(path, 60) == {}
+    path.write_bytes(dump(METRIC) + b"\n" + b"{\n" + dump(METRIC) + b"\n" + dump(METRIC)[:-5])
+    assert read_lines(path, 60, report) == {Metric(60, 120, "p", 3, 1000, 333): 2}
+    assert report.damage == {Damage.LINE_MALFORMED: 1}
+
+
+def test_event_time_has_passed_what_every_source_has_passed() -> None:
+    marks = Marks()
+    marks.add(3, dump({"source": 0, "sources": 2, "watermark": 100.5}))
+    assert marks.passed_s(3) == float("-inf")
+    marks.add(3, dump({"source": 1, "sources": 2, "watermark": 90}))
+    marks.add(3, dump({"source": 1, "sources": 2, "watermark": 80}))
+    assert marks.passed_s(3) == 90
+    assert marks.passed_s(0) == float("-inf")
+    with pytest.raises(ValueError, match="watermark"):
+        marks.add(3, dump({"source": 2, "sources": 2, "watermark": 1}))

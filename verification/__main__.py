@@ -1,0 +1,75 @@
+"""``python -m verification``: exit code 0 when nothing differs, 1 when something does or nothing can be proved."""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from libs.runtime.errors import PipelineError
+from verification.report import Report
+from verification.table import render
+from verification.verify import verify
+
+
+def main() -> None:
+    """Verify, print, exit."""
+    arguments = _arguments()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    messages = Console(stderr=True)
+    try:
+        report = asyncio.run(_verify(arguments, messages))
+    except PipelineError as error:
+        messages.print(f"verification: {error}" + (f" ({error.advice})" if error.advice else ""), style="bold red")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    if arguments.json:
+        sys.stdout.write(json.dumps(report.as_json(), indent=2) + "\n")
+    else:
+        # Into a file or a pipe, a table as wide as it needs to be is easier to search than a folded one.
+        Console(width=None if sys.stdout.isatty() else 160).print(render(report))
+    sys.exit(0 if report.ok else 1)
+
+
+async def _verify(arguments: argparse.Namespace, messages: Console) -> Report:
+    with messages.status("connecting") as status:  # says nothing unless it writes to a terminal
+        return await verify(
+            arguments.bootstrap,
+            topic_prefix=arguments.topic_prefix,
+            output=arguments.output,
+            window_seconds=arguments.window_seconds,
+            wait_closed_s=arguments.wait_closed,
+            progress=status.update,
+        )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m verification", description=__doc__)
+    parser.add_argument(
+        "--bootstrap",
+        default=os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
+        metavar="HOST:PORT",
+        help="the broker (default: KAFKA_BOOTSTRAP_SERVERS, or localhost:9092)",
+    )
+    parser.add_argument(
+        "--topic-prefix", default=os.environ.get("TOPIC_PREFIX", ""), help="the pipeline's TOPIC_PREFIX"
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="the sink's file; without it only the topics")
+    parser.add_argument(
+        "--wait-closed",
+        type=float,
+        metavar="SECONDS",
+        help="wait this long for every window to close and to reach the file; one that stays open is a difference",
+    )
+    parser.add_argument("--window-seconds", type=int, default=60, metavar="SECONDS", help="the pipeline's windows")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""What a record of ``orders`` has to become: read from the design, and from nothing else."""
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from verification.strict_json import NotAnObjectError, number, parse_object, repr_utf8
+
+Catalogue = Mapping[str, Mapping[str, Any]]
+
+_FIELDS = ("order_id", "user_id", "product_id", "amount", "timestamp")
+_TEXTS = _FIELDS[:3]
+_MAX_ID_CHARS = 64
+_MAX_CENTS = 10**13
+_MAX_AHEAD_S = 60.0
+_INFINITY = float("inf")
+
+
+class Order(NamedTuple):
+    """An order as it must stand in ``processed-orders``.
+
+    ``identity`` is a digest of the contract's five fields, ``rest`` (64 bits) one of all the others: the catalogue's
+    and those that are carried along.
+    """
+
+    identity: bytes
+    rest: int
+    product_id: str
+    timestamp_s: float
+    cents: int
+
+
+class Verdict(NamedTuple):
+    """What may become of a record: the order, or a dead letter with one of ``reasons``; with both, either is right."""
+
+    order: Order | None
+    reasons: frozenset[str]
+
+
+_NONE: frozenset[str] = frozenset()
+
+
+def read_catalogue(path: Path) -> Catalogue:
+    """The catalogue in a file: a JSON object, keyed by product id."""
+    return parse_object(path.read_bytes())
+
+
+class Judge:
+    """Judges records by the catalogue, which is data that the code under test shares."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._plain_rest = {product: _digest64(dict(entry)) for product, entry in catalogue.items()}
+
+    def judge(self, value: bytes | None, written_s: float, now_s: float) -> Verdict:
+        """The verdict on a record of ``orders``.
+
+        The processor judged at some moment between ``written_s`` (the record's own timestamp) and ``now_s``. Whether a
+        timestamp was more than a minute ahead at that moment is therefore unknown when it lies between the two limits.
+        """
+        try:
+            fields = parse_object(value)
+        except NotAnObjectError:
+            return Verdict(None, frozenset(["malformed"]))
+        timestamp_s = number(fields.get("timestamp"))
+        reasons = self._faults(fields)
+        if timestamp_s is not None and timestamp_s > written_s + _MAX_AHEAD_S:
+            reasons.add("future_timestamp")
+            if timestamp_s > now_s + _MAX_AHEAD_S:
+                return Verdict(None, frozenset(reasons))
+        if timestamp_s is None or reasons - {"future_timestamp"}:
+            return Verdict(None, frozenset(reasons))
+        return Verdict(
+            self._order(fields, timestamp_s, self._rest_of(fields)), frozenset(reasons) if reasons else _NONE
+        )
+
+    def _faults(self, fields: Mapping[str, Any]) -> set[str]:
+        """Every reason that applies, whatever the clock says."""
+        faults: set[str] = set()
+        for name in _FIELDS:
+            if name not in fields:
+                faults.add("missing_field")
+            elif (type(fields[name]) is not str) if name in _TEXTS else (number(fields[name]) is None):
+                faults.add("wrong_type")
+            elif name in _TEXTS:
+                if not 1 <= len(fields[name]) <= _MAX_ID_CHARS:
+                    faults.add("invalid_id")
+            # A number past the largest double is a number to the grammar, but most decoders cannot take it.
+            elif number(fields[name]) in (_INFINITY, -_INFINITY):
+                faults.add("malformed")
+        product_id = fields.get("product_id")
+        if type(product_id) is str and product_id not in self._catalogue:
+            faults.add("unknown_product")
+        dollars, timestamp_s = number(fields.get("amount")), number(fields.get("timestamp"))
+        if dollars is not None and not 0 < (cents_of(dollars) or 0) <= _MAX_CENTS:
+            faults.add("invalid_amount")
+        if timestamp_s is not None and timestamp_s < 0:
+            faults.add("invalid_timestamp")
+        return faults
+
+    def processed(self, value: bytes | None) -> Order:
+        """The order that stands in a record of ``processed-orders`` or ``late-orders``; raises ``ValueError``."""
+        fields = parse_object(value)
+        if any(name not in fields for name in _FIELDS):
+            raise ValueError("a field is missing")
+        timestamp_s = number(fields["timestamp"])
+        if timestamp_s is None or any(type(fields[name]) is not str for name in _TEXTS):
+            raise ValueError("a field has the wrong type")
+        product_id = fields["product_id"]
+        entry = self._catalogue.get(product_id, {})
+        if len(fields) == len(_FIELDS) + len(entry) and all(
+            type(text) is str and type(fields.get(name)) is str and fields[name] == text for name, text in entry.items()
+        ):
+            rest = self._plain_rest.get(product_id, 0)
+        else:
+            rest = _digest64({name: fields[name] for name in fields if name not in _FIELDS})
+        return self._order(fields, timestamp_s, rest)
+
+    def _order(self, fields: Mapping[str, Any], timestamp_s: float, rest: int) -> Order:
+        order_id, user_id, product_id = fields["order_id"], fields["user_id"], fields["product_id"]
+        dollars = number(fields["amount"])
+        cents = None if dollars is None else cents_of(dollars)
+        if cents is None:
+            raise ValueError("the amount is not one")
+        # The lengths keep the joined text unambiguous.
+        text = f"{cents} {timestamp_s!r} {len(order_id)} {len(user_id)} {order_id}{user_id}{product_id}"
+        identity = blake2b(text.encode("utf-8"), digest_size=16).digest()
+        return Order(identity, rest, product_id, timestamp_s, cents)
+
+    def _rest_of(self, fields: Mapping[str, Any]) -> int:
+        product_id = fields["product_id"]
+        if len(fields) == len(_FIELDS):
+            return self._plain_rest[product_id]
+        carried = {name: fields[name] for name in fields if name not in _FIELDS}
+        return _digest64({**carried, **self._catalogue[product_id]})
+
+
+def cents_of(dollars: float) -> int | None:
+    """Whole cents, by the shortest decimal that names this double; None when that has sub-cent digits or no end.
+
+    >>> cents_of(12.34), cents_of(100.0), cents_of(0.001), cents_of(1e-7)
+    (1234, 10000, None, None)
+    """
+    whole, point, fraction = repr(dollars).partition(".")
+    # Beside infinity only doubles below 0.0001 or from 10**16 on are written with an exponent, or without a point.
+    if not point or len(fraction) > 2 or "e" in fraction:
+        return None
+    return int(whole + fraction.ljust(2, "0"))
+
+
+def _digest64(fields: dict[str, Any]) -> int:
+    return int.from_bytes(blake2b(repr_utf8(fields), digest_size=8).digest())

@@ -1,0 +1,208 @@
+"""Every order accounted for: ``orders`` against ``processed-orders``, ``orders-dlq`` and ``late-orders``.
+
+The calls come in this order: ``add_source`` for all of ``orders``, ``add_dead_letter``, ``settle``, ``add_late``,
+``add_processed``, ``close``. A million orders take about 200 MB: one digest and one whole number each.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import NamedTuple
+
+from verification.judge import Judge, Order, Verdict
+from verification.report import Damage, Report
+from verification.windows import WindowSums
+
+_REST_BITS = 64
+_OFFSET_BITS = 48
+_LOW_REST = (1 << _REST_BITS) - 1
+_LOW_OFFSET = (1 << _OFFSET_BITS) - 1
+
+
+class Source(NamedTuple):
+    """Where a record of ``orders`` stands."""
+
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"orders[{self.partition}]@{self.offset}"
+
+
+class _DeadLetter(NamedTuple):
+    reasons: frozenset[str]
+    content: bytes
+
+
+class Ledger:
+    """Matches what came out with what went in, and adds up per window what has to come out of the next stage.
+
+    ``snapshot`` is the end of each partition of ``orders`` when the verification began: what stands before it must have
+    come through; what came since only explains newer outputs. ``processed_snapshot`` is the same for the orders that
+    analytics has read: see ``add_processed``.
+    """
+
+    def __init__(self, judge: Judge, sums: WindowSums, snapshot: Mapping[int, int], report: Report) -> None:
+        self._judge = judge
+        self._sums = sums
+        self._snapshot = snapshot
+        self._report = report
+        # Per identity: where the order stands and its `rest` in one number, complemented once it is matched.
+        self._orders: dict[bytes, int | list[int]] = {}
+        self._faulty: dict[Source, _DeadLetter] = {}
+        self._undecided: dict[Source, Order] = {}
+        self._seen_faulty: set[Source] = set()
+        self._late: Counter[bytes] = Counter()
+
+    def add_source(
+        self, source: Source, key: bytes | None, value: bytes | None, timestamp_ms: int, now_s: float
+    ) -> None:
+        """Take in a record of ``orders``; ``now_s`` is a time at which the snapshot has been processed."""
+        due = source.offset < self._snapshot[source.partition]
+        if due:
+            self._report.sent += 1
+        else:
+            now_s = float("inf")  # may be judged any time from now
+        verdict: Verdict = self._judge.judge(value, timestamp_ms / 1000, now_s)
+        if verdict.reasons:
+            self._faulty[source] = _DeadLetter(verdict.reasons, _content(key, value, timestamp_ms))
+            if verdict.order:
+                self._undecided[source] = verdict.order
+        elif verdict.order:
+            self._expect(source, verdict.order)
+
+    def add_dead_letter(
+        self, headers: Mapping[str, bytes], topic: str, key: bytes | None, value: bytes | None, timestamp_ms: int
+    ) -> None:
+        """Take in a record of ``orders-dlq``; ``topic`` is the full name of ``orders``."""
+        try:
+            source = Source(int(headers["source.partition"]), int(headers["source.offset"]))
+            reason = headers["error.reason"].decode()
+            source_topic = headers["source.topic"].decode()
+        except (KeyError, ValueError) as error:
+            self._report.found(Damage.UNREADABLE, f"orders-dlq: headers {dict(headers)}: {error!r}")
+            return
+        expected = self._faulty.get(source)
+        if expected is None or source_topic != topic:
+            self._report.found(Damage.DEAD_LETTER_UNEXPECTED, f"{source} of {source_topic} as {reason}")
+            return
+        if source in self._seen_faulty:
+            self._report.found(Damage.DEAD_LETTER_DUPLICATED, f"{source} as {reason}")
+            return
+        self._seen_faulty.add(source)
+        if source.offset < self._snapshot[source.partition]:
+            self._report.dead_letters[reason] += 1
+        if reason not in expected.reasons:
+            right = " or ".join(sorted(expected.reasons))
+            self._report.found(Damage.WRONG_REASON, f"{source}: {reason} instead of {right}")
+        if _content(key, value, timestamp_ms) != expected.content:
+            self._report.found(Damage.DEAD_LETTER_CHANGED, f"{source}: now key {key!r}, value {value!r}"[:300])
+
+    def settle(self) -> None:
+        """All dead letters are in: what could be either is an order if it is not among them."""
+        for source, order in self._undecided.items():
+            if source not in self._seen_faulty:
+                del self._faulty[source]
+                self._expect(source, order)
+        self._undecided.clear()
+        for source, letter in self._faulty.items():
+            if source not in self._seen_faulty and self._is_due(source):
+                self._report.found(Damage.DEAD_LETTER_LOST, f"{source}: {' or '.join(sorted(letter.reasons))}")
+
+    def add_late(self, value: bytes | None) -> Order | None:
+        """Take in a record of ``late-orders``."""
+        order = self._read("late-orders", value)
+        if order:
+            self._late[order.identity] += 1
+        return order
+
+    def add_processed(self, value: bytes | None, *, read_by_analytics: bool) -> Order | None:
+        """Take in an order of ``processed-orders``.
+
+        Only orders that analytics had read before its late orders and metrics were, ``read_by_analytics``, are added
+        to the sums: a later one may be in a window or late, and nothing read so far tells which.
+        """
+        order = self._read("processed-orders", value)
+        if order is None:
+            return None
+        source = self._match(order)
+        if source is None:
+            return order
+        due = self._is_due(source)
+        if due:
+            self._report.processed += 1
+        elif read_by_analytics:
+            self._sums.accept(order)
+        if self._late and order.identity in self._late:
+            self._late[order.identity] -= 1
+            if not self._late[order.identity]:
+                del self._late[order.identity]
+            if read_by_analytics or due:
+                self._sums.late(order)
+        return order
+
+    def close(self) -> None:
+        """All outputs are in: what is left is missing, or too much."""
+        for entry in self._orders.values():
+            for packed in [entry] if isinstance(entry, int) else entry:
+                source = _source_of(packed)
+                if packed >= 0 and self._is_due(source):
+                    self._report.found(Damage.LOST, str(source))
+        for count in self._late.values():
+            self._report.found(Damage.LATE_UNEXPECTED, "a late order", count)
+
+    def _is_due(self, source: Source) -> bool:
+        return source.offset < self._snapshot[source.partition]
+
+    def _expect(self, source: Source, order: Order) -> None:
+        packed = (source.partition << _OFFSET_BITS | source.offset) << _REST_BITS | order.rest
+        present = self._orders.setdefault(order.identity, packed)
+        if present is not packed:  # the same order once more
+            self._orders[order.identity] = [*present, packed] if isinstance(present, list) else [present, packed]
+        if self._is_due(source):
+            self._sums.accept(order)
+
+    def _read(self, topic: str, value: bytes | None) -> Order | None:
+        try:
+            return self._judge.processed(value)
+        except ValueError as error:
+            self._report.found(Damage.UNREADABLE, f"{topic}: {value!r}: {error}"[:300])
+            return None
+
+    def _match(self, order: Order) -> Source | None:
+        entry = self._orders.get(order.identity)
+        if entry is None:
+            self._report.found(Damage.UNEXPECTED, _describe(order))
+            return None
+        if isinstance(entry, int):
+            packed = entry
+            self._orders[order.identity] = ~packed if packed >= 0 else packed
+        else:
+            open_ones = [index for index, packed in enumerate(entry) if packed >= 0]
+            same_rest = [index for index in open_ones if entry[index] & _LOW_REST == order.rest]
+            index = (same_rest or open_ones or [0])[0]
+            packed = entry[index]
+            entry[index] = ~packed if packed >= 0 else packed
+        if packed < 0:
+            self._report.found(Damage.DUPLICATED, f"{_source_of(packed)}: {_describe(order)}")
+            return None
+        if packed & _LOW_REST != order.rest:
+            self._report.found(Damage.CHANGED, f"{_source_of(packed)}: {_describe(order)}")
+        return _source_of(packed)
+
+
+def _source_of(packed: int) -> Source:
+    place = (packed if packed >= 0 else ~packed) >> _REST_BITS
+    return Source(place >> _OFFSET_BITS, place & _LOW_OFFSET)
+
+
+def _content(key: bytes | None, value: bytes | None, timestamp_ms: int) -> bytes:
+    digest = blake2b(digest_size=16)
+    for part in (key, value):
+        digest.update(b"-" if part is None else b"%d:" % len(part) + part)
+    digest.update(b"%d" % timestamp_ms)
+    return digest.digest()
+
+
+def _describe(order: Order) -> str:
+    return f"{order.product_id}, {order.cents / 100:.2f}, event time {order.timestamp_s!r}"

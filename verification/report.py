@@ -1,0 +1,103 @@
+"""What a verification found."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+_MAX_EXAMPLES = 5
+
+
+class Damage(StrEnum):
+    """The kinds of difference between what the topics hold and what they must hold."""
+
+    LOST = "order neither in processed-orders nor in orders-dlq"
+    DUPLICATED = "order more than once in processed-orders"
+    UNEXPECTED = "processed order that is no valid order of orders"
+    CHANGED = "processed order with other fields than the order and the catalogue have"
+    UNREADABLE = "record that cannot be what its topic holds"
+    DEAD_LETTER_LOST = "faulty record missing from orders-dlq"
+    DEAD_LETTER_DUPLICATED = "faulty record more than once in orders-dlq"
+    DEAD_LETTER_UNEXPECTED = "dead letter of a valid order, or of nothing"
+    DEAD_LETTER_CHANGED = "dead letter with another key, value or timestamp than its record"
+    WRONG_REASON = "dead letter with a reason that does not apply"
+    LATE_UNEXPECTED = "late order that is not in processed-orders, or more often"
+    LATE_TOO_EARLY = "late order whose window is still open"
+    WINDOW_WRONG = "metric that differs from the sum of its orders"
+    WINDOW_DUPLICATED = "window of a product more than once in product-metrics"
+    WINDOW_UNEXPECTED = "metric of a window with no order"
+    WINDOW_MISSING = "window that every source has passed, but with no metric"
+    METRIC_MALFORMED = "metric that is not as the contract says"
+    NOT_CLOSED = "window still open when the time to wait was over"
+    LINE_MISSING = "metric missing from the file"
+    LINE_DUPLICATED = "metric more than once in the file"
+    LINE_UNEXPECTED = "line of the file that is no metric of the topic"
+    LINE_MALFORMED = "line of the file that is not as the contract says"
+    BEHIND = "stage that had not caught up when the time to wait was over"
+
+
+@dataclass
+class Report:
+    """Counts over the orders that were there when the verification began, and every difference found.
+
+    ``accepted``, ``in_closed_windows``, ``in_open_windows`` and ``late`` also count the orders that came since and were
+    processed before the metrics were read; in a pipeline at rest there are none.
+    """
+
+    sent: int = 0
+    processed: int = 0
+    dead_letters: Counter[str] = field(default_factory=Counter)
+    accepted: int = 0
+    in_closed_windows: int = 0
+    in_open_windows: int = 0
+    late: int = 0
+    closed_windows: int = 0
+    open_windows: int = 0
+    wrong_windows: list[tuple[str, int]] = field(default_factory=list)
+    """(product, window start in epoch seconds) of each metric that is wrong, missing, doubled or of no order."""
+    lines: int | None = None
+    """Lines of the file; None when none was compared."""
+    damage: Counter[Damage] = field(default_factory=Counter)
+    examples: dict[Damage, list[str]] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        return not self.damage
+
+    @property
+    def lost(self) -> int:
+        return self.damage[Damage.LOST] + self.damage[Damage.DEAD_LETTER_LOST]
+
+    @property
+    def duplicated(self) -> int:
+        return self.damage[Damage.DUPLICATED] + self.damage[Damage.DEAD_LETTER_DUPLICATED]
+
+    def found(self, damage: Damage, example: str, count: int = 1) -> None:
+        """Note ``count`` differences of a kind, of which the first few are kept as examples."""
+        self.damage[damage] += count
+        examples = self.examples.setdefault(damage, [])
+        if len(examples) < _MAX_EXAMPLES:
+            examples.append(example)
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        return {
+            "ok": self.ok,
+            "sent": self.sent,
+            "processed": self.processed,
+            "dead_letters": dict(sorted(self.dead_letters.items())),
+            "accepted": self.accepted,
+            "in_closed_windows": self.in_closed_windows,
+            "in_open_windows": self.in_open_windows,
+            "late": self.late,
+            "closed_windows": self.closed_windows,
+            "open_windows": self.open_windows,
+            "lines": self.lines,
+            "lost": self.lost,
+            "duplicated": self.duplicated,
+            "wrong_windows": self.wrong_windows,
+            "damage": {
+                kind.name.lower(): {"meaning": kind.value, "count": count, "examples": self.examples[kind]}
+                for kind, count in self.damage.items()
+            },
+        }

@@ -1,0 +1,70 @@
+"""JSON by the letter of RFC 8259, in UTF-8, on the standard library alone."""
+
+import json
+from typing import Any, Never
+
+
+class NotAnObjectError(ValueError):
+    """The bytes are no JSON object."""
+
+
+class Literal(str):
+    """A number as it was written; every other string is a plain ``str``."""
+
+    __slots__ = ()
+
+
+def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise NotAnObjectError("an object names a field twice")
+    return fields
+
+
+def _refuse(constant: str) -> Never:
+    raise NotAnObjectError(f"{constant} is no JSON number")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_each_name_once, parse_float=Literal, parse_int=Literal, parse_constant=_refuse
+)
+
+
+def parse_object(raw: bytes | None) -> dict[str, Any]:
+    """The fields of the object in ``raw``, numbers as ``Literal``; raises ``NotAnObjectError``."""
+    if raw is None:
+        raise NotAnObjectError("there is no value")
+    try:
+        # Decoded here: given bytes, the json module would also take UTF-16, UTF-32 and surrogates.
+        value = _DECODER.decode(raw.decode("utf-8"))
+        if b"\\u" in raw:
+            repr_utf8(value)  # an escape may have made half a surrogate pair, which is no Unicode text
+    except (ValueError, RecursionError) as error:
+        raise NotAnObjectError(str(error)) from error
+    if type(value) is not dict:
+        raise NotAnObjectError(f"a {type(value).__name__}, not an object")
+    return value
+
+
+def number(value: object) -> float | None:
+    """The double nearest to a number as written, infinity past the largest; None when ``value`` is no number."""
+    return float(value) + 0.0 if type(value) is Literal else None  # adding 0.0 makes -0.0 and 0.0 the same
+
+
+def repr_utf8(value: Any) -> bytes:
+    """One spelling for every way to write the same JSON value: the names sorted, each number as its nearest double."""
+    return _spell(value).encode("utf-8")
+
+
+def _spell(value: Any) -> str:
+    if type(value) is dict:
+        return "{" + ",".join(f"{_quote(name)}:{_spell(value[name])}" for name in sorted(value)) + "}"
+    if type(value) is list:
+        return "[" + ",".join(map(_spell, value)) + "]"
+    if type(value) is str:
+        return _quote(value)
+    return repr(value if (as_number := number(value)) is None else as_number)
+
+
+def _quote(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,48 @@
+"""The report as tables for a person."""
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from verification.report import Report
+
+
+def render(report: Report) -> RenderableType:
+    """Counts, then what is wrong, then the verdict."""
+    counts = Table(title="Pipeline verification", title_justify="left", show_header=False)
+    counts.add_column()
+    counts.add_column(justify="right")
+    counts.add_column()
+    dead = report.dead_letters.total()
+    counts.add_row("orders sent", f"{report.sent:,}")
+    counts.add_row("  processed", f"{report.processed:,}")
+    counts.add_row("  dead letters", f"{dead:,}")
+    for reason, count in sorted(report.dead_letters.items()):
+        counts.add_row(f"    {reason}", f"{count:,}")
+    counts.add_row("  sent = processed + dead letters", "", _mark(report.sent == report.processed + dead))
+    counts.add_section()
+    inside = report.in_closed_windows + report.in_open_windows + report.late
+    counts.add_row("orders accepted", f"{report.accepted:,}")
+    counts.add_row(f"  in {report.closed_windows:,} closed windows", f"{report.in_closed_windows:,}")
+    counts.add_row(f"  in {report.open_windows:,} open windows", f"{report.in_open_windows:,}")
+    counts.add_row("  late", f"{report.late:,}")
+    counts.add_row("  accepted = closed + open + late", "", _mark(report.accepted == inside))
+    counts.add_row("  each metric equals its orders, to the cent", "", _mark(not report.wrong_windows))
+    if report.lines is not None:
+        counts.add_section()
+        counts.add_row("metrics in the file", f"{report.lines:,}")
+        wrong = any(damage.name.startswith("LINE_") for damage in report.damage)
+        counts.add_row("  each metric of the topic once", "", _mark(not wrong))
+    if report.ok:
+        return Group(counts, Text("No difference.", style="bold green"))
+    damage = Table(title="Differences", title_justify="left", title_style="bold red")
+    damage.add_column("what")
+    damage.add_column("count", justify="right")
+    damage.add_column("for example", overflow="fold")
+    for kind, count in report.damage.items():
+        damage.add_row(kind.value, f"{count:,}", Text("\n".join(report.examples[kind])))
+    return Group(counts, damage, Text(f"{report.damage.total():,} differences.", style="bold red"))
+
+
+def _mark(holds: bool) -> Text:
+    return Text("ok", style="green") if holds else Text("NO", style="bold red")

@@ -1,0 +1,150 @@
+"""Reads committed records between two offsets, and says where partitions end and groups stand."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Self
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from libs.runtime.errors import PipelineError
+
+Offsets = dict[int, int]
+"""Offset by partition."""
+
+Record = ConsumerRecord[bytes | None, bytes | None]
+
+_STUCK_AFTER_S = 60.0
+_POLL_S = 0.05
+_TAIL_RECORDS = 64
+
+
+class TopicReader:
+    """A consumer that belongs to no group and commits nothing."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        self._consumer = _consumer(bootstrap, "read_committed")
+        self._ahead = _consumer(bootstrap, "read_uncommitted")
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._admin.start()
+            await self._consumer.start()
+            await self._ahead.start()
+        except KafkaError as error:
+            await self.__aexit__(None, None, None)
+            raise PipelineError(
+                f"no broker at {self._bootstrap}: {error}", advice="start the pipeline, or give another --bootstrap"
+            ) from error
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._consumer.stop()
+        await self._ahead.stop()
+        await self._admin.close()
+
+    async def partitions(self, topic: str) -> list[int]:
+        """The partitions of ``topic``; raises ``PipelineError`` when there is no such topic."""
+        (description,) = await self._admin.describe_topics([topic])
+        if description["error_code"]:
+            raise PipelineError(f"there is no topic {topic!r}", advice="start the pipeline, or give its --topic-prefix")
+        return sorted(each["partition"] for each in description["partitions"])
+
+    async def begins(self, topic: str) -> Offsets:
+        """The oldest offset of each partition."""
+        found = await self._consumer.beginning_offsets(await self._topic_partitions(topic))
+        return {partition.partition: offset for partition, offset in found.items()}
+
+    async def ends(self, topic: str) -> Offsets:
+        """Where the committed records of each partition end: the last stable offset."""
+        found = await self._consumer.end_offsets(await self._topic_partitions(topic))
+        return {partition.partition: offset for partition, offset in found.items()}
+
+    async def settled_ends(self, topic: str) -> Offsets:
+        """The ends, once everything written up to now is committed or aborted.
+
+        A group's offset can be seen a moment before the records of the same transaction: the coordinator ends it in
+        each partition on its own.
+        """
+        partitions = await self._topic_partitions(topic)
+        written = {each.partition: end for each, end in (await self._ahead.end_offsets(partitions)).items()}
+        for _ in range(round(_STUCK_AFTER_S / _POLL_S)):
+            ends = await self.ends(topic)
+            if all(ends[partition] >= end for partition, end in written.items()):
+                return ends
+            await asyncio.sleep(_POLL_S)
+        raise PipelineError(f"a transaction in {topic} stays open", advice="look at the broker's log")
+
+    async def committed(self, group: str, topic: str) -> Offsets:
+        """The group's next offset in each partition of ``topic``, for those in which it has committed one."""
+        found = await self._admin.list_consumer_group_offsets(group)
+        return {
+            partition.partition: position.offset
+            for partition, position in found.items()
+            if partition.topic == topic and position.offset >= 0
+        }
+
+    async def read(self, topic: str, begins: Mapping[int, int], ends: Mapping[int, int]) -> AsyncIterator[list[Record]]:
+        """The committed records from ``begins`` up to but without ``ends``, in chunks of one partition each."""
+        open_ends = {
+            TopicPartition(topic, partition): end for partition, end in ends.items() if begins.get(partition, 0) < end
+        }
+        self._consumer.assign(list(open_ends))
+        for partition in open_ends:
+            self._consumer.seek(partition, begins.get(partition.partition, 0))
+        loop = asyncio.get_running_loop()
+        moved_s = loop.time()
+        while open_ends:
+            batches = await self._consumer.getmany(*open_ends, timeout_ms=200)
+            for partition, records in batches.items():
+                end = open_ends[partition]
+                yield records if records[-1].offset < end else [each for each in records if each.offset < end]
+                moved_s = loop.time()
+            # The position also moves over what carries no record: transaction markers and aborted records.
+            for partition in list(open_ends):
+                if await self._consumer.position(partition) >= open_ends[partition]:
+                    del open_ends[partition]
+                    self._consumer.pause(partition)
+                    moved_s = loop.time()
+            if loop.time() - moved_s > _STUCK_AFTER_S:
+                raise PipelineError(f"{topic} cannot be read on to {open_ends}", advice="look at the broker's log")
+
+    async def record_ends(self, topic: str, ends: Mapping[int, int]) -> Offsets:
+        """For each partition the offset after its last record before ``ends``.
+
+        A transaction's end takes an offset too, so a group that has read everything may stand before the partition's
+        end for good.
+        """
+        begins = await self.begins(topic)
+        found = {partition: begins[partition] for partition in ends}
+        unknown, span = dict(ends), _TAIL_RECORDS
+        while unknown:
+            starts = {partition: max(begins[partition], end - span) for partition, end in unknown.items()}
+            async for records in self.read(topic, starts, unknown):
+                if records:
+                    found[records[0].partition] = records[-1].offset + 1
+            unknown = {
+                partition: starts[partition]
+                for partition in unknown
+                if found[partition] == begins[partition] < starts[partition]
+            }
+            span *= 8
+        return found
+
+    async def _topic_partitions(self, topic: str) -> list[TopicPartition]:
+        return [TopicPartition(topic, partition) for partition in await self.partitions(topic)]
+
+
+def _consumer(bootstrap: str, isolation_level: str) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        isolation_level=isolation_level,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+    )

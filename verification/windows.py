@@ -1,0 +1,183 @@
+"""What each product must show for each window, against what ``product-metrics`` and the file show."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from verification.judge import Order, cents_of
+from verification.report import Damage, Report
+from verification.strict_json import number, parse_object
+
+_FIELDS = ["window_start", "window_end", "product_id", "order_count", "total_revenue", "avg_order_value"]
+
+Window = tuple[str, int]
+"""(product, start in epoch seconds)"""
+
+
+class Total(NamedTuple):
+    """Orders and cents."""
+
+    orders: int = 0
+    cents: int = 0
+
+    def plus(self, other: "Total") -> "Total":
+        return Total(self.orders + other.orders, self.cents + other.cents)
+
+    def minus(self, other: "Total") -> "Total":
+        return Total(self.orders - other.orders, self.cents - other.cents)
+
+
+class Metric(NamedTuple):
+    """A record of ``product-metrics`` or a line of the file; times in epoch seconds."""
+
+    window_start: int
+    window_end: int
+    product_id: str
+    order_count: int
+    revenue_cents: int
+    average_cents: int
+
+    @property
+    def window(self) -> Window:
+        return self.product_id, self.window_start
+
+
+def read_metric_record(key: bytes | None, value: bytes | None, window_seconds: int) -> Metric:
+    """The metric in a record of ``product-metrics``; raises ``ValueError``."""
+    metric = read_metric(value, window_seconds)
+    if key != metric.product_id.encode():
+        raise ValueError(f"its key is {key!r}")
+    return metric
+
+
+def read_metric(value: bytes | None, window_seconds: int) -> Metric:
+    """The metric in a record's value or a line; raises ``ValueError`` saying what is not as the contract says."""
+    fields = parse_object(value)
+    if sorted(fields) != sorted(_FIELDS):
+        raise ValueError(f"fields are {list(fields)}")
+    start, end, product_id, count, revenue, average = (fields[name] for name in _FIELDS)
+    if type(product_id) is not str:
+        raise ValueError("product_id is no string")
+    whole = [int(each) for each in (start, end, count) if type(each) is not str and str(each).isdecimal()]
+    if len(whole) != 3:
+        raise ValueError("window_start, window_end and order_count are not whole numbers")
+    cents = [None if (dollars := number(money)) is None else cents_of(dollars) for money in (revenue, average)]
+    revenue_cents, average_cents = cents
+    if revenue_cents is None or average_cents is None:
+        raise ValueError("total_revenue and avg_order_value are not amounts with at most two decimals")
+    if whole[0] % window_seconds or whole[1] != whole[0] + window_seconds:
+        raise ValueError(f"not a window of {window_seconds} s")
+    return Metric(whole[0], whole[1], product_id, whole[2], revenue_cents, average_cents)
+
+
+class WindowSums:
+    """The orders of each product and window, added up in whole cents, and those of them that came late."""
+
+    def __init__(self, window_seconds: int) -> None:
+        self._window_seconds = window_seconds
+        self._accepted: dict[Window, list[int]] = {}
+        self._late: dict[Window, list[int]] = {}
+
+    def window_of(self, order: Order) -> Window:
+        return order.product_id, int(order.timestamp_s) // self._window_seconds * self._window_seconds
+
+    def accept(self, order: Order) -> None:
+        _add(self._accepted, self.window_of(order), order.cents)
+
+    def late(self, order: Order) -> None:
+        _add(self._late, self.window_of(order), order.cents)
+
+    def expected(self) -> dict[Window, Total]:
+        """Per window what its metric must say once it is closed; a window whose every order was late has none."""
+        totals = {window: self.accepted_in(window).minus(self.late_in(window)) for window in self._accepted}
+        return {window: total for window, total in totals.items() if total.orders}
+
+    def accepted_in(self, window: Window) -> Total:
+        return Total(*self._accepted.get(window, ()))
+
+    def late_in(self, window: Window) -> Total:
+        return Total(*self._late.get(window, ()))
+
+    def accepted_count(self) -> int:
+        return sum(count for count, _ in self._accepted.values())
+
+    def late_count(self) -> int:
+        return sum(count for count, _ in self._late.values())
+
+    def windows(self) -> set[Window]:
+        return set(self._accepted)
+
+
+def check_metrics(
+    sums: WindowSums, metrics: list[Metric], newer: set[Window], closed: Mapping[Window, bool], report: Report
+) -> None:
+    """Compare ``metrics`` with the sums.
+
+    Args:
+        sums: what the orders that analytics has read add up to.
+        metrics: what stood in ``product-metrics`` before those orders were counted.
+        newer: windows that closed since; their orders may have come since as well.
+        closed: for each window of the sums whether every source has passed its end.
+        report: takes the differences and the counts.
+    """
+    expected = sums.expected()
+    seen: set[Window] = set()
+    for metric in metrics:
+        window = metric.window
+        right = expected.get(window)
+        report.in_closed_windows += metric.order_count
+        if window in seen:
+            damage, told = Damage.WINDOW_DUPLICATED, "once more"
+        elif right is None:
+            damage, told = Damage.WINDOW_UNEXPECTED, f"{metric.order_count} orders"
+        elif (problem := _difference(metric, right)) is not None:
+            damage, told = Damage.WINDOW_WRONG, problem
+        else:
+            seen.add(window)
+            continue
+        seen.add(window)
+        report.found(damage, f"{_describe(window)}: {told}")
+        report.wrong_windows.append(window)
+    report.closed_windows = len(seen)
+    for window in sorted(expected.keys() - seen, key=lambda each: (each[1], each[0])):
+        report.open_windows += 1
+        report.in_open_windows += expected[window].orders
+        if window not in newer and closed.get(window, False):
+            report.found(Damage.WINDOW_MISSING, f"{_describe(window)}: {expected[window].orders} orders")
+            report.wrong_windows.append(window)
+    report.accepted = sums.accepted_count()
+    report.late = sums.late_count()
+
+
+def check_lines(lines: Counter[Metric], metrics: Counter[Metric], newer: Counter[Metric], report: Report) -> None:
+    """Compare the file's lines with the topic: each of ``metrics`` once, each of ``newer`` at most once."""
+    report.lines = lines.total()
+    for metric in (metrics - lines).elements():
+        report.found(Damage.LINE_MISSING, _describe(metric.window))
+    for metric, count in (lines - metrics - newer).items():
+        known = metric in metrics or metric in newer
+        report.found(Damage.LINE_DUPLICATED if known else Damage.LINE_UNEXPECTED, _describe(metric.window), count)
+
+
+def mean_cents(total: Total) -> int:
+    """The average in cents, a half rounded to the even neighbour."""
+    below, remainder = divmod(total.cents, total.orders)
+    doubled = 2 * remainder
+    return below + (doubled > total.orders or (doubled == total.orders and below % 2 == 1))
+
+
+def _difference(metric: Metric, right: Total) -> str | None:
+    said = (metric.order_count, metric.revenue_cents, metric.average_cents)
+    summed = (right.orders, right.cents, mean_cents(right))
+    return None if said == summed else f"says (orders, cents, average cents) {said}, summed {summed}"
+
+
+def _add(totals: dict[Window, list[int]], window: Window, cents: int) -> None:
+    total = totals.setdefault(window, [0, 0])
+    total[0] += 1
+    total[1] += cents
+
+
+def _describe(window: Window) -> str:
+    product, start = window
+    return f"{product} from {start}"
