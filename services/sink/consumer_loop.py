@@ -1,0 +1,186 @@
+"""Reads ``product-metrics`` and hands it to the writer; after any trouble it starts again from what the writer has."""
+
+import asyncio
+import contextlib
+import time
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from libs.events.topics import PRODUCT_METRICS
+from libs.runtime.broker import Backoff, committed_consumer, ensure_topics
+from libs.runtime.errors import StuckConsumerError
+from libs.runtime.service import Context
+from libs.runtime.timing import CLOSE_TIMEOUT_S, STUCK_AFTER_S
+from libs.runtime.waiting import unless_stopped
+from services.sink.metric_batch import TopicRewoundError, collect
+from services.sink.metrics_writer import (
+    MetricsWriter,
+    OutputChangedError,
+    OutputUnavailableError,
+    WriterDisplacedError,
+)
+from services.sink.progress import Progress
+from services.sink.sink_settings import SinkSettings
+
+log = structlog.get_logger()
+
+_POLL_MS = 250
+_MAX_RECORDS = 5000
+_STANDBY_POLL_S = 0.5
+_CONFIRM_S = 2.0
+
+# A full disk shows only when there is something to write: an empty batch right after a start proves nothing.
+_SETTLED_S = 5.0
+
+
+class Sink:
+    """Keeps ``writer`` equal to the topic until the context's ``stop`` is set.
+
+    It reads every partition by ``assign`` and takes no part in a group's rebalancing: the writer's lock already says
+    who works, and a member that shares the partitions with another would write but a part of the topic.
+    """
+
+    def __init__(self, context: Context[SinkSettings], writer: MetricsWriter) -> None:
+        self._settings = context.settings
+        self._health = context.health
+        self._stop = context.stop
+        self._writer = writer
+        self._progress = Progress(writer.status)
+        topic = context.settings.topic_prefix + PRODUCT_METRICS.name
+        self._partitions = [TopicPartition(topic, number) for number in range(context.settings.topic_partitions)]
+        self._start_over_because = ""
+        self._backoff = Backoff()
+
+    async def run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                await self._session()
+            except (OutputChangedError, WriterDisplacedError) as error:
+                log.warning("the output was changed from outside", change=str(error))
+            except TopicRewoundError as error:
+                self._start_over_because = str(error)
+            except (OutputUnavailableError, StuckConsumerError, KafkaError, TimeoutError) as error:
+                delay_s = self._backoff.next_s()
+                log.error("interrupted", error=str(error) or repr(error), retry_in_s=delay_s)  # noqa: TRY400
+                await unless_stopped(asyncio.sleep(delay_s), self._stop)
+
+    async def _session(self) -> None:
+        """One life of a consumer, from what the writer has to the first trouble or the end."""
+        if not await self._become_writer():
+            return
+        cluster_id = await unless_stopped(ensure_topics(self._settings, [PRODUCT_METRICS]), self._stop)
+        if cluster_id is None:
+            return
+        consumer = committed_consumer(self._settings, "sink")
+        try:
+            if await unless_stopped(self._connected(consumer), self._stop):
+                next_offsets = await self._position(consumer, cluster_id)
+                if next_offsets is not None:
+                    await self._copy(consumer, next_offsets)
+        finally:
+            # It can hang while the broker is away.
+            with contextlib.suppress(TimeoutError, KafkaError):
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await consumer.stop()
+
+    async def _become_writer(self) -> bool:
+        """Wait until no other process writes; False if asked to stop before."""
+        waiting = False
+        while not await asyncio.to_thread(self._writer.acquire):
+            if not waiting:
+                waiting = True
+                self._health.forget("connected")
+                self._health.forget("output")
+                log.info("standing by: another sink writes this output", **self._writer.status())
+            self._health.beat("standby")
+            await unless_stopped(asyncio.sleep(_STANDBY_POLL_S), self._stop)
+            if self._stop.is_set():
+                return False
+        if waiting:
+            log.info("taking over the output", **self._writer.status())
+            self._health.forget("standby")
+            self._health.beat("connected")
+        return True
+
+    @staticmethod
+    async def _connected(consumer: AIOKafkaConsumer) -> bool:
+        await consumer.start()
+        return True
+
+    async def _position(self, consumer: AIOKafkaConsumer, cluster_id: str) -> dict[int, int] | None:
+        """Open the writer, and let the consumer read on from there; None if asked to stop before."""
+        next_offsets = dict(await asyncio.to_thread(self._writer.open, cluster_id))
+        reason = self._start_over_because or await unless_stopped(
+            self._beyond_the_end(consumer, next_offsets), self._stop
+        )
+        if reason:
+            await asyncio.to_thread(self._writer.start_over, reason)
+            self._start_over_because = ""
+            next_offsets = {}
+        begins = await unless_stopped(consumer.beginning_offsets(self._partitions), self._stop)
+        if begins is None:
+            return None
+        consumer.assign(self._partitions)
+        # Nothing is awaited between assigning and seeking, so nothing is fetched from the group's offsets.
+        for tp, begin in begins.items():
+            offset = next_offsets.get(tp.partition, 0)
+            if 0 < offset < begin:
+                log.warning("metrics were deleted before they were read", partition=tp.partition, count=begin - offset)
+            consumer.seek(tp, max(offset, begin))
+        return next_offsets
+
+    async def _beyond_the_end(self, consumer: AIOKafkaConsumer, next_offsets: dict[int, int]) -> str:
+        """Why the topic cannot be the one that was written, if so: it has not got as far as that."""
+        for pause_s in (_CONFIRM_S, 0.0):
+            ends = await consumer.end_offsets(self._partitions)
+            known = {tp.partition: end for tp, end in ends.items()}
+            beyond = {number: offset for number, offset in next_offsets.items() if offset > known.get(number, -1)}
+            if not beyond:
+                return ""
+            # A broker that has just started may still be behind its own log.
+            await asyncio.sleep(pause_s)
+        return f"the topic ends at {known}, but {beyond} was written: it must have been made anew"
+
+    async def _copy(self, consumer: AIOKafkaConsumer, next_offsets: dict[int, int]) -> None:
+        reporting = asyncio.create_task(self._progress.report(consumer))
+        try:
+            last_answer: int | None = None
+            started_s = answered_s = time.monotonic()
+            while not self._stop.is_set():
+                records = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
+                batch = collect(records.values(), next_offsets)
+                await asyncio.to_thread(self._writer.write, batch.lines, batch.next_offsets)
+                next_offsets |= batch.next_offsets
+                if batch.lines or time.monotonic() - started_s > _SETTLED_S:
+                    self._backoff.reset()
+                    self._health.beat("output")
+                if batch.rejected:
+                    log.error("not metrics, left out", count=len(batch.rejected), first=batch.rejected[0])
+                await self._note(consumer, len(batch.lines), len(batch.rejected))
+                answer = self._slowest_answer(consumer)
+                if answer != last_answer:
+                    last_answer, answered_s = answer, time.monotonic()
+                    self._health.beat("connected")
+                elif time.monotonic() - answered_s > STUCK_AFTER_S:
+                    raise StuckConsumerError(f"nothing received for {STUCK_AFTER_S:.0f} s")
+        finally:
+            reporting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reporting
+        await self._progress.commit(consumer)
+
+    async def _note(self, consumer: AIOKafkaConsumer, metrics: int, rejected: int) -> None:
+        # Unlike the last record's offset, the position is past the markers that end transactions.
+        positions: dict[TopicPartition, int] = {}
+        with contextlib.suppress(TimeoutError):  # a partition whose position is being looked up anew has none
+            async with asyncio.timeout(_POLL_MS / 1000):
+                positions = {tp: await consumer.position(tp) for tp in self._partitions}
+        self._progress.written(metrics, rejected, positions)
+
+    def _slowest_answer(self, consumer: AIOKafkaConsumer) -> int | None:
+        """When the broker last answered for the partition that waits longest, empty answers included (epoch ms)."""
+        answers = [consumer.last_poll_timestamp(tp) for tp in self._partitions]
+        return None if None in answers else min(answers)

@@ -1,0 +1,36 @@
+"""The calls by which files change, one by one: the seam at which a test can break off between any two of them."""
+
+import os
+from pathlib import Path
+
+
+class Disk:
+    """The operating system's files. Every method raises ``OSError``."""
+
+    def append(self, descriptor: int, data: bytes) -> None:
+        """Write all of ``data``; a failure may leave a part of it."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+
+    def sync(self, descriptor: int) -> None:
+        """Return once what was written would survive a power cut."""
+        os.fsync(descriptor)
+
+    def truncate(self, descriptor: int, length: int) -> None:
+        os.ftruncate(descriptor, length)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Replace ``target`` in one step; durable after ``sync_directory``."""
+        source.replace(target)
+
+    def remove(self, path: Path) -> None:
+        """Delete ``path`` if it exists; durable after ``sync_directory``."""
+        path.unlink(missing_ok=True)
+
+    def sync_directory(self, path: Path) -> None:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

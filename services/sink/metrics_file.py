@@ -1,0 +1,199 @@
+"""The metrics as a file that is a view of the topic: each metric exactly once, one JSON object a line.
+
+A file and an offset cannot change in one step. So lines are appended and synced first, then the checkpoint is replaced
+atomically; whatever lies beyond the checkpoint's length is not yet true, and is cut off when the file is opened. A file
+that does not fit its checkpoint (deleted, changed, of another cluster) is put aside and written again from the topic's
+beginning.
+"""
+
+import contextlib
+import errno
+import os
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import structlog
+
+from libs.runtime.errors import PipelineError
+from services.sink.checkpoint import Checkpoint, DamagedCheckpointError, load_checkpoint, store_checkpoint
+from services.sink.disk import Disk
+from services.sink.metrics_writer import OutputChangedError, OutputUnavailableError, WriterDisplacedError
+from services.sink.write_lock import WriteLock
+
+log = structlog.get_logger()
+
+_CHUNK_BYTES = 1024 * 1024
+_HOPELESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
+
+
+class MetricsFile:
+    """A ``MetricsWriter`` onto ``path``, with ``<path>.checkpoint`` and ``<path>.lock`` beside it."""
+
+    def __init__(self, path: Path, topic: str, disk: Disk | None = None) -> None:
+        self._path = path
+        self._disk = disk or Disk()
+        self._checkpoint_path = path.with_name(path.name + ".checkpoint")
+        self._lock = WriteLock(path.with_name(path.name + ".lock"))
+        self._descriptor: int | None = None
+        self._checkpoint = Checkpoint("", topic, 0, 0, {})
+
+    def acquire(self) -> bool:
+        """Take the lock; raises ``PipelineError`` if the path cannot be written to as things are."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            if self._path.exists() and not self._path.is_file():
+                raise IsADirectoryError(errno.EISDIR, "not a regular file", str(self._path))
+            return self._lock.acquire()
+        except OSError as error:
+            if error.errno not in _HOPELESS:
+                raise OutputUnavailableError(str(error)) from error
+            raise PipelineError(
+                f"SINK_OUTPUT_PATH={self._path} cannot be written: {error}",
+                advice="choose another path, or give this user the right to write there",
+            ) from error
+
+    def open(self, cluster_id: str) -> dict[int, int]:
+        """Cut the file back to its checkpoint, or start over if the two do not belong together."""
+        with self._as_unavailable():
+            self._require_lock()
+            self._close_file()
+            fresh = Checkpoint(cluster_id, self._checkpoint.topic, 0, 0, {})
+            checkpoint, problem = self._last_state(fresh)
+            if checkpoint is None:
+                self._begin(fresh, problem)
+            else:
+                self._descriptor = self._open_file()
+                self._disk.truncate(self._descriptor, checkpoint.length)
+                self._checkpoint = checkpoint
+            return dict(self._checkpoint.next_offsets)
+
+    def start_over(self, reason: str) -> None:
+        """Put the file aside and begin an empty one."""
+        with self._as_unavailable():
+            self._require_lock()
+            self._close_file()
+            self._begin(Checkpoint(self._checkpoint.cluster_id, self._checkpoint.topic, 0, 0, {}), reason)
+
+    def write(self, lines: Sequence[bytes], next_offsets: Mapping[int, int]) -> None:
+        """Append ``lines``, then move the checkpoint.
+
+        Raises:
+            OutputUnavailableError: the system refused, for want of space, say.
+            OutputChangedError: the file at the path is no longer ours as we left it.
+            WriterDisplacedError: the lock's file was deleted, so another process may write.
+        """
+        with self._as_unavailable():
+            self._require_lock()
+            descriptor = self._require_unchanged()
+            data = b"".join(line + b"\n" for line in lines)
+            checkpoint = self._checkpoint.extended(data, next_offsets)
+            if checkpoint == self._checkpoint:
+                return
+            if data:
+                try:
+                    self._disk.append(descriptor, data)
+                    self._disk.sync(descriptor)
+                except OSError:
+                    # Opening again would cut it off too, but readers should not look at half a line until then.
+                    with contextlib.suppress(OSError):
+                        self._disk.truncate(descriptor, self._checkpoint.length)
+                    raise
+            store_checkpoint(self._disk, self._checkpoint_path, checkpoint)
+            self._checkpoint = checkpoint
+
+    def status(self) -> Mapping[str, object]:
+        return {"path": str(self._path), "file_bytes": self._checkpoint.length}
+
+    def close(self) -> None:
+        self._close_file()
+        self._lock.release()
+
+    def _last_state(self, fresh: Checkpoint) -> tuple[Checkpoint | None, str]:
+        """The checkpoint that the file can go on from; None and why, or None and nothing if there is no file yet."""
+        size = self._path.stat().st_size if self._path.exists() else 0
+        try:
+            checkpoint = load_checkpoint(self._checkpoint_path)
+        except DamagedCheckpointError as error:
+            return None, f"its checkpoint is damaged: {error}"
+        if checkpoint is None:
+            return None, "it has no checkpoint" if size else ""
+        for name in ("cluster_id", "topic"):
+            found, expected = getattr(checkpoint, name), getattr(fresh, name)
+            if found != expected:
+                return None, f"its checkpoint is for {name} {found!r}, not {expected!r}"
+        if size < checkpoint.length:
+            return None, f"it has {size} bytes, its checkpoint says {checkpoint.length}"
+        if self._crc_of_first(checkpoint.length) != checkpoint.crc:
+            return None, "it is not what was written up to its checkpoint"
+        return checkpoint, ""
+
+    def _begin(self, fresh: Checkpoint, problem: str) -> None:
+        """Put away what is there, ``problem`` says why, and begin an empty file."""
+        # Without a checkpoint, a crash anywhere in here ends in starting over as well.
+        self._disk.remove(self._checkpoint_path)
+        self._disk.sync_directory(self._path.parent)
+        kept_as = None
+        if self._path.exists() and self._path.stat().st_size:
+            kept_as = self._free_name()
+            self._disk.rename(self._path, kept_as)
+        if problem:
+            log.warning(
+                "writing the metrics file anew from the topic's beginning",
+                path=str(self._path),
+                reason=problem,
+                old_file=kept_as and str(kept_as),
+            )
+        self._descriptor = self._open_file()
+        store_checkpoint(self._disk, self._checkpoint_path, fresh)
+        self._checkpoint = fresh
+
+    def _free_name(self) -> Path:
+        number = 1
+        while (name := self._path.with_name(f"{self._path.name}.{number}.old")).exists():
+            number += 1
+        return name
+
+    def _open_file(self) -> int:
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+
+    def _close_file(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _crc_of_first(self, length: int) -> int:
+        if not length:
+            return 0
+        crc = 0
+        with self._path.open("rb") as file:
+            while length and (chunk := file.read(min(length, _CHUNK_BYTES))):
+                crc = zlib.crc32(chunk, crc)
+                length -= len(chunk)
+        return crc
+
+    def _require_lock(self) -> None:
+        if not self._lock.is_held():
+            raise WriterDisplacedError("the lock's file was deleted")
+
+    def _require_unchanged(self) -> int:
+        """The open file's descriptor, if the path still leads to it and it ends at the checkpoint."""
+        assert self._descriptor is not None, "open first"
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            raise OutputChangedError(f"{self._path} was deleted") from None
+        if not os.path.samestat(found, os.fstat(self._descriptor)):
+            raise OutputChangedError(f"{self._path} was replaced")
+        if found.st_size != self._checkpoint.length:
+            raise OutputChangedError(
+                f"{self._path} has {found.st_size} bytes, {self._checkpoint.length} of them written here"
+            )
+        return self._descriptor
+
+    @contextlib.contextmanager
+    def _as_unavailable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputUnavailableError(f"{self._path}: {error}") from error

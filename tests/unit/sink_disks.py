@@ -1,0 +1,125 @@
+"""Disks that break off, refuse, or forget what was not synced."""
+
+import errno
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+from services.sink.disk import Disk
+
+
+class Crash(BaseException):
+    """The process ends here: nothing may handle it."""
+
+
+class CrashingDisk(Disk):
+    """Counts the calls that change files and crashes before call ``crash_at``, an append half done."""
+
+    def __init__(self, crash_at: int | None = None) -> None:
+        self.calls: list[str] = []
+        self.crash_at = crash_at
+
+    def _crashes_in(self, name: str) -> bool:
+        self.calls.append(name)
+        return len(self.calls) == self.crash_at
+
+    def _step(self, name: str) -> None:
+        if self._crashes_in(name):
+            raise Crash(name)
+
+    def append(self, descriptor: int, data: bytes) -> None:
+        if self._crashes_in("append"):
+            os.write(descriptor, data[: len(data) // 2])
+            raise Crash("append")
+        super().append(descriptor, data)
+
+    def sync(self, descriptor: int) -> None:
+        self._step("sync")
+
+    def truncate(self, descriptor: int, length: int) -> None:
+        self._step("truncate")
+        super().truncate(descriptor, length)
+
+    def rename(self, source: Path, target: Path) -> None:
+        self._step("rename")
+        super().rename(source, target)
+
+    def remove(self, path: Path) -> None:
+        self._step("remove")
+        super().remove(path)
+
+    def sync_directory(self, path: Path) -> None:
+        self._step("sync_directory")
+
+
+class PowerCutDisk(CrashingDisk):
+    """After a crash, ``cut_power`` takes back a random part of what was not synced."""
+
+    def __init__(self, crash_at: int | None, chance: random.Random) -> None:
+        super().__init__(crash_at)
+        self._chance = chance
+        self._synced: dict[int, int] = {}
+        self._undo: list[Callable[[], object]] = []
+
+    def sync(self, descriptor: int) -> None:
+        super().sync(descriptor)
+        found = os.fstat(descriptor)
+        self._synced[found.st_ino] = found.st_size
+
+    def truncate(self, descriptor: int, length: int) -> None:
+        super().truncate(descriptor, length)
+        inode = os.fstat(descriptor).st_ino
+        self._synced[inode] = min(self._synced.get(inode, length), length)
+
+    def append(self, descriptor: int, data: bytes) -> None:
+        found = os.fstat(descriptor)
+        self._synced.setdefault(found.st_ino, found.st_size)
+        super().append(descriptor, data)
+
+    def rename(self, source: Path, target: Path) -> None:
+        former = target.read_bytes() if target.exists() else None
+        super().rename(source, target)
+
+        def undo() -> None:
+            target.rename(source)
+            if former is not None:
+                target.write_bytes(former)
+
+        self._undo.append(undo)
+
+    def remove(self, path: Path) -> None:
+        former = path.read_bytes() if path.exists() else None
+        super().remove(path)
+        if former is not None:
+            self._undo.append(lambda: path.write_bytes(former))
+
+    def sync_directory(self, path: Path) -> None:
+        super().sync_directory(path)
+        self._undo.clear()
+
+    def cut_power(self, folder: Path) -> None:
+        for path in folder.iterdir():
+            found = path.stat()
+            synced = self._synced.get(found.st_ino)
+            if synced is not None and synced < found.st_size:
+                os.truncate(path, self._chance.randint(synced, found.st_size))
+        for _ in range(self._chance.randint(0, len(self._undo))):
+            self._undo.pop()()
+
+
+class FullDisk(Disk):
+    """Refuses to grow files once ``room`` bytes are written; ``room`` None is a disk with space."""
+
+    def __init__(self, room: int | None) -> None:
+        self.room = room
+
+    def append(self, descriptor: int, data: bytes) -> None:
+        if self.room is not None:
+            part = data[: self.room]
+            self.room -= len(part)
+            super().append(descriptor, part)
+            if len(part) < len(data):
+                raise OSError(errno.ENOSPC, "no space left")
+            return
+        super().append(descriptor, data)

@@ -1,0 +1,87 @@
+"""The checkpoint's encoding: what was stored comes back, and nothing else is taken for a checkpoint."""
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.sink import checkpoint as checkpoint_module
+from services.sink.checkpoint import Checkpoint, DamagedCheckpointError, decode_checkpoint, encode_checkpoint
+
+COUNTS = st.integers(0, 2**63 - 1)
+CHECKPOINTS = st.builds(
+    Checkpoint,
+    cluster_id=st.text(st.characters(codec="utf-8")),
+    topic=st.text(st.characters(codec="utf-8")),
+    length=COUNTS,
+    crc=COUNTS,
+    next_offsets=st.dictionaries(st.integers(0, 999), COUNTS),
+)
+GOOD: dict[str, Any] = {
+    "version": 1,
+    "cluster_id": "c",
+    "topic": "t",
+    "length": 1,
+    "crc32": 2,
+    "next_offsets": {"0": 3},
+}
+
+
+def signed(fields: Any) -> bytes:
+    return orjson.dumps(fields | {"checksum": checkpoint_module._checksum(fields)})
+
+
+@given(CHECKPOINTS)
+def test_it_comes_back(checkpoint: Checkpoint) -> None:
+    assert decode_checkpoint(encode_checkpoint(checkpoint)) == checkpoint
+
+
+@given(CHECKPOINTS, st.data())
+def test_no_flipped_bit_goes_unnoticed(checkpoint: Checkpoint, data: st.DataObject) -> None:
+    encoded = bytearray(encode_checkpoint(checkpoint)[:-1])
+    bit = data.draw(st.integers(0, len(encoded) * 8 - 1))
+    encoded[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(DamagedCheckpointError):
+        decode_checkpoint(bytes(encoded))
+
+
+@given(st.binary() | st.from_regex(rb"[\[\]{}\",:0-9a-z]*", fullmatch=True))
+def test_anything_else_is_damaged(data: bytes) -> None:
+    with pytest.raises(DamagedCheckpointError):
+        decode_checkpoint(data)
+
+
+def test_the_good_one_is_good() -> None:
+    assert decode_checkpoint(signed(GOOD)) == Checkpoint("c", "t", 1, 2, {0: 3})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"version": 2},
+        {"version": None},
+        {"cluster_id": None},
+        {"topic": 5},
+        {"length": -1},
+        {"length": True},
+        {"length": 1.0},
+        {"crc32": "2"},
+        {"next_offsets": []},
+        {"next_offsets": {"0": None}},
+        {"next_offsets": {"0": -3}},
+        {"next_offsets": {"-1": 3}},
+        {"next_offsets": {"00": 3}},
+        {"next_offsets": {"x": 3}},
+    ],
+)
+def test_wrong_values_are_damage_even_with_a_right_checksum(wrong: dict[str, Any]) -> None:
+    with pytest.raises(DamagedCheckpointError):
+        decode_checkpoint(signed(GOOD | wrong))
+
+
+@pytest.mark.parametrize("name", sorted(GOOD))
+def test_missing_fields_are_damage(name: str) -> None:
+    with pytest.raises(DamagedCheckpointError):
+        decode_checkpoint(signed({key: value for key, value in GOOD.items() if key != name}))

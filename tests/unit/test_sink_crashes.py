@@ -1,0 +1,193 @@
+"""Whatever moment the sink dies at, opening again and reading on leaves each metric in the file exactly once."""
+
+import random
+import tempfile
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.sink.checkpoint import DamagedCheckpointError, load_checkpoint
+from services.sink.disk import Disk
+from services.sink.metrics_file import MetricsFile
+from tests.unit.sink_disks import Crash, CrashingDisk, PowerCutDisk
+
+PARTITIONS = 3
+Topic = list[list[bytes]]
+
+
+def topic_of(metrics: int) -> Topic:
+    topic: Topic = [[] for _ in range(PARTITIONS)]
+    for number in range(metrics):
+        partition = topic[number % PARTITIONS]
+        partition.append(b'{"partition":%d,"offset":%d}' % (number % PARTITIONS, len(partition)))
+    return topic
+
+
+def copy(path: Path, topic: Topic, disk: Disk, batch_size: int = 2) -> None:
+    """What the sink does, from its start to the topic's end, but closing its file like a dying process."""
+    writer = MetricsFile(path, "product-metrics", disk)
+    try:
+        assert writer.acquire()
+        offsets = writer.open("cluster")
+        assert all(offset <= len(topic[partition]) for partition, offset in offsets.items())
+        for partition, lines in enumerate(topic):
+            while (start := offsets.get(partition, 0)) < len(lines):
+                end = min(start + batch_size, len(lines))
+                writer.write(lines[start:end], {partition: end})
+                offsets[partition] = end
+    finally:
+        writer.close()
+
+
+def assert_equal(path: Path, topic: Topic) -> None:
+    lines = path.read_bytes().splitlines()
+    assert Counter(lines) == Counter(line for partition in topic for line in partition)
+    for number, partition in enumerate(topic):
+        assert [line for line in lines if line.startswith(b'{"partition":%d,' % number)] == partition
+
+
+def assert_checkpoint_is_true(path: Path, topic: Topic) -> None:
+    checkpoint = load_checkpoint(path.with_name(path.name + ".checkpoint"))
+    if checkpoint is None:
+        return
+    done = path.read_bytes()[: checkpoint.length]
+    assert len(done) == checkpoint.length
+    assert done == b"" or done.endswith(b"\n")
+    expected = [line for number, lines in enumerate(topic) for line in lines[: checkpoint.next_offsets.get(number, 0)]]
+    assert sorted(done.splitlines()) == sorted(expected)
+
+
+def calls_of_a_whole_run(folder: Path, topic: Topic) -> list[str]:
+    disk = CrashingDisk()
+    copy(folder / "rehearsal.json", topic, disk)
+    return disk.calls
+
+
+def test_a_crash_at_every_step_of_a_run(tmp_path: Path) -> None:
+    topic = topic_of(9)
+    steps = calls_of_a_whole_run(tmp_path, topic)
+    assert set(steps) == {"append", "sync", "rename", "remove", "sync_directory"}
+    for step in range(1, len(steps) + 1):
+        path = tmp_path / str(step) / "metrics.json"
+        with pytest.raises(Crash):
+            copy(path, topic, CrashingDisk(crash_at=step))
+        assert_checkpoint_is_true(path, topic)
+        copy(path, topic, Disk())
+        assert_equal(path, topic)
+        assert not list(path.parent.glob("*.old")), f"a crash in step {step} ({steps[step - 1]}) made it start over"
+
+
+def test_a_crash_at_every_step_of_starting_over(tmp_path: Path) -> None:
+    topic = topic_of(6)
+    rehearsal = tmp_path / "rehearsal.json"
+    rehearsal.write_bytes(b"not ours\n")
+    disk = CrashingDisk()
+    copy(rehearsal, topic, disk)
+    for step in range(1, len(disk.calls) + 1):
+        path = tmp_path / str(step) / "metrics.json"
+        path.parent.mkdir()
+        path.write_bytes(b"not ours\n")
+        with pytest.raises(Crash):
+            copy(path, topic, CrashingDisk(crash_at=step))
+        copy(path, topic, Disk())
+        assert_equal(path, topic)
+        assert [old.read_bytes() for old in path.parent.glob("*.old")] == [b"not ours\n"]
+
+
+def test_half_a_line_and_a_half_written_checkpoint_are_left_behind(tmp_path: Path) -> None:
+    topic = topic_of(5)
+    path = tmp_path / "metrics.json"
+    copy(path, topic, Disk())
+    with path.open("ab") as file:
+        file.write(b'{"partition":0,"off')
+    path.with_name("metrics.json.checkpoint.tmp").write_bytes(b'{"vers')
+    topic = topic_of(8)
+    copy(path, topic, Disk())
+    assert_equal(path, topic)
+
+
+def test_lines_without_a_checkpoint_are_written_once(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    copy(path, topic_of(3), Disk())
+    with path.open("ab") as file:
+        file.write(b'{"partition":0,"offset":1}\n')
+    copy(path, topic_of(9), Disk())
+    assert_equal(path, topic_of(9))
+
+
+@settings(max_examples=100)
+@given(
+    metrics=st.integers(0, 30),
+    batch_size=st.integers(1, 5),
+    crashes=st.lists(st.integers(1, 40), max_size=6),
+    seed=st.integers(0, 2**32),
+    power_cuts=st.booleans(),
+)
+def test_any_crashes_and_power_cuts(
+    metrics: int, batch_size: int, crashes: list[int], seed: int, power_cuts: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "metrics.json"
+        topic = topic_of(metrics)
+        for crash_at in crashes:
+            disk = PowerCutDisk(crash_at, random.Random(seed))
+            with suppress(Crash):
+                copy(path, topic, disk, batch_size)
+            if power_cuts and len(disk.calls) == crash_at:
+                disk.cut_power(path.parent)
+            assert_checkpoint_is_true(path, topic)
+        copy(path, topic, Disk(), batch_size)
+        assert_equal(path, topic)
+
+
+@settings(max_examples=100)
+@given(
+    damages=st.lists(
+        st.tuples(
+            st.sampled_from(["metrics.json", "metrics.json.checkpoint"]),
+            st.sampled_from(["delete", "cut", "flip", "append", "replace"]),
+            st.integers(0, 10_000),
+        ),
+        max_size=5,
+    ),
+    crashes=st.lists(st.integers(1, 40), min_size=5, max_size=5),
+)
+def test_any_damage_to_the_files_while_it_is_down(damages: list[tuple[str, str, int]], crashes: list[int]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "metrics.json"
+        topic = topic_of(12)
+        copy(path, topic, Disk())
+        for (name, kind, number), crash_at in zip(damages, crashes, strict=False):
+            damage(path.with_name(name), kind, number)
+            with suppress(Crash):
+                copy(path, topic, CrashingDisk(crash_at))
+        copy(path, topic, Disk())
+        assert_equal(path, topic)
+
+
+def damage(path: Path, kind: str, number: int) -> None:
+    data = bytearray(path.read_bytes()) if path.exists() else bytearray()
+    if kind == "delete":
+        path.unlink(missing_ok=True)
+        return
+    if kind == "cut":
+        del data[number % (len(data) + 1) :]
+    elif kind == "flip" and data:
+        data[number % len(data)] ^= 1 << number % 8
+    elif kind == "append":
+        data += b"\xff{}\n"
+    elif kind == "replace":
+        data = bytearray(b"something else\n" * (number % 50))
+    path.write_bytes(data)
+
+
+def test_a_damaged_checkpoint_is_told_from_a_missing_one(tmp_path: Path) -> None:
+    path = tmp_path / "x.checkpoint"
+    assert load_checkpoint(path) is None
+    path.write_bytes(b"{}")
+    with pytest.raises(DamagedCheckpointError):
+        load_checkpoint(path)
