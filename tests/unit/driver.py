@@ -1,0 +1,107 @@
+"""Drives a partition's logic without Kafka, in the manner of Kafka Streams' TopologyTestDriver.
+
+It pushes records in, moves the clock, commits, and keeps what came out per topic and partition.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from libs.events.records import Headers
+from libs.runtime.logic import PartitionLogic, Progress
+from libs.runtime.transaction import partition_for
+
+
+@dataclass
+class FakeClock:
+    """A clock that stands still until it is moved."""
+
+    time_s: float = 1_700_000_000.0
+
+    def now_s(self) -> float:
+        return self.time_s
+
+
+@dataclass(frozen=True)
+class FakeRecord:
+    """A consumed record."""
+
+    value: bytes | None
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+    offset: int = 0
+    partition: int = 0
+    topic: str = "orders"
+    timestamp: int = 1_700_000_000_000
+
+
+@dataclass
+class FakeOutput:
+    """Keeps the records of a transaction by topic and partition."""
+
+    partitions: int = 6
+    records: dict[tuple[str, int], list[FakeRecord]] = field(default_factory=lambda: defaultdict(list))
+
+    def partition_count(self, topic: str) -> int:
+        return self.partitions
+
+    def partition_for(self, topic: str, key: bytes | None) -> int:
+        return partition_for(key, self.partitions)
+
+    def send(
+        self, topic: str, partition: int, key: bytes | None, value: bytes | None, timestamp_ms: int, headers: Headers
+    ) -> None:
+        log = self.records[topic, partition]
+        log.append(FakeRecord(value, key, tuple(headers), len(log), partition, topic, timestamp_ms))
+
+    def topic(self, name: str) -> list[FakeRecord]:
+        """All records of a topic, partition by partition."""
+        return [record for (topic, _), log in sorted(self.records.items()) if topic == name for record in log]
+
+    def values(self, name: str) -> list[dict[str, Any]]:
+        return [orjson.loads(record.value or b"null") for record in self.topic(name)]
+
+
+@dataclass
+class LogicDriver:
+    """One partition's logic with its output; ``committed`` sums what the transactions said they did."""
+
+    logic: PartitionLogic
+    output: FakeOutput = field(default_factory=FakeOutput)
+    committed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def pipe(self, records: Sequence[FakeRecord]) -> None:
+        """Process and commit."""
+        self.logic.process(records, self.output)
+        self.commit()
+
+    def commit(self) -> None:
+        counts: Mapping[str, int] = self.logic.before_commit(self.output)
+        for name, count in counts.items():
+            self.committed[name] += count
+
+    def quiet(self, confirmed_at_s: Iterable[float], position: int = 10, *, source_started: bool = True) -> None:
+        """Nothing to read at any of these moments; commits when the logic wants it."""
+        for moment_s in confirmed_at_s:
+            self.logic.punctuate(Progress(position, position, moment_s, source_started))
+            if self.logic.urgent:
+                self.commit()
+
+
+def order(number: int = 0, /, **fields: object) -> dict[str, Any]:
+    """A valid order, with ``fields`` in the place of its own; a field that is ``...`` is left out."""
+    valid: dict[str, Any] = {
+        "order_id": f"order-{number}",
+        "user_id": "user-1",
+        "product_id": "prod-1",
+        "amount": 12.34,
+        "timestamp": 1_700_000_000.0 + number,
+    }
+    return {name: value for name, value in {**valid, **fields}.items() if value is not ...}
+
+
+def order_record(number: int = 0, /, **fields: object) -> FakeRecord:
+    return FakeRecord(orjson.dumps(order(number, **fields)), key=b"order-%d" % number, offset=number)

@@ -1,0 +1,59 @@
+import json
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.processor.catalogue import enrich, load_catalogue, make_product
+from services.processor.processor_settings import ProcessorSettings
+from tests.unit.driver import order
+
+PRODUCT = make_product("prod-1", {"product_name": "Lamp", "category": "Home"})
+
+
+def enriched(text: str) -> dict[str, object]:
+    value = enrich(text.encode(), orjson.loads(text), PRODUCT)
+
+    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        assert len(dict(pairs)) == len(pairs), "a field stands twice"
+        return dict(pairs)
+
+    fields: dict[str, object] = json.loads(value, object_pairs_hook=unique)
+    return fields
+
+
+def test_the_products_fields_are_added() -> None:
+    assert enriched(json.dumps(order())) == {**order(), "product_name": "Lamp", "category": "Home"}
+
+
+def test_ours_win_over_fields_of_the_same_name() -> None:
+    fields = order(product_name="Evil", extra=1)
+    assert enriched(json.dumps(fields)) == {**order(), "product_name": "Lamp", "category": "Home", "extra": 1}
+
+
+@given(
+    st.dictionaries(st.text(), st.text() | st.integers(-(2**53), 2**53) | st.booleans()),
+    st.sampled_from([None, 0, 3]),
+    st.text(alphabet=" \t\r\n"),
+)
+def test_extra_fields_are_carried_along_in_any_spacing(
+    extra: dict[str, object], indent: int | None, trailing: str
+) -> None:
+    fields = {**extra, **order()}
+    text = json.dumps(fields, indent=indent) + trailing
+    assert enriched(text) == {**fields, "product_name": "Lamp", "category": "Home"}
+
+
+def test_the_shipped_catalogue_has_five_products() -> None:
+    path = ProcessorSettings.model_fields["processor_catalogue_path"].default
+    assert sorted(load_catalogue(path)) == [f"prod-{number}" for number in range(1, 6)]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"prod-1": {}}', '{"prod-1": "Lamp"}'])
+def test_a_bad_catalogue_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "catalogue.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"."):
+        load_catalogue(path)

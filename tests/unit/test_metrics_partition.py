@@ -1,0 +1,90 @@
+import orjson
+import pytest
+
+from libs.events.watermarks import Watermark, encode_watermark
+from services.analytics.metrics_partition import MetricsPartition
+from tests.unit.driver import FakeClock, FakeRecord, LogicDriver, order
+
+
+def processed(product: str, time_s: float, amount: float = 1.0) -> FakeRecord:
+    fields = order(product_id=product, timestamp=time_s, amount=amount)
+    return FakeRecord(orjson.dumps(fields), product.encode(), (("type", b"order"),), topic="processed-orders")
+
+
+def mark(source: int, time_s: float, sources: int = 2) -> FakeRecord:
+    value = encode_watermark(Watermark(source, sources, time_s))
+    return FakeRecord(value, None, (("type", b"watermark"),), topic="processed-orders")
+
+
+def make_driver() -> LogicDriver:
+    return LogicDriver(MetricsPartition(3, 60, FakeClock()))
+
+
+def test_a_windows_metrics_come_once_when_the_slowest_source_has_passed_it() -> None:
+    driver = make_driver()
+    driver.pipe([processed("a", 0, 10.10), processed("b", 1, 5), processed("a", 59.9, 10.15), processed("a", 60, 7)])
+    driver.pipe([mark(0, 1000)])
+    assert driver.output.topic("product-metrics") == []
+    driver.pipe([mark(1, 60)])
+    driver.pipe([mark(1, 61), mark(0, 2000)])
+    a, b = sorted(driver.output.values("product-metrics"), key=lambda m: str(m["product_id"]))
+    assert a == {
+        "window_start": 0,
+        "window_end": 60,
+        "product_id": "a",
+        "order_count": 2,
+        "total_revenue": 20.25,
+        "avg_order_value": 10.12,  # 10.125, half to even
+    }
+    assert b["total_revenue"] == 5
+    assert driver.committed == {"orders": 4, "windows_closed": 2}
+    assert driver.logic.state_size == 1
+
+
+def test_an_order_for_a_closed_window_is_kept_as_late() -> None:
+    driver = make_driver()
+    driver.pipe([mark(0, 60), mark(1, 60), processed("a", 59.9), processed("a", 60)])
+    (late,) = driver.output.topic("late-orders")
+    assert orjson.loads(late.value or b"")["timestamp"] == 59.9
+    assert late.key == b"a"
+    assert dict(late.headers) == {"type": b"order", "window.start": b"0", "window.end": b"60"}
+    assert driver.committed == {"orders": 1, "late_orders": 1}
+
+
+def test_a_hundred_thousand_cents_add_up_exactly() -> None:
+    driver = make_driver()
+    driver.pipe([processed("a", 1, 0.1)] * 1000 + [processed("a", 1, 0.7)] * 1000)
+    driver.pipe([mark(0, 60), mark(1, 60)])
+    assert driver.output.values("product-metrics")[0]["total_revenue"] == 800
+
+
+def test_state_comes_back_from_the_changelog() -> None:
+    driver = make_driver()
+    driver.pipe([processed("a", 1, 2.5), mark(0, 100)])
+    changelog = driver.output.records["analytics-state", 3]
+    again = make_driver()
+    again.logic.restore(changelog)
+    again.pipe([processed("a", 2, 2.5), mark(1, 60)])
+    assert again.output.values("product-metrics")[0]["total_revenue"] == 5
+    assert [r.value for r in again.output.records["analytics-state", 3] if r.key == b'[0,60,"a"]'] == [None]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        FakeRecord(None, None, (("type", b"order"),)),
+        FakeRecord(b"{", b"k", (("type", b"order"),)),
+        FakeRecord(b"[]", b"k"),
+        FakeRecord(b'{"amount": 1, "product_id": "a", "timestamp": "x"}', b"k"),
+        FakeRecord(b"{}", None, (("type", b"watermark"),)),
+        FakeRecord(encode_watermark(Watermark(2, 2, 1e12)), None, (("type", b"watermark"),)),
+    ],
+)
+def test_a_foreign_record_is_a_dead_letter_and_changes_nothing(record: FakeRecord) -> None:
+    driver = make_driver()
+    driver.pipe([record])
+    (dead,) = driver.output.topic("orders-dlq")
+    assert dead.value == record.value
+    assert dict(dead.headers)["error.reason"] == b"malformed"
+    assert driver.logic.watermark_s is None
+    assert driver.logic.state_size == 0

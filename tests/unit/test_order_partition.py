@@ -1,0 +1,85 @@
+from itertools import pairwise
+
+import orjson
+
+from libs.runtime.transaction import partition_for
+from services.processor.catalogue import make_product
+from services.processor.order_partition import OrderPartition
+from services.processor.source_watermark import SourceWatermark
+from tests.unit.driver import FakeClock, FakeRecord, LogicDriver, order, order_record
+
+CATALOGUE = {"prod-1": make_product("prod-1", {"product_name": "Lamp", "category": "Home"})}
+WATERMARK = (("type", b"watermark"),)
+
+
+def driver_at(clock: FakeClock, source: int = 2) -> LogicDriver:
+    return LogicDriver(OrderPartition(source, 6, CATALOGUE, SourceWatermark(5.0, 10.0), clock))
+
+
+def test_an_order_is_enriched_and_goes_to_its_products_partition() -> None:
+    driver = driver_at(FakeClock())
+    driver.pipe([order_record(3)])
+    (processed,) = [r for r in driver.output.topic("processed-orders") if r.headers == (("type", b"order"),)]
+    assert orjson.loads(processed.value or b"") == {**order(3), "product_name": "Lamp", "category": "Home"}
+    assert processed.key == b"prod-1"
+    assert processed.partition == partition_for(b"prod-1", 6)
+    assert processed.timestamp == order_record(3).timestamp
+    assert driver.committed == {"orders": 1}
+
+
+def test_a_bad_record_becomes_a_dead_letter_byte_for_byte() -> None:
+    driver = driver_at(FakeClock())
+    bad = FakeRecord(b'{"order_id": \xff', key=b"\x00k", offset=41, partition=2, timestamp=1234)
+    driver.pipe([order_record(1), bad, order_record(2, amount=-1)])
+    first, second = sorted(driver.output.topic("orders-dlq"), key=lambda r: r.timestamp)
+    assert (first.key, first.value, first.timestamp) == (b"\x00k", bad.value, 1234)
+    headers = dict(first.headers)
+    assert headers["error.reason"] == b"malformed"
+    assert headers["error.message"]
+    assert (headers["source.topic"], headers["source.partition"], headers["source.offset"]) == (b"orders", b"2", b"41")
+    assert dict(second.headers)["error.reason"] == b"invalid_amount"
+    assert driver.committed == {"orders": 1, "dead_letters_malformed": 1, "dead_letters_invalid_amount": 1}
+
+
+def test_each_transaction_ends_with_its_watermark_in_every_partition() -> None:
+    clock = FakeClock()
+    driver = driver_at(clock, source=4)
+    driver.pipe([order_record(1), order_record(9)])
+    clock.time_s += 100
+    driver.pipe([order_record(50)])
+    for partition in range(6):
+        log = driver.output.records["processed-orders", partition]
+        marks = [orjson.loads(r.value or b"") for r in log if r.headers == WATERMARK]
+        first_s = min(order(9)["timestamp"], FakeClock().time_s) - 5.0
+        assert marks == [
+            {"source": 4, "sources": 6, "watermark": first_s},
+            {"source": 4, "sources": 6, "watermark": order(50)["timestamp"] - 5.0},
+        ]
+        assert log[-1].headers == WATERMARK
+        assert all(r.key is None for r in log if r.headers == WATERMARK)
+
+
+def test_bad_records_move_no_watermark() -> None:
+    driver = driver_at(FakeClock())
+    driver.pipe([order_record(1, product_id="unknown")])
+    assert driver.output.topic("processed-orders") == []
+    assert driver.logic.watermark_s is None
+
+
+def test_drained_the_watermark_follows_the_clock_in_steps() -> None:
+    driver = driver_at(FakeClock())
+    driver.quiet([1000 + step / 2 for step in range(41)])
+    marks = [v["watermark"] for v in driver.output.values("processed-orders")]
+    assert len(marks) % 6 == 0
+    each_once = sorted(set(marks))
+    assert len(each_once) == len(marks) / 6
+    assert each_once[0] == 1005.0
+    assert each_once[-1] >= 1013.5
+    assert all(later - earlier >= 1.0 for earlier, later in pairwise(each_once))
+
+
+def test_with_nothing_to_say_there_is_nothing_to_commit() -> None:
+    driver = driver_at(FakeClock())
+    driver.quiet([1000 + step / 2 for step in range(41)], position=0, source_started=False)
+    assert not driver.logic.urgent
+    assert driver.output.topic("processed-orders") == []

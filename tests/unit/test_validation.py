@@ -1,0 +1,141 @@
+import json
+from decimal import Decimal
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libs.events.dead_letters import Reason, RejectedError
+from services.processor.validation import validate
+from tests.unit.driver import order
+
+NOW_S = 1_700_000_000.0
+PRODUCTS = frozenset({"prod-1"})
+
+
+def reason_of(value: bytes | None) -> Reason | None:
+    try:
+        validate(value, PRODUCTS, NOW_S)
+    except RejectedError as error:
+        assert str(error)
+        return error.reason
+    return None
+
+
+def reason_of_order(**fields: object) -> Reason | None:
+    return reason_of(orjson.dumps(order(**fields)))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        b"",
+        b"null",
+        b"[1]",
+        b'"order"',
+        b"12",
+        b"{",
+        b'{"order_id":"\xff"}',
+        b"\xef\xbb\xbf{}",
+        b'{"a":NaN}',
+        b"[" * 100_000,
+        b'{"a":' * 5000 + b"1" + b"}" * 5000,
+        json.dumps(order())[:-1].encode() + b',"amount":1}',
+        json.dumps(order())[:-1].encode() + b',"extra":{"a":1,"a":2}}',
+    ],
+)
+def test_what_is_no_json_object_is_malformed(value: bytes | None) -> None:
+    assert reason_of(value) is Reason.MALFORMED
+
+
+@pytest.mark.parametrize("name", list(order()))
+def test_every_field_is_needed(name: str) -> None:
+    assert reason_of_order(**{name: ...}) is Reason.MISSING_FIELD
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("order_id", 7),
+        ("user_id", None),
+        ("product_id", ["prod-1"]),
+        ("amount", "12.34"),
+        ("amount", True),
+        ("amount", None),
+        ("timestamp", "2023-11-14"),
+        ("timestamp", False),
+    ],
+)
+def test_types_are_checked(name: str, value: object) -> None:
+    assert reason_of_order(**{name: value}) is Reason.WRONG_TYPE
+
+
+@pytest.mark.parametrize("name", ["order_id", "user_id"])
+def test_ids_have_1_to_64_characters(name: str) -> None:
+    assert reason_of_order(**{name: ""}) is Reason.INVALID_ID
+    assert reason_of_order(**{name: "x" * 65}) is Reason.INVALID_ID
+    assert reason_of_order(**{name: "ü" * 64}) is None
+
+
+def test_products_must_be_known() -> None:
+    assert reason_of_order(product_id="prod-9") is Reason.UNKNOWN_PRODUCT
+    assert reason_of_order(product_id="") is Reason.UNKNOWN_PRODUCT
+
+
+@pytest.mark.parametrize("amount", [0, -1, -0.01, 10.001, 0.001, 1e300, 10**30])
+def test_amounts_are_positive_whole_cents(amount: float) -> None:
+    value = json.dumps(order(amount=amount)).encode()
+    assert reason_of(value) is Reason.INVALID_AMOUNT
+
+
+@pytest.mark.parametrize("text", ["10", "10.0", "10.10", "1e1", "0.01", "499.99", "100000000000.00"])
+def test_any_spelling_of_whole_cents_is_an_amount(text: str) -> None:
+    value = json.dumps(order(amount=0)).replace('"amount": 0', f'"amount": {text}').encode()
+    assert reason_of(value) is None
+
+
+@given(st.integers(min_value=1, max_value=10**13))
+def test_every_amount_of_whole_cents_is_exact(cents: int) -> None:
+    text = str(Decimal(cents) / 100)
+    value = json.dumps(order(amount=0)).replace('"amount": 0', f'"amount": {text}').encode()
+    assert round(validate(value, PRODUCTS, NOW_S)["amount"] * 100) == cents
+
+
+@given(st.decimals(min_value=Decimal("0.001"), max_value=10**6, places=3).filter(lambda d: d * 100 % 1 != 0))
+def test_no_sub_cent_digits(amount: Decimal) -> None:
+    value = json.dumps(order(amount=0)).replace('"amount": 0', f'"amount": {amount}').encode()
+    assert reason_of(value) is Reason.INVALID_AMOUNT
+
+
+def test_event_time_is_not_before_1970_and_not_more_than_a_minute_ahead() -> None:
+    assert reason_of_order(timestamp=-0.001) is Reason.INVALID_TIMESTAMP
+    assert reason_of_order(timestamp=0) is None
+    assert reason_of_order(timestamp=NOW_S + 60) is None
+    assert reason_of_order(timestamp=NOW_S + 60.001) is Reason.FUTURE_TIMESTAMP
+    assert reason_of_order(timestamp=NOW_S * 1000) is Reason.FUTURE_TIMESTAMP  # milliseconds
+    assert reason_of(json.dumps(order(timestamp=10**300)).encode()) is Reason.FUTURE_TIMESTAMP
+
+
+def test_extra_fields_and_any_spacing_and_order_of_fields_are_fine() -> None:
+    fields = order(coupon="SPRING:1", nested={"a": [1, {"b": 2}]})
+    value = json.dumps(dict(reversed(fields.items())), indent=3).encode() + b"\n "
+    assert validate(value, PRODUCTS, NOW_S) == fields
+
+
+@given(st.binary())
+def test_bytes_never_crash_it(value: bytes) -> None:
+    assert reason_of(value) in set(Reason)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*order(), "extra"]), json_values))
+def test_json_never_crashes_it(fields: dict[str, object]) -> None:
+    reason_of(json.dumps(fields).encode())
