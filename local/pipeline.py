@@ -1,0 +1,84 @@
+"""The whole pipeline on this machine: ZooKeeper, Kafka and the four services, without Docker."""
+
+import argparse
+import signal
+import sys
+import xmlrpc.client
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file can be started by its path alone
+
+from local import commands
+from local.errors import LocalModeError
+from local.programs import SCALABLE
+from local.settings import MOST_REPLICAS
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0 when it did what it says."""
+    options = _parser().parse_args(arguments)
+    # Whoever ends this program, by Ctrl-C, by a signal, or by closing the terminal, ends the pipeline that it shows.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        return int(options.command(options))
+    except LocalModeError as error:
+        sys.stderr.write(f"{error}\n{error.advice}\n" if error.advice else f"{error}\n")
+    except (OSError, xmlrpc.client.Fault) as error:
+        sys.stderr.write(f"the supervisor does not do as told ({error}): is another command at work?\n")
+    except KeyboardInterrupt:
+        return 130
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="Environment: LOCAL_DIR (.local), LOCAL_KAFKA_PORT (19092), LOCAL_ZOOKEEPER_PORT (12181), "
+        "LOCAL_HTTP_PORT (18080: the first of the services' health ports), and every setting of the services.",
+    )
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    up = verbs.add_parser("up", help="start everything and watch it; Ctrl-C stops everything")
+    up.add_argument("--processors", type=_count, default=2, metavar="N", help="replicas of the processor (2)")
+    up.add_argument("--analytics", type=_count, default=1, metavar="N", help="replicas of the analytics (1)")
+    up.add_argument("--detach", action="store_true", help="return once everything is ready, and leave it running")
+    up.set_defaults(command=lambda options: commands.up(options.processors, options.analytics, detach=options.detach))
+
+    watch = verbs.add_parser("watch", help="watch what is running; Ctrl-C ends only the watching")
+    watch.set_defaults(command=lambda _: commands.watch())
+
+    down = verbs.add_parser("down", help="stop everything")
+    down.set_defaults(command=lambda _: commands.down())
+
+    status = verbs.add_parser("status", help="show what is running")
+    status.set_defaults(command=lambda _: commands.status())
+
+    scale = verbs.add_parser("scale", help="change the number of replicas; those that stay go on undisturbed")
+    scale.add_argument("replicas", nargs="+", type=_scaling, metavar="SERVICE=N", help="processor=3 analytics=2")
+    scale.set_defaults(command=lambda options: commands.scale(dict(options.replicas)))
+
+    logs = verbs.add_parser("logs", help="show the end of a program's log")
+    logs.add_argument("program", help="generator, processor (all its replicas), processor-2, kafka, zookeeper, ...")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on as the log grows")
+    logs.add_argument("-n", "--lines", type=int, default=30, metavar="N", help="how many lines (30)")
+    logs.set_defaults(command=lambda options: commands.logs(options.program, options.lines, follow=options.follow))
+    return parser
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= MOST_REPLICAS):
+        raise argparse.ArgumentTypeError(f"{text!r}: from 1 to {MOST_REPLICAS}")
+    return int(text)
+
+
+def _scaling(text: str) -> tuple[str, int]:
+    service, _, count = text.partition("=")
+    if service not in SCALABLE:
+        raise argparse.ArgumentTypeError(f"{text!r}: {' or '.join(SCALABLE)}, as in processor=3")
+    return service, _count(count)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""The programs of a pipeline, and the supervisor's configuration that runs them.
+
+Each replica is a program of its own: the supervisor then adds and removes replicas without touching the others.
+"""
+
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from local.jars import ROOT
+from local.kafka_files import KafkaFiles
+from local.settings import LocalSettings
+
+ENTRY_FILES = {
+    "generator": "services/generator/event_generator.py",
+    "processor": "services/processor/order_processor.py",
+    "analytics": "services/analytics/analytics_engine.py",
+    "sink": "services/sink/data_sink.py",
+}
+SCALABLE = ("processor", "analytics")
+
+_SUPERVISOR = """\
+[supervisord]
+nodaemon=true
+silent=true
+directory={root}
+logfile={directory}/logs/supervisord.log
+logfile_maxbytes=1MB
+logfile_backups=1
+pidfile={directory}/supervisord.pid
+
+[unix_http_server]
+file={socket}
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+"""
+
+_PROGRAM = """
+[program:{name}]
+command={command}
+priority={priority}
+environment={environment}
+autorestart={autorestart}
+exitcodes={exitcodes}
+startsecs={startsecs}
+startretries=20
+stopwaitsecs={stopwaitsecs}
+redirect_stderr=true
+stdout_logfile={directory}/logs/{name}.log
+stdout_logfile_maxbytes=10MB
+stdout_logfile_backups=2
+"""
+
+Replicas = Mapping[str, int]
+
+
+def replica_names(replicas: Replicas) -> list[str]:
+    """Program names of the services: ``generator``, ``sink``, and ``processor-1`` and so on."""
+    scaled = [f"{service}-{number}" for service in SCALABLE for number in range(1, replicas[service] + 1)]
+    return ["generator", *scaled, "sink"]
+
+
+def supervisor_config(settings: LocalSettings, replicas: Replicas, socket: Path, libs: Path) -> str:
+    """The whole configuration; writes Kafka's own files on the way."""
+    kafka = KafkaFiles(settings.directory, libs, settings.kafka_port, settings.zookeeper_port)
+    kafka.write()
+    sections = [
+        _SUPERVISOR.format(root=_escaped(ROOT), directory=_escaped(settings.directory), socket=_escaped(socket))
+    ]
+    # ZooKeeper and Kafka count as started only after some seconds: until then an exit (see LocalBroker) is followed by
+    # growing pauses.
+    sections.append(_program(settings, "zookeeper", kafka.zookeeper_command, priority=1, startsecs=3, stopwaitsecs=10))
+    sections.append(_program(settings, "kafka", kafka.kafka_command, priority=2, startsecs=5, stopwaitsecs=30))
+    for name in replica_names(replicas):
+        service = name.partition("-")[0]
+        options: dict[str, object] = {"priority": 3, "startsecs": 2, "stopwaitsecs": 20}
+        if service == "generator":
+            # It may be told to end after a count: then exit code 0, however soon, is no failure. Nor does it help to
+            # repeat a bad setting (2).
+            options |= {"autorestart": "unexpected", "exitcodes": "0,2", "startsecs": 0}
+        command = [sys.executable, str(ROOT / ENTRY_FILES[service])]
+        sections.append(_program(settings, name, command, http_port=settings.http_port_of(name), **options))
+    return "".join(sections)
+
+
+def _program(
+    settings: LocalSettings, name: str, command: list[str], *, http_port: int | None = None, **options: object
+) -> str:
+    values = {
+        "name": name,
+        "command": _escaped(shlex.join(command)),
+        "directory": _escaped(settings.directory),
+        "environment": "" if http_port is None else f'HTTP_PORT="{http_port}"',
+        "autorestart": "true",
+        "exitcodes": "0",
+        **options,
+    }
+    return _PROGRAM.format(**values)
+
+
+def _escaped(text: object) -> str:
+    """``text`` as the configuration's format wants it: there, a percent sign begins a placeholder."""
+    return str(text).replace("%", "%%")

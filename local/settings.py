@@ -1,0 +1,73 @@
+"""What local mode can be told: a folder and three ports, by environment variable."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from local.errors import LocalModeError
+from local.jars import ROOT
+from local.ports import FIRST_EPHEMERAL_PORT
+
+MOST_REPLICAS = 50
+
+# Each service has a block of ports of its own, so that replicas come and go without moving one another's.
+_HTTP_BLOCKS = {"generator": 0, "sink": 1, "processor": 100, "analytics": 200}
+_HIGHEST_HTTP_BASE = FIRST_EPHEMERAL_PORT - 300
+
+
+@dataclass(frozen=True)
+class LocalSettings:
+    """Where a pipeline on this machine keeps its files, and the ports it listens on, all on 127.0.0.1."""
+
+    directory: Path
+    kafka_port: int
+    zookeeper_port: int
+    http_port: int
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Settings for a new run: LOCAL_DIR, LOCAL_KAFKA_PORT, LOCAL_ZOOKEEPER_PORT, LOCAL_HTTP_PORT.
+
+        Raises:
+            LocalModeError: naming a setting that is no port, or above those that are safe to use.
+        """
+        return cls(
+            directory=local_directory(),
+            kafka_port=_port("LOCAL_KAFKA_PORT", 19_092),
+            zookeeper_port=_port("LOCAL_ZOOKEEPER_PORT", 12_181),
+            http_port=_port("LOCAL_HTTP_PORT", 18_080, _HIGHEST_HTTP_BASE),
+        )
+
+    @classmethod
+    def of_running(cls) -> Self:
+        """The settings that the pipeline in LOCAL_DIR was started with."""
+        values = json.loads((local_directory() / "settings.json").read_text())
+        return cls(**{**values, "directory": local_directory()})
+
+    def save(self) -> None:
+        """Keep them for ``of_running``: a later call may come from a shell that has other ports set."""
+        values = {**asdict(self), "directory": str(self.directory)}
+        (self.directory / "settings.json").write_text(json.dumps(values))
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return f"127.0.0.1:{self.kafka_port}"
+
+    def http_port_of(self, program: str) -> int:
+        """The port of a service's ``/health``; ``program`` is ``sink`` or ``processor-2``."""
+        service, _, replica = program.partition("-")
+        return self.http_port + _HTTP_BLOCKS[service] + int(replica or 0)
+
+
+def local_directory() -> Path:
+    """LOCAL_DIR: everything that a run writes is in there, but for the metrics."""
+    return Path(os.environ.get("LOCAL_DIR") or ROOT / ".local").resolve()
+
+
+def _port(name: str, default: int, highest: int = FIRST_EPHEMERAL_PORT - 1) -> int:
+    text = os.environ.get(name) or str(default)
+    if text.isdecimal() and 1024 <= int(text) <= highest:
+        return int(text)
+    raise LocalModeError(f"{name}={text!r}: a port from 1024 to {highest} is allowed", advice=f"set another {name}")

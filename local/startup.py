@@ -1,0 +1,112 @@
+"""Starting a pipeline: everything that could be in the way is looked at first, then each program is waited for."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from local.errors import LocalModeError, PortTakenError
+from local.jars import ROOT, kafka_libs
+from local.ports import is_taken
+from local.probes import health_of, kafka_answers, zookeeper_answers
+from local.programs import Replicas, replica_names, supervisor_config
+from local.settings import LocalSettings
+from local.supervision import Program, Supervisor
+
+Report = Callable[[str], None]
+
+_READY_S = 150.0
+_POLL_S = 0.2
+_LOG_LINES = 15
+
+
+def start(settings: LocalSettings, supervisor: Supervisor, replicas: Replicas, report: Report) -> None:
+    """Start everything in ``settings.directory``; it is the caller's to stop, also after an error.
+
+    Raises:
+        PortTakenError: another program has one of the ports; nothing was started.
+        LocalModeError: something is missing, or did not start.
+    """
+    libs = kafka_libs()
+    check_ports(settings, replica_names(replicas))
+    for name, port in (("LOCAL_KAFKA_PORT", settings.kafka_port), ("LOCAL_ZOOKEEPER_PORT", settings.zookeeper_port)):
+        _check_port(name, port)
+    logs = settings.directory / "logs"
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir(parents=True)
+    settings.save()
+    report(f"starting ZooKeeper, Kafka and the services; everything is in {settings.directory}")
+    supervisor.start(supervisor_config(settings, replicas, supervisor.socket, libs), _environment(settings))
+
+
+def check_ports(settings: LocalSettings, names: list[str]) -> None:
+    """Raise PortTakenError when the health port of one of these services is taken."""
+    for name in names:
+        _check_port("LOCAL_HTTP_PORT", settings.http_port_of(name), f"{name}'s /health")
+
+
+def _check_port(setting: str, port: int, use: str = "") -> None:
+    if is_taken(port):
+        raise PortTakenError(
+            f"port {port} ({use or setting}) is taken by another program", advice=f"set {setting} to another port"
+        )
+
+
+def metrics_path() -> Path:
+    """Where the sink writes: SINK_OUTPUT_PATH, seen from here, or the checkout's ``output`` folder."""
+    return Path(os.environ.get("SINK_OUTPUT_PATH") or ROOT / "output" / "metrics.json").resolve()
+
+
+def _environment(settings: LocalSettings) -> dict[str, str]:
+    return os.environ | {
+        "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
+        "SINK_OUTPUT_PATH": str(metrics_path()),
+        "LOG_FORMAT": "json",
+    }
+
+
+def wait_until_ready(settings: LocalSettings, supervisor: Supervisor, report: Report) -> None:
+    """Return when all programs answer; report each as it does.
+
+    Raises:
+        LocalModeError: one of them failed, or took too long; the message ends with its log's last lines.
+    """
+    started = time.monotonic()
+    ready: set[str] = set()
+    while True:
+        programs = supervisor.programs()
+        for program in programs:
+            if program.name not in ready and _is_ready(settings, program):
+                ready.add(program.name)
+                report(f"  {program.name:<14}{'ready':<8}{time.monotonic() - started:5.1f} s")
+        waiting = [program for program in programs if program.name not in ready]
+        if not waiting:
+            return
+        failed = [program for program in waiting if _has_failed(program)]
+        if failed or time.monotonic() - started > _READY_S:
+            program = (failed or waiting)[0]
+            log = settings.directory / "logs" / f"{program.name}.log"
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_LINES:]) if log.exists() else ""
+            problem = "failed" if failed else f"was not ready after {_READY_S:.0f} s"
+            raise LocalModeError(f"{program.name} {problem}; its log ends with:\n{tail}", advice=f"see {log}")
+        time.sleep(_POLL_S)
+
+
+def _is_ready(settings: LocalSettings, program: Program) -> bool:
+    if program.name == "zookeeper":
+        return zookeeper_answers(settings.zookeeper_port)
+    if program.name == "kafka":
+        return kafka_answers(settings.kafka_port)
+    # The generator may have been told to end after a count.
+    ended_well = program.state == "EXITED" and program.exit_code == 0
+    return ended_well or health_of(settings.http_port_of(program.name)) == "ok"
+
+
+def _has_failed(program: Program) -> bool:
+    """A service waits for whatever it needs: one that ends at the start has a bad setting or a defect.
+
+    Not so ZooKeeper and Kafka: after a crash they need more than one start.
+    """
+    is_service = program.name not in {"zookeeper", "kafka"}
+    return program.state == "FATAL" or (is_service and program.state in {"BACKOFF", "EXITED"})

@@ -1,0 +1,168 @@
+"""The process supervisor (supervisord) that runs a pipeline: starting it, and asking it over its socket.
+
+The supervisor leads a session of its own, and what it runs stays in it. So even after the supervisor itself was killed
+it can be told which processes were its own.
+"""
+# ruff: noqa: S603 - starting programs is what this file is for
+
+import contextlib
+import hashlib
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xmlrpc.client
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local.errors import LocalModeError
+from local.jars import ROOT
+from local.processes import session_members
+from local.unix_rpc import UnixTransport
+
+_START_S = 15.0
+_END_S = 15.0
+_POLL_S = 0.1
+_LONGEST_SOCKET_PATH = 100  # the kernel's limit is 108 on Linux, 104 on macOS
+
+ENDED = frozenset({"STOPPED", "EXITED", "FATAL"})
+
+
+@dataclass(frozen=True)
+class Program:
+    """One supervised program, as the supervisor sees it. ``state`` is a name of its documentation, like RUNNING."""
+
+    name: str
+    state: str
+    pid: int
+    started_at_s: int
+    exit_code: int
+
+
+class Supervisor:
+    """The supervisor of the pipeline in ``directory``, whether it runs or not."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._config = directory / "supervisord.conf"
+        self.socket = _socket_path(directory)
+        self._session_file = directory / "supervisor.session"
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def start(self, config: str, env: Mapping[str, str]) -> None:
+        """Start it with all its programs; they inherit ``env``.
+
+        Raises:
+            LocalModeError: it did not come up.
+        """
+        self._config.write_text(config)
+        output = self._directory / "logs" / "supervisord.out"
+        with output.open("wb") as log:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._config)],
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._session_file.write_text(str(self._child.pid))
+        deadline = time.monotonic() + _START_S
+        while not self.answers():
+            if self._child.poll() is not None or time.monotonic() > deadline:
+                raise LocalModeError(
+                    f"the supervisor did not start: {output.read_text().strip()}", advice=f"see {output}"
+                )
+            time.sleep(_POLL_S)
+
+    def answers(self) -> bool:
+        """Whether it runs."""
+        try:
+            self._call("getState")
+        except (OSError, http.client.HTTPException):
+            return False
+        return True
+
+    def programs(self) -> list[Program]:
+        return [
+            Program(info["name"], info["statename"], info["pid"], info["start"], info["exitstatus"])
+            for info in self._call("getAllProcessInfo")
+        ]
+
+    def apply(self, config: str) -> None:
+        """Go over to ``config``: start what is new, stop what is gone, leave the rest alone."""
+        self._config.write_text(config)
+        [[added, changed, removed]] = self._call("reloadConfig")
+        if changed:
+            raise LocalModeError(
+                f"this checkout has changed since the start, for {', '.join(changed)}",
+                advice="stop and start the pipeline",
+            )
+        self.stop(removed, timeout_s=30.0)
+        for name in removed:
+            self._call("removeProcessGroup", name)
+        for name in added:
+            self._call("addProcessGroup", name)
+
+    def stop(self, names: Iterable[str], timeout_s: float) -> None:
+        """Stop programs, all at the same time; the supervisor kills those that overrun their grace period."""
+        wanted = set(names)
+        for name in wanted:
+            with contextlib.suppress(xmlrpc.client.Fault):  # it does not run
+                self._call("stopProcess", name, False)
+        deadline = time.monotonic() + timeout_s
+        while any(program.name in wanted and program.state not in ENDED for program in self.programs()):
+            if time.monotonic() > deadline:
+                raise LocalModeError(f"{', '.join(sorted(wanted))} did not stop within {timeout_s:.0f} s")
+            time.sleep(_POLL_S)
+
+    def end(self) -> None:
+        """Let the supervisor itself end; whatever still runs is killed."""
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            self._call("shutdown")
+            deadline = time.monotonic() + _END_S
+            while self.processes() and time.monotonic() < deadline:
+                time.sleep(_POLL_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill the supervisor and everything that it runs."""
+        deadline = time.monotonic() + _END_S
+        # The supervisor comes first in the list, so that it cannot start again what is killed after it.
+        while pids := self.processes():
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            if time.monotonic() > deadline:
+                raise LocalModeError(f"cannot be killed: process {', '.join(map(str, pids))}")
+            time.sleep(_POLL_S)
+        self.socket.unlink(missing_ok=True)
+        self._session_file.unlink(missing_ok=True)
+
+    def processes(self) -> list[int]:
+        """The supervisor's process and all those that it started."""
+        if self._child:
+            self._child.poll()  # it would stay as a zombie
+        try:
+            session = int(self._session_file.read_text())
+        except (OSError, ValueError):
+            return []
+        return session_members(session, [ROOT, self._directory])
+
+    def _call(self, method: str, *arguments: object) -> Any:
+        proxy = xmlrpc.client.ServerProxy("http://supervisor", transport=UnixTransport(self.socket))
+        with proxy:
+            return getattr(proxy.supervisor, method)(*arguments)
+
+
+def _socket_path(directory: Path) -> Path:
+    path = directory / "supervisor.sock"
+    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
+        return path
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"order-pipeline-{os.getuid()}-{digest}.sock"

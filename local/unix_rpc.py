@@ -1,0 +1,30 @@
+"""XML-RPC over a Unix socket, each call bounded in time."""
+
+import http.client
+import socket
+import xmlrpc.client
+from pathlib import Path
+
+_TIMEOUT_S = 10.0
+
+
+class UnixTransport(xmlrpc.client.Transport):
+    """Carries a ServerProxy's calls to the socket at ``path``, whatever host its URL names."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: object) -> http.client.HTTPConnection:  # noqa: ARG002 - the base class's signature
+        return _UnixConnection(self._path)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=_TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
