@@ -1,0 +1,112 @@
+"""Generates a stream of realistic orders into ``orders``."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this file can be started by its path alone
+
+import asyncio
+import secrets
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from libs.events.topics import ORDERS
+from libs.runtime.broker import Backoff, is_unreachable
+from libs.runtime.errors import PipelineError
+from libs.runtime.service import Context, run_service
+from libs.runtime.waiting import unless_stopped
+from services.generator.generation import Monitor, generate
+from services.generator.generator_settings import GeneratorSettings, parse_faults, parse_rate
+from services.generator.order_sender import OrderSender, idempotent_producer, stop_producer
+from services.generator.order_stream import OrderStream
+
+log = structlog.get_logger()
+
+
+async def run(context: Context[GeneratorSettings]) -> None:
+    """Generate orders until the count is reached or the service is asked to stop."""
+    settings = context.settings
+    producer = await unless_stopped(started_producer(settings.kafka_bootstrap_servers), context.stop)
+    if producer is None:
+        return
+    sender = OrderSender(
+        producer,
+        topic=settings.topic_prefix + ORDERS.name,
+        partitions=settings.topic_partitions,
+        capacity=settings.generator_buffer,
+        on_confirmed=lambda: context.health.beat("connected"),
+    )
+    monitor = Monitor(sender, context.health)
+    try:
+        async with sender:
+            await generate(
+                order_stream(settings, context.clock.now_s()),
+                sender,
+                monitor,
+                context.clock,
+                context.stop,
+                settings.generator_count,
+            )
+    finally:
+        await stop_producer(producer)
+    log.info("all orders sent", sent=sender.confirmed, faulty=monitor.faulty)
+
+
+def order_stream(settings: GeneratorSettings, now_s: float) -> OrderStream:
+    """The orders that the settings ask for, from ``now_s`` or so far before it as they say."""
+    seed = secrets.randbits(32) if settings.generator_seed is None else settings.generator_seed
+    now_ms = int(now_s * 1000)
+    start_ms = now_ms - settings.generator_backfill_seconds * 1000
+    log.info(
+        "generation starts",
+        seed=seed,
+        rate=settings.generator_rate,
+        count=settings.generator_count,
+        faults=settings.generator_faults,
+        event_time_starts=start_ms / 1000,
+    )
+    return OrderStream(
+        rate=parse_rate(settings.generator_rate),
+        faults=parse_faults(settings.generator_faults),
+        seed=seed,
+        start_ms=start_ms,
+        now_s=now_ms / 1000,
+    )
+
+
+async def started_producer(bootstrap_servers: str) -> AIOKafkaProducer:
+    """A producer that has reached the broker, however long that takes.
+
+    Raises:
+        PipelineError: the broker does not let this client produce.
+    """
+    backoff = Backoff()
+    while True:
+        producer = idempotent_producer(bootstrap_servers)
+        try:
+            await producer.start()
+        except KafkaError as error:
+            await stop_producer(producer)
+            if not (error.retriable or is_unreachable(error)):
+                raise PipelineError(
+                    f"the producer cannot start: {error!r}", advice="allow this client idempotent writes"
+                ) from error
+            delay_s = backoff.next_s()
+            log.warning("waiting for the broker", error=repr(error), retry_in_s=delay_s)
+            await asyncio.sleep(delay_s)
+        except BaseException:
+            await stop_producer(producer)
+            raise
+        else:
+            return producer
+
+
+def main() -> None:
+    """Run the service."""
+    run_service("generator", GeneratorSettings, [ORDERS], run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""The generator's run: orders go out when they are due, the rest waits; says now and then how it goes."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from libs.runtime.clock import Clock
+from libs.runtime.health import Health
+from services.generator.order_sender import OrderSender
+from services.generator.order_stream import OrderStream
+
+log = structlog.get_logger()
+
+FLUSH_TIMEOUT_S = 8.0
+
+_CHUNK = 200  # orders between two looks at the network: two or three milliseconds
+_SHORTEST_SLEEP_S = 0.005  # above 200 orders a second several go out at a time
+_LONGEST_SLEEP_S = 1.0
+_REPORT_EVERY_S = 10.0
+_SILENT_AFTER_S = 3.0
+
+
+class Progress(Protocol):
+    """What the monitor wants to know of the sender."""
+
+    confirmed: int
+
+    @property
+    def unconfirmed(self) -> int: ...
+    @property
+    def room(self) -> int: ...
+    def silent_for_s(self) -> float: ...
+
+
+class Monitor:
+    """Reports progress every ten seconds, and once each when the broker falls silent and when it is back."""
+
+    def __init__(self, sender: Progress, health: Health, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._sender = sender
+        self._health = health
+        self._monotonic = monotonic
+        self._reported_s = monotonic()
+        self._reported = 0
+        self._away = False
+        self._full = False
+        self.faulty = 0
+        """How many of the orders taken so far were broken on purpose."""
+
+    def look(self, *, behind_s: float) -> None:
+        """Called at least once a second; ``behind_s`` is how far event time trails the clock."""
+        if not self._sender.unconfirmed:
+            self._health.beat("connected")
+        self._look_for_broker()
+        elapsed_s = self._monotonic() - self._reported_s
+        if elapsed_s >= _REPORT_EVERY_S:
+            log.info(
+                "progress",
+                orders_sent=self._sender.confirmed,
+                orders_sent_per_s=round((self._sender.confirmed - self._reported) / elapsed_s, 1),
+                faulty=self.faulty,
+                buffered=self._sender.unconfirmed,
+                behind_s=round(max(behind_s, 0.0), 1),
+            )
+            self._reported_s += elapsed_s
+            self._reported = self._sender.confirmed
+
+    def _look_for_broker(self) -> None:
+        silent_s = self._sender.silent_for_s()
+        if silent_s < _SILENT_AFTER_S:
+            if self._away:
+                log.info("the broker is back", buffered=self._sender.unconfirmed)
+            self._away = self._full = False
+            return
+        if not self._away:
+            log.warning("the broker does not answer: buffering orders", silent_s=round(silent_s, 1))
+            self._away = True
+        if not self._full and self._sender.room <= 0:
+            log.warning("the buffer is full: orders wait until the broker is back", buffered=self._sender.unconfirmed)
+            self._full = True
+
+
+async def generate(
+    stream: OrderStream, sender: OrderSender, monitor: Monitor, clock: Clock, stop: asyncio.Event, count: int | None
+) -> None:
+    """Send ``count`` orders (None: endlessly), each not before it is due; returns when confirmed or asked to stop.
+
+    An order is due at its own timestamp. What is overdue, from a backfill or a time without broker, goes out as fast as
+    the broker takes it; nothing is skipped.
+
+    Raises:
+        UnsentError: the broker refused orders, or did not confirm them within ``FLUSH_TIMEOUT_S`` of ``stop``.
+    """
+    taken = 0
+    while not stop.is_set() and (count is None or taken < count):
+        now_ms = clock.now_s() * 1000
+        monitor.look(behind_s=(now_ms - stream.due_ms) / 1000)
+        sender.raise_failure()
+        chunk_end = taken + min(_CHUNK, sender.room)
+        if count is not None:
+            chunk_end = min(chunk_end, count)
+        while taken < chunk_end and stream.due_ms <= now_ms:
+            record = stream.take()
+            sender.put(record.key, record.value)
+            monitor.faulty += record.fault is not None
+            taken += 1
+        if sender.room <= 0:
+            await sender.wait_for_change(_LONGEST_SLEEP_S)
+        elif stream.due_ms <= now_ms:
+            await asyncio.sleep(0)
+        else:
+            due_in_s = stream.due_ms / 1000 - clock.now_s()
+            await _pause(stop, min(max(due_in_s, _SHORTEST_SLEEP_S), _LONGEST_SLEEP_S))
+    await _flush(sender, monitor, stop)
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+
+
+async def _flush(sender: OrderSender, monitor: Monitor, stop: asyncio.Event) -> None:
+    deadline_s: float | None = None
+    while sender.unconfirmed:
+        monitor.look(behind_s=0.0)
+        sender.raise_failure()
+        if stop.is_set():
+            deadline_s = deadline_s or time.monotonic() + FLUSH_TIMEOUT_S
+            if time.monotonic() >= deadline_s:
+                raise sender.unsent_error(
+                    f"the broker did not answer within {FLUSH_TIMEOUT_S:g} s",
+                    advice="start the broker, then the generator; some of these orders may have arrived all the same",
+                )
+        await sender.wait_for_change(0.25)
+    monitor.look(behind_s=0.0)

@@ -1,0 +1,65 @@
+"""A producer that keeps its broker's answers until the test gives them."""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+BATCH_RECORDS = 3
+
+
+@dataclass
+class FakeBatch:
+    records: list[tuple[bytes, bytes | None]] = field(default_factory=list)
+    closed: bool = False
+
+    def append(self, *, timestamp: int, key: bytes, value: bytes | None) -> object | None:
+        assert type(timestamp) is int
+        if self.closed or len(self.records) == BATCH_RECORDS:
+            return None
+        self.records.append((key, value))
+        return object()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class FakeProducer:
+    """Takes batches; ``answer`` confirms or fails what is outstanding. ``refusals`` are raised before taking any."""
+
+    refusals: deque[Exception] = field(default_factory=deque)
+    written: dict[int, list[bytes]] = field(default_factory=dict)
+    outstanding: dict[int, tuple[FakeBatch, "asyncio.Future[None]"]] = field(default_factory=dict)
+    confirms_at_once: bool = False
+
+    def create_batch(self) -> FakeBatch:
+        return FakeBatch()
+
+    async def send_batch(self, batch: FakeBatch, topic: str, *, partition: int) -> Any:
+        if self.refusals:
+            raise self.refusals.popleft()
+        assert batch.closed
+        assert partition not in self.outstanding, "one batch a partition at a time"
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.outstanding[partition] = (batch, future)
+        if self.confirms_at_once:
+            self.answer()
+        return future
+
+    def answer(self, error: Exception | None = None) -> int:
+        """Answer everything outstanding; returns how many records that were."""
+        answered, self.outstanding = self.outstanding, {}
+        for partition, (batch, future) in answered.items():
+            if error is None:
+                self.written.setdefault(partition, []).extend(key for key, _ in batch.records)
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+        return sum(len(batch.records) for batch, _ in answered.values())
+
+
+async def settle() -> None:
+    """Let every task run until it waits for something else than the loop."""
+    for _ in range(20):
+        await asyncio.sleep(0)

@@ -1,0 +1,166 @@
+"""The sender: every record once and in order, within the bound, and honest about what it could not send."""
+
+import math
+from typing import Any, cast
+
+import pytest
+from aiokafka.errors import OutOfOrderSequenceNumber, TopicAuthorizationFailedError, UnknownTopicOrPartitionError
+from aiokafka.partitioner import DefaultPartitioner
+from aiokafka.structs import TopicPartition
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.generator import order_sender
+from services.generator.order_sender import OrderSender, UnsentError, idempotent_producer, stop_producer
+from services.generator.partitioning import partition_of
+from tests.unit.generator_fakes import FakeProducer, settle
+
+PARTITIONS = 3
+CAPACITY = 20
+
+
+class Ticks:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def sender_to(producer: FakeProducer, monotonic: Ticks | None = None, signs: list[int] | None = None) -> OrderSender:
+    return OrderSender(
+        cast("Any", producer),
+        topic="orders",
+        partitions=PARTITIONS,
+        capacity=CAPACITY,
+        on_confirmed=lambda: (signs if signs is not None else []).append(1),
+        monotonic=monotonic or Ticks(),
+    )
+
+
+def key(number: int) -> bytes:
+    return b"%032x" % number
+
+
+@given(st.binary(max_size=40) | st.binary(min_size=32, max_size=32), st.integers(1, 100))
+def test_partitions_are_those_of_kafkas_default_partitioner(some_key: bytes, partitions: int) -> None:
+    expected = DefaultPartitioner()(some_key, list(range(partitions)), [])
+    assert partition_of(some_key, partitions) == expected
+
+
+async def test_records_arrive_once_and_in_order_while_new_ones_come_in() -> None:
+    producer = FakeProducer()
+    signs: list[int] = []
+    sent: dict[int, list[bytes]] = {}
+    async with sender_to(producer, signs=signs) as sender:
+        for number in range(200):
+            sender.put(key(number), b"{}")
+            sent.setdefault(partition_of(key(number), PARTITIONS), []).append(key(number))
+            if number % 5 == 0:
+                await settle()
+                producer.answer()
+                await settle()
+        while sender.unconfirmed:
+            assert producer.answer()
+            await settle()
+    assert producer.written == sent
+    assert sender.confirmed == 200
+    assert signs
+
+
+async def test_a_single_record_does_not_wait_for_company() -> None:
+    producer = FakeProducer()
+    async with sender_to(producer) as sender:
+        sender.put(key(1), b"{}")
+        await settle()
+        assert producer.answer() == 1
+
+
+async def test_room_shrinks_until_the_broker_confirms() -> None:
+    producer = FakeProducer()
+    async with sender_to(producer) as sender:
+        for number in range(CAPACITY):
+            assert sender.room == CAPACITY - number
+            sender.put(key(number), b"{}")
+        assert sender.room == 0
+        await settle()
+        assert sender.room == 0
+        confirmed = producer.answer()
+        await sender.wait_for_change(5)
+        assert sender.room == confirmed
+
+
+async def test_silence_is_measured_only_while_something_is_owed() -> None:
+    producer, ticks = FakeProducer(), Ticks()
+    async with sender_to(producer, ticks) as sender:
+        ticks.now_s += 50
+        assert sender.silent_for_s() == 0
+        sender.put(key(1), b"{}")
+        ticks.now_s += 4
+        sender.put(key(2), b"{}")
+        assert sender.silent_for_s() == 4
+        await settle()
+        producer.answer()
+        await settle()
+        assert sender.silent_for_s() == 0
+
+
+async def test_a_topic_unknown_for_a_while_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(order_sender, "_RETRY_S", 0)
+    producer = FakeProducer()
+    producer.refusals.extend([UnknownTopicOrPartitionError(), UnknownTopicOrPartitionError()])
+    async with sender_to(producer) as sender:
+        sender.put(key(1), b"{}")
+        await settle()
+        assert producer.answer() == 1
+        sender.raise_failure()
+
+
+async def test_a_failed_delivery_is_final_and_names_what_is_left() -> None:
+    producer = FakeProducer()
+    async with sender_to(producer) as sender:
+        sender.put(key(1), b"{}")
+        await settle()
+        producer.answer()
+        await settle()
+        for number in range(2, 9):
+            sender.put(key(number), b"{}")
+        await settle()
+        producer.answer(OutOfOrderSequenceNumber())
+        await sender.wait_for_change(5)
+        with pytest.raises(UnsentError, match="OutOfOrderSequenceNumber") as caught:
+            sender.raise_failure()
+        assert "7 orders were not confirmed" in str(caught.value)
+        assert f"first order_id {key(2).decode()}, last {key(8).decode()}" in str(caught.value)
+        await settle()
+        assert not producer.outstanding
+
+
+async def test_without_permission_it_says_which() -> None:
+    producer = FakeProducer()
+    producer.refusals.append(TopicAuthorizationFailedError("orders"))
+    async with sender_to(producer) as sender:
+        sender.put(key(1), b"{}")
+        await settle()
+        with pytest.raises(UnsentError) as caught:
+            sender.raise_failure()
+        assert "allow this client to write to topic 'orders'" in caught.value.advice
+
+
+async def test_a_defect_is_not_disguised_as_the_brokers_fault() -> None:
+    producer = FakeProducer()
+    producer.refusals.append(ZeroDivisionError())
+    async with sender_to(producer) as sender:
+        sender.put(key(1), b"{}")
+        await settle()
+        with pytest.raises(ZeroDivisionError):
+            sender.raise_failure()
+
+
+async def test_the_pinned_client_never_expires_a_batch_of_ours() -> None:
+    producer = idempotent_producer("localhost:1")
+    accumulator = producer._message_accumulator
+    batch = accumulator._append_batch(accumulator.create_builder(), TopicPartition("orders", 0))
+    assert batch._ttl == math.inf
+    assert not batch.expired()
+    await stop_producer(producer)
