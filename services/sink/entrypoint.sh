@@ -20,7 +20,7 @@ if [ "$uid" -eq 0 ]; then
     chmod g+rwx "$folder"
 fi
 # An earlier run may have been somebody else's: local mode as root, or this container when the folder was root's.
-for file in "$output" "$output.checkpoint" "$output.lock"; do
+for file in "$output"*; do
     if [ -e "$file" ]; then
         chown -h "$uid:$gid" "$file"
     fi

@@ -1,0 +1,77 @@
+"""A compose project of the tests' own: own name, port, output folder, volumes and images."""
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def engine_problem() -> str | None:
+    """Why no compose project can be run here; None when one can."""
+    for command in (["docker", "compose", "version"], ["docker", "info"]):
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
+        except subprocess.CalledProcessError as error:
+            return f"{' '.join(command)}: {error.stderr.strip()}"
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return f"{' '.join(command)}: {error}"
+    return None
+
+
+@dataclass(frozen=True)
+class Project:
+    """``docker compose`` with the settings of one test run."""
+
+    name: str
+    kafka_port: int
+    output: Path
+    settings: Mapping[str, str]
+
+    @property
+    def bootstrap(self) -> str:
+        return f"localhost:{self.kafka_port}"
+
+    @property
+    def metrics(self) -> Path:
+        return self.output / "metrics.json"
+
+    def writing_to(self, output: Path) -> Self:
+        """The same project with another output folder; takes effect when the sink is started anew."""
+        return replace(self, output=output)
+
+    def compose(self, *arguments: str, timeout_s: float = 120) -> str:
+        """Run ``docker compose`` and return what it printed; its errors go to the test's captured output."""
+        environment = {
+            **os.environ,
+            **self.settings,
+            "PIPELINE_KAFKA_PORT": str(self.kafka_port),
+            "OUTPUT_DIR": str(self.output),
+        }
+        # The checkout's `.env` is its owner's: it must not change what is tested.
+        command = ["docker", "compose", "--project-name", self.name, "--env-file", os.devnull, "--progress", "quiet"]
+        done = subprocess.run(
+            [*command, *arguments],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=timeout_s,
+            check=True,
+        )
+        return done.stdout
+
+    def containers(self, *services: str) -> list[dict[str, Any]]:
+        """``docker inspect`` of every container of ``services`` (default: all), running or not."""
+        ids = self.compose("ps", "--all", "--quiet", *services).split()
+        return json.loads(docker("inspect", *ids)) if ids else []
+
+
+def docker(*arguments: str) -> str:
+    """Run ``docker`` and return what it printed."""
+    return subprocess.run(["docker", *arguments], check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout
