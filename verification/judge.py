@@ -5,7 +5,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from verification.strict_json import NotAnObjectError, number, parse_object, repr_utf8
+from verification.strict_json import NotAnObjectError, number, overflows, parse_object, repr_utf8
 
 Catalogue = Mapping[str, Mapping[str, Any]]
 
@@ -63,40 +63,37 @@ class Judge:
             fields = parse_object(value)
         except NotAnObjectError:
             return Verdict(None, frozenset(["malformed"]))
-        timestamp_s = number(fields.get("timestamp"))
-        reasons = self._faults(fields)
+        amount, timestamp_s = _amount(fields), number(fields.get("timestamp"))
+        reasons = self._faults(fields, amount, timestamp_s)
+        may_be_either = {"future_timestamp"}
+        if (reasons or len(fields) > len(_FIELDS)) and overflows(fields):
+            may_be_either.add("malformed")
+            reasons.add("malformed")
         if timestamp_s is not None and timestamp_s > written_s + _MAX_AHEAD_S:
             reasons.add("future_timestamp")
             if timestamp_s > now_s + _MAX_AHEAD_S:
                 return Verdict(None, frozenset(reasons))
-        if timestamp_s is None or reasons - {"future_timestamp"}:
+        if amount is None or timestamp_s is None or reasons - may_be_either:
             return Verdict(None, frozenset(reasons))
-        return Verdict(
-            self._order(fields, timestamp_s, self._rest_of(fields)), frozenset(reasons) if reasons else _NONE
-        )
+        order = _order(fields, timestamp_s, amount, self._rest_of(fields))
+        return Verdict(order, frozenset(reasons) if reasons else _NONE)
 
-    def _faults(self, fields: Mapping[str, Any]) -> set[str]:
+    def _faults(self, fields: Mapping[str, Any], cents: int | None, timestamp_s: float | None) -> set[str]:
         """Every reason that applies, whatever the clock says."""
         faults: set[str] = set()
-        for name in _FIELDS:
-            if name not in fields:
-                faults.add("missing_field")
-            elif (type(fields[name]) is not str) if name in _TEXTS else (number(fields[name]) is None):
-                faults.add("wrong_type")
-            elif name in _TEXTS:
-                if not 1 <= len(fields[name]) <= _MAX_ID_CHARS:
+        for name in _TEXTS:
+            text = fields.get(name)
+            if type(text) is str:
+                if not 1 <= len(text) <= _MAX_ID_CHARS:
                     faults.add("invalid_id")
-            # A number past the largest double is a number to the grammar, but most decoders cannot take it.
-            elif number(fields[name]) in (_INFINITY, -_INFINITY):
-                faults.add("malformed")
-        product_id = fields.get("product_id")
-        if type(product_id) is str and product_id not in self._catalogue:
-            faults.add("unknown_product")
-        dollars, timestamp_s = number(fields.get("amount")), number(fields.get("timestamp"))
-        if dollars is not None and not 0 < (cents_of(dollars) or 0) <= _MAX_CENTS:
-            faults.add("invalid_amount")
-        if timestamp_s is not None and timestamp_s < 0:
-            faults.add("invalid_timestamp")
+                if name == "product_id" and text not in self._catalogue:
+                    faults.add("unknown_product")
+            else:
+                faults.add("wrong_type" if name in fields else "missing_field")
+        if cents is None or not 0 < cents <= _MAX_CENTS:
+            faults |= _number_faults(fields, "amount", "invalid_amount")
+        if timestamp_s is None or not 0 <= timestamp_s < _INFINITY:
+            faults |= _number_faults(fields, "timestamp", "invalid_timestamp")
         return faults
 
     def processed(self, value: bytes | None) -> Order:
@@ -104,9 +101,9 @@ class Judge:
         fields = parse_object(value)
         if any(name not in fields for name in _FIELDS):
             raise ValueError("a field is missing")
-        timestamp_s = number(fields["timestamp"])
-        if timestamp_s is None or any(type(fields[name]) is not str for name in _TEXTS):
-            raise ValueError("a field has the wrong type")
+        amount, timestamp_s = _amount(fields), number(fields["timestamp"])
+        if amount is None or timestamp_s is None or any(type(fields[name]) is not str for name in _TEXTS):
+            raise ValueError("a field has the wrong type, or the amount has sub-cent digits")
         product_id = fields["product_id"]
         entry = self._catalogue.get(product_id, {})
         if len(fields) == len(_FIELDS) + len(entry) and all(
@@ -115,18 +112,7 @@ class Judge:
             rest = self._plain_rest.get(product_id, 0)
         else:
             rest = _digest64({name: fields[name] for name in fields if name not in _FIELDS})
-        return self._order(fields, timestamp_s, rest)
-
-    def _order(self, fields: Mapping[str, Any], timestamp_s: float, rest: int) -> Order:
-        order_id, user_id, product_id = fields["order_id"], fields["user_id"], fields["product_id"]
-        dollars = number(fields["amount"])
-        cents = None if dollars is None else cents_of(dollars)
-        if cents is None:
-            raise ValueError("the amount is not one")
-        # The lengths keep the joined text unambiguous.
-        text = f"{cents} {timestamp_s!r} {len(order_id)} {len(user_id)} {order_id}{user_id}{product_id}"
-        identity = blake2b(text.encode("utf-8"), digest_size=16).digest()
-        return Order(identity, rest, product_id, timestamp_s, cents)
+        return _order(fields, timestamp_s, amount, rest)
 
     def _rest_of(self, fields: Mapping[str, Any]) -> int:
         product_id = fields["product_id"]
@@ -147,6 +133,28 @@ def cents_of(dollars: float) -> int | None:
     if not point or len(fraction) > 2 or "e" in fraction:
         return None
     return int(whole + fraction.ljust(2, "0"))
+
+
+def _amount(fields: Mapping[str, Any]) -> int | None:
+    dollars = number(fields.get("amount"))
+    return None if dollars is None else cents_of(dollars)
+
+
+def _number_faults(fields: Mapping[str, Any], name: str, out_of_range: str) -> set[str]:
+    if name not in fields:
+        return {"missing_field"}
+    value = number(fields[name])
+    if value is None:
+        return {"wrong_type"}
+    faults = set() if value == _INFINITY and name == "timestamp" else {out_of_range}  # that is a "future_timestamp"
+    return faults | {"malformed"} if overflows(fields[name]) else faults
+
+
+def _order(fields: Mapping[str, Any], timestamp_s: float, cents: int, rest: int) -> Order:
+    order_id, product_id = fields["order_id"], fields["product_id"]
+    # The lengths keep the joined text unambiguous.
+    text = f"{cents} {timestamp_s!r} {len(order_id)} {len(product_id)} {order_id}{product_id}{fields['user_id']}"
+    return Order(blake2b(text.encode("utf-8"), digest_size=16).digest(), rest, product_id, timestamp_s, cents)
 
 
 def _digest64(fields: dict[str, Any]) -> int:

@@ -3,6 +3,8 @@
 import json
 from typing import Any, Never
 
+_INFINITY = float("inf")
+
 
 class NotAnObjectError(ValueError):
     """The bytes are no JSON object."""
@@ -49,6 +51,15 @@ def parse_object(raw: bytes | None) -> dict[str, Any]:
 def number(value: object) -> float | None:
     """The double nearest to a number as written, infinity past the largest; None when ``value`` is no number."""
     return float(value) + 0.0 if type(value) is Literal else None  # adding 0.0 makes -0.0 and 0.0 the same
+
+
+def overflows(value: Any) -> bool:
+    """Whether a number in ``value`` is past the largest double: good by the grammar, but most decoders refuse it."""
+    if type(value) is dict:
+        return any(map(overflows, value.values()))
+    if type(value) is list:
+        return any(map(overflows, value))
+    return number(value) in (_INFINITY, -_INFINITY)
 
 
 def repr_utf8(value: Any) -> bytes:

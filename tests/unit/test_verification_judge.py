@@ -108,6 +108,12 @@ def test_a_timestamp_between_the_two_limits_is_undecided() -> None:
     assert verdict.reasons == {"future_timestamp"}
 
 
+def test_a_number_too_large_for_a_double_may_be_carried_along_or_refused() -> None:
+    verdict = JUDGE.judge(raw()[:-1] + b', "x": [{"y": -1e999}]}', NOW_S, NOW_S)
+    assert verdict.order is not None
+    assert verdict.reasons == {"malformed"}
+
+
 def processed(value: bytes, **more: Any) -> bytes:
     return json.dumps({**json.loads(value), "product_name": "Lamp", "category": "Home"} | more).encode()
 
