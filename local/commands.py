@@ -85,14 +85,14 @@ def scale(wanted: Mapping[str, int]) -> int:
     """Add or remove replicas of the running pipeline."""
     supervisor = _running()
     settings = LocalSettings.of_running()
-    before = [program.name for program in supervisor.programs()]
+    before = {program.name for program in supervisor.programs()}
     counts = {service: sum(name.startswith(f"{service}-") for name in before) for service in SCALABLE}
     replicas = counts | dict(wanted)
     names = replica_names(replicas)
     check_ports(settings, [name for name in names if name not in before])
     supervisor.apply(supervisor_config(settings, replicas, supervisor.socket, kafka_libs()))
-    wait_until_ready(settings, supervisor, _report)
-    return 0
+    wait_until_ready(settings, supervisor, _report, before)
+    return status()
 
 
 def logs(program: str, lines: int, *, follow: bool) -> int:

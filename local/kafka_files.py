@@ -13,7 +13,6 @@ clientPortAddress=127.0.0.1
 clientPort={zookeeper_port}
 maxClientCnxns=0
 admin.enableServer=false
-4lw.commands.whitelist=srvr
 autopurge.snapRetainCount=3
 autopurge.purgeInterval=24
 """
@@ -72,7 +71,11 @@ class KafkaFiles:
     @property
     def zookeeper_command(self) -> list[str]:
         main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
-        return [*self._java("-Xmx128m"), main, str(self.directory / "zookeeper.properties")]
+        return [
+            *self._java("-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
+            main,
+            str(self.directory / "zookeeper.properties"),
+        ]
 
     @property
     def kafka_command(self) -> list[str]:
@@ -80,5 +83,5 @@ class KafkaFiles:
 
     def _java(self, *heap: str) -> list[str]:
         # Exit when out of memory: a broker that limps on is worse than one that is started again.
-        log4j = f"-Dlog4j.configuration={(self.directory / 'log4j.properties').as_uri()}"
+        log4j = f"-Dlog4j.configuration=file:{self.directory / 'log4j.properties'}"
         return [java_command(), *heap, "-XX:+ExitOnOutOfMemoryError", log4j, "-cp", f"{self.libs}/*"]

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from local.errors import LocalModeError
 from local.jars import ROOT
 from local.kafka_files import KafkaFiles
 from local.settings import LocalSettings
@@ -64,11 +65,13 @@ def replica_names(replicas: Replicas) -> list[str]:
 
 def supervisor_config(settings: LocalSettings, replicas: Replicas, socket: Path, libs: Path) -> str:
     """The whole configuration; writes Kafka's own files on the way."""
+    if "%" in f"{ROOT}{settings.directory}":
+        raise LocalModeError(
+            "the supervisor cannot work in a folder with a percent sign in its path", advice="move the checkout"
+        )
     kafka = KafkaFiles(settings.directory, libs, settings.kafka_port, settings.zookeeper_port)
     kafka.write()
-    sections = [
-        _SUPERVISOR.format(root=_escaped(ROOT), directory=_escaped(settings.directory), socket=_escaped(socket))
-    ]
+    sections = [_SUPERVISOR.format(root=ROOT, directory=settings.directory, socket=socket)]
     # ZooKeeper and Kafka count as started only after some seconds: until then an exit (see LocalBroker) is followed by
     # growing pauses.
     sections.append(_program(settings, "zookeeper", kafka.zookeeper_command, priority=1, startsecs=3, stopwaitsecs=10))
@@ -90,16 +93,11 @@ def _program(
 ) -> str:
     values = {
         "name": name,
-        "command": _escaped(shlex.join(command)),
-        "directory": _escaped(settings.directory),
+        "command": shlex.join(command),
+        "directory": settings.directory,
         "environment": "" if http_port is None else f'HTTP_PORT="{http_port}"',
         "autorestart": "true",
         "exitcodes": "0",
         **options,
     }
     return _PROGRAM.format(**values)
-
-
-def _escaped(text: object) -> str:
-    """``text`` as the configuration's format wants it: there, a percent sign begins a placeholder."""
-    return str(text).replace("%", "%%")

@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from local.errors import LocalModeError, PortTakenError
@@ -66,14 +66,16 @@ def _environment(settings: LocalSettings) -> dict[str, str]:
     }
 
 
-def wait_until_ready(settings: LocalSettings, supervisor: Supervisor, report: Report) -> None:
-    """Return when all programs answer; report each as it does.
+def wait_until_ready(
+    settings: LocalSettings, supervisor: Supervisor, report: Report, before: Collection[str] = ()
+) -> None:
+    """Return when all programs answer, except those that were there ``before``; report each as it does.
 
     Raises:
         LocalModeError: one of them failed, or took too long; the message ends with its log's last lines.
     """
     started = time.monotonic()
-    ready: set[str] = set()
+    ready = set(before)
     while True:
         programs = supervisor.programs()
         for program in programs:

@@ -4,15 +4,22 @@ import time
 from collections.abc import Iterable
 
 from local.probes import health_of, kafka_answers, zookeeper_answers
+from local.programs import ENTRY_FILES
 from local.settings import LocalSettings
 from local.supervision import Program
 
 _HEADERS = ("PROGRAM", "STATE", "PID", "UP", "PORT", "HEALTH")
+_ORDER = ("zookeeper", "kafka", *ENTRY_FILES)
 
 
 def status_table(settings: LocalSettings, programs: Iterable[Program]) -> str:
-    """One line a program, in the order in which they start."""
-    return _table([_HEADERS, *(_row(settings, program) for program in programs)])
+    """One line a program, in the order in which the data flows."""
+    return _table([_HEADERS, *(_row(settings, program) for program in sorted(programs, key=_place))])
+
+
+def _place(program: Program) -> tuple[int, int]:
+    kind, _, replica = program.name.partition("-")
+    return _ORDER.index(kind), int(replica or 0)
 
 
 def _row(settings: LocalSettings, program: Program) -> tuple[str, ...]:
