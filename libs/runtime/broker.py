@@ -128,7 +128,9 @@ def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def committed_consumer(settings: ServiceSettings, group: str | None) -> AIOKafkaConsumer:
+def committed_consumer(
+    settings: ServiceSettings, group: str | None, *, fetch_max_wait_ms: int = FETCH_MAX_WAIT_MS
+) -> AIOKafkaConsumer:
     """A consumer of committed records that never commits by itself; with ``group`` a member of it."""
     return AIOKafkaConsumer(
         bootstrap_servers=settings.kafka_bootstrap_servers,
@@ -141,6 +143,6 @@ def committed_consumer(settings: ServiceSettings, group: str | None) -> AIOKafka
         session_timeout_ms=SESSION_TIMEOUT_MS,
         heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
         rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
-        fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
+        fetch_max_wait_ms=fetch_max_wait_ms,
         metadata_max_age_ms=30_000,
     )

@@ -14,7 +14,8 @@ async def read_changelog(settings: ServiceSettings, partition: TopicPartition) -
 
     The partition's only writer has to be fenced before: then no transaction is open and its end stands still.
     """
-    consumer = committed_consumer(settings, group=None)
+    # Closing a consumer waits for its long poll: a short one, since closing is part of every take-over.
+    consumer = committed_consumer(settings, group=None, fetch_max_wait_ms=20)
     await consumer.start()
     try:
         consumer.assign([partition])

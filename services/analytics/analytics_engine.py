@@ -13,6 +13,7 @@ from libs.events.topics import (
     PROCESSED_ORDERS,
     PRODUCT_METRICS,
 )
+from libs.runtime.clock import Clock
 from libs.runtime.group import run_stage
 from libs.runtime.logic import Stage
 from libs.runtime.service import Context, run_service
@@ -23,23 +24,22 @@ from services.analytics.metrics_partition import MetricsPartition
 BATCH_SIZE = 500
 
 
-async def compute_metrics(context: Context[AnalyticsSettings]) -> None:
-    """Run until asked to stop."""
-    settings = context.settings
-
-    def logic(partition: int) -> MetricsPartition:
-        return MetricsPartition(partition, settings.window_seconds, context.clock)
-
-    stage = Stage(
+def make_stage(settings: AnalyticsSettings, clock: Clock) -> Stage:
+    """`processed-orders` to `product-metrics` and `late-orders`; the open windows are kept in `analytics-state`."""
+    return Stage(
         name="analytics",
         source=PROCESSED_ORDERS,
         outputs=(PRODUCT_METRICS, LATE_ORDERS, ORDERS_DLQ, ANALYTICS_STATE),
         changelog=ANALYTICS_STATE,
         batch_size=BATCH_SIZE,
         commit_interval_ms=settings.commit_interval_ms,
-        logic=logic,
+        logic=lambda partition: MetricsPartition(partition, settings.window_seconds, clock),
     )
-    await run_stage(stage, context)
+
+
+async def compute_metrics(context: Context[AnalyticsSettings]) -> None:
+    """Run until asked to stop."""
+    await run_stage(make_stage(context.settings, context.clock), context)
 
 
 def main() -> None:

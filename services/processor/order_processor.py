@@ -6,6 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this file can be started by its path alone
 
 from libs.events.topics import ALL_TOPICS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS
+from libs.runtime.clock import Clock
 from libs.runtime.group import run_stage
 from libs.runtime.logic import Stage
 from libs.runtime.service import Context, run_service
@@ -15,16 +16,15 @@ from services.processor.processor_settings import ProcessorSettings
 from services.processor.source_watermark import SourceWatermark
 
 
-async def process_orders(context: Context[ProcessorSettings]) -> None:
-    """Run until asked to stop."""
-    settings = context.settings
+def make_stage(settings: ProcessorSettings, clock: Clock) -> Stage:
+    """`orders` to `processed-orders` and `orders-dlq`; no state but the watermark of each source partition."""
     catalogue = load_catalogue(settings.processor_catalogue_path)
 
     def logic(partition: int) -> OrderPartition:
         watermark = SourceWatermark(settings.max_out_of_orderness_seconds, settings.idle_after_seconds)
-        return OrderPartition(partition, settings.topic_partitions, catalogue, watermark, context.clock)
+        return OrderPartition(partition, settings.topic_partitions, catalogue, watermark, clock)
 
-    stage = Stage(
+    return Stage(
         name="processor",
         source=ORDERS,
         outputs=(PROCESSED_ORDERS, ORDERS_DLQ),
@@ -33,7 +33,11 @@ async def process_orders(context: Context[ProcessorSettings]) -> None:
         commit_interval_ms=settings.commit_interval_ms,
         logic=logic,
     )
-    await run_stage(stage, context)
+
+
+async def process_orders(context: Context[ProcessorSettings]) -> None:
+    """Run until asked to stop."""
+    await run_stage(make_stage(context.settings, context.clock), context)
 
 
 def main() -> None:
