@@ -157,7 +157,8 @@ async def test_asked_to_stop_without_a_broker_it_names_what_is_left(monkeypatch:
     stream = run.stream()
     keys = [stream.take().key.decode() for _ in range(10)]
     with pytest.raises(UnsentError, match=f"10 orders were not confirmed, first order_id {keys[0]}, last {keys[-1]}"):
-        await task
+        async with asyncio.timeout(10):
+            await task
 
 
 async def test_a_refused_order_ends_the_run() -> None:

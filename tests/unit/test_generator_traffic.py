@@ -119,6 +119,7 @@ def test_popularity_and_prices_are_the_products_own() -> None:
     shop = Shop(Random(5))
     orders = [shop.order(START_MS) for _ in range(30_000)]
     counts = Counter(order["product_id"] for order in orders)
+    assert max(order["amount"] for order in orders) == HIGHEST_CENTS / 100
     for product in PRODUCTS:
         amounts = sorted(order["amount"] for order in orders if order["product_id"] == product.product_id)
         assert counts[product.product_id] / len(orders) == pytest.approx(product.share, abs=0.01)
