@@ -24,7 +24,8 @@ def main() -> None:
     try:
         report = asyncio.run(_verify(arguments, messages))
     except PipelineError as error:
-        messages.print(f"verification: {error}" + (f" ({error.advice})" if error.advice else ""), style="bold red")
+        advice = f" ({error.advice})" if error.advice else ""
+        messages.print(f"verification: {error}{advice}", style="bold red", soft_wrap=True, markup=False)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

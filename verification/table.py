@@ -41,7 +41,7 @@ def render(report: Report) -> RenderableType:
     damage.add_column("for example", overflow="fold")
     for kind, count in report.damage.items():
         damage.add_row(kind.value, f"{count:,}", Text("\n".join(report.examples[kind])))
-    return Group(counts, damage, Text(f"{report.damage.total():,} differences.", style="bold red"))
+    return Group(counts, damage, Text(f"Differences: {report.damage.total():,}.", style="bold red"))
 
 
 def _mark(holds: bool) -> Text:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aiokafka.errors import KafkaError
+
 from libs.runtime.errors import PipelineError
 from verification.judge import Judge, read_catalogue
 from verification.ledger import Ledger, Source
@@ -51,9 +53,12 @@ async def verify(
     Raises:
         PipelineError: there is no broker or no such topic, or records have been deleted, so that nothing is proved.
     """
-    async with TopicReader(bootstrap) as reader:
-        run = _Run(reader, topic_prefix, window_seconds, settle_s, Judge(read_catalogue(catalogue)), progress)
-        return await run.all(output, wait_closed_s)
+    try:
+        async with TopicReader(bootstrap) as reader:
+            run = _Run(reader, topic_prefix, window_seconds, settle_s, Judge(read_catalogue(catalogue)), progress)
+            return await run.all(output, wait_closed_s)
+    except KafkaError as error:
+        raise PipelineError(f"the broker went away: {error!r}", advice="try again once it is back") from error
 
 
 @dataclass
