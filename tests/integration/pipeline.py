@@ -1,0 +1,123 @@
+"""A pipeline of a test's own: short windows, its own topics, and orders put where the test wants them."""
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from random import Random
+
+import orjson
+from aiokafka import AIOKafkaProducer
+from aiokafka.structs import TopicPartition
+
+from libs.events.topics import ALL_TOPICS, ORDERS
+from libs.runtime.broker import committed_consumer, ensure_topics
+from libs.runtime.clock import SystemClock
+from libs.runtime.health import Health
+from libs.runtime.report import Report
+from libs.runtime.signs import BrokerSigns
+from libs.runtime.stable_offsets import StableOffsets
+from libs.runtime.worker import PartitionWorker
+from services.processor.order_processor import make_stage
+from services.processor.processor_settings import ProcessorSettings
+from tests.integration.services import ServiceProcess, eventually
+from verification.report import Report as VerificationReport
+from verification.verify import verify
+
+WINDOW_S = 5
+OrderFields = dict[str, object]
+
+
+class Pipeline:
+    """Starts services on topics of its own, sends orders, and verifies what came out."""
+
+    def __init__(self, kafka: str, prefix: str, directory: Path, window_s: int = WINDOW_S) -> None:
+        self.kafka = kafka
+        self.prefix = prefix
+        self.directory = directory
+        self.output = directory / "metrics.json"
+        self.window_s = window_s
+        self.env = {
+            "KAFKA_BOOTSTRAP_SERVERS": kafka,
+            "TOPIC_PREFIX": prefix,
+            "WINDOW_SECONDS": str(window_s),
+            "IDLE_AFTER_SECONDS": "2",
+            "SINK_OUTPUT_PATH": str(self.output),
+        }
+
+    def settings(self) -> ProcessorSettings:
+        return ProcessorSettings(kafka_bootstrap_servers=self.kafka, topic_prefix=self.prefix)
+
+    def service(self, name: str, *arguments: str, **env: str) -> ServiceProcess:
+        return ServiceProcess(name, self.directory, self.env | env, *arguments)
+
+    async def make_topics(self) -> None:
+        await ensure_topics(self.settings(), ALL_TOPICS)
+
+    async def send(self, batches: Iterable[tuple[int, Sequence[bytes | None]]]) -> None:
+        """Write values into partitions of `orders`, in this order, as any client might."""
+        producer = AIOKafkaProducer(bootstrap_servers=self.kafka, max_batch_size=256 * 1024)
+        await producer.start()
+        try:
+            for partition, values in batches:
+                builder = producer.create_batch()
+                for value in values:
+                    if builder.append(timestamp=None, key=None, value=value) is None:
+                        await (await producer.send_batch(builder, self.prefix + ORDERS.name, partition=partition))
+                        builder = producer.create_batch()
+                        builder.append(timestamp=None, key=None, value=value)
+                await (await producer.send_batch(builder, self.prefix + ORDERS.name, partition=partition))
+        finally:
+            await producer.stop()
+
+    async def process_partition_alone(self, partition: int) -> None:
+        """Work one partition of `orders` to its end, with the processor's own worker, and no other."""
+        settings = self.settings()
+        stage = make_stage(settings, SystemClock())
+        consumer = committed_consumer(settings, self.prefix + stage.name)
+        await consumer.start()
+        source = TopicPartition(self.prefix + ORDERS.name, partition)
+        consumer.assign([source])
+        health, report = Health(), Report(SystemClock())
+        offsets = StableOffsets(self.kafka, self.prefix + stage.name)
+        signs = BrokerSigns(consumer, [source], health)
+        worker = PartitionWorker(stage, settings, consumer, source, offsets, signs, health, report)
+        failures: list[BaseException] = []
+        worker.start(failures.append)
+        end = (await consumer.end_offsets([source]))[source]
+
+        async def at_the_end() -> bool:
+            assert not failures, failures
+            return (await offsets.fetch(source) or 0) >= int(end)
+
+        await eventually(at_the_end, timeout_s=60)
+        await worker.stop()
+        await offsets.close()
+        await consumer.stop()
+
+    async def verify(self, *, wait_closed_s: float = 60.0, with_file: bool = True) -> VerificationReport:
+        """The verification's report; fails the test when it found any difference."""
+        report = await verify(
+            self.kafka,
+            topic_prefix=self.prefix,
+            output=self.output if with_file else None,
+            window_seconds=self.window_s,
+            wait_closed_s=wait_closed_s,
+        )
+        assert report.ok, orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2, default=str).decode()
+        return report
+
+
+def history(count: int, span_s: float, seed: int, end_s: float | None = None) -> list[OrderFields]:
+    """``count`` valid orders spread over the ``span_s`` before ``end_s`` (or now), each up to 4 s out of order."""
+    random = Random(seed)
+    start_s = (end_s or time.time()) - span_s
+    return [
+        {
+            "order_id": f"{seed}-{number}",
+            "user_id": f"user-{random.randrange(1000)}",
+            "product_id": f"prod-{random.randrange(1, 6)}",
+            "amount": random.randrange(1000, 50_001) / 100,
+            "timestamp": round(start_s + span_s * number / count - random.uniform(0, 4), 3),
+        }
+        for number in range(count)
+    ]

@@ -1,0 +1,87 @@
+"""Windows by event time: right under lag, in any order of reading, and closed when traffic stops."""
+
+import asyncio
+import time
+from pathlib import Path
+from random import Random
+
+import orjson
+import pytest
+
+from tests.integration.pipeline import Pipeline, history
+
+
+@pytest.fixture
+def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
+    return Pipeline(kafka, topic_prefix, tmp_path)
+
+
+async def test_a_backlog_read_one_partition_after_the_other_leaves_nothing_out(pipeline: Pipeline) -> None:
+    """The order in which stream time with a grace period loses most: 20 minutes of history, partition by partition."""
+    await pipeline.make_topics()
+    orders = history(120_000, span_s=1200, seed=1)
+    spread: list[list[bytes]] = [[] for _ in range(6)]
+    for number, order in enumerate(orders):
+        spread[Random(number).randrange(6)].append(orjson.dumps(order))
+    await pipeline.send(enumerate(spread))
+    async with pipeline.service("analytics"), pipeline.service("analytics"), pipeline.service("sink"):
+        for partition in (3, 0, 5, 1, 4, 2):
+            await pipeline.process_partition_alone(partition)
+        async with pipeline.service("processor"):
+            report = await pipeline.verify()
+    assert report.accepted == report.in_closed_windows == len(orders)
+    assert report.late == 0
+
+
+async def test_the_last_windows_close_with_no_traffic_at_all(pipeline: Pipeline) -> None:
+    await pipeline.make_topics()
+    async with pipeline.service("processor"), pipeline.service("analytics"), pipeline.service("sink"):
+        await pipeline.send([(0, [orjson.dumps(order) for order in history(10, span_s=1, seed=2)])])
+        report = await pipeline.verify()
+    assert report.in_closed_windows == 10
+
+
+async def test_an_idle_pipeline_that_has_never_had_an_order_takes_history(pipeline: Pipeline) -> None:
+    await pipeline.make_topics()
+    async with pipeline.service("processor") as processor, pipeline.service("analytics"), pipeline.service("sink"):
+        await processor.wait_for("partition started")
+        await asyncio.sleep(4)  # twice IDLE_AFTER_SECONDS: what must not happen has had its time to happen
+        orders = [orjson.dumps(order) for order in history(1000, span_s=7200, seed=3)]
+        await pipeline.send((partition, orders[partition::6]) for partition in range(6))
+        report = await pipeline.verify()
+    assert report.late == 0
+
+
+async def test_an_order_for_a_closed_window_is_kept_and_counted(pipeline: Pipeline) -> None:
+    await pipeline.make_topics()
+    async with pipeline.service("processor"), pipeline.service("analytics"), pipeline.service("sink"):
+        first, *rest = history(10, span_s=1, seed=4)
+        await pipeline.send([(0, [orjson.dumps(order) for order in rest])])
+        await pipeline.verify()
+        await pipeline.send([(3, [orjson.dumps(first | {"timestamp": time.time() - 600})])])
+        report = await pipeline.verify()
+    assert report.late == 1
+    assert report.in_closed_windows == 9
+
+
+async def test_orders_of_any_other_client_come_through(pipeline: Pipeline) -> None:
+    """Any partition, any spacing, any order of fields, extra fields, and none of theirs replaces ours."""
+    await pipeline.make_topics()
+    random = Random(5)
+    values: list[bytes] = []
+    for order in history(300, span_s=20, seed=5):
+        extra = {
+            "coupon": "SPRING:1",
+            "nested": {"product_name": [1, {"a": None}]},
+            "product_name": "Evil",
+            "category": 7,
+            "ünï": "\N{SNOWMAN}",
+        }
+        fields = [*order.items(), *random.sample(sorted(extra.items()), random.randrange(4))]
+        random.shuffle(fields)
+        text = orjson.dumps(dict(fields), option=random.choice([0, orjson.OPT_INDENT_2]))
+        values.append(random.choice([b"", b" ", b"\n\t"]) + text + random.choice([b"", b" \r\n"]))
+    await pipeline.send((partition, values[partition::6]) for partition in range(6))
+    async with pipeline.service("processor"), pipeline.service("analytics"), pipeline.service("sink"):
+        report = await pipeline.verify()
+    assert report.in_closed_windows == len(values)

@@ -1,0 +1,111 @@
+"""Exactly once: through crashes, pauses and changes of the group, against the independent verification."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.integration.pipeline import Pipeline
+from tests.integration.services import ServiceProcess
+
+
+@pytest.fixture
+def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
+    return Pipeline(kafka, topic_prefix, tmp_path)
+
+
+async def start(stack: AsyncExitStack, pipeline: Pipeline, name: str, count: int = 1) -> list[ServiceProcess]:
+    return [await stack.enter_async_context(pipeline.service(name)) for _ in range(count)]
+
+
+async def test_a_million_orders_with_faults_of_every_kind(pipeline: Pipeline) -> None:
+    pipeline.window_s = 60
+    pipeline.env["WINDOW_SECONDS"] = "60"
+    async with AsyncExitStack() as stack:
+        await start(stack, pipeline, "processor", 3)
+        await start(stack, pipeline, "analytics", 2)
+        await start(stack, pipeline, "sink")
+        generator = await stack.enter_async_context(
+            pipeline.service(
+                "generator",
+                GENERATOR_RATE="833",
+                GENERATOR_COUNT="1000000",
+                GENERATOR_BACKFILL_SECONDS="1200",
+                GENERATOR_FAULTS="0.01",
+                GENERATOR_SEED="7",
+            )
+        )
+        assert await generator.wait(timeout_s=180) == 0
+        report = await pipeline.verify(wait_closed_s=120)
+    assert report.sent == 1_000_000
+    assert report.late == 0
+    assert report.in_closed_windows == report.processed == 1_000_000 - sum(report.dead_letters.values())
+    assert len(report.dead_letters) == 8
+
+
+async def test_killed_again_and_again(pipeline: Pipeline) -> None:
+    random = Random(11)
+    async with AsyncExitStack() as stack:
+        processors = await start(stack, pipeline, "processor", 2)
+        analytics = await start(stack, pipeline, "analytics", 2)
+        sinks = await start(stack, pipeline, "sink")
+        generator = await stack.enter_async_context(
+            pipeline.service("generator", GENERATOR_RATE="2000", GENERATOR_COUNT="50000", GENERATOR_FAULTS="0.01")
+        )
+        while generator.process.poll() is None:
+            await asyncio.sleep(random.uniform(0.5, 2.0))
+            victim = random.choice([*processors, *analytics, *sinks])
+            victim.kill()
+            await victim.wait()
+            victim.start()
+        assert await generator.wait() == 0
+        report = await pipeline.verify(wait_closed_s=90)
+    assert report.sent == 50_000
+    assert report.late == 0
+
+
+async def test_zombies_change_nothing(pipeline: Pipeline) -> None:
+    """Paused beyond the session in the midst of work, replaced by the other replica, and then going on."""
+    async with AsyncExitStack() as stack:
+        processors = await start(stack, pipeline, "processor", 2)
+        analytics = await start(stack, pipeline, "analytics", 2)
+        await start(stack, pipeline, "sink")
+        generator = await stack.enter_async_context(
+            pipeline.service("generator", GENERATOR_RATE="2000", GENERATOR_COUNT="50000")
+        )
+        await processors[0].wait_for("partition started")
+        await analytics[0].wait_for("partition started")
+        await asyncio.sleep(2)  # in the midst of work
+        processors[0].pause()
+        analytics[0].pause()
+        await asyncio.sleep(13)  # longer than a session
+        processors[0].resume()
+        analytics[0].resume()
+        assert await generator.wait(timeout_s=60) == 0
+        report = await pipeline.verify(wait_closed_s=90)
+    assert report.sent == report.processed == 50_000
+    assert report.late == 0
+
+
+async def test_replicas_come_and_go(pipeline: Pipeline) -> None:
+    async with AsyncExitStack() as stack:
+        await start(stack, pipeline, "processor")
+        await start(stack, pipeline, "analytics")
+        await start(stack, pipeline, "sink")
+        generator = await stack.enter_async_context(
+            pipeline.service("generator", GENERATOR_RATE="2000", GENERATOR_COUNT="30000")
+        )
+        for _ in range(3):
+            async with pipeline.service("processor") as second, pipeline.service("analytics") as third:
+                await second.wait_for("partition started")
+                await third.wait_for("partition started")
+                second.terminate()
+                third.terminate()
+                assert await second.wait() == 0
+                assert await third.wait() == 0
+        assert await generator.wait(timeout_s=60) == 0
+        report = await pipeline.verify(wait_closed_s=60)
+    assert report.sent == report.processed == 30_000
+    assert report.late == 0
