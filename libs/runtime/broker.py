@@ -68,6 +68,7 @@ async def ensure_topics(settings: ServiceSettings, topics: Iterable[TopicSpec]) 
         admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
         try:
             await admin.start()
+            backoff.reset()
             await _create_missing(admin, settings, specs)
             cluster = await admin.describe_cluster()
             return str(cluster["cluster_id"])

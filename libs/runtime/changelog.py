@@ -6,6 +6,7 @@ from typing import Any
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.broker import committed_consumer
+from libs.runtime.closing import close_consumer
 from libs.runtime.settings import ServiceSettings
 
 
@@ -16,8 +17,8 @@ async def read_changelog(settings: ServiceSettings, partition: TopicPartition) -
     """
     # Closing a consumer waits for its long poll: a short one, since closing is part of every take-over.
     consumer = committed_consumer(settings, group=None, fetch_max_wait_ms=20)
-    await consumer.start()
     try:
+        await consumer.start()
         consumer.assign([partition])
         await consumer.seek_to_beginning(partition)
         end = (await consumer.end_offsets([partition]))[partition]
@@ -25,4 +26,4 @@ async def read_changelog(settings: ServiceSettings, partition: TopicPartition) -
             for records in (await consumer.getmany(partition, timeout_ms=500)).values():
                 yield records
     finally:
-        await consumer.stop()
+        await close_consumer(consumer)

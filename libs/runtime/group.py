@@ -1,8 +1,7 @@
 """A replica of a stage: a member of its consumer group, with a worker for each partition it is given."""
 
 import asyncio
-import contextlib
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection
 from typing import Any
 
 import structlog
@@ -11,13 +10,13 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.broker import Backoff, committed_consumer
+from libs.runtime.closing import close_consumer, close_quietly
 from libs.runtime.logic import Stage
 from libs.runtime.report import EVERY_S, Report
 from libs.runtime.service import Context
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.signs import BrokerSigns
 from libs.runtime.stable_offsets import StableOffsets
-from libs.runtime.timing import CLOSE_TIMEOUT_S
 from libs.runtime.waiting import unless_stopped
 from libs.runtime.worker import PartitionWorker
 
@@ -49,8 +48,8 @@ async def run_stage(stage: Stage, context: Context[Any]) -> None:
         for task in background:
             task.cancel()
         await replica.stop()
-        await _quietly(offsets.close())
-        await _quietly(consumer.stop())  # leaves the group, so that the others need not wait for the session to end
+        await close_quietly(offsets.close())
+        await close_consumer(consumer)  # leaves the group, so that the others need not wait for the session to end
         report.log()
 
 
@@ -126,7 +125,7 @@ async def _started(consumer: AIOKafkaConsumer, stop: asyncio.Event) -> bool:
             await unless_stopped(asyncio.sleep(backoff.next_s()), stop)
         else:
             return True
-    await _quietly(consumer.stop())
+    await close_consumer(consumer)
     return False
 
 
@@ -134,10 +133,3 @@ async def _report(report: Report) -> None:
     while True:
         await asyncio.sleep(EVERY_S)
         report.log()
-
-
-async def _quietly(closing: Coroutine[Any, Any, object]) -> None:
-    """Close something within a time limit; what goes wrong then does not matter any more."""
-    with contextlib.suppress(KafkaError, OSError, TimeoutError):
-        async with asyncio.timeout(CLOSE_TIMEOUT_S):
-            await closing

@@ -27,6 +27,7 @@ from aiokafka.structs import TopicPartition
 _UNSTABLE_OFFSET_COMMIT = 88  # newer than aiokafka's table of errors
 _NO_OFFSET = -1
 _RETRY_S = 0.02
+_RETRY_COORDINATOR_S = 0.2  # it is being elected, or loads the group
 
 
 class OffsetFetchResponseV7(Response):
@@ -105,7 +106,9 @@ class StableOffsets:
         self._connecting = asyncio.Lock()
 
     async def fetch(self, partition: TopicPartition) -> int | None:
-        """The committed offset of ``partition``, or None if there is none; waits while a commit is under way.
+        """The committed offset of ``partition``, or None if there is none.
+
+        Waits while a commit is under way, and for the group's coordinator to be ready.
 
         Raises:
             KafkaError: the coordinator cannot be reached, or refuses.
@@ -113,17 +116,19 @@ class StableOffsets:
         while True:
             try:
                 code, offset = await self._ask(partition)
-            except KafkaError:
+                if code == _UNSTABLE_OFFSET_COMMIT:
+                    await asyncio.sleep(_RETRY_S)
+                    continue
+                if code:
+                    refusal: type[BrokerResponseError] = for_code(code)
+                    raise refusal(f"reading the committed offset of {partition}")
+            except KafkaError as error:
                 await self.close()  # whoever is the coordinator is looked up anew the next time
-                raise
-            if code == _UNSTABLE_OFFSET_COMMIT:
-                await asyncio.sleep(_RETRY_S)
-                continue
-            if code:
-                await self.close()
-                error: type[BrokerResponseError] = for_code(code)
-                raise error(f"reading the committed offset of {partition}")
-            return None if offset == _NO_OFFSET else offset
+                if not (isinstance(error, BrokerResponseError) and error.retriable):
+                    raise
+                await asyncio.sleep(_RETRY_COORDINATOR_S)
+            else:
+                return None if offset == _NO_OFFSET else offset
 
     async def _ask(self, partition: TopicPartition) -> tuple[int, int]:
         async with self._connecting:

@@ -7,19 +7,18 @@ next one with the same transactional id fences it and ends what it left open.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 from functools import lru_cache
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import TopicPartition
 
+from libs.runtime.closing import close_producer, close_quietly
 from libs.runtime.errors import TransactionTimeoutError
 from libs.runtime.settings import ServiceSettings
-from libs.runtime.timing import CLOSE_TIMEOUT_S, COMMIT_TIMEOUT_S, TRANSACTION_TIMEOUT_MS
+from libs.runtime.timing import COMMIT_TIMEOUT_S, TRANSACTION_TIMEOUT_MS
 
 # One request is in flight per broker, so throughput is the size of a batch per round trip: 16 KiB costs half the speed.
 MAX_BATCH_BYTES = 256 * 1024
@@ -75,6 +74,12 @@ def partition_for(key: bytes | None, partitions: int) -> int:
         return 0
     hashed: int = murmur2(key)
     return (hashed & 0x7FFFFFFF) % partitions
+
+
+def _looked_at(delivery: asyncio.Future[object]) -> None:
+    # The first failure is raised, and ends the producer; asyncio need not complain about the others.
+    if not delivery.cancelled():
+        delivery.exception()
 
 
 class TransactionalProducer:
@@ -135,29 +140,14 @@ class TransactionalProducer:
         deliveries = []
         for batch in batches:
             batch.close()
-            deliveries.append(await self._producer.send_batch(batch, self._prefix + topic, partition=partition))
+            delivery = await self._producer.send_batch(batch, self._prefix + topic, partition=partition)
+            delivery.add_done_callback(_looked_at)
+            deliveries.append(delivery)
         for delivery in deliveries:
             await delivery
 
     async def close(self) -> None:
         """End the open transaction and the producer, within a time limit."""
         if self._in_transaction:
-            with contextlib.suppress(KafkaError, TimeoutError, AssertionError):
-                async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                    await self._producer.abort_transaction()
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._producer.stop()
-        except TimeoutError:
-            await self._force_close()
-        except KafkaError:
-            pass  # it was fenced or failed before, which has been dealt with
-
-    async def _force_close(self) -> None:
-        # aiokafka's stop() flushes, which lasts for ever without a broker (aiokafka #1101), and has no way to give up.
-        with contextlib.suppress(TimeoutError, KafkaError):
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._producer._sender.close()  # noqa: SLF001 - a test checks that it is there
-        with contextlib.suppress(TimeoutError, KafkaError):
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._producer.client.close()
+            await close_quietly(self._producer.abort_transaction())
+        await close_producer(self._producer)

@@ -73,7 +73,7 @@ class Pipeline:
         """Work one partition of `orders` to its end, with the processor's own worker, and no other."""
         settings = self.settings()
         stage = make_stage(settings, SystemClock())
-        consumer = committed_consumer(settings, self.prefix + stage.name)
+        consumer = committed_consumer(settings, stage.name)
         await consumer.start()
         source = TopicPartition(self.prefix + ORDERS.name, partition)
         consumer.assign([source])

@@ -1,0 +1,68 @@
+"""Starting order does not matter, and an outage of the broker loses nothing."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from local.broker import LocalBroker
+from tests.integration.pipeline import Pipeline
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[LocalBroker]:
+    """A broker that is not running yet."""
+    broker = LocalBroker(tmp_path / "broker")
+    yield broker
+    broker.stop()
+
+
+async def test_services_that_start_before_the_broker_and_outlive_it(broker: LocalBroker, tmp_path: Path) -> None:
+    pipeline = Pipeline(broker.bootstrap_servers, "", tmp_path)
+    async with AsyncExitStack() as stack:
+        services = [
+            await stack.enter_async_context(pipeline.service(name)) for name in ("sink", "analytics", "processor")
+        ]
+        generator = await stack.enter_async_context(
+            pipeline.service("generator", GENERATOR_RATE="500", GENERATOR_COUNT="15000")
+        )
+        for service in (*services, generator):
+            await service.wait_for("waiting for the broker")
+            assert (await service.health())[0] == 503
+        await asyncio.to_thread(broker.start)
+        for service in (*services, generator):
+            await service.healthy()
+        await asyncio.sleep(3)  # in the midst of work
+        broker.kill()
+        await asyncio.sleep(8)
+        await asyncio.to_thread(broker.start)
+        assert await generator.wait(timeout_s=120) == 0
+        report = await pipeline.verify(wait_closed_s=90)
+        assert report.sent == report.processed == 15_000
+        for service in services:
+            await service.healthy()
+            service.terminate()
+            assert await service.wait() == 0
+
+
+async def test_services_end_cleanly_while_the_broker_is_away(broker: LocalBroker, tmp_path: Path) -> None:
+    pipeline = Pipeline(broker.bootstrap_servers, "", tmp_path)
+    async with AsyncExitStack() as stack:
+        names = ("sink", "analytics", "processor")
+        services = [await stack.enter_async_context(pipeline.service(name)) for name in names]
+        generator = await stack.enter_async_context(pipeline.service("generator", GENERATOR_RATE="100"))
+        waiting = await stack.enter_async_context(pipeline.service("processor", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1"))
+        await waiting.wait_for("waiting for the broker")
+        waiting.terminate()
+        assert await waiting.wait() == 0
+        await asyncio.to_thread(broker.start)
+        for service in (*services, generator):
+            await service.healthy()
+        await asyncio.sleep(1)
+        broker.kill()
+        for service in services:
+            service.terminate()
+        for service in services:
+            assert await service.wait(timeout_s=25) == 0
