@@ -1,0 +1,141 @@
+import time
+from collections import Counter
+
+import pytest
+from rich.console import Console
+
+from libs.events.watermarks import Watermark
+from tests.unit.test_watch_state import T0, flowing, observation
+from watch.observation import Metric
+from watch.plain import metric_line, status_line
+from watch.screen import render
+from watch.state import State
+from watch.wording import clock, duration, per_second, short
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+
+
+def screen(state: State, *, width: int = 80, height: int = 30, now_s: float = T0 + 6) -> str:
+    console = Console(width=width, height=height, color_system=None)
+    with console.capture() as capture:
+        console.print(render(state, "Order pipeline at here:9092", height, now_s))
+    return capture.get()
+
+
+def busy() -> State:
+    state = State(60)
+    state.apply(flowing(T0, 1000, 100, marks=[Watermark(0, 1, T0 - 5)]))
+    state.apply(
+        flowing(
+            T0 + 2,
+            1_000_400,
+            300,
+            marks=[Watermark(0, 1, T0 - 3)],
+            metrics=[
+                Metric(
+                    1_699_999_860 + 60 * window, 1_699_999_920 + 60 * window, f"prod-{product}", 1234, 56789.5, 46.02
+                )
+                for window in (0, 1)
+                for product in (1, 2)
+            ],
+            dead_letters=Counter(malformed=3, unknown_product=9),
+            late=7,
+        )
+    )
+    return state
+
+
+def test_it_says_what_it_is_waiting_for() -> None:
+    state = State(60)
+    assert "waiting for the broker …" in screen(state)
+    assert status_line(state, T0) == "22:13:20 waiting for the broker"
+    state = busy()
+    state.waiting_for = "the broker at here:9092"
+    assert "waiting for the broker at here:9092" in screen(state)
+    assert "1,000,406 in all" in screen(state)
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_the_screen_shows_each_stage_at_a_glance(width: int) -> None:
+    shown = screen(busy(), width=width)
+    assert max(map(len, shown.splitlines())) <= width
+    for text in (
+        "orders",
+        "499,700/s",
+        "1,000,406 in all",
+        "processor",
+        "lag 1.0M",
+        "processed-orders",
+        "94/s",
+        "analytics",
+        "product-metrics",
+        "closed windows",
+        "sink",
+        "22:13:17, 9 s behind the clock",
+        "the next window to close ends at 22:14:00, in about 43 s",
+        "12 (unknown_product 9, malformed 3)",
+        "late orders   7",
+        "56,789.50",
+    ):
+        assert text in shown, text
+
+
+def test_the_newest_windows_come_first_and_as_many_as_fit() -> None:
+    state = busy()
+    lines = [line.split() for line in screen(state).splitlines() if "prod-" in line]
+    assert [line[:3] for line in lines if len(line) == 6] == [
+        ["22:12:00", "22:13:00", "prod-1"],
+        ["22:11:00", "22:12:00", "prod-1"],
+    ]
+    state.apply(observation(metrics=[Metric(0, 60, f"prod-{number}", 1, 1.0, 1.0) for number in range(100)]))
+    for height in (30, 50):
+        assert len(screen(state, height=height).splitlines()) <= height
+
+
+def test_before_the_first_window_it_says_when_that_closes() -> None:
+    state = State(60)
+    state.apply(observation())
+    assert "none yet" in screen(state)
+    assert "no order has been processed yet" in screen(state)
+    assert "the first window closes once its 1 min are over" in screen(state, width=120)
+    state.apply(observation(marks=[Watermark(0, 3, T0)]))
+    assert "no watermark yet from partition 1, 2 of orders" in screen(state)
+
+
+def test_a_line_tells_everything_where_there_is_no_terminal() -> None:
+    assert status_line(busy(), T0 + 6) == (
+        "22:13:26 orders 499,700/s, 1,000,406 in all → processor 94/s lag 1,000,100 (2 h 46 min) → analytics lag 0"
+        " → sink lag 0 | event time 22:13:17, 9 s behind the clock; the next window to close ends at 22:14:00, in about"
+        " 43 s | dead letters 12 (unknown_product 9, malformed 3) | late 7"
+    )
+    assert metric_line(busy().metrics[0], T0) == (
+        "closed 22:11:00 to 22:12:00 prod-1: 1,234 orders, revenue 56,789.50, average 46.02"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-1, "0 s"), (59.4, "59 s"), (60, "1 min"), (3599, "59 min 59 s"), (7260, "2 h 1 min"), (90_000, "1 d 1 h")],
+)
+def test_durations_have_two_units_at_most(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_numbers_are_short() -> None:
+    assert [per_second(rate) for rate in (None, 0.0, 0.25, 48.3, 123456.0)] == [
+        "…",
+        "0/s",
+        "0.2/s",
+        "48/s",
+        "123,456/s",
+    ]
+    assert [short(count) for count in (0, 9_999, 10_000, 999_949, 999_950)] == ["0", "9,999", "10.0k", "999.9k", "1.0M"]
+
+
+def test_another_day_has_its_date() -> None:
+    assert clock(T0, T0) == "22:13:20"
+    assert clock(T0 - 86_400, T0) == "2023-11-13 22:13:20"

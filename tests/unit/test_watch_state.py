@@ -1,0 +1,123 @@
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from libs.events.watermarks import Watermark
+from watch.observation import Metric, Observation, decode_metric
+from watch.state import Rate, State, lag
+
+T0 = 1_700_000_000.0
+
+
+def observation(at_s: float = T0, **changes: Any) -> Observation:
+    quiet = Observation(
+        at_s=at_s,
+        begins={"orders": {0: 0}, "processed-orders": {0: 0}, "product-metrics": {0: 0}},
+        ends={"orders": {0: 0}, "processed-orders": {0: 0}, "product-metrics": {0: 0}},
+        committed={"orders": {}, "processed-orders": {}, "product-metrics": {}},
+        marks=[],
+        metrics=[],
+        dead_letters=Counter(),
+        skipped=0,
+        late=0,
+    )
+    return quiet._replace(**changes)
+
+
+def flowing(at_s: float, orders: int, read: int, **changes: Any) -> Observation:
+    return observation(
+        at_s,
+        ends={"orders": {0: orders, 1: 10}, "processed-orders": {0: 3 * read}, "product-metrics": {0: 0}},
+        begins={"orders": {0: 0, 1: 4}, "processed-orders": {0: 0}, "product-metrics": {0: 0}},
+        committed={"orders": {0: read, 1: 10}, "processed-orders": {0: 3 * read - 1}, "product-metrics": {}},
+        **changes,
+    )
+
+
+def test_a_rate_covers_the_last_ten_seconds() -> None:
+    rate = Rate()
+    assert rate.per_s is None
+    rate.add(T0, 0)
+    assert rate.per_s is None
+    for second in range(1, 31):
+        rate.add(T0 + second, 1000 * second if second <= 10 else 10_000 + 50 * (second - 10))
+    assert rate.per_s == 50
+
+
+def test_a_rate_is_not_negative_when_a_topic_is_made_anew() -> None:
+    rate = Rate()
+    rate.add(T0, 500)
+    rate.add(T0 + 1, 0)
+    assert rate.per_s == 0
+
+
+@pytest.mark.parametrize(
+    ("committed", "transactional", "expected"),
+    [
+        ({0: 10, 1: 10}, False, 0),
+        ({0: 9, 1: 8}, False, 3),
+        ({0: 9, 1: 8}, True, 2),  # the single one is the end of a transaction
+        ({0: 10}, False, 6),  # nothing committed yet: all from the beginning
+        ({0: 12, 1: 10}, False, 0),
+    ],
+)
+def test_lag_counts_what_is_to_be_read(committed: dict[int, int], transactional: bool, expected: int) -> None:
+    assert lag({0: 0, 1: 4}, {0: 10, 1: 10}, committed, transactional=transactional) == expected
+
+
+def test_what_flows_is_told_from_two_looks() -> None:
+    state = State(60)
+    assert state.waiting_for
+    state.apply(flowing(T0, 100, 80))
+    assert not state.waiting_for
+    assert state.orders == 106
+    assert state.orders_rate.per_s is None
+    assert state.lags == {"processor": 20, "analytics": 0, "sink": 0}
+    assert state.behind_s("processor") is None
+    state.apply(flowing(T0 + 2, 200, 160, dead_letters=Counter(malformed=4), skipped=6))
+    assert state.orders_rate.per_s == 50
+    assert state.accepted_rate.per_s == 35  # 80 read, 10 of them dead letters, in two seconds
+    assert state.behind_s("processor") == 1.0
+    assert state.behind_s("sink") == 0.0
+
+
+def test_dead_letters_late_orders_and_metrics_are_gathered() -> None:
+    state = State(60)
+    metric = Metric(60, 120, "prod-1", 2, 3.0, 1.5)
+    for _ in range(2):
+        state.apply(observation(dead_letters=Counter(malformed=1), late=3, metrics=[metric]))
+    assert state.dead_letters == {"malformed": 2}
+    assert (state.late, state.metrics_count, list(state.metrics)) == (6, 2, [metric, metric])
+
+
+def test_event_time_is_the_slowest_source_once_all_are_known() -> None:
+    state = State(60)
+    assert state.watermark_s is None
+    state.apply(observation(marks=[Watermark(0, 2, 130.0)]))
+    assert state.watermark_s is None
+    assert state.next_close_s is None
+    assert state.silent_sources == [1]
+    state.apply(observation(marks=[Watermark(1, 2, 121.0), Watermark(0, 2, 90.0)]))
+    assert state.watermark_s == 121.0
+    assert state.next_close_s == 180
+
+
+def test_the_next_close_follows_from_the_pace_of_event_time() -> None:
+    state = State(60)
+    state.apply(observation(T0, marks=[Watermark(0, 1, 100.0)]))
+    assert state.closes_in_s is None
+    state.apply(observation(T0 + 2, marks=[Watermark(0, 1, 100.0)]))
+    assert state.closes_in_s is None  # it stands still
+    state.apply(observation(T0 + 4, marks=[Watermark(0, 1, 108.0)]))
+    assert state.closes_in_s == 6.0  # 12 s to go, at two seconds a second
+
+
+def test_a_metric_is_decoded() -> None:
+    value = b'{"window_start":0,"window_end":60,"product_id":"p","order_count":1,"total_revenue":2,"avg_order_value":2,"x":1}'
+    assert decode_metric(value) == Metric(0, 60, "p", 1, 2, 2)
+
+
+@pytest.mark.parametrize("value", [None, b"", b"{", b"[]", b"{}"])
+def test_what_is_no_metric_is_passed_over(value: bytes | None) -> None:
+    assert decode_metric(value) is None

@@ -1,0 +1,103 @@
+"""``python -m watch``: shows a pipeline at work until Ctrl-C; plain lines where the output is no terminal."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+
+from rich.console import Console
+from rich.live import Live
+
+from watch.follow import follow
+from watch.observation import Metric
+from watch.plain import metric_line, status_line
+from watch.screen import render
+from watch.state import State
+
+_DRAW_EVERY_S = 0.5
+_LINE_EVERY_S = 5.0
+
+
+def main() -> None:
+    """Show until the end is asked for; exits 0."""
+    arguments = _arguments()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what matters of it, the view says itself
+    try:
+        asyncio.run(_watch(arguments))
+    except* BrokenPipeError:
+        # Whoever read the lines has gone, and Python would flush into the closed pipe once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+async def _watch(arguments: argparse.Namespace) -> None:
+    watching = asyncio.current_task()
+    assert watching is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, watching.cancel)
+    state = State(arguments.window_seconds)
+    on_terminal = sys.stdout.isatty()
+    with contextlib.suppress(asyncio.CancelledError):
+        async with asyncio.TaskGroup() as tasks:
+            show = _draw(state, arguments) if on_terminal else _print(state)
+            tasks.create_task(show)
+            on_metric = _ignore if on_terminal else _print_metric
+            tasks.create_task(follow(state, arguments.bootstrap, arguments.topic_prefix, on_metric))
+
+
+async def _draw(state: State, arguments: argparse.Namespace) -> None:
+    title = f"Order pipeline at {arguments.bootstrap}"
+    if arguments.topic_prefix:
+        title += f", topics {arguments.topic_prefix}*"
+    console = Console()
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            live.update(render(state, title, console.height, time.time()), refresh=True)
+            await asyncio.sleep(_DRAW_EVERY_S)
+
+
+async def _print(state: State) -> None:
+    while True:
+        _write(status_line(state, time.time()))
+        await asyncio.sleep(_LINE_EVERY_S)
+
+
+def _print_metric(metric: Metric) -> None:
+    _write(metric_line(metric, time.time()))
+
+
+def _ignore(_: Metric) -> None:
+    """The screen shows the metrics that the state holds."""
+
+
+def _write(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m watch", description=__doc__)
+    parser.add_argument(
+        "--bootstrap",
+        default=os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
+        metavar="HOST:PORT",
+        help="the broker (default: KAFKA_BOOTSTRAP_SERVERS, or localhost:9092)",
+    )
+    parser.add_argument(
+        "--topic-prefix", default=os.environ.get("TOPIC_PREFIX", ""), help="the pipeline's TOPIC_PREFIX"
+    )
+    parser.add_argument(
+        "--window-seconds",
+        type=int,
+        default=int(os.environ.get("WINDOW_SECONDS") or 60),
+        metavar="SECONDS",
+        help="the pipeline's windows (default: WINDOW_SECONDS, or 60)",
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

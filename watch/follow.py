@@ -1,0 +1,34 @@
+"""Keeps the state up to date, through every absence of the broker."""
+
+import asyncio
+from collections.abc import Callable
+
+from aiokafka.errors import KafkaError
+
+from watch.kafka_view import KafkaView, Positions, TopicsMissingError
+from watch.observation import Metric
+from watch.state import State
+
+_LOOK_EVERY_S = 1.0
+_LOOK_TIMEOUT_S = 10.0
+
+
+async def follow(state: State, bootstrap: str, topic_prefix: str, on_metric: Callable[[Metric], None]) -> None:
+    """Look at the pipeline once a second until cancelled; ``on_metric`` is told each metric once."""
+    positions: Positions = {}
+    while True:
+        try:
+            async with KafkaView(bootstrap, topic_prefix, positions) as view:
+                while True:
+                    async with asyncio.timeout(_LOOK_TIMEOUT_S):
+                        seen = await view.look()
+                    state.apply(seen)
+                    for metric in sorted(seen.metrics, key=lambda each: (each.window_end, each.product_id)):
+                        on_metric(metric)
+                    await asyncio.sleep(_LOOK_EVERY_S)
+        except TopicsMissingError as error:
+            state.waiting_for = str(error)
+        except (KafkaError, OSError, TimeoutError, AssertionError):
+            # AssertionError: aiokafka's client before it has any metadata.
+            state.waiting_for = f"the broker at {bootstrap}"
+        await asyncio.sleep(_LOOK_EVERY_S)

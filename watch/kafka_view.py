@@ -1,0 +1,180 @@
+"""Looks at Kafka: offsets of everything, records of the quiet topics, and only the newest of the busy one."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import for_code
+
+from libs.events.topics import LATE_ORDERS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS, PRODUCT_METRICS
+from libs.events.watermarks import WATERMARK_HEADERS, Watermark, decode_watermark
+from libs.runtime.errors import PipelineError
+from watch.observation import Observation, Offsets, decode_metric
+from watch.state import READERS
+
+Record = ConsumerRecord[bytes | None, bytes | None]
+
+_TOPICS = (ORDERS.name, PROCESSED_ORDERS.name, ORDERS_DLQ.name, LATE_ORDERS.name, PRODUCT_METRICS.name)
+_FOLLOWED = (ORDERS_DLQ.name, LATE_ORDERS.name, PRODUCT_METRICS.name)
+
+# Per look and partition: bounds the cost when there is more than anyone could read.
+_MOST_RECORDS = 2_000
+_FIRST_METRICS = 20
+_READ_TIMEOUT_S = 2.0
+
+
+Positions = dict[TopicPartition, int]
+"""Where the next look goes on; outlives a connection."""
+
+
+class TopicsMissingError(PipelineError):
+    """No service has made the topics yet."""
+
+
+class KafkaView:
+    """A connection to look through: ``async with``, then ``look`` now and then."""
+
+    def __init__(self, bootstrap: str, topic_prefix: str, positions: Positions) -> None:
+        self._prefix = topic_prefix
+        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="latest",
+            request_timeout_ms=5_000,
+            fetch_max_wait_ms=100,
+        )
+        self._partitions: dict[str, list[TopicPartition]] = {}
+        self._next = positions
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._admin.start()
+            await self._find_partitions()
+            await self._consumer.start()
+            self._consumer.assign([each for partitions in self._partitions.values() for each in partitions])
+            self._consumer.pause(*self._consumer.assignment())
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._consumer.stop()
+        await self._admin.close()
+
+    async def _find_partitions(self) -> None:
+        names = [self._prefix + name for name in _TOPICS]
+        missing = sorted(set(names) - set(await self._admin.list_topics()))
+        if missing:
+            raise TopicsMissingError(f"the topics {', '.join(missing)}")
+        for topic in await self._admin.describe_topics(names):
+            if topic["error_code"]:
+                raise for_code(topic["error_code"])(f"topic {topic['topic']!r}")
+            name = topic["topic"].removeprefix(self._prefix)
+            self._partitions[name] = [TopicPartition(topic["topic"], each["partition"]) for each in topic["partitions"]]
+
+    async def look(self) -> Observation:
+        """How things stand now, and what came since the last look."""
+        everything = [each for partitions in self._partitions.values() for each in partitions]
+        begins = await self._consumer.beginning_offsets(everything)
+        # The groups first: whatever they have committed lies before the ends read afterwards.
+        committed = {topic: await self._committed(group, topic) for topic, group in READERS.items()}
+        ends = await self._consumer.end_offsets(everything)
+        at_s = time.time()
+        skipped = self._start_followed(begins, ends)
+        followed = await self._read(ends, [each for name in _FOLLOWED for each in self._partitions[name]])
+        by_topic: dict[str, list[Record]] = {name: [] for name in _FOLLOWED}
+        for record in followed:
+            by_topic[record.topic.removeprefix(self._prefix)].append(record)
+        metrics = [decode_metric(record.value) for record in by_topic[PRODUCT_METRICS.name]]
+        return Observation(
+            at_s=at_s,
+            begins=self._by_topic(begins),
+            ends=self._by_topic(ends),
+            committed=committed,
+            marks=await self._newest_marks(begins, ends),
+            metrics=[metric for metric in metrics if metric],
+            dead_letters=Counter(_reason(record) for record in by_topic[ORDERS_DLQ.name]),
+            skipped=skipped,
+            late=len(by_topic[LATE_ORDERS.name]),
+        )
+
+    async def _committed(self, group: str, topic: str) -> Offsets:
+        found = await self._admin.list_consumer_group_offsets(self._prefix + group)
+        return {
+            partition.partition: position.offset
+            for partition, position in found.items()
+            if partition.topic == self._prefix + topic and position.offset >= 0
+        }
+
+    def _by_topic(self, offsets: dict[TopicPartition, int]) -> dict[str, Offsets]:
+        return {
+            name: {each.partition: offsets[each] for each in partitions}
+            for name, partitions in self._partitions.items()
+        }
+
+    def _start_followed(self, begins: dict[TopicPartition, int], ends: dict[TopicPartition, int]) -> int:
+        """Where to read on in the quiet topics; returns how many dead letters are left out because they are too many."""
+        skipped = 0
+        for name in _FOLLOWED:
+            # Of what was there before the view, the newest metrics are of interest, and no faults.
+            before = _FIRST_METRICS if name == PRODUCT_METRICS.name else 0
+            for partition in self._partitions[name]:
+                oldest = max(begins[partition], ends[partition] - _MOST_RECORDS)
+                start = max(begins[partition], ends[partition] - before)
+                position = min(self._next.get(partition, start), ends[partition])
+                if position < oldest and name == ORDERS_DLQ.name:
+                    skipped += oldest - position
+                self._next[partition] = max(position, oldest)
+        return skipped
+
+    async def _newest_marks(
+        self, begins: dict[TopicPartition, int], ends: dict[TopicPartition, int]
+    ) -> list[Watermark]:
+        """The watermarks at the end of one partition: each partition has them all, the shortest one the fewest orders."""
+        partition = min(self._partitions[PROCESSED_ORDERS.name], key=lambda each: ends[each] - begins[each])
+        position = min(self._next.get(partition, 0), ends[partition])
+        self._next[partition] = max(begins[partition], ends[partition] - _MOST_RECORDS, position)
+        marks = []
+        for record in await self._read(ends, [partition]):
+            if list(record.headers) == WATERMARK_HEADERS:
+                try:
+                    marks.append(decode_watermark(record.value))
+                except ValueError:
+                    continue  # analytics will say so; a view shows what it can
+        return marks
+
+    async def _read(self, ends: dict[TopicPartition, int], partitions: Iterable[TopicPartition]) -> list[Record]:
+        """The records from where the last look ended up to ``ends``; nothing is fetched between two looks."""
+        due = [each for each in partitions if self._next[each] < ends[each]]
+        for partition in due:
+            self._consumer.seek(partition, self._next[partition])
+        self._consumer.resume(*due)
+        found: list[Record] = []
+        deadline_s = time.monotonic() + _READ_TIMEOUT_S
+        try:
+            while due and time.monotonic() < deadline_s:
+                for records in (await self._consumer.getmany(*due, timeout_ms=100)).values():
+                    found.extend(records)
+                for partition in list(due):
+                    self._next[partition] = await self._consumer.position(partition)
+                    if self._next[partition] >= ends[partition]:
+                        due.remove(partition)
+                        self._consumer.pause(partition)
+                await asyncio.sleep(0)
+        finally:
+            self._consumer.pause(*due)
+        return found
+
+
+def _reason(record: Record) -> str:
+    return dict(record.headers).get("error.reason", b"unknown").decode(errors="replace")

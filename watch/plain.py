@@ -1,0 +1,31 @@
+"""The state as lines, where there is no terminal."""
+
+from watch.observation import Metric
+from watch.state import State
+from watch.wording import clock, dead_letters, event_time, lag, money, outlook, per_second
+
+
+def status_line(state: State, now_s: float) -> str:
+    """Everything in one line."""
+    if state.waiting_for:
+        return f"{clock(now_s, now_s)} waiting for {state.waiting_for}"
+    stages = [
+        f"orders {per_second(state.orders_rate.per_s)}, {state.orders:,} in all",
+        f"processor {per_second(state.accepted_rate.per_s)} {lag(state, 'processor')}",
+        f"analytics {lag(state, 'analytics')}",
+        f"sink {lag(state, 'sink')}",
+    ]
+    facts = [
+        f"event time {event_time(state, now_s)}; {outlook(state, now_s)}",
+        f"dead letters {dead_letters(state)}",
+        f"late {state.late:,}",
+    ]
+    return f"{clock(now_s, now_s)} {' → '.join(stages)} | {' | '.join(facts)}"
+
+
+def metric_line(metric: Metric, now_s: float) -> str:
+    """What one product sold in a window that has closed."""
+    return (
+        f"closed {clock(metric.window_start, now_s)} to {clock(metric.window_end, now_s)} {metric.product_id}:"
+        f" {metric.order_count:,} orders, revenue {money(metric.total_revenue)}, average {money(metric.avg_order_value)}"
+    )

@@ -1,0 +1,133 @@
+"""What the view knows of the pipeline, gathered from one observation after the other."""
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from libs.events.topics import ORDERS, PROCESSED_ORDERS, PRODUCT_METRICS
+from watch.observation import Metric, Observation, Offsets
+
+READERS: Mapping[str, str] = {
+    ORDERS.name: "processor",
+    PROCESSED_ORDERS.name: "analytics",
+    PRODUCT_METRICS.name: "sink",
+}
+"""Which consumer group reads which topic."""
+
+_RATE_SPAN_S = 10.0
+_KEPT_METRICS = 500
+
+
+class Rate:
+    """How fast a count has grown over the last ten seconds."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, float]] = deque()
+
+    def add(self, at_s: float, total: float) -> None:
+        self._samples.append((at_s, total))
+        while len(self._samples) > 2 and self._samples[1][0] <= at_s - _RATE_SPAN_S:
+            self._samples.popleft()
+
+    @property
+    def per_s(self) -> float | None:
+        """Per second; None until there are two samples."""
+        if len(self._samples) < 2:
+            return None
+        (first_s, first), (last_s, last) = self._samples[0], self._samples[-1]
+        return max(0.0, (last - first) / (last_s - first_s)) if last_s > first_s else None
+
+
+def lag(begins: Offsets, ends: Offsets, committed: Offsets, *, transactional: bool) -> int:
+    """Offsets that a group has still to read.
+
+    In a topic that is written in transactions each end of a transaction takes an offset, too. It comes after at least
+    one record, so where a single offset is left, it is such an end and nothing is waiting.
+    """
+    left = [end - committed.get(partition, begins.get(partition, 0)) for partition, end in ends.items()]
+    return sum(each for each in left if each > (1 if transactional else 0))
+
+
+@dataclass
+class State:
+    """The pipeline as far as it is known; rates are None until two observations have been made."""
+
+    window_seconds: int
+    waiting_for: str = "the broker"
+    """What keeps the view from reading; empty while it can."""
+    orders: int = 0
+    orders_rate: Rate = field(default_factory=Rate)
+    accepted_rate: Rate = field(default_factory=Rate)
+    """Orders that the processor has passed on: what it has read, less the dead letters."""
+    read_rates: dict[str, Rate] = field(default_factory=dict)
+    lags: dict[str, int] = field(default_factory=dict)
+    dead_letters: Counter[str] = field(default_factory=Counter)
+    skipped_dead_letters: int = 0
+    dead_letter_rate: Rate = field(default_factory=Rate)
+    late: int = 0
+    metrics: deque[Metric] = field(default_factory=lambda: deque(maxlen=_KEPT_METRICS))
+    metrics_count: int = 0
+    sources: int = 0
+    marks_s: dict[int, float] = field(default_factory=dict)
+    watermark_rate: Rate = field(default_factory=Rate)
+
+    def apply(self, seen: Observation) -> None:
+        """Take in what one look brought."""
+        self.waiting_for = ""
+        at_s = seen.at_s
+        for topic, group in READERS.items():
+            begins, ends, committed = seen.begins[topic], seen.ends[topic], seen.committed[topic]
+            self.lags[group] = lag(begins, ends, committed, transactional=topic != ORDERS.name)
+            self.read_rates.setdefault(group, Rate()).add(at_s, sum(committed.values()))
+        self.orders = sum(seen.ends[ORDERS.name].values()) - sum(seen.begins[ORDERS.name].values())
+        self.orders_rate.add(at_s, sum(seen.ends[ORDERS.name].values()))
+        self.dead_letters += seen.dead_letters
+        self.skipped_dead_letters += seen.skipped
+        self.dead_letter_rate.add(at_s, self.dead_letters_count)
+        self.accepted_rate.add(at_s, sum(seen.committed[ORDERS.name].values()) - self.dead_letters_count)
+        self.late += seen.late
+        self.metrics.extend(seen.metrics)
+        self.metrics_count += len(seen.metrics)
+        for mark in seen.marks:
+            self.sources = max(self.sources, mark.sources)
+            self.marks_s[mark.source] = max(self.marks_s.get(mark.source, mark.watermark_s), mark.watermark_s)
+        if self.watermark_s is not None:
+            self.watermark_rate.add(at_s, self.watermark_s)
+
+    def behind_s(self, group: str) -> float | None:
+        """Seconds that ``group`` needs for its lag at the pace of the last ten seconds; None if it reads nothing."""
+        if not self.lags[group]:
+            return 0.0
+        rate = self.read_rates[group].per_s
+        return self.lags[group] / rate if rate else None
+
+    @property
+    def dead_letters_count(self) -> int:
+        return self.dead_letters.total() + self.skipped_dead_letters
+
+    @property
+    def watermark_s(self) -> float | None:
+        """The event time, in epoch seconds, that every source has passed; None until each has said how far it is."""
+        if not self.sources or len(self.marks_s) < self.sources:
+            return None
+        return min(self.marks_s.values())
+
+    @property
+    def silent_sources(self) -> list[int]:
+        """Partitions of ``orders`` of which no watermark has been seen."""
+        return [source for source in range(self.sources) if source not in self.marks_s]
+
+    @property
+    def next_close_s(self) -> int | None:
+        """The end, in epoch seconds, of the window that event time is in."""
+        if self.watermark_s is None:
+            return None
+        return (int(self.watermark_s) // self.window_seconds + 1) * self.window_seconds
+
+    @property
+    def closes_in_s(self) -> float | None:
+        """Seconds until that window closes, if event time goes on as it has; None if it stands still."""
+        pace = self.watermark_rate.per_s
+        if self.watermark_s is None or self.next_close_s is None or not pace:
+            return None
+        return (self.next_close_s - self.watermark_s) / pace

@@ -1,0 +1,81 @@
+"""Numbers, times and sentences, the same on a terminal and in a file."""
+
+import time
+
+from watch.state import State
+
+
+def per_second(rate: float | None) -> str:
+    """A rate with as many digits as one can read at a glance."""
+    if rate is None:
+        return "…"
+    return f"{rate:,.0f}/s" if rate >= 10 or rate == 0 else f"{rate:.1f}/s"
+
+
+def short(count: int) -> str:
+    """A count in at most six characters: 9,999, 85.3k, 1.2M."""
+    if count < 10_000:
+        return f"{count:,}"
+    return f"{count / 1000:.1f}k" if count < 999_950 else f"{count / 1_000_000:.1f}M"
+
+
+def short_duration(seconds: float) -> str:
+    """As ``duration``, but with tenths of the few seconds that a stage usually takes."""
+    return f"{seconds:.1f} s" if 0 < seconds < 10 else duration(seconds)
+
+
+def lag(state: State, group: str) -> str:
+    """What a group has still to read, and how long that takes it."""
+    behind_s = state.behind_s(group)
+    return f"lag {state.lags[group]:,}" + (f" ({short_duration(behind_s)})" if behind_s else "")
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes, hours or days, in at most two of them."""
+    whole = max(0, round(seconds))
+    for unit_s, unit, smaller_s, smaller in ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= unit_s:
+            rest = whole % unit_s // smaller_s
+            return f"{whole // unit_s} {unit}" + (f" {rest} {smaller}" if rest else "")
+    return f"{whole} s"
+
+
+def clock(epoch_s: float, now_s: float) -> str:
+    """Local time; with its date when that is not today's."""
+    then, now = time.localtime(epoch_s), time.localtime(now_s)
+    return time.strftime("%H:%M:%S" if then[:3] == now[:3] else "%Y-%m-%d %H:%M:%S", then)
+
+
+def money(dollars: float) -> str:
+    """Dollars and cents."""
+    return f"{dollars:,.2f}"
+
+
+def event_time(state: State, now_s: float) -> str:
+    """How far event time has come, or what it is waiting for."""
+    if state.watermark_s is not None:
+        behind_s = now_s - state.watermark_s
+        return f"{clock(state.watermark_s, now_s)}, {duration(behind_s)} behind the clock"
+    if state.sources:
+        return f"unknown: no watermark yet from partition {', '.join(map(str, state.silent_sources))} of orders"
+    return "unknown: no order has been processed yet"
+
+
+def outlook(state: State, now_s: float) -> str:
+    """When the next window closes."""
+    which = "next" if state.metrics else "first"
+    if state.next_close_s is None:
+        return f"the {which} window closes once its {duration(state.window_seconds)} are over and every partition is past it"
+    told = f"the {which} window to close ends at {clock(state.next_close_s, now_s)}"
+    closes_in_s = state.closes_in_s
+    return told if closes_in_s is None else f"{told}, in about {duration(max(1.0, closes_in_s))}"
+
+
+def dead_letters(state: State) -> str:
+    """How many since the view began, and why."""
+    if not state.dead_letters_count:
+        return "none"
+    reasons = [f"{reason} {count:,}" for reason, count in state.dead_letters.most_common()]
+    if state.skipped_dead_letters:
+        reasons.append(f"not looked at {state.skipped_dead_letters:,}")
+    return f"{state.dead_letters_count:,} ({', '.join(reasons)})"
