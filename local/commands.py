@@ -108,6 +108,8 @@ def logs(program: str, lines: int, *, follow: bool) -> int:
 def _running() -> Supervisor:
     supervisor = Supervisor(local_directory())
     if not supervisor.answers():
+        if supervisor.processes():
+            raise LocalModeError("the supervisor has gone, its programs have not", advice="`make down` ends them")
         raise LocalModeError(f"no pipeline is running in {local_directory()}", advice="`make run` starts one")
     return supervisor
 

@@ -3,7 +3,6 @@
 import argparse
 import signal
 import sys
-import xmlrpc.client
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,8 +24,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.command(options))
     except LocalModeError as error:
         sys.stderr.write(f"{error}\n{error.advice}\n" if error.advice else f"{error}\n")
-    except (OSError, xmlrpc.client.Fault) as error:
-        sys.stderr.write(f"the supervisor does not do as told ({error}): is another command at work?\n")
     except KeyboardInterrupt:
         return 130
     return 1

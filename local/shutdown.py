@@ -1,8 +1,6 @@
 """Stopping a pipeline, whatever state it is in."""
 
-import http.client
 import signal
-import xmlrpc.client
 
 from local.errors import LocalModeError
 from local.startup import Report
@@ -23,7 +21,7 @@ def stop(supervisor: Supervisor, report: Report) -> None:
         _stop_in_order(supervisor, report)
     except KeyboardInterrupt:
         report("killing what still runs")
-    except (LocalModeError, OSError, http.client.HTTPException, xmlrpc.client.Fault) as error:
+    except LocalModeError as error:
         report(f"the orderly way failed ({error}); killing what still runs")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

@@ -29,6 +29,7 @@ _START_S = 15.0
 _END_S = 15.0
 _POLL_S = 0.1
 _LONGEST_SOCKET_PATH = 100  # the kernel's limit is 108 on Linux, 104 on macOS
+_ADVICE = "is another command at work? `make down` ends everything"
 
 ENDED = frozenset({"STOPPED", "EXITED", "FATAL"})
 
@@ -84,7 +85,7 @@ class Supervisor:
         """Whether it runs."""
         try:
             self._call("getState")
-        except (OSError, http.client.HTTPException):
+        except LocalModeError:
             return False
         return True
 
@@ -113,7 +114,7 @@ class Supervisor:
         """Stop programs, all at the same time; the supervisor kills those that overrun their grace period."""
         wanted = set(names)
         for name in wanted:
-            with contextlib.suppress(xmlrpc.client.Fault):  # it does not run
+            with contextlib.suppress(LocalModeError):  # it does not run
                 self._call("stopProcess", name, False)
         deadline = time.monotonic() + timeout_s
         while any(program.name in wanted and program.state not in ENDED for program in self.programs()):
@@ -123,7 +124,7 @@ class Supervisor:
 
     def end(self) -> None:
         """Let the supervisor itself end; whatever still runs is killed."""
-        with contextlib.suppress(OSError, http.client.HTTPException):
+        with contextlib.suppress(LocalModeError):
             self._call("shutdown")
             deadline = time.monotonic() + _END_S
             while self.processes() and time.monotonic() < deadline:
@@ -156,8 +157,13 @@ class Supervisor:
 
     def _call(self, method: str, *arguments: object) -> Any:
         proxy = xmlrpc.client.ServerProxy("http://supervisor", transport=UnixTransport(self.socket))
-        with proxy:
-            return getattr(proxy.supervisor, method)(*arguments)
+        try:
+            with proxy:
+                return getattr(proxy.supervisor, method)(*arguments)
+        except (OSError, http.client.HTTPException) as error:
+            raise LocalModeError(f"the supervisor does not answer: {error!r}", advice=_ADVICE) from error
+        except xmlrpc.client.Fault as error:
+            raise LocalModeError(f"the supervisor refuses {method}: {error.faultString}", advice=_ADVICE) from error
 
 
 def _socket_path(directory: Path) -> Path:
