@@ -11,6 +11,7 @@ import orjson
 
 from libs.runtime.errors import PipelineError
 from services.sink.disk import Disk
+from services.sink.topic_reader import Position
 
 _VERSION = 1
 _MAX_BYTES = 1024 * 1024  # far more than a thousand partitions need; what is longer is no checkpoint
@@ -22,22 +23,22 @@ class DamagedCheckpointError(PipelineError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file's first ``length`` bytes, whose CRC-32 is ``crc``, are ``topic``'s metrics before ``next_offsets``."""
+    """A file's first ``length`` bytes, whose CRC-32 is ``crc``, are ``topic``'s metrics before ``positions``."""
 
     cluster_id: str
     topic: str
     length: int
     crc: int
-    next_offsets: Mapping[int, int]
+    positions: Mapping[int, Position]
 
-    def extended(self, data: bytes, next_offsets: Mapping[int, int]) -> "Checkpoint":
+    def extended(self, data: bytes, positions: Mapping[int, Position]) -> "Checkpoint":
         """The checkpoint after ``data`` was appended."""
         return Checkpoint(
             self.cluster_id,
             self.topic,
             self.length + len(data),
             zlib.crc32(data, self.crc),
-            {**self.next_offsets, **next_offsets},
+            {**self.positions, **positions},
         )
 
 
@@ -49,7 +50,10 @@ def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
         "topic": checkpoint.topic,
         "length": checkpoint.length,
         "crc32": checkpoint.crc,
-        "next_offsets": {str(partition): offset for partition, offset in sorted(checkpoint.next_offsets.items())},
+        "positions": {
+            str(partition): {"next_offset": position.next_offset, "crc32_before": position.crc}
+            for partition, position in sorted(checkpoint.positions.items())
+        },
     }
     return orjson.dumps(fields | {"checksum": _checksum(fields)}, option=orjson.OPT_APPEND_NEWLINE)
 
@@ -71,7 +75,10 @@ def decode_checkpoint(data: bytes) -> Checkpoint:
             _text(fields["topic"]),
             _count(fields["length"]),
             _count(fields["crc32"]),
-            {_partition(key): _count(offset) for key, offset in fields["next_offsets"].items()},
+            {
+                _partition(key): Position(_count(position["next_offset"]), _count(position["crc32_before"]))
+                for key, position in fields["positions"].items()
+            },
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedCheckpointError(f"{type(error).__name__}: {error}") from error

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Mapping
 
 import structlog
 from aiokafka import AIOKafkaConsumer
@@ -11,11 +12,11 @@ from aiokafka.structs import TopicPartition
 
 from libs.events.topics import PRODUCT_METRICS
 from libs.runtime.broker import Backoff, committed_consumer, ensure_topics
+from libs.runtime.closing import close_consumer
 from libs.runtime.errors import StuckConsumerError
 from libs.runtime.service import Context
-from libs.runtime.timing import CLOSE_TIMEOUT_S, STUCK_AFTER_S
+from libs.runtime.timing import HEALTHY_FOR_S
 from libs.runtime.waiting import unless_stopped
-from services.sink.metric_batch import TopicRewoundError, collect
 from services.sink.metrics_writer import (
     MetricsWriter,
     OutputChangedError,
@@ -24,6 +25,7 @@ from services.sink.metrics_writer import (
 )
 from services.sink.progress import Progress
 from services.sink.sink_settings import SinkSettings
+from services.sink.topic_reader import Position, TopicReader, TopicRewoundError
 
 log = structlog.get_logger()
 
@@ -34,6 +36,10 @@ _CONFIRM_S = 2.0
 
 # A full disk shows only when there is something to write: an empty batch right after a start proves nothing.
 _SETTLED_S = 5.0
+
+# A new consumer costs nothing here, and sees a topic that was deleted or a client that is stuck (aiokafka #1154) put
+# right before the service is called unhealthy.
+_RECONNECT_AFTER_S = HEALTHY_FOR_S / 2
 
 
 class Sink:
@@ -62,7 +68,7 @@ class Sink:
                 log.warning("the output was changed from outside", change=str(error))
             except TopicRewoundError as error:
                 self._start_over_because = str(error)
-            except (OutputUnavailableError, StuckConsumerError, KafkaError, TimeoutError) as error:
+            except (OutputUnavailableError, StuckConsumerError, KafkaError, OSError) as error:
                 delay_s = self._backoff.next_s()
                 log.error("interrupted", error=str(error) or repr(error), retry_in_s=delay_s)  # noqa: TRY400
                 await unless_stopped(asyncio.sleep(delay_s), self._stop)
@@ -77,14 +83,11 @@ class Sink:
         consumer = committed_consumer(self._settings, "sink")
         try:
             if await unless_stopped(self._connected(consumer), self._stop):
-                next_offsets = await self._position(consumer, cluster_id)
-                if next_offsets is not None:
-                    await self._copy(consumer, next_offsets)
+                reader = await self._position(consumer, cluster_id)
+                if reader is not None:
+                    await self._copy(consumer, reader)
         finally:
-            # It can hang while the broker is away.
-            with contextlib.suppress(TimeoutError, KafkaError):
-                async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                    await consumer.stop()
+            await close_consumer(consumer)
 
     async def _become_writer(self) -> bool:
         """Wait until no other process writes; False if asked to stop before."""
@@ -110,50 +113,57 @@ class Sink:
         await consumer.start()
         return True
 
-    async def _position(self, consumer: AIOKafkaConsumer, cluster_id: str) -> dict[int, int] | None:
+    async def _position(self, consumer: AIOKafkaConsumer, cluster_id: str) -> TopicReader | None:
         """Open the writer, and let the consumer read on from there; None if asked to stop before."""
-        next_offsets = dict(await asyncio.to_thread(self._writer.open, cluster_id))
-        reason = self._start_over_because or await unless_stopped(
-            self._beyond_the_end(consumer, next_offsets), self._stop
-        )
+        positions = await asyncio.to_thread(self._writer.open, cluster_id)
+        reason = self._start_over_because or await unless_stopped(self._beyond_the_end(consumer, positions), self._stop)
         if reason:
             await asyncio.to_thread(self._writer.start_over, reason)
             self._start_over_because = ""
-            next_offsets = {}
+            positions = {}
         begins = await unless_stopped(consumer.beginning_offsets(self._partitions), self._stop)
         if begins is None:
             return None
         consumer.assign(self._partitions)
+        rereading = set()
         # Nothing is awaited between assigning and seeking, so nothing is fetched from the group's offsets.
         for tp, begin in begins.items():
-            offset = next_offsets.get(tp.partition, 0)
-            if 0 < offset < begin:
-                log.warning("metrics were deleted before they were read", partition=tp.partition, count=begin - offset)
-            consumer.seek(tp, max(offset, begin))
-        return next_offsets
+            position = positions.get(tp.partition)
+            if position and begin < position.next_offset:
+                rereading.add(tp.partition)
+                consumer.seek(tp, position.next_offset - 1)
+                continue
+            consumer.seek(tp, begin)
+            if position and position.next_offset < begin:
+                count = begin - position.next_offset
+                log.warning("metrics were deleted before they were read", partition=tp.partition, offsets=count)
+        return TopicReader(positions, rereading)
 
-    async def _beyond_the_end(self, consumer: AIOKafkaConsumer, next_offsets: dict[int, int]) -> str:
+    async def _beyond_the_end(self, consumer: AIOKafkaConsumer, positions: Mapping[int, Position]) -> str:
         """Why the topic cannot be the one that was written, if so: it has not got as far as that."""
         for pause_s in (_CONFIRM_S, 0.0):
             ends = await consumer.end_offsets(self._partitions)
             known = {tp.partition: end for tp, end in ends.items()}
-            beyond = {number: offset for number, offset in next_offsets.items() if offset > known.get(number, -1)}
+            beyond = {
+                number: position.next_offset
+                for number, position in positions.items()
+                if position.next_offset > known.get(number, -1)
+            }
             if not beyond:
                 return ""
             # A broker that has just started may still be behind its own log.
             await asyncio.sleep(pause_s)
         return f"the topic ends at {known}, but {beyond} was written: it must have been made anew"
 
-    async def _copy(self, consumer: AIOKafkaConsumer, next_offsets: dict[int, int]) -> None:
+    async def _copy(self, consumer: AIOKafkaConsumer, reader: TopicReader) -> None:
         reporting = asyncio.create_task(self._progress.report(consumer))
         try:
             last_answer: int | None = None
             started_s = answered_s = time.monotonic()
             while not self._stop.is_set():
                 records = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
-                batch = collect(records.values(), next_offsets)
-                await asyncio.to_thread(self._writer.write, batch.lines, batch.next_offsets)
-                next_offsets |= batch.next_offsets
+                batch = reader.collect(records.values())
+                await asyncio.to_thread(self._writer.write, batch.lines, batch.positions)
                 if batch.lines or time.monotonic() - started_s > _SETTLED_S:
                     self._backoff.reset()
                     self._health.beat("output")
@@ -164,8 +174,8 @@ class Sink:
                 if answer != last_answer:
                     last_answer, answered_s = answer, time.monotonic()
                     self._health.beat("connected")
-                elif time.monotonic() - answered_s > STUCK_AFTER_S:
-                    raise StuckConsumerError(f"nothing received for {STUCK_AFTER_S:.0f} s")
+                elif time.monotonic() - answered_s > _RECONNECT_AFTER_S:
+                    raise StuckConsumerError(f"no answer from the broker for {_RECONNECT_AFTER_S:.0f} s")
         finally:
             reporting.cancel()
             with contextlib.suppress(asyncio.CancelledError):

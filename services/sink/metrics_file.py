@@ -19,6 +19,7 @@ from libs.runtime.errors import PipelineError
 from services.sink.checkpoint import Checkpoint, DamagedCheckpointError, load_checkpoint, store_checkpoint
 from services.sink.disk import Disk
 from services.sink.metrics_writer import OutputChangedError, OutputUnavailableError, WriterDisplacedError
+from services.sink.topic_reader import Position
 from services.sink.write_lock import WriteLock
 
 log = structlog.get_logger()
@@ -53,7 +54,7 @@ class MetricsFile:
                 advice="choose another path, or give this user the right to write there",
             ) from error
 
-    def open(self, cluster_id: str) -> dict[int, int]:
+    def open(self, cluster_id: str) -> dict[int, Position]:
         """Cut the file back to its checkpoint, or start over if the two do not belong together."""
         with self._as_unavailable():
             self._require_lock()
@@ -66,7 +67,7 @@ class MetricsFile:
                 self._descriptor = self._open_file()
                 self._disk.truncate(self._descriptor, checkpoint.length)
                 self._checkpoint = checkpoint
-            return dict(self._checkpoint.next_offsets)
+            return dict(self._checkpoint.positions)
 
     def start_over(self, reason: str) -> None:
         """Put the file aside and begin an empty one."""
@@ -75,7 +76,7 @@ class MetricsFile:
             self._close_file()
             self._begin(Checkpoint(self._checkpoint.cluster_id, self._checkpoint.topic, 0, 0, {}), reason)
 
-    def write(self, lines: Sequence[bytes], next_offsets: Mapping[int, int]) -> None:
+    def write(self, lines: Sequence[bytes], positions: Mapping[int, Position]) -> None:
         """Append ``lines``, then move the checkpoint.
 
         Raises:
@@ -87,7 +88,7 @@ class MetricsFile:
             self._require_lock()
             descriptor = self._require_unchanged()
             data = b"".join(line + b"\n" for line in lines)
-            checkpoint = self._checkpoint.extended(data, next_offsets)
+            checkpoint = self._checkpoint.extended(data, positions)
             if checkpoint == self._checkpoint:
                 return
             if data:
@@ -130,13 +131,12 @@ class MetricsFile:
 
     def _begin(self, fresh: Checkpoint, problem: str) -> None:
         """Put away what is there, ``problem`` says why, and begin an empty file."""
-        # Without a checkpoint, a crash anywhere in here ends in starting over as well.
-        self._disk.remove(self._checkpoint_path)
-        self._disk.sync_directory(self._path.parent)
         kept_as = None
         if self._path.exists() and self._path.stat().st_size:
             kept_as = self._free_name()
             self._disk.rename(self._path, kept_as)
+            # Were the new checkpoint there before this, the old lines would be taken for a tail to cut off.
+            self._disk.sync_directory(self._path.parent)
         if problem:
             log.warning(
                 "writing the metrics file anew from the topic's beginning",

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from libs.runtime.errors import PipelineError
+from services.sink.topic_reader import Position
 
 
 class OutputUnavailableError(PipelineError):
@@ -28,11 +29,11 @@ class MetricsWriter(Protocol):
         """Become the one writer; False while another process is."""
         ...
 
-    def open(self, cluster_id: str) -> Mapping[int, int]:
+    def open(self, cluster_id: str) -> Mapping[int, Position]:
         """Bring the output to its last consistent state.
 
         Returns:
-            The next offset of each partition of which something was written; the others are read from their beginning.
+            Where each partition goes on of which something was written; the others are read from their beginning.
         """
         ...
 
@@ -40,8 +41,8 @@ class MetricsWriter(Protocol):
         """What was written does not belong to the topic as it is now: begin anew, and keep the old."""
         ...
 
-    def write(self, lines: Sequence[bytes], next_offsets: Mapping[int, int]) -> None:
-        """Make ``lines`` and ``next_offsets`` durable together. An empty batch confirms that the output is as left."""
+    def write(self, lines: Sequence[bytes], positions: Mapping[int, Position]) -> None:
+        """Make ``lines`` and ``positions`` durable together. An empty batch confirms that the output is as left."""
         ...
 
     def status(self) -> Mapping[str, object]:

@@ -65,5 +65,6 @@ class Progress:
 
     def _log(self, consumer: AIOKafkaConsumer) -> None:
         ends = {tp: consumer.highwater(tp) for tp in self._written}
-        lag = sum(max(0, end - self._written[tp]) for tp, end in ends.items() if end is not None)
+        known = self._written and None not in ends.values()
+        lag = sum(max(0, end - self._written[tp]) for tp, end in ends.items()) if known else None
         log.info("progress", metrics_written=self._metrics, rejected=self._rejected, lag=lag, **self._status())

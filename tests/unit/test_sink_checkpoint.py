@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from services.sink import checkpoint as checkpoint_module
 from services.sink.checkpoint import Checkpoint, DamagedCheckpointError, decode_checkpoint, encode_checkpoint
+from services.sink.topic_reader import Position
 
 COUNTS = st.integers(0, 2**63 - 1)
 CHECKPOINTS = st.builds(
@@ -17,7 +18,7 @@ CHECKPOINTS = st.builds(
     topic=st.text(st.characters(codec="utf-8")),
     length=COUNTS,
     crc=COUNTS,
-    next_offsets=st.dictionaries(st.integers(0, 999), COUNTS),
+    positions=st.dictionaries(st.integers(0, 999), st.builds(Position, COUNTS, COUNTS)),
 )
 GOOD: dict[str, Any] = {
     "version": 1,
@@ -25,7 +26,7 @@ GOOD: dict[str, Any] = {
     "topic": "t",
     "length": 1,
     "crc32": 2,
-    "next_offsets": {"0": 3},
+    "positions": {"0": {"next_offset": 3, "crc32_before": 4}},
 }
 
 
@@ -54,7 +55,7 @@ def test_anything_else_is_damaged(data: bytes) -> None:
 
 
 def test_the_good_one_is_good() -> None:
-    assert decode_checkpoint(signed(GOOD)) == Checkpoint("c", "t", 1, 2, {0: 3})
+    assert decode_checkpoint(signed(GOOD)) == Checkpoint("c", "t", 1, 2, {0: Position(3, 4)})
 
 
 @pytest.mark.parametrize(
@@ -68,12 +69,14 @@ def test_the_good_one_is_good() -> None:
         {"length": True},
         {"length": 1.0},
         {"crc32": "2"},
-        {"next_offsets": []},
-        {"next_offsets": {"0": None}},
-        {"next_offsets": {"0": -3}},
-        {"next_offsets": {"-1": 3}},
-        {"next_offsets": {"00": 3}},
-        {"next_offsets": {"x": 3}},
+        {"positions": []},
+        {"positions": {"0": 3}},
+        {"positions": {"0": {"next_offset": 3}}},
+        {"positions": {"0": {"next_offset": None, "crc32_before": 4}}},
+        {"positions": {"0": {"next_offset": -3, "crc32_before": 4}}},
+        {"positions": {"-1": {"next_offset": 3, "crc32_before": 4}}},
+        {"positions": {"00": {"next_offset": 3, "crc32_before": 4}}},
+        {"positions": {"x": {"next_offset": 3, "crc32_before": 4}}},
     ],
 )
 def test_wrong_values_are_damage_even_with_a_right_checksum(wrong: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from services.sink.checkpoint import DamagedCheckpointError, load_checkpoint
 from services.sink.disk import Disk
 from services.sink.metrics_file import MetricsFile
+from services.sink.topic_reader import Position
 from tests.unit.sink_disks import Crash, CrashingDisk, PowerCutDisk
 
 PARTITIONS = 3
@@ -32,12 +33,12 @@ def copy(path: Path, topic: Topic, disk: Disk, batch_size: int = 2) -> None:
     writer = MetricsFile(path, "product-metrics", disk)
     try:
         assert writer.acquire()
-        offsets = writer.open("cluster")
+        offsets = {partition: position.next_offset for partition, position in writer.open("cluster").items()}
         assert all(offset <= len(topic[partition]) for partition, offset in offsets.items())
         for partition, lines in enumerate(topic):
             while (start := offsets.get(partition, 0)) < len(lines):
                 end = min(start + batch_size, len(lines))
-                writer.write(lines[start:end], {partition: end})
+                writer.write(lines[start:end], {partition: Position(end, 0)})
                 offsets[partition] = end
     finally:
         writer.close()
@@ -57,7 +58,7 @@ def assert_checkpoint_is_true(path: Path, topic: Topic) -> None:
     done = path.read_bytes()[: checkpoint.length]
     assert len(done) == checkpoint.length
     assert done == b"" or done.endswith(b"\n")
-    expected = [line for number, lines in enumerate(topic) for line in lines[: checkpoint.next_offsets.get(number, 0)]]
+    expected = [line for number, position in checkpoint.positions.items() for line in topic[number][: position[0]]]
     assert sorted(done.splitlines()) == sorted(expected)
 
 
@@ -117,6 +118,20 @@ def test_lines_without_a_checkpoint_are_written_once(tmp_path: Path) -> None:
         file.write(b'{"partition":0,"offset":1}\n')
     copy(path, topic_of(9), Disk())
     assert_equal(path, topic_of(9))
+
+
+def test_what_was_written_survives_a_power_cut(tmp_path: Path) -> None:
+    topic = topic_of(8)
+    path = tmp_path / "metrics.json"
+    for seed in range(20):
+        disk = PowerCutDisk(None, random.Random(seed))
+        copy(path, topic, disk)
+        disk.cut_power(path.parent)
+        checkpoint = load_checkpoint(path.with_name("metrics.json.checkpoint"))
+        assert checkpoint is not None
+        assert checkpoint.positions == {0: (3, 0), 1: (3, 0), 2: (2, 0)}
+        assert_checkpoint_is_true(path, topic)
+        path.unlink()
 
 
 @settings(max_examples=100)

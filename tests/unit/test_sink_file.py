@@ -1,5 +1,6 @@
 """The metrics file while the sink runs: what users and disks do to it, and who may write."""
 
+import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from libs.runtime.errors import PipelineError
 from services.sink.metrics_file import MetricsFile
 from services.sink.metrics_writer import OutputChangedError, OutputUnavailableError, WriterDisplacedError
+from services.sink.topic_reader import Position
 from tests.unit.sink_disks import FullDisk
 
 FIRST, SECOND = b'{"n":1}', b'{"n":2}'
@@ -29,7 +31,7 @@ def writer(path: Path, disk: FullDisk) -> Iterator[MetricsFile]:
     writer = MetricsFile(path, "product-metrics", disk)
     assert writer.acquire()
     assert writer.open("cluster") == {}
-    writer.write([FIRST], {0: 1})
+    writer.write([FIRST], {0: Position(1, 9)})
     yield writer
     writer.close()
 
@@ -39,15 +41,15 @@ def old_files(path: Path) -> list[str]:
 
 
 def test_it_goes_on_where_it_stopped(writer: MetricsFile, path: Path) -> None:
-    assert writer.open("cluster") == {0: 1}
-    writer.write([SECOND], {1: 7})
-    assert writer.open("cluster") == {0: 1, 1: 7}
+    assert writer.open("cluster") == {0: Position(1, 9)}
+    writer.write([SECOND], {1: Position(7, 9)})
+    assert writer.open("cluster") == {0: Position(1, 9), 1: Position(7, 9)}
     assert path.read_bytes() == b'{"n":1}\n{"n":2}\n'
 
 
 def test_offsets_move_without_lines(writer: MetricsFile) -> None:
-    writer.write([], {0: 5})
-    assert writer.open("cluster") == {0: 5}
+    writer.write([], {0: Position(5, 9)})
+    assert writer.open("cluster") == {0: Position(5, 9)}
 
 
 def test_an_empty_batch_writes_nothing(writer: MetricsFile, path: Path) -> None:
@@ -69,7 +71,7 @@ def test_a_file_in_our_file_s_place_is_kept(writer: MetricsFile, path: Path) -> 
     path.unlink()
     path.write_bytes(b"mine, and longer than what was written\n")
     with pytest.raises(OutputChangedError, match="replaced"):
-        writer.write([SECOND], {0: 2})
+        writer.write([SECOND], {0: Position(2, 9)})
     assert writer.open("cluster") == {}
     assert path.with_name("metrics.json.1.old").read_bytes() == b"mine, and longer than what was written\n"
 
@@ -78,8 +80,8 @@ def test_a_file_in_our_file_s_place_is_kept(writer: MetricsFile, path: Path) -> 
 def test_a_file_changed_in_place_is_noticed(writer: MetricsFile, path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(OutputChangedError, match="bytes"):
-        writer.write([SECOND], {0: 2})
-    assert b"n" not in content or writer.open("cluster") in ({}, {0: 1})
+        writer.write([SECOND], {0: Position(2, 9)})
+    assert b"n" not in content or writer.open("cluster") in ({}, {0: Position(1, 9)})
 
 
 def test_lines_that_others_appended_are_cut_off(writer: MetricsFile, path: Path) -> None:
@@ -87,7 +89,7 @@ def test_lines_that_others_appended_are_cut_off(writer: MetricsFile, path: Path)
         file.write(b"graffiti\n")
     with pytest.raises(OutputChangedError):
         writer.write([], {})
-    assert writer.open("cluster") == {0: 1}
+    assert writer.open("cluster") == {0: Position(1, 9)}
     assert path.read_bytes() == FIRST + b"\n"
 
 
@@ -101,7 +103,7 @@ def test_everything_in_the_folder_deleted(writer: MetricsFile, path: Path) -> No
     for file in path.parent.iterdir():
         file.unlink()
     with pytest.raises(WriterDisplacedError):
-        writer.write([SECOND], {0: 2})
+        writer.write([SECOND], {0: Position(2, 9)})
     assert writer.acquire()
     assert writer.open("cluster") == {}
 
@@ -133,7 +135,7 @@ def test_the_file_of_another_cluster_or_topic_is_put_aside(
 
 def test_old_files_are_never_overwritten(writer: MetricsFile, path: Path) -> None:
     writer.start_over("first reason")
-    writer.write([SECOND], {0: 1})
+    writer.write([SECOND], {0: Position(1, 9)})
     writer.start_over("second reason")
     assert path.with_name("metrics.json.1.old").read_bytes() == FIRST + b"\n"
     assert path.with_name("metrics.json.2.old").read_bytes() == SECOND + b"\n"
@@ -152,12 +154,12 @@ def test_a_full_disk_loses_nothing_and_leaves_no_half_line(
 ) -> None:
     disk.room = room
     with pytest.raises(OutputUnavailableError, match="no space left"):
-        writer.write([SECOND], {0: 2})
+        writer.write([SECOND], {0: Position(2, 9)})
     assert path.read_bytes() in (FIRST + b"\n", FIRST + b"\n" + SECOND + b"\n")
     disk.room = None
-    assert writer.open("cluster") == {0: 1}
+    assert writer.open("cluster") == {0: Position(1, 9)}
     assert path.read_bytes() == FIRST + b"\n"
-    writer.write([SECOND], {0: 2})
+    writer.write([SECOND], {0: Position(2, 9)})
     assert path.read_bytes() == FIRST + b"\n" + SECOND + b"\n"
 
 
@@ -167,7 +169,7 @@ def test_only_one_may_write(writer: MetricsFile, path: Path) -> None:
     assert not second.acquire()
     writer.close()
     assert second.acquire()
-    assert second.open("cluster") == {0: 1}
+    assert second.open("cluster") == {0: Position(1, 9)}
     second.close()
 
 
@@ -175,12 +177,27 @@ def test_a_lock_whose_file_was_deleted_lets_nobody_write(writer: MetricsFile, pa
     path.with_name("metrics.json.lock").unlink()
     second = MetricsFile(path, "product-metrics")
     assert second.acquire()
-    for forbidden in (lambda: writer.write([SECOND], {0: 2}), lambda: writer.open("cluster")):
+    for forbidden in (lambda: writer.write([SECOND], {0: Position(2, 9)}), lambda: writer.open("cluster")):
         with pytest.raises(WriterDisplacedError):
             forbidden()
     assert not writer.acquire()
     assert path.read_bytes() == FIRST + b"\n"
     second.close()
+
+
+def test_a_lock_file_deleted_while_it_is_being_locked_is_no_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = MetricsFile(path, "product-metrics")
+    lock = fcntl.flock
+
+    def delete_then_lock(descriptor: int, operation: int) -> None:
+        path.with_name("metrics.json.lock").unlink()
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", delete_then_lock)
+    assert not writer.acquire()
+    monkeypatch.undo()
+    assert writer.acquire()
+    writer.close()
 
 
 def test_a_path_that_can_never_be_written_says_so_at_once(tmp_path: Path) -> None:

@@ -1,0 +1,90 @@
+"""From records of ``product-metrics`` to the lines that stand for them, and to positions that can be recognised."""
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import orjson
+
+from libs.events.records import Record
+from libs.runtime.errors import PipelineError
+
+
+class TopicRewoundError(PipelineError):
+    """The topic is not the one that was written: it was deleted and made anew, or lost its end."""
+
+
+class Position(NamedTuple):
+    """Where a partition goes on, and a checksum of the record before, by which to tell that it still is the same."""
+
+    next_offset: int
+    crc: int
+
+
+@dataclass
+class MetricBatch:
+    """Lines to write, where their partitions go on after them, and the records that are no metric."""
+
+    lines: list[bytes] = field(default_factory=list)
+    positions: dict[int, Position] = field(default_factory=dict)
+    rejected: list[str] = field(default_factory=list)
+
+
+class TopicReader:
+    """Follows the topic from what was written.
+
+    Args:
+        positions: where each partition that has been written goes on.
+        rereading: the partitions that begin one record before their position. That record has to be the one that was
+            written; a topic made anew may by now be longer than the old one was, and offsets alone would not tell.
+    """
+
+    def __init__(self, positions: Mapping[int, Position], rereading: Iterable[int]) -> None:
+        self._positions = dict(positions)
+        self._rereading = set(rereading)
+
+    def collect(self, records: Iterable[Sequence[Record]]) -> MetricBatch:
+        """One batch from what was read of each partition; raises ``TopicRewoundError``."""
+        batch = MetricBatch()
+        for run in records:
+            for record in run:
+                if self._is_reread(record):
+                    continue
+                self._positions[record.partition] = Position(record.offset + 1, crc_of(record))
+                batch.positions[record.partition] = self._positions[record.partition]
+                try:
+                    batch.lines.append(line_of(record.value))
+                except ValueError as error:
+                    batch.rejected.append(f"partition {record.partition}, offset {record.offset}: {error}")
+        return batch
+
+    def _is_reread(self, record: Record) -> bool:
+        position = self._positions.get(record.partition)
+        if position is None:
+            return False
+        if record.partition in self._rereading:
+            self._rereading.remove(record.partition)
+            if (record.offset + 1, crc_of(record)) == position:
+                return True
+        elif record.offset >= position.next_offset:
+            return False
+        raise TopicRewoundError(
+            f"partition {record.partition} of {record.topic!r} was written before offset {position.next_offset}, "
+            f"but offset {record.offset} is not what was there before"
+        )
+
+
+def crc_of(record: Record) -> int:
+    """What tells a record from another at the same offset."""
+    return zlib.crc32(b"%d:" % record.timestamp + (record.value or b""))
+
+
+def line_of(value: bytes | None) -> bytes:
+    """The value's own bytes on one line; raises ``ValueError`` unless it is a JSON object."""
+    if value is None:
+        raise ValueError("no value")
+    if not isinstance(orjson.loads(value), dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 - the value is wrong, whatever its JSON type
+    # Inside a JSON string a line break is escaped, so a bare one is only space between tokens.
+    return value.strip().replace(b"\n", b" ").replace(b"\r", b" ")
