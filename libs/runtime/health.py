@@ -5,6 +5,7 @@ The server runs in a thread of its own, so that a stuck event loop answers "unhe
 
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
@@ -17,14 +18,15 @@ from libs.runtime.timing import HEALTHY_FOR_S
 class Health:
     """Collects signs of life by name (a partition, a connection); one that is overdue makes the service unhealthy."""
 
-    def __init__(self) -> None:
-        self._beats: dict[str, float] = {"started": time.monotonic()}
+    def __init__(self, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic_s = monotonic_s
+        self._beats: dict[str, float] = {"started": monotonic_s()}
         self._lock = threading.Lock()
 
     def beat(self, name: str) -> None:
         """``name`` made progress, or confirmed that there is nothing to do."""
         with self._lock:
-            self._beats[name] = time.monotonic()
+            self._beats[name] = self._monotonic_s()
 
     def forget(self, name: str) -> None:
         """``name`` is no longer this service's business."""
@@ -33,7 +35,7 @@ class Health:
 
     def report(self) -> tuple[bool, dict[str, object]]:
         """Whether all is well, and seconds since each sign of life."""
-        now = time.monotonic()
+        now = self._monotonic_s()
         with self._lock:
             ages_s = {name: round(now - beat, 1) for name, beat in self._beats.items()}
         overdue = sorted(name for name, age_s in ages_s.items() if age_s > HEALTHY_FOR_S)

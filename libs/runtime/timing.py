@@ -10,6 +10,10 @@ SESSION_TIMEOUT_MS = 10_000
 HEARTBEAT_INTERVAL_MS = 3_000
 TRANSACTION_TIMEOUT_MS = 15_000
 
+# Fenced, a replica that has lost its place in the group learns of it with its next heartbeat. One that has not, takes the
+# partition back after this: whoever fenced it had lost its own place.
+FENCED_WAIT_S = 1.5 * HEARTBEAT_INTERVAL_MS / 1000
+
 # A rebalance waits for every member to hand over. Handing over takes CLOSE_TIMEOUT_S at most, twice (commit, close).
 REBALANCE_TIMEOUT_MS = 15_000
 CLOSE_TIMEOUT_S = 4.0

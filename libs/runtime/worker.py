@@ -25,13 +25,14 @@ from libs.runtime.report import Report
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.signs import BrokerSigns
 from libs.runtime.stable_offsets import StableOffsets
-from libs.runtime.timing import CLOSE_TIMEOUT_S, SESSION_TIMEOUT_MS, STUCK_AFTER_S, TICK_S
+from libs.runtime.timing import CLOSE_TIMEOUT_S, FENCED_WAIT_S, STUCK_AFTER_S, TICK_S
 from libs.runtime.transaction import TransactionalProducer
 from libs.runtime.waiting import unless_stopped
 
 log = structlog.get_logger()
 
 RETRIES = 8
+FRESH_S = 2.0  # a confirmation of the partition's end, a few long polls ago at most
 
 
 class PartitionWorker:
@@ -90,9 +91,7 @@ class PartitionWorker:
             try:
                 await self._work()
             except (ProducerFenced, InvalidProducerEpoch):
-                # Someone else was given the partition, or our transaction timed out. If we still own it when a session
-                # has passed, whoever fenced us is gone.
-                delay_s = SESSION_TIMEOUT_MS / 1000
+                delay_s = FENCED_WAIT_S
                 self._log.warning("fenced: another replica has taken over, or the transaction timed out")
             except StuckConsumerError:
                 raise
@@ -172,8 +171,8 @@ class PartitionWorker:
                 due_in_s = cycle.due_in_s()
                 if due_in_s is not None and (due_in_s <= 0 or (lag == 0 and logic.urgent)):
                     await cycle.commit(position, logic.before_commit(cycle.outputs))
-                if lag == 0 and cycle.idle:
-                    self._idle(progress, started_s)
+                if not records:
+                    self._nothing_received(progress, started_s, all_done=lag == 0 and cycle.idle)
         finally:
             await cycle.close()
 
@@ -210,11 +209,11 @@ class PartitionWorker:
         self._health.beat(self._name)
         self._report.add(counts)
 
-    def _idle(self, progress: Progress, started_s: float) -> None:
-        """Nothing to do is healthy only if the broker has just said so."""
+    def _nothing_received(self, progress: Progress, started_s: float, *, all_done: bool) -> None:
+        """Having nothing to do is healthy only if the broker has just said so."""
         heard_s = max(progress.confirmed_at_s or 0.0, started_s)
         now_s = time.time()
-        if now_s - heard_s < 2.0:
+        if all_done and now_s - heard_s < FRESH_S:
             self._health.beat(self._name)
         answering_since_s = self._signs.answering_since_s
         if answering_since_s is not None and now_s - max(heard_s, answering_since_s) > STUCK_AFTER_S:

@@ -1,0 +1,79 @@
+from decimal import ROUND_HALF_EVEN, Decimal
+
+import orjson
+import pytest
+from aiokafka.partitioner import DefaultPartitioner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libs.events.dead_letters import Reason, RejectedError, dead_letter_headers
+from libs.events.money import MAX_CENTS, cents_of, dollars_of, mean_cents
+from libs.events.product_metrics import ProductMetric, encode_metric
+from libs.events.watermarks import Watermark, decode_watermark, encode_watermark
+from libs.runtime.transaction import partition_for
+from tests.unit.driver import FakeRecord
+
+cents = st.integers(min_value=1, max_value=MAX_CENTS)
+
+
+@given(cents)
+def test_cents_survive_json(amount: int) -> None:
+    text = orjson.dumps(dollars_of(amount))
+    assert Decimal(text.decode()) * 100 == amount
+    assert cents_of(orjson.loads(text)) == amount
+
+
+@given(st.integers(1, 10**15), st.integers(1, 10**6))
+def test_the_mean_is_rounded_half_to_even(total: int, count: int) -> None:
+    expected = (Decimal(total) / Decimal(count)).quantize(Decimal(1), rounding=ROUND_HALF_EVEN)
+    assert mean_cents(total, count) == int(expected)
+
+
+def test_a_metric_reads_as_the_contract_says() -> None:
+    value = encode_metric(ProductMetric(1704470400, 1704470460, "prod-1", 45, 1245050))
+    assert value == (
+        b'{"window_start":1704470400,"window_end":1704470460,"product_id":"prod-1",'
+        b'"order_count":45,"total_revenue":12450.5,"avg_order_value":276.68}'
+    )
+
+
+@given(st.integers(0, 99), st.floats(allow_nan=False, allow_infinity=False))
+def test_watermarks_survive_json(source: int, watermark_s: float) -> None:
+    mark = Watermark(source, 100, watermark_s)
+    assert decode_watermark(encode_watermark(mark)) == mark
+
+
+@given(st.binary() | st.none())
+def test_bytes_that_are_no_watermark_are_refused(value: bytes | None) -> None:
+    with pytest.raises(ValueError, match="watermark"):
+        decode_watermark(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"source":6,"sources":6,"watermark":1}',
+        b'{"source":-1,"sources":6,"watermark":1}',
+        b'{"source":true,"sources":6,"watermark":1}',
+        b'{"source":0,"sources":6,"watermark":"1"}',
+        b'{"source":0,"sources":6}',
+        b"[0,6,1]",
+    ],
+)
+def test_watermarks_that_make_no_sense_are_refused(text: bytes) -> None:
+    with pytest.raises(ValueError, match="watermark"):
+        decode_watermark(text)
+
+
+@given(st.binary(min_size=1), st.integers(1, 100))
+def test_partitions_are_those_of_kafkas_default_partitioner(key: bytes, partitions: int) -> None:
+    numbers = list(range(partitions))
+    assert partition_for(key, partitions) == DefaultPartitioner()(key, numbers, numbers)
+
+
+def test_a_dead_letters_message_is_bounded_and_always_utf8() -> None:
+    error = RejectedError(Reason.UNKNOWN_PRODUCT, "\ud800" + "x" * 100_000)
+    headers = dict(dead_letter_headers(FakeRecord(b"", partition=3, offset=12), error))
+    assert len(headers["error.message"]) < 1000
+    headers["error.message"].decode()
+    assert headers["error.reason"] == b"unknown_product"

@@ -1,0 +1,132 @@
+import asyncio
+import http.client
+import json
+from typing import cast
+
+import pytest
+from aiokafka.structs import TopicPartition
+
+from libs.runtime.broker import Backoff
+from libs.runtime.cycle import CommitCycle
+from libs.runtime.health import Health, HealthServer
+from libs.runtime.timing import HEALTHY_FOR_S
+from libs.runtime.transaction import OutputBuffer, TransactionalProducer
+from libs.runtime.waiting import unless_stopped
+
+
+class FakeProducer:
+    """Commits when it is told to, and remembers what."""
+
+    def __init__(self) -> None:
+        self.buffers: list[object] = []
+        self.commits: list[tuple[object, int]] = []
+        self.released = asyncio.Event()
+        self.error: Exception | None = None
+
+    def buffer(self) -> OutputBuffer:
+        self.buffers.append(object())
+        return cast(OutputBuffer, self.buffers[-1])
+
+    async def commit(self, outputs: object, source: TopicPartition, position: int) -> None:
+        await self.released.wait()
+        if self.error:
+            raise self.error
+        self.commits.append((outputs, position))
+
+
+def make_cycle(producer: FakeProducer, interval_ms: int, counts: list[object]) -> CommitCycle:
+    return CommitCycle(cast(TransactionalProducer, producer), TopicPartition("t", 0), interval_ms, counts.append)
+
+
+async def test_one_transaction_is_filled_while_the_one_before_commits() -> None:
+    producer, counts = FakeProducer(), list[object]()
+    cycle = make_cycle(producer, 100, counts)
+    first = cycle.outputs
+    cycle.open()
+    await cycle.commit(5, {"orders": 5})
+    second = cycle.outputs
+    assert second is not first
+    cycle.open()
+    third = asyncio.create_task(cycle.commit(9, {"orders": 4}))
+    await asyncio.sleep(0)
+    assert not third.done()
+    producer.released.set()
+    await third
+    await cycle.close()
+    assert producer.commits == [(first, 5), (second, 9)]
+    assert counts == [{"orders": 5}, {"orders": 4}]
+
+
+async def test_a_failed_commit_is_raised_and_counts_nothing() -> None:
+    producer, counts = FakeProducer(), list[object]()
+    producer.error = RuntimeError("refused")
+    producer.released.set()
+    cycle = make_cycle(producer, 100, counts)
+    cycle.open()
+    await cycle.commit(5, {})
+    with pytest.raises(RuntimeError, match="refused"):
+        await cycle.commit(6, {})
+    await cycle.close()
+    assert counts == []
+
+
+async def test_the_interval_begins_with_the_first_thing_to_commit() -> None:
+    cycle = make_cycle(FakeProducer(), 60_000, [])
+    assert cycle.due_in_s() is None
+    cycle.open()
+    due_in_s = cycle.due_in_s()
+    assert due_in_s is not None
+    assert 59 < due_in_s <= 60
+    assert not cycle.idle
+
+
+async def test_work_ends_when_asked_to_stop() -> None:
+    stop = asyncio.Event()
+    assert await unless_stopped(asyncio.sleep(0, "done"), stop) == "done"
+    waiting = asyncio.create_task(unless_stopped(asyncio.sleep(3600, "done"), stop))
+    await asyncio.sleep(0)
+    stop.set()
+    assert await waiting is None
+
+
+def test_delays_double_up_to_a_limit() -> None:
+    backoff = Backoff(first_s=1, longest_s=5)
+    assert [backoff.next_s() for _ in range(4)] == [1, 2, 4, 5]
+    backoff.reset()
+    assert backoff.next_s() == 1
+
+
+def get_health(port: int, path: str = "/health") -> tuple[int, dict[str, object]]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("GET", path)
+    response = connection.getresponse()
+    body: dict[str, object] = json.loads(response.read())
+    connection.close()
+    return response.status, body
+
+
+def test_health_needs_every_sign_of_life_in_time() -> None:
+    now_s = 1000.0
+    health = Health(lambda: now_s)
+    assert not health.report()[0]
+    health.started()
+    health.beat("orders-0")
+    assert health.report()[0]
+    now_s += HEALTHY_FOR_S + 1
+    health.beat("connected")
+    healthy, report = health.report()
+    assert not healthy
+    assert report["reason"] == "no progress: orders-0"
+    health.forget("orders-0")
+    assert health.report()[0]
+
+
+def test_health_over_http() -> None:
+    health = Health()
+    with HealthServer(health, 0) as server:
+        assert get_health(server.port)[0] == 503
+        health.started()
+        status, report = get_health(server.port)
+        assert status == 200
+        assert report["healthy"] is True
+        assert get_health(server.port, "/nothing")[0] == 404
