@@ -3,6 +3,8 @@
 PYTHON := .venv/bin/python
 PROCESSORS ?= 2
 ANALYTICS ?= 1
+BOOTSTRAP ?= 127.0.0.1:$(or $(LOCAL_KAFKA_PORT),19092)
+METRICS ?= output/metrics.json
 UV ?= uv
 
 .PHONY: help setup run watch verify down test check requirements clean machine
@@ -24,8 +26,8 @@ run: machine setup ## run the pipeline on this machine and watch it; Ctrl-C stop
 watch: setup ## watch a pipeline that is running on this machine
 	@$(PYTHON) local/pipeline.py watch
 
-verify: setup ## verify what a running pipeline has done so far, against the topics themselves (ARGS=)
-	@$(PYTHON) -m verification $(ARGS)
+verify: setup ## verify what runs on this machine against the topics themselves (BOOTSTRAP= METRICS= ARGS=)
+	@$(PYTHON) -m verification --bootstrap $(BOOTSTRAP) --output $(METRICS) $(ARGS)
 
 down: setup ## stop what runs on this machine
 	@$(PYTHON) local/pipeline.py down

@@ -15,8 +15,10 @@ class UnixTransport(xmlrpc.client.Transport):
         super().__init__()
         self._path = path
 
-    def make_connection(self, host: object) -> http.client.HTTPConnection:  # noqa: ARG002 - the base class's signature
-        return _UnixConnection(self._path)
+    def make_connection(self, host: str) -> http.client.HTTPConnection:  # type: ignore[override]  # the URL names it
+        connection = _UnixConnection(self._path)
+        self._connection = host, connection  # the base class closes it
+        return connection
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -1,0 +1,134 @@
+"""Local mode as its users run it: the command-line program, with ports and a folder of the test's own."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.ports import free_ports, is_taken
+from tests.integration.services import ROOT, eventually
+
+READY_S = 180
+COMMAND = [sys.executable, str(ROOT / "local" / "pipeline.py")]
+
+
+class Pipeline:
+    """Calls the program with settings of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.metrics = directory / "metrics.json"
+        self.ports = free_ports(3)
+        kafka_port, zookeeper_port, http_port = self.ports
+        self.env = os.environ | {
+            "LOCAL_DIR": str(directory),
+            "LOCAL_KAFKA_PORT": str(kafka_port),
+            "LOCAL_ZOOKEEPER_PORT": str(zookeeper_port),
+            "LOCAL_HTTP_PORT": str(min(http_port, 32_000)),
+            "SINK_OUTPUT_PATH": str(self.metrics),
+            "WINDOW_SECONDS": "2",
+            "MAX_OUT_OF_ORDERNESS_SECONDS": "1",
+        }
+
+    def __call__(self, *arguments: str, exit_code: int = 0) -> str:
+        done = subprocess.run(
+            [*COMMAND, *arguments],
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=READY_S,
+            check=False,
+        )
+        assert done.returncode == exit_code, f"{arguments} exited with {done.returncode}:\n{done.stdout}"
+        return done.stdout
+
+    def running(self) -> dict[str, int]:
+        """Process ids of what answers, by program."""
+        rows = [line.split(maxsplit=5) for line in self("status").splitlines()]
+        return {row[0]: int(row[2]) for row in rows if row[1] == "RUNNING" and row[-1] == "ok"}
+
+    def has_closed_a_window(self) -> bool:
+        return self.metrics.exists() and b"total_revenue" in self.metrics.read_bytes()
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
+    pipeline = Pipeline(tmp_path)
+    yield pipeline
+    pipeline("down")
+
+
+def lives(pid: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b"" if Path("/proc/self").exists() else True
+    return False
+
+
+async def test_runs_heals_scales_and_leaves_nothing_behind(pipeline: Pipeline) -> None:
+    pipeline("up", "--detach", "--processors", "2", "--analytics", "1")
+    first = pipeline.running()
+    assert list(first) == ["zookeeper", "kafka", "generator", "processor-1", "processor-2", "analytics-1", "sink"]
+    assert "is still running" in pipeline("up", "--detach", exit_code=1)
+    await eventually(pipeline.has_closed_a_window, 60, "a window is closed and written")
+
+    for program in ("processor-2", "kafka"):
+        os.kill(first[program], signal.SIGKILL)
+    await eventually(lambda: pipeline.running().keys() == first.keys(), 60, "what was killed is back")
+    healed = pipeline.running()
+    assert {name for name in first if healed[name] != first[name]} == {"processor-2", "kafka"}
+
+    pipeline("scale", "processor=3", "analytics=2")
+    grown = pipeline.running()
+    assert grown.items() > healed.items()
+    assert grown.keys() - healed.keys() == {"processor-3", "analytics-2"}
+    pipeline("scale", "processor=1")
+    assert pipeline.running() == {
+        name: pid for name, pid in grown.items() if name not in {"processor-2", "processor-3"}
+    }
+    assert "partition started" in pipeline("logs", "processor")
+
+    pipeline("down")
+    assert not [name for name, pid in (first | grown).items() if lives(pid)]
+    assert not [port for port in pipeline.ports if is_taken(port)]
+    assert "no pipeline is running" in pipeline("status", exit_code=1)
+
+
+def test_interrupted_while_it_starts(pipeline: Pipeline) -> None:
+    up = subprocess.Popen([*COMMAND, "up"], env=pipeline.env, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    with up:
+        assert up.stdout
+        lines = [next(line for line in up.stdout if "zookeeper" in line)]
+        up.send_signal(signal.SIGINT)
+        lines += up.stdout
+    assert up.returncode == 0
+    assert lines[-1] == "stopped; nothing is left running\n"
+    assert not [port for port in pipeline.ports if is_taken(port)]
+    assert "nothing is running" in pipeline("down")
+
+
+def test_names_the_setting_of_a_port_that_is_taken(pipeline: Pipeline) -> None:
+    with socket.create_server(("127.0.0.1", pipeline.ports[0])):
+        output = pipeline("up", "--detach", exit_code=1)
+    assert f"port {pipeline.ports[0]}" in output
+    assert "set LOCAL_KAFKA_PORT" in output
+    assert "nothing is running" in pipeline("down")
+
+
+@pytest.mark.parametrize("port", ["40000", "80", "kafka"])
+def test_refuses_a_port_that_cannot_be_used(pipeline: Pipeline, port: str) -> None:
+    pipeline.env["LOCAL_KAFKA_PORT"] = port
+    assert f"LOCAL_KAFKA_PORT={port!r}: a port from 1024 to 32767" in pipeline("up", "--detach", exit_code=1)
+
+
+def test_a_service_that_cannot_start_ends_the_start(pipeline: Pipeline) -> None:
+    pipeline.env["PROCESSOR_BATCH_SIZE"] = "none"
+    assert "bad setting: PROCESSOR_BATCH_SIZE='none'" in pipeline("up", "--detach", exit_code=1)
+    assert "nothing is running" in pipeline("down")

@@ -1,0 +1,98 @@
+"""The supervisor, with programs that only wait."""
+
+import os
+import shlex
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.errors import LocalModeError
+from local.supervision import Supervisor
+from tests.integration.services import eventually
+
+CONFIG = """\
+[supervisord]
+nodaemon=true
+silent=true
+logfile={directory}/logs/supervisord.log
+pidfile={directory}/supervisord.pid
+[unix_http_server]
+file={socket}
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+"""
+
+
+class Programs:
+    """Supervised programs that wait for a file to grow; one that ``ignores_term`` has to be killed."""
+
+    def __init__(self, directory: Path) -> None:
+        (directory / "logs").mkdir(parents=True)
+        self.directory = directory
+        self.supervisor = Supervisor(directory)
+
+    def config(self, *names: str, command: str = "exec tail -f {file}") -> str:
+        file = self.directory / "nothing"
+        file.touch()
+        shell = shlex.join(["sh", "-c", command.format(file=shlex.quote(str(file)))])
+        programs = [
+            f"[program:{name}]\ncommand={shell}\nstopwaitsecs=1\nstartsecs=0\nstdout_logfile=NONE\nstderr_logfile=NONE\n"
+            for name in names
+        ]
+        return CONFIG.format(directory=self.directory, socket=self.supervisor.socket) + "".join(programs)
+
+    def ids(self) -> dict[str, int]:
+        return {program.name: program.pid for program in self.supervisor.programs()}
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Iterator[Programs]:
+    programs = Programs(tmp_path)
+    yield programs
+    programs.supervisor.kill()
+    assert programs.supervisor.processes() == []
+
+
+def test_a_new_configuration_leaves_alone_what_stays(programs: Programs) -> None:
+    programs.supervisor.start(programs.config("a", "b"), os.environ)
+    before = programs.ids()
+    programs.supervisor.apply(programs.config("b", "c"))
+    after = programs.ids()
+    assert after.keys() == {"b", "c"}
+    assert after["b"] == before["b"]
+    assert len(programs.supervisor.processes()) == 3  # with the supervisor
+
+
+async def test_finds_what_a_killed_supervisor_left_behind(programs: Programs) -> None:
+    programs.supervisor.start(programs.config("a", "b"), os.environ)
+    left = set(programs.ids().values())
+    leader, *_ = programs.supervisor.processes()
+    os.kill(leader, signal.SIGKILL)
+    another = Supervisor(programs.directory)
+    await eventually(lambda: set(another.processes()) == left, what="only the programs are left")
+    assert not another.answers()
+    another.kill()
+    assert another.processes() == []
+
+
+def test_kills_a_program_that_overruns_its_grace_period(programs: Programs) -> None:
+    command = "trap '' TERM; while :; do tail -f {file}; done"
+    programs.supervisor.start(programs.config("deaf", command=command), os.environ)
+    programs.supervisor.stop(["deaf"], timeout_s=10)
+    assert [program.state for program in programs.supervisor.programs()] == ["STOPPED"]
+
+
+def test_a_configuration_that_cannot_be_used_is_told(programs: Programs) -> None:
+    with pytest.raises(LocalModeError, match=r"(?s)the supervisor did not start: .*badly formatted"):
+        programs.supervisor.start(programs.config("a", command="%"), os.environ)
+
+
+def test_works_in_a_folder_whose_path_is_too_long_for_a_socket(tmp_path: Path) -> None:
+    programs = Programs(tmp_path / ("deep" * 30))
+    programs.supervisor.start(programs.config("a"), os.environ)
+    assert programs.ids().keys() == {"a"}
+    programs.supervisor.end()
+    assert not programs.supervisor.socket.exists()
+    assert programs.supervisor.processes() == []
