@@ -3,6 +3,7 @@
 import os
 import shlex
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,20 +26,21 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 """
 
 
+WAIT = "import time; time.sleep(600)"
+
+
 class Programs:
-    """Supervised programs that wait for a file to grow; one that ``ignores_term`` has to be killed."""
+    """A supervisor, and programs for it, of Python code that by default only waits."""
 
     def __init__(self, directory: Path) -> None:
         (directory / "logs").mkdir(parents=True)
         self.directory = directory
         self.supervisor = Supervisor(directory)
 
-    def config(self, *names: str, command: str = "exec tail -f {file}") -> str:
-        file = self.directory / "nothing"
-        file.touch()
-        shell = shlex.join(["sh", "-c", command.format(file=shlex.quote(str(file)))])
+    def config(self, *names: str, code: str = WAIT) -> str:
+        command = shlex.join([sys.executable, "-c", code, str(self.directory)])
         programs = [
-            f"[program:{name}]\ncommand={shell}\nstopwaitsecs=1\nstartsecs=0\nstdout_logfile=NONE\nstderr_logfile=NONE\n"
+            f"[program:{name}]\ncommand={command}\nstopwaitsecs=1\nstdout_logfile=NONE\nstderr_logfile=NONE\n"
             for name in names
         ]
         return CONFIG.format(directory=self.directory, socket=self.supervisor.socket) + "".join(programs)
@@ -55,14 +57,15 @@ def programs(tmp_path: Path) -> Iterator[Programs]:
     assert programs.supervisor.processes() == []
 
 
-def test_a_new_configuration_leaves_alone_what_stays(programs: Programs) -> None:
+async def test_a_new_configuration_leaves_alone_what_stays(programs: Programs) -> None:
     programs.supervisor.start(programs.config("a", "b"), os.environ)
     before = programs.ids()
     programs.supervisor.apply(programs.config("b", "c"))
     after = programs.ids()
     assert after.keys() == {"b", "c"}
     assert after["b"] == before["b"]
-    assert len(programs.supervisor.processes()) == 3  # with the supervisor
+    # With the supervisor. A process that is just becoming its program has no command line for a moment.
+    await eventually(lambda: len(programs.supervisor.processes()) == 3, what="three processes")
 
 
 async def test_finds_what_a_killed_supervisor_left_behind(programs: Programs) -> None:
@@ -77,16 +80,17 @@ async def test_finds_what_a_killed_supervisor_left_behind(programs: Programs) ->
     assert another.processes() == []
 
 
-def test_kills_a_program_that_overruns_its_grace_period(programs: Programs) -> None:
-    command = "trap '' TERM; while :; do tail -f {file}; done"
-    programs.supervisor.start(programs.config("deaf", command=command), os.environ)
+async def test_kills_a_program_that_overruns_its_grace_period(programs: Programs) -> None:
+    code = f"import pathlib, signal, sys; signal.signal(15, signal.SIG_IGN); pathlib.Path(sys.argv[1], 'deaf').touch(); {WAIT}"
+    programs.supervisor.start(programs.config("deaf", code=code), os.environ)
+    await eventually((programs.directory / "deaf").exists)
     programs.supervisor.stop(["deaf"], timeout_s=10)
     assert [program.state for program in programs.supervisor.programs()] == ["STOPPED"]
 
 
 def test_a_configuration_that_cannot_be_used_is_told(programs: Programs) -> None:
     with pytest.raises(LocalModeError, match=r"(?s)the supervisor did not start: .*badly formatted"):
-        programs.supervisor.start(programs.config("a", command="%"), os.environ)
+        programs.supervisor.start(programs.config("a", code="%"), os.environ)
 
 
 def test_works_in_a_folder_whose_path_is_too_long_for_a_socket(tmp_path: Path) -> None:
