@@ -10,15 +10,16 @@ from watch.observation import Metric
 from watch.state import State
 
 _LOOK_EVERY_S = 1.0
-_LOOK_TIMEOUT_S = 10.0
+_LOOK_TIMEOUT_S = 5.0
 
 
 async def follow(state: State, bootstrap: str, topic_prefix: str, on_metric: Callable[[Metric], None]) -> None:
     """Look at the pipeline once a second until cancelled; ``on_metric`` is told each metric once."""
     positions: Positions = {}
+    saw_the_start = False
     while True:
         try:
-            async with KafkaView(bootstrap, topic_prefix, positions) as view:
+            async with KafkaView(bootstrap, topic_prefix, positions, from_beginning=saw_the_start) as view:
                 while True:
                     async with asyncio.timeout(_LOOK_TIMEOUT_S):
                         seen = await view.look()
@@ -28,6 +29,7 @@ async def follow(state: State, bootstrap: str, topic_prefix: str, on_metric: Cal
                     await asyncio.sleep(_LOOK_EVERY_S)
         except TopicsMissingError as error:
             state.waiting_for = str(error)
+            saw_the_start = True
         except (KafkaError, OSError, TimeoutError, AssertionError):
             # AssertionError: aiokafka's client before it has any metadata.
             state.waiting_for = f"the broker at {bootstrap}"

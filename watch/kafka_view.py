@@ -37,10 +37,18 @@ class TopicsMissingError(PipelineError):
 
 
 class KafkaView:
-    """A connection to look through: ``async with``, then ``look`` now and then."""
+    """A connection to look through: ``async with``, then ``look`` now and then.
 
-    def __init__(self, bootstrap: str, topic_prefix: str, positions: Positions) -> None:
+    Args:
+        bootstrap: host:port of the broker.
+        topic_prefix: the pipeline's ``TOPIC_PREFIX``.
+        positions: where the quiet topics are read on; is kept up to date.
+        from_beginning: whether to start them at their first record, not at what is new, where there is no position.
+    """
+
+    def __init__(self, bootstrap: str, topic_prefix: str, positions: Positions, *, from_beginning: bool) -> None:
         self._prefix = topic_prefix
+        self._from_beginning = from_beginning
         self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap,
@@ -130,7 +138,7 @@ class KafkaView:
             before = _FIRST_METRICS if name == PRODUCT_METRICS.name else 0
             for partition in self._partitions[name]:
                 oldest = max(begins[partition], ends[partition] - _MOST_RECORDS)
-                start = max(begins[partition], ends[partition] - before)
+                start = begins[partition] if self._from_beginning else max(begins[partition], ends[partition] - before)
                 position = min(self._next.get(partition, start), ends[partition])
                 if position < oldest and name == ORDERS_DLQ.name:
                     skipped += oldest - position

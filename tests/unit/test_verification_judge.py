@@ -124,6 +124,7 @@ def processed(value: bytes, **more: Any) -> bytes:
         (raw(), processed(raw())),
         (with_amount("12.340"), processed(raw())),
         (with_timestamp("1700000000"), processed(raw())),
+        (with_timestamp("-0.0"), processed(raw(timestamp=0))),
         (raw(note={"b": 1, "a": "\u00fc"}), processed(raw(), note={"a": "\u00fc", "b": 1.0})),
         (raw(product_name="mine", category=None), processed(raw())),
         (raw(product_id="prod-2"), raw(product_id="prod-2", product_name="\u00dcnit", rank=2)),
@@ -149,6 +150,11 @@ def test_the_same_order_in_another_spelling_is_the_same(order: bytes, enriched: 
 )
 def test_another_order_or_enrichment_is_different(enriched: bytes) -> None:
     assert JUDGE.processed(enriched) != JUDGE.judge(raw(), NOW_S, NOW_S).order
+
+
+def test_where_one_id_ends_and_the_next_begins_matters() -> None:
+    one = JUDGE.processed(processed(raw(order_id="o", user_id="prod-1u")))
+    assert one != JUDGE.processed(processed(raw(order_id="oprod-1", user_id="u")))
 
 
 @pytest.mark.parametrize("value", [None, b"{", raw(amount="-"), raw(amount="1"), raw(amount=0.001), raw(user_id=1)])

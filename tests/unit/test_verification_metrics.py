@@ -1,0 +1,79 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from verification.marks import Marks
+from verification.output_file import read_lines
+from verification.report import Damage, Report
+from verification.windows import Metric, Total, mean_cents, read_metric, read_metric_record
+
+
+def dump(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+@pytest.mark.parametrize(
+    ("orders", "cents", "mean"), [(3, 10, 3), (3, 11, 4), (2, 5, 2), (2, 7, 4), (4, 10, 2), (1, 9, 9)]
+)
+def test_an_average_of_a_half_is_rounded_to_even(orders: int, cents: int, mean: int) -> None:
+    assert mean_cents(Total(orders, cents)) == mean
+
+
+METRIC = {
+    "window_start": 60,
+    "window_end": 120,
+    "product_id": "p",
+    "order_count": 3,
+    "total_revenue": 10.0,
+    "avg_order_value": 3.33,
+}
+
+
+def test_a_metric_is_read() -> None:
+    assert read_metric(dump(METRIC), 60) == Metric(60, 120, "p", 3, 1000, 333)
+    assert read_metric_record(b"p", dump(METRIC), 60).window == ("p", 60)
+    with pytest.raises(ValueError, match="key"):
+        read_metric_record(b"q", dump(METRIC), 60)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"window_start": 60.5},
+        {"window_start": 61, "window_end": 121},
+        {"window_end": 180},
+        {"order_count": "3"},
+        {"order_count": True},
+        {"product_id": 5},
+        {"total_revenue": "10.0"},
+        {"total_revenue": 10.001},
+        {"avg_order_value": None},
+        {"more": 1},
+    ],
+)
+def test_a_metric_that_is_not_as_the_contract_says_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        read_metric(dump(METRIC | changes), 60)
+    with pytest.raises(ValueError, match="fields"):
+        read_metric(dump({"window_start": 60}), 60)
+
+
+def test_lines_are_read_up_to_the_last_newline(tmp_path: Path) -> None:
+    path, report = tmp_path / "metrics.json", Report()
+    assert read_lines(path, 60) == {}
+    path.write_bytes(dump(METRIC) + b"\n" + b"{\n" + dump(METRIC) + b"\n" + dump(METRIC)[:-5])
+    assert read_lines(path, 60, report) == {Metric(60, 120, "p", 3, 1000, 333): 2}
+    assert report.damage == {Damage.LINE_MALFORMED: 1}
+
+
+def test_event_time_has_passed_what_every_source_has_passed() -> None:
+    marks = Marks()
+    marks.add(3, dump({"source": 0, "sources": 2, "watermark": 100.5}))
+    assert marks.passed_s(3) == float("-inf")
+    marks.add(3, dump({"source": 1, "sources": 2, "watermark": 90}))
+    marks.add(3, dump({"source": 1, "sources": 2, "watermark": 80}))
+    assert marks.passed_s(3) == 90
+    assert marks.passed_s(0) == float("-inf")
+    with pytest.raises(ValueError, match="watermark"):
+        marks.add(3, dump({"source": 2, "sources": 2, "watermark": 1}))
