@@ -5,10 +5,13 @@
 #
 #   ./test_pipeline.sh                   live orders for RUN_SECONDS (60); takes about three minutes
 #   ./test_pipeline.sh --quick           100,000 orders of the last 20 minutes instead, as fast as they can be taken
+#                                        (other figures: GENERATOR_COUNT, GENERATOR_RATE, GENERATOR_BACKFILL_SECONDS)
 #   ./test_pipeline.sh --processors 3 --analytics 2
 #   ./test_pipeline.sh --mode local      without Docker; --mode docker insists on it; default: Docker where it answers
 set -euo pipefail
 cd "$(dirname "$0")"
+
+usage() { sed -n '2,10s/^# \{0,1\}//p' "$0"; }
 
 mode=${MODE:-}
 quick=${QUICK:-}
@@ -20,7 +23,8 @@ while [ $# -gt 0 ]; do
         --mode) mode=${2:?--mode needs docker or local} && shift ;;
         --processors) processors=${2:?--processors needs a number} && shift ;;
         --analytics) analytics=${2:?--analytics needs a number} && shift ;;
-        *) sed -n '2,9s/^# \{0,1\}//p' "$0" && exit 2 ;;
+        -h | --help) usage && exit ;;
+        *) usage >&2 && exit 2 ;;
     esac
     shift
 done
@@ -38,11 +42,13 @@ case $mode in
 esac
 
 # Set here, so that neither the caller's shell nor a .env of the checkout changes what is verified.
-export TOPIC_PREFIX='' GENERATOR_FAULTS=${GENERATOR_FAULTS:-0.01} GENERATOR_SEED=${GENERATOR_SEED:-}
-export GENERATOR_RATE=${GENERATOR_RATE:-10-50} GENERATOR_COUNT='' GENERATOR_BACKFILL_SECONDS=0
-export WINDOW_SECONDS=${WINDOW_SECONDS:-60}
+export TOPIC_PREFIX='' WINDOW_SECONDS=${WINDOW_SECONDS:-60}
+export GENERATOR_FAULTS=${GENERATOR_FAULTS:-0.01} GENERATOR_SEED=${GENERATOR_SEED:-}
 if [ -n "$quick" ]; then
-    export GENERATOR_RATE=100 GENERATOR_COUNT=100000 GENERATOR_BACKFILL_SECONDS=1200
+    export GENERATOR_RATE=${GENERATOR_RATE:-100} GENERATOR_COUNT=${GENERATOR_COUNT:-100000}
+    export GENERATOR_BACKFILL_SECONDS=${GENERATOR_BACKFILL_SECONDS:-1200}
+else
+    export GENERATOR_RATE=${GENERATOR_RATE:-10-50} GENERATOR_COUNT='' GENERATOR_BACKFILL_SECONDS=0
 fi
 
 free_ports() { .venv/bin/python -c "from local.ports import free_ports; print(*free_ports($1))"; }
