@@ -12,15 +12,6 @@ from verification.judge import Judge
 from verification.ledger import Ledger, Source
 from verification.report import Damage, Report
 from verification.windows import Metric, WindowSums, check_lines, check_metrics
-    Metric,
-    Total,
-    WindowSums,
-    check_lines,
-    check_metrics,
-    mean_cents,
-    read_metric,
-    read_metric_record,
-)
 
 JUDGE = Judge({"prod-1": {"product_name": "Lamp"}, "prod-2": {"product_name": "Desk"}})
 NOW_S = 1_700_000_400.0
