@@ -1,0 +1,29 @@
+"""The broker that the tests run on."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from local.ports import is_taken
+from tests.integration.services import ROOT, eventually
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from local.broker import LocalBroker
+
+broker = LocalBroker(Path(sys.argv[1]))
+broker.start()
+print(broker.bootstrap_servers, flush=True)
+time.sleep(600)
+"""
+
+
+async def test_ends_with_its_program_even_when_that_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout
+        port = int(program.stdout.readline().rpartition(":")[2])
+        assert is_taken(port)
+        program.kill()
+    await eventually(lambda: not is_taken(port), what="the broker is gone")
