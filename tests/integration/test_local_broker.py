@@ -19,11 +19,16 @@ time.sleep(600)
 """
 
 
-async def test_ends_with_its_program_even_when_that_is_killed(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+def port_of_a_killed_program(directory: Path) -> int:
+    command = [sys.executable, "-c", PROGRAM, str(directory)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout
         port = int(program.stdout.readline().rpartition(":")[2])
         assert is_taken(port)
         program.kill()
+    return port
+
+
+async def test_ends_with_its_program_even_when_that_is_killed(tmp_path: Path) -> None:
+    port = port_of_a_killed_program(tmp_path)
     await eventually(lambda: not is_taken(port), what="the broker is gone")
