@@ -53,7 +53,7 @@ class Health:
 class HealthServer:
     """Serves ``GET /health`` (200 or 503, with the report as JSON) until the ``with`` block ends."""
 
-    def __init__(self, health: Health, port: int) -> None:
+    def __init__(self, health: Health, host: str, port: int) -> None:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 healthy, report = health.report()
@@ -68,7 +68,7 @@ class HealthServer:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
                 """Health checks are no events."""
 
-        self._server = ThreadingHTTPServer(("", port), Handler)
+        self._server = ThreadingHTTPServer((host, port), Handler)
         self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
 

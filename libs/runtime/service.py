@@ -75,10 +75,11 @@ async def _run(settings: S, topics: Iterable[TopicSpec], main: Callable[[Context
         loop.add_signal_handler(number, stop.set)
     health = Health()
     try:
-        server = HealthServer(health, settings.http_port)
+        server = HealthServer(health, settings.http_host, settings.http_port)
     except OSError as error:
         raise PipelineError(
-            f"HTTP_PORT={settings.http_port} cannot be used: {error}", advice="choose another port, or 0 for a free one"
+            f"HTTP_HOST={settings.http_host!r}, HTTP_PORT={settings.http_port} cannot be used: {error}",
+            advice="choose another port, or 0 for a free one",
         ) from error
     with server:
         log.info("service started", http_port=server.port, broker=settings.kafka_bootstrap_servers)

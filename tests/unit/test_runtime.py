@@ -123,7 +123,7 @@ def test_health_needs_every_sign_of_life_in_time() -> None:
 
 def test_health_over_http() -> None:
     health = Health()
-    with HealthServer(health, 0) as server:
+    with HealthServer(health, "127.0.0.1", 0) as server:
         assert get_health(server.port)[0] == 503
         health.started()
         status, report = get_health(server.port)
