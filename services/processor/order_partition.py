@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import floor
 
 from libs.events.dead_letters import RejectedError, dead_letter_headers
 from libs.events.records import Output, Record
@@ -12,9 +13,6 @@ from libs.runtime.logic import Progress
 from services.processor.catalogue import Catalogue, enrich
 from services.processor.source_watermark import SourceWatermark
 from services.processor.validation import validate
-
-# With nothing to read, the watermark follows the clock in steps of this length: each one costs a transaction.
-IDLE_STEP_S = 1.0
 
 
 class OrderPartition:
@@ -84,14 +82,18 @@ class OrderPartition:
 
     def punctuate(self, progress: Progress) -> None:
         self._watermark.saw_progress(progress)
-        value_s, written_s = self._watermark.value_s, self._written_watermark_s
-        if value_s is not None and (written_s is None or value_s - written_s >= IDLE_STEP_S):
+        if self._watermark_is_news():
             self.urgent = True
+
+    def _watermark_is_news(self) -> bool:
+        # Windows end at whole seconds: a watermark that has passed none since the last one closes nothing.
+        value_s, written_s = self._watermark.value_s, self._written_watermark_s
+        return value_s is not None and (written_s is None or floor(value_s) > floor(written_s))
 
     def before_commit(self, output: Output) -> Mapping[str, int]:
         """After a transaction's orders, the watermark that covers them goes to every partition."""
         watermark_s = self._watermark.value_s
-        if watermark_s is not None:
+        if watermark_s is not None and self._watermark_is_news():
             mark = encode_watermark(Watermark(self._source, self._sources, watermark_s))
             now_ms = int(self._clock.now_s() * 1000)
             for partition in range(output.partition_count(PROCESSED_ORDERS.name)):
