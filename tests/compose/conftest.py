@@ -31,7 +31,7 @@ SETTINGS = {
 USER = 1000  # who owns the output folder where the tests run as root
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def pipeline() -> Iterator[Project]:
     """The real thing, three processors and two analytics, writing into a folder of a normal user's."""
     if problem := engine_problem():

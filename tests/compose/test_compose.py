@@ -135,6 +135,16 @@ def assert_exact(project: Project, metrics: Path) -> None:
     assert verification.returncode == 0, verification.stdout + verification.stderr
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder of root's")
+def test_a_folder_of_root_s_gets_all_metrics_too(pipeline: Project, tmp_path: Path) -> None:
+    moved = pipeline.writing_to(tmp_path)
+    moved.compose("up", "--detach", "--no-deps", "--no-build", "sink")
+
+    assert_exact(moved, moved.metrics)
+    [container] = moved.containers("sink")
+    assert users(container) == {"10001"}
+
+
 def test_stopping_ends_every_service_cleanly_within_its_grace(pipeline: Project) -> None:
     pipeline.compose("stop", *OURS)
 
@@ -152,13 +162,3 @@ def test_the_owner_of_the_output_folder_can_read_and_delete_the_metrics(pipeline
     run_as(USER, "sh", "-c", f"rm {pipeline.output}/*")
 
     assert json.loads(first_line)["order_count"] > 0
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder of root's")
-def test_a_folder_of_root_s_gets_all_metrics_too(pipeline: Project, tmp_path: Path) -> None:
-    moved = pipeline.writing_to(tmp_path)
-    moved.compose("up", "--detach", "--no-deps", "--no-build", "sink")
-
-    assert_exact(moved, moved.metrics)
-    [container] = moved.containers("sink")
-    assert users(container) == {"10001"}
