@@ -94,14 +94,15 @@ class Pipeline:
         await offsets.close()
         await consumer.stop()
 
-    async def verify(self, *, wait_closed_s: float = 60.0, with_file: bool = True) -> VerificationReport:
+    async def verify(self, *, wait_closed_s: float = 60.0, settle_s: float = 30.0) -> VerificationReport:
         """The verification's report; fails the test when it found any difference."""
         report = await verify(
             self.kafka,
             topic_prefix=self.prefix,
-            output=self.output if with_file else None,
+            output=self.output,
             window_seconds=self.window_s,
             wait_closed_s=wait_closed_s,
+            settle_s=settle_s,
         )
         assert report.ok, orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2, default=str).decode()
         return report

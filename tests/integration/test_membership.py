@@ -1,0 +1,52 @@
+"""A replica stays in its group whatever comes between, since the others count on it to take over."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+
+from libs.runtime.broker import committed_consumer
+from libs.runtime.timing import HEARTBEAT_INTERVAL_MS
+from tests.integration.pipeline import Pipeline
+from tests.integration.services import eventually
+
+
+@pytest.fixture
+def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
+    return Pipeline(kafka, topic_prefix, tmp_path)
+
+
+async def test_a_join_that_was_refused_is_tried_again(pipeline: Pipeline) -> None:
+    await pipeline.make_topics()
+    foreign = AIOKafkaConsumer(
+        pipeline.prefix + "orders",
+        bootstrap_servers=pipeline.kafka,
+        group_id=pipeline.prefix + "processor",
+        partition_assignment_strategy=[RoundRobinPartitionAssignor],  # as no replica of ours
+    )
+    await foreign.start()
+    async with pipeline.service("processor") as processor:
+        await processor.wait_for("joining the group failed, trying again")
+        await foreign.stop()
+        await processor.wait_for("partitions assigned")
+
+
+async def test_a_replica_without_work_stays_in_its_group(pipeline: Pipeline) -> None:
+    """aiokafka takes a member that does not read for a failed one; see ``NO_MAX_POLL_INTERVAL_MS``."""
+    await pipeline.make_topics()
+    consumer = committed_consumer(pipeline.settings(), "idle")
+    await consumer.start()
+    try:
+        consumer.subscribe([pipeline.prefix + "orders"])
+        await eventually(lambda: bool(consumer.assignment()))
+        coordinator = consumer._coordinator
+        generation = coordinator.generation
+        consumer._subscription._last_fetch_ended = time.monotonic() - 86_400
+        await asyncio.sleep(1.5 * HEARTBEAT_INTERVAL_MS / 1000)  # the next heartbeat is where it would leave
+        assert coordinator.generation == generation
+        assert not coordinator._coordination_task.done()
+    finally:
+        await consumer.stop()
