@@ -1,8 +1,9 @@
 """Reaching the broker: waiting for it, creating topics, making clients with the settings that the guarantees need."""
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 from aiokafka import AIOKafkaConsumer
@@ -21,11 +22,14 @@ from libs.runtime.settings import ServiceSettings
 from libs.runtime.timing import (
     FETCH_MAX_WAIT_MS,
     HEARTBEAT_INTERVAL_MS,
+    NO_MAX_POLL_INTERVAL_MS,
     REBALANCE_TIMEOUT_MS,
     SESSION_TIMEOUT_MS,
 )
 
 log = structlog.get_logger()
+
+_BECOMES_KNOWN_S = 5.0
 
 
 class TopicSpec(Protocol):
@@ -109,15 +113,26 @@ async def _create_missing(admin: AIOKafkaAdminClient, settings: ServiceSettings,
                 log.info("topic created", topic=name, partitions=settings.topic_partitions)
             elif error is not TopicAlreadyExistsError:  # another service was quicker
                 raise error(f"creating topic {name!r}")
-    for topic in await admin.describe_topics(names):
-        if topic["error_code"]:
-            raise for_code(topic["error_code"])(f"topic {topic['topic']!r}")
+    for topic in await _described(admin, names):
         found = len(topic["partitions"])
         if found != settings.topic_partitions:
             raise TopicMismatchError(
                 f"topic {topic['topic']!r} has {found} partitions, TOPIC_PARTITIONS says {settings.topic_partitions}",
                 advice=f"set TOPIC_PARTITIONS={found}, or use another TOPIC_PREFIX",
             )
+
+
+async def _described(admin: AIOKafkaAdminClient, names: list[str]) -> list[dict[str, Any]]:
+    """The topics' metadata, once the broker has heard of them all: a new one takes a moment to become known."""
+    deadline = time.monotonic() + _BECOMES_KNOWN_S
+    while True:
+        topics: list[dict[str, Any]] = await admin.describe_topics(names)
+        unknown = next((topic for topic in topics if topic["error_code"]), None)
+        if unknown is None:
+            return topics
+        if time.monotonic() > deadline:
+            raise for_code(unknown["error_code"])(f"topic {unknown['topic']!r}")
+        await asyncio.sleep(0.1)
 
 
 def is_unreachable(error: BaseException) -> bool:
@@ -145,5 +160,6 @@ def committed_consumer(
         heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
         rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
         fetch_max_wait_ms=fetch_max_wait_ms,
+        max_poll_interval_ms=NO_MAX_POLL_INTERVAL_MS,
         metadata_max_age_ms=30_000,
     )
