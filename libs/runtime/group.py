@@ -12,6 +12,7 @@ from aiokafka.structs import TopicPartition
 from libs.runtime.broker import Backoff, committed_consumer
 from libs.runtime.closing import close_consumer, close_quietly
 from libs.runtime.logic import Stage
+from libs.runtime.membership import watch_membership
 from libs.runtime.report import EVERY_S, Report
 from libs.runtime.service import Context
 from libs.runtime.settings import ServiceSettings
@@ -32,7 +33,7 @@ async def run_stage(stage: Stage, context: Context[Any]) -> None:
     settings: ServiceSettings = context.settings
     group = settings.topic_prefix + stage.name
     topic = settings.topic_prefix + stage.source.name
-    consumer = committed_consumer(settings, group)
+    consumer = committed_consumer(settings, stage.name)
     if not await _started(consumer, context.stop):
         return
     offsets = StableOffsets(settings.kafka_bootstrap_servers, group)
@@ -40,14 +41,16 @@ async def run_stage(stage: Stage, context: Context[Any]) -> None:
     signs = BrokerSigns(consumer, source, context.health)
     report = Report(context.clock)
     replica = _Replica(stage, context, consumer, offsets, signs, report)
-    background = [asyncio.create_task(signs.watch()), asyncio.create_task(_report(report))]
+    background = [asyncio.create_task(work) for work in (signs.watch(), watch_membership(consumer), _report(report))]
+    for task in background:
+        task.add_done_callback(replica.fail_with)
     try:
         consumer.subscribe([topic], listener=replica)
         await unless_stopped(replica.failed(), context.stop)
     finally:
         for task in background:
             task.cancel()
-        await replica.stop()
+        await replica.close()
         await close_quietly(offsets.close())
         await close_consumer(consumer)  # leaves the group, so that the others need not wait for the session to end
         report.log()
@@ -75,6 +78,7 @@ class _Replica(ConsumerRebalanceListener):
         self._signs = signs
         self._report = report
         self._workers: dict[TopicPartition, PartitionWorker] = {}
+        self._closed = False
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def failed(self) -> None:
@@ -90,6 +94,8 @@ class _Replica(ConsumerRebalanceListener):
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """Take over: returns at once, the workers get ready by themselves."""
         await self.stop()
+        if self._closed:
+            return
         log.info("partitions assigned", partitions=sorted(p.partition for p in assigned))
         for partition in assigned:
             worker = PartitionWorker(
@@ -105,10 +111,20 @@ class _Replica(ConsumerRebalanceListener):
             self._workers[partition] = worker
             worker.start(self._fail)
 
+    async def close(self) -> None:
+        """Stop all workers, and start none any more, even if a rebalance ends just now."""
+        self._closed = True
+        await self.stop()
+
     async def stop(self) -> None:
         """Stop all workers."""
         workers, self._workers = list(self._workers.values()), {}
         await asyncio.gather(*(worker.stop() for worker in workers), return_exceptions=True)
+
+    def fail_with(self, task: asyncio.Task[None]) -> None:
+        """Let the error of ``task``, if it had any, end the service."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
         if not self._failure.done():
@@ -119,12 +135,13 @@ async def _started(consumer: AIOKafkaConsumer, stop: asyncio.Event) -> bool:
     backoff = Backoff()
     while not stop.is_set():
         try:
-            await consumer.start()
+            await unless_stopped(consumer.start(), stop)  # a broker that hangs keeps it for most of a minute
         except (KafkaError, OSError) as error:
             log.warning("waiting for the broker", error=repr(error))
             await unless_stopped(asyncio.sleep(backoff.next_s()), stop)
         else:
-            return True
+            if not stop.is_set():
+                return True
     await close_consumer(consumer)
     return False
 

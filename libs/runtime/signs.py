@@ -22,7 +22,7 @@ class BrokerSigns:
         self._source = source
         self._health = health
         self.source_started = False
-        self.answering_since_s: float | None = None
+        self.answering = False
 
     async def watch(self) -> None:
         """Run until cancelled."""
@@ -37,8 +37,7 @@ class BrokerSigns:
                         await self._consumer.topics()
                         next_ping_s = time.monotonic() + _PING_EVERY_S
                         self._health.beat("connected")
-                        if self.answering_since_s is None:
-                            self.answering_since_s = time.time()
+                        self.answering = True
             except (KafkaError, OSError, TimeoutError):
-                self.answering_since_s = None
+                self.answering = False
             await asyncio.sleep(_PING_EVERY_S if self.source_started else _LOOK_FOR_FIRST_RECORD_EVERY_S)

@@ -21,6 +21,10 @@ CLOSE_TIMEOUT_S = 4.0
 # Past this the coordinator has aborted the transaction, so waiting longer cannot succeed.
 COMMIT_TIMEOUT_S = TRANSACTION_TIMEOUT_MS / 1000 + 5.0
 
+# aiokafka counts the time without a call to getmany(), and past this limit leaves the group and does not join it again
+# before the next call. A replica without partitions makes none, nor does one whose workers wait for the broker.
+NO_MAX_POLL_INTERVAL_MS = 10**15
+
 # A long poll's length: the broker confirms an idle partition's end this often.
 FETCH_MAX_WAIT_MS = 500
 

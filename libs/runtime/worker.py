@@ -32,6 +32,7 @@ from libs.runtime.waiting import unless_stopped
 log = structlog.get_logger()
 
 RETRIES = 8
+_START_AGAIN = "start the service again; it goes on from its last commit"
 FRESH_S = 2.0  # a confirmation of the partition's end, a few long polls ago at most
 
 
@@ -60,6 +61,8 @@ class PartitionWorker:
         self._name = f"{partition.topic}-{partition.partition}"
         self._stopping = asyncio.Event()
         self._failures = 0
+        self._looked_s = time.monotonic()
+        self._silence_s = 0.0
         self._task: asyncio.Task[None] | None = None
         self._log = log.bind(partition=self._name)
 
@@ -69,8 +72,12 @@ class PartitionWorker:
         self._task = asyncio.create_task(self._run(), name=self._name)
 
         def done(task: asyncio.Task[None]) -> None:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                on_failure(error)
+            if not task.cancelled():
+                if (error := task.exception()) is not None:
+                    on_failure(error)
+            elif not self._stopping.is_set():
+                # Nobody here did: aiokafka passes the CancelledError of its own tasks on to whoever reads.
+                on_failure(StuckConsumerError(f"{self._name}: cancelled by aiokafka", advice=_START_AGAIN))
 
         self._task.add_done_callback(done)
 
@@ -211,13 +218,17 @@ class PartitionWorker:
 
     def _nothing_received(self, progress: Progress, started_s: float, *, all_done: bool) -> None:
         """Having nothing to do is healthy only if the broker has just said so."""
-        heard_s = max(progress.confirmed_at_s or 0.0, started_s)
-        now_s = time.time()
-        if all_done and now_s - heard_s < FRESH_S:
+        looked_s, self._looked_s = self._looked_s, time.monotonic()
+        fresh = time.time() - max(progress.confirmed_at_s or 0.0, started_s) < FRESH_S
+        if all_done and fresh:
             self._health.beat(self._name)
-        answering_since_s = self._signs.answering_since_s
-        if answering_since_s is not None and now_s - max(heard_s, answering_since_s) > STUCK_AFTER_S:
+        if fresh or not self._signs.answering:
+            self._silence_s = 0.0
+            return
+        # Time in which this process did not run (a suspended machine, a pause) is no silence of the consumer.
+        self._silence_s += min(self._looked_s - looked_s, 2 * TICK_S)
+        if self._silence_s > STUCK_AFTER_S:
             raise StuckConsumerError(
                 f"{self._name}: the broker answers, but nothing has been received for {STUCK_AFTER_S:.0f} s",
-                advice="start the service again; it goes on from its last commit",
+                advice=_START_AGAIN,
             )

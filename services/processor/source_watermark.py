@@ -40,7 +40,8 @@ class SourceWatermark:
             return
         before_s, self._confirmed_at_s = self._confirmed_at_s, confirmed_at_s
         moved, self._position = progress.position != self._position, progress.position
-        if self._drained_since_s is None or moved or confirmed_at_s - before_s > LONGEST_SILENCE_S:
+        # A clock that was set back has to begin anew too, or the wait would last until it is where it was.
+        if self._drained_since_s is None or moved or not 0 <= confirmed_at_s - before_s <= LONGEST_SILENCE_S:
             self._drained_since_s = confirmed_at_s
         elif confirmed_at_s > before_s and before_s - self._drained_since_s >= self._idle_after_s:
             # As of the confirmation before: the question that was just answered was asked after it.

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer
@@ -42,7 +43,7 @@ async def test_a_replica_without_work_stays_in_its_group(pipeline: Pipeline) -> 
     try:
         consumer.subscribe([pipeline.prefix + "orders"])
         await eventually(lambda: bool(consumer.assignment()))
-        coordinator = consumer._coordinator
+        coordinator: Any = consumer._coordinator
         generation = coordinator.generation
         consumer._subscription._last_fetch_ended = time.monotonic() - 86_400
         await asyncio.sleep(1.5 * HEARTBEAT_INTERVAL_MS / 1000)  # the next heartbeat is where it would leave

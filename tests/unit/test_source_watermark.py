@@ -90,3 +90,11 @@ def test_it_never_goes_back(watermark: SourceWatermark) -> None:
     for moment_s in half_seconds(1000, 1020):
         watermark.saw_progress(drained(moment_s))
     assert watermark.value_s == 1995.0
+
+
+def test_a_clock_that_is_set_back_delays_it_no_longer_than_any_disturbance(watermark: SourceWatermark) -> None:
+    for moment_s in half_seconds(5000, 5005):
+        watermark.saw_progress(drained(moment_s))
+    for moment_s in half_seconds(1000, 1010.5):
+        watermark.saw_progress(drained(moment_s))
+    assert watermark.value_s == 1010.0 - 5.0

@@ -1,0 +1,38 @@
+"""Keeps a replica's membership of its group alive while it has no partition."""
+
+import asyncio
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+
+from libs.runtime.errors import StuckConsumerError
+
+log = structlog.get_logger()
+
+_CHECK_EVERY_S = 5.0
+
+
+async def watch_membership(consumer: AIOKafkaConsumer, check_every_s: float = _CHECK_EVERY_S) -> None:
+    """Run until cancelled.
+
+    An error in aiokafka's coordination is kept for whoever reads next, and until then the group is not joined again
+    [aiokafka 0.14: GroupCoordinator._push_error_to_user]. Partitions are given up before a join, so when a join is
+    refused nobody reads: without this the replica would wait for ever, and look healthy.
+
+    Raises:
+        StuckConsumerError: aiokafka has given the membership up for good.
+    """
+    coordinator: Any = consumer._coordinator  # noqa: SLF001 - no public way; a test checks that the names are there
+    while True:
+        await asyncio.sleep(check_every_s)
+        try:
+            coordinator.check_errors()
+        except (KafkaError, asyncio.CancelledError) as error:
+            if coordinator._coordination_task.done():  # noqa: SLF001
+                raise StuckConsumerError(
+                    f"membership of the group ended: {error!r}",
+                    advice="start the service again; it goes on from its last commit",
+                ) from error
+            log.warning("joining the group failed, trying again", error=repr(error))
