@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import structlog
 from aiokafka import AIOKafkaConsumer
@@ -145,7 +145,11 @@ def _describe(error: BaseException) -> str:
 
 
 def committed_consumer(
-    settings: ServiceSettings, group: str | None, *, fetch_max_wait_ms: int = FETCH_MAX_WAIT_MS
+    settings: ServiceSettings,
+    group: str | None,
+    *,
+    fetch_max_wait_ms: int = FETCH_MAX_WAIT_MS,
+    auto_offset_reset: Literal["earliest", "none"] = "earliest",
 ) -> AIOKafkaConsumer:
     """A consumer of committed records that never commits by itself; with ``group`` a member of it."""
     return AIOKafkaConsumer(
@@ -153,7 +157,7 @@ def committed_consumer(
         group_id=group and settings.topic_prefix + group,
         isolation_level="read_committed",
         enable_auto_commit=False,
-        auto_offset_reset="earliest",
+        auto_offset_reset=auto_offset_reset,
         # With two or more assignors aiokafka sends a JoinGroup for each.
         partition_assignment_strategy=[RangePartitionAssignor],
         session_timeout_ms=SESSION_TIMEOUT_MS,

@@ -33,7 +33,8 @@ async def run_stage(stage: Stage, context: Context[Any]) -> None:
     settings: ServiceSettings = context.settings
     group = settings.topic_prefix + stage.name
     topic = settings.topic_prefix + stage.source.name
-    consumer = committed_consumer(settings, stage.name)
+    # Workers seek by themselves, and what was deleted unread is not to be skipped in silence.
+    consumer = committed_consumer(settings, stage.name, auto_offset_reset="none")
     if not await _started(consumer, context.stop):
         return
     offsets = StableOffsets(settings.kafka_bootstrap_servers, group)

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
+from aiokafka.errors import InvalidProducerEpoch, OffsetOutOfRangeError, ProducerFenced
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.broker import Backoff, is_unreachable
@@ -61,6 +61,8 @@ class PartitionWorker:
         self._name = f"{partition.topic}-{partition.partition}"
         self._stopping = asyncio.Event()
         self._failures = 0
+        self._backoff = Backoff()
+        self._out_of_range = False
         self._looked_s = time.monotonic()
         self._silence_s = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -93,17 +95,18 @@ class PartitionWorker:
         self._report.forget(self._name)
 
     async def _run(self) -> None:
-        backoff = Backoff()
         while not self._stopping.is_set():
             try:
                 await self._work()
             except (ProducerFenced, InvalidProducerEpoch):
                 delay_s = FENCED_WAIT_S
                 self._log.warning("fenced: another replica has taken over, or the transaction timed out")
+            except OffsetOutOfRangeError:
+                self._out_of_range, delay_s = True, 0.0
             except StuckConsumerError:
                 raise
             except Exception as error:
-                delay_s = backoff.next_s()
+                delay_s = self._backoff.next_s()
                 if not is_unreachable(error):
                     self._failures += 1
                 self._log.warning(
@@ -150,6 +153,15 @@ class PartitionWorker:
                 first_offset=first,
                 advice="keep records longer than the longest outage: raise retention.ms of the topic",
             )
+        elif offset is not None and self._out_of_range:
+            self._log.error(
+                "the topic ends before the committed offset: reading it from its beginning",
+                committed_offset=offset,
+                first_offset=first,
+                advice="it was made anew, or the broker has lost its end; then orders may count twice",
+            )
+            offset = first
+        self._out_of_range = False
         self._consumer.seek(self._partition, max(first, offset or 0))
 
     async def _restore(self, logic: PartitionLogic, changelog: str) -> None:
@@ -213,6 +225,7 @@ class PartitionWorker:
 
     def _committed(self, counts: Mapping[str, int]) -> None:
         self._failures = 0
+        self._backoff.reset()
         self._health.beat(self._name)
         self._report.add(counts)
 

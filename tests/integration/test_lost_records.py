@@ -1,0 +1,69 @@
+"""What cannot be read any more is not skipped in silence, and stops nobody."""
+
+from pathlib import Path
+
+import orjson
+import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.records_to_delete import RecordsToDelete
+from aiokafka.structs import TopicPartition
+
+from libs.runtime.stable_offsets import StableOffsets
+from tests.integration.pipeline import Pipeline, history
+from tests.integration.services import eventually
+
+
+@pytest.fixture
+def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
+    return Pipeline(kafka, topic_prefix, tmp_path)
+
+
+async def send(pipeline: Pipeline, count: int) -> None:
+    await pipeline.send([(0, [orjson.dumps(order) for order in history(count, 10, seed=count)])])
+
+
+async def committed(pipeline: Pipeline, offset: int) -> None:
+    offsets = StableOffsets(pipeline.kafka, pipeline.prefix + "processor")
+    source = TopicPartition(pipeline.prefix + "orders", 0)
+
+    async def reached() -> bool:
+        return await offsets.fetch(source) == offset
+
+    await eventually(reached, what=f"offset {offset} is committed")
+    await offsets.close()
+
+
+async def test_records_deleted_under_a_lagging_service(pipeline: Pipeline) -> None:
+    await pipeline.make_topics()
+    await send(pipeline, 30)
+    admin = AIOKafkaAdminClient(bootstrap_servers=pipeline.kafka)
+    await admin.start()
+    try:
+        async with pipeline.service("processor") as processor:
+            await committed(pipeline, 30)
+            processor.pause()
+            await send(pipeline, 10)  # answers the request that was under way
+            await send(pipeline, 10)
+            await admin.delete_records({TopicPartition(pipeline.prefix + "orders", 0): RecordsToDelete(45)})
+            processor.resume()
+            await processor.wait_for("records were deleted before they were read", first_offset=45)
+            await committed(pipeline, 50)
+    finally:
+        await admin.close()
+
+
+async def test_a_committed_offset_beyond_the_end(pipeline: Pipeline) -> None:
+    await pipeline.make_topics()
+    source = TopicPartition(pipeline.prefix + "orders", 0)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=pipeline.kafka, group_id=pipeline.prefix + "processor", enable_auto_commit=False
+    )
+    await consumer.start()
+    consumer.assign([source])
+    await consumer.commit({source: 5000})
+    await consumer.stop()
+    await send(pipeline, 30)
+    async with pipeline.service("processor") as processor:
+        await processor.wait_for("the topic ends before the committed offset: reading it from its beginning")
+        await committed(pipeline, 30)
