@@ -102,7 +102,7 @@ def _is_ready(settings: LocalSettings, program: Program) -> bool:
         return kafka_answers(settings.kafka_port)
     # The generator may have been told to end after a count.
     ended_well = program.state == "EXITED" and program.exit_code == 0
-    return ended_well or health_of(settings.http_port_of(program.name)) == "ok"
+    return ended_well or (program.state == "RUNNING" and health_of(settings.http_port_of(program.name)) == "ok")
 
 
 def _has_failed(program: Program) -> bool:
