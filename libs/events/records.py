@@ -6,8 +6,15 @@ from typing import Protocol
 Headers = list[tuple[str, bytes]]
 
 
+LOG_APPEND_TIME = 1
+
+
 class Record(Protocol):
-    """One consumed record, as Kafka clients hand it over; ``timestamp`` is the record's own, in epoch milliseconds."""
+    """One consumed record, as Kafka clients hand it over.
+
+    ``timestamp`` is the record's own, in epoch milliseconds: the broker's if ``timestamp_type`` is LOG_APPEND_TIME, the
+    sender's otherwise (KIP-32).
+    """
 
     @property
     def topic(self) -> str: ...
@@ -17,6 +24,8 @@ class Record(Protocol):
     def offset(self) -> int: ...
     @property
     def timestamp(self) -> int: ...
+    @property
+    def timestamp_type(self) -> int: ...
     @property
     def key(self) -> bytes | None: ...
     @property

@@ -19,7 +19,8 @@ class Topic:
     config: Mapping[str, str] = field(default_factory=dict)
 
 
-ORDERS = Topic("orders")
+# Stamped by the broker: when an order came in does not depend on its sender's clock, nor on when it is read.
+ORDERS = Topic("orders", {"message.timestamp.type": "LogAppendTime"})
 PROCESSED_ORDERS = Topic("processed-orders", _ROOM_FOR_DERIVED_RECORDS)
 ORDERS_DLQ = Topic("orders-dlq", _ROOM_FOR_DERIVED_RECORDS)
 LATE_ORDERS = Topic("late-orders", _ROOM_FOR_DERIVED_RECORDS)

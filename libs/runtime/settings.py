@@ -4,15 +4,19 @@
 """
 
 from collections.abc import Sequence
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSettingError
 
 from libs.runtime.errors import SettingsError
 
 S = TypeVar("S", bound="ServiceSettings")
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
 
 
 class ServiceSettings(BaseSettings):
@@ -36,7 +40,9 @@ class ServiceSettings(BaseSettings):
     topic_replication_factor: int = Field(1, ge=1, le=10, description="replicas of each topic, when it is created")
     http_host: str = Field("127.0.0.1", description="address that /health listens on; 0.0.0.0 for all")
     http_port: int = Field(0, ge=0, le=65535, description="port of /health; 0 takes a free one")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe events logged")
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
+        "info", description="least severe events logged"
+    )
     log_format: Literal["json", "console"] | None = Field(
         None, description="json or console; default: console on a terminal, json elsewhere"
     )

@@ -59,7 +59,7 @@ def _readable_by(parse: Callable[[str], object]) -> AfterValidator:
 
 
 class GeneratorSettings(ServiceSettings):
-    """What the generator can be told besides what every service can."""
+    """Sends realistic orders to `orders`."""
 
     generator_rate: Annotated[str, _readable_by(parse_rate)] = Field(
         "10-50", description="orders a second: one number, or lowest-highest for a daily curve with bursts"

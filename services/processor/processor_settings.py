@@ -11,7 +11,7 @@ from services.processor.catalogue import load_catalogue
 class ProcessorSettings(ServiceSettings):
     """Validates and enriches orders: `orders` to `processed-orders`, bad ones to `orders-dlq`."""
 
-    processor_batch_size: int = Field(50, ge=1, le=100_000, description="messages processed between two looks around")
+    processor_batch_size: int = Field(50, ge=1, le=100_000, description="messages taken on at a time")
     processor_catalogue_path: Path = Field(
         Path(__file__).with_name("catalogue.json"),
         description="JSON object of product ids and what to add to their orders",

@@ -27,9 +27,9 @@ class SourceWatermark:
         self._position = -1
         self.value_s: float | None = None
 
-    def saw_event(self, event_time_s: float, now_s: float) -> None:
-        """An event was read. One that runs ahead of the clock moves the watermark no further than the clock."""
-        self._advance(min(event_time_s, now_s) - self._bound_s)
+    def saw_event(self, event_time_s: float) -> None:
+        """An event was read."""
+        self._advance(event_time_s - self._bound_s)
 
     def saw_progress(self, progress: Progress) -> None:
         """The partition was looked at, whether or not there was anything to read."""

@@ -14,11 +14,11 @@ MAX_AHEAD_S = 60.0
 Order = dict[str, Any]
 
 
-def validate(value: bytes | None, known_products: frozenset[str], now_s: float) -> Order:
+def validate(value: bytes | None, known_products: frozenset[str], arrived_s: float) -> Order:
     """The order in ``value``: its fields as parsed, extra ones included.
 
-    ``now_s`` is the clock in epoch seconds: one event from the future would close everyone's window, so none may be
-    more than a minute ahead.
+    ``arrived_s`` is when it came in, in epoch seconds: one event from the future would close everyone's window, so none
+    may be more than a minute ahead of that.
 
     Raises:
         RejectedError: it breaks a rule; the first one broken is named.
@@ -45,10 +45,10 @@ def validate(value: bytes | None, known_products: frozenset[str], now_s: float) 
         )
     if timestamp < 0:
         raise RejectedError(Reason.INVALID_TIMESTAMP, f"timestamp must not be before 1970, got {_short(timestamp)}")
-    if timestamp > now_s + MAX_AHEAD_S:
+    if timestamp > arrived_s + MAX_AHEAD_S:
         raise RejectedError(
             Reason.FUTURE_TIMESTAMP,
-            f"timestamp must be in epoch seconds, at most {MAX_AHEAD_S:.0f} s ahead of {now_s:.3f}, got {_short(timestamp)}",
+            f"timestamp must be in epoch seconds, at most {MAX_AHEAD_S:.0f} s ahead of its arrival at {arrived_s:.3f}, got {_short(timestamp)}",
         )
     return order
 

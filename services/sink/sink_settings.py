@@ -8,7 +8,7 @@ from libs.runtime.settings import ServiceSettings
 
 
 class SinkSettings(ServiceSettings):
-    """What the sink can be told."""
+    """Appends metrics to a file, each once: `product-metrics` to `output/metrics.json`."""
 
     sink_output_path: Path = Field(
         Path("output/metrics.json"), description="file that the metrics are written to, one JSON object a line"

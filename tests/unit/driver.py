@@ -36,6 +36,7 @@ class FakeRecord:
     partition: int = 0
     topic: str = "orders"
     timestamp: int = 1_700_000_000_000
+    timestamp_type: int = 0
 
 
 @dataclass

@@ -1,7 +1,9 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import orjson
 
+from libs.events.records import LOG_APPEND_TIME
 from libs.runtime.transaction import partition_for
 from services.processor.catalogue import make_product
 from services.processor.order_partition import OrderPartition
@@ -66,6 +68,21 @@ def test_a_watermark_that_can_close_no_window_is_not_written() -> None:
         driver.pipe([order_record(timestamp=time_s)])
     log = driver.output.records["processed-orders", 0]
     assert [orjson.loads(r.value or b"")["watermark"] for r in log if r.headers == WATERMARK] == [995.2, 996.0, 998.5]
+
+
+def test_an_event_ahead_of_its_arrival_moves_the_watermark_no_further_than_that() -> None:
+    """A client whose clock runs ahead must not make the others late: neither live nor when a backlog is read."""
+    driver = driver_at(FakeClock(2000.0))
+    driver.pipe([replace(order_record(timestamp=1059.0), timestamp=1_000_000, timestamp_type=LOG_APPEND_TIME)])
+    assert driver.logic.watermark_s == 995.0
+    driver.pipe([order_record(timestamp=2059.0)])  # without the broker's stamp the clock has to do
+    assert driver.logic.watermark_s == 1995.0
+
+
+def test_an_order_from_the_future_is_one_however_late_it_is_read() -> None:
+    driver = driver_at(FakeClock(2000.0))
+    driver.pipe([replace(order_record(timestamp=1061.0), timestamp=1_000_000, timestamp_type=LOG_APPEND_TIME)])
+    assert driver.committed == {"orders": 0, "dead_letters_future_timestamp": 1}
 
 
 def test_bad_records_move_no_watermark() -> None:

@@ -19,6 +19,7 @@ class FakeRecord:
     value: bytes | None = b"{}"
     topic: str = "product-metrics"
     timestamp: int = 0
+    timestamp_type: int = 0
     key: bytes | None = None
     headers: Headers = field(default_factory=list)
 

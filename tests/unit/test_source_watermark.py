@@ -3,8 +3,6 @@ import pytest
 from libs.runtime.logic import Progress
 from services.processor.source_watermark import LONGEST_SILENCE_S, SourceWatermark
 
-NOW_S = 1000.0
-
 
 @pytest.fixture
 def watermark() -> SourceWatermark:
@@ -20,14 +18,9 @@ def half_seconds(first_s: float, last_s: float) -> list[float]:
 
 
 def test_it_stays_behind_the_latest_event(watermark: SourceWatermark) -> None:
-    watermark.saw_event(100.0, NOW_S)
-    watermark.saw_event(90.0, NOW_S)
+    watermark.saw_event(100.0)
+    watermark.saw_event(90.0)
     assert watermark.value_s == 95.0
-
-
-def test_an_event_ahead_of_the_clock_moves_it_no_further_than_the_clock(watermark: SourceWatermark) -> None:
-    watermark.saw_event(NOW_S + 59, NOW_S)
-    assert watermark.value_s == NOW_S - 5
 
 
 def test_drained_without_a_break_it_follows_the_clock(watermark: SourceWatermark) -> None:
@@ -86,7 +79,7 @@ def test_before_the_topics_first_record_nothing_is_claimed(watermark: SourceWate
 
 
 def test_it_never_goes_back(watermark: SourceWatermark) -> None:
-    watermark.saw_event(2000.0, 2000.0)
+    watermark.saw_event(2000.0)
     for moment_s in half_seconds(1000, 1020):
         watermark.saw_progress(drained(moment_s))
     assert watermark.value_s == 1995.0
