@@ -56,8 +56,9 @@ class Judge:
     def judge(self, value: bytes | None, written_s: float, now_s: float) -> Verdict:
         """The verdict on a record of ``orders``.
 
-        The processor judged at some moment between ``written_s`` (the record's own timestamp) and ``now_s``. Whether a
-        timestamp was more than a minute ahead at that moment is therefore unknown when it lies between the two limits.
+        The processor judged it as of some moment between ``written_s`` (the record's own timestamp) and ``now_s``.
+        Whether a timestamp was more than a minute ahead of that moment is unknown when it lies between the two limits;
+        when both are the time of arrival, nothing is unknown.
         """
         try:
             fields = parse_object(value)

@@ -15,6 +15,7 @@ from verification.windows import WindowSums
 
 _REST_BITS = 64
 _OFFSET_BITS = 48
+_LOG_APPEND_TIME = 1
 _LOW_REST = (1 << _REST_BITS) - 1
 _LOW_OFFSET = (1 << _OFFSET_BITS) - 1
 
@@ -55,14 +56,27 @@ class Ledger:
         self._late: Counter[bytes] = Counter()
 
     def add_source(
-        self, source: Source, key: bytes | None, value: bytes | None, timestamp_ms: int, now_s: float
+        self,
+        source: Source,
+        key: bytes | None,
+        value: bytes | None,
+        timestamp_ms: int,
+        now_s: float,
+        *,
+        timestamp_type: int,
     ) -> None:
-        """Take in a record of ``orders``; ``now_s`` is a time at which the snapshot has been processed."""
+        """Take in a record of ``orders``.
+
+        ``now_s`` is a time at which the snapshot has been processed. ``timestamp_type`` says whose the timestamp is
+        (KIP-32): the broker's tells when the record came in, by which it is judged whenever it is read.
+        """
         due = source.offset < self._snapshot[source.partition]
         if due:
             self._report.sent += 1
         else:
             now_s = float("inf")  # may be judged any time from now
+        if timestamp_type == _LOG_APPEND_TIME:
+            now_s = timestamp_ms / 1000
         verdict: Verdict = self._judge.judge(value, timestamp_ms / 1000, now_s)
         if verdict.reasons:
             self._faulty[source] = _DeadLetter(verdict.reasons, _content(key, value, timestamp_ms))

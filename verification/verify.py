@@ -141,7 +141,12 @@ class _Run:
         async for records in self.reader.read(self.prefix + "orders", begins, ends):
             for record in records:
                 ledger.add_source(
-                    Source(record.partition, record.offset), record.key, record.value, record.timestamp, now_s
+                    Source(record.partition, record.offset),
+                    record.key,
+                    record.value,
+                    record.timestamp,
+                    now_s,
+                    timestamp_type=record.timestamp_type,
                 )
             count += len(records)
             self.progress(f"orders: {count:,} read")

@@ -1,5 +1,6 @@
 """Each kind of damage to a small pipeline's output is found, and an undamaged one passes."""
 
+import copy
 import dataclasses
 import json
 from collections import Counter
@@ -17,6 +18,7 @@ JUDGE = Judge({"prod-1": {"product_name": "Lamp"}, "prod-2": {"product_name": "D
 NOW_S = 1_700_000_400.0
 START = 1_700_000_040
 SNAPSHOT = {0: 4, 1: 4}
+SENDERS, BROKERS = 0, 1
 
 
 def order(order_id: str, amount: float = 1.25, product: str = "prod-1", at_s: float = START + 1) -> dict[str, object]:
@@ -94,6 +96,7 @@ class Outputs:
     metrics: list[Metric] = field(default_factory=lambda: [Metric(START, START + 60, "prod-1", 4, 377, 94)])
     lines: list[Metric] = field(default_factory=lambda: [Metric(START, START + 60, "prod-1", 4, 377, 94)])
     passed: bool = False
+    timestamp_type: int = SENDERS
     newer_metrics: list[Metric] = field(default_factory=list)
 
     def verify(self) -> Report:
@@ -101,7 +104,14 @@ class Outputs:
         ledger = Ledger(JUDGE, sums, SNAPSHOT, report)
         for partition, values in ((0, [*self.orders, *self.newer]), (1, self.others)):
             for offset, value in enumerate(values):
-                ledger.add_source(Source(partition, offset), b"k", value, 1_700_000_100_000, NOW_S)
+                ledger.add_source(
+                    Source(partition, offset),
+                    b"k",
+                    value,
+                    1_700_000_100_000,
+                    NOW_S,
+                    timestamp_type=self.timestamp_type,
+                )
         for letter in self.dead:
             ledger.add_dead_letter(letter.headers, "orders", letter.key, letter.value, letter.timestamp_ms)
         ledger.settle()
@@ -157,6 +167,26 @@ def test_a_newer_order_may_have_been_judged_at_any_later_time() -> None:
     outputs = Outputs(newer=[dump(new)])
     outputs.dead.append(DeadLetter(4, "future_timestamp", b"k", dump(new), partition=0))
     assert outputs.verify().damage == {}
+
+
+ARRIVED_S = 1_700_000_100.0
+
+
+@pytest.mark.parametrize("newer", [False, True])
+def test_what_the_broker_stamped_is_judged_by_its_arrival(newer: bool) -> None:
+    """Whenever it was read: so a minute and a bit ahead must be a dead letter, and a minute must not."""
+    partition, offset = (0, 4) if newer else (1, 0)
+    for ahead_s, must_be_dead in ((60.0, False), (60.5, True)):
+        record = order("f", 3, "prod-2", ARRIVED_S + ahead_s)
+        passed_on = Outputs(timestamp_type=BROKERS)
+        (passed_on.newer if newer else passed_on.others)[0] = dump(record)
+        if not newer:
+            del passed_on.dead[0]
+        rejected = copy.deepcopy(passed_on)
+        passed_on.processed.append(enriched(record))
+        rejected.dead.append(DeadLetter(offset, "future_timestamp", b"k", dump(record), partition=partition))
+        assert passed_on.verify().ok is not must_be_dead
+        assert rejected.verify().ok is must_be_dead
 
 
 def test_a_window_that_closed_meanwhile_is_not_missing_and_may_be_in_the_file() -> None:
