@@ -19,6 +19,7 @@ autopurge.purgeInterval=24
 
 # One replica of everything, quick elections and rebalances, and memory that fits beside the services on a laptop.
 # Internal topics have 50 partitions by default: with one broker that only makes its start slower.
+# A group's offsets are kept longer than records (7 days), so that whoever was away that long is told what it missed.
 # Transactions that ran into their timeout are looked for each second instead of every ten: readers wait for them.
 _KAFKA = """\
 broker.id=1
@@ -30,6 +31,7 @@ log.dirs={data}/kafka
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=10
+offsets.retention.minutes=43200
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=10
