@@ -3,8 +3,7 @@
 PYTHON := .venv/bin/python
 PROCESSORS ?= 2
 ANALYTICS ?= 1
-BOOTSTRAP ?= 127.0.0.1:$(or $(LOCAL_KAFKA_PORT),19092)
-METRICS ?= output/metrics.json
+WORKERS ?= 2
 UV ?= uv
 
 .PHONY: help setup run watch verify down test check requirements clean machine
@@ -26,15 +25,19 @@ run: machine setup ## run the pipeline on this machine and watch it; Ctrl-C stop
 watch: setup ## watch a pipeline that is running on this machine
 	@$(PYTHON) local/pipeline.py watch
 
-verify: setup ## verify what runs on this machine against the topics themselves (BOOTSTRAP= METRICS= ARGS=)
-	@$(PYTHON) -m verification --bootstrap $(BOOTSTRAP) --output $(METRICS) $(ARGS)
+verify: setup ## verify what runs on this machine, or at BOOTSTRAP, against the topics (BOOTSTRAP= METRICS= ARGS=)
+ifdef BOOTSTRAP
+	@$(PYTHON) -m verification --bootstrap $(BOOTSTRAP) --output $(or $(METRICS),$(SINK_OUTPUT_PATH),output/metrics.json) $(ARGS)
+else
+	@$(PYTHON) local/pipeline.py verify $(if $(METRICS),--output $(METRICS)) $(ARGS)
+endif
 
 down: setup ## stop what runs on this machine
 	@$(PYTHON) local/pipeline.py down
 
-test: machine setup ## all tests: unit, integration, compose (TESTS=path ARGS=)
+test: machine setup ## all tests: unit, integration, compose, two files at a time (TESTS=path ARGS= WORKERS=2)
 	@$(PYTHON) -m local.jars
-	@$(PYTHON) -m pytest $(TESTS) $(ARGS)
+	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(TESTS) $(ARGS)
 
 check: setup ## ruff and mypy on everything
 	@$(PYTHON) -m ruff check .

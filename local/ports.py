@@ -28,6 +28,6 @@ def free_ports(count: int) -> list[int]:
 
     Chosen at random, so that test runs at the same time on one machine keep out of each other's way.
     """
-    candidates = random.sample(range(_LOWEST, FIRST_EPHEMERAL_PORT), FIRST_EPHEMERAL_PORT - _LOWEST)
+    candidates = random.SystemRandom().sample(range(_LOWEST, FIRST_EPHEMERAL_PORT), FIRST_EPHEMERAL_PORT - _LOWEST)
     free = (port for port in candidates if not is_taken(port))
     return [next(free) for _ in range(count)]

@@ -54,7 +54,7 @@ async def test_killed_again_and_again(pipeline: Pipeline) -> None:
         analytics = await start(stack, pipeline, "analytics", 2)
         sinks = await start(stack, pipeline, "sink")
         generator = await stack.enter_async_context(
-            pipeline.service("generator", GENERATOR_RATE="2000", GENERATOR_COUNT="50000", GENERATOR_FAULTS="0.01")
+            pipeline.service("generator", GENERATOR_RATE="2000", GENERATOR_COUNT="36000", GENERATOR_FAULTS="0.01")
         )
         while generator.process.poll() is None:
             await asyncio.sleep(random.uniform(0.5, 2.0))
@@ -64,7 +64,7 @@ async def test_killed_again_and_again(pipeline: Pipeline) -> None:
             victim.start()
         assert await generator.wait() == 0
         report = await pipeline.verify(wait_closed_s=90)
-    assert report.sent == 50_000
+    assert report.sent == 36_000
     assert report.late == 0
 
 
@@ -75,7 +75,7 @@ async def test_zombies_change_nothing(pipeline: Pipeline) -> None:
         analytics = await start(stack, pipeline, "analytics", 2)
         await start(stack, pipeline, "sink")
         generator = await stack.enter_async_context(
-            pipeline.service("generator", GENERATOR_RATE="2000", GENERATOR_COUNT="50000")
+            pipeline.service("generator", GENERATOR_RATE="2000", GENERATOR_COUNT="40000")
         )
         await processors[0].wait_for("partition started")
         await analytics[0].wait_for("partition started")
@@ -87,7 +87,7 @@ async def test_zombies_change_nothing(pipeline: Pipeline) -> None:
         analytics[0].resume()
         assert await generator.wait(timeout_s=60) == 0
         report = await pipeline.verify(wait_closed_s=90)
-    assert report.sent == report.processed == 50_000
+    assert report.sent == report.processed == 40_000
     assert report.late == 0
 
 
