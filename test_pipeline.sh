@@ -109,7 +109,7 @@ clean_up() {
 }
 
 say "setting up"
-make --no-print-directory setup
+make --no-print-directory --silent setup
 scratch=$(mktemp -d /tmp/pipeline-check.XXXXXX)
 metrics=$scratch/metrics.json
 trap clean_up EXIT

@@ -4,20 +4,22 @@
 import contextlib
 import importlib.util
 import os
+import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from local.errors import LocalModeError
 from local.jars import ROOT, kafka_libs
 from local.programs import SCALABLE, replica_names, supervisor_config
 from local.settings import LocalSettings, local_directory
 from local.shutdown import stop
-from local.startup import check_ports, metrics_path, start, wait_until_ready
+from local.startup import check_ports, start, wait_until_ready
 from local.status import status_table
 from local.supervision import Supervisor
 
 _WATCH_END_S = 1.5
+_STILL_THERE_S = 1.0
 
 
 def up(processors: int, analytics: int, *, detach: bool) -> int:
@@ -39,11 +41,15 @@ def up(processors: int, analytics: int, *, detach: bool) -> int:
         start(settings, supervisor, replicas, _report)
         wait_until_ready(settings, supervisor, _report)
         if detach:
+            make = f"LOCAL_DIR={shlex.quote(str(settings.directory))} make" if os.environ.get("LOCAL_DIR") else "make"
             _report(
-                f"running: Kafka at {settings.bootstrap_servers}, metrics in {metrics_path()}; `make down` stops it"
+                f"running: Kafka at {settings.bootstrap_servers}, metrics in {settings.sink_output_path}; "
+                f"`{make} down` stops it"
             )
             return 0
-        exit_code = _watch(settings)
+        exit_code = _watch(settings, supervisor)
+        if exit_code is None:
+            return 0
     except KeyboardInterrupt:
         _report("")
         exit_code = 0
@@ -57,10 +63,18 @@ def up(processors: int, analytics: int, *, detach: bool) -> int:
 
 def watch() -> int:
     """Show what flows through a running pipeline."""
-    _running()
+    supervisor = _running()
     with contextlib.suppress(KeyboardInterrupt):
-        return _watch(LocalSettings.of_running())
+        return _watch(LocalSettings.of_running(), supervisor) or 0
     return 0
+
+
+def verify(arguments: Sequence[str]) -> int:
+    """Verify the running pipeline; ``arguments`` are the verification's own, and win."""
+    _running(or_else="; `make verify BOOTSTRAP=host:port` verifies what runs elsewhere")
+    settings = LocalSettings.of_running()
+    output = f"--output={settings.sink_output_path}"
+    return subprocess.call([*_program("verification", settings), output, *arguments], cwd=ROOT)
 
 
 def down() -> int:
@@ -105,30 +119,52 @@ def logs(program: str, lines: int, *, follow: bool) -> int:
     os.execvp("tail", ["tail", "-n", str(lines), *(["-F"] if follow else []), *map(str, files)])
 
 
-def _running() -> Supervisor:
+def _running(or_else: str = "") -> Supervisor:
     supervisor = Supervisor(local_directory())
     if not supervisor.answers():
         if supervisor.processes():
             raise LocalModeError("the supervisor has gone, its programs have not", advice="`make down` ends them")
-        raise LocalModeError(f"no pipeline is running in {local_directory()}", advice="`make run` starts one")
+        raise LocalModeError(f"no pipeline is running in {local_directory()}", advice=f"`make run` starts one{or_else}")
     return supervisor
 
 
-def _watch(settings: LocalSettings) -> int:
-    child = subprocess.Popen([sys.executable, "-m", "watch", "--bootstrap", settings.bootstrap_servers], cwd=ROOT)
+def _program(module: str, settings: LocalSettings) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        module,
+        f"--bootstrap={settings.bootstrap_servers}",
+        f"--topic-prefix={settings.topic_prefix}",
+        f"--window-seconds={settings.window_seconds}",
+    ]
+
+
+def _watch(settings: LocalSettings, supervisor: Supervisor) -> int | None:
+    """Show the pipeline until the view ends; the exit code is None if the pipeline ended before."""
+    session = supervisor.session()
+    child = subprocess.Popen(_program("watch", settings), cwd=ROOT)
     try:
-        return child.wait()
+        while supervisor.session() == session and supervisor.processes():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return child.wait(_STILL_THERE_S)
+        _end(child)
     except KeyboardInterrupt:
         # Ctrl-C in a terminal has reached the child too, and it may be tidying up; a signal to this program has not.
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(_WATCH_END_S)
-        child.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(_WATCH_END_S)
+        _end(child)
         raise
     finally:
         child.kill()
         child.wait()
+    _report("the pipeline was stopped from elsewhere")
+    return None
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(_WATCH_END_S)
 
 
 def _report(line: str) -> None:

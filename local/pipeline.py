@@ -16,7 +16,11 @@ from local.settings import MOST_REPLICAS
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0 when it did what it says."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, passed_on = parser.parse_known_args(arguments, argparse.Namespace(passes_on=False))
+    if passed_on and not options.passes_on:
+        parser.error(f"unknown: {' '.join(passed_on)}")
+    options.passed_on = passed_on
     # Whoever ends this program, by Ctrl-C, by a signal, or by closing the terminal, ends the pipeline that it shows.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
@@ -45,6 +49,11 @@ def _parser() -> argparse.ArgumentParser:
 
     watch = verbs.add_parser("watch", help="watch what is running; Ctrl-C ends only the watching")
     watch.set_defaults(command=lambda _: commands.watch())
+
+    verify = verbs.add_parser(
+        "verify", help="verify what is running; takes the verification's own flags", add_help=False
+    )
+    verify.set_defaults(command=lambda options: commands.verify(options.passed_on), passes_on=True)
 
     down = verbs.add_parser("down", help="stop everything")
     down.set_defaults(command=lambda _: commands.down())

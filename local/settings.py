@@ -1,4 +1,4 @@
-"""What local mode can be told: a folder and three ports, by environment variable."""
+"""What local mode can be told by environment variable: a folder, three ports, and what others must know of a run."""
 
 import json
 import os
@@ -19,37 +19,55 @@ _HIGHEST_HTTP_BASE = FIRST_EPHEMERAL_PORT - 300
 
 @dataclass(frozen=True)
 class LocalSettings:
-    """Where a pipeline on this machine keeps its files, and the ports it listens on, all on 127.0.0.1."""
+    """Where a pipeline on this machine keeps its files, and the ports it listens on, all on 127.0.0.1.
+
+    The other fields are the services' settings of these names, without which nobody can make sense of what they write.
+    """
 
     directory: Path
     kafka_port: int
     zookeeper_port: int
     http_port: int
+    topic_prefix: str
+    window_seconds: int
+    sink_output_path: Path
 
     @classmethod
     def from_environment(cls) -> Self:
-        """Settings for a new run: LOCAL_DIR, LOCAL_KAFKA_PORT, LOCAL_ZOOKEEPER_PORT, LOCAL_HTTP_PORT.
+        """Settings for a new run: LOCAL_DIR, LOCAL_KAFKA_PORT, LOCAL_ZOOKEEPER_PORT, LOCAL_HTTP_PORT, and the services'.
 
         Raises:
-            LocalModeError: naming a setting that is no port, or above those that are safe to use.
+            LocalModeError: naming a setting that is no port, or above those that are safe to use, or no number.
         """
         return cls(
             directory=local_directory(),
             kafka_port=_port("LOCAL_KAFKA_PORT", 19_092),
             zookeeper_port=_port("LOCAL_ZOOKEEPER_PORT", 12_181),
             http_port=_port("LOCAL_HTTP_PORT", 18_080, _HIGHEST_HTTP_BASE),
+            topic_prefix=os.environ.get("TOPIC_PREFIX", ""),
+            window_seconds=_window_seconds(),
+            sink_output_path=Path(os.environ.get("SINK_OUTPUT_PATH") or ROOT / "output" / "metrics.json").resolve(),
         )
 
     @classmethod
     def of_running(cls) -> Self:
-        """The settings that the pipeline in LOCAL_DIR was started with."""
+        """The settings that the pipeline in LOCAL_DIR was started with.
+
+        Raises:
+            LocalModeError: it was started by another version of this program.
+        """
         values = json.loads((local_directory() / "settings.json").read_text())
-        return cls(**{**values, "directory": local_directory()})
+        try:
+            paths = {"directory": local_directory(), "sink_output_path": Path(values["sink_output_path"])}
+            return cls(**{**values, **paths})
+        except (KeyError, TypeError) as error:
+            raise LocalModeError(
+                f"this checkout has changed since the start: no {error}", advice="stop and start the pipeline"
+            ) from error
 
     def save(self) -> None:
         """Keep them for ``of_running``: a later call may come from a shell that has other ports set."""
-        values = {**asdict(self), "directory": str(self.directory)}
-        (self.directory / "settings.json").write_text(json.dumps(values))
+        (self.directory / "settings.json").write_text(json.dumps(asdict(self), default=str))
 
     @property
     def bootstrap_servers(self) -> str:
@@ -64,6 +82,13 @@ class LocalSettings:
 def local_directory() -> Path:
     """LOCAL_DIR: everything that a run writes is in there, but for the metrics."""
     return Path(os.environ.get("LOCAL_DIR") or ROOT / ".local").resolve()
+
+
+def _window_seconds() -> int:
+    text = os.environ.get("WINDOW_SECONDS") or "60"
+    if text.isdecimal() and int(text):
+        return int(text)
+    raise LocalModeError(f"WINDOW_SECONDS={text!r}: a whole number from 1 is allowed", advice="set another one")
 
 
 def _port(name: str, default: int, highest: int = FIRST_EPHEMERAL_PORT - 1) -> int:

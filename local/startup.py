@@ -4,10 +4,9 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Collection
-from pathlib import Path
 
 from local.errors import LocalModeError, PortTakenError
-from local.jars import ROOT, kafka_libs
+from local.jars import kafka_libs
 from local.ports import is_taken
 from local.probes import health_of, kafka_answers, zookeeper_answers
 from local.programs import Replicas, replica_names, supervisor_config
@@ -31,7 +30,10 @@ def start(settings: LocalSettings, supervisor: Supervisor, replicas: Replicas, r
     libs = kafka_libs()
     check_ports(settings, replica_names(replicas))
     for name, port in (("LOCAL_KAFKA_PORT", settings.kafka_port), ("LOCAL_ZOOKEEPER_PORT", settings.zookeeper_port)):
-        _check_port(name, port)
+        if is_taken(port):
+            raise PortTakenError(
+                f"port {port} ({name}) is taken by another program", advice=f"set {name} to another port"
+            )
     logs = settings.directory / "logs"
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
@@ -43,25 +45,19 @@ def start(settings: LocalSettings, supervisor: Supervisor, replicas: Replicas, r
 def check_ports(settings: LocalSettings, names: list[str]) -> None:
     """Raise PortTakenError when the health port of one of these services is taken."""
     for name in names:
-        _check_port("LOCAL_HTTP_PORT", settings.http_port_of(name), f"{name}'s /health")
-
-
-def _check_port(setting: str, port: int, use: str = "") -> None:
-    if is_taken(port):
-        raise PortTakenError(
-            f"port {port} ({use or setting}) is taken by another program", advice=f"set {setting} to another port"
-        )
-
-
-def metrics_path() -> Path:
-    """Where the sink writes: SINK_OUTPUT_PATH, seen from here, or the checkout's ``output`` folder."""
-    return Path(os.environ.get("SINK_OUTPUT_PATH") or ROOT / "output" / "metrics.json").resolve()
+        port = settings.http_port_of(name)
+        if is_taken(port):
+            raise PortTakenError(
+                f"port {port}, for {name}'s /health, is taken by another program",
+                advice=f"set LOCAL_HTTP_PORT, where these ports begin, to another than {settings.http_port}, "
+                "and start the pipeline",
+            )
 
 
 def _environment(settings: LocalSettings) -> dict[str, str]:
     return os.environ | {
         "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
-        "SINK_OUTPUT_PATH": str(metrics_path()),
+        "SINK_OUTPUT_PATH": str(settings.sink_output_path),
         "LOG_FORMAT": "json",
     }
 
@@ -91,7 +87,12 @@ def wait_until_ready(
             log = settings.directory / "logs" / f"{program.name}.log"
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_LINES:]) if log.exists() else ""
             problem = "failed" if failed else f"was not ready after {_READY_S:.0f} s"
-            raise LocalModeError(f"{program.name} {problem}; its log ends with:\n{tail}", advice=f"see {log}")
+            advice = f"see {log}"
+            if "HTTP_PORT=" in tail:
+                advice = (
+                    f"here /health's ports begin at LOCAL_HTTP_PORT, {settings.http_port}: set another one; {advice}"
+                )
+            raise LocalModeError(f"{program.name} {problem}; its log ends with:\n{tail}", advice=advice)
         time.sleep(_POLL_S)
 
 

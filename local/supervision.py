@@ -150,11 +150,15 @@ class Supervisor:
         """The supervisor's process and all those that it started."""
         if self._child:
             self._child.poll()  # it would stay as a zombie
+        session = self.session()
+        return [] if session is None else session_members(session, [ROOT, self._directory])
+
+    def session(self) -> int | None:
+        """Which run this is: the next one in the same folder is another."""
         try:
-            session = int(self._session_file.read_text())
+            return int(self._session_file.read_text())
         except (OSError, ValueError):
-            return []
-        return session_members(session, [ROOT, self._directory])
+            return None
 
     def _call(self, method: str, *arguments: object) -> Any:
         proxy = xmlrpc.client.ServerProxy("http://supervisor", transport=UnixTransport(self.socket))

@@ -55,21 +55,34 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m verification", description=__doc__)
     parser.add_argument(
         "--bootstrap",
-        default=os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
+        default=os.environ.get("KAFKA_BOOTSTRAP_SERVERS") or "localhost:9092",
         metavar="HOST:PORT",
         help="the broker (default: KAFKA_BOOTSTRAP_SERVERS, or localhost:9092)",
     )
     parser.add_argument(
         "--topic-prefix", default=os.environ.get("TOPIC_PREFIX", ""), help="the pipeline's TOPIC_PREFIX"
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="the sink's file; without it only the topics")
+    written = os.environ.get("SINK_OUTPUT_PATH")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=written if written and Path(written).exists() else None,
+        metavar="FILE",
+        help="the sink's file (default: SINK_OUTPUT_PATH, if there is such a file); without it only the topics",
+    )
     parser.add_argument(
         "--wait-closed",
         type=float,
         metavar="SECONDS",
         help="wait this long for every window to close and to reach the file; one that stays open is a difference",
     )
-    parser.add_argument("--window-seconds", type=int, default=60, metavar="SECONDS", help="the pipeline's windows")
+    parser.add_argument(
+        "--window-seconds",
+        type=int,
+        default=os.environ.get("WINDOW_SECONDS") or "60",
+        metavar="SECONDS",
+        help="the pipeline's windows (default: WINDOW_SECONDS, or 60)",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser.parse_args()
 

@@ -82,7 +82,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m watch", description=__doc__)
     parser.add_argument(
         "--bootstrap",
-        default=os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
+        default=os.environ.get("KAFKA_BOOTSTRAP_SERVERS") or "localhost:9092",
         metavar="HOST:PORT",
         help="the broker (default: KAFKA_BOOTSTRAP_SERVERS, or localhost:9092)",
     )
@@ -92,7 +92,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--window-seconds",
         type=int,
-        default=int(os.environ.get("WINDOW_SECONDS") or 60),
+        default=os.environ.get("WINDOW_SECONDS") or "60",
         metavar="SECONDS",
         help="the pipeline's windows (default: WINDOW_SECONDS, or 60)",
     )

@@ -1,6 +1,7 @@
 """Local mode as its users run it: the command-line program, with ports and a folder of the test's own."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -112,6 +113,26 @@ def test_interrupted_while_it_starts(pipeline: Pipeline) -> None:
     assert lines[-1] == "stopped; nothing is left running\n"
     assert not [port for port in pipeline.ports if is_taken(port)]
     assert "nothing is running" in pipeline("down")
+
+
+def test_stopped_from_another_terminal_it_ends_after_being_verified_there(pipeline: Pipeline) -> None:
+    pipeline.env["TOPIC_PREFIX"] = "mine."
+    up = subprocess.Popen([*COMMAND, "up"], env=pipeline.env, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    with up:
+        assert up.stdout
+        next(line for line in up.stdout if "closed" in line and "prod-" in line)
+        # Another terminal knows the folder, and none of the run's other settings.
+        there = os.environ | {"LOCAL_DIR": pipeline.env["LOCAL_DIR"]}
+        verified = subprocess.run(
+            [*COMMAND, "verify", "--json"], env=there, stdout=subprocess.PIPE, timeout=READY_S, check=True
+        )
+        report = json.loads(verified.stdout)
+        assert report["lines"] >= 1
+        assert report["closed_windows"] >= 1
+        pipeline("down")
+        lines = list(up.stdout)
+    assert up.returncode == 0
+    assert lines[-1] == "the pipeline was stopped from elsewhere\n"
 
 
 def test_names_the_setting_of_a_port_that_is_taken(pipeline: Pipeline) -> None:
