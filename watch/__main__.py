@@ -55,7 +55,7 @@ async def _draw(state: State, arguments: argparse.Namespace) -> None:
     console = Console()
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            live.update(render(state, title, console.height, time.time()), refresh=True)
+            live.update(render(state, title, console.width, console.height, time.time()), refresh=True)
             await asyncio.sleep(_DRAW_EVERY_S)
 
 

@@ -24,7 +24,6 @@ _FOLLOWED = (ORDERS_DLQ.name, LATE_ORDERS.name, PRODUCT_METRICS.name)
 
 # Per look and partition: bounds the cost when there is more than anyone could read.
 _MOST_RECORDS = 2_000
-_FIRST_METRICS = 20
 _READ_TIMEOUT_S = 2.0
 
 
@@ -42,13 +41,11 @@ class KafkaView:
     Args:
         bootstrap: host:port of the broker.
         topic_prefix: the pipeline's ``TOPIC_PREFIX``.
-        positions: where the quiet topics are read on; is kept up to date.
-        from_beginning: whether to start them at their first record, not at what is new, where there is no position.
+        positions: where the quiet topics are read on; moves with each look that ends well.
     """
 
-    def __init__(self, bootstrap: str, topic_prefix: str, positions: Positions, *, from_beginning: bool) -> None:
+    def __init__(self, bootstrap: str, topic_prefix: str, positions: Positions) -> None:
         self._prefix = topic_prefix
-        self._from_beginning = from_beginning
         self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap,
@@ -59,7 +56,8 @@ class KafkaView:
             fetch_max_wait_ms=100,
         )
         self._partitions: dict[str, list[TopicPartition]] = {}
-        self._next = positions
+        self._positions = positions
+        self._next = dict(positions)
 
     async def __aenter__(self) -> Self:
         try:
@@ -98,13 +96,16 @@ class KafkaView:
         committed = {topic: await self._committed(group, topic) for topic, group in READERS.items()}
         ends = await self._consumer.end_offsets(everything)
         at_s = time.time()
-        skipped = self._start_followed(begins, ends)
+        unread = self._start_followed(begins, ends)
         followed = await self._read(ends, [each for name in _FOLLOWED for each in self._partitions[name]])
         by_topic: dict[str, list[Record]] = {name: [] for name in _FOLLOWED}
         for record in followed:
             by_topic[record.topic.removeprefix(self._prefix)].append(record)
         metrics = [decode_metric(record.value) for record in by_topic[PRODUCT_METRICS.name]]
-        return Observation(
+        all_read = not unread[ORDERS_DLQ.name] and all(
+            self._next[each] >= ends[each] for each in self._partitions[ORDERS_DLQ.name]
+        )
+        seen = Observation(
             at_s=at_s,
             begins=self._by_topic(begins),
             ends=self._by_topic(ends),
@@ -112,9 +113,15 @@ class KafkaView:
             marks=await self._newest_marks(begins, ends),
             metrics=[metric for metric in metrics if metric],
             dead_letters=Counter(_reason(record) for record in by_topic[ORDERS_DLQ.name]),
-            skipped=skipped,
+            rejected=sum(map(self._is_of_orders, by_topic[ORDERS_DLQ.name])) if all_read else None,
             late=len(by_topic[LATE_ORDERS.name]),
+            unread=unread,
         )
+        self._positions.update(self._next)
+        return seen
+
+    def _is_of_orders(self, dead_letter: Record) -> bool:
+        return dict(dead_letter.headers).get("source.topic") == (self._prefix + ORDERS.name).encode()
 
     async def _committed(self, group: str, topic: str) -> Offsets:
         found = await self._admin.list_consumer_group_offsets(self._prefix + group)
@@ -130,20 +137,15 @@ class KafkaView:
             for name, partitions in self._partitions.items()
         }
 
-    def _start_followed(self, begins: dict[TopicPartition, int], ends: dict[TopicPartition, int]) -> int:
-        """Where to read on in the quiet topics; returns how many dead letters are left out because they are too many."""
-        skipped = 0
+    def _start_followed(self, begins: dict[TopicPartition, int], ends: dict[TopicPartition, int]) -> Counter[str]:
+        """Where to read on in the quiet topics; returns how many offsets are left out because they are too many."""
+        unread: Counter[str] = Counter()
         for name in _FOLLOWED:
-            # Of what was there before the view, the newest metrics are of interest, and no faults.
-            before = _FIRST_METRICS if name == PRODUCT_METRICS.name else 0
             for partition in self._partitions[name]:
-                oldest = max(begins[partition], ends[partition] - _MOST_RECORDS)
-                start = begins[partition] if self._from_beginning else max(begins[partition], ends[partition] - before)
-                position = min(self._next.get(partition, start), ends[partition])
-                if position < oldest and name == ORDERS_DLQ.name:
-                    skipped += oldest - position
-                self._next[partition] = max(position, oldest)
-        return skipped
+                position = min(max(self._next.get(partition, 0), begins[partition]), ends[partition])
+                self._next[partition] = max(position, ends[partition] - _MOST_RECORDS)
+                unread[name] += self._next[partition] - position
+        return unread
 
     async def _newest_marks(
         self, begins: dict[TopicPartition, int], ends: dict[TopicPartition, int]

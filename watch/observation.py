@@ -36,7 +36,8 @@ class Observation(NamedTuple):
     """Offsets as they stood at ``at_s`` (epoch seconds), and the records that came since the last look.
 
     ``begins``, ``ends`` (of committed records) and ``committed`` (by the group that reads it) are by topic, without
-    prefix. ``skipped`` counts the dead letters that were too many to be read.
+    prefix. ``rejected`` counts the dead letters that had been orders (others were processed orders); None when not all
+    could be read. ``unread`` counts, by topic, the offsets that were too many to be read: at least as many as records.
     """
 
     at_s: float
@@ -46,5 +47,6 @@ class Observation(NamedTuple):
     marks: list[Watermark]
     metrics: list[Metric]
     dead_letters: Counter[str]
-    skipped: int
+    rejected: int | None
     late: int
+    unread: Counter[str]

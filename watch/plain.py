@@ -2,7 +2,7 @@
 
 from watch.observation import Metric
 from watch.state import State
-from watch.wording import clock, dead_letters, event_time, lag, money, outlook, per_second
+from watch.wording import clock, dead_letters, event_time, lag, late_orders, money, outlook, per_second
 
 
 def status_line(state: State, now_s: float) -> str:
@@ -11,14 +11,14 @@ def status_line(state: State, now_s: float) -> str:
         return f"{clock(now_s, now_s)} waiting for {state.waiting_for}"
     stages = [
         f"orders {per_second(state.orders_rate.per_s)}, {state.orders:,} in all",
-        f"processor {per_second(state.accepted_rate.per_s)} {lag(state, 'processor')}",
+        f"processor {per_second(state.accepted_rate.per_s)} accepted, {lag(state, 'processor')}",
         f"analytics {lag(state, 'analytics')}",
         f"sink {lag(state, 'sink')}",
     ]
     facts = [
         f"event time {event_time(state, now_s)}; {outlook(state, now_s)}",
         f"dead letters {dead_letters(state)}",
-        f"late {state.late:,}",
+        f"late orders {late_orders(state)}",
     ]
     return f"{clock(now_s, now_s)} {' → '.join(stages)} | {' | '.join(facts)}"
 

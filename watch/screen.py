@@ -10,24 +10,56 @@ from rich.text import Text
 from libs.events.topics import ORDERS, PROCESSED_ORDERS, PRODUCT_METRICS
 from watch.observation import Metric
 from watch.state import READERS, State
-from watch.wording import clock, dead_letters, event_time, money, outlook, per_second, short, short_duration
+from watch.wording import (
+    clock,
+    dead_letters,
+    event_time,
+    lag,
+    late_orders,
+    metrics,
+    money,
+    outlook,
+    per_second,
+    short,
+    short_duration,
+)
 
 _BOX_COLUMNS = 18
+_FEWEST_COLUMNS_FOR_BOXES = 78
 _FIXED_LINES = 19
+_FIXED_LINES_NARROW = 25  # sentences are folded there
 _FEWEST_ROWS = 5
 _SLOW_S = 5.0
 
 
-def render(state: State, title: str, height: int, now_s: float) -> RenderableType:
-    """The whole screen, ``height`` lines at most where that leaves room for some windows."""
+def render(state: State, title: str, width: int, height: int, now_s: float) -> RenderableType:
+    """The whole screen, ``height`` lines at most where that leaves room for some windows; without boxes if narrow."""
     head = Text(title, style="bold")
     if state.waiting_for:
         head.append(f"\nwaiting for {state.waiting_for} …", style="bold yellow")
         if not state.lags:
             return head
-    return Group(
-        head, _flow(state), _facts(state, now_s), _windows(state, max(_FEWEST_ROWS, height - _FIXED_LINES), now_s)
+    narrow = width < _FEWEST_COLUMNS_FOR_BOXES
+    rows = max(_FEWEST_ROWS, height - (_FIXED_LINES_NARROW if narrow else _FIXED_LINES))
+    flow = _list(state) if narrow else _flow(state)
+    return Group(head, flow, _facts(state, now_s), _windows(state, rows, now_s, narrow=narrow))
+
+
+def _list(state: State) -> Table:
+    """The flow from top to bottom, as text."""
+    flow = Table.grid(padding=(0, 2))
+    for _ in range(2):
+        flow.add_column(no_wrap=True)
+    topics = (
+        (ORDERS.name, f"{per_second(state.orders_rate.per_s)}, {state.orders:,} in all"),
+        (PROCESSED_ORDERS.name, f"{per_second(state.accepted_rate.per_s)} accepted"),
+        (PRODUCT_METRICS.name, metrics(state)),
     )
+    for name, figure in topics:
+        group = READERS[name]
+        flow.add_row(Text(name, style="bold"), Text(figure, style="bold cyan"))
+        flow.add_row(Text(f"  {group}", style="bold"), Text(lag(state, group), style=_lag_style(state, group)))
+    return flow
 
 
 def _flow(state: State) -> Table:
@@ -41,7 +73,7 @@ def _flow(state: State) -> Table:
         _stage(state, "processor"),
         _topic(PROCESSED_ORDERS.name, per_second(state.accepted_rate.per_s), "orders accepted"),
         _stage(state, "analytics"),
-        _topic(PRODUCT_METRICS.name, f"{state.metrics_count:,}", "closed windows"),
+        _topic(PRODUCT_METRICS.name, metrics(state), "metrics"),
         _stage(state, "sink"),
     )
     return flow
@@ -54,9 +86,13 @@ def _topic(name: str, figure: str, meaning: str) -> Panel:
 
 def _stage(state: State, group: str) -> Text:
     behind_s = state.behind_s(group)
-    slow = behind_s is None or behind_s > _SLOW_S
-    lag = f"lag {short(state.lags[group])}\n{'' if behind_s is None else short_duration(behind_s)}"
-    return Text.assemble((group, "bold"), "\n───────▶\n", (lag, "bold yellow" if slow else "green"))
+    told = f"lag {short(state.lags[group])}\n{'' if behind_s is None else short_duration(behind_s)}"
+    return Text.assemble((group, "bold"), "\n───────▶\n", (told, _lag_style(state, group)))
+
+
+def _lag_style(state: State, group: str) -> str:
+    behind_s = state.behind_s(group)
+    return "bold yellow" if behind_s is None or behind_s > _SLOW_S else "green"
 
 
 def _facts(state: State, now_s: float) -> Table:
@@ -65,17 +101,14 @@ def _facts(state: State, now_s: float) -> Table:
     facts.add_column()
     facts.add_row("event time", event_time(state, now_s))
     facts.add_row("", outlook(state, now_s))
-    style = "yellow" if state.dead_letters_count else ""
-    facts.add_row("dead letters", Text(dead_letters(state), style=style))
-    facts.add_row(
-        "late orders", Text(f"{state.late:,}" if state.late else "none", style="yellow" if state.late else "")
-    )
+    for name, told in (("dead letters", dead_letters(state)), ("late orders", late_orders(state))):
+        facts.add_row(name, Text(told, style="" if told == "none" else "yellow"))
     return facts
 
 
-def _windows(state: State, rows: int, now_s: float) -> Table:
+def _windows(state: State, rows: int, now_s: float, *, narrow: bool) -> Table:
     table = Table(
-        title="closed windows, newest first",
+        title="metrics: one a product and closed window, newest first",
         title_justify="left",
         title_style="bold",
         caption="lag: records still to be read, watermarks and ends of transactions included",
@@ -83,24 +116,22 @@ def _windows(state: State, rows: int, now_s: float) -> Table:
         expand=True,
         box=None,
     )
-    for name in ("from", "to", "product"):
+    for name in ("from", "product") if narrow else ("from", "to", "product"):
         table.add_column(name, no_wrap=True)
-    for name in ("orders", "revenue", "average"):
+    for name in ("orders", "revenue") if narrow else ("orders", "revenue", "average"):
         table.add_column(name, justify="right", no_wrap=True)
     shown: tuple[int, int] | None = None
     for metric in islice(sorted(state.metrics, key=_newest_first), rows):
         window = (metric.window_start, metric.window_end)
-        times = ("", "") if window == shown else tuple(clock(time_s, now_s) for time_s in window)
+        start, end = ("", "") if window == shown else (clock(time_s, now_s) for time_s in window)
         shown = window
-        table.add_row(
-            *times,
-            Text(metric.product_id),
-            f"{metric.order_count:,}",
-            money(metric.total_revenue),
-            money(metric.avg_order_value),
-        )
+        totals = (f"{metric.order_count:,}", money(metric.total_revenue), money(metric.avg_order_value))
+        if narrow:
+            table.add_row(start, Text(metric.product_id), *totals[:2])
+        else:
+            table.add_row(start, end, Text(metric.product_id), *totals)
     if not state.metrics:
-        table.add_row("none yet", "", "", "", "", "", style="dim")
+        table.add_row("none yet", style="dim")
     return table
 
 

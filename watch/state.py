@@ -58,13 +58,14 @@ class State:
     orders: int = 0
     orders_rate: Rate = field(default_factory=Rate)
     accepted_rate: Rate = field(default_factory=Rate)
-    """Orders that the processor has passed on: what it has read, less the dead letters."""
+    """Orders that the processor has passed on: what it has read, less what it has rejected."""
     read_rates: dict[str, Rate] = field(default_factory=dict)
     lags: dict[str, int] = field(default_factory=dict)
     dead_letters: Counter[str] = field(default_factory=Counter)
-    skipped_dead_letters: int = 0
-    dead_letter_rate: Rate = field(default_factory=Rate)
+    rejected: int = 0
     late: int = 0
+    unread: Counter[str] = field(default_factory=Counter)
+    """By topic, how much more there may be than is counted."""
     metrics: deque[Metric] = field(default_factory=lambda: deque(maxlen=_KEPT_METRICS))
     metrics_count: int = 0
     sources: int = 0
@@ -82,10 +83,13 @@ class State:
         self.orders = sum(seen.ends[ORDERS.name].values()) - sum(seen.begins[ORDERS.name].values())
         self.orders_rate.add(at_s, sum(seen.ends[ORDERS.name].values()))
         self.dead_letters += seen.dead_letters
-        self.skipped_dead_letters += seen.skipped
-        self.dead_letter_rate.add(at_s, self.dead_letters_count)
-        self.accepted_rate.add(at_s, sum(seen.committed[ORDERS.name].values()) - self.dead_letters_count)
+        if seen.rejected is None:
+            self.accepted_rate = Rate()
+        else:
+            self.rejected += seen.rejected
+            self.accepted_rate.add(at_s, sum(seen.committed[ORDERS.name].values()) - self.rejected)
         self.late += seen.late
+        self.unread += seen.unread
         self.metrics.extend(seen.metrics)
         self.metrics_count += len(seen.metrics)
         for mark in seen.marks:
@@ -100,10 +104,6 @@ class State:
             return 0.0
         rate = self.read_rates[group].per_s
         return self.lags[group] / rate if rate else None
-
-    @property
-    def dead_letters_count(self) -> int:
-        return self.dead_letters.total() + self.skipped_dead_letters
 
     @property
     def watermark_s(self) -> float | None:

@@ -2,6 +2,7 @@
 
 import time
 
+from libs.events.topics import LATE_ORDERS, ORDERS_DLQ, PRODUCT_METRICS
 from watch.state import State
 
 
@@ -72,10 +73,22 @@ def outlook(state: State, now_s: float) -> str:
 
 
 def dead_letters(state: State) -> str:
-    """How many since the view began, and why."""
-    if not state.dead_letters_count:
-        return "none"
-    reasons = [f"{reason} {count:,}" for reason, count in state.dead_letters.most_common()]
-    if state.skipped_dead_letters:
-        reasons.append(f"not looked at {state.skipped_dead_letters:,}")
-    return f"{state.dead_letters_count:,} ({', '.join(reasons)})"
+    """How many, and why."""
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in state.dead_letters.most_common())
+    return _counted(state, ORDERS_DLQ.name, state.dead_letters.total()) + (f" ({reasons})" if reasons else "")
+
+
+def late_orders(state: State) -> str:
+    """How many."""
+    return _counted(state, LATE_ORDERS.name, state.late)
+
+
+def metrics(state: State) -> str:
+    """How many; each is one product's in one window."""
+    return f"{state.metrics_count:,}" + ("+" if state.unread[PRODUCT_METRICS.name] else "")
+
+
+def _counted(state: State, topic: str, count: int) -> str:
+    if unread := state.unread[topic]:
+        return f"at least {count:,}, and up to {unread:,} older ones that were not counted"
+    return f"{count:,}" if count else "none"

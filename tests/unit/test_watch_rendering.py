@@ -22,7 +22,7 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> None:
 def screen(state: State, *, width: int = 80, height: int = 30, now_s: float = T0 + 6) -> str:
     console = Console(width=width, height=height, color_system=None)
     with console.capture() as capture:
-        console.print(render(state, "Order pipeline at here:9092", height, now_s))
+        console.print(render(state, "Order pipeline at here:9092", width, height, now_s))
     return capture.get()
 
 
@@ -43,6 +43,7 @@ def busy() -> State:
                 for product in (1, 2)
             ],
             dead_letters=Counter(malformed=3, unknown_product=9),
+            rejected=12,
             late=7,
         )
     )
@@ -73,7 +74,7 @@ def test_the_screen_shows_each_stage_at_a_glance(width: int) -> None:
         "94/s",
         "analytics",
         "product-metrics",
-        "closed windows",
+        "metrics",
         "sink",
         "22:13:17, 9 s behind the clock",
         "the next window to close ends at 22:14:00, in about 43 s",
@@ -82,6 +83,37 @@ def test_the_screen_shows_each_stage_at_a_glance(width: int) -> None:
         "56,789.50",
     ):
         assert text in shown, text
+
+
+@pytest.mark.parametrize("width", [40, 60, 77])
+def test_a_narrow_screen_has_no_boxes_and_every_name_and_lag(width: int) -> None:
+    shown = screen(busy(), width=width)
+    lines = shown.splitlines()
+    assert max(map(len, lines)) <= width
+    assert "│" not in shown
+    for line in (
+        "orders            499,700/s, 1,0",
+        "  processor       lag 1,000,100 (2 h",
+        "processed-orders  94/s accepted",
+        "  analytics       lag 0",
+        "product-metrics   4",
+        "  sink            lag 0",
+    ):
+        assert any(each.startswith(line) for each in lines), line
+    assert any(each.split() == ["22:12:00", "prod-1", "1,234", "56,789.50"] for each in lines)
+    assert len(lines) <= 30
+
+
+def test_what_was_not_counted_is_told() -> None:
+    state = busy()
+    assert " 4 " in screen(state)
+    state.apply(
+        flowing(T0 + 3, 1_000_400, 300, unread=Counter({"orders-dlq": 50, "late-orders": 60, "product-metrics": 1}))
+    )
+    shown = screen(state, width=120)
+    assert "at least 12, and up to 50 older ones that were not counted (unknown_product 9, malformed 3)" in shown
+    assert "at least 7, and up to 60 older ones that were not counted" in shown
+    assert " 4+ " in shown
 
 
 def test_the_newest_windows_come_first_and_as_many_as_fit() -> None:
@@ -108,9 +140,9 @@ def test_before_the_first_window_it_says_when_that_closes() -> None:
 
 def test_a_line_tells_everything_where_there_is_no_terminal() -> None:
     assert status_line(busy(), T0 + 6) == (
-        "22:13:26 orders 499,700/s, 1,000,406 in all → processor 94/s lag 1,000,100 (2 h 46 min) → analytics lag 0"
+        "22:13:26 orders 499,700/s, 1,000,406 in all → processor 94/s accepted, lag 1,000,100 (2 h 46 min) → analytics lag 0"
         " → sink lag 0 | event time 22:13:17, 9 s behind the clock; the next window to close ends at 22:14:00, in about"
-        " 43 s | dead letters 12 (unknown_product 9, malformed 3) | late 7"
+        " 43 s | dead letters 12 (unknown_product 9, malformed 3) | late orders 7"
     )
     assert metric_line(busy().metrics[0], T0) == (
         "closed 22:11:00 to 22:12:00 prod-1: 1,234 orders, revenue 56,789.50, average 46.02"

@@ -19,8 +19,9 @@ def observation(at_s: float = T0, **changes: Any) -> Observation:
         marks=[],
         metrics=[],
         dead_letters=Counter(),
-        skipped=0,
+        rejected=0,
         late=0,
+        unread=Counter(),
     )
     return quiet._replace(**changes)
 
@@ -75,9 +76,9 @@ def test_what_flows_is_told_from_two_looks() -> None:
     assert state.orders_rate.per_s is None
     assert state.lags == {"processor": 20, "analytics": 0, "sink": 0}
     assert state.behind_s("processor") is None
-    state.apply(flowing(T0 + 2, 200, 160, dead_letters=Counter(malformed=4), skipped=6))
+    state.apply(flowing(T0 + 2, 200, 160, dead_letters=Counter(malformed=14), rejected=10))
     assert state.orders_rate.per_s == 50
-    assert state.accepted_rate.per_s == 35  # 80 read, 10 of them dead letters, in two seconds
+    assert state.accepted_rate.per_s == 35  # 80 read, 10 of them rejected, in two seconds
     assert state.behind_s("processor") == 1.0
     assert state.behind_s("sink") == 0.0
 
@@ -89,6 +90,20 @@ def test_dead_letters_late_orders_and_metrics_are_gathered() -> None:
         state.apply(observation(dead_letters=Counter(malformed=1), late=3, metrics=[metric]))
     assert state.dead_letters == {"malformed": 2}
     assert (state.late, state.metrics_count, list(state.metrics)) == (6, 2, [metric, metric])
+
+
+def test_how_many_are_accepted_is_unknown_while_dead_letters_are_unread() -> None:
+    state = State(60)
+    state.apply(flowing(T0, 100, 80, rejected=5))
+    state.apply(
+        flowing(T0 + 1, 200, 160, dead_letters=Counter(malformed=40), rejected=None, unread=Counter({"orders-dlq": 9}))
+    )
+    assert state.accepted_rate.per_s is None
+    state.apply(flowing(T0 + 2, 300, 240))
+    assert state.accepted_rate.per_s is None
+    state.apply(flowing(T0 + 3, 400, 320, rejected=30))
+    assert state.accepted_rate.per_s == 50
+    assert state.unread == {"orders-dlq": 9}
 
 
 def test_event_time_is_the_slowest_source_once_all_are_known() -> None:
