@@ -4,7 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from verification.report import Report
+from verification.report import Damage, Report
 
 
 def render(report: Report) -> RenderableType:
@@ -23,8 +23,8 @@ def render(report: Report) -> RenderableType:
     counts.add_section()
     inside = report.in_closed_windows + report.in_open_windows + report.late
     counts.add_row("orders accepted", f"{report.accepted:,}")
-    counts.add_row(f"  in {report.closed_windows:,} closed windows", f"{report.in_closed_windows:,}")
-    counts.add_row(f"  in {report.open_windows:,} open windows", f"{report.in_open_windows:,}")
+    counts.add_row(f"  in closed windows (metrics: {report.closed_windows:,})", f"{report.in_closed_windows:,}")
+    counts.add_row(f"  in open windows (metrics to come: {report.open_windows:,})", f"{report.in_open_windows:,}")
     counts.add_row("  late", f"{report.late:,}")
     counts.add_row("  accepted = closed + open + late", "", _mark(report.accepted == inside))
     counts.add_row("  each metric equals its orders, to the cent", "", _mark(not report.wrong_windows))
@@ -33,15 +33,22 @@ def render(report: Report) -> RenderableType:
         counts.add_row("metrics in the file", f"{report.lines:,}")
         wrong = any(damage.name.startswith("LINE_") for damage in report.damage)
         counts.add_row("  each metric of the topic once", "", _mark(not wrong))
+    else:
+        counts.add_row("metrics in the file", "not compared")
+    notes = Text("A metric is the total of one product in one window.", style="dim")
+    if (newer := report.accepted - report.processed - report.damage[Damage.LOST]) > 0:
+        notes.append(
+            f"\nThe pipeline is running: accepted also counts {newer:,} orders that came while this looked, processed does not."
+        )
     if report.ok:
-        return Group(counts, Text("No difference.", style="bold green"))
+        return Group(counts, notes, Text("No difference.", style="bold green"))
     damage = Table(title="Differences", title_justify="left", title_style="bold red")
     damage.add_column("what")
     damage.add_column("count", justify="right")
     damage.add_column("for example", overflow="fold")
     for kind, count in report.damage.items():
         damage.add_row(kind.value, f"{count:,}", Text("\n".join(report.examples[kind])))
-    return Group(counts, damage, Text(f"Differences: {report.damage.total():,}.", style="bold red"))
+    return Group(counts, notes, damage, Text(f"Differences: {report.damage.total():,}.", style="bold red"))
 
 
 def _mark(holds: bool) -> Text:
