@@ -25,7 +25,7 @@ from watch.wording import (
 )
 
 _BOX_COLUMNS = 18
-_FEWEST_COLUMNS_FOR_BOXES = 78
+_FEWEST_COLUMNS_FOR_BOXES = 80
 _FIXED_LINES = 19
 _FIXED_LINES_NARROW = 25  # sentences are folded there
 _FEWEST_ROWS = 5
@@ -48,8 +48,8 @@ def render(state: State, title: str, width: int, height: int, now_s: float) -> R
 def _list(state: State) -> Table:
     """The flow from top to bottom, as text."""
     flow = Table.grid(padding=(0, 2))
-    for _ in range(2):
-        flow.add_column(no_wrap=True)
+    flow.add_column(no_wrap=True, min_width=max(map(len, READERS)))
+    flow.add_column(no_wrap=True)
     topics = (
         (ORDERS.name, f"{per_second(state.orders_rate.per_s)}, {state.orders:,} in all"),
         (PROCESSED_ORDERS.name, f"{per_second(state.accepted_rate.per_s)} accepted"),
@@ -108,7 +108,7 @@ def _facts(state: State, now_s: float) -> Table:
 
 def _windows(state: State, rows: int, now_s: float, *, narrow: bool) -> Table:
     table = Table(
-        title="metrics: one a product and closed window, newest first",
+        title="metrics of closed windows, newest first",
         title_justify="left",
         title_style="bold",
         caption="lag: records still to be read, watermarks and ends of transactions included",

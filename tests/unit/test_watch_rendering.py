@@ -85,7 +85,7 @@ def test_the_screen_shows_each_stage_at_a_glance(width: int) -> None:
         assert text in shown, text
 
 
-@pytest.mark.parametrize("width", [40, 60, 77])
+@pytest.mark.parametrize("width", [40, 60, 79])
 def test_a_narrow_screen_has_no_boxes_and_every_name_and_lag(width: int) -> None:
     shown = screen(busy(), width=width)
     lines = shown.splitlines()
