@@ -24,15 +24,15 @@ from libs.runtime.logic import PartitionLogic, Progress, Stage
 from libs.runtime.report import Report
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.signs import BrokerSigns
+from libs.runtime.silence import Silence
 from libs.runtime.stable_offsets import StableOffsets
-from libs.runtime.timing import CLOSE_TIMEOUT_S, FENCED_WAIT_S, STUCK_AFTER_S, TICK_S
+from libs.runtime.timing import CLOSE_TIMEOUT_S, FENCED_WAIT_S, TICK_S
 from libs.runtime.transaction import TransactionalProducer
 from libs.runtime.waiting import unless_stopped
 
 log = structlog.get_logger()
 
 RETRIES = 8
-_START_AGAIN = "start the service again; it goes on from its last commit"
 FRESH_S = 2.0  # a confirmation of the partition's end, a few long polls ago at most
 
 
@@ -63,8 +63,7 @@ class PartitionWorker:
         self._failures = 0
         self._backoff = Backoff()
         self._out_of_range = False
-        self._looked_s = time.monotonic()
-        self._silence_s = 0.0
+        self._silence = Silence(self._name)
         self._task: asyncio.Task[None] | None = None
         self._log = log.bind(partition=self._name)
 
@@ -79,7 +78,7 @@ class PartitionWorker:
                     on_failure(error)
             elif not self._stopping.is_set():
                 # Nobody here did: aiokafka passes the CancelledError of its own tasks on to whoever reads.
-                on_failure(StuckConsumerError(f"{self._name}: cancelled by aiokafka", advice=_START_AGAIN))
+                on_failure(StuckConsumerError(f"{self._name}: cancelled by aiokafka", advice="start the service again"))
 
         self._task.add_done_callback(done)
 
@@ -231,17 +230,7 @@ class PartitionWorker:
 
     def _nothing_received(self, progress: Progress, started_s: float, *, all_done: bool) -> None:
         """Having nothing to do is healthy only if the broker has just said so."""
-        looked_s, self._looked_s = self._looked_s, time.monotonic()
         fresh = time.time() - max(progress.confirmed_at_s or 0.0, started_s) < FRESH_S
         if all_done and fresh:
             self._health.beat(self._name)
-        if fresh or not self._signs.answering:
-            self._silence_s = 0.0
-            return
-        # Time in which this process did not run (a suspended machine, a pause) is no silence of the consumer.
-        self._silence_s += min(self._looked_s - looked_s, 2 * TICK_S)
-        if self._silence_s > STUCK_AFTER_S:
-            raise StuckConsumerError(
-                f"{self._name}: the broker answers, but nothing has been received for {STUCK_AFTER_S:.0f} s",
-                advice=_START_AGAIN,
-            )
+        self._silence.look(excused=fresh or not self._signs.answering)
