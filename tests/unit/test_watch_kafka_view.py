@@ -1,3 +1,6 @@
+import contextlib
+from collections.abc import AsyncIterator
+
 from aiokafka import TopicPartition
 
 from watch.kafka_view import _FOLLOWED, KafkaView
@@ -5,23 +8,25 @@ from watch.kafka_view import _FOLLOWED, KafkaView
 DEAD, LATE, METRICS = (TopicPartition(f"mine.{name}", 0) for name in ("orders-dlq", "late-orders", "product-metrics"))
 
 
-def view_of(positions: dict[TopicPartition, int]) -> KafkaView:
+@contextlib.asynccontextmanager
+async def view_of(positions: dict[TopicPartition, int]) -> AsyncIterator[KafkaView]:
     view = KafkaView("localhost:1", "mine.", positions)
     view._partitions = {name: [TopicPartition(f"mine.{name}", 0)] for name in _FOLLOWED}
-    return view
+    yield view
+    await view.__aexit__(None, None, None)
 
 
 async def test_what_was_there_before_the_view_is_read_within_a_bound() -> None:
-    view = view_of({})
-    unread = view._start_followed({DEAD: 7, LATE: 0, METRICS: 100}, {DEAD: 50, LATE: 0, METRICS: 5100})
+    async with view_of({}) as view:
+        unread = view._start_followed({DEAD: 7, LATE: 0, METRICS: 100}, {DEAD: 50, LATE: 0, METRICS: 5100})
     assert view._next == {DEAD: 7, LATE: 0, METRICS: 3100}
     assert +unread == {"product-metrics": 3000}
 
 
 async def test_it_goes_on_where_the_last_look_ended() -> None:
     positions = {DEAD: 40, LATE: 30, METRICS: 20}
-    view = view_of(positions)
-    unread = view._start_followed({DEAD: 7, LATE: 0, METRICS: 0}, {DEAD: 50, LATE: 5030, METRICS: 10})
+    async with view_of(positions) as view:
+        unread = view._start_followed({DEAD: 7, LATE: 0, METRICS: 0}, {DEAD: 50, LATE: 5030, METRICS: 10})
     assert view._next == {DEAD: 40, LATE: 3030, METRICS: 10}  # the last one was made anew
     assert +unread == {"late-orders": 3000}
     assert positions == {DEAD: 40, LATE: 30, METRICS: 20}  # until this look has ended well
