@@ -3,20 +3,34 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import TopicPartition
 
+from libs.runtime.broker import Backoff
 from libs.runtime.clock import SystemClock
-from libs.runtime.errors import StuckConsumerError
+from libs.runtime.errors import RetriesExhaustedError, StuckConsumerError
 from libs.runtime.health import Health
 from libs.runtime.report import Report
 from libs.runtime.silence import Silence
 from libs.runtime.timing import STUCK_AFTER_S, TICK_S
-from libs.runtime.worker import PartitionWorker
+from libs.runtime.worker import RETRIES, PartitionWorker
 
 
 class CancelledFromWithin(PartitionWorker):
     async def _work(self) -> None:
         raise asyncio.CancelledError
+
+
+class FailsEveryTime(PartitionWorker):
+    error: Exception = RuntimeError("refused")
+    attempts = 0
+    long_enough = asyncio.Event()
+
+    async def _work(self) -> None:
+        self.attempts += 1
+        if self.attempts == 10 * RETRIES:
+            self.long_enough.set()
+        raise self.error
 
 
 def make_worker(kind: type[PartitionWorker] = PartitionWorker) -> PartitionWorker:
@@ -29,6 +43,30 @@ async def test_a_worker_that_nobody_here_cancelled_is_missed() -> None:
     failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
     make_worker(CancelledFromWithin).start(failed.set_result)
     assert isinstance(await asyncio.wait_for(failed, 5), StuckConsumerError)
+
+
+async def test_when_trying_again_does_not_help_it_gives_up_and_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Backoff, "next_s", lambda _: 0.0)
+    failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+    failing = make_worker(FailsEveryTime)
+    failing.start(failed.set_result)
+    error = await asyncio.wait_for(failed, 5)
+    assert isinstance(error, RetriesExhaustedError)
+    assert "nothing is lost" in error.advice
+    assert isinstance(failing, FailsEveryTime)
+    assert failing.attempts == RETRIES + 1
+
+
+async def test_without_a_broker_it_tries_again_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Backoff, "next_s", lambda _: 0.0)
+    failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+    failing = make_worker(FailsEveryTime)
+    assert isinstance(failing, FailsEveryTime)
+    failing.error = KafkaConnectionError("away")
+    failing.start(failed.set_result)
+    await failing.long_enough.wait()
+    await failing.stop()
+    assert not failed.done()
 
 
 class FakeTime:
