@@ -92,6 +92,7 @@ wait_for_generator() {
 clean_up() {
     status=$?
     trap - EXIT
+    set +e
     trap '' INT TERM HUP # the rest is bounded, and would leave containers or processes behind
     jobs -p | xargs kill 2>/dev/null || true
     outcome=passed
@@ -116,6 +117,8 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
+# Whoever reads along may leave: the next line fails then, instead of ending this without a clean-up.
+trap '' PIPE
 
 say "starting a pipeline ($mode): $processors processor(s), $analytics analytics"
 "${mode}_up"
