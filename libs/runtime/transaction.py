@@ -8,15 +8,14 @@ next one with the same transactional id fences it and ends what it left open.
 
 import asyncio
 from collections.abc import Mapping
-from functools import lru_cache
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.closing import close_producer, close_quietly
 from libs.runtime.errors import TransactionTimeoutError
+from libs.runtime.partitioning import partition_for
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.timing import COMMIT_TIMEOUT_S, TRANSACTION_TIMEOUT_MS
 
@@ -65,15 +64,6 @@ class OutputBuffer:
     def batches(self) -> dict[tuple[str, int], list[BatchBuilder]]:
         """All batches by topic and partition, in the order in which they were filled."""
         return {target: [*self._full.get(target, ()), builder] for target, builder in self._open.items()}
-
-
-@lru_cache(maxsize=65_536)
-def partition_for(key: bytes | None, partitions: int) -> int:
-    """The partition that Kafka's default partitioner gives ``key``; records without a key go to the first one."""
-    if key is None:
-        return 0
-    hashed: int = murmur2(key)
-    return (hashed & 0x7FFFFFFF) % partitions
 
 
 def _looked_at(delivery: asyncio.Future[object]) -> None:

@@ -14,12 +14,13 @@ from aiokafka.errors import KafkaError
 
 from libs.events.topics import ORDERS
 from libs.runtime.broker import Backoff, is_unreachable
+from libs.runtime.closing import close_producer
 from libs.runtime.errors import PipelineError
 from libs.runtime.service import Context, run_service
 from libs.runtime.waiting import unless_stopped
 from services.generator.generation import Monitor, generate
 from services.generator.generator_settings import GeneratorSettings, parse_faults, parse_rate
-from services.generator.order_sender import OrderSender, idempotent_producer, stop_producer
+from services.generator.order_sender import OrderSender, idempotent_producer
 from services.generator.order_stream import OrderStream
 
 log = structlog.get_logger()
@@ -50,7 +51,7 @@ async def run(context: Context[GeneratorSettings]) -> None:
                 settings.generator_count,
             )
     finally:
-        await stop_producer(producer)
+        await close_producer(producer)
     log.info("all orders sent", sent=sender.confirmed, faulty=monitor.faulty)
 
 
@@ -88,7 +89,7 @@ async def started_producer(bootstrap_servers: str) -> AIOKafkaProducer:
         try:
             await producer.start()
         except KafkaError as error:
-            await stop_producer(producer)
+            await close_producer(producer)
             if not (error.retriable or is_unreachable(error)):
                 raise PipelineError(
                     f"the producer cannot start: {error!r}", advice="allow this client idempotent writes"
@@ -97,7 +98,7 @@ async def started_producer(bootstrap_servers: str) -> AIOKafkaProducer:
             log.warning("waiting for the broker", error=repr(error), retry_in_s=delay_s)
             await asyncio.sleep(delay_s)
         except BaseException:
-            await stop_producer(producer)
+            await close_producer(producer)
             raise
         else:
             return producer

@@ -14,10 +14,9 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from libs.runtime.errors import PipelineError
-from services.generator.partitioning import partition_of
+from libs.runtime.partitioning import partition_for
 
 _RETRY_S = 0.5
-_STOP_TIMEOUT_S = 1.5
 
 
 class UnsentError(PipelineError):
@@ -128,7 +127,7 @@ class OrderSender:
             self._waiting_since_s = self._monotonic()
         self._taken += 1
         mark = (self._taken, key)
-        lane = self._lanes[partition_of(key, len(self._lanes))]
+        lane = self._lanes[partition_for(key, len(self._lanes))]
         batch = lane.batches[-1] if lane.batches else None
         if batch is None or batch.builder.append(timestamp=now_ms, key=key, value=value) is None:
             batch = _Batch(self._producer.create_batch(), first=mark, last=mark)
@@ -203,10 +202,3 @@ class OrderSender:
         if not task.cancelled() and (failure := task.exception()):
             self._failure = self._failure or failure
             self._changed.set()
-
-
-async def stop_producer(producer: AIOKafkaProducer) -> None:
-    """Close ``producer``; without a broker aiokafka would wait for ever (#1101)."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_STOP_TIMEOUT_S):
-            await producer.stop()

@@ -8,9 +8,9 @@ import orjson
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from libs.events.dead_letters import Reason
+from libs.runtime.partitioning import partition_for
 from services.generator.generator_settings import parse_faults, parse_rate
 from services.generator.order_stream import OrderStream
-from services.generator.partitioning import partition_of
 from tests.integration.services import ServiceProcess, eventually
 
 PARTITIONS = 6
@@ -55,7 +55,7 @@ async def expected_values(
     records = [stream.take() for _ in range(count)]
     by_partition: dict[int, list[tuple[bytes | None, bytes | None]]] = {}
     for record in records:
-        by_partition.setdefault(partition_of(record.key, PARTITIONS), []).append((record.key, record.value))
+        by_partition.setdefault(partition_for(record.key, PARTITIONS), []).append((record.key, record.value))
     return by_partition, {record.fault for record in records}
 
 

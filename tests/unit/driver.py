@@ -12,7 +12,7 @@ import orjson
 
 from libs.events.records import Headers
 from libs.runtime.logic import PartitionLogic, Progress
-from libs.runtime.transaction import partition_for
+from libs.runtime.partitioning import partition_for
 
 
 @dataclass

@@ -7,11 +7,11 @@ from typing import Any, cast
 import pytest
 
 from libs.runtime.health import Health
+from libs.runtime.partitioning import partition_for
 from services.generator import generation
 from services.generator.generation import Monitor, generate
 from services.generator.order_sender import OrderSender, UnsentError
 from services.generator.order_stream import OrderStream
-from services.generator.partitioning import partition_of
 from services.generator.traffic import RateRange
 from tests.unit.generator_fakes import FakeProducer, settle
 
@@ -65,7 +65,7 @@ class Run:
     def expected(self, count: int) -> dict[int, list[bytes]]:
         stream = self.stream()
         keys = [stream.take().key for _ in range(count)]
-        return {p: mine for p in range(PARTITIONS) if (mine := [k for k in keys if partition_of(k, PARTITIONS) == p])}
+        return {p: mine for p in range(PARTITIONS) if (mine := [k for k in keys if partition_for(k, PARTITIONS) == p])}
 
     def due_by(self, time_s: float) -> int:
         stream, count = self.stream(), 0

@@ -5,14 +5,12 @@ from typing import Any, cast
 
 import pytest
 from aiokafka.errors import OutOfOrderSequenceNumber, TopicAuthorizationFailedError, UnknownTopicOrPartitionError
-from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import TopicPartition
-from hypothesis import given
-from hypothesis import strategies as st
 
+from libs.runtime.closing import close_producer
+from libs.runtime.partitioning import partition_for
 from services.generator import order_sender
-from services.generator.order_sender import OrderSender, UnsentError, idempotent_producer, stop_producer
-from services.generator.partitioning import partition_of
+from services.generator.order_sender import OrderSender, UnsentError, idempotent_producer
 from tests.unit.generator_fakes import FakeProducer, settle
 
 PARTITIONS = 3
@@ -42,12 +40,6 @@ def key(number: int) -> bytes:
     return b"%032x" % number
 
 
-@given(st.binary(max_size=40) | st.binary(min_size=32, max_size=32), st.integers(1, 100))
-def test_partitions_are_those_of_kafkas_default_partitioner(some_key: bytes, partitions: int) -> None:
-    expected = DefaultPartitioner()(some_key, list(range(partitions)), [])
-    assert partition_of(some_key, partitions) == expected
-
-
 async def test_records_arrive_once_and_in_order_while_new_ones_come_in() -> None:
     producer = FakeProducer()
     signs: list[int] = []
@@ -55,7 +47,7 @@ async def test_records_arrive_once_and_in_order_while_new_ones_come_in() -> None
     async with sender_to(producer, signs=signs) as sender:
         for number in range(200):
             sender.put(key(number), b"{}")
-            sent.setdefault(partition_of(key(number), PARTITIONS), []).append(key(number))
+            sent.setdefault(partition_for(key(number), PARTITIONS), []).append(key(number))
             if number % 5 == 0:
                 await settle()
                 producer.answer()
@@ -163,4 +155,4 @@ async def test_the_pinned_client_never_expires_a_batch_of_ours() -> None:
     batch = accumulator._append_batch(accumulator.create_builder(), TopicPartition("orders", 0))
     assert batch._ttl == math.inf
     assert not batch.expired()
-    await stop_producer(producer)
+    await close_producer(producer)

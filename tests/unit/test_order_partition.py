@@ -4,7 +4,7 @@ from itertools import pairwise
 import orjson
 
 from libs.events.records import LOG_APPEND_TIME
-from libs.runtime.transaction import partition_for
+from libs.runtime.partitioning import partition_for
 from services.processor.catalogue import make_product
 from services.processor.order_partition import OrderPartition
 from services.processor.source_watermark import SourceWatermark

@@ -7,18 +7,20 @@ from aiokafka.partitioner import murmur2
 _MULTIPLIER = 0x5BD1E995
 _SEED = 0x9747B28C
 _MASK = 0xFFFFFFFF
-_ORDER_ID_BYTES = 32
+_EIGHT_WORDS = 32
 
 
-def partition_of(key: bytes, partitions: int) -> int:
-    """Where every Kafka client with the default partitioner (murmur2) puts ``key``.
+def partition_for(key: bytes | None, partitions: int) -> int:
+    """Where every Kafka client with the default partitioner (murmur2) puts ``key``; without one, the first partition.
 
-    Hashing takes half of the client's time for a record. An order_id is eight whole words, which need no loop over
-    single bytes.
+    Hashing takes half of a producer's time for a record. The generator's order ids are eight whole words, which need no
+    loop over single bytes.
     """
-    if len(key) != _ORDER_ID_BYTES:
+    if key is None:
+        return 0
+    if len(key) != _EIGHT_WORDS:
         return (int(murmur2(key)) & 0x7FFFFFFF) % partitions
-    hashed = _SEED ^ _ORDER_ID_BYTES
+    hashed = _SEED ^ _EIGHT_WORDS
     for word in unpack("<8I", key):
         mixed = word * _MULTIPLIER & _MASK
         hashed = (hashed * _MULTIPLIER & _MASK) ^ ((mixed ^ mixed >> 24) * _MULTIPLIER & _MASK)
