@@ -69,6 +69,16 @@ class Pipeline:
         finally:
             await producer.stop()
 
+    async def has_records(self, topic: str) -> bool:
+        """Whether anything has been written into any partition of ``topic``."""
+        consumer = committed_consumer(self.settings(), group=None)
+        await consumer.start()
+        try:
+            partitions = [TopicPartition(self.prefix + topic, number) for number in range(6)]
+            return any((await consumer.end_offsets(partitions)).values())
+        finally:
+            await consumer.stop()
+
     async def process_partition_alone(self, partition: int) -> None:
         """Work one partition of `orders` to its end, with the processor's own worker, and no other."""
         settings = self.settings()
