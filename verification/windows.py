@@ -20,9 +20,6 @@ class Total(NamedTuple):
     orders: int = 0
     cents: int = 0
 
-    def plus(self, other: "Total") -> "Total":
-        return Total(self.orders + other.orders, self.cents + other.cents)
-
     def minus(self, other: "Total") -> "Total":
         return Total(self.orders - other.orders, self.cents - other.cents)
 

@@ -13,20 +13,20 @@ from libs.runtime.timing import CLOSE_TIMEOUT_S
 
 
 async def close_consumer(consumer: AIOKafkaConsumer) -> None:
-    """Stop ``consumer`` within ``CLOSE_TIMEOUT_S``."""
+    """Stop ``consumer``, within ``CLOSE_TIMEOUT_S``."""
     await close_quietly(consumer.stop())
     await close_quietly(consumer._client.close())  # noqa: SLF001
 
 
 async def close_producer(producer: AIOKafkaProducer) -> None:
-    """Stop ``producer`` within ``CLOSE_TIMEOUT_S``; what it has not delivered by then is given up."""
+    """Stop ``producer``; what it has not delivered within half of ``CLOSE_TIMEOUT_S`` is given up."""
     if not await close_quietly(producer.stop()):
         await close_quietly(producer._sender.close())  # noqa: SLF001
         await close_quietly(producer.client.close())
 
 
 async def close_quietly(closing: Coroutine[Any, Any, object]) -> bool:
-    """Run ``closing`` for a limited time; whether it got to its end. What it raises no longer matters.
+    """Run ``closing`` for half of ``CLOSE_TIMEOUT_S`` at most; whether it got to its end. What it raises no longer matters.
 
     It may also raise the ``CancelledError`` of a task that it cancelled itself [aiokafka 0.14: Fetcher.close awaits
     its fetches], which must not be taken for this task's.

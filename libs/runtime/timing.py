@@ -14,7 +14,8 @@ TRANSACTION_TIMEOUT_MS = 15_000
 # partition back after this: whoever fenced it had lost its own place.
 FENCED_WAIT_S = 1.5 * HEARTBEAT_INTERVAL_MS / 1000
 
-# A rebalance waits for every member to hand over. Handing over takes CLOSE_TIMEOUT_S at most, twice (commit, close).
+# A rebalance waits for every member to hand over. That takes three times CLOSE_TIMEOUT_S at most: once for the commit
+# under way, and half of it for each step of ending the transaction and giving up the producer.
 REBALANCE_TIMEOUT_MS = 15_000
 CLOSE_TIMEOUT_S = 4.0
 
