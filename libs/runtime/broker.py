@@ -8,7 +8,6 @@ from typing import Any, Literal, Protocol
 import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import (
     IncompatibleBrokerVersion,
     KafkaConnectionError,
@@ -17,6 +16,7 @@ from aiokafka.errors import (
     for_code,
 )
 
+from libs.runtime.assignment import range_assignor
 from libs.runtime.errors import PipelineError, TopicMismatchError
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.timing import (
@@ -159,7 +159,7 @@ def committed_consumer(
         enable_auto_commit=False,
         auto_offset_reset=auto_offset_reset,
         # With two or more assignors aiokafka sends a JoinGroup for each.
-        partition_assignment_strategy=[RangePartitionAssignor],
+        partition_assignment_strategy=[range_assignor(settings.topic_partitions)],
         session_timeout_ms=SESSION_TIMEOUT_MS,
         heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
         rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
