@@ -58,6 +58,14 @@ class LocalBroker:
         """Kill the broker, as a power cut would; ZooKeeper stays. ``start`` brings it back."""
         self._kafka.kill()
 
+    def stop_broker(self) -> None:
+        """Shut the broker down in an orderly way; ZooKeeper stays. ``start`` brings it back."""
+        self._kafka.stop()
+
+    def stop_zookeeper(self) -> None:
+        """Shut ZooKeeper down; the broker stays. ``start`` brings it back."""
+        self._zookeeper.stop()
+
     def __enter__(self) -> Self:
         try:
             self.start()

@@ -1,20 +1,20 @@
 """Which member of the group gets which partitions."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 
 
-class _Declared(NamedTuple):
+class _Declared:
     """Stands in for the cluster's metadata, of which the assignor asks nothing else."""
 
-    count: int
+    def __init__(self, partitions: int) -> None:
+        self._partitions = set(range(partitions))
 
-    def partitions_for_topic(self, topic: str) -> set[int]:
-        return set(range(self.count))
+    def partitions_for_topic(self, _: str) -> set[int]:
+        return self._partitions
 
 
 def range_assignor(partitions: int) -> type[RangePartitionAssignor]:
@@ -28,7 +28,7 @@ def range_assignor(partitions: int) -> type[RangePartitionAssignor]:
     class DeclaredRangeAssignor(RangePartitionAssignor):
         @classmethod
         def assign(
-            cls, cluster: ClusterMetadata, members: Mapping[str, ConsumerProtocolMemberMetadata]
+            cls, _: ClusterMetadata, members: Mapping[str, ConsumerProtocolMemberMetadata]
         ) -> dict[str, ConsumerProtocolMemberAssignment]:
             return super().assign(_Declared(partitions), members)  # type: ignore[arg-type]  # see _Declared
 

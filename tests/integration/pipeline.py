@@ -47,8 +47,8 @@ class Pipeline:
     def settings(self) -> ProcessorSettings:
         return ProcessorSettings(kafka_bootstrap_servers=self.kafka, topic_prefix=self.prefix)
 
-    def service(self, name: str, *arguments: str, **env: str) -> ServiceProcess:
-        return ServiceProcess(name, self.directory, self.env | env, *arguments)
+    def service(self, name: str, *arguments: str, entry_file: Path | None = None, **env: str) -> ServiceProcess:
+        return ServiceProcess(name, self.directory, self.env | env, *arguments, entry_file=entry_file)
 
     async def make_topics(self) -> None:
         await ensure_topics(self.settings(), ALL_TOPICS)

@@ -49,12 +49,15 @@ class ServiceProcess:
         directory: where the log goes.
         env: settings, beside the test run's own environment.
         arguments: command-line flags.
+        entry_file: what to start in place of the service's own.
     """
 
-    def __init__(self, service: str, directory: Path, env: dict[str, str], *arguments: str) -> None:
+    def __init__(
+        self, service: str, directory: Path, env: dict[str, str], *arguments: str, entry_file: Path | None = None
+    ) -> None:
         self.name = f"{service}-{next(_numbers)}"
         self.log = directory / f"{self.name}.log"
-        self._command = [sys.executable, str(ROOT / ENTRY_FILES[service]), *arguments]
+        self._command = [sys.executable, str(entry_file or ROOT / ENTRY_FILES[service]), *arguments]
         self._env = os.environ | {"LOG_FORMAT": "json", "HTTP_PORT": "0"} | env
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0

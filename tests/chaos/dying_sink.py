@@ -1,0 +1,107 @@
+"""The sink, killing itself at one step of its first write of metrics; DYING_SINK_STEP says which (see STEPS)."""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this file can be started by its path alone
+
+from aiokafka import AIOKafkaConsumer
+
+from libs.events.topics import PRODUCT_METRICS
+from libs.runtime.service import Context, run_service
+from services.sink.consumer_loop import Sink
+from services.sink.disk import Disk
+from services.sink.metrics_file import MetricsFile
+from services.sink.progress import Progress
+from services.sink.sink_settings import SinkSettings
+from services.sink.topic_reader import Position
+
+STEPS = (
+    "before the text is written",
+    "in the middle of the text",
+    "before the text is synced",
+    "before the checkpoint is written",
+    "in the middle of the checkpoint",
+    "before the checkpoint is synced",
+    "before the checkpoint is put in place",
+    "before the folder is synced",
+    "before the offsets are committed",
+    "after the offsets are committed",
+)
+
+
+class _Fuse:
+    """Ends the process at the step it is set to, once it is lit."""
+
+    def __init__(self, step: str) -> None:
+        self._step = step
+        self.lit = False
+
+    def burn(self, step: str) -> None:
+        if self.lit and step == self._step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class _DyingDisk(Disk):
+    def __init__(self, fuse: _Fuse) -> None:
+        self._fuse = fuse
+        self.writing = "checkpoint"
+
+    def append(self, descriptor: int, data: bytes) -> None:
+        self._fuse.burn(f"before the {self.writing} is written")
+        middle = len(data) - 7
+        super().append(descriptor, data[:middle])
+        self._fuse.burn(f"in the middle of the {self.writing}")
+        super().append(descriptor, data[middle:])
+
+    def sync(self, descriptor: int) -> None:
+        self._fuse.burn(f"before the {self.writing} is synced")
+        super().sync(descriptor)
+        self.writing = "checkpoint"
+
+    def rename(self, source: Path, target: Path) -> None:
+        self._fuse.burn("before the checkpoint is put in place")
+        super().rename(source, target)
+
+    def sync_directory(self, path: Path) -> None:
+        self._fuse.burn("before the folder is synced")
+        super().sync_directory(path)
+
+
+class _DyingFile(MetricsFile):
+    def __init__(self, path: Path, topic: str, fuse: _Fuse) -> None:
+        self._fuse = fuse
+        self._dying_disk = _DyingDisk(fuse)
+        super().__init__(path, topic, self._dying_disk)
+
+    def write(self, lines: Sequence[bytes], positions: Mapping[int, Position]) -> None:
+        if lines:
+            self._fuse.lit = True
+            self._dying_disk.writing = "text"
+        super().write(lines, positions)
+
+
+async def run(context: Context[SinkSettings]) -> None:
+    """As the sink's own, with a fuse."""
+    settings = context.settings
+    fuse = _Fuse(os.environ["DYING_SINK_STEP"])
+    commit = Progress.commit
+
+    async def dying_commit(self: Progress, consumer: AIOKafkaConsumer) -> None:
+        fuse.burn("before the offsets are committed")
+        await commit(self, consumer)
+        fuse.burn("after the offsets are committed")
+
+    Progress.commit = dying_commit  # type: ignore[method-assign]  # the only seam at which a commit can be cut short
+    writer = _DyingFile(settings.sink_output_path, settings.topic_prefix + PRODUCT_METRICS.name, fuse)
+    try:
+        await Sink(context, writer).run()
+    finally:
+        writer.close()
+
+
+if __name__ == "__main__":
+    run_service("sink", SinkSettings, [PRODUCT_METRICS], run)

@@ -1,0 +1,79 @@
+"""Faults at the pipeline's two ends: the sink's disk, and the clocks of those who send orders."""
+
+import asyncio
+import signal
+from pathlib import Path
+from random import Random
+
+from tests.chaos.dying_sink import STEPS
+from tests.chaos.faults import Fault
+from tests.chaos.stack import Stack
+
+_HERE = Path(__file__).parent
+_WITHIN_S = 60.0
+_FULL_S = (3.0, 10.0)
+_SKEWED_S = (3.0, 6.0)
+_SKEWED_RATE = 300
+
+
+def sink_killed_at(*steps: str) -> Fault:
+    """The sink dies of SIGKILL at each of these steps, one life after the other."""
+
+    async def inject(stack: Stack, random: Random) -> None:
+        sink = await stack.lease(random, "sink")
+        await stack.stop(sink)
+        for step in random.sample(steps, len(steps)):
+            stack.say(f"sink killed {step}")
+            dying = stack.add("sink", _HERE / "dying_sink.py", wanted=False, DYING_SINK_STEP=step)
+            code = await dying.process.wait(_WITHIN_S)
+            stack.replicas.remove(dying)
+            if code != -signal.SIGKILL:
+                stack.problems.append(f"the sink that was to die {step} ended with {code}")
+        stack.start(sink)
+        sink.leased = False
+
+    return Fault("sink killed at a step", inject)
+
+
+SINK_STEPS = [sink_killed_at(step) for step in STEPS]
+ALL_SINK_STEPS = sink_killed_at(*STEPS)
+
+
+async def _fill_disk(stack: Stack, random: Random) -> None:
+    sink = await stack.lease(random, "sink")
+    await stack.stop(sink)
+    marker = stack.pipeline.directory / "disk-is-full"
+    marker.touch()
+    full = stack.add("sink", _HERE / "full_disk_sink.py", DISK_IS_FULL_WHILE=str(marker))
+    full.leased = True
+    full_s = random.uniform(*_FULL_S)
+    stack.say(f"no space left under {stack.pipeline.output.name} for {full_s:.1f} s")
+    await full.process.wait_for("interrupted", timeout_s=_WITHIN_S)
+    await asyncio.sleep(full_s)
+    marker.unlink()
+
+    async def back() -> None:
+        await stack.probe.caught_up(_WITHIN_S)
+        await stack.remove(full)
+        stack.start(sink)
+        sink.leased = False
+
+    stack.later(back())
+
+
+DISK_FULL = Fault("no space left for the output", _fill_disk)
+
+
+async def _skew_clock(stack: Stack, random: Random) -> None:
+    ahead_s = random.choice([-3600, -40, -10, -2, 2, 10, 50, 90, 3600])
+    lasts_s = random.uniform(*_SKEWED_S)
+    stack.say(f"a second generator by a clock {ahead_s:+} s off, for {lasts_s:.1f} s")
+    entry_file = _HERE / "skewed_generator.py"
+    rate = str(_SKEWED_RATE)
+    skewed = stack.add("generator", entry_file, CLOCK_AHEAD_SECONDS=str(ahead_s), GENERATOR_RATE=rate)
+    skewed.leased = True
+    await asyncio.sleep(lasts_s)
+    await stack.remove(skewed)
+
+
+CLOCK_SKEWED = Fault("a generator's clock ahead or behind", _skew_clock)

@@ -1,0 +1,135 @@
+"""One pipeline from its start to its verification, with faults on the way."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from libs.runtime.timing import TRANSACTION_TIMEOUT_MS
+from local.broker import LocalBroker
+from tests.chaos.faults import Fault
+from tests.chaos.stack import Stack
+from tests.integration.pipeline import Pipeline
+from verification.report import Report
+from verification.verify import verify
+
+READER_LIMIT_S = TRANSACTION_TIMEOUT_MS / 1000 + 5
+_RECOVERY_LIMIT_S = 60.0
+_READY_LIMIT_S = 60.0
+_CLOSED_LIMIT_S = 120.0
+_PAUSE_S = (0.3, 2.0)
+
+
+@dataclass(frozen=True)
+class Episode:
+    """What goes wrong in one pipeline's life.
+
+    Each of ``lanes`` injects its faults one after the other, beside the other lanes: each once, and then for the rest of
+    ``seconds`` in random order. ``faulty`` is the share of orders that are none. ``lateness`` says that orders may be late.
+    """
+
+    name: str
+    lanes: Sequence[Sequence[Fault]]
+    seconds: float = 0.0
+    faulty: float = 0.01
+    lateness: bool = False
+    window_s: int = 5
+
+
+@dataclass
+class Outcome:
+    """What came of an episode."""
+
+    name: str
+    report: Report
+    injected: Counter[str] = field(default_factory=Counter)
+    stall_s: float = 0.0
+    recovery_s: float = 0.0
+    peak_lag: int = 0
+    restarts: int = 0
+    memory_mb: dict[str, list[float]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return self.report.ok and not self.problems
+
+
+async def run_episode(
+    episode: Episode, broker: LocalBroker, directory: Path, *, seed: int, rate: int, say: Callable[[str], None]
+) -> Outcome:
+    """Start a pipeline on topics of its own, let everything go wrong, and see whether anything is."""
+    directory.mkdir(parents=True)  # noqa: ASYNC240 - nothing runs yet that it could hold up
+    pipeline = Pipeline(broker.bootstrap_servers, f"{directory.name}-", directory, episode.window_s)
+    pipeline.env["IDLE_AFTER_SECONDS"] = "4"
+    async with Stack(broker, pipeline, rate, say) as stack:
+        for service in ("processor", "processor", "analytics", "analytics", "sink"):
+            stack.add(service)
+        stack.add_traffic(episode.faulty)
+        await stack.all_healthy(_READY_LIMIT_S)
+        await stack.probe.flowing(_READY_LIMIT_S)
+        await stack.probe.caught_up(_READY_LIMIT_S)
+        outcome = Outcome(episode.name, Report())
+        ends_s = time.monotonic() + episode.seconds
+        one_by_one = len(episode.lanes) == 1 or not episode.seconds
+        lanes = [
+            _lane(stack, outcome, faults, Random(f"{seed} {episode.name} {number}"), ends_s, one_by_one=one_by_one)
+            for number, faults in enumerate(episode.lanes)
+        ]
+        await asyncio.gather(*lanes)
+        await _recover(stack, outcome)
+        await stack.all_healthy(_READY_LIMIT_S)
+        await stack.end_traffic()
+        say("traffic has ended: verifying")
+        outcome.report = await verify(
+            broker.bootstrap_servers,
+            topic_prefix=pipeline.prefix,
+            output=pipeline.output,
+            window_seconds=episode.window_s,
+            wait_closed_s=_CLOSED_LIMIT_S,
+        )
+        await stack.all_healthy(_READY_LIMIT_S)
+        await asyncio.gather(*(stack.stop(each) for each in stack.of("processor", "analytics", "sink")))
+    _conclude(episode, stack, outcome)
+    return outcome
+
+
+async def _lane(
+    stack: Stack, outcome: Outcome, faults: Sequence[Fault], random: Random, ends_s: float, *, one_by_one: bool
+) -> None:
+    """Inject each fault once, then any of them until the time is over."""
+    due = list(faults)
+    while due or time.monotonic() < ends_s:
+        fault = due.pop(0) if due else random.choice(faults)
+        await asyncio.sleep(random.uniform(*_PAUSE_S))
+        await fault.inject(stack, random)
+        outcome.injected[fault.name] += 1
+        if one_by_one:
+            await _recover(stack, outcome)
+
+
+async def _recover(stack: Stack, outcome: Outcome) -> None:
+    since_s = time.monotonic()
+    try:
+        await stack.probe.caught_up(_RECOVERY_LIMIT_S)
+    except AssertionError as error:
+        stack.problems.append(str(error))
+    recovery_s = time.monotonic() - since_s
+    outcome.recovery_s = max(outcome.recovery_s, recovery_s)
+    await stack.undone()
+
+
+def _conclude(episode: Episode, stack: Stack, outcome: Outcome) -> None:
+    outcome.stall_s, outcome.peak_lag = stack.probe.stall_s, stack.probe.peak_lag
+    outcome.restarts, outcome.memory_mb, outcome.problems = stack.restarts, stack.memory_mb, stack.problems
+    outage_s = max(fault.outage_s for lane in episode.lanes for fault in lane)
+    if outcome.stall_s > READER_LIMIT_S + outage_s:
+        outcome.problems.append(
+            f"a reader stood still for {outcome.stall_s:.0f} s: {READER_LIMIT_S:.0f} s are allowed"
+            + (f", beside {outage_s:.0f} s of outage" if outage_s else "")
+        )
+    if outcome.report.late and not episode.lateness:
+        outcome.problems.append(f"{outcome.report.late} orders were late, though none came out of order")

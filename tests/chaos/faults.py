@@ -1,0 +1,94 @@
+"""What a fault is, and the faults of processes: killed, paused, asked to stop, scaled."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from random import Random
+
+from libs.runtime.timing import SESSION_TIMEOUT_MS
+from tests.chaos.stack import Replica, Stack
+
+SESSION_S = SESSION_TIMEOUT_MS / 1000
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that goes wrong.
+
+    ``inject`` returns as soon as the pipeline could recover; what it leaves to be undone later it gives to
+    ``Stack.later``. ``outage_s`` is how long, at worst, nobody can do anything about it.
+    """
+
+    name: str
+    inject: Callable[[Stack, Random], Awaitable[None]]
+    outage_s: float = 0.0
+
+
+def killed(service: str) -> Fault:
+    """SIGKILL of a replica, which is started again at once, soon, or after its session has ended."""
+
+    async def inject(stack: Stack, random: Random) -> None:
+        replica = await stack.lease(random, service)
+        down_s = random.choice([0.0, random.uniform(0, 2), random.uniform(SESSION_S, SESSION_S + 2)])
+        stack.say(f"SIGKILL {replica}, back in {down_s:.1f} s")
+        await stack.kill(replica)
+
+        async def back() -> None:
+            await asyncio.sleep(down_s)
+            stack.start(replica)
+            replica.leased = False
+
+        stack.later(back())
+
+    # With the only generator or sink down, nothing flows at all.
+    return Fault(f"{service} killed", inject, outage_s=SESSION_S + 2 if service == "generator" else 0.0)
+
+
+async def _pause(stack: Stack, random: Random) -> None:
+    for service in ("processor", "analytics"):
+        replica = await stack.lease(random, service)
+        paused_s = random.uniform(SESSION_S + 1, SESSION_S + 4)
+        stack.say(f"SIGSTOP {replica} for {paused_s:.1f} s")
+        replica.process.pause()
+        stack.later(_resume(stack, replica, paused_s))
+
+
+async def _resume(stack: Stack, replica: Replica, after_s: float) -> None:
+    try:
+        await asyncio.sleep(after_s)
+    finally:
+        stack.say(f"SIGCONT {replica}")
+        replica.process.resume()
+        replica.leased = False
+
+
+PAUSED = Fault("paused beyond the session (zombie)", _pause)
+
+
+async def _terminate(stack: Stack, random: Random) -> None:
+    replica = await stack.lease(random, "processor", "analytics", "sink", "generator")
+    stack.say(f"SIGTERM {replica}")
+    await stack.stop(replica)
+
+    async def back() -> None:
+        await asyncio.sleep(random.uniform(0, 2))
+        stack.start(replica)
+        replica.leased = False
+
+    stack.later(back())
+
+
+TERMINATED = Fault("asked to stop in mid-batch (SIGTERM)", _terminate)
+
+
+async def _scale(stack: Stack, random: Random) -> None:
+    wanted = {1: 3, 3: 2, 2: 1}[len(stack.of("processor"))]
+    for service in ("processor", "analytics"):
+        stack.say(f"{service}={wanted}")
+        while len(stack.of(service)) > wanted:
+            await stack.remove(await stack.lease(random, service))
+        while len(stack.of(service)) < wanted:
+            stack.add(service)
+
+
+SCALED = Fault("replicas added and removed (1, 3, 2)", _scale)

@@ -1,0 +1,41 @@
+"""The sink on a disk without space left for as long as the file named by DISK_IS_FULL_WHILE exists."""
+
+import errno
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this file can be started by its path alone
+
+from libs.events.topics import PRODUCT_METRICS
+from libs.runtime.service import Context, run_service
+from services.sink.consumer_loop import Sink
+from services.sink.disk import Disk
+from services.sink.metrics_file import MetricsFile
+from services.sink.sink_settings import SinkSettings
+
+
+class _FullDisk(Disk):
+    def __init__(self, while_exists: Path) -> None:
+        self._while_exists = while_exists
+
+    def append(self, descriptor: int, data: bytes) -> None:
+        if self._while_exists.exists():
+            super().append(descriptor, data[: len(data) // 2])  # what still fitted
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        super().append(descriptor, data)
+
+
+async def run(context: Context[SinkSettings]) -> None:
+    """As the sink's own, on another disk."""
+    settings = context.settings
+    disk = _FullDisk(Path(os.environ["DISK_IS_FULL_WHILE"]))
+    writer = MetricsFile(settings.sink_output_path, settings.topic_prefix + PRODUCT_METRICS.name, disk)
+    try:
+        await Sink(context, writer).run()
+    finally:
+        writer.close()
+
+
+if __name__ == "__main__":
+    run_service("sink", SinkSettings, [PRODUCT_METRICS], run)

@@ -1,0 +1,62 @@
+"""Which faults, together or alone, and for how long."""
+
+from tests.chaos.broker_faults import (
+    BROKER_KILLED,
+    BROKER_STOPPED,
+    DEAD_LETTERS_DELETED,
+    LATE_ORDERS_DELETED,
+    ORDERS_REFUSED,
+    RECORDS_REFUSED,
+    ZOOKEEPER_RESTARTED,
+)
+from tests.chaos.edge_faults import ALL_SINK_STEPS, CLOCK_SKEWED, DISK_FULL, SINK_STEPS
+from tests.chaos.episode import Episode
+from tests.chaos.faults import PAUSED, SCALED, TERMINATED, Fault, killed
+
+_PROCESSES = [killed("processor"), killed("analytics"), PAUSED, TERMINATED]
+
+
+def _alone(fault: Fault, seconds: float, *, lateness: bool = False) -> Episode:
+    return Episode(fault.name, [[fault]], seconds, lateness=lateness)
+
+
+def long_form(scale: float) -> list[Episode]:
+    """Each fault alone, then all together; ``scale`` multiplies how long."""
+    episodes = [
+        _alone(killed("processor"), 30),
+        _alone(killed("analytics"), 30),
+        _alone(killed("sink"), 25),
+        _alone(killed("generator"), 25),
+        _alone(PAUSED, 45),
+        _alone(TERMINATED, 30),
+        _alone(SCALED, 30),
+        _alone(BROKER_KILLED, 40),
+        _alone(BROKER_STOPPED, 1),
+        _alone(ZOOKEEPER_RESTARTED, 30),
+        _alone(RECORDS_REFUSED, 40),
+        Episode(
+            "orders-dlq and late-orders deleted", [[DEAD_LETTERS_DELETED, LATE_ORDERS_DELETED]], 0, 0.0, lateness=True
+        ),
+        Episode("sink killed at every step", [SINK_STEPS], 1),
+        _alone(DISK_FULL, 25),
+        _alone(CLOCK_SKEWED, 30, lateness=True),
+        Episode(
+            "all of that, mixed",
+            [
+                [*_PROCESSES, SCALED],
+                [*_PROCESSES, killed("generator")],
+                [BROKER_KILLED, ZOOKEEPER_RESTARTED, RECORDS_REFUSED],
+                [*SINK_STEPS, killed("sink"), DISK_FULL],
+            ],
+            300,
+        ),
+    ]
+    return [Episode(**{**vars(each), "seconds": each.seconds * scale}) for each in episodes]
+
+
+SHORT_FORM = Episode(
+    "the short form",
+    [[ORDERS_REFUSED, PAUSED, killed("processor"), killed("analytics"), BROKER_KILLED], [ALL_SINK_STEPS]],
+    window_s=2,
+)
+"""A fault for each way in which a guarantee could break, in little more than a minute."""

@@ -1,0 +1,168 @@
+"""Watches a pipeline from outside: when committed records arrive, how far each stage has committed, how it lags."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Self, TypeVar
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from libs.events.topics import ORDERS, PROCESSED_ORDERS, PRODUCT_METRICS
+from libs.runtime.closing import close_consumer, close_quietly
+from tests.integration.services import eventually
+
+STAGES = {"processor": ORDERS.name, "analytics": PROCESSED_ORDERS.name, "sink": PRODUCT_METRICS.name}
+PARTITIONS = range(6)
+
+Ends = Mapping[str, Mapping[int, int]]
+"""By stage and partition of its input: the offset after the last committed record."""
+
+_SAMPLE_S = 0.5
+_RETRY_S = 0.2
+_REQUEST_TIMEOUT_MS = 3_000
+T = TypeVar("T")
+
+
+class Probe:
+    """``async with`` it while orders flow; ``freeze`` when they no longer do.
+
+    A broker that is away makes every call wait.
+    """
+
+    def __init__(self, bootstrap: str, prefix: str) -> None:
+        self._bootstrap = bootstrap
+        self._prefix = prefix
+        self._admin: AIOKafkaAdminClient | None = None
+        self._arrivals = _consumer(bootstrap)
+        self._ends = _consumer(bootstrap)
+        self._arrived_at_s: dict[TopicPartition, float] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self.stall_s = 0.0
+        """The longest time in which nothing came out of some partition of `processed-orders`."""
+        self.peak_lag = 0
+        """Of all stages together, in records."""
+
+    async def __aenter__(self) -> Self:
+        await self._arrivals.start()
+        await self._ends.start()
+        self._arrivals.assign([TopicPartition(self._prefix + PROCESSED_ORDERS.name, each) for each in PARTITIONS])
+        self._tasks = [asyncio.create_task(each) for each in (self._watch_arrivals(), self._watch_lag())]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.freeze()
+        await close_consumer(self._arrivals)
+        await close_consumer(self._ends)
+        if self._admin:
+            await close_quietly(self._admin.close())
+
+    async def freeze(self) -> None:
+        """Measure no more."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._tasks = []
+
+    async def ends(self) -> Ends:
+        """Where the committed records of each stage's input end now."""
+        return await _insist(self._ends_of_inputs)
+
+    async def committed(self) -> Ends:
+        """How far each stage has committed."""
+        return await _insist(self._committed_by_stages)
+
+    async def flowing(self, timeout_s: float) -> None:
+        """Return once something has come out of every partition of `processed-orders`; fails after a while."""
+        await eventually(lambda: len(self._arrived_at_s) == len(PARTITIONS), timeout_s, "orders flow")
+
+    async def lag(self) -> int:
+        """How many records all stages together have yet to read."""
+        ends, committed = await self.ends(), await self.committed()
+        return sum(_behind(ends[stage], committed[stage]) for stage in STAGES)
+
+    async def caught_up(self, timeout_s: float) -> None:
+        """Return once every stage has committed all that its input held when this was called."""
+        ends = await self.ends()
+
+        async def all_committed() -> bool:
+            return not any(_behind(ends[stage], done) for stage, done in (await self.committed()).items())
+
+        await eventually(all_committed, timeout_s, "every stage has caught up")
+
+    async def _watch_arrivals(self) -> None:
+        while True:
+            batches = await self._arrivals.getmany(timeout_ms=100)
+            now_s = time.monotonic()
+            for partition in batches:
+                self._note_arrival(partition, now_s)
+
+    def _note_arrival(self, partition: TopicPartition, now_s: float) -> None:
+        since_s = now_s - self._arrived_at_s.get(partition, now_s)
+        self.stall_s = max(self.stall_s, since_s)
+        self._arrived_at_s[partition] = now_s
+
+    async def _watch_lag(self) -> None:
+        while True:
+            self.peak_lag = max(self.peak_lag, await self.lag())
+            await asyncio.sleep(_SAMPLE_S)
+
+    async def _ends_of_inputs(self) -> Ends:
+        topics = {self._prefix + topic: stage for stage, topic in STAGES.items()}
+        partitions = [TopicPartition(topic, each) for topic in topics for each in PARTITIONS]
+        found: dict[str, dict[int, int]] = {stage: {} for stage in STAGES}
+        for partition, end in (await self._ends.end_offsets(partitions)).items():
+            found[topics[partition.topic]][partition.partition] = end
+        return found
+
+    async def _committed_by_stages(self) -> Ends:
+        if self._admin is None:
+            admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, request_timeout_ms=_REQUEST_TIMEOUT_MS)
+            try:
+                await admin.start()
+            except BaseException:
+                await close_quietly(admin.close())
+                raise
+            self._admin = admin
+        try:
+            groups = {stage: await self._admin.list_consumer_group_offsets(self._prefix + stage) for stage in STAGES}
+        except BaseException:
+            admin, self._admin = self._admin, None
+            await close_quietly(admin.close())
+            raise
+        return {
+            stage: {partition.partition: position.offset for partition, position in offsets.items()}
+            for stage, offsets in groups.items()
+        }
+
+
+def _consumer(bootstrap: str) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        request_timeout_ms=_REQUEST_TIMEOUT_MS,
+        fetch_max_wait_ms=100,
+    )
+
+
+def _behind(ends: Mapping[int, int], committed: Mapping[int, int]) -> int:
+    return sum(max(0, end - max(0, committed.get(partition, 0))) for partition, end in ends.items())
+
+
+async def _insist(ask: Callable[[], Awaitable[T]]) -> T:
+    while True:
+        try:
+            return await ask()
+        # AssertionError: aiokafka's admin client before it has any metadata.
+        except (KafkaError, OSError, AssertionError, TimeoutError):
+            await asyncio.sleep(_RETRY_S)

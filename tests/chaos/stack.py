@@ -1,0 +1,172 @@
+"""The services under chaos: replicas that a supervisor starts again when they end, as a container's restart policy does."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Self
+
+from local.broker import LocalBroker
+from tests.chaos.memory import rss_mb
+from tests.chaos.probe import Probe
+from tests.integration.pipeline import Pipeline
+from tests.integration.services import ServiceProcess, eventually
+
+_SUPERVISE_S = 0.2
+_MEMORY_S = 1.0
+STOP_LIMIT_S = 15.0
+"""What `docker stop` would allow and more: ending transactions, leaving the group and closing the clients is bounded."""
+
+
+class Replica:
+    """A service's process. While ``wanted``, it is started again whenever it ends."""
+
+    def __init__(self, service: str, process: ServiceProcess) -> None:
+        self.service = service
+        self.process = process
+        self.wanted = True
+        self.leased = False
+
+    def __str__(self) -> str:
+        return self.process.name
+
+
+class Stack:
+    """One pipeline with topics of its own; ``async with`` starts its services and the supervisor."""
+
+    def __init__(self, broker: LocalBroker, pipeline: Pipeline, rate: int, say: Callable[[str], None]) -> None:
+        self.broker = broker
+        self.pipeline = pipeline
+        self.say = say
+        self.probe = Probe(broker.bootstrap_servers, pipeline.prefix)
+        self.replicas: list[Replica] = []
+        self.problems: list[str] = []
+        self.restarts = 0
+        """Ends that no fault had asked for."""
+        self.memory_mb: dict[str, list[float]] = {}
+        """By service: the largest replica's memory, second by second."""
+        self._rate = rate
+        self._background: list[asyncio.Task[None]] = []
+        self._later: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        await self.pipeline.make_topics()
+        await self.probe.__aenter__()
+        self._background = [asyncio.create_task(each) for each in (self._supervise(), self._watch_memory())]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in (*self._background, *self._later):
+            task.cancel()
+        await asyncio.gather(*self._background, *self._later, return_exceptions=True)
+        for replica in self.replicas:
+            await replica.process.__aexit__(None, None, None)
+        await self.probe.__aexit__(None, None, None)
+
+    def add(self, service: str, entry_file: Path | None = None, *, wanted: bool = True, **env: str) -> Replica:
+        """Start a replica more."""
+        process = self.pipeline.service(service, entry_file=entry_file, **env)
+        replica = Replica(service, process)
+        replica.wanted = wanted
+        process.start()
+        self.replicas.append(replica)
+        return replica
+
+    def add_traffic(self, faults: float) -> Replica:
+        """Start the generator."""
+        return self.add("generator", GENERATOR_RATE=str(self._rate), GENERATOR_FAULTS=str(faults))
+
+    def of(self, *services: str) -> list[Replica]:
+        """The replicas of these services that ought to be running."""
+        return [each for each in self.replicas if each.service in services and each.wanted]
+
+    async def lease(self, random: Random, *services: str) -> Replica:
+        """A replica of these services that no other fault has in its hands; waits for one."""
+
+        def free() -> list[Replica]:
+            return [each for each in self.of(*services) if not each.leased]
+
+        await eventually(lambda: bool(free()), timeout_s=120, what=f"a replica of {services} is free")
+        replica = random.choice(free())
+        replica.leased = True
+        return replica
+
+    def later(self, work: Coroutine[None, None, None]) -> None:
+        """Do this in the background; ``undone`` waits for it."""
+        self._later.add(asyncio.create_task(work))
+
+    async def undone(self) -> None:
+        """Wait until everything that faults left to be undone is."""
+        tasks, self._later = self._later, set()
+        await asyncio.gather(*tasks)
+
+    async def stop(self, replica: Replica) -> None:
+        """Ask it to end, and note a problem unless it does so cleanly and in time."""
+        replica.wanted = False
+        if replica.process.process.poll() is not None:
+            return  # crashed just before; the supervisor had not seen it yet
+        since_s = time.monotonic()
+        replica.process.terminate()
+        try:
+            code = await replica.process.wait(STOP_LIMIT_S + 30)
+        except AssertionError:
+            self.problems.append(f"{replica} does not end")
+            replica.process.kill()
+            return
+        took_s = time.monotonic() - since_s
+        if code != 0:
+            self.problems.append(f"{replica} ended with {code} when asked to stop")
+        if took_s > STOP_LIMIT_S:
+            self.problems.append(f"{replica} took {took_s:.0f} s to stop")
+
+    def start(self, replica: Replica) -> None:
+        """Start it again after ``stop`` or a kill."""
+        replica.process.start()
+        replica.wanted = True
+
+    async def kill(self, replica: Replica) -> None:
+        """End it without warning; it stays down until ``start``."""
+        replica.wanted = False
+        replica.process.kill()
+        await replica.process.wait()
+
+    async def remove(self, replica: Replica) -> None:
+        """Scale down by this one."""
+        await self.stop(replica)
+        self.replicas.remove(replica)
+
+    async def all_healthy(self, timeout_s: float) -> None:
+        """Note a problem for each replica whose ``/health`` does not say within ``timeout_s`` that it works."""
+        for replica in self.of("processor", "analytics", "sink", "generator"):
+            try:
+                await replica.process.healthy(timeout_s)
+            except AssertionError as error:
+                self.problems.append(f"{replica} is not healthy: {error}")
+
+    async def end_traffic(self) -> None:
+        """Let the generators send what they have, and end."""
+        for replica in self.of("generator"):
+            await self.stop(replica)
+        await self.probe.freeze()
+
+    async def _supervise(self) -> None:
+        while True:
+            for replica in self.replicas:
+                code = replica.process.process.poll()
+                if replica.wanted and code is not None:
+                    self.restarts += 1
+                    self.say(f"{replica} had ended with {code}: started again")
+                    replica.process.start()
+            await asyncio.sleep(_SUPERVISE_S)
+
+    async def _watch_memory(self) -> None:
+        while True:
+            for service in ("generator", "processor", "analytics", "sink"):
+                sizes = [rss_mb(each.process.process.pid) for each in self.of(service)]
+                if sizes:
+                    self.memory_mb.setdefault(service, []).append(max(sizes))
+            await asyncio.sleep(_MEMORY_S)

@@ -1,0 +1,14 @@
+"""The short form of the chaos suite: every guarantee under the fault that would break it."""
+
+from pathlib import Path
+
+from local.broker import LocalBroker
+from tests.chaos.episode import run_episode
+from tests.chaos.plan import SHORT_FORM
+from tests.chaos.table import findings
+
+
+async def test_nothing_is_lost_nothing_counts_twice(tmp_path: Path) -> None:
+    with LocalBroker(tmp_path / "broker") as broker:
+        outcome = await run_episode(SHORT_FORM, broker, tmp_path / "chaos", seed=4, rate=2000, say=print)
+    assert outcome.ok, "\n".join(findings([outcome]))
