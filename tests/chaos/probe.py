@@ -41,6 +41,7 @@ class Probe:
         self._arrivals = _consumer(bootstrap)
         self._ends = _consumer(bootstrap)
         self._arrived_at_s: dict[TopicPartition, float] = {}
+        self._committed: dict[str, dict[int, int]] = {stage: {} for stage in STAGES}
         self._tasks: list[asyncio.Task[None]] = []
         self.stall_s = 0.0
         """The longest time in which nothing came out of some partition of `processed-orders`."""
@@ -138,10 +139,12 @@ class Probe:
             admin, self._admin = self._admin, None
             await close_quietly(admin.close())
             raise
-        return {
-            stage: {partition.partition: position.offset for partition, position in offsets.items()}
-            for stage, offsets in groups.items()
-        }
+        for stage, offsets in groups.items():
+            known = self._committed[stage]
+            for partition, position in offsets.items():
+                # A coordinator that is still loading the group says that nothing has been committed.
+                known[partition.partition] = max(known.get(partition.partition, 0), position.offset)
+        return self._committed
 
 
 def _consumer(bootstrap: str) -> AIOKafkaConsumer:
@@ -156,7 +159,7 @@ def _consumer(bootstrap: str) -> AIOKafkaConsumer:
 
 
 def _behind(ends: Mapping[int, int], committed: Mapping[int, int]) -> int:
-    return sum(max(0, end - max(0, committed.get(partition, 0))) for partition, end in ends.items())
+    return sum(max(0, end - committed.get(partition, 0)) for partition, end in ends.items())
 
 
 async def _insist(ask: Callable[[], Awaitable[T]]) -> T:
