@@ -17,7 +17,6 @@ from verification.report import Report
 from verification.verify import verify
 
 READER_LIMIT_S = TRANSACTION_TIMEOUT_MS / 1000 + 5
-_RECOVERY_LIMIT_S = 60.0
 _READY_LIMIT_S = 60.0
 _CLOSED_LIMIT_S = 120.0
 _PAUSE_S = (0.3, 2.0)
@@ -80,7 +79,7 @@ async def run_episode(
             for number, faults in enumerate(episode.lanes)
         ]
         await asyncio.gather(*lanes)
-        await _recover(stack, outcome)
+        await _recover(stack, outcome, _READY_LIMIT_S)
         await stack.all_healthy(_READY_LIMIT_S)
         await stack.end_traffic()
         say("traffic has ended: verifying")
@@ -108,13 +107,13 @@ async def _lane(
         await fault.inject(stack, random)
         outcome.injected[fault.name] += 1
         if one_by_one:
-            await _recover(stack, outcome)
+            await _recover(stack, outcome, fault.recovery_limit_s)
 
 
-async def _recover(stack: Stack, outcome: Outcome) -> None:
+async def _recover(stack: Stack, outcome: Outcome, limit_s: float) -> None:
     since_s = time.monotonic()
     try:
-        await stack.probe.caught_up(_RECOVERY_LIMIT_S)
+        await stack.probe.caught_up(limit_s)
     except AssertionError as error:
         stack.problems.append(str(error))
     recovery_s = time.monotonic() - since_s

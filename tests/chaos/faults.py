@@ -16,12 +16,14 @@ class Fault:
     """Something that goes wrong.
 
     ``inject`` returns as soon as the pipeline could recover; what it leaves to be undone later it gives to
-    ``Stack.later``. ``outage_s`` is how long, at worst, nobody can do anything about it.
+    ``Stack.later``. ``outage_s`` is how long, at worst, nobody can do anything about it; ``recovery_limit_s`` how long
+    it may take afterwards until everything is caught up.
     """
 
     name: str
     inject: Callable[[Stack, Random], Awaitable[None]]
     outage_s: float = 0.0
+    recovery_limit_s: float = 60.0
 
 
 def killed(service: str) -> Fault:

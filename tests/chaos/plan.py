@@ -12,6 +12,7 @@ from tests.chaos.broker_faults import (
 from tests.chaos.edge_faults import ALL_SINK_STEPS, CLOCK_SKEWED, DISK_FULL, SINK_STEPS
 from tests.chaos.episode import Episode
 from tests.chaos.faults import PAUSED, SCALED, TERMINATED, Fault, killed
+from tests.chaos.overload import OVERLOADED
 
 _PROCESSES = [killed("processor"), killed("analytics"), PAUSED, TERMINATED]
 
@@ -40,6 +41,7 @@ def long_form(scale: float) -> list[Episode]:
         Episode("sink killed at every step", [SINK_STEPS], 1),
         _alone(DISK_FULL, 25),
         _alone(CLOCK_SKEWED, 30, lateness=True),
+        _alone(OVERLOADED, 1),
         Episode(
             "all of that, mixed",
             [

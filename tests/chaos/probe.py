@@ -85,10 +85,10 @@ class Probe:
         """Return once something has come out of every partition of `processed-orders`; fails after a while."""
         await eventually(lambda: len(self._arrived_at_s) == len(PARTITIONS), timeout_s, "orders flow")
 
-    async def lag(self) -> int:
-        """How many records all stages together have yet to read."""
+    async def lag_of(self, *stages: str) -> int:
+        """How many records these stages together have yet to read."""
         ends, committed = await self.ends(), await self.committed()
-        return sum(_behind(ends[stage], committed[stage]) for stage in STAGES)
+        return sum(_behind(ends[stage], committed[stage]) for stage in stages)
 
     async def caught_up(self, timeout_s: float) -> None:
         """Return once every stage has committed all that its input held when this was called."""
@@ -113,7 +113,7 @@ class Probe:
 
     async def _watch_lag(self) -> None:
         while True:
-            self.peak_lag = max(self.peak_lag, await self.lag())
+            self.peak_lag = max(self.peak_lag, await self.lag_of(*STAGES))
             await asyncio.sleep(_SAMPLE_S)
 
     async def _ends_of_inputs(self) -> Ends:
