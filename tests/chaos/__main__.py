@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import structlog
 from rich.console import Console
 
 from local.broker import LocalBroker
@@ -25,6 +26,7 @@ def main() -> None:
     """Run, print the table, exit."""
     arguments = _arguments()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # brokers go away here all the time
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     seed = secrets.randbits(16) if arguments.seed is None else arguments.seed
     episodes = [SHORT_FORM] if arguments.short else long_form(arguments.scale)
     chosen = [each for each in episodes if all(word in each.name for word in arguments.only)]
