@@ -4,13 +4,19 @@ A watermark record says: of source partition ``source`` (one of ``sources``), ev
 written before this record. Kafka keeps the order within a partition, so whoever reads it has read those orders.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 TYPE_HEADER = "type"
 ORDER_HEADERS = [(TYPE_HEADER, b"order")]
 WATERMARK_HEADERS = [(TYPE_HEADER, b"watermark")]
+
+
+# No pipeline has more: TOPIC_PARTITIONS allows none. A mark that claims a billion would hold every window open for ever.
+MAX_SOURCES = 1000
+# The end of the year 9999. What claims to be later is no time in seconds: milliseconds, or nonsense.
+LATEST_TIME_S = 253_402_300_799.0
 
 
 class Watermark(NamedTuple):
@@ -33,8 +39,16 @@ def decode_watermark(value: bytes | None) -> Watermark:
         source, sources, watermark_s = fields["source"], fields["sources"], fields["watermark"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"not a watermark record: {error!r}") from error
+    return checked_watermark(source, sources, watermark_s)
+
+
+def checked_watermark(source: Any, sources: Any, watermark_s: Any) -> Watermark:
+    """A mark of values that came from outside; raises ``ValueError`` when they can be none."""
+    # `type() is` and not isinstance: True is an int. The values are not told: they may be of any size and depth.
     if type(source) is not int or type(sources) is not int or type(watermark_s) not in (int, float):
-        raise ValueError(f"not a watermark record: wrong types in {fields!r}")
-    if not 0 <= source < sources:
-        raise ValueError(f"watermark of source {source}, but there are only {sources} sources")
+        raise ValueError("not a watermark record: source, sources or watermark has the wrong type")
+    if not 0 <= source < sources <= MAX_SOURCES:
+        raise ValueError(f"watermark of source {source} of {sources}, of {MAX_SOURCES} at most")
+    if not -LATEST_TIME_S <= watermark_s <= LATEST_TIME_S:
+        raise ValueError(f"watermark {watermark_s!r} is no time in epoch seconds")
     return Watermark(source, sources, float(watermark_s))

@@ -6,13 +6,15 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSettingError
 
 from libs.runtime.errors import SettingsError
 
 S = TypeVar("S", bound="ServiceSettings")
+
+_MAX_VALUE_TOLD = 200
 
 
 def _lower(value: object) -> object:
@@ -28,7 +30,7 @@ class ServiceSettings(BaseSettings):
 
     kafka_bootstrap_servers: str = Field(
         "localhost:9092",
-        pattern=r"^[^\s:,]+:\d+(,[^\s:,]+:\d+)*$",
+        pattern=r"^[^\s:,]+:[0-9]{1,5}(,[^\s:,]+:[0-9]{1,5})*$",
         description="host:port of a broker, or several with commas",
     )
     topic_prefix: str = Field(
@@ -47,6 +49,16 @@ class ServiceSettings(BaseSettings):
         None, description="json or console; default: console on a terminal, json elsewhere"
     )
 
+    @field_validator("kafka_bootstrap_servers")
+    @classmethod
+    def _can_be_looked_up(cls, servers: str) -> str:
+        for server in servers.split(","):
+            host, _, port = server.rpartition(":")
+            host.encode("idna")  # a ValueError, which a look-up of the host would raise only later
+            if int(port) > 65_535:
+                raise ValueError(f"there is no port {port}")
+        return servers
+
 
 def load_settings(settings_class: type[S], arguments: Sequence[str]) -> S:
     """Settings from ``arguments`` and the environment.
@@ -59,7 +71,7 @@ def load_settings(settings_class: type[S], arguments: Sequence[str]) -> S:
         return settings_class(_cli_parse_args=list(arguments))
     except ValidationError as error:
         problems = [
-            f"{'_'.join(map(str, item['loc'][:1])).upper()}={item['input']!r}: {item['msg']}"
+            f"{'_'.join(map(str, item['loc'][:1])).upper()}={item['input']!r:.{_MAX_VALUE_TOLD}}: {item['msg']}"
             + _allowed(settings_class, str(item["loc"][0]))
             for item in error.errors()
             if item["loc"]

@@ -3,11 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-import orjson
 import structlog
 
 from libs.events.dead_letters import Reason, RejectedError, dead_letter_headers
-from libs.events.money import cents_of
+from libs.events.processed_orders import read_processed_order
 from libs.events.product_metrics import ProductMetric, encode_metric
 from libs.events.records import Output, Record
 from libs.events.topics import ANALYTICS_STATE, LATE_ORDERS, ORDERS_DLQ, PRODUCT_METRICS
@@ -52,12 +51,11 @@ class MetricsPartition:
                 self._move_clock(record, output)
                 continue
             try:
-                order = orjson.loads(record.value or b"")
-                cents = cents_of(order["amount"]) or 0  # the processor lets only positive whole cents through
-                window = windows.key_for(order["product_id"], order["timestamp"])
-            except (ValueError, KeyError, TypeError, OverflowError) as error:
-                self._reject(record, f"no processed order: {error!r}", output)
+                product_id, event_time_s, cents = read_processed_order(record.value)
+            except ValueError as error:
+                self._reject(record, str(error), output)
                 continue
+            window = windows.key_for(product_id, event_time_s)
             if windows.add(window, cents):
                 orders += 1
             else:

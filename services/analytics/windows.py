@@ -6,11 +6,12 @@ from typing import NamedTuple
 import orjson
 
 from libs.events.product_metrics import ProductMetric
-from libs.events.watermarks import Watermark
+from libs.events.watermarks import Watermark, checked_watermark
 from libs.runtime.errors import PipelineError
 
 _WATERMARKS_KEY = b"watermarks"
 _BEFORE_ALL_S = float("-inf")
+_MAX_KEY_TOLD = 200
 
 
 class WindowKey(NamedTuple):
@@ -55,9 +56,14 @@ class EventClock:
 
     def restore(self, value: bytes) -> None:
         fields = orjson.loads(value)
-        self.now_s = _BEFORE_ALL_S if fields["clock"] is None else float(fields["clock"])
-        self._sources = int(fields["sources"])
-        self._watermarks_s = {int(source): float(mark_s) for source, mark_s in fields["watermarks"].items()}
+        now_s, sources = fields["clock"], fields["sources"]
+        if type(sources) is not int:
+            raise TypeError("sources is no whole number")
+        marks = [checked_watermark(int(source), sources, mark_s) for source, mark_s in fields["watermarks"].items()]
+        if now_s is not None:
+            now_s = checked_watermark(0, sources, now_s).watermark_s
+        self.now_s, self._sources = _BEFORE_ALL_S if now_s is None else now_s, sources
+        self._watermarks_s = {mark.source: mark.watermark_s for mark in marks}
 
 
 class TumblingWindows:
@@ -121,16 +127,29 @@ class TumblingWindows:
             if key == _WATERMARKS_KEY:
                 self.clock.restore(value or b"")
                 return
-            start_s, end_s, product_id = orjson.loads(key)
-            window = WindowKey(start_s, end_s, product_id)
+            window = _read_window(key)
             if value is None:
                 self._open.pop(window, None)
             else:
-                totals = orjson.loads(value)
-                self._open[window] = [int(totals["order_count"]), int(totals["revenue_cents"])]
+                self._open[window] = _read_totals(value)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamagedStateError(
-                f"the changelog holds a record that is none of ours: key {key!r}, {error!r}",
+                f"the changelog holds a record that is none of ours: key {key[:_MAX_KEY_TOLD]!r}, {error!r}",
                 advice="someone else writes into analytics-state: stop that, and use another TOPIC_PREFIX to start afresh",
             ) from error
         self._earliest_end_s = min((key.end_s for key in self._open), default=float("inf"))
+
+
+def _read_window(key: bytes) -> WindowKey:
+    start_s, end_s, product_id = orjson.loads(key)
+    if not type(start_s) is type(end_s) is int or type(product_id) is not str:
+        raise TypeError("the key is no window")
+    return WindowKey(start_s, end_s, product_id)
+
+
+def _read_totals(value: bytes) -> list[int]:
+    fields = orjson.loads(value)
+    totals = [fields["order_count"], fields["revenue_cents"]]
+    if any(type(total) is not int or total <= 0 for total in totals):
+        raise ValueError("the value has no totals")
+    return totals

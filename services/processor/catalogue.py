@@ -1,12 +1,14 @@
 """The product catalogue, and enriching an order with it."""
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 
-from services.processor.validation import Order
+from services.processor.json_fields import without_fields
+from services.processor.validation import MAX_ID_CHARS, ORDER_FIELDS, Order
+
+_SPACE = b" \t\r\n"
 
 
 class Product(NamedTuple):
@@ -27,15 +29,24 @@ def load_catalogue(path: Path) -> Catalogue:
         ValueError: the file cannot be read, or is no such object.
     """
     try:
-        products = json.loads(path.read_bytes())
+        products = orjson.loads(path.read_bytes())
     except OSError as error:
-        raise ValueError(f"cannot be read: {error}") from error
+        raise ValueError(f"cannot be read: {error.strerror}") from error
     if not isinstance(products, dict) or not products:
         raise ValueError("must hold a JSON object of product ids")
     for product_id, fields in products.items():
+        if not 0 < len(product_id) <= MAX_ID_CHARS:
+            raise ValueError(
+                f"a product id must have 1 to {MAX_ID_CHARS} characters, not {product_id[:MAX_ID_CHARS]!r}"
+            )
         if not (isinstance(fields, dict) and {"product_name", "category"} <= fields.keys()):
             raise ValueError(f"{product_id!r} must have product_name and category")
-    return {product_id: make_product(product_id, fields) for product_id, fields in products.items()}
+        if own := ORDER_FIELDS & fields.keys():
+            raise ValueError(f"{product_id!r} must leave an order's own fields alone, but has {', '.join(sorted(own))}")
+    try:
+        return {product_id: make_product(product_id, fields) for product_id, fields in products.items()}
+    except orjson.JSONEncodeError as error:  # nested deeper than orjson writes
+        raise ValueError(str(error)) from error
 
 
 def make_product(product_id: str, fields: dict[str, Any]) -> Product:
@@ -46,9 +57,9 @@ def make_product(product_id: str, fields: dict[str, Any]) -> Product:
 def enrich(value: bytes, order: Order, product: Product) -> bytes:
     """``value`` with the product's fields added; where the order brought fields of the same names, ours win.
 
-    The order's own text is kept as it is and only continued: that costs a tenth of encoding it anew, and its numbers
-    keep their digits.
+    The order's own text is kept as it is and only continued: that costs a tenth of encoding it anew, its numbers keep
+    their digits, and it grows by no more than our fields.
     """
     if order.keys().isdisjoint(product.fields):
-        return value.rstrip(b" \t\r\n")[:-1] + product.closing_json
-    return orjson.dumps({**order, **product.fields})
+        return value.rstrip(_SPACE)[:-1] + product.closing_json
+    return without_fields(value, product.fields.keys())[:-1] + product.closing_json

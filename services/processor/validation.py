@@ -1,6 +1,7 @@
 """Is it an order? The rules of the contract, for one record's value."""
 
 import json
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -8,8 +9,13 @@ import orjson
 from libs.events.dead_letters import Reason, RejectedError
 from libs.events.money import cents_of
 
+ORDER_FIELDS = frozenset({"order_id", "user_id", "product_id", "amount", "timestamp"})
 MAX_ID_CHARS = 64
 MAX_AHEAD_S = 60.0
+
+# How deep JSON can be read depends on the parser, and in Python's own on how full the stack is. A limit of our own is
+# the same everywhere, and below that of every common parser.
+MAX_DEPTH = 100
 
 Order = dict[str, Any]
 
@@ -61,11 +67,22 @@ def _parse(value: bytes | None) -> Order:
     if type(order) is not dict:
         raise RejectedError(Reason.MALFORMED, f"not a JSON object but {type(order).__name__}")
     assert value is not None
-    # As many colons as fields: a flat object without a repeated field, which orjson would silently drop. Anything else
-    # is worth a slower look.
-    if value.count(b":") != len(order):
+    # As many colons as fields and no array: a flat object without a repeated field, which orjson would silently drop.
+    # Anything else is worth a slower look.
+    if value.count(b":") != len(order) or b"[" in value:
+        _refuse_deep(order)
         _refuse_repeated_fields(value)
     return order
+
+
+def _refuse_deep(order: Order) -> None:
+    level: list[Any] = [order]
+    for _ in range(MAX_DEPTH):
+        inner = chain.from_iterable(each.values() if type(each) is dict else each for each in level)
+        level = [each for each in inner if type(each) in (dict, list)]
+        if not level:
+            return
+    raise RejectedError(Reason.MALFORMED, f"nested deeper than {MAX_DEPTH} levels")
 
 
 def _refuse_repeated_fields(value: bytes) -> None:
@@ -77,7 +94,7 @@ def _refuse_repeated_fields(value: bytes) -> None:
 
     try:
         json.loads(value, object_pairs_hook=unique)
-    except RecursionError:
+    except RecursionError:  # what is deep is a repeated field's earlier value, which orjson has dropped
         raise RejectedError(Reason.MALFORMED, "nested too deeply") from None
     except ValueError as error:
         raise RejectedError(Reason.MALFORMED, f"not JSON: {error}") from None

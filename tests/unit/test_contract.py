@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 
 from libs.events.dead_letters import Reason, RejectedError, dead_letter_headers
 from libs.events.money import MAX_CENTS, cents_of, dollars_of, mean_cents
+from libs.events.processed_orders import read_processed_order
 from libs.events.product_metrics import ProductMetric, encode_metric
-from libs.events.watermarks import Watermark, decode_watermark, encode_watermark
+from libs.events.topics import ALL_TOPICS
+from libs.events.watermarks import LATEST_TIME_S, MAX_SOURCES, Watermark, decode_watermark, encode_watermark
 from libs.runtime.partitioning import partition_for
-from tests.unit.driver import FakeRecord
+from libs.runtime.settings import ServiceSettings
+from tests.unit.driver import FakeRecord, order
 
 cents = st.integers(min_value=1, max_value=MAX_CENTS)
 
@@ -37,7 +40,7 @@ def test_a_metric_reads_as_the_contract_says() -> None:
     )
 
 
-@given(st.integers(0, 99), st.floats(allow_nan=False, allow_infinity=False))
+@given(st.integers(0, 99), st.floats(-LATEST_TIME_S, LATEST_TIME_S))
 def test_watermarks_survive_json(source: int, watermark_s: float) -> None:
     mark = Watermark(source, 100, watermark_s)
     assert decode_watermark(encode_watermark(mark)) == mark
@@ -58,11 +61,51 @@ def test_bytes_that_are_no_watermark_are_refused(value: bytes | None) -> None:
         b'{"source":0,"sources":6,"watermark":"1"}',
         b'{"source":0,"sources":6}',
         b"[0,6,1]",
+        b'{"source":0,"sources":6.0,"watermark":1}',
+        b'{"source":0,"sources":0,"watermark":1}',
+        b'{"source":0,"sources":1001,"watermark":1}',
+        b'{"source":0,"sources":1000000000,"watermark":1}',
+        b'{"source":0,"sources":6,"watermark":1700000000000}',  # milliseconds
+        b'{"source":0,"sources":6,"watermark":1e300}',
+        b'{"source":0,"sources":6,"watermark":-1e300}',
+        b'{"source":0,"sources":6,"watermark":1e400}',
+        b'{"source":0,"sources":6,"watermark":NaN}',
+        b'{"source":0,"sources":6,"watermark":' + b"[" * 1000 + b"]" * 1000 + b"}",
     ],
 )
 def test_watermarks_that_make_no_sense_are_refused(text: bytes) -> None:
-    with pytest.raises(ValueError, match="watermark"):
+    with pytest.raises(ValueError, match="watermark") as raised:
         decode_watermark(text)
+    assert len(str(raised.value)) < 500
+
+
+def test_there_are_no_more_sources_than_a_topic_may_have_partitions() -> None:
+    (most,) = [each.le for each in ServiceSettings.model_fields["topic_partitions"].metadata if hasattr(each, "le")]
+    assert most == MAX_SOURCES
+
+
+def test_a_processed_order_is_read() -> None:
+    value = orjson.dumps(order(amount=12.3, timestamp=1_700_000_000))
+    assert read_processed_order(value) == ("prod-1", 1_700_000_000, 1230)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("product_id", (None, 5, True, [], {}, ...)),
+        ("timestamp", (None, "1", True, [], -1, 1e300, 1_700_000_000_000, ...)),
+        ("amount", (None, "1", True, [0] * 1000, 0, -1, 0.001, 1e300, ...)),
+    ],
+)
+def test_what_only_looks_like_a_processed_order_is_refused(name: str, values: tuple[object, ...]) -> None:
+    for value in values:
+        with pytest.raises(ValueError, match="not a processed order"):
+            read_processed_order(orjson.dumps(order(**{name: value})))
+
+
+def test_topics_are_kept_as_the_services_can_read_them() -> None:
+    """aiokafka reads gzip alone without further packages, and a record of 1 MB compressed could be a gigabyte."""
+    assert {topic.config["compression.type"] for topic in ALL_TOPICS} == {"uncompressed"}
 
 
 @given(st.binary(max_size=40) | st.binary(min_size=32, max_size=32), st.integers(1, 100))

@@ -33,6 +33,24 @@ def test_ours_win_over_fields_of_the_same_name() -> None:
     assert enriched(json.dumps(fields)) == {**order(), "product_name": "Lamp", "category": "Home", "extra": 1}
 
 
+@pytest.mark.parametrize("name", ["product_name", r"product\u005fname"])
+def test_beside_a_name_of_ours_every_other_byte_stays(name: str) -> None:
+    kept = '"big": 12345678901234567890123 , "list":[1e15,1e15], "deep":' + "[" * 90 + "]" * 90
+    text = f'{json.dumps(order())[:-1]}, "{name}" : {{"}}": ["\\""]}} ,{kept}\n}} '
+    value = enrich(text.encode(), orjson.loads(text), PRODUCT)
+    assert kept.encode() in value
+    assert len(value) <= len(text) + len(PRODUCT.closing_json)
+    fields = orjson.loads(value)
+    assert fields["product_name"] == "Lamp"
+    assert value.count(b"Lamp") == 1
+    assert value.count(b"category") == 1
+
+
+def test_names_of_ours_may_stand_anywhere() -> None:
+    text = '{"category":[],' + json.dumps(order())[1:-1] + ',"product_name":"}","category2":{"category":1}}'
+    assert enriched(text) == {**order(), "category2": {"category": 1}, "product_name": "Lamp", "category": "Home"}
+
+
 @given(
     st.dictionaries(st.text(), st.text() | st.integers(-(2**53), 2**53) | st.booleans()),
     st.sampled_from([None, 0, 3]),
@@ -51,7 +69,26 @@ def test_the_shipped_catalogue_has_five_products() -> None:
     assert sorted(load_catalogue(path)) == [f"prod-{number}" for number in range(1, 6)]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"prod-1": {}}', '{"prod-1": "Lamp"}'])
+def entry(product_id: str = "prod-1", **fields: object) -> str:
+    return json.dumps({product_id: {"product_name": "Lamp", "category": "Home", **fields}})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", '{"prod-1": {}}', '{"prod-1": "Lamp"}', "[" * 100_000),
+        entry(""),
+        entry("x" * 65),
+        entry("\ud800"),
+        entry(category="\ud800"),
+        entry(rank=float("nan")),
+        entry(rank=10**400),
+        entry(rank=float("inf")),
+        entry(amount=0),
+        entry(timestamp=0),
+        entry(deep=[]).replace("[]", "[" * 300 + "]" * 300),
+    ],
+)
 def test_a_bad_catalogue_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "catalogue.json"
     path.write_text(text)

@@ -11,6 +11,10 @@ def processed(product: str, time_s: float, amount: float = 1.0) -> FakeRecord:
     return FakeRecord(orjson.dumps(fields), product.encode(), (("type", b"order"),), topic="processed-orders")
 
 
+def processed_with(**fields: object) -> FakeRecord:
+    return FakeRecord(orjson.dumps(order(**fields)), b"k", (("type", b"order"),), topic="processed-orders")
+
+
 def mark(source: int, time_s: float, sources: int = 2) -> FakeRecord:
     value = encode_watermark(Watermark(source, sources, time_s))
     return FakeRecord(value, None, (("type", b"watermark"),), topic="processed-orders")
@@ -78,6 +82,16 @@ def test_state_comes_back_from_the_changelog() -> None:
         FakeRecord(b'{"amount": 1, "product_id": "a", "timestamp": "x"}', b"k"),
         FakeRecord(b"{}", None, (("type", b"watermark"),)),
         FakeRecord(encode_watermark(Watermark(2, 2, 1e12)), None, (("type", b"watermark"),)),
+        FakeRecord(encode_watermark(Watermark(0, 10**9, 1.0)), None, (("type", b"watermark"),)),
+        FakeRecord(
+            b'{"source":0,"sources":1,"watermark":' + b"[" * 1000 + b"]" * 1000 + b"}", b"k", (("type", b"watermark"),)
+        ),
+        processed_with(product_id=[]),
+        processed_with(product_id=5),
+        processed_with(timestamp=1e300),
+        processed_with(timestamp=-60),
+        processed_with(amount=-1),
+        processed_with(amount=0.001),
     ],
 )
 def test_a_foreign_record_is_a_dead_letter_and_changes_nothing(record: FakeRecord) -> None:
@@ -88,3 +102,5 @@ def test_a_foreign_record_is_a_dead_letter_and_changes_nothing(record: FakeRecor
     assert dict(dead.headers)["error.reason"] == b"malformed"
     assert driver.logic.watermark_s is None
     assert driver.logic.state_size == 0
+    driver.pipe([processed("a", 1, 2.5), mark(0, 60), mark(1, 60)])
+    assert [metric["total_revenue"] for metric in driver.output.values("product-metrics")] == [2.5]

@@ -50,6 +50,11 @@ def test_an_empty_variable_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> Non
         ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
         ("LOG_FORMAT", "xml", "'json' or 'console'"),
         ("KAFKA_BOOTSTRAP_SERVERS", "localhost", "host:port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "a:1,localhost:65536", "no port 65536"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "localhost:\u0661", "host:port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "a..b:1", "host:port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "x" * 64 + ":1", "host:port"),
+        ("MAX_OUT_OF_ORDERNESS_SECONDS", "nan", "less than or equal"),
         ("TOPIC_PREFIX", "a b", "prefix|pattern"),
         ("PROCESSOR_CATALOGUE_PATH", "/nowhere.json", "No such file"),
     ],
@@ -61,6 +66,14 @@ def test_a_bad_value_is_named_with_what_is_allowed(
     with pytest.raises(SettingsError, match=allowed) as raised:
         load_settings(ProcessorSettings, [])
     assert f"{name}='{value}'" in str(raised.value)
+
+
+def test_a_bad_value_of_any_length_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROCESSOR_BATCH_SIZE", "9" * 5000)
+    monkeypatch.setenv("PROCESSOR_CATALOGUE_PATH", "x" * 5000)
+    with pytest.raises(SettingsError) as raised:
+        load_settings(ProcessorSettings, [])
+    assert len(str(raised.value)) < 1000
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,22 @@ def test_event_time_is_not_before_1970_and_not_more_than_a_minute_ahead() -> Non
     assert reason_of(json.dumps(order(timestamp=10**300)).encode()) is Reason.FUTURE_TIMESTAMP
 
 
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")])
+def test_how_deep_an_order_may_be_does_not_depend_on_the_parser(opening: str, closing: str) -> None:
+    def nested(levels: int) -> bytes:
+        times = levels // sum(map(opening.count, "[{"))
+        return json.dumps(order())[:-1].encode() + f',"x":{opening * times}1{closing * times}}}'.encode()
+
+    assert reason_of(nested(98)) is None
+    for levels in (100, 102, 200, 900, 990, 1022, 5000):
+        assert reason_of(nested(levels)) is Reason.MALFORMED
+
+
+def test_an_earlier_deep_value_of_a_repeated_field_is_no_way_round() -> None:
+    deep = b'{"a":' * 1000 + b"1" + b"}" * 1000
+    assert reason_of(json.dumps(order())[:-1].encode() + b',"x":' + deep + b',"x":1}') is Reason.MALFORMED
+
+
 def test_extra_fields_and_any_spacing_and_order_of_fields_are_fine() -> None:
     fields = order(coupon="SPRING:1", nested={"a": [1, {"b": 2}]})
     value = json.dumps(dict(reversed(fields.items())), indent=3).encode() + b"\n "

@@ -6,6 +6,8 @@ from libs.events.product_metrics import ProductMetric
 from libs.events.watermarks import Watermark
 from services.analytics.windows import DamagedStateError, EventClock, TumblingWindows, WindowKey
 
+GOOD_TOTALS = b'{"order_count":1,"revenue_cents":1}'
+
 times = st.floats(min_value=0, max_value=4e9, allow_nan=False)
 
 
@@ -112,8 +114,21 @@ def test_a_closed_windows_state_becomes_a_tombstone() -> None:
         (b"watermarks", b"{}"),
         (b"[0,60]", b"{}"),
         (b"[0,60,1]", b"[]"),
+        (b"[0,60,1]", GOOD_TOTALS),
+        (b'["0","60","a"]', GOOD_TOTALS),
+        (b'"abc"', GOOD_TOTALS),
+        (b'[0,60,"a"]', b'{"order_count":1e300,"revenue_cents":1}'),
+        (b'[0,60,"a"]', b'{"order_count":"1","revenue_cents":1}'),
+        (b'[0,60,"a"]', b'{"order_count":1,"revenue_cents":-1}'),
+        (b"watermarks", b'{"clock":"nan","sources":1,"watermarks":{}}'),
+        (b"watermarks", b'{"clock":null,"sources":"1","watermarks":{}}'),
+        (b"watermarks", b'{"clock":null,"sources":1000000000,"watermarks":{"0":1}}'),
+        (b"watermarks", b'{"clock":null,"sources":1,"watermarks":{"7":1}}'),
+        (b"watermarks", b'{"clock":null,"sources":1,"watermarks":{"0":"inf"}}'),
+        (b"x" * 100_000, b"{}"),
     ],
 )
 def test_a_foreign_changelog_record_is_named(key: bytes, value: bytes | None) -> None:
-    with pytest.raises(DamagedStateError, match="changelog"):
+    with pytest.raises(DamagedStateError, match="changelog") as raised:
         TumblingWindows(60).restore(key, value)
+    assert len(str(raised.value)) < 1000

@@ -1,0 +1,251 @@
+"""Broken JSON records by the million: valid ones, changed in their structure and in their bytes, by a seeded generator.
+
+A record that is broken everywhere is refused at the first glance. So most are changed in one or two places only, and a
+good part stays valid: those show what the changed ones must not disturb.
+"""
+
+import json
+from collections.abc import Mapping, MutableSequence, Sequence
+from random import Random
+from typing import TypeVar
+
+Fields = Mapping[str, str]
+"""A record's fields, by name: each value as its JSON text."""
+
+NUMBERS = (
+    *("0", "-0", "-0.0", "1", "12.34", "12.340", "12.345", "1e2", "1E+2", "1e-2", "1e-3", "0.1", "4.35", "0.005", "-5"),
+    *("0.30000000000000004", "12.340000000000000001", "99999999999.99", "100000000000", "100000000000.01", "1e11"),
+    *("9007199254740993", "9223372036854775808", "18446744073709551615", "18446744073709551616", "9" * 30, "9" * 300),
+    *("9" * 400, "1e15", "1e300", "1e308", "1e309", "1e400", "-1e400", "1e-400", "1e999"),
+    *("NaN", "Infinity", "-Infinity", "nan", "01", "1.", "+1", ".5", "0x10", "1e", "--1", "1_000", "\u0661"),
+)
+TEXTS = (
+    *(
+        '""',
+        '"a"',
+        '"prod-1"',
+        '"prod-2"',
+        '"prod-9"',
+        '"PROD-1"',
+        '"\\u0070rod-1"',
+        '"a:b"',
+        '"[{,}]"',
+        '"\\"',
+        '"\\x"',
+    ),
+    *('"' + "x" * 64 + '"', '"' + "x" * 65 + '"', '"' + "\u00fc" * 64 + '"', '"' + "\U0001f600" * 65 + '"'),
+    *(
+        '"\\ud800"',
+        '"\\udc00\\ud800"',
+        '"\\ud83d\\ude00"',
+        '"\ud800"',
+        '"a\\u0000"',
+        '"a\x00"',
+        '"\t"',
+        '"\x7f"',
+        "'a'",
+    ),
+    *('"12.34"', '"1700000000"', '"\u2028"', '"a', "a"),
+)
+OTHERS = (
+    *(
+        "null",
+        "true",
+        "false",
+        "[]",
+        "{}",
+        "[1,[2,[3]]]",
+        '{"a":1}',
+        '{"a":1,"a":2}',
+        '[{"b":{}},{"b":[]}]',
+        "undefined",
+    ),
+    *("[1,]", '{"a":1,}', "{a:1}", "[1 2]", "/**/1", "{" + '"a":{},' * 50 + '"b":0}', "None"),
+)
+LARGE = (
+    '"' + "x" * 70_000 + '"',
+    "9" * 5000,
+    "0." + "1" * 5000,
+    "[" + "1e15," * 5000 + "1]",
+    '{"":' + '"\\u0000' * 9000,
+)
+DEPTHS = (50, 97, 98, 99, 100, 101, 253, 254, 255, 300, 990, 1000, 1023, 1024, 5000)
+NO_OBJECTS: tuple[bytes | None, ...] = (
+    *(
+        None,
+        b"",
+        b" ",
+        b"\n\t\r ",
+        b"\x00",
+        b"null",
+        b"true",
+        b"0",
+        b"-",
+        b'""',
+        b'"order"',
+        b"[]",
+        b"{",
+        b"}",
+        b"{}",
+        b"[{}]",
+    ),
+    *(
+        b"\xef\xbb\xbf{}",
+        b"\xff\xfe{\x00}\x00",
+        b"\xff" * 40,
+        b"{}{}",
+        b"{}\x00",
+        b"//{}",
+        b"<order/>",
+        b"\x80\x81",
+        b"{,}",
+    ),
+)
+_STEPS = (0, 0, 1, 1, 1, 2, 3)
+_BYTE_DAMAGE = 0.2
+_SPACES = ("", "", "", "", " ", "\n", "\t", "\r", "  \r\n")
+_NO_SPACES = ("\x0b", "\x0c", "\u00a0", "\x00", "\ufeff")
+
+_T = TypeVar("_T")
+_Pairs = MutableSequence[tuple[str, str]]
+
+
+class Mutator:
+    """Makes records like ``mutate``'s fields, damaged at random; the same ``random`` gives the same records.
+
+    Args:
+        random: where all chance comes from.
+        names: names of fields that may be added beside those of a record, since somebody may give them a meaning.
+    """
+
+    def __init__(self, random: Random, names: Sequence[str] = ()) -> None:
+        self._random = random
+        self._names = (*names, "x", "y:z", "", "\u00fc", "__proto__", "a\nb")
+        self._structure = (
+            self._set,
+            self._set,
+            self._set,
+            self._drop,
+            self._repeat,
+            self._add,
+            self._add,
+            self._rename,
+        )
+
+    def mutate(self, fields: Fields) -> bytes | None:
+        """``fields`` as a record's value, more or less damaged; None for a record without one."""
+        random = self._random
+        if random.random() < 0.003:
+            return pick(random, NO_OBJECTS)
+        pairs = [(json.dumps(name), text) for name, text in fields.items()]
+        for _ in range(pick(random, _STEPS)):
+            pick(random, self._structure)(pairs)
+        if random.random() < 0.2:
+            random.shuffle(pairs)
+        value = self._spelled(pairs).encode(errors="surrogatepass")
+        while random.random() < _BYTE_DAMAGE:
+            value = damaged(value, random)
+        return value
+
+    def value(self) -> str:
+        """Any JSON text, or almost."""
+        random = self._random
+        chance = random.random()
+        if chance < 0.002:
+            return self._deep(pick(random, DEPTHS))
+        if chance < 0.003:
+            return pick(random, LARGE)
+        if chance < 0.02:
+            return repr(random.uniform(-1e12, 1e12))
+        return pick(random, pick(random, (NUMBERS, TEXTS, OTHERS)))
+
+    def _deep(self, depth: int) -> str:
+        return pick(self._random, ("[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth, "[" * depth))
+
+    def _set(self, pairs: _Pairs) -> None:
+        if pairs:
+            at = self._random.randrange(len(pairs))
+            pairs[at] = (pairs[at][0], self.value())
+
+    def _drop(self, pairs: _Pairs) -> None:
+        if pairs:
+            del pairs[self._random.randrange(len(pairs))]
+
+    def _repeat(self, pairs: _Pairs) -> None:
+        if pairs:
+            name, text = pick(self._random, pairs)
+            pairs.insert(self._random.randrange(len(pairs) + 1), (name, pick(self._random, (text, self.value()))))
+
+    def _add(self, pairs: _Pairs) -> None:
+        name = pick(self._random, self._names)
+        pairs.insert(self._random.randrange(len(pairs) + 1), (json.dumps(name), self.value()))
+
+    def _rename(self, pairs: _Pairs) -> None:
+        if pairs:
+            at = self._random.randrange(len(pairs))
+            name, text = pairs[at]
+            # The same name with its first character escaped; in capitals; or no name at all.
+            others = (f'"\\u{ord(name[1:2] or "x"):04x}{name[2:]}', name.upper(), name[1:-1], "1", "null")
+            pairs[at] = (pick(self._random, others), text)
+
+    def _spelled(self, pairs: Sequence[tuple[str, str]]) -> str:
+        random = self._random
+        if random.random() < 0.5:
+            return "{" + ",".join(f"{name}:{text}" for name, text in pairs) + "}"
+        spaces = _SPACES + _NO_SPACES if random.random() < 0.02 else _SPACES
+
+        def space() -> str:
+            return pick(random, spaces)
+
+        inner = ",".join(f"{space()}{name}{space()}:{space()}{text}{space()}" for name, text in pairs)
+        return f"{space()}{{{inner}}}{space()}"
+
+
+def damaged(value: bytes, random: Random) -> bytes:
+    """``value`` with one damage to its bytes."""
+    return pick(random, _BYTES)(value, random)
+
+
+def _flip(value: bytes, random: Random) -> bytes:
+    if not value:
+        return value
+    at = random.randrange(len(value))
+    return value[:at] + bytes([value[at] ^ 1 << random.randrange(8)]) + value[at + 1 :]
+
+
+def _insert(value: bytes, random: Random) -> bytes:
+    at = random.randrange(len(value) + 1)
+    return value[:at] + pick(random, (b"\x00", b'"', b"\\", b",", b":", b"{", b"]", b"\xff", b"\xc0\x80")) + value[at:]
+
+
+def _delete(value: bytes, random: Random) -> bytes:
+    at = random.randrange(len(value) + 1)
+    return value[:at] + value[at + pick(random, (1, 1, 2, 10)) :]
+
+
+def _cut(value: bytes, random: Random) -> bytes:
+    return value[: random.randrange(len(value) + 1)]
+
+
+def _append(value: bytes, random: Random) -> bytes:
+    return value + pick(random, (b"\x00", b",", b"}", b" x", b"\n{}", value, b"\xef\xbb\xbf", b"\n\n", b"\xe2\x80\xa8"))
+
+
+def _prepend(value: bytes, random: Random) -> bytes:
+    return pick(random, (b"\xef\xbb\xbf", b"\x00", b"[", b"\x00\x00\x00\x00\x01", b" \n", b"null")) + value
+
+
+def _double(value: bytes, random: Random) -> bytes:
+    start, end = sorted((random.randrange(len(value) + 1), random.randrange(len(value) + 1)))
+    return value[:end] + value[start:]
+
+
+def _recode(value: bytes, random: Random) -> bytes:
+    return value.decode("latin-1").encode(pick(random, ("utf-16", "utf-16-be", "utf-32", "utf-8")))
+
+
+def pick(random: Random, among: Sequence[_T]) -> _T:
+    return among[int(random.random() * len(among))]  # a third of the time that random.choice takes
+
+
+_BYTES = (_flip, _insert, _delete, _cut, _append, _prepend, _double, _recode)

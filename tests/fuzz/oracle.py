@@ -1,0 +1,80 @@
+"""What is to come of a record, computed without the code under test."""
+
+import re
+
+from libs.events.dead_letters import Reason
+from services.processor.processor_settings import ProcessorSettings
+from verification.judge import Judge, Verdict, cents_of, read_catalogue
+from verification.strict_json import Literal, NotAnObjectError, number, overflows, parse_object
+
+CATALOGUE = ProcessorSettings.model_fields["processor_catalogue_path"].default
+MAX_DEPTH = 100
+LATEST_S = 253_402_300_799
+
+JUDGE = Judge(read_catalogue(CATALOGUE))
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKET = re.compile(rb"[\[\]{}]")
+
+
+def verdict(value: bytes | None, arrived_s: float) -> Verdict:
+    """What has to become of a record of ``orders`` that came in at ``arrived_s`` (epoch seconds)."""
+    if value is not None and depth(value) > MAX_DEPTH:
+        return Verdict(None, frozenset({Reason.MALFORMED}))
+    return JUDGE.judge(value, arrived_s, arrived_s)
+
+
+def depth(value: bytes) -> int:
+    """How many arrays and objects stand within one another, if ``value`` is JSON."""
+    if value.count(b"[") + value.count(b"{") <= MAX_DEPTH:
+        return 0
+    deepest = now = 0
+    for bracket in _BRACKET.findall(_STRING.sub(b"", value)):
+        now += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, now)
+    return deepest
+
+
+def processed_order(value: bytes | None) -> tuple[str, float, int] | None:
+    """Product, event time and cents in a record of ``processed-orders``; None when it has no such things.
+
+    Raises:
+        NotAnObjectError: it is no JSON object without a repeated field.
+    """
+    fields = parse_object(value)
+    product_id, time_s = fields.get("product_id"), number(fields.get("timestamp"))
+    dollars = number(fields.get("amount"))
+    cents = None if dollars is None else cents_of(dollars)
+    if type(product_id) is not str or time_s is None or cents is None or overflows_flatly(fields):
+        return None
+    return (product_id, time_s, cents) if 0 < cents <= 10**13 and 0 <= time_s <= LATEST_S else None
+
+
+def watermark(value: bytes | None) -> tuple[int, int, float] | None:
+    """Source, sources and time in a watermark record; None and ``NotAnObjectError`` as in ``processed_order``."""
+    fields = parse_object(value)
+    source, sources = _whole(fields.get("source")), _whole(fields.get("sources"))
+    time_s = number(fields.get("watermark"))
+    if source is None or sources is None or time_s is None or overflows_flatly(fields):
+        return None
+    return (source, sources, time_s) if 0 <= source < sources <= 1000 and abs(time_s) <= LATEST_S else None
+
+
+def overflows_flatly(fields: dict[str, object]) -> bool:
+    """Whether a number in ``fields`` is past the largest double; deep ones are left to ``depth``."""
+    try:
+        return overflows(fields)
+    except RecursionError:
+        return False
+
+
+def _whole(value: object) -> int | None:
+    text = str(value) if type(value) is Literal else ""
+    return int(text) if text.removeprefix("-").isdecimal() and len(text) < 20 else None
+
+
+def may_be_read_otherwise(value: bytes | None) -> bool:
+    """Whether a lenient parser may take what ``parse_object`` refuses: a repeated field, or deep nesting."""
+    return bool(value) and (b":" in (value or b"") or depth(value or b"") > MAX_DEPTH)
+
+
+__all__ = ["NotAnObjectError", "depth", "may_be_read_otherwise", "processed_order", "verdict", "watermark"]

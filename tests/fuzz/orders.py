@@ -1,0 +1,127 @@
+"""Records of ``orders`` through the processor's logic, judged by the verification's own judge."""
+
+import json
+from collections import Counter
+from random import Random
+
+from libs.events.records import LOG_APPEND_TIME
+from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS, decode_watermark
+from libs.runtime.partitioning import partition_for
+from services.processor.catalogue import load_catalogue
+from services.processor.order_partition import OrderPartition
+from services.processor.source_watermark import SourceWatermark
+from tests.fuzz.mutations import Fields, Mutator, pick
+from tests.fuzz.oracle import CATALOGUE, JUDGE, verdict
+from tests.fuzz.records import NOW_S, PARTITIONS, Outbox, Sent, any_record
+from tests.fuzz.target import Tally
+from tests.unit.driver import FakeClock, FakeRecord
+from verification.judge import Order
+
+BATCH = 50
+SOURCE = 2
+OUT_OF_ORDERNESS_S = 5.0
+
+_TIMES_OFF_S = (0, 59.99, 60, 60.001, 61, -60, -86_400, -1e9, 3e9, 1e12, -1.7e9)
+_NAMES = ("order_id", "user_id", "product_id", "amount", "timestamp", "product_name", "category", "type")
+_LONGEST_FIELDS = max(len(json.dumps(fields)) for fields in json.loads(CATALOGUE.read_bytes()).values())
+
+
+class Orders:
+    """Valid and broken orders of the last four seconds before ``now_s``, in batches as a worker hands them over."""
+
+    def __init__(self, random: Random, now_s: float = NOW_S) -> None:
+        self._random = random
+        self._now_s = now_s
+        self._mutator = Mutator(random, _NAMES)
+        self._number = 0
+        self._logic = OrderPartition(
+            SOURCE, PARTITIONS, load_catalogue(CATALOGUE), SourceWatermark(OUT_OF_ORDERNESS_S, 10.0), FakeClock(NOW_S)
+        )
+        self._output = Outbox()
+
+    def value(self) -> bytes | None:
+        """One order, damaged or not."""
+        return self._mutator.mutate(self._order())
+
+    def _order(self) -> Fields:
+        random, self._number = self._random, self._number + 1
+        off_s = pick(random, _TIMES_OFF_S) if random.random() < 0.05 else -4 * random.random()
+        fields = {
+            "order_id": f'"order-{self._number}"',
+            "user_id": f'"user-{random.randrange(1000)}"',
+            "product_id": f'"prod-{random.randrange(1, 6)}"',
+            "amount": f"{random.randrange(1, 10**6) / 100}",
+            "timestamp": f"{self._now_s + off_s:.3f}",
+        }
+        if random.random() < 0.1:
+            fields[pick(random, _NAMES)] = self._mutator.value()
+        return fields
+
+    def batch(self) -> Tally:
+        first = self._number
+        return self.check([any_record(self._random, self.value(), first + number) for number in range(BATCH)])
+
+    def check(self, records: list[FakeRecord]) -> Tally:
+        """Let the logic process ``records``, and compare all it writes with the judge's verdicts."""
+        logic, before_s = self._logic, self._logic.watermark_s
+        logic.process(records, self._output)
+        outcomes = self._output.take()
+        assert len(outcomes) == len(records), "not exactly one record for each"
+        latest_s = [_check(record, sent) for record, sent in zip(records, outcomes, strict=True)]
+        times_s = [each for each in latest_s if each is not None]
+        marks_s = [max(times_s) - OUT_OF_ORDERNESS_S] if times_s else []
+        after_s = max([before_s, *marks_s] if before_s is not None else marks_s, default=None)
+        assert logic.watermark_s == after_s, f"watermark {logic.watermark_s} instead of {after_s}"
+        tally = Tally(len(times_s), len(records) - len(times_s))
+        self._check_commit(tally, Counter(dict(each.headers).get("error.reason", b"").decode() for each in outcomes))
+        return tally
+
+    def _check_commit(self, tally: Tally, reasons: Counter[str]) -> None:
+        counts = dict(self._logic.before_commit(self._output))
+        assert counts.pop("orders") == tally.accepted == reasons.pop("", 0)
+        assert counts == {f"dead_letters_{reason}": count for reason, count in reasons.items()}
+        marks = self._output.take()
+        assert len(marks) in (0, PARTITIONS)
+        for partition, sent in enumerate(marks):
+            assert (sent.partition, sent.key, list(sent.headers)) == (partition, None, WATERMARK_HEADERS)
+            assert decode_watermark(sent.value) == (SOURCE, PARTITIONS, self._logic.watermark_s)
+
+
+def _check(record: FakeRecord, sent: Sent) -> float | None:
+    """The event time that counts for the watermark, None for a dead letter."""
+    arrived_s = record.timestamp / 1000 if record.timestamp_type == LOG_APPEND_TIME else NOW_S
+    right = verdict(record.value, arrived_s)
+    try:
+        assert sent.timestamp_ms == record.timestamp
+        if sent.topic == "orders-dlq":
+            _check_dead_letter(record, sent, right.reasons)
+            return None
+        assert right.order is not None
+        _check_processed(record, sent, right.order)
+    except (AssertionError, ValueError) as error:
+        raise AssertionError(f"{sent!r:.2000} instead of {right} for {record!r:.3000}") from error
+    return min(right.order.timestamp_s, arrived_s)
+
+
+def _check_dead_letter(record: FakeRecord, sent: Sent, reasons: frozenset[str]) -> None:
+    headers = dict(sent.headers)
+    assert headers["error.reason"].decode() in reasons
+    assert 0 < len(headers["error.message"].decode()) <= 5000
+    assert [headers["source.topic"], headers["source.partition"], headers["source.offset"]] == [
+        record.topic.encode(),
+        b"%d" % record.partition,
+        b"%d" % record.offset,
+    ]
+    assert len(headers) == len(sent.headers) == 5
+    assert (sent.key, sent.value) == (record.key, record.value)
+    assert sent.partition == partition_for(record.key, PARTITIONS)
+
+
+def _check_processed(record: FakeRecord, sent: Sent, order: Order) -> None:
+    assert sent.topic == "processed-orders"
+    assert list(sent.headers) == ORDER_HEADERS
+    assert JUDGE.processed(sent.value) == order
+    assert sent.key == order.product_id.encode()
+    assert sent.partition == partition_for(sent.key, PARTITIONS)
+    # However it is made, it fits where its record fitted: see the topics' max.message.bytes.
+    assert len(sent.value or b"") <= len(record.value or b"") + _LONGEST_FIELDS

@@ -1,0 +1,210 @@
+"""Bad input through a real Kafka and the real services."""
+
+import gzip
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+import orjson
+import pytest
+from aiokafka import AIOKafkaProducer, ConsumerRecord
+from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.structs import TopicPartition
+
+from libs.events.topics import LATE_ORDERS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS, PRODUCT_METRICS
+from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS
+from libs.runtime.broker import committed_consumer
+from tests.fuzz.analytics import ProcessedOrders
+from tests.fuzz.named_cases import named_cases, order_text
+from tests.fuzz.oracle import MAX_DEPTH, NotAnObjectError, depth, may_be_read_otherwise, processed_order, watermark
+from tests.fuzz.orders import Orders
+from tests.fuzz.records import PARTITIONS, RecordHeaders, any_record
+from tests.integration.pipeline import Pipeline, history
+from tests.integration.services import eventually
+
+FUZZED = 20_000
+GOOD = 3_000
+FOREIGN = 2_000
+MAX_BATCH_BYTES = 1_048_588  # the broker's own limit, which `orders` keeps
+# Up to about here the verification's judge reads JSON that the processor finds too deep.
+DEPTH_THAT_ALL_REFUSE = 1_100
+
+
+class Message(NamedTuple):
+    """What a client sends."""
+
+    value: bytes | None
+    key: bytes | None = None
+    headers: RecordHeaders = ()
+
+
+@pytest.fixture
+def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
+    return Pipeline(kafka, topic_prefix, tmp_path)
+
+
+async def write(pipeline: Pipeline, topic: str, messages: Iterable[Message], **client: Any) -> None:
+    """Send ``messages`` in turn to the partitions of ``topic``, in batches and without a retry, as any client might."""
+    producer = AIOKafkaProducer(bootstrap_servers=pipeline.kafka, max_request_size=2**28, **client)
+    await producer.start()
+    try:
+        builders = {number: producer.create_batch() for number in range(PARTITIONS)}
+        for number, message in enumerate(messages):
+            partition = number % PARTITIONS
+            fields: dict[str, Any] = {"key": message.key, "value": message.value, "headers": list(message.headers)}
+            if builders[partition].append(timestamp=None, **fields) is None:
+                await _deliver(producer, builders[partition], pipeline.prefix + topic, partition)
+                builders[partition] = producer.create_batch()
+                builders[partition].append(timestamp=None, **fields)
+        for partition, builder in builders.items():
+            if builder.record_count():
+                await _deliver(producer, builder, pipeline.prefix + topic, partition)
+    finally:
+        await producer.stop()
+
+
+async def _deliver(producer: AIOKafkaProducer, builder: BatchBuilder, topic: str, partition: int) -> None:
+    await (await producer.send_batch(builder, topic, partition=partition))
+
+
+def fuzzed(count: int, now_s: float, seed: int) -> list[Message]:
+    random = Random(seed)
+    orders = Orders(random, now_s)
+    records = [any_record(random, orders.value(), number) for number in range(count)]
+    return [
+        Message(record.value, record.key, record.headers)
+        for record in records
+        if not MAX_DEPTH < depth(record.value or b"") < DEPTH_THAT_ALL_REFUSE
+    ]
+
+
+def padded(name: str, time_s: float, size: int) -> bytes:
+    value = order_text(name, time_s, padding='""')
+    return value.replace(b'"padding":""', b'"padding":"' + b"x" * (size - len(value)) + b'"')
+
+
+async def test_every_bad_order_is_one_dead_letter_and_every_good_one_is_processed(pipeline: Pipeline) -> None:
+    pipeline.window_s = 3600
+    pipeline.env["WINDOW_SECONDS"] = "3600"
+    now_s = time.time() - 3 * 3600  # in the past, so that every window can close at once
+    named = [
+        Message(case.value, case.key, case.headers)
+        for case in named_cases(now_s)
+        if not MAX_DEPTH < depth(case.value or b"") < DEPTH_THAT_ALL_REFUSE
+    ]
+    good = [Message(orjson.dumps(order)) for order in history(GOOD, 60, seed=3, end_s=now_s)]
+    # A batch of one record has 61 bytes before it, and the record about 20 around its value.
+    largest = MAX_BATCH_BYTES - 100
+    fitting = [Message(padded("fits", now_s, largest)), Message(padded("broken", now_s, largest)[:-1])]
+    too_large = padded("too large", now_s, MAX_BATCH_BYTES)
+    await pipeline.make_topics()
+    async with AsyncExitStack() as stack:
+        for service in ("processor", "processor", "analytics", "sink"):
+            await stack.enter_async_context(pipeline.service(service))
+        await write(pipeline, ORDERS.name, good)
+        await write(pipeline, ORDERS.name, fuzzed(FUZZED // 2, now_s, seed=1))
+        await write(pipeline, ORDERS.name, [*named, *fitting])
+        for codec, value in ((None, too_large), ("gzip", too_large), ("gzip", b"{" * 20_000_000)):
+            with pytest.raises(MessageSizeTooLargeError):
+                await write(pipeline, ORDERS.name, [Message(value)], compression_type=codec)
+        await write(pipeline, ORDERS.name, fuzzed(FUZZED // 2, now_s, seed=2), compression_type="gzip")
+        report = await pipeline.verify(wait_closed_s=90, settle_s=90)
+    dead = sum(report.dead_letters.values())
+    assert report.sent == report.processed + dead
+    assert report.sent > 0.99 * FUZZED + len(named) + GOOD
+    assert report.processed > GOOD
+    assert dead > FUZZED / 2
+
+
+def foreign_records(count: int) -> list[Message]:
+    """Broken orders and broken watermarks, none that a lenient reader could take for sound."""
+    random = Random(7)
+    source = ProcessedOrders(random)
+    found: list[Message] = []
+    while len(found) < count:
+        is_mark = random.random() < 0.5
+        value = source.mark() if is_mark else source.order()
+        try:
+            sound: object = watermark(value) if is_mark else processed_order(value)
+        except NotAnObjectError:
+            sound = may_be_read_otherwise(value)
+        if not sound:
+            headers = WATERMARK_HEADERS if is_mark else ORDER_HEADERS
+            found.append(Message(value, random.choice((None, b"", b"k", b"\xff")), tuple(headers)))
+    return found
+
+
+FOREIGN_MARKS = (
+    *(b'{"source":0,"sources":1000000000,"watermark":1}', b'{"source":-1,"sources":6,"watermark":1}'),
+    *(b'{"source":0,"sources":0,"watermark":1}', b'{"source":6,"sources":6,"watermark":1}'),
+    *(b'{"source":false,"sources":true,"watermark":1}', b'{"source":0.0,"sources":6.0,"watermark":1}'),
+    *(b'{"source":0,"sources":6,"watermark":NaN}', b'{"source":0,"sources":6,"watermark":Infinity}'),
+    *(b'{"source":0,"sources":6,"watermark":1e300}', b'{"source":0,"sources":6,"watermark":"1e9"}'),
+    b'{"source":0,"sources":6,"watermark":' + b"[" * 1000 + b"]" * 1000 + b"}",
+)
+FOREIGN_ORDERS = (
+    *(b'{"product_id":[],"amount":1,"timestamp":1}', b'{"product_id":5,"amount":1,"timestamp":1}'),
+    *(b'{"product_id":"prod-1","amount":-1,"timestamp":1}', b'{"product_id":"prod-1","amount":1,"timestamp":1e300}'),
+    b'{"product_id":"prod-1","timestamp":1,"amount":[' + b"0," * 400_000 + b"0]}",
+)
+FOREIGN_METRICS = (None, b"", b"{", b"[]", b"null", b"\xff", gzip.compress(b"{}"), b"{" * 100_000, b'{"a":1}}', b"NaN")
+
+
+async def read(pipeline: Pipeline, topic: str) -> list[ConsumerRecord[bytes, bytes]]:
+    """Everything committed in ``topic`` up to now."""
+    consumer = committed_consumer(pipeline.settings(), group=None)
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(pipeline.prefix + topic, number) for number in range(PARTITIONS)]
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        records = []
+        for partition, end in (await consumer.end_offsets(partitions)).items():
+            while await consumer.position(partition) < end:
+                records.extend((await consumer.getmany(partition, timeout_ms=200)).get(partition, []))
+        return records
+    finally:
+        await consumer.stop()
+
+
+def orders_in(path: Path) -> tuple[int, int]:
+    """How many orders, and cents, the metrics in the file add up to."""
+    metrics = [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+    return sum(each["order_count"] for each in metrics), sum(round(each["total_revenue"] * 100) for each in metrics)
+
+
+def cents_in(orders: Iterable[Mapping[str, Any]]) -> int:
+    return sum(round(order["amount"] * 100) for order in orders)
+
+
+async def test_what_others_write_between_the_services_stops_none_of_them(pipeline: Pipeline) -> None:
+    marks = [Message(value, None, tuple(WATERMARK_HEADERS)) for value in FOREIGN_MARKS]
+    orders = [Message(value, b"k", tuple(ORDER_HEADERS)) for value in FOREIGN_ORDERS]
+    foreign = [*foreign_records(FOREIGN), *marks, *orders, Message(None)]
+    await pipeline.make_topics()
+    async with AsyncExitStack() as stack:
+        for service in ("processor", "analytics", "sink"):
+            await stack.enter_async_context(pipeline.service(service))
+        first = history(GOOD, 1, seed=4)
+        await write(pipeline, ORDERS.name, [Message(orjson.dumps(order)) for order in first])
+        await write(pipeline, PROCESSED_ORDERS.name, foreign)
+        await write(pipeline, PRODUCT_METRICS.name, [Message(value) for value in FOREIGN_METRICS] * 10)
+        await eventually(lambda: pipeline.output.exists() and orders_in(pipeline.output)[0] > 0)
+        second = history(GOOD, 1, seed=5)
+        await write(pipeline, ORDERS.name, [Message(orjson.dumps(order)) for order in second])
+        late: list[Mapping[str, Any]] = []
+
+        async def all_counted() -> bool:
+            late[:] = [orjson.loads(record.value or b"") for record in await read(pipeline, LATE_ORDERS.name)]
+            return orders_in(pipeline.output)[0] + len(late) >= 2 * GOOD
+
+        await eventually(all_counted, timeout_s=60)
+        letters = await read(pipeline, ORDERS_DLQ.name)
+    count, cents = orders_in(pipeline.output)
+    assert (count + len(late), cents + cents_in(late)) == (2 * GOOD, cents_in([*first, *second]))
+    assert Counter((each.key, each.value) for each in letters) == Counter((each.key, each.value) for each in foreign)
