@@ -1,7 +1,7 @@
 """A pipeline of a test's own: short windows, its own topics, and orders put where the test wants them."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from random import Random
 
@@ -79,8 +79,13 @@ class Pipeline:
         finally:
             await consumer.stop()
 
-    async def process_partition_alone(self, partition: int) -> None:
-        """Work one partition of `orders` to its end, with the processor's own worker, and no other."""
+    async def process_partition_alone(
+        self, partition: int, meanwhile: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Work one partition of `orders` to its end, with the processor's own worker, and no other.
+
+        What is to happen ``meanwhile`` happens just after the worker has read the committed offset.
+        """
         settings = self.settings()
         stage = make_stage(settings, SystemClock())
         consumer = committed_consumer(settings, stage.name)
@@ -88,7 +93,7 @@ class Pipeline:
         source = TopicPartition(self.prefix + ORDERS.name, partition)
         consumer.assign([source])
         health, report = Health(), Report(SystemClock())
-        offsets = StableOffsets(self.kafka, self.prefix + stage.name)
+        offsets = _WatchedOffsets(self.kafka, self.prefix + stage.name, meanwhile)
         signs = BrokerSigns(consumer, [source], health)
         worker = PartitionWorker(stage, settings, consumer, source, offsets, signs, health, report)
         failures: list[BaseException] = []
@@ -116,6 +121,20 @@ class Pipeline:
         )
         assert report.ok, orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2, default=str).decode()
         return report
+
+
+class _WatchedOffsets(StableOffsets):
+    def __init__(self, bootstrap_servers: str, group: str, after_fetch: Callable[[], Awaitable[None]] | None) -> None:
+        super().__init__(bootstrap_servers, group)
+        self._after_fetch = after_fetch
+
+    async def fetch(self, partition: TopicPartition) -> int | None:
+        offset = await super().fetch(partition)
+        if self._after_fetch is not None:
+            # Only once: at the end of the partition it is asked again.
+            work, self._after_fetch = self._after_fetch, None
+            await work()
+        return offset
 
 
 def history(count: int, span_s: float, seed: int, end_s: float | None = None) -> list[OrderFields]:
