@@ -6,10 +6,10 @@ ANALYTICS ?= 1
 WORKERS ?= 2
 UV ?= uv
 
-.PHONY: help setup run watch verify down test check requirements clean machine
+.PHONY: help setup run watch verify dead-letters down test chaos check requirements clean machine
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target text; do printf 'make %-13s %s\n' "$$target" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target text; do printf 'make %-13s %s\n' "$$target" "$$text"; done
 
 setup: .venv/.installed ## make .venv with everything in it
 
@@ -32,12 +32,23 @@ else
 	@$(PYTHON) local/pipeline.py verify $(if $(METRICS),--output $(METRICS)) $(ARGS)
 endif
 
+dead-letters: setup ## list, show and replay dead letters: ARGS="list" (BOOTSTRAP=, as for verify)
+ifdef BOOTSTRAP
+	@$(PYTHON) -m dead_letters --bootstrap $(BOOTSTRAP) $(ARGS)
+else
+	@$(PYTHON) local/pipeline.py dead-letters $(ARGS)
+endif
+
 down: setup ## stop what runs on this machine
 	@$(PYTHON) local/pipeline.py down
 
 test: machine setup ## all tests: unit, integration, compose, two files at a time (TESTS=path ARGS= WORKERS=2)
 	@$(PYTHON) -m local.jars
 	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(TESTS) $(ARGS)
+
+chaos: machine setup ## faults of every kind, 25 minutes, and a table of what came of them (SEED= ARGS="--only killed")
+	@$(PYTHON) -m local.jars
+	@$(PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 check: setup ## ruff and mypy on everything
 	@$(PYTHON) -m ruff check .

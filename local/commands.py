@@ -77,6 +77,12 @@ def verify(arguments: Sequence[str]) -> int:
     return subprocess.call([*_program("verification", settings), output, *arguments], cwd=ROOT)
 
 
+def dead_letters(arguments: Sequence[str]) -> int:
+    """List, show or replay the running pipeline's dead letters; ``arguments`` are that command's own."""
+    _running(or_else='; `make dead-letters BOOTSTRAP=host:port ARGS="list"` looks at what runs elsewhere')
+    return subprocess.call([*_program("dead_letters", LocalSettings.of_running()), *arguments], cwd=ROOT)
+
+
 def down() -> int:
     """Stop everything."""
     supervisor = Supervisor(local_directory())

@@ -55,6 +55,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     verify.set_defaults(command=lambda options: commands.verify(options.passed_on), passes_on=True)
 
+    dead_letters = verbs.add_parser(
+        "dead-letters", help="list, show or replay the dead letters of what is running", add_help=False
+    )
+    dead_letters.set_defaults(command=lambda options: commands.dead_letters(options.passed_on), passes_on=True)
+
     down = verbs.add_parser("down", help="stop everything")
     down.set_defaults(command=lambda _: commands.down())
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from libs.cli import pipeline_flags
 from libs.runtime.errors import PipelineError
 from verification.report import Report
 from verification.table import render
@@ -52,16 +53,7 @@ async def _verify(arguments: argparse.Namespace, messages: Console) -> Report:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m verification", description=__doc__)
-    parser.add_argument(
-        "--bootstrap",
-        default=os.environ.get("KAFKA_BOOTSTRAP_SERVERS") or "localhost:9092",
-        metavar="HOST:PORT",
-        help="the broker (default: KAFKA_BOOTSTRAP_SERVERS, or localhost:9092)",
-    )
-    parser.add_argument(
-        "--topic-prefix", default=os.environ.get("TOPIC_PREFIX", ""), help="the pipeline's TOPIC_PREFIX"
-    )
+    parser = argparse.ArgumentParser(prog="python -m verification", description=__doc__, parents=[pipeline_flags()])
     written = os.environ.get("SINK_OUTPUT_PATH")
     parser.add_argument(
         "--output",
@@ -75,13 +67,6 @@ def _arguments() -> argparse.Namespace:
         type=float,
         metavar="SECONDS",
         help="wait this long for every window to close and to reach the file; one that stays open is a difference",
-    )
-    parser.add_argument(
-        "--window-seconds",
-        type=int,
-        default=os.environ.get("WINDOW_SECONDS") or "60",
-        metavar="SECONDS",
-        help="the pipeline's windows (default: WINDOW_SECONDS, or 60)",
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser.parse_args()

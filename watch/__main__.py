@@ -12,6 +12,7 @@ import time
 from rich.console import Console
 from rich.live import Live
 
+from libs.cli import pipeline_flags
 from watch.follow import follow
 from watch.observation import Metric
 from watch.plain import metric_line, status_line
@@ -79,24 +80,7 @@ def _write(line: str) -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m watch", description=__doc__)
-    parser.add_argument(
-        "--bootstrap",
-        default=os.environ.get("KAFKA_BOOTSTRAP_SERVERS") or "localhost:9092",
-        metavar="HOST:PORT",
-        help="the broker (default: KAFKA_BOOTSTRAP_SERVERS, or localhost:9092)",
-    )
-    parser.add_argument(
-        "--topic-prefix", default=os.environ.get("TOPIC_PREFIX", ""), help="the pipeline's TOPIC_PREFIX"
-    )
-    parser.add_argument(
-        "--window-seconds",
-        type=int,
-        default=os.environ.get("WINDOW_SECONDS") or "60",
-        metavar="SECONDS",
-        help="the pipeline's windows (default: WINDOW_SECONDS, or 60)",
-    )
-    return parser.parse_args()
+    return argparse.ArgumentParser(prog="python -m watch", description=__doc__, parents=[pipeline_flags()]).parse_args()
 
 
 if __name__ == "__main__":

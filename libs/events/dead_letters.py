@@ -1,10 +1,15 @@
 """``orders-dlq``: records that cannot be an order, kept byte for byte, with the reason in their headers."""
 
+from collections.abc import Sequence
 from enum import StrEnum
+from typing import NamedTuple
 
 from libs.events.records import Headers, Record
 
 _MAX_MESSAGE_CHARS = 500
+_MAX_OFFSET = 2**63 - 1
+
+HEADERS = ("error.reason", "error.message", "source.topic", "source.partition", "source.offset")
 
 
 class Reason(StrEnum):
@@ -37,3 +42,46 @@ def dead_letter_headers(record: Record, error: RejectedError) -> Headers:
         ("source.partition", b"%d" % record.partition),
         ("source.offset", b"%d" % record.offset),
     ]
+
+
+class Rejection(NamedTuple):
+    """What a dead letter's headers say: why a record was rejected, and where it stands.
+
+    The reason is a ``Reason`` unless another program wrote the letter.
+    """
+
+    reason: str
+    message: str
+    topic: str
+    partition: int
+    offset: int
+
+
+def read_dead_letter_headers(headers: Sequence[tuple[str, bytes | None]]) -> Rejection:
+    """What ``dead_letter_headers`` wrote; raises ``ValueError`` naming the header that is missing or damaged."""
+    found = dict(headers)
+    return Rejection(
+        _text(found, "error.reason"),
+        _text(found, "error.message"),
+        _text(found, "source.topic"),
+        _number(found, "source.partition"),
+        _number(found, "source.offset"),
+    )
+
+
+def _text(headers: dict[str, bytes | None], name: str) -> str:
+    value = headers.get(name)
+    if value is None:
+        raise ValueError(f"the header {name} is missing")
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"the header {name} is not UTF-8") from None
+
+
+def _number(headers: dict[str, bytes | None], name: str) -> int:
+    text = _text(headers, name)
+    # The length first: Python refuses to read thousands of digits.
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(_MAX_OFFSET)) and int(text) <= _MAX_OFFSET):
+        raise ValueError(f"the header {name} is not a whole number")
+    return int(text)

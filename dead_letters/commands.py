@@ -1,0 +1,130 @@
+"""The commands, from what was asked for to what is to be shown."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Collection
+from dataclasses import dataclass, replace
+
+from dead_letters.letter import DAMAGED, DeadLetter, Place
+from dead_letters.marks import Mark
+from dead_letters.overview import ByReason, Newest
+from dead_letters.reader import LetterReader, Topics, letter_reader
+from dead_letters.rendering import reasons_found
+from dead_letters.replay import ReplayProducer, in_transactions
+from dead_letters.selection import Plan, Selection, obstacle
+from libs.events.dead_letters import Reason
+from libs.events.topics import DEAD_LETTERS_REPLAYED
+from libs.runtime.broker import ensure_topics
+from libs.runtime.errors import PipelineError
+from libs.runtime.settings import ServiceSettings, load_settings
+from verification.topic_reader import Offsets
+
+Progress = Callable[[str], None]
+
+_MAKE_TOPIC_S = 30.0
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Which pipeline is meant, by the settings of its services."""
+
+    bootstrap: str
+    topic_prefix: str
+    window_seconds: int
+
+
+async def gather(pipeline: Pipeline, selection: Selection, into: ByReason | Newest, progress: Progress) -> None:
+    """Count the selected letters."""
+    async with letter_reader(pipeline.bootstrap, pipeline.topic_prefix) as reader:
+        replayed = await reader.replayed()
+        seen: set[str] = set()
+        async for letters in _selected(reader, selection, await reader.ends(), progress, seen):
+            for letter in letters:
+                into.add(letter, replayed=letter in replayed)
+    _check_reasons(selection.reasons, seen)
+
+
+async def look_at(pipeline: Pipeline, place: Place) -> tuple[DeadLetter, Mark | None, Topics]:
+    """One letter, and its mark if it was replayed."""
+    async with letter_reader(pipeline.bootstrap, pipeline.topic_prefix) as reader:
+        letter = next(iter([each async for letters in reader.letters_at([place]) for each in letters]))
+        found = None
+        async for marked, mark in reader.marks():
+            if marked == place:
+                found = mark
+        return letter, found if found and found.fingerprint == letter.fingerprint() else None, reader.topics
+
+
+async def plan_replay(pipeline: Pipeline, selection: Selection, progress: Progress) -> tuple[Plan, Offsets]:
+    """What a replay comes to, and the end of the letters that it takes: those that it causes are not among them."""
+    async with letter_reader(pipeline.bootstrap, pipeline.topic_prefix) as reader:
+        plan = Plan(reader.topics, pipeline.window_seconds, time.time())
+        replayed, ends = await reader.replayed(), await reader.ends()
+        seen: set[str] = set()
+        async for letters in _selected(reader, selection, ends, progress, seen):
+            for letter in letters:
+                plan.add(letter, replayed=letter in replayed)
+    _check_reasons(selection.reasons, seen)
+    return plan, ends
+
+
+async def replay(pipeline: Pipeline, selection: Selection, ends: Offsets, due: int, progress: Progress) -> int:
+    """Write the selected letters before ``ends`` back into `orders`; returns how many it wrote.
+
+    ``due`` is how many the plan found, for the progress only.
+    """
+    written = 0
+    async with letter_reader(pipeline.bootstrap, pipeline.topic_prefix) as reader:
+        await _make_marks_topic(pipeline, reader.topics)
+        topics = reader.topics = replace(reader.topics, has_marks=True)
+        async with ReplayProducer(pipeline.bootstrap, pipeline.topic_prefix, topics) as producer:
+            # Only now: what an earlier replay had under way is committed or aborted, and no other goes on.
+            replayed = await reader.replayed()
+
+            async def left_to_do() -> AsyncIterator[list[DeadLetter]]:
+                async for letters in _selected(reader, selection, ends, lambda _: None, set()):
+                    yield [each for each in letters if not obstacle(each, topics) and each not in replayed]
+
+            async for letters in in_transactions(left_to_do()):
+                await producer.write(letters)
+                written += len(letters)
+                progress(f"{written:,} of {due:,} replayed")
+    return written
+
+
+async def _selected(
+    reader: LetterReader, selection: Selection, ends: Offsets, progress: Progress, seen: set[str]
+) -> AsyncIterator[list[DeadLetter]]:
+    """The selected letters; adds the reasons of all letters to ``seen``."""
+    count = 0
+    places = selection.places
+    async for letters in reader.letters_at(places) if places else reader.letters(ends):
+        count += len(letters)
+        progress(f"{count:,} dead letters read")
+        seen.update(letter.reason for letter in letters)
+        yield [letter for letter in letters if letter in selection]
+
+
+def _check_reasons(asked_for: Collection[str], seen: Collection[str]) -> None:
+    unknown = set(asked_for) - set(seen) - set(Reason) - {DAMAGED}
+    if unknown:
+        raise PipelineError(
+            f"no dead letter has the reason {reasons_found(unknown)}", advice=f"there are: {reasons_found(seen)}"
+        )
+
+
+async def _make_marks_topic(pipeline: Pipeline, topics: Topics) -> None:
+    settings = load_settings(
+        ServiceSettings,
+        [
+            f"--kafka-bootstrap-servers={pipeline.bootstrap}",
+            f"--topic-prefix={pipeline.topic_prefix}",
+            f"--topic-partitions={topics.letters_partitions}",
+            f"--topic-replication-factor={topics.letters_replicas}",
+        ],
+    )
+    try:
+        async with asyncio.timeout(_MAKE_TOPIC_S):
+            await ensure_topics(settings, [DEAD_LETTERS_REPLAYED])
+    except TimeoutError as error:
+        raise PipelineError(f"the topic {topics.marks!r} cannot be made", advice="look at the broker's log") from error

@@ -1,0 +1,107 @@
+"""A dead letter as it stands in ``orders-dlq``, also when its headers are damaged."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import NamedTuple, Protocol
+
+from libs.events.dead_letters import HEADERS, Rejection, read_dead_letter_headers
+
+DAMAGED = "damaged_headers"
+"""Stands for the reason where none can be read."""
+
+_PLACE = re.compile(r"([0-9]{1,6})/([0-9]{1,18})")
+
+Headers = tuple[tuple[str, bytes | None], ...]
+
+
+class Place(NamedTuple):
+    """Where a letter stands in ``orders-dlq``: its name for the user, ``3/1207``."""
+
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.partition}/{self.offset}"
+
+
+def parse_place(text: str) -> Place:
+    """The place in ``text``; raises ``ValueError`` when there is none."""
+    match = _PLACE.fullmatch(text)
+    if not match:
+        raise ValueError(f"{text!r} is no place of a dead letter: partition/offset, as in 3/1207")
+    return Place(int(match[1]), int(match[2]))
+
+
+class LetterRecord(Protocol):
+    """A consumed record of ``orders-dlq``; anyone may have written it."""
+
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A letter and what its headers say; ``rejection`` is None when they are damaged, and ``damage`` says how.
+
+    ``timestamp_ms`` is the rejected record's own.
+    """
+
+    place: Place
+    rejection: Rejection | None
+    damage: str
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+    @property
+    def reason(self) -> str:
+        return self.rejection.reason if self.rejection else DAMAGED
+
+    @property
+    def message(self) -> str:
+        return self.rejection.message if self.rejection else self.damage
+
+    def other_headers(self) -> Headers:
+        """All that the contract does not name, and those that cannot be read."""
+        return (
+            self.headers if self.rejection is None else tuple(each for each in self.headers if each[0] not in HEADERS)
+        )
+
+    def fingerprint(self) -> int:
+        """64 bits that tell this letter from any that stands in its place after the topic was made anew."""
+        digest = blake2b(digest_size=8)
+        for part in (self.key, self.value, *(part for name, value in self.headers for part in (name.encode(), value))):
+            digest.update(b"-" if part is None else b"%d:" % len(part) + part)
+        digest.update(b"%d" % self.timestamp_ms)
+        return int.from_bytes(digest.digest())
+
+
+def read_letter(record: LetterRecord) -> DeadLetter:
+    """The letter in ``record``, whatever its headers are like."""
+    rejection, damage = None, ""
+    try:
+        rejection = read_dead_letter_headers(record.headers)
+    except ValueError as error:
+        damage = str(error)
+    return DeadLetter(
+        Place(record.partition, record.offset),
+        rejection,
+        damage,
+        record.timestamp,
+        record.key,
+        record.value,
+        tuple(record.headers),
+    )

@@ -1,0 +1,138 @@
+"""Reads letters and marks, and what has to be known of the topics."""
+
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, for_code
+
+from dead_letters.letter import DeadLetter, Place, read_letter
+from dead_letters.marks import Mark, Replayed, decode_mark
+from libs.events.topics import DEAD_LETTERS_REPLAYED, ORDERS, ORDERS_DLQ
+from libs.runtime.errors import PipelineError
+from verification.topic_reader import Offsets, TopicReader
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The full names of the topics, and how they are laid out; ``orders_max_bytes`` limits a batch of records."""
+
+    orders: str
+    letters: str
+    marks: str
+    orders_partitions: int
+    orders_max_bytes: int
+    letters_partitions: int
+    letters_replicas: int
+    has_marks: bool
+
+
+class LetterReader:
+    """Reads committed records; begins a topic anew with each call."""
+
+    def __init__(self, topics: Topics, reader: TopicReader) -> None:
+        self.topics = topics
+        self._reader = reader
+
+    async def ends(self) -> Offsets:
+        """Where the letters end now."""
+        return await self._reader.ends(self.topics.letters)
+
+    async def letters(self, ends: Mapping[int, int]) -> AsyncIterator[list[DeadLetter]]:
+        """All letters before ``ends``, in chunks of one partition each, oldest first."""
+        begins = await self._reader.begins(self.topics.letters)
+        async for records in self._reader.read(self.topics.letters, begins, ends):
+            yield [read_letter(record) for record in records]
+
+    async def letters_at(self, places: Collection[Place]) -> AsyncIterator[list[DeadLetter]]:
+        """The letters at ``places``; raises ``PipelineError`` when there is none at one of them."""
+        begins = await self._reader.begins(self.topics.letters)
+        ends = await self.ends()
+        for place in sorted(places):
+            if place.partition not in ends:
+                raise _no_letter(place, f"{self.topics.letters} has the partitions 0 to {len(ends) - 1}")
+            if place.offset < begins[place.partition]:
+                raise _no_letter(place, f"letters before {place.partition}/{begins[place.partition]} were deleted")
+            if place.offset >= ends[place.partition]:
+                raise _no_letter(place, f"that partition ends before {place.partition}/{ends[place.partition]}")
+        wanted = set(places)
+        for partition in sorted({place.partition for place in places}):
+            offsets = [place.offset for place in places if place.partition == partition]
+            span = {partition: min(offsets)}, {partition: max(offsets) + 1}
+            async for records in self._reader.read(self.topics.letters, *span):
+                found = [read_letter(record) for record in records if Place(partition, record.offset) in wanted]
+                wanted.difference_update(letter.place for letter in found)
+                yield found
+        if wanted:
+            raise _no_letter(min(wanted), "what stands there is the end of a transaction, or was never committed")
+
+    async def marks(self) -> AsyncIterator[tuple[Place, Mark | None]]:
+        """All marks, oldest first in each partition; none while no letter was ever replayed."""
+        if not self.topics.has_marks:
+            return
+        begins, ends = await self._reader.begins(self.topics.marks), await self._reader.ends(self.topics.marks)
+        async for records in self._reader.read(self.topics.marks, begins, ends):
+            for record in records:
+                yield decode_mark(record.key, record.value)
+
+    async def replayed(self) -> Replayed:
+        """Which letters the marks name."""
+        replayed = Replayed()
+        async for place, mark in self.marks():
+            replayed.add(place, mark)
+        return replayed
+
+
+def _no_letter(place: Place, why: str) -> PipelineError:
+    return PipelineError(f"there is no dead letter at {place}", advice=why)
+
+
+@asynccontextmanager
+async def letter_reader(bootstrap: str, topic_prefix: str) -> AsyncIterator[LetterReader]:
+    """A connected reader; what the broker refuses meanwhile becomes a ``PipelineError``."""
+    try:
+        async with TopicReader(bootstrap) as reader:
+            yield LetterReader(await _look_up(bootstrap, topic_prefix), reader)
+    except KafkaError as error:
+        raise PipelineError(f"the broker went away: {error!r}", advice="try again once it is back") from error
+
+
+async def _look_up(bootstrap: str, topic_prefix: str) -> Topics:
+    orders, letters, marks = (topic_prefix + each.name for each in (ORDERS, ORDERS_DLQ, DEAD_LETTERS_REPLAYED))
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        await admin.start()
+        existing = await admin.list_topics()
+        for name in (orders, letters):
+            if name not in existing:
+                raise PipelineError(
+                    f"there is no topic {name!r}", advice="start the pipeline, or give its --topic-prefix"
+                )
+        partitions = {}
+        for topic in await admin.describe_topics([orders, letters]):
+            if topic["error_code"]:
+                raise for_code(topic["error_code"])(f"topic {topic['topic']!r}")
+            partitions[topic["topic"]] = topic["partitions"]
+        return Topics(
+            orders,
+            letters,
+            marks,
+            orders_partitions=len(partitions[orders]),
+            orders_max_bytes=await _max_message_bytes(admin, orders),
+            letters_partitions=len(partitions[letters]),
+            letters_replicas=len(partitions[letters][0]["replicas"]),
+            has_marks=marks in existing,
+        )
+    finally:
+        await admin.close()
+
+
+async def _max_message_bytes(admin: AIOKafkaAdminClient, topic: str) -> int:
+    name = "max.message.bytes"
+    (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {name: ""})])
+    ((code, message, _, _, entries),) = response.resources  # type: ignore[attr-defined]  # no fields in the base class
+    if code:
+        raise for_code(code)(message)
+    return next(int(value) for found, value, *_ in entries if found == name)

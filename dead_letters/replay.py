@@ -1,0 +1,146 @@
+"""Writes letters back into ``orders``, each exactly once however often a replay is cut short and run again.
+
+Orders and marks are one transaction. The transactional id is the same in every run: starting one fences a run that
+hangs elsewhere and ends its transaction (KIP-98), and only after that the marks are read. aiokafka's traps are those of
+``libs.runtime.transaction``: every delivery is awaited before the commit, and after an error the producer is thrown
+away.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+
+from dead_letters.letter import DeadLetter
+from dead_letters.marks import Mark, encode_mark, mark_key
+from dead_letters.reader import Topics
+from dead_letters.selection import replay_headers
+from libs.runtime.closing import close_producer, close_quietly
+from libs.runtime.errors import PipelineError, TransactionTimeoutError
+from libs.runtime.timing import COMMIT_TIMEOUT_S, TRANSACTION_TIMEOUT_MS
+from libs.runtime.transaction import MAX_BATCH_BYTES, MAX_REQUEST_BYTES, RETRY_BACKOFF_MS, OutputBuffer
+
+TRANSACTIONAL_ID = "dead-letters-replay"
+
+LETTERS_PER_TRANSACTION = 500
+_BYTES_PER_TRANSACTION = 4 * 1024 * 1024
+
+_AGAIN = "run the same command again: what was replayed is marked, and is skipped"
+
+
+class ReplayProducer:
+    """``async with`` fences every other replay of this pipeline; ``write`` is one transaction."""
+
+    def __init__(self, bootstrap: str, topic_prefix: str, topics: Topics) -> None:
+        self._topics = topics
+        self._in_transaction = False
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=bootstrap,
+            transactional_id=topic_prefix + TRANSACTIONAL_ID,
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            max_batch_size=MAX_BATCH_BYTES,
+            max_request_size=MAX_REQUEST_BYTES,
+            retry_backoff_ms=RETRY_BACKOFF_MS,
+            linger_ms=0,
+        )
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._producer.start()
+        except BaseException:
+            await close_producer(self._producer)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._in_transaction:
+            await close_quietly(self._producer.abort_transaction())
+        await close_producer(self._producer)
+
+    async def write(self, letters: Sequence[DeadLetter]) -> None:
+        """Put ``letters`` back into the partitions they came from, and mark them.
+
+        Raises:
+            PipelineError: it is not certain that they were written; this producer cannot be used again.
+        """
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                await self._producer.begin_transaction()
+                self._in_transaction = True
+                await self._write_marks(letters, await self._write_orders(letters))
+                await self._producer.commit_transaction()
+                self._in_transaction = False
+        except (ProducerFenced, InvalidProducerEpoch) as error:
+            raise PipelineError(
+                "another replay has taken over", advice="let it end; two at once are no quicker"
+            ) from error
+        except TimeoutError as error:
+            raise TransactionTimeoutError(f"no commit within {COMMIT_TIMEOUT_S:.0f} s", advice=_AGAIN) from error
+        except KafkaError as error:
+            raise PipelineError(f"a transaction failed: {error!r}", advice=_AGAIN) from error
+
+    async def _write_orders(self, letters: Sequence[DeadLetter]) -> dict[int, list[int]]:
+        """Returns the orders' new offsets by partition, in the order of their letters."""
+        outputs = OutputBuffer(self._producer, {})
+        now_ms = int(time.time() * 1000)
+        for letter in letters:
+            headers = replay_headers(letter, self._topics)
+            outputs.send(self._topics.orders, _partition(letter), letter.key, letter.value, now_ms, headers)
+        return await self._deliver(outputs)
+
+    async def _write_marks(self, letters: Sequence[DeadLetter], offsets: dict[int, list[int]]) -> None:
+        outputs = OutputBuffer(self._producer, {})
+        now_s = round(time.time(), 3)
+        next_offset = {partition: iter(each) for partition, each in offsets.items()}
+        for letter in letters:
+            partition = _partition(letter)
+            mark = Mark(letter.fingerprint(), now_s, partition, next(next_offset[partition]))
+            outputs.send(
+                self._topics.marks,
+                letter.place.partition,
+                mark_key(letter.place),
+                encode_mark(mark),
+                int(now_s * 1000),
+                [],
+            )
+        await self._deliver(outputs)
+
+    async def _deliver(self, outputs: OutputBuffer) -> dict[int, list[int]]:
+        deliveries = []
+        for (topic, partition), batches in outputs.batches().items():
+            for batch in batches:
+                batch.close()
+                delivery = await self._producer.send_batch(batch, topic, partition=partition)
+                deliveries.append((partition, batch.record_count(), delivery))
+        written = await asyncio.gather(*(delivery for _, _, delivery in deliveries))
+        offsets = defaultdict[int, list[int]](list)
+        for (partition, count, _), batch_written in zip(deliveries, written, strict=True):
+            offsets[partition].extend(range(batch_written.offset, batch_written.offset + count))
+        return offsets
+
+
+def _partition(letter: DeadLetter) -> int:
+    assert letter.rejection is not None  # one without is never selected
+    return letter.rejection.partition
+
+
+async def in_transactions(letters: AsyncIterator[list[DeadLetter]]) -> AsyncIterator[list[DeadLetter]]:
+    """The same letters, in portions for one transaction each."""
+    portion: list[DeadLetter] = []
+    portion_bytes = 0
+    async for chunk in letters:
+        for letter in chunk:
+            portion.append(letter)
+            portion_bytes += len(letter.value or b"")
+            if len(portion) >= LETTERS_PER_TRANSACTION or portion_bytes >= _BYTES_PER_TRANSACTION:
+                yield portion
+                portion, portion_bytes = [], 0
+    if portion:
+        yield portion

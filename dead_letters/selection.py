@@ -1,0 +1,101 @@
+"""Which letters a replay takes, and which of them it can write back."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import orjson
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
+from dead_letters.letter import DeadLetter, Place
+from dead_letters.reader import Topics
+
+FROM_HEADER = "replayed.from"
+
+_EXAMPLES = 5
+
+
+def replay_headers(letter: DeadLetter, topics: Topics) -> list[tuple[str, bytes]]:
+    """The header that says of an order from which letter it came; none where the order would no longer fit with it.
+
+    A record that just fitted into ``orders`` is larger than that with any header.
+    """
+    header = [(FROM_HEADER, f"{topics.letters}/{letter.place}".encode())]
+    return header if _fits(letter, header, topics) else []
+
+
+def obstacle(letter: DeadLetter, topics: Topics) -> str:
+    """Why ``letter`` cannot be written back; empty when it can."""
+    source = letter.rejection
+    if source is None:
+        return "their headers do not tell whence they came"
+    if source.topic != topics.orders:
+        return f"they did not come from {topics.orders}"
+    if source.partition >= topics.orders_partitions:
+        return f"{topics.orders} no longer has the partition they came from"
+    if not _fits(letter, (), topics):
+        return f"they are larger than {topics.orders} takes"
+    return ""
+
+
+def _fits(letter: DeadLetter, headers: Sequence[tuple[str, bytes]], topics: Topics) -> bool:
+    # The broker's limit is one of batches. A letter near it makes a batch of its own, uncompressed.
+    size = len(letter.key or b"") + len(letter.value or b"")
+    if size < topics.orders_max_bytes // 2:
+        return True
+    batch = DefaultRecordBatchBuilder(2, 0, 1, -1, -1, 0, 2 * size)
+    batch.append(0, 0, letter.key, letter.value, list(headers))
+    return int(batch.size()) <= topics.orders_max_bytes
+
+
+def window_has_ended(letter: DeadLetter, window_seconds: int, now_s: float) -> bool:
+    """Whether the order's window lies in the past; no if it has no readable event time, and is no order."""
+    try:
+        timestamp_s = orjson.loads(letter.value or b"")["timestamp"]
+    except (ValueError, KeyError, TypeError, IndexError):
+        return False
+    if type(timestamp_s) not in (int, float):
+        return False
+    return bool(timestamp_s - timestamp_s % window_seconds + window_seconds <= now_s)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the user asked for: the letters at ``places``, or else all of ``reasons``, or else all."""
+
+    places: Collection[Place] = ()
+    reasons: Collection[str] = ()
+
+    def __contains__(self, letter: DeadLetter) -> bool:
+        return not self.reasons or letter.reason in self.reasons
+
+
+@dataclass
+class Plan:
+    """What a replay of a selection comes to."""
+
+    topics: Topics
+    window_seconds: int
+    now_s: float
+    due: Counter[str] = field(default_factory=Counter)
+    replayed_before: int = 0
+    window_ended: int = 0
+    left: Counter[str] = field(default_factory=Counter)
+    left_examples: dict[str, list[Place]] = field(default_factory=dict)
+
+    def add(self, letter: DeadLetter, *, replayed: bool) -> None:
+        """Count one selected letter."""
+        if replayed:
+            self.replayed_before += 1
+        elif why := obstacle(letter, self.topics):
+            self.left[why] += 1
+            examples = self.left_examples.setdefault(why, [])
+            if len(examples) < _EXAMPLES:
+                examples.append(letter.place)
+        else:
+            self.due[letter.reason] += 1
+            self.window_ended += window_has_ended(letter, self.window_seconds, self.now_s)
+
+    @property
+    def selected(self) -> int:
+        return self.due.total() + self.replayed_before + self.left.total()

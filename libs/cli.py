@@ -1,0 +1,35 @@
+"""The flags by which every command that looks at a pipeline from outside finds it."""
+
+import argparse
+import os
+
+
+def pipeline_flags(*, in_subcommand: bool = False) -> argparse.ArgumentParser:
+    """A parent parser with the broker, the prefix and the windows; each defaults to the services' own setting.
+
+    ``in_subcommand`` lets the flags stand after a subcommand too, where a default would undo what stands before it.
+    """
+    flags = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    flags.add_argument(
+        "--bootstrap", metavar="HOST:PORT", help="the broker (default: KAFKA_BOOTSTRAP_SERVERS, or localhost:9092)"
+    )
+    flags.add_argument("--topic-prefix", help="the pipeline's TOPIC_PREFIX")
+    flags.add_argument(
+        "--window-seconds",
+        type=_seconds,
+        metavar="SECONDS",
+        help="the pipeline's windows (default: WINDOW_SECONDS, or 60)",
+    )
+    if not in_subcommand:
+        flags.set_defaults(
+            bootstrap=os.environ.get("KAFKA_BOOTSTRAP_SERVERS") or "localhost:9092",
+            topic_prefix=os.environ.get("TOPIC_PREFIX", ""),
+            window_seconds=os.environ.get("WINDOW_SECONDS") or "60",
+        )
+    return flags
+
+
+def _seconds(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"invalid int value: {text!r}, it must be 1 or more")
+    return int(text)

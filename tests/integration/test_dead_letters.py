@@ -1,0 +1,324 @@
+"""Dead letters come back: `python -m dead_letters` as its users call it, against a real broker."""
+
+import asyncio
+import re
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import orjson
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from libs.events.dead_letters import Reason, RejectedError, dead_letter_headers
+from libs.events.topics import ORDERS_DLQ
+from libs.runtime.partitioning import partition_for
+from libs.runtime.transaction import OutputBuffer
+from tests.integration.pipeline import Pipeline
+from tests.integration.services import ROOT, eventually
+from tests.unit.driver import FakeRecord
+from verification.judge import Judge, Verdict, read_catalogue
+from verification.topic_reader import Record, TopicReader
+from verification.verify import CATALOGUE, _Run, verify
+
+SLOWLY = (
+    "import dead_letters.replay; dead_letters.replay.LETTERS_PER_TRANSACTION = 1;"
+    "from dead_letters.__main__ import main; main()"
+)
+
+
+@pytest.fixture
+async def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
+    pipeline = Pipeline(kafka, topic_prefix, tmp_path)
+    await pipeline.make_topics()
+    return pipeline
+
+
+class Command:
+    """`python -m dead_letters` as a process."""
+
+    def __init__(self, pipeline: Pipeline, *arguments: str, slowly: bool = False) -> None:
+        program = ["-c", SLOWLY] if slowly else ["-m", "dead_letters"]
+        where = [f"--bootstrap={pipeline.kafka}", f"--topic-prefix={pipeline.prefix}", "--window-seconds=5"]
+        self._command = [sys.executable, *program, *where, *arguments]
+
+    async def start(self) -> asyncio.subprocess.Process:
+        pipe = asyncio.subprocess.PIPE
+        return await asyncio.create_subprocess_exec(
+            *self._command, cwd=ROOT, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe
+        )
+
+    async def run(self) -> tuple[int, str, str]:
+        """Exit code and what it wrote."""
+        process = await self.start()
+        out, err = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, out.decode(), err.decode()
+
+
+async def output_of(pipeline: Pipeline, *arguments: str) -> str:
+    code, out, err = await Command(pipeline, *arguments).run()
+    assert code == 0, err
+    return out
+
+
+async def reasons(pipeline: Pipeline) -> dict[str, Any]:
+    found: dict[str, Any] = orjson.loads(await output_of(pipeline, "list", "--json"))["reasons"]
+    return found
+
+
+async def read(pipeline: Pipeline, topic: str) -> list[Record]:
+    name = pipeline.prefix + topic
+    async with TopicReader(pipeline.kafka) as reader:
+        return [each async for records in reader.read(name, {}, await reader.settled_ends(name)) for each in records]
+
+
+async def replayed_from(pipeline: Pipeline) -> Counter[str]:
+    """How often each letter stands in `orders`."""
+    return Counter(
+        dict(record.headers)["replayed.from"].decode().removeprefix(f"{pipeline.prefix}orders-dlq/")
+        for record in await read(pipeline, "orders")
+        if record.headers
+    )
+
+
+def letter(pipeline: Pipeline, value: bytes | None, reason: Reason, **source: Any) -> FakeRecord:
+    """The record of `orders` that is to become a dead letter, and the headers it gets."""
+    record = FakeRecord(value, **({"topic": pipeline.prefix + "orders"} | source))
+    headers = tuple(dead_letter_headers(record, RejectedError(reason, "as the test wants it")))
+    return FakeRecord(value, record.key, headers, partition=partition_for(record.key, 6))
+
+
+async def write_letters(pipeline: Pipeline, letters: Sequence[FakeRecord]) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=pipeline.kafka, max_request_size=4 * 1024 * 1024)
+    await producer.start()
+    try:
+        outputs = OutputBuffer(producer, {})
+        for each in letters:
+            outputs.send(
+                pipeline.prefix + ORDERS_DLQ.name, each.partition, each.key, each.value, each.timestamp, [*each.headers]
+            )
+        for (topic, partition), batches in outputs.batches().items():
+            for batch in batches:
+                await (await producer.send_batch(batch, topic, partition=partition))
+    finally:
+        await producer.stop()
+
+
+def many_letters(pipeline: Pipeline, count: int) -> list[FakeRecord]:
+    return [
+        letter(
+            pipeline, b"no JSON %d" % number, Reason.MALFORMED, key=b"%d" % number, partition=number % 6, offset=number
+        )
+        for number in range(count)
+    ]
+
+
+def order(**fields: object) -> bytes:
+    valid = {"order_id": "o", "user_id": "u", "product_id": "prod-1", "amount": 12.5, "timestamp": time.time()}
+    return orjson.dumps(valid | fields)
+
+
+class JudgeOfTwoTimes(Judge):
+    """The catalogue was another one before ``changed_s``."""
+
+    def __init__(self, before: Judge, changed_s: float, catalogue: Path) -> None:
+        super().__init__(read_catalogue(catalogue))
+        self._before = before
+        self._changed_s = changed_s
+
+    def judge(self, value: bytes | None, written_s: float, now_s: float) -> Verdict:
+        if written_s < self._changed_s:
+            return self._before.judge(value, written_s, now_s)
+        return super().judge(value, written_s, now_s)
+
+
+async def test_orders_of_a_product_come_back_once_the_catalogue_knows_it(pipeline: Pipeline) -> None:
+    catalogue = pipeline.directory / "catalogue.json"
+    new_product = {"prod-new": {"product_name": "New", "category": "Test"}}
+    catalogue.write_bytes(orjson.dumps(dict(read_catalogue(CATALOGUE)) | new_product))
+    unknown = [order(order_id=f"unknown-{number}", product_id="prod-new") for number in range(30)]
+    known = [order(order_id=f"known-{number}") for number in range(30)]
+    async with pipeline.service("analytics"), pipeline.service("processor") as processor:
+        await pipeline.send((number, [unknown[number], known[number]]) for number in range(6))
+        await pipeline.send((number % 6, [unknown[number], known[number]]) for number in range(6, 30))
+
+        async def all_rejected() -> bool:
+            return len(await read(pipeline, "orders-dlq")) == 30
+
+        await eventually(all_rejected, what="30 dead letters")
+        processor.terminate()
+        assert await processor.wait() == 0
+    assert (await reasons(pipeline))["unknown_product"]["replayed"] == 0
+    changed_s = time.time()
+    out = await output_of(pipeline, "replay", "--reason=unknown_product", "--yes")
+    assert "30 to be replayed" in out
+    assert "replayed 30" in out
+    assert (await reasons(pipeline))["unknown_product"]["replayed"] == 30
+    assert "30 replayed before: skipped" in await output_of(pipeline, "replay", "--all", "--yes")
+    assert sorted(record.value or b"" for record in await read(pipeline, "orders") if record.headers) == sorted(unknown)
+
+    async with pipeline.service("analytics"), pipeline.service("processor", PROCESSOR_CATALOGUE_PATH=str(catalogue)):
+        judge = JudgeOfTwoTimes(Judge(read_catalogue(CATALOGUE)), changed_s, catalogue)
+        async with TopicReader(pipeline.kafka) as reader:
+            run = _Run(reader, pipeline.prefix, pipeline.window_s, 30.0, judge, lambda _: None)
+            report = await run.all(None, None)
+    assert report.ok, report.as_json()
+    assert (report.sent, report.processed, report.dead_letters) == (90, 60, {"unknown_product": 30})
+
+
+async def test_a_replayed_order_is_judged_anew(pipeline: Pipeline) -> None:
+    """One that came from the future is no longer ahead; what is still bad is one new letter, and the old one done."""
+    async with pipeline.service("analytics"), pipeline.service("processor"):
+        early = order(timestamp=time.time() + 62)
+        await pipeline.send([(2, [early, b"no JSON"])])
+
+        async def letters(count: int) -> None:
+            async def are_there() -> bool:
+                return len(await read(pipeline, "orders-dlq")) == count
+
+            await eventually(are_there, what=f"{count} dead letters")
+
+        await letters(2)
+        await asyncio.sleep(max(0.0, orjson.loads(early)["timestamp"] - 60 - time.time()))
+        assert "replayed 2" in await output_of(pipeline, "replay", "--all", "--yes")
+        await letters(3)
+        found = await reasons(pipeline)
+        assert (found["malformed"]["letters"], found["malformed"]["replayed"]) == (2, 1)
+        assert (found["future_timestamp"]["letters"], found["future_timestamp"]["replayed"]) == (1, 1)
+        report = await verify(pipeline.kafka, topic_prefix=pipeline.prefix, window_seconds=pipeline.window_s)
+    assert report.ok, report.as_json()
+    assert (report.sent, report.processed, report.dead_letters.total()) == (4, 1, 3)
+
+
+async def begun(reader: TopicReader, pipeline: Pipeline, process: asyncio.subprocess.Process) -> None:
+    """Return once ``process`` has replayed something, or has ended."""
+    orders = pipeline.prefix + "orders"
+    before = await reader.ends(orders)
+
+    async def goes_on() -> bool:
+        return process.returncode is not None or await reader.ends(orders) != before
+
+    await eventually(goes_on, what="the replay is at work")
+
+
+def replayed_before(out: str) -> int:
+    """How many letters an earlier replay had done, by what the next one wrote."""
+    match = re.search(r"([0-9,]+) replayed before: skipped", out)
+    assert match, out
+    return int(match[1].replace(",", ""))
+
+
+async def test_killed_again_and_again_a_replay_duplicates_nothing(pipeline: Pipeline) -> None:
+    random = Random(5)
+    letters = many_letters(pipeline, 600)
+    await write_letters(pipeline, letters)
+    async with TopicReader(pipeline.kafka) as reader:
+        for _ in range(5):
+            process = await Command(pipeline, "replay", "--all", "--yes", slowly=True).start()
+            await begun(reader, pipeline, process)
+            await asyncio.sleep(random.uniform(0, 0.2))
+            process.kill()
+            _, err = await process.communicate()
+            assert process.returncode == -signal.SIGKILL, err
+    out = await output_of(pipeline, "replay", "--all", "--yes")
+    assert 5 <= replayed_before(out) < 600
+    found = await replayed_from(pipeline)
+    assert len(found) == 600
+    assert set(found.values()) == {1}
+    by_key = {record.key: record for record in await read(pipeline, "orders")}
+    for number, each in enumerate(letters):
+        assert (by_key[each.key].value, by_key[each.key].partition) == (each.value, number % 6)
+
+
+async def test_of_two_replays_one_is_fenced(pipeline: Pipeline) -> None:
+    await write_letters(pipeline, many_letters(pipeline, 2000))
+    first = await Command(pipeline, "replay", "--all", "--yes", slowly=True).start()
+    async with TopicReader(pipeline.kafka) as reader:
+        await begun(reader, pipeline, first)
+    out = await output_of(pipeline, "replay", "--all", "--yes")
+    assert 1 <= replayed_before(out) < 2000
+    _, err = await first.communicate()
+    assert first.returncode == 1
+    assert b"another replay has taken over" in err
+    found = await replayed_from(pipeline)
+    assert len(found) == 2000
+    assert set(found.values()) == {1}
+
+
+async def test_a_selection_by_reason_or_place_and_what_cannot_be_replayed(pipeline: Pipeline) -> None:
+    limit = 1024 * 1024 + 12
+    overhead = 61 + 17  # a batch and a record of this size with neither key nor headers
+    foreign = letter(pipeline, b"?", Reason.MALFORMED, topic=pipeline.prefix + "processed-orders")
+    await write_letters(
+        pipeline,
+        [
+            letter(pipeline, None, Reason.MALFORMED),
+            letter(pipeline, b"a", Reason.UNKNOWN_PRODUCT, partition=1),
+            letter(pipeline, b"b", Reason.UNKNOWN_PRODUCT, partition=1, key=b"k"),
+            foreign,
+            FakeRecord(b"damaged", headers=(("error.reason", b"malformed"), ("\x1b[2J", b"\xff"))),
+            letter(pipeline, b"x" * (limit - overhead), Reason.MISSING_FIELD),
+            letter(pipeline, b"x" * (limit + 1), Reason.INVALID_ID),
+            letter(pipeline, b"c", Reason.WRONG_TYPE, partition=6),
+        ],
+    )
+    found = await reasons(pipeline)
+    assert {reason: each["letters"] for reason, each in found.items()} == {
+        "malformed": 2,
+        "unknown_product": 2,
+        "damaged_headers": 1,
+        "missing_field": 1,
+        "invalid_id": 1,
+        "wrong_type": 1,
+    }
+    out = await output_of(pipeline, "replay", "--all", "--dry-run")
+    assert "4 to be replayed" in out
+    assert f"1 cannot be replayed, because they did not come from {pipeline.prefix}orders: 0/2" in out
+    assert "their headers do not tell whence they came: 0/3" in out
+    assert f"they are larger than {pipeline.prefix}orders takes: 0/5" in out
+    assert "no longer has the partition they came from: 0/6" in out
+    assert await read(pipeline, "orders") == []
+
+    keyed = partition_for(b"k", 6)
+    assert "replayed 1" in await output_of(pipeline, "replay", f"{keyed}/0", "--yes")
+    assert await replayed_from(pipeline) == {f"{keyed}/0": 1}
+    assert "replayed 1" in await output_of(pipeline, "replay", "--reason=unknown_product", "--yes")
+    assert await replayed_from(pipeline) == {f"{keyed}/0": 1, "0/1": 1}
+    assert "replayed 2" in await output_of(pipeline, "replay", "--all", "--yes")
+    orders = await read(pipeline, "orders")
+    assert Counter(len(record.value or b"") for record in orders) == {0: 1, 1: 2, limit - overhead: 1}
+    (largest,) = (record for record in orders if len(record.value or b"") > 1)
+    assert list(largest.headers) == []  # it would no longer fit
+
+    damaged, replayed, listed = await asyncio.gather(
+        output_of(pipeline, "show", "0/3"),
+        output_of(pipeline, "show", "--json", "0/1"),
+        output_of(pipeline, "list", "--reason=unknown_product", "--json"),
+    )
+    assert "the header error.message is missing" in damaged
+    assert "header \\x1b[2J" in damaged
+    mark = orjson.loads(replayed)["replayed"]
+    assert (mark["partition"], mark["offset"]) == (1, 2)
+    newest = orjson.loads(listed)["newest"]
+    assert [(each["place"], each["replayed"]) for each in newest] == [("0/1", True), (f"{keyed}/0", True)]
+
+
+async def test_what_cannot_be_done_is_said_plainly(pipeline: Pipeline) -> None:
+    messages = {
+        ("show", "0/0"): "there is no dead letter at 0/0 (that partition ends before 0/0)",
+        ("show", "77/0"): "there is no dead letter at 77/0",
+        ("replay", "--reason=none_such", "--yes"): "no dead letter has the reason none_such (there are: none)",
+        ("list", "--topic-prefix=other-"): "there is no topic 'other-orders'",
+        ("list", "--bootstrap=127.0.0.1:1"): "no broker at 127.0.0.1:1",
+    }
+    found = await asyncio.gather(*(Command(pipeline, *arguments).run() for arguments in messages))
+    for (code, out, err), message in zip(found, messages.values(), strict=True):
+        assert (code, out) == (1, "")
+        assert message in err
+        assert "Traceback" not in err

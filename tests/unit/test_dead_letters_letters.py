@@ -1,0 +1,96 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dead_letters.letter import DAMAGED, DeadLetter, Place, parse_place, read_letter
+from dead_letters.marks import DamagedMarkError, Mark, Replayed, decode_mark, encode_mark, mark_key
+from libs.events.dead_letters import Reason, RejectedError, Rejection, dead_letter_headers, read_dead_letter_headers
+from tests.unit.driver import FakeRecord
+
+GOOD = dead_letter_headers(FakeRecord(b"", partition=3, offset=12), RejectedError(Reason.MALFORMED, "käse"))
+
+
+def changed(name: str, value: bytes | None) -> list[tuple[str, bytes | None]]:
+    return [(each, value if each == name else kept) for each, kept in GOOD]
+
+
+def letter(value: bytes | None = b"x", offset: int = 7, timestamp: int = 1_000, key: bytes | None = None) -> DeadLetter:
+    return read_letter(FakeRecord(value, key, tuple(GOOD), offset, 2, timestamp=timestamp))
+
+
+def test_headers_are_read_as_they_were_written() -> None:
+    assert read_dead_letter_headers(GOOD) == Rejection("malformed", "käse", "orders", 3, 12)
+
+
+@pytest.mark.parametrize(
+    ("headers", "problem"),
+    [
+        ([], "error.reason is missing"),
+        (GOOD[:-1], "source.offset is missing"),
+        (changed("error.message", None), "error.message is missing"),
+        (changed("error.reason", b"\xff"), "error.reason is not UTF-8"),
+        (changed("source.partition", b"-1"), "source.partition is not a whole number"),
+        (changed("source.partition", b""), "source.partition is not a whole number"),
+        (changed("source.offset", "٣".encode()), "source.offset is not a whole number"),
+        (changed("source.offset", b"9" * 100_000), "source.offset is not a whole number"),
+        (changed("source.offset", b"9" * 19), "source.offset is not a whole number"),
+    ],
+)
+def test_a_letter_with_damaged_headers_is_one_of_that_kind(
+    headers: list[tuple[str, bytes | None]], problem: str
+) -> None:
+    record = FakeRecord(b"kept", headers=tuple(headers))  # type: ignore[arg-type]  # Kafka has null headers
+    found = read_letter(record)
+    assert (found.reason, found.value, found.other_headers()) == (DAMAGED, b"kept", tuple(headers))
+    assert problem in found.message
+
+
+@given(st.lists(st.tuples(st.sampled_from([name for name, _ in GOOD]) | st.text(), st.none() | st.binary())))
+def test_any_headers_make_a_letter(headers: list[tuple[str, bytes | None]]) -> None:
+    found = read_letter(FakeRecord(b"", headers=tuple(headers)))  # type: ignore[arg-type]
+    assert found.reason
+    assert isinstance(found.fingerprint(), int)
+
+
+def test_places() -> None:
+    assert parse_place("3/1207") == Place(3, 1207)
+    assert str(Place(3, 1207)) == "3/1207"
+    for text in ("", "3", "3/", "/3", "-1/3", "3/4/5", " 3/4", "٣/4", "3/" + "9" * 1000):
+        with pytest.raises(ValueError, match="is no place of a dead letter"):
+            parse_place(text)
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 10**6), st.integers(0, 10**15))
+def test_marks_survive_json(fingerprint: int, partition: int, offset: int) -> None:
+    mark = Mark(fingerprint, 1_700_000_000.125, partition, offset)
+    assert decode_mark(mark_key(Place(2, 7)), encode_mark(mark)) == (Place(2, 7), mark)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [(None, b"{}"), (b"\xff", b"{}"), (b"2/7", b"{}"), (b"2/7", b"[]"), (b"2/7", b'{"fingerprint":1}'), (b"2/7", b"")],
+)
+def test_a_mark_that_cannot_be_read_is_an_error(key: bytes | None, value: bytes) -> None:
+    """Skipping it might replay a letter twice."""
+    with pytest.raises(DamagedMarkError):
+        decode_mark(key, value)
+
+
+def test_a_mark_holds_for_its_letter_only() -> None:
+    """A topic that was made anew has other letters in the old places."""
+    replayed = Replayed()
+    assert letter() not in replayed
+    replayed.add(letter().place, Mark(letter().fingerprint(), 0.0, 0, 0))
+    assert letter() in replayed
+    for other in (letter(b"y"), letter(None), letter(offset=8), letter(timestamp=1_001), letter(key=b"")):
+        assert other not in replayed
+    replayed.add(letter().place, Mark(letter(b"y").fingerprint(), 0.0, 0, 0))
+    assert letter(b"y") in replayed
+    assert letter() not in replayed
+    replayed.add(*decode_mark(b"2/7", None))
+    assert letter(b"y") not in replayed
+
+
+def test_fingerprints_tell_key_and_value_apart() -> None:
+    assert len({letter(b"a", key=b"b").fingerprint(), letter(b"b", key=b"a").fingerprint()}) == 2
+    assert letter(None).fingerprint() != letter(b"").fingerprint() != letter(b"-").fingerprint()
