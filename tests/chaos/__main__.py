@@ -18,6 +18,7 @@ from local.errors import LocalModeError
 from tests.chaos.episode import Episode, Outcome, run_episode
 from tests.chaos.plan import SHORT_FORM, long_form
 from tests.chaos.table import findings, markdown, render
+from verification.report import Report
 
 console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
 
@@ -56,7 +57,11 @@ async def _run(episodes: Sequence[Episode], directory: Path, seed: int, rate: in
         for number, episode in enumerate(episodes, 1):
             console.print(f"[{number}/{len(episodes)}] {episode.name}", style="bold", markup=False)
             folder = directory / f"episode-{number}"
-            outcome = await run_episode(episode, broker, folder, seed=seed, rate=rate, say=_teller())
+            try:
+                outcome = await run_episode(episode, broker, folder, seed=seed, rate=rate, say=_teller())
+            except Exception as error:  # noqa: BLE001 - the other episodes' outcomes are still to be shown
+                console.print_exception()
+                outcome = Outcome(episode.name, Report(), problems=[f"broken off: {error!r}"])
             _say_verdict(outcome)
             outcomes.append(outcome)
     finally:

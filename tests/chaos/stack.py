@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -142,10 +144,17 @@ class Stack:
     async def all_healthy(self, timeout_s: float) -> None:
         """Note a problem for each replica whose ``/health`` does not say within ``timeout_s`` that it works."""
         for replica in self.of("processor", "analytics", "sink", "generator"):
+
+            async def healthy(process: ServiceProcess = replica.process) -> bool:
+                try:
+                    return (await process.health())[0] == HTTPStatus.OK
+                except (AssertionError, OSError, HTTPException):
+                    return False  # it has ended, and will be started again
+
             try:
-                await replica.process.healthy(timeout_s)
+                await eventually(healthy, timeout_s, f"{replica} is healthy")
             except AssertionError as error:
-                self.problems.append(f"{replica} is not healthy: {error}")
+                self.problems.append(str(error))
 
     async def end_traffic(self) -> None:
         """Let the generators send what they have, and end."""
