@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import logging
 import secrets
+import signal
 import sys
 import tempfile
 import time
@@ -28,6 +29,9 @@ def main() -> None:
     arguments = _arguments()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # brokers go away here all the time
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    # Whoever ends this program ends what it has started.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     seed = secrets.randbits(16) if arguments.seed is None else arguments.seed
     episodes = [SHORT_FORM] if arguments.short else long_form(arguments.scale)
     chosen = [each for each in episodes if all(word in each.name for word in arguments.only)]

@@ -38,7 +38,7 @@ def long_form(scale: float) -> list[Episode]:
         Episode(
             "orders-dlq and late-orders deleted", [[DEAD_LETTERS_DELETED, LATE_ORDERS_DELETED]], 0, 0.0, lateness=True
         ),
-        Episode("sink killed at every step", [SINK_STEPS], 1),
+        Episode("sink killed at every step", [SINK_STEPS], 1, window_s=2),
         _alone(DISK_FULL, 25),
         _alone(CLOCK_SKEWED, 30, lateness=True),
         _alone(OVERLOADED, 1),
@@ -51,6 +51,7 @@ def long_form(scale: float) -> list[Episode]:
                 [*SINK_STEPS, killed("sink"), DISK_FULL],
             ],
             300,
+            window_s=2,
         ),
     ]
     return [Episode(**{**vars(each), "seconds": each.seconds * scale}) for each in episodes]
