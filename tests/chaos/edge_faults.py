@@ -25,7 +25,7 @@ def sink_killed_at(*steps: str) -> Fault:
         for step in random.sample(steps, len(steps)):
             stack.say(f"sink killed {step}")
             dying = stack.add("sink", _HERE / "dying_sink.py", wanted=False, DYING_SINK_STEP=step)
-            await stack.ends_with(-signal.SIGKILL, dying, _WITHIN_S)
+            await stack.ends_with({-signal.SIGKILL}, dying, _WITHIN_S)
             stack.replicas.remove(dying)
         stack.start(sink)
         sink.leased = False

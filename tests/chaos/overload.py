@@ -73,7 +73,7 @@ def _check_memory(stack: Stack, before_s: dict[str, int]) -> None:
         during = sizes[before_s.get(service, 0) + _SETTLED_AFTER_S :]
         third = len(during) // 3
         growth_mb = statistics.median(during[-third:]) - statistics.median(during[:third])
-        stack.say(f"memory of the {service}: {during[0]:.0f} MB, then {during[-1]:.0f} MB")
+        stack.say(f"memory of the {service}: between {min(during):.0f} and {max(during):.0f} MB")
         if growth_mb > _GROWTH_ALLOWED_MB:
             stack.problems.append(f"the {service} grew by {growth_mb:.0f} MB under overload")
 
