@@ -91,7 +91,9 @@ def letter(pipeline: Pipeline, value: bytes | None, reason: Reason, **source: An
     """The record of `orders` that is to become a dead letter, and the headers it gets."""
     record = FakeRecord(value, **({"topic": pipeline.prefix + "orders"} | source))
     headers = tuple(dead_letter_headers(record, RejectedError(reason, "as the test wants it")))
-    return FakeRecord(value, record.key, headers, partition=partition_for(record.key, 6))
+    # A time of today: the broker deletes what is older than its retention.
+    now_ms = int(time.time() * 1000)
+    return FakeRecord(value, record.key, headers, partition=partition_for(record.key, 6), timestamp=now_ms)
 
 
 async def write_letters(pipeline: Pipeline, letters: Sequence[FakeRecord]) -> None:
@@ -254,6 +256,7 @@ async def test_of_two_replays_one_is_fenced(pipeline: Pipeline) -> None:
 async def test_a_selection_by_reason_or_place_and_what_cannot_be_replayed(pipeline: Pipeline) -> None:
     limit = 1024 * 1024 + 12
     overhead = 61 + 17  # a batch and a record of this size with neither key nor headers
+    now_ms = int(time.time() * 1000)
     foreign = letter(pipeline, b"?", Reason.MALFORMED, topic=pipeline.prefix + "processed-orders")
     await write_letters(
         pipeline,
@@ -262,7 +265,7 @@ async def test_a_selection_by_reason_or_place_and_what_cannot_be_replayed(pipeli
             letter(pipeline, b"a", Reason.UNKNOWN_PRODUCT, partition=1),
             letter(pipeline, b"b", Reason.UNKNOWN_PRODUCT, partition=1, key=b"k"),
             foreign,
-            FakeRecord(b"damaged", headers=(("error.reason", b"malformed"), ("\x1b[2J", b"\xff"))),
+            FakeRecord(b"damaged", headers=(("error.reason", b"malformed"), ("\x1b[2J", b"\xff")), timestamp=now_ms),
             letter(pipeline, b"x" * (limit - overhead), Reason.MISSING_FIELD),
             letter(pipeline, b"x" * (limit + 1), Reason.INVALID_ID),
             letter(pipeline, b"c", Reason.WRONG_TYPE, partition=6),
