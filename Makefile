@@ -6,7 +6,7 @@ ANALYTICS ?= 1
 WORKERS ?= 2
 UV ?= uv
 
-.PHONY: help setup run watch verify dead-letters down test chaos check requirements clean machine
+.PHONY: help setup run watch verify dead-letters down test chaos fuzz check requirements clean machine
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target text; do printf 'make %-13s %s\n' "$$target" "$$text"; done
@@ -49,6 +49,9 @@ test: machine setup ## all tests: unit, integration, compose, two files at a tim
 chaos: machine setup ## faults of every kind, 25 minutes, and a table of what came of them (SEED= ARGS="--only killed")
 	@$(PYTHON) -m local.jars
 	@$(PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+fuzz: setup ## bad input by the million for all that is read from outside, and a table of it (SEED= COUNT=1000000)
+	@$(PYTHON) -m tests.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) $(ARGS)
 
 check: setup ## ruff and mypy on everything
 	@$(PYTHON) -m ruff check .

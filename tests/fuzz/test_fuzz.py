@@ -1,17 +1,23 @@
-"""The short form of ``make fuzz``: every target, seeded, so that a failure comes again."""
+"""The short form of ``make fuzz``: every target, seeded, so that a failure comes again; and what hypothesis finds."""
 
+import json
 import subprocess
 import sys
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.events.records import Headers
+from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS
+from tests.fuzz.analytics import ProcessedOrders
 from tests.fuzz.orders import Orders
+from tests.fuzz.records import NOW_S
 from tests.fuzz.run import run
 from tests.fuzz.targets import TARGETS
 from tests.integration.services import ROOT
+from tests.unit.driver import FakeRecord
 
 COUNT = 20_000
 
@@ -32,12 +38,37 @@ def test_the_same_seed_gives_the_same_orders() -> None:
     assert values != [other.value() for _ in range(500)]
 
 
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=10,
+)
+orders = st.fixed_dictionaries(
+    {
+        "order_id": st.just("o") | st.text() | json_values,
+        "user_id": st.just("u") | json_values,
+        "product_id": st.just("prod-1") | json_values,
+        "amount": st.integers(1, 10**13).map(lambda cents: cents / 100) | st.floats() | json_values,
+        "timestamp": st.floats(0, NOW_S + 61) | st.integers() | json_values,
+    },
+    optional=dict.fromkeys(["product_name", "category", "type", "x:y"], json_values),
+)
+
+
+@given(orders | json_values, st.sampled_from([None, 0, 2]), st.booleans())
+def test_the_processor_and_the_judge_agree_on_any_json(value: object, indent: int | None, ascii_only: bool) -> None:
+    text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
+    Orders(Random(0)).check([FakeRecord(text.encode(errors="surrogatepass"))])
+
+
 @pytest.mark.usefixtures("_silent")
-@settings(max_examples=60)
-@given(st.sampled_from(sorted(TARGETS.keys() - {"damaged file"})), st.randoms(use_true_random=False))
-def test_nothing_that_hypothesis_looks_for_is_wrong(name: str, random: Random) -> None:
-    """Its search and its shrinking, where the seeded runs have only chance."""
-    TARGETS[name].make(random).batch()
+@given(
+    st.fixed_dictionaries({"source": st.integers() | json_values, "sources": json_values, "watermark": json_values})
+    | orders,
+    st.sampled_from([WATERMARK_HEADERS, ORDER_HEADERS]),
+)
+def test_analytics_accounts_for_any_json(value: object, headers: Headers) -> None:
+    ProcessedOrders(Random(0)).check([FakeRecord(json.dumps(value).encode(), headers=tuple(headers))])
 
 
 def test_the_command_prints_one_table() -> None:
