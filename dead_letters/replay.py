@@ -78,8 +78,9 @@ class ReplayProducer:
                 await self._producer.commit_transaction()
                 self._in_transaction = False
         except (ProducerFenced, InvalidProducerEpoch) as error:
+            # The broker does not tell which of the two it was.
             raise PipelineError(
-                "another replay has taken over", advice="let it end; two at once are no quicker"
+                "another replay has taken over, or this one stood still for too long", advice=_AGAIN
             ) from error
         except TimeoutError as error:
             raise TransactionTimeoutError(f"no commit within {COMMIT_TIMEOUT_S:.0f} s", advice=_AGAIN) from error

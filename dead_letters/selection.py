@@ -52,7 +52,7 @@ def window_has_ended(letter: DeadLetter, window_seconds: int, now_s: float) -> b
     """Whether the order's window lies in the past; no if it has no readable event time, and is no order."""
     try:
         timestamp_s = orjson.loads(letter.value or b"")["timestamp"]
-    except (ValueError, KeyError, TypeError, IndexError):
+    except (ValueError, KeyError, TypeError):
         return False
     if type(timestamp_s) not in (int, float):
         return False

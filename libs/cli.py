@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 
 
 def pipeline_flags(*, in_subcommand: bool = False) -> argparse.ArgumentParser:
@@ -11,7 +12,10 @@ def pipeline_flags(*, in_subcommand: bool = False) -> argparse.ArgumentParser:
     """
     flags = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     flags.add_argument(
-        "--bootstrap", metavar="HOST:PORT", help="the broker (default: KAFKA_BOOTSTRAP_SERVERS, or localhost:9092)"
+        "--bootstrap",
+        type=_servers,
+        metavar="HOST:PORT",
+        help="the broker (default: KAFKA_BOOTSTRAP_SERVERS, or localhost:9092)",
     )
     flags.add_argument("--topic-prefix", help="the pipeline's TOPIC_PREFIX")
     flags.add_argument(
@@ -27,6 +31,12 @@ def pipeline_flags(*, in_subcommand: bool = False) -> argparse.ArgumentParser:
             window_seconds=os.environ.get("WINDOW_SECONDS") or "60",
         )
     return flags
+
+
+def _servers(text: str) -> str:
+    if not re.fullmatch(r"[^\s:,]+:[0-9]+(,[^\s:,]+:[0-9]+)*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no host:port, nor several with commas")
+    return text
 
 
 def _seconds(text: str) -> int:

@@ -38,6 +38,7 @@ def test_where_the_pipeline_is_may_be_said_before_or_after_the_command(monkeypat
         (["replay", "--all"], "nobody can be asked here"),
         (["list", "--limit=0"], "'0' is no positive number"),
         (["list", "--window-seconds=0"], "must be 1 or more"),
+        (["list", "--bootstrap=:::"], "':::' is no host:port"),
         ([], "required: COMMAND"),
     ],
 )
