@@ -84,13 +84,18 @@ TERMINATED = Fault("asked to stop in mid-batch (SIGTERM)", _terminate)
 
 
 async def _scale(stack: Stack, random: Random) -> None:
-    wanted = {1: 3, 3: 2, 2: 1}[len(stack.of("processor"))]
+    # Those that a fault keeps down count, too: they come back.
+    wanted = {1: 3, 3: 2}.get(_count(stack, "processor"), 1)
     for service in ("processor", "analytics"):
         stack.say(f"{service}={wanted}")
-        while len(stack.of(service)) > wanted:
+        while _count(stack, service) > wanted:
             await stack.remove(await stack.lease(random, service))
-        while len(stack.of(service)) < wanted:
+        while _count(stack, service) < wanted:
             stack.add(service)
+
+
+def _count(stack: Stack, service: str) -> int:
+    return sum(each.service == service for each in stack.replicas)
 
 
 SCALED = Fault("replicas added and removed (1, 3, 2)", _scale)

@@ -42,7 +42,9 @@ async def _overload(stack: Stack, random: Random) -> None:
     await stack.remove(surge)
 
 
-OVERLOADED = Fault(f"{OVERLOAD} times more orders than can be taken", _overload, outage_s=30.0, recovery_limit_s=180.0)
+OVERLOADED = Fault(
+    f"{OVERLOAD} times more orders than can be taken", _overload, outage_s=_LASTS_S, recovery_limit_s=180.0
+)
 
 
 async def _sent_and_done(stack: Stack) -> tuple[int, int]:
