@@ -9,10 +9,12 @@ from random import Random
 import orjson
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError
 
 from libs.events.topics import ANALYTICS_STATE, LATE_ORDERS, ORDERS_DLQ, PROCESSED_ORDERS, PRODUCT_METRICS, Topic
 from tests.chaos.faults import Fault
 from tests.chaos.stack import Stack
+from tests.integration.services import eventually
 
 _START_S = 15.0
 _LONGEST_KILL_S = 4.0
@@ -53,35 +55,25 @@ async def _restart_zookeeper(stack: Stack, random: Random) -> None:
 ZOOKEEPER_RESTARTED = Fault("ZooKeeper restarted", _restart_zookeeper, outage_s=8 + _START_S)
 
 
-async def _refuse_records(stack: Stack, random: Random) -> None:
-    topics = random.choice([[PROCESSED_ORDERS], [PRODUCT_METRICS], [ANALYTICS_STATE]])
-    refused_s = random.uniform(*_REFUSED_S)
-    stack.say(f"records too large for {topics[0].name} for {refused_s:.1f} s")
-    async with _admin(stack) as admin:
-        await _configure(admin, stack, topics[0], {"max.message.bytes": "100"})
+def _refused(name: str, *topics: Topic) -> Fault:
+    async def inject(stack: Stack, random: Random) -> None:
+        topic, refused_s = random.choice(topics), random.uniform(*_REFUSED_S)
+        stack.say(f"records too large for {topic.name} for {refused_s:.1f} s")
+        await _configure(stack, topic, {"max.message.bytes": "100"})
         await asyncio.sleep(refused_s)
-        await _configure(admin, stack, topics[0], {})
+        await _configure(stack, topic, {})
+
+    return Fault(name, inject, outage_s=_REFUSED_S[1])
 
 
-RECORDS_REFUSED = Fault("records refused as too large", _refuse_records, outage_s=_REFUSED_S[1])
-
-
-async def _refuse_order_records(stack: Stack, random: Random) -> None:
-    stack.say(f"records too large for {PROCESSED_ORDERS.name} for {_REFUSED_S[0]:.1f} s")
-    async with _admin(stack) as admin:
-        await _configure(admin, stack, PROCESSED_ORDERS, {"max.message.bytes": "100"})
-        await asyncio.sleep(_REFUSED_S[0])
-        await _configure(admin, stack, PROCESSED_ORDERS, {})
-
-
-ORDERS_REFUSED = Fault("processed orders refused as too large", _refuse_order_records, outage_s=_REFUSED_S[0])
+RECORDS_REFUSED = _refused("records refused as too large", PROCESSED_ORDERS, PRODUCT_METRICS, ANALYTICS_STATE)
+ORDERS_REFUSED = _refused("processed orders refused as too large", PROCESSED_ORDERS)
 
 
 async def _delete_dead_letters(stack: Stack, random: Random) -> None:
     """Before the first dead letter: a topic's deletion takes along what it holds, which nobody could make good."""
     stack.say(f"{ORDERS_DLQ.name} deleted, and {_REFUSED_RECORDS} orders that belong there sent")
-    async with _admin(stack) as admin:
-        await admin.delete_topics([stack.pipeline.prefix + ORDERS_DLQ.name])
+    await _delete(stack, ORDERS_DLQ)
     await stack.pipeline.send([(random.randrange(6), [b"no order"]) for _ in range(_REFUSED_RECORDS)])
 
 
@@ -90,8 +82,7 @@ DEAD_LETTERS_DELETED = Fault("orders-dlq deleted", _delete_dead_letters)
 
 async def _delete_late_orders(stack: Stack, random: Random) -> None:
     stack.say(f"{LATE_ORDERS.name} deleted, and {_REFUSED_RECORDS} orders that belong there sent")
-    async with _admin(stack) as admin:
-        await admin.delete_topics([stack.pipeline.prefix + LATE_ORDERS.name])
+    await _delete(stack, LATE_ORDERS)
     late = {"user_id": "user", "product_id": "prod-1", "amount": 12.5, "timestamp": time.time() - 3600}
     orders = [orjson.dumps(late | {"order_id": f"late-{number}"}) for number in range(_REFUSED_RECORDS)]
     await stack.pipeline.send([(random.randrange(6), [order]) for order in orders])
@@ -100,20 +91,33 @@ async def _delete_late_orders(stack: Stack, random: Random) -> None:
 LATE_ORDERS_DELETED = Fault("late-orders deleted", _delete_late_orders)
 
 
+async def _delete(stack: Stack, topic: Topic) -> None:
+    async with _admin(stack) as admin:
+        await admin.delete_topics([stack.pipeline.prefix + topic.name])
+
+
+async def _configure(stack: Stack, topic: Topic, changed: Mapping[str, str]) -> None:
+    """Set the topic's configuration: as declared, and what is ``changed``."""
+    name = stack.pipeline.prefix + topic.name
+    resource = ConfigResource(ConfigResourceType.TOPIC, name, configs={**topic.config, **changed})
+
+    async def done() -> bool:
+        try:
+            async with _admin(stack) as admin:
+                (response,) = await admin.alter_configs([resource])
+        except (KafkaError, OSError, AssertionError):
+            return False  # other faults may be at work
+        ((code, *_),) = response.resources  # type: ignore[attr-defined]  # aiokafka's base class has no fields
+        return bool(code == 0)
+
+    await eventually(done, what=f"{name} is configured")
+
+
 @asynccontextmanager
 async def _admin(stack: Stack) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(bootstrap_servers=stack.broker.bootstrap_servers)
-    await admin.start()
     try:
+        await admin.start()
         yield admin
     finally:
         await admin.close()
-
-
-async def _configure(admin: AIOKafkaAdminClient, stack: Stack, topic: Topic, changed: Mapping[str, str]) -> None:
-    """Set the topic's configuration: as declared, and what is ``changed``."""
-    name = stack.pipeline.prefix + topic.name
-    configs = {**topic.config, **changed}
-    (response,) = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs=configs)])
-    (answer,) = response.resources  # type: ignore[attr-defined]  # aiokafka's base class has no fields
-    assert answer[0] == 0, f"configuring {name}: {answer}"
