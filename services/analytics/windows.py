@@ -12,6 +12,7 @@ from libs.runtime.errors import PipelineError
 _WATERMARKS_KEY = b"watermarks"
 _BEFORE_ALL_S = float("-inf")
 _MAX_KEY_TOLD = 200
+_MAX_TOTAL = 2**53  # far beyond any window; a total near 2**64 could soon be encoded no more
 
 
 class WindowKey(NamedTuple):
@@ -150,6 +151,6 @@ def _read_window(key: bytes) -> WindowKey:
 def _read_totals(value: bytes) -> list[int]:
     fields = orjson.loads(value)
     totals = [fields["order_count"], fields["revenue_cents"]]
-    if any(type(total) is not int or total <= 0 for total in totals):
+    if any(type(total) is not int or not 0 < total <= _MAX_TOTAL for total in totals):
         raise ValueError("the value has no totals")
     return totals

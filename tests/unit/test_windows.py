@@ -120,6 +120,7 @@ def test_a_closed_windows_state_becomes_a_tombstone() -> None:
         (b'[0,60,"a"]', b'{"order_count":1e300,"revenue_cents":1}'),
         (b'[0,60,"a"]', b'{"order_count":"1","revenue_cents":1}'),
         (b'[0,60,"a"]', b'{"order_count":1,"revenue_cents":-1}'),
+        (b'[0,60,"a"]', b'{"order_count":18446744073709551615,"revenue_cents":1}'),
         (b"watermarks", b'{"clock":"nan","sources":1,"watermarks":{}}'),
         (b"watermarks", b'{"clock":null,"sources":"1","watermarks":{}}'),
         (b"watermarks", b'{"clock":null,"sources":1000000000,"watermarks":{"0":1}}'),
