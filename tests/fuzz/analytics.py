@@ -7,10 +7,11 @@ from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS
 from services.analytics.metrics_partition import MetricsPartition
 from services.analytics.windows import DamagedStateError, TumblingWindows, WindowKey
 from tests.fuzz.mutations import Mutator, pick
-from tests.fuzz.oracle import NotAnObjectError, may_be_read_otherwise, processed_order, watermark
+from tests.fuzz.oracle import may_be_read_otherwise, processed_order, watermark
 from tests.fuzz.records import NOW_S, Outbox, RecordHeaders, Sent, any_record
 from tests.fuzz.target import Tally
 from tests.unit.driver import FakeClock, FakeRecord
+from verification.strict_json import NotAnObjectError
 from verification.windows import Total, mean_cents, read_metric_record
 
 BATCH = 50

@@ -1,6 +1,7 @@
 """What is to come of a record, computed without the code under test."""
 
 import re
+from typing import Any
 
 from libs.events.dead_letters import Reason
 from services.processor.processor_settings import ProcessorSettings
@@ -38,33 +39,31 @@ def processed_order(value: bytes | None) -> tuple[str, float, int] | None:
     """Product, event time and cents in a record of ``processed-orders``; None when it has no such things.
 
     Raises:
-        NotAnObjectError: it is no JSON object without a repeated field.
+        NotAnObjectError: it is no JSON object, or one with a repeated field or of great depth.
     """
-    fields = parse_object(value)
+    fields = _fields(value)
     product_id, time_s = fields.get("product_id"), number(fields.get("timestamp"))
     dollars = number(fields.get("amount"))
     cents = None if dollars is None else cents_of(dollars)
-    if type(product_id) is not str or time_s is None or cents is None or overflows_flatly(fields):
+    if type(product_id) is not str or time_s is None or cents is None or overflows(fields):
         return None
     return (product_id, time_s, cents) if 0 < cents <= 10**13 and 0 <= time_s <= LATEST_S else None
 
 
 def watermark(value: bytes | None) -> tuple[int, int, float] | None:
     """Source, sources and time in a watermark record; None and ``NotAnObjectError`` as in ``processed_order``."""
-    fields = parse_object(value)
+    fields = _fields(value)
     source, sources = _whole(fields.get("source")), _whole(fields.get("sources"))
     time_s = number(fields.get("watermark"))
-    if source is None or sources is None or time_s is None or overflows_flatly(fields):
+    if source is None or sources is None or time_s is None or overflows(fields):
         return None
     return (source, sources, time_s) if 0 <= source < sources <= 1000 and abs(time_s) <= LATEST_S else None
 
 
-def overflows_flatly(fields: dict[str, object]) -> bool:
-    """Whether a number in ``fields`` is past the largest double; deep ones are left to ``depth``."""
-    try:
-        return overflows(fields)
-    except RecursionError:
-        return False
+def _fields(value: bytes | None) -> dict[str, Any]:
+    if depth(value or b"") > MAX_DEPTH:
+        raise NotAnObjectError("how deep one may be depends on the parser")
+    return parse_object(value)
 
 
 def _whole(value: object) -> int | None:
@@ -75,6 +74,3 @@ def _whole(value: object) -> int | None:
 def may_be_read_otherwise(value: bytes | None) -> bool:
     """Whether a lenient parser may take what ``parse_object`` refuses: a repeated field, or deep nesting."""
     return bool(value) and (b":" in (value or b"") or depth(value or b"") > MAX_DEPTH)
-
-
-__all__ = ["NotAnObjectError", "depth", "may_be_read_otherwise", "processed_order", "verdict", "watermark"]

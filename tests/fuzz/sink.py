@@ -10,12 +10,12 @@ from services.sink.checkpoint import Checkpoint, DamagedCheckpointError, decode_
 from services.sink.disk import Disk
 from services.sink.topic_reader import Position, TopicReader
 from tests.fuzz.mutations import Mutator, damaged, pick
-from tests.fuzz.oracle import NotAnObjectError, may_be_read_otherwise
+from tests.fuzz.oracle import may_be_read_otherwise
 from tests.fuzz.records import any_record
 from tests.fuzz.target import Tally
 from tests.unit.test_sink_checkpoint import signed
 from tests.unit.test_sink_crashes import assert_checkpoint_is_true, assert_equal, copy, topic_of
-from verification.strict_json import overflows, parse_object
+from verification.strict_json import NotAnObjectError, overflows, parse_object
 
 BATCH = 50
 METRICS = 30

@@ -17,7 +17,8 @@ from services.generator.generator_settings import GeneratorSettings
 from services.processor.catalogue import Product, enrich, load_catalogue
 from services.processor.processor_settings import ProcessorSettings
 from services.sink.sink_settings import SinkSettings
-from tests.fuzz.mutations import NUMBERS, TEXTS, Mutator, pick
+from tests.fuzz.mutations import Mutator, pick
+from tests.fuzz.pools import NUMBERS, TEXTS
 from tests.fuzz.target import Tally
 from tests.unit.driver import order
 from verification.strict_json import parse_object

@@ -21,11 +21,12 @@ from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS
 from libs.runtime.broker import committed_consumer
 from tests.fuzz.analytics import ProcessedOrders
 from tests.fuzz.named_cases import named_cases, order_text
-from tests.fuzz.oracle import MAX_DEPTH, NotAnObjectError, depth, may_be_read_otherwise, processed_order, watermark
+from tests.fuzz.oracle import MAX_DEPTH, depth, may_be_read_otherwise, processed_order, watermark
 from tests.fuzz.orders import Orders
 from tests.fuzz.records import PARTITIONS, RecordHeaders, any_record
 from tests.integration.pipeline import Pipeline, history
 from tests.integration.services import eventually
+from verification.strict_json import NotAnObjectError
 
 FUZZED = 20_000
 GOOD = 3_000
