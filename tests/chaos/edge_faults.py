@@ -51,7 +51,7 @@ async def _fill_disk(stack: Stack, random: Random) -> None:
     marker.unlink()
 
     async def back() -> None:
-        await stack.probe.caught_up(_WITHIN_S)
+        await asyncio.sleep(random.uniform(*_FULL_S))
         await stack.remove(full)
         stack.start(sink)
         sink.leased = False

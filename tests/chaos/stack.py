@@ -104,7 +104,8 @@ class Stack:
     async def undone(self) -> None:
         """Wait until everything that faults left to be undone is."""
         tasks, self._later = self._later, set()
-        await asyncio.gather(*tasks)
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        self.problems += [repr(error) for error in results if isinstance(error, BaseException)]
 
     async def stop(self, replica: Replica) -> None:
         """Ask it to end, and note a problem unless it does so cleanly and in time."""
