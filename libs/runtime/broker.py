@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import (
     IncompatibleBrokerVersion,
+    InvalidReplicationFactorError,
     KafkaConnectionError,
     KafkaError,
     TopicAlreadyExistsError,
@@ -18,6 +19,8 @@ from aiokafka.errors import (
 
 from libs.runtime.assignment import range_assignor
 from libs.runtime.errors import PipelineError, TopicMismatchError
+from libs.runtime.header_keys import AnyHeaderConsumer
+from libs.runtime.refusals import refusal
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.timing import (
     FETCH_MAX_WAIT_MS,
@@ -30,6 +33,7 @@ from libs.runtime.timing import (
 log = structlog.get_logger()
 
 _BECOMES_KNOWN_S = 5.0
+_BROKERS_COME_UP_S = 60.0
 
 
 class TopicSpec(Protocol):
@@ -60,13 +64,17 @@ class Backoff:
 async def ensure_topics(settings: ServiceSettings, topics: Iterable[TopicSpec]) -> str:
     """Wait for the broker, however long it takes; create the topics that are missing and check the others.
 
+    Brokers that are too few for the replication factor may be starting: they are given ``_BROKERS_COME_UP_S``.
+
     Returns:
         The cluster's id.
 
     Raises:
         TopicMismatchError: a topic has another number of partitions than declared.
+        TopicRefusedError: the broker answers something that waiting does not mend.
     """
     backoff = Backoff()
+    too_few_since_s: float | None = None
     specs = list(topics)
     while True:
         admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
@@ -80,6 +88,13 @@ async def ensure_topics(settings: ServiceSettings, topics: Iterable[TopicSpec]) 
             # AssertionError: aiokafka's client before it has any metadata.
             if isinstance(error, IncompatibleBrokerVersion):
                 raise PipelineError(f"the broker is too old: {error}", advice="use Kafka 2.5 or later") from error
+            refused = refusal(error, settings)
+            if isinstance(error, InvalidReplicationFactorError):
+                too_few_since_s = too_few_since_s or time.monotonic()
+                if time.monotonic() - too_few_since_s < _BROKERS_COME_UP_S:
+                    refused = None
+            if refused is not None:
+                raise refused from error
             delay_s = backoff.next_s()
             log.warning(
                 "waiting for the broker",
@@ -107,12 +122,12 @@ async def _create_missing(admin: AIOKafkaAdminClient, settings: ServiceSettings,
     ]
     if missing:
         response = await admin.create_topics(missing)
-        for name, code, *_ in response.topic_errors:  # type: ignore[attr-defined]  # aiokafka's base class has no fields
+        for name, code, *message in response.topic_errors:  # type: ignore[attr-defined]  # aiokafka's base class has no fields
             error = for_code(code)
             if code == 0:
                 log.info("topic created", topic=name, partitions=settings.topic_partitions)
             elif error is not TopicAlreadyExistsError:  # another service was quicker
-                raise error(f"creating topic {name!r}")
+                raise error(f"creating topic {name!r}: {' '.join(map(str, message))}")
     for topic in await _described(admin, names):
         found = len(topic["partitions"])
         if found != settings.topic_partitions:
@@ -152,7 +167,7 @@ def committed_consumer(
     auto_offset_reset: Literal["earliest", "none"] = "earliest",
 ) -> AIOKafkaConsumer:
     """A consumer of committed records that never commits by itself; with ``group`` a member of it."""
-    return AIOKafkaConsumer(
+    return AnyHeaderConsumer(  # type: ignore[no-untyped-call]  # aiokafka's constructor is typed in parts only
         bootstrap_servers=settings.kafka_bootstrap_servers,
         group_id=group and settings.topic_prefix + group,
         isolation_level="read_committed",

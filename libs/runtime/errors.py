@@ -9,12 +9,31 @@ class PipelineError(Exception):
         self.advice = advice
 
 
+def described(error: BaseException) -> str:
+    """``error`` for a log line: what happened, and what to do about it if that is known."""
+    if isinstance(error, PipelineError):
+        return f"{error} ({error.advice})" if error.advice else str(error)
+    return repr(error)
+
+
 class SettingsError(PipelineError):
     """A setting cannot be used; the message names setting, value and what is allowed."""
 
 
 class TopicMismatchError(PipelineError):
     """A topic exists, but not as declared."""
+
+
+class TopicRefusedError(PipelineError):
+    """The broker will not create a topic, or will not let this client use it."""
+
+
+class TopicMissingError(PipelineError):
+    """A topic has been deleted under a running service."""
+
+
+class BatchTooLargeError(PipelineError):
+    """The broker takes no batch of records of this size."""
 
 
 class RetriesExhaustedError(PipelineError):

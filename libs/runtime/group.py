@@ -39,7 +39,8 @@ async def run_stage(stage: Stage, context: Context[Any]) -> None:
         return
     offsets = StableOffsets(settings.kafka_bootstrap_servers, group)
     source = [TopicPartition(topic, number) for number in range(settings.topic_partitions)]
-    signs = BrokerSigns(consumer, source, context.health)
+    needed = [settings.topic_prefix + spec.name for spec in (stage.source, *stage.outputs)]
+    signs = BrokerSigns(consumer, source, context.health, needed)
     report = Report(context.clock)
     replica = _Replica(stage, context, consumer, offsets, signs, report)
     background = [asyncio.create_task(work) for work in (signs.watch(), watch_membership(consumer), _report(report))]

@@ -56,7 +56,7 @@ class Stage:
 
     name: str  # the group is named after it
     source: TopicSpec
-    outputs: Sequence[TopicSpec]
+    outputs: Sequence[TopicSpec]  # all that it writes, the changelog too
     changelog: TopicSpec | None
     batch_size: int
     commit_interval_ms: int

@@ -2,42 +2,68 @@
 
 import asyncio
 import time
+from collections.abc import Collection
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
+from libs.runtime.errors import TopicMissingError
 from libs.runtime.health import Health
 from libs.runtime.timing import HEALTHY_FOR_S
 
 _PING_EVERY_S = 5.0
-_LOOK_FOR_FIRST_RECORD_EVERY_S = 0.5
+_LOOK_AGAIN_AFTER_S = 0.5
+
+# A broker that has just started may not know all topics yet.
+_LOOKS_UNTIL_MISSING = 5
 
 
 class BrokerSigns:
-    """Asks the broker for its metadata now and then, and whether the source topic has ever had a record."""
+    """Asks the broker for its metadata now and then, and whether the source topic has ever had a record.
 
-    def __init__(self, consumer: AIOKafkaConsumer, source: list[TopicPartition], health: Health) -> None:
+    Without one of the ``needed`` topics aiokafka waits for ever: a producer's transaction is not ended, a consumer hears
+    nothing and is told of no error.
+    """
+
+    def __init__(
+        self, consumer: AIOKafkaConsumer, source: list[TopicPartition], health: Health, needed: Collection[str] = ()
+    ) -> None:
         self._consumer = consumer
         self._source = source
         self._health = health
+        self._needed = set(needed)
+        self._looks_without = 0
         self.source_started = False
         self.answering = False
 
     async def watch(self) -> None:
-        """Run until cancelled."""
+        """Run until cancelled.
+
+        Raises:
+            TopicMissingError: a needed topic has been deleted.
+        """
         next_ping_s = 0.0
         while True:
             try:
                 async with asyncio.timeout(HEALTHY_FOR_S / 2):
+                    if time.monotonic() >= next_ping_s:
+                        self._note(self._needed - await self._consumer.topics())
+                        self._health.beat("connected")
+                        self.answering = True
+                        next_ping_s = 0.0 if self._looks_without else time.monotonic() + _PING_EVERY_S
                     if not self.source_started:
                         ends = await self._consumer.end_offsets(self._source)
                         self.source_started = any(ends.values())
-                    if time.monotonic() >= next_ping_s:
-                        await self._consumer.topics()
-                        next_ping_s = time.monotonic() + _PING_EVERY_S
-                        self._health.beat("connected")
-                        self.answering = True
             except (KafkaError, OSError, TimeoutError):
                 self.answering = False
-            await asyncio.sleep(_PING_EVERY_S if self.source_started else _LOOK_FOR_FIRST_RECORD_EVERY_S)
+            look_again = not self.source_started or self._looks_without
+            await asyncio.sleep(_LOOK_AGAIN_AFTER_S if look_again else _PING_EVERY_S)
+
+    def _note(self, missing: Collection[str]) -> None:
+        self._looks_without = self._looks_without + 1 if missing else 0
+        if self._looks_without == _LOOKS_UNTIL_MISSING:
+            raise TopicMissingError(
+                f"deleted while it was in use: {', '.join(sorted(missing))}",
+                advice="start again to have it made anew, empty; what was not deleted with it is not lost",
+            )

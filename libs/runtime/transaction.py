@@ -10,11 +10,12 @@ import asyncio
 from collections.abc import Mapping
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.closing import close_producer, close_quietly
-from libs.runtime.errors import TransactionTimeoutError
+from libs.runtime.errors import BatchTooLargeError, TransactionTimeoutError
 from libs.runtime.partitioning import partition_for
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.timing import COMMIT_TIMEOUT_S, TRANSACTION_TIMEOUT_MS
@@ -96,8 +97,16 @@ class TransactionalProducer:
         self._in_transaction = False
 
     async def start(self) -> None:
-        """Connect and fence; waits while the transaction of an earlier producer is being ended."""
-        await self._producer.start()
+        """Connect and fence; waits while the transaction of an earlier producer is being ended.
+
+        Raises:
+            TransactionTimeoutError: that took longer than a transaction may.
+        """
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                await self._producer.start()
+        except TimeoutError as error:
+            raise TransactionTimeoutError(f"no producer id within {COMMIT_TIMEOUT_S:.0f} s") from error
 
     def buffer(self) -> OutputBuffer:
         """An empty buffer for the next transaction."""
@@ -107,6 +116,7 @@ class TransactionalProducer:
         """Make ``outputs`` visible and ``position`` of ``source`` committed, in one transaction.
 
         Raises:
+            BatchTooLargeError: a topic's limit is below what it was when the topic was made.
             TransactionTimeoutError: it took longer than the coordinator keeps a transaction open.
             KafkaError: anything else; the producer must be closed and not used again.
         """
@@ -133,8 +143,14 @@ class TransactionalProducer:
             delivery = await self._producer.send_batch(batch, self._prefix + topic, partition=partition)
             delivery.add_done_callback(_looked_at)
             deliveries.append(delivery)
-        for delivery in deliveries:
-            await delivery
+        for delivery, batch in zip(deliveries, batches, strict=True):
+            try:
+                await delivery
+            except MessageSizeTooLargeError as error:
+                raise BatchTooLargeError(
+                    f"topic {self._prefix + topic!r} takes no batch of {batch.size()} bytes",
+                    advice=f"raise its max.message.bytes: {MAX_REQUEST_BYTES} is enough",
+                ) from error
 
     async def close(self) -> None:
         """End the open transaction and the producer, within a time limit."""

@@ -18,7 +18,7 @@ from aiokafka.structs import TopicPartition
 from libs.runtime.broker import Backoff, is_unreachable
 from libs.runtime.changelog import read_changelog
 from libs.runtime.cycle import CommitCycle
-from libs.runtime.errors import RetriesExhaustedError, StuckConsumerError
+from libs.runtime.errors import RetriesExhaustedError, StuckConsumerError, described
 from libs.runtime.health import Health
 from libs.runtime.logic import PartitionLogic, Progress, Stage
 from libs.runtime.report import Report
@@ -111,13 +111,13 @@ class PartitionWorker:
                     self._failures += 1
                 self._log.warning(
                     "partition failed, starting again from its last commit",
-                    error=repr(error),
+                    error=described(error),
                     failures=self._failures,
                     retry_in_s=delay_s,
                 )
                 if self._failures > RETRIES:
                     raise RetriesExhaustedError(
-                        f"{self._name} failed {self._failures} times in a row, at last with {error!r}",
+                        f"{self._name} failed {self._failures} times in a row, at last with {described(error)}",
                         advice="nothing is lost: mend the cause and start again, processing goes on from the last commit",
                     ) from error
             else:
@@ -134,17 +134,17 @@ class PartitionWorker:
         )
         try:
             await producer.start()
-            await self._seek_to_committed()
+            committed = await self._seek_to_committed()
             logic = self._stage.logic(self._partition.partition)
             if self._stage.changelog is not None:
-                await self._restore(logic, self._stage.changelog.name)
+                await self._restore(logic, self._stage.changelog.name, committed)
             self._log.info("partition started", state_size=logic.state_size)
             await self._loop(producer, logic)
         finally:
             await producer.close()
 
-    async def _seek_to_committed(self) -> None:
-        offset = await self._offsets.fetch(self._partition)
+    async def _seek_to_committed(self) -> int | None:
+        committed = offset = await self._offsets.fetch(self._partition)
         first = (await self._consumer.beginning_offsets([self._partition]))[self._partition]
         if offset is not None and offset < first:
             self._log.error(
@@ -163,14 +163,21 @@ class PartitionWorker:
             offset = first
         self._out_of_range = False
         self._consumer.seek(self._partition, max(first, offset or 0))
+        return committed
 
-    async def _restore(self, logic: PartitionLogic, changelog: str) -> None:
+    async def _restore(self, logic: PartitionLogic, changelog: str, committed: int | None) -> None:
         partition = TopicPartition(self._settings.topic_prefix + changelog, self._partition.partition)
         count, since = 0, time.monotonic()
         async for records in read_changelog(self._settings, partition):
             logic.restore(records)
             count += len(records)
             self._health.beat(self._name)
+        if committed and not count:
+            self._log.error(
+                "the state is gone",
+                committed_offset=committed,
+                advice=f"{partition.topic} was deleted or made anew; what was counted before and not yet written is lost",
+            )
         self._log.info("state restored", changelog_records=count, seconds=round(time.monotonic() - since, 3))
 
     async def _loop(self, producer: TransactionalProducer, logic: PartitionLogic) -> None:

@@ -2,15 +2,17 @@
 
 import asyncio
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.structs import TopicPartition
 
 from libs.runtime.broker import committed_consumer
-from libs.runtime.timing import HEARTBEAT_INTERVAL_MS
+from libs.runtime.timing import HEARTBEAT_INTERVAL_MS, SESSION_TIMEOUT_MS
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import eventually
 
@@ -51,3 +53,40 @@ async def test_a_replica_without_work_stays_in_its_group(pipeline: Pipeline) -> 
         assert not coordinator._coordination_task.done()
     finally:
         await consumer.stop()
+
+
+class HandsOverSlowly(ConsumerRebalanceListener):
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.released = asyncio.Event()
+        self.assigned = asyncio.Event()
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        if revoked:
+            self.asked.set()
+            await self.released.wait()
+
+    def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        self.assigned.set()
+
+
+async def test_a_replica_that_ends_while_a_rebalance_is_held_up_leaves_its_group(pipeline: Pipeline) -> None:
+    """aiokafka's ``stop()`` waits for the rebalance; without a leave the others would wait for the session's end."""
+    await pipeline.make_topics()
+    slow = committed_consumer(pipeline.settings(), "processor")
+    await slow.start()
+    listener = HandsOverSlowly()
+    try:
+        slow.subscribe([pipeline.prefix + "orders"], listener=listener)
+        await eventually(lambda: len(slow.assignment()) == 6)
+        async with pipeline.service("processor") as processor:
+            await asyncio.wait_for(listener.asked.wait(), 30)
+            processor.terminate()
+            assert await processor.wait() == 0
+        listener.assigned.clear()
+        listener.released.set()
+        await listener.assigned.wait()
+        await eventually(lambda: len(slow.assignment()) == 6, timeout_s=SESSION_TIMEOUT_MS / 1000 / 2)
+    finally:
+        listener.released.set()
+        await slow.stop()

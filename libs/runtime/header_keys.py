@@ -1,0 +1,104 @@
+"""Header keys that are no UTF-8: the broker takes them, but aiokafka 0.14 raises ``UnicodeDecodeError`` at them for ever.
+
+Nothing here uses such keys, and no dead letter carries them. So they are made readable before aiokafka looks: each byte
+beyond ASCII becomes a question mark, which leaves every length as it is.
+"""
+
+import struct
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer import fetcher
+from aiokafka.errors import KafkaError
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import calc_crc32c, decode_varint
+from aiokafka.structs import ConsumerRecord, TopicPartition
+
+# The layout of a record batch, version 2 (KIP-98): where its fields stand, in bytes from its beginning.
+_OVERHEAD = 12  # base offset and length, before what the length counts
+_MAGIC_AT, _CRC_AT, _CHECKED_AT, _ATTRIBUTES_AT, _COUNT_AT, _RECORDS_AT = 16, 17, 21, 21, 57, 61
+_CODEC = 0x07
+_READABLE = bytes(range(128)) + b"?" * 128
+
+
+class UnreadableHeaderError(KafkaError):
+    """A record has a header key that is no UTF-8. Whoever reads it again from here on can read it."""
+
+    retriable = True
+
+
+class AnyHeaderConsumer(AIOKafkaConsumer):
+    """A consumer that reads every record, whatever its headers, at the second attempt.
+
+    Looking at each record twice costs half the speed, so a process does it from the first such record on.
+    """
+
+    async def getmany(
+        self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
+    ) -> dict[TopicPartition, list[ConsumerRecord[Any, Any]]]:
+        try:
+            return await super().getmany(*partitions, timeout_ms=timeout_ms, max_records=max_records)
+        except UnicodeDecodeError as error:
+            read_any_header_key()
+            raise UnreadableHeaderError(f"a header key that is no UTF-8: {error.object[:80]!r}") from error
+
+
+def read_any_header_key() -> None:
+    """From now on every record that this process fetches can be read."""
+    fetcher.MemoryRecords = _readable  # type: ignore[attr-defined, assignment]  # all that the fetcher does is call it
+
+
+def _readable(raw: bytes) -> Any:
+    try:
+        records = MemoryRecords(raw)
+        while (batch := records.next_batch()) is not None:
+            for _ in batch:
+                pass
+    except UnicodeDecodeError:
+        raw = with_readable_header_keys(raw)
+    return MemoryRecords(raw)
+
+
+def with_readable_header_keys(raw: bytes) -> bytes:
+    """The record batches ``raw`` as fetched, with each header key that is no UTF-8 made ASCII, and checksums that fit."""
+    buffer = bytearray(raw)
+    start = 0
+    while start + _RECORDS_AT <= len(buffer):
+        end = start + _OVERHEAD + struct.unpack_from(">i", buffer, start + 8)[0]
+        if end > len(buffer):
+            break  # the broker cuts the last batch off where the fetch is full
+        if buffer[start + _MAGIC_AT] == 2 and not buffer[start + _ATTRIBUTES_AT + 1] & _CODEC and _mend(buffer, start):
+            crc = calc_crc32c(bytes(buffer[start + _CHECKED_AT : end]))
+            struct.pack_into(">I", buffer, start + _CRC_AT, crc)
+        start = end
+    return bytes(buffer)
+
+
+def _mend(buffer: bytearray, start: int) -> bool:
+    """Whether the batch at ``start`` had a key to mend."""
+    mended, at = False, start + _RECORDS_AT
+    for _ in range(struct.unpack_from(">i", buffer, start + _COUNT_AT)[0]):
+        length, at = decode_varint(buffer, at)
+        following = at + length
+        at += 1  # attributes
+        for _field in ("timestamp delta", "offset delta"):
+            _, at = decode_varint(buffer, at)
+        for _field in ("key", "value"):
+            at = _after(buffer, at)
+        count, at = decode_varint(buffer, at)
+        for _header in range(count):
+            size, at = decode_varint(buffer, at)
+            key = bytes(buffer[at : at + size])
+            try:
+                key.decode()
+            except UnicodeDecodeError:
+                buffer[at : at + size] = key.translate(_READABLE)
+                mended = True
+            at = _after(buffer, at + size)
+        at = following
+    return mended
+
+
+def _after(buffer: bytearray, at: int) -> int:
+    size, at = decode_varint(buffer, at)
+    return at + max(size, 0)

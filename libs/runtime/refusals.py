@@ -1,0 +1,38 @@
+"""Broker answers to creating or looking up topics that waiting does not mend."""
+
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    InvalidConfigurationError,
+    InvalidPartitionsError,
+    InvalidReplicationFactorError,
+    InvalidTopicError,
+    KafkaError,
+    PolicyViolationError,
+    TopicAuthorizationFailedError,
+)
+
+from libs.runtime.errors import TopicRefusedError
+from libs.runtime.settings import ServiceSettings
+
+_ADVICE: dict[type[KafkaError], str] = {
+    InvalidReplicationFactorError: "start more brokers, or set TOPIC_REPLICATION_FACTOR to at most as many as there are",
+    InvalidPartitionsError: "set TOPIC_PARTITIONS to a number that the broker allows",
+    InvalidTopicError: "set TOPIC_PREFIX to something shorter or plainer",
+    InvalidConfigurationError: "use Kafka 2.5 or later; older ones do not know each of the topic's settings",
+    PolicyViolationError: "set TOPIC_PARTITIONS and TOPIC_REPLICATION_FACTOR as the cluster's policy asks, or create the"
+    " topic by hand",
+    TopicAuthorizationFailedError: "allow this client to create, describe, read and write the topics of TOPIC_PREFIX",
+    ClusterAuthorizationFailedError: "allow this client to create topics, or create those of TOPIC_PREFIX by hand",
+}
+
+
+def refusal(error: BaseException, settings: ServiceSettings) -> TopicRefusedError | None:
+    """What to end the service with, or None if ``error`` may pass by itself."""
+    advice = _ADVICE.get(type(error))  # type: ignore[arg-type]  # of any other error there is none
+    if advice is None:
+        return None
+    return TopicRefusedError(
+        f"the broker refuses: {error} (TOPIC_PARTITIONS={settings.topic_partitions},"
+        f" TOPIC_REPLICATION_FACTOR={settings.topic_replication_factor})",
+        advice=advice,
+    )

@@ -1,0 +1,121 @@
+"""What the broker refuses, or somebody takes away, is told in words, and ends in work again."""
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import orjson
+import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from libs.events.topics import ORDERS, PROCESSED_ORDERS, Topic
+from libs.runtime import broker
+from libs.runtime.broker import ensure_topics
+from libs.runtime.errors import TopicRefusedError
+from tests.integration.pipeline import Pipeline, history
+from tests.integration.services import eventually
+
+
+@pytest.fixture
+def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
+    return Pipeline(kafka, topic_prefix, tmp_path)
+
+
+@pytest.fixture
+async def admin(kafka: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    yield admin
+    await admin.close()
+
+
+async def send(pipeline: Pipeline, seed: int) -> None:
+    values = [orjson.dumps(order) for order in history(60, 10, seed)]
+    await pipeline.send([(partition, values[partition::6]) for partition in range(6)])
+
+
+async def committed(pipeline: Pipeline, admin: AIOKafkaAdminClient, offset: int) -> None:
+    """Wait until the processor has committed ``offset`` in every partition."""
+
+    async def reached() -> bool:
+        try:
+            offsets = await admin.list_consumer_group_offsets(pipeline.prefix + "processor")
+        except KafkaError:  # the group's coordinator is being made
+            return False
+        return [each.offset for each in offsets.values()] == [offset] * 6
+
+    await eventually(reached)
+
+
+async def test_a_topic_that_the_broker_will_not_make(pipeline: Pipeline) -> None:
+    with pytest.raises(TopicRefusedError, match=r"retention\.ms"):
+        await ensure_topics(pipeline.settings(), [Topic("refused", {"retention.ms": "long"})])
+
+
+async def test_brokers_that_are_too_few_are_waited_for_a_while(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "_BROKERS_COME_UP_S", 1.0)
+    began_s = time.monotonic()
+    settings = pipeline.settings().model_copy(update={"topic_replication_factor": 10})
+    with pytest.raises(TopicRefusedError) as refused:
+        await ensure_topics(settings, [ORDERS])
+    assert time.monotonic() - began_s >= 1
+    assert "TOPIC_REPLICATION_FACTOR" in refused.value.advice
+
+
+async def test_topics_deleted_under_a_running_service(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
+    """A supervisor starts the service again, which then makes them anew."""
+    await pipeline.make_topics()
+    names = [pipeline.prefix + topic.name for topic in (ORDERS, PROCESSED_ORDERS)]
+    async with pipeline.service("processor") as processor:
+        await send(pipeline, seed=1)
+        await committed(pipeline, admin, 10)
+        await admin.delete_topics(names)
+        assert await processor.wait(timeout_s=25) == 1
+        failed = await processor.wait_for("service failed")
+        assert all(name in failed["error"] for name in names)
+        processor.start()
+        await processor.wait_for("partition started")
+        await send(pipeline, seed=2)
+        await send(pipeline, seed=3)
+        await committed(pipeline, admin, 20)
+
+
+async def test_a_limit_lowered_under_a_running_service(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
+    name = pipeline.prefix + PROCESSED_ORDERS.name
+
+    async def set_limit(limit: str) -> None:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, {"max.message.bytes": limit})])
+
+    await pipeline.make_topics()
+    await set_limit("200")
+    async with pipeline.service("processor") as processor:
+        await send(pipeline, seed=1)
+
+        async def told_which_topic_and_what_to_do() -> bool:
+            told = [line for line in processor.events() if "starting again" in line["event"]]
+            return any(name in line["error"] and "max.message.bytes" in line["error"] for line in told)
+
+        await eventually(told_which_topic_and_what_to_do)
+        await set_limit("2097152")
+        await committed(pipeline, admin, 10)
+        assert processor.process.poll() is None
+
+
+async def test_a_state_that_was_deleted_is_missed(pipeline: Pipeline) -> None:
+    await pipeline.make_topics()
+    source = TopicPartition(pipeline.prefix + PROCESSED_ORDERS.name, 0)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=pipeline.kafka, group_id=pipeline.prefix + "analytics", enable_auto_commit=False
+    )
+    await consumer.start()
+    consumer.assign([source])
+    await consumer.commit({source: 5})
+    await consumer.stop()
+    async with pipeline.service("analytics") as analytics:
+        await analytics.wait_for("the state is gone", committed_offset=5)

@@ -1,0 +1,111 @@
+"""What the runtime does about a broker that hangs, or that has lost something."""
+
+import asyncio
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaTimeoutError
+from aiokafka.structs import TopicPartition
+
+from libs.runtime import changelog, signs, transaction
+from libs.runtime.changelog import read_changelog
+from libs.runtime.errors import TopicMissingError, TransactionTimeoutError
+from libs.runtime.health import Health
+from libs.runtime.settings import ServiceSettings
+from libs.runtime.signs import BrokerSigns
+from libs.runtime.transaction import TransactionalProducer
+
+STATE = TopicPartition("state", 0)
+
+
+class ForgetfulBroker:
+    """Answers which topics there are: nothing for a while, then all."""
+
+    def __init__(self, forgetful_for: int) -> None:
+        self._forgetful_for = forgetful_for
+        self.remembered = asyncio.Event()
+
+    async def topics(self) -> set[str]:
+        await asyncio.sleep(0)
+        if self._forgetful_for:
+            self._forgetful_for -= 1
+            return set()
+        self.remembered.set()
+        return {"orders", "others"}
+
+    async def end_offsets(self, _: object) -> Mapping[TopicPartition, int]:
+        return {TopicPartition("orders", 0): 1}
+
+
+def watch(broker: ForgetfulBroker, monkeypatch: pytest.MonkeyPatch) -> asyncio.Task[None]:
+    monkeypatch.setattr(signs, "_LOOK_AGAIN_AFTER_S", 0.0)
+    watching = BrokerSigns(cast(AIOKafkaConsumer, broker), [], Health(), ["orders"])
+    return asyncio.create_task(watching.watch())
+
+
+async def test_a_deleted_topic_ends_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TopicMissingError, match="orders"):
+        await watch(ForgetfulBroker(signs._LOOKS_UNTIL_MISSING), monkeypatch)
+
+
+async def test_a_broker_that_does_not_know_all_topics_yet_is_given_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = ForgetfulBroker(signs._LOOKS_UNTIL_MISSING - 1)
+    watching = watch(broker, monkeypatch)
+    await broker.remembered.wait()
+    await asyncio.sleep(0)
+    assert not watching.done()
+    watching.cancel()
+
+
+async def test_a_producer_does_not_wait_for_ever_for_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transaction, "COMMIT_TIMEOUT_S", 0.1)
+    clients: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, client: clients.append(client), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    producer = TransactionalProducer(ServiceSettings(kafka_bootstrap_servers=f"127.0.0.1:{port}"), "id", "group", {})
+    with pytest.raises(TransactionTimeoutError):
+        await producer.start()
+    await producer.close()
+    for client in clients:
+        client.close()
+    server.close()
+    await server.wait_closed()
+
+
+class SilentConsumer:
+    """Says that there is something to read, and never brings it."""
+
+    def __init__(self) -> None:
+        self._coordinator = None
+        self._client: Any = SimpleNamespace(close=self.start)
+
+    async def start(self) -> None:
+        pass
+
+    stop = start
+
+    def assign(self, _: object) -> None:
+        pass
+
+    async def seek_to_beginning(self, _: object) -> None:
+        pass
+
+    async def end_offsets(self, _: object) -> Mapping[TopicPartition, int]:
+        return {STATE: 5}
+
+    async def position(self, _: object) -> int:
+        return 0
+
+    async def getmany(self, *_: object, timeout_ms: int) -> Mapping[TopicPartition, list[Any]]:
+        await asyncio.sleep(timeout_ms / 1_000_000)
+        return {}
+
+
+async def test_restoring_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changelog, "committed_consumer", lambda *_, **__: SilentConsumer())
+    monkeypatch.setattr(changelog, "HEALTHY_FOR_S", 0.01)
+    with pytest.raises(KafkaTimeoutError):
+        _ = [records async for records in read_changelog(ServiceSettings(), STATE)]
