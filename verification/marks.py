@@ -3,6 +3,7 @@
 from verification.strict_json import number, parse_object
 
 _NEVER = float("-inf")
+_MAX_SOURCES = 1000  # the most partitions that a pipeline's topics can have
 
 
 class Marks:
@@ -16,7 +17,7 @@ class Marks:
         """Take in a watermark record of ``partition``; raises ``ValueError``."""
         fields = parse_object(value)
         source, sources, watermark_s = (number(fields.get(name)) for name in ("source", "sources", "watermark"))
-        if source is None or sources is None or watermark_s is None or not 0 <= source < sources:
+        if source is None or sources is None or watermark_s is None or not 0 <= source < sources <= _MAX_SOURCES:
             raise ValueError("not a watermark record")
         newest_s = self._newest_s.setdefault(partition, {})
         newest_s[int(source)] = max(newest_s.get(int(source), _NEVER), watermark_s)

@@ -4,6 +4,7 @@ import json
 from typing import Any, Never
 
 _INFINITY = float("inf")
+_MAX_DEPTH = 100
 
 
 class NotAnObjectError(ValueError):
@@ -45,7 +46,18 @@ def parse_object(raw: bytes | None) -> dict[str, Any]:
         raise NotAnObjectError(str(error)) from error
     if type(value) is not dict:
         raise NotAnObjectError(f"a {type(value).__name__}, not an object")
+    _refuse_deep(value)
     return value
+
+
+def _refuse_deep(value: dict[str, Any]) -> None:
+    level: list[Any] = [value]
+    for _ in range(_MAX_DEPTH):
+        inner = [each for outer in level for each in (outer.values() if type(outer) is dict else outer)]
+        level = [each for each in inner if type(each) in (dict, list)]
+        if not level:
+            return
+    raise NotAnObjectError(f"nested deeper than {_MAX_DEPTH} levels")
 
 
 def number(value: object) -> float | None:

@@ -10,6 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from libs.runtime.errors import PipelineError
+from libs.runtime.header_keys import read_any_header_key
 
 Offsets = dict[int, int]
 """Offset by partition."""
@@ -25,6 +26,7 @@ class TopicReader:
     """A consumer that belongs to no group and commits nothing."""
 
     def __init__(self, bootstrap: str) -> None:
+        read_any_header_key()
         self._bootstrap = bootstrap
         self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
         self._consumer = _consumer(bootstrap, "read_committed")

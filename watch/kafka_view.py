@@ -14,6 +14,7 @@ from aiokafka.errors import for_code
 from libs.events.topics import LATE_ORDERS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS, PRODUCT_METRICS
 from libs.events.watermarks import WATERMARK_HEADERS, Watermark, decode_watermark
 from libs.runtime.errors import PipelineError
+from libs.runtime.header_keys import read_any_header_key
 from watch.observation import Observation, Offsets, decode_metric
 from watch.state import READERS
 
@@ -45,6 +46,7 @@ class KafkaView:
     """
 
     def __init__(self, bootstrap: str, topic_prefix: str, positions: Positions) -> None:
+        read_any_header_key()
         self._prefix = topic_prefix
         self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
         self._consumer = AIOKafkaConsumer(

@@ -3,7 +3,6 @@
 import re
 from typing import Any
 
-from libs.events.dead_letters import Reason
 from services.processor.processor_settings import ProcessorSettings
 from verification.judge import Judge, Verdict, cents_of, read_catalogue
 from verification.strict_json import Literal, NotAnObjectError, number, overflows, parse_object
@@ -19,8 +18,6 @@ _BRACKET = re.compile(rb"[\[\]{}]")
 
 def verdict(value: bytes | None, arrived_s: float) -> Verdict:
     """What has to become of a record of ``orders`` that came in at ``arrived_s`` (epoch seconds)."""
-    if value is not None and depth(value) > MAX_DEPTH:
-        return Verdict(None, frozenset({Reason.MALFORMED}))
     return JUDGE.judge(value, arrived_s, arrived_s)
 
 

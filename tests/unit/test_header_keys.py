@@ -1,0 +1,56 @@
+"""Header keys that are no UTF-8 are made readable, and nothing else is changed."""
+
+import struct
+from random import Random
+from typing import Any
+
+import pytest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import calc_crc32c
+
+from libs.runtime.header_keys import with_readable_header_keys
+
+_CRC_AT, _CHECKED_AT = 17, 21
+Fields = tuple[Any, ...]
+
+
+def batch(random: Random, key: bytes) -> bytes:
+    """Twenty records of every shape, some with headers under ``key``, which has four bytes."""
+    builder = DefaultRecordBatchBuilder(2, 0, 1, 5, 1, 0, 10**6)
+    for number in range(20):
+        record_key, value = random.choice((None, b"", b"k" * 200)), random.choice((None, b"text", b"v" * 300))
+        headers = [("abcd", random.choice((b"x", b""))), ("zü", None)] * random.randrange(4)
+        builder.append(number, 1000 + number, record_key, value, headers)
+    built = bytearray(builder.build()).replace(b"\x08abcd", b"\x08" + key)
+    struct.pack_into(">I", built, _CRC_AT, calc_crc32c(bytes(built[_CHECKED_AT:])))
+    return bytes(built)
+
+
+def fields_of(raw: bytes) -> list[Fields]:
+    records, found = MemoryRecords(raw), list[Fields]()
+    while (each := records.next_batch()) is not None:
+        assert each.validate_crc()
+        found += [(record.offset, record.timestamp, record.key, record.value, record.headers) for record in each]
+    return found
+
+
+def test_only_what_cannot_be_read_is_changed() -> None:
+    good = b"".join(batch(Random(seed), b"abcd") for seed in range(3))
+    bad = b"".join(batch(Random(seed), b"a\xff\xfed" if seed % 2 else b"abcd") for seed in range(3))
+    with pytest.raises(UnicodeDecodeError):
+        fields_of(bad)
+    mended = fields_of(with_readable_header_keys(bad))
+    expected = fields_of(good)
+    expected[20:40] = [
+        (*rest, [("a??d" if name == "abcd" else name, value) for name, value in headers])
+        for *rest, headers in expected[20:40]
+    ]
+    assert mended == expected
+
+
+def test_readable_batches_stay_as_they_are_and_so_does_one_that_is_cut_off() -> None:
+    good = b"".join(batch(Random(seed), b"abcd") for seed in range(3))
+    assert with_readable_header_keys(good) == good
+    cut = (good + batch(Random(9), b"\xff\xff\xff\xff"))[:-5]
+    assert with_readable_header_keys(cut) == cut
