@@ -20,6 +20,7 @@ READER_LIMIT_S = TRANSACTION_TIMEOUT_MS / 1000 + 5
 _READY_LIMIT_S = 60.0
 _CLOSED_LIMIT_S = 120.0
 _PAUSE_S = (0.3, 2.0)
+_PAUSE_AMONG_OTHERS_S = (1.0, 6.0)
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Episode:
     faulty: float = 0.01
     lateness: bool = False
     window_s: int = 5
+    unattended_s: float = 0.0
 
 
 @dataclass
@@ -103,7 +105,7 @@ async def _lane(
     due = list(faults)
     while due or time.monotonic() < ends_s:
         fault = due.pop(0) if due else random.choice(faults)
-        await asyncio.sleep(random.uniform(*_PAUSE_S))
+        await asyncio.sleep(random.uniform(*(_PAUSE_S if one_by_one else _PAUSE_AMONG_OTHERS_S)))
         await fault.inject(stack, random)
         outcome.injected[fault.name] += 1
         if one_by_one:
@@ -124,7 +126,7 @@ async def _recover(stack: Stack, outcome: Outcome, limit_s: float) -> None:
 def _conclude(episode: Episode, stack: Stack, outcome: Outcome) -> None:
     outcome.stall_s, outcome.peak_lag = stack.probe.stall_s, stack.probe.peak_lag
     outcome.restarts, outcome.memory_mb, outcome.problems = stack.restarts, stack.memory_mb, stack.problems
-    outage_s = max(fault.outage_s for lane in episode.lanes for fault in lane)
+    outage_s = episode.unattended_s + max(fault.outage_s for lane in episode.lanes for fault in lane)
     if outcome.stall_s > READER_LIMIT_S + outage_s:
         outcome.problems.append(
             f"a reader stood still for {outcome.stall_s:.0f} s: {READER_LIMIT_S:.0f} s are allowed"

@@ -45,13 +45,13 @@ def long_form(scale: float) -> list[Episode]:
         Episode(
             "all of that, mixed",
             [
-                [*_PROCESSES, SCALED],
-                [*_PROCESSES, killed("generator")],
+                [*_PROCESSES, SCALED, killed("generator")],
                 [BROKER_KILLED, ZOOKEEPER_RESTARTED, RECORDS_REFUSED],
                 [*SINK_STEPS, killed("sink"), DISK_FULL],
             ],
             300,
             window_s=2,
+            unattended_s=30,
         ),
     ]
     return [Episode(**{**vars(each), "seconds": each.seconds * scale}) for each in episodes]

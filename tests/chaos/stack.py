@@ -113,9 +113,11 @@ class Stack:
         if replica.process.process.poll() is not None:
             return  # crashed just before; the supervisor had not seen it yet
         # Asked while Python is still importing, it ends by the signal itself: nothing has begun that could be left undone.
-        code = 0 if replica.process.events() else -signal.SIGTERM
+        codes = {0} if replica.process.events() else {0, -signal.SIGTERM}
+        if replica.service == "generator":
+            codes.add(1)  # without a broker it says which orders it could not send
         replica.process.terminate()
-        await self.ends_with({0, code}, replica, _STOP_LIMIT_S)
+        await self.ends_with(codes, replica, _STOP_LIMIT_S)
 
     async def ends_with(self, codes: set[int], replica: Replica, within_s: float) -> None:
         """Note a problem, and kill it, unless it ends with one of these exit codes and in time."""
