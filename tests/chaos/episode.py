@@ -76,11 +76,10 @@ async def run_episode(
         outcome = Outcome(episode.name, Report())
         ends_s = time.monotonic() + episode.seconds
         one_by_one = len(episode.lanes) == 1 or not episode.seconds
-        lanes = [
-            _lane(stack, outcome, faults, Random(f"{seed} {episode.name} {number}"), ends_s, one_by_one=one_by_one)
-            for number, faults in enumerate(episode.lanes)
-        ]
-        await asyncio.gather(*lanes)
+        async with asyncio.TaskGroup() as lanes:
+            for number, faults in enumerate(episode.lanes):
+                random = Random(f"{seed} {episode.name} {number}")
+                lanes.create_task(_lane(stack, outcome, faults, random, ends_s, one_by_one=one_by_one))
         await _recover(stack, outcome, _READY_LIMIT_S)
         await stack.all_healthy(_READY_LIMIT_S)
         await stack.end_traffic()
