@@ -52,7 +52,7 @@ class BrokerSigns:
                         self._health.beat("connected")
                         self.answering = True
                         next_ping_s = 0.0 if self._looks_without else time.monotonic() + _PING_EVERY_S
-                    if not self.source_started:
+                    if not self.source_started and not self._looks_without:  # of a missing topic it asks for long
                         ends = await self._consumer.end_offsets(self._source)
                         self.source_started = any(ends.values())
             except (KafkaError, OSError, TimeoutError):
