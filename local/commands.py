@@ -74,7 +74,11 @@ def verify(arguments: Sequence[str]) -> int:
     _running(or_else="; `make verify BOOTSTRAP=host:port` verifies what runs elsewhere")
     settings = LocalSettings.of_running()
     output = f"--output={settings.sink_output_path}"
-    return subprocess.call([*_program("verification", settings), output, *arguments], cwd=ROOT)
+    # A flag would not do: each --catalogue that is given counts, the variable only where none is.
+    catalogue = {"PROCESSOR_CATALOGUE_PATH": str(settings.processor_catalogue_path)}
+    return subprocess.call(
+        [*_program("verification", settings), output, *arguments], cwd=ROOT, env=os.environ | catalogue
+    )
 
 
 def dead_letters(arguments: Sequence[str]) -> int:

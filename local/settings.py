@@ -15,6 +15,7 @@ MOST_REPLICAS = 50
 # Each service has a block of ports of its own, so that replicas come and go without moving one another's.
 _HTTP_BLOCKS = {"generator": 0, "sink": 1, "processor": 100, "analytics": 200}
 _HIGHEST_HTTP_BASE = FIRST_EPHEMERAL_PORT - 300
+_CATALOGUE = "services/processor/catalogue.json"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class LocalSettings:
     topic_prefix: str
     window_seconds: int
     sink_output_path: Path
+    processor_catalogue_path: Path
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -47,6 +49,8 @@ class LocalSettings:
             topic_prefix=os.environ.get("TOPIC_PREFIX", ""),
             window_seconds=_window_seconds(),
             sink_output_path=Path(os.environ.get("SINK_OUTPUT_PATH") or ROOT / "output" / "metrics.json").resolve(),
+            # Seen from ROOT, where the services run.
+            processor_catalogue_path=ROOT / (os.environ.get("PROCESSOR_CATALOGUE_PATH") or _CATALOGUE),
         )
 
     @classmethod
@@ -58,8 +62,8 @@ class LocalSettings:
         """
         values = json.loads((local_directory() / "settings.json").read_text())
         try:
-            paths = {"directory": local_directory(), "sink_output_path": Path(values["sink_output_path"])}
-            return cls(**{**values, **paths})
+            paths = {name: Path(values[name]) for name in ("sink_output_path", "processor_catalogue_path")}
+            return cls(**{**values, **paths, "directory": local_directory()})
         except (KeyError, TypeError) as error:
             raise LocalModeError(
                 f"this checkout has changed since the start: no {error}", advice="stop and start the pipeline"

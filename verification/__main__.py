@@ -15,7 +15,7 @@ from libs.cli import pipeline_flags
 from libs.runtime.errors import PipelineError
 from verification.report import Report
 from verification.table import render
-from verification.verify import verify
+from verification.verify import CATALOGUE, verify
 
 
 def main() -> None:
@@ -48,6 +48,7 @@ async def _verify(arguments: argparse.Namespace, messages: Console) -> Report:
             output=arguments.output,
             window_seconds=arguments.window_seconds,
             wait_closed_s=arguments.wait_closed,
+            catalogues=arguments.catalogues,
             progress=status.update,
         )
 
@@ -63,13 +64,25 @@ def _arguments() -> argparse.Namespace:
         help="the sink's file (default: SINK_OUTPUT_PATH, if there is such a file); without it only the topics",
     )
     parser.add_argument(
+        "--catalogue",
+        type=Path,
+        action="append",
+        dest="catalogues",
+        metavar="FILE",
+        help="the processor's catalogue (default: PROCESSOR_CATALOGUE_PATH, or the services' own); "
+        "if that has changed, give the flag once for each that the processor has had",
+    )
+    parser.add_argument(
         "--wait-closed",
         type=float,
         metavar="SECONDS",
         help="wait this long for every window to close and to reach the file; one that stays open is a difference",
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if not arguments.catalogues:
+        arguments.catalogues = [Path(os.environ.get("PROCESSOR_CATALOGUE_PATH") or CATALOGUE)]
+    return arguments
 
 
 if __name__ == "__main__":

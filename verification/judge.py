@@ -5,6 +5,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from libs.runtime.errors import PipelineError
 from verification.strict_json import NotAnObjectError, number, overflows, parse_object, repr_utf8
 
 Catalogue = Mapping[str, Mapping[str, Any]]
@@ -32,26 +33,45 @@ class Order(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What may become of a record: the order, or a dead letter with one of ``reasons``; with both, either is right."""
+    """What may become of a record: the order, or a dead letter with one of ``reasons``; with both, either is right.
+
+    ``rests`` holds the ``rest`` by each catalogue that has the order's product, that of ``order`` first.
+    """
 
     order: Order | None
     reasons: frozenset[str]
+    rests: tuple[int, ...] = ()
 
 
 _NONE: frozenset[str] = frozenset()
 
 
 def read_catalogue(path: Path) -> Catalogue:
-    """The catalogue in a file: a JSON object, keyed by product id."""
-    return parse_object(path.read_bytes())
+    """The catalogue in a file: a JSON object of product ids; raises ``PipelineError`` when the file holds none."""
+    advice = "give another --catalogue"
+    try:
+        catalogue = parse_object(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise PipelineError(f"no catalogue in {path}: {error}", advice=advice) from error
+    if any(type(entry) is not dict for entry in catalogue.values()):
+        raise PipelineError(f"no catalogue in {path}: a product is no object", advice=advice)
+    return catalogue
 
 
 class Judge:
-    """Judges records by the catalogue, which is data that the code under test shares."""
+    """Judges records by the catalogues that the processor had, which are data that the code under test shares.
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
-        self._plain_rest = {product: _digest64(dict(entry)) for product, entry in catalogue.items()}
+    When it had which is not known: what any of them makes of a record is right.
+    """
+
+    def __init__(self, *catalogues: Catalogue) -> None:
+        # Per product its different entries, each under its digest: the `rest` of an order that carries nothing along.
+        self._entries: dict[str, dict[int, Mapping[str, Any]]] = {}
+        for catalogue in catalogues:
+            for product, entry in catalogue.items():
+                self._entries.setdefault(product, {})[_digest64(dict(entry))] = entry
+        self._plain_rests = {product: tuple(entries) for product, entries in self._entries.items()}
+        self._always_known = frozenset(self._entries).intersection(*catalogues)
 
     def judge(self, value: bytes | None, written_s: float, now_s: float) -> Verdict:
         """The verdict on a record of ``orders``.
@@ -67,6 +87,8 @@ class Judge:
         amount, timestamp_s = _amount(fields), number(fields.get("timestamp"))
         reasons = self._faults(fields, amount, timestamp_s)
         may_be_either = {"future_timestamp"}
+        if "unknown_product" in reasons and fields["product_id"] in self._entries:
+            may_be_either.add("unknown_product")
         if (reasons or len(fields) > len(_FIELDS)) and overflows(fields):
             may_be_either.add("malformed")
             reasons.add("malformed")
@@ -76,8 +98,9 @@ class Judge:
                 return Verdict(None, frozenset(reasons))
         if amount is None or timestamp_s is None or reasons - may_be_either:
             return Verdict(None, frozenset(reasons))
-        order = _order(fields, timestamp_s, amount, self._rest_of(fields))
-        return Verdict(order, frozenset(reasons) if reasons else _NONE)
+        rests = self._rests_of(fields)
+        order = _order(fields, timestamp_s, amount, rests[0])
+        return Verdict(order, frozenset(reasons) if reasons else _NONE, rests)
 
     def _faults(self, fields: Mapping[str, Any], cents: int | None, timestamp_s: float | None) -> set[str]:
         """Every reason that applies, whatever the clock says."""
@@ -87,7 +110,7 @@ class Judge:
             if type(text) is str:
                 if not 1 <= len(text) <= _MAX_ID_CHARS:
                     faults.add("invalid_id")
-                if name == "product_id" and text not in self._catalogue:
+                if name == "product_id" and text not in self._always_known:
                     faults.add("unknown_product")
             else:
                 faults.add("wrong_type" if name in fields else "missing_field")
@@ -106,21 +129,21 @@ class Judge:
         if amount is None or timestamp_s is None or any(type(fields[name]) is not str for name in _TEXTS):
             raise ValueError("a field has the wrong type, or the amount has sub-cent digits")
         product_id = fields["product_id"]
-        entry = self._catalogue.get(product_id, {})
-        if len(fields) == len(_FIELDS) + len(entry) and all(
-            type(text) is str and type(fields.get(name)) is str and fields[name] == text for name, text in entry.items()
-        ):
-            rest = self._plain_rest.get(product_id, 0)
-        else:
-            rest = _digest64({name: fields[name] for name in fields if name not in _FIELDS})
+        for rest, entry in self._entries.get(product_id, {}).items():
+            if len(fields) == len(_FIELDS) + len(entry) and all(
+                type(text) is str and type(fields.get(name)) is str and fields[name] == text
+                for name, text in entry.items()
+            ):
+                return _order(fields, timestamp_s, amount, rest)
+        rest = _digest64({name: fields[name] for name in fields if name not in _FIELDS})
         return _order(fields, timestamp_s, amount, rest)
 
-    def _rest_of(self, fields: Mapping[str, Any]) -> int:
+    def _rests_of(self, fields: Mapping[str, Any]) -> tuple[int, ...]:
         product_id = fields["product_id"]
         if len(fields) == len(_FIELDS):
-            return self._plain_rest[product_id]
+            return self._plain_rests[product_id]
         carried = {name: fields[name] for name in fields if name not in _FIELDS}
-        return _digest64({**carried, **self._catalogue[product_id]})
+        return tuple(_digest64({**carried, **entry}) for entry in self._entries[product_id].values())
 
 
 def cents_of(dollars: float) -> int | None:

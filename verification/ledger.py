@@ -1,7 +1,9 @@
 """Every order accounted for: ``orders`` against ``processed-orders``, ``orders-dlq`` and ``late-orders``.
 
 The calls come in this order: ``add_source`` for all of ``orders``, ``add_dead_letter``, ``settle``, ``add_late``,
-``add_processed``, ``close``. A million orders take about 200 MB: one digest and one whole number each.
+``add_processed``, ``close``; the first three may come again for what has been written since. A million orders take
+about 200 MB: one digest and one whole number each; twice as much if catalogues differ in the products' fields, and 900
+MB if one of them lacks the products.
 """
 
 from collections import Counter
@@ -51,7 +53,8 @@ class Ledger:
         # Per identity: where the order stands and its `rest` in one number, complemented once it is matched.
         self._orders: dict[bytes, int | list[int]] = {}
         self._faulty: dict[Source, _DeadLetter] = {}
-        self._undecided: dict[Source, Order] = {}
+        self._undecided: dict[Source, Verdict] = {}
+        self._rests: dict[Source, tuple[int, ...]] = {}  # of the orders for which there are several
         self._seen_faulty: set[Source] = set()
         self._late: Counter[bytes] = Counter()
 
@@ -81,9 +84,9 @@ class Ledger:
         if verdict.reasons:
             self._faulty[source] = _DeadLetter(verdict.reasons, _content(key, value, timestamp_ms))
             if verdict.order:
-                self._undecided[source] = verdict.order
+                self._undecided[source] = verdict
         elif verdict.order:
-            self._expect(source, verdict.order)
+            self._expect(source, verdict.order, verdict.rests)
 
     def add_dead_letter(
         self, headers: Mapping[str, bytes], topic: str, key: bytes | None, value: bytes | None, timestamp_ms: int
@@ -112,16 +115,18 @@ class Ledger:
         if _content(key, value, timestamp_ms) != expected.content:
             self._report.found(Damage.DEAD_LETTER_CHANGED, f"{source}: now key {key!r}, value {value!r}"[:300])
 
-    def settle(self) -> None:
-        """All dead letters are in: what could be either is an order if it is not among them."""
-        for source, order in self._undecided.items():
-            if source not in self._seen_faulty:
+    def settle(self, *, only_due: bool = False) -> None:
+        """All dead letters are in: what could be either is an order if it is not among them.
+
+        ``only_due`` says that those of the records before the snapshot are in, and maybe not all of the others.
+        """
+        undecided, self._undecided = self._undecided, {}
+        for source, verdict in undecided.items():
+            if only_due and not self._is_due(source):
+                self._undecided[source] = verdict
+            elif verdict.order and source not in self._seen_faulty:
                 del self._faulty[source]
-                self._expect(source, order)
-        self._undecided.clear()
-        for source, letter in self._faulty.items():
-            if source not in self._seen_faulty and self._is_due(source):
-                self._report.found(Damage.DEAD_LETTER_LOST, f"{source}: {' or '.join(sorted(letter.reasons))}")
+                self._expect(source, verdict.order, verdict.rests)
 
     def add_late(self, value: bytes | None) -> Order | None:
         """Take in a record of ``late-orders``."""
@@ -157,6 +162,9 @@ class Ledger:
 
     def close(self) -> None:
         """All outputs are in: what is left is missing, or too much."""
+        for source, letter in self._faulty.items():
+            if source not in self._seen_faulty and self._is_due(source):
+                self._report.found(Damage.DEAD_LETTER_LOST, f"{source}: {' or '.join(sorted(letter.reasons))}")
         for entry in self._orders.values():
             for packed in [entry] if isinstance(entry, int) else entry:
                 source = _source_of(packed)
@@ -168,7 +176,9 @@ class Ledger:
     def _is_due(self, source: Source) -> bool:
         return source.offset < self._snapshot[source.partition]
 
-    def _expect(self, source: Source, order: Order) -> None:
+    def _expect(self, source: Source, order: Order, rests: tuple[int, ...]) -> None:
+        if len(rests) > 1:
+            self._rests[source] = rests
         packed = (source.partition << _OFFSET_BITS | source.offset) << _REST_BITS | order.rest
         present = self._orders.setdefault(order.identity, packed)
         if present is not packed:  # the same order once more
@@ -193,16 +203,19 @@ class Ledger:
             self._orders[order.identity] = ~packed if packed >= 0 else packed
         else:
             open_ones = [index for index, packed in enumerate(entry) if packed >= 0]
-            same_rest = [index for index in open_ones if entry[index] & _LOW_REST == order.rest]
+            same_rest = [index for index in open_ones if self._has_rest(entry[index], order.rest)]
             index = (same_rest or open_ones or [0])[0]
             packed = entry[index]
             entry[index] = ~packed if packed >= 0 else packed
         if packed < 0:
             self._report.found(Damage.DUPLICATED, f"{_source_of(packed)}: {_describe(order)}")
             return None
-        if packed & _LOW_REST != order.rest:
+        if not self._has_rest(packed, order.rest):
             self._report.found(Damage.CHANGED, f"{_source_of(packed)}: {_describe(order)}")
         return _source_of(packed)
+
+    def _has_rest(self, packed: int, rest: int) -> bool:
+        return packed & _LOW_REST == rest or rest in self._rests.get(_source_of(packed), ())
 
 
 def _source_of(packed: int) -> Source:

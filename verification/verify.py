@@ -7,7 +7,7 @@ which each explains the one before: a metric, the orders it may hold, the late o
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,7 +35,7 @@ async def verify(
     window_seconds: int = 60,
     wait_closed_s: float | None = None,
     settle_s: float = 30.0,
-    catalogue: Path = CATALOGUE,
+    catalogues: Sequence[Path] = (CATALOGUE,),
     progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Compare what the pipeline wrote with what it had to write.
@@ -47,15 +47,16 @@ async def verify(
         window_seconds: the pipeline's ``WINDOW_SECONDS``.
         wait_closed_s: wait this long for every window to close and to reach the file; None takes open ones as they are.
         settle_s: how long each stage may take to catch up with the one before.
-        catalogue: the processor's catalogue.
+        catalogues: those that the processor has had since the first order, in any order.
         progress: is told what is being done.
 
     Raises:
-        PipelineError: there is no broker or no such topic, or records have been deleted, so that nothing is proved.
+        PipelineError: there is no broker, topic or catalogue, or records have been deleted, so that nothing is proved.
     """
+    judge = Judge(*map(read_catalogue, catalogues))
     try:
         async with TopicReader(bootstrap) as reader:
-            run = _Run(reader, topic_prefix, window_seconds, settle_s, Judge(read_catalogue(catalogue)), progress)
+            run = _Run(reader, topic_prefix, window_seconds, settle_s, judge, progress)
             return await run.all(output, wait_closed_s)
     except KafkaError as error:
         raise PipelineError(f"the broker went away: {error!r}", advice="try again once it is back") from error
@@ -79,8 +80,13 @@ class _Run:
         sums = WindowSums(self.window_seconds)
         ledger = Ledger(self.judge, sums, snapshot, self.report)
 
-        await self._caught_up("processor", orders, snapshot)
-        await self._add_orders(ledger, {}, snapshot)
+        caught_up = await self._caught_up("processor", orders, snapshot)
+        old_dead_letters_end = await self._settled_ends("orders-dlq")
+        old_orders_end = await self.reader.ends(orders)
+        await self._add_orders(ledger, {}, old_orders_end)
+        await self._add_dead_letters(ledger, {}, old_dead_letters_end)
+        if caught_up:
+            ledger.settle(only_due=True)
         due = sums.windows()
         if wait_closed_s is not None:
             await self._wait_until_closed(sums, deadline_s)
@@ -92,9 +98,8 @@ class _Run:
         newer_metrics_end = await self._settled_ends("product-metrics")
         dead_letters_end = await self._settled_ends("orders-dlq")
         processed_end = await self._ends("processed-orders")
-        await self._add_orders(ledger, snapshot, await self.reader.ends(orders))
-
-        await self._add_dead_letters(ledger, dead_letters_end)
+        await self._add_orders(ledger, old_orders_end, await self.reader.ends(orders))
+        await self._add_dead_letters(ledger, old_dead_letters_end, dead_letters_end)
         ledger.settle()
         closed = await self._add_processed(ledger, sums, late_end, processed_snapshot, processed_end)
         ledger.close()
@@ -122,17 +127,17 @@ class _Run:
                 advice="retention has deleted them: verify sooner, or start afresh",
             )
 
-    async def _caught_up(self, group: str, topic: str, ends: Offsets) -> None:
+    async def _caught_up(self, group: str, topic: str, ends: Offsets) -> bool:
         due = await self.reader.record_ends(topic, ends)
         deadline_s = time.monotonic() + self.settle_s
         while True:
             committed = await self.reader.committed(self.prefix + group, topic)
             behind = sum(max(0, end - committed.get(partition, 0)) for partition, end in due.items())
             if not behind:
-                return
+                return True
             if time.monotonic() > deadline_s:
                 self.report.found(Damage.BEHIND, f"{group} is {behind:,} records behind the end of {topic}")
-                return
+                return False
             self.progress(f"{group} still has {behind:,} records of {topic} to read")
             await asyncio.sleep(_POLL_S)
 
@@ -151,9 +156,9 @@ class _Run:
             count += len(records)
             self.progress(f"orders: {count:,} read")
 
-    async def _add_dead_letters(self, ledger: Ledger, ends: Offsets) -> None:
+    async def _add_dead_letters(self, ledger: Ledger, begins: Offsets, ends: Offsets) -> None:
         orders = self.prefix + "orders"
-        async for records in self.reader.read(self.prefix + "orders-dlq", {}, ends):
+        async for records in self.reader.read(self.prefix + "orders-dlq", begins, ends):
             for record in records:
                 ledger.add_dead_letter(dict(record.headers), orders, record.key, record.value, record.timestamp)
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,9 +23,10 @@ from libs.runtime.transaction import OutputBuffer
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import ROOT, eventually
 from tests.unit.driver import FakeRecord
-from verification.judge import Judge, Verdict, read_catalogue
+from verification.judge import read_catalogue
+from verification.report import Damage
 from verification.topic_reader import Record, TopicReader
-from verification.verify import CATALOGUE, _Run, verify
+from verification.verify import CATALOGUE, verify
 
 SLOWLY = (
     "import dead_letters.replay; dead_letters.replay.LETTERS_PER_TRANSACTION = 1;"
@@ -126,20 +128,6 @@ def order(**fields: object) -> bytes:
     return orjson.dumps(valid | fields)
 
 
-class JudgeOfTwoTimes(Judge):
-    """The catalogue was another one before ``changed_s``."""
-
-    def __init__(self, before: Judge, changed_s: float, catalogue: Path) -> None:
-        super().__init__(read_catalogue(catalogue))
-        self._before = before
-        self._changed_s = changed_s
-
-    def judge(self, value: bytes | None, written_s: float, now_s: float) -> Verdict:
-        if written_s < self._changed_s:
-            return self._before.judge(value, written_s, now_s)
-        return super().judge(value, written_s, now_s)
-
-
 async def test_orders_of_a_product_come_back_once_the_catalogue_knows_it(pipeline: Pipeline) -> None:
     catalogue = pipeline.directory / "catalogue.json"
     new_product = {"prod-new": {"product_name": "New", "category": "Test"}}
@@ -157,7 +145,6 @@ async def test_orders_of_a_product_come_back_once_the_catalogue_knows_it(pipelin
         processor.terminate()
         assert await processor.wait() == 0
     assert (await reasons(pipeline))["unknown_product"]["replayed"] == 0
-    changed_s = time.time()
     out = await output_of(pipeline, "replay", "--reason=unknown_product", "--yes")
     assert "30 to be replayed" in out
     assert "replayed 30" in out
@@ -165,13 +152,18 @@ async def test_orders_of_a_product_come_back_once_the_catalogue_knows_it(pipelin
     assert "30 replayed before: skipped" in await output_of(pipeline, "replay", "--all", "--yes")
     assert sorted(record.value or b"" for record in await read(pipeline, "orders") if record.headers) == sorted(unknown)
 
-    async with pipeline.service("analytics"), pipeline.service("processor", PROCESSOR_CATALOGUE_PATH=str(catalogue)):
-        judge = JudgeOfTwoTimes(Judge(read_catalogue(CATALOGUE)), changed_s, catalogue)
-        async with TopicReader(pipeline.kafka) as reader:
-            run = _Run(reader, pipeline.prefix, pipeline.window_s, 30.0, judge, lambda _: None)
-            report = await run.all(None, None)
+    processor = pipeline.service("processor", PROCESSOR_CATALOGUE_PATH=str(catalogue), IDLE_AFTER_SECONDS="1")
+    async with pipeline.service("analytics"), processor:
+        await pipeline.send([(0, [order(order_id="fresh", product_id="prod-new")])])
+        verified = partial(verify, pipeline.kafka, topic_prefix=pipeline.prefix, window_seconds=pipeline.window_s)
+        report = await verified(catalogues=[CATALOGUE, catalogue], wait_closed_s=30)
+        by_the_new = await verified(catalogues=[catalogue])
+        by_the_old = await verified(catalogues=[CATALOGUE])
     assert report.ok, report.as_json()
-    assert (report.sent, report.processed, report.dead_letters) == (90, 60, {"unknown_product": 30})
+    assert (report.sent, report.processed, report.dead_letters) == (91, 61, {"unknown_product": 30})
+    assert report.open_windows == 0
+    assert by_the_new.damage[Damage.DEAD_LETTER_UNEXPECTED] == 30
+    assert by_the_old.damage[Damage.UNEXPECTED] == by_the_old.damage[Damage.DEAD_LETTER_LOST] == 31
 
 
 async def test_a_replayed_order_is_judged_anew(pipeline: Pipeline) -> None:

@@ -1,11 +1,19 @@
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
+from libs.runtime.errors import PipelineError
+from local import commands
+from local.jars import ROOT
+from local.settings import LocalSettings
 from verification.__main__ import _arguments
 from verification.report import Damage, Report
 from verification.table import render
+from verification.verify import CATALOGUE, verify
 
 SETTINGS = ("KAFKA_BOOTSTRAP_SERVERS", "TOPIC_PREFIX", "WINDOW_SECONDS", "SINK_OUTPUT_PATH")
 
@@ -38,6 +46,60 @@ def test_a_window_that_is_no_number_is_refused(
     with pytest.raises(SystemExit):
         arguments(monkeypatch, WINDOW_SECONDS="a minute")
     assert "--window-seconds: invalid int value: 'a minute'" in capsys.readouterr().err
+
+
+def catalogues(monkeypatch: pytest.MonkeyPatch, *flags: str, env: str | None = None) -> list[Path]:
+    if env is None:
+        monkeypatch.delenv("PROCESSOR_CATALOGUE_PATH", raising=False)
+    else:
+        monkeypatch.setenv("PROCESSOR_CATALOGUE_PATH", env)
+    monkeypatch.setattr("sys.argv", ["verification", *flags])
+    found: list[Path] = _arguments().catalogues
+    return found
+
+
+def test_the_catalogue_is_the_processors_unless_others_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert catalogues(monkeypatch) == catalogues(monkeypatch, env="") == [CATALOGUE]
+    assert catalogues(monkeypatch, env="now.json") == [Path("now.json")]
+    flags = ("--catalogue", "old.json", "--catalogue=new.json")
+    assert catalogues(monkeypatch, *flags, env="now.json") == [Path("old.json"), Path("new.json")]
+
+
+@pytest.mark.parametrize("content", [None, "[]", '{"prod-1": "Lamp"}', '{"prod-1": {}, "prod-1": {}}'])
+def test_what_is_no_catalogue_is_named(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "catalogue.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(PipelineError, match=r"no catalogue in .*catalogue\.json: .+"):
+        asyncio.run(verify("127.0.0.1:1", catalogues=[CATALOGUE, path]))
+
+
+@pytest.mark.parametrize(
+    ("started_with", "expected"),
+    [
+        ("", CATALOGUE),
+        ("mine/catalogue.json", ROOT / "mine/catalogue.json"),
+        ("/a/catalogue.json", Path("/a/catalogue.json")),
+    ],
+)
+def test_a_local_pipeline_is_verified_with_the_catalogue_that_it_was_started_with(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, started_with: str, expected: Path
+) -> None:
+    monkeypatch.setenv("LOCAL_DIR", str(tmp_path))
+    monkeypatch.setenv("PROCESSOR_CATALOGUE_PATH", started_with)
+    LocalSettings.from_environment().save()
+    called: list[Any] = []
+
+    def call(command: Sequence[str], *, cwd: Path, env: dict[str, str]) -> int:
+        called.append((command[-1], cwd, env["PROCESSOR_CATALOGUE_PATH"]))
+        return 0
+
+    monkeypatch.setattr("subprocess.call", call)
+    monkeypatch.setattr(commands, "_running", lambda or_else: None)
+    monkeypatch.setenv("PROCESSOR_CATALOGUE_PATH", "another.json")
+    assert commands.verify(["--json"]) == 0
+    assert called == [("--json", ROOT, str(expected))]
+    assert LocalSettings.of_running().processor_catalogue_path == expected
 
 
 def table(report: Report) -> str:

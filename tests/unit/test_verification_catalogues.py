@@ -1,0 +1,154 @@
+"""Where the catalogue changed, an order is right if it is what one of the catalogues makes of it."""
+
+import json
+from collections.abc import Iterable
+
+import pytest
+
+from verification.judge import Catalogue, Judge
+from verification.ledger import Ledger, Source
+from verification.report import Damage, Report
+from verification.windows import WindowSums
+
+BEFORE: Catalogue = {
+    "same": {"product_name": "Lamp", "category": "Home"},
+    "renamed": {"product_name": "Desk", "category": "Home", "rank": "3"},
+    "dropped": {"product_name": "Sofa", "category": "Home"},
+}
+AFTER: Catalogue = {
+    "same": {"category": "Home", "product_name": "Lamp"},
+    "renamed": {"product_name": "Table", "category": "Home"},
+    "added": {"product_name": "Chair", "category": "Home"},
+}
+NOW_S = 1_700_000_000.0
+NOW_MS = 1_700_000_000_000
+
+
+def order(product: str, order_id: str = "o", **more: object) -> dict[str, object]:
+    return {"order_id": order_id, "user_id": "u", "product_id": product, "amount": 1.25, "timestamp": NOW_S, **more}
+
+
+def verdict_on(catalogues: Iterable[Catalogue], fields: dict[str, object]) -> tuple[bool, set[str], int]:
+    """Whether it may be an order, why a dead letter, and how many enrichments are right."""
+    verdict = Judge(*catalogues).judge(json.dumps(fields).encode(), NOW_S, NOW_S)
+    return verdict.order is not None, set(verdict.reasons), len(verdict.rests)
+
+
+@pytest.mark.parametrize("catalogues", [(BEFORE, AFTER), (AFTER, BEFORE), (AFTER, BEFORE, BEFORE)])
+def test_what_may_become_of_an_order_is_what_any_catalogue_makes_of_it(catalogues: tuple[Catalogue, ...]) -> None:
+    assert verdict_on(catalogues, order("same")) == (True, set(), 1)
+    assert verdict_on(catalogues, order("renamed")) == (True, set(), 2)
+    for product in ("added", "dropped"):
+        assert verdict_on(catalogues, order(product)) == (True, {"unknown_product"}, 1)
+        assert verdict_on(catalogues, order(product, "")) == (False, {"unknown_product", "invalid_id"}, 0)
+    assert verdict_on(catalogues, order("never")) == (False, {"unknown_product"}, 0)
+
+
+def enriched(catalogue: Catalogue, fields: dict[str, object]) -> dict[str, object]:
+    return {**fields, **catalogue[str(fields["product_id"])]}
+
+
+class Books:
+    """A ledger by both catalogues of one partition of ``orders``, in which the first ``due`` records must be through."""
+
+    def __init__(self, *records: dict[str, object], due: int | None = None) -> None:
+        self.report = Report()
+        self.sums = WindowSums(60)
+        snapshot = {0: len(records) if due is None else due}
+        self.ledger = Ledger(Judge(BEFORE, AFTER), self.sums, snapshot, self.report)
+        self._values = [json.dumps(each).encode() for each in records]
+        for offset, value in enumerate(self._values):
+            self.ledger.add_source(Source(0, offset), None, value, NOW_MS, NOW_S, timestamp_type=1)
+
+    def reject(self, *offsets: int) -> None:
+        for offset in offsets:
+            source = {"source.topic": b"orders", "source.partition": b"0", "source.offset": b"%d" % offset}
+            headers = source | {"error.reason": b"unknown_product"}
+            self.ledger.add_dead_letter(headers, "orders", None, self._values[offset], NOW_MS)
+
+    def found(self, *processed: dict[str, object]) -> dict[Damage, int]:
+        self.ledger.settle()
+        for each in processed:
+            self.ledger.add_processed(json.dumps(each).encode(), read_by_analytics=True)
+        self.ledger.close()
+        return self.report.damage
+
+
+def found(record: dict[str, object], processed: list[dict[str, object]], rejected: int = 0) -> dict[Damage, int]:
+    books = Books(record)
+    books.reject(*[0] * rejected)
+    return books.found(*processed)
+
+
+@pytest.mark.parametrize("product", ["same", "renamed", "dropped"])
+def test_an_order_has_the_fields_of_one_catalogue_that_has_its_product(product: str) -> None:
+    record = order(product)
+    right = [enriched(each, record) for each in (BEFORE, AFTER) if product in each]
+    for each in right:
+        assert found(record, [each]) == {}
+        assert found(record, [each, each]) == {Damage.DUPLICATED: 1}
+        assert found(record, [each | {"category": "Garden"}]) == {Damage.CHANGED: 1}
+    assert found(record, [record]) == {Damage.CHANGED: 1}
+
+
+def test_the_fields_of_two_catalogues_are_not_mixed() -> None:
+    record = order("renamed")
+    assert found(record, [enriched(AFTER, record) | {"rank": "3"}]) == {Damage.CHANGED: 1}
+    assert found(record, [enriched(BEFORE, record), enriched(AFTER, record)]) == {Damage.DUPLICATED: 1}
+
+
+def test_what_an_order_carries_along_stays_unless_its_catalogue_has_it() -> None:
+    record = order("renamed", rank=7, note=[1])
+    assert found(record, [enriched(BEFORE, record)]) == {}
+    assert found(record, [enriched(AFTER, record)]) == {}
+    assert found(record, [enriched(AFTER, order("renamed", note=[1]))]) == {Damage.CHANGED: 1}
+
+
+def test_an_order_whose_product_a_catalogue_lacks_is_processed_or_rejected_never_both_never_neither() -> None:
+    record = order("added")
+    processed = enriched(AFTER, record)
+    assert found(record, [processed]) == {}
+    assert found(record, [], rejected=1) == {}
+    assert found(record, [], rejected=0) == {Damage.LOST: 1}
+    assert found(record, [processed], rejected=1) == {Damage.UNEXPECTED: 1}
+    assert found(record, [processed, processed]) == {Damage.DUPLICATED: 1}
+    assert found(record, [], rejected=2) == {Damage.DEAD_LETTER_DUPLICATED: 1}
+
+
+def test_an_order_whose_product_all_catalogues_have_is_never_rejected() -> None:
+    for product in ("same", "renamed"):
+        record = order(product)
+        wrongly = {Damage.DEAD_LETTER_UNEXPECTED: 1}
+        assert found(record, [enriched(BEFORE, record)], rejected=1) == wrongly
+        assert found(record, [], rejected=1) == wrongly | {Damage.LOST: 1}
+
+
+def test_an_order_whose_product_no_catalogue_has_is_rejected() -> None:
+    record = order("never")
+    assert found(record, [], rejected=1) == {}
+    assert found(record, [record]) == {Damage.UNEXPECTED: 1, Damage.DEAD_LETTER_LOST: 1}
+
+
+def test_a_replayed_order_and_the_letter_that_it_was_are_told_apart() -> None:
+    record = order("added")
+    processed = enriched(AFTER, record)
+    for outputs, expected in (
+        ([processed], {}),
+        ([], {Damage.LOST: 1}),
+        ([processed, processed], {Damage.DUPLICATED: 1}),
+    ):
+        books = Books(record, record)
+        books.reject(0)
+        assert books.found(*outputs) == expected
+
+
+def test_due_orders_are_settled_before_the_letters_of_newer_ones_are_in() -> None:
+    """So that their windows are waited for, and those of letters are not."""
+    records = [order("added", name) for name in ("rejected", "processed", "newer-rejected", "newer-processed")]
+    books = Books(*records, due=2)
+    books.reject(0)
+    books.ledger.settle(only_due=True)
+    assert books.sums.accepted_count() == 1
+    books.reject(2)
+    assert books.found(*(enriched(AFTER, records[place]) for place in (1, 3))) == {}
+    assert books.sums.accepted_count() == 2
