@@ -46,8 +46,15 @@ async def close_quietly(closing: Coroutine[Any, Any, object]) -> bool:
     its fetches], which must not be taken for this task's.
     """
     task = asyncio.ensure_future(closing)
+    task.add_done_callback(_looked_at)
     await asyncio.wait({task}, timeout=CLOSE_TIMEOUT_S / 2)
     if not task.done():
         task.cancel()
         return False
     return task.cancelled() or task.exception() is None
+
+
+def _looked_at(task: asyncio.Future[object]) -> None:
+    # Given up, it may still fail later, and asyncio would log that as an error that nobody has looked at.
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,30 @@
+"""What closing a client raises is no news, however late it comes."""
+
+import asyncio
+import gc
+import logging
+
+import pytest
+
+from libs.runtime import closing
+
+
+async def test_a_closing_that_was_given_up_may_fail_later(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(closing, "CLOSE_TIMEOUT_S", 0.02)
+    failed = asyncio.Event()
+
+    async def hangs_and_fails() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            failed.set()
+            raise OSError
+
+    with caplog.at_level(logging.ERROR, "asyncio"):
+        assert not await closing.close_quietly(hangs_and_fails())
+        await failed.wait()
+        await asyncio.sleep(0)
+        gc.collect()
+    assert not caplog.records
