@@ -11,8 +11,8 @@ from tests.chaos.stack import Stack
 SURGE_RATE = 4_000
 OVERLOAD = 10
 _LASTS_S = 120.0
-_PERIOD_S = 0.4
-_SLICES_S = (0.001, 0.2)
+_SLICE_S = 0.01
+_PERIODS_S = (0.05, 1.2)
 _SETTLED_AFTER_S = 30
 _GROWTH_ALLOWED_MB = 10.0
 _THROTTLED = ("processor", "analytics")
@@ -53,21 +53,24 @@ async def _sent_and_done(stack: Stack) -> tuple[int, int]:
 
 
 async def _throttle(stack: Stack, sent: int, done: int) -> None:
-    """Let the services work for slices of time, as long as keeps them at a little less than a tenth of what comes."""
-    slice_s, look_at_s = 0.005, time.monotonic()
+    """Let the services work for slices of time, as seldom as keeps them at a little less than a tenth of what comes.
+
+    A slice is long enough for a step of a transaction, and the slices close enough to end it in time.
+    """
+    period_s, look_at_s = 0.4, time.monotonic()
     while True:
         replicas = [each.process for each in stack.of(*_THROTTLED)]
         for process in replicas:
             process.resume()
-        await asyncio.sleep(slice_s)
+        await asyncio.sleep(_SLICE_S)
         for process in replicas:
             process.pause()
-        await asyncio.sleep(_PERIOD_S - slice_s)
+        await asyncio.sleep(period_s - _SLICE_S)
         if time.monotonic() > look_at_s:
             look_at_s = time.monotonic() + 2.0
             sent_now, done_now = await _sent_and_done(stack)
             too_fast = (done_now - done) * (OVERLOAD + 2) > sent_now - sent
-            slice_s = min(max(slice_s * (0.6 if too_fast else 1.3), _SLICES_S[0]), _SLICES_S[1])
+            period_s = min(max(period_s * (1.3 if too_fast else 0.8), _PERIODS_S[0]), _PERIODS_S[1])
 
 
 def _check_memory(stack: Stack, before_s: dict[str, int]) -> None:
