@@ -204,6 +204,8 @@ class PartitionWorker:
 
     async def _read(self, due_in_s: float | None) -> Sequence[Any] | None:
         """What has been fetched, after ``due_in_s`` or a tick at the latest; None when stopping."""
+        if self._stopping.is_set():  # in a backlog there would always be something to read first
+            return None
         timeout_s = TICK_S if due_in_s is None else min(TICK_S, due_in_s)
         fetched: Mapping[TopicPartition, Sequence[Any]] | None = await unless_stopped(
             self._consumer.getmany(self._partition, timeout_ms=int(timeout_s * 1000)), self._stopping

