@@ -55,21 +55,21 @@ def main() -> None:
 
 async def _run(episodes: Sequence[Episode], directory: Path, seed: int, rate: int) -> list[Outcome]:
     outcomes = []
-    broker = LocalBroker(directory / "broker")
-    try:
-        await asyncio.to_thread(broker.start)
-        for number, episode in enumerate(episodes, 1):
-            console.print(f"[{number}/{len(episodes)}] {episode.name}", style="bold", markup=False)
-            folder = directory / f"episode-{number}"
-            try:
-                outcome = await run_episode(episode, broker, folder, seed=seed, rate=rate, say=_teller())
-            except Exception as error:  # noqa: BLE001 - the other episodes' outcomes are still to be shown
-                console.print_exception()
-                outcome = Outcome(episode.name, Report(), problems=[f"broken off: {error!r}"])
-            _say_verdict(outcome)
-            outcomes.append(outcome)
-    finally:
-        await asyncio.to_thread(broker.stop)
+    for number, episode in enumerate(episodes, 1):
+        console.print(f"[{number}/{len(episodes)}] {episode.name}", style="bold", markup=False)
+        folder = directory / f"episode-{number}"
+        # A broker of its own: one that was killed checks all it holds when it starts, that of earlier episodes, too.
+        broker = LocalBroker(directory / f"broker-{number}")
+        try:
+            await asyncio.to_thread(broker.start)
+            outcome = await run_episode(episode, broker, folder, seed=seed, rate=rate, say=_teller())
+        except Exception as error:  # noqa: BLE001 - the other episodes' outcomes are still to be shown
+            console.print_exception()
+            outcome = Outcome(episode.name, Report(), problems=[f"broken off: {error!r}"])
+        finally:
+            await asyncio.to_thread(broker.stop)
+        _say_verdict(outcome)
+        outcomes.append(outcome)
     return outcomes
 
 

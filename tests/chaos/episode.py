@@ -109,6 +109,7 @@ async def _lane(
         outcome.injected[fault.name] += 1
         if one_by_one:
             await _recover(stack, outcome, fault.recovery_limit_s)
+        await stack.undone()
 
 
 async def _recover(stack: Stack, outcome: Outcome, limit_s: float) -> None:
@@ -117,9 +118,7 @@ async def _recover(stack: Stack, outcome: Outcome, limit_s: float) -> None:
         await stack.probe.caught_up(limit_s)
     except AssertionError as error:
         stack.problems.append(str(error))
-    recovery_s = time.monotonic() - since_s
-    outcome.recovery_s = max(outcome.recovery_s, recovery_s)
-    await stack.undone()
+    outcome.recovery_s = max(outcome.recovery_s, time.monotonic() - since_s)
 
 
 def _conclude(episode: Episode, stack: Stack, outcome: Outcome) -> None:

@@ -14,7 +14,8 @@ _LASTS_S = 120.0
 _SLICE_S = 0.01
 _PERIODS_S = (0.05, 1.2)
 _SETTLED_AFTER_S = 30
-_GROWTH_ALLOWED_MB = 10.0
+# What a full fetch of each partition and the outputs of it take; orders piling up would take hundreds.
+_GROWTH_ALLOWED_MB = 40.0
 _THROTTLED = ("processor", "analytics")
 
 
