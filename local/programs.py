@@ -78,7 +78,7 @@ def supervisor_config(settings: LocalSettings, replicas: Replicas, socket: Path,
     sections.append(_program(settings, "kafka", kafka.kafka_command, priority=2, startsecs=5, stopwaitsecs=30))
     for name in replica_names(replicas):
         service = name.partition("-")[0]
-        options: dict[str, object] = {"priority": 3, "startsecs": 2, "stopwaitsecs": 20}
+        options: dict[str, object] = {"priority": 3, "startsecs": 2, "stopwaitsecs": 25}
         if service == "generator":
             # It may be told to end after a count: then exit code 0, however soon, is no failure. Nor does it help to
             # repeat a bad setting (2).
