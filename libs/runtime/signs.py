@@ -15,8 +15,10 @@ from libs.runtime.timing import HEALTHY_FOR_S
 _PING_EVERY_S = 5.0
 _LOOK_AGAIN_AFTER_S = 0.5
 
-# A broker that has just started may not know all topics yet.
+# A broker that has just started knows no topics until its controller tells it, which may take a while; that all have been
+# deleted at once is less likely, and found out all the same.
 _LOOKS_UNTIL_MISSING = 5
+_LOOKS_AT_NOTHING_UNTIL_MISSING = 120
 
 
 class BrokerSigns:
@@ -48,7 +50,7 @@ class BrokerSigns:
             try:
                 async with asyncio.timeout(HEALTHY_FOR_S / 2):
                     if time.monotonic() >= next_ping_s:
-                        self._note(self._needed - await self._consumer.topics())
+                        self._note(await self._consumer.topics())
                         self._health.beat("connected")
                         self.answering = True
                         next_ping_s = 0.0 if self._looks_without else time.monotonic() + _PING_EVERY_S
@@ -60,9 +62,10 @@ class BrokerSigns:
             look_again = not self.source_started or self._looks_without
             await asyncio.sleep(_LOOK_AGAIN_AFTER_S if look_again else _PING_EVERY_S)
 
-    def _note(self, missing: Collection[str]) -> None:
+    def _note(self, known: Collection[str]) -> None:
+        missing = self._needed.difference(known)
         self._looks_without = self._looks_without + 1 if missing else 0
-        if self._looks_without == _LOOKS_UNTIL_MISSING:
+        if self._looks_without >= (_LOOKS_UNTIL_MISSING if known else _LOOKS_AT_NOTHING_UNTIL_MISSING):
             raise TopicMissingError(
                 f"deleted while it was in use: {', '.join(sorted(missing))}",
                 advice="start again to have it made anew, empty; what was not deleted with it is not lost",

@@ -1,7 +1,7 @@
 """What the runtime does about a broker that hangs, or that has lost something."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -22,17 +22,18 @@ STATE = TopicPartition("state", 0)
 
 
 class ForgetfulBroker:
-    """Answers which topics there are: nothing for a while, then all."""
+    """Answers which topics there are: only ``known`` for so many looks, then all."""
 
-    def __init__(self, forgetful_for: int) -> None:
-        self._forgetful_for = forgetful_for
+    def __init__(self, known: Collection[str], looks: int) -> None:
+        self._known = set(known)
+        self._looks = looks
         self.remembered = asyncio.Event()
 
     async def topics(self) -> set[str]:
         await asyncio.sleep(0)
-        if self._forgetful_for:
-            self._forgetful_for -= 1
-            return set()
+        if self._looks:
+            self._looks -= 1
+            return self._known
         self.remembered.set()
         return {"orders", "others"}
 
@@ -46,13 +47,21 @@ def watch(broker: ForgetfulBroker, monkeypatch: pytest.MonkeyPatch) -> asyncio.T
     return asyncio.create_task(watching.watch())
 
 
-async def test_a_deleted_topic_ends_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+# A broker that has just started knows no topic at all.
+LOOKS = [(["others"], signs._LOOKS_UNTIL_MISSING), ([], signs._LOOKS_AT_NOTHING_UNTIL_MISSING)]
+
+
+@pytest.mark.parametrize(("known", "looks"), LOOKS)
+async def test_a_deleted_topic_ends_the_service(known: list[str], looks: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TopicMissingError, match="orders"):
-        await watch(ForgetfulBroker(signs._LOOKS_UNTIL_MISSING), monkeypatch)
+        await watch(ForgetfulBroker(known, looks), monkeypatch)
 
 
-async def test_a_broker_that_does_not_know_all_topics_yet_is_given_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    broker = ForgetfulBroker(signs._LOOKS_UNTIL_MISSING - 1)
+@pytest.mark.parametrize(("known", "looks"), LOOKS)
+async def test_a_broker_that_does_not_know_all_topics_yet_is_given_time(
+    known: list[str], looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = ForgetfulBroker(known, looks - 1)
     watching = watch(broker, monkeypatch)
     await broker.remembered.wait()
     await asyncio.sleep(0)
