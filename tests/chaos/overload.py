@@ -54,11 +54,11 @@ async def _sent_and_done(stack: Stack) -> tuple[int, int]:
 
 
 async def _throttle(stack: Stack, sent: int, done: int) -> None:
-    """Let the services work for slices of time, as seldom as keeps them well below a tenth of what comes.
+    """Let the services work for slices of time, as seldom as keeps them at a little less than a tenth of what comes.
 
     A slice is long enough for a step of a transaction, and the slices close enough to end it in time.
     """
-    period_s, look_at_s = _PERIODS_S[1], time.monotonic()
+    period_s, look_at_s = 0.4, time.monotonic()
     while True:
         replicas = [each.process for each in stack.of(*_THROTTLED)]
         for process in replicas:
@@ -70,7 +70,7 @@ async def _throttle(stack: Stack, sent: int, done: int) -> None:
         if time.monotonic() > look_at_s:
             look_at_s = time.monotonic() + 2.0
             sent_now, done_now = await _sent_and_done(stack)
-            too_fast = (done_now - done) * (OVERLOAD + 4) > sent_now - sent
+            too_fast = (done_now - done) * (OVERLOAD + 2) > sent_now - sent
             period_s = min(max(period_s * (1.3 if too_fast else 0.8), _PERIODS_S[0]), _PERIODS_S[1])
 
 
