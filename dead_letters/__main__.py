@@ -18,7 +18,7 @@ from dead_letters.overview import ByReason, Newest
 from dead_letters.rendering import letter_text, letters_table, plan_text, reasons_table
 from dead_letters.selection import Selection
 from libs.cli import pipeline_flags
-from libs.runtime.errors import PipelineError
+from libs.runtime.errors import PipelineError, described
 from libs.runtime.logs import configure_logging
 
 T = TypeVar("T")
@@ -34,8 +34,7 @@ def main() -> None:
     try:
         options.command(options)
     except PipelineError as error:
-        advice = f" ({error.advice})" if error.advice else ""
-        _messages.print(f"dead letters: {error}{advice}", style="bold red", soft_wrap=True, markup=False)
+        _messages.print(f"dead letters: {described(error)}", style="bold red", soft_wrap=True, markup=False)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -7,6 +7,7 @@ from hashlib import blake2b
 from typing import NamedTuple, Protocol
 
 from libs.events.dead_letters import HEADERS, Rejection, read_dead_letter_headers
+from libs.events.records import StoredRecord
 
 DAMAGED = "damaged_headers"
 """Stands for the reason where none can be read."""
@@ -34,19 +35,9 @@ def parse_place(text: str) -> Place:
     return Place(int(match[1]), int(match[2]))
 
 
-class LetterRecord(Protocol):
+class LetterRecord(StoredRecord, Protocol):
     """A consumed record of ``orders-dlq``; anyone may have written it."""
 
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
     @property
     def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
 

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from dead_letters.letter import DeadLetter
@@ -22,8 +21,8 @@ from dead_letters.reader import Topics
 from dead_letters.selection import replay_headers
 from libs.runtime.closing import close_producer, close_quietly
 from libs.runtime.errors import PipelineError, TransactionTimeoutError
-from libs.runtime.timing import COMMIT_TIMEOUT_S, TRANSACTION_TIMEOUT_MS
-from libs.runtime.transaction import MAX_BATCH_BYTES, MAX_REQUEST_BYTES, RETRY_BACKOFF_MS, OutputBuffer
+from libs.runtime.timing import COMMIT_TIMEOUT_S
+from libs.runtime.transaction import OutputBuffer, transactional_client
 
 TRANSACTIONAL_ID = "dead-letters-replay"
 
@@ -39,15 +38,7 @@ class ReplayProducer:
     def __init__(self, bootstrap: str, topic_prefix: str, topics: Topics) -> None:
         self._topics = topics
         self._in_transaction = False
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=bootstrap,
-            transactional_id=topic_prefix + TRANSACTIONAL_ID,
-            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-            max_batch_size=MAX_BATCH_BYTES,
-            max_request_size=MAX_REQUEST_BYTES,
-            retry_backoff_ms=RETRY_BACKOFF_MS,
-            linger_ms=0,
-        )
+        self._producer = transactional_client(bootstrap, topic_prefix + TRANSACTIONAL_ID)
 
     async def __aenter__(self) -> Self:
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from libs.cli import pipeline_flags
-from libs.runtime.errors import PipelineError
+from libs.runtime.errors import PipelineError, described
 from verification.report import Report
 from verification.table import render
 from verification.verify import CATALOGUE, verify
@@ -27,8 +27,7 @@ def main() -> None:
     try:
         report = asyncio.run(_verify(arguments, messages))
     except PipelineError as error:
-        advice = f" ({error.advice})" if error.advice else ""
-        messages.print(f"verification: {error}{advice}", style="bold red", soft_wrap=True, markup=False)
+        messages.print(f"verification: {described(error)}", style="bold red", soft_wrap=True, markup=False)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -9,15 +9,9 @@ Headers = list[tuple[str, bytes]]
 LOG_APPEND_TIME = 1
 
 
-class Record(Protocol):
-    """One consumed record, as Kafka clients hand it over.
+class StoredRecord(Protocol):
+    """What every consumed record has, as Kafka clients hand it over; ``timestamp`` in epoch milliseconds."""
 
-    ``timestamp`` is the record's own, in epoch milliseconds: the broker's if ``timestamp_type`` is LOG_APPEND_TIME, the
-    sender's otherwise (KIP-32).
-    """
-
-    @property
-    def topic(self) -> str: ...
     @property
     def partition(self) -> int: ...
     @property
@@ -25,11 +19,21 @@ class Record(Protocol):
     @property
     def timestamp(self) -> int: ...
     @property
-    def timestamp_type(self) -> int: ...
-    @property
     def key(self) -> bytes | None: ...
     @property
     def value(self) -> bytes | None: ...
+
+
+class Record(StoredRecord, Protocol):
+    """A record that a stage reads.
+
+    ``timestamp`` is the broker's if ``timestamp_type`` is LOG_APPEND_TIME, the sender's otherwise (KIP-32).
+    """
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def timestamp_type(self) -> int: ...
     @property
     def headers(self) -> Sequence[tuple[str, bytes]]: ...
 

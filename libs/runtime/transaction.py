@@ -73,6 +73,19 @@ def _looked_at(delivery: asyncio.Future[object]) -> None:
         delivery.exception()
 
 
+def transactional_client(bootstrap_servers: str, transactional_id: str) -> AIOKafkaProducer:
+    """A producer with the settings that transactions of whole batches need; not started."""
+    return AIOKafkaProducer(
+        bootstrap_servers=bootstrap_servers,
+        transactional_id=transactional_id,
+        transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+        max_batch_size=MAX_BATCH_BYTES,
+        max_request_size=MAX_REQUEST_BYTES,
+        retry_backoff_ms=RETRY_BACKOFF_MS,
+        linger_ms=0,
+    )
+
+
 class TransactionalProducer:
     """Commits outputs and offsets together, or neither.
 
@@ -85,15 +98,7 @@ class TransactionalProducer:
         self._prefix = settings.topic_prefix
         self._group = group
         self._partitions = partitions
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=settings.kafka_bootstrap_servers,
-            transactional_id=transactional_id,
-            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-            max_batch_size=MAX_BATCH_BYTES,
-            max_request_size=MAX_REQUEST_BYTES,
-            retry_backoff_ms=RETRY_BACKOFF_MS,
-            linger_ms=0,
-        )
+        self._producer = transactional_client(settings.kafka_bootstrap_servers, transactional_id)
         self._in_transaction = False
 
     async def start(self) -> None:

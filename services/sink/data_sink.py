@@ -15,7 +15,11 @@ from services.sink.sink_settings import SinkSettings
 async def run(context: Context[SinkSettings]) -> None:
     """Keep the file equal to the topic until asked to stop."""
     settings = context.settings
-    writer = MetricsFile(settings.sink_output_path, settings.topic_prefix + PRODUCT_METRICS.name)
+    await copy_into(MetricsFile(settings.sink_output_path, settings.topic_prefix + PRODUCT_METRICS.name), context)
+
+
+async def copy_into(writer: MetricsFile, context: Context[SinkSettings]) -> None:
+    """Keep ``writer`` equal to the topic until asked to stop, then close it."""
     try:
         await Sink(context, writer).run()
     finally:

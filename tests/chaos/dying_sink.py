@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer
 
 from libs.events.topics import PRODUCT_METRICS
 from libs.runtime.service import Context, run_service
-from services.sink.consumer_loop import Sink
+from services.sink.data_sink import copy_into
 from services.sink.disk import Disk
 from services.sink.metrics_file import MetricsFile
 from services.sink.progress import Progress
@@ -96,11 +96,7 @@ async def run(context: Context[SinkSettings]) -> None:
         fuse.burn("after the offsets are committed")
 
     Progress.commit = dying_commit  # type: ignore[method-assign]  # the only seam at which a commit can be cut short
-    writer = _DyingFile(settings.sink_output_path, settings.topic_prefix + PRODUCT_METRICS.name, fuse)
-    try:
-        await Sink(context, writer).run()
-    finally:
-        writer.close()
+    await copy_into(_DyingFile(settings.sink_output_path, settings.topic_prefix + PRODUCT_METRICS.name, fuse), context)
 
 
 if __name__ == "__main__":

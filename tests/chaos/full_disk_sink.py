@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this fil
 
 from libs.events.topics import PRODUCT_METRICS
 from libs.runtime.service import Context, run_service
-from services.sink.consumer_loop import Sink
+from services.sink.data_sink import copy_into
 from services.sink.disk import Disk
 from services.sink.metrics_file import MetricsFile
 from services.sink.sink_settings import SinkSettings
@@ -30,11 +30,7 @@ async def run(context: Context[SinkSettings]) -> None:
     """As the sink's own, on another disk."""
     settings = context.settings
     disk = _FullDisk(Path(os.environ["DISK_IS_FULL_WHILE"]))
-    writer = MetricsFile(settings.sink_output_path, settings.topic_prefix + PRODUCT_METRICS.name, disk)
-    try:
-        await Sink(context, writer).run()
-    finally:
-        writer.close()
+    await copy_into(MetricsFile(settings.sink_output_path, settings.topic_prefix + PRODUCT_METRICS.name, disk), context)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Which faults, together or alone, and for how long."""
 
+from dataclasses import replace
+
 from tests.chaos.broker_faults import (
     BROKER_KILLED,
     BROKER_STOPPED,
@@ -54,7 +56,7 @@ def long_form(scale: float) -> list[Episode]:
             unattended_s=30,
         ),
     ]
-    return [Episode(**{**vars(each), "seconds": each.seconds * scale}) for each in episodes]
+    return [replace(each, seconds=each.seconds * scale) for each in episodes]
 
 
 SHORT_FORM = Episode(

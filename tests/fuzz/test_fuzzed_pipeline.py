@@ -11,15 +11,13 @@ from typing import Any, NamedTuple
 
 import orjson
 import pytest
-from aiokafka import AIOKafkaProducer, ConsumerRecord
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.util import calc_crc32c
-from aiokafka.structs import TopicPartition
 
 from libs.events.topics import LATE_ORDERS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS, PRODUCT_METRICS
 from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS
-from libs.runtime.broker import committed_consumer
 from tests.fuzz.analytics import ProcessedOrders
 from tests.fuzz.named_cases import named_cases, order_text
 from tests.fuzz.oracle import may_be_read_otherwise, processed_order, watermark
@@ -165,23 +163,6 @@ FOREIGN_ORDERS = (
 FOREIGN_METRICS = (None, b"", b"{", b"[]", b"null", b"\xff", gzip.compress(b"{}"), b"{" * 100_000, b'{"a":1}}', b"NaN")
 
 
-async def read(pipeline: Pipeline, topic: str) -> list[ConsumerRecord[bytes, bytes]]:
-    """Everything committed in ``topic`` up to now."""
-    consumer = committed_consumer(pipeline.settings(), group=None)
-    await consumer.start()
-    try:
-        partitions = [TopicPartition(pipeline.prefix + topic, number) for number in range(PARTITIONS)]
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        records = []
-        for partition, end in (await consumer.end_offsets(partitions)).items():
-            while await consumer.position(partition) < end:
-                records.extend((await consumer.getmany(partition, timeout_ms=200)).get(partition, []))
-        return records
-    finally:
-        await consumer.stop()
-
-
 def orders_in(path: Path) -> tuple[int, int]:
     """How many orders, and cents, the metrics in the file add up to."""
     metrics = [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
@@ -212,11 +193,11 @@ async def test_what_others_write_between_the_services_stops_none_of_them(pipelin
         late: list[Mapping[str, Any]] = []
 
         async def all_counted() -> bool:
-            late[:] = [orjson.loads(record.value or b"") for record in await read(pipeline, LATE_ORDERS.name)]
+            late[:] = [orjson.loads(record.value or b"") for record in await pipeline.read(LATE_ORDERS.name)]
             return orders_in(pipeline.output)[0] + len(late) >= 2 * GOOD
 
         await eventually(all_counted, timeout_s=60)
-        letters = await read(pipeline, ORDERS_DLQ.name)
+        letters = await pipeline.read(ORDERS_DLQ.name)
     count, cents = orders_in(pipeline.output)
     assert (count + len(late), cents + cents_in(late)) == (2 * GOOD, cents_in([*first, *second]))
     foreign += [Message(b"foreign")] * PARTITIONS  # under the headers that cannot be read

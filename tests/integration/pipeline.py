@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 
 import orjson
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 
 from libs.events.topics import ALL_TOPICS, ORDERS
@@ -21,6 +21,7 @@ from services.processor.order_processor import make_stage
 from services.processor.processor_settings import ProcessorSettings
 from tests.integration.services import ServiceProcess, eventually
 from verification.report import Report as VerificationReport
+from verification.topic_reader import Record, TopicReader
 from verification.verify import verify
 
 WINDOW_S = 5
@@ -68,6 +69,25 @@ class Pipeline:
                 await (await producer.send_batch(builder, self.prefix + ORDERS.name, partition=partition))
         finally:
             await producer.stop()
+
+    async def commit(self, group: str, topic: str, offset: int) -> None:
+        """Commit ``offset`` of the topic's first partition for ``group``, which nobody else is a member of."""
+        source = TopicPartition(self.prefix + topic, 0)
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.kafka, group_id=self.prefix + group, enable_auto_commit=False
+        )
+        await consumer.start()
+        consumer.assign([source])
+        await consumer.commit({source: offset})
+        await consumer.stop()
+
+    async def read(self, topic: str) -> list[Record]:
+        """Everything committed in ``topic`` up to now."""
+        name = self.prefix + topic
+        async with TopicReader(self.kafka) as reader:
+            return [
+                each async for records in reader.read(name, {}, await reader.settled_ends(name)) for each in records
+            ]
 
     async def has_records(self, topic: str) -> bool:
         """Whether anything has been written into any partition of ``topic``."""

@@ -25,7 +25,7 @@ from tests.integration.services import ROOT, eventually
 from tests.unit.driver import FakeRecord
 from verification.judge import read_catalogue
 from verification.report import Damage
-from verification.topic_reader import Record, TopicReader
+from verification.topic_reader import TopicReader
 from verification.verify import CATALOGUE, verify
 
 SLOWLY = (
@@ -74,17 +74,11 @@ async def reasons(pipeline: Pipeline) -> dict[str, Any]:
     return found
 
 
-async def read(pipeline: Pipeline, topic: str) -> list[Record]:
-    name = pipeline.prefix + topic
-    async with TopicReader(pipeline.kafka) as reader:
-        return [each async for records in reader.read(name, {}, await reader.settled_ends(name)) for each in records]
-
-
 async def replayed_from(pipeline: Pipeline) -> Counter[str]:
     """How often each letter stands in `orders`."""
     return Counter(
         dict(record.headers)["replayed.from"].decode().removeprefix(f"{pipeline.prefix}orders-dlq/")
-        for record in await read(pipeline, "orders")
+        for record in await pipeline.read("orders")
         if record.headers
     )
 
@@ -139,7 +133,7 @@ async def test_orders_of_a_product_come_back_once_the_catalogue_knows_it(pipelin
         await pipeline.send((number % 6, [unknown[number], known[number]]) for number in range(6, 30))
 
         async def all_rejected() -> bool:
-            return len(await read(pipeline, "orders-dlq")) == 30
+            return len(await pipeline.read("orders-dlq")) == 30
 
         await eventually(all_rejected, what="30 dead letters")
         processor.terminate()
@@ -150,7 +144,7 @@ async def test_orders_of_a_product_come_back_once_the_catalogue_knows_it(pipelin
     assert "replayed 30" in out
     assert (await reasons(pipeline))["unknown_product"]["replayed"] == 30
     assert "30 replayed before: skipped" in await output_of(pipeline, "replay", "--all", "--yes")
-    assert sorted(record.value or b"" for record in await read(pipeline, "orders") if record.headers) == sorted(unknown)
+    assert sorted(record.value or b"" for record in await pipeline.read("orders") if record.headers) == sorted(unknown)
 
     processor = pipeline.service("processor", PROCESSOR_CATALOGUE_PATH=str(catalogue), IDLE_AFTER_SECONDS="1")
     async with pipeline.service("analytics"), processor:
@@ -174,7 +168,7 @@ async def test_a_replayed_order_is_judged_anew(pipeline: Pipeline) -> None:
 
         async def letters(count: int) -> None:
             async def are_there() -> bool:
-                return len(await read(pipeline, "orders-dlq")) == count
+                return len(await pipeline.read("orders-dlq")) == count
 
             await eventually(are_there, what=f"{count} dead letters")
 
@@ -225,7 +219,7 @@ async def test_killed_again_and_again_a_replay_duplicates_nothing(pipeline: Pipe
     found = await replayed_from(pipeline)
     assert len(found) == 600
     assert set(found.values()) == {1}
-    by_key = {record.key: record for record in await read(pipeline, "orders")}
+    by_key = {record.key: record for record in await pipeline.read("orders")}
     for number, each in enumerate(letters):
         assert (by_key[each.key].value, by_key[each.key].partition) == (each.value, number % 6)
 
@@ -278,7 +272,7 @@ async def test_a_selection_by_reason_or_place_and_what_cannot_be_replayed(pipeli
     assert "their headers do not tell whence they came: 0/3" in out
     assert f"they are larger than {pipeline.prefix}orders takes: 0/5" in out
     assert "no longer has the partition they came from: 0/6" in out
-    assert await read(pipeline, "orders") == []
+    assert await pipeline.read("orders") == []
 
     keyed = partition_for(b"k", 6)
     assert "replayed 1" in await output_of(pipeline, "replay", f"{keyed}/0", "--yes")
@@ -286,7 +280,7 @@ async def test_a_selection_by_reason_or_place_and_what_cannot_be_replayed(pipeli
     assert "replayed 1" in await output_of(pipeline, "replay", "--reason=unknown_product", "--yes")
     assert await replayed_from(pipeline) == {f"{keyed}/0": 1, "0/1": 1}
     assert "replayed 2" in await output_of(pipeline, "replay", "--all", "--yes")
-    orders = await read(pipeline, "orders")
+    orders = await pipeline.read("orders")
     assert Counter(len(record.value or b"") for record in orders) == {0: 1, 1: 2, limit - overhead: 1}
     (largest,) = (record for record in orders if len(record.value or b"") > 1)
     assert list(largest.headers) == []  # it would no longer fit

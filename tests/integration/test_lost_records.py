@@ -4,7 +4,6 @@ from pathlib import Path
 
 import orjson
 import pytest
-from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.structs import TopicPartition
@@ -55,14 +54,7 @@ async def test_records_deleted_under_a_lagging_service(pipeline: Pipeline) -> No
 
 async def test_a_committed_offset_beyond_the_end(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
-    source = TopicPartition(pipeline.prefix + "orders", 0)
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=pipeline.kafka, group_id=pipeline.prefix + "processor", enable_auto_commit=False
-    )
-    await consumer.start()
-    consumer.assign([source])
-    await consumer.commit({source: 5000})
-    await consumer.stop()
+    await pipeline.commit("processor", "orders", 5000)
     await send(pipeline, 30)
     async with pipeline.service("processor") as processor:
         await processor.wait_for("the topic ends before the committed offset: reading it from its beginning")

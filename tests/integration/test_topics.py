@@ -6,11 +6,9 @@ from pathlib import Path
 
 import orjson
 import pytest
-from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
-from aiokafka.structs import TopicPartition
 
 from libs.events.topics import ORDERS, PROCESSED_ORDERS, Topic
 from libs.runtime import broker
@@ -109,13 +107,6 @@ async def test_a_limit_lowered_under_a_running_service(pipeline: Pipeline, admin
 
 async def test_a_state_that_was_deleted_is_missed(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
-    source = TopicPartition(pipeline.prefix + PROCESSED_ORDERS.name, 0)
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=pipeline.kafka, group_id=pipeline.prefix + "analytics", enable_auto_commit=False
-    )
-    await consumer.start()
-    consumer.assign([source])
-    await consumer.commit({source: 5})
-    await consumer.stop()
+    await pipeline.commit("analytics", PROCESSED_ORDERS.name, 5)
     async with pipeline.service("analytics") as analytics:
         await analytics.wait_for("the state is gone", committed_offset=5)
