@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
@@ -22,7 +22,7 @@ _LOOKS_AT_NOTHING_UNTIL_MISSING = 120
 
 
 class BrokerSigns:
-    """Asks the broker for its metadata now and then, and whether the source topic has ever had a record.
+    """Asks the broker now and then for its metadata, and for the ends of the source topic's partitions.
 
     Without one of the ``needed`` topics aiokafka waits for ever: a producer's transaction is not ended, a consumer hears
     nothing and is told of no error.
@@ -36,6 +36,8 @@ class BrokerSigns:
         self._health = health
         self._needed = set(needed)
         self._looks_without = 0
+        self.ends: Mapping[TopicPartition, int] = {}
+        """Each source partition's last stable offset, a few seconds ago."""
         self.source_started = False
         self.answering = False
 
@@ -54,9 +56,9 @@ class BrokerSigns:
                         self._health.beat("connected")
                         self.answering = True
                         next_ping_s = 0.0 if self._looks_without else time.monotonic() + _PING_EVERY_S
-                    if not self.source_started and not self._looks_without:  # of a missing topic it asks for long
-                        ends = await self._consumer.end_offsets(self._source)
-                        self.source_started = any(ends.values())
+                    if not self._looks_without:  # of a missing topic it asks for long
+                        self.ends = await self._consumer.end_offsets(self._source)
+                        self.source_started = self.source_started or any(self.ends.values())
             except (KafkaError, OSError, TimeoutError):
                 self.answering = False
             look_again = not self.source_started or self._looks_without

@@ -185,14 +185,15 @@ class PartitionWorker:
         cycle = CommitCycle(producer, self._partition, self._stage.commit_interval_ms, self._committed)
         try:
             while (records := await self._read(cycle.due_in_s())) is not None:
-                await self._process(records, logic, cycle)
+                if not await self._process(records, logic, cycle):
+                    break
                 position = await self._consumer.position(self._partition)
                 progress = self._progress(position)
                 logic.punctuate(progress)
                 if records or logic.urgent:
                     cycle.open()
                 lag = self._lag(position)
-                self._report.progress(self._name, lag, logic)
+                self._show(position, logic)
                 cycle.check()
                 due_in_s = cycle.due_in_s()
                 if due_in_s is not None and (due_in_s <= 0 or (lag == 0 and logic.urgent)):
@@ -212,19 +213,37 @@ class PartitionWorker:
         )
         return None if fetched is None else fetched.get(self._partition, ())
 
-    async def _process(self, records: Sequence[Any], logic: PartitionLogic, cycle: CommitCycle) -> None:
+    async def _process(self, records: Sequence[Any], logic: PartitionLogic, cycle: CommitCycle) -> bool:
+        """Batch by batch; False when asked to stop before all were done.
+
+        One fetch may bring more than can be processed in a transaction's time: 1 MiB of orders, for 10 s if each takes a
+        millisecond. So transactions may end between its batches.
+        """
         size = self._stage.batch_size
         turn_ends_s = time.monotonic() + LONGEST_TURN_S
         for first in range(0, len(records), size):
+            if cycle.overdue:
+                position = records[first].offset
+                await cycle.commit(position, logic.before_commit(cycle.outputs))
+                self._show(position, logic)
             logic.process(records[first : first + size], cycle.outputs)
+            cycle.open()
             if time.monotonic() > turn_ends_s:
                 await asyncio.sleep(0)  # heartbeats and the other partitions share this loop
+                if self._stopping.is_set():
+                    return False
                 turn_ends_s = time.monotonic() + LONGEST_TURN_S
+        return True
 
     def _lag(self, position: int) -> int:
         # Up to the last stable offset: what lies beyond is in open transactions and cannot be read yet.
         end = self._consumer.last_stable_offset(self._partition)
         return 0 if end is None else max(end - position, 0)
+
+    def _show(self, position: int, logic: PartitionLogic) -> None:
+        # What a fetch says of the partition's end is old by the time that slow work on its records is done.
+        lag = max(self._lag(position), self._signs.ends.get(self._partition, 0) - position)
+        self._report.progress(self._name, lag, logic)
 
     def _progress(self, position: int) -> Progress:
         confirmed_ms = self._consumer.last_poll_timestamp(self._partition)

@@ -1,38 +1,36 @@
-"""More orders than the services can take: their share of the processor is cut down, and a second generator comes in."""
+"""More orders than the services can take: slow ones take their place, and a second generator comes in."""
 
 import asyncio
 import statistics
-import time
+from pathlib import Path
 from random import Random
 
 from tests.chaos.faults import Fault
-from tests.chaos.stack import Stack
+from tests.chaos.stack import Replica, Stack
 
 SURGE_RATE = 4_000
 OVERLOAD = 10
+_SLOW_SERVICE = Path(__file__).parent / "slow_service.py"
+_MS_PER_ORDER = 4.5
+"""Two replicas take 440 orders a second together, where 6,000 come."""
 _LASTS_S = 120.0
-_SLICE_S = 0.01
-_PERIODS_S = (0.05, 1.2)
+_READY_LIMIT_S = 60.0
 _SETTLED_AFTER_S = 30
 # What a full fetch of each partition and the outputs of it take; orders piling up would take hundreds.
 _GROWTH_ALLOWED_MB = 40.0
-_THROTTLED = ("processor", "analytics")
 
 
-async def _overload(stack: Stack, random: Random) -> None:
+async def _overload(stack: Stack, _: Random) -> None:
+    quick = stack.of("processor", "analytics")
+    for replica in quick:
+        await stack.stop(replica)
+    slow = [_slow_one(stack, replica.service) for replica in quick]
     surge = stack.add("generator", GENERATOR_RATE=str(SURGE_RATE))
-    surge.leased = True
+    await stack.all_healthy(_READY_LIMIT_S)
+    stack.say(f"{SURGE_RATE:,} orders a second more for {_LASTS_S:.0f} s, {_MS_PER_ORDER} ms of work for each")
     before_s = {service: len(sizes) for service, sizes in stack.memory_mb.items()}
     sent, done = await _sent_and_done(stack)
-    stack.say(f"{SURGE_RATE:,} orders a second more for {_LASTS_S:.0f} s, and hardly any time to work for the services")
-    try:
-        async with asyncio.timeout(_LASTS_S):
-            await _throttle(stack, sent, done)
-    except TimeoutError:
-        pass
-    finally:
-        for replica in stack.of(*_THROTTLED):
-            replica.process.resume()
+    await asyncio.sleep(_LASTS_S)
     sent_now, done_now = await _sent_and_done(stack)
     ratio = (sent_now - sent) / max(1, done_now - done)
     stack.say(f"{sent_now - sent:,} orders came, {done_now - done:,} were processed: {ratio:.0f} times too many")
@@ -40,7 +38,10 @@ async def _overload(stack: Stack, random: Random) -> None:
         stack.problems.append(f"the overload was {ratio:.1f} times, not {OVERLOAD}")
     _check_memory(stack, before_s)
     _check_lag_is_shown(stack, await stack.probe.lag_of("processor"))
-    await stack.remove(surge)
+    for replica in (surge, *slow):
+        await stack.remove(replica)
+    for replica in quick:
+        stack.start(replica)
 
 
 OVERLOADED = Fault(
@@ -48,30 +49,13 @@ OVERLOADED = Fault(
 )
 
 
+def _slow_one(stack: Stack, service: str) -> Replica:
+    return stack.add(service, _SLOW_SERVICE, SLOW_SERVICE=service, SLOW_SERVICE_MS=str(_MS_PER_ORDER))
+
+
 async def _sent_and_done(stack: Stack) -> tuple[int, int]:
     ends, committed = await stack.probe.ends(), await stack.probe.committed()
     return sum(ends["processor"].values()), sum(committed["processor"].values())
-
-
-async def _throttle(stack: Stack, sent: int, done: int) -> None:
-    """Let the services work for slices of time, as seldom as keeps them at a little less than a tenth of what comes.
-
-    A slice is long enough for a step of a transaction, and the slices close enough to end it in time.
-    """
-    period_s, look_at_s = 0.4, time.monotonic()
-    while True:
-        replicas = [each.process for each in stack.of(*_THROTTLED)]
-        for process in replicas:
-            process.resume()
-        await asyncio.sleep(_SLICE_S)
-        for process in replicas:
-            process.pause()
-        await asyncio.sleep(period_s - _SLICE_S)
-        if time.monotonic() > look_at_s:
-            look_at_s = time.monotonic() + 2.0
-            sent_now, done_now = await _sent_and_done(stack)
-            too_fast = (done_now - done) * (OVERLOAD + 2) > sent_now - sent
-            period_s = min(max(period_s * (1.3 if too_fast else 0.8), _PERIODS_S[0]), _PERIODS_S[1])
 
 
 def _check_memory(stack: Stack, before_s: dict[str, int]) -> None:

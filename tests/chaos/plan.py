@@ -44,16 +44,19 @@ def long_form(scale: float) -> list[Episode]:
         _alone(DISK_FULL, 25),
         _alone(CLOCK_SKEWED, 30, lateness=True),
         _alone(OVERLOADED, 1),
-        Episode(
-            "all of that, mixed",
-            [
-                [*_PROCESSES, SCALED, killed("generator")],
-                [BROKER_KILLED, ZOOKEEPER_RESTARTED, RECORDS_REFUSED],
-                [*SINK_STEPS, killed("sink"), DISK_FULL],
-            ],
-            300,
-            window_s=2,
-            unattended_s=30,
+        *(
+            Episode(
+                name,
+                [
+                    [*_PROCESSES, SCALED, killed("generator")],
+                    [BROKER_KILLED, ZOOKEEPER_RESTARTED, RECORDS_REFUSED],
+                    [*SINK_STEPS, killed("sink"), DISK_FULL],
+                ],
+                600,
+                window_s=2,
+                unattended_s=30,
+            )
+            for name in ("all of that, mixed", "mixed once more")
         ),
     ]
     return [replace(each, seconds=each.seconds * scale) for each in episodes]

@@ -1,7 +1,7 @@
 import asyncio
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
@@ -123,7 +123,7 @@ class InBacklog(PartitionWorker):
 
 async def test_a_worker_stops_in_the_midst_of_a_backlog() -> None:
     backlog: Any = Backlog()
-    anything: Any = SimpleNamespace(source_started=True, batch_size=50, commit_interval_ms=1)
+    anything: Any = SimpleNamespace(source_started=True, ends={}, batch_size=50, commit_interval_ms=1)
     partition = TopicPartition("orders", 0)
     worker = InBacklog(anything, anything, backlog, partition, anything, anything, Health(), Report(SystemClock()))
     failures: list[BaseException] = []
@@ -133,6 +133,51 @@ async def test_a_worker_stops_in_the_midst_of_a_backlog() -> None:
     await worker.stop()
     assert backlog.reads <= before + 2
     assert not failures
+
+
+class OneHugeFetch(Backlog):
+    async def getmany(self, partition: TopicPartition, **_: object) -> Mapping[TopicPartition, list[object]]:
+        return {partition: [SimpleNamespace(offset=number) for number in range(10_000)]}
+
+    async def position(self, _: object) -> int:
+        return 10_000
+
+
+class Commits(CommitsAtOnce):
+    def __init__(self) -> None:
+        self.positions: list[int] = []
+        self.three = asyncio.Event()
+
+    async def commit(self, *arguments: object) -> None:
+        self.positions.append(cast("int", arguments[-1]))
+        if len(self.positions) == 3:
+            self.three.set()
+
+
+class CountsCommits(PartitionWorker):
+    commits: Commits
+
+    async def _work(self) -> None:
+        producer: Any = self.commits
+        logic: Any = Counter()
+        await self._loop(producer, logic)
+
+
+async def test_slow_work_is_committed_in_the_midst_of_a_fetch_and_can_be_stopped_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("libs.runtime.cycle._LONGEST_FILL_S", 0.0)
+    monkeypatch.setattr("libs.runtime.worker.LONGEST_TURN_S", 0.0)
+    fetch: Any = OneHugeFetch()
+    anything: Any = SimpleNamespace(source_started=True, ends={}, batch_size=50, commit_interval_ms=100)
+    partition = TopicPartition("orders", 0)
+    worker = CountsCommits(anything, anything, fetch, partition, anything, anything, Health(), Report(SystemClock()))
+    worker.commits = Commits()
+    worker.start(lambda _: None)
+    await asyncio.wait_for(worker.commits.three.wait(), 5)
+    await worker.stop()
+    assert worker.commits.positions[:3] == [50, 100, 150]
+    assert max(worker.commits.positions) < 10_000
 
 
 class FakeTime:

@@ -1,0 +1,55 @@
+"""A processor or an analytics whose work is hard: each record costs it SLOW_SERVICE_MS, in which it can do nothing else."""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this file can be started by its path alone
+
+from libs.events.records import Output, Record
+from libs.events.topics import ALL_TOPICS
+from libs.runtime.group import run_stage
+from libs.runtime.logic import PartitionLogic, Stage
+from libs.runtime.service import Context, run_service
+from services.analytics import analytics_engine
+from services.analytics.analytics_settings import AnalyticsSettings
+from services.processor import order_processor
+from services.processor.processor_settings import ProcessorSettings
+
+# Between two batches the heartbeats have their turn: a longer one would cost the membership, which is another fault.
+_BATCH_SIZE = 50
+
+
+def _slow(stage: Stage) -> Stage:
+    cost_s = float(os.environ["SLOW_SERVICE_MS"]) / 1000
+
+    def logic(partition: int) -> PartitionLogic:
+        made = stage.logic(partition)
+        process = made.process
+
+        def slow_process(records: Sequence[Record], output: Output) -> None:
+            time.sleep(cost_s * len(records))
+            process(records, output)
+
+        made.process = slow_process  # type: ignore[method-assign]  # all else stays the service's own
+        return made
+
+    return replace(stage, logic=logic, batch_size=_BATCH_SIZE)
+
+
+async def _process(context: Context[ProcessorSettings]) -> None:
+    await run_stage(_slow(order_processor.make_stage(context.settings, context.clock)), context)
+
+
+async def _analyse(context: Context[AnalyticsSettings]) -> None:
+    await run_stage(_slow(analytics_engine.make_stage(context.settings, context.clock)), context)
+
+
+if __name__ == "__main__":
+    if os.environ["SLOW_SERVICE"] == "processor":
+        run_service("processor", ProcessorSettings, ALL_TOPICS, _process)
+    else:
+        run_service("analytics", AnalyticsSettings, ALL_TOPICS, _analyse)
