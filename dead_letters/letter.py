@@ -1,13 +1,12 @@
 """A dead letter as it stands in ``orders-dlq``, also when its headers are damaged."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from libs.events.dead_letters import HEADERS, Rejection, read_dead_letter_headers
-from libs.events.records import StoredRecord
+from libs.events.records import LocatedRecord
 
 DAMAGED = "damaged_headers"
 """Stands for the reason where none can be read."""
@@ -33,13 +32,6 @@ def parse_place(text: str) -> Place:
     if not match:
         raise ValueError(f"{text!r} is no place of a dead letter: partition/offset, as in 3/1207")
     return Place(int(match[1]), int(match[2]))
-
-
-class LetterRecord(StoredRecord, Protocol):
-    """A consumed record of ``orders-dlq``; anyone may have written it."""
-
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +72,7 @@ class DeadLetter:
         return int.from_bytes(digest.digest())
 
 
-def read_letter(record: LetterRecord) -> DeadLetter:
+def read_letter(record: LocatedRecord) -> DeadLetter:
     """The letter in ``record``, whatever its headers are like."""
     rejection, damage = None, ""
     try:

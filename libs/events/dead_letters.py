@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from libs.events.records import Headers, Record
+from libs.events.records import Headers
 
 _MAX_MESSAGE_CHARS = 500
 _MAX_OFFSET = 2**63 - 1
@@ -33,14 +33,14 @@ class RejectedError(Exception):
         self.reason = reason
 
 
-def dead_letter_headers(record: Record, error: RejectedError) -> Headers:
-    """The headers that say why ``record`` was rejected and where it stands."""
+def dead_letter_headers(topic: str, partition: int, offset: int, error: RejectedError) -> Headers:
+    """The headers that say why a record was rejected and where it stands."""
     return [
         ("error.reason", error.reason.encode()),
         ("error.message", str(error)[:_MAX_MESSAGE_CHARS].encode(errors="backslashreplace")),
-        ("source.topic", record.topic.encode()),
-        ("source.partition", b"%d" % record.partition),
-        ("source.offset", b"%d" % record.offset),
+        ("source.topic", topic.encode()),
+        ("source.partition", b"%d" % partition),
+        ("source.offset", b"%d" % offset),
     ]
 
 

@@ -1,6 +1,6 @@
 """What pure logic sees of Kafka: a record that came in, and a place to put records that go out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 Headers = list[tuple[str, bytes]]
@@ -9,33 +9,38 @@ Headers = list[tuple[str, bytes]]
 LOG_APPEND_TIME = 1
 
 
-class StoredRecord(Protocol):
-    """What every consumed record has, as Kafka clients hand it over; ``timestamp`` in epoch milliseconds."""
+class Record(Protocol):
+    """A consumed record, as Kafka clients hand it over.
 
-    @property
-    def partition(self) -> int: ...
+    ``timestamp``, in epoch milliseconds, is the broker's if ``timestamp_type`` is LOG_APPEND_TIME, the sender's otherwise
+    (KIP-32).
+    """
+
     @property
     def offset(self) -> int: ...
     @property
     def timestamp(self) -> int: ...
     @property
+    def timestamp_type(self) -> int: ...
+    @property
     def key(self) -> bytes | None: ...
     @property
     def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
 
 
-class Record(StoredRecord, Protocol):
-    """A record that a stage reads.
-
-    ``timestamp`` is the broker's if ``timestamp_type`` is LOG_APPEND_TIME, the sender's otherwise (KIP-32).
-    """
+class LocatedRecord(Record, Protocol):
+    """A record that says where it is from."""
 
     @property
     def topic(self) -> str: ...
     @property
-    def timestamp_type(self) -> int: ...
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+    def partition(self) -> int: ...
+
+
+Append = Callable[[bytes | None, bytes | None, int, Headers], None]
+"""Adds one record, its key, value, timestamp in epoch milliseconds and headers, to a partition's share of a transaction."""
 
 
 class Output(Protocol):
@@ -47,6 +52,10 @@ class Output(Protocol):
 
     def partition_for(self, topic: str, key: bytes | None) -> int:
         """The partition that Kafka's default partitioner (murmur2) gives ``key``."""
+        ...
+
+    def appender(self, topic: str, partition: int) -> Append:
+        """``send`` for one partition: quicker where many records go to the same one."""
         ...
 
     def send(

@@ -165,9 +165,10 @@ def committed_consumer(
     *,
     fetch_max_wait_ms: int = FETCH_MAX_WAIT_MS,
     auto_offset_reset: Literal["earliest", "none"] = "earliest",
+    kind: type[AnyHeaderConsumer] = AnyHeaderConsumer,
 ) -> AIOKafkaConsumer:
     """A consumer of committed records that never commits by itself; with ``group`` a member of it."""
-    return AnyHeaderConsumer(  # type: ignore[no-untyped-call]  # aiokafka's constructor is typed in parts only
+    return kind(
         bootstrap_servers=settings.kafka_bootstrap_servers,
         group_id=group and settings.topic_prefix + group,
         isolation_level="read_committed",

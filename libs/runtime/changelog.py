@@ -9,6 +9,7 @@ from aiokafka.structs import TopicPartition
 
 from libs.runtime.broker import committed_consumer
 from libs.runtime.closing import close_consumer
+from libs.runtime.lean_fetch import LeanConsumer
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.timing import HEALTHY_FOR_S
 
@@ -22,7 +23,7 @@ async def read_changelog(settings: ServiceSettings, partition: TopicPartition) -
         KafkaTimeoutError: nothing came for ``HEALTHY_FOR_S``; another consumer may fare better (aiokafka #1154).
     """
     # Closing a consumer waits for its long poll: a short one, since closing is part of every take-over.
-    consumer = committed_consumer(settings, group=None, fetch_max_wait_ms=20)
+    consumer = committed_consumer(settings, group=None, fetch_max_wait_ms=20, kind=LeanConsumer)
     try:
         await consumer.start()
         consumer.assign([partition])

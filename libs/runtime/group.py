@@ -11,6 +11,7 @@ from aiokafka.structs import TopicPartition
 
 from libs.runtime.broker import Backoff, committed_consumer
 from libs.runtime.closing import close_consumer, close_quietly
+from libs.runtime.lean_fetch import LeanConsumer
 from libs.runtime.logic import Stage
 from libs.runtime.membership import watch_membership
 from libs.runtime.report import EVERY_S, Report
@@ -34,7 +35,7 @@ async def run_stage(stage: Stage, context: Context[Any]) -> None:
     group = settings.topic_prefix + stage.name
     topic = settings.topic_prefix + stage.source.name
     # Workers seek by themselves, and what was deleted unread is not to be skipped in silence.
-    consumer = committed_consumer(settings, stage.name, auto_offset_reset="none")
+    consumer = committed_consumer(settings, stage.name, auto_offset_reset="none", kind=LeanConsumer)
     if not await _started(consumer, context.stop):
         return
     offsets = StableOffsets(settings.kafka_bootstrap_servers, group)

@@ -35,7 +35,10 @@ class PartitionLogic(Protocol):
         """Look at the clock; called after every read, and several times a second when there is nothing to read."""
 
     def before_commit(self, output: Any) -> Mapping[str, int]:
-        """Write what belongs at the end of a transaction; returns what the transaction did, as counts by name."""
+        """Write what belongs at the end of a transaction; returns what the transaction did, as counts by name.
+
+        The next transaction has an ``output`` of its own.
+        """
 
     @property
     def urgent(self) -> bool:
@@ -60,4 +63,4 @@ class Stage:
     changelog: TopicSpec | None
     batch_size: int
     commit_interval_ms: int
-    logic: Callable[[int], PartitionLogic]  # makes the logic of a partition, by its number
+    logic: Callable[[str, int], PartitionLogic]  # makes the logic of a topic's partition

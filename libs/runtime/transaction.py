@@ -7,7 +7,8 @@ next one with the same transactional id fences it and ends what it left open.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
@@ -28,20 +29,29 @@ MAX_REQUEST_BYTES = 4 * 1024 * 1024
 RETRY_BACKOFF_MS = 15
 
 
+Headers = list[tuple[str, bytes]]
+
+
 class OutputBuffer:
     """The records of one transaction, encoded as they come; an ``Output``."""
 
     def __init__(self, producer: AIOKafkaProducer, partitions: Mapping[str, int]) -> None:
         self._producer = producer
         self._partitions = partitions
-        self._open: dict[tuple[str, int], BatchBuilder] = {}
-        self._full: dict[tuple[str, int], list[BatchBuilder]] = {}
+        self._batches: dict[tuple[str, int], _PartitionBatches] = {}
 
     def partition_count(self, topic: str) -> int:
         return self._partitions[topic]
 
     def partition_for(self, topic: str, key: bytes | None) -> int:
         return partition_for(key, self._partitions[topic])
+
+    def appender(self, topic: str, partition: int) -> Callable[[bytes | None, bytes | None, int, Headers], None]:
+        target = (topic, partition)
+        batches = self._batches.get(target)
+        if batches is None:
+            batches = self._batches[target] = _PartitionBatches(self._producer.create_batch)
+        return batches.append
 
     def send(
         self,
@@ -50,21 +60,30 @@ class OutputBuffer:
         key: bytes | None,
         value: bytes | None,
         timestamp_ms: int,
-        headers: list[tuple[str, bytes]],
+        headers: Headers,
     ) -> None:
-        target = (topic, partition)
-        builder = self._open.get(target)
-        if builder is None:
-            builder = self._open[target] = self._producer.create_batch()
-        if builder.append(timestamp=timestamp_ms, key=key, value=value, headers=headers) is None:
-            self._full.setdefault(target, []).append(builder)
-            builder = self._open[target] = self._producer.create_batch()
-            # An empty batch takes a record of any size; the broker judges whether it is too large.
-            builder.append(timestamp=timestamp_ms, key=key, value=value, headers=headers)
+        self.appender(topic, partition)(key, value, timestamp_ms, headers)
 
     def batches(self) -> dict[tuple[str, int], list[BatchBuilder]]:
         """All batches by topic and partition, in the order in which they were filled."""
-        return {target: [*self._full.get(target, ()), builder] for target, builder in self._open.items()}
+        return {target: batches.filled for target, batches in self._batches.items() if batches.filled}
+
+
+class _PartitionBatches:
+    """What goes to one partition: as many batches as it takes."""
+
+    def __init__(self, create_batch: Callable[[], BatchBuilder]) -> None:
+        self._create_batch = create_batch
+        self._append: Any = None
+        self.filled: list[BatchBuilder] = []
+
+    def append(self, key: bytes | None, value: bytes | None, timestamp_ms: int, headers: Headers) -> None:
+        if self._append is None or self._append(timestamp=timestamp_ms, key=key, value=value, headers=headers) is None:
+            batch = self._create_batch()
+            self.filled.append(batch)
+            self._append = batch.append
+            # An empty batch takes a record of any size; the broker judges whether it is too large.
+            self._append(timestamp=timestamp_ms, key=key, value=value, headers=headers)
 
 
 def _looked_at(delivery: asyncio.Future[object]) -> None:

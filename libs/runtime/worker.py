@@ -135,7 +135,7 @@ class PartitionWorker:
         try:
             await producer.start()
             committed = await self._seek_to_committed()
-            logic = self._stage.logic(self._partition.partition)
+            logic = self._stage.logic(*self._partition)
             if self._stage.changelog is not None:
                 await self._restore(logic, self._stage.changelog.name, committed)
             self._log.info("partition started", state_size=logic.state_size)

@@ -33,7 +33,7 @@ def make_stage(settings: AnalyticsSettings, clock: Clock) -> Stage:
         changelog=ANALYTICS_STATE,
         batch_size=BATCH_SIZE,
         commit_interval_ms=settings.commit_interval_ms,
-        logic=lambda partition: MetricsPartition(partition, settings.window_seconds, clock),
+        logic=lambda topic, partition: MetricsPartition(topic, partition, settings.window_seconds, clock),
     )
 
 

@@ -17,13 +17,12 @@ from services.analytics.windows import TumblingWindows, WindowKey
 
 log = structlog.get_logger()
 
-_WATERMARK = tuple(WATERMARK_HEADERS)
-
 
 class MetricsPartition:
     """Counts orders into windows, and writes a window's metrics once, when no source can add to it any more."""
 
-    def __init__(self, partition: int, window_s: int, clock: Clock) -> None:
+    def __init__(self, topic: str, partition: int, window_s: int, clock: Clock) -> None:
+        self._topic = topic
         self._partition = partition
         self._windows = TumblingWindows(window_s)
         self._clock = clock
@@ -44,10 +43,10 @@ class MetricsPartition:
             self._windows.restore(record.key or b"", record.value)
 
     def process(self, records: Sequence[Record], output: Output) -> None:
-        windows = self._windows
+        add = self._windows.add
         orders = 0
         for record in records:
-            if record.headers == _WATERMARK:
+            if record.key is None and list(record.headers) == WATERMARK_HEADERS:
                 self._move_clock(record, output)
                 continue
             try:
@@ -55,11 +54,10 @@ class MetricsPartition:
             except ValueError as error:
                 self._reject(record, str(error), output)
                 continue
-            window = windows.key_for(product_id, event_time_s)
-            if windows.add(window, cents):
+            if add(product_id, event_time_s, cents):
                 orders += 1
             else:
-                self._too_late(record, window, output)
+                self._too_late(record, self._windows.key_for(product_id, event_time_s), output)
         self._counts["orders"] += orders
 
     def _move_clock(self, record: Record, output: Output) -> None:
@@ -92,9 +90,9 @@ class MetricsPartition:
     def _reject(self, record: Record, message: str, output: Output) -> None:
         # Only the processor writes into this topic, so this is another writer's doing; even so it is kept, and seen.
         error = RejectedError(Reason.MALFORMED, message)
-        log.error("foreign record in processed-orders", partition=record.partition, offset=record.offset, error=message)
+        log.error("foreign record in processed-orders", partition=self._partition, offset=record.offset, error=message)
         partition = output.partition_for(ORDERS_DLQ.name, record.key)
-        headers = dead_letter_headers(record, error)
+        headers = dead_letter_headers(self._topic, self._partition, record.offset, error)
         output.send(ORDERS_DLQ.name, partition, record.key, record.value, record.timestamp, headers)
         self._counts["dead_letters_malformed"] += 1
         self.urgent = True

@@ -67,54 +67,73 @@ class EventClock:
         self._watermarks_s = {mark.source: mark.watermark_s for mark in marks}
 
 
+class _Window:
+    """What has been counted into a window; ``changed`` since the changelog was last written."""
+
+    __slots__ = ("cents", "changed", "closed", "count", "key")
+
+    def __init__(self, key: WindowKey, count: int = 0, cents: int = 0) -> None:
+        self.key = key
+        self.count = count
+        self.cents = cents
+        self.changed = False
+        self.closed = False
+
+
 class TumblingWindows:
     """Order count and revenue per product and window; closed by an ``EventClock``."""
 
     def __init__(self, window_s: int) -> None:
         self._window_s = window_s
-        self._open: dict[WindowKey, list[int]] = {}  # [order count, revenue in cents]
-        self._earliest_end_s = float("inf")
-        self._changed: set[WindowKey] = set()
+        self._open: dict[int, dict[str, _Window]] = {}  # by end and product
+        self._latest: dict[str, _Window] = {}  # by product, where its next order most likely belongs
+        self._changed: list[_Window] = []
         self.clock = EventClock()
 
     def __len__(self) -> int:
-        return len(self._open)
+        return sum(len(windows) for windows in self._open.values())
 
     def key_for(self, product_id: str, event_time_s: float) -> WindowKey:
         """The window that an event falls into: aligned to the epoch, its start belongs to it, its end does not."""
         start_s = int(event_time_s // self._window_s) * self._window_s
         return WindowKey(start_s, start_s + self._window_s, product_id)
 
-    def add(self, key: WindowKey, cents: int) -> bool:
+    def add(self, product_id: str, event_time_s: float, cents: int) -> bool:
         """Count an order in; False if its window is closed already: the order is late."""
-        if key.end_s <= self.clock.now_s:
-            return False
-        totals = self._open.get(key)
-        if totals is None:
-            totals = self._open[key] = [0, 0]
-            self._earliest_end_s = min(self._earliest_end_s, key.end_s)
-        totals[0] += 1
-        totals[1] += cents
-        self._changed.add(key)
+        window = self._latest.get(product_id)
+        if window is None or not window.key[0] <= event_time_s < window.key[1]:
+            key = self.key_for(product_id, event_time_s)
+            if key.end_s <= self.clock.now_s:
+                return False
+            windows = self._open.setdefault(key.end_s, {})
+            window = self._latest[product_id] = windows.get(product_id) or windows.setdefault(product_id, _Window(key))
+        window.count += 1
+        window.cents += cents
+        if not window.changed:
+            window.changed = True
+            self._changed.append(window)
         return True
 
     def saw(self, mark: Watermark) -> list[ProductMetric]:
         """Move the clock; returns the windows that this closes, earliest first."""
         self.clock.saw(mark)
-        if self.clock.now_s < self._earliest_end_s:
-            return []
-        closed = sorted(key for key in self._open if key.end_s <= self.clock.now_s)
-        metrics = [ProductMetric(*key, *self._open.pop(key)) for key in closed]
-        self._changed.update(closed)
-        self._earliest_end_s = min((key.end_s for key in self._open), default=float("inf"))
-        return metrics
+        ends = sorted(end_s for end_s in self._open if end_s <= self.clock.now_s)
+        return [self._close(window) for end_s in ends for _, window in sorted(self._open.pop(end_s).items())]
+
+    def _close(self, window: _Window) -> ProductMetric:
+        window.closed = True
+        if self._latest.get(window.key.product_id) is window:
+            del self._latest[window.key.product_id]
+        if not window.changed:
+            self._changed.append(window)
+        return ProductMetric(*window.key, window.count, window.cents)
 
     def take_changes(self) -> Iterator[tuple[bytes, bytes | None]]:
         """What changed since the last call, as changelog keys and values; a closed window's value is None."""
-        for start_s, end_s, product_id in self._changed:
-            totals = self._open.get(WindowKey(start_s, end_s, product_id))
-            key = orjson.dumps([start_s, end_s, product_id])
-            yield key, None if totals is None else orjson.dumps({"order_count": totals[0], "revenue_cents": totals[1]})
+        for window in self._changed:
+            window.changed = False
+            totals = {"order_count": window.count, "revenue_cents": window.cents}
+            yield orjson.dumps(list(window.key)), None if window.closed else orjson.dumps(totals)
         self._changed.clear()
         yield _WATERMARKS_KEY, self.clock.encode()
 
@@ -128,17 +147,17 @@ class TumblingWindows:
             if key == _WATERMARKS_KEY:
                 self.clock.restore(value or b"")
                 return
-            window = _read_window(key)
+            window_key = _read_window(key)
+            windows = self._open.setdefault(window_key.end_s, {})
             if value is None:
-                self._open.pop(window, None)
+                windows.pop(window_key.product_id, None)
             else:
-                self._open[window] = _read_totals(value)
+                windows[window_key.product_id] = _Window(window_key, *_read_totals(value))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamagedStateError(
                 f"the changelog holds a record that is none of ours: key {key[:_MAX_KEY_TOLD]!r}, {error!r}",
                 advice="someone else writes into analytics-state: stop that, and use another TOPIC_PREFIX to start afresh",
             ) from error
-        self._earliest_end_s = min((key.end_s for key in self._open), default=float("inf"))
 
 
 def _read_window(key: bytes) -> WindowKey:

@@ -61,5 +61,10 @@ def enrich(value: bytes, order: Order, product: Product) -> bytes:
     their digits, and it grows by no more than our fields.
     """
     if order.keys().isdisjoint(product.fields):
-        return value.rstrip(_SPACE)[:-1] + product.closing_json
+        return continue_with(value, product)
     return without_fields(value, product.fields.keys())[:-1] + product.closing_json
+
+
+def continue_with(value: bytes, product: Product) -> bytes:
+    """``enrich`` for an order that has none of the product's fields."""
+    return value.rstrip(_SPACE)[:-1] + product.closing_json

@@ -3,16 +3,25 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import floor
+from typing import NamedTuple
 
 from libs.events.dead_letters import RejectedError, dead_letter_headers
-from libs.events.records import LOG_APPEND_TIME, Output, Record
+from libs.events.records import LOG_APPEND_TIME, Append, Output, Record
 from libs.events.topics import ORDERS_DLQ, PROCESSED_ORDERS
 from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS, Watermark, encode_watermark
 from libs.runtime.clock import Clock
 from libs.runtime.logic import Progress
-from services.processor.catalogue import Catalogue, enrich
+from services.processor.catalogue import Catalogue, Product, continue_with, enrich
+from services.processor.plain_orders import read_plain_order
 from services.processor.source_watermark import SourceWatermark
 from services.processor.validation import validate
+
+
+class _Route(NamedTuple):
+    """Where a product's orders go in the open transaction, and what they are enriched with."""
+
+    append: Append
+    product: Product
 
 
 class OrderPartition:
@@ -21,13 +30,14 @@ class OrderPartition:
     state_size = 0
 
     def __init__(
-        self, source: int, sources: int, catalogue: Catalogue, watermark: SourceWatermark, clock: Clock
+        self, topic: str, source: int, sources: int, catalogue: Catalogue, watermark: SourceWatermark, clock: Clock
     ) -> None:
+        self._topic = topic
         self._source = source
         self._sources = sources
         self._catalogue = catalogue
         self._known_products = frozenset(catalogue)
-        self._partition_of: dict[str, int] = {}
+        self._routes: dict[str, _Route] = {}
         self._watermark = watermark
         self._written_watermark_s: float | None = None
         self._clock = clock
@@ -42,35 +52,29 @@ class OrderPartition:
         """The processor has no changelog."""
 
     def process(self, records: Sequence[Record], output: Output) -> None:
-        now_s = self._clock.now_s()
+        routes, catalogue, now_s = self._routes, self._catalogue, self._clock.now_s()
         latest_s = 0.0  # the latest event time, none counted for more than its order's time of arrival
         rejected = 0
         for record in records:
             value = record.value
             # Judged by its arrival, an order fares the same whether it is read at once or after an outage.
             arrived_s = record.timestamp / 1000 if record.timestamp_type == LOG_APPEND_TIME else now_s
-            try:
-                order = validate(value, self._known_products, arrived_s)
-            except RejectedError as error:
-                self._reject(record, error, output)
-                rejected += 1
-                continue
-            assert value is not None  # or it would have been rejected
-            product_id = order["product_id"]
-            product = self._catalogue[product_id]
-            partition = self._partition_of.get(product_id)
-            if partition is None:
-                partition = output.partition_for(PROCESSED_ORDERS.name, product.key)
-                self._partition_of[product_id] = partition
-            output.send(
-                PROCESSED_ORDERS.name,
-                partition,
-                product.key,
-                enrich(value, order, product),
-                record.timestamp,
-                ORDER_HEADERS,
-            )
-            event_time_s = order["timestamp"]
+            plain = read_plain_order(value, arrived_s)
+            if plain is not None and plain.product_id in catalogue:
+                assert value is not None  # or it would be no order
+                route = routes.get(plain.product_id) or self._route(plain.product_id, output)
+                enriched, event_time_s = continue_with(value, route.product), plain.timestamp
+            else:
+                try:
+                    order = validate(value, self._known_products, arrived_s)
+                except RejectedError as error:
+                    self._reject(record, error, output)
+                    rejected += 1
+                    continue
+                assert value is not None
+                route = routes.get(order["product_id"]) or self._route(order["product_id"], output)
+                enriched, event_time_s = enrich(value, order, route.product), order["timestamp"]
+            route.append(route.product.key, enriched, record.timestamp, ORDER_HEADERS)
             if event_time_s > latest_s:
                 latest_s = max(latest_s, min(event_time_s, arrived_s))
         if rejected < len(records):
@@ -78,9 +82,15 @@ class OrderPartition:
         self._counts["orders"] += len(records) - rejected
         self.urgent = True
 
+    def _route(self, product_id: str, output: Output) -> _Route:
+        product = self._catalogue[product_id]
+        partition = output.partition_for(PROCESSED_ORDERS.name, product.key)
+        route = self._routes[product_id] = _Route(output.appender(PROCESSED_ORDERS.name, partition), product)
+        return route
+
     def _reject(self, record: Record, error: RejectedError, output: Output) -> None:
         partition = output.partition_for(ORDERS_DLQ.name, record.key)
-        headers = dead_letter_headers(record, error)
+        headers = dead_letter_headers(self._topic, self._source, record.offset, error)
         output.send(ORDERS_DLQ.name, partition, record.key, record.value, record.timestamp, headers)
         self._counts[f"dead_letters_{error.reason}"] += 1
 
@@ -104,5 +114,6 @@ class OrderPartition:
                 output.send(PROCESSED_ORDERS.name, partition, None, mark, now_ms, WATERMARK_HEADERS)
             self._written_watermark_s = watermark_s
         counts, self._counts = self._counts, Counter()
+        self._routes.clear()
         self.urgent = False
         return counts

@@ -20,9 +20,9 @@ def make_stage(settings: ProcessorSettings, clock: Clock) -> Stage:
     """`orders` to `processed-orders` and `orders-dlq`; no state but the watermark of each source partition."""
     catalogue = load_catalogue(settings.processor_catalogue_path)
 
-    def logic(partition: int) -> OrderPartition:
+    def logic(topic: str, partition: int) -> OrderPartition:
         watermark = SourceWatermark(settings.max_out_of_orderness_seconds, settings.idle_after_seconds)
-        return OrderPartition(partition, settings.topic_partitions, catalogue, watermark, clock)
+        return OrderPartition(topic, partition, settings.topic_partitions, catalogue, watermark, clock)
 
     return Stage(
         name="processor",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import orjson
 
-from libs.events.records import Record
+from libs.events.records import LocatedRecord
 from libs.runtime.errors import PipelineError
 
 
@@ -44,7 +44,7 @@ class TopicReader:
         self._positions = dict(positions)
         self._rereading = set(rereading)
 
-    def collect(self, records: Iterable[Sequence[Record]]) -> MetricBatch:
+    def collect(self, records: Iterable[Sequence[LocatedRecord]]) -> MetricBatch:
         """One batch from what was read of each partition; raises ``TopicRewoundError``."""
         batch = MetricBatch()
         for run in records:
@@ -59,7 +59,7 @@ class TopicReader:
                     batch.rejected.append(f"partition {record.partition}, offset {record.offset}: {error}")
         return batch
 
-    def _is_reread(self, record: Record) -> bool:
+    def _is_reread(self, record: LocatedRecord) -> bool:
         position = self._positions.get(record.partition)
         if position is None:
             return False
@@ -75,7 +75,7 @@ class TopicReader:
         )
 
 
-def crc_of(record: Record) -> int:
+def crc_of(record: LocatedRecord) -> int:
     """What tells a record from another at the same offset."""
     return zlib.crc32(b"%d:" % record.timestamp + (record.value or b""))
 

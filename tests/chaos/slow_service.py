@@ -26,8 +26,8 @@ _BATCH_SIZE = 50
 def _slow(stage: Stage) -> Stage:
     cost_s = float(os.environ["SLOW_SERVICE_MS"]) / 1000
 
-    def logic(partition: int) -> PartitionLogic:
-        made = stage.logic(partition)
+    def logic(topic: str, partition: int) -> PartitionLogic:
+        made = stage.logic(topic, partition)
         process = made.process
 
         def slow_process(records: Sequence[Record], output: Output) -> None:

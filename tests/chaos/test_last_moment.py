@@ -37,7 +37,7 @@ async def test_a_zombie_cannot_commit_what_its_successor_is_about_to_process(
     consumer = committed_consumer(pipeline.settings(), group=None)
     await consumer.start()
     consumer.assign([source])
-    outputs, logic = zombie.buffer(), stage.logic(0)
+    outputs, logic = zombie.buffer(), stage.logic(*source)
     while await consumer.position(source) < ORDERS_SENT:
         for records in (await consumer.getmany(timeout_ms=200)).values():
             logic.process(records, outputs)

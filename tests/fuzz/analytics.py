@@ -107,7 +107,7 @@ class ProcessedOrders:
         return tally
 
     def _check_one(self, record: FakeRecord) -> bool:
-        logic, is_mark = self._logic, record.headers == _MARK
+        logic, is_mark = self._logic, record.key is None and record.headers == _MARK
         before = _state(logic)
         logic.process([record], self._output)
         sent = self._output.take()
@@ -138,7 +138,7 @@ class ProcessedOrders:
     def _expected(self, record: FakeRecord, *, accepted: bool) -> tuple[str, float, int] | None:
         """The order that ``record`` must be taken for, if it is certain; None for a mark that was taken."""
         try:
-            if record.headers == _MARK:
+            if record.key is None and record.headers == _MARK:
                 mark = watermark(record.value)
                 assert (mark is not None) == accepted, f"watermark {mark}, accepted: {accepted}"
                 return None
@@ -216,11 +216,15 @@ class Changelog:
 
 
 def _partition() -> MetricsPartition:
-    return MetricsPartition(PARTITION, WINDOW_S, FakeClock(NOW_S))
+    return MetricsPartition("processed-orders", PARTITION, WINDOW_S, FakeClock(NOW_S))
 
 
 def _open(logic: MetricsPartition) -> dict[WindowKey, list[int]]:
-    return logic._windows._open
+    return {
+        window.key: [window.count, window.cents]
+        for windows in logic._windows._open.values()
+        for window in windows.values()
+    }
 
 
 def _state(logic: MetricsPartition) -> object:

@@ -35,7 +35,12 @@ class Orders:
         self._mutator = Mutator(random, _NAMES)
         self._number = 0
         self._logic = OrderPartition(
-            SOURCE, PARTITIONS, load_catalogue(CATALOGUE), SourceWatermark(OUT_OF_ORDERNESS_S, 10.0), FakeClock(NOW_S)
+            "orders",
+            SOURCE,
+            PARTITIONS,
+            load_catalogue(CATALOGUE),
+            SourceWatermark(OUT_OF_ORDERNESS_S, 10.0),
+            FakeClock(NOW_S),
         )
         self._output = Outbox()
 
@@ -108,8 +113,8 @@ def _check_dead_letter(record: FakeRecord, sent: Sent, reasons: frozenset[str]) 
     assert headers["error.reason"].decode() in reasons
     assert 0 < len(headers["error.message"].decode()) <= 5000
     assert [headers["source.topic"], headers["source.partition"], headers["source.offset"]] == [
-        record.topic.encode(),
-        b"%d" % record.partition,
+        b"orders",
+        b"%d" % SOURCE,
         b"%d" % record.offset,
     ]
     assert len(headers) == len(sent.headers) == 5

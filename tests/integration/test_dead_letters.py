@@ -86,7 +86,11 @@ async def replayed_from(pipeline: Pipeline) -> Counter[str]:
 def letter(pipeline: Pipeline, value: bytes | None, reason: Reason, **source: Any) -> FakeRecord:
     """The record of `orders` that is to become a dead letter, and the headers it gets."""
     record = FakeRecord(value, **({"topic": pipeline.prefix + "orders"} | source))
-    headers = tuple(dead_letter_headers(record, RejectedError(reason, "as the test wants it")))
+    headers = tuple(
+        dead_letter_headers(
+            record.topic, record.partition, record.offset, RejectedError(reason, "as the test wants it")
+        )
+    )
     # A time of today: the broker deletes what is older than its retention.
     now_ms = int(time.time() * 1000)
     return FakeRecord(value, record.key, headers, partition=partition_for(record.key, 6), timestamp=now_ms)

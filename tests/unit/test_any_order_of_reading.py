@@ -49,7 +49,7 @@ def test_every_order_is_in_its_window_whatever_the_order_of_reading(
     clock = FakeClock(now_s)
     processed = FakeOutput(partitions=2)
     processors = [
-        LogicDriver(OrderPartition(s, SOURCES, CATALOGUE, SourceWatermark(BOUND_S, 10.0), clock), processed)
+        LogicDriver(OrderPartition("orders", s, SOURCES, CATALOGUE, SourceWatermark(BOUND_S, 10.0), clock), processed)
         for s in range(SOURCES)
     ]
     waiting = [source for source in range(SOURCES) if logs[source]]
@@ -65,7 +65,7 @@ def test_every_order_is_in_its_window_whatever_the_order_of_reading(
     metrics = FakeOutput(partitions=2)
     for partition in range(2):
         log = processed.records["processed-orders", partition]
-        analytics = LogicDriver(MetricsPartition(partition, 60, clock), metrics)
+        analytics = LogicDriver(MetricsPartition("processed-orders", partition, 60, clock), metrics)
         while log:
             size = random.randint(1, 10)
             analytics.pipe(log[:size])

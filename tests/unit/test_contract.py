@@ -14,7 +14,7 @@ from libs.events.topics import ALL_TOPICS
 from libs.events.watermarks import LATEST_TIME_S, MAX_SOURCES, Watermark, decode_watermark, encode_watermark
 from libs.runtime.partitioning import partition_for
 from libs.runtime.settings import ServiceSettings
-from tests.unit.driver import FakeRecord, order
+from tests.unit.driver import order
 
 cents = st.integers(min_value=1, max_value=MAX_CENTS)
 
@@ -116,7 +116,7 @@ def test_partitions_are_those_of_kafkas_default_partitioner(key: bytes, partitio
 
 def test_a_dead_letters_message_is_bounded_and_always_utf8() -> None:
     error = RejectedError(Reason.UNKNOWN_PRODUCT, "\ud800" + "x" * 100_000)
-    headers = dict(dead_letter_headers(FakeRecord(b"", partition=3, offset=12), error))
+    headers = dict(dead_letter_headers("orders", 3, 12, error))
     assert len(headers["error.message"]) < 1000
     headers["error.message"].decode()
     assert headers["error.reason"] == b"unknown_product"

@@ -7,7 +7,7 @@ from dead_letters.marks import DamagedMarkError, Mark, Replayed, decode_mark, en
 from libs.events.dead_letters import Reason, RejectedError, Rejection, dead_letter_headers, read_dead_letter_headers
 from tests.unit.driver import FakeRecord
 
-GOOD = dead_letter_headers(FakeRecord(b"", partition=3, offset=12), RejectedError(Reason.MALFORMED, "käse"))
+GOOD = dead_letter_headers("orders", 3, 12, RejectedError(Reason.MALFORMED, "käse"))
 
 
 def changed(name: str, value: bytes | None) -> list[tuple[str, bytes | None]]:

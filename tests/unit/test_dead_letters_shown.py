@@ -31,8 +31,7 @@ def letter(
     topic: str = "p-orders",
     partition: int = 0,
 ) -> DeadLetter:
-    source = FakeRecord(value, partition=partition, offset=5, topic=topic)
-    headers = (*dead_letter_headers(source, RejectedError(reason, "why")), ("trace", b"\x1b[31m"))
+    headers = (*dead_letter_headers(topic, partition, 5, RejectedError(reason, "why")), ("trace", b"\x1b[31m"))
     return read_letter(FakeRecord(value, b"k", headers, offset, 3, timestamp=at_ms))
 
 

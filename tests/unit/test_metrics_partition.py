@@ -21,7 +21,7 @@ def mark(source: int, time_s: float, sources: int = 2) -> FakeRecord:
 
 
 def make_driver() -> LogicDriver:
-    return LogicDriver(MetricsPartition(3, 60, FakeClock()))
+    return LogicDriver(MetricsPartition("processed-orders", 3, 60, FakeClock()))
 
 
 def test_a_windows_metrics_come_once_when_the_slowest_source_has_passed_it() -> None:

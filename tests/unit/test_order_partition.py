@@ -15,7 +15,7 @@ WATERMARK = (("type", b"watermark"),)
 
 
 def driver_at(clock: FakeClock, source: int = 2) -> LogicDriver:
-    return LogicDriver(OrderPartition(source, 6, CATALOGUE, SourceWatermark(5.0, 10.0), clock))
+    return LogicDriver(OrderPartition("orders", source, 6, CATALOGUE, SourceWatermark(5.0, 10.0), clock))
 
 
 def test_an_order_is_enriched_and_goes_to_its_products_partition() -> None:

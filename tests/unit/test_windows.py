@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from libs.events.product_metrics import ProductMetric
 from libs.events.watermarks import Watermark
-from services.analytics.windows import DamagedStateError, EventClock, TumblingWindows, WindowKey
+from services.analytics.windows import DamagedStateError, EventClock, TumblingWindows
 
 GOOD_TOTALS = b'{"order_count":1,"revenue_cents":1}'
 
@@ -51,12 +51,12 @@ def test_a_source_that_is_added_holds_the_clock() -> None:
 
 def test_a_window_closes_when_the_clock_reaches_its_end() -> None:
     windows = TumblingWindows(60)
-    assert windows.add(windows.key_for("a", 59.9), 100)
-    assert windows.add(windows.key_for("a", 0.0), 250)
-    assert windows.add(windows.key_for("b", 60.0), 1)
+    assert windows.add("a", 59.9, 100)
+    assert windows.add("a", 0.0, 250)
+    assert windows.add("b", 60.0, 1)
     assert windows.saw(Watermark(0, 1, 59.999)) == []
     assert windows.saw(Watermark(0, 1, 60.0)) == [ProductMetric(0, 60, "a", 2, 350)]
-    assert not windows.add(windows.key_for("a", 59.9), 100)
+    assert not windows.add("a", 59.9, 100)
     assert len(windows) == 1
 
 
@@ -76,7 +76,7 @@ def test_restored_from_its_changelog_it_goes_on_as_if_nothing_had_happened(
         for step in part:
             if len(step) == 3:
                 product, time_s, cents = step
-                seen.append(windows.add(windows.key_for(product, float(time_s)), cents))
+                seen.append(windows.add(product, float(time_s), cents))
             else:
                 source, time_s = step
                 seen.extend(windows.saw(Watermark(source, 3, float(time_s))))
@@ -96,7 +96,7 @@ def test_restored_from_its_changelog_it_goes_on_as_if_nothing_had_happened(
 
 def test_a_closed_windows_state_becomes_a_tombstone() -> None:
     windows = TumblingWindows(60)
-    windows.add(WindowKey(0, 60, "a"), 1)
+    windows.add("a", 0.0, 1)
     (opened, _) = windows.take_changes()
     windows.saw(Watermark(0, 1, 60.0))
     (closed, _) = windows.take_changes()
