@@ -32,6 +32,9 @@ from libs.runtime.timing import (
 
 log = structlog.get_logger()
 
+# Two of the largest batches that a stage writes. The default of 1 MiB is no quicker, and costs 20 MB of memory more where
+# six partitions have a backlog.
+_FETCH_BYTES = 512 * 1024
 _BECOMES_KNOWN_S = 5.0
 _BROKERS_COME_UP_S = 60.0
 
@@ -180,6 +183,7 @@ def committed_consumer(
         heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
         rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
         fetch_max_wait_ms=fetch_max_wait_ms,
+        max_partition_fetch_bytes=_FETCH_BYTES,
         max_poll_interval_ms=NO_MAX_POLL_INTERVAL_MS,
         metadata_max_age_ms=30_000,
     )

@@ -52,7 +52,7 @@ class OrderPartition:
         """The processor has no changelog."""
 
     def process(self, records: Sequence[Record], output: Output) -> None:
-        routes, catalogue, now_s = self._routes, self._catalogue, self._clock.now_s()
+        routes, now_s = self._routes, self._clock.now_s()
         latest_s = 0.0  # the latest event time, none counted for more than its order's time of arrival
         rejected = 0
         for record in records:
@@ -60,9 +60,9 @@ class OrderPartition:
             # Judged by its arrival, an order fares the same whether it is read at once or after an outage.
             arrived_s = record.timestamp / 1000 if record.timestamp_type == LOG_APPEND_TIME else now_s
             plain = read_plain_order(value, arrived_s)
-            if plain is not None and plain.product_id in catalogue:
+            route = plain and (routes.get(plain.product_id) or self._route(plain.product_id, output))
+            if plain and route:
                 assert value is not None  # or it would be no order
-                route = routes.get(plain.product_id) or self._route(plain.product_id, output)
                 enriched, event_time_s = continue_with(value, route.product), plain.timestamp
             else:
                 try:
@@ -71,8 +71,9 @@ class OrderPartition:
                     self._reject(record, error, output)
                     rejected += 1
                     continue
+                route = self._route(order["product_id"], output)
                 assert value is not None
-                route = routes.get(order["product_id"]) or self._route(order["product_id"], output)
+                assert route is not None
                 enriched, event_time_s = enrich(value, order, route.product), order["timestamp"]
             route.append(route.product.key, enriched, record.timestamp, ORDER_HEADERS)
             if event_time_s > latest_s:
@@ -82,8 +83,10 @@ class OrderPartition:
         self._counts["orders"] += len(records) - rejected
         self.urgent = True
 
-    def _route(self, product_id: str, output: Output) -> _Route:
-        product = self._catalogue[product_id]
+    def _route(self, product_id: str, output: Output) -> _Route | None:
+        product = self._catalogue.get(product_id)
+        if product is None:
+            return None
         partition = output.partition_for(PROCESSED_ORDERS.name, product.key)
         route = self._routes[product_id] = _Route(output.appender(PROCESSED_ORDERS.name, partition), product)
         return route
