@@ -1,0 +1,64 @@
+"""What the lean consumer reads is what aiokafka's own reads, by way of the pinned aiokafka's inside."""
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import aiokafka
+from aiokafka import AIOKafkaProducer
+from aiokafka.structs import ConsumerRecord, TopicPartition
+
+from libs.runtime.broker import committed_consumer
+from libs.runtime.header_keys import AnyHeaderConsumer
+from libs.runtime.lean_fetch import KNOWN_INSIDE, LeanConsumer
+from tests.integration.pipeline import Pipeline
+
+RECORDS = 3000
+
+
+def test_the_pinned_aiokafka_is_the_one_it_was_written_for() -> None:
+    assert aiokafka.__version__ == KNOWN_INSIDE, "see whether lean_fetch still fits, then raise KNOWN_INSIDE"
+
+
+async def test_it_reads_the_same_records_and_makes_no_others(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+    pipeline = Pipeline(kafka, topic_prefix, tmp_path)
+    await pipeline.make_topics()
+    partition = TopicPartition(f"{topic_prefix}processed-orders", 0)
+    producer = AIOKafkaProducer(bootstrap_servers=kafka, transactional_id=f"{topic_prefix}t", max_batch_size=10_000)
+    await producer.start()
+    random, number = Random(7), 0
+    while number < RECORDS:
+        await producer.begin_transaction()
+        for _ in range(random.randrange(1, 400)):
+            number += 1
+            key, value = random.choice((None, b"", b"key")), random.choice((b"", b"v" * random.randrange(300)))
+            headers = [("type", b"order"), ("none", None)][: random.randrange(3)]
+            await producer.send(partition.topic, value, key=key, partition=0, timestamp_ms=number, headers=headers)
+        await (producer.abort_transaction() if random.random() < 0.3 else producer.commit_transaction())
+    await producer.stop()
+
+    expected, plain = await read(pipeline, partition, AnyHeaderConsumer)
+    found, lean = await read(pipeline, partition, LeanConsumer)
+    assert len(found) > RECORDS / 2
+    assert found == expected
+    assert plain == {ConsumerRecord}
+    assert ConsumerRecord not in lean
+
+
+async def read(
+    pipeline: Pipeline, partition: TopicPartition, kind: type[AnyHeaderConsumer]
+) -> tuple[list[tuple[Any, ...]], set[type]]:
+    """What each record has, and of which types the records are; begun in the midst of a batch."""
+    consumer = committed_consumer(pipeline.settings(), group=None, kind=kind)
+    await consumer.start()
+    try:
+        consumer.assign([partition])
+        consumer.seek(partition, 5)
+        end = (await consumer.end_offsets([partition]))[partition]
+        records: list[Any] = []
+        while await consumer.position(partition) < end:
+            records += (await consumer.getmany(timeout_ms=200, max_records=700)).get(partition, [])
+    finally:
+        await consumer.stop()
+    fields = [(r.offset, r.timestamp, r.timestamp_type, r.key, r.value, tuple(r.headers)) for r in records]
+    return fields, {type(record) for record in records}
