@@ -4,7 +4,7 @@
 // commit.interval.ms is its default with exactly-once (100 ms), 1 s without; large polls and batches; window state in
 // memory behind the changelog, with the record cache left on, which keeps most updates of a window out of the changelog.
 // Final results are suppress(untilWindowCloses) as in "Window Final Results". Jackson: records, Blackbird, fast doubles.
-// Run with -Xms1g -Xmx1g; on one core the JVM chooses the serial collector itself.
+// On one core the JVM chooses its serial collector itself; jvm.options has the rest.
 
 import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.core.StreamWriteFeature;
@@ -45,7 +45,7 @@ import org.apache.kafka.streams.kstream.TimeWindows;
 import org.apache.kafka.streams.kstream.Window;
 import org.apache.kafka.streams.state.BuiltInDslStoreSuppliers;
 
-public final class OrderPipeline {
+public final class KafkaStreamsContender {
     static final Map<String, String> ENV = System.getenv();
     static final String PREFIX = ENV.get("BENCH_PREFIX");
     static final String STAGE = ENV.get("BENCH_STAGE");
