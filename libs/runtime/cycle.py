@@ -63,6 +63,7 @@ class CommitCycle:
         if self._commit is not None:
             await self._commit
         self._commit = asyncio.create_task(self._run(self.outputs, position, counts))
+        self._commit.add_done_callback(_looked_at)
         self.outputs, self._opened_at_s = self._producer.buffer(), None
 
     async def _run(self, outputs: OutputBuffer, position: int, counts: Mapping[str, int]) -> None:
@@ -77,5 +78,9 @@ class CommitCycle:
         if not self._commit.done():
             self._commit.cancel()
             await asyncio.wait({self._commit})
-        if not self._commit.cancelled():
-            self._commit.exception()  # whoever needs to know of it has seen it, or is no longer there
+
+
+def _looked_at(commit: asyncio.Task[None]) -> None:
+    # Whoever needs to know of a failure awaits it, or is no longer there: asyncio need not complain.
+    if not commit.cancelled():
+        commit.exception()
