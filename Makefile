@@ -6,7 +6,7 @@ ANALYTICS ?= 1
 WORKERS ?= 2
 UV ?= uv
 
-.PHONY: help setup run watch verify dead-letters down test chaos fuzz check requirements clean machine
+.PHONY: help setup run watch verify dead-letters down test chaos fuzz bench check requirements clean machine
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target text; do printf 'make %-13s %s\n' "$$target" "$$text"; done
@@ -52,6 +52,10 @@ chaos: machine setup ## faults of every kind, three quarters of an hour, and a t
 
 fuzz: setup ## bad input by the million for all that is read from outside, and a table of it (SEED= COUNT=1000000)
 	@$(PYTHON) -m tests.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) $(ARGS)
+
+bench: machine setup ## our speed against a bare consumer's, 3 minutes; PEERS=1 against other frameworks', 30 (ARGS="--help")
+	@$(PYTHON) -m local.jars
+	@$(PYTHON) -m benchmarks $(if $(PEERS),--peers) $(ARGS)
 
 check: setup ## ruff and mypy on everything
 	@$(PYTHON) -m ruff check .

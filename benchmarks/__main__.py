@@ -1,0 +1,182 @@
+"""``make bench``: exit code 1 when ours is not exact or far slower, against a bare consumer, than it was."""
+
+import argparse
+import asyncio
+import gc
+import logging
+import os
+import platform
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Collection
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.campaign import Campaign, Part, Result, Workloads
+from benchmarks.environment import EnvironmentMissingError, command_of
+from benchmarks.guard import read_reference, regressions, store_reference
+from benchmarks.inputs import Inputs
+from benchmarks.registry import BARE, OURS, PEERS, Contender
+from benchmarks.results import RESULTS, print_tables, ratios_to_bare, write_results
+from benchmarks.run import Bench
+from local.broker import LocalBroker
+from local.errors import LocalModeError
+
+console = Console(width=None if sys.stdout.isatty() else 220, highlight=False)
+
+
+def main() -> int:
+    """Measure, print, write; returns the exit code."""
+    arguments = _arguments()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # whoever ends this program ends what it has started
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it misses the topics of runs that are over
+    gc.disable()  # a million orders in memory, none of them in a cycle
+    commands, left_out = _environments(_chosen(arguments))
+    started_s = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as directory:
+        try:
+            results = asyncio.run(_measure(arguments, commands, Path(directory)))
+        except LocalModeError as error:
+            console.print(f"{error}\n{error.advice}", style="red", markup=False)
+            return 1
+        except KeyboardInterrupt:
+            return 130
+    about: dict[str, Any] = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": arguments.seed,
+        "minutes": round((time.monotonic() - started_s) / 60, 1),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()} {platform.release()}",
+        "left_out": left_out,
+    }
+    print_tables(console, results)
+    for contender, reason in left_out.items():
+        console.print(f"left out: {contender}: {reason}", style="yellow", markup=False)
+    written = write_results(arguments.results, results, about)
+    console.print(f"{about['minutes']} minutes; written: {', '.join(map(str, written))}", markup=False, soft_wrap=True)
+    return _judge(results, update=arguments.update_reference)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--peers", action="store_true", help="measure all peers too")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="NAME", help="these peers, such as quix or kafka_streams"
+    )
+    parser.add_argument("--orders", type=int, default=1_000_000, metavar="N", help="at most (1000000)")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="at most (3), as far as time allows")
+    parser.add_argument("--minutes", type=float, default=26.0, help="after which no further round begins (26)")
+    parser.add_argument("--parts", nargs="+", choices=list(Part), default=list(Part), help="what to run (all)")
+    parser.add_argument("--seed", type=int, default=1, help="of the orders and of the moments of the kills (1)")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="where tables and plot go")
+    parser.add_argument(
+        "--update-reference", action="store_true", help="make this run what later ones are compared with"
+    )
+    return parser.parse_args()
+
+
+def _chosen(arguments: argparse.Namespace) -> list[Contender]:
+    peers = [peer for peer in PEERS if arguments.peers or peer.folder in arguments.only or peer.name in arguments.only]
+    return [OURS, BARE, *peers]
+
+
+def _environments(contenders: Collection[Contender]) -> tuple[dict[Contender, list[str]], dict[str, str]]:
+    """The commands of those that can be run here, and why the others cannot."""
+    commands, left_out = {}, {}
+    for contender in contenders:
+        try:
+            commands[contender] = command_of(contender, console.print)
+        except EnvironmentMissingError as error:
+            left_out[contender.name] = str(error)
+    return commands, left_out
+
+
+async def _measure(
+    arguments: argparse.Namespace, commands: dict[Contender, list[str]], directory: Path
+) -> list[Result]:
+    all_cores = os.sched_getaffinity(0)
+    pinned = frozenset({max(all_cores)})
+    others = all_cores - pinned
+    if not others:
+        console.print("one core for all: nothing here is measured on a core of its own", style="yellow")
+    deadline_s = time.monotonic() + arguments.minutes * 60
+    results: list[Result] = []
+    with console.status("starting a broker") as status:
+
+        def say(text: str) -> None:
+            status.update(text)
+
+        def tell(result: Result) -> None:
+            results.append(result)
+            console.print(_line(len(results), result), markup=False)
+
+        workloads = Workloads(arguments.seed, say)
+
+        async def campaign(
+            stack: AsyncExitStack, name: str, broker_cores: Collection[int], cores: frozenset[int]
+        ) -> Campaign:
+            os.sched_setaffinity(0, broker_cores)  # of this program, and of the broker that it starts
+            broker = LocalBroker(directory / f"broker-{name}")
+            stack.callback(broker.stop)
+            await asyncio.to_thread(broker.start)
+            inputs = await stack.enter_async_context(Inputs(broker.bootstrap_servers))
+            runs = directory / name
+            runs.mkdir()
+            bench = Bench(broker.bootstrap_servers, inputs, cores, runs, say)
+            return Campaign(bench, commands, workloads, arguments.orders, tell)
+
+        async with AsyncExitStack() as stack:
+            alone = await campaign(stack, "one-core", others or all_cores, pinned)
+            if Part.SPEED in arguments.parts:
+                await alone.round(1, deadline_s)
+            if Part.KILL in arguments.parts:
+                await alone.kills(arguments.seed)
+            if Part.BACKLOG in arguments.parts:
+                async with AsyncExitStack() as inner:
+                    machine = await campaign(inner, "machine", all_cores, frozenset(all_cores))
+                    await machine.backlog()
+                os.sched_setaffinity(0, others or all_cores)
+            if Part.SPEED in arguments.parts:
+                for number in range(2, arguments.rounds + 1):
+                    await alone.round(number, deadline_s)
+    return results
+
+
+def _line(number: int, result: Result) -> str:
+    outcome = result.outcome
+    plan = outcome.plan
+    what = f"{number:3}. {result.part} {result.round}, {plan.contender.title} {plan.contender.guarantee}, {plan.stage}"
+    if outcome.figures is None:
+        return f"{what}: failed: {outcome.failure}"
+    verdict = f", {outcome.verdict}" if outcome.verdict else ""
+    missing = f", {outcome.missing_orders:,} orders missing" if outcome.missing_orders else ""
+    return f"{what}: {outcome.orders:,} orders, {outcome.figures.whole_per_s:,.0f}/s{verdict}{missing}"
+
+
+def _judge(results: list[Result], *, update: bool) -> int:
+    ours = [result for result in results if result.outcome.plan.contender is OURS]
+    findings = [
+        f"{result.part}, {result.outcome.plan.stage}: {result.outcome.failure or result.outcome.verdict}"
+        for result in ours
+        if result.outcome.verdict is None or not result.outcome.verdict.exact
+    ]
+    measured = ratios_to_bare(results)
+    if measured and update:
+        store_reference(measured)
+    elif measured:
+        findings += regressions(measured, read_reference())
+    for finding in findings:
+        console.print(f"BAD: {finding}", style="bold red", markup=False)
+    for stage, ratio in measured.items():
+        console.print(f"{stage}: {ratio.median:.0%} of a bare consumer's speed ({ratio.low:.0%} to {ratio.high:.0%})")
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""What is run, in which order: rounds on one core, kills, and a backlog on the whole machine."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from random import Random
+
+from aiokafka.errors import KafkaError
+
+from benchmarks.inputs import Inputs
+from benchmarks.orders import make_workload
+from benchmarks.registry import BARE, OURS, Contender, Stage
+from benchmarks.run import Bench, Outcome, Plan, Prepared, RunFailedError, prepare
+
+KILL_ORDERS = 200_000
+_KILLED_STAGES = (Stage.PROCESSOR, Stage.ANALYTICS)
+_KILL_BETWEEN = (0.25, 0.7)
+
+
+class Part(StrEnum):
+    """What a run was for."""
+
+    SPEED = "speed"
+    KILL = "kill"
+    BACKLOG = "backlog"
+
+
+@dataclass(frozen=True)
+class Result:
+    """An outcome and its place in the campaign; rounds count from 1."""
+
+    part: Part
+    round: int
+    outcome: Outcome
+
+
+@dataclass
+class Workloads:
+    """Workloads by their number of orders, each made once."""
+
+    seed: int
+    say: Callable[[str], None]
+    _made: dict[int, Prepared] = field(default_factory=dict)
+
+    def of(self, count: int, inputs: Inputs) -> Prepared:
+        if count not in self._made:
+            self.say(f"making {count:,} orders")
+            self._made[count] = prepare(inputs, make_workload(count, self.seed, time.time()))
+        return self._made[count]
+
+
+@dataclass
+class Campaign:
+    """Runs of several contenders on one broker.
+
+    Args:
+        commands: who takes part, and what starts each of them.
+        orders: the most that any run has.
+        tell: called with each result.
+    """
+
+    bench: Bench
+    commands: Mapping[Contender, list[str]]
+    workloads: Workloads
+    orders: int
+    tell: Callable[[Result], None]
+    _durations_s: dict[tuple[str, Stage], float] = field(default_factory=dict)
+
+    async def round(self, number: int, deadline_s: float) -> None:
+        """One round on one core, stage by stage, the contenders in turn; after the first, only who fits into the time."""
+        prefix = f"r{number}-"
+        for stage in Stage:
+            for contender in self.commands:
+                if stage not in contender.stages or not (number == 1 or contender.every_round):
+                    continue
+                key = contender.name, stage
+                if number > 1 and time.monotonic() + self._durations_s.get(key, 0) > deadline_s:
+                    continue
+                started_s = time.monotonic()
+                plan = self._plan(contender, stage, prefix)
+                await self._run(Part.SPEED, number, plan, min(contender.orders, self.orders))
+                self._durations_s[key] = time.monotonic() - started_s
+                if contender not in (OURS, BARE):
+                    await self.bench.inputs.delete(plan.prefix)
+        await self.bench.inputs.delete(prefix)
+
+    async def kills(self, seed: int) -> None:
+        """Each contender killed once in each stage, at a moment chosen by ``seed``, and started again at once."""
+        random = Random(seed)  # noqa: S311 - no secret
+        for stage in _KILLED_STAGES:
+            for contender in self.commands:
+                kill_at = random.uniform(*_KILL_BETWEEN)
+                if stage in contender.stages and contender is not BARE:
+                    plan = replace(self._plan(contender, stage, "k-"), kill_at=kill_at)
+                    count = min(contender.orders // 2, KILL_ORDERS, self.orders)
+                    await self._run(Part.KILL, 1, plan, count)
+        await self.bench.inputs.delete("k-")
+
+    async def backlog(self) -> None:
+        """Both stages at once, with as many processes or threads as there are cores for, each period of grace once."""
+        for contender in self.commands:
+            for grace_s in contender.graces_s if contender.machine_processes else ():
+                prefix = f"b{grace_s}-{contender.name}-"
+                threads = contender.machine_threads
+                plan = Plan(contender, Stage.BOTH, prefix, None, contender.machine_processes, threads, grace_s)
+                await self._run(Part.BACKLOG, 1, plan, self.orders)
+                await self.bench.inputs.delete(prefix)
+
+    def _plan(self, contender: Contender, stage: Stage, prefix: str) -> Plan:
+        if contender is BARE or (contender is OURS and stage is not Stage.BOTH):
+            # What our processor writes, watermarks included, is what our analytics reads, and the bare consumer too.
+            return Plan(contender, stage, f"{prefix}ours-", own_input=contender is OURS and stage is Stage.PROCESSOR)
+        return Plan(contender, stage, f"{prefix}{contender.name}-{stage}-")
+
+    async def _run(self, part: Part, number: int, plan: Plan, count: int) -> None:
+        prepared = self.workloads.of(count, self.bench.inputs)
+        run = self.bench.read_all if plan.contender is BARE else self.bench.run
+        try:
+            outcome = await run(plan, self.commands[plan.contender], prepared)
+        except (KafkaError, OSError, RunFailedError) as error:
+            outcome = Outcome(plan, count, failure=repr(error))
+        self.tell(Result(part, number, outcome))

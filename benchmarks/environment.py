@@ -1,0 +1,77 @@
+"""The contenders' environments, each of its own in ``.local/bench``, made when first needed and kept."""
+# ruff: noqa: S603 - starting programs is what this file is for
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.processes import ROOT
+from benchmarks.registry import Contender, Kind
+from libs.runtime.errors import PipelineError
+
+FOLDERS = ROOT / "benchmarks" / "contenders"
+_HOME = ROOT / ".local" / "bench"
+_TIMEOUT_S = 900
+
+
+class EnvironmentMissingError(PipelineError):
+    """A contender cannot be run on this machine; the message says why."""
+
+
+def command_of(contender: Contender, say: Callable[[str], None]) -> list[str]:
+    """The command that starts it; makes its environment if need be.
+
+    Raises:
+        EnvironmentMissingError: that failed.
+    """
+    folder = FOLDERS / contender.folder
+    if not folder.is_dir():
+        raise EnvironmentMissingError("there is no program of it")
+    if contender.kind is Kind.PROJECT:
+        return [sys.executable, str(folder / "main.py")]
+    home = _HOME / contender.folder
+    sources = sorted(path for path in folder.iterdir() if path.suffix in (".java", ".xml", ".txt"))
+    stamp = hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()
+    stamp_file = home / "made-from.sha256"
+    if not stamp_file.exists() or stamp_file.read_text() != stamp:
+        say(f"making the environment of {contender.title} in {home.relative_to(ROOT)}")
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True)
+        (_make_java if contender.kind is Kind.JAVA else _make_venv)(folder, home)
+        stamp_file.write_text(stamp)
+    if contender.kind is Kind.JAVA:
+        options = (folder / "jvm.options").read_text().split()
+        return ["java", *options, "-cp", f"{home / 'classes'}:{home / 'jars'}/*", "KafkaStreamsContender"]
+    return [str(home / "venv" / "bin" / "python"), str(folder / "main.py")]
+
+
+def _make_venv(folder: Path, home: Path) -> None:
+    _run(sys.executable, "-m", "venv", str(home / "venv"))
+    pip = (str(home / "venv" / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    _run(*pip, "--only-binary", ":all:", "-r", str(folder / "requirements.txt"))
+
+
+def _make_java(folder: Path, home: Path) -> None:
+    for tool in ("java", "javac", "mvn"):
+        if not shutil.which(tool):
+            raise EnvironmentMissingError(f"{tool} is not installed")
+    jars = home / "jars"
+    maven = ("mvn", "-B", "-q", "-ntp", "--strict-checksums", "-f", str(folder / "pom.xml"))
+    _run(*maven, "dependency:copy-dependencies", f"-DoutputDirectory={jars}", "-DincludeScope=runtime")
+    sources = [str(path) for path in sorted(folder.glob("*.java"))]
+    _run("javac", "-cp", f"{jars}/*", "-d", str(home / "classes"), *sources)
+
+
+def _run(*command: str) -> None:
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EnvironmentMissingError(f"{command[0]} took longer than {_TIMEOUT_S} s") from error
+    if done.returncode:
+        last = (done.stdout + done.stderr).strip().splitlines()[-1:] or ["no output"]
+        raise EnvironmentMissingError(f"{Path(command[0]).name} failed: {last[0]}")

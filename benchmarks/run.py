@@ -1,0 +1,240 @@
+"""One run of one contender: input, start, watch, perhaps kill, judge, clean up."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import TimeoutExpired
+
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from benchmarks.inputs import ORDERS, PROCESSED, Batches, Inputs
+from benchmarks.judge import OrdersJudge, Verdict, WindowsJudge
+from benchmarks.orders import CATALOGUE, Workload, processed
+from benchmarks.processes import Program
+from benchmarks.registry import Contender, Stage
+from benchmarks.samples import Figures, figures, visible_since
+from benchmarks.watch import SAMPLE_EVERY_S, Watch, read_outputs
+from libs.runtime.errors import PipelineError
+
+QUIET_S = 1.0
+# An at-least-once program that was killed may write once more what it has written, after its next commit.
+QUIET_AFTER_KILL_S = 3.0
+CLOSING_QUIET_S = 0.5
+PATIENCE_S = 15.0
+STALLED_S = 60.0
+PINNED_GRACE_S = 300
+
+
+class RunFailedError(PipelineError):
+    """A contender did not do its work."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A workload and its records, ready to be written."""
+
+    workload: Workload
+    orders: Batches
+    closing: Batches
+    processed: Batches
+
+
+def prepare(inputs: Inputs, workload: Workload) -> Prepared:
+    """Encode ``workload``; its orders themselves are dropped, as they take more memory than the batches."""
+    prepared = Prepared(
+        workload, inputs.encode(workload.orders), inputs.encode(workload.closing), inputs.encode(processed(workload))
+    )
+    workload.orders.clear()
+    return prepared
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a run is to go.
+
+    Attributes:
+        kill_at: share of the work after which it is killed; None for an undisturbed run.
+        copies: processes of each program.
+        own_input: whether topics are made and filled; otherwise those of an earlier run with ``prefix`` are read.
+    """
+
+    contender: Contender
+    stage: Stage
+    prefix: str
+    kill_at: float | None = None
+    copies: int = 1
+    threads: int = 1
+    grace_s: int = PINNED_GRACE_S
+    own_input: bool = True
+
+
+@dataclass
+class Outcome:
+    """What came of a run; ``failure`` says why there are no figures."""
+
+    plan: Plan
+    orders: int
+    figures: Figures | None = None
+    verdict: Verdict | None = None
+    missing_orders: int | None = None
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where runs take place: a broker, the cores of the contender, a directory for logs and state."""
+
+    bootstrap_servers: str
+    inputs: Inputs
+    cores: frozenset[int]
+    directory: Path
+    say: Callable[[str], None]
+
+    async def run(self, plan: Plan, command: list[str], prepared: Prepared) -> Outcome:
+        """Make ``plan`` come true; what goes wrong stands in the outcome."""
+        workload = prepared.workload
+        outcome = Outcome(plan, workload.valid if plan.stage is Stage.ANALYTICS else workload.count)
+        if plan.own_input:
+            await self.inputs.create(plan.prefix)
+            await self._write_input(plan, prepared)
+        programs = self._programs(plan, command)
+        windows = WindowsJudge(workload)
+        async with AsyncExitStack() as stack:
+            stack.callback(_stop_all, programs)
+            watch = await stack.enter_async_context(Watch(self.bootstrap_servers, plan.prefix, programs, windows))
+            started_s = time.monotonic()
+            for program in programs:
+                program.start()
+            try:
+                idle_s = await self._until_done(plan, prepared, programs, watch)
+                if plan.stage is Stage.PROCESSOR:
+                    ended_s = await self._judge_orders(plan, workload, watch, outcome)
+                else:
+                    ended_s = watch.last_metric_s - idle_s
+                    outcome.verdict = windows.verdict()
+                    outcome.missing_orders = windows.missing_orders
+                by_output = plan.stage is not Stage.ANALYTICS
+                outcome.figures = figures(watch.samples, started_s, ended_s, outcome.orders, by_output=by_output)
+            except (RunFailedError, ValueError) as error:
+                outcome.failure = f"{error}; see {programs[0].log}"
+        return outcome
+
+    async def read_all(self, plan: Plan, command: list[str], prepared: Prepared) -> Outcome:
+        """A run of the bare consumer, which says by itself how long it took."""
+        workload = prepared.workload
+        outcome = Outcome(plan, workload.valid if plan.stage is Stage.ANALYTICS else workload.count)
+        (program,) = self._programs(plan, command)
+        async with AsyncExitStack() as stack:
+            stack.callback(_stop_all, [program])
+            windows = WindowsJudge(workload)
+            watch = await stack.enter_async_context(Watch(self.bootstrap_servers, plan.prefix, [program], windows))
+            started_s = time.monotonic()
+            program.start()
+            try:
+                await asyncio.to_thread(program.wait, STALLED_S)
+                said = json.loads(program.tail(1))
+                seconds = said["seconds"]
+                ended_s = watch.samples[-1].at_s
+                seen = figures(watch.samples, started_s, ended_s, outcome.orders, by_output=False)
+                outcome.figures = Figures(
+                    seconds,
+                    outcome.orders / seconds,
+                    seen.steady_per_s,
+                    seen.cpu_s_per_million,
+                    seen.peak_rss_mib,
+                    seen.start_s,
+                )
+            except (ValueError, KeyError, TimeoutExpired) as error:
+                outcome.failure = f"{error}: {program.tail()}"
+        return outcome
+
+    async def _write_input(self, plan: Plan, prepared: Prepared) -> None:
+        if plan.stage is Stage.ANALYTICS:
+            await self.inputs.write(plan.prefix + PROCESSED, prepared.processed)
+            return
+        await self.inputs.write(plan.prefix + ORDERS, prepared.orders)
+        if plan.stage is Stage.PROCESSOR:
+            await self.inputs.write(plan.prefix + ORDERS, prepared.closing)
+
+    def _programs(self, plan: Plan, command: list[str]) -> list[Program]:
+        catalogue = self.directory / "catalogue.json"
+        catalogue.write_text(json.dumps(CATALOGUE))
+        programs = []
+        for stage in plan.contender.programs(plan.stage):
+            for copy in range(plan.copies):
+                name = f"{plan.prefix}{plan.contender.name}-{stage}-{copy}"
+                state = self.directory / name
+                state.mkdir()
+                env = {
+                    "BENCH_BOOTSTRAP": self.bootstrap_servers,
+                    "BENCH_STAGE": stage,
+                    "BENCH_PREFIX": plan.prefix,
+                    "BENCH_GUARANTEE": plan.contender.guarantee,
+                    "BENCH_GRACE_S": str(plan.grace_s),
+                    "BENCH_THREADS": str(plan.threads),
+                    "BENCH_STATE_DIR": str(state),
+                    "BENCH_CATALOGUE": str(catalogue),
+                }
+                programs.append(Program(command, env, self.cores, self.directory / f"{name}.log"))
+        return programs
+
+    async def _until_done(self, plan: Plan, prepared: Prepared, programs: list[Program], watch: Watch) -> float:
+        """Wait for the last output; returns the seconds for which it was the benchmark that kept the contender waiting.
+
+        Raises:
+            RunFailedError: a program ended, or nothing came.
+        """
+        count = prepared.workload.count
+        outputs = count + (sum(map(_records, prepared.closing.values())) if plan.stage is Stage.PROCESSOR else 0)
+        kill_at, idle_s, closing_due = plan.kill_at, 0.0, plan.stage is Stage.BOTH
+        quiet_s = QUIET_S if kill_at is None else QUIET_AFTER_KILL_S
+        while True:
+            await asyncio.sleep(SAMPLE_EVERY_S)
+            watch.check()
+            ended = next((program for program in programs if program.exit_code is not None), None)
+            if ended:
+                raise RunFailedError(f"it ended with exit code {ended.exit_code}:\n{ended.tail()}")
+            if kill_at is not None and self._progress(plan, prepared, watch) >= kill_at:
+                for program in programs:
+                    program.kill()
+                    program.start()
+                kill_at = None
+            quiet_for_s, inactive_s = time.monotonic() - watch.changed_s, time.monotonic() - watch.active_s
+            if closing_due:
+                if (watch.visible >= count and quiet_for_s >= CLOSING_QUIET_S) or inactive_s >= PATIENCE_S:
+                    await self.inputs.write(plan.prefix + ORDERS, prepared.closing)
+                    idle_s, closing_due = quiet_for_s, False
+                continue
+            complete = watch.visible >= outputs if plan.stage is Stage.PROCESSOR else watch.windows.complete
+            if (complete and quiet_for_s >= quiet_s) or inactive_s >= STALLED_S:
+                return idle_s
+
+    def _progress(self, plan: Plan, prepared: Prepared, watch: Watch) -> float:
+        if plan.stage is not Stage.ANALYTICS:
+            return watch.visible / prepared.workload.count
+        total = sum(batch.size() for filled in prepared.processed.values() for batch in filled)
+        return watch.samples[-1].received_bytes / int(total)
+
+    async def _judge_orders(self, plan: Plan, workload: Workload, watch: Watch, outcome: Outcome) -> float:
+        """Judge what the processor wrote; returns when the last of it became visible."""
+        while True:
+            judge = OrdersJudge(workload)
+            ends = await read_outputs(self.bootstrap_servers, plan.prefix, judge)
+            outcome.verdict = judge.verdict()
+            if not judge.lost or time.monotonic() - watch.changed_s > PATIENCE_S:
+                return visible_since(watch.samples, ends)
+
+
+def _records(filled: list[BatchBuilder]) -> int:
+    return sum(batch.record_count() for batch in filled)
+
+
+def _stop_all(programs: list[Program]) -> None:
+    for program in programs:
+        program.terminate()
+    for program in programs:
+        program.stop()

@@ -1,0 +1,97 @@
+"""What was seen of a run from outside, over time, and the figures that follow from it. Nothing here does I/O."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+# The first fetch brings more than this; all that a client receives before it, metadata and its group, less.
+FIRST_RECORDS_BYTES = 64 * 1024
+STEADY_FROM, STEADY_TO = 0.3, 0.9
+
+
+class Sample(NamedTuple):
+    """The state of a run at one moment.
+
+    ``visible`` has, for each partition of the watched topics, the offset up to which a committed reader can read.
+    """
+
+    at_s: float
+    cpu_s: float
+    rss_bytes: int
+    received_bytes: int
+    visible: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one run showed; speeds in orders per second."""
+
+    seconds: float
+    whole_per_s: float
+    steady_per_s: float | None
+    cpu_s_per_million: float
+    peak_rss_mib: float
+    start_s: float
+
+
+def figures(samples: Sequence[Sample], started_s: float, ended_s: float, orders: int, *, by_output: bool) -> Figures:
+    """The figures of a run of ``orders`` that ended, for a committed reader, at ``ended_s``.
+
+    The clock starts with the first records received. Steady is from 30 % to 90 % of what became visible (``by_output``)
+    or of what was received.
+    """
+    first_s = began(samples)
+    seconds = max(ended_s - first_s, 1e-9)
+    at_start, at_end = _last_until(samples, first_s), _last_until(samples, ended_s)
+    progress: Callable[[Sample], float] = _visible if by_output else _received
+    within = [sample for sample in samples if first_s <= sample.at_s <= ended_s]
+    return Figures(
+        seconds=seconds,
+        whole_per_s=orders / seconds,
+        steady_per_s=_steady(within, progress, orders),
+        cpu_s_per_million=(at_end.cpu_s - at_start.cpu_s) / orders * 1e6,
+        peak_rss_mib=max(sample.rss_bytes for sample in samples) / 2**20,
+        start_s=first_s - started_s,
+    )
+
+
+def began(samples: Sequence[Sample]) -> float:
+    """When the first records were received, as closely as the samples tell: the last sample before them."""
+    before = samples[0].at_s
+    for sample in samples:
+        if sample.received_bytes >= FIRST_RECORDS_BYTES:
+            return before
+        before = sample.at_s
+    raise ValueError("the contender has received no records")
+
+
+def visible_since(samples: Sequence[Sample], ends: Sequence[int]) -> float:
+    """When a committed reader could first read all partitions up to ``ends``, the offsets behind their last outputs."""
+    for sample in samples:
+        if all(seen >= end for seen, end in zip(sample.visible, ends, strict=True)):
+            return sample.at_s
+    raise ValueError("not all outputs have been seen")
+
+
+def _visible(sample: Sample) -> float:
+    return float(sum(sample.visible))
+
+
+def _received(sample: Sample) -> float:
+    return float(sample.received_bytes)
+
+
+def _steady(samples: Sequence[Sample], progress: Callable[[Sample], float], orders: int) -> float | None:
+    """None when there are too few samples to tell."""
+    first, total = progress(samples[0]), progress(samples[-1]) - progress(samples[0])
+    if total <= 0:
+        return None
+    shares = [(progress(sample) - first) / total for sample in samples]
+    start = next(number for number, share in enumerate(shares) if share >= STEADY_FROM)
+    end = next(number for number, share in enumerate(shares) if share >= STEADY_TO)
+    seconds = samples[end].at_s - samples[start].at_s
+    return orders * (shares[end] - shares[start]) / seconds if seconds > 0 else None
+
+
+def _last_until(samples: Sequence[Sample], at_s: float) -> Sample:
+    return [sample for sample in samples if sample.at_s <= at_s][-1]
