@@ -116,18 +116,21 @@ class Pipeline:
         offsets = _WatchedOffsets(self.kafka, self.prefix + stage.name, meanwhile)
         signs = BrokerSigns(consumer, [source], health)
         worker = PartitionWorker(stage, settings, consumer, source, offsets, signs, health, report)
+        committed = StableOffsets(self.kafka, self.prefix + stage.name)
         failures: list[BaseException] = []
         worker.start(failures.append)
         end = (await consumer.end_offsets([source]))[source]
 
         async def at_the_end() -> bool:
             assert not failures, failures
-            return (await offsets.fetch(source) or 0) >= int(end)
+            return (await committed.fetch(source) or 0) >= int(end)
 
         await eventually(at_the_end, timeout_s=60)
         await worker.stop()
+        await committed.close()
         await offsets.close()
         await consumer.stop()
+        assert not failures, failures
 
     async def verify(self, *, wait_closed_s: float = 60.0, settle_s: float = 30.0) -> VerificationReport:
         """The verification's report; fails the test when it found any difference."""
@@ -151,7 +154,7 @@ class _WatchedOffsets(StableOffsets):
     async def fetch(self, partition: TopicPartition) -> int | None:
         offset = await super().fetch(partition)
         if self._after_fetch is not None:
-            # Only once: at the end of the partition it is asked again.
+            # Only once: after a failure the worker asks again.
             work, self._after_fetch = self._after_fetch, None
             await work()
         return offset
