@@ -30,6 +30,9 @@ from local.errors import LocalModeError
 
 console = Console(width=None if sys.stdout.isatty() else 220, highlight=False)
 
+# The first round, the kills and the backlog always take place; further rounds as far as this allows.
+_MINUTES_ALONE, _MINUTES_WITH_PEERS = 2.5, 26.0
+
 
 def main() -> int:
     """Measure, print, write; returns the exit code."""
@@ -40,9 +43,10 @@ def main() -> int:
     gc.disable()  # a million orders in memory, none of them in a cycle
     commands, left_out = _environments(_chosen(arguments))
     started_s = time.monotonic()
+    deadline_s = started_s + arguments.minutes * 60
     with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as directory:
         try:
-            results = asyncio.run(_measure(arguments, commands, Path(directory)))
+            results = asyncio.run(_measure(arguments, commands, Path(directory), deadline_s))
         except LocalModeError as error:
             console.print(f"{error}\n{error.advice}", style="red", markup=False)
             return 1
@@ -71,14 +75,19 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--orders", type=int, default=1_000_000, metavar="N", help="at most (1000000)")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="at most (3), as far as time allows")
-    parser.add_argument("--minutes", type=float, default=26.0, help="after which no further round begins (26)")
+    parser.add_argument(
+        "--minutes", type=float, help="after which no further run of a round begins (2.5; with peers 26)"
+    )
     parser.add_argument("--parts", nargs="+", choices=list(Part), default=list(Part), help="what to run (all)")
     parser.add_argument("--seed", type=int, default=1, help="of the orders and of the moments of the kills (1)")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="where tables and plot go")
     parser.add_argument(
         "--update-reference", action="store_true", help="make this run what later ones are compared with"
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.minutes is None:
+        arguments.minutes = _MINUTES_WITH_PEERS if arguments.peers or arguments.only else _MINUTES_ALONE
+    return arguments
 
 
 def _chosen(arguments: argparse.Namespace) -> list[Contender]:
@@ -98,14 +107,13 @@ def _environments(contenders: Collection[Contender]) -> tuple[dict[Contender, li
 
 
 async def _measure(
-    arguments: argparse.Namespace, commands: dict[Contender, list[str]], directory: Path
+    arguments: argparse.Namespace, commands: dict[Contender, list[str]], directory: Path, deadline_s: float
 ) -> list[Result]:
     all_cores = os.sched_getaffinity(0)
     pinned = frozenset({max(all_cores)})
     others = all_cores - pinned
     if not others:
         console.print("one core for all: nothing here is measured on a core of its own", style="yellow")
-    deadline_s = time.monotonic() + arguments.minutes * 60
     results: list[Result] = []
     with console.status("starting a broker") as status:
 

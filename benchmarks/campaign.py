@@ -16,6 +16,7 @@ from benchmarks.run import Bench, Outcome, Plan, Prepared, RunFailedError, prepa
 KILL_ORDERS = 200_000
 _KILLED_STAGES = (Stage.PROCESSOR, Stage.ANALYTICS)
 _KILL_BETWEEN = (0.25, 0.7)
+_COMMIT_S = 0.1
 
 
 class Part(StrEnum):
@@ -90,9 +91,9 @@ class Campaign:
         random = Random(seed)  # noqa: S311 - no secret
         for stage in _KILLED_STAGES:
             for contender in self.commands:
-                kill_at = random.uniform(*_KILL_BETWEEN)
+                kill_at, kill_after_s = random.uniform(*_KILL_BETWEEN), random.uniform(0, _COMMIT_S)
                 if stage in contender.stages and contender is not BARE:
-                    plan = replace(self._plan(contender, stage, "k-"), kill_at=kill_at)
+                    plan = replace(self._plan(contender, stage, "k-"), kill_at=kill_at, kill_after_s=kill_after_s)
                     count = min(contender.orders // 2, KILL_ORDERS, self.orders)
                     await self._run(Part.KILL, 1, plan, count)
         await self.bench.inputs.delete("k-")
@@ -103,8 +104,10 @@ class Campaign:
             for grace_s in contender.graces_s if contender.machine_processes else ():
                 prefix = f"b{grace_s}-{contender.name}-"
                 threads = contender.machine_threads
-                plan = Plan(contender, Stage.BOTH, prefix, None, contender.machine_processes, threads, grace_s)
-                await self._run(Part.BACKLOG, 1, plan, self.orders)
+                plan = Plan(
+                    contender, Stage.BOTH, prefix, copies=contender.machine_processes, threads=threads, grace_s=grace_s
+                )
+                await self._run(Part.BACKLOG, 1, plan, min(contender.machine_orders, self.orders))
                 await self.bench.inputs.delete(prefix)
 
     def _plan(self, contender: Contender, stage: Stage, prefix: str) -> Plan:

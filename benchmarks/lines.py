@@ -20,6 +20,7 @@ _NO_CODE = {
     tokenize.ENCODING,
     tokenize.ENDMARKER,
 }
+_SHARED = FOLDERS / "peer_orders.py"
 _OUR_SERVICES = ("services/processor", "services/analytics")
 _OUR_LIBRARIES = ("libs/events", "libs/runtime")
 
@@ -29,7 +30,10 @@ def lines_of(contender: Contender) -> str:
     if contender.folder == OURS.folder:
         services, libraries = (sum(map(_folder, folders)) for folders in (_OUR_SERVICES, _OUR_LIBRARIES))
         return f"{services:,} + {libraries:,} in libs"
-    return f"{_count_all((FOLDERS / contender.folder).glob('*')):,}"
+    files = list((FOLDERS / contender.folder).glob("*"))
+    if any(_SHARED.stem in path.read_text() for path in files if path.suffix == ".py"):
+        files.append(_SHARED)
+    return f"{_count_all(files):,}"
 
 
 def _folder(name: str) -> int:

@@ -34,7 +34,9 @@ class Program:
     """
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str], cores: Iterable[int], log: Path) -> None:
-        self._command = ["taskset", "-c", ",".join(map(str, sorted(cores))), *command]
+        # Whatever ends this program ends it as well.
+        pinned = ["setpriv", "--pdeathsig", "KILL", "taskset", "-c", ",".join(map(str, sorted(cores)))]
+        self._command = [*pinned, *command]
         self._env = {**os.environ, **env}
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None

@@ -35,6 +35,7 @@ SPEED_HEADINGS = (
 BACKLOG_HEADINGS = (
     "contender",
     "guarantee",
+    "orders",
     "grace s",
     "processes",
     "threads each",
@@ -120,6 +121,7 @@ def backlog_rows(results: Sequence[Result]) -> Rows:
         [
             outcome.plan.contender.title,
             outcome.plan.contender.guarantee,
+            f"{outcome.orders:,}",
             str(outcome.plan.grace_s) if len(outcome.plan.contender.graces_s) > 1 else "-",
             str(outcome.plan.copies * len(outcome.plan.contender.programs(Stage.BOTH))),
             str(outcome.plan.threads),

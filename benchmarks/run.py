@@ -25,7 +25,7 @@ QUIET_S = 1.0
 QUIET_AFTER_KILL_S = 3.0
 CLOSING_QUIET_S = 0.5
 PATIENCE_S = 15.0
-STALLED_S = 60.0
+STALLED_S = 40.0
 PINNED_GRACE_S = 300
 
 
@@ -58,6 +58,7 @@ class Plan:
 
     Attributes:
         kill_at: share of the work after which it is killed; None for an undisturbed run.
+        kill_after_s: how long after that, since work becomes visible with a commit, and a kill has to hit any moment.
         copies: processes of each program.
         own_input: whether topics are made and filled; otherwise those of an earlier run with ``prefix`` are read.
     """
@@ -66,6 +67,7 @@ class Plan:
     stage: Stage
     prefix: str
     kill_at: float | None = None
+    kill_after_s: float = 0.0
     copies: int = 1
     threads: int = 1
     grace_s: int = PINNED_GRACE_S
@@ -199,6 +201,7 @@ class Bench:
             if ended:
                 raise RunFailedError(f"it ended with exit code {ended.exit_code}:\n{ended.tail()}")
             if kill_at is not None and self._progress(plan, prepared, watch) >= kill_at:
+                await asyncio.sleep(plan.kill_after_s)
                 for program in programs:
                     program.kill()
                     program.start()

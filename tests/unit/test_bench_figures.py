@@ -38,6 +38,14 @@ def test_steady_is_measured_between_30_and_90_per_cent() -> None:
     assert by_input.steady_per_s == pytest.approx(20.0, rel=0.05)
 
 
+def test_a_slow_start_and_a_slow_end_are_not_steady() -> None:
+    seconds_and_outputs = [(0, 0), (10, 30), (11, 60), (12, 90), (22, 100)]
+    samples = [Sample(at_s, 0.0, MIB, FIRST_RECORDS_BYTES * (at_s > 0), (seen,)) for at_s, seen in seconds_and_outputs]
+    found = figures(samples, started_s=0.0, ended_s=22.0, orders=100, by_output=True)
+    assert found.steady_per_s == pytest.approx(30.0)
+    assert found.whole_per_s == pytest.approx(100 / 22)
+
+
 def test_a_run_that_received_nothing_has_no_figures() -> None:
     with pytest.raises(ValueError, match="no records"):
         figures([Sample(0.0, 0.0, MIB, 100, (0,))], started_s=0.0, ended_s=1.0, orders=100, by_output=True)
