@@ -107,7 +107,7 @@ class Campaign:
                 plan = Plan(
                     contender, Stage.BOTH, prefix, copies=contender.machine_processes, threads=threads, grace_s=grace_s
                 )
-                await self._run(Part.BACKLOG, 1, plan, min(contender.machine_orders, self.orders))
+                await self._run(Part.BACKLOG, 1, plan, self.orders)
                 await self.bench.inputs.delete(prefix)
 
     def _plan(self, contender: Contender, stage: Stage, prefix: str) -> Plan:

@@ -32,7 +32,6 @@ class Contender:
         one_topology: whether both stages are one process.
         machine_processes: processes of each program when the whole machine works on a backlog; 0 leaves it out.
         machine_threads: threads of each.
-        machine_orders: how many at most then.
         graces_s: periods of grace to try then; one figure for those that have none.
         every_round: whether it is measured in each round, or in the first only.
     """
@@ -46,7 +45,6 @@ class Contender:
     one_topology: bool = False
     machine_processes: int = 0
     machine_threads: int = 1
-    machine_orders: int = 1_000_000
     graces_s: tuple[int, ...] = (10, 300)
     every_round: bool = True
 
@@ -70,7 +68,7 @@ REFERENCE = Contender(
 )
 PEERS = (
     REFERENCE,
-    Contender("kafka_streams", "Kafka Streams", "alo", Kind.JAVA, one_topology=True),
+    Contender("kafka_streams", "Kafka Streams", "alo", Kind.JAVA, one_topology=True, every_round=False),
     Contender("bytewax", "Bytewax", "alo", Kind.VENV, one_topology=True, machine_processes=1, machine_threads=4),
     Contender(
         "quix",
@@ -88,10 +86,8 @@ PEERS = (
         "Faust",
         "alo",
         Kind.VENV,
-        orders=100_000,
+        orders=50_000,
         one_topology=True,
-        machine_processes=3,
-        machine_orders=100_000,
         every_round=False,
     ),
     Contender(
@@ -99,9 +95,7 @@ PEERS = (
         "tutorial style",
         "alo",
         Kind.PROJECT,
-        orders=50_000,
-        machine_processes=3,
-        machine_orders=50_000,
+        orders=20_000,
         every_round=False,
     ),
 )

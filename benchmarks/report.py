@@ -165,6 +165,7 @@ def as_json(results: Sequence[Result], about: Mapping[str, Any]) -> str:
                 "stage": plan.stage,
                 "orders": outcome.orders,
                 "killed_at": plan.kill_at,
+                "killed_in_time": outcome.killed_in_time if plan.kill_at else None,
                 "processes": plan.copies * len(plan.contender.programs(plan.stage)),
                 "threads": plan.threads,
                 "grace_s": plan.grace_s,
@@ -183,7 +184,9 @@ def _after_kill(results: Sequence[Result], stage: Stage, contender: Contender) -
     if not outcomes:
         return "-"
     (outcome,) = outcomes
-    return str(outcome.verdict) if outcome.verdict else f"failed: {_first_line(outcome.failure)}"
+    if outcome.verdict is None:
+        return f"failed: {_first_line(outcome.failure)}"
+    return str(outcome.verdict) + ("" if outcome.killed_in_time else ", but killed too late")
 
 
 def _of(results: Sequence[Result], part: Part, stage: Stage) -> list[Result]:

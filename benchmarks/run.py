@@ -16,7 +16,7 @@ from benchmarks.judge import OrdersJudge, Verdict, WindowsJudge
 from benchmarks.orders import CATALOGUE, Workload, processed
 from benchmarks.processes import Program
 from benchmarks.registry import Contender, Stage
-from benchmarks.samples import Figures, figures, visible_since
+from benchmarks.samples import FIRST_RECORDS_BYTES, Figures, figures, visible_since
 from benchmarks.watch import SAMPLE_EVERY_S, Watch, read_outputs
 from libs.runtime.errors import PipelineError
 
@@ -24,6 +24,7 @@ QUIET_S = 1.0
 # An at-least-once program that was killed may write once more what it has written, after its next commit.
 QUIET_AFTER_KILL_S = 3.0
 CLOSING_QUIET_S = 0.5
+# When nothing goes on for this long, nothing more will come; longer at the start and after a kill, when groups wait.
 PATIENCE_S = 15.0
 STALLED_S = 40.0
 PINNED_GRACE_S = 300
@@ -76,13 +77,14 @@ class Plan:
 
 @dataclass
 class Outcome:
-    """What came of a run; ``failure`` says why there are no figures."""
+    """What came of a run; ``failure`` says why there are no figures, ``killed_in_time`` that it had not finished then."""
 
     plan: Plan
     orders: int
     figures: Figures | None = None
     verdict: Verdict | None = None
     missing_orders: int | None = None
+    killed_in_time: bool = False
     failure: str = ""
 
 
@@ -112,7 +114,7 @@ class Bench:
             for program in programs:
                 program.start()
             try:
-                idle_s = await self._until_done(plan, prepared, programs, watch)
+                idle_s = await self._until_done(plan, prepared, programs, watch, outcome)
                 if plan.stage is Stage.PROCESSOR:
                     ended_s = await self._judge_orders(plan, workload, watch, outcome)
                 else:
@@ -184,7 +186,9 @@ class Bench:
                 programs.append(Program(command, env, self.cores, self.directory / f"{name}.log"))
         return programs
 
-    async def _until_done(self, plan: Plan, prepared: Prepared, programs: list[Program], watch: Watch) -> float:
+    async def _until_done(
+        self, plan: Plan, prepared: Prepared, programs: list[Program], watch: Watch, outcome: Outcome
+    ) -> float:
         """Wait for the last output; returns the seconds for which it was the benchmark that kept the contender waiting.
 
         Raises:
@@ -192,28 +196,36 @@ class Bench:
         """
         count = prepared.workload.count
         outputs = count + (sum(map(_records, prepared.closing.values())) if plan.stage is Stage.PROCESSOR else 0)
+
+        def complete() -> bool:
+            return watch.visible >= outputs if plan.stage is Stage.PROCESSOR else watch.windows.complete
+
         kill_at, idle_s, closing_due = plan.kill_at, 0.0, plan.stage is Stage.BOTH
         quiet_s = QUIET_S if kill_at is None else QUIET_AFTER_KILL_S
         while True:
             await asyncio.sleep(SAMPLE_EVERY_S)
             watch.check()
+            share = min(self._progress(plan, prepared, watch), 1.0)
+            self.say(f"{plan.contender.title} {plan.contender.guarantee}, {plan.stage}: {share:.0%}")
             ended = next((program for program in programs if program.exit_code is not None), None)
             if ended:
                 raise RunFailedError(f"it ended with exit code {ended.exit_code}:\n{ended.tail()}")
-            if kill_at is not None and self._progress(plan, prepared, watch) >= kill_at:
+            if kill_at is not None and share >= kill_at:
                 await asyncio.sleep(plan.kill_after_s)
+                outcome.killed_in_time = not complete()
                 for program in programs:
                     program.kill()
                     program.start()
                 kill_at = None
+                continue
             quiet_for_s, inactive_s = time.monotonic() - watch.changed_s, time.monotonic() - watch.active_s
             if closing_due:
                 if (watch.visible >= count and quiet_for_s >= CLOSING_QUIET_S) or inactive_s >= PATIENCE_S:
                     await self.inputs.write(plan.prefix + ORDERS, prepared.closing)
                     idle_s, closing_due = quiet_for_s, False
                 continue
-            complete = watch.visible >= outputs if plan.stage is Stage.PROCESSOR else watch.windows.complete
-            if (complete and quiet_for_s >= quiet_s) or inactive_s >= STALLED_S:
+            working = plan.kill_at is None and watch.samples[-1].received_bytes >= FIRST_RECORDS_BYTES
+            if (complete() and quiet_for_s >= quiet_s) or inactive_s >= (PATIENCE_S if working else STALLED_S):
                 return idle_s
 
     def _progress(self, plan: Plan, prepared: Prepared, watch: Watch) -> float:

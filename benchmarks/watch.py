@@ -16,7 +16,7 @@ from benchmarks.processes import Program
 from benchmarks.samples import Sample
 from benchmarks.sockets import ReceivedBytes
 
-SAMPLE_EVERY_S = 0.02
+SAMPLE_EVERY_S = 0.04
 # More than an idle client receives in a minute.
 _ACTIVE_BYTES = 128 * 1024
 _WATERMARK = ("type", b"watermark")
@@ -27,7 +27,7 @@ def _partitions(topic: str) -> list[TopicPartition]:
 
 
 class Watch:
-    """Samples of a run and the metrics that come of it; an async context manager that looks every 20 ms.
+    """Samples of a run and the metrics that come of it; an async context manager that looks every 40 ms.
 
     ``changed_s`` is when the last output became visible, ``active_s`` when anything was last seen to go on.
     """
