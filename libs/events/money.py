@@ -10,9 +10,10 @@ def cents_of(dollars: float) -> int | None:
     >>> cents_of(12.34), cents_of(500), cents_of(0.001)
     (1234, 50000, None)
     """
-    if not -MAX_CENTS <= dollars * 100 <= MAX_CENTS:
+    scaled = dollars * 100
+    if not -MAX_CENTS <= scaled <= MAX_CENTS:
         return None
-    cents = round(dollars * 100)
+    cents = round(scaled)
     # Division is correctly rounded: the quotient is the double that parsing the two-decimal literal gives.
     return cents if cents / 100 == dollars else None
 

@@ -9,6 +9,7 @@ from services.processor.json_fields import without_fields
 from services.processor.validation import MAX_ID_CHARS, ORDER_FIELDS, Order
 
 _SPACE = b" \t\r\n"
+_CLOSING_BRACE = ord("}")
 
 
 class Product(NamedTuple):
@@ -67,4 +68,6 @@ def enrich(value: bytes, order: Order, product: Product) -> bytes:
 
 def continue_with(value: bytes, product: Product) -> bytes:
     """``enrich`` for an order that has none of the product's fields."""
-    return value.rstrip(_SPACE)[:-1] + product.closing_json
+    if value[-1] != _CLOSING_BRACE:
+        value = value.rstrip(_SPACE)
+    return value[:-1] + product.closing_json

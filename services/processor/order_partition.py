@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import floor
-from typing import NamedTuple
 
 from libs.events.dead_letters import RejectedError, dead_letter_headers
 from libs.events.records import LOG_APPEND_TIME, Append, Output, Record
@@ -16,12 +15,8 @@ from services.processor.plain_orders import read_plain_order
 from services.processor.source_watermark import SourceWatermark
 from services.processor.validation import validate
 
-
-class _Route(NamedTuple):
-    """Where a product's orders go in the open transaction, and what they are enriched with."""
-
-    append: Append
-    product: Product
+_Route = tuple[Append, Product]
+"""Where a product's orders go in the open transaction, and what they are enriched with."""
 
 
 class OrderPartition:
@@ -60,10 +55,11 @@ class OrderPartition:
             # Judged by its arrival, an order fares the same whether it is read at once or after an outage.
             arrived_s = record.timestamp / 1000 if record.timestamp_type == LOG_APPEND_TIME else now_s
             plain = read_plain_order(value, arrived_s)
-            route = plain and (routes.get(plain.product_id) or self._route(plain.product_id, output))
-            if plain and route:
+            route = None if plain is None else routes.get(plain.product_id) or self._route(plain.product_id, output)
+            if plain is not None and route is not None:
                 assert value is not None  # or it would be no order
-                enriched, event_time_s = continue_with(value, route.product), plain.timestamp
+                append, product = route
+                enriched, event_time_s = continue_with(value, product), plain.timestamp
             else:
                 try:
                     order = validate(value, self._known_products, arrived_s)
@@ -74,8 +70,9 @@ class OrderPartition:
                 route = self._route(order["product_id"], output)
                 assert value is not None
                 assert route is not None
-                enriched, event_time_s = enrich(value, order, route.product), order["timestamp"]
-            route.append(route.product.key, enriched, record.timestamp, ORDER_HEADERS)
+                append, product = route
+                enriched, event_time_s = enrich(value, order, product), order["timestamp"]
+            append(product.key, enriched, record.timestamp, ORDER_HEADERS)
             if event_time_s > latest_s:
                 latest_s = max(latest_s, min(event_time_s, arrived_s))
         if rejected < len(records):
@@ -88,7 +85,7 @@ class OrderPartition:
         if product is None:
             return None
         partition = output.partition_for(PROCESSED_ORDERS.name, product.key)
-        route = self._routes[product_id] = _Route(output.appender(PROCESSED_ORDERS.name, partition), product)
+        route = self._routes[product_id] = (output.appender(PROCESSED_ORDERS.name, partition), product)
         return route
 
     def _reject(self, record: Record, error: RejectedError, output: Output) -> None:
