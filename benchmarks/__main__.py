@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import platform
+import shutil
 import signal
 import sys
 import tempfile
@@ -44,14 +45,21 @@ def main() -> int:
     commands, left_out = _environments(_chosen(arguments))
     started_s = time.monotonic()
     deadline_s = started_s + arguments.minutes * 60
-    with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as directory:
-        try:
-            results = asyncio.run(_measure(arguments, commands, Path(directory), deadline_s))
-        except LocalModeError as error:
-            console.print(f"{error}\n{error.advice}", style="red", markup=False)
-            return 1
-        except KeyboardInterrupt:
-            return 130
+    directory = Path(tempfile.mkdtemp(prefix="bench-"))
+    try:
+        results = asyncio.run(_measure(arguments, commands, directory, deadline_s))
+    except LocalModeError as error:
+        console.print(f"{error}\n{error.advice}", style="red", markup=False)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        for data in directory.glob("*/data"):
+            shutil.rmtree(data, ignore_errors=True)
+    if any(result.outcome.failure for result in results):
+        console.print(f"the logs of all runs are in {directory}", markup=False)
+    else:
+        shutil.rmtree(directory, ignore_errors=True)
     about: dict[str, Any] = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": arguments.seed,

@@ -124,7 +124,7 @@ class Bench:
                 by_output = plan.stage is not Stage.ANALYTICS
                 outcome.figures = figures(watch.samples, started_s, ended_s, outcome.orders, by_output=by_output)
             except (RunFailedError, ValueError) as error:
-                outcome.failure = f"{error}; see {programs[0].log}"
+                outcome.failure = f"{error}\n{programs[0].tail()}"
         return outcome
 
     async def read_all(self, plan: Plan, command: list[str], prepared: Prepared) -> Outcome:
@@ -209,7 +209,7 @@ class Bench:
             self.say(f"{plan.contender.title} {plan.contender.guarantee}, {plan.stage}: {share:.0%}")
             ended = next((program for program in programs if program.exit_code is not None), None)
             if ended:
-                raise RunFailedError(f"it ended with exit code {ended.exit_code}:\n{ended.tail()}")
+                raise RunFailedError(f"it ended with exit code {ended.exit_code}; the end of its log: {ended.tail(3)}")
             if kill_at is not None and share >= kill_at:
                 await asyncio.sleep(plan.kill_after_s)
                 outcome.killed_in_time = not complete()

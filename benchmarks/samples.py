@@ -41,10 +41,12 @@ def figures(samples: Sequence[Sample], started_s: float, ended_s: float, orders:
     or of what was received.
     """
     first_s = began(samples)
-    seconds = max(ended_s - first_s, 1e-9)
-    at_start, at_end = _last_until(samples, first_s), _last_until(samples, ended_s)
-    progress: Callable[[Sample], float] = _visible if by_output else _received
     within = [sample for sample in samples if first_s <= sample.at_s <= ended_s]
+    if len(within) < 2:
+        raise ValueError("nothing came of it")
+    seconds = ended_s - first_s
+    at_start, at_end = within[0], within[-1]
+    progress: Callable[[Sample], float] = _visible if by_output else _received
     return Figures(
         seconds=seconds,
         whole_per_s=orders / seconds,
@@ -91,7 +93,3 @@ def _steady(samples: Sequence[Sample], progress: Callable[[Sample], float], orde
     end = next(number for number, share in enumerate(shares) if share >= STEADY_TO)
     seconds = samples[end].at_s - samples[start].at_s
     return orders * (shares[end] - shares[start]) / seconds if seconds > 0 else None
-
-
-def _last_until(samples: Sequence[Sample], at_s: float) -> Sample:
-    return [sample for sample in samples if sample.at_s <= at_s][-1]
