@@ -1,0 +1,1 @@
+"""How our own services scale, what a replica costs, and how state grows: ``python -m benchmarks.scaling``."""

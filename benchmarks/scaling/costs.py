@@ -1,0 +1,180 @@
+"""What a replica costs while it idles and at live traffic, and the most memory that it needs under full load."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from benchmarks.scaling.bench import Bench, until, until_taken
+from benchmarks.scaling.replicas import both_stages
+from benchmarks.scaling.service import Service, core_shares
+from benchmarks.scaling.workload import Backlog, metrics_batches
+from libs.events.topics import ORDERS, PRODUCT_METRICS
+
+_PARTITIONS = 6
+_LIVE_RATE = 50
+_LIVE_WINDOW_S = 5
+_SETTLED_S = 4.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One replica for a while: the share of a core that it used, and the memory resident at the end."""
+
+    service: str
+    load: str
+    partitions: int
+    core_share: float
+    rss_bytes: int
+    output: str = ""
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The most memory resident in one replica under full load."""
+
+    service: str
+    load: str
+    peak_bytes: int
+    output: str
+
+
+async def idle(bench: Bench, seconds: float) -> list[Cost]:
+    """Live traffic, then none, with few and with many partitions; at last replicas without any partition."""
+    return [
+        *await _live_and_idle(bench, 6, seconds),
+        *await _live_and_idle(bench, 48, seconds),
+        *await _standby(bench, seconds),
+    ]
+
+
+async def _live_and_idle(bench: Bench, partitions: int, seconds: float) -> list[Cost]:
+    prefix = bench.new_prefix("idle")
+    await bench.make_topics(prefix, partitions)
+    output = bench.directory / f"{prefix}metrics.json"
+    settings = {
+        "WINDOW_SECONDS": str(_LIVE_WINDOW_S),
+        "IDLE_AFTER_SECONDS": "1",
+        "SINK_OUTPUT_PATH": str(output),
+        "GENERATOR_RATE": str(_LIVE_RATE),
+        "GENERATOR_COUNT": str(int(_LIVE_RATE * (seconds + _SETTLED_S + 1))),
+    }
+    count = int(settings["GENERATOR_COUNT"])
+    with ExitStack() as stack:
+        generator, *others = [
+            stack.enter_context(bench.service(name, prefix, partitions, settings))
+            for name in ("generator", "processor", "analytics", "sink")
+        ]
+        for service in others:
+            service.start()
+        for service in others[:2]:
+            await until_taken([service], partitions)
+        generator.start()
+        live = await _watched(bench, [generator, *others], f"{_LIVE_RATE} orders/s", partitions, seconds)
+
+        async def all_written() -> bool:
+            return sum(_order_counts(output)) >= count
+
+        await until(all_written, generator, *others)
+        verdict = "exact" if sum(_order_counts(output)) == count else f"{sum(_order_counts(output))} of {count} orders"
+        calm = await _watched(bench, others, "no traffic", partitions, seconds)
+    await bench.inputs.delete(prefix)
+    return [Cost(*found, verdict) for found in live + calm]
+
+
+async def _standby(bench: Bench, seconds: float) -> list[Cost]:
+    """Two replicas for one partition: one of them has none."""
+    prefix = bench.new_prefix("standby")
+    await bench.make_topics(prefix, 1)
+    costs = []
+    for name in ("processor", "analytics"):
+        with bench.replicas(name, 2, prefix, 1) as services:
+            await until_taken(services, 1)
+            spare = [service for service in services if not service.assigned]
+            costs += await _watched(bench, spare, "no partition", 0, seconds)
+    await bench.inputs.delete(prefix)
+    return [Cost(*found) for found in costs]
+
+
+async def _watched(
+    bench: Bench, services: Collection[Service], load: str, partitions: int, seconds: float
+) -> list[tuple[str, str, int, float, int]]:
+    bench.say(f"{load}, {partitions} partitions")
+    await asyncio.sleep(_SETTLED_S)
+    since = {service: (time.monotonic(), service.cpu_s) for service in services}
+    await asyncio.sleep(seconds)
+    shares = core_shares(services, since)
+    for service in services:
+        service.check()
+        bench.tell(f"{service.name}, {load}, {partitions} partitions: {shares[service]:.1%} of a core")
+    return [(each.name, load, partitions, shares[each], each.rss_bytes) for each in services]
+
+
+async def memory(bench: Bench, orders: int, metrics: int) -> list[Peak]:
+    """Each service with a backlog, or, the generator, as fast as it can."""
+    stages = await both_stages(bench, Backlog(orders), 1, _PARTITIONS)
+    found = [Peak(each.service, f"{orders:,} orders", each.peak_bytes, each.output) for each in stages]
+    return [*found, await _sink(bench, metrics), await _generator(bench, orders)]
+
+
+async def _sink(bench: Bench, metrics: int) -> Peak:
+    prefix = bench.new_prefix("sink")
+    await bench.make_topics(prefix, _PARTITIONS)
+    batches = metrics_batches(bench.producer.create_batch, metrics, _PARTITIONS)
+    await bench.inputs.write(prefix + PRODUCT_METRICS.name, batches)
+    output = bench.directory / f"{prefix}metrics.json"
+
+    async def written() -> int:
+        return len(_lines(output))
+
+    with bench.service("sink", prefix, _PARTITIONS, {"SINK_OUTPUT_PATH": str(output)}) as service:
+        return await _ran(bench, service, f"{metrics:,} metrics", metrics, written)
+
+
+async def _generator(bench: Bench, orders: int) -> Peak:
+    prefix = bench.new_prefix("generator")
+    await bench.make_topics(prefix, _PARTITIONS)
+    settings = {
+        "GENERATOR_RATE": "100000",
+        "GENERATOR_BACKFILL_SECONDS": "86400",
+        "GENERATOR_FAULTS": "0.01",
+        "GENERATOR_COUNT": str(orders),
+    }
+
+    async def sent() -> int:
+        return sum((await bench.ends(prefix + ORDERS.name, _PARTITIONS)).values())
+
+    with bench.service("generator", prefix, _PARTITIONS, settings) as service:
+        return await _ran(bench, service, f"{orders:,} orders", orders, sent)
+
+
+async def _ran(bench: Bench, service: Service, load: str, count: int, seen: Callable[[], Awaitable[int]]) -> Peak:
+    bench.say(f"{service.name}: {load}")
+    service.start()
+    peak_bytes = 0
+
+    async def finished() -> bool:
+        nonlocal peak_bytes
+        peak_bytes = service.peak_bytes
+        return await seen() >= count
+
+    await until(finished, service)
+    total = await seen()
+    bench.tell(f"{service.name}, {load}: {peak_bytes / 1e6:.0f} MB")
+    return Peak(service.name, load, peak_bytes, "exact" if total == count else f"{total:,} of {count:,}")
+
+
+def _order_counts(output: Path) -> list[int]:
+    return [orjson.loads(line)["order_count"] for line in _lines(output)]
+
+
+def _lines(output: Path) -> list[bytes]:
+    return (
+        [line for line in output.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        if output.exists()
+        else []
+    )

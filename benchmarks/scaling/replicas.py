@@ -1,0 +1,83 @@
+"""How fast one, two and three replicas are, and one with more partitions: a backlog through both stages."""
+
+from dataclasses import dataclass
+
+from benchmarks.scaling.bench import Bench, Work
+from benchmarks.scaling.workload import Backlog
+from libs.events.topics import ORDERS, PROCESSED_ORDERS
+
+_WARM_UP_ORDERS = 150_000
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """One stage with so many replicas and partitions; ``peak_bytes`` is the largest replica's.
+
+    The output is that of both stages: each window against the truth.
+    """
+
+    service: str
+    replicas: int
+    partitions: int
+    orders: int
+    per_s: float
+    cpu_s_per_million: float
+    peak_bytes: int
+    output: str
+
+
+async def measure(bench: Bench, shapes: list[tuple[int, int]], orders: int, rounds: int) -> list[Scaled]:
+    """Each of ``shapes``, replicas and partitions, in turn, so many times; first once to warm the broker up."""
+    await both_stages(bench, Backlog(min(orders, _WARM_UP_ORDERS)), max(replicas for replicas, _ in shapes), 6)
+    backlog = Backlog(orders)
+    return [
+        scaled
+        for _ in range(rounds)
+        for replicas, partitions in shapes
+        for scaled in await both_stages(bench, backlog, replicas, partitions)
+    ]
+
+
+async def both_stages(bench: Bench, backlog: Backlog, replicas: int, partitions: int) -> list[Scaled]:
+    """The processors first; the analytics then read what they have written, watermarks included."""
+    prefix = bench.new_prefix("replicas")
+    source, processed = prefix + ORDERS.name, prefix + PROCESSED_ORDERS.name
+    shape = f"{replicas} of each, {partitions} partitions"
+    bench.say(f"{shape}: writing {backlog.truth.count:,} orders")
+    catalogue = bench.directory / f"{prefix}catalogue.json"
+    catalogue.write_bytes(backlog.catalogue())
+    await bench.make_topics(prefix, partitions)
+    async with (
+        bench.curtain(source, partitions) as before_orders,
+        bench.curtain(processed, partitions) as before_processed,
+        bench.metrics(prefix, partitions, backlog.truth) as metrics,
+    ):
+        await before_orders.draw()
+        await before_processed.draw()
+        await bench.inputs.write(source, bench.inputs.encode(backlog.dealt(partitions)))
+        ends = await bench.ends(source, partitions)
+
+        async def processed_all() -> bool:
+            return await bench.read_up_to(prefix + "processor", ends)
+
+        bench.say(f"{shape}: processor")
+        settings = {"PROCESSOR_CATALOGUE_PATH": str(catalogue)}
+        with bench.replicas("processor", replicas, prefix, partitions, settings) as services:
+            processor = await bench.work_off(services, partitions, before_orders, processed_all)
+        bench.say(f"{shape}: analytics")
+        with bench.replicas("analytics", replicas, prefix, partitions) as services:
+            analytics = await bench.work_off(services, partitions, before_processed, metrics.complete)
+        await metrics.complete()
+    await bench.inputs.delete(prefix)
+
+    def scaled(service: str, work: Work) -> Scaled:
+        count = backlog.truth.count
+        per_million = work.cpu_s / count * 1e6
+        return Scaled(
+            service, replicas, partitions, count, count / work.seconds, per_million, work.peak_bytes, metrics.verdict
+        )
+
+    found = [scaled("processor", processor), scaled("analytics", analytics)]
+    for each in found:
+        bench.tell(f"{shape}: {each.service}: {each.per_s:,.0f}/s, {each.output}")
+    return found
