@@ -7,7 +7,7 @@ from typing import Self
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from libs.runtime.errors import PipelineError
 from libs.runtime.header_keys import read_any_header_key
@@ -85,7 +85,10 @@ class TopicReader:
 
     async def committed(self, group: str, topic: str) -> Offsets:
         """The group's next offset in each partition of ``topic``, for those in which it has committed one."""
-        found = await self._admin.list_consumer_group_offsets(group)
+        try:
+            found = await self._admin.list_consumer_group_offsets(group)
+        except GroupCoordinatorNotAvailableError:  # a new broker only now makes the topic that groups commit to
+            return {}
         return {
             partition.partition: position.offset
             for partition, position in found.items()

@@ -10,7 +10,7 @@ def cents_of(dollars: float) -> int | None:
     >>> cents_of(12.34), cents_of(500), cents_of(0.001)
     (1234, 50000, None)
     """
-    scaled = dollars * 100
+    scaled = dollars * 100.0
     if not -MAX_CENTS <= scaled <= MAX_CENTS:
         return None
     cents = round(scaled)

@@ -1,6 +1,6 @@
 """What pure logic sees of Kafka: a record that came in, and a place to put records that go out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 Headers = list[tuple[str, bytes]]
@@ -39,8 +39,8 @@ class LocatedRecord(Record, Protocol):
     def partition(self) -> int: ...
 
 
-Append = Callable[[bytes | None, bytes | None, int, Headers], None]
-"""Adds one record, its key, value, timestamp in epoch milliseconds and headers, to a partition's share of a transaction."""
+Row = tuple[bytes | None, bytes | None, int]
+"""What differs from one record to the next: key, value, timestamp in epoch milliseconds."""
 
 
 class Output(Protocol):
@@ -54,8 +54,8 @@ class Output(Protocol):
         """The partition that Kafka's default partitioner (murmur2) gives ``key``."""
         ...
 
-    def appender(self, topic: str, partition: int) -> Append:
-        """``send`` for one partition: quicker where many records go to the same one."""
+    def extend(self, topic: str, partition: int, rows: Iterable[Row], headers: Headers) -> None:
+        """``send`` for many records of one partition: several times quicker."""
         ...
 
     def send(

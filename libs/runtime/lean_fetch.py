@@ -5,11 +5,12 @@ Building a ``ConsumerRecord`` for each, a dataclass of eleven fields, takes half
 which topic and partition they are from, the worker knows. To be dropped when aiokafka hands out cheaper records.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import aiokafka
 import structlog
-from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.header_keys import AnyHeaderConsumer
@@ -37,9 +38,15 @@ class _LeanResults(dict[TopicPartition, Any]):
 
     def __setitem__(self, partition: TopicPartition, result: Any) -> None:
         if type(result) is FetchResult:
-            result._partition_records._consumer_record = _as_it_is  # noqa: SLF001 - as above
+            result._partition_records.__class__ = _LeanRecords  # noqa: SLF001 - as above
         super().__setitem__(partition, result)
 
 
-def _as_it_is(_: TopicPartition, record: Any) -> Any:
-    return record
+class _LeanRecords(PartitionRecords):
+    """Hands out the parser's records, and each without a call in between."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._records_iterator  # type: ignore[no-any-return]  # aiokafka has no types
+
+    def _consumer_record(self, _: TopicPartition, record: Any) -> Any:
+        return record

@@ -7,8 +7,8 @@ next one with the same transactional id fences it and ends what it left open.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
@@ -17,6 +17,7 @@ from aiokafka.structs import TopicPartition
 
 from libs.runtime.closing import close_producer, close_quietly
 from libs.runtime.errors import BatchTooLargeError, TransactionTimeoutError
+from libs.runtime.lean_append import Headers, Row, append_rows
 from libs.runtime.partitioning import partition_for
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.timing import COMMIT_TIMEOUT_S, TRANSACTION_TIMEOUT_MS
@@ -27,9 +28,6 @@ MAX_BATCH_BYTES = 256 * 1024
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 # How long aiokafka waits before it asks again while the last transaction is still completing.
 RETRY_BACKOFF_MS = 15
-
-
-Headers = list[tuple[str, bytes]]
 
 
 class OutputBuffer:
@@ -46,12 +44,12 @@ class OutputBuffer:
     def partition_for(self, topic: str, key: bytes | None) -> int:
         return partition_for(key, self._partitions[topic])
 
-    def appender(self, topic: str, partition: int) -> Callable[[bytes | None, bytes | None, int, Headers], None]:
+    def extend(self, topic: str, partition: int, rows: Iterable[Row], headers: Headers) -> None:
         target = (topic, partition)
         batches = self._batches.get(target)
         if batches is None:
             batches = self._batches[target] = _PartitionBatches(self._producer.create_batch)
-        return batches.append
+        batches.extend(rows, headers)
 
     def send(
         self,
@@ -62,7 +60,7 @@ class OutputBuffer:
         timestamp_ms: int,
         headers: Headers,
     ) -> None:
-        self.appender(topic, partition)(key, value, timestamp_ms, headers)
+        self.extend(topic, partition, ((key, value, timestamp_ms),), headers)
 
     def batches(self) -> dict[tuple[str, int], list[BatchBuilder]]:
         """All batches by topic and partition, in the order in which they were filled."""
@@ -74,16 +72,16 @@ class _PartitionBatches:
 
     def __init__(self, create_batch: Callable[[], BatchBuilder]) -> None:
         self._create_batch = create_batch
-        self._append: Any = None
         self.filled: list[BatchBuilder] = []
 
-    def append(self, key: bytes | None, value: bytes | None, timestamp_ms: int, headers: Headers) -> None:
-        if self._append is None or self._append(timestamp=timestamp_ms, key=key, value=value, headers=headers) is None:
+    def extend(self, rows: Iterable[Row], headers: Headers) -> None:
+        remaining = iter(rows)
+        refused = append_rows(self.filled[-1], remaining, headers) if self.filled else next(remaining, None)
+        while refused is not None:
             batch = self._create_batch()
             self.filled.append(batch)
-            self._append = batch.append
             # An empty batch takes a record of any size; the broker judges whether it is too large.
-            self._append(timestamp=timestamp_ms, key=key, value=value, headers=headers)
+            refused = append_rows(batch, chain((refused,), remaining), headers)
 
 
 def _looked_at(delivery: asyncio.Future[object]) -> None:

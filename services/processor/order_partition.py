@@ -1,11 +1,11 @@
 """The processor's logic for one partition of `orders`: validate, enrich, and say how far event time has come."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from math import floor
 
 from libs.events.dead_letters import RejectedError, dead_letter_headers
-from libs.events.records import LOG_APPEND_TIME, Append, Output, Record
+from libs.events.records import LOG_APPEND_TIME, Output, Record, Row
 from libs.events.topics import ORDERS_DLQ, PROCESSED_ORDERS
 from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS, Watermark, encode_watermark
 from libs.runtime.clock import Clock
@@ -15,8 +15,8 @@ from services.processor.plain_orders import read_plain_order
 from services.processor.source_watermark import SourceWatermark
 from services.processor.validation import validate
 
-_Route = tuple[Append, Product]
-"""Where a product's orders go in the open transaction, and what they are enriched with."""
+_Route = tuple[Callable[[Row], None], Product]
+"""What takes a product's orders, and what they are enriched with."""
 
 
 class OrderPartition:
@@ -33,6 +33,7 @@ class OrderPartition:
         self._catalogue = catalogue
         self._known_products = frozenset(catalogue)
         self._routes: dict[str, _Route] = {}
+        self._rows: defaultdict[int, list[Row]] = defaultdict(list)  # of the batch at hand, by output partition
         self._watermark = watermark
         self._written_watermark_s: float | None = None
         self._clock = clock
@@ -51,15 +52,15 @@ class OrderPartition:
         latest_s = 0.0  # the latest event time, none counted for more than its order's time of arrival
         rejected = 0
         for record in records:
-            value = record.value
+            value, timestamp_ms = record.value, record.timestamp
             # Judged by its arrival, an order fares the same whether it is read at once or after an outage.
-            arrived_s = record.timestamp / 1000 if record.timestamp_type == LOG_APPEND_TIME else now_s
+            arrived_s = timestamp_ms / 1000 if record.timestamp_type == LOG_APPEND_TIME else now_s
             plain = read_plain_order(value, arrived_s)
-            route = None if plain is None else routes.get(plain.product_id) or self._route(plain.product_id, output)
-            if plain is not None and route is not None:
+            if plain is not None and (route := routes.get(plain.product_id)) is not None:
                 assert value is not None  # or it would be no order
-                append, product = route
-                enriched, event_time_s = continue_with(value, product), plain.timestamp
+                add_row, product = route
+                add_row((product.key, continue_with(value, product), timestamp_ms))
+                event_time_s = plain.timestamp
             else:
                 try:
                     order = validate(value, self._known_products, arrived_s)
@@ -67,31 +68,30 @@ class OrderPartition:
                     self._reject(record, error, output)
                     rejected += 1
                     continue
-                route = self._route(order["product_id"], output)
                 assert value is not None
-                assert route is not None
-                append, product = route
-                enriched, event_time_s = enrich(value, order, product), order["timestamp"]
-            append(product.key, enriched, record.timestamp, ORDER_HEADERS)
+                add_row, product = self._route(order["product_id"], output)
+                add_row((product.key, enrich(value, order, product), timestamp_ms))
+                event_time_s = order["timestamp"]
             if event_time_s > latest_s:
-                latest_s = max(latest_s, min(event_time_s, arrived_s))
+                latest_s = event_time_s if event_time_s <= arrived_s else max(latest_s, arrived_s)
+        for partition, rows in self._rows.items():
+            output.extend(PROCESSED_ORDERS.name, partition, rows, ORDER_HEADERS)
+            rows.clear()
         if rejected < len(records):
             self._watermark.saw_event(latest_s)
         self._counts["orders"] += len(records) - rejected
         self.urgent = True
 
-    def _route(self, product_id: str, output: Output) -> _Route | None:
-        product = self._catalogue.get(product_id)
-        if product is None:
-            return None
-        partition = output.partition_for(PROCESSED_ORDERS.name, product.key)
-        route = self._routes[product_id] = (output.appender(PROCESSED_ORDERS.name, partition), product)
+    def _route(self, product_id: str, output: Output) -> _Route:
+        product = self._catalogue[product_id]
+        rows = self._rows[output.partition_for(PROCESSED_ORDERS.name, product.key)]
+        route = self._routes[product_id] = (rows.append, product)
         return route
 
     def _reject(self, record: Record, error: RejectedError, output: Output) -> None:
-        partition = output.partition_for(ORDERS_DLQ.name, record.key)
         headers = dead_letter_headers(self._topic, self._source, record.offset, error)
-        output.send(ORDERS_DLQ.name, partition, record.key, record.value, record.timestamp, headers)
+        # One partition for all of this source's, as Spring Kafka does it: a transaction over fewer partitions costs less.
+        output.send(ORDERS_DLQ.name, self._source, record.key, record.value, record.timestamp, headers)
         self._counts[f"dead_letters_{error.reason}"] += 1
 
     def punctuate(self, progress: Progress) -> None:
@@ -114,6 +114,5 @@ class OrderPartition:
                 output.send(PROCESSED_ORDERS.name, partition, None, mark, now_ms, WATERMARK_HEADERS)
             self._written_watermark_s = watermark_s
         counts, self._counts = self._counts, Counter()
-        self._routes.clear()
         self.urgent = False
         return counts

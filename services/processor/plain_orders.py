@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from libs.events.money import cents_of
+from libs.events.money import MAX_CENTS
 from services.processor.validation import MAX_AHEAD_S, MAX_ID_CHARS
 
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARS)]
@@ -21,6 +21,7 @@ class PlainOrder(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 _decode = msgspec.json.Decoder(PlainOrder).decode
+_MAX_CENTS = float(MAX_CENTS)
 _COLONS = len(PlainOrder.__struct_fields__)
 
 
@@ -36,7 +37,12 @@ def read_plain_order(value: bytes | None, arrived_s: float) -> PlainOrder | None
         order = _decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    cents = cents_of(order.amount)
-    if cents is None or cents <= 0 or not 0 <= order.timestamp <= arrived_s + MAX_AHEAD_S:
-        return None
-    return order
+    # Is it whole cents? The question of ``cents_of``, asked in floats only, which is twice as quick.
+    cents = (order.amount * 100.0 + 0.5) // 1.0
+    if (
+        cents / 100.0 == order.amount
+        and 0.0 < cents <= _MAX_CENTS
+        and 0.0 <= order.timestamp <= arrived_s + MAX_AHEAD_S
+    ):
+        return order
+    return None

@@ -119,7 +119,7 @@ def _check_dead_letter(record: FakeRecord, sent: Sent, reasons: frozenset[str]) 
     ]
     assert len(headers) == len(sent.headers) == 5
     assert (sent.key, sent.value) == (record.key, record.value)
-    assert sent.partition == partition_for(record.key, PARTITIONS)
+    assert sent.partition == SOURCE
 
 
 def _check_processed(record: FakeRecord, sent: Sent, order: Order) -> None:

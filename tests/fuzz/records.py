@@ -1,10 +1,10 @@
 """What a consumer hands over, and where a partition's logic writes to: without Kafka, and in the order of writing."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from random import Random
 
-from libs.events.records import LOG_APPEND_TIME, Append, Headers
+from libs.events.records import LOG_APPEND_TIME, Headers, Row
 from libs.runtime.partitioning import partition_for
 from tests.fuzz.mutations import pick
 from tests.unit.driver import FakeRecord
@@ -40,8 +40,9 @@ class Outbox:
     def partition_for(self, topic: str, key: bytes | None) -> int:
         return partition_for(key, PARTITIONS)
 
-    def appender(self, topic: str, partition: int) -> Append:
-        return partial(self.send, topic, partition)
+    def extend(self, topic: str, partition: int, rows: Iterable[Row], headers: Headers) -> None:
+        for key, value, timestamp_ms in rows:
+            self.send(topic, partition, key, value, timestamp_ms, headers)
 
     def send(
         self, topic: str, partition: int, key: bytes | None, value: bytes | None, timestamp_ms: int, headers: Headers

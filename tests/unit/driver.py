@@ -6,12 +6,11 @@ It pushes records in, moves the clock, commits, and keeps what came out per topi
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import orjson
 
-from libs.events.records import Append, Headers
+from libs.events.records import Headers, Row
 from libs.runtime.logic import PartitionLogic, Progress
 from libs.runtime.partitioning import partition_for
 
@@ -53,8 +52,9 @@ class FakeOutput:
     def partition_for(self, topic: str, key: bytes | None) -> int:
         return partition_for(key, self.partitions)
 
-    def appender(self, topic: str, partition: int) -> Append:
-        return partial(self.send, topic, partition)
+    def extend(self, topic: str, partition: int, rows: Iterable[Row], headers: Headers) -> None:
+        for key, value, timestamp_ms in rows:
+            self.send(topic, partition, key, value, timestamp_ms, headers)
 
     def send(
         self, topic: str, partition: int, key: bytes | None, value: bytes | None, timestamp_ms: int, headers: Headers
