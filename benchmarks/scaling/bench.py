@@ -23,6 +23,8 @@ from libs.runtime.settings import ServiceSettings
 
 PATIENCE_S = 90.0
 _POLL_S = 0.03
+_LOOK_MS = 20
+_QUIET_MS = 1500
 _CURTAIN_TIMEOUT_MS = 600_000
 
 
@@ -202,14 +204,18 @@ class Metrics:
 
     async def complete(self) -> bool:
         """Whether each window has come, after reading what there is."""
-        while fetched := await self._consumer.getmany(timeout_ms=20):
-            for record in (record for records in fetched.values() for record in records):
-                self._judge.metric(record.value or b"null")
+        await self._read(_LOOK_MS)
         return self._judge.complete
 
-    @property
-    def verdict(self) -> str:
+    async def finish(self) -> str:
+        """The verdict, when nothing has come for a while: what is missing now was lost."""
+        await self._read(_QUIET_MS)
         return str(self._judge.verdict())
+
+    async def _read(self, timeout_ms: int) -> None:
+        while fetched := await self._consumer.getmany(timeout_ms=timeout_ms):
+            for record in (record for records in fetched.values() for record in records):
+                self._judge.metric(record.value or b"null")
 
 
 async def until_taken(services: Sequence[Service], partitions: int) -> None:

@@ -67,15 +67,13 @@ async def both_stages(bench: Bench, backlog: Backlog, replicas: int, partitions:
         bench.say(f"{shape}: analytics")
         with bench.replicas("analytics", replicas, prefix, partitions) as services:
             analytics = await bench.work_off(services, partitions, before_processed, metrics.complete)
-        await metrics.complete()
+        verdict = await metrics.finish()
     await bench.inputs.delete(prefix)
 
     def scaled(service: str, work: Work) -> Scaled:
         count = backlog.truth.count
         per_million = work.cpu_s / count * 1e6
-        return Scaled(
-            service, replicas, partitions, count, count / work.seconds, per_million, work.peak_bytes, metrics.verdict
-        )
+        return Scaled(service, replicas, partitions, count, count / work.seconds, per_million, work.peak_bytes, verdict)
 
     found = [scaled("processor", processor), scaled("analytics", analytics)]
     for each in found:

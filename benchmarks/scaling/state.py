@@ -87,7 +87,7 @@ async def measure(bench: Bench, products: int, minutes: int, further: int) -> li
             close_s = time.monotonic() - since_s
             closing_peak_bytes = service.peak_bytes
             disturbances = run.disturbances + len(service.events(*_DISTURBANCES))
-        await metrics.complete()
+        verdict = await metrics.finish()
     await bench.inputs.delete(prefix)
     state = State(
         products,
@@ -100,7 +100,7 @@ async def measure(bench: Bench, products: int, minutes: int, further: int) -> li
         close_s,
         closing_peak_bytes,
         disturbances,
-        metrics.verdict,
+        verdict,
     )
     run.say(f"{state.per_s:,.0f}/s, restored in {fresh.seconds:.2f} s and {grown.seconds:.2f} s", done=True)
     return [state, fresh, grown]
