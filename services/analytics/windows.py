@@ -70,10 +70,11 @@ class EventClock:
 class _Window:
     """What has been counted into a window; ``changed`` since the changelog was last written."""
 
-    __slots__ = ("cents", "changed", "closed", "count", "key")
+    __slots__ = ("begins_s", "cents", "changed", "closed", "count", "ends_s", "key")
 
     def __init__(self, key: WindowKey, count: int = 0, cents: int = 0) -> None:
         self.key = key
+        self.begins_s, self.ends_s = float(key.start_s), float(key.end_s)  # compared with every event's time
         self.count = count
         self.cents = cents
         self.changed = False
@@ -101,7 +102,7 @@ class TumblingWindows:
     def add(self, product_id: str, event_time_s: float, cents: int) -> bool:
         """Count an order in; False if its window is closed already: the order is late."""
         window = self._latest.get(product_id)
-        if window is None or not window.key[0] <= event_time_s < window.key[1]:
+        if window is None or not window.begins_s <= event_time_s < window.ends_s:
             key = self.key_for(product_id, event_time_s)
             if key.end_s <= self.clock.now_s:
                 return False
