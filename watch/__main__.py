@@ -14,13 +14,14 @@ from rich.live import Live
 
 from libs.cli import pipeline_flags
 from watch.follow import follow
-from watch.observation import Metric
+from watch.observation import Observation
 from watch.plain import metric_line, status_line
 from watch.screen import render
 from watch.state import State
 
 _DRAW_EVERY_S = 0.5
 _LINE_EVERY_S = 5.0
+_FIRST_METRICS = 20
 
 
 def main() -> None:
@@ -40,20 +41,19 @@ async def _watch(arguments: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, watching.cancel)
     state = State(arguments.window_seconds)
-    on_terminal = sys.stdout.isatty()
+    console = Console()
+    on_terminal = console.is_terminal and not console.is_dumb_terminal
     with contextlib.suppress(asyncio.CancelledError):
         async with asyncio.TaskGroup() as tasks:
-            show = _draw(state, arguments) if on_terminal else _print(state)
-            tasks.create_task(show)
-            on_metric = _ignore if on_terminal else _print_metric
-            tasks.create_task(follow(state, arguments.bootstrap, arguments.topic_prefix, on_metric))
+            tasks.create_task(_draw(state, console, arguments) if on_terminal else _print(state))
+            on_look = _ignore if on_terminal else _MetricPrinter()
+            tasks.create_task(follow(state, arguments.bootstrap, arguments.topic_prefix, on_look))
 
 
-async def _draw(state: State, arguments: argparse.Namespace) -> None:
+async def _draw(state: State, console: Console, arguments: argparse.Namespace) -> None:
     title = f"Order pipeline at {arguments.bootstrap}"
     if arguments.topic_prefix:
         title += f", topics {arguments.topic_prefix}*"
-    console = Console()
     with Live(console=console, auto_refresh=False) as live:
         while True:
             live.update(render(state, title, console.width, console.height, time.time()), refresh=True)
@@ -66,11 +66,20 @@ async def _print(state: State) -> None:
         await asyncio.sleep(_LINE_EVERY_S)
 
 
-def _print_metric(metric: Metric) -> None:
-    _write(metric_line(metric, time.time()))
+class _MetricPrinter:
+    """Prints each metric once; of what was there before the view, only the newest are of interest."""
+
+    def __init__(self) -> None:
+        self._from: int | None = -_FIRST_METRICS
+
+    def __call__(self, seen: Observation) -> None:
+        by_time = sorted(seen.metrics, key=lambda each: (each.window_end, each.product_id))
+        for metric in by_time[self._from :]:
+            _write(metric_line(metric, time.time()))
+        self._from = None
 
 
-def _ignore(_: Metric) -> None:
+def _ignore(_: Observation) -> None:
     """The screen shows the metrics that the state holds."""
 
 

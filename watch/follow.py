@@ -6,18 +6,16 @@ from collections.abc import Callable
 from aiokafka.errors import KafkaError
 
 from watch.kafka_view import KafkaView, Positions, TopicsMissingError
-from watch.observation import Metric
+from watch.observation import Observation
 from watch.state import State
 
 _LOOK_EVERY_S = 1.0
 _LOOK_TIMEOUT_S = 10.0
-_FIRST_METRICS = 20
 
 
-async def follow(state: State, bootstrap: str, topic_prefix: str, on_metric: Callable[[Metric], None]) -> None:
-    """Look at the pipeline once a second until cancelled; ``on_metric`` is told each metric once."""
+async def follow(state: State, bootstrap: str, topic_prefix: str, on_look: Callable[[Observation], None]) -> None:
+    """Look at the pipeline once a second until cancelled; ``on_look`` is told what each look brought."""
     positions: Positions = {}
-    newest: int | None = -_FIRST_METRICS  # of what was there before the view, only the newest metrics are of interest
     while True:
         try:
             async with KafkaView(bootstrap, topic_prefix, positions) as view:
@@ -25,10 +23,7 @@ async def follow(state: State, bootstrap: str, topic_prefix: str, on_metric: Cal
                     async with asyncio.timeout(_LOOK_TIMEOUT_S):
                         seen = await view.look()
                     state.apply(seen)
-                    by_time = sorted(seen.metrics, key=lambda each: (each.window_end, each.product_id))
-                    for metric in by_time[newest:]:
-                        on_metric(metric)
-                    newest = None
+                    on_look(seen)
                     await asyncio.sleep(_LOOK_EVERY_S)
         except TopicsMissingError as error:
             state.waiting_for = str(error)

@@ -16,7 +16,7 @@ from libs.events.watermarks import WATERMARK_HEADERS, Watermark, decode_watermar
 from libs.runtime.errors import PipelineError
 from libs.runtime.header_keys import read_any_header_key
 from watch.observation import Observation, Offsets, decode_metric
-from watch.state import READERS
+from watch.state import READERS, WITH_MEMBERS
 
 Record = ConsumerRecord[bytes | None, bytes | None]
 
@@ -96,6 +96,7 @@ class KafkaView:
         begins = await self._consumer.beginning_offsets(everything)
         # The groups first: whatever they have committed lies before the ends read afterwards.
         committed = {topic: await self._committed(group, topic) for topic, group in READERS.items()}
+        members = {group: await self._members(group) for group in WITH_MEMBERS}
         ends = await self._consumer.end_offsets(everything)
         at_s = time.time()
         unread = self._start_followed(begins, ends)
@@ -112,6 +113,7 @@ class KafkaView:
             begins=self._by_topic(begins),
             ends=self._by_topic(ends),
             committed=committed,
+            members=members,
             marks=await self._newest_marks(begins, ends),
             metrics=[metric for metric in metrics if metric],
             dead_letters=Counter(_reason(record) for record in by_topic[ORDERS_DLQ.name]),
@@ -132,6 +134,15 @@ class KafkaView:
             for partition, position in found.items()
             if partition.topic == self._prefix + topic and position.offset >= 0
         }
+
+    async def _members(self, group: str) -> int:
+        # One group a request: of an answer about several, aiokafka 0.14 misreads all but the first (it takes version 3,
+        # which has a field more after each group, for version 2).
+        (answer,) = await self._admin.describe_consumer_groups([self._prefix + group])
+        ((code, _, _, _, _, members, *_),) = answer.groups  # type: ignore[attr-defined]  # aiokafka's base class has no fields
+        if code:
+            raise for_code(code)(f"group {self._prefix + group!r}")
+        return len(members)
 
     def _by_topic(self, offsets: dict[TopicPartition, int]) -> dict[str, Offsets]:
         return {

@@ -6,7 +6,10 @@ from typing import NamedTuple
 
 import orjson
 
+from libs.events.money import cents_of
 from libs.events.watermarks import Watermark
+
+_MAX_EPOCH_S = 10**11  # beyond it no clock can show a time
 
 Offsets = Mapping[int, int]
 """Offset by partition."""
@@ -27,16 +30,29 @@ def decode_metric(value: bytes | None) -> Metric | None:
     """The metric in a record of ``product-metrics``; None if it is none: a view shows what it can."""
     try:
         fields = orjson.loads(value or b"")
-        return Metric(*(fields[name] for name in Metric._fields))
+        metric = Metric(*(fields[name] for name in Metric._fields))
+        return metric if _is_sound(metric) else None
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _is_sound(metric: Metric) -> bool:
+    whole = all(type(number) is int for number in (metric.window_start, metric.window_end, metric.order_count))
+    return (
+        whole
+        and isinstance(metric.product_id, str)
+        and 0 <= metric.window_start < metric.window_end < _MAX_EPOCH_S
+        and metric.order_count > 0
+        and cents_of(metric.total_revenue) is not None
+        and cents_of(metric.avg_order_value) is not None
+    )
 
 
 class Observation(NamedTuple):
     """Offsets as they stood at ``at_s`` (epoch seconds), and the records that came since the last look.
 
     ``begins``, ``ends`` (of committed records) and ``committed`` (by the group that reads it) are by topic, without
-    prefix. ``rejected`` counts the dead letters that had been orders (others were processed orders); None when not all
+    prefix; ``members`` counts the processes of those groups that have members, by group, without prefix. ``rejected`` counts the dead letters that had been orders (others were processed orders); None when not all
     could be read. ``unread`` counts, by topic, the offsets that were too many to be read: at least as many as records.
     """
 
@@ -44,6 +60,7 @@ class Observation(NamedTuple):
     begins: Mapping[str, Offsets]
     ends: Mapping[str, Offsets]
     committed: Mapping[str, Offsets]
+    members: Mapping[str, int]
     marks: list[Watermark]
     metrics: list[Metric]
     dead_letters: Counter[str]

@@ -1,5 +1,6 @@
 """The state as a screen: the stages from left to right, then event time and faults, then the newest windows."""
 
+from collections.abc import Iterator
 from itertools import islice
 
 from rich.console import Group, RenderableType
@@ -9,7 +10,7 @@ from rich.text import Text
 
 from libs.events.topics import ORDERS, PROCESSED_ORDERS, PRODUCT_METRICS
 from watch.observation import Metric
-from watch.state import READERS, State
+from watch.state import READERS, State, Window
 from watch.wording import (
     clock,
     dead_letters,
@@ -21,7 +22,7 @@ from watch.wording import (
     outlook,
     per_second,
     short,
-    short_duration,
+    time_behind,
 )
 
 _BOX_COLUMNS = 18
@@ -29,7 +30,6 @@ _FEWEST_COLUMNS_FOR_BOXES = 80
 _FIXED_LINES = 19
 _FIXED_LINES_NARROW = 25  # sentences are folded there
 _FEWEST_ROWS = 5
-_SLOW_S = 5.0
 
 
 def render(state: State, title: str, width: int, height: int, now_s: float) -> RenderableType:
@@ -85,14 +85,12 @@ def _topic(name: str, figure: str, meaning: str) -> Panel:
 
 
 def _stage(state: State, group: str) -> Text:
-    behind_s = state.behind_s(group)
-    told = f"lag {short(state.lags[group])}\n{'' if behind_s is None else short_duration(behind_s)}"
+    told = f"lag {short(state.lags[group])}\n{time_behind(state, group)}"
     return Text.assemble((group, "bold"), "\n───────▶\n", (told, _lag_style(state, group)))
 
 
 def _lag_style(state: State, group: str) -> str:
-    behind_s = state.behind_s(group)
-    return "bold yellow" if behind_s is None or behind_s > _SLOW_S else "green"
+    return "green" if state.keeps_up(group) else "bold yellow"
 
 
 def _facts(state: State, now_s: float) -> Table:
@@ -120,9 +118,8 @@ def _windows(state: State, rows: int, now_s: float, *, narrow: bool) -> Table:
         table.add_column(name, no_wrap=True)
     for name in ("orders", "revenue") if narrow else ("orders", "revenue", "average"):
         table.add_column(name, justify="right", no_wrap=True)
-    shown: tuple[int, int] | None = None
-    for metric in islice(sorted(state.metrics, key=_newest_first), rows):
-        window = (metric.window_start, metric.window_end)
+    shown: Window | None = None
+    for window, metric in islice(_newest_first(state), rows):
         start, end = ("", "") if window == shown else (clock(time_s, now_s) for time_s in window)
         shown = window
         totals = (f"{metric.order_count:,}", money(metric.total_revenue), money(metric.avg_order_value))
@@ -130,10 +127,12 @@ def _windows(state: State, rows: int, now_s: float, *, narrow: bool) -> Table:
             table.add_row(start, Text(metric.product_id), *totals[:2])
         else:
             table.add_row(start, end, Text(metric.product_id), *totals)
-    if not state.metrics:
+    if not state.windows:
         table.add_row("none yet", style="dim")
     return table
 
 
-def _newest_first(metric: Metric) -> tuple[int, str]:
-    return -metric.window_end, metric.product_id
+def _newest_first(state: State) -> Iterator[tuple[Window, Metric]]:
+    for window in reversed(state.windows):
+        for _, metric in sorted(state.windows[window].items()):
+            yield window, metric

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from libs.events.topics import ORDERS, PROCESSED_ORDERS, PRODUCT_METRICS
-from watch.observation import Metric, Observation, Offsets
+from watch.observation import Metric, Observation
 
 READERS: Mapping[str, str] = {
     ORDERS.name: "processor",
@@ -14,8 +14,15 @@ READERS: Mapping[str, str] = {
 }
 """Which consumer group reads which topic."""
 
+WITH_MEMBERS = ("processor", "analytics")
+"""The groups whose members Kafka knows; the sink only keeps its place there, and takes turns by a lock."""
+
 _RATE_SPAN_S = 10.0
-_KEPT_METRICS = 500
+_KEPT_WINDOWS = 60
+_SLOW_S = 5.0
+
+Window = tuple[int, int]
+"""A window's start and end, in epoch seconds."""
 
 
 class Rate:
@@ -38,14 +45,19 @@ class Rate:
         return max(0.0, (last - first) / (last_s - first_s)) if last_s > first_s else None
 
 
-def lag(begins: Offsets, ends: Offsets, committed: Offsets, *, transactional: bool) -> int:
-    """Offsets that a group has still to read.
+def lags_of(seen: Observation, topic: str) -> dict[int, int]:
+    """Offsets of ``topic`` that its group has still to read, by partition; all of them where it has committed none.
 
     In a topic that is written in transactions each end of a transaction takes an offset, too. It comes after at least
     one record, so where a single offset is left, it is such an end and nothing is waiting.
     """
-    left = [end - committed.get(partition, begins.get(partition, 0)) for partition, end in ends.items()]
-    return sum(each for each in left if each > (1 if transactional else 0))
+    begins, committed = seen.begins[topic], seen.committed[topic]
+    nothing = 0 if topic == ORDERS.name else 1
+    left = {
+        partition: end - max(committed.get(partition, 0), begins.get(partition, 0))
+        for partition, end in seen.ends[topic].items()
+    }
+    return {partition: count if count > nothing else 0 for partition, count in left.items()}
 
 
 @dataclass
@@ -55,18 +67,23 @@ class State:
     window_seconds: int
     waiting_for: str = "the broker"
     """What keeps the view from reading; empty while it can."""
+    seen_at_s: float | None = None
+    """When it last could, in epoch seconds."""
     orders: int = 0
     orders_rate: Rate = field(default_factory=Rate)
     accepted_rate: Rate = field(default_factory=Rate)
     """Orders that the processor has passed on: what it has read, less what it has rejected."""
     read_rates: dict[str, Rate] = field(default_factory=dict)
     lags: dict[str, int] = field(default_factory=dict)
+    members: Mapping[str, int] = field(default_factory=dict)
+    """How many processes read, by those groups that have members."""
     dead_letters: Counter[str] = field(default_factory=Counter)
     rejected: int = 0
     late: int = 0
     unread: Counter[str] = field(default_factory=Counter)
     """By topic, how much more there may be than is counted."""
-    metrics: deque[Metric] = field(default_factory=lambda: deque(maxlen=_KEPT_METRICS))
+    windows: dict[Window, dict[str, Metric]] = field(default_factory=dict)
+    """The newest closed windows, oldest first: each one's metrics by product."""
     metrics_count: int = 0
     sources: int = 0
     marks_s: dict[int, float] = field(default_factory=dict)
@@ -75,11 +92,11 @@ class State:
     def apply(self, seen: Observation) -> None:
         """Take in what one look brought."""
         self.waiting_for = ""
-        at_s = seen.at_s
+        at_s = self.seen_at_s = seen.at_s
         for topic, group in READERS.items():
-            begins, ends, committed = seen.begins[topic], seen.ends[topic], seen.committed[topic]
-            self.lags[group] = lag(begins, ends, committed, transactional=topic != ORDERS.name)
-            self.read_rates.setdefault(group, Rate()).add(at_s, sum(committed.values()))
+            self.lags[group] = sum(lags_of(seen, topic).values())
+            self.read_rates.setdefault(group, Rate()).add(at_s, sum(seen.committed[topic].values()))
+        self.members = seen.members
         self.orders = sum(seen.ends[ORDERS.name].values()) - sum(seen.begins[ORDERS.name].values())
         self.orders_rate.add(at_s, sum(seen.ends[ORDERS.name].values()))
         self.dead_letters += seen.dead_letters
@@ -90,13 +107,21 @@ class State:
             self.accepted_rate.add(at_s, sum(seen.committed[ORDERS.name].values()) - self.rejected)
         self.late += seen.late
         self.unread += seen.unread
-        self.metrics.extend(seen.metrics)
-        self.metrics_count += len(seen.metrics)
+        self._add_metrics(seen.metrics)
         for mark in seen.marks:
             self.sources = max(self.sources, mark.sources)
             self.marks_s[mark.source] = max(self.marks_s.get(mark.source, mark.watermark_s), mark.watermark_s)
         if self.watermark_s is not None:
             self.watermark_rate.add(at_s, self.watermark_s)
+
+    def _add_metrics(self, metrics: list[Metric]) -> None:
+        self.metrics_count += len(metrics)
+        for metric in metrics:
+            window = (metric.window_start, metric.window_end)
+            self.windows.setdefault(window, {})[metric.product_id] = metric
+        # Partitions are read one after the other, so what comes last need not be the newest.
+        newest = sorted(self.windows, key=lambda each: each[::-1])[-_KEPT_WINDOWS:]
+        self.windows = {window: self.windows[window] for window in newest}
 
     def behind_s(self, group: str) -> float | None:
         """Seconds that ``group`` needs for its lag at the pace of the last ten seconds; None if it reads nothing."""
@@ -104,6 +129,11 @@ class State:
             return 0.0
         rate = self.read_rates[group].per_s
         return self.lags[group] / rate if rate else None
+
+    def keeps_up(self, group: str) -> bool:
+        """Whether ``group`` is at most a few seconds behind, and has not lost all its members."""
+        behind_s = self.behind_s(group)
+        return self.members.get(group) != 0 and behind_s is not None and behind_s <= _SLOW_S
 
     @property
     def watermark_s(self) -> float | None:

@@ -27,8 +27,16 @@ def short_duration(seconds: float) -> str:
 
 def lag(state: State, group: str) -> str:
     """What a group has still to read, and how long that takes it."""
+    told = time_behind(state, group)
+    return f"lag {state.lags[group]:,}" + (f" ({told})" if told not in {"", "0 s"} else "")
+
+
+def time_behind(state: State, group: str) -> str:
+    """How long a group needs for its lag; empty if it does not read, or that there is nobody to read."""
+    if state.members.get(group) == 0:
+        return "no reader"
     behind_s = state.behind_s(group)
-    return f"lag {state.lags[group]:,}" + (f" ({short_duration(behind_s)})" if behind_s else "")
+    return "" if behind_s is None else short_duration(behind_s)
 
 
 def duration(seconds: float) -> str:
@@ -64,7 +72,7 @@ def event_time(state: State, now_s: float) -> str:
 
 def outlook(state: State, now_s: float) -> str:
     """When the next window closes."""
-    which = "next" if state.metrics else "first"
+    which = "next" if state.windows else "first"
     if state.next_close_s is None:
         return f"the {which} window closes once its {duration(state.window_seconds)} are over and every partition is past it"
     told = f"the {which} window to close ends at {clock(state.next_close_s, now_s)}"

@@ -144,7 +144,7 @@ def test_a_line_tells_everything_where_there_is_no_terminal() -> None:
         " → sink lag 0 | event time 22:13:17, 9 s behind the clock; the next window to close ends at 22:14:00, in about"
         " 43 s | dead letters 12 (unknown_product 9, malformed 3) | late orders 7"
     )
-    assert metric_line(busy().metrics[0], T0) == (
+    assert metric_line(next(iter(busy().windows.values()))["prod-1"], T0) == (
         "closed 22:11:00 to 22:12:00 prod-1: 1,234 orders, revenue 56,789.50, average 46.02"
     )
 

@@ -5,7 +5,7 @@ import pytest
 
 from libs.events.watermarks import Watermark
 from watch.observation import Metric, Observation, decode_metric
-from watch.state import Rate, State, lag
+from watch.state import Rate, State, lags_of
 
 T0 = 1_700_000_000.0
 
@@ -16,6 +16,7 @@ def observation(at_s: float = T0, **changes: Any) -> Observation:
         begins={"orders": {0: 0}, "processed-orders": {0: 0}, "product-metrics": {0: 0}},
         ends={"orders": {0: 0}, "processed-orders": {0: 0}, "product-metrics": {0: 0}},
         committed={"orders": {}, "processed-orders": {}, "product-metrics": {}},
+        members={"processor": 2, "analytics": 1},
         marks=[],
         metrics=[],
         dead_letters=Counter(),
@@ -54,17 +55,19 @@ def test_a_rate_is_not_negative_when_a_topic_is_made_anew() -> None:
 
 
 @pytest.mark.parametrize(
-    ("committed", "transactional", "expected"),
+    ("committed", "topic", "expected"),
     [
-        ({0: 10, 1: 10}, False, 0),
-        ({0: 9, 1: 8}, False, 3),
-        ({0: 9, 1: 8}, True, 2),  # the single one is the end of a transaction
-        ({0: 10}, False, 6),  # nothing committed yet: all from the beginning
-        ({0: 12, 1: 10}, False, 0),
+        ({0: 10, 1: 10}, "orders", {0: 0, 1: 0}),
+        ({0: 9, 1: 8}, "orders", {0: 1, 1: 2}),
+        ({0: 9, 1: 8}, "processed-orders", {0: 0, 1: 2}),  # the single one is the end of a transaction
+        ({0: 10}, "orders", {0: 0, 1: 6}),  # nothing committed yet: all from the beginning
+        ({0: 10, 1: 2}, "orders", {0: 0, 1: 6}),  # what it has not read was deleted in the meantime
+        ({0: 12, 1: 10}, "orders", {0: 0, 1: 0}),
     ],
 )
-def test_lag_counts_what_is_to_be_read(committed: dict[int, int], transactional: bool, expected: int) -> None:
-    assert lag({0: 0, 1: 4}, {0: 10, 1: 10}, committed, transactional=transactional) == expected
+def test_lag_counts_what_is_to_be_read(committed: dict[int, int], topic: str, expected: dict[int, int]) -> None:
+    seen = observation(begins={topic: {0: 0, 1: 4}}, ends={topic: {0: 10, 1: 10}}, committed={topic: committed})
+    assert lags_of(seen, topic) == expected
 
 
 def test_what_flows_is_told_from_two_looks() -> None:
@@ -89,7 +92,26 @@ def test_dead_letters_late_orders_and_metrics_are_gathered() -> None:
     for _ in range(2):
         state.apply(observation(dead_letters=Counter(malformed=1), late=3, metrics=[metric]))
     assert state.dead_letters == {"malformed": 2}
-    assert (state.late, state.metrics_count, list(state.metrics)) == (6, 2, [metric, metric])
+    assert (state.late, state.metrics_count, state.windows) == (6, 2, {(60, 120): {"prod-1": metric}})
+
+
+def test_the_newest_windows_are_kept_in_whatever_order_partitions_are_read() -> None:
+    state = State(60)
+    for product in "ab":
+        state.apply(observation(metrics=[Metric(60 * n, 60 * n + 60, product, 1, 1.0, 1.0) for n in range(100)]))
+    assert list(state.windows) == [(60 * n, 60 * n + 60) for n in range(40, 100)]
+    assert all(set(products) == {"a", "b"} for products in state.windows.values())
+
+
+def test_a_group_keeps_up_while_somebody_reads_and_it_is_a_few_seconds_behind() -> None:
+    state = State(60)
+    assert state.seen_at_s is None
+    state.apply(flowing(T0, 100, 90))
+    state.apply(flowing(T0 + 1, 110, 100))
+    assert state.seen_at_s == T0 + 1
+    assert [state.keeps_up(group) for group in ("processor", "analytics", "sink")] == [True, True, True]
+    state.apply(flowing(T0 + 2, 300, 101, members={"processor": 2, "analytics": 0}))
+    assert [state.keeps_up(group) for group in ("processor", "analytics", "sink")] == [False, False, True]
 
 
 def test_how_many_are_accepted_is_unknown_while_dead_letters_are_unread() -> None:
@@ -133,6 +155,21 @@ def test_a_metric_is_decoded() -> None:
     assert decode_metric(value) == Metric(0, 60, "p", 1, 2, 2)
 
 
-@pytest.mark.parametrize("value", [None, b"", b"{", b"[]", b"{}"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b'{"window_start":60,"window_end":60,"product_id":"p","order_count":1,"total_revenue":2,"avg_order_value":2}',
+        b'{"window_start":0,"window_end":1e9,"product_id":"p","order_count":1,"total_revenue":2,"avg_order_value":2}',
+        b'{"window_start":0,"window_end":60,"product_id":7,"order_count":1,"total_revenue":2,"avg_order_value":2}',
+        b'{"window_start":0,"window_end":60,"product_id":"p","order_count":0,"total_revenue":2,"avg_order_value":2}',
+        b'{"window_start":0,"window_end":60,"product_id":"p","order_count":1,"total_revenue":"2","avg_order_value":2}',
+        b'{"window_start":0,"window_end":60,"product_id":"p","order_count":1,"total_revenue":0.001,"avg_order_value":2}',
+    ],
+)
 def test_what_is_no_metric_is_passed_over(value: bytes | None) -> None:
     assert decode_metric(value) is None

@@ -1,0 +1,116 @@
+"""``python -m live``: serves the live page, its facts, the broker's view of the lag, and its own health."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from http import HTTPStatus
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file can be started by its path alone
+
+import orjson
+import structlog
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from libs.runtime.errors import PipelineError, SettingsError
+from libs.runtime.health import Health
+from libs.runtime.logs import configure_logging
+from libs.runtime.settings import load_settings
+from live.feed import Feed
+from live.http_server import HttpServer, Response, Route
+from live.lag_metrics import LagMetrics
+from live.live_settings import LiveSettings
+from live.pages import page_routes
+from live.snapshot import snapshot
+from watch.follow import follow
+from watch.observation import Observation
+from watch.state import State
+
+_PUBLISH_EVERY_S = 2.0  # also when Kafka cannot be looked at, so that a page knows whether it is still connected
+
+log = structlog.get_logger()
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT; exit codes as a service's: 1 if it cannot serve, 2 for a bad setting."""
+    try:
+        settings = load_settings(LiveSettings, sys.argv[1:])
+    except SettingsError as error:
+        sys.stderr.write(f"live: bad setting: {error}\n")
+        sys.exit(2)
+    configure_logging("live", settings.log_level, settings.log_format)
+    try:
+        asyncio.run(_serve(settings))
+    except PipelineError as error:
+        log.error("service failed", error=str(error), advice=error.advice)  # noqa: TRY400 - it is outside
+        sys.exit(1)
+    log.info("service stopped")
+
+
+async def _serve(settings: LiveSettings) -> None:
+    serving = asyncio.current_task()
+    assert serving is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+    live = _Live(settings)
+    with contextlib.suppress(asyncio.CancelledError):
+        async with HttpServer(live.routes(), {"/events": live.feed}) as server, asyncio.TaskGroup() as tasks:
+            host = settings.live_host
+            try:
+                port = await server.start(host, settings.live_port)
+            except OSError as error:
+                raise PipelineError(
+                    f"LIVE_HOST={host!r}, LIVE_PORT={settings.live_port} cannot be used: {error}",
+                    advice="choose another port, or 0 for a free one",
+                ) from error
+            log.info("service started", http_port=port, page=f"http://{host}:{port}/")
+            tasks.create_task(live.publish())
+            tasks.create_task(follow(live.state, settings.kafka_bootstrap_servers, settings.topic_prefix, live.take))
+
+
+class _Live:
+    """What is known, and who asks for it."""
+
+    def __init__(self, settings: LiveSettings) -> None:
+        self.state = State(settings.window_seconds)
+        self.feed = Feed()
+        self._health = Health()
+        self._lag_metrics = LagMetrics(settings.topic_prefix, time.time)
+        self._registry = self._lag_metrics.registry()
+        self._looked = asyncio.Event()
+
+    def routes(self) -> dict[str, Route]:
+        return page_routes() | {
+            "/snapshot": lambda: Response("application/json", self._snapshot()),
+            "/metrics": lambda: Response(CONTENT_TYPE_LATEST, generate_latest(self._registry)),
+            "/health": self._report,
+        }
+
+    def take(self, seen: Observation) -> None:
+        """A look at Kafka has succeeded."""
+        self._lag_metrics.take(seen)
+        self._health.started()
+        self._looked.set()
+
+    async def publish(self) -> None:
+        """Tell all pages how things stand, at once after each look."""
+        while True:
+            self.feed.publish(self._snapshot())
+            self._looked.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PUBLISH_EVERY_S):
+                    await self._looked.wait()
+
+    def _snapshot(self) -> bytes:
+        return orjson.dumps(snapshot(self.state, time.time()))
+
+    def _report(self) -> Response:
+        healthy, report = self._health.report()
+        status = HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE
+        return Response("application/json", orjson.dumps(report), status)
+
+
+if __name__ == "__main__":
+    main()

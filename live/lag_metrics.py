@@ -1,0 +1,94 @@
+"""The lag as the broker sees it, for Prometheus: known also when the consumer is dead.
+
+The series are those of danielqsj/kafka-exporter, for the pipeline's own topics and groups, with three differences:
+
+- Offsets end at the last stable offset, and the end of a transaction is no record: there the exporter's lag of a topic
+  that is written in transactions is never 0.
+- Where a group has committed nothing, its lag is all that is there, as its first member will read it all; there the
+  exporter says -1.
+- The sink, which is no member of a group but only keeps its place there, has no series of members; the exporter says 0.
+
+When Kafka cannot be looked at, the series end rather than stand still.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from watch.observation import Observation
+from watch.state import READERS, lags_of
+
+_FRESH_FOR_S = 15.0
+
+
+class LagMetrics(Collector):
+    """Tells what the newest look at Kafka has brought.
+
+    Args:
+        prefix: the pipeline's ``TOPIC_PREFIX``.
+        clock_s: the time, in epoch seconds.
+    """
+
+    def __init__(self, prefix: str, clock_s: Callable[[], float]) -> None:
+        self._prefix = prefix
+        self._clock_s = clock_s
+        self._newest: Observation | None = None
+
+    def take(self, seen: Observation) -> None:
+        """From now on this is what it tells."""
+        self._newest = seen
+
+    def registry(self) -> CollectorRegistry:
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(self)
+        return registry
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        seen = self._newest
+        fresh = seen is not None and self._clock_s() - seen.at_s <= _FRESH_FOR_S
+        yield GaugeMetricFamily("kafka_view_up", "Whether Kafka could be looked at just now.", value=float(fresh))
+        if seen is not None and fresh:
+            yield from self._of_topics(seen)
+            yield from self._of_groups(seen)
+
+    def _of_topics(self, seen: Observation) -> Iterable[GaugeMetricFamily]:
+        count = GaugeMetricFamily("kafka_topic_partitions", "Partitions of the topic.", labels=["topic"])
+        newest = GaugeMetricFamily(
+            "kafka_topic_partition_current_offset",
+            "Last stable offset: where a reader of committed records comes to the end.",
+            labels=["topic", "partition"],
+        )
+        oldest = GaugeMetricFamily(
+            "kafka_topic_partition_oldest_offset", "Offset of the oldest record kept.", labels=["topic", "partition"]
+        )
+        for topic, ends in seen.ends.items():
+            name = self._prefix + topic
+            count.add_metric([name], len(ends))
+            for partition, end in ends.items():
+                newest.add_metric([name, str(partition)], end)
+                oldest.add_metric([name, str(partition)], seen.begins[topic][partition])
+        return count, newest, oldest
+
+    def _of_groups(self, seen: Observation) -> Iterable[GaugeMetricFamily]:
+        by_partition = ["consumergroup", "topic", "partition"]
+        members = GaugeMetricFamily("kafka_consumergroup_members", "Members of the group.", labels=by_partition[:1])
+        offset = GaugeMetricFamily(
+            "kafka_consumergroup_current_offset", "Offset that the group has committed.", labels=by_partition
+        )
+        lag = GaugeMetricFamily("kafka_consumergroup_lag", "Offsets still to be read.", labels=by_partition)
+        lag_sum = GaugeMetricFamily(
+            "kafka_consumergroup_lag_sum", "Offsets still to be read, in all partitions.", labels=by_partition[:2]
+        )
+        for topic, group in READERS.items():
+            labels = [self._prefix + group, self._prefix + topic]
+            if group in seen.members:
+                members.add_metric(labels[:1], seen.members[group])
+            for partition, committed in seen.committed[topic].items():
+                offset.add_metric([*labels, str(partition)], committed)
+            lags = lags_of(seen, topic)
+            for partition, left in lags.items():
+                lag.add_metric([*labels, str(partition)], left)
+            lag_sum.add_metric(labels, sum(lags.values()))
+        return members, offset, lag, lag_sum

@@ -1,0 +1,21 @@
+// The few things that every part of the page does with elements.
+
+export const byId = (id) => document.getElementById(id);
+
+/** Writes only what has changed, so that a reader's selection and place survive an update. */
+export function tell(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+export function make(name, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(name), properties);
+  element.append(...children);
+  return element;
+}
+
+export function draw(name, attributes, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.append(...children);
+  return element;
+}

@@ -1,0 +1,45 @@
+// Numbers and times as a person reads them; the same words as in the terminal.
+
+const whole = new Intl.NumberFormat("en-US");
+const dollars = new Intl.NumberFormat("en-US", { style: "currency", currency: "USD" });
+const roundDollars = new Intl.NumberFormat("en-US", { style: "currency", currency: "USD", maximumFractionDigits: 0 });
+
+export const count = (number) => whole.format(number);
+
+export const money = (cents) => dollars.format(cents / 100);
+
+export const roundMoney = (cents) => roundDollars.format(cents / 100);
+
+export function perSecond(rate) {
+  if (rate === null) return "…";
+  return `${rate >= 10 || rate === 0 ? whole.format(Math.round(rate)) : rate.toFixed(1)}/s`;
+}
+
+/** Seconds, minutes, hours or days, in at most two of them; tenths of a few seconds where `fine`. */
+export function duration(seconds, fine = false) {
+  if (fine && seconds > 0 && seconds < 10) return `${seconds.toFixed(1)} s`;
+  const rounded = Math.max(0, Math.round(seconds));
+  for (const [unit, name, smaller, smallerName] of [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"]]) {
+    if (rounded >= unit) {
+      const rest = Math.floor((rounded % unit) / smaller);
+      return `${Math.floor(rounded / unit)} ${name}${rest ? ` ${rest} ${smallerName}` : ""}`;
+    }
+  }
+  return `${rounded} s`;
+}
+
+/** Local time, with seconds where windows do not begin on the minute, and with the date where that is another day's. */
+export function clock(epochSeconds, windowSeconds = 1) {
+  const time = new Date(epochSeconds * 1000);
+  const two = (number) => String(number).padStart(2, "0");
+  const parts = [time.getHours(), time.getMinutes()];
+  if (windowSeconds % 60) parts.push(time.getSeconds());
+  const day = time.toDateString() === new Date().toDateString() ? "" : `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())} `;
+  return day + parts.map(two).join(":");
+}
+
+/** What a window is called in a sentence: "minute", or its length. */
+export const windowName = (seconds) => (seconds === 60 ? "minute" : seconds === 3600 ? "hour" : `${duration(seconds)} window`);
+
+/** How many there are, when some were too many to be counted. */
+export const counted = ({ count: number, uncounted }) => whole.format(number) + (uncounted ? "+" : "");

@@ -1,0 +1,112 @@
+"""The state as the page is told it: facts only, words and clocks are the browser's."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from libs.events.money import cents_of, mean_cents
+from libs.events.topics import LATE_ORDERS, ORDERS_DLQ, PRODUCT_METRICS
+from watch.observation import Metric
+from watch.state import READERS, State, Window
+
+_SHOWN_WINDOWS = 30
+_MOST_PRODUCTS = 7
+
+Sales = tuple[int, int, int]
+"""Orders, revenue and average order value; money in cents."""
+
+Json = dict[str, object]
+
+
+def snapshot(state: State, now_s: float) -> Json:
+    """Everything that the page shows; times in epoch seconds, durations in seconds, money in cents."""
+    return {
+        "age_s": None if state.seen_at_s is None else max(0.0, now_s - state.seen_at_s),
+        "now_s": now_s,
+        "waiting_for": state.waiting_for,
+        "window_s": state.window_seconds,
+        "orders": {"count": state.orders, "per_s": state.orders_rate.per_s},
+        "accepted": {"per_s": state.accepted_rate.per_s},
+        "metrics": {"count": state.metrics_count, "uncounted": state.unread[PRODUCT_METRICS.name]},
+        "stages": {group: _stage(state, group) for group in READERS.values()} if state.lags else {},
+        "event_time": {
+            "watermark_s": state.watermark_s,
+            "silent_partitions": state.silent_sources,
+            "next_close_s": state.next_close_s,
+            "closes_in_s": state.closes_in_s,
+        },
+        "dead_letters": {
+            "count": state.dead_letters.total(),
+            "uncounted": state.unread[ORDERS_DLQ.name],
+            "reasons": dict(state.dead_letters.most_common()),
+        },
+        "late_orders": {"count": state.late, "uncounted": state.unread[LATE_ORDERS.name]},
+        "sales": sales(state),
+    }
+
+
+def _stage(state: State, group: str) -> Json:
+    return {
+        "lag": state.lags[group],
+        "behind_s": state.behind_s(group),
+        "keeps_up": state.keeps_up(group),
+        "members": state.members.get(group),
+    }
+
+
+def sales(state: State) -> Json:
+    """The newest windows, oldest first, and in each the sales of all products and of each one that has a name here.
+
+    The best-selling products have one; where there are more than a page can show, the others are added up. A product
+    that sold nothing in a window has zeros there.
+    """
+    windows = _shown(state)
+    revenue: Counter[str] = Counter()
+    for _, metrics in windows:
+        for product, metric in metrics.items():
+            revenue[product] += _cents(metric.total_revenue)
+    ranked = sorted(revenue, key=lambda product: (-revenue[product], product))
+    named = sorted(ranked if len(ranked) <= _MOST_PRODUCTS + 1 else ranked[:_MOST_PRODUCTS])
+    others = len(ranked) - len(named)
+    return {
+        "products": named,
+        "others": others,
+        "windows": [
+            {
+                "start_s": start_s,
+                "end_s": end_s,
+                "all": _total(metrics.values()),
+                "each": [
+                    *(_total([metrics[product]] if product in metrics else []) for product in named),
+                    *(
+                        [_total(metric for product, metric in metrics.items() if product not in named)]
+                        if others
+                        else []
+                    ),
+                ],
+            }
+            for (start_s, end_s), metrics in windows
+        ],
+    }
+
+
+def _shown(state: State) -> list[tuple[Window, dict[str, Metric]]]:
+    """The windows of the newest half hour, if a window is a minute: a gap in time takes its place in a plot."""
+    if not state.windows:
+        return []
+    newest_end_s = next(reversed(state.windows))[1]
+    first_s = newest_end_s - _SHOWN_WINDOWS * state.window_seconds
+    return [(window, metrics) for window, metrics in state.windows.items() if window[0] >= first_s]
+
+
+def _total(metrics: Iterable[Metric]) -> Sales:
+    orders = revenue = 0
+    for metric in metrics:
+        orders += metric.order_count
+        revenue += _cents(metric.total_revenue)
+    return orders, revenue, mean_cents(revenue, orders) if orders else 0
+
+
+def _cents(dollars: float) -> int:
+    cents = cents_of(dollars)
+    assert cents is not None  # decode_metric has seen to it
+    return cents

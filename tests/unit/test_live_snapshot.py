@@ -1,0 +1,93 @@
+from collections import Counter
+from typing import Any
+
+import orjson
+
+from libs.events.watermarks import Watermark
+from live.snapshot import sales, snapshot
+from tests.unit.test_watch_state import T0, flowing, observation
+from watch.observation import Metric
+from watch.state import State
+
+
+def metric(minute: int, product: str, orders: int, revenue: float) -> Metric:
+    return Metric(60 * minute, 60 * minute + 60, product, orders, revenue, 0.0)
+
+
+def of(*metrics: Metric) -> dict[str, Any]:
+    state = State(60)
+    state.apply(observation(metrics=list(metrics)))
+    told: dict[str, Any] = orjson.loads(orjson.dumps(sales(state)))
+    return told
+
+
+def test_nothing_is_known_before_the_first_look() -> None:
+    told = orjson.loads(orjson.dumps(snapshot(State(60), T0)))
+    assert told["age_s"] is None
+    assert told["waiting_for"] == "the broker"
+    assert told["stages"] == {}
+    assert told["sales"] == {"products": [], "others": 0, "windows": []}
+
+
+def test_it_tells_what_the_terminal_view_tells() -> None:
+    state = State(60)
+    state.apply(flowing(T0, 100, 80, marks=[Watermark(0, 1, T0 - 9)]))
+    state.apply(
+        flowing(
+            T0 + 2,
+            200,
+            160,
+            marks=[Watermark(0, 1, T0 - 5)],
+            dead_letters=Counter(malformed=3, unknown_product=9),
+            rejected=12,
+            late=7,
+            unread=Counter({"orders-dlq": 5}),
+            members={"processor": 2, "analytics": 0},
+        )
+    )
+    told = orjson.loads(orjson.dumps(snapshot(state, T0 + 3)))
+    assert told["age_s"] == 1
+    assert told["orders"] == {"count": 206, "per_s": 50}
+    assert told["accepted"] == {"per_s": 34}
+    assert told["stages"] == {
+        "processor": {"lag": 40, "behind_s": 1.0, "keeps_up": True, "members": 2},
+        "analytics": {"lag": 0, "behind_s": 0, "keeps_up": False, "members": 0},
+        "sink": {"lag": 0, "behind_s": 0, "keeps_up": True, "members": None},
+    }
+    assert told["event_time"] == {
+        "watermark_s": T0 - 5,
+        "silent_partitions": [],
+        "next_close_s": T0 + 40,
+        "closes_in_s": 22.5,
+    }
+    assert told["dead_letters"] == {"count": 12, "uncounted": 5, "reasons": {"unknown_product": 9, "malformed": 3}}
+    assert told["late_orders"] == {"count": 7, "uncounted": 0}
+
+
+def test_sales_are_by_window_and_product_in_exact_cents() -> None:
+    told = of(metric(2, "b", 3, 0.3), metric(1, "a", 1, 0.1), metric(1, "b", 2, 0.25), metric(2, "c", 1, 0.7))
+    assert told["products"] == ["a", "b", "c"]
+    assert told["others"] == 0
+    assert told["windows"] == [
+        {"start_s": 60, "end_s": 120, "all": [3, 35, 12], "each": [[1, 10, 10], [2, 25, 12], [0, 0, 0]]},
+        {"start_s": 120, "end_s": 180, "all": [4, 100, 25], "each": [[0, 0, 0], [3, 30, 10], [1, 70, 70]]},
+    ]
+
+
+def test_all_products_are_named_as_long_as_a_page_can_show_them() -> None:
+    assert of(*(metric(1, f"p{number}", 1, 1.0) for number in range(8)))["products"] == [f"p{n}" for n in range(8)]
+
+
+def test_where_there_are_more_the_best_selling_ones_are_named_and_the_others_added_up() -> None:
+    told = of(*(metric(minute, f"p{number}", number, float(number)) for minute in (1, 2) for number in range(1, 11)))
+    assert told["products"] == sorted(f"p{number}" for number in range(4, 11))
+    assert told["others"] == 3
+    for window in told["windows"]:
+        assert window["all"][:2] == [55, 5500]
+        assert window["each"][-1] == [6, 600, 100]
+        assert [sum(each[field] for each in window["each"]) for field in (0, 1)] == [55, 5500]
+
+
+def test_only_the_newest_half_hour_is_told() -> None:
+    told = of(*(metric(minute, "a", 1, 1.0) for minute in (1, 40, 69, 70, 99)))
+    assert [window["start_s"] // 60 for window in told["windows"]] == [70, 99]
