@@ -21,8 +21,12 @@ def short(count: int) -> str:
 
 
 def short_duration(seconds: float) -> str:
-    """As ``duration``, but with tenths of the few seconds that a stage usually takes."""
-    return f"{seconds:.1f} s" if 0 < seconds < 10 else duration(seconds)
+    """In at most seven characters, and with tenths of the few seconds that a stage usually takes."""
+    if 0 < seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 86_400 else f"{seconds / 86_400:.1f} d"
 
 
 def lag(state: State, group: str) -> str:

@@ -10,7 +10,7 @@ from watch.observation import Metric
 from watch.plain import metric_line, status_line
 from watch.screen import render
 from watch.state import State
-from watch.wording import clock, duration, per_second, short
+from watch.wording import clock, duration, per_second, short, short_duration
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +70,7 @@ def test_the_screen_shows_each_stage_at_a_glance(width: int) -> None:
         "1,000,406 in all",
         "processor",
         "lag 1.0M",
+        "2.8 h",
         "processed-orders",
         "94/s",
         "analytics",
@@ -93,7 +94,7 @@ def test_a_narrow_screen_has_no_boxes_and_every_name_and_lag(width: int) -> None
     assert "│" not in shown
     for line in (
         "orders            499,700/s, 1,0",
-        "  processor       lag 1,000,100 (2 h",
+        "  processor       lag 1,000,100 (2.8 h)",
         "processed-orders  94/s accepted",
         "  analytics       lag 0",
         "product-metrics   4",
@@ -140,7 +141,7 @@ def test_before_the_first_window_it_says_when_that_closes() -> None:
 
 def test_a_line_tells_everything_where_there_is_no_terminal() -> None:
     assert status_line(busy(), T0 + 6) == (
-        "22:13:26 orders 499,700/s, 1,000,406 in all → processor 94/s accepted, lag 1,000,100 (2 h 46 min) → analytics lag 0"
+        "22:13:26 orders 499,700/s, 1,000,406 in all → processor 94/s accepted, lag 1,000,100 (2.8 h) → analytics lag 0"
         " → sink lag 0 | event time 22:13:17, 9 s behind the clock; the next window to close ends at 22:14:00, in about"
         " 43 s | dead letters 12 (unknown_product 9, malformed 3) | late orders 7"
     )
@@ -155,6 +156,21 @@ def test_a_line_tells_everything_where_there_is_no_terminal() -> None:
 )
 def test_durations_have_two_units_at_most(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_where_nobody_reads_it_says_so() -> None:
+    state = busy()
+    state.members = {"processor": 0, "analytics": 1}
+    assert screen(state).count("no reader") == 1
+    assert "lag 1,000,100 (no reader)" in status_line(state, T0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (0.04, "0.0 s"), (9.9, "9.9 s"), (99, "99 s"), (3540, "59 min"), (86_000, "23.9 h"), (9e6, "104.2 d")],
+)
+def test_how_far_behind_fits_beside_a_stage(seconds: float, text: str) -> None:
+    assert short_duration(seconds) == text
 
 
 def test_numbers_are_short() -> None:
