@@ -1,0 +1,102 @@
+"""A real, headless Chromium, and what a test asks it."""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+from selenium import webdriver
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
+
+_BINARIES = ("chromium", "chromium-browser", "google-chrome")
+_FLAGS = (
+    "--headless=new",
+    "--no-sandbox",  # root, as in a container, cannot have it
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-proxy-server",
+    "--force-device-scale-factor=1",
+    "--hide-scrollbars",
+)
+
+
+def chromium_problem() -> str:
+    """What is missing, and how to get it; empty where all is there."""
+    if any(map(shutil.which, _BINARIES)) and shutil.which("chromedriver"):
+        return ""
+    return "no Chromium with its driver: install them, on Debian with `apt-get install chromium chromium-driver`"
+
+
+class Browser:
+    """One page of a browser."""
+
+    def __init__(self, driver: webdriver.Chrome) -> None:
+        self._driver = driver
+
+    def open(self, url: str) -> None:
+        self._driver.get(url)
+
+    def run(self, script: str, *arguments: object) -> Any:
+        """What a piece of JavaScript returns; a function's body."""
+        return self._driver.execute_script(script, *arguments)
+
+    def text(self, selector: str) -> str:
+        """The text that a person sees of an element; empty where there is none."""
+        return str(self.run("return document.querySelector(arguments[0])?.innerText ?? ''", selector))
+
+    def texts(self, selector: str) -> list[str]:
+        found: list[str] = self.run(
+            "return [...document.querySelectorAll(arguments[0])].map(each => each.innerText)", selector
+        )
+        return found
+
+    def press(self, key: str) -> None:
+        ActionChains(self._driver).send_keys(key).perform()
+
+    def resize(self, width: int, height: int, *, scale: float = 1) -> None:
+        """The size of what the page has to itself, in CSS pixels."""
+        size = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": width < 600}
+        self._driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+    def prefer(self, **features: str) -> None:
+        """What the person prefers: ``color_scheme="dark"``, ``reduced_motion="reduce"``."""
+        told = [{"name": f"prefers-{name.replace('_', '-')}", "value": value} for name, value in features.items()]
+        self._driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": told})
+
+    def complaints(self) -> list[str]:
+        """What the console has been told since the last call: errors, warnings, violations of the page's policy."""
+        return [entry["message"] for entry in self._log("browser") if entry["level"] in {"SEVERE", "WARNING"}]
+
+    def requests(self) -> list[str]:
+        """The addresses of all that the page has asked for since the last call."""
+        events = [json.loads(entry["message"])["message"] for entry in self._log("performance")]
+        return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+
+    def _log(self, kind: str) -> list[Any]:
+        entries: list[Any] = self._driver.get_log(kind)  # type: ignore[no-untyped-call]
+        return entries
+
+    def picture(self) -> bytes:
+        """What is to be seen, as a PNG."""
+        return self._driver.get_screenshot_as_png()
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser with an empty profile, until the ``with`` block ends."""
+    options = Options()
+    options.binary_location = next(filter(None, map(shutil.which, _BINARIES)))
+    for flag in _FLAGS:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
+    try:
+        yield Browser(driver)
+    finally:
+        driver.quit()

@@ -1,0 +1,46 @@
+"""The live page as its users start it."""
+
+import http.client
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from local.ports import free_ports
+from tests.integration.pipeline import Pipeline
+from tests.integration.services import ROOT, ServiceProcess
+
+
+class Answer(NamedTuple):
+    """What the server answers to a request."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+
+
+class LivePage(ServiceProcess):
+    """``python -m live``, looking at ``pipeline``; on the same port again when it is started again."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        env = pipeline.env | {"LIVE_PORT": str(free_ports(1)[0])}
+        super().__init__("live", pipeline.directory, env, entry_file=ROOT / "live" / "__main__.py")
+
+    async def url(self) -> str:
+        """Where it is served, once it is."""
+        return str((await self.wait_for("service started"))["page"])
+
+    async def get(self, path: str) -> Answer:
+        connection = http.client.HTTPConnection(urlsplit(await self.url()).netloc, timeout=5)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return Answer(response.status, dict(response.getheaders()), response.read().decode())
+        finally:
+            connection.close()
+
+    async def series(self, name: str) -> dict[tuple[str, ...], float]:
+        """A metric's values by those of its labels."""
+        families = text_string_to_metric_families((await self.get("/metrics")).body)
+        samples = (sample for family in families for sample in family.samples if sample.name == name)
+        return {tuple(sample.labels.values()): sample.value for sample in samples}

@@ -1,0 +1,71 @@
+"""``python -m tests.browser.screenshot``: the page's pictures in docs/images, of a pipeline that really runs.
+
+Starts a broker and the services with half an hour of history and a few faults, waits for the page to show it, and stops
+everything again: a minute. The pictures have at most 256 colours, which nobody sees and which makes them small.
+"""
+
+import asyncio
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+from local.broker import LocalBroker
+from tests.browser.chromium import Browser, chromium
+from tests.browser.live_page import LivePage
+from tests.integration.pipeline import Pipeline
+from tests.integration.services import ROOT, eventually
+
+_FOLDER = ROOT / "docs" / "images"
+
+
+class _Picture(NamedTuple):
+    name: str
+    width: int
+    scheme: str
+    scale: float = 1
+
+
+_PICTURES = (
+    _Picture("live", 1280, "light"),
+    _Picture("live-dark", 1280, "dark"),
+    _Picture("live-phone", 375, "light", 1.5),
+)
+
+
+async def _main() -> None:
+    with tempfile.TemporaryDirectory(prefix="live-page-") as folder, chromium() as browser:
+        directory = Path(folder)
+        with LocalBroker(directory / "kafka") as broker:
+            pipeline = Pipeline(broker.bootstrap_servers, "", directory, window_s=60)
+            async with AsyncExitStack() as stack:
+                for name in ("processor", "processor", "analytics", "sink"):
+                    await stack.enter_async_context(pipeline.service(name))
+                generator = pipeline.service("generator", GENERATOR_FAULTS="0.01", GENERATOR_BACKFILL_SECONDS="2000")
+                await stack.enter_async_context(generator)
+                page = await stack.enter_async_context(LivePage(pipeline))
+                browser.open(await page.url())
+                await eventually(lambda: _is_full(browser), 120, "thirty windows are shown")
+                for picture in _PICTURES:
+                    await _take(browser, picture)
+
+
+def _is_full(browser: Browser) -> bool:
+    # The backlog's pace is in the rates for ten more seconds.
+    if "," in browser.text("#topic-processed-orders .rate"):
+        return False
+    live = browser.text("#status") == "Live" and browser.text("#all-windows") == "Show all 30 windows"
+    return live and browser.texts(".health:not([hidden])") == 3 * ["keeps up"]
+
+
+async def _take(browser: Browser, picture: _Picture) -> None:
+    browser.prefer(color_scheme=picture.scheme, reduced_motion="reduce")
+    browser.resize(picture.width, 800, scale=picture.scale)
+    height = browser.run("return document.documentElement.scrollHeight")
+    browser.resize(picture.width, height, scale=picture.scale)
+    await asyncio.sleep(1)  # drawn anew at this size
+    (_FOLDER / f"{picture.name}.png").write_bytes(browser.picture())
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())

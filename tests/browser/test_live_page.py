@@ -1,0 +1,162 @@
+"""The live page in a real Chromium, of a real pipeline: what it shows, and how it goes on when something is away."""
+
+import signal
+import time
+
+import orjson
+
+from tests.browser.conftest import Stage
+from tests.browser.truth import Row, truth_of
+from tests.integration.pipeline import OrderFields, Pipeline, history
+from tests.integration.services import eventually
+
+COLUMNS = 5
+
+
+async def send(pipeline: Pipeline, orders: list[OrderFields], others: list[bytes] = []) -> None:  # noqa: B006
+    values = [*map(orjson.dumps, orders), *others]
+    await pipeline.send([(number, values[number::6]) for number in range(6)])
+
+
+async def opened(stage: Stage) -> None:
+    """The page stands open, with all topics there."""
+    await stage.processor.healthy()
+    url = await stage.page.url()
+    if not stage.browser.run("return location.href.startsWith(arguments[0]) && !!window.stillHere", url):
+        stage.browser.open(url)
+        stage.browser.run("window.stillHere = true")
+    await eventually(lambda: status(stage).startswith("Live"), 30, "the page is live")
+
+
+def status(stage: Stage) -> str:
+    return stage.browser.text("#status")
+
+
+def was_not_reloaded(stage: Stage) -> bool:
+    return bool(stage.browser.run("return !!window.stillHere"))
+
+
+def shown(stage: Stage) -> dict[tuple[str, str], list[Row]]:
+    """The table's rows by their window, oldest first."""
+    windows: dict[tuple[str, str], list[Row]] = {}
+    rows = stage.browser.run("return [...windows.rows].map(row => [...row.cells].map(cell => cell.textContent))")
+    for row in rows:
+        if len(row) == COLUMNS:
+            start, _, end = row.pop(0).partition(" \N{EN DASH} ")
+            windows[start, end] = []
+        windows[start, end].append(tuple(row))
+    return dict(reversed(windows.items()))
+
+
+async def test_it_shows_what_was_sold_and_what_was_not(stage: Stage) -> None:
+    await opened(stage)
+    orders = history(3_000, 100, seed=1, end_s=time.time() - 6)
+    stranger = orjson.dumps(orders[0] | {"product_id": "none"})
+    await send(stage.pipeline, orders, [b"{", b"[", b"\xff", stranger, stranger])
+    truth = truth_of(orders)
+    newest = truth.windows[max(truth.windows)][-1]
+
+    await eventually(lambda: stage.browser.text("#newest-revenue") == newest[2], 30, "the last window has closed")
+    stage.browser.run(
+        "if (document.getElementById('all-windows').ariaExpanded === 'false') document.getElementById('all-windows').click()"
+    )
+    await eventually(lambda: shown(stage) == truth.windows, 10, "the table has every window")
+    assert stage.browser.text("#newest-orders") == newest[1]
+    assert stage.browser.text("#late-orders") == "0"
+    assert dict(zip(stage.browser.texts(".reason"), stage.browser.texts(".reasons .count"), strict=True)) == {
+        "malformed": "3",
+        "unknown product": "2",
+    }
+    assert stage.browser.text("#stage-generator dd") == "3,005"
+    await eventually(lambda: stage.browser.texts(".health:not([hidden])") == 3 * ["keeps up"], 15, "nothing is left")
+    assert stage.browser.texts("#stage-processor dd") == ["0", "1", "5"]
+    assert "No orders are coming in" in status(stage) or status(stage) == "Live"
+
+    captions = {tuple(each.split("\n")) for each in stage.browser.texts("figcaption")}
+    rows = truth.windows[max(truth.windows)]
+    assert captions == {(row[0].replace("all", "All"), value) for row in rows for value in row[1:3]}
+    heights = stage.browser.run(
+        "return [...document.querySelector('.all svg').querySelectorAll('.bar')].map(bar => bar.height.baseVal.value)"
+    )
+    highest = max(range(len(heights)), key=heights.__getitem__)
+    for height, revenue in zip(heights, truth.revenue, strict=True):
+        assert abs(float(revenue / truth.revenue[highest]) - height / heights[highest]) < 1.5 / heights[highest]
+
+
+async def test_it_asks_nobody_else_and_complains_of_nothing(stage: Stage) -> None:
+    await opened(stage)
+    stage.browser.requests()
+    stage.browser.run("location.reload()")
+    await eventually(lambda: status(stage).startswith("Live"))
+    url = await stage.page.url()
+    asked = stage.browser.requests()
+    assert {f"{url}{name}" for name in ("", "app.js", "style.css", "events")} <= set(asked)
+    assert [each for each in asked if not each.startswith(url)] == []
+    assert stage.browser.complaints() == []
+    policy = (await stage.page.get("/")).headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self';")
+    # And the browser goes by it.
+    stage.browser.run(
+        "document.head.append(Object.assign(document.createElement('script'), {textContent: 'ran = true'}))"
+    )
+    assert stage.browser.run("return typeof ran") == "undefined"
+    assert any("Content Security Policy" in each for each in stage.browser.complaints())
+
+
+async def test_new_windows_come_without_a_reload(stage: Stage) -> None:
+    await opened(stage)
+    orders = history(200, 5, seed=2, end_s=time.time())
+    await send(stage.pipeline, orders)
+    newest = truth_of(orders)
+    rows = newest.windows[max(newest.windows)]
+    await eventually(lambda: rows in shown(stage).values(), 30, "the last window is shown")
+    assert was_not_reloaded(stage)
+
+
+async def test_the_lag_of_a_dead_stage_is_known_and_goes_away_with_it(stage: Stage) -> None:
+    await opened(stage)
+    group = ("shop.processor",)
+    assert (await stage.page.series("kafka_consumergroup_members"))[group] == 1
+    stage.processor.terminate()
+    await stage.processor.wait()
+    await send(stage.pipeline, history(120, 2, seed=3))
+    await eventually(lambda: stage.browser.text("#stage-processor .health") == "no reader", 20, "nobody reads")
+    await eventually(lambda: stage.browser.texts("#stage-processor dd")[:2] == ["120", "0"], 10, "the lag is shown")
+    assert (await stage.page.series("kafka_consumergroup_lag_sum"))["shop.processor", "shop.orders"] == 120
+    assert len(await stage.page.series("kafka_consumergroup_lag")) == 18
+    assert (await stage.page.series("kafka_consumergroup_members"))[group] == 0
+
+    stage.processor.start()
+    await eventually(lambda: stage.browser.text("#stage-processor .health") == "keeps up", 30, "it has caught up")
+
+    async def nothing_is_left() -> bool:
+        return set((await stage.page.series("kafka_consumergroup_lag_sum")).values()) == {0}
+
+    await eventually(nothing_is_left, 20, "no group lags, also where topics end with the end of a transaction")
+
+
+async def test_it_goes_on_when_its_server_comes_back(stage: Stage) -> None:
+    await opened(stage)
+    stage.page.process.send_signal(signal.SIGTERM)
+    assert await stage.page.wait() == 0
+    await eventually(lambda: status(stage) == "Connection lost. Trying again …", 10, "the loss is told")
+    await eventually(lambda: stage.browser.text("#age").startswith("Data is "), 10, "how old it is, is told")
+    stage.page.start()
+    await eventually(lambda: status(stage).startswith("Live"), 20, "it is live again")
+    assert was_not_reloaded(stage)
+    assert stage.browser.text("#age") == ""
+    stage.browser.complaints()  # connections that were refused
+
+
+async def test_it_goes_on_when_the_broker_comes_back(stage: Stage) -> None:
+    await opened(stage)
+    before = stage.browser.text("#newest-revenue")
+    stage.broker.kill()
+    waiting = f"Waiting for the broker at {stage.broker.bootstrap_servers} …"
+    await eventually(lambda: status(stage) == waiting, 20, "the wait is told")
+    await eventually(lambda: stage.browser.text("#age").startswith("Data is "), 5, "how old it is, is told")
+    assert stage.browser.text("#newest-revenue") == before
+    stage.broker.start()
+    await eventually(lambda: status(stage).startswith("Live"), 30, "it is live again")
+    assert was_not_reloaded(stage)
+    assert (await stage.page.get("/health")).status == 200

@@ -1,0 +1,42 @@
+"""What the page has to show of orders that a test has sent, worked out from these orders alone."""
+
+import time
+from collections import defaultdict
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import NamedTuple
+
+from tests.integration.pipeline import WINDOW_S, OrderFields
+
+Row = tuple[str, str, str, str]
+"""Product, orders, revenue and average, as they are written."""
+
+
+class Truth(NamedTuple):
+    """Each window's rows by when it starts and ends, oldest first; the last row adds up all products."""
+
+    windows: dict[tuple[str, str], list[Row]]
+    revenue: list[Decimal]
+    """Of all products, by window."""
+
+
+def truth_of(orders: list[OrderFields]) -> Truth:
+    sold: dict[int, dict[str, list[Decimal]]] = defaultdict(lambda: defaultdict(list))
+    for order in orders:
+        start_s = int(Decimal(str(order["timestamp"])) // WINDOW_S) * WINDOW_S
+        sold[start_s][str(order["product_id"])].append(Decimal(str(order["amount"])))
+    windows = {}
+    for start_s, products in sorted(sold.items()):
+        rows = [_row(name, amounts) for name, amounts in sorted(products.items())]
+        everything = [amount for amounts in products.values() for amount in amounts]
+        windows[clock(start_s), clock(start_s + WINDOW_S)] = [*rows, _row("all products", everything)]
+    return Truth(windows, [sum(map(sum, products.values()), Decimal(0)) for _, products in sorted(sold.items())])
+
+
+def clock(epoch_s: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(epoch_s))
+
+
+def _row(name: str, amounts: list[Decimal]) -> Row:
+    total = sum(amounts, Decimal(0))
+    average = (total / len(amounts)).quantize(Decimal("0.01"), ROUND_HALF_EVEN)
+    return name, f"{len(amounts):,}", f"${total:,.2f}", f"${average:,.2f}"
