@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -21,6 +23,14 @@ def engine_problem() -> str | None:
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"{' '.join(command)}: {error}"
     return None
+
+
+def require_engine() -> None:
+    """Skip the test where no engine is; fail it with REQUIRE_DOCKER=1."""
+    if problem := engine_problem():
+        if os.environ.get("REQUIRE_DOCKER") == "1":
+            pytest.fail(f"REQUIRE_DOCKER=1, but {problem}")
+        pytest.skip(f"no Docker engine with Compose v2: {problem}")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,28 @@
+"""Prometheus' configuration with less patience, so that an alert takes seconds.
+
+Nothing is changed but the durations: those of the rules (`for`, ranges, and limits that are durations) by
+``RULES_SHORTENED``, those of the configuration (how often it asks) by ``CONFIG_SHORTENED``.
+"""
+
+import re
+from pathlib import Path
+
+from tests.compose.project import ROOT
+
+PROMETHEUS = ROOT / "monitoring" / "prometheus"
+RULES_SHORTENED = 12  # a minute is five seconds
+CONFIG_SHORTENED = 5  # asks every second
+
+_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000}
+
+
+def shortened(text: str, divisor: int) -> str:
+    """``text`` with each duration divided."""
+    return re.sub(r"\b(\d+)([smh])\b", lambda found: f"{int(found[1]) * _MS[found[2]] // divisor}ms", text)
+
+
+def write_shortened(directory: Path) -> None:
+    """Prometheus' configuration and rules, shortened, into ``directory``."""
+    rules, config = (PROMETHEUS / name for name in ("alerts.yml", "prometheus.yml"))
+    (directory / rules.name).write_text(shortened(rules.read_text(), RULES_SHORTENED))
+    (directory / config.name).write_text(shortened(config.read_text(), CONFIG_SHORTENED))

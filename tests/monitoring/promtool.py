@@ -1,0 +1,36 @@
+"""`promtool` of the very Prometheus that the pipeline is watched by."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.compose.project import ROOT
+
+COMPOSE_FILE = ROOT / "docker-compose.yml"
+
+
+def image() -> str:
+    """Prometheus' image, as docker-compose.yml pins it."""
+    [name] = re.findall(r"image: (prom/prometheus:\S+)", COMPOSE_FILE.read_text())
+    return str(name)
+
+
+def is_installed() -> bool:
+    """Whether there is a promtool on this machine that is new enough for our rules (durations as numbers)."""
+    program = shutil.which("promtool")
+    if program is None:
+        return False
+    told = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    return "version 2." not in told.stdout + told.stderr
+
+
+def promtool(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run it in ``directory``: the installed one, or the image's."""
+    # As root, since the folder may be closed to the image's user.
+    mount = f"--volume={directory}:{directory}:ro"
+    container = ["docker", "run", "--rm", "--network=none", "--user=0", mount, f"--workdir={directory}"]
+    command = ["promtool"] if is_installed() else [*container, "--entrypoint=promtool", image()]
+    return subprocess.run(
+        [*command, *arguments], cwd=directory, capture_output=True, text=True, timeout=120, check=False
+    )

@@ -1,0 +1,89 @@
+"""The rules as promtool sees them, and what a person who is woken by one needs to find."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.compose.project import ROOT, require_engine
+from tests.compose.shortened import PROMETHEUS, write_shortened
+from tests.monitoring.known_metrics import KNOWN_METRICS, recorded_metrics
+from tests.monitoring.promtool import is_installed, promtool
+from tests.monitoring.queries import RULES, metrics_of
+
+RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
+TIMING = Path(__file__).with_name("alert_timing.yml")
+
+
+def blocks() -> dict[str, str]:
+    """Each alert's text in the rules file."""
+    parts = re.split(r"^ +- (?=alert: |record: )", RULES.read_text(), flags=re.MULTILINE)
+    return {part.split()[1]: part for part in parts if part.startswith("alert: ")}
+
+
+def field(block: str, name: str) -> str:
+    """The one-line value of ``name``, or its indented lines."""
+    [found] = re.findall(rf"^( +){name}: (?:[|>]-?\n((?:\1 +.*\n)+)|(.*))", block, re.MULTILINE)
+    return str(found[1] or found[2]).strip()
+
+
+@pytest.fixture(params=sorted(blocks()))
+def alert(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_an_alert_says_how_bad_it_is_what_was_measured_and_what_to_do(alert: str) -> None:
+    block = blocks()[alert]
+
+    assert field(block, "severity") in {"critical", "warning"}
+    assert re.fullmatch(r"\d+[sm]", field(block, "for"))
+    assert field(block, "summary")
+    if not field(block, "expr").startswith("absent("):
+        assert "{{" in field(block, "description")  # a value or a name that was found, not words alone
+    assert field(block, "runbook")
+    assert field(block, "runbook_url") == f"docs/runbook.md#{alert.lower()}"
+
+
+def test_the_runbook_has_a_section_for_each_alert_and_no_other() -> None:
+    assert re.findall(r"^## (\w+)$", RUNBOOK, re.MULTILINE) == list(blocks())
+
+
+def test_every_metric_asked_for_is_documented(alert: str) -> None:
+    asked = metrics_of(field(blocks()[alert], "expr")) - {"and", "or", "unless"}
+
+    assert asked <= KNOWN_METRICS | recorded_metrics()
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    """A folder with Prometheus' files and the timing test, where promtool can be run."""
+    if not is_installed():
+        require_engine()
+    for file in (*PROMETHEUS.iterdir(), TIMING):
+        shutil.copy(file, tmp_path)
+    return tmp_path
+
+
+def test_prometheus_accepts_the_configuration(rules: Path) -> None:
+    checked = promtool(rules, "check", "config", "--lint=all", "--lint-fatal", "prometheus.yml")
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_each_alert_fires_and_clears_when_it_should(rules: Path) -> None:
+    tested = promtool(rules, "test", "rules", TIMING.name)
+
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+def test_each_alert_s_timing_is_tested() -> None:
+    assert set(re.findall(r"alertname: (\w+)", TIMING.read_text())) == set(blocks())
+
+
+def test_prometheus_accepts_the_shortened_rules_too(rules: Path) -> None:
+    write_shortened(rules)
+
+    checked = promtool(rules, "check", "config", "prometheus.yml")
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr

@@ -1,0 +1,142 @@
+"""The dashboards as Grafana would read them, as far as that shows without Grafana."""
+
+import json
+import re
+from collections import Counter
+from itertools import combinations
+
+import pytest
+
+from monitoring.dashboards.__main__ import DASHBOARDS as MADE
+from monitoring.dashboards.__main__ import as_text
+from tests.monitoring.known_metrics import KNOWN_METRICS, recorded_metrics
+from tests.monitoring.queries import (
+    DASHBOARDS,
+    ROOT,
+    Json,
+    PanelQuery,
+    dashboards,
+    metrics_of,
+    panel_queries,
+    variables_of,
+    with_everything_chosen,
+)
+
+# Of @grafana/schema and @grafana/data 12.3.1.
+SCHEMA_VERSION = 42
+PANEL_KINDS = {"row", "stat", "timeseries", "table", "text"}
+UNITS = {"none", "short", "locale", "percentunit", "currencyUSD", "s", "bytes", "recps", "cps", "ops", "wps"}
+COLORS = {"green", "orange", "red"}
+
+NAMES = sorted(dashboards())
+DATASOURCE_FILE = ROOT / "monitoring" / "grafana" / "provisioning" / "datasources" / "prometheus.yaml"
+
+
+@pytest.fixture(params=NAMES)
+def dashboard(request: pytest.FixtureRequest) -> Json:
+    return dashboards()[request.param]
+
+
+def panels(dashboard: Json, *kinds: str) -> list[Json]:
+    return [panel for panel in dashboard["panels"] if not kinds or panel["type"] in kinds]
+
+
+def plotted(dashboard: Json) -> list[Json]:
+    return panels(dashboard, *PANEL_KINDS - {"row", "text"})
+
+
+def test_the_files_are_what_the_code_makes() -> None:
+    """`python -m monitoring.dashboards` writes them."""
+    assert {path.stem: path.read_text() for path in DASHBOARDS.iterdir()} == {
+        name: as_text(made) for name, made in MADE.items()
+    }
+
+
+def test_uids_and_titles_are_unique() -> None:
+    everything = dashboards().values()
+
+    assert len({one["uid"] for one in everything}) == len({one["title"] for one in everything}) == len(NAMES)
+
+
+def test_the_frame_is_complete(dashboard: Json) -> None:
+    assert re.fullmatch(r"[a-z0-9-]{1,40}", dashboard["uid"])
+    assert dashboard["schemaVersion"] == SCHEMA_VERSION
+    assert dashboard["title"]
+    assert dashboard["description"]
+    assert set(dashboard["time"]) == {"from", "to"}
+    assert "id" not in dashboard  # Grafana's own, of one instance
+
+
+def test_each_panel_has_what_its_kind_needs(dashboard: Json) -> None:
+    for panel in panels(dashboard):
+        assert panel["type"] in PANEL_KINDS
+    for panel in plotted(dashboard):
+        assert panel["title"], panel
+        assert panel["description"], panel["title"]
+        assert panel["options"], panel["title"]
+        assert panel["targets"], panel["title"]
+        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+    for panel in panels(dashboard, "text"):
+        assert panel["options"]["content"]
+
+
+def test_panel_ids_and_titles_are_unique(dashboard: Json) -> None:
+    ids = Counter(panel["id"] for panel in panels(dashboard))
+    titles = Counter(panel["title"] for panel in plotted(dashboard))
+
+    assert max(ids.values()) == max(titles.values(), default=1) == 1
+    assert min(ids) > 0
+
+
+def cells(panel: Json) -> set[tuple[int, int]]:
+    place = panel["gridPos"]
+    return {(place["x"] + dx, place["y"] + dy) for dx in range(place["w"]) for dy in range(place["h"])}
+
+
+def test_panels_lie_side_by_side_within_the_grid(dashboard: Json) -> None:
+    for one, other in combinations(panels(dashboard), 2):
+        assert not cells(one) & cells(other), (one["title"], other["title"])
+    for panel in panels(dashboard):
+        assert {x for x, _ in cells(panel)} <= set(range(24)), panel["title"]
+
+
+def test_units_and_colours_are_grafana_s(dashboard: Json) -> None:
+    for panel in plotted(dashboard):
+        defaults = panel["fieldConfig"]["defaults"]
+        steps = defaults["thresholds"]["steps"]
+        assert defaults["unit"] in UNITS, panel["title"]
+        assert {step["color"] for step in steps} <= COLORS
+        assert steps[0]["value"] is None, panel["title"]  # where the first colour begins
+        assert [step["value"] for step in steps[1:]] == sorted(step["value"] for step in steps[1:]), panel["title"]
+
+
+def test_every_data_source_named_is_the_provisioned_one(dashboard: Json) -> None:
+    [uid] = re.findall(r"^ +uid: (\S+)", DATASOURCE_FILE.read_text(), re.MULTILINE)
+
+    named = re.findall(r'"datasource": (\{[^}]*\})', json.dumps(dashboard))
+
+    assert {tuple(sorted(json.loads(source).items())) for source in named} <= {(("type", "prometheus"), ("uid", uid))}
+
+
+def test_every_variable_used_is_defined_and_every_one_defined_is_used(dashboard: Json) -> None:
+    defined = {variable["name"] for variable in dashboard["templating"]["list"]}
+    used = {
+        name for panel in plotted(dashboard) for target in panel["targets"] for name in variables_of(target["expr"])
+    }
+
+    assert used == defined
+
+
+def test_dashboards_linked_to_exist(dashboard: Json) -> None:
+    uids = {one["uid"] for one in dashboards().values()}
+    text = json.dumps(dashboard)
+
+    assert set(re.findall(r'"url": "/d/([\w-]+)', text) + re.findall(r"\]\(/d/([\w-]+)", text)) <= uids
+
+
+@pytest.mark.parametrize("query", panel_queries(), ids=lambda query: f"{query.dashboard}: {query.panel}")
+def test_every_metric_asked_for_is_documented(query: PanelQuery) -> None:
+    asked = metrics_of(with_everything_chosen(query.expr))
+
+    assert asked
+    assert asked <= KNOWN_METRICS | recorded_metrics()
