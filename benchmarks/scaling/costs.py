@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
@@ -80,29 +80,30 @@ async def _live_and_idle(bench: Bench, partitions: int, seconds: float) -> list[
             return sum(_order_counts(output)) >= count
 
         await until(all_written, generator, *others)
-        verdict = "exact" if sum(_order_counts(output)) == count else f"{sum(_order_counts(output))} of {count} orders"
         calm = await _watched(bench, others, "no traffic", partitions, seconds)
+        written = sum(_order_counts(output))
+        verdict = "exact" if written == count else f"{written:,} of {count:,} orders"
     await bench.inputs.delete(prefix)
-    return [Cost(*found, verdict) for found in live + calm]
+    return [replace(cost, output=verdict) for cost in live + calm]
 
 
 async def _standby(bench: Bench, seconds: float) -> list[Cost]:
     """Two replicas for one partition: one of them has none."""
     prefix = bench.new_prefix("standby")
     await bench.make_topics(prefix, 1)
-    costs = []
+    costs: list[Cost] = []
     for name in ("processor", "analytics"):
         with bench.replicas(name, 2, prefix, 1) as services:
             await until_taken(services, 1)
             spare = [service for service in services if not service.assigned]
             costs += await _watched(bench, spare, "no partition", 0, seconds)
     await bench.inputs.delete(prefix)
-    return [Cost(*found) for found in costs]
+    return costs
 
 
 async def _watched(
     bench: Bench, services: Collection[Service], load: str, partitions: int, seconds: float
-) -> list[tuple[str, str, int, float, int]]:
+) -> list[Cost]:
     bench.say(f"{load}, {partitions} partitions")
     await asyncio.sleep(_SETTLED_S)
     since = {service: (time.monotonic(), service.cpu_s) for service in services}
@@ -111,7 +112,7 @@ async def _watched(
     for service in services:
         service.check()
         bench.tell(f"{service.name}, {load}, {partitions} partitions: {shares[service]:.1%} of a core")
-    return [(each.name, load, partitions, shares[each], each.rss_bytes) for each in services]
+    return [Cost(each.name, load, partitions, shares[each], each.rss_bytes) for each in services]
 
 
 async def memory(bench: Bench, orders: int, metrics: int) -> list[Peak]:
