@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this fil
 
 import orjson
 import structlog
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
 from libs.runtime.errors import PipelineError, SettingsError
 from libs.runtime.health import Health
@@ -84,7 +84,7 @@ class _Live:
     def routes(self) -> dict[str, Route]:
         return page_routes() | {
             "/snapshot": lambda: Response("application/json", self._snapshot()),
-            "/metrics": lambda: Response(CONTENT_TYPE_LATEST, generate_latest(self._registry)),
+            "/metrics": lambda: Response(CONTENT_TYPE_PLAIN_0_0_4, generate_latest(self._registry)),
             "/health": self._report,
         }
 
@@ -95,8 +95,12 @@ class _Live:
         self._looked.set()
 
     async def publish(self) -> None:
-        """Tell all pages how things stand, at once after each look."""
+        """Tell all pages how things stand, at once after each look; and the log when Kafka goes away or comes back."""
+        logged = None
         while True:
+            if (waiting_for := self.state.waiting_for) != logged:
+                logged = waiting_for
+                log.info(f"waiting for {waiting_for}" if waiting_for else "Kafka answers")
             self.feed.publish(self._snapshot())
             self._looked.clear()
             with contextlib.suppress(TimeoutError):

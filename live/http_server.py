@@ -112,7 +112,7 @@ class HttpServer:
         elif path in self._routes:
             await _send(writer, self._routes[path](), head=method == "HEAD")
         else:
-            await _send(writer, Response("text/event-stream", b""), more="", streamed=True)
+            await _send(writer, Response("text/event-stream", b""), streamed=True)
             if method == "GET":
                 await _stream(writer, self._events[path])
 

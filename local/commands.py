@@ -42,6 +42,7 @@ def up(processors: int, analytics: int, *, detach: bool) -> int:
         wait_until_ready(settings, supervisor, _report)
         if detach:
             make = f"LOCAL_DIR={shlex.quote(str(settings.directory))} make" if os.environ.get("LOCAL_DIR") else "make"
+            _report(f"live page: {settings.live_page}")
             _report(
                 f"running: Kafka at {settings.bootstrap_servers}, metrics in {settings.sink_output_path}; "
                 f"`{make} down` stops it"
@@ -152,6 +153,7 @@ def _program(module: str, settings: LocalSettings) -> list[str]:
 def _watch(settings: LocalSettings, supervisor: Supervisor) -> int | None:
     """Show the pipeline until the view ends; the exit code is None if the pipeline ended before."""
     session = supervisor.session()
+    _report(f"live page: {settings.live_page}")
     child = subprocess.Popen(_program("watch", settings), cwd=ROOT)
     try:
         while supervisor.session() == session and supervisor.processes():

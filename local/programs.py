@@ -19,6 +19,7 @@ ENTRY_FILES = {
     "analytics": "services/analytics/analytics_engine.py",
     "sink": "services/sink/data_sink.py",
 }
+STARTED_FILES = ENTRY_FILES | {"live": "live/__main__.py"}
 SCALABLE = ("processor", "analytics")
 
 _SUPERVISOR = """\
@@ -58,9 +59,9 @@ Replicas = Mapping[str, int]
 
 
 def replica_names(replicas: Replicas) -> list[str]:
-    """Program names of the services: ``generator``, ``sink``, and ``processor-1`` and so on."""
+    """Program names of the services: ``generator``, ``sink``, ``live``, and ``processor-1`` and so on."""
     scaled = [f"{service}-{number}" for service in SCALABLE for number in range(1, replicas[service] + 1)]
-    return ["generator", *scaled, "sink"]
+    return ["generator", *scaled, "sink", "live"]
 
 
 def supervisor_config(settings: LocalSettings, replicas: Replicas, socket: Path, libs: Path) -> str:
@@ -83,7 +84,7 @@ def supervisor_config(settings: LocalSettings, replicas: Replicas, socket: Path,
             # It may be told to end after a count: then exit code 0, however soon, is no failure. Nor does it help to
             # repeat a bad setting (2).
             options |= {"autorestart": "unexpected", "exitcodes": "0,2", "startsecs": 0}
-        command = [sys.executable, str(ROOT / ENTRY_FILES[service])]
+        command = [sys.executable, str(ROOT / STARTED_FILES[service])]
         sections.append(_program(settings, name, command, http_port=settings.http_port_of(name), **options))
     return "".join(sections)
 
@@ -95,7 +96,7 @@ def _program(
         "name": name,
         "command": shlex.join(command),
         "directory": settings.directory,
-        "environment": "" if http_port is None else f'HTTP_PORT="{http_port}"',
+        "environment": "" if http_port is None else f'HTTP_PORT="{http_port}",LIVE_PORT="{http_port}"',
         "autorestart": "true",
         "exitcodes": "0",
         **options,

@@ -13,7 +13,7 @@ from local.ports import FIRST_EPHEMERAL_PORT
 MOST_REPLICAS = 50
 
 # Each service has a block of ports of its own, so that replicas come and go without moving one another's.
-_HTTP_BLOCKS = {"generator": 0, "sink": 1, "processor": 100, "analytics": 200}
+_HTTP_BLOCKS = {"generator": 0, "sink": 1, "live": 2, "processor": 100, "analytics": 200}
 _HIGHEST_HTTP_BASE = FIRST_EPHEMERAL_PORT - 300
 _CATALOGUE = "services/processor/catalogue.json"
 
@@ -76,6 +76,10 @@ class LocalSettings:
     @property
     def bootstrap_servers(self) -> str:
         return f"127.0.0.1:{self.kafka_port}"
+
+    @property
+    def live_page(self) -> str:
+        return f"http://127.0.0.1:{self.http_port_of('live')}/"
 
     def http_port_of(self, program: str) -> int:
         """The port of a service's ``/health``; ``program`` is ``sink`` or ``processor-2``."""

@@ -4,12 +4,12 @@ import time
 from collections.abc import Iterable
 
 from local.probes import health_of, kafka_answers, zookeeper_answers
-from local.programs import ENTRY_FILES
+from local.programs import STARTED_FILES
 from local.settings import LocalSettings
 from local.supervision import Program
 
 _HEADERS = ("PROGRAM", "STATE", "PID", "UP", "PORT", "HEALTH")
-_ORDER = ("zookeeper", "kafka", *ENTRY_FILES)
+_ORDER = ("zookeeper", "kafka", *STARTED_FILES)
 
 
 def status_table(settings: LocalSettings, programs: Iterable[Program]) -> str:

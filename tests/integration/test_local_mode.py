@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,10 +74,27 @@ def lives(pid: int) -> bool:
     return False
 
 
+def live_page(output: str) -> bytes:
+    """What is served at the address that ``up`` has told."""
+    address = next(line for line in output.splitlines() if line.startswith("live page: ")).removeprefix("live page: ")
+    with urllib.request.urlopen(address, timeout=10) as answer:
+        return bytes(answer.read())
+
+
 async def test_runs_heals_scales_and_leaves_nothing_behind(pipeline: Pipeline) -> None:
-    pipeline("up", "--detach", "--processors", "2", "--analytics", "1")
+    started = pipeline("up", "--detach", "--processors", "2", "--analytics", "1")
+    assert b"<title>Order pipeline</title>" in live_page(started)
     first = pipeline.running()
-    assert list(first) == ["zookeeper", "kafka", "generator", "processor-1", "processor-2", "analytics-1", "sink"]
+    assert list(first) == [
+        "zookeeper",
+        "kafka",
+        "generator",
+        "processor-1",
+        "processor-2",
+        "analytics-1",
+        "sink",
+        "live",
+    ]
     assert "is still running" in pipeline("up", "--detach", exit_code=1)
     await eventually(pipeline.has_closed_a_window, 60, "a window is closed and written")
 
