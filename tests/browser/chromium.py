@@ -59,9 +59,9 @@ class Browser:
     def press(self, key: str) -> None:
         ActionChains(self._driver).send_keys(key).perform()
 
-    def resize(self, width: int, height: int, *, scale: float = 1) -> None:
+    def resize(self, width: int, height: int) -> None:
         """The size of what the page has to itself, in CSS pixels."""
-        size = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": width < 600}
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self._driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
     def prefer(self, **features: str) -> None:

@@ -1,7 +1,7 @@
 """``python -m tests.browser.screenshot``: the page's pictures in docs/images, of a pipeline that really runs.
 
 Starts a broker and the services with half an hour of history and a few faults, waits for the page to show it, and stops
-everything again: a minute. The pictures have at most 256 colours, which nobody sees and which makes them small.
+everything again: a minute. In the Inter typeface where that is installed (Debian: `fonts-inter`).
 """
 
 import asyncio
@@ -21,15 +21,16 @@ _FOLDER = ROOT / "docs" / "images"
 
 class _Picture(NamedTuple):
     name: str
-    width: int
     scheme: str
-    scale: float = 1
+    width: int
+    end: str
+    """The element above which the picture ends."""
 
 
 _PICTURES = (
-    _Picture("live", 1280, "light"),
-    _Picture("live-dark", 1280, "dark"),
-    _Picture("live-phone", 375, "light", 1.5),
+    _Picture("live", "light", 1280, "main > :last-child"),
+    _Picture("live-dark", "dark", 1280, "main > :last-child"),
+    _Picture("live-phone", "light", 375, ".column:last-child"),
 )
 
 
@@ -60,9 +61,10 @@ def _is_full(browser: Browser) -> bool:
 
 async def _take(browser: Browser, picture: _Picture) -> None:
     browser.prefer(color_scheme=picture.scheme, reduced_motion="reduce")
-    browser.resize(picture.width, 800, scale=picture.scale)
-    height = browser.run("return document.documentElement.scrollHeight")
-    browser.resize(picture.width, height, scale=picture.scale)
+    browser.resize(picture.width, 800)
+    await asyncio.sleep(1)
+    height = browser.run("return document.querySelector(arguments[0]).getBoundingClientRect().top", picture.end)
+    browser.resize(picture.width, int(height))
     await asyncio.sleep(1)  # drawn anew at this size
     (_FOLDER / f"{picture.name}.png").write_bytes(browser.picture())
 
