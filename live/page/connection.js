@@ -3,7 +3,11 @@
 const SILENT_MS = 7000; // the server says something every two seconds
 const AGAIN_MS = 1500;
 
-/** Calls `onSnapshot` with each message, and `onLost` when there is no connection; goes on for ever. */
+/**
+ * Calls `onSnapshot` with each message, and `onLost` when there is no connection; goes on for ever.
+ *
+ * A page that nobody sees has no connection: a browser grants six to one server, in all its tabs.
+ */
 export function connect(onSnapshot, onLost) {
   let source;
   let timer;
@@ -18,6 +22,7 @@ export function connect(onSnapshot, onLost) {
     wait(AGAIN_MS, open);
   };
   const open = () => {
+    source?.close();
     source = new EventSource("events");
     source.onmessage = (message) => {
       wait(SILENT_MS, lost);
@@ -26,5 +31,10 @@ export function connect(onSnapshot, onLost) {
     source.onerror = lost;
     wait(SILENT_MS, lost);
   };
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) return open();
+    clearTimeout(timer);
+    source.close();
+  });
   open();
 }

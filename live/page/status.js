@@ -27,6 +27,7 @@ export class Status {
   }
 
   #show() {
+    if (document.hidden) return;
     // Counted from when the message came: this machine's clock may differ from the server's.
     const known = this.#snapshot?.age_s ?? null;
     const age = known === null ? null : known + (performance.now() - this.#received) / 1000;

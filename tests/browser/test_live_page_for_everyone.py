@@ -1,6 +1,7 @@
 """The live page for those who use a keyboard or a phone, prefer the dark, or see no motion or few colours."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
@@ -60,14 +61,16 @@ BUSY = {
 def url() -> Iterator[str]:
     """The page's own server, which sends nothing else; in a thread, since asking a browser blocks."""
     feed = Feed()
-    feed.publish(orjson.dumps(BUSY))
     port: Future[int] = Future()
     stop = asyncio.Event()
 
     async def serve() -> None:
         async with HttpServer(page_routes(), {"/events": feed}) as server:
             port.set_result(await server.start("127.0.0.1", 0))
-            await stop.wait()
+            while not stop.is_set():
+                feed.publish(orjson.dumps(BUSY))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), 1)
 
     loop = asyncio.new_event_loop()
     thread = Thread(target=loop.run_until_complete, args=(serve(),))
@@ -191,6 +194,18 @@ async def test_who_wants_no_motion_has_none(page: Browser) -> None:
     assert page.run(moving) == 3
     page.prefer(color_scheme="light", reduced_motion="reduce")
     assert page.run(moving) == 0
+
+
+async def test_a_page_that_nobody_sees_takes_up_no_connection(page: Browser, url: str) -> None:
+    hide = "Object.defineProperty(document, 'hidden', {value: arguments[0], configurable: true}); document.dispatchEvent(new Event('visibilitychange'))"
+    finished = "return performance.getEntriesByName(arguments[0]).length"
+    assert page.run(finished, f"{url}events") == 0
+    page.run(hide, True)
+    await eventually(lambda: page.run(finished, f"{url}events") == 1, 5, "the connection has ended")
+    page.requests()
+    page.run(hide, False)
+    await eventually(lambda: f"{url}events" in page.requests(), 5, "there is a new one")
+    assert page.text("#status") == "Live"
 
 
 # Each text's colour, the ground that it stands on, and the least contrast: WCAG 2.2 AA, 1.4.3 and 1.4.11.
