@@ -2,12 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable
 
+import structlog
+from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
 from aiokafka.structs import TopicPartition
 
+from libs.runtime.errors import TransactionTimeoutError
+from libs.runtime.logic import Tally
+from libs.runtime.metrics import StageMetrics
 from libs.runtime.timing import CLOSE_TIMEOUT_S
 from libs.runtime.transaction import OutputBuffer, TransactionalProducer
+
+log = structlog.get_logger()
 
 # Ending transactions at every interval also among the records of one fetch would cost a tenth of the throughput.
 _LONGEST_FILL_S = 1.0
@@ -21,19 +29,27 @@ class CommitCycle:
         producer: TransactionalProducer,
         source: TopicPartition,
         interval_ms: int,
-        on_commit: Callable[[Mapping[str, int]], None],
+        metrics: StageMetrics,
+        on_commit: Callable[[Tally], None],
     ) -> None:
         self._producer = producer
         self._source = source
         self._interval_s = interval_ms / 1000
+        self._metrics = metrics
         self._on_commit = on_commit
+        self._records = 0
         self._opened_at_s: float | None = None
         self._commit: asyncio.Task[None] | None = None
         self.outputs: OutputBuffer = producer.buffer()
 
-    def open(self) -> None:
-        """There is something to commit; the interval begins with the first such thing."""
+    def open(self, offset: int, records: int = 0) -> None:
+        """There is something to commit, of so many input records from ``offset`` on.
+
+        The interval begins with the first such thing, and by its offset the transaction is known in the log.
+        """
+        self._records += records
         if self._opened_at_s is None:
+            structlog.contextvars.bind_contextvars(transaction=offset)
             self._opened_at_s = time.monotonic()
 
     @property
@@ -58,17 +74,26 @@ class CommitCycle:
             self._commit.result()
             self._commit = None
 
-    async def commit(self, position: int, counts: Mapping[str, int]) -> None:
+    async def commit(self, position: int, tally: Tally) -> None:
         """End the open transaction at ``position``: waits for the one before, not for this one."""
         if self._commit is not None:
             await self._commit
-        self._commit = asyncio.create_task(self._run(self.outputs, position, counts))
+        self._commit = asyncio.create_task(self._run(self.outputs, position, self._records, tally))
         self._commit.add_done_callback(_looked_at)
-        self.outputs, self._opened_at_s = self._producer.buffer(), None
+        self.outputs, self._records, self._opened_at_s = self._producer.buffer(), 0, None
+        structlog.contextvars.unbind_contextvars("transaction")  # the commit's task has a context of its own
 
-    async def _run(self, outputs: OutputBuffer, position: int, counts: Mapping[str, int]) -> None:
-        await self._producer.commit(outputs, self._source, position)
-        self._on_commit(counts)
+    async def _run(self, outputs: OutputBuffer, position: int, records: int, tally: Tally) -> None:
+        began_s = time.monotonic()
+        try:
+            await self._producer.commit(outputs, self._source, position)
+        except BaseException as error:
+            self._metrics.transactions[_outcome(error)].inc()
+            raise
+        seconds = time.monotonic() - began_s
+        self._metrics.committed(records, _records_in(outputs), seconds)
+        log.debug("transaction committed", next_offset=position, records=records, seconds=round(seconds, 4))
+        self._on_commit(tally)
 
     async def close(self) -> None:
         """Let the commit under way end, within a time limit; what is still open is dropped."""
@@ -78,6 +103,19 @@ class CommitCycle:
         if not self._commit.done():
             self._commit.cancel()
             await asyncio.wait({self._commit})
+
+
+def _records_in(outputs: OutputBuffer) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for (topic, _), batches in outputs.batches().items():
+        counts[topic] += sum(batch.record_count() for batch in batches)
+    return counts
+
+
+def _outcome(error: BaseException) -> str:
+    if isinstance(error, ProducerFenced | InvalidProducerEpoch):
+        return "fenced"
+    return "timed_out" if isinstance(error, TransactionTimeoutError) else "failed"
 
 
 def _looked_at(commit: asyncio.Task[None]) -> None:

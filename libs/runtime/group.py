@@ -42,8 +42,8 @@ async def run_stage(stage: Stage, context: Context[Any]) -> None:
     source = [TopicPartition(topic, number) for number in range(settings.topic_partitions)]
     needed = [settings.topic_prefix + spec.name for spec in (stage.source, *stage.outputs)]
     signs = BrokerSigns(consumer, source, context.health, needed)
-    report = Report(context.clock)
-    replica = _Replica(stage, context, consumer, offsets, signs, report)
+    report = Report(stage.metrics, context.clock)
+    replica = _Replica(stage, context, consumer, offsets, signs)
     background = [asyncio.create_task(work) for work in (signs.watch(), watch_membership(consumer), _report(report))]
     for task in background:
         task.add_done_callback(replica.fail_with)
@@ -72,14 +72,12 @@ class _Replica(ConsumerRebalanceListener):
         consumer: AIOKafkaConsumer,
         offsets: StableOffsets,
         signs: BrokerSigns,
-        report: Report,
     ) -> None:
         self._stage = stage
         self._context = context
         self._consumer = consumer
         self._offsets = offsets
         self._signs = signs
-        self._report = report
         self._workers: dict[TopicPartition, PartitionWorker] = {}
         self._closed = False
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -100,6 +98,8 @@ class _Replica(ConsumerRebalanceListener):
         if self._closed:
             return
         log.info("partitions assigned", partitions=sorted(p.partition for p in assigned))
+        self._stage.metrics.rebalances.inc()
+        self._stage.metrics.assigned_partitions.set(len(assigned))
         for partition in assigned:
             worker = PartitionWorker(
                 self._stage,
@@ -109,7 +109,6 @@ class _Replica(ConsumerRebalanceListener):
                 self._offsets,
                 self._signs,
                 self._context.health,
-                self._report,
             )
             self._workers[partition] = worker
             worker.start(self._fail)
@@ -122,6 +121,7 @@ class _Replica(ConsumerRebalanceListener):
     async def stop(self) -> None:
         """Stop all workers."""
         workers, self._workers = list(self._workers.values()), {}
+        self._stage.metrics.assigned_partitions.set(0)
         await asyncio.gather(*(worker.stop() for worker in workers), return_exceptions=True)
 
     def fail_with(self, task: asyncio.Task[None]) -> None:

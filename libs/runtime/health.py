@@ -1,4 +1,4 @@
-"""`/health` over HTTP: true only while the service makes progress or is truly idle.
+"""`/health` over HTTP, true only while the service makes progress or is truly idle, and `/metrics`.
 
 The server runs in a thread of its own, so that a stuck event loop answers "unhealthy" instead of not at all.
 """
@@ -11,8 +11,11 @@ from types import TracebackType
 from typing import Self
 
 import orjson
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
 
 from libs.runtime.timing import HEALTHY_FOR_S
+
+_SLOWEST_CLIENT_S = 10.0
 
 
 class Health:
@@ -50,26 +53,41 @@ class Health:
         self.forget("started")
 
 
-class HealthServer:
-    """Serves ``GET /health`` (200 or 503, with the report as JSON) until the ``with`` block ends."""
+class _QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
 
-    def __init__(self, health: Health, host: str, port: int) -> None:
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that goes away in the middle of an answer is no event."""
+
+
+class HealthServer:
+    """Serves ``GET /health`` (200 or 503, with the report as JSON) and ``GET /metrics`` until the ``with`` block ends."""
+
+    def __init__(self, health: Health, registry: CollectorRegistry, host: str, port: int) -> None:
         class Handler(BaseHTTPRequestHandler):
+            timeout = _SLOWEST_CLIENT_S
+
             def do_GET(self) -> None:
-                healthy, report = health.report()
-                known = self.path == "/health"
-                body = orjson.dumps(report if known else {"error": "not found; try /health"})
-                self.send_response((200 if healthy else 503) if known else 404)
-                self.send_header("Content-Type", "application/json")
+                path = self.path.partition("?")[0]
+                if path == "/metrics":
+                    self._answer(200, CONTENT_TYPE_PLAIN_0_0_4, generate_latest(registry))
+                elif path == "/health":
+                    healthy, report = health.report()
+                    self._answer(200 if healthy else 503, "application/json", orjson.dumps(report))
+                else:
+                    self._answer(404, "application/json", b'{"error":"not found; try /health or /metrics"}')
+
+            def _answer(self, status: int, content_type: str, body: bytes) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", content_type)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
-                """Health checks are no events."""
+                """Questions are no events."""
 
-        self._server = ThreadingHTTPServer((host, port), Handler)
-        self._server.daemon_threads = True
+        self._server = _QuietServer((host, port), Handler)
         self.port: int = self._server.server_address[1]
 
     def __enter__(self) -> Self:

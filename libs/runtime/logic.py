@@ -1,10 +1,11 @@
 """What a service is to the runtime: which topics it joins, and the logic that runs for each partition."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from libs.runtime.broker import TopicSpec
+from libs.runtime.metrics import StageMetrics
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,13 @@ class Progress:
     source_started: bool
 
 
+class Tally(Protocol):
+    """What one transaction did."""
+
+    def count(self, now_s: float) -> None:
+        """Add it to the metrics: the transaction is visible since ``now_s``."""
+
+
 class PartitionLogic(Protocol):
     """The logic of one input partition. It does no I/O, and is thrown away with its state on any error."""
 
@@ -34,8 +42,8 @@ class PartitionLogic(Protocol):
     def punctuate(self, progress: Progress) -> None:
         """Look at the clock; called after every read, and several times a second when there is nothing to read."""
 
-    def before_commit(self, output: Any) -> Mapping[str, int]:
-        """Write what belongs at the end of a transaction; returns what the transaction did, as counts by name.
+    def before_commit(self, output: Any) -> Tally:
+        """Write what belongs at the end of a transaction; returns what the transaction did.
 
         The next transaction has an ``output`` of its own.
         """
@@ -63,4 +71,5 @@ class Stage:
     changelog: TopicSpec | None
     batch_size: int
     commit_interval_ms: int
+    metrics: StageMetrics
     logic: Callable[[str, int], PartitionLogic]  # makes the logic of a topic's partition

@@ -44,5 +44,10 @@ def configure_logging(service: str, level: str, log_format: Literal["json", "con
     structlog.contextvars.bind_contextvars(service=service)
 
 
+def debugging() -> bool:
+    """Whether debug events are logged: to be asked once a batch before saying something of each of its orders."""
+    return logging.getLogger().isEnabledFor(logging.DEBUG)
+
+
 def _to_json(event: object, **_: object) -> str:
     return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()

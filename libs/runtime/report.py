@@ -1,13 +1,11 @@
-"""What the service did, as a periodic log line."""
+"""What the service did, as a periodic log line: the same figures as in `/metrics`."""
 
 import time
-from collections import Counter
-from collections.abc import Mapping
 
 import structlog
 
 from libs.runtime.clock import Clock
-from libs.runtime.logic import PartitionLogic
+from libs.runtime.metrics import StageMetrics, totals, values_of
 
 log = structlog.get_logger()
 
@@ -15,45 +13,31 @@ EVERY_S = 10.0
 
 
 class Report:
-    """Counts what was committed; keeps the lag and the logic of each partition in hand."""
+    """Totals since the start, and rates since the last line."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, metrics: StageMetrics, clock: Clock) -> None:
+        self._metrics = metrics
         self._clock = clock
-        self._total: Counter[str] = Counter()
-        self._reported: Counter[str] = Counter()
+        self._reported: dict[str, float] = {}
         self._reported_at_s = time.monotonic()
-        self._lag: dict[str, int] = {}
-        self._logic: dict[str, PartitionLogic] = {}
-
-    def add(self, counts: Mapping[str, int]) -> None:
-        self._total.update(counts)
-
-    def progress(self, partition: str, lag: int, logic: PartitionLogic) -> None:
-        self._lag[partition] = lag
-        self._logic[partition] = logic
-
-    def forget(self, partition: str) -> None:
-        self._lag.pop(partition, None)
-        self._logic.pop(partition, None)
 
     def log(self) -> None:
-        """Write the line: totals, rates since the last one, lag, and the slowest partition's watermark."""
+        """Write the line: totals, rates, lag, and the slowest partition's watermark."""
         now_s = time.monotonic()
         elapsed_s = max(now_s - self._reported_at_s, 1e-9)
-        rates = {
-            f"{name}_per_s": round((count - self._reported[name]) / elapsed_s, 1)
-            for name, count in sorted(self._total.items())
-        }
-        watermarks_s = [mark for logic in self._logic.values() if (mark := logic.watermark_s) is not None]
+        total = totals(self._metrics.registry)
+        lags, watermarks_s = values_of(self._metrics.lag), values_of(self._metrics.watermark)
         log.info(
             "progress",
-            **dict(sorted(self._total.items())),
-            **rates,
-            partitions=len(self._lag),
-            lag=sum(self._lag.values()),
-            state_size=sum(logic.state_size for logic in self._logic.values()),
+            **{name: int(count) for name, count in total.items()},
+            **{
+                f"{name}_per_s": round((count - self._reported.get(name, 0)) / elapsed_s, 1)
+                for name, count in total.items()
+            },
+            partitions=len(lags),
+            lag=int(sum(lags)),
+            state_size=int(sum(values_of(self._metrics.state_entries))),
             watermark=min(watermarks_s, default=None),
             watermark_age_s=round(self._clock.now_s() - min(watermarks_s), 1) if watermarks_s else None,
         )
-        self._reported = Counter(self._total)
-        self._reported_at_s = now_s
+        self._reported, self._reported_at_s = total, now_s

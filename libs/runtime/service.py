@@ -11,12 +11,14 @@ from typing import Any, Generic, TypeVar
 import structlog
 from aiokafka.errors import KafkaError
 from aiokafka.record.default_records import DefaultRecordBatch
+from prometheus_client import CollectorRegistry
 
 from libs.runtime.broker import TopicSpec, ensure_topics
 from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.errors import PipelineError, SettingsError
 from libs.runtime.health import Health, HealthServer
 from libs.runtime.logs import configure_logging
+from libs.runtime.metrics import ServiceMetrics
 from libs.runtime.settings import ServiceSettings, load_settings
 from libs.runtime.waiting import unless_stopped
 
@@ -29,12 +31,13 @@ EXIT_BAD_SETTING = 2
 
 @dataclass(frozen=True)
 class Context(Generic[S]):
-    """What a running service has at hand. ``stop`` is set when it is asked to end."""
+    """What a running service has at hand. ``registry`` is served; ``stop`` is set when it is asked to end."""
 
     settings: S
     cluster_id: str
     health: Health
     clock: Clock
+    registry: CollectorRegistry
     stop: asyncio.Event
 
 
@@ -75,9 +78,10 @@ async def _run(settings: S, topics: Iterable[TopicSpec], main: Callable[[Context
     loop.set_exception_handler(pass_over_unsent_batches)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    health = Health()
+    health, registry = Health(), CollectorRegistry()
+    ServiceMetrics(registry, health)
     try:
-        server = HealthServer(health, settings.http_host, settings.http_port)
+        server = HealthServer(health, registry, settings.http_host, settings.http_port)
     except OSError as error:
         raise PipelineError(
             f"HTTP_HOST={settings.http_host!r}, HTTP_PORT={settings.http_port} cannot be used: {error}",
@@ -93,7 +97,7 @@ async def _run(settings: S, topics: Iterable[TopicSpec], main: Callable[[Context
         if cluster_id is None:
             return
         health.started()
-        await main(Context(settings, cluster_id, health, SystemClock(), stop))
+        await main(Context(settings, cluster_id, health, SystemClock(), registry, stop))
 
 
 def pass_over_unsent_batches(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -20,8 +20,7 @@ from libs.runtime.changelog import read_changelog
 from libs.runtime.cycle import CommitCycle
 from libs.runtime.errors import RetriesExhaustedError, StuckConsumerError, described
 from libs.runtime.health import Health
-from libs.runtime.logic import PartitionLogic, Progress, Stage
-from libs.runtime.report import Report
+from libs.runtime.logic import PartitionLogic, Progress, Stage, Tally
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.signs import BrokerSigns
 from libs.runtime.silence import Silence
@@ -49,7 +48,6 @@ class PartitionWorker:
         offsets: StableOffsets,
         signs: BrokerSigns,
         health: Health,
-        report: Report,
     ) -> None:
         self._stage = stage
         self._settings = settings
@@ -58,7 +56,7 @@ class PartitionWorker:
         self._offsets = offsets
         self._signs = signs
         self._health = health
-        self._report = report
+        self._metrics = stage.metrics
         self._name = f"{partition.topic}-{partition.partition}"
         self._stopping = asyncio.Event()
         self._failures = 0
@@ -66,7 +64,6 @@ class PartitionWorker:
         self._out_of_range = False
         self._silence = Silence(self._name)
         self._task: asyncio.Task[None] | None = None
-        self._log = log.bind(partition=self._name)
 
     def start(self, on_failure: Callable[[BaseException], None]) -> None:
         """Begin; ``on_failure`` hears of an error that trying again did not mend."""
@@ -92,24 +89,28 @@ class PartitionWorker:
                 self._task.cancel()
                 await asyncio.wait({self._task}, timeout=3 * CLOSE_TIMEOUT_S)
         self._health.forget(self._name)
-        self._report.forget(self._name)
+        self._metrics.forget(self._partition.partition)
 
     async def _run(self) -> None:
+        structlog.contextvars.bind_contextvars(partition=self._name)  # in this task, and in those that it starts
         while not self._stopping.is_set():
             try:
                 await self._work()
             except (ProducerFenced, InvalidProducerEpoch):
                 delay_s = FENCED_WAIT_S
-                self._log.warning("fenced: another replica has taken over, or the transaction timed out")
+                self._metrics.retries["fenced"].inc()
+                log.warning("fenced: another replica has taken over, or the transaction timed out")
             except OffsetOutOfRangeError:
                 self._out_of_range, delay_s = True, 0.0
+                self._metrics.retries["offset_out_of_range"].inc()
             except StuckConsumerError:
                 raise
             except Exception as error:
                 delay_s = self._backoff.next_s()
-                if not is_unreachable(error):
-                    self._failures += 1
-                self._log.warning(
+                unreachable = is_unreachable(error)
+                self._failures += not unreachable
+                self._metrics.retries["broker" if unreachable else "error"].inc()
+                log.warning(
                     "partition failed, starting again from its last commit",
                     error=described(error),
                     failures=self._failures,
@@ -138,7 +139,7 @@ class PartitionWorker:
             logic = self._stage.logic(*self._partition)
             if self._stage.changelog is not None:
                 await self._restore(logic, self._stage.changelog.name, committed)
-            self._log.info("partition started", state_size=logic.state_size)
+            log.info("partition started", state_size=logic.state_size)
             await self._loop(producer, logic)
         finally:
             await producer.close()
@@ -147,14 +148,14 @@ class PartitionWorker:
         committed = offset = await self._offsets.fetch(self._partition)
         first = (await self._consumer.beginning_offsets([self._partition]))[self._partition]
         if offset is not None and offset < first:
-            self._log.error(
+            log.error(
                 "records were deleted before they were read",
                 committed_offset=offset,
                 first_offset=first,
                 advice="keep records longer than the longest outage: raise retention.ms of the topic",
             )
         elif offset is not None and self._out_of_range:
-            self._log.error(
+            log.error(
                 "the topic ends before the committed offset: reading it from its beginning",
                 committed_offset=offset,
                 first_offset=first,
@@ -173,16 +174,18 @@ class PartitionWorker:
             count += len(records)
             self._health.beat(self._name)
         if committed and not count:
-            self._log.error(
+            log.error(
                 "the state is gone",
                 committed_offset=committed,
                 advice=f"{partition.topic} was deleted or made anew; what was counted before and not yet written is lost",
             )
-        self._log.info("state restored", changelog_records=count, seconds=round(time.monotonic() - since, 3))
+        seconds = time.monotonic() - since
+        self._metrics.restored(count, seconds)
+        log.info("state restored", changelog_records=count, seconds=round(seconds, 3))
 
     async def _loop(self, producer: TransactionalProducer, logic: PartitionLogic) -> None:
         started_s = time.time()
-        cycle = CommitCycle(producer, self._partition, self._stage.commit_interval_ms, self._committed)
+        cycle = CommitCycle(producer, self._partition, self._stage.commit_interval_ms, self._metrics, self._committed)
         try:
             while (records := await self._read(cycle.due_in_s())) is not None:
                 if not await self._process(records, logic, cycle):
@@ -191,7 +194,7 @@ class PartitionWorker:
                 progress = self._progress(position)
                 logic.punctuate(progress)
                 if records or logic.urgent:
-                    cycle.open()
+                    cycle.open(position)
                 lag = self._lag(position)
                 self._show(position, logic)
                 cycle.check()
@@ -226,8 +229,9 @@ class PartitionWorker:
                 position = records[first].offset
                 await cycle.commit(position, logic.before_commit(cycle.outputs))
                 self._show(position, logic)
-            logic.process(records[first : first + size], cycle.outputs)
-            cycle.open()
+            batch = records[first : first + size]
+            cycle.open(batch[0].offset, len(batch))
+            logic.process(batch, cycle.outputs)
             if time.monotonic() > turn_ends_s:
                 await asyncio.sleep(0)  # heartbeats and the other partitions share this loop
                 if self._stopping.is_set():
@@ -243,7 +247,7 @@ class PartitionWorker:
     def _show(self, position: int, logic: PartitionLogic) -> None:
         # What a fetch says of the partition's end is old by the time that slow work on its records is done.
         lag = max(self._lag(position), self._signs.ends.get(self._partition, 0) - position)
-        self._report.progress(self._name, lag, logic)
+        self._metrics.progress(self._partition.partition, lag, logic.watermark_s, logic.state_size)
 
     def _progress(self, position: int) -> Progress:
         confirmed_ms = self._consumer.last_poll_timestamp(self._partition)
@@ -254,11 +258,11 @@ class PartitionWorker:
             source_started=self._signs.source_started,
         )
 
-    def _committed(self, counts: Mapping[str, int]) -> None:
+    def _committed(self, tally: Tally) -> None:
         self._failures = 0
         self._backoff.reset()
         self._health.beat(self._name)
-        self._report.add(counts)
+        tally.count(time.time())
 
     def _nothing_received(self, progress: Progress, started_s: float, *, all_done: bool) -> None:
         """Having nothing to do is healthy only if the broker has just said so."""

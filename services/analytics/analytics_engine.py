@@ -5,6 +5,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this file can be started by its path alone
 
+from prometheus_client import CollectorRegistry
+
+from libs.events.dead_letters import Reason
 from libs.events.topics import (
     ALL_TOPICS,
     ANALYTICS_STATE,
@@ -16,6 +19,7 @@ from libs.events.topics import (
 from libs.runtime.clock import Clock
 from libs.runtime.group import run_stage
 from libs.runtime.logic import Stage
+from libs.runtime.metrics import StageMetrics, WindowMetrics
 from libs.runtime.service import Context, run_service
 from services.analytics.analytics_settings import AnalyticsSettings
 from services.analytics.metrics_partition import MetricsPartition
@@ -24,22 +28,25 @@ from services.analytics.metrics_partition import MetricsPartition
 BATCH_SIZE = 500
 
 
-def make_stage(settings: AnalyticsSettings, clock: Clock) -> Stage:
+def make_stage(settings: AnalyticsSettings, clock: Clock, registry: CollectorRegistry) -> Stage:
     """`processed-orders` to `product-metrics` and `late-orders`; the open windows are kept in `analytics-state`."""
+    outputs = (PRODUCT_METRICS, LATE_ORDERS, ORDERS_DLQ, ANALYTICS_STATE)
+    metrics = WindowMetrics(registry, Reason.MALFORMED)
     return Stage(
         name="analytics",
         source=PROCESSED_ORDERS,
-        outputs=(PRODUCT_METRICS, LATE_ORDERS, ORDERS_DLQ, ANALYTICS_STATE),
+        outputs=outputs,
         changelog=ANALYTICS_STATE,
         batch_size=BATCH_SIZE,
         commit_interval_ms=settings.commit_interval_ms,
-        logic=lambda topic, partition: MetricsPartition(topic, partition, settings.window_seconds, clock),
+        metrics=StageMetrics(registry, PROCESSED_ORDERS.name, [topic.name for topic in outputs], stateful=True),
+        logic=lambda topic, partition: MetricsPartition(topic, partition, settings.window_seconds, clock, metrics),
     )
 
 
 async def compute_metrics(context: Context[AnalyticsSettings]) -> None:
     """Run until asked to stop."""
-    await run_stage(make_stage(context.settings, context.clock), context)
+    await run_stage(make_stage(context.settings, context.clock, context.registry), context)
 
 
 def main() -> None:

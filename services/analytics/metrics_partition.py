@@ -1,8 +1,8 @@
 """The analytics' logic for one partition of `processed-orders`: windows per product, closed by watermarks."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+import orjson
 import structlog
 
 from libs.events.dead_letters import Reason, RejectedError, dead_letter_headers
@@ -13,6 +13,9 @@ from libs.events.topics import ANALYTICS_STATE, LATE_ORDERS, ORDERS_DLQ, PRODUCT
 from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS, decode_watermark
 from libs.runtime.clock import Clock
 from libs.runtime.logic import Progress
+from libs.runtime.logs import debugging
+from libs.runtime.metrics import WindowMetrics
+from services.analytics.window_tally import WindowTally
 from services.analytics.windows import TumblingWindows, WindowKey
 
 log = structlog.get_logger()
@@ -21,12 +24,13 @@ log = structlog.get_logger()
 class MetricsPartition:
     """Counts orders into windows, and writes a window's metrics once, when no source can add to it any more."""
 
-    def __init__(self, topic: str, partition: int, window_s: int, clock: Clock) -> None:
+    def __init__(self, topic: str, partition: int, window_s: int, clock: Clock, metrics: WindowMetrics) -> None:
         self._topic = topic
         self._partition = partition
         self._windows = TumblingWindows(window_s)
         self._clock = clock
-        self._counts: Counter[str] = Counter()
+        self._metrics = metrics
+        self._tally = WindowTally(metrics)
         self.urgent = False
 
     @property
@@ -43,6 +47,21 @@ class MetricsPartition:
             self._windows.restore(record.key or b"", record.value)
 
     def process(self, records: Sequence[Record], output: Output) -> None:
+        if debugging():
+            for record in records:
+                self._process_and_tell(record, output)
+        else:
+            self._process(records, output)
+
+    def _process_and_tell(self, record: Record, output: Output) -> None:
+        before = self._tally.orders
+        self._process((record,), output)
+        if self._tally.orders > before:
+            product_id, event_time_s, _ = read_processed_order(record.value)
+            window = self._windows.key_for(product_id, event_time_s)
+            log.debug("order counted", order_id=_order_id(record), offset=record.offset, **window._asdict())
+
+    def _process(self, records: Sequence[Record], output: Output) -> None:
         add = self._windows.add
         orders = 0
         for record in records:
@@ -58,7 +77,7 @@ class MetricsPartition:
                 orders += 1
             else:
                 self._too_late(record, self._windows.key_for(product_id, event_time_s), output)
-        self._counts["orders"] += orders
+        self._tally.orders += orders
 
     def _move_clock(self, record: Record, output: Output) -> None:
         try:
@@ -73,7 +92,8 @@ class MetricsPartition:
         key = metric.product_id.encode()
         partition = output.partition_for(PRODUCT_METRICS.name, key)
         output.send(PRODUCT_METRICS.name, partition, key, encode_metric(metric), self._now_ms(), [])
-        self._counts["windows_closed"] += 1
+        self._tally.closed.append(metric)
+        log.debug("window closed", **metric._asdict())
         self.urgent = True
 
     def _too_late(self, record: Record, window: WindowKey, output: Output) -> None:
@@ -84,30 +104,36 @@ class MetricsPartition:
         ]
         partition = output.partition_for(LATE_ORDERS.name, record.key)
         output.send(LATE_ORDERS.name, partition, record.key, record.value, record.timestamp, headers)
-        self._counts["late_orders"] += 1
+        self._tally.late += 1
+        if debugging():
+            log.debug("order late", order_id=_order_id(record), offset=record.offset, **window._asdict())
         self.urgent = True
 
     def _reject(self, record: Record, message: str, output: Output) -> None:
         # Only the processor writes into this topic, so this is another writer's doing; even so it is kept, and seen.
         error = RejectedError(Reason.MALFORMED, message)
-        log.error("foreign record in processed-orders", partition=self._partition, offset=record.offset, error=message)
+        log.error("foreign record in processed-orders", offset=record.offset, error=message)
         partition = output.partition_for(ORDERS_DLQ.name, record.key)
         headers = dead_letter_headers(self._topic, self._partition, record.offset, error)
         output.send(ORDERS_DLQ.name, partition, record.key, record.value, record.timestamp, headers)
-        self._counts["dead_letters_malformed"] += 1
+        self._tally.foreign += 1
         self.urgent = True
 
     def punctuate(self, progress: Progress) -> None:
         """Windows close by the watermarks that come in, not by this service's clock."""
 
-    def before_commit(self, output: Output) -> Mapping[str, int]:
+    def before_commit(self, output: Output) -> WindowTally:
         """The changelog moves on in the same transaction as the offsets and the metrics."""
         now_ms = self._now_ms()
         for key, value in self._windows.take_changes():
             output.send(ANALYTICS_STATE.name, self._partition, key, value, now_ms, [])
-        counts, self._counts = self._counts, Counter()
+        tally, self._tally = self._tally, WindowTally(self._metrics)
         self.urgent = False
-        return counts
+        return tally
 
     def _now_ms(self) -> int:
         return int(self._clock.now_s() * 1000)
+
+
+def _order_id(record: Record) -> object:
+    return orjson.loads(record.value or b"{}").get("order_id")

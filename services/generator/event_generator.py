@@ -12,10 +12,12 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from libs.events.dead_letters import Reason
 from libs.events.topics import ORDERS
 from libs.runtime.broker import Backoff, is_unreachable
 from libs.runtime.closing import close_producer
 from libs.runtime.errors import PipelineError
+from libs.runtime.metrics import GeneratorMetrics
 from libs.runtime.service import Context, run_service
 from libs.runtime.waiting import unless_stopped
 from services.generator.generation import Monitor, generate
@@ -29,6 +31,7 @@ log = structlog.get_logger()
 async def run(context: Context[GeneratorSettings]) -> None:
     """Generate orders until the count is reached or the service is asked to stop."""
     settings = context.settings
+    metrics = GeneratorMetrics(context.registry, Reason, settings.generator_buffer)
     producer = await unless_stopped(started_producer(settings.kafka_bootstrap_servers), context.stop)
     if producer is None:
         return
@@ -38,8 +41,9 @@ async def run(context: Context[GeneratorSettings]) -> None:
         partitions=settings.topic_partitions,
         capacity=settings.generator_buffer,
         on_confirmed=lambda: context.health.beat("connected"),
+        metrics=metrics,
     )
-    monitor = Monitor(sender, context.health)
+    monitor = Monitor(sender, context.health, metrics)
     try:
         async with sender:
             await generate(

@@ -8,10 +8,13 @@ from typing import Protocol
 
 import structlog
 
+from libs.events.dead_letters import Reason
 from libs.runtime.clock import Clock
 from libs.runtime.health import Health
+from libs.runtime.logs import debugging
+from libs.runtime.metrics import GeneratorMetrics
 from services.generator.order_sender import OrderSender
-from services.generator.order_stream import OrderStream
+from services.generator.order_stream import OrderRecord, OrderStream
 
 log = structlog.get_logger()
 
@@ -39,9 +42,16 @@ class Progress(Protocol):
 class Monitor:
     """Reports progress every ten seconds, and once each when the broker falls silent and when it is back."""
 
-    def __init__(self, sender: Progress, health: Health, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        sender: Progress,
+        health: Health,
+        metrics: GeneratorMetrics,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._sender = sender
         self._health = health
+        self._metrics = metrics
         self._monotonic = monotonic
         self._reported_s = monotonic()
         self._reported = 0
@@ -50,8 +60,15 @@ class Monitor:
         self.faulty = 0
         """How many of the orders taken so far were broken on purpose."""
 
+    def broken(self, fault: Reason) -> None:
+        """An order was broken on purpose."""
+        self.faulty += 1
+        self._metrics.faulty[fault].inc()
+
     def look(self, *, behind_s: float) -> None:
         """Called at least once a second; ``behind_s`` is how far event time trails the clock."""
+        self._metrics.buffered.set(self._sender.unconfirmed)
+        self._metrics.behind.set(max(behind_s, 0.0))
         if not self._sender.unconfirmed:
             self._health.beat("connected")
         self._look_for_broker()
@@ -99,13 +116,17 @@ async def generate(
         now_ms = clock.now_s() * 1000
         monitor.look(behind_s=(now_ms - stream.due_ms) / 1000)
         sender.raise_failure()
+        debug = debugging()
         chunk_end = taken + min(_CHUNK, sender.room)
         if count is not None:
             chunk_end = min(chunk_end, count)
         while taken < chunk_end and stream.due_ms <= now_ms:
             record = stream.take()
             sender.put(record.key, record.value)
-            monitor.faulty += record.fault is not None
+            if record.fault is not None:
+                monitor.broken(record.fault)
+            if debug:
+                _tell(record)
             taken += 1
         if sender.room <= 0:
             await sender.wait_for_change(_LONGEST_SLEEP_S)
@@ -115,6 +136,10 @@ async def generate(
             due_in_s = stream.due_ms / 1000 - clock.now_s()
             await _pause(stop, min(max(due_in_s, _SHORTEST_SLEEP_S), _LONGEST_SLEEP_S))
     await _flush(sender, monitor, stop)
+
+
+def _tell(record: OrderRecord) -> None:
+    log.debug("order sent", order_id=record.key.decode(), fault=record.fault)
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from libs.runtime.errors import PipelineError
+from libs.runtime.metrics import GeneratorMetrics
 from libs.runtime.partitioning import partition_for
 
 _RETRY_S = 0.5
@@ -66,6 +67,7 @@ class OrderSender:
         topic: the full name, with ``partitions`` partitions.
         capacity: most unconfirmed records.
         on_confirmed: called whenever the broker has confirmed a batch.
+        metrics: counts what is confirmed, and what is not.
         monotonic: seconds of a clock that never steps.
     """
 
@@ -77,12 +79,14 @@ class OrderSender:
         partitions: int,
         capacity: int,
         on_confirmed: Callable[[], None],
+        metrics: GeneratorMetrics,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._producer = producer
         self._topic = topic
         self._capacity = capacity
         self._on_confirmed = on_confirmed
+        self._metrics = metrics
         self._monotonic = monotonic
         self._lanes = [_Lane(partition) for partition in range(partitions)]
         self._tasks: list[asyncio.Task[None]] = []
@@ -180,6 +184,7 @@ class OrderSender:
             if not lane.batches:
                 lane.filled.clear()
             self.confirmed += batch.count
+            self._metrics.sent.inc(batch.count)
             self._waiting_since_s = self._monotonic()
             self._on_confirmed()
             self._changed.set()
@@ -194,11 +199,13 @@ class OrderSender:
                 # Only before the producer has taken the batch: its metadata does not know the topic (any more).
                 if not error.retriable:
                     raise
+                self._metrics.delivery_errors["retried"].inc()
                 await asyncio.sleep(_RETRY_S)
             else:
                 return delivery
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (failure := task.exception()):
+            self._metrics.delivery_errors["refused"].inc()
             self._failure = self._failure or failure
             self._changed.set()

@@ -1,7 +1,7 @@
 """The processor's logic for one partition of `orders`: validate, enrich, and say how far event time has come."""
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from math import floor
 
 from libs.events.dead_letters import RejectedError, dead_letter_headers
@@ -10,7 +10,11 @@ from libs.events.topics import ORDERS_DLQ, PROCESSED_ORDERS
 from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS, Watermark, encode_watermark
 from libs.runtime.clock import Clock
 from libs.runtime.logic import Progress
+from libs.runtime.logs import debugging
+from libs.runtime.metrics import OrderMetrics
 from services.processor.catalogue import Catalogue, Product, continue_with, enrich
+from services.processor.order_tally import OrderTally
+from services.processor.order_trail import tell_processed, tell_rejected
 from services.processor.plain_orders import read_plain_order
 from services.processor.source_watermark import SourceWatermark
 from services.processor.validation import validate
@@ -25,7 +29,14 @@ class OrderPartition:
     state_size = 0
 
     def __init__(
-        self, topic: str, source: int, sources: int, catalogue: Catalogue, watermark: SourceWatermark, clock: Clock
+        self,
+        topic: str,
+        source: int,
+        sources: int,
+        catalogue: Catalogue,
+        watermark: SourceWatermark,
+        clock: Clock,
+        metrics: OrderMetrics,
     ) -> None:
         self._topic = topic
         self._source = source
@@ -37,7 +48,8 @@ class OrderPartition:
         self._watermark = watermark
         self._written_watermark_s: float | None = None
         self._clock = clock
-        self._counts: Counter[str] = Counter()
+        self._metrics = metrics
+        self._tally = OrderTally(metrics)
         self.urgent = False
 
     @property
@@ -74,12 +86,15 @@ class OrderPartition:
                 event_time_s = order["timestamp"]
             if event_time_s > latest_s:
                 latest_s = event_time_s if event_time_s <= arrived_s else max(latest_s, arrived_s)
+        debug = debugging()
         for partition, rows in self._rows.items():
+            if debug:
+                tell_processed(rows, partition)
             output.extend(PROCESSED_ORDERS.name, partition, rows, ORDER_HEADERS)
             rows.clear()
         if rejected < len(records):
             self._watermark.saw_event(latest_s)
-        self._counts["orders"] += len(records) - rejected
+            self._tally.processed(len(records) - rejected, latest_s)
         self.urgent = True
 
     def _route(self, product_id: str, output: Output) -> _Route:
@@ -92,7 +107,8 @@ class OrderPartition:
         headers = dead_letter_headers(self._topic, self._source, record.offset, error)
         # One partition for all of this source's, as Spring Kafka does it: a transaction over fewer partitions costs less.
         output.send(ORDERS_DLQ.name, self._source, record.key, record.value, record.timestamp, headers)
-        self._counts[f"dead_letters_{error.reason}"] += 1
+        self._tally.dead_letters[error.reason] += 1
+        tell_rejected(record, error)
 
     def punctuate(self, progress: Progress) -> None:
         self._watermark.saw_progress(progress)
@@ -104,7 +120,7 @@ class OrderPartition:
         value_s, written_s = self._watermark.value_s, self._written_watermark_s
         return value_s is not None and (written_s is None or floor(value_s) > floor(written_s))
 
-    def before_commit(self, output: Output) -> Mapping[str, int]:
+    def before_commit(self, output: Output) -> OrderTally:
         """After a transaction's orders, the watermark that covers them goes to every partition."""
         watermark_s = self._watermark.value_s
         if watermark_s is not None and self._watermark_is_news():
@@ -113,6 +129,6 @@ class OrderPartition:
             for partition in range(output.partition_count(PROCESSED_ORDERS.name)):
                 output.send(PROCESSED_ORDERS.name, partition, None, mark, now_ms, WATERMARK_HEADERS)
             self._written_watermark_s = watermark_s
-        counts, self._counts = self._counts, Counter()
+        tally, self._tally = self._tally, OrderTally(self._metrics)
         self.urgent = False
-        return counts
+        return tally

@@ -5,10 +5,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this file can be started by its path alone
 
+from prometheus_client import CollectorRegistry
+
+from libs.events.dead_letters import Reason
 from libs.events.topics import ALL_TOPICS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS
 from libs.runtime.clock import Clock
 from libs.runtime.group import run_stage
 from libs.runtime.logic import Stage
+from libs.runtime.metrics import OrderMetrics, StageMetrics
 from libs.runtime.service import Context, run_service
 from services.processor.catalogue import load_catalogue
 from services.processor.order_partition import OrderPartition
@@ -16,28 +20,31 @@ from services.processor.processor_settings import ProcessorSettings
 from services.processor.source_watermark import SourceWatermark
 
 
-def make_stage(settings: ProcessorSettings, clock: Clock) -> Stage:
+def make_stage(settings: ProcessorSettings, clock: Clock, registry: CollectorRegistry) -> Stage:
     """`orders` to `processed-orders` and `orders-dlq`; no state but the watermark of each source partition."""
     catalogue = load_catalogue(settings.processor_catalogue_path)
+    outputs = (PROCESSED_ORDERS, ORDERS_DLQ)
+    metrics = OrderMetrics(registry, Reason)
 
     def logic(topic: str, partition: int) -> OrderPartition:
         watermark = SourceWatermark(settings.max_out_of_orderness_seconds, settings.idle_after_seconds)
-        return OrderPartition(topic, partition, settings.topic_partitions, catalogue, watermark, clock)
+        return OrderPartition(topic, partition, settings.topic_partitions, catalogue, watermark, clock, metrics)
 
     return Stage(
         name="processor",
         source=ORDERS,
-        outputs=(PROCESSED_ORDERS, ORDERS_DLQ),
+        outputs=outputs,
         changelog=None,
         batch_size=settings.processor_batch_size,
         commit_interval_ms=settings.commit_interval_ms,
+        metrics=StageMetrics(registry, ORDERS.name, [topic.name for topic in outputs], stateful=False),
         logic=logic,
     )
 
 
 async def process_orders(context: Context[ProcessorSettings]) -> None:
     """Run until asked to stop."""
-    await run_stage(make_stage(context.settings, context.clock), context)
+    await run_stage(make_stage(context.settings, context.clock, context.registry), context)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from libs.events.topics import PRODUCT_METRICS
 from libs.runtime.broker import Backoff, committed_consumer, ensure_topics
 from libs.runtime.closing import close_consumer
 from libs.runtime.errors import StuckConsumerError
+from libs.runtime.metrics import SinkMetrics
 from libs.runtime.service import Context
 from libs.runtime.timing import HEALTHY_FOR_S
 from libs.runtime.waiting import unless_stopped
@@ -25,7 +26,8 @@ from services.sink.metrics_writer import (
 )
 from services.sink.progress import Progress
 from services.sink.sink_settings import SinkSettings
-from services.sink.topic_reader import Position, TopicReader, TopicRewoundError
+from services.sink.topic_reader import MetricBatch, Position, TopicReader, TopicRewoundError
+from services.sink.written import tell_written
 
 log = structlog.get_logger()
 
@@ -54,7 +56,8 @@ class Sink:
         self._health = context.health
         self._stop = context.stop
         self._writer = writer
-        self._progress = Progress(writer.status)
+        self._metrics = SinkMetrics(context.registry, PRODUCT_METRICS.name, writer.kind)
+        self._progress = Progress(writer.status, self._metrics)
         topic = context.settings.topic_prefix + PRODUCT_METRICS.name
         self._partitions = [TopicPartition(topic, number) for number in range(context.settings.topic_partitions)]
         self._start_over_because = ""
@@ -65,11 +68,14 @@ class Sink:
             try:
                 await self._session()
             except (OutputChangedError, WriterDisplacedError) as error:
+                self._metrics.retries["output_changed"].inc()
                 log.warning("the output was changed from outside", change=str(error))
             except TopicRewoundError as error:
+                self._metrics.retries["topic_rewound"].inc()
                 self._start_over_because = str(error)
             except (OutputUnavailableError, StuckConsumerError, KafkaError, OSError) as error:
                 delay_s = self._backoff.next_s()
+                self._metrics.retries[_reason(error)].inc()
                 log.error("interrupted", error=str(error) or repr(error), retry_in_s=delay_s)  # noqa: TRY400
                 await unless_stopped(asyncio.sleep(delay_s), self._stop)
 
@@ -87,6 +93,7 @@ class Sink:
                 if reader is not None:
                     await self._copy(consumer, reader)
         finally:
+            self._metrics.forget()
             await close_consumer(consumer)
 
     async def _become_writer(self) -> bool:
@@ -95,6 +102,7 @@ class Sink:
         while not await asyncio.to_thread(self._writer.acquire):
             if not waiting:
                 waiting = True
+                self._metrics.standby.set(1)
                 self._health.forget("connected")
                 self._health.forget("output")
                 log.info("standing by: another sink writes this output", **self._writer.status())
@@ -103,6 +111,7 @@ class Sink:
             if self._stop.is_set():
                 return False
         if waiting:
+            self._metrics.standby.set(0)
             log.info("taking over the output", **self._writer.status())
             self._health.forget("standby")
             self._health.beat("connected")
@@ -121,6 +130,7 @@ class Sink:
             await asyncio.to_thread(self._writer.start_over, reason)
             self._start_over_because = ""
             positions = {}
+        self._metrics.output_bytes.set(self._writer.length)
         begins = await unless_stopped(consumer.beginning_offsets(self._partitions), self._stop)
         if begins is None:
             return None
@@ -163,13 +173,13 @@ class Sink:
             while not self._stop.is_set():
                 records = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
                 batch = reader.collect(records.values())
-                await asyncio.to_thread(self._writer.write, batch.lines, batch.positions)
+                await self._write(batch)
                 if batch.lines or time.monotonic() - started_s > _SETTLED_S:
                     self._backoff.reset()
                     self._health.beat("output")
                 if batch.rejected:
                     log.error("not metrics, left out", count=len(batch.rejected), first=batch.rejected[0])
-                await self._note(consumer, len(batch.lines), len(batch.rejected))
+                await self._note(consumer)
                 answer = self._slowest_answer(consumer)
                 if answer != last_answer:
                     last_answer, answered_s = answer, time.monotonic()
@@ -182,15 +192,34 @@ class Sink:
                 await reporting
         await self._progress.commit(consumer)
 
-    async def _note(self, consumer: AIOKafkaConsumer, metrics: int, rejected: int) -> None:
+    async def _write(self, batch: MetricBatch) -> None:
+        began_s = time.monotonic()
+        await asyncio.to_thread(self._writer.write, batch.lines, batch.positions)
+        if not batch.positions:
+            return
+        metrics, now_s = self._metrics, time.time()
+        metrics.write_duration.observe(time.monotonic() - began_s)
+        metrics.checkpoint.set(now_s)
+        metrics.output_bytes.set(self._writer.length)
+        metrics.consumed.inc(len(batch.lines) + len(batch.rejected))
+        metrics.foreign.inc(len(batch.rejected))
+        tell_written(batch.lines, metrics, now_s)
+
+    async def _note(self, consumer: AIOKafkaConsumer) -> None:
         # Unlike the last record's offset, the position is past the markers that end transactions.
         positions: dict[TopicPartition, int] = {}
         with contextlib.suppress(TimeoutError):  # a partition whose position is being looked up anew has none
             async with asyncio.timeout(_POLL_MS / 1000):
                 positions = {tp: await consumer.position(tp) for tp in self._partitions}
-        self._progress.written(metrics, rejected, positions)
+        self._progress.written(positions, consumer)
 
     def _slowest_answer(self, consumer: AIOKafkaConsumer) -> int | None:
         """When the broker last answered for the partition that waits longest, empty answers included (epoch ms)."""
         answers = [consumer.last_poll_timestamp(tp) for tp in self._partitions]
         return None if None in answers else min(answers)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OutputUnavailableError):
+        return "output_unavailable"
+    return "stuck" if isinstance(error, StuckConsumerError) else "broker"

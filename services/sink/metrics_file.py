@@ -31,6 +31,8 @@ _HOPELESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR
 class MetricsFile:
     """A ``MetricsWriter`` onto ``path``, with ``<path>.checkpoint`` and ``<path>.lock`` beside it."""
 
+    kind = "file"
+
     def __init__(self, path: Path, topic: str, disk: Disk | None = None) -> None:
         self._path = path
         self._disk = disk or Disk()
@@ -102,6 +104,10 @@ class MetricsFile:
                     raise
             store_checkpoint(self._disk, self._checkpoint_path, checkpoint)
             self._checkpoint = checkpoint
+
+    @property
+    def length(self) -> int:
+        return self._checkpoint.length
 
     def status(self) -> Mapping[str, object]:
         return {"path": str(self._path), "file_bytes": self._checkpoint.length}

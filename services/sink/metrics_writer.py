@@ -25,6 +25,16 @@ class MetricsWriter(Protocol):
     The calls block and are made from one task, each in a thread. After any exception the writer has to be opened again.
     """
 
+    @property
+    def kind(self) -> str:
+        """What it is: one of a small closed set, fit for a metric label."""
+        ...
+
+    @property
+    def length(self) -> int:
+        """How much is written, in bytes."""
+        ...
+
     def acquire(self) -> bool:
         """Become the one writer; False while another process is."""
         ...

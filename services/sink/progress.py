@@ -8,6 +8,8 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
+from libs.runtime.metrics import SinkMetrics, totals, values_of
+
 log = structlog.get_logger()
 
 _COMMIT_EVERY_S = 1.0
@@ -16,24 +18,25 @@ _LOG_EVERY_S = 10.0
 
 
 class Progress:
-    """Counts what was written since the start, and reports it in the background.
+    """Says in the background how far the sink has come.
 
     The group's offsets only serve those who watch the lag; where to read on says the output. So a commit that fails
     is tried again later and hurts nobody.
     """
 
-    def __init__(self, status: Callable[[], Mapping[str, object]]) -> None:
+    def __init__(self, status: Callable[[], Mapping[str, object]], metrics: SinkMetrics) -> None:
         self._status = status
-        self._metrics = 0
-        self._rejected = 0
+        self._metrics = metrics
         self._written: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._commits_fail = False
 
-    def written(self, metrics: int, rejected: int, positions: Mapping[TopicPartition, int]) -> None:
+    def written(self, positions: Mapping[TopicPartition, int], consumer: AIOKafkaConsumer) -> None:
         """What was read before ``positions`` is in the output."""
-        self._metrics += metrics
-        self._rejected += rejected
+        ends = {tp: consumer.last_stable_offset(tp) for tp in positions}
+        self._metrics.progress(
+            {tp.partition: max(0, end - positions[tp]) for tp, end in ends.items() if end is not None}
+        )
         self._written = dict(positions)
 
     async def report(self, consumer: AIOKafkaConsumer) -> None:
@@ -45,7 +48,7 @@ class Progress:
             await self.commit(consumer)
             if loop.time() >= log_at:
                 log_at += _LOG_EVERY_S
-                self._log(consumer)
+                self._log()
 
     async def commit(self, consumer: AIOKafkaConsumer) -> None:
         """Commit the offsets if they have moved; a failure is only logged."""
@@ -63,8 +66,6 @@ class Progress:
             self._committed |= offsets
             self._commits_fail = False
 
-    def _log(self, consumer: AIOKafkaConsumer) -> None:
-        ends = {tp: consumer.highwater(tp) for tp in self._written}
-        known = self._written and None not in ends.values()
-        lag = sum(max(0, end - self._written[tp]) for tp, end in ends.items()) if known else None
-        log.info("progress", metrics_written=self._metrics, rejected=self._rejected, lag=lag, **self._status())
+    def _log(self) -> None:
+        counts = {name: int(count) for name, count in totals(self._metrics.registry).items()}
+        log.info("progress", **counts, lag=int(sum(values_of(self._metrics.lag))), **self._status())

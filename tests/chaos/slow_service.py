@@ -41,11 +41,11 @@ def _slow(stage: Stage) -> Stage:
 
 
 async def _process(context: Context[ProcessorSettings]) -> None:
-    await run_stage(_slow(order_processor.make_stage(context.settings, context.clock)), context)
+    await run_stage(_slow(order_processor.make_stage(context.settings, context.clock, context.registry)), context)
 
 
 async def _analyse(context: Context[AnalyticsSettings]) -> None:
-    await run_stage(_slow(analytics_engine.make_stage(context.settings, context.clock)), context)
+    await run_stage(_slow(analytics_engine.make_stage(context.settings, context.clock, context.registry)), context)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import orjson
 import pytest
 from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
 from aiokafka.structs import TopicPartition
+from prometheus_client import CollectorRegistry
 
 from libs.events.topics import ORDERS, PROCESSED_ORDERS
 from libs.events.watermarks import WATERMARK_HEADERS
@@ -26,7 +27,7 @@ async def test_a_zombie_cannot_commit_what_its_successor_is_about_to_process(
     await pipeline.send([(0, [orjson.dumps(order) for order in history(ORDERS_SENT, span_s=10, seed=1)])])
     source = TopicPartition(topic_prefix + ORDERS.name, 0)
 
-    stage = make_stage(pipeline.settings(), SystemClock())
+    stage = make_stage(pipeline.settings(), SystemClock(), CollectorRegistry())
     zombie = TransactionalProducer(
         pipeline.settings(),
         transactional_id=f"{topic_prefix}{stage.name}-{stage.source.name}-0",

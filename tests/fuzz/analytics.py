@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from random import Random
 
+from prometheus_client import CollectorRegistry
+
 from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS
+from libs.runtime.metrics import WindowMetrics
 from services.analytics.metrics_partition import MetricsPartition
 from services.analytics.windows import DamagedStateError, TumblingWindows, WindowKey
 from tests.fuzz.mutations import Mutator, pick
@@ -90,8 +93,7 @@ class ProcessedOrders:
             except AssertionError as error:
                 raise AssertionError(f"{error} for {record!r:.3000}") from error
             tally = tally.plus(Tally(1, 0) if accepted else Tally(0, 1))
-        counts = self._logic.before_commit(self._output)
-        assert counts.get("dead_letters_malformed", 0) == tally.refused
+        assert self._logic.before_commit(self._output).foreign == tally.refused
         for sent in self._output.take():
             assert (sent.topic, sent.partition) == ("analytics-state", PARTITION)
             assert sent.key is not None
@@ -216,7 +218,9 @@ class Changelog:
 
 
 def _partition() -> MetricsPartition:
-    return MetricsPartition("processed-orders", PARTITION, WINDOW_S, FakeClock(NOW_S))
+    return MetricsPartition(
+        "processed-orders", PARTITION, WINDOW_S, FakeClock(NOW_S), WindowMetrics(CollectorRegistry(), "malformed")
+    )
 
 
 def _open(logic: MetricsPartition) -> dict[WindowKey, list[int]]:

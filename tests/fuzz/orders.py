@@ -4,8 +4,12 @@ import json
 from collections import Counter
 from random import Random
 
+from prometheus_client import CollectorRegistry
+
+from libs.events.dead_letters import Reason
 from libs.events.records import LOG_APPEND_TIME
 from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS, decode_watermark
+from libs.runtime.metrics import OrderMetrics
 from libs.runtime.partitioning import partition_for
 from services.processor.catalogue import load_catalogue
 from services.processor.order_partition import OrderPartition
@@ -41,6 +45,7 @@ class Orders:
             load_catalogue(CATALOGUE),
             SourceWatermark(OUT_OF_ORDERNESS_S, 10.0),
             FakeClock(NOW_S),
+            OrderMetrics(CollectorRegistry(), Reason),
         )
         self._output = Outbox()
 
@@ -82,9 +87,9 @@ class Orders:
         return tally
 
     def _check_commit(self, tally: Tally, reasons: Counter[str]) -> None:
-        counts = dict(self._logic.before_commit(self._output))
-        assert counts.pop("orders") == tally.accepted == reasons.pop("", 0)
-        assert counts == {f"dead_letters_{reason}": count for reason, count in reasons.items()}
+        counted = self._logic.before_commit(self._output)
+        assert counted.orders == tally.accepted == reasons.pop("", 0)
+        assert counted.dead_letters == reasons
         marks = self._output.take()
         assert len(marks) in (0, PARTITIONS)
         for partition, sent in enumerate(marks):

@@ -8,12 +8,12 @@ from random import Random
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
+from prometheus_client import CollectorRegistry
 
 from libs.events.topics import ALL_TOPICS, ORDERS
 from libs.runtime.broker import committed_consumer, ensure_topics
 from libs.runtime.clock import SystemClock
 from libs.runtime.health import Health
-from libs.runtime.report import Report
 from libs.runtime.signs import BrokerSigns
 from libs.runtime.stable_offsets import StableOffsets
 from libs.runtime.worker import PartitionWorker
@@ -107,15 +107,15 @@ class Pipeline:
         What is to happen ``meanwhile`` happens just after the worker has read the committed offset.
         """
         settings = self.settings()
-        stage = make_stage(settings, SystemClock())
+        stage = make_stage(settings, SystemClock(), CollectorRegistry())
         consumer = committed_consumer(settings, stage.name)
         await consumer.start()
         source = TopicPartition(self.prefix + ORDERS.name, partition)
         consumer.assign([source])
-        health, report = Health(), Report(SystemClock())
+        health = Health()
         offsets = _WatchedOffsets(self.kafka, self.prefix + stage.name, meanwhile)
         signs = BrokerSigns(consumer, [source], health)
-        worker = PartitionWorker(stage, settings, consumer, source, offsets, signs, health, report)
+        worker = PartitionWorker(stage, settings, consumer, source, offsets, signs, health)
         committed = StableOffsets(self.kafka, self.prefix + stage.name)
         failures: list[BaseException] = []
         worker.start(failures.append)

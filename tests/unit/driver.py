@@ -4,14 +4,16 @@ It pushes records in, moves the clock, commits, and keeps what came out per topi
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+from prometheus_client import CollectorRegistry
 
 from libs.events.records import Headers, Row
 from libs.runtime.logic import PartitionLogic, Progress
+from libs.runtime.metrics import totals
 from libs.runtime.partitioning import partition_for
 
 
@@ -72,11 +74,12 @@ class FakeOutput:
 
 @dataclass
 class LogicDriver:
-    """One partition's logic with its output; ``committed`` sums what the transactions said they did."""
+    """One partition's logic with its output; ``registry`` has what its transactions counted."""
 
     logic: PartitionLogic
     output: FakeOutput = field(default_factory=FakeOutput)
-    committed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    now_s: float = 1_700_000_000.0
 
     def pipe(self, records: Sequence[FakeRecord]) -> None:
         """Process and commit."""
@@ -84,9 +87,12 @@ class LogicDriver:
         self.commit()
 
     def commit(self) -> None:
-        counts: Mapping[str, int] = self.logic.before_commit(self.output)
-        for name, count in counts.items():
-            self.committed[name] += count
+        self.logic.before_commit(self.output).count(self.now_s)
+
+    @property
+    def committed(self) -> dict[str, float]:
+        """What the transactions so far have counted."""
+        return totals(self.registry)
 
     def quiet(self, confirmed_at_s: Iterable[float], position: int = 10, *, source_started: bool = True) -> None:
         """Nothing to read at any of these moments; commits when the logic wants it."""

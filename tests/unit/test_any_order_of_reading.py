@@ -6,7 +6,10 @@ from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 
+from libs.events.dead_letters import Reason
+from libs.runtime.metrics import OrderMetrics, WindowMetrics
 from services.analytics.metrics_partition import MetricsPartition
 from services.processor.catalogue import make_product
 from services.processor.order_partition import OrderPartition
@@ -47,9 +50,13 @@ def test_every_order_is_in_its_window_whatever_the_order_of_reading(
         truth[int(event_time_s // 60) * 60, product].append(cents)
 
     clock = FakeClock(now_s)
+    orders = OrderMetrics(CollectorRegistry(), Reason)
+    windows = WindowMetrics(CollectorRegistry(), Reason.MALFORMED)
     processed = FakeOutput(partitions=2)
     processors = [
-        LogicDriver(OrderPartition("orders", s, SOURCES, CATALOGUE, SourceWatermark(BOUND_S, 10.0), clock), processed)
+        LogicDriver(
+            OrderPartition("orders", s, SOURCES, CATALOGUE, SourceWatermark(BOUND_S, 10.0), clock, orders), processed
+        )
         for s in range(SOURCES)
     ]
     waiting = [source for source in range(SOURCES) if logs[source]]
@@ -65,7 +72,7 @@ def test_every_order_is_in_its_window_whatever_the_order_of_reading(
     metrics = FakeOutput(partitions=2)
     for partition in range(2):
         log = processed.records["processed-orders", partition]
-        analytics = LogicDriver(MetricsPartition("processed-orders", partition, 60, clock), metrics)
+        analytics = LogicDriver(MetricsPartition("processed-orders", partition, 60, clock, windows), metrics)
         while log:
             size = random.randint(1, 10)
             analytics.pipe(log[:size])

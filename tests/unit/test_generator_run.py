@@ -5,8 +5,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from libs.events.dead_letters import Reason
 from libs.runtime.health import Health
+from libs.runtime.metrics import GeneratorMetrics
 from libs.runtime.partitioning import partition_for
 from services.generator import generation
 from services.generator.generation import Monitor, generate
@@ -17,6 +20,10 @@ from tests.unit.generator_fakes import FakeProducer, settle
 
 START_MS = 1_767_225_600_000
 PARTITIONS = 3
+
+
+def metrics() -> GeneratorMetrics:
+    return GeneratorMetrics(CollectorRegistry(), Reason, buffer_limit=1)
 
 
 class SetClock:
@@ -44,12 +51,14 @@ class Run:
         self.clock = SetClock()
         self.stop = asyncio.Event()
         self.producer = FakeProducer(confirms_at_once=True)
+        self.metrics = metrics()
         self.sender = OrderSender(
             cast("Any", self.producer),
             topic="orders",
             partitions=PARTITIONS,
             capacity=capacity,
             on_confirmed=lambda: None,
+            metrics=self.metrics,
         )
         self._rate = RateRange(rate, rate)
         self._count = count
@@ -59,7 +68,7 @@ class Run:
 
     async def whole(self) -> None:
         async with self.sender:
-            monitor = Monitor(self.sender, Health())
+            monitor = Monitor(self.sender, Health(), self.metrics)
             await generate(self.stream(), self.sender, monitor, self.clock, self.stop, self._count)
 
     def expected(self, count: int) -> dict[int, list[bytes]]:
@@ -183,7 +192,7 @@ class FakeProgress:
 def test_the_broker_is_said_to_be_away_once_and_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
     log, progress = Log(), FakeProgress()
     monkeypatch.setattr(generation, "log", log)
-    monitor = Monitor(progress, Health(), monotonic=lambda: 0.0)
+    monitor = Monitor(progress, Health(), metrics(), monotonic=lambda: 0.0)
     history = [
         (0, 0.0, 10),
         (5, 2.0, 5),
@@ -206,7 +215,7 @@ def test_the_broker_is_said_to_be_away_once_and_back_once(monkeypatch: pytest.Mo
 def test_progress_is_logged_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     log, now_s = Log(), [0.0]
     monkeypatch.setattr(generation, "log", log)
-    monitor = Monitor(FakeProgress(), Health(), monotonic=lambda: now_s[0])
+    monitor = Monitor(FakeProgress(), Health(), metrics(), monotonic=lambda: now_s[0])
     for second in range(31):
         now_s[0] = float(second)
         monitor.look(behind_s=0)
@@ -215,7 +224,7 @@ def test_progress_is_logged_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -
 
 def test_an_idle_generator_is_healthy_and_a_stuck_one_gives_no_sign() -> None:
     health, progress = Health(), FakeProgress()
-    monitor = Monitor(progress, health)
+    monitor = Monitor(progress, health, metrics())
     progress.unconfirmed = 1
     monitor.look(behind_s=0)
     assert not health.report()[0]

@@ -6,8 +6,11 @@ from typing import Any, cast
 import pytest
 from aiokafka.errors import OutOfOrderSequenceNumber, TopicAuthorizationFailedError, UnknownTopicOrPartitionError
 from aiokafka.structs import TopicPartition
+from prometheus_client import CollectorRegistry
 
+from libs.events.dead_letters import Reason
 from libs.runtime.closing import close_producer
+from libs.runtime.metrics import GeneratorMetrics
 from libs.runtime.partitioning import partition_for
 from services.generator import order_sender
 from services.generator.order_sender import OrderSender, UnsentError, idempotent_producer
@@ -32,6 +35,7 @@ def sender_to(producer: FakeProducer, monotonic: Ticks | None = None, signs: lis
         partitions=PARTITIONS,
         capacity=CAPACITY,
         on_confirmed=lambda: (signs if signs is not None else []).append(1),
+        metrics=GeneratorMetrics(CollectorRegistry(), Reason, CAPACITY),
         monotonic=monotonic or Ticks(),
     )
 

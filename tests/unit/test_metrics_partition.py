@@ -1,7 +1,10 @@
 import orjson
 import pytest
+from prometheus_client import CollectorRegistry
 
+from libs.events.dead_letters import Reason
 from libs.events.watermarks import Watermark, encode_watermark
+from libs.runtime.metrics import WindowMetrics
 from services.analytics.metrics_partition import MetricsPartition
 from tests.unit.driver import FakeClock, FakeRecord, LogicDriver, order
 
@@ -21,7 +24,9 @@ def mark(source: int, time_s: float, sources: int = 2) -> FakeRecord:
 
 
 def make_driver() -> LogicDriver:
-    return LogicDriver(MetricsPartition("processed-orders", 3, 60, FakeClock()))
+    registry = CollectorRegistry()
+    metrics = WindowMetrics(registry, Reason.MALFORMED)
+    return LogicDriver(MetricsPartition("processed-orders", 3, 60, FakeClock(), metrics), registry=registry)
 
 
 def test_a_windows_metrics_come_once_when_the_slowest_source_has_passed_it() -> None:
@@ -41,7 +46,7 @@ def test_a_windows_metrics_come_once_when_the_slowest_source_has_passed_it() -> 
         "avg_order_value": 10.12,  # 10.125, half to even
     }
     assert b["total_revenue"] == 5
-    assert driver.committed == {"orders": 4, "windows_closed": 2}
+    assert driver.committed == {"orders_processed": 4, "windows_closed": 2}
     assert driver.logic.state_size == 1
 
 
@@ -52,7 +57,7 @@ def test_an_order_for_a_closed_window_is_kept_as_late() -> None:
     assert orjson.loads(late.value or b"")["timestamp"] == 59.9
     assert late.key == b"a"
     assert dict(late.headers) == {"type": b"order", "window.start": b"0", "window.end": b"60"}
-    assert driver.committed == {"orders": 1, "late_orders": 1}
+    assert driver.committed == {"orders_processed": 1, "late_orders": 1}
 
 
 def test_a_hundred_thousand_cents_add_up_exactly() -> None:

@@ -2,8 +2,11 @@ from dataclasses import replace
 from itertools import pairwise
 
 import orjson
+from prometheus_client import CollectorRegistry
 
+from libs.events.dead_letters import Reason
 from libs.events.records import LOG_APPEND_TIME
+from libs.runtime.metrics import OrderMetrics
 from libs.runtime.partitioning import partition_for
 from services.processor.catalogue import make_product
 from services.processor.order_partition import OrderPartition
@@ -15,7 +18,9 @@ WATERMARK = (("type", b"watermark"),)
 
 
 def driver_at(clock: FakeClock, source: int = 2) -> LogicDriver:
-    return LogicDriver(OrderPartition("orders", source, 6, CATALOGUE, SourceWatermark(5.0, 10.0), clock))
+    registry = CollectorRegistry()
+    watermark, metrics = SourceWatermark(5.0, 10.0), OrderMetrics(registry, Reason)
+    return LogicDriver(OrderPartition("orders", source, 6, CATALOGUE, watermark, clock, metrics), registry=registry)
 
 
 def test_an_order_is_enriched_and_goes_to_its_products_partition() -> None:
@@ -26,7 +31,7 @@ def test_an_order_is_enriched_and_goes_to_its_products_partition() -> None:
     assert processed.key == b"prod-1"
     assert processed.partition == partition_for(b"prod-1", 6)
     assert processed.timestamp == order_record(3).timestamp
-    assert driver.committed == {"orders": 1}
+    assert driver.committed == {"orders_processed": 1}
 
 
 def test_a_bad_record_becomes_a_dead_letter_byte_for_byte() -> None:
@@ -40,7 +45,7 @@ def test_a_bad_record_becomes_a_dead_letter_byte_for_byte() -> None:
     assert headers["error.message"]
     assert (headers["source.topic"], headers["source.partition"], headers["source.offset"]) == (b"orders", b"2", b"41")
     assert dict(second.headers)["error.reason"] == b"invalid_amount"
-    assert driver.committed == {"orders": 1, "dead_letters_malformed": 1, "dead_letters_invalid_amount": 1}
+    assert driver.committed == {"orders_processed": 1, "dead_letters_malformed": 1, "dead_letters_invalid_amount": 1}
 
 
 def test_a_transactions_orders_are_followed_by_their_watermark_in_every_partition() -> None:
@@ -82,7 +87,7 @@ def test_an_event_ahead_of_its_arrival_moves_the_watermark_no_further_than_that(
 def test_an_order_from_the_future_is_one_however_late_it_is_read() -> None:
     driver = driver_at(FakeClock(2000.0))
     driver.pipe([replace(order_record(timestamp=1061.0), timestamp=1_000_000, timestamp_type=LOG_APPEND_TIME)])
-    assert driver.committed == {"orders": 0, "dead_letters_future_timestamp": 1}
+    assert driver.committed == {"dead_letters_future_timestamp": 1}
 
 
 def test_bad_records_move_no_watermark() -> None:

@@ -5,26 +5,38 @@ from typing import cast
 
 import pytest
 from aiokafka.structs import TopicPartition
+from prometheus_client import CollectorRegistry
 
 from libs.runtime.broker import Backoff
 from libs.runtime.cycle import CommitCycle
 from libs.runtime.health import Health, HealthServer
+from libs.runtime.metrics import StageMetrics
 from libs.runtime.timing import HEALTHY_FOR_S
 from libs.runtime.transaction import OutputBuffer, TransactionalProducer
 from libs.runtime.waiting import unless_stopped
+
+
+class NoOutputs:
+    def batches(self) -> dict[object, object]:
+        return {}
+
+
+class Done:
+    def count(self, now_s: float) -> None:
+        pass
 
 
 class FakeProducer:
     """Commits when it is told to, and remembers what."""
 
     def __init__(self) -> None:
-        self.buffers: list[object] = []
+        self.buffers: list[NoOutputs] = []
         self.commits: list[tuple[object, int]] = []
         self.released = asyncio.Event()
         self.error: Exception | None = None
 
     def buffer(self) -> OutputBuffer:
-        self.buffers.append(object())
+        self.buffers.append(NoOutputs())
         return cast(OutputBuffer, self.buffers[-1])
 
     async def commit(self, outputs: object, source: TopicPartition, position: int) -> None:
@@ -35,26 +47,30 @@ class FakeProducer:
 
 
 def make_cycle(producer: FakeProducer, interval_ms: int, counts: list[object]) -> CommitCycle:
-    return CommitCycle(cast(TransactionalProducer, producer), TopicPartition("t", 0), interval_ms, counts.append)
+    metrics = StageMetrics(CollectorRegistry(), "t", [], stateful=False)
+    return CommitCycle(
+        cast(TransactionalProducer, producer), TopicPartition("t", 0), interval_ms, metrics, counts.append
+    )
 
 
 async def test_one_transaction_is_filled_while_the_one_before_commits() -> None:
     producer, counts = FakeProducer(), list[object]()
+    one, other = Done(), Done()
     cycle = make_cycle(producer, 100, counts)
     first = cycle.outputs
-    cycle.open()
-    await cycle.commit(5, {"orders": 5})
+    cycle.open(0)
+    await cycle.commit(5, one)
     second = cycle.outputs
     assert second is not first
-    cycle.open()
-    third = asyncio.create_task(cycle.commit(9, {"orders": 4}))
+    cycle.open(0)
+    third = asyncio.create_task(cycle.commit(9, other))
     await asyncio.sleep(0)
     assert not third.done()
     producer.released.set()
     await third
     await cycle.close()
     assert producer.commits == [(first, 5), (second, 9)]
-    assert counts == [{"orders": 5}, {"orders": 4}]
+    assert counts == [one, other]
 
 
 async def test_a_failed_commit_is_raised_and_counts_nothing() -> None:
@@ -62,10 +78,10 @@ async def test_a_failed_commit_is_raised_and_counts_nothing() -> None:
     producer.error = RuntimeError("refused")
     producer.released.set()
     cycle = make_cycle(producer, 100, counts)
-    cycle.open()
-    await cycle.commit(5, {})
+    cycle.open(0)
+    await cycle.commit(5, Done())
     with pytest.raises(RuntimeError, match="refused"):
-        await cycle.commit(6, {})
+        await cycle.commit(6, Done())
     await cycle.close()
     assert counts == []
 
@@ -73,7 +89,7 @@ async def test_a_failed_commit_is_raised_and_counts_nothing() -> None:
 async def test_the_interval_begins_with_the_first_thing_to_commit() -> None:
     cycle = make_cycle(FakeProducer(), 60_000, [])
     assert cycle.due_in_s() is None
-    cycle.open()
+    cycle.open(0)
     due_in_s = cycle.due_in_s()
     assert due_in_s is not None
     assert 59 < due_in_s <= 60
@@ -123,7 +139,7 @@ def test_health_needs_every_sign_of_life_in_time() -> None:
 
 def test_health_over_http() -> None:
     health = Health()
-    with HealthServer(health, "127.0.0.1", 0) as server:
+    with HealthServer(health, CollectorRegistry(), "127.0.0.1", 0) as server:
         assert get_health(server.port)[0] == 503
         health.started()
         status, report = get_health(server.port)

@@ -6,15 +6,19 @@ from typing import Any, cast
 import pytest
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import TopicPartition
+from prometheus_client import CollectorRegistry
 
 from libs.runtime.broker import Backoff
-from libs.runtime.clock import SystemClock
 from libs.runtime.errors import RetriesExhaustedError, StuckConsumerError
 from libs.runtime.health import Health
-from libs.runtime.report import Report
+from libs.runtime.metrics import StageMetrics
 from libs.runtime.silence import Silence
 from libs.runtime.timing import STUCK_AFTER_S, TICK_S
 from libs.runtime.worker import RETRIES, PartitionWorker
+
+
+def stage_metrics() -> StageMetrics:
+    return StageMetrics(CollectorRegistry(), "orders", [], stateful=False)
 
 
 class CancelledFromWithin(PartitionWorker):
@@ -35,9 +39,9 @@ class FailsEveryTime(PartitionWorker):
 
 
 def make_worker(kind: type[PartitionWorker] = PartitionWorker) -> PartitionWorker:
-    anything: Any = SimpleNamespace(answering=True)
+    anything: Any = SimpleNamespace(answering=True, metrics=stage_metrics())
     partition = TopicPartition("orders", 0)
-    return kind(anything, anything, anything, partition, anything, anything, Health(), Report(SystemClock()))
+    return kind(anything, anything, anything, partition, anything, anything, Health())
 
 
 async def test_a_worker_that_nobody_here_cancelled_is_missed() -> None:
@@ -81,7 +85,7 @@ class Backlog:
         self.reads += 1
         if self.reads == 100:
             self.busy.set()
-        return {partition: [object()]}
+        return {partition: [SimpleNamespace(offset=self.reads)]}
 
     async def position(self, _: object) -> int:
         return self.reads
@@ -92,9 +96,19 @@ class Backlog:
     highwater = last_poll_timestamp = last_stable_offset
 
 
-class CommitsAtOnce:
-    def buffer(self) -> None:
+class NothingDone:
+    def count(self, now_s: float) -> None:
         pass
+
+
+class NoOutputs:
+    def batches(self) -> Mapping[object, object]:
+        return {}
+
+
+class CommitsAtOnce:
+    def buffer(self) -> NoOutputs:
+        return NoOutputs()
 
     async def commit(self, *_: object) -> None:
         pass
@@ -110,8 +124,8 @@ class Counter:
 
     punctuate = process
 
-    def before_commit(self, _: object) -> Mapping[str, int]:
-        return {}
+    def before_commit(self, _: object) -> "NothingDone":
+        return NothingDone()
 
 
 class InBacklog(PartitionWorker):
@@ -123,9 +137,11 @@ class InBacklog(PartitionWorker):
 
 async def test_a_worker_stops_in_the_midst_of_a_backlog() -> None:
     backlog: Any = Backlog()
-    anything: Any = SimpleNamespace(source_started=True, ends={}, batch_size=50, commit_interval_ms=1)
+    anything: Any = SimpleNamespace(
+        source_started=True, ends={}, batch_size=50, commit_interval_ms=1, metrics=stage_metrics()
+    )
     partition = TopicPartition("orders", 0)
-    worker = InBacklog(anything, anything, backlog, partition, anything, anything, Health(), Report(SystemClock()))
+    worker = InBacklog(anything, anything, backlog, partition, anything, anything, Health())
     failures: list[BaseException] = []
     worker.start(failures.append)
     await backlog.busy.wait()
@@ -169,9 +185,11 @@ async def test_slow_work_is_committed_in_the_midst_of_a_fetch_and_can_be_stopped
     monkeypatch.setattr("libs.runtime.cycle._LONGEST_FILL_S", 0.0)
     monkeypatch.setattr("libs.runtime.worker.LONGEST_TURN_S", 0.0)
     fetch: Any = OneHugeFetch()
-    anything: Any = SimpleNamespace(source_started=True, ends={}, batch_size=50, commit_interval_ms=100)
+    anything: Any = SimpleNamespace(
+        source_started=True, ends={}, batch_size=50, commit_interval_ms=100, metrics=stage_metrics()
+    )
     partition = TopicPartition("orders", 0)
-    worker = CountsCommits(anything, anything, fetch, partition, anything, anything, Health(), Report(SystemClock()))
+    worker = CountsCommits(anything, anything, fetch, partition, anything, anything, Health())
     worker.commits = Commits()
     worker.start(lambda _: None)
     await asyncio.wait_for(worker.commits.three.wait(), 5)

@@ -1,0 +1,29 @@
+"""What a transaction of the processor did, until it is committed and may be counted."""
+
+from collections import Counter
+
+from libs.events.dead_letters import Reason
+from libs.runtime.metrics import OrderMetrics
+
+
+class OrderTally:
+    """Valid orders, dead letters, and how old the newest order of the first and of the last batch is."""
+
+    def __init__(self, metrics: OrderMetrics) -> None:
+        self._metrics = metrics
+        self._event_times_s: list[float] = []
+        self.orders = 0
+        self.dead_letters: Counter[Reason] = Counter()
+
+    def processed(self, orders: int, newest_s: float) -> None:
+        """A batch with so many valid orders was processed, the newest of them of ``newest_s``."""
+        self.orders += orders
+        self._event_times_s[1:] = (newest_s,)
+
+    def count(self, now_s: float) -> None:
+        """Add it to the metrics: it is visible since ``now_s``."""
+        self._metrics.processed.inc(self.orders)
+        for reason, count in self.dead_letters.items():
+            self._metrics.dead_letters[reason].inc(count)
+        for event_time_s in self._event_times_s:
+            self._metrics.latency.observe(max(now_s - event_time_s, 0.0))
