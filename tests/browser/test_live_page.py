@@ -152,7 +152,7 @@ async def test_it_goes_on_when_its_server_comes_back(stage: Stage) -> None:
 async def test_it_goes_on_when_the_broker_comes_back(stage: Stage) -> None:
     await opened(stage)
     before = stage.browser.text("#newest-revenue")
-    stage.broker.kill()
+    stage.broker.stop_broker()
     waiting = f"Waiting for the broker at {stage.broker.bootstrap_servers} …"
     await eventually(lambda: status(stage) == waiting, 20, "the wait is told")
     await eventually(lambda: stage.browser.text("#age").startswith("Data is "), 5, "how old it is, is told")
