@@ -110,7 +110,6 @@ def choice(name: str, label: str, query: str) -> Json:
         "label": label,
         "datasource": _DATASOURCE,
         "query": {"query": query, "refId": name},
-        "definition": query,
         "refresh": 2,
         "sort": 1,
         "multi": True,

@@ -1,5 +1,6 @@
 """One pipeline for all compose tests: building, starting and stopping it is most of the time that they take."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from local.ports import free_ports
-from tests.compose.project import ROOT, Project, engine_problem
+from tests.compose.project import ROOT, Project, require_engine
+from tests.compose.prometheus import Prometheus
+from tests.compose.shortened import write_shortened
 
 # Short windows and no history longer than needed: a test waits for the last window to close.
 SETTINGS = {
@@ -30,27 +33,65 @@ SETTINGS = {
 
 USER = 1000  # who owns the output folder where the tests run as root
 
+# What runs, and in how many replicas. Of the monitoring profile only Prometheus: its numbers are what is tested, and the
+# lag comes from `live` as well.
+REPLICAS = {
+    "zookeeper": 1,
+    "kafka": 1,
+    "generator": 1,
+    "processor": 3,
+    "analytics": 2,
+    "sink": 1,
+    "live": 1,
+    "prometheus": 1,
+}
+
 
 @pytest.fixture(scope="module")
 def pipeline() -> Iterator[Project]:
     """The real thing, three processors and two analytics, writing into a folder of a normal user's."""
-    if problem := engine_problem():
-        if os.environ.get("REQUIRE_DOCKER") == "1":
-            pytest.fail(f"REQUIRE_DOCKER=1, but {problem}")
-        pytest.skip(f"no Docker engine with Compose v2: {problem}")
+    require_engine()
     # Not under pytest's own folder, which no other user may enter.
-    output = Path(tempfile.mkdtemp(prefix="pipeline-output-"))
+    directory = Path(tempfile.mkdtemp(prefix="pipeline-test-"))
+    directory.chmod(0o755)
+    output = directory / "output"
+    output.mkdir()
     if os.geteuid() == 0:
         os.chown(output, USER, USER)
-    project = Project(f"pipeline-test-{os.getpid()}", free_ports(1)[0], output, SETTINGS)
+    kafka_port, prometheus_port, live_port = free_ports(3)
+    settings = SETTINGS | {
+        "PIPELINE_PROMETHEUS_PORT": str(prometheus_port),
+        "PIPELINE_LIVE_PORT": str(live_port),
+        "COMPOSE_PROFILES": "monitoring",  # or `down` would leave Prometheus running
+        "COMPOSE_FILE": f"docker-compose.yml:{_impatient_prometheus(directory)}",
+    }
+    project = Project(f"pipeline-test-{os.getpid()}", kafka_port, output, settings)
+    scale = [argument for service, count in REPLICAS.items() for argument in ("--scale", f"{service}={count}")]
     try:
-        project.compose("up", "--build", "--detach", "--scale", "processor=3", "--scale", "analytics=2", timeout_s=420)
+        project.compose("up", "--build", "--detach", *scale, *REPLICAS, timeout_s=420)
         yield project
         # pytest shows it when the last test failed.
         print(project.compose("logs", "--no-color", "--tail", "80"))  # noqa: T201
     finally:
         project.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", "--timeout", "1")
-        shutil.rmtree(output)
+        shutil.rmtree(directory)
+
+
+def _impatient_prometheus(directory: Path) -> Path:
+    """A compose file that gives Prometheus its shortened configuration."""
+    config = directory / "prometheus"
+    config.mkdir()
+    write_shortened(config)
+    mount = {"type": "bind", "source": str(config), "target": "/etc/prometheus", "read_only": True}
+    override = directory / "impatient.json"
+    override.write_text(json.dumps({"services": {"prometheus": {"volumes": [mount]}}}))
+    return override
+
+
+@pytest.fixture(scope="module")
+def prometheus(pipeline: Project) -> Prometheus:
+    """The pipeline's."""
+    return Prometheus(int(pipeline.settings["PIPELINE_PROMETHEUS_PORT"]))
 
 
 def verify(project: Project, metrics: Path) -> subprocess.CompletedProcess[str]:

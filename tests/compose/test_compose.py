@@ -4,67 +4,35 @@ The tests share one pipeline and run in this order; each leaves it running and w
 """
 
 import json
+import math
 import os
-import subprocess
-from collections.abc import Collection
+import re
+import time
 from pathlib import Path
-from typing import Any
 
+import orjson
 import pytest
 
-from tests.compose.conftest import USER, verify
-from tests.compose.groups import Member, committed_offsets, eventually, members_of
+from tests.compose.conftest import REPLICAS, USER
+from tests.compose.faults import all_quiet, fires, refusing_what_the_processor_writes, send, stopped
+from tests.compose.groups import eventually
+from tests.compose.looking import (
+    addresses,
+    all_healthy,
+    assert_exact,
+    exit_codes,
+    restarts,
+    run_as,
+    users,
+    works_on_every_partition,
+)
 from tests.compose.project import Project, docker
+from tests.compose.prometheus import Prometheus, Series
+from tests.monitoring.queries import RULES, PanelQuery, panel_queries, with_everything_chosen
 
-REPLICAS = {"zookeeper": 1, "kafka": 1, "generator": 1, "processor": 3, "analytics": 2, "sink": 1}
 OURS = ("generator", "processor", "analytics", "sink")
-PARTITIONS = 6
-
-
-async def states(project: Project) -> list[tuple[str, str]]:
-    """(service, health, or state where it is not running) of each container."""
-    return sorted(
-        (
-            container["Config"]["Labels"]["com.docker.compose.service"],
-            container["State"]["Health"]["Status"] if container["State"]["Running"] else container["State"]["Status"],
-        )
-        for container in project.containers()
-    )
-
-
-async def all_healthy(project: Project, without: Collection[str] = ()) -> None:
-    whole = sorted(
-        (service, "exited" if service in without else "healthy")
-        for service, count in REPLICAS.items()
-        for _ in range(count)
-    )
-    await eventually(lambda: states(project), lambda seen: seen == whole, "every container healthy")
-
-
-async def works_on_every_partition(project: Project, group: str, replicas: int) -> set[str]:
-    """Wait until each of ``replicas`` members has partitions, and every partition moves on; their addresses."""
-    members: list[Member] = []
-    before: dict[int, int] = {}
-
-    async def moved() -> set[int]:
-        nonlocal members, before
-        now = await committed_offsets(project.bootstrap, group)
-        seen = await members_of(project.bootstrap, group)
-        if seen != members:  # a crashed member counts until its session ends
-            members, before = seen, now
-        shared = len(members) == replicas and all(member.partitions for member in members)
-        return {partition for partition, offset in now.items() if shared and offset > before.get(partition, 0)}
-
-    await eventually(moved, lambda seen: len(seen) == PARTITIONS, f"{replicas} replicas of {group} work")
-    return {member.address for member in members}
-
-
-def addresses(project: Project, service: str) -> set[str]:
-    return {
-        network["IPAddress"]
-        for container in project.containers(service)
-        for network in container["NetworkSettings"]["Networks"].values()
-    }
+BURST = 2_000
+"""Records at once: as many as the generator sends in ten seconds."""
 
 
 async def test_every_replica_becomes_healthy(pipeline: Project) -> None:
@@ -86,13 +54,7 @@ def test_nothing_is_published_beyond_loopback(pipeline: Project) -> None:
         for binding in bindings or []
     }
 
-    assert published == {("kafka", "127.0.0.1")}
-
-
-def users(container: dict[str, Any]) -> set[str]:
-    """The users that the service in ``container`` runs as, its init included."""
-    processes = docker("top", container["Id"], "-o", "uid,pid,args").splitlines()[1:]
-    return {process.split()[0] for process in processes if "services/" in process}
+    assert published == {("kafka", "127.0.0.1"), ("live", "127.0.0.1"), ("prometheus", "127.0.0.1")}
 
 
 def test_no_service_runs_as_root(pipeline: Project) -> None:
@@ -101,8 +63,87 @@ def test_no_service_runs_as_root(pipeline: Project) -> None:
         assert "0" not in users(container), container["Name"]
 
 
-async def restarts(project: Project, service: str) -> int:
-    return sum(container["RestartCount"] for container in project.containers(service))
+async def test_prometheus_finds_every_replica(pipeline: Project, prometheus: Prometheus) -> None:
+    expected = sorted((service, "up") for service in (*OURS, "live") for _ in range(REPLICAS[service]))
+
+    async def asked() -> list[tuple[str, str]]:
+        return sorted(target for target in await prometheus.targets() if target[0] != "prometheus")
+
+    await eventually(asked, lambda seen: seen == expected, "all are asked, and answer")
+
+
+def shows_something(found: list[Series]) -> bool:
+    return any(math.isfinite(series.value) for series in found)
+
+
+@pytest.mark.parametrize("query", panel_queries(), ids=lambda query: f"{query.dashboard}: {query.panel}")
+async def test_every_panel_has_something_to_show(pipeline: Project, prometheus: Prometheus, query: PanelQuery) -> None:
+    expr = with_everything_chosen(query.expr)
+
+    found = await eventually(lambda: prometheus.query(expr), shows_something, f"numbers for {expr}")
+
+    assert len(found) == len({tuple(sorted(series.labels.items())) for series in found})
+    assert query.labels <= set(found[0].labels)
+
+
+async def test_a_killed_replica_s_series_end_and_a_new_one_s_begin(pipeline: Project, prometheus: Prometheus) -> None:
+    victim = pipeline.containers("processor")[0]
+    [network] = victim["NetworkSettings"]["Networks"].values()
+    instance = f"{network['IPAddress']}:8080"
+
+    async def instances() -> set[str]:
+        found = await prometheus.query('process_start_time_seconds{job="processor"}')
+        return {series.labels["instance"] for series in found}
+
+    assert instance in await instances()
+    docker("kill", "--signal", "KILL", victim["Id"])
+    await eventually(instances, lambda seen: len(seen) == 2 and instance not in seen, "its series end")
+    docker("start", victim["Id"])
+    await eventually(instances, lambda seen: len(seen) == 3, "a replica's series begin")
+
+
+async def test_alerts_for_a_stage_that_stands(pipeline: Project, prometheus: Prometheus) -> None:
+    await all_quiet(prometheus)
+    async with stopped(pipeline, "processor"):
+        await fires(prometheus, "ServiceDown", job="processor")
+        await fires(prometheus, "LagGrowing", consumergroup="processor")
+        await fires(prometheus, "WatermarkStuck")
+    await all_quiet(prometheus)
+
+
+async def test_alerts_for_a_sink_that_stands(pipeline: Project, prometheus: Prometheus) -> None:
+    async with stopped(pipeline, "sink"):
+        await fires(prometheus, "ServiceDown", job="sink")
+        await fires(prometheus, "SinkBehind")
+    await all_quiet(prometheus)
+
+
+async def test_alert_when_nobody_tells_the_lag(pipeline: Project, prometheus: Prometheus) -> None:
+    async with stopped(pipeline, "live"):
+        await fires(prometheus, "ConsumerLagUnknown")
+    await all_quiet(prometheus)
+
+
+async def test_alert_for_transactions_that_fail(pipeline: Project, prometheus: Prometheus) -> None:
+    async with refusing_what_the_processor_writes(pipeline):
+        await fires(prometheus, "TransactionsAborting", job="processor")
+    await all_quiet(prometheus)
+
+
+async def test_alerts_for_bad_and_late_orders(pipeline: Project, prometheus: Prometheus) -> None:
+    late = {"user_id": "user", "product_id": "prod-1", "amount": 12.5, "timestamp": time.time() - 3600}
+    await send(pipeline, [b"no order"] * BURST)
+    await send(pipeline, [orjson.dumps(late | {"order_id": f"late-{number}"}) for number in range(BURST)])
+
+    await fires(prometheus, "DeadLettersAboveShare")
+    await fires(prometheus, "LateOrders")
+    await all_quiet(prometheus)
+
+
+def test_every_alert_is_seen_to_fire() -> None:
+    here = Path(__file__).read_text()
+
+    assert set(re.findall(r'fires\(prometheus, "(\w+)"', here)) == set(re.findall(r"- alert: (\w+)", RULES.read_text()))
 
 
 async def test_the_result_is_exact_after_crashes(pipeline: Project) -> None:
@@ -126,15 +167,6 @@ async def test_the_result_is_exact_after_crashes(pipeline: Project) -> None:
     await all_healthy(pipeline, without=("generator",))
 
 
-def exit_codes(project: Project, *services: str) -> set[int]:
-    return {container["State"]["ExitCode"] for container in project.containers(*services)}
-
-
-def assert_exact(project: Project, metrics: Path) -> None:
-    verification = verify(project, metrics)
-    assert verification.returncode == 0, verification.stdout + verification.stderr
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder of root's")
 def test_a_folder_of_root_s_gets_all_metrics_too(pipeline: Project, tmp_path: Path) -> None:
     moved = pipeline.writing_to(tmp_path)
@@ -149,12 +181,6 @@ def test_stopping_ends_every_service_cleanly_within_its_grace(pipeline: Project)
     pipeline.compose("stop", *OURS)
 
     assert exit_codes(pipeline, *OURS) == {0}  # the engine's SIGKILL after the grace period would be 137
-
-
-def run_as(uid: int, *command: str) -> str:
-    """What ``command`` prints when run as a user without root's rights; as ourselves where we are not root."""
-    drop = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"] if os.geteuid() == 0 else []
-    return subprocess.run([*drop, *command], stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def test_the_owner_of_the_output_folder_can_read_and_delete_the_metrics(pipeline: Project) -> None:

@@ -1,0 +1,71 @@
+"""Faults for the alerts, each of which ends when its block does, and what the alerts make of them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from libs.events.topics import ORDERS, PROCESSED_ORDERS
+from tests.compose.groups import eventually
+from tests.compose.project import Project
+from tests.compose.prometheus import Labels, Prometheus
+
+_SEEN_WITHIN_S = 90
+
+
+async def fires(prometheus: Prometheus, alert: str, **labels: str) -> None:
+    """Wait until ``alert`` fires with these labels."""
+    wanted = {"alertname": alert, **labels}
+
+    def seen(alerts: Sequence[Labels]) -> bool:
+        return any(wanted.items() <= one.items() for one in alerts)
+
+    await eventually(prometheus.firing, seen, f"{alert} fires", _SEEN_WITHIN_S)
+
+
+async def all_quiet(prometheus: Prometheus) -> None:
+    """Wait until no alert fires or is about to."""
+
+    async def stirring() -> list[Labels]:
+        return [series.labels for series in await prometheus.query("ALERTS")]
+
+    await eventually(stirring, lambda alerts: not alerts, "no alert", _SEEN_WITHIN_S)
+
+
+@asynccontextmanager
+async def stopped(project: Project, service: str) -> AsyncIterator[None]:
+    """No replica of ``service``."""
+    await asyncio.to_thread(project.compose, "stop", "--timeout", "5", service)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(project.compose, "start", service)
+
+
+@asynccontextmanager
+async def refusing_what_the_processor_writes(project: Project) -> AsyncIterator[None]:
+    """The broker takes nothing into `processed-orders`."""
+
+    async def configure(**changed: str) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=project.bootstrap)
+        await admin.start()
+        try:
+            configs = {**PROCESSED_ORDERS.config, **changed}
+            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, PROCESSED_ORDERS.name, configs)])
+        finally:
+            await admin.close()
+
+    await configure(**{"max.message.bytes": "100"})
+    try:
+        yield
+    finally:
+        await configure()
+
+
+async def send(project: Project, orders: Sequence[bytes]) -> None:
+    """Write ``orders`` into the topic of this name."""
+    async with AIOKafkaProducer(bootstrap_servers=project.bootstrap, linger_ms=20) as producer:
+        await asyncio.gather(*[await producer.send(ORDERS.name, order) for order in orders])

@@ -1,0 +1,84 @@
+"""What a user can see of the running pipeline."""
+
+import os
+import subprocess
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from tests.compose.conftest import REPLICAS, verify
+from tests.compose.groups import Member, committed_offsets, eventually, members_of
+from tests.compose.project import Project, docker
+
+PARTITIONS = 6
+
+
+async def states(project: Project) -> list[tuple[str, str]]:
+    """(service, health, or state where it is not running) of each container."""
+    return sorted(
+        (
+            container["Config"]["Labels"]["com.docker.compose.service"],
+            container["State"]["Health"]["Status"] if container["State"]["Running"] else container["State"]["Status"],
+        )
+        for container in project.containers()
+    )
+
+
+async def all_healthy(project: Project, without: Collection[str] = ()) -> None:
+    whole = sorted(
+        (service, "exited" if service in without else "healthy")
+        for service, count in REPLICAS.items()
+        for _ in range(count)
+    )
+    await eventually(lambda: states(project), lambda seen: seen == whole, "every container healthy")
+
+
+async def works_on_every_partition(project: Project, group: str, replicas: int) -> set[str]:
+    """Wait until each of ``replicas`` members has partitions, and every partition moves on; their addresses."""
+    members: list[Member] = []
+    before: dict[int, int] = {}
+
+    async def moved() -> set[int]:
+        nonlocal members, before
+        now = await committed_offsets(project.bootstrap, group)
+        seen = await members_of(project.bootstrap, group)
+        if seen != members:  # a crashed member counts until its session ends
+            members, before = seen, now
+        shared = len(members) == replicas and all(member.partitions for member in members)
+        return {partition for partition, offset in now.items() if shared and offset > before.get(partition, 0)}
+
+    await eventually(moved, lambda seen: len(seen) == PARTITIONS, f"{replicas} replicas of {group} work")
+    return {member.address for member in members}
+
+
+def addresses(project: Project, service: str) -> set[str]:
+    return {
+        network["IPAddress"]
+        for container in project.containers(service)
+        for network in container["NetworkSettings"]["Networks"].values()
+    }
+
+
+def users(container: dict[str, Any]) -> set[str]:
+    """The users that the service in ``container`` runs as, its init included."""
+    processes = docker("top", container["Id"], "-o", "uid,pid,args").splitlines()[1:]
+    return {process.split()[0] for process in processes if "services/" in process}
+
+
+async def restarts(project: Project, service: str) -> int:
+    return sum(container["RestartCount"] for container in project.containers(service))
+
+
+def exit_codes(project: Project, *services: str) -> set[int]:
+    return {container["State"]["ExitCode"] for container in project.containers(*services)}
+
+
+def assert_exact(project: Project, metrics: Path) -> None:
+    verification = verify(project, metrics)
+    assert verification.returncode == 0, verification.stdout + verification.stderr
+
+
+def run_as(uid: int, *command: str) -> str:
+    """What ``command`` prints when run as a user without root's rights; as ourselves where we are not root."""
+    drop = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"] if os.geteuid() == 0 else []
+    return subprocess.run([*drop, *command], stdout=subprocess.PIPE, text=True, check=True).stdout

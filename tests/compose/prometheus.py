@@ -1,0 +1,54 @@
+"""Prometheus' HTTP interface."""
+
+import http.client
+import json
+import urllib.parse
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+Labels = dict[str, str]
+
+
+class Series(NamedTuple):
+    """One series' labels, and its newest value."""
+
+    labels: Labels
+    value: float
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    """The one that listens on ``port`` of this machine."""
+
+    port: int
+
+    def ask(self, path: str, **parameters: str) -> Any:
+        """What ``/api/v1/{path}`` answers.
+
+        Raises:
+            OSError: nobody answers.
+            AssertionError: the answer is an error.
+        """
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)  # minds no proxy, unlike urllib
+        try:
+            connection.request("GET", f"/api/v1/{path}?{urllib.parse.urlencode(parameters)}")
+            response = connection.getresponse()
+            body = response.read()
+        finally:
+            connection.close()
+        assert response.status == 200, (parameters, body)
+        return json.loads(body)["data"]
+
+    async def query(self, expr: str) -> list[Series]:
+        """The series that ``expr`` gives now."""
+        found = self.ask("query", query=expr)
+        assert found["resultType"] == "vector", f"{expr}: {found['resultType']}"
+        return [Series(series["metric"], float(series["value"][1])) for series in found["result"]]
+
+    async def firing(self) -> list[Labels]:
+        """The labels of each alert that fires."""
+        return [alert["labels"] for alert in self.ask("alerts")["alerts"] if alert["state"] == "firing"]
+
+    async def targets(self) -> list[tuple[str, str]]:
+        """(job, health) of all that is asked."""
+        return [(target["labels"]["job"], target["health"]) for target in self.ask("targets")["activeTargets"]]
