@@ -1,11 +1,26 @@
 """Structured logs: one event a line on standard error, pretty on a terminal, JSON elsewhere."""
 
 import logging
+import re
 import sys
 from typing import Literal
 
 import orjson
 import structlog
+
+_SECRETS = re.compile(r"""(://[^\s:/@"']*:)[^\s"']+@|((?:password|passwd|secret|token)=)[^\s&;"']+""", re.IGNORECASE)
+
+
+def without_secrets(text: str) -> str:
+    """``text`` with the passwords of URLs, and what is called a password, masked."""
+    return _SECRETS.sub(lambda found: f"{found[1]}***@" if found[1] else f"{found[2]}***", text)
+
+
+class _MaskingFormatter(structlog.stdlib.ProcessorFormatter):
+    """The last to see a line: what an error's text or a trace brings along is masked, too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
 
 
 def configure_logging(service: str, level: str, log_format: Literal["json", "console"] | None) -> None:
@@ -30,7 +45,7 @@ def configure_logging(service: str, level: str, log_format: Literal["json", "con
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
+        _MaskingFormatter(
             foreign_pre_chain=shared,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSettingError
 
 from libs.runtime.errors import SettingsError
+from libs.runtime.logs import without_secrets
 
 S = TypeVar("S", bound="ServiceSettings")
 
@@ -76,9 +77,9 @@ def load_settings(settings_class: type[S], arguments: Sequence[str]) -> S:
             for item in error.errors()
             if item["loc"]
         ]
-        raise SettingsError("; ".join(dict.fromkeys(problems)) or str(error)) from error
+        raise SettingsError(without_secrets("; ".join(dict.fromkeys(problems)) or str(error))) from error
     except UnreadableSettingError as error:
-        raise SettingsError(str(error)) from error
+        raise SettingsError(without_secrets(str(error))) from error
 
 
 def _allowed(settings_class: type[ServiceSettings], name: str) -> str:

@@ -206,6 +206,7 @@ class OrderSender:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (failure := task.exception()):
-            self._metrics.delivery_errors["refused"].inc()
+            if isinstance(failure, KafkaError):
+                self._metrics.delivery_errors["refused"].inc()
             self._failure = self._failure or failure
             self._changed.set()

@@ -1,6 +1,7 @@
 """The generator's run: orders go out when due, nothing is skipped, and it says when the broker is away."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from libs.events.dead_letters import Reason
 from libs.runtime.health import Health
-from libs.runtime.metrics import GeneratorMetrics
+from libs.runtime.metrics import GeneratorMetrics, totals
 from libs.runtime.partitioning import partition_for
 from services.generator import generation
 from services.generator.generation import Monitor, generate
@@ -22,8 +23,8 @@ START_MS = 1_767_225_600_000
 PARTITIONS = 3
 
 
-def metrics() -> GeneratorMetrics:
-    return GeneratorMetrics(CollectorRegistry(), Reason, buffer_limit=1)
+def metrics(registry: CollectorRegistry | None = None) -> GeneratorMetrics:
+    return GeneratorMetrics(registry or CollectorRegistry(), Reason, buffer_limit=1)
 
 
 class SetClock:
@@ -51,7 +52,9 @@ class Run:
         self.clock = SetClock()
         self.stop = asyncio.Event()
         self.producer = FakeProducer(confirms_at_once=True)
-        self.metrics = metrics()
+        self.registry = CollectorRegistry()
+        self.metrics = metrics(self.registry)
+        self.faults: dict[Reason, float] = {}
         self.sender = OrderSender(
             cast("Any", self.producer),
             topic="orders",
@@ -64,7 +67,7 @@ class Run:
         self._count = count
 
     def stream(self) -> OrderStream:
-        return OrderStream(rate=self._rate, faults={}, seed=1, start_ms=START_MS, now_s=START_MS / 1000)
+        return OrderStream(rate=self._rate, faults=self.faults, seed=1, start_ms=START_MS, now_s=START_MS / 1000)
 
     async def whole(self) -> None:
         async with self.sender:
@@ -120,6 +123,18 @@ async def test_it_ends_after_its_count_and_catches_up_at_once() -> None:
     async with asyncio.timeout(10):
         await run.whole()
     assert run.producer.written == run.expected(777)
+    assert totals(run.registry) == {"orders_sent": 777}
+
+
+async def test_what_was_broken_on_purpose_is_counted_by_kind() -> None:
+    run = Run(count=1000)
+    run.faults = {Reason.MALFORMED: 0.02, Reason.UNKNOWN_PRODUCT: 0.05}
+    run.clock.time_s += 3600
+    await run.whole()
+    stream = run.stream()
+    broken = Counter(fault for _ in range(1000) if (fault := stream.take().fault))
+    assert len(broken) == 2
+    assert totals(run.registry) == {"orders_sent": 1000, **{f"faulty_orders_{kind}": n for kind, n in broken.items()}}
 
 
 async def test_while_the_broker_is_away_it_stops_at_the_bound_and_then_skips_nothing() -> None:

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from libs.events.dead_letters import Reason
 from libs.runtime.closing import close_producer
-from libs.runtime.metrics import GeneratorMetrics
+from libs.runtime.metrics import GeneratorMetrics, totals
 from libs.runtime.partitioning import partition_for
 from services.generator import order_sender
 from services.generator.order_sender import OrderSender, UnsentError, idempotent_producer
@@ -28,14 +28,19 @@ class Ticks:
         return self.now_s
 
 
-def sender_to(producer: FakeProducer, monotonic: Ticks | None = None, signs: list[int] | None = None) -> OrderSender:
+def sender_to(
+    producer: FakeProducer,
+    monotonic: Ticks | None = None,
+    signs: list[int] | None = None,
+    registry: CollectorRegistry | None = None,
+) -> OrderSender:
     return OrderSender(
         cast("Any", producer),
         topic="orders",
         partitions=PARTITIONS,
         capacity=CAPACITY,
         on_confirmed=lambda: (signs if signs is not None else []).append(1),
-        metrics=GeneratorMetrics(CollectorRegistry(), Reason, CAPACITY),
+        metrics=GeneratorMetrics(registry or CollectorRegistry(), Reason, CAPACITY),
         monotonic=monotonic or Ticks(),
     )
 
@@ -105,16 +110,19 @@ async def test_a_topic_unknown_for_a_while_is_waited_for(monkeypatch: pytest.Mon
     monkeypatch.setattr(order_sender, "_RETRY_S", 0)
     producer = FakeProducer()
     producer.refusals.extend([UnknownTopicOrPartitionError(), UnknownTopicOrPartitionError()])
-    async with sender_to(producer) as sender:
+    registry = CollectorRegistry()
+    async with sender_to(producer, registry=registry) as sender:
         sender.put(key(1), b"{}")
         await settle()
         assert producer.answer() == 1
         sender.raise_failure()
+        await settle()
+    assert totals(registry) == {"orders_sent": 1, "delivery_errors_retried": 2}
 
 
 async def test_a_failed_delivery_is_final_and_names_what_is_left() -> None:
-    producer = FakeProducer()
-    async with sender_to(producer) as sender:
+    producer, registry = FakeProducer(), CollectorRegistry()
+    async with sender_to(producer, registry=registry) as sender:
         sender.put(key(1), b"{}")
         await settle()
         producer.answer()
@@ -130,6 +138,9 @@ async def test_a_failed_delivery_is_final_and_names_what_is_left() -> None:
         assert f"first order_id {key(2).decode()}, last {key(8).decode()}" in str(caught.value)
         await settle()
         assert not producer.outstanding
+    counted = totals(registry)
+    assert counted.pop("delivery_errors_refused") >= 1
+    assert counted == {"orders_sent": 1}
 
 
 async def test_without_permission_it_says_which() -> None:

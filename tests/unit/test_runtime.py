@@ -4,13 +4,16 @@ import json
 from typing import cast
 
 import pytest
+import structlog
+from aiokafka.errors import InvalidProducerEpoch, KafkaConnectionError, ProducerFenced
 from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry
 
 from libs.runtime.broker import Backoff
 from libs.runtime.cycle import CommitCycle
+from libs.runtime.errors import TransactionTimeoutError
 from libs.runtime.health import Health, HealthServer
-from libs.runtime.metrics import StageMetrics
+from libs.runtime.metrics import StageMetrics, totals
 from libs.runtime.timing import HEALTHY_FOR_S
 from libs.runtime.transaction import OutputBuffer, TransactionalProducer
 from libs.runtime.waiting import unless_stopped
@@ -46,8 +49,10 @@ class FakeProducer:
         self.commits.append((outputs, position))
 
 
-def make_cycle(producer: FakeProducer, interval_ms: int, counts: list[object]) -> CommitCycle:
-    metrics = StageMetrics(CollectorRegistry(), "t", [], stateful=False)
+def make_cycle(
+    producer: FakeProducer, interval_ms: int, counts: list[object], registry: CollectorRegistry | None = None
+) -> CommitCycle:
+    metrics = StageMetrics(registry or CollectorRegistry(), "t", ["out"], stateful=False)
     return CommitCycle(
         cast(TransactionalProducer, producer), TopicPartition("t", 0), interval_ms, metrics, counts.append
     )
@@ -84,6 +89,69 @@ async def test_a_failed_commit_is_raised_and_counts_nothing() -> None:
         await cycle.commit(6, Done())
     await cycle.close()
     assert counts == []
+
+
+class Batch:
+    def __init__(self, records: int) -> None:
+        self._records = records
+
+    def record_count(self) -> int:
+        return self._records
+
+
+class Outputs(NoOutputs):
+    def batches(self) -> dict[object, object]:
+        return {("out", 0): [Batch(3), Batch(4)], ("out", 5): [Batch(1)]}
+
+
+async def test_what_a_transaction_took_and_wrote_is_counted_when_it_is_committed() -> None:
+    producer, registry = FakeProducer(), CollectorRegistry()
+    cycle = make_cycle(producer, 100, [], registry)
+    cycle.outputs = cast(OutputBuffer, Outputs())
+    cycle.open(0, 5)
+    cycle.open(5, 2)
+    await cycle.commit(7, Done())
+    await asyncio.sleep(0)
+    assert totals(registry) == {}
+    producer.released.set()
+    cycle.open(7, 1)
+    await cycle.commit(8, Done())
+    await cycle.close()
+    assert totals(registry) == {"transactions_committed": 2, "records_consumed_t": 8, "records_produced_out": 8}
+    assert registry.get_sample_value("pipeline_transaction_records_sum") == 8
+    assert registry.get_sample_value("pipeline_transaction_records_bucket", {"le": "1.0"}) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (ProducerFenced(), "fenced"),
+        (InvalidProducerEpoch(), "fenced"),
+        (TransactionTimeoutError("no commit within 20 s"), "timed_out"),
+        (KafkaConnectionError(), "failed"),
+    ],
+)
+async def test_a_transaction_that_is_aborted_is_counted_as_nothing_else(error: Exception, outcome: str) -> None:
+    producer, registry = FakeProducer(), CollectorRegistry()
+    producer.error = error
+    producer.released.set()
+    cycle = make_cycle(producer, 100, [], registry)
+    cycle.open(0, 5)
+    await cycle.commit(5, Done())
+    await cycle.close()
+    assert totals(registry) == {f"transactions_{outcome}": 1}
+
+
+async def test_the_log_knows_a_transaction_by_its_first_offset() -> None:
+    cycle = make_cycle(FakeProducer(), 100, [])
+    assert "transaction" not in structlog.contextvars.get_contextvars()
+    cycle.open(41, 5)
+    cycle.open(46, 5)
+    assert structlog.contextvars.get_contextvars()["transaction"] == 41
+    await cycle.commit(51, Done())
+    assert "transaction" not in structlog.contextvars.get_contextvars()
+    cycle.open(51)
+    assert structlog.contextvars.get_contextvars()["transaction"] == 51
 
 
 async def test_the_interval_begins_with_the_first_thing_to_commit() -> None:

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from libs.runtime.broker import Backoff
 from libs.runtime.errors import RetriesExhaustedError, StuckConsumerError
 from libs.runtime.health import Health
-from libs.runtime.metrics import StageMetrics
+from libs.runtime.metrics import StageMetrics, totals
 from libs.runtime.silence import Silence
 from libs.runtime.timing import STUCK_AFTER_S, TICK_S
 from libs.runtime.worker import RETRIES, PartitionWorker
@@ -60,6 +60,7 @@ async def test_when_trying_again_does_not_help_it_gives_up_and_says_what_to_do(m
     assert "nothing is lost" in error.advice
     assert isinstance(failing, FailsEveryTime)
     assert failing.attempts == RETRIES + 1
+    assert totals(failing._metrics.registry) == {"retries_error": RETRIES + 1}
 
 
 async def test_without_a_broker_it_tries_again_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +73,7 @@ async def test_without_a_broker_it_tries_again_for_ever(monkeypatch: pytest.Monk
     await failing.long_enough.wait()
     await failing.stop()
     assert not failed.done()
+    assert totals(failing._metrics.registry).keys() == {"retries_broker"}
 
 
 class Backlog:

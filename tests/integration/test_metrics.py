@@ -1,0 +1,241 @@
+"""`/metrics` of the real services on a real broker, compared with what is known to have been sent."""
+
+import http.client
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from math import nan
+from pathlib import Path
+from random import Random
+
+import orjson
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.integration.pipeline import Pipeline, history
+from tests.integration.services import ServiceProcess, eventually
+
+ORDERS = 3000
+FAULTS = {"unknown_product": 70, "invalid_amount": 40, "malformed": 13}
+PARTITIONS = {str(number) for number in range(6)}
+
+Labels = tuple[tuple[str, str], ...]
+
+
+class Scrape:
+    """What one service told at one moment."""
+
+    def __init__(self, text: str) -> None:
+        self._samples: dict[str, dict[Labels, float]] = {}
+        for metric in text_string_to_metric_families(text):
+            for sample in metric.samples:
+                self._samples.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
+
+    def __call__(self, name: str, **labels: str) -> float:
+        """The one series with these labels; NaN, which equals nothing, where there is none (yet)."""
+        return self._samples.get(name, {}).get(tuple(sorted(labels.items())), nan)
+
+    def by(self, label: str, name: str) -> dict[str, float]:
+        """All series of a name by one of their labels."""
+        return {dict(labels)[label]: value for labels, value in self._samples.get(name, {}).items()}
+
+
+async def scrape(service: ServiceProcess) -> Scrape:
+    port = (await service.wait_for("service started"))["http_port"]
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/metrics")
+        return Scrape(connection.getresponse().read().decode())
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
+    return Pipeline(kafka, topic_prefix, tmp_path)
+
+
+def with_faults(orders: list[dict[str, object]]) -> list[bytes]:
+    """The orders, and broken ones among them: as many of each kind as ``FAULTS`` says."""
+    broken = [{**orders[0], "product_id": "nothing"}] * FAULTS["unknown_product"]
+    broken += [{**orders[0], "amount": -1}] * FAULTS["invalid_amount"]
+    values = [orjson.dumps(each) for each in [*orders, *broken]] + [b"{"] * FAULTS["malformed"]
+    Random(7).shuffle(values)
+    return values
+
+
+def sums(orders: Iterable[dict[str, object]]) -> tuple[Counter[str], Counter[str]]:
+    """Orders and cents by product, computed apart from the services."""
+    counts, cents = Counter[str](), Counter[str]()
+    for each in orders:
+        product, amount = str(each["product_id"]), each["amount"]
+        assert isinstance(amount, float | int)
+        counts[product] += 1
+        cents[product] += round(amount * 100)
+    return counts, cents
+
+
+async def test_counters_are_what_was_sent_and_all_lags_reach_zero(pipeline: Pipeline) -> None:
+    await pipeline.make_topics()
+    orders = history(ORDERS, span_s=60, seed=3)
+    values = with_faults(orders)
+    await pipeline.send([(number, values[number::6]) for number in range(6)])
+    async with AsyncExitStack() as stack:
+        processor, analytics, sink = [
+            await stack.enter_async_context(pipeline.service(name)) for name in ("processor", "analytics", "sink")
+        ]
+
+        async def all_closed() -> bool:
+            told = await scrape(analytics)
+            return sum(told.by("product_id", "pipeline_closed_orders_total").values()) == ORDERS
+
+        async def nothing_left() -> bool:
+            # 0 and not 1 in each: what ends a transaction is no record.
+            lags = [(await scrape(each)).by("partition", "pipeline_consumer_lag_records") for each in (analytics, sink)]
+            told, marked = await scrape(analytics), await scrape(processor)
+            written = (await scrape(sink))("pipeline_metrics_written_total", output="file")
+            return (
+                all(set(each) == PARTITIONS and not any(each.values()) for each in lags)
+                and not any(marked.by("partition", "pipeline_consumer_lag_records").values())
+                and written == told("pipeline_windows_closed_total")
+            )
+
+        await eventually(all_closed, 60, "all windows are closed")
+        await eventually(nothing_left, 30, "every lag is 0 at the same time")
+        await _compare_processor(await scrape(processor), len(values))
+        _compare_analytics(await scrape(analytics), orders)
+        lines = pipeline.output.read_bytes()
+        told = await scrape(sink)
+        assert told("pipeline_metrics_written_total", output="file") == lines.count(b"\n")
+        assert told("pipeline_output_bytes", output="file") == len(lines)
+        assert told("pipeline_records_consumed_total", topic="product-metrics") == lines.count(b"\n")
+        assert told("pipeline_foreign_records_total") == 0
+        assert told("pipeline_event_latency_seconds_count") >= 12
+        assert told("pipeline_checkpoint_timestamp_seconds") >= told("process_start_time_seconds")
+
+
+async def _compare_processor(told: Scrape, sent: int) -> None:
+    dead = told.by("reason", "pipeline_dead_letters_total")
+    assert {reason: count for reason, count in dead.items() if count} == FAULTS
+    assert told("pipeline_orders_processed_total") == ORDERS
+    assert told("pipeline_records_consumed_total", topic="orders") == sent
+    assert told("pipeline_transaction_records_sum") == sent
+    assert told("pipeline_records_produced_total", topic="orders-dlq") == sent - ORDERS
+    marks = told("pipeline_records_produced_total", topic="processed-orders") - ORDERS
+    assert marks > 0
+    assert marks % 6 == 0
+    outcomes = told.by("outcome", "pipeline_transactions_total")
+    assert outcomes["committed"] == told("pipeline_transaction_duration_seconds_count") > 0
+    assert sum(outcomes.values()) == outcomes["committed"]
+    assert set(told.by("partition", "pipeline_watermark_timestamp_seconds")) == PARTITIONS
+    assert told("pipeline_assigned_partitions") == 6
+    assert told("pipeline_rebalances_total") >= 1
+    # The orders are of the last minute, and each partition's transactions are observed once or twice.
+    assert 6 <= told("pipeline_event_latency_seconds_count") <= 2 * outcomes["committed"]
+    assert told("pipeline_healthy") == 1
+
+
+def _compare_analytics(told: Scrape, orders: list[dict[str, object]]) -> None:
+    counts, cents = sums(orders)
+    assert told.by("product_id", "pipeline_closed_orders_total") == counts
+    revenue = told.by("product_id", "pipeline_closed_revenue_dollars_total")
+    assert {product: round(dollars * 100) for product, dollars in revenue.items()} == cents
+    assert told("pipeline_orders_processed_total") == ORDERS
+    assert told("pipeline_late_orders_total") == 0
+    assert told("pipeline_records_produced_total", topic="product-metrics") == told("pipeline_windows_closed_total")
+    assert not any(told.by("partition", "pipeline_state_entries").values())
+
+
+async def test_each_partition_is_told_by_the_replica_that_works_it(pipeline: Pipeline) -> None:
+    await pipeline.make_topics()
+    gauges = ("pipeline_consumer_lag_records", "pipeline_watermark_timestamp_seconds")
+    await pipeline.send([(number, [orjson.dumps(history(1, 1, seed=number)[0])]) for number in range(6)])
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(pipeline.service("processor"))
+
+        async def told(*replicas: ServiceProcess) -> list[list[set[str]]]:
+            return [[set((await scrape(each)).by("partition", name)) for each in replicas] for name in gauges]
+
+        async def all_of_one() -> bool:
+            return all(one == [PARTITIONS] for one in await told(first))
+
+        async def all_processed() -> bool:
+            return (await scrape(first))("pipeline_orders_processed_total") == 6
+
+        await eventually(all_processed, what="the orders are processed")
+        await eventually(all_of_one, what="the only replica tells all partitions")
+        second = await stack.enter_async_context(pipeline.service("processor"))
+
+        async def shared() -> bool:
+            return all(
+                len(one) == len(other) == 3 and one | other == PARTITIONS for one, other in await told(first, second)
+            )
+
+        await eventually(shared, what="each tells three")
+        assert (await scrape(first))("pipeline_orders_processed_total") == 6
+        second.terminate()
+        assert await second.wait() == 0
+        await eventually(all_of_one, what="the one that is left tells all again")
+        assert (await scrape(first))("pipeline_rebalances_total") >= 3
+
+
+async def test_a_restore_is_told_after_a_restart(pipeline: Pipeline) -> None:
+    await pipeline.make_topics()
+    # One partition of orders only: the others' watermarks hold every window open.
+    await pipeline.send([(0, [orjson.dumps(order) for order in history(500, span_s=20, seed=5)])])
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(pipeline.service("processor", IDLE_AFTER_SECONDS="3600"))
+        analytics = await stack.enter_async_context(pipeline.service("analytics"))
+
+        async def counted() -> bool:
+            return (await scrape(analytics))("pipeline_orders_processed_total") == 500
+
+        await eventually(counted, 60, "all orders are counted")
+        before = await scrape(analytics)
+        entries = sum(before.by("partition", "pipeline_state_entries").values())
+        assert entries >= 5 * 4  # products, windows
+        assert before("pipeline_state_restored_records_total") == 0
+        analytics.kill()
+        await analytics.wait()
+        analytics.start()
+
+        async def restored() -> bool:
+            told = await scrape(analytics)
+            return sum(told.by("partition", "pipeline_state_entries").values()) == entries
+
+        await eventually(restored, 60, "the state is back")
+        after = await scrape(analytics)
+        assert after("pipeline_state_restored_records_total") >= entries
+        assert after("pipeline_state_restore_seconds_count") == 6
+        assert after("pipeline_orders_processed_total") == 0
+
+
+async def test_a_generator_counts_what_it_sends_and_breaks(pipeline: Pipeline) -> None:
+    await pipeline.make_topics()
+    async with (
+        pipeline.service("processor") as processor,
+        pipeline.service(
+            "generator",
+            GENERATOR_RATE="2000",
+            GENERATOR_SEED="4",
+            GENERATOR_FAULTS="malformed=0.02,unknown_product=0.03",
+        ) as generator,
+    ):
+
+        async def enough() -> bool:
+            return (await scrape(generator))("pipeline_orders_sent_total") >= 2000
+
+        await eventually(enough, what="2,000 orders are sent")
+        generator.terminate()
+        assert await generator.wait() == 0
+        ended = await generator.wait_for("all orders sent")
+        sent, faulty = int(ended["sent"]), int(ended["faulty"])
+
+        async def arrived() -> bool:
+            told = await scrape(processor)
+            return told("pipeline_records_consumed_total", topic="orders") == sent
+
+        await eventually(arrived, what="all that was sent is processed")
+        dead = (await scrape(processor)).by("reason", "pipeline_dead_letters_total")
+        assert sum(dead.values()) == faulty == dead["malformed"] + dead["unknown_product"]
+        assert faulty > 0

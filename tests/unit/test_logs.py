@@ -1,0 +1,116 @@
+"""The log: one event a line, an order can be followed through it, and no secret gets into it."""
+
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+import structlog
+from prometheus_client import CollectorRegistry
+
+from libs.events.dead_letters import Reason
+from libs.events.watermarks import Watermark, encode_watermark
+from libs.runtime.errors import SettingsError
+from libs.runtime.logs import configure_logging, debugging, without_secrets
+from libs.runtime.metrics import OrderMetrics, SinkMetrics, WindowMetrics
+from libs.runtime.settings import ServiceSettings, load_settings
+from services.analytics.metrics_partition import MetricsPartition
+from services.processor.catalogue import make_product
+from services.processor.order_partition import OrderPartition
+from services.processor.source_watermark import SourceWatermark
+from services.sink.written import tell_written
+from tests.unit.driver import FakeClock, FakeRecord, LogicDriver, order_record
+
+PASSWORD = "hunter2"
+CATALOGUE = {"prod-1": make_product("prod-1", {"product_name": "Lamp", "category": "Home"})}
+Event = dict[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers, root.level = handlers, level
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+
+
+def events(capsys: pytest.CaptureFixture[str]) -> list[Event]:
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def process_one_of_each(capsys: pytest.CaptureFixture[str]) -> list[Event]:
+    """A good order, a bad one, a late one and a closed window on their way through all stages."""
+    clock = FakeClock()
+    metrics = OrderMetrics(CollectorRegistry(), Reason)
+    orders = LogicDriver(OrderPartition("orders", 0, 1, CATALOGUE, SourceWatermark(5.0, 10.0), clock, metrics))
+    orders.pipe([order_record(1), order_record(2, amount=-1)])
+    processed = [r for r in orders.output.topic("processed-orders") if r.headers == (("type", b"order"),)]
+    mark = encode_watermark(Watermark(0, 1, 1_700_000_100.0))
+    windows = LogicDriver(
+        MetricsPartition("processed-orders", 0, 60, clock, WindowMetrics(CollectorRegistry(), Reason.MALFORMED))
+    )
+    windows.pipe([*processed, FakeRecord(mark, None, (("type", b"watermark"),)), *processed])
+    lines = [record.value or b"" for record in windows.output.topic("product-metrics")]
+    tell_written(lines, SinkMetrics(CollectorRegistry(), "product-metrics", "file"), 1_700_000_200.0)
+    return events(capsys)
+
+
+def test_an_order_can_be_followed_at_debug_level(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("test", "debug", "json")
+    told = process_one_of_each(capsys)
+    assert {event["service"] for event in told} == {"test"}
+    of_order = [event for event in told if event.get("order_id") == "order-1"]
+    assert [event["event"] for event in of_order] == ["order processed", "order counted", "order late"]
+    assert (of_order[0]["to_topic"], of_order[0]["to_partition"]) == ("processed-orders", 2)
+    assert (of_order[1]["start_s"], of_order[1]["product_id"]) == (1_699_999_980, "prod-1")
+    (rejected,) = [event for event in told if event.get("order_id") == "order-2"]
+    assert (rejected["event"], rejected["reason"]) == ("order rejected", "invalid_amount")
+    of_window = [event["event"] for event in told if event.get("window_start") == 1_699_999_980]
+    assert of_window == ["window closed", "window written"]
+
+
+def test_at_info_level_no_order_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("test", "info", "json")
+    assert process_one_of_each(capsys) == []
+    assert not debugging()
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_no_password_gets_into_the_log(log_format: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("test", "debug", log_format)
+    log = structlog.get_logger()
+    url = f"postgresql://pipeline:{PASSWORD}@db:5432/metrics"
+    log.info("connecting", url=url, nested={"url": url}, dsn=f"host=db password={PASSWORD} user=pipeline")
+    logging.getLogger("elsewhere").warning("cannot reach %s", url)
+    log.error("failed", exc_info=RuntimeError(f"refused: {url}"))
+    told = capsys.readouterr().err
+    assert PASSWORD not in told
+    assert told.count("postgresql://pipeline:***@db:5432/metrics") >= 4
+    if log_format == "json":
+        assert len([orjson.loads(line) for line in told.splitlines()]) == 3
+
+
+def test_a_bad_settings_message_masks_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"sasl://user:{PASSWORD}@broker:9092")
+    with pytest.raises(SettingsError) as raised:
+        load_settings(ServiceSettings, [])
+    assert PASSWORD not in str(raised.value)
+    assert "broker:9092" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("postgresql://u:p@ss/w@h:1/d", "postgresql://u:***@h:1/d"),
+        ("redis://:p@h", "redis://:***@h"),
+        ("https://h:80/p?q", "https://h:80/p?q"),
+        ("PASSWORD=p;x=1", "PASSWORD=***;x=1"),
+        ("mail a@b at 12:30", "mail a@b at 12:30"),
+    ],
+)
+def test_what_is_masked(text: str, masked: str) -> None:
+    assert without_secrets(text) == masked

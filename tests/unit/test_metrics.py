@@ -1,0 +1,192 @@
+"""What `/metrics` tells: the names that docs/metrics.md promises, by Prometheus' conventions, from a server that answers."""
+
+import http.client
+import re
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from libs.events.dead_letters import Reason
+from libs.runtime.health import Health, HealthServer
+from libs.runtime.metrics import (
+    GeneratorMetrics,
+    OrderMetrics,
+    ServiceMetrics,
+    SinkMetrics,
+    StageMetrics,
+    WindowMetrics,
+    totals,
+)
+from services.sink.written import tell_written
+
+TABLE = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
+# Names that Prometheus gives by itself: https://prometheus.io/docs/practices/naming/
+UNITS = ("_seconds", "_bytes", "_total", "_records", "_orders", "_entries", "_partitions", "_healthy", "_standby")
+LABELS = {"topic", "partition", "reason", "outcome", "product_id", "fault", "output", "le"}
+
+
+def registry_of(service: str) -> CollectorRegistry:
+    """What the service tells, each gauge by partition with a series."""
+    registry, health = CollectorRegistry(), Health()
+    ServiceMetrics(registry, health)
+    if service == "generator":
+        GeneratorMetrics(registry, Reason, 20_000)
+    elif service == "sink":
+        SinkMetrics(registry, "product-metrics", "file").progress({3: 0})
+    else:
+        stage = StageMetrics(registry, "source", ["output"], stateful=service == "analytics")
+        stage.progress(3, 5, 1000.0, 7)
+        if service == "processor":
+            OrderMetrics(registry, Reason)
+        else:
+            WindowMetrics(registry, Reason.MALFORMED).closed_window("prod-1", 2, 250)
+    return registry
+
+
+def served(registry: CollectorRegistry) -> list[Metric]:
+    with HealthServer(Health(), registry, "127.0.0.1", 0) as server:
+        return list(text_string_to_metric_families(get(server.port)))
+
+
+def get(port: int) -> str:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("GET", "/metrics")
+    response = connection.getresponse()
+    assert response.status == 200
+    assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    text = response.read().decode()
+    connection.close()
+    return text
+
+
+def told_names(metric: Metric) -> str:
+    return metric.name + "_total" if metric.type == "counter" else metric.name
+
+
+def promised() -> dict[str, tuple[str, set[str], set[str]]]:
+    """By name: type, labels, services, as the table says."""
+    rows = [re.split(r"\s*\|\s*", line)[1:-1] for line in TABLE.read_text().splitlines() if line.startswith("| `")]
+    told: dict[str, tuple[str, set[str], set[str]]] = {}
+    everyone = {"generator", "processor", "analytics", "sink"}
+    for names, kind, labels, _, services in rows:
+        who = everyone if services.startswith("all") else {each for each in everyone if each in services}
+        for name in re.findall(r"`([a-z_]+)`", names):
+            told[name] = (kind, set(re.findall(r"`([a-z_]+)`", labels.partition(":")[0])), who)
+    return told
+
+
+@pytest.mark.parametrize("service", ["generator", "processor", "analytics", "sink"])
+def test_each_service_serves_what_the_table_says_and_nothing_else(service: str) -> None:
+    metrics = {told_names(metric): metric for metric in served(registry_of(service))}
+    table = {name: row for name, row in promised().items() if service in row[2]}
+    assert metrics.keys() == table.keys()
+    for name, metric in metrics.items():
+        kind, labels, _ = table[name]
+        assert metric.documentation
+        assert kind in ("", metric.type)
+        assert {label for sample in metric.samples for label in sample.labels} - {"le"} == labels, name
+
+
+@pytest.mark.parametrize("service", ["generator", "processor", "analytics", "sink"])
+def test_names_and_labels_are_by_the_conventions(service: str) -> None:
+    for metric in served(registry_of(service)):
+        name = told_names(metric)
+        assert re.fullmatch(r"(pipeline|process)_[a-z][a-z_]*[a-z]", name)
+        assert name.endswith(UNITS) or name in ("process_open_fds", "process_max_fds")
+        assert (metric.type == "counter") == name.endswith("_total")
+        assert not name.endswith(("_ms", "_milliseconds", "_cents"))
+        assert {label for sample in metric.samples for label in sample.labels} <= LABELS
+
+
+@pytest.mark.parametrize("service", ["generator", "processor", "analytics", "sink"])
+def test_counters_are_there_from_the_start(service: str) -> None:
+    """Otherwise rate() would miss the first one."""
+    for metric in served(registry_of(service)):
+        assert metric.samples or metric.type != "counter" or metric.name.startswith("pipeline_closed_"), metric.name
+    if service in ("generator", "processor"):
+        name = "pipeline_faulty_orders" if service == "generator" else "pipeline_dead_letters"
+        (found,) = [metric for metric in served(registry_of(service)) if metric.name == name]
+        assert {value for sample in found.samples for value in sample.labels.values()} == set(Reason)
+
+
+def test_a_partition_that_was_given_up_is_told_no_more_and_counters_stay() -> None:
+    registry = CollectorRegistry()
+    stage = StageMetrics(registry, "orders", ["processed-orders"], stateful=True)
+    for partition in (1, 2):
+        stage.progress(partition, 5, 1000.0, 7)
+    stage.committed(40, {"processed-orders": 39}, 0.1)
+    stage.forget(1)
+    stage.forget(1)
+    told = {
+        sample.labels["partition"] for m in served(registry) for sample in m.samples if "partition" in sample.labels
+    }
+    assert told == {"2"}
+    assert registry.get_sample_value("pipeline_records_consumed_total", {"topic": "orders"}) == 40
+    assert registry.get_sample_value("pipeline_records_produced_total", {"topic": "processed-orders"}) == 39
+
+
+def test_a_watermark_that_is_not_known_is_not_told() -> None:
+    registry = CollectorRegistry()
+    StageMetrics(registry, "orders", [], stateful=False).progress(0, 0, None, 0)
+    assert (
+        registry.get_sample_value("pipeline_watermark_timestamp_seconds", {"topic": "orders", "partition": "0"}) is None
+    )
+
+
+def test_products_beyond_the_first_fifty_share_a_series() -> None:
+    registry = CollectorRegistry()
+    metrics = WindowMetrics(registry, Reason.MALFORMED)
+    for _ in range(2):
+        for number in range(200):
+            metrics.closed_window(f"prod-{number}", 3, 1001)
+    (orders,) = [metric for metric in served(registry) if metric.name == "pipeline_closed_orders"]
+    assert len(orders.samples) == 51
+    assert registry.get_sample_value("pipeline_closed_orders_total", {"product_id": "prod-49"}) == 6
+    assert registry.get_sample_value("pipeline_closed_orders_total", {"product_id": "other"}) == 150 * 6
+    revenue = registry.get_sample_value("pipeline_closed_revenue_dollars_total", {"product_id": "other"})
+    assert revenue == pytest.approx(150 * 20.02, abs=1e-6)
+
+
+def test_the_log_tells_what_has_counted() -> None:
+    registry = CollectorRegistry()
+    metrics = OrderMetrics(registry, Reason)
+    Counter("other", "Not ours.", registry=registry).inc()
+    metrics.processed.inc(3)
+    metrics.dead_letters[Reason.MALFORMED].inc()
+    assert totals(registry) == {"orders_processed": 3, "dead_letters_malformed": 1}
+
+
+def test_the_sink_observes_each_window_once_for_each_write() -> None:
+    registry = CollectorRegistry()
+    metrics = SinkMetrics(registry, "product-metrics", "file")
+    lines = [b'{"window_end":%d,"product_id":"a"}' % end_s for end_s in (60, 60, 120)]
+    tell_written([*lines, b"{}", b'{"window_end":"x"}'], metrics, 130.0)
+    assert registry.get_sample_value("pipeline_metrics_written_total", {"output": "file"}) == 5
+    assert registry.get_sample_value("pipeline_event_latency_seconds_count") == 2
+    assert registry.get_sample_value("pipeline_event_latency_seconds_sum") == 80.0
+
+
+async def test_metrics_are_told_while_the_loop_is_stuck() -> None:
+    with HealthServer(Health(), registry_of("processor"), "127.0.0.1", 0) as server:
+        answers: list[str] = []
+        asking = threading.Thread(target=lambda: answers.append(get(server.port)))
+        asking.start()
+        asking.join(10)  # in which the loop, that runs this, does nothing else
+        assert "pipeline_orders_processed_total" in answers[0]
+
+
+def test_a_client_that_says_nothing_or_goes_away_stops_nobody(capfd: pytest.CaptureFixture[str]) -> None:
+    with HealthServer(Health(), registry_of("sink"), "127.0.0.1", 0) as server:
+        silent = socket.create_connection(("127.0.0.1", server.port))
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", server.port)) as rude:
+                rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+                rude.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        assert "pipeline_standby" in get(server.port)
+        silent.close()
+    assert capfd.readouterr().err == ""
