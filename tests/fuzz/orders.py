@@ -1,7 +1,7 @@
 """Records of ``orders`` through the processor's logic, judged by the verification's own judge."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from random import Random
 
 from prometheus_client import CollectorRegistry
@@ -77,7 +77,8 @@ class Orders:
         logic.process(records, self._output)
         outcomes = self._output.take()
         assert len(outcomes) == len(records), "not exactly one record for each"
-        latest_s = [_check(record, sent) for record, sent in zip(records, outcomes, strict=True)]
+        came_of = _Outcomes(outcomes)
+        latest_s = [_check(record, came_of) for record in records]
         times_s = [each for each in latest_s if each is not None]
         marks_s = [max(times_s) - OUT_OF_ORDERNESS_S] if times_s else []
         after_s = max([before_s, *marks_s] if before_s is not None else marks_s, default=None)
@@ -97,11 +98,33 @@ class Orders:
             assert decode_watermark(sent.value) == (SOURCE, PARTITIONS, self._logic.watermark_s)
 
 
-def _check(record: FakeRecord, sent: Sent) -> float | None:
+class _Outcomes:
+    """What a batch wrote: dead letters by their records' offsets, processed orders in the order read in each partition."""
+
+    def __init__(self, outcomes: list[Sent]) -> None:
+        self._dead_letters: dict[bytes, Sent] = {}
+        self._processed: defaultdict[int, deque[Sent]] = defaultdict(deque)
+        for sent in outcomes:
+            if sent.topic == "orders-dlq":
+                self._dead_letters[dict(sent.headers)["source.offset"]] = sent
+            else:
+                self._processed[sent.partition].append(sent)
+
+    def take(self, record: FakeRecord, order: Order | None) -> Sent | None:
+        dead_letter = self._dead_letters.pop(b"%d" % record.offset, None)
+        if dead_letter is not None or order is None:
+            return dead_letter
+        processed = self._processed[partition_for(order.product_id.encode(), PARTITIONS)]
+        return processed.popleft() if processed else None
+
+
+def _check(record: FakeRecord, came_of: _Outcomes) -> float | None:
     """The event time that counts for the watermark, None for a dead letter."""
     arrived_s = record.timestamp / 1000 if record.timestamp_type == LOG_APPEND_TIME else NOW_S
     right = verdict(record.value, arrived_s)
+    sent = came_of.take(record, right.order)
     try:
+        assert sent is not None
         assert sent.timestamp_ms == record.timestamp
         if sent.topic == "orders-dlq":
             _check_dead_letter(record, sent, right.reasons)
