@@ -32,9 +32,9 @@ from libs.runtime.timing import (
 
 log = structlog.get_logger()
 
-# Two of the largest batches that a stage writes. The default of 1 MiB is no quicker, and costs 20 MB of memory more where
-# six partitions have a backlog.
-_FETCH_BYTES = 512 * 1024
+# The largest batch that a stage writes. The default of 1 MiB is no quicker, and costs 30 MB of memory more where six
+# partitions have a backlog.
+_FETCH_BYTES = 256 * 1024
 _BECOMES_KNOWN_S = 5.0
 _BROKERS_COME_UP_S = 60.0
 

@@ -195,7 +195,7 @@ class PartitionWorker:
                 logic.punctuate(progress)
                 if records or logic.urgent:
                     cycle.open(position)
-                lag = self._lag(position)
+                lag = cycle.waiting = self._lag(position)
                 self._show(position, logic)
                 cycle.check()
                 due_in_s = cycle.due_in_s()

@@ -164,6 +164,15 @@ async def test_the_interval_begins_with_the_first_thing_to_commit() -> None:
     assert not cycle.idle
 
 
+async def test_in_a_backlog_a_transaction_lasts_longer() -> None:
+    cycle = make_cycle(FakeProducer(), 60_000, [])
+    cycle.open(0, 50)
+    cycle.waiting = 50
+    assert 59 < (cycle.due_in_s() or 0) <= 60
+    cycle.waiting = 51
+    assert 179 < (cycle.due_in_s() or 0) <= 180
+
+
 async def test_work_ends_when_asked_to_stop() -> None:
     stop = asyncio.Event()
     assert await unless_stopped(asyncio.sleep(0, "done"), stop) == "done"
