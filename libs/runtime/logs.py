@@ -8,12 +8,28 @@ from typing import Literal
 import orjson
 import structlog
 
-_SECRETS = re.compile(r"""(://[^\s:/@"']*:)[^\s"']+@|((?:password|passwd|secret|token)=)[^\s&;"']+""", re.IGNORECASE)
+# Lengths are bounded, so that a long line takes no more than its length in time.
+_SECRETS = re.compile(
+    r"""
+      (?P<before> :// [^\s:/@"']* : ) [^\s"']{1,200} (?=@)  # scheme://user:it@host
+    | (?P<login> (?<![\w.+-]) [\w.+-]+ : (?!//) ) [^\s"'@,]{1,200} (?=@)  # user:it@host
+    | (?P<name>  # password=it, password='it', "password":"it"
+        (?: password | passwd | secret | token | api_?key ) \w{0,20} (?: \s*[=:]\s* | \\?["']\s*:\s* )
+      )
+      (?: (?P<quote> \\?["'] ) .*? (?P=quote) | (?<!["']:) ["']? [^\s&;,"'\\]+ )
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
 
 
 def without_secrets(text: str) -> str:
-    """``text`` with the passwords of URLs, and what is called a password, masked."""
-    return _SECRETS.sub(lambda found: f"{found[1]}***@" if found[1] else f"{found[2]}***", text)
+    """``text`` with the passwords of URLs and logins, and what is called a password, masked."""
+    return _SECRETS.sub(_masked, text)
+
+
+def _masked(found: re.Match[str]) -> str:
+    quote = found["quote"] or ""
+    return f"{found['before'] or found['login'] or found['name']}{quote}***{quote}"
 
 
 class _MaskingFormatter(structlog.stdlib.ProcessorFormatter):
@@ -53,9 +69,10 @@ def configure_logging(service: str, level: str, log_format: Literal["json", "con
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # aiokafka tells of every rebalance and reconnect at INFO, and of each lost connection many times a second at ERROR.
-    # What matters of that the services log themselves, once.
-    logging.getLogger("aiokafka").setLevel(logging.DEBUG if level == "debug" else logging.CRITICAL)
+    # aiokafka tells of every rebalance and reconnect at INFO, and of each lost connection many times a second at ERROR:
+    # what matters of that the services log themselves, once. Its DEBUG is every request and answer in full, in which no
+    # order could be followed any more.
+    logging.getLogger("aiokafka").setLevel(logging.INFO if level == "debug" else logging.CRITICAL)
     structlog.contextvars.bind_contextvars(service=service)
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-import orjson
 import structlog
 
 from libs.events.dead_letters import Reason, RejectedError, dead_letter_headers
+from libs.events.order_ids import order_id_in
 from libs.events.processed_orders import read_processed_order
 from libs.events.product_metrics import ProductMetric, encode_metric
 from libs.events.records import Output, Record
@@ -59,7 +59,7 @@ class MetricsPartition:
         if self._tally.orders > before:
             product_id, event_time_s, _ = read_processed_order(record.value)
             window = self._windows.key_for(product_id, event_time_s)
-            log.debug("order counted", order_id=_order_id(record), offset=record.offset, **window._asdict())
+            _tell("order counted", record, window)
 
     def _process(self, records: Sequence[Record], output: Output) -> None:
         add = self._windows.add
@@ -106,7 +106,7 @@ class MetricsPartition:
         output.send(LATE_ORDERS.name, partition, record.key, record.value, record.timestamp, headers)
         self._tally.late += 1
         if debugging():
-            log.debug("order late", order_id=_order_id(record), offset=record.offset, **window._asdict())
+            _tell("order late", record, window)
         self.urgent = True
 
     def _reject(self, record: Record, message: str, output: Output) -> None:
@@ -135,5 +135,7 @@ class MetricsPartition:
         return int(self._clock.now_s() * 1000)
 
 
-def _order_id(record: Record) -> object:
-    return orjson.loads(record.value or b"{}").get("order_id")
+def _tell(event: str, record: Record, window: WindowKey) -> None:
+    # The window by the names, and in the order, in which its metrics are told: one search finds what became of it.
+    of_window = {"window_start": window.start_s, "window_end": window.end_s, "product_id": window.product_id}
+    log.debug(event, order_id=order_id_in(record.value), offset=record.offset, **of_window)

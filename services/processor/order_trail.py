@@ -2,28 +2,38 @@
 
 from collections.abc import Iterable
 
-import orjson
 import structlog
 
 from libs.events.dead_letters import RejectedError
+from libs.events.order_ids import order_id_in
 from libs.events.records import Record, Row
 from libs.events.topics import ORDERS_DLQ, PROCESSED_ORDERS
 from libs.runtime.logs import debugging
+from services.processor.validation import MAX_ID_CHARS
 
 log = structlog.get_logger()
-
-_MAX_KEY_TOLD = 100
 
 
 def tell_processed(rows: Iterable[Row], partition: int) -> None:
     """These processed orders go to ``partition``."""
     for _, value, _ in rows:
-        order_id = orjson.loads(value or b"{}").get("order_id")
-        log.debug("order processed", order_id=order_id, to_topic=PROCESSED_ORDERS.name, to_partition=partition)
+        log.debug(
+            "order processed", order_id=order_id_in(value), to_topic=PROCESSED_ORDERS.name, to_partition=partition
+        )
 
 
 def tell_rejected(record: Record, error: RejectedError) -> None:
-    """``record`` becomes a dead letter. Its key stands for its id, which it may not have."""
+    """``record`` becomes a dead letter."""
     if debugging():
-        key = (record.key or b"")[:_MAX_KEY_TOLD].decode(errors="replace")
-        log.debug("order rejected", order_id=key, to_topic=ORDERS_DLQ.name, reason=error.reason, offset=record.offset)
+        order_id = _id_of(record)
+        log.debug(
+            "order rejected", order_id=order_id, to_topic=ORDERS_DLQ.name, reason=error.reason, offset=record.offset
+        )
+
+
+def _id_of(record: Record) -> str:
+    """The id in the value, or where it has none that can be one the key: that is the id of an order that came to harm."""
+    order_id = order_id_in(record.value)
+    if order_id and len(order_id) <= MAX_ID_CHARS:
+        return order_id
+    return (record.key or b"")[:MAX_ID_CHARS].decode(errors="replace")

@@ -10,6 +10,8 @@ from libs.runtime.metrics import SinkMetrics
 
 log = structlog.get_logger()
 
+_WINDOW = ("window_start", "window_end", "product_id")
+
 
 def tell_written(lines: Sequence[bytes], metrics: SinkMetrics, now_s: float) -> None:
     """These lines are safe since ``now_s``."""
@@ -19,7 +21,7 @@ def tell_written(lines: Sequence[bytes], metrics: SinkMetrics, now_s: float) -> 
     for line in lines:
         fields = orjson.loads(line)
         if debug:
-            log.debug("window written", **{name: fields.get(name) for name in ("window_start", "product_id")})
+            log.debug("window written", **{name: fields.get(name) for name in _WINDOW})
         # What has no such field was not written by the analytics; it is kept as it is all the same.
         if type(end_s := fields.get("window_end")) in (int, float):
             ends_s.add(end_s)

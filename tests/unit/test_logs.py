@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
-from libs.events.dead_letters import Reason
+from libs.events.dead_letters import Reason, RejectedError
 from libs.events.watermarks import Watermark, encode_watermark
 from libs.runtime.errors import SettingsError
 from libs.runtime.logs import configure_logging, debugging, without_secrets
@@ -19,6 +20,7 @@ from libs.runtime.settings import ServiceSettings, load_settings
 from services.analytics.metrics_partition import MetricsPartition
 from services.processor.catalogue import make_product
 from services.processor.order_partition import OrderPartition
+from services.processor.order_trail import tell_rejected
 from services.processor.source_watermark import SourceWatermark
 from services.sink.written import tell_written
 from tests.unit.driver import FakeClock, FakeRecord, LogicDriver, order_record
@@ -42,7 +44,7 @@ def events(capsys: pytest.CaptureFixture[str]) -> list[Event]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
-def process_one_of_each(capsys: pytest.CaptureFixture[str]) -> list[Event]:
+def process_one_of_each() -> None:
     """A good order, a bad one, a late one and a closed window on their way through all stages."""
     clock = FakeClock()
     metrics = OrderMetrics(CollectorRegistry(), Reason)
@@ -56,26 +58,57 @@ def process_one_of_each(capsys: pytest.CaptureFixture[str]) -> list[Event]:
     windows.pipe([*processed, FakeRecord(mark, None, (("type", b"watermark"),)), *processed])
     lines = [record.value or b"" for record in windows.output.topic("product-metrics")]
     tell_written(lines, SinkMetrics(CollectorRegistry(), "product-metrics", "file"), 1_700_000_200.0)
-    return events(capsys)
 
 
 def test_an_order_can_be_followed_at_debug_level(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("test", "debug", "json")
-    told = process_one_of_each(capsys)
+    process_one_of_each()
+    told = events(capsys)
     assert {event["service"] for event in told} == {"test"}
     of_order = [event for event in told if event.get("order_id") == "order-1"]
     assert [event["event"] for event in of_order] == ["order processed", "order counted", "order late"]
     assert (of_order[0]["to_topic"], of_order[0]["to_partition"]) == ("processed-orders", 2)
-    assert (of_order[1]["start_s"], of_order[1]["product_id"]) == (1_699_999_980, "prod-1")
     (rejected,) = [event for event in told if event.get("order_id") == "order-2"]
     assert (rejected["event"], rejected["reason"]) == ("order rejected", "invalid_amount")
-    of_window = [event["event"] for event in told if event.get("window_start") == 1_699_999_980]
-    assert of_window == ["window closed", "window written"]
+
+
+def test_one_search_finds_what_became_of_an_order_s_window(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("test", "debug", "json")
+    process_one_of_each()
+    lines = capsys.readouterr().err.splitlines()
+    (counted,) = [line for line in lines if "order counted" in line]
+    (window,) = re.findall(r'"window_start":.*"product_id":"[^"]*"', counted)
+    found = [json.loads(line)["event"] for line in lines if window in line]
+    assert found == ["order counted", "window closed", "order late", "window written"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        (None, b'{"order_id":"of-value","amount":-1}', "of-value"),
+        (b"of-key", b'{"order_id":"of-value","amount":-1}', "of-value"),
+        (b"of-key", b'{"order_id":"","amount":-1}', "of-key"),
+        (b"of-key", b'{"order_id":12345}', "of-key"),
+        (b"of-key", b'{"order_id":"' + b"x" * 65 + b'"}', "of-key"),
+        (b"of-key", b'{"order_id":"of-val', "of-key"),
+        (b"of-key", b"[1]", "of-key"),
+        (b"of-key", None, "of-key"),
+        (b"\xff" * 1000, None, "\N{REPLACEMENT CHARACTER}" * 64),
+        (None, None, ""),
+    ],
+)
+def test_a_rejected_order_is_told_by_the_id_that_it_was_sent_with(
+    key: bytes | None, value: bytes | None, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging("test", "debug", "json")
+    tell_rejected(FakeRecord(value, key), RejectedError(Reason.MALFORMED, "no order"))
+    assert [event["order_id"] for event in events(capsys)] == [told]
 
 
 def test_at_info_level_no_order_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("test", "info", "json")
-    assert process_one_of_each(capsys) == []
+    process_one_of_each()
+    assert events(capsys) == []
     assert not debugging()
 
 
@@ -94,8 +127,9 @@ def test_no_password_gets_into_the_log(log_format: Any, capsys: pytest.CaptureFi
         assert len([orjson.loads(line) for line in told.splitlines()]) == 3
 
 
-def test_a_bad_settings_message_masks_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"sasl://user:{PASSWORD}@broker:9092")
+@pytest.mark.parametrize("scheme", ["", "sasl://"])
+def test_a_bad_settings_message_masks_a_password(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"{scheme}user:{PASSWORD}@broker:9092")
     with pytest.raises(SettingsError) as raised:
         load_settings(ServiceSettings, [])
     assert PASSWORD not in str(raised.value)
@@ -110,7 +144,20 @@ def test_a_bad_settings_message_masks_a_password(monkeypatch: pytest.MonkeyPatch
         ("https://h:80/p?q", "https://h:80/p?q"),
         ("PASSWORD=p;x=1", "PASSWORD=***;x=1"),
         ("mail a@b at 12:30", "mail a@b at 12:30"),
+        ("u:p@h:1,v:q@i:2", "u:***@h:1,v:***@i:2"),
+        ("host=h password='p q' user=u", "host=h password='***' user=u"),
+        ("Settings(db_password='p', n=1)", "Settings(db_password='***', n=1)"),
+        ("cut off: password='p", "cut off: password=***"),
+        ('{"password":"p","n":1}', '{"password":"***","n":1}'),
+        ('{"event":"{\\"api_key\\":\\"p\\"}"}', '{"event":"{\\"api_key\\":\\"***\\"}"}'),
+        ('{"token":null,"n":1}', '{"token":null,"n":1}'),
     ],
 )
 def test_what_is_masked(text: str, masked: str) -> None:
     assert without_secrets(text) == masked
+
+
+def test_aiokafka_s_requests_stay_out_of_a_debug_log(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("test", "debug", "json")
+    logging.getLogger("aiokafka.conn").debug("Request: ProduceRequest(messages=b'order-1...')")
+    assert events(capsys) == []

@@ -1,0 +1,13 @@
+"""An order's id, for whoever follows it through the logs."""
+
+import orjson
+
+
+def order_id_in(value: bytes | None) -> str | None:
+    """The ``order_id`` in a record's value; None where there is none, whatever else the value is."""
+    try:
+        order = orjson.loads(value or b"")
+    except orjson.JSONDecodeError:
+        return None
+    order_id = order.get("order_id") if type(order) is dict else None
+    return order_id if type(order_id) is str else None
