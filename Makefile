@@ -6,7 +6,7 @@ ANALYTICS ?= 1
 WORKERS ?= 2
 UV ?= uv
 
-.PHONY: help setup run watch verify dead-letters down test chaos fuzz bench check requirements clean machine
+.PHONY: help setup run watch verify dead-letters down test chaos fuzz bench check dashboards requirements clean machine
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target text; do printf 'make %-13s %s\n' "$$target" "$$text"; done
@@ -61,6 +61,9 @@ check: setup ## ruff and mypy on everything
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy .
+
+dashboards: setup ## write Grafana's dashboards from monitoring/dashboards
+	@$(PYTHON) -m monitoring.dashboards
 
 requirements: ## pin the newest versions, with hashes, in requirements*.txt (needs uv)
 	@for name in requirements requirements-dev; do \

@@ -2,8 +2,8 @@
 
 The series are those of danielqsj/kafka-exporter, for the pipeline's own topics and groups, with three differences:
 
-- Offsets end at the last stable offset, and the end of a transaction is no record: there the exporter's lag of a topic
-  that is written in transactions is never 0.
+- Offsets end at the last stable offset, and the end of a transaction is no record: the exporter's end at the log's end, so
+  that its lag counts what stands in a transaction under way, and may count a transaction's end.
 - Where a group has committed nothing, its lag is all that is there, as its first member will read it all; there the
   exporter says -1.
 - The sink, which is no member of a group but only keeps its place there, has no series of members; the exporter says 0.

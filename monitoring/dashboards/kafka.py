@@ -26,8 +26,8 @@ KAFKA = dashboard(
                     "Lag by group",
                     {"{{consumergroup}}": f"sum by (consumergroup) ({_LAG})"},
                     "short",
-                    "Records that the group has still to read. kafka-exporter counts the end of a transaction as one for "
-                    "each partition.",
+                    "Records that the group has still to read. kafka-exporter counts what stands in a transaction under "
+                    "way, too.",
                     limit=100,
                 ),
                 lines(

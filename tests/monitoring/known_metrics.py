@@ -4,15 +4,7 @@ import re
 
 from tests.monitoring.queries import ROOT, RULES
 
-# Of danielqsj/kafka-exporter 1.9.0, those that `live` tells as well.
-KAFKA = {
-    "kafka_consumergroup_current_offset",
-    "kafka_consumergroup_lag",
-    "kafka_consumergroup_members",
-    "kafka_topic_partition_current_offset",
-    "kafka_topic_partition_oldest_offset",
-}
-# Of the client library, and Prometheus' own.
+# Of Prometheus itself, and of the client library.
 COMMON = {"ALERTS", "process_cpu_seconds_total", "process_resident_memory_bytes", "process_start_time_seconds", "up"}
 
 
@@ -28,4 +20,4 @@ def recorded_metrics() -> set[str]:
     return set(re.findall(r"^ +- record: (\S+)", RULES.read_text(), re.MULTILINE))
 
 
-KNOWN_METRICS = documented() | KAFKA | COMMON
+KNOWN_METRICS = documented() | COMMON
