@@ -90,7 +90,7 @@ def _stage(state: State, group: str) -> Text:
 
 
 def _lag_style(state: State, group: str) -> str:
-    return "green" if state.keeps_up(group) else "bold yellow"
+    return "bold yellow" if state.keeps_up(group) is False else "green"
 
 
 def _facts(state: State, now_s: float) -> Table:

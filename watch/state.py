@@ -130,10 +130,14 @@ class State:
         rate = self.read_rates[group].per_s
         return self.lags[group] / rate if rate else None
 
-    def keeps_up(self, group: str) -> bool:
-        """Whether ``group`` is at most a few seconds behind, and has not lost all its members."""
+    def keeps_up(self, group: str) -> bool | None:
+        """Whether ``group`` is at most a few seconds behind, and has members; None while its pace is not known yet."""
+        if self.members.get(group) == 0:
+            return False
+        if self.lags[group] and self.read_rates[group].per_s is None:
+            return None
         behind_s = self.behind_s(group)
-        return self.members.get(group) != 0 and behind_s is not None and behind_s <= _SLOW_S
+        return behind_s is not None and behind_s <= _SLOW_S
 
     @property
     def watermark_s(self) -> float | None:

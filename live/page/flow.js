@@ -63,6 +63,7 @@ const lag = ({ lag: left, members }) => ({ lag: count(left), ...(members !== nul
 
 function health({ members, behind_s: behind, keeps_up: keepsUp }) {
   if (members === 0) return ["down", "no reader"];
+  if (keepsUp === null) return ["unknown", "…"];
   if (keepsUp) return ["ok", "keeps up"];
   return ["behind", behind === null ? "does not read" : `${duration(behind, true)} behind`];
 }

@@ -107,6 +107,7 @@ def test_a_group_keeps_up_while_somebody_reads_and_it_is_a_few_seconds_behind() 
     state = State(60)
     assert state.seen_at_s is None
     state.apply(flowing(T0, 100, 90))
+    assert [state.keeps_up(group) for group in ("processor", "sink")] == [None, True]  # no pace from one look
     state.apply(flowing(T0 + 1, 110, 100))
     assert state.seen_at_s == T0 + 1
     assert [state.keeps_up(group) for group in ("processor", "analytics", "sink")] == [True, True, True]
