@@ -31,6 +31,8 @@ _RATES = (50, 2000)
 _WINDOW_S = 2
 _BOUND_S = 5.0
 _READY_S = 60.0
+# A broker that has just been started takes twice as long, until its code is compiled.
+_WARM_UP_S = 30.0
 
 console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
 
@@ -63,6 +65,9 @@ def main() -> None:
 
 
 def _all(broker: LocalBroker, directory: Path, seconds: float) -> Iterator[tuple[str, int, list[float]]]:
+    console.print(f"warming the broker up for {_WARM_UP_S:.0f} s", style="dim")
+    with _services(broker, directory, "warm-up-", ["processor"]):
+        asyncio.run(until_visible(broker.bootstrap_servers, "warm-up-", _RATES[-1], _WARM_UP_S))
     for rate in _RATES:
         console.print(f"orders sent one by one, {rate} a second, for {seconds:.0f} s", style="dim")
         with _services(broker, directory, f"visible-{rate}-", ["processor"]):

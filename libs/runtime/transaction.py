@@ -18,6 +18,7 @@ from aiokafka.structs import TopicPartition
 from libs.runtime.closing import close_producer, close_quietly
 from libs.runtime.errors import BatchTooLargeError, TransactionTimeoutError
 from libs.runtime.lean_append import Headers, Row, append_rows
+from libs.runtime.lean_backoff import ask_again_soon
 from libs.runtime.partitioning import partition_for
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.timing import COMMIT_TIMEOUT_S, TRANSACTION_TIMEOUT_MS
@@ -26,7 +27,7 @@ from libs.runtime.timing import COMMIT_TIMEOUT_S, TRANSACTION_TIMEOUT_MS
 MAX_BATCH_BYTES = 256 * 1024
 # A record derived from one that just fits the broker's 1 MiB has to fit as well (see the topics' max.message.bytes).
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
-# How long aiokafka waits before it asks again while the last transaction is still completing.
+# How long aiokafka waits before it asks again; while the last transaction is still completing, see lean_backoff.
 RETRY_BACKOFF_MS = 15
 
 
@@ -92,6 +93,7 @@ def _looked_at(delivery: asyncio.Future[object]) -> None:
 
 def transactional_client(bootstrap_servers: str, transactional_id: str) -> AIOKafkaProducer:
     """A producer with the settings that transactions of whole batches need; not started."""
+    ask_again_soon()
     return AIOKafkaProducer(
         bootstrap_servers=bootstrap_servers,
         transactional_id=transactional_id,
