@@ -16,7 +16,8 @@ from tests.chaos.faults import Fault
 from tests.chaos.stack import Stack
 from tests.integration.services import eventually
 
-_START_S = 15.0
+_SETTLES_S = 15.0
+"""How long a broker that answers again may need to lead its partitions and load its groups and transactions."""
 _LONGEST_KILL_S = 4.0
 _OUTAGE_S = 60.0
 _REFUSED_S = (2.0, 6.0)
@@ -26,33 +27,36 @@ _REFUSED_RECORDS = 50
 async def _kill_broker(stack: Stack, random: Random) -> None:
     down_s = random.uniform(0, _LONGEST_KILL_S)
     stack.say(f"SIGKILL of the broker, back in {down_s:.1f} s")
-    await asyncio.to_thread(stack.broker.kill)
-    await asyncio.sleep(down_s)
-    await asyncio.to_thread(stack.broker.start)
+    with stack.outage():
+        await asyncio.to_thread(stack.broker.kill)
+        await asyncio.sleep(down_s)
+        await asyncio.to_thread(stack.broker.start)
 
 
-BROKER_KILLED = Fault("broker killed and started again", _kill_broker, outage_s=_LONGEST_KILL_S + _START_S)
+BROKER_KILLED = Fault("broker killed and started again", _kill_broker, outage_s=_SETTLES_S)
 
 
 async def _stop_broker(stack: Stack, random: Random) -> None:
     stack.say(f"broker stopped for {_OUTAGE_S:.0f} s")
-    await asyncio.to_thread(stack.broker.stop_broker)
-    await asyncio.sleep(_OUTAGE_S)
-    await asyncio.to_thread(stack.broker.start)
+    with stack.outage():
+        await asyncio.to_thread(stack.broker.stop_broker)
+        await asyncio.sleep(_OUTAGE_S)
+        await asyncio.to_thread(stack.broker.start)
 
 
-BROKER_STOPPED = Fault("broker stopped for 60 s", _stop_broker, outage_s=_OUTAGE_S + 2 * _START_S)
+BROKER_STOPPED = Fault("broker stopped for 60 s", _stop_broker, outage_s=_SETTLES_S)
 
 
 async def _restart_zookeeper(stack: Stack, random: Random) -> None:
     down_s = random.uniform(0, 8)  # longer, and shorter, than the broker's session with it
     stack.say(f"ZooKeeper stopped, back in {down_s:.1f} s")
-    await asyncio.to_thread(stack.broker.stop_zookeeper)
-    await asyncio.sleep(down_s)
-    await asyncio.to_thread(stack.broker.start)
+    with stack.outage():
+        await asyncio.to_thread(stack.broker.stop_zookeeper)
+        await asyncio.sleep(down_s)
+        await asyncio.to_thread(stack.broker.start)
 
 
-ZOOKEEPER_RESTARTED = Fault("ZooKeeper restarted", _restart_zookeeper, outage_s=8 + _START_S)
+ZOOKEEPER_RESTARTED = Fault("ZooKeeper restarted", _restart_zookeeper, outage_s=_SETTLES_S)
 
 
 def _refused(name: str, *topics: Topic) -> Fault:

@@ -124,7 +124,7 @@ async def _recover(stack: Stack, outcome: Outcome, limit_s: float) -> None:
 def _conclude(episode: Episode, stack: Stack, outcome: Outcome) -> None:
     outcome.stall_s, outcome.peak_lag = stack.probe.stall_s, stack.probe.peak_lag
     outcome.restarts, outcome.memory_mb, outcome.problems = stack.restarts, stack.memory_mb, stack.problems
-    outage_s = episode.unattended_s + max(fault.outage_s for lane in episode.lanes for fault in lane)
+    outage_s = episode.unattended_s + max(fault.outage_s for lane in episode.lanes for fault in lane) + stack.outage_s
     if outcome.stall_s > READER_LIMIT_S + outage_s:
         outcome.problems.append(
             f"a reader stood still for {outcome.stall_s:.0f} s: {READER_LIMIT_S:.0f} s are allowed"

@@ -16,8 +16,8 @@ class Fault:
     """Something that goes wrong.
 
     ``inject`` returns as soon as the pipeline could recover; what it leaves to be undone later it gives to
-    ``Stack.later``. ``outage_s`` is how long, at worst, nobody can do anything about it; ``recovery_limit_s`` how long
-    it may take afterwards until everything is caught up.
+    ``Stack.later``. ``outage_s`` is how long, at worst, nobody can do anything about it, beside what ``Stack.outage``
+    has measured; ``recovery_limit_s`` how long it may take afterwards until everything is caught up.
     """
 
     name: str

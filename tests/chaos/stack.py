@@ -2,7 +2,9 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
@@ -49,6 +51,8 @@ class Stack:
         """Ends that no fault had asked for."""
         self.memory_mb: dict[str, list[float]] = {}
         """By service: the largest replica's memory, second by second."""
+        self.outage_s = 0.0
+        """The longest time in which nobody could do anything: a busy machine takes its time to start a broker."""
         self._rate = rate
         self._background: list[asyncio.Task[None]] = []
         self._later: set[asyncio.Task[None]] = set()
@@ -100,6 +104,15 @@ class Stack:
     def later(self, work: Coroutine[None, None, None]) -> None:
         """Do this in the background; ``undone`` waits for it."""
         self._later.add(asyncio.create_task(work))
+
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        """Take the time in which nobody can do anything."""
+        since_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self.outage_s = max(self.outage_s, time.monotonic() - since_s)
 
     async def undone(self) -> None:
         """Wait until everything that faults left to be undone is."""
