@@ -70,9 +70,12 @@ def _all(broker: LocalBroker, directory: Path, seconds: float) -> Iterator[tuple
         asyncio.run(until_visible(broker.bootstrap_servers, "warm-up-", _RATES[-1], _WARM_UP_S))
     for rate in _RATES:
         console.print(f"orders sent one by one, {rate} a second, for {seconds:.0f} s", style="dim")
-        with _services(broker, directory, f"visible-{rate}-", ["processor"]):
-            took_ms = asyncio.run(until_visible(broker.bootstrap_servers, f"visible-{rate}-", rate, seconds))
+        prefix = f"visible-{rate}-"
+        with _services(broker, directory, prefix, ["processor"]):
+            took_ms = asyncio.run(until_visible(broker.bootstrap_servers, prefix, rate, seconds))
         yield "an order sent, until it is visible in processed-orders", rate, took_ms
+        took_ms = asyncio.run(until_visible(broker.bootstrap_servers, prefix, rate, seconds, "orders"))
+        yield "for comparison: until it is visible in orders, with no service running", rate, took_ms
     for rate in _RATES:
         console.print(f"windows of {_WINDOW_S} s, {rate} orders a second, for {seconds:.0f} s", style="dim")
         prefix, output = f"file-{rate}-", directory / f"metrics-{rate}.json"

@@ -16,8 +16,10 @@ _WARM_UP_S = 5.0
 _DRAIN_S = 5.0
 
 
-async def until_visible(bootstrap_servers: str, prefix: str, rate: int, seconds: float) -> list[float]:
-    """Milliseconds from an order's sending until a reader of committed records has it from `processed-orders`."""
+async def until_visible(
+    bootstrap_servers: str, prefix: str, rate: int, seconds: float, topic: str = "processed-orders"
+) -> list[float]:
+    """Milliseconds from an order's sending until a reader of committed records has it from ``topic``."""
     sent_s: dict[str, float] = {}
     took_ms: list[float] = []
     measured_from_s = time.time() + _WARM_UP_S
@@ -26,7 +28,7 @@ async def until_visible(bootstrap_servers: str, prefix: str, rate: int, seconds:
         if at_s > measured_from_s:
             sent_s[order_id] = at_s
 
-    async with _reading(bootstrap_servers, prefix + "processed-orders") as consumer:
+    async with _reading(bootstrap_servers, prefix + topic) as consumer:
         async with _traffic(bootstrap_servers, prefix + "orders", rate, on_sent):
             await _collect(consumer, sent_s, took_ms, _WARM_UP_S + seconds)
         await _collect(consumer, sent_s, took_ms, _DRAIN_S)

@@ -35,7 +35,9 @@ async def run_stage(stage: Stage, context: Context[Any]) -> None:
     group = settings.topic_prefix + stage.name
     topic = settings.topic_prefix + stage.source.name
     # Workers seek by themselves, and what was deleted unread is not to be skipped in silence.
-    consumer = committed_consumer(settings, stage.name, auto_offset_reset="none", kind=LeanConsumer)
+    consumer = committed_consumer(
+        settings, stage.name, fetch_bytes=stage.fetch_bytes, auto_offset_reset="none", kind=LeanConsumer
+    )
     if not await _started(consumer, context.stop):
         return
     offsets = StableOffsets(settings.kafka_bootstrap_servers, group)

@@ -69,6 +69,7 @@ class Stage:
     source: TopicSpec
     outputs: Sequence[TopicSpec]  # all that it writes, the changelog too
     changelog: TopicSpec | None
+    fetch_bytes: int  # of each partition at a time: what a backlog costs in memory
     batch_size: int
     commit_interval_ms: int
     metrics: StageMetrics

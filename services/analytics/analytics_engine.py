@@ -16,6 +16,7 @@ from libs.events.topics import (
     PROCESSED_ORDERS,
     PRODUCT_METRICS,
 )
+from libs.runtime.broker import FETCH_BYTES
 from libs.runtime.clock import Clock
 from libs.runtime.group import run_stage
 from libs.runtime.logic import Stage
@@ -37,6 +38,7 @@ def make_stage(settings: AnalyticsSettings, clock: Clock, registry: CollectorReg
         source=PROCESSED_ORDERS,
         outputs=outputs,
         changelog=ANALYTICS_STATE,
+        fetch_bytes=FETCH_BYTES,
         batch_size=BATCH_SIZE,
         commit_interval_ms=settings.commit_interval_ms,
         metrics=StageMetrics(registry, PROCESSED_ORDERS.name, [topic.name for topic in outputs], stateful=True),

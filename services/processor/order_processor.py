@@ -19,6 +19,9 @@ from services.processor.order_partition import OrderPartition
 from services.processor.processor_settings import ProcessorSettings
 from services.processor.source_watermark import SourceWatermark
 
+# Twice as much, as elsewhere, is no quicker here, and costs 15 MB of memory more in a backlog.
+FETCH_BYTES = 256 * 1024
+
 
 def make_stage(settings: ProcessorSettings, clock: Clock, registry: CollectorRegistry) -> Stage:
     """`orders` to `processed-orders` and `orders-dlq`; no state but the watermark of each source partition."""
@@ -35,6 +38,7 @@ def make_stage(settings: ProcessorSettings, clock: Clock, registry: CollectorReg
         source=ORDERS,
         outputs=outputs,
         changelog=None,
+        fetch_bytes=FETCH_BYTES,
         batch_size=settings.processor_batch_size,
         commit_interval_ms=settings.commit_interval_ms,
         metrics=StageMetrics(registry, ORDERS.name, [topic.name for topic in outputs], stateful=False),
