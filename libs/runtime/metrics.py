@@ -44,7 +44,7 @@ class StageMetrics:
     def __init__(self, registry: CollectorRegistry, source: str, outputs: Iterable[str], *, stateful: bool) -> None:
         self.registry = registry
         self._source = source
-        self._consumed = records_consumed(registry, source)
+        self._consumed = _records_consumed(registry, source)
         self._produced = _by(
             Counter(
                 "pipeline_records_produced",
@@ -70,7 +70,7 @@ class StageMetrics:
             buckets=_RECORDS,
             registry=registry,
         )
-        self.retries = retries(registry, ("broker", "fenced", "offset_out_of_range", "error"))
+        self.retries = _retries(registry, ("broker", "fenced", "offset_out_of_range", "error"))
         self.rebalances = Counter(
             "pipeline_rebalances",
             "Times that the group has given this replica its partitions, the first one included.",
@@ -79,7 +79,7 @@ class StageMetrics:
         self.assigned_partitions = Gauge(
             "pipeline_assigned_partitions", "Partitions that this replica works.", registry=registry
         )
-        self.lag = consumer_lag(registry)
+        self.lag = _consumer_lag(registry)
         self.watermark = Gauge(
             "pipeline_watermark_timestamp_seconds",
             "How far event time has come, in epoch seconds: in this partition (processor), or in the slowest source as "
@@ -128,7 +128,7 @@ class StageMetrics:
     def forget(self, partition: int) -> None:
         """Another replica may work the partition from now on: its series end here."""
         for gauge in (self.lag, self.watermark, self.state_entries):
-            forget(gauge, self._source, partition)
+            _forget(gauge, self._source, partition)
 
 
 class OrderMetrics:
@@ -137,7 +137,7 @@ class OrderMetrics:
     def __init__(self, registry: CollectorRegistry, reasons: Iterable[str]) -> None:
         self.processed = _orders_processed(registry)
         self.dead_letters = _dead_letters(registry, reasons)
-        self.latency = event_latency(registry)
+        self.latency = _event_latency(registry)
 
 
 class WindowMetrics:
@@ -146,7 +146,7 @@ class WindowMetrics:
     def __init__(self, registry: CollectorRegistry, foreign: str) -> None:
         self.processed = _orders_processed(registry)
         self.foreign = _dead_letters(registry, [foreign])[foreign]
-        self.latency = event_latency(registry)
+        self.latency = _event_latency(registry)
         self.late = Counter("pipeline_late_orders", "Orders whose window was closed already.", registry=registry)
         self.closed = Counter(
             "pipeline_windows_closed", "Closed windows, one for each product and window.", registry=registry
@@ -217,12 +217,12 @@ class SinkMetrics:
     def __init__(self, registry: CollectorRegistry, source: str, output: str) -> None:
         self.registry = registry
         self._source = source
-        self.consumed = records_consumed(registry, source)
+        self.consumed = _records_consumed(registry, source)
         self.written = Counter(
             "pipeline_metrics_written", "Metrics written and safe.", ["output"], registry=registry
         ).labels(output)
         self.foreign = Counter("pipeline_foreign_records", "Records that are no metric, left out.", registry=registry)
-        self.retries = retries(registry, ("broker", "stuck", "output_unavailable", "output_changed", "topic_rewound"))
+        self.retries = _retries(registry, ("broker", "stuck", "output_unavailable", "output_changed", "topic_rewound"))
         self.write_duration = Histogram(
             "pipeline_write_duration_seconds",
             "Time of a write until it is safe: lines, fsync, checkpoint.",
@@ -240,8 +240,8 @@ class SinkMetrics:
         self.standby = Gauge(
             "pipeline_standby", "1 while another sink writes this output, otherwise 0.", registry=registry
         )
-        self.latency = event_latency(registry)
-        self.lag = consumer_lag(registry)
+        self.latency = _event_latency(registry)
+        self.lag = _consumer_lag(registry)
         self._told: set[int] = set()
 
     def progress(self, lags: Mapping[int, int]) -> None:
@@ -253,11 +253,11 @@ class SinkMetrics:
     def forget(self) -> None:
         """Another sink may write from now on, or nobody knows the lag: its series end here."""
         for partition in self._told:
-            forget(self.lag, self._source, partition)
+            _forget(self.lag, self._source, partition)
         self._told.clear()
 
 
-def records_consumed(registry: CollectorRegistry, topic: str) -> Counter:
+def _records_consumed(registry: CollectorRegistry, topic: str) -> Counter:
     """The counter of input records of a service that reads ``topic``."""
     return Counter(
         "pipeline_records_consumed",
@@ -267,7 +267,7 @@ def records_consumed(registry: CollectorRegistry, topic: str) -> Counter:
     ).labels(topic)
 
 
-def consumer_lag(registry: CollectorRegistry) -> Gauge:
+def _consumer_lag(registry: CollectorRegistry) -> Gauge:
     """How much there is to read."""
     return Gauge(
         "pipeline_consumer_lag_records",
@@ -277,14 +277,14 @@ def consumer_lag(registry: CollectorRegistry) -> Gauge:
     )
 
 
-def retries(registry: CollectorRegistry, reasons: Iterable[str]) -> dict[str, Counter]:
+def _retries(registry: CollectorRegistry, reasons: Iterable[str]) -> dict[str, Counter]:
     """The counters of fresh starts, by reason."""
     return _by(
         Counter("pipeline_retries", "Fresh starts from the last commit.", ["reason"], registry=registry), reasons
     )
 
 
-def event_latency(registry: CollectorRegistry) -> Histogram:
+def _event_latency(registry: CollectorRegistry) -> Histogram:
     """From event time to this stage."""
     return Histogram(
         "pipeline_event_latency_seconds",
@@ -315,7 +315,7 @@ def _by(counter: Counter, values: Iterable[str]) -> dict[str, Counter]:
     return {value: counter.labels(value) for value in values}
 
 
-def forget(gauge: Gauge, *labels: object) -> None:
+def _forget(gauge: Gauge, *labels: object) -> None:
     """Remove the series with these labels, if there is one."""
     try:
         gauge.remove(*labels)
