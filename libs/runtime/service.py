@@ -18,6 +18,7 @@ from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.errors import PipelineError, SettingsError
 from libs.runtime.health import Health, HealthServer
 from libs.runtime.logs import configure_logging
+from libs.runtime.memory import keep_freed_memory
 from libs.runtime.metrics import ServiceMetrics
 from libs.runtime.settings import ServiceSettings, load_settings
 from libs.runtime.waiting import unless_stopped
@@ -60,6 +61,7 @@ def run_service(
     # What has been imported stays: the collector need not look at it again, nor at every burst of records (+10 % speed).
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
+    keep_freed_memory()
     try:
         asyncio.run(_run(settings, topics, main))
     except PipelineError as error:
