@@ -9,9 +9,11 @@ from aiokafka.structs import TopicPartition
 
 from libs.runtime.broker import committed_consumer
 from libs.runtime.closing import close_consumer
-from libs.runtime.lean_fetch import LeanConsumer
+from libs.runtime.lean_fetch import LeanConsumer, in_batches
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.timing import HEALTHY_FOR_S
+
+_BATCH_SIZE = 500
 
 
 async def read_changelog(settings: ServiceSettings, partition: TopicPartition) -> AsyncIterator[list[Any]]:
@@ -35,7 +37,8 @@ async def read_changelog(settings: ServiceSettings, partition: TopicPartition) -
                 heard_s, heard_up_to = time.monotonic(), position
             elif time.monotonic() - heard_s > HEALTHY_FOR_S:
                 raise KafkaTimeoutError(f"reading {partition} stopped at {position} of {end}")
-            for records in (await consumer.getmany(partition, timeout_ms=500)).values():
-                yield records
+            for fetched in (await consumer.getmany(partition, timeout_ms=500)).values():
+                for records in in_batches(fetched, _BATCH_SIZE):
+                    yield records
     finally:
         await close_consumer(consumer)

@@ -39,8 +39,13 @@ class AnyHeaderConsumer(AIOKafkaConsumer):
         try:
             return await super().getmany(*partitions, timeout_ms=timeout_ms, max_records=max_records)
         except UnicodeDecodeError as error:
-            read_any_header_key()
-            raise UnreadableHeaderError(f"a header key that is no UTF-8: {error.object[:80]!r}") from error
+            raise unreadable_header(error) from error
+
+
+def unreadable_header(error: UnicodeDecodeError) -> UnreadableHeaderError:
+    """What to raise for a header key that is no UTF-8; the second attempt will read it."""
+    read_any_header_key()
+    return UnreadableHeaderError(f"a header key that is no UTF-8: {error.object[:80]!r}")
 
 
 def read_any_header_key() -> None:

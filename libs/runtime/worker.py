@@ -7,7 +7,7 @@ its transaction; only then read the committed offset and the changelog.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import structlog
@@ -20,6 +20,7 @@ from libs.runtime.changelog import read_changelog
 from libs.runtime.cycle import CommitCycle
 from libs.runtime.errors import RetriesExhaustedError, StuckConsumerError, described
 from libs.runtime.health import Health
+from libs.runtime.lean_fetch import in_batches
 from libs.runtime.logic import PartitionLogic, Progress, Stage, Tally
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.signs import BrokerSigns
@@ -187,13 +188,13 @@ class PartitionWorker:
         started_s = time.time()
         cycle = CommitCycle(producer, self._partition, self._stage.commit_interval_ms, self._metrics, self._committed)
         try:
-            while (records := await self._read(cycle.due_in_s())) is not None:
-                if not await self._process(records, logic, cycle):
+            while (fetched := await self._read(cycle.due_in_s())) is not None:
+                if not await self._process(fetched, logic, cycle):
                     break
                 position = await self._consumer.position(self._partition)
                 progress = self._progress(position)
                 logic.punctuate(progress)
-                if records or logic.urgent:
+                if fetched or logic.urgent:
                     cycle.open(position)
                 lag = cycle.waiting = self._lag(position)
                 self._show(position, logic)
@@ -201,36 +202,34 @@ class PartitionWorker:
                 due_in_s = cycle.due_in_s()
                 if due_in_s is not None and (due_in_s <= 0 or (lag == 0 and logic.urgent)):
                     await cycle.commit(position, logic.before_commit(cycle.outputs))
-                if not records:
+                if not fetched:
                     self._nothing_received(progress, started_s, all_done=lag == 0 and cycle.idle)
         finally:
             await cycle.close()
 
-    async def _read(self, due_in_s: float | None) -> Sequence[Any] | None:
+    async def _read(self, due_in_s: float | None) -> Iterable[Any] | None:
         """What has been fetched, after ``due_in_s`` or a tick at the latest; None when stopping."""
         if self._stopping.is_set():  # in a backlog there would always be something to read first
             return None
         timeout_s = TICK_S if due_in_s is None else min(TICK_S, due_in_s)
-        fetched: Mapping[TopicPartition, Sequence[Any]] | None = await unless_stopped(
+        fetched: Mapping[TopicPartition, Iterable[Any]] | None = await unless_stopped(
             self._consumer.getmany(self._partition, timeout_ms=int(timeout_s * 1000)), self._stopping
         )
         return None if fetched is None else fetched.get(self._partition, ())
 
-    async def _process(self, records: Sequence[Any], logic: PartitionLogic, cycle: CommitCycle) -> bool:
+    async def _process(self, fetched: Iterable[Any], logic: PartitionLogic, cycle: CommitCycle) -> bool:
         """Batch by batch; False when asked to stop before all were done.
 
         One fetch may bring more than can be processed in a transaction's time: 1 MiB of orders, for 10 s if each takes a
         millisecond. So transactions may end between its batches.
         """
-        size = self._stage.batch_size
         turn_ends_s = time.monotonic() + LONGEST_TURN_S
-        for first in range(0, len(records), size):
+        for batch in in_batches(fetched, self._stage.batch_size):
+            position = batch[0].offset
             if cycle.overdue:
-                position = records[first].offset
                 await cycle.commit(position, logic.before_commit(cycle.outputs))
                 self._show(position, logic)
-            batch = records[first : first + size]
-            cycle.open(batch[0].offset, len(batch))
+            cycle.open(position, len(batch))
             logic.process(batch, cycle.outputs)
             if time.monotonic() > turn_ends_s:
                 await asyncio.sleep(0)  # heartbeats and the other partitions share this loop

@@ -1,5 +1,6 @@
 """What the lean consumer reads is what aiokafka's own reads, by way of the pinned aiokafka's inside."""
 
+from itertools import chain
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -10,7 +11,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from libs.runtime.broker import committed_consumer
 from libs.runtime.header_keys import AnyHeaderConsumer
-from libs.runtime.lean_fetch import KNOWN_INSIDE, LeanConsumer
+from libs.runtime.lean_fetch import KNOWN_INSIDE, LeanConsumer, in_batches
 from tests.integration.pipeline import Pipeline
 
 RECORDS = 3000
@@ -57,7 +58,8 @@ async def read(
         end = (await consumer.end_offsets([partition]))[partition]
         records: list[Any] = []
         while await consumer.position(partition) < end:
-            records += (await consumer.getmany(timeout_ms=200, max_records=700)).get(partition, [])
+            fetched = (await consumer.getmany(partition, timeout_ms=200)).get(partition, ())
+            records += chain.from_iterable(in_batches(fetched, 70))
     finally:
         await consumer.stop()
     fields = [(r.offset, r.timestamp, r.timestamp_type, r.key, r.value, tuple(r.headers)) for r in records]

@@ -1,0 +1,129 @@
+"""What the lean consumer's fetcher hands out, and where it leaves the partition's position, by aiokafka's own classes."""
+
+import struct
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record import MemoryRecords
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.util import calc_crc32c
+from aiokafka.structs import TopicPartition
+
+from libs.runtime import header_keys
+from libs.runtime.header_keys import UnreadableHeaderError
+from libs.runtime.lean_fetch import _LeanResults, in_batches
+
+PARTITION = TopicPartition("orders", 0)
+RECORDS_A_BATCH = 30
+_CRC_AT, _CHECKED_AT = 17, 21
+
+
+class Position:
+    """The part of a consumer's assignment that a result of a fetch looks at."""
+
+    active = True
+    paused = False
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+
+    def state_value(self, _: TopicPartition) -> "Position":
+        return self
+
+    def consumed_to(self, position: int) -> None:
+        self.position = position
+
+
+def batch(first_offset: int, header_key: bytes = b"type") -> bytearray:
+    """Records whose values are their offsets, with a header under ``header_key``, which has four bytes."""
+    builder: Any = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1_000_000)
+    for number in range(RECORDS_A_BATCH):
+        builder.append(number, 1_700_000_000_000, b"key", b"%d" % (first_offset + number), [("type", b"order")])
+    made = bytearray(builder.build()).replace(b"type", header_key)
+    struct.pack_into(">q", made, 0, first_offset)
+    struct.pack_into(">I", made, _CRC_AT, calc_crc32c(bytes(made[_CHECKED_AT:])))
+    return made
+
+
+def fetched(position: Position, *batches: bytearray) -> Any:
+    """A result as the fetcher holds it, of ``batches``, at the position that the consumer has now."""
+    records = PartitionRecords(
+        PARTITION, MemoryRecords(bytes(b"".join(batches))), [], position.position, None, None, True, 1
+    )
+    results = _LeanResults()
+    results[PARTITION] = FetchResult(PARTITION, assignment=position, partition_records=records, backoff=0)
+    return results[PARTITION]
+
+
+def handed_out(position: Position, *batches: bytearray) -> Iterable[Any]:
+    result = fetched(position, *batches)
+    records: Iterable[Any] = result.getall()
+    return records
+
+
+def test_the_next_fetch_begins_after_all_records_before_they_are_read() -> None:
+    position = Position(7)
+    result = fetched(position, batch(0), batch(30), batch(60))
+    records = result.getall()
+    assert not result.has_more()  # what makes the fetcher ask for more
+    assert position.position == 90
+    batches = list(in_batches(records, 40))
+    assert [len(some) for some in batches] == [40, 40, 3]
+    assert [int(record.value) for some in batches for record in some] == list(range(7, 90))
+    assert list(in_batches(records, 40)) == []
+
+
+def test_what_is_cut_off_is_left_to_the_next_fetch() -> None:
+    position = Position(0)
+    records = handed_out(position, batch(0), batch(30)[:-1])
+    assert [record.offset for some in in_batches(records, 50) for record in some] == list(range(30))
+    assert position.position == 30
+
+
+def test_batches_without_records_are_passed() -> None:
+    position = Position(30)
+    assert not handed_out(position, batch(0))  # all of it before the position, as in a compacted topic
+    assert position.position == 30
+
+
+@pytest.mark.parametrize("change", [{"paused": True}, {"position": 5}, {"active": False}])
+def test_after_a_seek_a_pause_or_a_rebalance_nothing_is_handed_out(change: dict[str, object]) -> None:
+    position = Position(0)
+    result = fetched(position, batch(0))
+    vars(position).update(change)
+    before = position.position
+    assert not result.getall()
+    assert not result.has_more()
+    assert position.position == before
+
+
+def test_a_wrong_checksum_is_an_error_when_its_batch_is_reached() -> None:
+    broken = batch(30)
+    broken[-1] ^= 1
+    records = handed_out(Position(0), batch(0), broken)
+    taken = in_batches(records, RECORDS_A_BATCH)
+    assert len(next(taken)) == RECORDS_A_BATCH
+    with pytest.raises(CorruptRecordException):
+        next(taken)
+
+
+def test_a_wrong_checksum_at_the_beginning_moves_nothing() -> None:
+    broken, position = batch(0), Position(0)
+    broken[-1] ^= 1
+    with pytest.raises(CorruptRecordException):
+        handed_out(position, broken)
+    assert position.position == 0
+
+
+def test_a_header_that_is_no_text_is_read_at_the_second_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts: list[None] = []
+    monkeypatch.setattr(header_keys, "read_any_header_key", lambda: attempts.append(None))
+    records = handed_out(Position(0), batch(0), batch(30, header_key=b"\xff\xfe\xfd\xfc"))
+    taken = in_batches(records, RECORDS_A_BATCH)
+    assert len(next(taken)) == RECORDS_A_BATCH
+    with pytest.raises(UnreadableHeaderError):
+        next(taken)
+    assert len(attempts) == 1
