@@ -73,6 +73,20 @@ class CommitCycle:
         """Whether the open transaction has been filled for so long that it has to end in the midst of a fetch."""
         return self._opened_at_s is not None and time.monotonic() - self._opened_at_s > _LONGEST_FILL_S
 
+    @property
+    def under_way(self) -> asyncio.Task[None] | None:
+        """The commit that has not ended yet, or of which ``check`` has not been asked."""
+        return self._commit
+
+    def is_due(self, *, urgent: bool) -> bool:
+        """Whether the open transaction is to be committed now.
+
+        An ``urgent`` one does not wait for its time to come, but takes in what else is read while the one before commits:
+        otherwise that would have to wait for two transactions.
+        """
+        due_in_s = self.due_in_s()
+        return due_in_s is not None and (due_in_s <= 0 or (urgent and self._commit is None))
+
     def check(self) -> None:
         """Raise the error of the last commit, if it failed."""
         if self._commit is not None and self._commit.done():

@@ -7,7 +7,7 @@ its transaction; only then read the committed offset and the changelog.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import structlog
@@ -22,11 +22,12 @@ from libs.runtime.errors import RetriesExhaustedError, StuckConsumerError, descr
 from libs.runtime.health import Health
 from libs.runtime.lean_fetch import in_batches
 from libs.runtime.logic import PartitionLogic, Progress, Stage, Tally
+from libs.runtime.partition_reader import PartitionReader
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.signs import BrokerSigns
 from libs.runtime.silence import Silence
 from libs.runtime.stable_offsets import StableOffsets
-from libs.runtime.timing import CLOSE_TIMEOUT_S, FENCED_WAIT_S, TICK_S
+from libs.runtime.timing import CLOSE_TIMEOUT_S, FENCED_WAIT_S
 from libs.runtime.transaction import TransactionalProducer
 from libs.runtime.waiting import unless_stopped
 
@@ -187,35 +188,27 @@ class PartitionWorker:
     async def _loop(self, producer: TransactionalProducer, logic: PartitionLogic) -> None:
         started_s = time.time()
         cycle = CommitCycle(producer, self._partition, self._stage.commit_interval_ms, self._metrics, self._committed)
+        begin = await self._consumer.position(self._partition)
+        reader = PartitionReader(self._consumer, self._partition, begin, self._stopping)
         try:
-            while (fetched := await self._read(cycle.due_in_s())) is not None:
+            while (fetched := await reader.read(cycle.due_in_s(), cycle.under_way)) is not None:
+                cycle.check()
                 if not await self._process(fetched, logic, cycle):
                     break
-                position = await self._consumer.position(self._partition)
+                position = reader.position
                 progress = self._progress(position)
                 logic.punctuate(progress)
                 if fetched or logic.urgent:
                     cycle.open(position)
                 lag = cycle.waiting = self._lag(position)
                 self._show(position, logic)
-                cycle.check()
-                due_in_s = cycle.due_in_s()
-                if due_in_s is not None and (due_in_s <= 0 or (lag == 0 and logic.urgent)):
+                if cycle.is_due(urgent=lag == 0 and logic.urgent):
                     await cycle.commit(position, logic.before_commit(cycle.outputs))
                 if not fetched:
                     self._nothing_received(progress, started_s, all_done=lag == 0 and cycle.idle)
         finally:
+            await reader.close()
             await cycle.close()
-
-    async def _read(self, due_in_s: float | None) -> Iterable[Any] | None:
-        """What has been fetched, after ``due_in_s`` or a tick at the latest; None when stopping."""
-        if self._stopping.is_set():  # in a backlog there would always be something to read first
-            return None
-        timeout_s = TICK_S if due_in_s is None else min(TICK_S, due_in_s)
-        fetched: Mapping[TopicPartition, Iterable[Any]] | None = await unless_stopped(
-            self._consumer.getmany(self._partition, timeout_ms=int(timeout_s * 1000)), self._stopping
-        )
-        return None if fetched is None else fetched.get(self._partition, ())
 
     async def _process(self, fetched: Iterable[Any], logic: PartitionLogic, cycle: CommitCycle) -> bool:
         """Batch by batch; False when asked to stop before all were done.

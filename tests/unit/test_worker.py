@@ -225,3 +225,75 @@ def test_a_machine_that_was_suspended_has_no_stuck_consumer() -> None:
     time.look_for(silence, 1)
     time.now_s += 3600
     time.look_for(silence, 10)
+
+
+class OneByOne(Backlog):
+    """A consumer that has the next record when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.next = asyncio.Semaphore(0)
+
+    async def getmany(self, partition: TopicPartition, **_: object) -> Mapping[TopicPartition, list[object]]:
+        await self.next.acquire()
+        self.reads += 1
+        return {partition: [SimpleNamespace(offset=self.reads - 1)]}
+
+    def last_stable_offset(self, _: object) -> int:
+        return self.reads
+
+
+class CommitsWhenTold(Commits):
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = asyncio.Semaphore(0)
+        self.begun: asyncio.Queue[int] = asyncio.Queue()
+
+    async def commit(self, *arguments: object) -> None:
+        self.begun.put_nowait(cast("int", arguments[-1]))
+        await self.told.acquire()
+
+
+class AlwaysUrgent(Counter):
+    urgent = True
+
+    def __init__(self) -> None:
+        self.records: asyncio.Queue[int] = asyncio.Queue()
+
+    def process(self, records: Any, *_: object) -> None:
+        for record in records:
+            self.records.put_nowait(record.offset)
+
+    def punctuate(self, *_: object) -> None:
+        pass
+
+
+class Urgent(PartitionWorker):
+    commits: CommitsWhenTold
+    logic: AlwaysUrgent
+
+    async def _work(self) -> None:
+        producer: Any = self.commits
+        logic: Any = self.logic
+        await self._loop(producer, logic)
+
+
+async def test_what_comes_while_a_transaction_commits_is_all_in_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("libs.runtime.partition_reader.TICK_S", 3600.0)  # only the commit's end can begin the next one
+    consumer: Any = OneByOne()
+    anything: Any = SimpleNamespace(
+        source_started=True, ends={}, batch_size=50, commit_interval_ms=60_000, metrics=stage_metrics()
+    )
+    worker = Urgent(anything, anything, consumer, TopicPartition("orders", 0), anything, anything, Health())
+    worker.commits, worker.logic = CommitsWhenTold(), AlwaysUrgent()
+    worker.start(lambda _: None)
+    async with asyncio.timeout(10):
+        for offset in range(4):  # each is read before the next one comes
+            consumer.next.release()
+            assert await worker.logic.records.get() == offset
+        assert await worker.commits.begun.get() == 1
+        assert worker.commits.begun.empty()
+        worker.commits.told.release()
+        assert await worker.commits.begun.get() == 4
+    worker.commits.told.release()
+    await worker.stop()
