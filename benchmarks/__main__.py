@@ -43,6 +43,9 @@ def main() -> int:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it misses the topics of runs that are over
     gc.disable()  # a million orders in memory, none of them in a cycle
     commands, left_out = _environments(_chosen(arguments))
+    if OURS not in commands:
+        console.print(f"nothing to measure: {left_out[OURS.name]}", style="red", markup=False)
+        return 1
     started_s = time.monotonic()
     deadline_s = started_s + arguments.minutes * 60
     directory = Path(tempfile.mkdtemp(prefix="bench-"))

@@ -5,7 +5,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.processes import ROOT
@@ -30,22 +30,40 @@ def command_of(contender: Contender, say: Callable[[str], None]) -> list[str]:
     folder = FOLDERS / contender.folder
     if not folder.is_dir():
         raise EnvironmentMissingError("there is no program of it")
-    if contender.kind is Kind.PROJECT:
-        return [sys.executable, str(folder / "main.py")]
-    home = _HOME / contender.folder
+    if contender.kind is Kind.SERVICES:
+        return [services_python(say), str(folder / "main.py")]
     sources = sorted(path for path in folder.iterdir() if path.suffix in (".java", ".xml", ".txt"))
-    stamp = hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()
-    stamp_file = home / "made-from.sha256"
-    if not stamp_file.exists() or stamp_file.read_text() != stamp:
-        say(f"making the environment of {contender.title} in {home.relative_to(ROOT)}")
-        shutil.rmtree(home, ignore_errors=True)
-        home.mkdir(parents=True)
-        (_make_java if contender.kind is Kind.JAVA else _make_venv)(folder, home)
-        stamp_file.write_text(stamp)
+    make = _make_java if contender.kind is Kind.JAVA else _make_venv
+    home = _made(contender.folder, f"the environment of {contender.title}", sources, make, say)
     if contender.kind is Kind.JAVA:
         options = (folder / "jvm.options").read_text().split()
         return ["java", *options, "-cp", f"{home / 'classes'}:{home / 'jars'}/*", "KafkaStreamsContender"]
     return [str(home / "venv" / "bin" / "python"), str(folder / "main.py")]
+
+
+def services_python(say: Callable[[str], None]) -> str:
+    """The interpreter of an environment that has what the services' containers have, and nothing else.
+
+    Raises:
+        EnvironmentMissingError: it could not be made.
+    """
+    home = _made("services", "the services' environment", [ROOT / "requirements.txt"], _make_venv, say)
+    return str(home / "venv" / "bin" / "python")
+
+
+def _made(
+    name: str, title: str, sources: Sequence[Path], make: Callable[[Path, Path], None], say: Callable[[str], None]
+) -> Path:
+    home = _HOME / name
+    stamp = hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()
+    stamp_file = home / "made-from.sha256"
+    if not stamp_file.exists() or stamp_file.read_text() != stamp:
+        say(f"making {title} in {home.relative_to(ROOT)}")
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True)
+        make(sources[0].parent, home)
+        stamp_file.write_text(stamp)
+    return home
 
 
 def _make_venv(folder: Path, home: Path) -> None:

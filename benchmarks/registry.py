@@ -15,7 +15,7 @@ class Stage(StrEnum):
 class Kind(StrEnum):
     """Where a contender's environment comes from."""
 
-    PROJECT = "project"  # the checkout's own .venv
+    SERVICES = "services"  # what the services' containers have
     VENV = "venv"  # requirements.txt
     JAVA = "java"  # pom.xml
 
@@ -59,9 +59,9 @@ class Contender:
         return [stage]
 
 
-OURS = Contender("ours", "this pipeline", "eos", Kind.PROJECT, machine_processes=3, graces_s=(0,))
+OURS = Contender("ours", "this pipeline", "eos", Kind.SERVICES, machine_processes=3, graces_s=(0,))
 BARE = Contender(
-    "bare", "bare aiokafka consumer", "reads", Kind.PROJECT, (Stage.PROCESSOR, Stage.ANALYTICS), graces_s=()
+    "bare", "bare aiokafka consumer", "reads", Kind.SERVICES, (Stage.PROCESSOR, Stage.ANALYTICS), graces_s=()
 )
 REFERENCE = Contender(
     "kafka_streams", "Kafka Streams", "eos", Kind.JAVA, one_topology=True, machine_processes=1, machine_threads=4
@@ -94,7 +94,7 @@ PEERS = (
         "tutorial",
         "tutorial style",
         "alo",
-        Kind.PROJECT,
+        Kind.SERVICES,
         orders=20_000,
         every_round=False,
     ),

@@ -18,6 +18,7 @@ import structlog
 from aiokafka.errors import KafkaError
 from rich.console import Console
 
+from benchmarks.environment import EnvironmentMissingError, services_python
 from benchmarks.report import table
 from benchmarks.scaling import costs, replicas, start, state
 from benchmarks.scaling.bench import Bench, Show
@@ -55,8 +56,9 @@ def main() -> int:
     directory = Path(tempfile.mkdtemp(prefix="scaling-"))
     measured: dict[str, Measured] = {}
     try:
-        asyncio.run(_measure(arguments, cores, directory, measured))
-    except (LocalModeError, ServiceFailedError) as error:
+        python = services_python(lambda text: console.print(text, style="dim", markup=False))
+        asyncio.run(_measure(arguments, python, cores, directory, measured))
+    except (EnvironmentMissingError, LocalModeError, ServiceFailedError) as error:
         failure = f"{error}\n{error.advice}"
     except (KafkaError, OSError) as error:
         failure = repr(error)
@@ -93,11 +95,11 @@ def _arguments() -> argparse.Namespace:
 
 
 async def _measure(
-    arguments: argparse.Namespace, cores: frozenset[int], directory: Path, measured: dict[str, Measured]
+    arguments: argparse.Namespace, python: str, cores: frozenset[int], directory: Path, measured: dict[str, Measured]
 ) -> None:
     with console.status("starting a broker") as status, LocalBroker(directory / "broker") as broker:
         show = Show(status.update, lambda text: console.print(text, style="dim", markup=False))
-        async with Bench(broker.bootstrap_servers, cores, directory, show) as bench:
+        async with Bench(broker.bootstrap_servers, python, cores, directory, show) as bench:
             for part in dict.fromkeys(arguments.only):
                 began = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, load {os.getloadavg()[0]:.1f} before"
                 since_s = time.monotonic()

@@ -63,10 +63,14 @@ class Curtain:
 
 
 class Bench:
-    """Where everything takes place; an async context manager. ``cores`` are all that may be used."""
+    """Where everything takes place; an async context manager.
 
-    def __init__(self, bootstrap_servers: str, cores: frozenset[int], directory: Path, show: Show) -> None:
+    ``python`` runs the services; ``cores`` are all that may be used.
+    """
+
+    def __init__(self, bootstrap_servers: str, python: str, cores: frozenset[int], directory: Path, show: Show) -> None:
         self.bootstrap_servers = bootstrap_servers
+        self._python = python
         self.cores = cores
         self.directory = directory
         self.say, self.tell = show.say, show.tell
@@ -120,7 +124,9 @@ class Bench:
         }
         self._services += 1
         log = self.directory / f"{self._services}-{prefix}{name}.log"
-        service = Service(name, log, {**common, **(settings or {})}, self.cores if core is None else {core})
+        service = Service(
+            self._python, name, log, {**common, **(settings or {})}, self.cores if core is None else {core}
+        )
         try:
             yield service
         finally:

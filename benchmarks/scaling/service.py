@@ -1,7 +1,6 @@
 """One of our services as a process, looked at from outside: its health, its log, its memory."""
 
 import contextlib
-import sys
 import time
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -28,11 +27,11 @@ class ServiceFailedError(PipelineError):
 class Service:
     """A replica; ``name`` is one of the four services, ``settings`` go beside those for its log and its port."""
 
-    def __init__(self, name: str, log: Path, settings: Mapping[str, str], cores: Collection[int]) -> None:
+    def __init__(self, python: str, name: str, log: Path, settings: Mapping[str, str], cores: Collection[int]) -> None:
         self.name = name
         self._port = free_ports(1)[0]
         env = {"LOG_FORMAT": "json", "LOG_LEVEL": "info", "HTTP_PORT": str(self._port), **settings}
-        command = [sys.executable, str(ROOT / ENTRY_FILES[name])]
+        command = [python, str(ROOT / ENTRY_FILES[name])]
         self.program = Program(command, env, cores, log)
         self._log_from = 0
         self._peak_bytes = 0

@@ -1,5 +1,6 @@
 """The scaling benchmark: which core runs what, how a figure grows, the tables, and what a service's log says."""
 
+import sys
 from pathlib import Path
 
 import orjson
@@ -117,7 +118,7 @@ def a_service(tmp_path: Path, *events: tuple[str, object]) -> Service:
     log = tmp_path / "service.log"
     lines = [orjson.dumps({"event": event, "partitions": partitions}) + b"\n" for event, partitions in events]
     log.write_bytes(b"Traceback: no JSON\n" + b"".join(lines) + b'{"event": "partition star')
-    return Service("analytics", log, {}, {0})
+    return Service(sys.executable, "analytics", log, {}, {0})
 
 
 def test_a_replica_works_its_partitions_once_it_has_started_all_that_it_was_given_last(tmp_path: Path) -> None:

@@ -260,8 +260,8 @@ class AlwaysUrgent(Counter):
     def __init__(self) -> None:
         self.records: asyncio.Queue[int] = asyncio.Queue()
 
-    def process(self, records: Any, *_: object) -> None:
-        for record in records:
+    def process(self, *arguments: object) -> None:
+        for record in cast("list[SimpleNamespace]", arguments[0]):
             self.records.put_nowait(record.offset)
 
     def punctuate(self, *_: object) -> None:
