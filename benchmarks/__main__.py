@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.campaign import Campaign, Part, Result, Workloads
-from benchmarks.environment import EnvironmentMissingError, command_of
+from benchmarks.environment import EnvironmentMissingError, base_python_version, command_of
 from benchmarks.guard import read_reference, regressions, store_reference
 from benchmarks.inputs import Inputs
 from benchmarks.registry import BARE, OURS, PEERS, Contender
@@ -68,6 +68,7 @@ def main() -> int:
         "seed": arguments.seed,
         "minutes": round((time.monotonic() - started_s) / 60, 1),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()} {platform.release()}",
+        "python": base_python_version(),
         "left_out": left_out,
     }
     print_tables(console, results)

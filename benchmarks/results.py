@@ -50,7 +50,8 @@ def write_results(directory: Path, results: Sequence[Result], about: Mapping[str
     """Write ``results.md``, ``results.json`` and ``speed.svg``."""
     directory.mkdir(parents=True, exist_ok=True)
     intro = (
-        f"Measured {about['at']} in {about['minutes']} minutes on {about['machine']}, seed {about['seed']}. "
+        f"Measured {about['at']} in {about['minutes']} minutes on {about['machine']}, seed {about['seed']}, "
+        f"Python {about['python']}. "
         "A median with its lowest and highest round in brackets; ratios are taken round by round. "
         "What the columns mean stands in [the benchmark's README](../README.md).\n"
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.environment import EnvironmentMissingError, services_python
 from benchmarks.latency.measure import until_in_file, until_visible
 from benchmarks.processes import ROOT, Program
 from local.broker import LocalBroker
@@ -47,7 +48,7 @@ def main() -> None:
         try:
             with LocalBroker(Path(directory) / "broker") as broker:
                 rows = [*_all(broker, Path(directory), arguments.seconds)]
-        except LocalModeError as error:
+        except (EnvironmentMissingError, LocalModeError) as error:
             sys.exit(f"{error}\n{error.advice}")
     table = Table(title="Latency, exactly once, in milliseconds", title_justify="left")
     for column in ("", "orders a second", "samples", "p50", "p99", "largest"):
@@ -90,7 +91,7 @@ def _all(broker: LocalBroker, directory: Path, seconds: float) -> Iterator[tuple
 def _services(
     broker: LocalBroker, directory: Path, prefix: str, names: Sequence[str], output: Path | None = None
 ) -> Iterator[None]:
-    cores = os.sched_getaffinity(0)
+    cores, python = os.sched_getaffinity(0), services_python(console.print)
     with ExitStack() as running:
         ports = free_ports(len(names))
         for name, port in zip(names, ports, strict=True):
@@ -103,7 +104,7 @@ def _services(
                 "LOG_FORMAT": "json",
                 "SINK_OUTPUT_PATH": str(output),
             }
-            program = Program([sys.executable, str(ROOT / _ENTRY_FILES[name])], env, cores, directory / f"{name}.log")
+            program = Program([python, str(ROOT / _ENTRY_FILES[name])], env, cores, directory / f"{name}.log")
             program.start()
             running.callback(program.stop)
         _wait_until_healthy(ports)
