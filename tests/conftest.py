@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import gc
 import os
 import signal
 import uuid
@@ -18,6 +19,13 @@ settings.load_profile("pipeline")
 # tested with Ctrl-C have to hear it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def leaks_are_found() -> Iterator[None]:
+    """What a file's tests have left open is their failure, not that of whichever test is running when it is noticed."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

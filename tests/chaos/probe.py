@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
-from aiokafka.structs import TopicPartition
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from libs.events.topics import ORDERS, PROCESSED_ORDERS, PRODUCT_METRICS
 from libs.runtime.closing import close_consumer, close_quietly
@@ -38,6 +38,7 @@ class Probe:
         self._bootstrap = bootstrap
         self._prefix = prefix
         self._admin: AIOKafkaAdminClient | None = None
+        self._asking_admin = asyncio.Lock()  # or two who find none would start two, of which one is never closed
         self._arrivals = _consumer(bootstrap)
         self._ends = _consumer(bootstrap)
         self._arrived_at_s: dict[TopicPartition, float] = {}
@@ -125,6 +126,16 @@ class Probe:
         return found
 
     async def _committed_by_stages(self) -> Ends:
+        async with self._asking_admin:
+            groups = await self._groups()
+        for stage, offsets in groups.items():
+            known = self._committed[stage]
+            for partition, position in offsets.items():
+                # A coordinator that is still loading the group says that nothing has been committed.
+                known[partition.partition] = max(known.get(partition.partition, 0), position.offset)
+        return self._committed
+
+    async def _groups(self) -> dict[str, dict[TopicPartition, OffsetAndMetadata]]:
         if self._admin is None:
             admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, request_timeout_ms=_REQUEST_TIMEOUT_MS)
             try:
@@ -134,17 +145,11 @@ class Probe:
                 raise
             self._admin = admin
         try:
-            groups = {stage: await self._admin.list_consumer_group_offsets(self._prefix + stage) for stage in STAGES}
+            return {stage: await self._admin.list_consumer_group_offsets(self._prefix + stage) for stage in STAGES}
         except BaseException:
             admin, self._admin = self._admin, None
             await close_quietly(admin.close())
             raise
-        for stage, offsets in groups.items():
-            known = self._committed[stage]
-            for partition, position in offsets.items():
-                # A coordinator that is still loading the group says that nothing has been committed.
-                known[partition.partition] = max(known.get(partition.partition, 0), position.offset)
-        return self._committed
 
 
 def _consumer(bootstrap: str) -> AIOKafkaConsumer:
