@@ -81,10 +81,9 @@ def _all(broker: LocalBroker, directory: Path, seconds: float) -> Iterator[tuple
         console.print(f"windows of {_WINDOW_S} s, {rate} orders a second, for {seconds:.0f} s", style="dim")
         prefix, output = f"file-{rate}-", directory / f"metrics-{rate}.json"
         with _services(broker, directory, prefix, list(_ENTRY_FILES), output):
-            took_ms = asyncio.run(
-                until_in_file(broker.bootstrap_servers, prefix, rate, seconds, output, bound_s=_BOUND_S)
-            )
-        yield "a window that may close, until its metric is in the file", rate, took_ms
+            took = asyncio.run(until_in_file(broker.bootstrap_servers, prefix, rate, seconds, output, bound_s=_BOUND_S))
+        yield "a window that may close, until its metric is in the file", rate, took.since_it_may_close
+        yield "the order that closes it, until its metric is in the file", rate, took.since_the_last_order
 
 
 @contextmanager

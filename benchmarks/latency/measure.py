@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from benchmarks.latency.traffic import send_orders
+from benchmarks.latency.traffic import PARTITIONS, OnSent, send_orders
 
 _LOOK_EVERY_S = 0.002
 _WARM_UP_S = 5.0
@@ -24,7 +26,7 @@ async def until_visible(
     took_ms: list[float] = []
     measured_from_s = time.time() + _WARM_UP_S
 
-    def on_sent(order_id: str, at_s: float) -> None:
+    def on_sent(order_id: str, _: int, at_s: float) -> None:
         if at_s > measured_from_s:
             sent_s[order_id] = at_s
 
@@ -49,21 +51,39 @@ async def _collect(consumer: AIOKafkaConsumer, sent_s: dict[str, float], took_ms
                     took_ms.append((now_s - at_s) * 1000)
 
 
+class InFile(NamedTuple):
+    """Milliseconds until each of a window's metrics was in the file."""
+
+    since_it_may_close: list[float]
+    """Since the window's end and the bound of out-of-orderness."""
+    since_the_last_order: list[float]
+    """Since an order of that event time or later was sent in the last of the partitions, so that it could be known."""
+
+
 async def until_in_file(
     bootstrap_servers: str, prefix: str, rate: int, seconds: float, output: Path, bound_s: float
-) -> list[float]:
-    """Milliseconds from when a window may close, its end and ``bound_s``, until each of its metrics is in the file."""
-    took_ms: list[float] = []
+) -> InFile:
+    """How long windows that may close take to be in the file, under traffic."""
+    took = InFile([], [])
     started_s = time.time()
-    async with _traffic(bootstrap_servers, prefix + "orders", rate, lambda *_: None):
+    sent_s: list[list[float]] = [[] for _ in range(PARTITIONS)]
+
+    def on_sent(_: str, partition: int, at_s: float) -> None:
+        sent_s[partition].append(at_s)
+
+    async with _traffic(bootstrap_servers, prefix + "orders", rate, on_sent):
         position = 0
         while time.time() < started_s + _WARM_UP_S + bound_s + seconds:
             await asyncio.sleep(_LOOK_EVERY_S)
             lines, position = _new_lines(output, position)
             now_s = time.time()
-            ends_s = [json.loads(line)["window_end"] for line in lines]
-            took_ms += [(now_s - end_s - bound_s) * 1000 for end_s in ends_s if end_s > started_s + _WARM_UP_S]
-    return took_ms
+            for end_s in (json.loads(line)["window_end"] for line in lines):
+                if end_s > started_s + _WARM_UP_S:
+                    may_close_s = end_s + bound_s
+                    known_s = max(times[bisect_left(times, may_close_s)] for times in sent_s)
+                    took.since_it_may_close.append((now_s - may_close_s) * 1000)
+                    took.since_the_last_order.append((now_s - known_s) * 1000)
+    return took
 
 
 def _new_lines(output: Path, position: int) -> tuple[Iterable[bytes], int]:
@@ -91,9 +111,7 @@ async def _reading(bootstrap_servers: str, topic: str) -> AsyncIterator[AIOKafka
 
 
 @contextlib.asynccontextmanager
-async def _traffic(
-    bootstrap_servers: str, topic: str, rate: int, on_sent: Callable[[str, float], None]
-) -> AsyncIterator[None]:
+async def _traffic(bootstrap_servers: str, topic: str, rate: int, on_sent: OnSent) -> AsyncIterator[None]:
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers, enable_idempotence=True)
     await producer.start()
     sending = asyncio.create_task(send_orders(producer, topic, rate, on_sent))

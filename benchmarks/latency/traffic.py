@@ -8,11 +8,15 @@ from random import Random
 
 from aiokafka import AIOKafkaProducer
 
+PARTITIONS = 6
+OnSent = Callable[[str, int, float], None]
+"""Hears of each order: its id, its partition, and its event time, which is when it was sent, in epoch seconds."""
+
 _PRODUCTS = tuple(f"prod-{number}" for number in range(1, 6))
 
 
-async def send_orders(producer: AIOKafkaProducer, topic: str, rate: int, on_sent: Callable[[str, float], None]) -> None:
-    """Send ``rate`` orders a second until cancelled; ``on_sent`` hears each order's id and its time, in epoch seconds.
+async def send_orders(producer: AIOKafkaProducer, topic: str, rate: int, on_sent: OnSent) -> None:
+    """Send ``rate`` orders a second until cancelled.
 
     Their gaps are random (a Poisson process), since evenly spaced orders would fall into step with what they meet.
     """
@@ -23,13 +27,13 @@ async def send_orders(producer: AIOKafkaProducer, topic: str, rate: int, on_sent
         if due_s > time.time():
             await asyncio.sleep(due_s - time.time())
         order_id = f"{random.getrandbits(128):032x}"
-        sent_s = time.time()
+        sent_s, partition = round(time.time(), 6), random.randrange(PARTITIONS)
         order = {
             "order_id": order_id,
             "user_id": f"user-{random.randrange(1000)}",
             "product_id": random.choice(_PRODUCTS),
             "amount": random.randrange(1000, 50_001) / 100,
-            "timestamp": round(sent_s, 6),
+            "timestamp": sent_s,
         }
-        await producer.send(topic, json.dumps(order).encode(), key=order_id.encode())
-        on_sent(order_id, sent_s)
+        await producer.send(topic, json.dumps(order).encode(), key=order_id.encode(), partition=partition)
+        on_sent(order_id, partition, sent_s)
