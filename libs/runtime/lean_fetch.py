@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain, islice
-from typing import Any
+from typing import Any, Self
 from weakref import proxy
 
 import aiokafka
@@ -79,17 +79,23 @@ def _take_all(result: Any, max_records: int | None = None) -> Iterable[Any]:
     end = records.list_batches()
     first = next(records, None)
     state(result._topic_partition).consumed_to(end)  # noqa: SLF001 - as above
-    return () if first is None else chain((first,), iter(records))
+    return () if first is None else chain(first, records)
 
 
 class _LeanRecords(PartitionRecords):
-    """The parser's records, each without a call in between."""
+    """The parser's records, without a step in Python for each.
+
+    aiokafka's own loop over the batches checks them and passes what is aborted; to it, a batch looks like a single record.
+    """
 
     def __iter__(self) -> Iterator[Any]:
-        return self._records_iterator  # type: ignore[no-any-return]  # aiokafka has no types
+        return chain.from_iterable(self._records_iterator)
 
-    def _consumer_record(self, _: TopicPartition, record: Any) -> Any:
-        return record
+    def _consumer_record(self, _: TopicPartition, batch: Any) -> Iterator[Any]:
+        begin = self.next_fetch_offset
+        if batch.base_offset >= begin:
+            return batch.records  # type: ignore[no-any-return]  # aiokafka has no types
+        return (record for record in batch.records if record.offset >= begin)
 
     def list_batches(self) -> int:
         """Look at all batches, not at their records; returns the offset after the last."""
@@ -109,5 +115,22 @@ class _Batches:
     def has_next(self) -> bool:
         return bool(self._batches)
 
-    def next_batch(self) -> Any:
-        return self._batches.popleft()
+    def next_batch(self) -> "_BatchAsRecord":
+        return _BatchAsRecord(self._batches.popleft())
+
+
+class _BatchAsRecord:
+    """A batch whose only record is itself."""
+
+    def __init__(self, batch: Any) -> None:
+        self.records = batch
+        self.offset: int = batch.next_offset - 1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.records, name)
+
+    def __iter__(self) -> Iterator[Self]:
+        return iter((self,))
+
+    def __next__(self) -> Any:
+        return next(self.records)  # of a batch of markers
