@@ -62,12 +62,12 @@ def enrich(value: bytes, order: Order, product: Product) -> bytes:
     their digits, and it grows by no more than our fields.
     """
     if order.keys().isdisjoint(product.fields):
-        return continue_with(value, product)
+        return continued(value, product.closing_json)
     return without_fields(value, product.fields.keys())[:-1] + product.closing_json
 
 
-def continue_with(value: bytes, product: Product) -> bytes:
-    """``enrich`` for an order that has none of the product's fields."""
+def continued(value: bytes, closing_json: bytes) -> bytes:
+    """``enrich`` for an order that has none of the product's fields, with the JSON text that closes an object."""
     if value[-1] != _CLOSING_BRACE:
         value = value.rstrip(_SPACE)
-    return value[:-1] + product.closing_json
+    return value[:-1] + closing_json

@@ -12,15 +12,15 @@ from libs.runtime.clock import Clock
 from libs.runtime.logic import Progress
 from libs.runtime.logs import debugging
 from libs.runtime.metrics import OrderMetrics
-from services.processor.catalogue import Catalogue, Product, continue_with, enrich
+from services.processor.catalogue import Catalogue, Product, continued, enrich
 from services.processor.order_tally import OrderTally
 from services.processor.order_trail import tell_processed, tell_rejected
 from services.processor.plain_orders import read_plain_order
 from services.processor.source_watermark import SourceWatermark
 from services.processor.validation import validate
 
-_Route = tuple[Callable[[Row], None], Product]
-"""What takes a product's orders, and what they are enriched with."""
+_Route = tuple[Callable[[Row], None], bytes, bytes]
+"""What takes a product's orders, their key, and the JSON text that ends them."""
 
 
 class OrderPartition:
@@ -70,8 +70,8 @@ class OrderPartition:
             plain = read_plain_order(value, arrived_s)
             if plain is not None and (route := routes.get(plain.product_id)) is not None:
                 assert value is not None  # or it would be no order
-                add_row, product = route
-                add_row((product.key, continue_with(value, product), timestamp_ms))
+                add_row, key, closing_json = route
+                add_row((key, continued(value, closing_json), timestamp_ms))
                 event_time_s = plain.timestamp
             else:
                 try:
@@ -81,8 +81,9 @@ class OrderPartition:
                     rejected += 1
                     continue
                 assert value is not None
-                add_row, product = self._route(order["product_id"], output)
-                add_row((product.key, enrich(value, order, product), timestamp_ms))
+                product = self._catalogue[order["product_id"]]
+                add_row, key, _ = self._route(order["product_id"], product, output)
+                add_row((key, enrich(value, order, product), timestamp_ms))
                 event_time_s = order["timestamp"]
             if event_time_s > latest_s:
                 latest_s = event_time_s if event_time_s <= arrived_s else max(latest_s, arrived_s)
@@ -97,10 +98,9 @@ class OrderPartition:
             self._tally.processed(len(records) - rejected, latest_s)
         self.urgent = True
 
-    def _route(self, product_id: str, output: Output) -> _Route:
-        product = self._catalogue[product_id]
+    def _route(self, product_id: str, product: Product, output: Output) -> _Route:
         rows = self._rows[output.partition_for(PROCESSED_ORDERS.name, product.key)]
-        route = self._routes[product_id] = (rows.append, product)
+        route = self._routes[product_id] = (rows.append, product.key, product.closing_json)
         return route
 
     def _reject(self, record: Record, error: RejectedError, output: Output) -> None:
