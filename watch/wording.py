@@ -32,15 +32,17 @@ def short_duration(seconds: float) -> str:
 def lag(state: State, group: str) -> str:
     """What a group has still to read, and how long that takes it."""
     told = time_behind(state, group)
-    return f"lag {state.lags[group]:,}" + (f" ({told})" if told not in {"", "0 s"} else "")
+    return f"lag {state.lags[group]:,}" + (f" ({told})" if told not in {"…", "0 s"} else "")
 
 
 def time_behind(state: State, group: str) -> str:
-    """How long a group needs for its lag; empty if it does not read, or that there is nobody to read."""
+    """How long a group needs for its lag, or why that cannot be told; short enough to stand beside a stage."""
     if state.members.get(group) == 0:
         return "no reader"
     behind_s = state.behind_s(group)
-    return "" if behind_s is None else short_duration(behind_s)
+    if behind_s is not None:
+        return short_duration(behind_s)
+    return "…" if state.keeps_up(group) is None else "stalled"
 
 
 def duration(seconds: float) -> str:

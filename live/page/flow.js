@@ -1,7 +1,7 @@
 // The four stages and the topics between them, from left to right.
 
 import { byId, make, tell } from "./dom.js";
-import { count, counted, duration, perSecond } from "./format.js";
+import { count, counted, perSecond, shortDuration } from "./format.js";
 
 const READERS = ["processor", "analytics", "sink"];
 
@@ -65,5 +65,5 @@ function health({ members, behind_s: behind, keeps_up: keepsUp }) {
   if (members === 0) return ["down", "no reader"];
   if (keepsUp === null) return ["unknown", "…"];
   if (keepsUp) return ["ok", "keeps up"];
-  return ["behind", behind === null ? "does not read" : `${duration(behind, true)} behind`];
+  return ["behind", behind === null ? "stalled" : `${shortDuration(behind)} behind`];
 }

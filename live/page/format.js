@@ -1,4 +1,4 @@
-// Numbers and times as a person reads them; the same words as in the terminal.
+// Numbers and times as a person reads them; rates and durations by the rules of the terminal, see watch/wording.py.
 
 const whole = new Intl.NumberFormat("en-US");
 const dollars = new Intl.NumberFormat("en-US", { style: "currency", currency: "USD" });
@@ -15,9 +15,15 @@ export function perSecond(rate) {
   return `${rate >= 10 || rate === 0 ? whole.format(Math.round(rate)) : rate.toFixed(1)}/s`;
 }
 
-/** Seconds, minutes, hours or days, in at most two of them; tenths of a few seconds where `fine`. */
-export function duration(seconds, fine = false) {
-  if (fine && seconds > 0 && seconds < 10) return `${seconds.toFixed(1)} s`;
+/** Short, and with tenths of the few seconds that a stage usually takes. */
+export function shortDuration(seconds) {
+  if (seconds > 0 && seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 3600) return seconds < 100 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
+  return seconds < 86400 ? `${(seconds / 3600).toFixed(1)} h` : `${(seconds / 86400).toFixed(1)} d`;
+}
+
+/** Seconds, minutes, hours or days, in at most two of them. */
+export function duration(seconds) {
   const rounded = Math.max(0, Math.round(seconds));
   for (const [unit, name, smaller, smallerName] of [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"]]) {
     if (rounded >= unit) {

@@ -126,7 +126,7 @@ async def test_text_and_bars_stand_out_from_their_ground(page: Browser, scheme: 
 
 
 async def test_the_states_of_the_stages_are_words_and_shapes_not_only_colours(page: Browser) -> None:
-    assert page.texts(".health:not([hidden])") == ["1 d 10 h behind", "no reader", "keeps up"]
+    assert page.texts(".health:not([hidden])") == ["1.4 d behind", "no reader", "keeps up"]
     marks = page.run(
         "return [...document.querySelectorAll('.health:not([hidden])')].map(each => getComputedStyle(each, '::before').content)"
     )

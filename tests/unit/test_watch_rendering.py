@@ -165,6 +165,16 @@ def test_where_nobody_reads_it_says_so() -> None:
     assert "lag 1,000,100 (no reader)" in status_line(state, T0)
 
 
+@pytest.mark.parametrize("width", [60, 80])
+def test_where_a_group_reads_nothing_it_says_so_once_that_is_known(width: int) -> None:
+    state = State(60)
+    state.apply(flowing(T0, 1000, 100))
+    assert "stalled" not in screen(state, width=width)
+    state.apply(flowing(T0 + 2, 2000, 100))
+    assert screen(state, width=width).count("stalled") == 1
+    assert "lag 1,900 (stalled)" in status_line(state, T0)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0 s"), (0.04, "0.0 s"), (9.9, "9.9 s"), (99, "99 s"), (3540, "59 min"), (86_000, "23.9 h"), (9e6, "104.2 d")],
