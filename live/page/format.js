@@ -34,15 +34,24 @@ export function duration(seconds) {
   return `${rounded} s`;
 }
 
-/** Local time, with seconds where windows do not begin on the minute, and with the date where that is another day's. */
-export function clock(epochSeconds, windowSeconds = 1) {
-  const time = new Date(epochSeconds * 1000);
-  const two = (number) => String(number).padStart(2, "0");
-  const parts = [time.getHours(), time.getMinutes()];
-  if (windowSeconds % 60) parts.push(time.getSeconds());
-  const day = time.toDateString() === new Date().toDateString() ? "" : `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())} `;
-  return day + parts.map(two).join(":");
+const two = (number) => String(number).padStart(2, "0");
+
+/** Local time, with seconds where windows do not begin on the minute. */
+export function time(epochSeconds, windowSeconds) {
+  const then = new Date(epochSeconds * 1000);
+  const parts = [then.getHours(), then.getMinutes()];
+  if (windowSeconds % 60) parts.push(then.getSeconds());
+  return parts.map(two).join(":");
 }
+
+/** The date and a space, or nothing on the same day as `other`. */
+export function day(epochSeconds, other = Date.now() / 1000) {
+  const then = new Date(epochSeconds * 1000);
+  if (then.toDateString() === new Date(other * 1000).toDateString()) return "";
+  return `${then.getFullYear()}-${two(then.getMonth() + 1)}-${two(then.getDate())} `;
+}
+
+export const clock = (epochSeconds, windowSeconds) => day(epochSeconds) + time(epochSeconds, windowSeconds);
 
 /** What a window is called in a sentence: "minute", or its length. */
 export const windowName = (seconds) => (seconds === 60 ? "minute" : seconds === 3600 ? "hour" : `${duration(seconds)} window`);

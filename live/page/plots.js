@@ -2,7 +2,7 @@
 // The window that is looked at is marked in all of them, and its figures stand beside their names.
 
 import { byId, draw, make, tell } from "./dom.js";
-import { clock, count, money, roundMoney, windowName } from "./format.js";
+import { clock, count, day, money, roundMoney, time, windowName } from "./format.js";
 
 const ORDERS = 0;
 const REVENUE = 1;
@@ -92,7 +92,7 @@ export class Plots {
     const { windows } = this.#sales;
     const index = this.#index;
     const chosen = windows[index];
-    const told = `${clock(chosen.start_s, this.#windowSeconds)} to ${clock(chosen.end_s, this.#windowSeconds)}${index === windows.length - 1 ? ", the newest" : ""}`;
+    const told = `${clock(chosen.start_s, this.#windowSeconds)} to ${day(chosen.end_s, chosen.start_s)}${time(chosen.end_s, this.#windowSeconds)}${index === windows.length - 1 ? ", the newest" : ""}`;
     this.#cursor.max = windows.length - 1;
     this.#cursor.value = index;
     this.#cursor.setAttribute("aria-valuetext", `${told}: ${money(chosen.all[REVENUE])} from ${count(chosen.all[ORDERS])} orders`);
@@ -123,7 +123,7 @@ export class Plots {
       if (value > 0) parts.push(draw("rect", { class: index === chosen ? "bar chosen" : "bar", x: x + step * 0.14, width: step * 0.72, y: y(value), height: height - y(value), rx: Math.min(2, step / 5) }));
       if (plot.axis && (window.start_s / this.#windowSeconds) % LABEL_EVERY === 0) {
         const label = draw("text", { class: "label", x: Math.min(Math.max(x, 14), width - 16), y: height + 14, "text-anchor": "middle" });
-        label.textContent = clock(window.start_s, this.#windowSeconds);
+        label.textContent = time(window.start_s, this.#windowSeconds);
         parts.push(label);
       }
     });

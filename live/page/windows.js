@@ -1,7 +1,7 @@
 // The closed windows as a table: what the plots show, for those who would rather read it.
 
 import { byId, make, tell } from "./dom.js";
-import { clock, count, money } from "./format.js";
+import { count, day, money, time } from "./format.js";
 
 const FEW = 2;
 
@@ -40,7 +40,9 @@ export class Windows {
     const { products, others } = this.#sales;
     const names = [...products, ...(others ? [`${count(others)} others`] : [])];
     const sold = names.map((name, index) => [name, window.each[index]]).filter(([, [orders]]) => orders);
-    const head = make("th", { scope: "rowgroup", rowSpan: sold.length + 1 }, make("span", { textContent: `${clock(window.start_s, this.#windowSeconds)} – ` }), make("span", { textContent: clock(window.end_s, this.#windowSeconds) }));
+    const head = make("th", { scope: "rowgroup", rowSpan: sold.length + 1 },
+      day(window.start_s), make("span", { textContent: `${time(window.start_s, this.#windowSeconds)} – ` }),
+      day(window.end_s, window.start_s), make("span", { textContent: time(window.end_s, this.#windowSeconds) }));
     const rows = sold.map(([name, sales]) => row("product", name, sales));
     rows.push(row("total", "all products", window.all));
     rows[0].prepend(head);

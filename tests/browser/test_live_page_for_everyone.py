@@ -92,7 +92,7 @@ async def page(browser: Browser, url: str) -> AsyncIterator[Browser]:
     browser.open("about:blank")
 
 
-@pytest.mark.parametrize("width", [360, 768, 1280])
+@pytest.mark.parametrize("width", [360, 768, 993, 1160, 1280])
 async def test_nothing_is_wider_than_the_screen(page: Browser, width: int) -> None:
     page.resize(width, 800)
     page.run("document.getElementById('all-windows').click()")
@@ -105,11 +105,16 @@ async def test_nothing_is_wider_than_the_screen(page: Browser, width: int) -> No
     assert page.run(outside) == []
     assert page.run("return document.documentElement.scrollWidth") == width
     overlapping = """
-        return [...document.querySelectorAll('td, dd, dt, .name, .rate, .value, h3')]
+        return [...document.querySelectorAll('.stage, td, dd, dt, .name, .rate, .value, h3')]
             .filter(each => each.scrollWidth > each.clientWidth + 1 && getComputedStyle(each).display !== 'inline')
             .map(each => each.outerHTML.slice(0, 120))
     """
     assert page.run(overlapping) == []
+    folded = """
+        return [...document.querySelectorAll('.headline dd:not(.quiet)')]
+            .filter(each => each.clientHeight > 1.5 * parseFloat(getComputedStyle(each).lineHeight)).map(each => each.innerText)
+    """
+    assert page.run(folded) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
