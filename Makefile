@@ -22,8 +22,12 @@ machine:
 run: machine setup ## run the pipeline on this machine and watch it; Ctrl-C stops all (PROCESSORS=2 ANALYTICS=1)
 	@$(PYTHON) local/pipeline.py up --processors $(PROCESSORS) --analytics $(ANALYTICS)
 
-watch: setup ## watch a pipeline that is running on this machine
+watch: setup ## watch the pipeline that runs on this machine, or at BOOTSTRAP (BOOTSTRAP=)
+ifdef BOOTSTRAP
+	@$(PYTHON) -m watch --bootstrap $(BOOTSTRAP)
+else
 	@$(PYTHON) local/pipeline.py watch
+endif
 
 verify: setup ## verify what runs on this machine, or at BOOTSTRAP, against the topics (BOOTSTRAP= METRICS= ARGS=)
 ifdef BOOTSTRAP

@@ -64,7 +64,7 @@ def up(processors: int, analytics: int, *, detach: bool) -> int:
 
 def watch() -> int:
     """Show what flows through a running pipeline."""
-    supervisor = _running()
+    supervisor = _running(or_else="; `make watch BOOTSTRAP=host:port` shows what runs elsewhere")
     with contextlib.suppress(KeyboardInterrupt):
         return _watch(LocalSettings.of_running(), supervisor) or 0
     return 0
