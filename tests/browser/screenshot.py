@@ -46,17 +46,24 @@ async def _main() -> None:
                 await stack.enter_async_context(generator)
                 page = await stack.enter_async_context(LivePage(pipeline))
                 browser.open(await page.url())
-                await eventually(lambda: _is_full(browser), 120, "thirty windows are shown")
+                await eventually(lambda: _is_full(browser), 200, "thirty windows are shown")
                 for picture in _PICTURES:
                     await _take(browser, picture)
 
 
 def _is_full(browser: Browser) -> bool:
-    # The backlog's pace is in the rates for ten more seconds.
-    if "," in browser.text("#topic-processed-orders .rate"):
+    # The backlog's pace is in the rates for ten more seconds, in the second one for longer than in the first.
+    sent, accepted = (_rate(browser, topic) for topic in ("orders", "processed-orders"))
+    if not 0.8 * sent < accepted < 1.2 * sent < 100:
         return False
     live = browser.text("#status") == "Live" and browser.text("#all-windows") == "Show all 30 windows"
     return live and browser.texts(".health:not([hidden])") == 3 * ["keeps up"]
+
+
+def _rate(browser: Browser, topic: str) -> float:
+    """Per second; 0 where it is not known yet."""
+    told = browser.text(f"#topic-{topic} .rate").removesuffix("/s").replace(",", "")
+    return float(told) if told.strip("…") else 0.0
 
 
 async def _take(browser: Browser, picture: _Picture) -> None:
