@@ -26,7 +26,7 @@ def read_processed_order(value: bytes | None) -> tuple[str, float, int]:
         order = _decode(value or b"")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"not a processed order: {error}") from error
-    if not 0 <= order.timestamp <= LATEST_TIME_S:
+    if not 0.0 <= order.timestamp <= LATEST_TIME_S:
         raise ValueError(f"not a processed order: its timestamp {order.timestamp!r} is no time in epoch seconds")
     cents = cents_of(order.amount)
     if cents is None or cents <= 0:
