@@ -96,6 +96,7 @@ class PartitionWorker:
     async def _run(self) -> None:
         structlog.contextvars.bind_contextvars(partition=self._name)  # in this task, and in those that it starts
         while not self._stopping.is_set():
+            structlog.contextvars.unbind_contextvars("transaction")  # of the attempt that failed
             try:
                 await self._work()
             except (ProducerFenced, InvalidProducerEpoch):
