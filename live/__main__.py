@@ -17,6 +17,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from libs.runtime.errors import PipelineError, SettingsError
 from libs.runtime.health import Health
 from libs.runtime.logs import configure_logging
+from libs.runtime.service import EXIT_BAD_SETTING, run_to_the_end
 from libs.runtime.settings import load_settings
 from live.feed import Feed
 from live.http_server import HttpServer, Response, Route
@@ -39,14 +40,9 @@ def main() -> None:
         settings = load_settings(LiveSettings, sys.argv[1:])
     except SettingsError as error:
         sys.stderr.write(f"live: bad setting: {error}\n")
-        sys.exit(2)
+        sys.exit(EXIT_BAD_SETTING)
     configure_logging("live", settings.log_level, settings.log_format)
-    try:
-        asyncio.run(_serve(settings))
-    except PipelineError as error:
-        log.error("service failed", error=str(error), advice=error.advice)  # noqa: TRY400 - it is outside
-        sys.exit(1)
-    log.info("service stopped")
+    run_to_the_end(_serve(settings))
 
 
 async def _serve(settings: LiveSettings) -> None:
@@ -56,18 +52,24 @@ async def _serve(settings: LiveSettings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
     live = _Live(settings)
     with contextlib.suppress(asyncio.CancelledError):
-        async with HttpServer(live.routes(), {"/events": live.feed}) as server, asyncio.TaskGroup() as tasks:
-            host = settings.live_host
-            try:
-                port = await server.start(host, settings.live_port)
-            except OSError as error:
-                raise PipelineError(
-                    f"LIVE_HOST={host!r}, LIVE_PORT={settings.live_port} cannot be used: {error}",
-                    advice="choose another port, or 0 for a free one",
-                ) from error
-            log.info("service started", http_port=port, page=f"http://{host}:{port}/")
-            tasks.create_task(live.publish())
-            tasks.create_task(follow(live.state, settings.kafka_bootstrap_servers, settings.topic_prefix, live.take))
+        async with HttpServer(live.routes(), {"/events": live.feed}) as server:
+            port = await _listen(server, settings.live_host, settings.live_port)
+            log.info("service started", http_port=port, page=f"http://{settings.live_host}:{port}/")
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(live.publish())
+                tasks.create_task(
+                    follow(live.state, settings.kafka_bootstrap_servers, settings.topic_prefix, live.take)
+                )
+
+
+async def _listen(server: HttpServer, host: str, port: int) -> int:
+    try:
+        return await server.start(host, port)
+    except OSError as error:
+        raise PipelineError(
+            f"LIVE_HOST={host!r}, LIVE_PORT={port} cannot be used: {error}",
+            advice="choose another port, or 0 for a free one",
+        ) from error
 
 
 class _Live:

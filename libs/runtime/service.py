@@ -4,7 +4,7 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -62,8 +62,13 @@ def run_service(
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
     keep_freed_memory()
+    run_to_the_end(_run(settings, topics, main))
+
+
+def run_to_the_end(main: Coroutine[Any, Any, None]) -> None:
+    """Run ``main``, and log how it ended; exits the process with 1 when it failed."""
     try:
-        asyncio.run(_run(settings, topics, main))
+        asyncio.run(main)
     except PipelineError as error:
         # No trace: what went wrong is outside, and one line says what to do about it.
         log.error("service failed", error=str(error), advice=error.advice or "see the lines before")  # noqa: TRY400

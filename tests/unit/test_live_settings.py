@@ -1,3 +1,5 @@
+import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -36,16 +38,32 @@ def test_a_bad_setting_is_named_with_its_value_and_what_is_allowed(
         load_settings(LiveSettings, [])
 
 
-@pytest.mark.parametrize(
-    ("arguments", "exit_code", "told"),
-    [
-        (["--live-port", "none"], 2, "live: bad setting: LIVE_PORT='none'"),
-        (["--live-host", "192.0.2.1"], 1, "LIVE_HOST='192.0.2.1', LIVE_PORT=8080 cannot be used"),
-    ],
-)
-def test_it_does_not_start_where_it_cannot_serve(arguments: list[str], exit_code: int, told: str) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "live", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert ended.returncode == exit_code
-    assert told in ended.stderr
+def ended(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_it_does_not_start_with_a_bad_setting() -> None:
+    live = ended("-m", "live", "--live-port", "none")
+    assert live.returncode == 2
+    assert "live: bad setting: LIVE_PORT='none'" in live.stderr
+
+
+def test_where_it_cannot_serve_it_says_so_and_what_to_do_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        live = ended("-m", "live", "--live-port", str(port))
+    assert live.returncode == 1
+    [line] = live.stderr.splitlines()
+    told = json.loads(line)
+    assert (told["event"], told["level"], told["service"]) == ("service failed", "error", "live")
+    assert f"LIVE_HOST='127.0.0.1', LIVE_PORT={port} cannot be used" in told["error"]
+    assert told["advice"] == "choose another port, or 0 for a free one"
+
+
+def test_a_defect_is_told_in_one_line_with_its_trace() -> None:
+    live = ended("-c", "from live import __main__ as live; live.snapshot = None; live.main()", "--live-port", "0")
+    assert live.returncode == 1
+    told = json.loads(live.stderr.splitlines()[-1])
+    assert (told["event"], told["level"], told["service"]) == ("service failed", "error", "live")
+    assert "TypeError" in told["exception"]
+    assert "a defect" in told["advice"]
