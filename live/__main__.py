@@ -12,11 +12,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this fil
 
 import orjson
 import structlog
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
 
 from libs.runtime.errors import PipelineError, SettingsError
 from libs.runtime.health import Health
 from libs.runtime.logs import configure_logging
+from libs.runtime.metrics import ServiceMetrics
 from libs.runtime.service import EXIT_BAD_SETTING, run_to_the_end
 from libs.runtime.settings import load_settings
 from live.feed import Feed
@@ -50,7 +51,7 @@ async def _serve(settings: LiveSettings) -> None:
     assert serving is not None
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
-    live = _Live(settings)
+    live = Live(settings)
     with contextlib.suppress(asyncio.CancelledError):
         async with HttpServer(live.routes(), {"/events": live.feed}) as server:
             port = await _listen(server, settings.live_host, settings.live_port)
@@ -72,7 +73,7 @@ async def _listen(server: HttpServer, host: str, port: int) -> int:
         ) from error
 
 
-class _Live:
+class Live:
     """What is known, and who asks for it."""
 
     def __init__(self, settings: LiveSettings) -> None:
@@ -80,7 +81,9 @@ class _Live:
         self.feed = Feed()
         self._health = Health()
         self._lag_metrics = LagMetrics(settings.topic_prefix, time.time)
-        self._registry = self._lag_metrics.registry()
+        self._registry = CollectorRegistry()
+        self._registry.register(self._lag_metrics)
+        ServiceMetrics(self._registry, self._health)
         self._looked = asyncio.Event()
 
     def routes(self) -> dict[str, Route]:

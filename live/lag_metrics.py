@@ -13,7 +13,6 @@ When Kafka cannot be looked at, the series end rather than stand still.
 
 from collections.abc import Callable, Iterable, Iterator
 
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -39,11 +38,6 @@ class LagMetrics(Collector):
     def take(self, seen: Observation) -> None:
         """From now on this is what it tells."""
         self._newest = seen
-
-    def registry(self) -> CollectorRegistry:
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(self)
-        return registry
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         seen = self._newest

@@ -118,8 +118,9 @@ async def test_alerts_for_a_sink_that_stands(pipeline: Project, prometheus: Prom
     await all_quiet(prometheus)
 
 
-async def test_alert_when_nobody_tells_the_lag(pipeline: Project, prometheus: Prometheus) -> None:
+async def test_alerts_when_nobody_tells_the_lag(pipeline: Project, prometheus: Prometheus) -> None:
     async with stopped(pipeline, "live"):
+        await fires(prometheus, "ServiceDown", job="live")
         await fires(prometheus, "ConsumerLagUnknown")
     await all_quiet(prometheus)
 

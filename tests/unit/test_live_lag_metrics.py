@@ -1,6 +1,6 @@
 from collections import Counter
 
-from prometheus_client import generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from live.lag_metrics import LagMetrics
@@ -23,7 +23,9 @@ def series(seen: Observation | None, now_s: float) -> dict[tuple[str, ...], floa
     metrics = LagMetrics("mine.", lambda: now_s)
     if seen:
         metrics.take(seen)
-    text = generate_latest(metrics.registry()).decode()
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    text = generate_latest(registry).decode()
     return {
         (sample.name, *(sample.labels[name] for name in LABELS if name in sample.labels)): sample.value
         for family in text_string_to_metric_families(text)
