@@ -9,6 +9,7 @@ from typing import Protocol
 import structlog
 
 from libs.events.dead_letters import Reason
+from libs.events.topics import ORDERS
 from libs.runtime.clock import Clock
 from libs.runtime.health import Health
 from libs.runtime.logs import debugging
@@ -122,11 +123,11 @@ async def generate(
             chunk_end = min(chunk_end, count)
         while taken < chunk_end and stream.due_ms <= now_ms:
             record = stream.take()
-            sender.put(record.key, record.value)
+            partition = sender.put(record.key, record.value)
             if record.fault is not None:
                 monitor.broken(record.fault)
             if debug:
-                _tell(record)
+                _tell(record, partition)
             taken += 1
         if sender.room <= 0:
             await sender.wait_for_change(_LONGEST_SLEEP_S)
@@ -138,8 +139,14 @@ async def generate(
     await _flush(sender, monitor, stop)
 
 
-def _tell(record: OrderRecord) -> None:
-    log.debug("order sent", order_id=record.key.decode(), fault=record.fault)
+def _tell(record: OrderRecord, partition: int) -> None:
+    log.debug(
+        "order queued",
+        order_id=record.key.decode(),
+        to_topic=ORDERS.name,
+        to_partition=partition,
+        fault=record.fault,
+    )
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

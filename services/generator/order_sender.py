@@ -123,8 +123,8 @@ class OrderSender:
         """How long the broker has owed a confirmation; 0 when nothing is unconfirmed."""
         return self._monotonic() - self._waiting_since_s if self.unconfirmed else 0.0
 
-    def put(self, key: bytes, value: bytes | None) -> None:
-        """Take one record; the caller has seen that there is room."""
+    def put(self, key: bytes, value: bytes | None) -> int:
+        """Take one record, and return the partition that it goes to; the caller has seen that there is room."""
         # The producer's clock, not event time: retention goes by it, and a backfill is not to be deleted on arrival.
         now_ms = int(time.time() * 1000)
         if not self.unconfirmed:
@@ -140,6 +140,7 @@ class OrderSender:
             lane.filled.set()
         batch.last = mark
         batch.count += 1
+        return lane.partition
 
     async def wait_for_change(self, timeout_s: float) -> None:
         """Wait until something was confirmed or has failed, at most ``timeout_s``."""
