@@ -1,0 +1,55 @@
+"""The real services' debug log: one order is followed to its window, and the window to the file."""
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from tests.integration.pipeline import Pipeline
+from tests.integration.services import Event
+
+OUTSIDE_TRANSACTIONS = {"partition started", "state restored"}
+IN_TRANSACTIONS = {"order processed", "order counted", "window closed", "transaction committed"}
+
+
+def place(event: Event, prefix: str) -> str:
+    """The partition that what ``event`` tells of goes to, as the worker that reads it is called."""
+    return f"{prefix}{event['to_topic']}-{event['to_partition']}"
+
+
+async def test_an_order_is_followed_to_its_window_and_the_window_to_the_file(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    pipeline = Pipeline(kafka, topic_prefix, tmp_path)
+    async with AsyncExitStack() as stack:
+        services = [
+            await stack.enter_async_context(pipeline.service(name, LOG_LEVEL="debug"))
+            for name in ("processor", "analytics", "sink")
+        ]
+        processor, analytics, sink = services
+        generator = await stack.enter_async_context(
+            pipeline.service("generator", LOG_LEVEL="debug", GENERATOR_COUNT="60", GENERATOR_RATE="30")
+        )
+
+        queued = await generator.wait_for("order queued")
+        order = {"order_id": queued["order_id"]}
+        processed = await processor.wait_for(
+            "order processed", **order, service="processor", partition=place(queued, topic_prefix)
+        )
+        counted = await analytics.wait_for(
+            "order counted", **order, service="analytics", partition=place(processed, topic_prefix)
+        )
+        window = {name: counted[name] for name in ("window_start", "window_end", "product_id")}
+        await analytics.wait_for("window closed", **window, service="analytics", partition=counted["partition"])
+        await sink.wait_for("window written", **window, service="sink")
+        assert await generator.wait() == 0
+
+        for service in (generator, *services):
+            assert [line for line in service.events() if "raw" in line or "service" not in line] == []
+        told = processor.events() + analytics.events()
+        assert {line["event"] for line in told} >= IN_TRANSACTIONS | OUTSIDE_TRANSACTIONS
+        for line in told:
+            if line["event"] in IN_TRANSACTIONS:
+                assert isinstance(line["transaction"], int), line
+            if line["event"] in OUTSIDE_TRANSACTIONS:
+                assert "transaction" not in line, line
+            if line["event"] in IN_TRANSACTIONS | OUTSIDE_TRANSACTIONS:
+                assert line["partition"].startswith(topic_prefix), line
