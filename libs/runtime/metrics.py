@@ -209,6 +209,7 @@ class GeneratorMetrics:
         self.behind = Gauge(
             "pipeline_behind_seconds", "How far the next order's event time trails the clock.", registry=registry
         )
+        self.latency = _event_latency(registry)
 
 
 class SinkMetrics:
@@ -288,6 +289,7 @@ def _event_latency(registry: CollectorRegistry) -> Histogram:
     """From event time to this stage."""
     return Histogram(
         "pipeline_event_latency_seconds",
+        "Generator: from event time to confirmed by the broker, for the oldest order of each batch. "
         "Processor: from event time to visible, for the newest order of each transaction's first and last batch. "
         "Analytics: from a window's end to its metrics visible, once for each window and transaction. "
         "Sink: from a window's end to its lines safe in the file, once for each window and write.",

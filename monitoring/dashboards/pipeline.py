@@ -153,24 +153,28 @@ _ERRORS = Row(
 )
 
 
-def _latency(stage: str, about: str) -> Json:
+def _latency(stage: str, about: str, **more: str) -> Json:
     histogram = f'pipeline_event_latency_seconds_bucket{{job="{stage}"}}'
     # Analytics and the sink observe once a window.
     queries = {f"{share} of 100": quantile(share / 100, histogram, span="2m") for share in (50, 99)}
-    return lines(f"{stage.capitalize()}: latency", queries, "s", about)
+    return lines(f"{stage.capitalize()}: latency", queries | more, "s", about)
 
 
 _LATENCY = Row(
     "",
     7,
     [
-        lines(
-            "Generator: behind the clock",
-            {"behind": "max(pipeline_behind_seconds)"},
-            "s",
-            "How far the next order's event time trails the clock.",
+        _latency(
+            "generator",
+            "From an order's event time until Kafka has confirmed it, for the oldest order of each batch; and how far the "
+            "next order's event time trails the clock.",
+            behind="max(pipeline_behind_seconds)",
         ),
-        _latency("processor", "From an order's event time until others can read it in processed-orders."),
+        _latency(
+            "processor",
+            "From an order's event time until others can read it in processed-orders, for the newest order of a "
+            "transaction's first and last batch.",
+        ),
         _latency("analytics", "From a window's end until others can read its metrics: five seconds are waited."),
         _latency("sink", "From a window's end until its metrics are safe in the file."),
     ],

@@ -122,8 +122,9 @@ async def generate(
         if count is not None:
             chunk_end = min(chunk_end, count)
         while taken < chunk_end and stream.due_ms <= now_ms:
+            event_time_ms = stream.due_ms
             record = stream.take()
-            partition = sender.put(record.key, record.value)
+            partition = sender.put(record.key, record.value, event_time_ms)
             if record.fault is not None:
                 monitor.broken(record.fault)
             if debug:

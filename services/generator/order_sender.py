@@ -43,6 +43,7 @@ class _Batch:
     builder: BatchBuilder
     first: tuple[int, bytes]
     last: tuple[int, bytes]
+    oldest_ms: float
     count: int = 0
 
 
@@ -123,8 +124,11 @@ class OrderSender:
         """How long the broker has owed a confirmation; 0 when nothing is unconfirmed."""
         return self._monotonic() - self._waiting_since_s if self.unconfirmed else 0.0
 
-    def put(self, key: bytes, value: bytes | None) -> int:
-        """Take one record, and return the partition that it goes to; the caller has seen that there is room."""
+    def put(self, key: bytes, value: bytes | None, event_time_ms: float) -> int:
+        """Take one record, and return the partition that it goes to; the caller has seen that there is room.
+
+        Event time (epoch milliseconds) does not fall from record to record.
+        """
         # The producer's clock, not event time: retention goes by it, and a backfill is not to be deleted on arrival.
         now_ms = int(time.time() * 1000)
         if not self.unconfirmed:
@@ -134,7 +138,7 @@ class OrderSender:
         lane = self._lanes[partition_for(key, len(self._lanes))]
         batch = lane.batches[-1] if lane.batches else None
         if batch is None or batch.builder.append(timestamp=now_ms, key=key, value=value) is None:
-            batch = _Batch(self._producer.create_batch(), first=mark, last=mark)
+            batch = _Batch(self._producer.create_batch(), first=mark, last=mark, oldest_ms=event_time_ms)
             batch.builder.append(timestamp=now_ms, key=key, value=value)
             lane.batches.append(batch)
             lane.filled.set()
@@ -186,6 +190,7 @@ class OrderSender:
                 lane.filled.clear()
             self.confirmed += batch.count
             self._metrics.sent.inc(batch.count)
+            self._metrics.latency.observe(max(time.time() - batch.oldest_ms / 1000, 0.0))
             self._waiting_since_s = self._monotonic()
             self._on_confirmed()
             self._changed.set()

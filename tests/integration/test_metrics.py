@@ -226,6 +226,10 @@ async def test_a_generator_counts_what_it_sends_and_breaks(pipeline: Pipeline) -
             return (await scrape(generator))("pipeline_orders_sent_total") >= 2000
 
         await eventually(enough, what="2,000 orders are sent")
+        told = await scrape(generator)
+        # Each batch once, and an order is sent when it is due.
+        assert 6 <= told("pipeline_event_latency_seconds_count") <= told("pipeline_orders_sent_total")
+        assert told("pipeline_event_latency_seconds_bucket", le="30.0") == told("pipeline_event_latency_seconds_count")
         generator.terminate()
         assert await generator.wait() == 0
         ended = await generator.wait_for("all orders sent")

@@ -1,6 +1,7 @@
 """The sender: every record once and in order, within the bound, and honest about what it could not send."""
 
 import math
+import time
 from typing import Any, cast
 
 import pytest
@@ -18,6 +19,7 @@ from tests.unit.generator_fakes import FakeProducer, settle
 
 PARTITIONS = 3
 CAPACITY = 20
+NOW_MS = time.time() * 1000
 
 
 class Ticks:
@@ -55,7 +57,7 @@ async def test_records_arrive_once_and_in_order_while_new_ones_come_in() -> None
     sent: dict[int, list[bytes]] = {}
     async with sender_to(producer, signs=signs) as sender:
         for number in range(200):
-            sender.put(key(number), b"{}")
+            sender.put(key(number), b"{}", NOW_MS)
             sent.setdefault(partition_for(key(number), PARTITIONS), []).append(key(number))
             if number % 5 == 0:
                 await settle()
@@ -72,7 +74,7 @@ async def test_records_arrive_once_and_in_order_while_new_ones_come_in() -> None
 async def test_a_single_record_does_not_wait_for_company() -> None:
     producer = FakeProducer()
     async with sender_to(producer) as sender:
-        sender.put(key(1), b"{}")
+        sender.put(key(1), b"{}", NOW_MS)
         await settle()
         assert producer.answer() == 1
 
@@ -82,7 +84,7 @@ async def test_room_shrinks_until_the_broker_confirms() -> None:
     async with sender_to(producer) as sender:
         for number in range(CAPACITY):
             assert sender.room == CAPACITY - number
-            sender.put(key(number), b"{}")
+            sender.put(key(number), b"{}", NOW_MS)
         assert sender.room == 0
         await settle()
         assert sender.room == 0
@@ -96,14 +98,29 @@ async def test_silence_is_measured_only_while_something_is_owed() -> None:
     async with sender_to(producer, ticks) as sender:
         ticks.now_s += 50
         assert sender.silent_for_s() == 0
-        sender.put(key(1), b"{}")
+        sender.put(key(1), b"{}", NOW_MS)
         ticks.now_s += 4
-        sender.put(key(2), b"{}")
+        sender.put(key(2), b"{}", NOW_MS)
         assert sender.silent_for_s() == 4
         await settle()
         producer.answer()
         await settle()
         assert sender.silent_for_s() == 0
+
+
+async def test_latency_is_from_a_batch_s_oldest_order_to_its_confirmation() -> None:
+    producer, registry = FakeProducer(), CollectorRegistry()
+    began_s = time.time()
+    async with sender_to(producer, registry=registry) as sender:
+        sender.put(key(1), b"{}", (began_s - 100) * 1000)
+        sender.put(key(1), b"{}", (began_s - 10) * 1000)
+        assert registry.get_sample_value("pipeline_event_latency_seconds_count") == 0
+        await settle()
+        assert producer.answer() == 2
+        await settle()
+        took_s = time.time() - began_s
+    assert registry.get_sample_value("pipeline_event_latency_seconds_count") == 1
+    assert 100 <= (registry.get_sample_value("pipeline_event_latency_seconds_sum") or 0) <= 100 + took_s
 
 
 async def test_a_topic_unknown_for_a_while_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +129,7 @@ async def test_a_topic_unknown_for_a_while_is_waited_for(monkeypatch: pytest.Mon
     producer.refusals.extend([UnknownTopicOrPartitionError(), UnknownTopicOrPartitionError()])
     registry = CollectorRegistry()
     async with sender_to(producer, registry=registry) as sender:
-        sender.put(key(1), b"{}")
+        sender.put(key(1), b"{}", NOW_MS)
         await settle()
         assert producer.answer() == 1
         sender.raise_failure()
@@ -123,12 +140,12 @@ async def test_a_topic_unknown_for_a_while_is_waited_for(monkeypatch: pytest.Mon
 async def test_a_failed_delivery_is_final_and_names_what_is_left() -> None:
     producer, registry = FakeProducer(), CollectorRegistry()
     async with sender_to(producer, registry=registry) as sender:
-        sender.put(key(1), b"{}")
+        sender.put(key(1), b"{}", NOW_MS)
         await settle()
         producer.answer()
         await settle()
         for number in range(2, 9):
-            sender.put(key(number), b"{}")
+            sender.put(key(number), b"{}", NOW_MS)
         await settle()
         producer.answer(OutOfOrderSequenceNumber())
         await sender.wait_for_change(5)
@@ -147,7 +164,7 @@ async def test_without_permission_it_says_which() -> None:
     producer = FakeProducer()
     producer.refusals.append(TopicAuthorizationFailedError("orders"))
     async with sender_to(producer) as sender:
-        sender.put(key(1), b"{}")
+        sender.put(key(1), b"{}", NOW_MS)
         await settle()
         with pytest.raises(UnsentError) as caught:
             sender.raise_failure()
@@ -158,7 +175,7 @@ async def test_a_defect_is_not_disguised_as_the_brokers_fault() -> None:
     producer = FakeProducer()
     producer.refusals.append(ZeroDivisionError())
     async with sender_to(producer) as sender:
-        sender.put(key(1), b"{}")
+        sender.put(key(1), b"{}", NOW_MS)
         await settle()
         with pytest.raises(ZeroDivisionError):
             sender.raise_failure()
