@@ -153,6 +153,24 @@ _SINK = Row(
         ),
     ],
 )
+_SINKS = Row(
+    "",
+    6,
+    [
+        lines(
+            "Standby",
+            {"{{instance}}": "pipeline_standby"},
+            "none",
+            "1 while another sink writes the file, and this one waits to take over.",
+        ),
+        lines(
+            "Foreign records",
+            {"left out": "sum(increase(pipeline_foreign_records_total[5m]))"},
+            "short",
+            "Records of product-metrics that are no metric, in five minutes: another writer's. They stay in the topic.",
+        ),
+    ],
+)
 _PROCESSES = Row(
     "Processes",
     8,
@@ -191,6 +209,6 @@ INTERNALS = dashboard(
     "pipeline-internals",
     "Service internals",
     "What goes on in each replica: transactions, retries, event time, state, CPU and memory.",
-    [_WORK, _TRANSACTIONS, _GROUP, _EVENT_TIME, _SINK, _PROCESSES],
+    [_WORK, _TRANSACTIONS, _GROUP, _EVENT_TIME, _SINK, _SINKS, _PROCESSES],
     [choice("service", "Service", "label_values(pipeline_healthy, job)")],
 )
