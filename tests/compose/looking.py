@@ -9,6 +9,7 @@ from typing import Any
 from tests.compose.conftest import REPLICAS, verify
 from tests.compose.groups import Member, committed_offsets, eventually, members_of
 from tests.compose.project import Project, docker
+from tests.compose.prometheus import Prometheus
 
 PARTITIONS = 6
 
@@ -49,6 +50,20 @@ async def works_on_every_partition(project: Project, group: str, replicas: int) 
 
     await eventually(moved, lambda seen: len(seen) == PARTITIONS, f"{replicas} replicas of {group} work")
     return {member.address for member in members}
+
+
+async def told_once_each(prometheus: Prometheus, service: str, replicas: int) -> None:
+    """Wait until Prometheus hears of every partition from one replica, and from each of ``replicas`` of some."""
+
+    async def tellers() -> list[tuple[str, str]]:
+        found = await prometheus.query(f'pipeline_consumer_lag_records{{job="{service}"}}')
+        return sorted((series.labels["partition"], series.labels["instance"]) for series in found)
+
+    def right(seen: list[tuple[str, str]]) -> bool:
+        once_each = [partition for partition, _ in seen] == [str(number) for number in range(PARTITIONS)]
+        return once_each and len({instance for _, instance in seen}) == replicas
+
+    await eventually(tellers, right, f"{replicas} replicas of {service} tell each partition once")
 
 
 def addresses(project: Project, service: str) -> set[str]:

@@ -23,6 +23,7 @@ from tests.compose.looking import (
     exit_codes,
     restarts,
     run_as,
+    told_once_each,
     users,
     works_on_every_partition,
 )
@@ -98,8 +99,23 @@ async def test_a_killed_replica_s_series_end_and_a_new_one_s_begin(pipeline: Pro
     assert instance in await instances()
     docker("kill", "--signal", "KILL", victim["Id"])
     await eventually(instances, lambda seen: len(seen) == 2 and instance not in seen, "its series end")
+    await told_once_each(prometheus, "processor", 2)
     docker("start", victim["Id"])
     await eventually(instances, lambda seen: len(seen) == 3, "a replica's series begin")
+    await told_once_each(prometheus, "processor", 3)
+
+
+async def test_partitions_series_move_to_others_when_replicas_come_and_go(
+    pipeline: Project, prometheus: Prometheus
+) -> None:
+    for replicas in (REPLICAS["processor"] + 1, REPLICAS["processor"]):
+        pipeline.compose(
+            "up", "--detach", "--no-recreate", "--no-deps", "--scale", f"processor={replicas}", "processor"
+        )
+
+        await told_once_each(prometheus, "processor", replicas)
+        known = await prometheus.query('process_start_time_seconds{job="processor"}')
+        assert len(known) == replicas
 
 
 async def test_alerts_for_a_stage_that_stands(pipeline: Project, prometheus: Prometheus) -> None:
