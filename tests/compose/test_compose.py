@@ -4,7 +4,6 @@ The tests share one pipeline and run in this order; each leaves it running and w
 """
 
 import json
-import math
 import os
 import re
 import time
@@ -28,8 +27,18 @@ from tests.compose.looking import (
     works_on_every_partition,
 )
 from tests.compose.project import Project, docker
-from tests.compose.prometheus import Prometheus, Series
-from tests.monitoring.queries import RULES, PanelQuery, panel_queries, with_everything_chosen
+from tests.compose.prometheus import Labels, Prometheus
+from tests.compose.shapes import problems_of
+from tests.monitoring.queries import (
+    OFFERED,
+    RULES,
+    Choices,
+    PanelQuery,
+    annotations,
+    choices,
+    panel_queries,
+    with_everything_chosen,
+)
 
 OURS = ("generator", "processor", "analytics", "sink")
 BURST = 2_000
@@ -73,18 +82,21 @@ async def test_prometheus_finds_every_replica(pipeline: Project, prometheus: Pro
     await eventually(asked, lambda seen: seen == expected, "all are asked, and answer")
 
 
-def shows_something(found: list[Series]) -> bool:
-    return any(math.isfinite(series.value) for series in found)
-
-
 @pytest.mark.parametrize("query", panel_queries(), ids=lambda query: f"{query.dashboard}: {query.panel}")
-async def test_every_panel_has_something_to_show(pipeline: Project, prometheus: Prometheus, query: PanelQuery) -> None:
+async def test_every_panel_shows_what_it_should(pipeline: Project, prometheus: Prometheus, query: PanelQuery) -> None:
     expr = with_everything_chosen(query.expr)
 
-    found = await eventually(lambda: prometheus.query(expr), shows_something, f"numbers for {expr}")
+    async def problems() -> list[str]:
+        return list(problems_of(query, await prometheus.query(expr)))
 
-    assert len(found) == len({tuple(sorted(series.labels.items())) for series in found})
-    assert query.labels <= set(found[0].labels)
+    await eventually(problems, lambda seen: not seen, f"what {expr} should find")
+
+
+@pytest.mark.parametrize("choice", choices(), ids=lambda choice: choice.variable)
+def test_every_drop_down_offers_all_there_is(pipeline: Project, prometheus: Prometheus, choice: Choices) -> None:
+    offered = prometheus.ask(f"label/{choice.label}/values", **{"match[]": choice.metric})
+
+    assert set(offered) == OFFERED[choice.variable]
 
 
 async def test_a_killed_replica_s_series_end_and_a_new_one_s_begin(pipeline: Project, prometheus: Prometheus) -> None:
@@ -127,10 +139,19 @@ async def test_alerts_for_a_stage_that_stands(pipeline: Project, prometheus: Pro
     await all_quiet(prometheus)
 
 
+def filled(template: str, labels: Labels) -> str:
+    """``template`` as Grafana fills it in."""
+    return re.sub(r"{{(\w+)}}", lambda found: labels.get(found[1], ""), template)
+
+
 async def test_alerts_for_a_sink_that_stands(pipeline: Project, prometheus: Prometheus) -> None:
+    [annotation] = annotations()
     async with stopped(pipeline, "sink"):
         await fires(prometheus, "ServiceDown", job="sink")
         await fires(prometheus, "SinkBehind")
+        marked = [series.labels for series in await prometheus.query(annotation["expr"])]
+    shown = {(filled(annotation["titleFormat"], labels), filled(annotation["textFormat"], labels)) for labels in marked}
+    assert shown >= {("ServiceDown", "sink"), ("SinkBehind", "sink")}
     await all_quiet(prometheus)
 
 

@@ -5,13 +5,21 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from libs.events.topics import LATE_ORDERS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS, PRODUCT_METRICS
+
 ROOT = Path(__file__).resolve().parents[2]
 DASHBOARDS = ROOT / "monitoring" / "grafana" / "dashboards"
 RULES = ROOT / "monitoring" / "prometheus" / "alerts.yml"
 
 Json = dict[str, Any]
 
-# What Grafana puts in: the span over which a rate makes sense, and all choices of a drop-down.
+OFFERED = {
+    "service": {"generator", "processor", "analytics", "sink", "live"},
+    "topic": {topic.name for topic in (ORDERS, PROCESSED_ORDERS, PRODUCT_METRICS, ORDERS_DLQ, LATE_ORDERS)},
+}
+"""What each drop-down offers where only the pipeline runs, and the live page tells of Kafka."""
+
+# Spans that Grafana puts in, like the one over which a rate makes sense.
 _BUILT_IN = {"__rate_interval": "20s", "__interval": "15s", "__range": "15m"}
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::\w+)?\}|(\w+))")
 
@@ -40,6 +48,29 @@ def panel_queries() -> list[PanelQuery]:
     return found
 
 
+class Choices(NamedTuple):
+    """What the drop-down of a variable offers: the values of ``label`` in ``metric``."""
+
+    variable: str
+    metric: str
+    label: str
+
+
+def choices() -> list[Choices]:
+    """Every drop-down of every dashboard."""
+    return [
+        Choices(variable["name"], *re.findall(r"^label_values\((\w+), (\w+)\)$", variable["query"]["query"])[0])
+        for dashboard in dashboards().values()
+        for variable in dashboard["templating"]["list"]
+    ]
+
+
+def annotations() -> list[Json]:
+    """What is marked on the dashboards, each once."""
+    found = [each for dashboard in dashboards().values() for each in dashboard["annotations"]["list"]]
+    return list({each["name"]: each for each in found}.values())
+
+
 def variables_of(expr: str) -> set[str]:
     """The variables in ``expr`` that a dashboard has to define."""
     return {braced or plain for braced, plain in _VARIABLE.findall(expr)} - set(_BUILT_IN)
@@ -47,7 +78,11 @@ def variables_of(expr: str) -> set[str]:
 
 def with_everything_chosen(expr: str) -> str:
     """``expr`` as Grafana sends it when each drop-down stands at "All"."""
-    return _VARIABLE.sub(lambda found: _BUILT_IN.get(found[1] or found[2], ".*"), expr)
+
+    def value(name: str) -> str:
+        return _BUILT_IN[name] if name in _BUILT_IN else "|".join(sorted(OFFERED[name]))
+
+    return _VARIABLE.sub(lambda found: value(found[1] or found[2]), expr)
 
 
 def metrics_of(expr: str) -> set[str]:

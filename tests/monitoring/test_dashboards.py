@@ -15,6 +15,8 @@ from tests.monitoring.queries import (
     ROOT,
     Json,
     PanelQuery,
+    annotations,
+    choices,
     dashboards,
     metrics_of,
     panel_queries,
@@ -140,3 +142,10 @@ def test_every_metric_asked_for_is_documented(query: PanelQuery) -> None:
 
     assert asked
     assert asked <= KNOWN_METRICS | recorded_metrics()
+
+
+def test_what_drop_downs_and_annotations_ask_for_is_documented() -> None:
+    annotated = set().union(*(metrics_of(annotation["expr"]) for annotation in annotations()))
+
+    assert annotated
+    assert annotated | {each.metric for each in choices()} <= KNOWN_METRICS
