@@ -1,17 +1,24 @@
 """What a user can see of the running pipeline."""
 
+import asyncio
 import os
+import re
 import subprocess
+import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from tests.compose.conftest import REPLICAS, verify
 from tests.compose.groups import Member, committed_offsets, eventually, members_of
-from tests.compose.project import Project, docker
+from tests.compose.project import ROOT, Project, docker
 from tests.compose.prometheus import Prometheus
 
 PARTITIONS = 6
+_STAGES = re.compile(
+    r"\d\d:\d\d:\d\d orders \d+/s, [\d,]+ in all → processor \d+/s accepted, lag [\d,]+.* → analytics lag [\d,]+.* → sink lag"
+)
+_WINDOW = re.compile(r"closed .* prod-\d: \d+ orders, revenue")
 
 
 async def states(project: Project) -> list[tuple[str, str]]:
@@ -64,6 +71,29 @@ async def told_once_each(prometheus: Prometheus, service: str, replicas: int) ->
         return once_each and len({instance for _, instance in seen}) == replicas
 
     await eventually(tellers, right, f"{replicas} replicas of {service} tell each partition once")
+
+
+async def can_be_watched(project: Project) -> None:
+    """`make watch BOOTSTRAP=…` through a pipe: wait for a line of the stages, and one of a closed window."""
+    where = ("--bootstrap", project.bootstrap, "--window-seconds", project.settings["WINDOW_SECONDS"])
+    watch = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "watch", *where, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    assert watch.stdout
+    try:
+        async with asyncio.timeout(120):
+            missing = {_STAGES, _WINDOW}
+            while missing:
+                line = (await watch.stdout.readline()).decode()
+                assert line, "it has ended"
+                assert "\x1b" not in line
+                missing = {each for each in missing if not each.match(line)}
+        watch.terminate()
+        assert await watch.wait() == 0
+    finally:
+        if watch.returncode is None:
+            watch.kill()
+            await watch.wait()
 
 
 def addresses(project: Project, service: str) -> set[str]:

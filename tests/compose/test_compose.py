@@ -19,6 +19,7 @@ from tests.compose.looking import (
     addresses,
     all_healthy,
     assert_exact,
+    can_be_watched,
     exit_codes,
     restarts,
     run_as,
@@ -71,6 +72,10 @@ def test_no_service_runs_as_root(pipeline: Project) -> None:
     for container in pipeline.containers(*OURS):
         assert users(container), container["Name"]
         assert "0" not in users(container), container["Name"]
+
+
+async def test_it_can_be_watched_from_outside(pipeline: Project) -> None:
+    await can_be_watched(pipeline)
 
 
 async def test_prometheus_finds_every_replica(pipeline: Project, prometheus: Prometheus) -> None:
