@@ -192,6 +192,8 @@ def _judge(results: list[Result], *, update: bool) -> int:
         store_reference(measured)
     elif measured:
         findings += regressions(measured, read_reference())
+    if any(result.part is Part.SPEED for result in results):
+        findings += [f"{stage}: not compared with a bare consumer" for stage in BARE.stages if stage not in measured]
     for finding in findings:
         console.print(f"BAD: {finding}", style="bold red", markup=False)
     for stage, ratio in measured.items():

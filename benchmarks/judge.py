@@ -6,9 +6,10 @@ from typing import Any
 
 import orjson
 
-from benchmarks.orders import Window, Workload
+from benchmarks.orders import WINDOW_S, Window, Workload
 
 _NUMBER_DIGITS = 8
+_ROUNDED_CENTS = 0.5 + 1e-6
 
 
 @dataclass
@@ -124,9 +125,18 @@ class WindowsJudge:
 
 
 def _read_metric(metric: Any) -> tuple[Window, int, int]:
-    """To the cent: sums of binary floats that differ by less are not held against anyone."""
+    """To the cent: sums of binary floats that differ by less are not held against anyone.
+
+    Raises:
+        ValueError: its end or its average does not follow from the rest.
+    """
     window = (metric["product_id"], round(metric["window_start"]))
-    return window, metric["order_count"], round(metric["total_revenue"] * 100)
+    count, cents = metric["order_count"], round(metric["total_revenue"] * 100)
+    if round(metric["window_end"]) != window[1] + WINDOW_S:
+        raise ValueError("not a minute")
+    if count < 1 or abs(metric["avg_order_value"] * 100 - cents / count) > _ROUNDED_CENTS:
+        raise ValueError("not the average")
+    return window, count, cents
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,11 @@ from random import Random
 from typing import Any
 
 import aiokafka
+import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
+from libs.runtime import lean_fetch
 from libs.runtime.broker import committed_consumer
 from libs.runtime.header_keys import AnyHeaderConsumer
 from libs.runtime.lean_fetch import KNOWN_INSIDE, LeanConsumer, in_batches
@@ -21,7 +23,9 @@ def test_the_pinned_aiokafka_is_the_one_it_was_written_for() -> None:
     assert aiokafka.__version__ == KNOWN_INSIDE, "see whether lean_fetch still fits, then raise KNOWN_INSIDE"
 
 
-async def test_it_reads_the_same_records_and_makes_no_others(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+async def test_it_reads_the_same_records_and_makes_no_others(
+    kafka: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pipeline = Pipeline(kafka, topic_prefix, tmp_path)
     await pipeline.make_topics()
     partition = TopicPartition(f"{topic_prefix}processed-orders", 0)
@@ -44,6 +48,9 @@ async def test_it_reads_the_same_records_and_makes_no_others(kafka: str, topic_p
     assert found == expected
     assert plain == {ConsumerRecord}
     assert ConsumerRecord not in lean
+
+    monkeypatch.setattr(lean_fetch, "KNOWN_INSIDE", "another")
+    assert await read(pipeline, partition, LeanConsumer) == (expected, plain)
 
 
 async def read(

@@ -47,6 +47,7 @@ async def test_a_replica_without_work_stays_in_its_group(pipeline: Pipeline) -> 
         await eventually(lambda: bool(consumer.assignment()))
         coordinator: Any = consumer._coordinator
         generation = coordinator.generation
+        assert consumer._subscription._last_fetch_ended is not None
         consumer._subscription._last_fetch_ended = time.monotonic() - 86_400
         await asyncio.sleep(4 * HEARTBEAT_INTERVAL_MS / 1000)  # the next heartbeat is where it would leave
         assert coordinator.generation == generation

@@ -116,7 +116,8 @@ def test_windows_lost_duplicated_and_wrong(workload: Workload) -> None:
     records = metrics(workload)
     assert judged_windows(workload, records[1:]) == ({"lost": 1}, records[0]["order_count"])
     assert judged_windows(workload, [*records, records[0]]) == ({"duplicated": 1}, 0)
-    short = {**records[0], "order_count": records[0]["order_count"] - 2}
+    count, dollars = records[0]["order_count"] - 2, records[0]["total_revenue"]
+    short = {**records[0], "order_count": count, "avg_order_value": round(dollars / count, 2)}
     assert judged_windows(workload, [short, *records[1:]]) == ({"wrong": 1}, 2)
     a_cent_off = {**records[0], "total_revenue": records[0]["total_revenue"] + 0.01}
     assert judged_windows(workload, [a_cent_off, *records[1:]]) == ({"wrong": 1}, 0)
@@ -124,9 +125,17 @@ def test_windows_lost_duplicated_and_wrong(workload: Workload) -> None:
     assert judged_windows(workload, [*records, unknown]) == ({"foreign": 1}, 0)
 
 
+@pytest.mark.parametrize("off", [{"avg_order_value": 0.01}, {"window_end": 1}, {"window_end": -60}])
+def test_a_metric_that_contradicts_itself_is_none(workload: Workload, off: dict[str, float]) -> None:
+    records = metrics(workload)
+    contradictory = {**records[0], **{name: records[0][name] + by for name, by in off.items()}}
+    found, _ = judged_windows(workload, [contradictory, *records[1:]])
+    assert found == {"lost": 1, "foreign": 1}
+
+
 def test_a_later_window_of_the_closing_events_does_not_count(workload: Workload) -> None:
     judge = WindowsJudge(workload)
-    closing = {**metrics(workload)[0], "window_start": workload.end_s + 900}
+    closing = {**metrics(workload)[0], "window_start": workload.end_s + 900, "window_end": workload.end_s + 960}
     assert not judge.metric(json.dumps(closing).encode())
     assert not judge.complete
 

@@ -1,7 +1,8 @@
 """What the lean consumer's fetcher hands out, and where it leaves the partition's position, by aiokafka's own classes."""
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from libs.runtime.lean_fetch import _LeanResults, in_batches
 
 PARTITION = TopicPartition("orders", 0)
 RECORDS_A_BATCH = 30
+GZIP = 1
 _CRC_AT, _CHECKED_AT = 17, 21
 
 
@@ -37,9 +39,9 @@ class Position:
         self.position = position
 
 
-def batch(first_offset: int, header_key: bytes = b"type") -> bytearray:
+def batch(first_offset: int, header_key: bytes = b"type", codec: int = 0) -> bytearray:
     """Records whose values are their offsets, with a header under ``header_key``, which has four bytes."""
-    builder: Any = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1_000_000)
+    builder: Any = DefaultRecordBatchBuilder(2, codec, 0, -1, -1, -1, 1_000_000)
     for number in range(RECORDS_A_BATCH):
         builder.append(number, 1_700_000_000_000, b"key", b"%d" % (first_offset + number), [("type", b"order")])
     made = bytearray(builder.build()).replace(b"type", header_key)
@@ -83,6 +85,12 @@ def test_what_is_cut_off_is_left_to_the_next_fetch() -> None:
     assert position.position == 30
 
 
+@pytest.mark.parametrize("make", [batch, partial(batch, codec=GZIP)])
+def test_reading_may_begin_in_the_midst_of_a_batch(make: Callable[[int], bytearray]) -> None:
+    records = handed_out(Position(7), make(0), make(30))
+    assert [int(record.value) for some in in_batches(records, 50) for record in some] == list(range(7, 60))
+
+
 def test_batches_without_records_are_passed() -> None:
     position = Position(30)
     assert not handed_out(position, batch(0))  # all of it before the position, as in a compacted topic
@@ -113,9 +121,11 @@ def test_a_wrong_checksum_is_an_error_when_its_batch_is_reached() -> None:
 def test_a_wrong_checksum_at_the_beginning_moves_nothing() -> None:
     broken, position = batch(0), Position(0)
     broken[-1] ^= 1
+    result = fetched(position, broken, batch(30))
     with pytest.raises(CorruptRecordException):
-        handed_out(position, broken)
+        result.getall()
     assert position.position == 0
+    assert not result.getall()  # it is over: the worker seeks, and fetches anew
 
 
 def test_a_header_that_is_no_text_is_read_at_the_second_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
