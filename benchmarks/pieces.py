@@ -1,0 +1,187 @@
+"""``python -m benchmarks.pieces``: what each piece of a stage's work takes for an order, alone and without a broker."""
+
+import gc
+import struct
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
+
+from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record import MemoryRecords
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.util import calc_crc32c
+from aiokafka.structs import TopicPartition
+from prometheus_client import CollectorRegistry
+from rich.console import Console
+
+from benchmarks.orders import CATALOGUE, Item, make_workload, processed
+from benchmarks.report import table
+from libs.events.dead_letters import Reason
+from libs.events.money import cents_of
+from libs.events.processed_orders import read_processed_order
+from libs.events.records import Headers
+from libs.events.watermarks import ORDER_HEADERS
+from libs.runtime.clock import SystemClock
+from libs.runtime.lean_fetch import _LeanResults, in_batches
+from libs.runtime.metrics import OrderMetrics, WindowMetrics
+from libs.runtime.transaction import MAX_BATCH_BYTES, OutputBuffer
+from services.analytics.metrics_partition import MetricsPartition
+from services.analytics.windows import TumblingWindows
+from services.processor.catalogue import continued, make_product
+from services.processor.order_partition import OrderPartition
+from services.processor.plain_orders import read_plain_order
+from services.processor.source_watermark import SourceWatermark
+
+_ORDERS = 20_000
+_ROUNDS = 200
+_BATCH_SIZE = 50
+_RECORDS_A_BATCH = 400
+_PARTITION = TopicPartition("any", 0)
+_PARTITIONS = {"processed-orders": 6, "orders-dlq": 6, "product-metrics": 6, "late-orders": 6}
+
+console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+
+
+class _Assignment:
+    """What a fetch asks of the consumer that it is for."""
+
+    active, paused = True, False
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+
+    def state_value(self, _: TopicPartition) -> "_Assignment":
+        return self
+
+    def consumed_to(self, position: int) -> None:
+        self.position = position
+
+
+@dataclass
+class _Fetches:
+    """Records as a broker would send them."""
+
+    batches: list[bytes]
+
+    def read(self) -> Iterator[list[Any]]:
+        """In batches of 50, as a worker has them."""
+        records = PartitionRecords(
+            _PARTITION, MemoryRecords(b"".join(self.batches)), [], 0, None, None, check_crcs=True, isolation_level=1
+        )
+        results, assignment = _LeanResults(), _Assignment(0)
+        results[_PARTITION] = FetchResult(_PARTITION, assignment=assignment, partition_records=records, backoff=0)
+        return in_batches(results[_PARTITION].getall(), _BATCH_SIZE)
+
+
+def main() -> None:
+    """Measure, print two tables."""
+    workload = make_workload(_ORDERS, 1, time.time())
+    enriched = processed(workload)[: workload.valid]
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+    for stage, pieces, count in (
+        ("processor", _processor(_fetched(workload.orders, [])), _ORDERS),
+        ("analytics", _analytics(_fetched(enriched, ORDER_HEADERS)), len(enriched)),
+    ):
+        rows = [[name, f"{took_ns / count:,.0f}"] for name, took_ns in _smallest_ns(pieces).items()]
+        console.print(table(f"{stage}, alone", ("", "ns an order"), rows))
+
+
+def _smallest_ns(pieces: Mapping[str, Callable[[], object]]) -> dict[str, int]:
+    """CPU time of each in the best of many rounds, all of them in turn: a shared host has slow minutes."""
+    smallest: dict[str, int] = {}
+    for _ in range(_ROUNDS):
+        for name, piece in pieces.items():
+            since_ns = time.process_time_ns()
+            piece()
+            took_ns = time.process_time_ns() - since_ns
+            smallest[name] = min(took_ns, smallest.get(name, took_ns))
+    return smallest
+
+
+def _processor(fetches: _Fetches) -> dict[str, Callable[[], object]]:
+    now_s, product = time.time(), make_product("prod-1", CATALOGUE["prod-1"])
+    values = [record.value for batch in fetches.read() for record in batch if read_plain_order(record.value, now_s)]
+    rows = [(product.key, continued(value, product.closing_json), 0) for value in values]
+    catalogue = {name: make_product(name, fields) for name, fields in CATALOGUE.items()}
+    metrics = OrderMetrics(CollectorRegistry(), Reason)
+
+    def whole() -> None:
+        logic = OrderPartition("orders", 0, 6, catalogue, SourceWatermark(5.0, 10.0), SystemClock(), metrics)
+        output = _output()
+        for batch in fetches.read():
+            logic.process(batch, output)
+
+    def appended() -> None:
+        output = _output()
+        for start in range(0, len(rows), 10):  # of fifty orders, those of a product
+            output.extend("processed-orders", 0, rows[start : start + 10], ORDER_HEADERS)
+
+    return {
+        "all": whole,
+        "reading": lambda: _each(len, fetches.read()),
+        "  of it checksums": lambda: _each(calc_crc32c, fetches.batches),
+        "the quick look": lambda: _each(read_plain_order, values, repeat(now_s)),
+        "  of it a field named twice": lambda: _each(bytes.count, values, repeat(b":")),
+        "continuing the text": lambda: _each(continued, values, repeat(product.closing_json)),
+        "appending": appended,
+    }
+
+
+def _analytics(fetches: _Fetches) -> dict[str, Callable[[], object]]:
+    values = [record.value for batch in fetches.read() for record in batch]
+    orders = tuple(zip(*map(read_processed_order, values), strict=True))  # all products, all times, all cents
+    amounts = [cents / 100 for cents in orders[2]]
+    metrics = WindowMetrics(CollectorRegistry(), Reason.MALFORMED)
+
+    def whole() -> None:
+        logic = MetricsPartition("processed-orders", 0, 60, SystemClock(), metrics)
+        output = _output()
+        for batch in fetches.read():
+            logic.process(batch, output)
+
+    return {
+        "all": whole,
+        "reading": lambda: _each(len, fetches.read()),
+        "  of it checksums": lambda: _each(calc_crc32c, fetches.batches),
+        "product, time and cents of an order": lambda: _each(read_processed_order, values),
+        "  of it whole cents": lambda: _each(cents_of, amounts),
+        "counting it into its window": lambda: _each(TumblingWindows(60).add, *orders),
+    }
+
+
+def _each(function: Callable[..., object], *arguments: Iterable[Any]) -> None:
+    deque(map(function, *arguments), maxlen=0)
+
+
+class _Batches:
+    """In place of a producer."""
+
+    def create_batch(self) -> BatchBuilder:
+        return BatchBuilder(MAX_BATCH_BYTES, 0, is_transactional=1)
+
+
+def _output() -> OutputBuffer:
+    producer: Any = _Batches()
+    return OutputBuffer(producer, _PARTITIONS)
+
+
+def _fetched(items: Sequence[Item], headers: Headers) -> _Fetches:
+    now_ms, batches = int(time.time() * 1000), []
+    for start in range(0, len(items), _RECORDS_A_BATCH):
+        builder: Any = DefaultRecordBatchBuilder(2, 0, 1, -1, -1, -1, MAX_BATCH_BYTES)
+        for number, item in enumerate(items[start : start + _RECORDS_A_BATCH]):
+            builder.append(number, now_ms, item.key, item.value, headers)
+        batch = bytearray(builder.build())
+        struct.pack_into(">q", batch, 0, start)  # as the broker does; the checksum leaves it out
+        batches.append(bytes(batch))
+    return _Fetches(batches)
+
+
+if __name__ == "__main__":
+    main()
