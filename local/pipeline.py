@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog="Environment: LOCAL_DIR (.local), LOCAL_KAFKA_PORT (19092), LOCAL_ZOOKEEPER_PORT (12181), "
-        "LOCAL_HTTP_PORT (18080: the first of the services' health ports), and every setting of the services.",
+        "LOCAL_HTTP_PORT (18080: the first of the services' health ports), and every setting of the services but their ports.",
     )
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -85,8 +85,8 @@ def _count(text: str) -> int:
 
 
 def _scaling(text: str) -> tuple[str, int]:
-    service, _, count = text.partition("=")
-    if service not in SCALABLE:
+    service, given, count = text.partition("=")
+    if service not in SCALABLE or not given:
         raise argparse.ArgumentTypeError(f"{text!r}: {' or '.join(SCALABLE)}, as in processor=3")
     return service, _count(count)
 

@@ -47,7 +47,7 @@ class ServiceSettings(BaseSettings):
         "info", description="least severe events logged"
     )
     log_format: Literal["json", "console"] | None = Field(
-        None, description="json or console; default: console on a terminal, json elsewhere"
+        None, description="json or console; without it console on a terminal, json elsewhere"
     )
 
     @field_validator("kafka_bootstrap_servers")
@@ -72,7 +72,7 @@ def load_settings(settings_class: type[S], arguments: Sequence[str]) -> S:
         return settings_class(_cli_parse_args=list(arguments))
     except ValidationError as error:
         problems = [
-            f"{'_'.join(map(str, item['loc'][:1])).upper()}={item['input']!r:.{_MAX_VALUE_TOLD}}: {item['msg']}"
+            f"{'_'.join(map(str, item['loc'][:1])).upper()}={item['input']!r:.{_MAX_VALUE_TOLD}}: {item['msg'].removeprefix('Value error, ')}"
             + _allowed(settings_class, str(item["loc"][0]))
             for item in error.errors()
             if item["loc"]

@@ -9,4 +9,6 @@ class AnalyticsSettings(ServiceSettings):
     """Counts, sums and averages orders per product and window: `processed-orders` to `product-metrics`."""
 
     window_seconds: int = Field(60, ge=1, le=86_400, description="length of a tumbling window")
-    commit_interval_ms: int = Field(100, ge=0, le=5_000, description="a transaction is kept open for this long at most")
+    commit_interval_ms: int = Field(
+        100, ge=0, le=5_000, description="how long a transaction takes in what comes; in a backlog three times as long"
+    )

@@ -16,7 +16,9 @@ class ProcessorSettings(ServiceSettings):
         Path(__file__).with_name("catalogue.json"),
         description="JSON object of product ids and what to add to their orders",
     )
-    commit_interval_ms: int = Field(100, ge=0, le=5_000, description="a transaction is kept open for this long at most")
+    commit_interval_ms: int = Field(
+        100, ge=0, le=5_000, description="how long a transaction takes in what comes; in a backlog three times as long"
+    )
     max_out_of_orderness_seconds: float = Field(
         5.0, ge=0, le=86_400, description="an order may come this much after later ones and still be on time"
     )

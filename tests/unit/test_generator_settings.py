@@ -48,7 +48,7 @@ def test_shares_by_kind() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
-        ("GENERATOR_RATE", "fast", "not a number"),
+        ("GENERATOR_RATE", "fast", "='fast': not a number"),
         ("GENERATOR_RATE", "50-10", "the lower one first"),
         ("GENERATOR_RATE", "0", "above 0"),
         ("GENERATOR_RATE", "-5", "not a number"),
