@@ -5,7 +5,7 @@ Building a ``ConsumerRecord`` for each, a dataclass of eleven fields, takes half
 which topic and partition they are from, the worker knows. aiokafka's loop over a fetch is a step in Python for each record,
 though what it has to do is to be done for a batch. And parsing all of a fetch before the first of its records is worked
 drives them out of the processor's cache: batch by batch takes a sixth less. To be dropped when aiokafka hands out cheaper
-records, one after the other; nobody has asked for that there yet.
+records, one after the other.
 """
 
 from collections import deque
@@ -87,7 +87,7 @@ class _LeanRecords(PartitionRecords):
     """The parser's records, without a step in Python for each.
 
     aiokafka's own loop over the batches checks them and passes over what is aborted; to it, a batch looks like a single
-    record. Brokers since Kafka 3.0 have no batches but those of version 2 (KIP-98), which know where they begin.
+    record. Brokers since Kafka 3.0 write none but batches of version 2 (KIP-98), which know where they begin.
     """
 
     def __iter__(self) -> Iterator[Any]:
