@@ -14,6 +14,7 @@ from libs.runtime.logic import Tally
 from libs.runtime.metrics import StageMetrics
 from libs.runtime.timing import CLOSE_TIMEOUT_S
 from libs.runtime.transaction import OutputBuffer, TransactionalProducer
+from libs.runtime.turns import CommitTurns
 
 log = structlog.get_logger()
 
@@ -31,16 +32,19 @@ class CommitCycle:
         producer: TransactionalProducer,
         source: TopicPartition,
         interval_ms: int,
+        turns: CommitTurns,
         metrics: StageMetrics,
         on_commit: Callable[[Tally], None],
     ) -> None:
         self._producer = producer
         self._source = source
         self._interval_s = interval_ms / 1000
+        self._turns = turns
         self._metrics = metrics
         self._on_commit = on_commit
         self._records = 0
         self._opened_at_s: float | None = None
+        self._turn: asyncio.Future[None] | None = None
         self._commit: asyncio.Task[None] | None = None
         self.outputs: OutputBuffer = producer.buffer()
         self.waiting = 0
@@ -74,18 +78,22 @@ class CommitCycle:
         return self._opened_at_s is not None and time.monotonic() - self._opened_at_s > _LONGEST_FILL_S
 
     @property
-    def under_way(self) -> asyncio.Task[None] | None:
-        """The commit that has not ended yet, or of which ``check`` has not been asked."""
-        return self._commit
+    def awaited(self) -> asyncio.Future[None] | None:
+        """The commit that has not ended yet, or of which ``check`` has not been asked; without one, the next one's turn."""
+        return self._commit or self._turn
 
     def is_due(self, *, urgent: bool) -> bool:
         """Whether the open transaction is to be committed now.
 
-        An ``urgent`` one does not wait for its time to come, but takes in what else is read while the one before commits:
-        otherwise that would have to wait for two transactions.
+        An ``urgent`` one does not wait for its time to come, but for its turn, and takes in what else is read until then
+        and while the one before commits: otherwise that would have to wait for two transactions.
         """
         due_in_s = self.due_in_s()
-        return due_in_s is not None and (due_in_s <= 0 or (urgent and self._commit is None))
+        if due_in_s is None:
+            return False
+        if urgent and self._commit is None and self._turn is None:
+            self._turn = self._turns.ask()
+        return due_in_s <= 0 or (self._turn is not None and self._turn.done())
 
     def check(self) -> None:
         """Raise the error of the last commit, if it failed."""
@@ -97,25 +105,33 @@ class CommitCycle:
         """End the open transaction at ``position``: waits for the one before, not for this one."""
         if self._commit is not None:
             await self._commit
-        self._commit = asyncio.create_task(self._run(self.outputs, position, self._records, tally))
+        self._commit = asyncio.create_task(self._run(self._turn, self.outputs, position, self._records, tally))
         self._commit.add_done_callback(_looked_at)
-        self.outputs, self._records, self._opened_at_s = self._producer.buffer(), 0, None
+        self.outputs, self._records, self._opened_at_s, self._turn = self._producer.buffer(), 0, None, None
         structlog.contextvars.unbind_contextvars("transaction")  # the commit's task has a context of its own
 
-    async def _run(self, outputs: OutputBuffer, position: int, records: int, tally: Tally) -> None:
-        began_s = time.monotonic()
+    async def _run(
+        self, turn: asyncio.Future[None] | None, outputs: OutputBuffer, position: int, records: int, tally: Tally
+    ) -> None:
+        began_s, seconds = time.monotonic(), None
         try:
             await self._producer.commit(outputs, self._source, position)
+            seconds = time.monotonic() - began_s
         except BaseException as error:
             self._metrics.transactions[_outcome(error)].inc()
             raise
-        seconds = time.monotonic() - began_s
+        finally:
+            if turn is not None:
+                self._turns.give_back(turn, seconds)
         self._metrics.committed(records, _records_in(outputs), seconds)
         log.debug("transaction committed", next_offset=position, records=records, seconds=round(seconds, 4))
         self._on_commit(tally)
 
     async def close(self) -> None:
         """Let the commit under way end, within a time limit; what is still open is dropped."""
+        if self._turn is not None:
+            self._turns.give_back(self._turn)
+            self._turn = None
         if self._commit is None:
             return
         await asyncio.wait({self._commit}, timeout=CLOSE_TIMEOUT_S)

@@ -19,6 +19,7 @@ from libs.runtime.service import Context
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.signs import BrokerSigns
 from libs.runtime.stable_offsets import StableOffsets
+from libs.runtime.turns import CommitTurns
 from libs.runtime.waiting import unless_stopped
 from libs.runtime.worker import PartitionWorker
 
@@ -102,6 +103,7 @@ class _Replica(ConsumerRebalanceListener):
         log.info("partitions assigned", partitions=sorted(p.partition for p in assigned))
         self._stage.metrics.rebalances.inc()
         self._stage.metrics.assigned_partitions.set(len(assigned))
+        turns = CommitTurns()
         for partition in assigned:
             worker = PartitionWorker(
                 self._stage,
@@ -110,6 +112,7 @@ class _Replica(ConsumerRebalanceListener):
                 partition,
                 self._offsets,
                 self._signs,
+                turns,
                 self._context.health,
             )
             self._workers[partition] = worker

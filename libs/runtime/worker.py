@@ -29,6 +29,7 @@ from libs.runtime.silence import Silence
 from libs.runtime.stable_offsets import StableOffsets
 from libs.runtime.timing import CLOSE_TIMEOUT_S, FENCED_WAIT_S
 from libs.runtime.transaction import TransactionalProducer
+from libs.runtime.turns import CommitTurns
 from libs.runtime.waiting import unless_stopped
 
 log = structlog.get_logger()
@@ -49,6 +50,7 @@ class PartitionWorker:
         partition: TopicPartition,
         offsets: StableOffsets,
         signs: BrokerSigns,
+        turns: CommitTurns,
         health: Health,
     ) -> None:
         self._stage = stage
@@ -57,6 +59,7 @@ class PartitionWorker:
         self._partition = partition
         self._offsets = offsets
         self._signs = signs
+        self._turns = turns
         self._health = health
         self._metrics = stage.metrics
         self._name = f"{partition.topic}-{partition.partition}"
@@ -188,11 +191,13 @@ class PartitionWorker:
 
     async def _loop(self, producer: TransactionalProducer, logic: PartitionLogic) -> None:
         started_s = time.time()
-        cycle = CommitCycle(producer, self._partition, self._stage.commit_interval_ms, self._metrics, self._committed)
+        cycle = CommitCycle(
+            producer, self._partition, self._stage.commit_interval_ms, self._turns, self._metrics, self._committed
+        )
         begin = await self._consumer.position(self._partition)
         reader = PartitionReader(self._consumer, self._partition, begin, self._stopping)
         try:
-            while (fetched := await reader.read(cycle.due_in_s(), cycle.under_way)) is not None:
+            while (fetched := await reader.read(cycle.due_in_s(), cycle.awaited)) is not None:
                 cycle.check()
                 if not await self._process(fetched, logic, cycle):
                     break

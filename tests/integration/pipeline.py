@@ -16,6 +16,7 @@ from libs.runtime.clock import SystemClock
 from libs.runtime.health import Health
 from libs.runtime.signs import BrokerSigns
 from libs.runtime.stable_offsets import StableOffsets
+from libs.runtime.turns import CommitTurns
 from libs.runtime.worker import PartitionWorker
 from services.processor.order_processor import make_stage
 from services.processor.processor_settings import ProcessorSettings
@@ -115,7 +116,7 @@ class Pipeline:
         health = Health()
         offsets = _WatchedOffsets(self.kafka, self.prefix + stage.name, meanwhile)
         signs = BrokerSigns(consumer, [source], health)
-        worker = PartitionWorker(stage, settings, consumer, source, offsets, signs, health)
+        worker = PartitionWorker(stage, settings, consumer, source, offsets, signs, CommitTurns(), health)
         committed = StableOffsets(self.kafka, self.prefix + stage.name)
         failures: list[BaseException] = []
         worker.start(failures.append)

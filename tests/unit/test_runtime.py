@@ -16,6 +16,7 @@ from libs.runtime.health import Health, HealthServer
 from libs.runtime.metrics import StageMetrics, totals
 from libs.runtime.timing import HEALTHY_FOR_S
 from libs.runtime.transaction import OutputBuffer, TransactionalProducer
+from libs.runtime.turns import CommitTurns
 from libs.runtime.waiting import unless_stopped
 
 
@@ -50,11 +51,16 @@ class FakeProducer:
 
 
 def make_cycle(
-    producer: FakeProducer, interval_ms: int, counts: list[object], registry: CollectorRegistry | None = None
+    producer: FakeProducer,
+    interval_ms: int,
+    counts: list[object],
+    registry: CollectorRegistry | None = None,
+    turns: CommitTurns | None = None,
 ) -> CommitCycle:
     metrics = StageMetrics(registry or CollectorRegistry(), "t", ["out"], stateful=False)
+    partition = TopicPartition("t", 0)
     return CommitCycle(
-        cast(TransactionalProducer, producer), TopicPartition("t", 0), interval_ms, metrics, counts.append
+        cast(TransactionalProducer, producer), partition, interval_ms, turns or CommitTurns(), metrics, counts.append
     )
 
 
@@ -171,6 +177,64 @@ async def test_in_a_backlog_a_transaction_lasts_longer() -> None:
     assert 59 < (cycle.due_in_s() or 0) <= 60
     cycle.waiting = 51
     assert 179 < (cycle.due_in_s() or 0) <= 180
+
+
+async def test_what_is_urgent_waits_for_its_turn_and_takes_in_what_comes_meanwhile() -> None:
+    producer, turns = FakeProducer(), CommitTurns()
+    cycle = make_cycle(producer, 60_000, [], turns=turns)
+    others = [turns.ask() for _ in range(2)]
+    assert not cycle.is_due(urgent=True)
+    assert cycle.awaited is None
+    cycle.open(0)
+    assert not cycle.is_due(urgent=False)
+    assert cycle.awaited is None
+    assert not cycle.is_due(urgent=True)
+    assert not cycle.is_due(urgent=True)
+    turn = cycle.awaited
+    assert turn is not None
+    assert not turn.done()
+    for other in others:
+        turns.give_back(other)
+    assert turn.done()
+    assert cycle.is_due(urgent=False)  # its turn has come, though there is more to read by now
+    await cycle.commit(5, Done())
+    cycle.open(5)
+    assert not cycle.is_due(urgent=True)  # the one before is under way
+    producer.released.set()
+    await cycle.close()
+    assert turns.ask().done()
+
+
+async def test_what_is_due_waits_for_no_turn() -> None:
+    producer, turns = FakeProducer(), CommitTurns()
+    producer.released.set()
+    cycle = make_cycle(producer, 0, [], turns=turns)
+    others = [turns.ask() for _ in range(2)]
+    cycle.open(0)
+    assert cycle.is_due(urgent=True)
+    await cycle.commit(5, Done())
+    await cycle.close()
+    assert [position for _, position in producer.commits] == [5]
+    turns.give_back(others[0])
+    assert turns.ask().done()
+
+
+@pytest.mark.parametrize("error", [None, KafkaConnectionError()])
+async def test_a_turn_is_given_back_whatever_comes_of_it(error: Exception | None) -> None:
+    producer, turns = FakeProducer(), CommitTurns()
+    producer.error = error
+    producer.released.set()
+    for _ in range(4):
+        cycle = make_cycle(producer, 60_000, [], turns=turns)
+        cycle.open(0)
+        assert cycle.is_due(urgent=True)
+        await cycle.commit(5, Done())
+        await cycle.close()
+    for _ in range(4):
+        cycle = make_cycle(producer, 60_000, [], turns=turns)
+        cycle.open(0)
+        assert cycle.is_due(urgent=True)
+        await cycle.close()  # without a commit
 
 
 async def test_work_ends_when_asked_to_stop() -> None:
