@@ -179,6 +179,15 @@ async def test_in_a_backlog_a_transaction_lasts_longer() -> None:
     assert 179 < (cycle.due_in_s() or 0) <= 180
 
 
+async def test_a_transaction_of_very_many_records_is_due() -> None:
+    cycle = make_cycle(FakeProducer(), 60_000, [])
+    cycle.open(0, 4_990)
+    assert not cycle.is_due(urgent=False)
+    cycle.open(4_990, 50)
+    assert cycle.due_in_s() == 0
+    assert cycle.is_due(urgent=False)
+
+
 async def test_what_is_urgent_waits_for_its_turn_and_takes_in_what_comes_meanwhile() -> None:
     producer, turns = FakeProducer(), CommitTurns()
     cycle = make_cycle(producer, 60_000, [], turns=turns)
