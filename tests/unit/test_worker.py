@@ -14,6 +14,7 @@ from libs.runtime.health import Health
 from libs.runtime.metrics import StageMetrics, totals
 from libs.runtime.silence import Silence
 from libs.runtime.timing import STUCK_AFTER_S, TICK_S
+from libs.runtime.turns import CommitTurns
 from libs.runtime.worker import RETRIES, PartitionWorker
 
 
@@ -41,7 +42,7 @@ class FailsEveryTime(PartitionWorker):
 def make_worker(kind: type[PartitionWorker] = PartitionWorker) -> PartitionWorker:
     anything: Any = SimpleNamespace(answering=True, metrics=stage_metrics())
     partition = TopicPartition("orders", 0)
-    return kind(anything, anything, anything, partition, anything, anything, Health())
+    return kind(anything, anything, anything, partition, anything, anything, CommitTurns(), Health())
 
 
 async def test_a_worker_that_nobody_here_cancelled_is_missed() -> None:
@@ -143,7 +144,7 @@ async def test_a_worker_stops_in_the_midst_of_a_backlog() -> None:
         source_started=True, ends={}, batch_size=50, commit_interval_ms=1, metrics=stage_metrics()
     )
     partition = TopicPartition("orders", 0)
-    worker = InBacklog(anything, anything, backlog, partition, anything, anything, Health())
+    worker = InBacklog(anything, anything, backlog, partition, anything, anything, CommitTurns(), Health())
     failures: list[BaseException] = []
     worker.start(failures.append)
     await backlog.busy.wait()
@@ -191,7 +192,7 @@ async def test_slow_work_is_committed_in_the_midst_of_a_fetch_and_can_be_stopped
         source_started=True, ends={}, batch_size=50, commit_interval_ms=100, metrics=stage_metrics()
     )
     partition = TopicPartition("orders", 0)
-    worker = CountsCommits(anything, anything, fetch, partition, anything, anything, Health())
+    worker = CountsCommits(anything, anything, fetch, partition, anything, anything, CommitTurns(), Health())
     worker.commits = Commits()
     worker.start(lambda _: None)
     await asyncio.wait_for(worker.commits.three.wait(), 5)
@@ -284,7 +285,9 @@ async def test_what_comes_while_a_transaction_commits_is_all_in_the_next_one(mon
     anything: Any = SimpleNamespace(
         source_started=True, ends={}, batch_size=50, commit_interval_ms=60_000, metrics=stage_metrics()
     )
-    worker = Urgent(anything, anything, consumer, TopicPartition("orders", 0), anything, anything, Health())
+    worker = Urgent(
+        anything, anything, consumer, TopicPartition("orders", 0), anything, anything, CommitTurns(), Health()
+    )
     worker.commits, worker.logic = CommitsWhenTold(), AlwaysUrgent()
     worker.start(lambda _: None)
     async with asyncio.timeout(10):
