@@ -9,6 +9,7 @@ import pytest
 import structlog
 from aiokafka.structs import TopicPartition
 
+from libs.runtime import worker as worker_module
 from libs.runtime.broker import Backoff
 from libs.runtime.health import Health
 from libs.runtime.turns import CommitTurns
@@ -41,6 +42,9 @@ async def test_the_log_knows_a_transaction_until_its_failure_is_told_and_no_long
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Backoff, "next_s", lambda _: 0.0)
+    monkeypatch.setattr(
+        worker_module, "log", structlog.get_logger()
+    )  # one that no other test has made keep its settings
     backlog: Any = Backlog()
     anything: Any = SimpleNamespace(
         source_started=True, ends={}, answering=True, batch_size=50, commit_interval_ms=1, metrics=stage_metrics()
