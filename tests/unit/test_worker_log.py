@@ -42,9 +42,8 @@ async def test_the_log_knows_a_transaction_until_its_failure_is_told_and_no_long
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Backoff, "next_s", lambda _: 0.0)
-    monkeypatch.setattr(
-        worker_module, "log", structlog.get_logger()
-    )  # one that no other test has made keep its settings
+    # A logger of its own: another test in this process may have made the module's keep the settings of then.
+    monkeypatch.setattr(worker_module, "log", structlog.get_logger())
     backlog: Any = Backlog()
     anything: Any = SimpleNamespace(
         source_started=True, ends={}, answering=True, batch_size=50, commit_interval_ms=1, metrics=stage_metrics()
