@@ -3,7 +3,6 @@
 import json
 import logging
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -28,16 +27,6 @@ from tests.unit.driver import FakeClock, FakeRecord, LogicDriver, order_record
 PASSWORD = "hunter2"
 CATALOGUE = {"prod-1": make_product("prod-1", {"product_name": "Lamp", "category": "Home"})}
 Event = dict[str, Any]
-
-
-@pytest.fixture(autouse=True)
-def as_it_was() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    yield
-    root.handlers, root.level = handlers, level
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
 
 
 def events(capsys: pytest.CaptureFixture[str]) -> list[Event]:
