@@ -13,6 +13,7 @@ from libs.runtime.broker import Backoff, committed_consumer
 from libs.runtime.closing import close_consumer, close_quietly
 from libs.runtime.lean_fetch import LeanConsumer
 from libs.runtime.logic import Stage
+from libs.runtime.member_offsets import current_member
 from libs.runtime.membership import watch_membership
 from libs.runtime.report import EVERY_S, Report
 from libs.runtime.service import Context
@@ -21,7 +22,7 @@ from libs.runtime.signs import BrokerSigns
 from libs.runtime.stable_offsets import StableOffsets
 from libs.runtime.turns import CommitTurns
 from libs.runtime.waiting import unless_stopped
-from libs.runtime.worker import PartitionWorker
+from libs.runtime.worker import Assignment, PartitionWorker
 
 log = structlog.get_logger()
 
@@ -100,19 +101,20 @@ class _Replica(ConsumerRebalanceListener):
         await self.stop()
         if self._closed:
             return
-        log.info("partitions assigned", partitions=sorted(p.partition for p in assigned))
+        member = current_member(self._consumer, self._context.settings.topic_prefix + self._stage.name)
+        log.info("partitions assigned", partitions=sorted(p.partition for p in assigned), generation=member.generation)
         self._stage.metrics.rebalances.inc()
         self._stage.metrics.assigned_partitions.set(len(assigned))
-        turns = CommitTurns()
+        assignment = Assignment(member, CommitTurns())
         for partition in assigned:
             worker = PartitionWorker(
                 self._stage,
                 self._context.settings,
                 self._consumer,
                 partition,
+                assignment,
                 self._offsets,
                 self._signs,
-                turns,
                 self._context.health,
             )
             self._workers[partition] = worker

@@ -19,6 +19,7 @@ from libs.runtime.closing import close_producer, close_quietly
 from libs.runtime.errors import BatchTooLargeError, TransactionTimeoutError
 from libs.runtime.lean_append import Headers, Row, append_rows
 from libs.runtime.lean_backoff import ask_again_soon
+from libs.runtime.member_offsets import GroupMember, commit_offsets_as
 from libs.runtime.partitioning import partition_for
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.timing import COMMIT_TIMEOUT_S, TRANSACTION_TIMEOUT_MS
@@ -108,16 +109,18 @@ def transactional_client(bootstrap_servers: str, transactional_id: str) -> AIOKa
 class TransactionalProducer:
     """Commits outputs and offsets together, or neither.
 
-    Starting it fences every earlier producer with the same transactional id (KIP-98).
+    Starting it fences every earlier producer with the same transactional id (KIP-98), and only as long as ``member`` is
+    one of its group it can commit (KIP-447).
     """
 
     def __init__(
-        self, settings: ServiceSettings, transactional_id: str, group: str, partitions: Mapping[str, int]
+        self, settings: ServiceSettings, transactional_id: str, member: GroupMember, partitions: Mapping[str, int]
     ) -> None:
         self._prefix = settings.topic_prefix
-        self._group = group
         self._partitions = partitions
+        self._group = member.group
         self._producer = transactional_client(settings.kafka_bootstrap_servers, transactional_id)
+        commit_offsets_as(self._producer, member)
         self._in_transaction = False
 
     async def start(self) -> None:

@@ -1,14 +1,14 @@
 """The exactly-once loop of one input partition.
 
-aiokafka cannot fence by group generation (it speaks TxnOffsetCommit v0, without KIP-447), so the fence is the producer's
-epoch, and everything hangs on the order of the first steps: start the producer, which fences the former owner and ends
-its transaction; only then read the committed offset and the changelog.
+Who lost the partition without knowing it is fenced twice: by the producer's epoch, which the next owner raises, and by the
+group's generation. The first hangs on the order of a worker's first steps: start the producer, which ends the former
+owner's transaction; only then read the committed offset and the changelog.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaConsumer
@@ -22,6 +22,7 @@ from libs.runtime.errors import RetriesExhaustedError, StuckConsumerError, descr
 from libs.runtime.health import Health
 from libs.runtime.lean_fetch import in_batches
 from libs.runtime.logic import PartitionLogic, Progress, Stage, Tally
+from libs.runtime.member_offsets import GroupMember
 from libs.runtime.partition_reader import PartitionReader
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.signs import BrokerSigns
@@ -39,6 +40,13 @@ LONGEST_TURN_S = 0.005
 FRESH_S = 2.0  # a confirmation of the partition's end, a few long polls ago at most
 
 
+class Assignment(NamedTuple):
+    """What all partitions have in common that a replica was given in one rebalance."""
+
+    member: GroupMember
+    turns: CommitTurns
+
+
 class PartitionWorker:
     """Runs a stage's logic on one partition, from its assignment to its revocation."""
 
@@ -48,18 +56,18 @@ class PartitionWorker:
         settings: ServiceSettings,
         consumer: AIOKafkaConsumer,
         partition: TopicPartition,
+        assignment: Assignment,
         offsets: StableOffsets,
         signs: BrokerSigns,
-        turns: CommitTurns,
         health: Health,
     ) -> None:
         self._stage = stage
         self._settings = settings
         self._consumer = consumer
         self._partition = partition
+        self._assignment = assignment
         self._offsets = offsets
         self._signs = signs
-        self._turns = turns
         self._health = health
         self._metrics = stage.metrics
         self._name = f"{partition.topic}-{partition.partition}"
@@ -132,11 +140,10 @@ class PartitionWorker:
             await unless_stopped(asyncio.sleep(delay_s), self._stopping)
 
     async def _work(self) -> None:
-        group = self._settings.topic_prefix + self._stage.name
         producer = TransactionalProducer(
             self._settings,
             transactional_id=f"{self._settings.topic_prefix}{self._stage.name}-{self._stage.source.name}-{self._partition.partition}",
-            group=group,
+            member=self._assignment.member,
             partitions={topic.name: self._settings.topic_partitions for topic in self._stage.outputs},
         )
         try:
@@ -191,8 +198,9 @@ class PartitionWorker:
 
     async def _loop(self, producer: TransactionalProducer, logic: PartitionLogic) -> None:
         started_s = time.time()
+        turns = self._assignment.turns
         cycle = CommitCycle(
-            producer, self._partition, self._stage.commit_interval_ms, self._turns, self._metrics, self._committed
+            producer, self._partition, self._stage.commit_interval_ms, turns, self._metrics, self._committed
         )
         begin = await self._consumer.position(self._partition)
         reader = PartitionReader(self._consumer, self._partition, begin, self._stopping)

@@ -12,6 +12,7 @@ from libs.events.topics import ORDERS, PROCESSED_ORDERS
 from libs.events.watermarks import WATERMARK_HEADERS
 from libs.runtime.broker import committed_consumer
 from libs.runtime.clock import SystemClock
+from libs.runtime.member_offsets import GroupMember
 from libs.runtime.transaction import TransactionalProducer
 from services.processor.order_processor import make_stage
 from tests.integration.pipeline import Pipeline, history
@@ -31,7 +32,7 @@ async def test_a_zombie_cannot_commit_what_its_successor_is_about_to_process(
     zombie = TransactionalProducer(
         pipeline.settings(),
         transactional_id=f"{topic_prefix}{stage.name}-{stage.source.name}-0",
-        group=topic_prefix + stage.name,
+        member=GroupMember(topic_prefix + stage.name),
         partitions={topic.name: 6 for topic in stage.outputs},
     )
     await zombie.start()

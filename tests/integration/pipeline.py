@@ -14,10 +14,11 @@ from libs.events.topics import ALL_TOPICS, ORDERS
 from libs.runtime.broker import committed_consumer, ensure_topics
 from libs.runtime.clock import SystemClock
 from libs.runtime.health import Health
+from libs.runtime.member_offsets import GroupMember
 from libs.runtime.signs import BrokerSigns
 from libs.runtime.stable_offsets import StableOffsets
 from libs.runtime.turns import CommitTurns
-from libs.runtime.worker import PartitionWorker
+from libs.runtime.worker import Assignment, PartitionWorker
 from services.processor.order_processor import make_stage
 from services.processor.processor_settings import ProcessorSettings
 from tests.integration.services import ServiceProcess, eventually
@@ -116,7 +117,8 @@ class Pipeline:
         health = Health()
         offsets = _WatchedOffsets(self.kafka, self.prefix + stage.name, meanwhile)
         signs = BrokerSigns(consumer, [source], health)
-        worker = PartitionWorker(stage, settings, consumer, source, offsets, signs, CommitTurns(), health)
+        assignment = Assignment(GroupMember(self.prefix + stage.name), CommitTurns())
+        worker = PartitionWorker(stage, settings, consumer, source, assignment, offsets, signs, health)
         committed = StableOffsets(self.kafka, self.prefix + stage.name)
         failures: list[BaseException] = []
         worker.start(failures.append)

@@ -15,6 +15,7 @@ from libs.runtime import changelog, signs, transaction
 from libs.runtime.changelog import read_changelog
 from libs.runtime.errors import TopicMissingError, TransactionTimeoutError
 from libs.runtime.health import Health
+from libs.runtime.member_offsets import GroupMember
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.signs import BrokerSigns
 from libs.runtime.transaction import TransactionalProducer
@@ -96,7 +97,9 @@ async def test_a_producer_does_not_wait_for_ever_for_its_id(monkeypatch: pytest.
     clients: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda _, client: clients.append(client), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    producer = TransactionalProducer(ServiceSettings(kafka_bootstrap_servers=f"127.0.0.1:{port}"), "id", "group", {})
+    producer = TransactionalProducer(
+        ServiceSettings(kafka_bootstrap_servers=f"127.0.0.1:{port}"), "id", GroupMember("group"), {}
+    )
     with pytest.raises(TransactionTimeoutError):
         await producer.start()
     await producer.close()

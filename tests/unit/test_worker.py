@@ -11,11 +11,12 @@ from prometheus_client import CollectorRegistry
 from libs.runtime.broker import Backoff
 from libs.runtime.errors import RetriesExhaustedError, StuckConsumerError
 from libs.runtime.health import Health
+from libs.runtime.member_offsets import GroupMember
 from libs.runtime.metrics import StageMetrics, totals
 from libs.runtime.silence import Silence
 from libs.runtime.timing import STUCK_AFTER_S, TICK_S
 from libs.runtime.turns import CommitTurns
-from libs.runtime.worker import RETRIES, PartitionWorker
+from libs.runtime.worker import RETRIES, Assignment, PartitionWorker
 
 
 def stage_metrics() -> StageMetrics:
@@ -39,10 +40,14 @@ class FailsEveryTime(PartitionWorker):
         raise self.error
 
 
+def assigned() -> Assignment:
+    return Assignment(GroupMember("group"), CommitTurns())
+
+
 def make_worker(kind: type[PartitionWorker] = PartitionWorker) -> PartitionWorker:
     anything: Any = SimpleNamespace(answering=True, metrics=stage_metrics())
     partition = TopicPartition("orders", 0)
-    return kind(anything, anything, anything, partition, anything, anything, CommitTurns(), Health())
+    return kind(anything, anything, anything, partition, assigned(), anything, anything, Health())
 
 
 async def test_a_worker_that_nobody_here_cancelled_is_missed() -> None:
@@ -144,7 +149,7 @@ async def test_a_worker_stops_in_the_midst_of_a_backlog() -> None:
         source_started=True, ends={}, batch_size=50, commit_interval_ms=1, metrics=stage_metrics()
     )
     partition = TopicPartition("orders", 0)
-    worker = InBacklog(anything, anything, backlog, partition, anything, anything, CommitTurns(), Health())
+    worker = InBacklog(anything, anything, backlog, partition, assigned(), anything, anything, Health())
     failures: list[BaseException] = []
     worker.start(failures.append)
     await backlog.busy.wait()
@@ -192,7 +197,7 @@ async def test_slow_work_is_committed_in_the_midst_of_a_fetch_and_can_be_stopped
         source_started=True, ends={}, batch_size=50, commit_interval_ms=100, metrics=stage_metrics()
     )
     partition = TopicPartition("orders", 0)
-    worker = CountsCommits(anything, anything, fetch, partition, anything, anything, CommitTurns(), Health())
+    worker = CountsCommits(anything, anything, fetch, partition, assigned(), anything, anything, Health())
     worker.commits = Commits()
     worker.start(lambda _: None)
     await asyncio.wait_for(worker.commits.three.wait(), 5)
@@ -285,9 +290,7 @@ async def test_what_comes_while_a_transaction_commits_is_all_in_the_next_one(mon
     anything: Any = SimpleNamespace(
         source_started=True, ends={}, batch_size=50, commit_interval_ms=60_000, metrics=stage_metrics()
     )
-    worker = Urgent(
-        anything, anything, consumer, TopicPartition("orders", 0), anything, anything, CommitTurns(), Health()
-    )
+    worker = Urgent(anything, anything, consumer, TopicPartition("orders", 0), assigned(), anything, anything, Health())
     worker.commits, worker.logic = CommitsWhenTold(), AlwaysUrgent()
     worker.start(lambda _: None)
     async with asyncio.timeout(10):

@@ -12,9 +12,8 @@ from aiokafka.structs import TopicPartition
 from libs.runtime import worker as worker_module
 from libs.runtime.broker import Backoff
 from libs.runtime.health import Health
-from libs.runtime.turns import CommitTurns
 from libs.runtime.worker import PartitionWorker
-from tests.unit.test_worker import Backlog, CommitsAtOnce, Counter, stage_metrics
+from tests.unit.test_worker import Backlog, CommitsAtOnce, Counter, assigned, stage_metrics
 
 
 class FailsAtFirst(Counter):
@@ -49,7 +48,7 @@ async def test_the_log_knows_a_transaction_until_its_failure_is_told_and_no_long
         source_started=True, ends={}, answering=True, batch_size=50, commit_interval_ms=1, metrics=stage_metrics()
     )
     partition = TopicPartition("orders", 0)
-    worker = TellsItsAttempts(anything, anything, backlog, partition, anything, anything, CommitTurns(), Health())
+    worker = TellsItsAttempts(anything, anything, backlog, partition, assigned(), anything, anything, Health())
     worker.logic, worker.attempts = FailsAtFirst(), []
     with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as told:
         worker.start(lambda _: None)
