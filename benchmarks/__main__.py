@@ -32,7 +32,7 @@ from local.errors import LocalModeError
 console = Console(width=None if sys.stdout.isatty() else 220, highlight=False)
 
 # The first round, the kills and the backlog always take place; further rounds as far as this allows.
-_MINUTES_ALONE, _MINUTES_WITH_PEERS = 2.5, 26.0
+_MINUTES_ALONE, _MINUTES_WITH_PEERS = 2.5, 28.5
 
 
 def main() -> int:
@@ -88,7 +88,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--orders", type=int, default=1_000_000, metavar="N", help="at most (1000000)")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="at most (3), as far as time allows")
     parser.add_argument(
-        "--minutes", type=float, help="after which no further run of a round begins (2.5; with peers 26)"
+        "--minutes", type=float, help="after which no further run of a round begins (2.5; with peers 28.5)"
     )
     parser.add_argument("--parts", nargs="+", choices=list(Part), default=list(Part), help="what to run (all)")
     parser.add_argument("--seed", type=int, default=1, help="of the orders and of the moments of the kills (1)")

@@ -75,9 +75,7 @@ class Campaign:
         prefix = f"r{number}-"
         for stage in Stage:
             for contender in self.commands:
-                if stage not in contender.stages or not (number == 1 or contender.every_round):
-                    continue
-                if number > 1 and not self._fits(contender, stage, deadline_s):
+                if stage not in contender.stages or (number > 1 and not self._fits(contender, stage, deadline_s)):
                     continue
                 count = min(contender.orders, self.orders)
                 self.workloads.of(count, self.bench.inputs)  # made once, so its time is no round's
@@ -110,7 +108,7 @@ class Campaign:
                 plan = Plan(
                     contender, Stage.BOTH, prefix, copies=contender.machine_processes, threads=threads, grace_s=grace_s
                 )
-                await self._run(Part.BACKLOG, 1, plan, self.orders)
+                await self._run(Part.BACKLOG, 1, plan, min(contender.orders, self.orders))
                 await self.bench.inputs.delete(prefix)
 
     def _fits(self, contender: Contender, stage: Stage, deadline_s: float) -> bool:

@@ -1,6 +1,6 @@
 """Who takes part, and how each wants to be run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -28,12 +28,11 @@ class Contender:
     """A program in ``contenders/<folder>``, with one guarantee.
 
     Attributes:
-        orders: how many at most in a run on one core: fewer for those that would take minutes.
+        orders: how many at most in a run: fewer for those that would take minutes.
         one_topology: whether both stages are one process.
         machine_processes: processes of each program when the whole machine works on a backlog; 0 leaves it out.
         machine_threads: threads of each.
         graces_s: periods of grace to try then; one figure for those that have none.
-        every_round: whether it is measured in each round, or in the first only.
     """
 
     folder: str
@@ -46,7 +45,6 @@ class Contender:
     machine_processes: int = 0
     machine_threads: int = 1
     graces_s: tuple[int, ...] = (10, 300)
-    every_round: bool = True
 
     @property
     def name(self) -> str:
@@ -68,34 +66,10 @@ REFERENCE = Contender(
 )
 PEERS = (
     REFERENCE,
-    Contender("kafka_streams", "Kafka Streams", "alo", Kind.JAVA, one_topology=True, every_round=False),
+    replace(REFERENCE, guarantee="alo"),
     Contender("bytewax", "Bytewax", "alo", Kind.VENV, one_topology=True, machine_processes=1, machine_threads=4),
-    Contender(
-        "quix",
-        "Quix Streams",
-        "eos",
-        Kind.VENV,
-        orders=300_000,
-        one_topology=True,
-        machine_processes=3,
-        every_round=False,
-    ),
-    Contender("faststream", "FastStream", "alo", Kind.VENV, (Stage.PROCESSOR,), orders=300_000, every_round=False),
-    Contender(
-        "faust",
-        "Faust",
-        "alo",
-        Kind.VENV,
-        orders=50_000,
-        one_topology=True,
-        every_round=False,
-    ),
-    Contender(
-        "tutorial",
-        "tutorial style",
-        "alo",
-        Kind.SERVICES,
-        orders=20_000,
-        every_round=False,
-    ),
+    Contender("quix", "Quix Streams", "eos", Kind.VENV, orders=200_000, one_topology=True, machine_processes=3),
+    Contender("faststream", "FastStream", "alo", Kind.VENV, (Stage.PROCESSOR,), orders=300_000),
+    Contender("faust", "Faust", "alo", Kind.VENV, orders=30_000, one_topology=True, machine_processes=3),
+    Contender("tutorial", "tutorial style", "alo", Kind.SERVICES, orders=15_000, machine_processes=3),
 )

@@ -8,6 +8,7 @@ Windows are kept in a table and closed by hand, by the stream time of their part
 Streams: Faust's own windows compare with the clock on the wall when they close, and lose most of a backlog without an error.
 """
 
+import asyncio
 import logging
 import os
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 
 import faust
 import orjson
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from mode import loop
 
 sys.path.append(str(Path(__file__).resolve().parents[3]))
@@ -110,6 +112,18 @@ if STAGE != "processor":
                 del windows[key]
 
 
+async def make_changelogs() -> None:
+    """Workers that start together crash when one of them finds a changelog missing that another is about to make."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=os.environ["BENCH_BOOTSTRAP"])
+    await admin.start()
+    names = [f"{app.conf.id}-{table}-changelog" for table in ("windows", "closed-until")]
+    compacted = {"cleanup.policy": "compact"}
+    await admin.create_topics([NewTopic(name, PARTITIONS, 1, topic_configs=compacted) for name in names])
+    await admin.close()
+
+
 if __name__ == "__main__":
+    if STAGE != "processor":
+        asyncio.run(make_changelogs())
     loop.use("uvloop")
     faust.Worker(app, loglevel="WARNING").execute_from_commandline()
