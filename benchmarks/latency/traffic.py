@@ -8,7 +8,6 @@ from collections.abc import Callable
 from random import Random
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.producer.message_accumulator import BatchBuilder
 
 PARTITIONS = 6
 OnSent = Callable[[str, int, float], None]
@@ -28,10 +27,9 @@ async def send_orders(producer: AIOKafkaProducer, topic: str, rate: int, on_sent
     random = Random(rate)  # noqa: S311 - no secret
     due_s = time.time()
     while True:
-        batches: defaultdict[int, BatchBuilder] = defaultdict(producer.create_batch)
-        orders: defaultdict[int, list[tuple[str, float]]] = defaultdict(list)
+        due: defaultdict[int, list[tuple[str, float, bytes]]] = defaultdict(list)
         while due_s <= time.time():
-            order_id, partition = f"{random.getrandbits(128):032x}", random.randrange(PARTITIONS)
+            order_id = f"{random.getrandbits(128):032x}"
             order = {
                 "order_id": order_id,
                 "user_id": f"user-{random.randrange(1000)}",
@@ -39,11 +37,13 @@ async def send_orders(producer: AIOKafkaProducer, topic: str, rate: int, on_sent
                 "amount": random.randrange(1000, 50_001) / 100,
                 "timestamp": round(due_s, 6),
             }
-            batches[partition].append(key=order_id.encode(), value=json.dumps(order).encode(), timestamp=None)
-            orders[partition].append((order_id, due_s))
+            due[random.randrange(PARTITIONS)].append((order_id, due_s, json.dumps(order).encode()))
             due_s += random.expovariate(rate)
-        for partition, batch in batches.items():
+        for partition, orders in due.items():
+            batch = producer.create_batch()
+            for order_id, _, value in orders:
+                batch.append(key=order_id.encode(), value=value, timestamp=None)
             await producer.send_batch(batch, topic, partition=partition)
-            for order_id, order_due_s in orders[partition]:
+            for order_id, order_due_s, _ in orders:
                 on_sent(order_id, partition, order_due_s)
         await asyncio.sleep(max(due_s - time.time(), _SEND_EVERY_S))
