@@ -21,7 +21,7 @@ log = structlog.get_logger()
 # A transaction costs some 3.5 ms of CPU, whatever is in it. In a backlog nobody waits for one that soon.
 _BACKLOG_INTERVALS = 3
 # Two transactions of each partition are in memory: on a fast machine, after 300 ms, more than a container is to take.
-_MOST_RECORDS = 5000
+_MOST_RECORDS = 10_000
 # Ending transactions at every interval also among the records of one fetch would cost a tenth of the throughput.
 _LONGEST_FILL_S = 1.0
 
