@@ -181,9 +181,9 @@ async def test_in_a_backlog_a_transaction_lasts_longer() -> None:
 
 async def test_a_transaction_of_very_many_records_is_due() -> None:
     cycle = make_cycle(FakeProducer(), 60_000, [])
-    cycle.open(0, 4_990)
+    cycle.open(0, 9_990)
     assert not cycle.is_due(urgent=False)
-    cycle.open(4_990, 50)
+    cycle.open(9_990, 50)
     assert cycle.due_in_s() == 0
     assert cycle.is_due(urgent=False)
 
