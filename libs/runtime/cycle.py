@@ -9,7 +9,7 @@ import structlog
 from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.errors import TransactionTimeoutError
+from libs.runtime.errors import NotAMemberError, TransactionTimeoutError
 from libs.runtime.logic import Tally
 from libs.runtime.metrics import StageMetrics
 from libs.runtime.timing import CLOSE_TIMEOUT_S
@@ -36,7 +36,7 @@ class CommitCycle:
         interval_ms: int,
         turns: CommitTurns,
         metrics: StageMetrics,
-        on_commit: Callable[[Tally], None],
+        on_commit: Callable[[int, Tally], None],
     ) -> None:
         self._producer = producer
         self._source = source
@@ -129,7 +129,7 @@ class CommitCycle:
                 self._turns.give_back(turn, seconds)
         self._metrics.committed(records, _records_in(outputs), seconds)
         log.debug("transaction committed", next_offset=position, records=records, seconds=round(seconds, 4))
-        self._on_commit(tally)
+        self._on_commit(position, tally)
 
     async def close(self) -> None:
         """Let the commit under way end, within a time limit; what is still open is dropped."""
@@ -152,7 +152,7 @@ def _records_in(outputs: OutputBuffer) -> Counter[str]:
 
 
 def _outcome(error: BaseException) -> str:
-    if isinstance(error, ProducerFenced | InvalidProducerEpoch):
+    if isinstance(error, ProducerFenced | InvalidProducerEpoch | NotAMemberError):
         return "fenced"
     return "timed_out" if isinstance(error, TransactionTimeoutError) else "failed"
 

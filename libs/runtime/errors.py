@@ -40,6 +40,10 @@ class RetriesExhaustedError(PipelineError):
     """An operation went on failing, and trying again did not help."""
 
 
+class NotAMemberError(PipelineError):
+    """The group goes on without this replica; its partitions are others' now."""
+
+
 class TransactionTimeoutError(PipelineError):
     """A transaction took longer than the coordinator keeps it open."""
 

@@ -11,6 +11,7 @@ from aiokafka.structs import TopicPartition
 
 from libs.runtime.broker import Backoff, committed_consumer
 from libs.runtime.closing import close_consumer, close_quietly
+from libs.runtime.errors import StuckConsumerError
 from libs.runtime.lean_fetch import LeanConsumer
 from libs.runtime.logic import Stage
 from libs.runtime.member_offsets import current_member
@@ -103,6 +104,11 @@ class _Replica(ConsumerRebalanceListener):
             return
         member = current_member(self._consumer, self._context.settings.topic_prefix + self._stage.name)
         log.info("partitions assigned", partitions=sorted(p.partition for p in assigned), generation=member.generation)
+        if member.generation < 0:
+            self._fail(
+                StuckConsumerError("given partitions, but no member of the group", advice="start the service again")
+            )
+            return
         self._stage.metrics.rebalances.inc()
         self._stage.metrics.assigned_partitions.set(len(assigned))
         assignment = Assignment(member, CommitTurns())

@@ -7,30 +7,30 @@ member and the generation, which are checked before anything is noted. To be dro
 ``send_offsets_to_transaction`` takes the group's metadata, as Java's does.
 """
 
-from functools import partial
+from functools import partial, update_wrapper
 from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.client import CoordinationType
-from aiokafka.errors import IllegalGenerationError, ProducerFenced, UnknownMemberIdError
+from aiokafka.errors import GroupAuthorizationFailedError, IllegalGenerationError, UnknownMemberIdError
 from aiokafka.producer.sender import TxnOffsetCommitHandler
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+from libs.runtime.errors import NotAMemberError
+
 _NOT_A_MEMBER = {IllegalGenerationError.errno, UnknownMemberIdError.errno}
-_NO_GENERATION = -1
-_NO_MEMBER = ""
 _NO_LEADER_EPOCH = -1
 
 
 class GroupMember(NamedTuple):
-    """Who commits: a group's name, and a member of it in one generation; without these, whoever comes while it is empty."""
+    """A group's name, and a member of it in one generation; -1 and "" are no member, of which the broker asks nothing."""
 
     group: str
-    generation: int = _NO_GENERATION
-    member_id: str = _NO_MEMBER
+    generation: int
+    member_id: str
 
 
 def current_member(consumer: AIOKafkaConsumer, group: str) -> GroupMember:
@@ -131,19 +131,31 @@ class _MemberOffsetCommitHandler(TxnOffsetCommitHandler):
     def handle_response(self, resp: Any) -> float | None:
         errors = [(topic, [(number, code) for number, code, _ in partitions]) for topic, partitions, _ in resp.topics]
         if _NOT_A_MEMBER & {code for _, partitions in errors for _, code in partitions}:
-            raise ProducerFenced(f"no member of {self._member.group!r} any more: {self._member}")
+            # Of the waiting call alone: were it raised here, or told to the transaction, aiokafka could not abort it.
+            *_, waiting = self._sender._txn_manager._pending_txn_offsets.popleft()  # noqa: SLF001
+            waiting.set_exception(NotAMemberError(f"no member of the group any more: {self._member}"))
+            return None
         backoff_s: float | None = super().handle_response(SimpleNamespace(errors=errors))  # type: ignore[no-untyped-call]
         return backoff_s
 
 
 def commit_offsets_as(producer: AIOKafkaProducer, member: GroupMember) -> None:
-    """Let ``producer.send_offsets_to_transaction`` fail with ``ProducerFenced`` once ``member`` is no longer current."""
+    """Let ``producer.send_offsets_to_transaction`` fail with ``NotAMemberError`` once ``member`` is no longer current.
+
+    Raises:
+        AttributeError: aiokafka's sender has no such method any more.
+    """
     sender: Any = producer._sender  # noqa: SLF001 - the only seam there is; tests on a broker fail when it is not used
-    sender._do_txn_offset_commit = partial(_commit, sender, member)  # noqa: SLF001
+    original = sender._do_txn_offset_commit  # noqa: SLF001
+    sender._do_txn_offset_commit = update_wrapper(partial(_commit, sender, member), original)  # noqa: SLF001
 
 
 async def _commit(
     sender: Any, member: GroupMember, offsets: dict[TopicPartition, OffsetAndMetadata], _group: str
 ) -> None:
-    coordinator = await sender._find_coordinator(CoordinationType.GROUP, member.group)  # noqa: SLF001
+    try:
+        coordinator = await sender._find_coordinator(CoordinationType.GROUP, member.group)  # noqa: SLF001
+    except GroupAuthorizationFailedError as error:
+        sender._txn_manager.error_transaction(error)  # noqa: SLF001
+        return
     await _MemberOffsetCommitHandler(sender, member, offsets).do(coordinator)  # type: ignore[no-untyped-call]

@@ -143,6 +143,7 @@ class TransactionalProducer:
         """Make ``outputs`` visible and ``position`` of ``source`` committed, in one transaction.
 
         Raises:
+            NotAMemberError: the group goes on without this replica.
             BatchTooLargeError: a topic's limit is below what it was when the topic was made.
             TransactionTimeoutError: it took longer than the coordinator keeps a transaction open.
             KafkaError: anything else; the producer must be closed and not used again.

@@ -18,17 +18,18 @@ from aiokafka.structs import TopicPartition
 from libs.runtime.broker import Backoff, is_unreachable
 from libs.runtime.changelog import read_changelog
 from libs.runtime.cycle import CommitCycle
-from libs.runtime.errors import RetriesExhaustedError, StuckConsumerError, described
+from libs.runtime.errors import NotAMemberError, RetriesExhaustedError, StuckConsumerError, described
 from libs.runtime.health import Health
 from libs.runtime.lean_fetch import in_batches
 from libs.runtime.logic import PartitionLogic, Progress, Stage, Tally
-from libs.runtime.member_offsets import GroupMember
+from libs.runtime.member_offsets import GroupMember, current_member
 from libs.runtime.partition_reader import PartitionReader
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.signs import BrokerSigns
 from libs.runtime.silence import Silence
 from libs.runtime.stable_offsets import StableOffsets
-from libs.runtime.timing import CLOSE_TIMEOUT_S, FENCED_WAIT_S
+from libs.runtime.start_offset import StartOffset
+from libs.runtime.timing import CLOSE_TIMEOUT_S, FENCED_WAIT_S, STUCK_AFTER_S
 from libs.runtime.transaction import TransactionalProducer
 from libs.runtime.turns import CommitTurns
 from libs.runtime.waiting import unless_stopped
@@ -74,7 +75,7 @@ class PartitionWorker:
         self._stopping = asyncio.Event()
         self._failures = 0
         self._backoff = Backoff()
-        self._out_of_range = False
+        self._start_offset = StartOffset()
         self._silence = Silence(self._name)
         self._task: asyncio.Task[None] | None = None
 
@@ -114,8 +115,13 @@ class PartitionWorker:
                 delay_s = FENCED_WAIT_S
                 self._metrics.retries["fenced"].inc()
                 log.warning("fenced: another replica has taken over, or the transaction timed out")
+            except NotAMemberError as error:
+                self._metrics.retries["fenced"].inc()
+                await self._wait_for_the_group(error)
+                return
             except OffsetOutOfRangeError:
-                self._out_of_range, delay_s = True, 0.0
+                self._start_offset.out_of_range()
+                delay_s = 0.0
                 self._metrics.retries["offset_out_of_range"].inc()
             except StuckConsumerError:
                 raise
@@ -139,11 +145,28 @@ class PartitionWorker:
                 return
             await unless_stopped(asyncio.sleep(delay_s), self._stopping)
 
+    async def _wait_for_the_group(self, error: NotAMemberError) -> None:
+        """Wait to be stopped, as partitions are given out anew: to try again would fence whoever has this one now.
+
+        Raises:
+            StuckConsumerError: that has not come.
+        """
+        log.warning("fenced: the group goes on without this replica", error=str(error))
+        await unless_stopped(asyncio.sleep(STUCK_AFTER_S), self._stopping)
+        if not self._stopping.is_set():
+            raise StuckConsumerError(
+                f"{self._name}: the group gave the partition away, and no word of it came in {STUCK_AFTER_S:.0f} s",
+                advice="start the service again; it goes on from its last commit",
+            )
+
     async def _work(self) -> None:
+        member = self._assignment.member
+        if current_member(self._consumer, member.group) != member:
+            raise NotAMemberError(f"no member of the group any more: {member}")
         producer = TransactionalProducer(
             self._settings,
             transactional_id=f"{self._settings.topic_prefix}{self._stage.name}-{self._stage.source.name}-{self._partition.partition}",
-            member=self._assignment.member,
+            member=member,
             partitions={topic.name: self._settings.topic_partitions for topic in self._stage.outputs},
         )
         try:
@@ -158,25 +181,9 @@ class PartitionWorker:
             await producer.close()
 
     async def _seek_to_committed(self) -> int | None:
-        committed = offset = await self._offsets.fetch(self._partition)
+        committed = await self._offsets.fetch(self._partition)
         first = (await self._consumer.beginning_offsets([self._partition]))[self._partition]
-        if offset is not None and offset < first:
-            log.error(
-                "records were deleted before they were read",
-                committed_offset=offset,
-                first_offset=first,
-                advice="keep records longer than the longest outage: raise retention.ms of the topic",
-            )
-        elif offset is not None and self._out_of_range:
-            log.error(
-                "the topic ends before the committed offset: reading it from its beginning",
-                committed_offset=offset,
-                first_offset=first,
-                advice="it was made anew, or the broker has lost its end; then orders may count twice",
-            )
-            offset = first
-        self._out_of_range = False
-        self._consumer.seek(self._partition, max(first, offset or 0))
+        self._consumer.seek(self._partition, self._start_offset.choose(committed, first))
         return committed
 
     async def _restore(self, logic: PartitionLogic, changelog: str, committed: int | None) -> None:
@@ -264,7 +271,8 @@ class PartitionWorker:
             source_started=self._signs.source_started,
         )
 
-    def _committed(self, tally: Tally) -> None:
+    def _committed(self, position: int, tally: Tally) -> None:
+        self._start_offset.confirm(position)
         self._failures = 0
         self._backoff.reset()
         self._health.beat(self._name)

@@ -12,10 +12,9 @@ from libs.events.topics import ORDERS, PROCESSED_ORDERS
 from libs.events.watermarks import WATERMARK_HEADERS
 from libs.runtime.broker import committed_consumer
 from libs.runtime.clock import SystemClock
-from libs.runtime.member_offsets import GroupMember
 from libs.runtime.transaction import TransactionalProducer
 from services.processor.order_processor import make_stage
-from tests.integration.pipeline import Pipeline, history
+from tests.integration.pipeline import Pipeline, history, no_member
 
 ORDERS_SENT = 200
 
@@ -32,7 +31,7 @@ async def test_a_zombie_cannot_commit_what_its_successor_is_about_to_process(
     zombie = TransactionalProducer(
         pipeline.settings(),
         transactional_id=f"{topic_prefix}{stage.name}-{stage.source.name}-0",
-        member=GroupMember(topic_prefix + stage.name),
+        member=no_member(topic_prefix + stage.name),
         partitions={topic.name: 6 for topic in stage.outputs},
     )
     await zombie.start()

@@ -1,9 +1,12 @@
 """A pipeline of a test's own: short windows, its own topics, and orders put where the test wants them."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -28,6 +31,11 @@ from verification.verify import verify
 
 WINDOW_S = 5
 OrderFields = dict[str, object]
+
+
+def no_member(group: str) -> GroupMember:
+    """Who reads partitions of its own choice, and may commit whatever becomes of the group."""
+    return GroupMember(group, -1, "")
 
 
 class Pipeline:
@@ -108,27 +116,33 @@ class Pipeline:
 
         What is to happen ``meanwhile`` happens just after the worker has read the committed offset.
         """
+        async with self.lone_worker(partition, no_member(f"{self.prefix}processor"), meanwhile) as lone:
+            await eventually(lone.at_the_end, timeout_s=60)
+
+    @asynccontextmanager
+    async def lone_worker(
+        self, partition: int, member: GroupMember, meanwhile: Callable[[], Awaitable[None]] | None = None
+    ) -> AsyncIterator["LoneWorker"]:
+        """The processor's own worker on one partition of `orders`, taking itself for ``member``; it must not fail."""
         settings = self.settings()
-        stage = make_stage(settings, SystemClock(), CollectorRegistry())
+        registry = CollectorRegistry()
+        stage = make_stage(settings, SystemClock(), registry)
         consumer = committed_consumer(settings, stage.name)
         await consumer.start()
+        coordinator: Any = consumer._coordinator
+        coordinator.generation, coordinator.member_id = member.generation, member.member_id
         source = TopicPartition(self.prefix + ORDERS.name, partition)
         consumer.assign([source])
         health = Health()
-        offsets = _WatchedOffsets(self.kafka, self.prefix + stage.name, meanwhile)
+        offsets = _WatchedOffsets(self.kafka, member.group, meanwhile)
         signs = BrokerSigns(consumer, [source], health)
-        assignment = Assignment(GroupMember(self.prefix + stage.name), CommitTurns())
+        assignment = Assignment(member, CommitTurns())
         worker = PartitionWorker(stage, settings, consumer, source, assignment, offsets, signs, health)
-        committed = StableOffsets(self.kafka, self.prefix + stage.name)
+        committed = StableOffsets(self.kafka, member.group)
         failures: list[BaseException] = []
         worker.start(failures.append)
         end = (await consumer.end_offsets([source]))[source]
-
-        async def at_the_end() -> bool:
-            assert not failures, failures
-            return (await committed.fetch(source) or 0) >= int(end)
-
-        await eventually(at_the_end, timeout_s=60)
+        yield LoneWorker(registry, source, int(end), committed, failures)
         await worker.stop()
         await committed.close()
         await offsets.close()
@@ -147,6 +161,22 @@ class Pipeline:
         )
         assert report.ok, orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2, default=str).decode()
         return report
+
+
+@dataclass(frozen=True)
+class LoneWorker:
+    """What can be seen of a worker that runs."""
+
+    registry: CollectorRegistry
+    source: TopicPartition
+    end: int
+    committed: StableOffsets
+    failures: list[BaseException]
+
+    async def at_the_end(self) -> bool:
+        """Whether it has committed all that there was when it began."""
+        assert not self.failures, self.failures
+        return (await self.committed.fetch(self.source) or 0) >= self.end
 
 
 class _WatchedOffsets(StableOffsets):

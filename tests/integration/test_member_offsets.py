@@ -1,17 +1,20 @@
 """Whoever has lost its place in the group commits nothing, and takes nothing away from who has it now."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.errors import ProducerFenced
-from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from aiokafka.structs import TopicPartition
 
 from libs.runtime.broker import committed_consumer
+from libs.runtime.errors import NotAMemberError
 from libs.runtime.member_offsets import GroupMember, commit_offsets_as, current_member
+from libs.runtime.metrics import totals
 from libs.runtime.stable_offsets import StableOffsets
+from libs.runtime.timing import FENCED_WAIT_S
 from libs.runtime.transaction import transactional_client
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import eventually
@@ -75,14 +78,17 @@ async def test_a_former_member_takes_nothing_from_what_its_successor_is_about_to
         await zombie.send_offsets_to_transaction({source: 100}, former.group)
     await zombie.begin_transaction()
     await zombie.send_and_wait(output, b"")
+    asleep, awake = pause_before_offsets(zombie)
+    sending = asyncio.create_task(zombie.send_offsets_to_transaction({source: 150}, former.group))
+    await asleep.wait()
 
     successor = await start(await join())
     await successor.begin_transaction()
     await successor.send_and_wait(output, b"")
     await successor.send_offsets_to_transaction({source: 200}, former.group)
-    sender: Any = zombie._sender  # what comes after AddOffsetsToTxn, before which it had been paused
-    with pytest.raises(ProducerFenced):
-        await sender._do_txn_offset_commit({source: OffsetAndMetadata(150, "")}, former.group)
+    awake.set()
+    with pytest.raises(NotAMemberError):
+        await sending
     await successor.commit_transaction()
 
     offsets = StableOffsets(pipeline.kafka, former.group)
@@ -90,20 +96,41 @@ async def test_a_former_member_takes_nothing_from_what_its_successor_is_about_to
     await offsets.close()
 
 
-async def test_a_former_member_is_fenced_before_anybody_has_taken_over(
+def pause_before_offsets(producer: AIOKafkaProducer) -> tuple[asyncio.Event, asyncio.Event]:
+    """Pause between AddOffsetsToTxn and TxnOffsetCommit; the first event tells that it does, the second ends it."""
+    sender: Any = producer._sender
+    commit, asleep, awake = sender._do_txn_offset_commit, asyncio.Event(), asyncio.Event()
+
+    async def paused(*arguments: object) -> None:
+        asleep.set()
+        await awake.wait()
+        await commit(*arguments)
+
+    sender._do_txn_offset_commit = paused
+    return asleep, awake
+
+
+async def test_a_former_member_is_fenced_before_anybody_has_taken_over_and_can_end_its_transaction(
     pipeline: Pipeline, join: Join, start: Start
 ) -> None:
-    source = TopicPartition(pipeline.prefix + "orders", 0)
+    source, output = TopicPartition(pipeline.prefix + "orders", 0), pipeline.prefix + "processed-orders"
     former = await join()
     producer = await start(former)
     now = await join()
     assert (now.generation, now.member_id) != (former.generation, former.member_id)
     await producer.begin_transaction()
-    with pytest.raises(ProducerFenced, match="no member"):
+    await producer.send_and_wait(output, b"")
+    with pytest.raises(NotAMemberError, match=former.member_id):
         await producer.send_offsets_to_transaction({source: 150}, former.group)
+    await producer.abort_transaction()
+    assert await pipeline.read("processed-orders") == []
 
 
-async def test_a_replica_commits_as_the_member_that_it_is(pipeline: Pipeline) -> None:
-    async with pipeline.service("processor") as processor:
-        line = await processor.wait_for("partitions assigned")
-        assert line["generation"] >= 1
+async def test_a_worker_commits_as_its_member_and_does_not_try_again_when_that_is_none(pipeline: Pipeline) -> None:
+    await pipeline.send([(0, [b"{}"])])
+    async with pipeline.lone_worker(0, GroupMember(f"{pipeline.prefix}processor", 7, "nobody")) as lone:
+        await eventually(lambda: totals(lone.registry).get("transactions_fenced"))
+        await asyncio.sleep(2 * FENCED_WAIT_S)
+        assert await lone.committed.fetch(lone.source) is None
+        assert totals(lone.registry).keys() == {"transactions_fenced", "retries_fenced"}
+        assert await pipeline.read("orders-dlq") == []

@@ -7,11 +7,10 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.member_offsets import GroupMember
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.stable_offsets import StableOffsets
 from libs.runtime.transaction import TransactionalProducer
-from tests.integration.pipeline import Pipeline
+from tests.integration.pipeline import Pipeline, no_member
 
 
 async def test_an_offset_in_an_open_transaction_is_waited_for(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
@@ -43,7 +42,7 @@ async def test_a_new_producer_ends_what_the_one_before_left_open(kafka: str, top
     await zombie.start()
     await zombie.begin_transaction()
     await zombie.send_offsets_to_transaction({source: 41}, group)
-    successor = TransactionalProducer(settings, f"{topic_prefix}t", GroupMember(group), {"processed-orders": 6})
+    successor = TransactionalProducer(settings, f"{topic_prefix}t", no_member(group), {"processed-orders": 6})
     offsets = StableOffsets(kafka, group)
     await successor.start()
     try:

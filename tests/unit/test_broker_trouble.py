@@ -98,7 +98,7 @@ async def test_a_producer_does_not_wait_for_ever_for_its_id(monkeypatch: pytest.
     server = await asyncio.start_server(lambda _, client: clients.append(client), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     producer = TransactionalProducer(
-        ServiceSettings(kafka_bootstrap_servers=f"127.0.0.1:{port}"), "id", GroupMember("group"), {}
+        ServiceSettings(kafka_bootstrap_servers=f"127.0.0.1:{port}"), "id", GroupMember("group", 1, "member"), {}
     )
     with pytest.raises(TransactionTimeoutError):
         await producer.start()

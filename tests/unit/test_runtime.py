@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from libs.runtime.broker import Backoff
 from libs.runtime.cycle import CommitCycle
-from libs.runtime.errors import TransactionTimeoutError
+from libs.runtime.errors import NotAMemberError, TransactionTimeoutError
 from libs.runtime.health import Health, HealthServer
 from libs.runtime.metrics import StageMetrics, totals
 from libs.runtime.timing import HEALTHY_FOR_S
@@ -60,7 +60,12 @@ def make_cycle(
     metrics = StageMetrics(registry or CollectorRegistry(), "t", ["out"], stateful=False)
     partition = TopicPartition("t", 0)
     return CommitCycle(
-        cast(TransactionalProducer, producer), partition, interval_ms, turns or CommitTurns(), metrics, counts.append
+        cast(TransactionalProducer, producer),
+        partition,
+        interval_ms,
+        turns or CommitTurns(),
+        metrics,
+        lambda position, tally: counts.append((position, tally)),
     )
 
 
@@ -81,7 +86,7 @@ async def test_one_transaction_is_filled_while_the_one_before_commits() -> None:
     await third
     await cycle.close()
     assert producer.commits == [(first, 5), (second, 9)]
-    assert counts == [one, other]
+    assert counts == [(5, one), (9, other)]
 
 
 async def test_a_failed_commit_is_raised_and_counts_nothing() -> None:
@@ -133,6 +138,7 @@ async def test_what_a_transaction_took_and_wrote_is_counted_when_it_is_committed
     [
         (ProducerFenced(), "fenced"),
         (InvalidProducerEpoch(), "fenced"),
+        (NotAMemberError("gone"), "fenced"),
         (TransactionTimeoutError("no commit within 20 s"), "timed_out"),
         (KafkaConnectionError(), "failed"),
     ],

@@ -8,8 +8,9 @@ from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry
 
+from libs.runtime import worker as worker_module
 from libs.runtime.broker import Backoff
-from libs.runtime.errors import RetriesExhaustedError, StuckConsumerError
+from libs.runtime.errors import NotAMemberError, RetriesExhaustedError, StuckConsumerError
 from libs.runtime.health import Health
 from libs.runtime.member_offsets import GroupMember
 from libs.runtime.metrics import StageMetrics, totals
@@ -41,7 +42,7 @@ class FailsEveryTime(PartitionWorker):
 
 
 def assigned() -> Assignment:
-    return Assignment(GroupMember("group"), CommitTurns())
+    return Assignment(GroupMember("group", 1, "member"), CommitTurns())
 
 
 def make_worker(kind: type[PartitionWorker] = PartitionWorker) -> PartitionWorker:
@@ -80,6 +81,45 @@ async def test_without_a_broker_it_tries_again_for_ever(monkeypatch: pytest.Monk
     await failing.stop()
     assert not failed.done()
     assert totals(failing._metrics.registry).keys() == {"retries_broker"}
+
+
+class LosesItsPlace(PartitionWorker):
+    attempts = 0
+
+    async def _work(self) -> None:
+        self.attempts += 1
+        raise NotAMemberError("no member of the group any more")
+
+
+async def test_whoever_has_lost_its_place_in_the_group_does_not_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "FENCED_WAIT_S", 0.0)
+    monkeypatch.setattr(worker_module, "STUCK_AFTER_S", 0.05)
+    failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+    fenced = make_worker(LosesItsPlace)
+    fenced.start(failed.set_result)
+    assert isinstance(await asyncio.wait_for(failed, 5), StuckConsumerError)
+    assert isinstance(fenced, LosesItsPlace)
+    assert fenced.attempts == 1
+    assert totals(fenced._metrics.registry) == {"retries_fenced": 1}
+
+
+async def test_it_stops_when_the_group_gives_its_partitions_out_anew() -> None:
+    failures: list[BaseException] = []
+    fenced = make_worker(LosesItsPlace)
+    fenced.start(failures.append)
+    await asyncio.sleep(0)
+    await asyncio.wait_for(fenced.stop(), 5)
+    assert not failures
+
+
+async def test_a_worker_of_an_older_generation_fences_nobody() -> None:
+    consumer: Any = SimpleNamespace(_coordinator=SimpleNamespace(generation=2, member_id="member"))
+    anything: Any = SimpleNamespace(answering=True, metrics=stage_metrics())
+    worker = PartitionWorker(
+        anything, anything, consumer, TopicPartition("orders", 0), assigned(), anything, anything, Health()
+    )
+    with pytest.raises(NotAMemberError):
+        await worker._work()
 
 
 class Backlog:
