@@ -20,8 +20,6 @@ log = structlog.get_logger()
 
 # A transaction costs some 3.5 ms of CPU, whatever is in it. In a backlog nobody waits for one that soon.
 _BACKLOG_INTERVALS = 3
-# Two transactions of each partition are in memory: on a fast machine, after 300 ms, more than a container is to take.
-_MOST_RECORDS = 10_000
 # Ending transactions at every interval also among the records of one fetch would cost a tenth of the throughput.
 _LONGEST_FILL_S = 1.0
 
@@ -34,6 +32,7 @@ class CommitCycle:
         producer: TransactionalProducer,
         source: TopicPartition,
         interval_ms: int,
+        most_records: int,
         turns: CommitTurns,
         metrics: StageMetrics,
         on_commit: Callable[[int, Tally], None],
@@ -41,6 +40,7 @@ class CommitCycle:
         self._producer = producer
         self._source = source
         self._interval_s = interval_ms / 1000
+        self._most_records = most_records
         self._turns = turns
         self._metrics = metrics
         self._on_commit = on_commit
@@ -71,7 +71,7 @@ class CommitCycle:
         """Seconds until the open transaction has to end; None if there is none."""
         if self._opened_at_s is None:
             return None
-        if self._records >= _MOST_RECORDS:
+        if self._records >= self._most_records:
             return 0.0
         interval_s = self._interval_s * (_BACKLOG_INTERVALS if self.waiting > self._records else 1)
         return max(self._opened_at_s + interval_s - time.monotonic(), 0.0)

@@ -111,7 +111,7 @@ class _Replica(ConsumerRebalanceListener):
             return
         self._stage.metrics.rebalances.inc()
         self._stage.metrics.assigned_partitions.set(len(assigned))
-        assignment = Assignment(member, CommitTurns())
+        assignment = Assignment(member, len(assigned), CommitTurns())
         for partition in assigned:
             worker = PartitionWorker(
                 self._stage,

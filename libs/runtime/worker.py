@@ -37,6 +37,8 @@ from libs.runtime.waiting import unless_stopped
 log = structlog.get_logger()
 
 RETRIES = 8
+# Two transactions of each partition are in memory: on a fast machine, after 300 ms, more than a container is to take.
+RECORDS_IN_TRANSACTIONS = 60_000
 LONGEST_TURN_S = 0.005
 FRESH_S = 2.0  # a confirmation of the partition's end, a few long polls ago at most
 
@@ -45,6 +47,7 @@ class Assignment(NamedTuple):
     """What all partitions have in common that a replica was given in one rebalance."""
 
     member: GroupMember
+    partitions: int
     turns: CommitTurns
 
 
@@ -205,9 +208,14 @@ class PartitionWorker:
 
     async def _loop(self, producer: TransactionalProducer, logic: PartitionLogic) -> None:
         started_s = time.time()
-        turns = self._assignment.turns
         cycle = CommitCycle(
-            producer, self._partition, self._stage.commit_interval_ms, turns, self._metrics, self._committed
+            producer,
+            self._partition,
+            self._stage.commit_interval_ms,
+            RECORDS_IN_TRANSACTIONS // self._assignment.partitions,
+            self._assignment.turns,
+            self._metrics,
+            self._committed,
         )
         begin = await self._consumer.position(self._partition)
         reader = PartitionReader(self._consumer, self._partition, begin, self._stopping)

@@ -136,17 +136,19 @@ class Pipeline:
         health = Health()
         offsets = _WatchedOffsets(self.kafka, member.group, meanwhile)
         signs = BrokerSigns(consumer, [source], health)
-        assignment = Assignment(member, CommitTurns())
+        assignment = Assignment(member, 1, CommitTurns())
         worker = PartitionWorker(stage, settings, consumer, source, assignment, offsets, signs, health)
         committed = StableOffsets(self.kafka, member.group)
         failures: list[BaseException] = []
         worker.start(failures.append)
         end = (await consumer.end_offsets([source]))[source]
-        yield LoneWorker(registry, source, int(end), committed, failures)
-        await worker.stop()
-        await committed.close()
-        await offsets.close()
-        await consumer.stop()
+        try:
+            yield LoneWorker(registry, source, int(end), committed, failures)
+        finally:
+            await worker.stop()
+            await committed.close()
+            await offsets.close()
+            await consumer.stop()
         assert not failures, failures
 
     async def verify(self, *, wait_closed_s: float = 60.0, settle_s: float = 30.0) -> VerificationReport:

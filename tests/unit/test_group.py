@@ -46,7 +46,7 @@ async def test_workers_commit_as_the_member_that_was_given_the_partitions(monkey
     (first, second) = (worker.assignment for worker in NotedWorker.made)
     assert isinstance(first, Assignment)
     assert first is second
-    assert first.member == GroupMember("mine.processor", 7, "m")
+    assert (first.member, first.partitions) == (GroupMember("mine.processor", 7, "m"), 2)
 
 
 async def test_without_membership_nothing_is_worked(monkeypatch: pytest.MonkeyPatch) -> None:

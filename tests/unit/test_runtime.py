@@ -50,6 +50,9 @@ class FakeProducer:
         self.commits.append((outputs, position))
 
 
+MOST_RECORDS = 10_000
+
+
 def make_cycle(
     producer: FakeProducer,
     interval_ms: int,
@@ -63,6 +66,7 @@ def make_cycle(
         cast(TransactionalProducer, producer),
         partition,
         interval_ms,
+        MOST_RECORDS,
         turns or CommitTurns(),
         metrics,
         lambda position, tally: counts.append((position, tally)),
@@ -187,9 +191,9 @@ async def test_in_a_backlog_a_transaction_lasts_longer() -> None:
 
 async def test_a_transaction_of_very_many_records_is_due() -> None:
     cycle = make_cycle(FakeProducer(), 60_000, [])
-    cycle.open(0, 9_990)
+    cycle.open(0, MOST_RECORDS - 1)
     assert not cycle.is_due(urgent=False)
-    cycle.open(9_990, 50)
+    cycle.open(MOST_RECORDS - 1, 50)
     assert cycle.due_in_s() == 0
     assert cycle.is_due(urgent=False)
 

@@ -42,7 +42,7 @@ class FailsEveryTime(PartitionWorker):
 
 
 def assigned() -> Assignment:
-    return Assignment(GroupMember("group", 1, "member"), CommitTurns())
+    return Assignment(GroupMember("group", 1, "member"), 1, CommitTurns())
 
 
 def make_worker(kind: type[PartitionWorker] = PartitionWorker) -> PartitionWorker:
