@@ -16,10 +16,11 @@ from aiokafka.client import CoordinationType
 from aiokafka.errors import GroupAuthorizationFailedError, IllegalGenerationError, UnknownMemberIdError
 from aiokafka.producer.sender import TxnOffsetCommitHandler
 from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
+from aiokafka.protocol.types import Int16, Int32, Int64, Schema
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from libs.runtime.errors import NotAMemberError
+from libs.runtime.flexible_schemas import NAME, TAGS, topics_of
 
 _NOT_A_MEMBER = {IllegalGenerationError.errno, UnknownMemberIdError.errno}
 _NO_LEADER_EPOCH = -1
@@ -39,6 +40,16 @@ def current_member(consumer: AIOKafkaConsumer, group: str) -> GroupMember:
     return GroupMember(group, coordinator.generation, coordinator.member_id)
 
 
+def check_member(consumer: AIOKafkaConsumer, member: GroupMember) -> None:
+    """Raise ``NotAMemberError`` if ``consumer`` knows that it is ``member`` no more."""
+    if current_member(consumer, member.group) != member:
+        raise _gone(member)
+
+
+def _gone(member: GroupMember) -> NotAMemberError:
+    return NotAMemberError(f"no member of the group any more: {member}")
+
+
 class TxnOffsetCommitResponseV3(Response):
     """TxnOffsetCommit response, version 3."""
 
@@ -46,18 +57,8 @@ class TxnOffsetCommitResponseV3(Response):
     API_VERSION: ClassVar[int] = 3
     SCHEMA: ClassVar[Schema] = Schema(
         ("throttle_time_ms", Int32),
-        (
-            "topics",
-            CompactArray(
-                ("name", CompactString("utf-8")),
-                (
-                    "partitions",
-                    CompactArray(("partition_index", Int32), ("error_code", Int16), ("tags", TaggedFields)),
-                ),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("tags", TaggedFields),
+        topics_of(("partition_index", Int32), ("error_code", Int16)),
+        TAGS,
     )
 
 
@@ -69,31 +70,20 @@ class TxnOffsetCommitRequestV3(RequestStruct):
     API_VERSION = 3
     RESPONSE_TYPE = TxnOffsetCommitResponseV3
     SCHEMA = Schema(
-        ("transactional_id", CompactString("utf-8")),
-        ("group_id", CompactString("utf-8")),
+        ("transactional_id", NAME),
+        ("group_id", NAME),
         ("producer_id", Int64),
         ("producer_epoch", Int16),
         ("generation_id", Int32),
-        ("member_id", CompactString("utf-8")),
-        ("group_instance_id", CompactString("utf-8")),
-        (
-            "topics",
-            CompactArray(
-                ("name", CompactString("utf-8")),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("partition_index", Int32),
-                        ("committed_offset", Int64),
-                        ("committed_leader_epoch", Int32),
-                        ("committed_metadata", CompactString("utf-8")),
-                        ("tags", TaggedFields),
-                    ),
-                ),
-                ("tags", TaggedFields),
-            ),
+        ("member_id", NAME),
+        ("group_instance_id", NAME),
+        topics_of(
+            ("partition_index", Int32),
+            ("committed_offset", Int64),
+            ("committed_leader_epoch", Int32),
+            ("committed_metadata", NAME),
         ),
-        ("tags", TaggedFields),
+        TAGS,
     )
 
 
@@ -133,7 +123,7 @@ class _MemberOffsetCommitHandler(TxnOffsetCommitHandler):
         if _NOT_A_MEMBER & {code for _, partitions in errors for _, code in partitions}:
             # Of the waiting call alone: were it raised here, or told to the transaction, aiokafka could not abort it.
             *_, waiting = self._sender._txn_manager._pending_txn_offsets.popleft()  # noqa: SLF001
-            waiting.set_exception(NotAMemberError(f"no member of the group any more: {self._member}"))
+            waiting.set_exception(_gone(self._member))
             return None
         backoff_s: float | None = super().handle_response(SimpleNamespace(errors=errors))  # type: ignore[no-untyped-call]
         return backoff_s

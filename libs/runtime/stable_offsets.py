@@ -12,17 +12,10 @@ from typing import Any, ClassVar
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.errors import BrokerResponseError, KafkaError, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import (
-    Boolean,
-    CompactArray,
-    CompactString,
-    Int16,
-    Int32,
-    Int64,
-    Schema,
-    TaggedFields,
-)
+from aiokafka.protocol.types import Boolean, CompactArray, Int16, Int32, Int64, Schema
 from aiokafka.structs import TopicPartition
+
+from libs.runtime.flexible_schemas import NAME, TAGS, topics_of
 
 _UNSTABLE_OFFSET_COMMIT = 88  # newer than aiokafka's table of errors
 _NO_OFFSET = -1
@@ -37,26 +30,15 @@ class OffsetFetchResponseV7(Response):
     API_VERSION: ClassVar[int] = 7
     SCHEMA: ClassVar[Schema] = Schema(
         ("throttle_time_ms", Int32),
-        (
-            "topics",
-            CompactArray(
-                ("name", CompactString("utf-8")),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("partition_index", Int32),
-                        ("committed_offset", Int64),
-                        ("committed_leader_epoch", Int32),
-                        ("metadata", CompactString("utf-8")),
-                        ("error_code", Int16),
-                        ("tags", TaggedFields),
-                    ),
-                ),
-                ("tags", TaggedFields),
-            ),
+        topics_of(
+            ("partition_index", Int32),
+            ("committed_offset", Int64),
+            ("committed_leader_epoch", Int32),
+            ("metadata", NAME),
+            ("error_code", Int16),
         ),
         ("error_code", Int16),
-        ("tags", TaggedFields),
+        TAGS,
     )
 
 
@@ -68,17 +50,10 @@ class OffsetFetchRequestV7(RequestStruct):
     API_VERSION = 7
     RESPONSE_TYPE = OffsetFetchResponseV7
     SCHEMA = Schema(
-        ("group_id", CompactString("utf-8")),
-        (
-            "topics",
-            CompactArray(
-                ("name", CompactString("utf-8")),
-                ("partition_indexes", CompactArray(Int32)),
-                ("tags", TaggedFields),
-            ),
-        ),
+        ("group_id", NAME),
+        ("topics", CompactArray(("name", NAME), ("partition_indexes", CompactArray(Int32)), TAGS)),
         ("require_stable", Boolean),
-        ("tags", TaggedFields),
+        TAGS,
     )
 
 

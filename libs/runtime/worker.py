@@ -22,7 +22,7 @@ from libs.runtime.errors import NotAMemberError, RetriesExhaustedError, StuckCon
 from libs.runtime.health import Health
 from libs.runtime.lean_fetch import in_batches
 from libs.runtime.logic import PartitionLogic, Progress, Stage, Tally
-from libs.runtime.member_offsets import GroupMember, current_member
+from libs.runtime.member_offsets import GroupMember, check_member
 from libs.runtime.partition_reader import PartitionReader
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.signs import BrokerSigns
@@ -37,7 +37,8 @@ from libs.runtime.waiting import unless_stopped
 log = structlog.get_logger()
 
 RETRIES = 8
-# Two transactions of each partition are in memory: on a fast machine, after 300 ms, more than a container is to take.
+# Of all partitions of a replica. Two transactions of each are in memory: on a fast machine, after 300 ms, more than a
+# container is to take.
 RECORDS_IN_TRANSACTIONS = 60_000
 LONGEST_TURN_S = 0.005
 FRESH_S = 2.0  # a confirmation of the partition's end, a few long polls ago at most
@@ -164,8 +165,7 @@ class PartitionWorker:
 
     async def _work(self) -> None:
         member = self._assignment.member
-        if current_member(self._consumer, member.group) != member:
-            raise NotAMemberError(f"no member of the group any more: {member}")
+        check_member(self._consumer, member)
         producer = TransactionalProducer(
             self._settings,
             transactional_id=f"{self._settings.topic_prefix}{self._stage.name}-{self._stage.source.name}-{self._partition.partition}",

@@ -19,6 +19,9 @@ from libs.runtime.transaction import transactional_client
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import eventually
 
+Join = Callable[[], Awaitable[GroupMember]]
+Start = Callable[[GroupMember], Awaitable[AIOKafkaProducer]]
+
 
 @pytest.fixture
 async def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
@@ -28,7 +31,7 @@ async def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
 
 
 @pytest.fixture
-async def join(pipeline: Pipeline) -> AsyncIterator[Callable[[], Awaitable[GroupMember]]]:
+async def join(pipeline: Pipeline) -> AsyncIterator[Join]:
     """Lets one more consumer join; returns the member that it is once all partitions are given out anew."""
     consumers: list[AIOKafkaConsumer] = []
 
@@ -46,7 +49,7 @@ async def join(pipeline: Pipeline) -> AsyncIterator[Callable[[], Awaitable[Group
 
 
 @pytest.fixture
-async def start(pipeline: Pipeline) -> AsyncIterator[Callable[[GroupMember], Awaitable[AIOKafkaProducer]]]:
+async def start(pipeline: Pipeline) -> AsyncIterator[Start]:
     """Starts a producer that commits as the member; all that it starts have one transactional id."""
     producers: list[AIOKafkaProducer] = []
 
@@ -60,10 +63,6 @@ async def start(pipeline: Pipeline) -> AsyncIterator[Callable[[GroupMember], Awa
     yield started
     for producer in producers:
         await producer.stop()
-
-
-Join = Callable[[], Awaitable[GroupMember]]
-Start = Callable[[GroupMember], Awaitable[AIOKafkaProducer]]
 
 
 async def test_a_former_member_takes_nothing_from_what_its_successor_is_about_to_commit(
