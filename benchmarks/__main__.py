@@ -24,7 +24,7 @@ from benchmarks.environment import EnvironmentMissingError, base_python_version,
 from benchmarks.guard import read_reference, regressions, store_reference
 from benchmarks.inputs import Inputs
 from benchmarks.registry import BARE, OURS, PEERS, Contender
-from benchmarks.results import RESULTS, print_tables, ratios_to_bare, write_results
+from benchmarks.results import LAST, RESULTS, print_tables, ratios_to_bare, write_results
 from benchmarks.run import Bench
 from local.broker import LocalBroker
 from local.errors import LocalModeError
@@ -92,13 +92,20 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--parts", nargs="+", choices=list(Part), default=list(Part), help="what to run (all)")
     parser.add_argument("--seed", type=int, default=1, help="of the orders and of the moments of the kills (1)")
-    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="where tables and plot go")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        metavar="DIR",
+        help="where tables and plot go (benchmarks/results; without --peers its folder last)",
+    )
     parser.add_argument(
         "--update-reference", action="store_true", help="make this run what later ones are compared with"
     )
     arguments = parser.parse_args()
     if arguments.minutes is None:
         arguments.minutes = _MINUTES_WITH_PEERS if arguments.peers or arguments.only else _MINUTES_ALONE
+    if arguments.results is None:
+        arguments.results = RESULTS if arguments.peers else LAST
     return arguments
 
 

@@ -77,7 +77,7 @@ class Campaign:
             for contender in self.commands:
                 if stage not in contender.stages or (number > 1 and not self._fits(contender, stage, deadline_s)):
                     continue
-                count = min(contender.orders, self.orders)
+                count = self._orders_of(contender)
                 self.workloads.of(count, self.bench.inputs)  # made once, so its time is no round's
                 started_s = time.monotonic()
                 plan = self._plan(contender, stage, prefix)
@@ -108,8 +108,11 @@ class Campaign:
                 plan = Plan(
                     contender, Stage.BOTH, prefix, copies=contender.machine_processes, threads=threads, grace_s=grace_s
                 )
-                await self._run(Part.BACKLOG, 1, plan, min(contender.orders, self.orders))
+                await self._run(Part.BACKLOG, 1, plan, self._orders_of(contender))
                 await self.bench.inputs.delete(prefix)
+
+    def _orders_of(self, contender: Contender) -> int:
+        return min(contender.orders, self.orders)
 
     def _fits(self, contender: Contender, stage: Stage, deadline_s: float) -> bool:
         return time.monotonic() + self._durations_s.get((contender.name, stage), 0) <= deadline_s

@@ -48,7 +48,7 @@ def base_python() -> str:
     """What all of Python run on: the distribution's, if it is new enough and complete, or else this one.
 
     Distributions build theirs with profile-guided optimisation, as the containers' is. What a version manager compiles on
-    the machine is often built without, and takes half as long again.
+    the machine is often built without, and is slower.
     """
     usable = "import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))"
     try:

@@ -30,6 +30,7 @@ from libs.runtime.clock import SystemClock
 from libs.runtime.lean_fetch import _LeanResults, in_batches
 from libs.runtime.metrics import OrderMetrics, WindowMetrics
 from libs.runtime.transaction import MAX_BATCH_BYTES, OutputBuffer
+from services.analytics.analytics_engine import BATCH_SIZE as ANALYTICS_BATCH_SIZE
 from services.analytics.metrics_partition import MetricsPartition
 from services.analytics.windows import TumblingWindows
 from services.processor.catalogue import continued, make_product
@@ -39,7 +40,7 @@ from services.processor.source_watermark import SourceWatermark
 
 _ORDERS = 20_000
 _ROUNDS = 200
-_BATCH_SIZE = 50
+_PROCESSOR_BATCH_SIZE = 50
 _RECORDS_A_BATCH = 400
 _PARTITION = TopicPartition("any", 0)
 _PARTITIONS = {"processed-orders": 6, "orders-dlq": 6, "product-metrics": 6, "late-orders": 6}
@@ -67,15 +68,16 @@ class _Fetches:
     """Records as a broker would send them."""
 
     batches: list[bytes]
+    stage_batch_size: int
 
     def read(self) -> Iterator[list[Any]]:
-        """In batches of 50, as a worker has them."""
+        """In batches as the stage's worker has them."""
         records = PartitionRecords(
             _PARTITION, MemoryRecords(b"".join(self.batches)), [], 0, None, None, check_crcs=True, isolation_level=1
         )
         results, assignment = _LeanResults(), _Assignment(0)
         results[_PARTITION] = FetchResult(_PARTITION, assignment=assignment, partition_records=records, backoff=0)
-        return in_batches(results[_PARTITION].getall(), _BATCH_SIZE)
+        return in_batches(results[_PARTITION].getall(), self.stage_batch_size)
 
 
 def main() -> None:
@@ -85,8 +87,8 @@ def main() -> None:
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
     for stage, pieces, count in (
-        ("processor", _processor(_fetched(workload.orders, [])), _ORDERS),
-        ("analytics", _analytics(_fetched(enriched, ORDER_HEADERS)), len(enriched)),
+        ("processor", _processor(_fetched(workload.orders, [], _PROCESSOR_BATCH_SIZE)), _ORDERS),
+        ("analytics", _analytics(_fetched(enriched, ORDER_HEADERS, ANALYTICS_BATCH_SIZE)), len(enriched)),
     ):
         rows = [[name, f"{took_ns / count:,.0f}"] for name, took_ns in _smallest_ns(pieces).items()]
         console.print(table(f"{stage}, alone", ("", "ns an order"), rows))
@@ -171,7 +173,7 @@ def _output() -> OutputBuffer:
     return OutputBuffer(producer, _PARTITIONS)
 
 
-def _fetched(items: Sequence[Item], headers: Headers) -> _Fetches:
+def _fetched(items: Sequence[Item], headers: Headers, stage_batch_size: int) -> _Fetches:
     now_ms, batches = int(time.time() * 1000), []
     for start in range(0, len(items), _RECORDS_A_BATCH):
         builder: Any = DefaultRecordBatchBuilder(2, 0, 1, -1, -1, -1, MAX_BATCH_BYTES)
@@ -180,7 +182,7 @@ def _fetched(items: Sequence[Item], headers: Headers) -> _Fetches:
         batch = bytearray(builder.build())
         struct.pack_into(">q", batch, 0, start)  # as the broker does; the checksum leaves it out
         batches.append(bytes(batch))
-    return _Fetches(batches)
+    return _Fetches(batches, stage_batch_size)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ from benchmarks.report import (
 from benchmarks.stats import Spread, spread
 
 RESULTS = Path(__file__).with_name("results")
+# What is in the repository has all peers; a run without them leaves it as it is.
+LAST = RESULTS / "last"
 _TITLES = {
     Stage.PROCESSOR: "Processor, one core",
     Stage.ANALYTICS: "Analytics, one core",

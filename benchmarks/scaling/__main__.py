@@ -1,4 +1,4 @@
-"""``python -m benchmarks.scaling``: replicas, partitions, idle replicas, start-up, memory, state; in a quarter of an hour."""
+"""``python -m benchmarks.scaling``: replicas, partitions, idle replicas, start-up, memory, state; in eight minutes."""
 
 import argparse
 import asyncio

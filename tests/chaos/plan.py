@@ -60,7 +60,7 @@ def long_form(scale: float) -> list[Episode]:
                 window_s=2,
                 unattended_s=_BAD_LUCK_S,
             )
-            for name in ("all of that, mixed", "mixed once more")
+            for name in ("mixed", "mixed once more")
         ),
     ]
     return [replace(each, seconds=each.seconds * scale) for each in episodes]
