@@ -138,10 +138,12 @@ class CommitCycle:
             self._turn = None
         if self._commit is None:
             return
-        await asyncio.wait({self._commit}, timeout=CLOSE_TIMEOUT_S)
-        if not self._commit.done():
-            self._commit.cancel()
-            await asyncio.wait({self._commit})
+        try:
+            await asyncio.wait({self._commit}, timeout=CLOSE_TIMEOUT_S)
+        finally:  # also when whoever waits here is cancelled: the producer is given up next, and nothing may use it then
+            if not self._commit.done():
+                self._commit.cancel()
+                await asyncio.wait({self._commit})
 
 
 def _records_in(outputs: OutputBuffer) -> Counter[str]:

@@ -38,7 +38,7 @@ class StartOffset:
                 "records were deleted before they were read",
                 committed_offset=committed,
                 first_offset=first,
-                advice="keep records longer than the longest outage: raise retention.ms of the topic",
+                advice="keep records longer than the longest outage: raise retention.ms of the topic (and the brokers' offsets.retention.minutes)",
             )
         elif committed is not None and self._out_of_range:
             log.error(
@@ -48,5 +48,12 @@ class StartOffset:
                 advice="it was made anew, or the broker has lost its end; then orders may count twice",
             )
             committed = None
+        elif committed is None and first > 0:
+            log.warning(
+                "nothing is committed, and the topic's oldest records are gone: reading what is left of it",
+                first_offset=first,
+                advice="right for a pipeline that is new to this topic; for any other its offsets have expired "
+                "(offsets.retention.minutes of the brokers), and what was processed before is processed again",
+            )
         self._out_of_range = False
         return max(first, committed or 0)

@@ -202,6 +202,13 @@ class PartitionWorker:
                 committed_offset=committed,
                 advice=f"{partition.topic} was deleted or made anew; what was counted before and not yet written is lost",
             )
+        if count and committed is None:  # both come from the same transactions
+            log.error(
+                "the committed offset is gone",
+                changelog_records=count,
+                advice="reading from the beginning, what is read again may count twice: offsets.retention.minutes of the "
+                "brokers is too short, or the offset or its topic was deleted",
+            )
         seconds = time.monotonic() - since
         self._metrics.restored(count, seconds)
         log.info("state restored", changelog_records=count, seconds=round(seconds, 3))

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import orjson
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
-from libs.events.topics import ORDERS, PROCESSED_ORDERS, Topic
+from libs.events.topics import ANALYTICS_STATE, ORDERS, PROCESSED_ORDERS, Topic
 from libs.runtime import broker
 from libs.runtime.broker import ensure_topics
 from libs.runtime.errors import TopicRefusedError
@@ -110,3 +111,11 @@ async def test_a_state_that_was_deleted_is_missed(pipeline: Pipeline) -> None:
     await pipeline.commit("analytics", PROCESSED_ORDERS.name, 5)
     async with pipeline.service("analytics") as analytics:
         await analytics.wait_for("the state is gone", committed_offset=5)
+
+
+async def test_an_offset_that_has_expired_is_missed(pipeline: Pipeline) -> None:
+    await pipeline.make_topics()
+    async with AIOKafkaProducer(bootstrap_servers=pipeline.kafka) as producer:
+        await producer.send_and_wait(pipeline.prefix + ANALYTICS_STATE.name, key=b'[0,60,"prod-1"]', partition=0)
+    async with pipeline.service("analytics") as analytics:
+        await analytics.wait_for("the committed offset is gone", changelog_records=1)

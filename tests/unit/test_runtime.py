@@ -34,6 +34,7 @@ class FakeProducer:
     """Commits when it is told to, and remembers what."""
 
     def __init__(self) -> None:
+        self.committing = 0
         self.buffers: list[NoOutputs] = []
         self.commits: list[tuple[object, int]] = []
         self.released = asyncio.Event()
@@ -44,7 +45,11 @@ class FakeProducer:
         return cast(OutputBuffer, self.buffers[-1])
 
     async def commit(self, outputs: object, source: TopicPartition, position: int) -> None:
-        await self.released.wait()
+        self.committing += 1
+        try:
+            await self.released.wait()
+        finally:
+            self.committing -= 1
         if self.error:
             raise self.error
         self.commits.append((outputs, position))
@@ -104,6 +109,21 @@ async def test_a_failed_commit_is_raised_and_counts_nothing() -> None:
         await cycle.commit(6, Done())
     await cycle.close()
     assert counts == []
+
+
+async def test_who_stops_waiting_for_a_commit_leaves_none_behind() -> None:
+    """The producer is closed next: a commit that went on would use it meanwhile."""
+    producer = FakeProducer()
+    cycle = make_cycle(producer, 100, [])
+    cycle.open(0)
+    await cycle.commit(5, Done())
+    closing = asyncio.create_task(cycle.close())
+    await asyncio.sleep(0)
+    assert producer.committing == 1
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert producer.committing == 0
 
 
 class Batch:
