@@ -193,7 +193,7 @@ def write(directory: Path, measured: dict[str, Measured]) -> list[Path]:
     directory.mkdir(parents=True, exist_ok=True)
     kept = directory / "scaling.json"
     parts = {**(_read(kept) if kept.exists() else {}), **measured}
-    texts = ["# Scaling\n", "`python -m benchmarks.scaling --write benchmarks/results` writes this file.\n"]
+    texts = ["# Scaling\n", "`.venv/bin/python -m benchmarks.scaling --write benchmarks/results` writes this file.\n"]
     for name, part in parts.items():
         texts += [f"**{name}**: {part.about}\n", *(markdown(*table) for table in tables(part.rows))]
     (directory / "scaling.md").write_text("\n".join(texts))
