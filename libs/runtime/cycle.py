@@ -71,7 +71,7 @@ class CommitCycle:
         """Seconds until the open transaction has to end; None if there is none."""
         if self._opened_at_s is None:
             return None
-        if self._records >= self._most_records:
+        if _records_in(self.outputs).total() >= self._most_records:
             return 0.0
         interval_s = self._interval_s * (_BACKLOG_INTERVALS if self.waiting > self._records else 1)
         return max(self._opened_at_s + interval_s - time.monotonic(), 0.0)

@@ -37,8 +37,8 @@ from libs.runtime.waiting import unless_stopped
 log = structlog.get_logger()
 
 RETRIES = 8
-# Of all partitions of a replica. Two transactions of each are in memory: on a fast machine, after 300 ms, more than a
-# container is to take.
+# What all partitions of a replica write. Two transactions of each are in memory: on a fast machine, after 300 ms, more than
+# a container is to take.
 RECORDS_IN_TRANSACTIONS = 60_000
 LONGEST_TURN_S = 0.005
 FRESH_S = 2.0  # a confirmation of the partition's end, a few long polls ago at most
