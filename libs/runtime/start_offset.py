@@ -38,7 +38,8 @@ class StartOffset:
                 "records were deleted before they were read",
                 committed_offset=committed,
                 first_offset=first,
-                advice="keep records longer than the longest outage: raise retention.ms of the topic (and the brokers' offsets.retention.minutes)",
+                advice="keep records longer than the longest outage: raise retention.ms of the topic, and the brokers' "
+                "offsets.retention.minutes with it",
             )
         elif committed is not None and self._out_of_range:
             log.error(
