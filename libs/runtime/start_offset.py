@@ -58,3 +58,20 @@ class StartOffset:
             )
         self._out_of_range = False
         return max(first, committed or 0)
+
+
+def compare_with_state(committed: int | None, changelog: str, changelog_records: int) -> None:
+    """Tell when only one of the two is there, since both come from the same transactions."""
+    if committed and not changelog_records:
+        log.error(
+            "the state is gone",
+            committed_offset=committed,
+            advice=f"{changelog} was deleted or made anew; what was counted before and not yet written is lost",
+        )
+    elif changelog_records and committed is None:
+        log.error(
+            "the committed offset is gone",
+            changelog_records=changelog_records,
+            advice="reading from the beginning, what is read again may count twice: offsets.retention.minutes of the "
+            "brokers is too short, or the offset or its topic was deleted",
+        )

@@ -28,7 +28,7 @@ from libs.runtime.settings import ServiceSettings
 from libs.runtime.signs import BrokerSigns
 from libs.runtime.silence import Silence
 from libs.runtime.stable_offsets import StableOffsets
-from libs.runtime.start_offset import StartOffset
+from libs.runtime.start_offset import StartOffset, compare_with_state
 from libs.runtime.timing import CLOSE_TIMEOUT_S, FENCED_WAIT_S, STUCK_AFTER_S
 from libs.runtime.transaction import TransactionalProducer
 from libs.runtime.turns import CommitTurns
@@ -196,19 +196,7 @@ class PartitionWorker:
             logic.restore(records)
             count += len(records)
             self._health.beat(self._name)
-        if committed and not count:
-            log.error(
-                "the state is gone",
-                committed_offset=committed,
-                advice=f"{partition.topic} was deleted or made anew; what was counted before and not yet written is lost",
-            )
-        if count and committed is None:  # both come from the same transactions
-            log.error(
-                "the committed offset is gone",
-                changelog_records=count,
-                advice="reading from the beginning, what is read again may count twice: offsets.retention.minutes of the "
-                "brokers is too short, or the offset or its topic was deleted",
-            )
+        compare_with_state(committed, partition.topic, count)
         seconds = time.monotonic() - since
         self._metrics.restored(count, seconds)
         log.info("state restored", changelog_records=count, seconds=round(seconds, 3))

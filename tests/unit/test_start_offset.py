@@ -5,7 +5,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from libs.runtime import start_offset
-from libs.runtime.start_offset import StartOffset
+from libs.runtime.start_offset import StartOffset, compare_with_state
 
 
 def choose(start: StartOffset, committed: int | None, first: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
@@ -56,3 +56,22 @@ def test_a_topic_that_ends_before_is_read_from_its_beginning_once(monkeypatch: p
     told = "the topic ends before the committed offset: reading it from its beginning"
     assert choose(start, 100, 0, monkeypatch) == (0, told)
     assert choose(start, 20, 0, monkeypatch) == (20, "")
+
+
+@pytest.mark.parametrize(
+    ("committed", "changelog_records", "told"),
+    [
+        (None, 0, []),
+        (0, 0, []),
+        (5, 3, []),
+        (5, 0, ["the state is gone"]),
+        (None, 3, ["the committed offset is gone"]),
+    ],
+)
+def test_offset_and_state_are_there_together(
+    committed: int | None, changelog_records: int, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start_offset, "log", structlog.get_logger())
+    with capture_logs() as lines:
+        compare_with_state(committed, "analytics-state", changelog_records)
+    assert [line["event"] for line in lines] == told
