@@ -18,7 +18,7 @@ from libs.events.topics import (
 )
 from libs.runtime.broker import FETCH_BYTES
 from libs.runtime.clock import Clock
-from libs.runtime.group import run_stage
+from libs.runtime.exactly_once.replica import run_stage
 from libs.runtime.logic import Stage
 from libs.runtime.metrics import StageMetrics, WindowMetrics
 from libs.runtime.service import Context, run_service

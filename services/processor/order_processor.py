@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from libs.events.dead_letters import Reason
 from libs.events.topics import ALL_TOPICS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS
 from libs.runtime.clock import Clock
-from libs.runtime.group import run_stage
+from libs.runtime.exactly_once.replica import run_stage
 from libs.runtime.logic import Stage
 from libs.runtime.metrics import OrderMetrics, StageMetrics
 from libs.runtime.service import Context, run_service

@@ -1,4 +1,4 @@
-"""Signs of life from the broker that concern the whole service, gathered in the background."""
+"""Watches the broker in the background: whether it answers, has all topics, and where the source partitions end."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ _LOOKS_UNTIL_MISSING = 5
 _LOOKS_AT_NOTHING_UNTIL_MISSING = 120
 
 
-class BrokerSigns:
+class BrokerWatch:
     """Asks the broker now and then for its topics, and for the ends of the source topic's partitions.
 
     Without one of the ``needed`` topics aiokafka waits for ever: a producer's transaction is not ended, a consumer hears
@@ -43,7 +43,7 @@ class BrokerSigns:
         self.source_started = False
         self.answering = False
 
-    async def watch(self) -> None:
+    async def run(self) -> None:
         """Run until cancelled.
 
         Raises:

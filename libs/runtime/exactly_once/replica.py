@@ -1,4 +1,4 @@
-"""A replica of a stage: a member of its consumer group, with a worker for each partition it is given."""
+"""A replica of a stage: a member of its consumer group, with a worker for each assignment."""
 
 import asyncio
 from collections.abc import Collection
@@ -10,20 +10,19 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.broker import Backoff, committed_consumer
-from libs.runtime.closing import close_consumer, close_quietly
+from libs.runtime.closing import close_consumer
 from libs.runtime.errors import StuckConsumerError
+from libs.runtime.exactly_once.broker_watch import BrokerWatch
+from libs.runtime.exactly_once.membership import watch_membership
+from libs.runtime.exactly_once.worker import ReplicaWorker
+from libs.runtime.group_member import current_member
 from libs.runtime.lean_fetch import LeanConsumer
 from libs.runtime.logic import Stage
-from libs.runtime.member_offsets import current_member
-from libs.runtime.membership import watch_membership
 from libs.runtime.report import EVERY_S, Report
 from libs.runtime.service import Context
 from libs.runtime.settings import ServiceSettings
-from libs.runtime.signs import BrokerSigns
-from libs.runtime.stable_offsets import StableOffsets
-from libs.runtime.turns import CommitTurns
+from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 from libs.runtime.waiting import unless_stopped
-from libs.runtime.worker import Assignment, PartitionWorker
 
 log = structlog.get_logger()
 
@@ -35,21 +34,19 @@ async def run_stage(stage: Stage, context: Context[Any]) -> None:
         PipelineError: a partition could not be worked any more; nothing is lost, another start goes on from there.
     """
     settings: ServiceSettings = context.settings
-    group = settings.topic_prefix + stage.name
     topic = settings.topic_prefix + stage.source.name
-    # Workers seek by themselves, and what was deleted unread is not to be skipped in silence.
+    # The worker seeks by itself, and what was deleted unread is not to be skipped in silence.
     consumer = committed_consumer(
         settings, stage.name, fetch_bytes=stage.fetch_bytes, auto_offset_reset="none", kind=LeanConsumer
     )
     if not await _started(consumer, context.stop):
         return
-    offsets = StableOffsets(settings.kafka_bootstrap_servers, group)
     source = [TopicPartition(topic, number) for number in range(settings.topic_partitions)]
     needed = [settings.topic_prefix + spec.name for spec in (stage.source, *stage.outputs)]
-    signs = BrokerSigns(consumer, source, context.health, needed)
+    watch = BrokerWatch(consumer, source, context.health, needed)
     report = Report(stage.metrics, context.clock)
-    replica = _Replica(stage, context, consumer, offsets, signs)
-    background = [asyncio.create_task(work) for work in (signs.watch(), watch_membership(consumer), _report(report))]
+    replica = _Replica(stage, context, consumer, watch)
+    background = [asyncio.create_task(work) for work in (watch.run(), watch_membership(consumer), _report(report))]
     for task in background:
         task.add_done_callback(replica.fail_with)
     try:
@@ -59,13 +56,12 @@ async def run_stage(stage: Stage, context: Context[Any]) -> None:
         for task in background:
             task.cancel()
         await replica.close()
-        await close_quietly(offsets.close())
         await close_consumer(consumer)  # leaves the group, so that the others need not wait for the session to end
         report.log()
 
 
 class _Replica(ConsumerRebalanceListener):
-    """Starts and stops workers as partitions come and go.
+    """Starts and stops a worker as partitions come and go.
 
     aiokafka calls it in a background task and swallows what it raises, so failures go into a future instead.
     """
@@ -75,20 +71,19 @@ class _Replica(ConsumerRebalanceListener):
         stage: Stage,
         context: Context[Any],
         consumer: AIOKafkaConsumer,
-        offsets: StableOffsets,
-        signs: BrokerSigns,
+        watch: BrokerWatch,
     ) -> None:
         self._stage = stage
         self._context = context
         self._consumer = consumer
-        self._offsets = offsets
-        self._signs = signs
-        self._workers: dict[TopicPartition, PartitionWorker] = {}
+        self._watch = watch
+        self._ids = StageTransactionalIds(context.settings.topic_prefix, stage.name)
+        self._worker: ReplicaWorker | None = None
         self._closed = False
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def failed(self) -> None:
-        """Wait until a worker fails for good, and raise its error."""
+        """Wait until work fails for good, and raise its error."""
         await self._failure
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
@@ -98,7 +93,7 @@ class _Replica(ConsumerRebalanceListener):
         await self.stop()
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        """Take over: returns at once, the workers get ready by themselves."""
+        """Take over: returns at once, the worker gets ready by itself."""
         await self.stop()
         if self._closed:
             return
@@ -111,31 +106,30 @@ class _Replica(ConsumerRebalanceListener):
             return
         self._stage.metrics.rebalances.inc()
         self._stage.metrics.assigned_partitions.set(len(assigned))
-        assignment = Assignment(member, len(assigned), CommitTurns())
-        for partition in assigned:
-            worker = PartitionWorker(
+        if assigned:
+            self._worker = ReplicaWorker(
                 self._stage,
                 self._context.settings,
                 self._consumer,
-                partition,
-                assignment,
-                self._offsets,
-                self._signs,
+                assigned,
+                member,
+                self._ids,
+                self._watch,
                 self._context.health,
             )
-            self._workers[partition] = worker
-            worker.start(self._fail)
+            self._worker.start(self._fail)
 
     async def close(self) -> None:
-        """Stop all workers, and start none any more, even if a rebalance ends just now."""
+        """Stop the worker, and start none any more, even if a rebalance ends just now."""
         self._closed = True
         await self.stop()
 
     async def stop(self) -> None:
-        """Stop all workers."""
-        workers, self._workers = list(self._workers.values()), {}
+        """Stop the worker."""
+        worker, self._worker = self._worker, None
         self._stage.metrics.assigned_partitions.set(0)
-        await asyncio.gather(*(worker.stop() for worker in workers), return_exceptions=True)
+        if worker is not None:
+            await worker.stop()
 
     def fail_with(self, task: asyncio.Task[None]) -> None:
         """Let the error of ``task``, if it had any, end the service."""

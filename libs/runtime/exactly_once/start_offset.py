@@ -1,4 +1,4 @@
-"""Where a worker begins to read, each time that it starts anew."""
+"""Where a partition is begun to be read, each time that work on it starts anew."""
 
 import structlog
 
@@ -6,33 +6,17 @@ log = structlog.get_logger()
 
 
 class StartOffset:
-    """Chooses between what the coordinator says is committed, what was confirmed, and what the topic still has."""
+    """Chooses between what is committed and what the topic still has."""
 
     def __init__(self) -> None:
-        self._confirmed = 0
         self._out_of_range = False
-
-    def confirm(self, offset: int) -> None:
-        """A commit of this worker's, up to ``offset``, was confirmed: the coordinator may forget it (decision 1)."""
-        self._confirmed = offset
 
     def out_of_range(self) -> None:
         """The topic ends before the offset that was chosen."""
-        self._confirmed, self._out_of_range = 0, True
+        self._out_of_range = True
 
     def choose(self, committed: int | None, first: int) -> int:
-        """The offset to begin at, of a topic whose first record has the offset ``first``.
-
-        Without a committed one that is the first, whatever was confirmed: a topic made anew has none.
-        """
-        if committed is not None and committed < self._confirmed:
-            log.error(
-                "the coordinator has forgotten a commit: going on after it",
-                committed_offset=committed,
-                confirmed_offset=self._confirmed,
-                advice="nothing is lost or doubled; docs/decisions/0001-one-transactional-producer-per-partition.md",
-            )
-            committed = self._confirmed
+        """The offset to begin at, of a topic whose first record has the offset ``first``."""
         if committed is not None and committed < first:
             log.error(
                 "records were deleted before they were read",
