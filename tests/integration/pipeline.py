@@ -16,10 +16,10 @@ from prometheus_client import CollectorRegistry
 from libs.events.topics import ALL_TOPICS, ORDERS
 from libs.runtime.broker import committed_consumer, ensure_topics
 from libs.runtime.clock import SystemClock
-from libs.runtime.health import Health
 from libs.runtime.exactly_once.broker_watch import BrokerWatch
 from libs.runtime.exactly_once.worker import ReplicaWorker
 from libs.runtime.group_member import GroupMember
+from libs.runtime.health import Health
 from libs.runtime.lean_fetch import LeanConsumer
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 from services.processor.order_processor import make_stage
@@ -131,7 +131,7 @@ class Pipeline:
         watch = BrokerWatch(consumer, [source], health)
         ids = StageTransactionalIds(self.prefix, stage.name)
         worker = ReplicaWorker(stage, settings, consumer, [source], member, ids, watch, health)
-        committed = CommittedOffsets(settings, member.group)
+        committed = CommittedOffsets(self.kafka, member.group)
         failures: list[BaseException] = []
         worker.start(failures.append)
         end = (await consumer.end_offsets([source]))[source]

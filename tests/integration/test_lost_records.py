@@ -23,7 +23,7 @@ async def send(pipeline: Pipeline, count: int) -> None:
 
 
 async def committed(pipeline: Pipeline, offset: int) -> None:
-    offsets = CommittedOffsets(pipeline.settings(), pipeline.prefix + "processor")
+    offsets = CommittedOffsets(pipeline.kafka, pipeline.prefix + "processor")
     source = TopicPartition(pipeline.prefix + "orders", 0)
 
     async def reached() -> bool:
