@@ -16,6 +16,8 @@ from rich.console import Console
 
 from local.broker import LocalBroker
 from local.errors import LocalModeError
+from local.kafka_files import ProxyPorts
+from local.ports import free_ports
 from tests.chaos.episode import Episode, Outcome, run_episode
 from tests.chaos.plan import SHORT_FORM, long_form
 from tests.chaos.table import findings, markdown, render
@@ -59,7 +61,8 @@ async def _run(episodes: Sequence[Episode], directory: Path, seed: int, rate: in
         console.print(f"[{number}/{len(episodes)}] {episode.name}", style="bold", markup=False)
         folder = directory / f"episode-{number}"
         # A broker of its own: one that was killed checks all it holds when it starts, that of earlier episodes, too.
-        broker = LocalBroker(directory / f"broker-{number}")
+        kafka, zookeeper, *proxy = free_ports(4)
+        broker = LocalBroker(directory / f"broker-{number}", kafka, zookeeper, ProxyPorts(*proxy))
         try:
             await asyncio.to_thread(broker.start)
             outcome = await run_episode(episode, broker, folder, seed=seed, rate=rate, say=_teller())

@@ -1,0 +1,90 @@
+"""Requests that reach the broker late, or twice, or whose answers are lost: what the proxy does to them."""
+
+import asyncio
+import time
+from collections import Counter
+from random import Random
+
+from aiokafka.errors import for_code
+
+from tests.chaos.faults import Fault
+from tests.chaos.stack import Stack
+from tests.integration.services import eventually
+from tests.kafka_proxy.faults import NO_ANSWER, RequestFault, RequestFaults, Treatment
+from tests.kafka_proxy.wire import Api
+
+_SECONDS_EACH = 3.0
+_SECONDS_MORE = 60.0
+_TELL_EVERY_S = 5.0
+_POLL_S = 0.005
+_DOWN_S = 1.0
+
+
+def requests_hit(*faults: RequestFault, crashes: int = 0) -> Fault:
+    """These faults at the same time, until each has hit as many requests as it is to hit.
+
+    In between all replicas of processor and analytics are killed ``crashes`` times: each time just after a hit, when what
+    it did to the group's offsets has not been overwritten by the next commit.
+    """
+
+    async def inject(stack: Stack, random: Random) -> int:
+        requests = stack.requests
+        counts = sum(fault.count for fault in faults)
+        limit_s = time.monotonic() + counts * _SECONDS_EACH + crashes * _SECONDS_EACH * 10 + _SECONDS_MORE
+        crash_at = [counts * (number + 1) // (crashes + 1) for number in range(crashes)]
+        tell_at_s = 0.0
+        for fault in faults:
+            requests.add(fault)
+        while not all(requests.done(fault) for fault in faults) and time.monotonic() < limit_s:
+            if time.monotonic() > tell_at_s:
+                stack.say(_summary(requests, faults))
+                tell_at_s = time.monotonic() + _TELL_EVERY_S
+            if crash_at and sum(requests.injected[fault] for fault in faults) >= crash_at[0]:
+                del crash_at[0]
+                await _crash(stack)
+            await asyncio.sleep(_POLL_S)
+        for fault in faults:
+            requests.remove(fault)
+        stack.say(_summary(requests, faults))
+        missing = [fault for fault in faults if not requests.done(fault)]
+        stack.problems += [f"{fault.name}: only {requests.injected[fault]} of {fault.count} hit" for fault in missing]
+        return sum(requests.injected[fault] for fault in faults)
+
+    return Fault("; ".join(fault.name for fault in faults), inject)
+
+
+async def _crash(stack: Stack) -> None:
+    replicas = stack.of("processor", "analytics")
+    for replica in replicas:
+        replica.wanted = False
+        replica.process.kill()
+    stack.say("SIGKILL of every processor and analytics engine")
+    await eventually(lambda: all(each.process.process.poll() is not None for each in replicas), what="all have ended")
+    await asyncio.sleep(_DOWN_S)
+    for replica in replicas:
+        stack.start(replica)
+
+
+def _summary(requests: RequestFaults, faults: tuple[RequestFault, ...]) -> str:
+    lines = []
+    for fault in faults:
+        answers = Counter[str]()
+        for (each, code), count in requests.answers.items():
+            if each == fault:
+                answers["no answer" if code == NO_ANSWER else for_code(code).__name__] += count
+        told = ", ".join(f"{name} {count}" for name, count in answers.most_common())
+        missed = f", {requests.missed[fault]} missed their moment" if requests.missed[fault] else ""
+        lines.append(
+            f"{fault.name}: {requests.injected[fault]} of {fault.count}{missed}" + (f" ({told})" if told else "")
+        )
+    return "; ".join(lines)
+
+
+def late_end_txn(count: int) -> RequestFault:
+    """The broker ends the next transaction before it has its offset."""
+    return RequestFault(Api.END_TXN, Treatment.LATE, count, before=Api.TXN_OFFSET_COMMIT)
+
+
+def late_offsets(count: int) -> RequestFault:
+    """The next transaction commits the offset of the one before."""
+    return RequestFault(Api.TXN_OFFSET_COMMIT, Treatment.LATE, count, before=Api.END_TXN)
