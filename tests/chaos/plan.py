@@ -14,27 +14,18 @@ from tests.chaos.broker_faults import (
 from tests.chaos.edge_faults import ALL_SINK_STEPS, CLOCK_SKEWED, DISK_FULL, SINK_STEPS
 from tests.chaos.episode import Episode
 from tests.chaos.faults import PAUSED, SCALED, TERMINATED, Fault, killed
+from tests.chaos.network_plan import network_episodes
 from tests.chaos.overload import OVERLOADED
-from tests.chaos.request_faults import late_end_txn, late_offsets, requests_hit
-from tests.kafka_proxy.faults import RequestFault
 
 # A broker killed again as soon as it is back, and whoever could take over paused just then: no promise covers how long
 # that goes on. What stands still for longer than this is stuck.
 _BAD_LUCK_S = 100
-
-# Every hit costs a partition its transaction, so the same one may be unlucky several times in turn.
-_REQUESTS_LOST_S = 60
 
 _PROCESSES = [killed("processor"), killed("analytics"), PAUSED, TERMINATED]
 
 
 def _alone(fault: Fault, seconds: float, *, lateness: bool = False) -> Episode:
     return Episode(fault.name, [[fault]], seconds, lateness=lateness)
-
-
-def _requests(name: str, *faults: RequestFault, crashes: int = 0) -> Episode:
-    fault = requests_hit(*faults, crashes=crashes)
-    return Episode(name, [[fault]], unattended_s=_REQUESTS_LOST_S, window_s=2, proxied=True)
 
 
 def long_form(scale: float) -> list[Episode]:
@@ -72,12 +63,7 @@ def long_form(scale: float) -> list[Episode]:
             )
             for name in ("mixed", "mixed once more")
         ),
-    ]
-    episodes += [
-        _requests("late EndTxn", late_end_txn(200)),
-        _requests("late EndTxn, and kills", late_end_txn(200), crashes=5),
-        _requests("late TxnOffsetCommit", late_offsets(200)),
-        _requests("late TxnOffsetCommit, and kills", late_offsets(200), crashes=5),
+        *network_episodes(),
     ]
     return [replace(each, seconds=each.seconds * scale) for each in episodes]
 
@@ -88,12 +74,3 @@ SHORT_FORM = Episode(
     window_s=2,
 )
 """A fault for each way in which a guarantee could break, in little more than a minute."""
-
-
-SHORT_FORM_OF_LATE_REQUESTS = Episode(
-    "late requests, the short form",
-    [[requests_hit(late_end_txn(20)), requests_hit(late_offsets(20), crashes=1)]],
-    window_s=2,
-    proxied=True,
-)
-"""The two requests that tear a transaction when they come late."""

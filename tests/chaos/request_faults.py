@@ -3,6 +3,8 @@
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 from aiokafka.errors import for_code
@@ -18,9 +20,16 @@ _SECONDS_MORE = 60.0
 _TELL_EVERY_S = 5.0
 _POLL_S = 0.005
 _DOWN_S = 1.0
+_WORST_MOMENT = {
+    Api.END_TXN: Api.TXN_OFFSET_COMMIT,
+    Api.TXN_OFFSET_COMMIT: Api.END_TXN,
+    Api.ADD_PARTITIONS_TO_TXN: Api.ADD_PARTITIONS_TO_TXN,
+    Api.ADD_OFFSETS_TO_TXN: Api.ADD_PARTITIONS_TO_TXN,
+    Api.PRODUCE: Api.END_TXN,
+}
 
 
-def requests_hit(*faults: RequestFault, crashes: int = 0) -> Fault:
+def requests_hit(name: str, *specified: RequestFault, crashes: int = 0) -> Fault:
     """These faults at the same time, until each has hit as many requests as it is to hit.
 
     In between all replicas of processor and analytics are killed ``crashes`` times: each time just after a hit, when what
@@ -29,6 +38,7 @@ def requests_hit(*faults: RequestFault, crashes: int = 0) -> Fault:
 
     async def inject(stack: Stack, random: Random) -> int:
         requests = stack.requests
+        faults = [replace(each) for each in specified]  # counted afresh
         counts = sum(fault.count for fault in faults)
         limit_s = time.monotonic() + counts * _SECONDS_EACH + crashes * _SECONDS_EACH * 10 + _SECONDS_MORE
         crash_at = [counts * (number + 1) // (crashes + 1) for number in range(crashes)]
@@ -50,7 +60,7 @@ def requests_hit(*faults: RequestFault, crashes: int = 0) -> Fault:
         stack.problems += [f"{fault.name}: only {requests.injected[fault]} of {fault.count} hit" for fault in missing]
         return sum(requests.injected[fault] for fault in faults)
 
-    return Fault("; ".join(fault.name for fault in faults), inject)
+    return Fault(name, inject)
 
 
 async def _crash(stack: Stack) -> None:
@@ -65,12 +75,12 @@ async def _crash(stack: Stack) -> None:
         stack.start(replica)
 
 
-def _summary(requests: RequestFaults, faults: tuple[RequestFault, ...]) -> str:
+def _summary(requests: RequestFaults, faults: Sequence[RequestFault]) -> str:
     lines = []
     for fault in faults:
         answers = Counter[str]()
         for (each, code), count in requests.answers.items():
-            if each == fault:
+            if each is fault:
                 answers["no answer" if code == NO_ANSWER else for_code(code).__name__] += count
         told = ", ".join(f"{name} {count}" for name, count in answers.most_common())
         missed = f", {requests.missed[fault]} missed their moment" if requests.missed[fault] else ""
@@ -80,11 +90,17 @@ def _summary(requests: RequestFaults, faults: tuple[RequestFault, ...]) -> str:
     return "; ".join(lines)
 
 
-def late_end_txn(count: int) -> RequestFault:
-    """The broker ends the next transaction before it has its offset."""
-    return RequestFault(Api.END_TXN, Treatment.LATE, count, before=Api.TXN_OFFSET_COMMIT)
+def late(api: Api, count: int) -> RequestFault:
+    """Late requests of this kind, aimed at the moment at which they could do the most harm.
+
+    - EndTxn: the broker ends the next transaction before it has its offset.
+    - TxnOffsetCommit: the next transaction commits the offset of the one before.
+    - AddPartitionsToTxn, AddOffsetsToTxn: the broker begins a transaction that nobody ends.
+    - Produce: the next transaction commits records of the one before.
+    """
+    return RequestFault(api, Treatment.LATE, count, before=_WORST_MOMENT[api])
 
 
-def late_offsets(count: int) -> RequestFault:
-    """The next transaction commits the offset of the one before."""
-    return RequestFault(Api.TXN_OFFSET_COMMIT, Treatment.LATE, count, before=Api.END_TXN)
+def every_kind(treatment: Treatment, count: int) -> list[RequestFault]:
+    """Requests of all kinds, ``count`` of each; what is delivered later comes at a random time within a second."""
+    return [RequestFault(api, treatment, count, within_s=(0.0, 1.0), share=0.02) for api in Api]

@@ -8,7 +8,7 @@ from local.broker import LocalBroker
 from local.kafka_files import ProxyPorts
 from local.ports import free_ports
 from tests.chaos.episode import run_episode
-from tests.chaos.plan import SHORT_FORM_OF_LATE_REQUESTS
+from tests.chaos.network_plan import SHORT_FORM_OF_LATE_REQUESTS
 from tests.chaos.table import findings
 
 

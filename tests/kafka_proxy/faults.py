@@ -19,6 +19,8 @@ class Treatment(Enum):
     """The client's connection is closed, and the request reaches the broker later."""
     ANSWER_LOST = auto()
     """The broker gets the request at once; its answer is dropped and the client's connection closed."""
+    TWICE = auto()
+    """The broker gets it and answers, then gets the same bytes once more; the client gets the second answer."""
     ANSWER_LOST_AND_LATE_COPY = auto()
     """As ANSWER_LOST, and later the broker gets the same bytes once more."""
     LATE_COPY = auto()
@@ -30,12 +32,12 @@ class Treatment(Enum):
 
     @property
     def delivers_later(self) -> bool:
-        return self is not Treatment.ANSWER_LOST
+        return self not in (Treatment.ANSWER_LOST, Treatment.TWICE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RequestFault:
-    """Tampers with ``count`` requests of one kind.
+    """Tampers with ``count`` requests of one kind; two that read the same are counted apart.
 
     Args:
         api: the kind.
@@ -128,11 +130,15 @@ class RequestFaults:
         fault = next((fault for fault in self._faults if self._chooses(fault, request, transaction)), None)
         if fault is None:
             return Decision(due) if due else PASS
-        if fault.treatment.delivers_later:
-            low_s, high_s = fault.within_s
-            wait_s = self._random.uniform(low_s, high_s) if fault.before is None else high_s
+        low_s, high_s = fault.within_s
+        wait_s = self._random.uniform(low_s, high_s) if fault.before is None else high_s
+        held = Held(request, frame, transaction, fault, now_s + wait_s)
+        if fault.treatment is Treatment.TWICE:
             self._underway[fault] += 1
-            self._held.append(Held(request, frame, transaction, fault, now_s + wait_s))
+            return Decision([*due, held])
+        if fault.treatment.delivers_later:
+            self._underway[fault] += 1
+            self._held.append(held)
         loses_answer = fault.treatment in (Treatment.ANSWER_LOST, Treatment.ANSWER_LOST_AND_LATE_COPY)
         return Decision(due, forward=fault.treatment is not Treatment.LATE, lose_answer=fault if loses_answer else None)
 

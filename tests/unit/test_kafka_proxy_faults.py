@@ -159,3 +159,21 @@ def test_the_broker_has_it_at_once(treatment: Treatment, loses_answer: bool, cop
     assert wire.faults.done(fault) == (copies == 0)
     wire.send(Api.END_TXN)
     assert first_delivered(wire.transaction()) == [[], [], [b"END_TXN 1"] * copies, []]
+
+
+def test_twice_in_a_row() -> None:
+    fault = RequestFault(Api.END_TXN, Treatment.TWICE, 1, share=1.0)
+    wire = Wire(fault)
+    end = wire.transaction()[3]
+    assert first_delivered([end]) == [[b"END_TXN 1"]]
+    assert (end.forward, end.lose_answer) == (True, None)
+    assert wire.faults.done(fault)
+    assert wire.transaction() == [PASS] * 4
+
+
+def test_faults_that_read_the_same_are_counted_apart() -> None:
+    first, second = (late(Api.END_TXN, before=Api.TXN_OFFSET_COMMIT) for _ in range(2))
+    wire = Wire(first)
+    wire.transaction()
+    wire.transaction()
+    assert (wire.faults.done(first), wire.faults.done(second)) == (True, False)
