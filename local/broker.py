@@ -40,8 +40,8 @@ class LocalBroker:
         free = free_ports(2)
         self._files = KafkaFiles(directory, kafka_libs(), kafka_port or free[0], zookeeper_port or free[1], proxy)
         self.proxy = proxy
-        self._zookeeper = _Process(self._files.zookeeper_command, directory / "zookeeper.log")
-        self._kafka = _Process(self._files.kafka_command, directory / "kafka.log")
+        self._zookeeper = BrokerProcess(self._files.zookeeper_command, directory / "zookeeper.log")
+        self._kafka = BrokerProcess(self._files.kafka_command, directory / "kafka.log")
 
     @property
     def bootstrap_servers(self) -> str:
@@ -97,7 +97,7 @@ class LocalBroker:
         self.stop()
 
 
-class _Process:
+class BrokerProcess:
     """One program, started again when it ends before it is ready."""
 
     def __init__(self, command: list[str], log: Path) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
@@ -47,7 +46,7 @@ def requests_hit(name: str, *specified: RequestFault, crashes: int = 0) -> Fault
             requests.add(fault)
         while not all(requests.done(fault) for fault in faults) and time.monotonic() < limit_s:
             if time.monotonic() > tell_at_s:
-                stack.say(_summary(requests, faults))
+                stack.say("; ".join(_count(requests, fault) for fault in faults))
                 tell_at_s = time.monotonic() + _TELL_EVERY_S
             if crash_at and sum(requests.injected[fault] for fault in faults) >= crash_at[0]:
                 del crash_at[0]
@@ -55,7 +54,8 @@ def requests_hit(name: str, *specified: RequestFault, crashes: int = 0) -> Fault
             await asyncio.sleep(_POLL_S)
         for fault in faults:
             requests.remove(fault)
-        stack.say(_summary(requests, faults))
+        for fault in faults:
+            stack.say(_count(requests, fault) + _answers(requests, fault))
         missing = [fault for fault in faults if not requests.done(fault)]
         stack.problems += [f"{fault.name}: only {requests.injected[fault]} of {fault.count} hit" for fault in missing]
         return sum(requests.injected[fault] for fault in faults)
@@ -75,19 +75,19 @@ async def _crash(stack: Stack) -> None:
         stack.start(replica)
 
 
-def _summary(requests: RequestFaults, faults: Sequence[RequestFault]) -> str:
-    lines = []
-    for fault in faults:
-        answers = Counter[str]()
-        for (each, code), count in requests.answers.items():
-            if each is fault:
-                answers["no answer" if code == NO_ANSWER else for_code(code).__name__] += count
-        told = ", ".join(f"{name} {count}" for name, count in answers.most_common())
-        missed = f", {requests.missed[fault]} missed their moment" if requests.missed[fault] else ""
-        lines.append(
-            f"{fault.name}: {requests.injected[fault]} of {fault.count}{missed}" + (f" ({told})" if told else "")
-        )
-    return "; ".join(lines)
+def _count(requests: RequestFaults, fault: RequestFault) -> str:
+    return f"{fault.name} {requests.injected[fault]} of {fault.count}"
+
+
+def _answers(requests: RequestFaults, fault: RequestFault) -> str:
+    """What the broker said to it."""
+    answers = Counter[str]()
+    for (each, code), count in requests.answers.items():
+        if each is fault:
+            answers["no answer" if code == NO_ANSWER else for_code(code).__name__] += count
+    told = "".join(f", {count} times {name}" for name, count in answers.most_common())
+    missed = f", {requests.missed[fault]} missed their moment" if requests.missed[fault] else ""
+    return missed + told
 
 
 def late(api: Api, count: int) -> RequestFault:
@@ -103,4 +103,4 @@ def late(api: Api, count: int) -> RequestFault:
 
 def every_kind(treatment: Treatment, count: int) -> list[RequestFault]:
     """Requests of all kinds, ``count`` of each; what is delivered later comes at a random time within a second."""
-    return [RequestFault(api, treatment, count, within_s=(0.0, 1.0), share=0.02) for api in Api]
+    return [RequestFault(api, treatment, count, within_s=(0.0, 1.0), share=0.05) for api in Api]

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum
 from random import Random
 
 from tests.kafka_proxy.transactions import Transaction, Transactions
@@ -15,15 +15,15 @@ NO_ANSWER = -1
 class Treatment(Enum):
     """What can happen to a request."""
 
-    LATE = auto()
+    LATE = "late"
     """The client's connection is closed, and the request reaches the broker later."""
-    ANSWER_LOST = auto()
+    ANSWER_LOST = "answer lost"
     """The broker gets the request at once; its answer is dropped and the client's connection closed."""
-    TWICE = auto()
+    TWICE = "twice"
     """The broker gets it and answers, then gets the same bytes once more; the client gets the second answer."""
-    ANSWER_LOST_AND_LATE_COPY = auto()
+    ANSWER_LOST_AND_LATE_COPY = "answer lost and a copy late"
     """As ANSWER_LOST, and later the broker gets the same bytes once more."""
-    LATE_COPY = auto()
+    LATE_COPY = "a copy late"
     """Nothing for the client to notice; later the broker gets the same bytes once more.
 
     TCP allows this only if something between the two sends a request again by itself. No client before transactions
@@ -60,7 +60,7 @@ class RequestFault:
     @property
     def name(self) -> str:
         aim = f" before {self.before.name}" if self.before is not None else ""
-        return f"{self.treatment.name} {self.api.name}{aim}"
+        return f"{self.api.name} {self.treatment.value}{aim}"
 
 
 @dataclass(eq=False)
