@@ -7,30 +7,36 @@ from tests.chaos.request_faults import every_kind, late, requests_hit
 from tests.kafka_proxy.faults import Treatment
 from tests.kafka_proxy.wire import Api
 
-_LATE = 200
-_OF_EACH_KIND = 50
+_AIMED = 200
+_AT_RANDOM = 50
 _CRASHES = 5
+_HARMLESS = (Api.ADD_PARTITIONS_TO_TXN, Api.ADD_OFFSETS_TO_TXN, Api.PRODUCE)
 # Every hit costs a transaction, and the same partition may be hit several times in turn.
 _HIT_IN_TURN_S = 60.0
 
 
-def network_episodes() -> list[Episode]:
-    """Requests late, twice and without an answer, with kills and without; and all connections at once."""
-    late_requests = {
-        "late EndTxn": [late(Api.END_TXN, _LATE)],
-        "late TxnOffsetCommit": [late(Api.TXN_OFFSET_COMMIT, _LATE)],
-        "late AddPartitionsToTxn, AddOffsetsToTxn, Produce": [
-            late(api, _LATE) for api in (Api.ADD_PARTITIONS_TO_TXN, Api.ADD_OFFSETS_TO_TXN, Api.PRODUCE)
+def network_episodes(scale: float) -> list[Episode]:
+    """Requests late, twice and without an answer, with kills and without; and all connections at once.
+
+    ``scale`` multiplies how many requests of each kind: 200 aimed ones, 50 at random.
+    """
+    aimed, at_random = (max(1, round(count * scale)) for count in (_AIMED, _AT_RANDOM))
+    faults_of_requests = {
+        "late EndTxn": [late(Api.END_TXN, aimed)],
+        "late TxnOffsetCommit": [late(Api.TXN_OFFSET_COMMIT, aimed)],
+        "late AddPartitionsToTxn, AddOffsetsToTxn, Produce": [late(api, aimed) for api in _HARMLESS],
+        "requests late at random": every_kind(Treatment.LATE, at_random),
+        "answers lost": every_kind(Treatment.ANSWER_LOST, at_random),
+        "answers lost, requests repeated late": every_kind(Treatment.ANSWER_LOST_AND_LATE_COPY, at_random),
+        "requests delivered twice": every_kind(Treatment.TWICE, at_random),
+        "AddPartitionsToTxn, AddOffsetsToTxn, Produce repeated late": [
+            late(api, aimed, Treatment.LATE_COPY) for api in _HARMLESS
         ],
-        "requests late at random": every_kind(Treatment.LATE, _OF_EACH_KIND),
-        "answers lost": every_kind(Treatment.ANSWER_LOST, _OF_EACH_KIND),
-        "answers lost, and the request once more": every_kind(Treatment.ANSWER_LOST_AND_LATE_COPY, _OF_EACH_KIND),
-        "requests delivered twice": every_kind(Treatment.TWICE, _OF_EACH_KIND),
     }
     return [
         *(
             _episode(name, requests_hit(name, *faults, crashes=crashes), seconds=0.0)
-            for title, faults in late_requests.items()
+            for title, faults in faults_of_requests.items()
             for name, crashes in ((title, 0), (f"{title}, and kills", _CRASHES))
         ),
         _episode(CONNECTIONS_CUT.name, CONNECTIONS_CUT, seconds=30.0),

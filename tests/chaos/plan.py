@@ -63,7 +63,7 @@ def long_form(scale: float) -> list[Episode]:
             )
             for name in ("mixed", "mixed once more")
         ),
-        *network_episodes(),
+        *network_episodes(scale),
     ]
     return [replace(each, seconds=each.seconds * scale) for each in episodes]
 

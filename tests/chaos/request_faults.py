@@ -90,15 +90,15 @@ def _answers(requests: RequestFaults, fault: RequestFault) -> str:
     return missed + told
 
 
-def late(api: Api, count: int) -> RequestFault:
-    """Late requests of this kind, aimed at the moment at which they could do the most harm.
+def late(api: Api, count: int, treatment: Treatment = Treatment.LATE) -> RequestFault:
+    """Requests of this kind that arrive, or arrive once more, when they could do the most harm.
 
     - EndTxn: the broker ends the next transaction before it has its offset.
     - TxnOffsetCommit: the next transaction commits the offset of the one before.
     - AddPartitionsToTxn, AddOffsetsToTxn: the broker begins a transaction that nobody ends.
     - Produce: the next transaction commits records of the one before.
     """
-    return RequestFault(api, Treatment.LATE, count, before=_WORST_MOMENT[api])
+    return RequestFault(api, treatment, count, before=_WORST_MOMENT[api])
 
 
 def every_kind(treatment: Treatment, count: int) -> list[RequestFault]:
