@@ -16,7 +16,7 @@ from tests.chaos.faults import Fault
 from tests.chaos.stack import Stack
 from tests.integration.services import eventually
 
-_SETTLES_S = 15.0
+SETTLES_S = 15.0
 """How long a broker that answers again may need to lead its partitions and load its groups and transactions."""
 _LONGEST_KILL_S = 4.0
 _OUTAGE_S = 60.0
@@ -33,7 +33,7 @@ async def _kill_broker(stack: Stack, random: Random) -> None:
         await asyncio.to_thread(stack.broker.start)
 
 
-BROKER_KILLED = Fault("broker killed and started again", _kill_broker, outage_s=_SETTLES_S)
+BROKER_KILLED = Fault("broker killed and started again", _kill_broker, outage_s=SETTLES_S)
 
 
 async def _stop_broker(stack: Stack, random: Random) -> None:
@@ -44,7 +44,7 @@ async def _stop_broker(stack: Stack, random: Random) -> None:
         await asyncio.to_thread(stack.broker.start)
 
 
-BROKER_STOPPED = Fault("broker stopped for 60 s", _stop_broker, outage_s=_SETTLES_S)
+BROKER_STOPPED = Fault("broker stopped for 60 s", _stop_broker, outage_s=SETTLES_S)
 
 
 async def _restart_zookeeper(stack: Stack, random: Random) -> None:
@@ -56,7 +56,7 @@ async def _restart_zookeeper(stack: Stack, random: Random) -> None:
         await asyncio.to_thread(stack.broker.start)
 
 
-ZOOKEEPER_RESTARTED = Fault("ZooKeeper restarted", _restart_zookeeper, outage_s=_SETTLES_S)
+ZOOKEEPER_RESTARTED = Fault("ZooKeeper restarted", _restart_zookeeper, outage_s=SETTLES_S)
 
 
 def _refused(name: str, *topics: Topic) -> Fault:

@@ -16,12 +16,12 @@ class Fault:
     """Something that goes wrong.
 
     ``inject`` returns as soon as the pipeline could recover; what it leaves to be undone later it gives to
-    ``Stack.later``. ``outage_s`` is how long, at worst, nobody can do anything about it, beside what ``Stack.outage``
+    ``Stack.later``. If it was more than one fault, it returns how many. ``outage_s`` is how long, at worst, nobody can do anything about it, beside what ``Stack.outage``
     has measured; ``recovery_limit_s`` how long it may take afterwards until everything is caught up.
     """
 
     name: str
-    inject: Callable[[Stack, Random], Awaitable[None]]
+    inject: Callable[[Stack, Random], Awaitable[int | None]]
     outage_s: float = 0.0
     recovery_limit_s: float = 60.0
 
