@@ -35,7 +35,7 @@ class FakeConnection:
         self._scripts[name].extend(answers)
 
     def hold(self, *names: str) -> None:
-        """Leave requests of these names unanswered until they are let go."""
+        """Leave requests of these names unanswered until they are let go; ``Produce@2`` is one to broker 2."""
         for name in names:
             self.held[name] = asyncio.Event()
 
@@ -72,8 +72,9 @@ class FakeConnection:
     async def _answer(self, request: Sent) -> Any:
         self.requests.append(request)
         await asyncio.sleep(0)
-        if request.name in self.held:
-            await self.held[request.name].wait()
+        for name in (request.name, f"{request.name}@{request.to}"):
+            if name in self.held:
+                await self.held[name].wait()
         scripted = self._scripts[request.name].popleft() if self._scripts[request.name] else 0
         if isinstance(scripted, BaseException):
             raise scripted
