@@ -60,7 +60,8 @@ class PipelinedCommits:
         self._records = 0
         self._opened_at_s: float | None = None
         self._commit: asyncio.Task[None] | None = None
-        self._committing: Offsets = {}
+        self.failed: Offsets = {}
+        """The offsets of the commit that failed."""
         self.outputs = OutputBuffer(output_partitions)
         self.in_backlog = False
         """Whether there is more to read in every partition that the open transaction has records of."""
@@ -76,11 +77,6 @@ class PipelinedCommits:
     def idle(self) -> bool:
         """Whether nothing is to be committed or being committed."""
         return self._opened_at_s is None and self._commit is None
-
-    @property
-    def uncommitted(self) -> Offsets:
-        """The offsets of the commit under way, or of the one that failed."""
-        return self._committing
 
     def due_in_s(self) -> float | None:
         """Seconds until the open transaction has to end; None if there is none."""
@@ -123,7 +119,6 @@ class PipelinedCommits:
         """End the open transaction: waits for the one before, not for this one."""
         if self._commit is not None:
             await self._commit
-        self._committing = offsets
         self._commit = asyncio.create_task(self._run(self.outputs, offsets, self._records, tallies))
         self._commit.add_done_callback(_retrieve_error)
         self.outputs, self._records, self._opened_at_s = OutputBuffer(self._output_partitions), 0, None
@@ -134,6 +129,7 @@ class PipelinedCommits:
         try:
             await self._producer.commit(outputs, offsets, self._member)
         except BaseException as error:
+            self.failed = offsets
             self._metrics.transactions[_outcome(error)].inc()
             raise
         seconds = time.monotonic() - began_s

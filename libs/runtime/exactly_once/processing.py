@@ -77,8 +77,8 @@ class Processing:
         """For whose sake the loop has failed, if that is known."""
         if self._processing is not None:
             return self._processing
-        uncommitted = self._commits.uncommitted
-        return next(iter(uncommitted)) if len(uncommitted) == 1 else None
+        failed = self._commits.failed
+        return next(iter(failed)) if len(failed) == 1 else None
 
     async def run(self, until_s: float = float("inf")) -> None:
         """Run until stopped, or past ``until_s`` (monotonic); what is open then is dropped."""

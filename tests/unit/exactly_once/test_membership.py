@@ -7,7 +7,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import InconsistentGroupProtocolError, KafkaError
 
 from libs.runtime.errors import StuckConsumerError
-from libs.runtime.membership import watch_membership
+from libs.runtime.exactly_once.membership import watch_membership
 
 
 class FakeCoordinator:

@@ -3,7 +3,7 @@
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
-from libs.runtime.assignment import range_assignor
+from libs.runtime.exactly_once.assignor import range_assignor
 
 
 def test_a_leader_that_knows_nothing_of_the_topic_shares_it_out_all_the_same() -> None:

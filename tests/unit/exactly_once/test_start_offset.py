@@ -4,8 +4,8 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from libs.runtime import start_offset
-from libs.runtime.start_offset import StartOffset, compare_with_state
+from libs.runtime.exactly_once import start_offset
+from libs.runtime.exactly_once.start_offset import StartOffset, compare_with_state
 
 
 def choose(start: StartOffset, committed: int | None, first: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
@@ -32,26 +32,8 @@ def test_it_is_the_committed_offset_if_the_topic_still_has_it(
     assert choose(StartOffset(), committed, first, monkeypatch) == (offset, told)
 
 
-@pytest.mark.parametrize(
-    ("committed", "offset", "told"),
-    [
-        (50, 100, "the coordinator has forgotten a commit: going on after it"),
-        (100, 100, ""),
-        (150, 150, ""),
-        (None, 0, ""),  # as of a topic that was deleted and made anew
-    ],
-)
-def test_what_was_confirmed_is_not_processed_again(
-    committed: int | None, offset: int, told: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    start = StartOffset()
-    start.confirm(100)
-    assert choose(start, committed, 0, monkeypatch) == (offset, told)
-
-
 def test_a_topic_that_ends_before_is_read_from_its_beginning_once(monkeypatch: pytest.MonkeyPatch) -> None:
     start = StartOffset()
-    start.confirm(100)
     start.out_of_range()
     told = "the topic ends before the committed offset: reading it from its beginning"
     assert choose(start, 100, 0, monkeypatch) == (0, told)
