@@ -31,6 +31,8 @@ _MEANINGS: dict[int, Meaning] = {
     0: Meaning.DONE,
     46: Meaning.DONE,  # DUPLICATE_SEQUENCE_NUMBER: the batch was written when it was sent before
     14: Meaning.AGAIN,  # COORDINATOR_LOAD_IN_PROGRESS
+    19: Meaning.AGAIN,  # NOT_ENOUGH_REPLICAS: also while the broker verifies the transaction (KIP-890)
+    20: Meaning.AGAIN,  # NOT_ENOUGH_REPLICAS_AFTER_APPEND
     51: Meaning.AGAIN,  # CONCURRENT_TRANSACTIONS: the markers of the previous transaction are still being written
     3: Meaning.ELSEWHERE,  # UNKNOWN_TOPIC_OR_PARTITION: of a topic that is there, known to others by now
     5: Meaning.ELSEWHERE,  # LEADER_NOT_AVAILABLE
@@ -39,8 +41,6 @@ _MEANINGS: dict[int, Meaning] = {
     13: Meaning.ELSEWHERE,  # NETWORK_EXCEPTION
     15: Meaning.ELSEWHERE,  # COORDINATOR_NOT_AVAILABLE
     16: Meaning.ELSEWHERE,  # NOT_COORDINATOR
-    19: Meaning.ELSEWHERE,  # NOT_ENOUGH_REPLICAS: also while the broker verifies the transaction (KIP-890)
-    20: Meaning.ELSEWHERE,  # NOT_ENOUGH_REPLICAS_AFTER_APPEND
     56: Meaning.ELSEWHERE,  # KAFKA_STORAGE_ERROR
     47: Meaning.FENCED,  # INVALID_PRODUCER_EPOCH
     48: Meaning.FENCED,  # INVALID_TXN_STATE

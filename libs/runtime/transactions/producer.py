@@ -6,8 +6,8 @@ the producer does nothing more, and its successor, which ends what it left open,
 """
 
 import asyncio
-from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from aiokafka.client import ConnectionGroup
@@ -21,8 +21,8 @@ from aiokafka.protocol.transaction import (
 )
 from aiokafka.structs import TopicPartition
 
+from libs.runtime.broker import Backoff
 from libs.runtime.errors import (
-    BatchTooLargeError,
     NotAMemberError,
     TransactionFencedError,
     TransactionTimeoutError,
@@ -33,16 +33,11 @@ from libs.runtime.timing import COMMIT_TIMEOUT_S, TRANSACTION_TIMEOUT_MS
 from libs.runtime.transactions.answers import Meaning, meaning_of, refusal
 from libs.runtime.transactions.connection import GROUP, TRANSACTION, BrokerConnection
 from libs.runtime.transactions.record_batches import OutputBuffer, RecordBatch
-
-# A record derived from one that just fits the broker's 1 MiB has to fit as well (see the topics' max.message.bytes).
-MAX_REQUEST_BYTES = 4 * 1024 * 1024
+from libs.runtime.transactions.unwritten_batches import UnwrittenBatches
 
 _ALL_REPLICAS = -1
 _MAX_SEQUENCE = 2**31
 _OPERATION_NOT_ATTEMPTED = 55
-# Between a commit's answer and its markers in all partitions the coordinator refuses the next transaction (KAFKA-5477).
-# That takes a few milliseconds.
-_PAUSE_S = 0.002
 
 
 class TransactionalProducer:
@@ -102,7 +97,9 @@ class TransactionalProducer:
         member: GroupMember,
     ) -> None:
         await all_of(self.add_partitions(batches), self._add_offsets(member.group))
-        await all_of(self.produce(batches), self._commit_offsets(offsets, member))
+        # Not at the same time: the broker verifies one request of a transaction after the other, and refuses the second.
+        await self.produce(batches)
+        await self._commit_offsets(offsets, member)
         await self.end(commit=True)
 
     async def add_partitions(self, partitions: Iterable[TopicPartition]) -> None:
@@ -139,12 +136,13 @@ class TransactionalProducer:
 
     async def _ask(self, kind: int, key: str, request: Any, error_codes: Callable[[Any], set[int]]) -> None:
         """Ask a coordinator until it has done what is asked; it is asked again only after an answer."""
+        pauses = _pauses()
         while True:
             answer = await self._connection.ask_coordinator(kind, key, request)
             for code in sorted(error_codes(answer)):
                 meaning = meaning_of(code)
                 if meaning is Meaning.AGAIN:
-                    await asyncio.sleep(_PAUSE_S)
+                    await asyncio.sleep(pauses.next_s())
                     break
                 if meaning is Meaning.ELSEWHERE:
                     await self._connection.refresh()
@@ -156,78 +154,44 @@ class TransactionalProducer:
 
     async def produce(self, batches: Mapping[TopicPartition, list[RecordBatch]]) -> dict[TopicPartition, list[int]]:
         """Write batches into partitions that were added; returns the offset of each batch's first record."""
-        waiting: dict[TopicPartition, deque[bytearray]] = {}
-        for partition, of_partition in batches.items():
-            encoded = waiting[partition] = deque[bytearray]()
-            for batch in of_partition:
-                sequence = self._sequences[partition]
-                encoded.append(batch.encode(self._producer_id, self._epoch, sequence))
-                self._sequences[partition] = (sequence + batch.record_count) % _MAX_SEQUENCE
-        offsets: dict[TopicPartition, list[int]] = {partition: [] for partition in batches}
-        while waiting:
+        unwritten = UnwrittenBatches(batches, self._encode)
+        while unwritten.partitions:
             by_leader: defaultdict[int, list[TopicPartition]] = defaultdict(list)
-            for partition in waiting:
+            for partition in unwritten.partitions:
                 by_leader[await self._connection.leader(partition)].append(partition)
-            refresh = await all_of(
-                *(self._produce_to(leader, partitions, waiting, offsets) for leader, partitions in by_leader.items())
-            )
-            if any(refresh):
+            await all_of(*(self._produce_to(*leader, unwritten) for leader in by_leader.items()))
+            if unwritten.partitions:
                 await self._connection.refresh()
-        return offsets
+        return unwritten.offsets
+
+    def _encode(self, partition: TopicPartition, batch: RecordBatch) -> bytearray:
+        sequence = self._sequences[partition]
+        self._sequences[partition] = (sequence + batch.record_count) % _MAX_SEQUENCE
+        return batch.encode(self._producer_id, self._epoch, sequence)
 
     async def _produce_to(
-        self,
-        leader: int,
-        partitions: list[TopicPartition],
-        waiting: dict[TopicPartition, deque[bytearray]],
-        offsets: dict[TopicPartition, list[int]],
-    ) -> bool:
-        """Send to one broker, one request after the other, until all is written or it is no leader any more.
-
-        A request holds at most one batch of a partition, as the protocol demands. Returns whether leaders have to be looked
-        up anew.
-        """
-        while partitions:
-            size_bytes, topics = 0, defaultdict[str, list[tuple[int, bytearray]]](list)
-            for partition in partitions:
-                batch = waiting[partition][0]
-                if size_bytes and size_bytes + len(batch) > MAX_REQUEST_BYTES:
-                    break
-                size_bytes += len(batch)
-                topics[partition.topic].append((partition.partition, batch))
-            written: Any = [*topics.items()]  # the client takes any buffer for bytes
-            request = ProduceRequest(self.transactional_id, _ALL_REPLICAS, TRANSACTION_TIMEOUT_MS, written)
+        self, leader: int, partitions: Collection[TopicPartition], unwritten: UnwrittenBatches
+    ) -> None:
+        """Send to one broker, one request after the other, until all is written or it is no leader any more."""
+        pauses = _pauses()
+        while topics := unwritten.request_for(partitions):
+            request = ProduceRequest(self.transactional_id, _ALL_REPLICAS, TRANSACTION_TIMEOUT_MS, topics)
             try:
                 answer = await self._connection.send(leader, request, ConnectionGroup.DEFAULT)
             except NodeNotReadyError:
-                return True
-            again = False
-            for topic, answers in answer.topics:
-                for number, code, offset, *_ in answers:
-                    partition = TopicPartition(topic, number)
-                    if not self._written(partition, code, len(waiting[partition][0])):
-                        again = True
-                        continue
-                    offsets[partition].append(offset)
-                    waiting[partition].popleft()
-                    if not waiting[partition]:
-                        del waiting[partition]
-                        partitions.remove(partition)
-            if again:
-                return True
-        return False
-
-    def _written(self, partition: TopicPartition, code: int, size_bytes: int) -> bool:
-        """Whether a batch was written, or else is to be sent once more."""
-        meaning = meaning_of(code)
-        if meaning is Meaning.TOO_LARGE:
-            raise BatchTooLargeError(
-                f"topic {partition.topic!r} takes no batch of {size_bytes} bytes",
-                advice=f"raise its max.message.bytes: {MAX_REQUEST_BYTES} is enough",
-            )
-        if meaning not in (Meaning.DONE, Meaning.AGAIN, Meaning.ELSEWHERE):
-            raise self._error(meaning, code, "Produce")
-        return meaning is Meaning.DONE
+                return
+            meanings = {
+                unwritten.answered(TopicPartition(topic, number), code, offset)
+                for topic, answers in answer.topics
+                for number, code, offset, *_ in answers
+            }
+            for meaning, code in meanings:
+                if meaning not in (Meaning.DONE, Meaning.AGAIN, Meaning.ELSEWHERE):
+                    raise self._error(meaning, code, "Produce")
+            if any(meaning is Meaning.ELSEWHERE for meaning, _ in meanings):
+                return
+            if any(meaning is Meaning.AGAIN for meaning, _ in meanings):
+                await asyncio.sleep(pauses.next_s())
 
     def _error(self, meaning: Meaning, code: int, name: str) -> Exception:
         if meaning is Meaning.FENCED:
@@ -245,19 +209,26 @@ async def init_producer_id(connection: BrokerConnection, transactional_id: str) 
         KafkaError: the coordinator refuses.
     """
     request = InitProducerIdRequest(transactional_id, TRANSACTION_TIMEOUT_MS)
+    pauses = _pauses()
     while True:
         answer = await connection.ask_coordinator(TRANSACTION, transactional_id, request)
         meaning = meaning_of(answer.error_code)
         if meaning is Meaning.DONE:
             return answer.producer_id, answer.producer_epoch
         if meaning is Meaning.AGAIN:
-            await asyncio.sleep(_PAUSE_S)
+            await asyncio.sleep(pauses.next_s())
         elif meaning is Meaning.ELSEWHERE:
             await connection.refresh()
         elif meaning is Meaning.FENCED:
             raise TransactionFencedError(f"{transactional_id}: another producer with this id has just started")
         else:
             raise refusal(answer.error_code, "InitProducerId")
+
+
+def _pauses() -> Backoff:
+    # Between a commit's answer and its markers in all partitions the coordinator refuses the next transaction for a few
+    # milliseconds (KAFKA-5477).
+    return Backoff(first_s=0.002, longest_s=0.1)
 
 
 async def all_of(*work: Awaitable[Any]) -> list[Any]:

@@ -5,8 +5,8 @@ from libs.runtime.transactions.answers import Meaning, meaning_of, refusal
 
 MEANINGS = {
     Meaning.DONE: {0, 46},
-    Meaning.AGAIN: {14, 51},
-    Meaning.ELSEWHERE: {3, 5, 6, 7, 13, 15, 16, 19, 20, 56},
+    Meaning.AGAIN: {14, 19, 20, 51},
+    Meaning.ELSEWHERE: {3, 5, 6, 7, 13, 15, 16, 56},
     Meaning.FENCED: {47, 48, 49, 59, 90},
     Meaning.NOT_A_MEMBER: {22, 25, 82},
     Meaning.TOO_LARGE: {10, 18},

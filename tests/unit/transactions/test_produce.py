@@ -7,8 +7,8 @@ import pytest
 from aiokafka.errors import NodeNotReadyError
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.transactions import producer as producer_module
-from libs.runtime.transactions.answers import _MEANINGS, Meaning
+from libs.runtime.transactions import unwritten_batches
+from libs.runtime.transactions.answers import _MEANINGS, Meaning, meaning_of
 from libs.runtime.transactions.producer import TransactionalProducer
 from libs.runtime.transactions.record_batches import MAX_BATCH_BYTES, OutputBuffer, RecordBatch
 from tests.unit.transactions.fake_connection import FakeConnection
@@ -84,11 +84,11 @@ async def test_a_request_has_one_batch_of_a_partition_in_their_order() -> None:
 async def test_a_request_is_not_larger_than_its_limit_but_for_a_single_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     connection = FakeConnection()
     producer = await started(connection)
-    monkeypatch.setattr(producer_module, "MAX_REQUEST_BYTES", 2 * MAX_BATCH_BYTES + 10_000)
+    monkeypatch.setattr(unwritten_batches, "MAX_REQUEST_BYTES", 2 * MAX_BATCH_BYTES + 10_000)
     await produce(producer, large_batches(1, 1, 1))
     assert [list(request.values()) for request in connection.named("Produce")] == [OUT[:2], OUT[2:]]
     connection.requests.clear()
-    monkeypatch.setattr(producer_module, "MAX_REQUEST_BYTES", 1_000)
+    monkeypatch.setattr(unwritten_batches, "MAX_REQUEST_BYTES", 1_000)
     await produce(producer, large_batches(2, 1))
     assert [list(request.values()) for request in connection.named("Produce")] == [OUT[:1], OUT[:1], OUT[1:2]]
 
@@ -107,7 +107,19 @@ async def test_a_broker_has_one_request_at_a_time() -> None:
     assert connection.names == ["Produce"] * 2
 
 
-@pytest.mark.parametrize("code", NOT_YET)
+@pytest.mark.parametrize("code", [code for code in NOT_YET if meaning_of(code) is Meaning.AGAIN])
+async def test_a_batch_that_cannot_be_written_yet_is_sent_again_to_the_same_leader(code: int) -> None:
+    connection = FakeConnection()
+    producer = await started(connection)
+    connection.script("Produce", lambda request: answer_to(request, codes={OUT[0]: code}))
+    await produce(producer, large_batches(2, 1))
+    requests = [(request.to, list(request.values())) for request in connection.named("Produce")]
+    assert requests == [(1, OUT[:2]), (1, OUT[:1]), (1, OUT[:1])]
+    assert states(connection, OUT[0]) == [(*PRODUCER, 0, 1), (*PRODUCER, 0, 1), (*PRODUCER, 1, 1)]
+    assert connection.refreshes == 0
+
+
+@pytest.mark.parametrize("code", [code for code in NOT_YET if meaning_of(code) is Meaning.ELSEWHERE])
 async def test_a_batch_that_was_not_written_is_sent_again_to_the_leader_of_then(code: int) -> None:
     connection = FakeConnection()
     producer = await started(connection)

@@ -84,7 +84,7 @@ async def test_starting_asks_for_a_producer_id_with_the_timeout_of_transactions(
     [
         ("AddPartitionsToTxn", {*STEPS[:2]}),
         ("AddOffsetsToTxn", {*STEPS[:2]}),
-        ("Produce", {*STEPS[:4]}),
+        ("Produce", {*STEPS[:3]}),
         ("MemberOffsetCommit", {*STEPS[:4]}),
         ("EndTxn", {*STEPS}),
     ],

@@ -76,14 +76,14 @@ async def test_partitions_that_were_not_tried_are_added_by_the_next_request() ->
 async def test_the_first_error_ends_what_is_under_way_beside_it() -> None:
     connection = FakeConnection()
     producer = await started(connection)
-    connection.hold("Produce")
-    connection.script("MemberOffsetCommit", 22)
-    with pytest.raises(NotAMemberError):
+    connection.hold("AddPartitionsToTxn")
+    connection.script("AddOffsetsToTxn", 47)
+    with pytest.raises(TransactionFencedError):
         await commit(producer)
-    connection.let_go("Produce")
+    connection.let_go("AddPartitionsToTxn")
     await until_idle()
-    assert "Produce" not in connection.answered
-    assert "EndTxn" not in connection.names
+    assert "AddPartitionsToTxn" not in connection.answered
+    assert "Produce" not in connection.names
 
 
 @pytest.mark.parametrize(
