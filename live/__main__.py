@@ -1,14 +1,20 @@
 """``python -m live``: serves the live page, its facts, the broker's view of the lag, and its own health."""
 
-import asyncio
-import contextlib
-import signal
 import sys
-import time
-from http import HTTPStatus
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file can be started by its path alone
+
+from libs.runtime.startup_signals import exit_on_stop_signals
+
+if __name__ == "__main__":
+    exit_on_stop_signals()  # the imports below take a second or more
+
+import asyncio
+import contextlib
+import signal
+import time
+from http import HTTPStatus
 
 import orjson
 import structlog
