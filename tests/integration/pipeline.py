@@ -24,7 +24,7 @@ from libs.runtime.turns import CommitTurns
 from libs.runtime.worker import Assignment, PartitionWorker
 from services.processor.order_processor import make_stage
 from services.processor.processor_settings import ProcessorSettings
-from tests.integration.services import ServiceProcess, eventually
+from tests.integration.services import HANGS_AFTER_S, ServiceProcess, eventually
 from verification.report import Report as VerificationReport
 from verification.topic_reader import Record, TopicReader
 from verification.verify import verify
@@ -117,7 +117,7 @@ class Pipeline:
         What is to happen ``meanwhile`` happens just after the worker has read the committed offset.
         """
         async with self.lone_worker(partition, no_member(f"{self.prefix}processor"), meanwhile) as lone:
-            await eventually(lone.at_the_end, timeout_s=60)
+            await eventually(lone.at_the_end)
 
     @asynccontextmanager
     async def lone_worker(
@@ -151,7 +151,9 @@ class Pipeline:
             await consumer.stop()
         assert not failures, failures
 
-    async def verify(self, *, wait_closed_s: float = 60.0, settle_s: float = 30.0) -> VerificationReport:
+    async def verify(
+        self, *, wait_closed_s: float = HANGS_AFTER_S, settle_s: float = HANGS_AFTER_S
+    ) -> VerificationReport:
         """The verification's report; fails the test when it found any difference."""
         report = await verify(
             self.kafka,

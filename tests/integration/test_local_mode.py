@@ -96,11 +96,11 @@ async def test_runs_heals_scales_and_leaves_nothing_behind(pipeline: Pipeline) -
         "live",
     ]
     assert "is still running" in pipeline("up", "--detach", exit_code=1)
-    await eventually(pipeline.has_closed_a_window, 60, "a window is closed and written")
+    await eventually(pipeline.has_closed_a_window, what="a window is closed and written")
 
     for program in ("processor-2", "kafka"):
         os.kill(first[program], signal.SIGKILL)
-    await eventually(lambda: pipeline.running().keys() == first.keys(), 60, "what was killed is back")
+    await eventually(lambda: pipeline.running().keys() == first.keys(), what="what was killed is back")
     healed = pipeline.running()
     assert {name for name in first if healed[name] != first[name]} == {"processor-2", "kafka"}
 
