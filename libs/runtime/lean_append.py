@@ -15,7 +15,7 @@ from libs.runtime.lean_fetch import KNOWN_INSIDE
 Row = tuple[bytes | None, bytes | None, int]
 """Key, value, and timestamp in epoch milliseconds."""
 
-Headers = list[tuple[str, bytes]]
+Headers = list[tuple[str, bytes | None]]
 
 
 def append_rows(batch: BatchBuilder, rows: Iterator[Row], headers: Headers) -> Row | None:

@@ -4,9 +4,9 @@ import aiokafka
 import pytest
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from libs.runtime.lean_append import Row, append_rows
+from libs.runtime.lean_append import Headers, Row, append_rows
 
-HEADERS = [("type", b"order")]
+HEADERS: Headers = [("type", b"order")]
 ROWS: list[Row] = [
     (None if n % 7 == 0 else b"key-%d" % (n % 5), b"v" * (n % 300), 1_700_000_000_000 + n) for n in range(500)
 ]
