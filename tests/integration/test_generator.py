@@ -82,6 +82,18 @@ async def test_it_sends_its_count_faults_included_and_exits(kafka: str, topic_pr
         assert finished["sent"] == 300
 
 
+async def test_it_waits_to_be_stopped_where_it_would_be_started_again(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    env = {"KAFKA_BOOTSTRAP_SERVERS": kafka, "TOPIC_PREFIX": topic_prefix, "GENERATOR_RESTART": "unless-stopped"}
+    async with ServiceProcess("generator", tmp_path, env, "--generator-count", "5") as generator:
+        await generator.wait_for("waiting to be stopped")
+        await generator.healthy()
+        generator.terminate()
+        assert await generator.wait() == 0
+    assert sum(map(len, (await read_orders(kafka, topic_prefix)).values())) == 5
+
+
 async def test_sigterm_loses_nothing_that_was_generated(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
     env = {"KAFKA_BOOTSTRAP_SERVERS": kafka, "TOPIC_PREFIX": topic_prefix}
     async with ServiceProcess("generator", tmp_path, env, "--generator-rate", "2000") as generator:
