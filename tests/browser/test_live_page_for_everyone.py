@@ -87,7 +87,7 @@ async def page(browser: Browser, url: str) -> AsyncIterator[Browser]:
     browser.resize(1280, 800)
     browser.prefer(color_scheme="light", reduced_motion="no-preference")
     browser.open(url)
-    await eventually(lambda: browser.text("#status") == "Live", 10, "the page is live")
+    await eventually(lambda: browser.text("#status") == "Live", what="the page is live")
     yield browser
     browser.open("about:blank")
 
@@ -96,7 +96,7 @@ async def page(browser: Browser, url: str) -> AsyncIterator[Browser]:
 async def test_nothing_is_wider_than_the_screen(page: Browser, width: int) -> None:
     page.resize(width, 800)
     page.run("document.getElementById('all-windows').click()")
-    await eventually(lambda: page.run("return document.documentElement.clientWidth") == width, 5)
+    await eventually(lambda: page.run("return document.documentElement.clientWidth") == width)
     outside = """
         return [...document.body.querySelectorAll('*')]
             .filter(each => each.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5 || each.getBoundingClientRect().left < -0.5)
@@ -206,10 +206,10 @@ async def test_a_page_that_nobody_sees_takes_up_no_connection(page: Browser, url
     finished = "return performance.getEntriesByName(arguments[0]).length"
     assert page.run(finished, f"{url}events") == 0
     page.run(hide, True)
-    await eventually(lambda: page.run(finished, f"{url}events") == 1, 5, "the connection has ended")
+    await eventually(lambda: page.run(finished, f"{url}events") == 1, what="the connection has ended")
     page.requests()
     page.run(hide, False)
-    await eventually(lambda: f"{url}events" in page.requests(), 5, "there is a new one")
+    await eventually(lambda: f"{url}events" in page.requests(), what="there is a new one")
     assert page.text("#status") == "Live"
 
 

@@ -25,7 +25,7 @@ from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 from services.processor.order_processor import make_stage
 from services.processor.processor_settings import ProcessorSettings
 from tests.integration.committed_offsets import CommittedOffsets
-from tests.integration.services import ServiceProcess, eventually
+from tests.integration.services import HANGS_AFTER_S, ServiceProcess, eventually
 from verification.report import Report as VerificationReport
 from verification.topic_reader import Record, TopicReader
 from verification.verify import verify
@@ -113,7 +113,7 @@ class Pipeline:
     async def process_partition_alone(self, partition: int) -> None:
         """Work one partition of `orders` to its end, with the processor's own worker, and no other."""
         async with self.lone_worker(partition, no_member(f"{self.prefix}processor")) as lone:
-            await eventually(lone.at_the_end, timeout_s=60)
+            await eventually(lone.at_the_end)
 
     @asynccontextmanager
     async def lone_worker(self, partition: int, member: GroupMember) -> AsyncIterator["LoneWorker"]:
@@ -143,7 +143,9 @@ class Pipeline:
             await consumer.stop()
         assert not failures, failures
 
-    async def verify(self, *, wait_closed_s: float = 60.0, settle_s: float = 30.0) -> VerificationReport:
+    async def verify(
+        self, *, wait_closed_s: float = HANGS_AFTER_S, settle_s: float = HANGS_AFTER_S
+    ) -> VerificationReport:
         """The verification's report; fails the test when it found any difference."""
         report = await verify(
             self.kafka,

@@ -18,7 +18,7 @@ _NO_PRODUCER = -1
 Row = tuple[bytes | None, bytes | None, int]
 """Key, value, and timestamp in epoch milliseconds."""
 
-Headers = list[tuple[str, bytes]]
+Headers = list[tuple[str, bytes | None]]
 
 
 class RecordBatch:
@@ -49,7 +49,7 @@ class RecordBatch:
         refused = None
         for row in rows:
             key, value, timestamp_ms = row
-            if append(offset, timestamp_ms, key, value, headers) is None:  # type: ignore[arg-type]  # lists are invariant
+            if append(offset, timestamp_ms, key, value, headers) is None:
                 refused = row
                 break
             offset += 1

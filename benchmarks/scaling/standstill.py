@@ -11,7 +11,8 @@ from typing import Self
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from tests.integration.services import eventually
+from benchmarks.scaling.bench import until
+from benchmarks.scaling.service import Service
 
 _SAMPLE_S = 0.02
 
@@ -19,8 +20,8 @@ _SAMPLE_S = 0.02
 class Standstill:
     """Samples the committed offsets of ``partitions`` fifty times a second, inside its ``async with`` block."""
 
-    def __init__(self, kafka: str, group: str, partitions: Collection[int]) -> None:
-        self._admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    def __init__(self, bootstrap_servers: str, group: str, partitions: Collection[int]) -> None:
+        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
         self._group = group
         self._offsets: dict[int, int] = {}
         self._moved_s: dict[int, list[float]] = {partition: [] for partition in partitions}
@@ -52,14 +53,14 @@ class Standstill:
                         self._moved_s[number].append(asked_s)
             await asyncio.sleep(_SAMPLE_S)
 
-    async def all_move(self, timeout_s: float = 30.0) -> None:
-        """Return when every partition has moved since this was called."""
+    async def all_moved(self, *services: Service) -> None:
+        """Return when every partition has moved since this was called; ``services`` work them."""
         since_s = time.monotonic()
 
-        def moved() -> bool:
+        async def moved() -> bool:
             return all(moved_s and moved_s[-1] > since_s for moved_s in self._moved_s.values())
 
-        await eventually(moved, timeout_s, f"every partition of {self._group} moves")
+        await until(moved, *services)
 
     def longest_s(self, since_s: float) -> float:
         """The longest time between two moves of a partition, or until now, that ended after ``since_s``."""
