@@ -22,14 +22,19 @@ class Retries:
     def __init__(self, monotonic_s: Callable[[], float] = time.monotonic) -> None:
         self._monotonic_s = monotonic_s
         self._failures: Counter[TopicPartition | None] = Counter()
+        self._outages = 0
         self._backoff = Backoff()
         self._backoffs: dict[TopicPartition, Backoff] = {}
         self._back_at_s: dict[TopicPartition, float] = {}
         self._alone_until_s = 0.0
 
     def outage(self) -> float:
-        """The broker could not be reached; returns how long to wait in seconds."""
-        return self._backoff.next_s()
+        """The broker could not be reached; returns how long to wait in seconds.
+
+        One connection that breaks is no outage yet: the first time there is nothing to wait for.
+        """
+        first, self._outages = not self._outages, self._outages + 1
+        return 0.0 if first else self._backoff.next_s()
 
     def failed(self, partition: TopicPartition | None) -> float:
         """Work failed, for ``partition``'s sake if it is known; returns how long to wait in seconds."""
@@ -71,6 +76,7 @@ class Retries:
 
     def committed(self, partitions: Iterable[TopicPartition]) -> None:
         """Records of these were committed."""
+        self._outages = 0
         self._backoff.reset()
         self._failures.pop(None, None)
         for partition in partitions:

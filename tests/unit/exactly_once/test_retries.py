@@ -121,9 +121,10 @@ def test_a_commit_of_others_leaves_a_bad_partition_out(time: FakeTime) -> None:
 
 def test_an_outage_is_nobodys_failure(time: FakeTime) -> None:
     retries, backoff = Retries(time), Backoff()
+    assert retries.outage() == 0.0  # one broken connection
     for _ in range(10 * MAX_FAILURES):
         assert retries.outage() == backoff.next_s()
     assert not retries.exhausted
     assert not retries.alone
     retries.committed([GOOD])
-    assert retries.outage() == Backoff().next_s()
+    assert [retries.outage(), retries.outage()] == [0.0, Backoff().next_s()]
