@@ -35,7 +35,7 @@ from libs.runtime.group_member import GroupMember, check_member
 from libs.runtime.health import Health
 from libs.runtime.logic import PartitionLogic, Stage, Tally
 from libs.runtime.settings import ServiceSettings
-from libs.runtime.timing import CLOSE_TIMEOUT_S, HEARTBEAT_INTERVAL_MS, STUCK_AFTER_S
+from libs.runtime.timing import CLOSE_TIMEOUT_S, FENCED_WAIT_S, STUCK_AFTER_S
 from libs.runtime.transactions.connection import BrokerConnection
 from libs.runtime.transactions.open_transactions import end_former_transactions, end_transaction
 from libs.runtime.transactions.producer import TransactionalProducer
@@ -43,9 +43,6 @@ from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 from libs.runtime.waiting import unless_stopped
 
 log = structlog.get_logger()
-
-# A replica that has lost its place in the group learns of it with its next heartbeat.
-FENCED_WAIT_S = 2 * HEARTBEAT_INTERVAL_MS / 1000
 
 
 class ReplicaWorker:
