@@ -54,7 +54,7 @@ class RequestFault:
     treatment: Treatment
     count: int
     before: Api | None = None
-    within_s: tuple[float, float] = (0.0, 5.0)
+    within_s: tuple[float, float] = (0.0, 20.0)
     share: float = 0.1
 
     @property
