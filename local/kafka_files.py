@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.jars import java_command
+from local.paths import check_path
 
 ZOOKEEPER_SESSION_MS = 6_000
 
@@ -59,7 +60,13 @@ class KafkaFiles:
     zookeeper_port: int
 
     def write(self) -> None:
-        """Write the configuration files; data that is already there stays."""
+        """Write the configuration files; data that is already there stays.
+
+        Raises:
+            LocalModeError: the folder's path cannot be written into them.
+        """
+        check_path(self.directory)
+        check_path(self.libs)
         values = {
             "data": self.directory / "data",
             "kafka_port": self.kafka_port,
