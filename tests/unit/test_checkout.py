@@ -44,7 +44,8 @@ def test_line_ends_do_not_depend_on_who_checks_out() -> None:
         "a\\b",
         "a\nb",
         'a"b',
-        "a*", "a#b",
+        "a*",
+        "a#b",
     ],
 )
 def test_a_path_that_a_program_would_misread_is_refused_at_once(tmp_path: Path, name: str) -> None:
