@@ -47,6 +47,9 @@ def make_stage(settings: ProcessorSettings, clock: Clock, registry: CollectorReg
         batch_size=settings.processor_batch_size,
         commit_interval_ms=settings.commit_interval_ms,
         metrics=StageMetrics(registry, ORDERS.name, [topic.name for topic in outputs], stateful=False),
+        depends_on={"TOPIC_PARTITIONS": settings.topic_partitions},
+        accept_offsets="PROCESSOR_ACCEPT_OFFSETS",
+        offsets_accepted=settings.processor_accept_offsets,
         logic=logic,
     )
 
