@@ -20,9 +20,7 @@ async def fetch(connection: FakeConnection) -> dict[object, int | None]:
 
 async def test_only_stable_offsets_are_asked_for_of_all_partitions_at_once() -> None:
     connection = FakeConnection()
-    connection.script(
-        "StableOffsetFetch", lambda request: answer_to(request, offsets={ORDERS[0]: 5, ORDERS[1]: 0})
-    )
+    connection.script("StableOffsetFetch", lambda request: answer_to(request, offsets={ORDERS[0]: 5, ORDERS[1]: 0}))
     assert await fetch(connection) == {ORDERS[0]: 5, ORDERS[1]: 0, ORDERS[2]: None}
     [request] = connection.requests
     assert request.to == (GROUP, "group")

@@ -137,9 +137,12 @@ async def test_when_it_is_stopped_its_partitions_are_others_business() -> None:
     assert {"orders-0", "orders-1"} <= set(worker._health._beats)
     await worker.stop()
     assert set(worker._health._beats) == {"started"}
-    assert worker._metrics.registry.get_sample_value(
-        "pipeline_consumer_lag_records", {"topic": "orders", "partition": "0"}
-    ) is None
+    assert (
+        worker._metrics.registry.get_sample_value(
+            "pipeline_consumer_lag_records", {"topic": "orders", "partition": "0"}
+        )
+        is None
+    )
 
 
 class Poisoned(Failing):

@@ -39,7 +39,7 @@ def sent(request: Any, to: Any = None) -> Sent:
     return Sent(type(request).__name__.removesuffix("Request"), fields, to)
 
 
-def answer_to(
+def answer_to(  # noqa: PLR0911 - a table of answers
     request: Sent,
     code: int = 0,
     *,
@@ -67,7 +67,9 @@ def answer_to(
         case "AddPartitionsToTxn":
             return SimpleNamespace(errors=topics())
         case "MemberOffsetCommit":
-            return SimpleNamespace(topics=[(topic, [(*each, {}) for each in entries], {}) for topic, entries in topics()])
+            return SimpleNamespace(
+                topics=[(topic, [(*each, {}) for each in entries], {}) for topic, entries in topics()]
+            )
         case "Produce":
             return SimpleNamespace(
                 topics=[

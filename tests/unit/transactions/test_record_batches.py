@@ -45,7 +45,7 @@ def test_a_batch_is_encoded_for_its_producer() -> None:
 
 
 def test_a_full_batch_gives_back_the_row_that_found_no_room() -> None:
-    rows = [(b"key", b"%06d" % n + bytes(994), n) for n in range(1_000)]
+    rows: list[Row] = [(b"key", b"%06d" % n + bytes(994), n) for n in range(1_000)]
     batch, remaining = RecordBatch(), iter(rows)
     refused = batch.extend(remaining, HEADERS)
     assert refused == rows[batch.record_count]
