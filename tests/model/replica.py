@@ -88,12 +88,12 @@ class Run:
         self._worker._stopping.set()
         for _, answer in self._parked.values():
             if not answer.done():
-                answer.set_exception(AnswerLostError("the end"))
+                answer.set_exception(NotAMemberError("the end"))
         await self._task
 
     async def ask(self, request: Request) -> Any:
         if self._ended:
-            raise AnswerLostError("the end")
+            raise NotAMemberError("the end")
         number, self._sent = self._sent, self._sent + 1
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._parked[number] = (request, answer)
