@@ -223,7 +223,9 @@ async def test_offsets_that_are_gone_are_missed_if_something_was_written(broker:
     fixture = Fixture()
     await fixture.attempt()  # a pipeline that is new
     fixture.consumer.ends[TopicPartition("mine.out", 2)] = 7
-    with pytest.raises(OffsetMismatchError, match="no offset of orders is committed, but 7 records of its output are there"):
+    with pytest.raises(
+        OffsetMismatchError, match="no offset of orders is committed, but 7 records of its output are there"
+    ):
         await fixture.attempt()
     broker.committed = {ORDERS[2]: 1}  # another replica's: this one's partitions are new
     await fixture.attempt()

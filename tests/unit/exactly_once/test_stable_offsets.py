@@ -14,7 +14,7 @@ UNSTABLE, NOT_COORDINATOR, LOADING, NOT_ALLOWED = 88, 16, 14, 30
 
 
 async def fetch(connection: FakeConnection) -> dict[object, int | None]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         committed = await stable_offsets(connection.as_connection(), "group", ORDERS)
         return {source: found and found.offset for source, found in committed.items()}
 
