@@ -5,6 +5,8 @@ PROCESSORS ?= 2
 ANALYTICS ?= 1
 WORKERS ?= 2
 UV ?= uv
+# Whatever ends the command, also a signal to make, ends all that the command has started.
+CONTAINED = $(PYTHON) -m local.process_tree $(PYTHON)
 
 .PHONY: help setup run watch verify dead-letters down test chaos fuzz bench check dashboards requirements clean machine
 
@@ -47,19 +49,19 @@ down: setup ## stop what runs on this machine
 	@$(PYTHON) local/pipeline.py down
 
 test: machine setup ## all tests: unit, integration, compose, two files at a time (TESTS=path ARGS= WORKERS=2)
-	@$(PYTHON) -m local.jars
-	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(TESTS) $(ARGS)
+	@$(CONTAINED) -m local.jars
+	@$(CONTAINED) -m pytest -n $(WORKERS) --dist loadfile $(TESTS) $(ARGS)
 
 chaos: machine setup ## faults of every kind, an hour and a quarter, and a table of what came of them (SEED= ARGS="--only killed")
-	@$(PYTHON) -m local.jars
-	@$(PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
+	@$(CONTAINED) -m local.jars
+	@$(CONTAINED) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 fuzz: setup ## bad input by the million for all that is read from outside, and a table of it (SEED= COUNT=1000000)
-	@$(PYTHON) -m tests.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) $(ARGS)
+	@$(CONTAINED) -m tests.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) $(ARGS)
 
 bench: machine setup ## our speed against a bare consumer's, 3 minutes; PEERS=1 against other frameworks', 30 (ARGS="--help")
-	@$(PYTHON) -m local.jars
-	@$(PYTHON) -m benchmarks $(if $(PEERS),--peers) $(ARGS)
+	@$(CONTAINED) -m local.jars
+	@$(CONTAINED) -m benchmarks $(if $(PEERS),--peers) $(ARGS)
 
 check: setup ## ruff and mypy on everything
 	@$(PYTHON) -m ruff check .

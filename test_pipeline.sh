@@ -56,8 +56,9 @@ free_ports() { .venv/bin/python -c "from local.ports import free_ports; print(*f
 docker_compose() { docker compose --project-name "pipeline-check-$$" --env-file /dev/null --progress quiet "$@"; }
 
 docker_up() {
-    PIPELINE_KAFKA_PORT=$(free_ports 1)
-    export PIPELINE_KAFKA_PORT OUTPUT_DIR=$scratch
+    read -r PIPELINE_KAFKA_PORT PIPELINE_LIVE_PORT <<<"$(free_ports 2)"
+    export PIPELINE_KAFKA_PORT PIPELINE_LIVE_PORT OUTPUT_DIR=$scratch
+    if [ -n "$GENERATOR_COUNT" ]; then export GENERATOR_RESTART=on-failure; else unset GENERATOR_RESTART; fi
     bootstrap=localhost:$PIPELINE_KAFKA_PORT
     docker_compose up --build --detach --scale processor="$processors" --scale analytics="$analytics"
 }

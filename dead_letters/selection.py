@@ -9,19 +9,22 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from dead_letters.letter import DeadLetter, Place
 from dead_letters.reader import Topics
+from libs.events.records import Headers, carried_headers
 
 FROM_HEADER = "replayed.from"
 
 _EXAMPLES = 5
 
 
-def replay_headers(letter: DeadLetter, topics: Topics) -> list[tuple[str, bytes]]:
-    """The header that says of an order from which letter it came; none where the order would no longer fit with it.
+def replay_headers(letter: DeadLetter, topics: Topics) -> Headers:
+    """The sender's headers, and one that says of an order from which letter it came.
 
-    A record that just fitted into ``orders`` is larger than that with any header.
+    A record that just fitted into ``orders`` has no room for the latter, and may have been given back without the former
+    by an earlier version: then it goes without.
     """
-    header = [(FROM_HEADER, f"{topics.letters}/{letter.place}".encode())]
-    return header if _fits(letter, header, topics) else []
+    sent = carried_headers(letter.other_headers(), (FROM_HEADER,))
+    origin: Headers = [(FROM_HEADER, f"{topics.letters}/{letter.place}".encode())]
+    return next((headers for headers in ([*sent, *origin], sent) if _fits(letter, headers, topics)), [])
 
 
 def obstacle(letter: DeadLetter, topics: Topics) -> str:
@@ -38,9 +41,10 @@ def obstacle(letter: DeadLetter, topics: Topics) -> str:
     return ""
 
 
-def _fits(letter: DeadLetter, headers: Sequence[tuple[str, bytes]], topics: Topics) -> bool:
+def _fits(letter: DeadLetter, headers: Sequence[tuple[str, bytes | None]], topics: Topics) -> bool:
     # The broker's limit is one of batches. A letter near it makes a batch of its own, uncompressed.
     size = len(letter.key or b"") + len(letter.value or b"")
+    size += sum(len(name.encode()) + len(value or b"") for name, value in headers)
     if size < topics.orders_max_bytes // 2:
         return True
     batch = DefaultRecordBatchBuilder(2, 0, 1, -1, -1, 0, 2 * size)

@@ -2,7 +2,8 @@
 
 import argparse
 import os
-import re
+
+from libs.runtime.bootstrap_servers import parse_bootstrap_servers
 
 
 def pipeline_flags(*, in_subcommand: bool = False) -> argparse.ArgumentParser:
@@ -34,9 +35,10 @@ def pipeline_flags(*, in_subcommand: bool = False) -> argparse.ArgumentParser:
 
 
 def _servers(text: str) -> str:
-    if not re.fullmatch(r"[^\s:,]+:[0-9]+(,[^\s:,]+:[0-9]+)*", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no host:port, nor several with commas")
-    return text
+    try:
+        return parse_bootstrap_servers(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no host:port, nor several with commas: {error}") from error
 
 
 def _seconds(text: str) -> int:

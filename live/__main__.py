@@ -1,19 +1,26 @@
 """``python -m live``: serves the live page, its facts, the broker's view of the lag, and its own health."""
 
-import asyncio
-import contextlib
-import signal
 import sys
-import time
-from http import HTTPStatus
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file can be started by its path alone
+
+from libs.runtime.startup_signals import exit_on_stop_signals
+
+if __name__ == "__main__":
+    exit_on_stop_signals()  # the imports below take a second or more
+
+import asyncio
+import contextlib
+import signal
+import time
+from http import HTTPStatus
 
 import orjson
 import structlog
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
 
+from libs.runtime.bootstrap_servers import address_in_url
 from libs.runtime.errors import PipelineError, SettingsError
 from libs.runtime.health import Health
 from libs.runtime.logs import configure_logging
@@ -55,7 +62,7 @@ async def _serve(settings: LiveSettings) -> None:
     with contextlib.suppress(asyncio.CancelledError):
         async with HttpServer(live.routes(), {"/events": live.feed}) as server:
             port = await _listen(server, settings.live_host, settings.live_port)
-            log.info("service started", http_port=port, page=f"http://{settings.live_host}:{port}/")
+            log.info("service started", http_port=port, page=f"http://{address_in_url(settings.live_host)}:{port}/")
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(live.publish())
                 tasks.create_task(

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from local.errors import LocalModeError
 from local.jars import ROOT, kafka_libs
+from local.paths import check_path
 from local.programs import SCALABLE, replica_names, supervisor_config
 from local.settings import LocalSettings, local_directory
 from local.shutdown import stop
@@ -29,6 +30,8 @@ def up(processors: int, analytics: int, *, detach: bool) -> int:
             f"{sys.executable} has no supervisor", advice="call `make setup`, then use .venv/bin/python"
         )
     settings = LocalSettings.from_environment()
+    for path in (ROOT, settings.directory):
+        check_path(path)
     settings.directory.mkdir(parents=True, exist_ok=True)
     supervisor = Supervisor(settings.directory)
     if supervisor.processes():

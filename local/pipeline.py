@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file can be started by its path alone
 
@@ -12,6 +13,8 @@ from local import commands
 from local.errors import LocalModeError
 from local.programs import SCALABLE
 from local.settings import MOST_REPLICAS
+
+_END_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,8 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unknown: {' '.join(passed_on)}")
     options.passed_on = passed_on
     # Whoever ends this program, by Ctrl-C, by a signal, or by closing the terminal, ends the pipeline that it shows.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    for number in _END_SIGNALS:
+        signal.signal(number, _interrupt_once)
     try:
         return int(options.command(options))
     except LocalModeError as error:
@@ -31,6 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 1
+
+
+def _interrupt_once(_number: int, _frame: FrameType | None) -> None:
+    """As Ctrl-C, but a second signal (make passes on what its process group has got already) disturbs nothing."""
+    for number in _END_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:

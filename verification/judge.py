@@ -1,7 +1,9 @@
 """What a record of ``orders`` has to become: read from the design, and from nothing else."""
 
 from collections.abc import Mapping
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from hashlib import blake2b
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +18,7 @@ _MAX_ID_CHARS = 64
 _MAX_CENTS = 10**13
 _MAX_AHEAD_S = 60.0
 _INFINITY = float("inf")
+_EXACT = Context(prec=1200)  # any double has fewer digits
 
 
 class Order(NamedTuple):
@@ -84,7 +87,7 @@ class Judge:
             fields = parse_object(value)
         except NotAnObjectError:
             return Verdict(None, frozenset(["malformed"]))
-        amount, timestamp_s = _amount(fields), number(fields.get("timestamp"))
+        amount, timestamp_s = _amount_sent(fields), number(fields.get("timestamp"))
         reasons = self._faults(fields, amount, timestamp_s)
         may_be_either = {"future_timestamp"}
         if "unknown_product" in reasons and fields["product_id"] in self._entries:
@@ -157,6 +160,28 @@ def cents_of(dollars: float) -> int | None:
     if not point or len(fraction) > 2 or "e" in fraction:
         return None
     return int(whole + fraction.ljust(2, "0"))
+
+
+def cents_sent(dollars: float) -> int | None:
+    """Whole cents of an order's amount, which its sender may have computed: the noise in a double's last digits is none.
+
+    It is rounded to 14 significant digits, or to 11 decimals if that is coarser; then it has at most two decimals.
+
+    >>> cents_sent(1821.6399999999999), cents_sent(0.001), cents_sent(100.1 - 100)
+    (182164, None, 10)
+    """
+    cents = cents_of(dollars)
+    if cents is not None or not isfinite(dollars):
+        return cents
+    exact = Decimal(dollars)
+    last_digit = max(exact.adjusted() - 13, -11)
+    rounded = exact.quantize(Decimal(1).scaleb(last_digit), ROUND_HALF_EVEN, _EXACT) * 100
+    return int(rounded) if rounded == int(rounded) else None
+
+
+def _amount_sent(fields: Mapping[str, Any]) -> int | None:
+    dollars = number(fields.get("amount"))
+    return None if dollars is None else cents_sent(dollars)
 
 
 def _amount(fields: Mapping[str, Any]) -> int | None:

@@ -53,7 +53,8 @@ class Observation(NamedTuple):
 
     ``begins``, ``ends`` (of committed records) and ``committed`` (by the group that reads it) are by topic, without
     prefix; ``members`` counts the processes of those groups that have members, by group, without prefix. ``rejected`` counts the dead letters that had been orders (others were processed orders); None when not all
-    could be read. ``unread`` counts, by topic, the offsets that were too many to be read: at least as many as records.
+    could be read. ``unread`` counts, by topic, the offsets that were too many to be read: at least as many as records. Windows
+    that end at ``cut_until_s`` or before may lack metrics: some of theirs were among those; None when there are no such.
     """
 
     at_s: float
@@ -67,3 +68,4 @@ class Observation(NamedTuple):
     rejected: int | None
     late: int
     unread: Counter[str]
+    cut_until_s: int | None = None

@@ -19,6 +19,7 @@ WITH_MEMBERS = ("processor", "analytics")
 
 _RATE_SPAN_S = 10.0
 _KEPT_WINDOWS = 60
+_MOST_KEPT_METRICS = 100_000  # of the newest windows: some 30 MB
 _SLOW_S = 5.0
 
 Window = tuple[int, int]
@@ -84,6 +85,8 @@ class State:
     """By topic, how much more there may be than is counted."""
     windows: dict[Window, dict[str, Metric]] = field(default_factory=dict)
     """The newest closed windows, oldest first: each one's metrics by product."""
+    cut_until_s: int = 0
+    """Windows that end then or before may have more metrics than were read."""
     metrics_count: int = 0
     sources: int = 0
     marks_s: dict[int, float] = field(default_factory=dict)
@@ -107,6 +110,7 @@ class State:
             self.accepted_rate.add(at_s, sum(seen.committed[ORDERS.name].values()) - self.rejected)
         self.late += seen.late
         self.unread += seen.unread
+        self.cut_until_s = max(self.cut_until_s, seen.cut_until_s or 0)
         self._add_metrics(seen.metrics)
         for mark in seen.marks:
             self.sources = max(self.sources, mark.sources)
@@ -121,7 +125,14 @@ class State:
             self.windows.setdefault(window, {})[metric.product_id] = metric
         # Partitions are read one after the other, so what comes last need not be the newest.
         newest = sorted(self.windows, key=lambda each: each[::-1])[-_KEPT_WINDOWS:]
+        kept = sum(len(self.windows[window]) for window in newest)
+        while kept > _MOST_KEPT_METRICS and len(newest) > 1:
+            kept -= len(self.windows[newest.pop(0)])
         self.windows = {window: self.windows[window] for window in newest}
+
+    def is_whole(self, window: Window) -> bool:
+        """Whether all metrics of a closed window have been read."""
+        return window[1] > self.cut_until_s
 
     def behind_s(self, group: str) -> float | None:
         """Seconds that ``group`` needs for its lag at the pace of the last ten seconds; None if it reads nothing."""

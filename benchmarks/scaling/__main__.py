@@ -1,4 +1,4 @@
-"""``python -m benchmarks.scaling``: replicas, partitions, idle replicas, start-up, memory, state; in eight minutes."""
+"""``python -m benchmarks.scaling``: replicas, partitions, idle replicas, start-up, memory, state, recovery; in 15 minutes."""
 
 import argparse
 import asyncio
@@ -20,7 +20,7 @@ from rich.console import Console
 
 from benchmarks.environment import EnvironmentMissingError, services_python
 from benchmarks.report import table
-from benchmarks.scaling import costs, replicas, start, state
+from benchmarks.scaling import costs, recovery, replicas, start, state
 from benchmarks.scaling.bench import Bench, Show
 from benchmarks.scaling.report import Measured, Row, tables, write
 from benchmarks.scaling.service import MOST_REPLICAS, ServiceFailedError, broker_cores, told
@@ -41,6 +41,7 @@ class Part(StrEnum):
     START = "start"
     MEMORY = "memory"
     STATE = "state"
+    RECOVERY = "recovery"
 
 
 def main() -> int:
@@ -88,7 +89,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--write", type=Path, metavar="DIR", help="write scaling.md and .json there")
     parser.add_argument("--orders", type=int, default=600_000, metavar="N", help="in each run (600000)")
     parser.add_argument("--rounds", type=int, default=2, metavar="N", help="of replicas and of partitions (2)")
-    parser.add_argument("--starts", type=int, default=5, metavar="N", help="of each service (5)")
+    parser.add_argument(
+        "--starts",
+        type=int,
+        default=5,
+        metavar="N",
+        help="of each service, and of each event that it recovers from (5)",
+    )
     parser.add_argument("--seconds", type=float, default=15.0, metavar="S", help="an idle replica is watched (15)")
     parser.add_argument("--windows", type=int, default=300_000, metavar="N", help="open at most (300000)")
     return parser.parse_args()
@@ -110,21 +117,26 @@ async def _measure(
 
 async def _part(part: Part, arguments: argparse.Namespace, bench: Bench) -> list[Row]:
     orders, rounds = arguments.orders, arguments.rounds
+    rows: list[Row] = []
     match part:
         case Part.REPLICAS:
             shapes = [(count, 6) for count in range(1, MOST_REPLICAS + 1)]
-            return [*await replicas.measure(bench, shapes, orders, rounds)]
+            rows += await replicas.measure(bench, shapes, orders, rounds)
         case Part.PARTITIONS:
-            return [*await replicas.measure(bench, [(1, 6), (1, 12), (1, 24), (1, 48)], orders, rounds)]
+            rows += await replicas.measure(bench, [(1, 6), (1, 12), (1, 24), (1, 48)], orders, rounds)
         case Part.IDLE:
-            return [*await costs.idle(bench, arguments.seconds)]
+            rows += await costs.idle(bench, arguments.seconds)
         case Part.START:
-            return [*await start.measure(bench, arguments.starts)]
+            rows += await start.measure(bench, arguments.starts)
         case Part.MEMORY:
-            return [*await costs.memory(bench, orders, orders // 6)]
+            rows += await costs.memory(bench, orders, orders // 6)
         case Part.STATE:
-            loads = [load for load in _LOADS if load[0] * load[1] <= arguments.windows]
-            return [row for load in loads for row in await state.measure(bench, *load, orders // 2)]
+            for products, minutes in _LOADS:
+                if products * minutes <= arguments.windows:
+                    rows += await state.measure(bench, products, minutes, orders // 2)
+        case Part.RECOVERY:
+            rows += await recovery.measure(bench, arguments.starts)
+    return rows
 
 
 if __name__ == "__main__":

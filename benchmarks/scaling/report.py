@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.report import markdown
 from benchmarks.scaling.costs import Cost, Peak
+from benchmarks.scaling.recovery import Recovered
 from benchmarks.scaling.replicas import Scaled
 from benchmarks.scaling.start import Started
 from benchmarks.scaling.state import Restored, State
@@ -17,9 +18,9 @@ from benchmarks.scaling.state import Restored, State
 MOST_MEMORY_BYTES = 100 * 10**6
 # With fewer, it is mostly the consumer's start that takes the time.
 _MOSTLY_RECORDS = 50_000
-_KINDS = {kind.__name__: kind for kind in (Scaled, Cost, Peak, Started, State, Restored)}
+_KINDS = {kind.__name__: kind for kind in (Scaled, Cost, Peak, Started, State, Restored, Recovered)}
 
-Row = Scaled | Cost | Peak | Started | State | Restored
+Row = Scaled | Cost | Peak | Started | State | Restored | Recovered
 
 
 @dataclass
@@ -63,6 +64,7 @@ def tables(rows: Sequence[Row]) -> list[Table]:
         _peaks([row for row in rows if isinstance(row, Peak)]),
         _state([row for row in rows if isinstance(row, State)]),
         _restored([row for row in rows if isinstance(row, Restored)]),
+        _recovered([row for row in rows if isinstance(row, Recovered)]),
     ]
     return [table for table in found if table.rows]
 
@@ -174,6 +176,22 @@ def _restored(restored: Sequence[Restored]) -> Table:
     growth = "" if found is None else f": from {_MOSTLY_RECORDS:,} records on, seconds grow with records^{found:.2f}"
     title = "Restoring the analytics' state" + growth
     return Table(title, headings, rows)
+
+
+def _recovered(recovered: Sequence[Recovered]) -> Table:
+    headings = ("service", "event", "times", "promised s", "measured s: median", "largest")
+    rows = [
+        [
+            row.service,
+            row.event,
+            str(len(row.seconds)),
+            f"{row.promised_s:.0f}",
+            f"{median(row.seconds):.2f}",
+            f"{max(row.seconds):.2f}",
+        ]
+        for row in recovered
+    ]
+    return Table("Longest time without progress", headings, rows)
 
 
 def _mb(size_bytes: int) -> str:

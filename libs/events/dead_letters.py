@@ -1,10 +1,10 @@
 """``orders-dlq``: records that cannot be an order, kept byte for byte, with the reason in their headers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from libs.events.records import Headers
+from libs.events.records import Headers, carried_headers
 
 _MAX_MESSAGE_CHARS = 500
 _MAX_OFFSET = 2**63 - 1
@@ -33,14 +33,17 @@ class RejectedError(Exception):
         self.reason = reason
 
 
-def dead_letter_headers(topic: str, partition: int, offset: int, error: RejectedError) -> Headers:
-    """The headers that say why a record was rejected and where it stands."""
+def dead_letter_headers(
+    topic: str, partition: int, offset: int, error: RejectedError, sent: Iterable[tuple[str, bytes | None]] = ()
+) -> Headers:
+    """The headers that say why a record was rejected and where it stands, and then those that were ``sent`` with it."""
     return [
         ("error.reason", error.reason.encode()),
         ("error.message", str(error)[:_MAX_MESSAGE_CHARS].encode(errors="backslashreplace")),
         ("source.topic", topic.encode()),
         ("source.partition", b"%d" % partition),
         ("source.offset", b"%d" % offset),
+        *carried_headers(sent, HEADERS),
     ]
 
 

@@ -3,6 +3,7 @@
 # Up to here every whole number of cents has its own double, so that a JSON number can be turned into cents exactly.
 MAX_CENTS = 10**13
 _MOST_CENTS = float(MAX_CENTS)
+_AT_14_DIGITS_11_ARE_DECIMALS = 1000.0
 
 
 def cents_of(dollars: float) -> int | None:
@@ -15,6 +16,24 @@ def cents_of(dollars: float) -> int | None:
     cents = (dollars * 100.0 + 0.5) // 1.0
     # Division is correctly rounded: the quotient is the double that parsing the two-decimal literal gives.
     return int(cents) if cents / 100.0 == dollars and -_MOST_CENTS <= cents <= _MOST_CENTS else None
+
+
+def cents_of_computed(dollars: float) -> int | None:
+    """``cents_of`` for an amount that its sender may have computed in binary floating point.
+
+    The amount is first rounded to 14 significant digits, of which at most 11 are decimals. So much the largest amount
+    needs (100,000,000,000.00), and a double keeps 15: what that takes away is the noise of a sum, a product or a
+    difference of prices, never a digit of an amount that was written with so many (docs/decisions/0013).
+
+    >>> cents_of_computed(0.1 + 0.2), cents_of_computed(863.3700000000001), cents_of_computed(100.1 - 100)
+    (30, 86337, 10)
+    >>> cents_of_computed(863.3701), cents_of_computed(12.34000000001)
+    (None, None)
+    """
+    cents = cents_of(dollars)
+    if cents is not None:
+        return cents
+    return cents_of(float(f"{dollars:.14g}" if abs(dollars) >= _AT_14_DIGITS_11_ARE_DECIMALS else f"{dollars:.11f}"))
 
 
 def dollars_of(cents: int) -> float:

@@ -1,9 +1,15 @@
 """What pure logic sees of Kafka: a record that came in, and a place to put records that go out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
-Headers = list[tuple[str, bytes]]
+Headers = list[tuple[str, bytes | None]]
+"""Names and values, in their order; a name may come again, and a value may be null."""
+
+
+def carried_headers(headers: Iterable[tuple[str, bytes | None]], ours: Collection[str]) -> Headers:
+    """The sender's headers as they go on with what comes of its record: all but those whose names are ``ours``."""
+    return [header for header in headers if header[0] not in ours]
 
 
 LOG_APPEND_TIME = 1

@@ -8,9 +8,12 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from libs.events.records import Headers
+
 TYPE_HEADER = "type"
-ORDER_HEADERS = [(TYPE_HEADER, b"order")]
-WATERMARK_HEADERS = [(TYPE_HEADER, b"watermark")]
+ORDER_HEADERS: Headers = [(TYPE_HEADER, b"order")]
+"""What a processed order's headers begin with; the sender's own come after it."""
+WATERMARK_HEADERS: Headers = [(TYPE_HEADER, b"watermark")]
 
 
 # No pipeline has more: TOPIC_PARTITIONS allows none. A mark that claims a billion would hold every window open for ever.

@@ -44,6 +44,14 @@ class NotAMemberError(PipelineError):
     """The group goes on without this replica; its partitions are others' now."""
 
 
+class AnswerLostError(PipelineError):
+    """The broker did not answer a request: it may have acted on it, or may still do so."""
+
+
+class TransactionFencedError(PipelineError):
+    """The transaction was ended by a successor, or by the coordinator after its timeout."""
+
+
 class TransactionTimeoutError(PipelineError):
     """A transaction took longer than the coordinator keeps it open."""
 

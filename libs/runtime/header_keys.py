@@ -1,7 +1,7 @@
 """Header keys that are no UTF-8: the broker takes them, but aiokafka 0.14 raises ``UnicodeDecodeError`` at them for ever.
 
-Nothing here uses such keys, and no dead letter carries them. So they are made readable before aiokafka looks: each byte
-beyond ASCII becomes a question mark, which leaves every length as it is.
+Nothing here uses such keys. So they are made readable before aiokafka looks: each byte beyond ASCII becomes a question mark,
+which leaves every length as it is. That is how they are carried along, too.
 """
 
 import struct

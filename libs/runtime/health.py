@@ -3,6 +3,7 @@
 The server runs in a thread of its own, so that a stuck event loop answers "unhealthy" instead of not at all.
 """
 
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -60,8 +61,15 @@ class _QuietServer(ThreadingHTTPServer):
         """A client that goes away in the middle of an answer is no event."""
 
 
+class _QuietIPv6Server(_QuietServer):
+    address_family = socket.AF_INET6
+
+
 class HealthServer:
-    """Serves ``GET /health`` (200 or 503, with the report as JSON) and ``GET /metrics`` until the ``with`` block ends."""
+    """Serves ``/health`` (200 or 503, with the report as JSON) and ``/metrics``, GET and HEAD, until the ``with`` block ends.
+
+    ``host`` may be an IPv6 address; ``::`` listens on all addresses, those of IPv4 included where the system has it so.
+    """
 
     def __init__(self, health: Health, registry: CollectorRegistry, host: str, port: int) -> None:
         class Handler(BaseHTTPRequestHandler):
@@ -77,17 +85,21 @@ class HealthServer:
                 else:
                     self._answer(404, "application/json", b'{"error":"not found; try /health or /metrics"}')
 
+            do_HEAD = do_GET  # noqa: N815 - as the base class names it
+
             def _answer(self, status: int, content_type: str, body: bytes) -> None:
                 self.send_response(status)
                 self.send_header("Content-Type", content_type)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                if self.command != "HEAD":
+                    self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
                 """Questions are no events."""
 
-        self._server = _QuietServer((host, port), Handler)
+        server = _QuietIPv6Server if ":" in host else _QuietServer
+        self._server = server((host, port), Handler)
         self.port: int = self._server.server_address[1]
 
     def __enter__(self) -> Self:

@@ -2,9 +2,12 @@
 
 import asyncio
 import gc
-import signal
+import logging
+import os
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -21,6 +24,7 @@ from libs.runtime.logs import configure_logging
 from libs.runtime.memory import keep_freed_memory
 from libs.runtime.metrics import ServiceMetrics
 from libs.runtime.settings import ServiceSettings, load_settings
+from libs.runtime.startup_signals import STOP_SIGNALS
 from libs.runtime.waiting import unless_stopped
 
 log = structlog.get_logger()
@@ -67,23 +71,41 @@ def run_service(
 
 def run_to_the_end(main: Coroutine[Any, Any, None]) -> None:
     """Run ``main``, and log how it ended; exits the process with 1 when it failed."""
+    exit_code = EXIT_FAILED
     try:
-        asyncio.run(main)
+        asyncio.run(_without_waiting_for_threads(main))
     except PipelineError as error:
         # No trace: what went wrong is outside, and one line says what to do about it.
         log.error("service failed", error=str(error), advice=error.advice or "see the lines before")  # noqa: TRY400
-        sys.exit(EXIT_FAILED)
     except Exception as error:
         log.exception("service failed", error=repr(error), advice="a defect: please report it with the trace")
-        sys.exit(EXIT_FAILED)
-    log.info("service stopped")
+    else:
+        log.info("service stopped")
+        exit_code = 0
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        logging.shutdown()
+        os._exit(exit_code)  # Python would join the thread
+    if exit_code:
+        sys.exit(exit_code)
+
+
+class _AbandonedThreads(ThreadPoolExecutor):
+    """The event loop's threads, which look up host names: a resolver may take half a minute, and nobody needs its answer."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002 - that is the point
+        super().shutdown(wait=False, cancel_futures=True)
+
+
+async def _without_waiting_for_threads(main: Coroutine[Any, Any, None]) -> None:
+    asyncio.get_running_loop().set_default_executor(_AbandonedThreads(thread_name_prefix="asyncio"))
+    await main
 
 
 async def _run(settings: S, topics: Iterable[TopicSpec], main: Callable[[Context[S]], Awaitable[None]]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(pass_over_unsent_batches)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop.set)
     health, registry = Health(), CollectorRegistry()
     ServiceMetrics(registry, health)

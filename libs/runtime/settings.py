@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSettingError
 
+from libs.runtime.bootstrap_servers import parse_bootstrap_servers
 from libs.runtime.errors import SettingsError
 from libs.runtime.logs import without_secrets
 
@@ -30,9 +31,7 @@ class ServiceSettings(BaseSettings):
     )
 
     kafka_bootstrap_servers: str = Field(
-        "localhost:9092",
-        pattern=r"^[^\s:,]+:[0-9]{1,5}(,[^\s:,]+:[0-9]{1,5})*$",
-        description="host:port of a broker, or several with commas",
+        "localhost:9092", description="host:port of a broker, or several with commas; [address]:port for IPv6"
     )
     topic_prefix: str = Field(
         "",
@@ -53,12 +52,7 @@ class ServiceSettings(BaseSettings):
     @field_validator("kafka_bootstrap_servers")
     @classmethod
     def _can_be_looked_up(cls, servers: str) -> str:
-        for server in servers.split(","):
-            host, _, port = server.rpartition(":")
-            host.encode("idna")  # a ValueError, which a look-up of the host would raise only later
-            if int(port) > 65_535:
-                raise ValueError(f"there is no port {port}")
-        return servers
+        return parse_bootstrap_servers(servers)
 
 
 def load_settings(settings_class: type[S], arguments: Sequence[str]) -> S:

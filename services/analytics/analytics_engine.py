@@ -5,6 +5,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this file can be started by its path alone
 
+from libs.runtime.startup_signals import exit_on_stop_signals
+
+if __name__ == "__main__":
+    exit_on_stop_signals()  # the imports below take a second or more
+
 from prometheus_client import CollectorRegistry
 
 from libs.events.dead_letters import Reason
@@ -18,7 +23,7 @@ from libs.events.topics import (
 )
 from libs.runtime.broker import FETCH_BYTES
 from libs.runtime.clock import Clock
-from libs.runtime.group import run_stage
+from libs.runtime.exactly_once.replica import run_stage
 from libs.runtime.logic import Stage
 from libs.runtime.metrics import StageMetrics, WindowMetrics
 from libs.runtime.service import Context, run_service

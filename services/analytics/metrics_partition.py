@@ -8,9 +8,9 @@ from libs.events.dead_letters import Reason, RejectedError, dead_letter_headers
 from libs.events.order_ids import order_id_in
 from libs.events.processed_orders import read_processed_order
 from libs.events.product_metrics import ProductMetric, encode_metric
-from libs.events.records import Output, Record
+from libs.events.records import Output, Record, carried_headers
 from libs.events.topics import ANALYTICS_STATE, LATE_ORDERS, ORDERS_DLQ, PRODUCT_METRICS
-from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS, decode_watermark
+from libs.events.watermarks import ORDER_HEADERS, TYPE_HEADER, WATERMARK_HEADERS, decode_watermark
 from libs.runtime.clock import Clock
 from libs.runtime.logic import Progress
 from libs.runtime.logs import debugging
@@ -101,6 +101,7 @@ class MetricsPartition:
             *ORDER_HEADERS,
             ("window.start", b"%d" % window.start_s),
             ("window.end", b"%d" % window.end_s),
+            *carried_headers(record.headers, (TYPE_HEADER, "window.start", "window.end")),
         ]
         partition = output.partition_for(LATE_ORDERS.name, record.key)
         output.send(LATE_ORDERS.name, partition, record.key, record.value, record.timestamp, headers)
@@ -114,7 +115,7 @@ class MetricsPartition:
         error = RejectedError(Reason.MALFORMED, message)
         log.error("foreign record in processed-orders", offset=record.offset, error=message)
         partition = output.partition_for(ORDERS_DLQ.name, record.key)
-        headers = dead_letter_headers(self._topic, self._partition, record.offset, error)
+        headers = dead_letter_headers(self._topic, self._partition, record.offset, error, record.headers)
         output.send(ORDERS_DLQ.name, partition, record.key, record.value, record.timestamp, headers)
         self._tally.foreign += 1
         self.urgent = True

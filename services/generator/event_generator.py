@@ -5,6 +5,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this file can be started by its path alone
 
+from libs.runtime.startup_signals import exit_on_stop_signals
+
+if __name__ == "__main__":
+    exit_on_stop_signals()  # the imports below take a second or more
+
 import asyncio
 import secrets
 
@@ -19,6 +24,7 @@ from libs.runtime.closing import close_producer
 from libs.runtime.errors import PipelineError
 from libs.runtime.metrics import GeneratorMetrics
 from libs.runtime.service import Context, run_service
+from libs.runtime.timing import HEALTHY_FOR_S
 from libs.runtime.waiting import unless_stopped
 from services.generator.generation import Monitor, generate
 from services.generator.generator_settings import GeneratorSettings, parse_faults, parse_rate
@@ -57,6 +63,15 @@ async def run(context: Context[GeneratorSettings]) -> None:
     finally:
         await close_producer(producer)
     log.info("all orders sent", sent=sender.confirmed, faulty=monitor.faulty)
+    if settings.generator_restart in {"unless-stopped", "always"} and not context.stop.is_set():
+        log.info("waiting to be stopped", advice="with GENERATOR_RESTART=on-failure the generator would end")
+        await _wait(context)
+
+
+async def _wait(context: Context[GeneratorSettings]) -> None:
+    while not context.stop.is_set():
+        context.health.beat("connected")
+        await unless_stopped(asyncio.sleep(HEALTHY_FOR_S / 3), context.stop)
 
 
 def order_stream(settings: GeneratorSettings, now_s: float) -> OrderStream:

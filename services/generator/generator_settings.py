@@ -1,7 +1,7 @@
 """The generator's settings and how their texts are read."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -66,6 +66,11 @@ class GeneratorSettings(ServiceSettings):
     )
     generator_count: int | None = Field(
         None, ge=1, description="stop after this many orders, faulty ones included; 1 or more; default: never stop"
+    )
+    generator_restart: Literal["unless-stopped", "always", "on-failure", "no"] | None = Field(
+        None,
+        description="restart policy of its container; where that would start it again after GENERATOR_COUNT orders, it waits"
+        " to be stopped",
     )
     generator_seed: int | None = Field(
         None, description="same seed, same orders; a whole number; default: a random one, which is logged"

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from services.processor.json_fields import without_fields
+from libs.events.money import cents_of_computed, dollars_of
+from services.processor.json_fields import with_field, without_fields
 from services.processor.validation import MAX_ID_CHARS, ORDER_FIELDS, Order
 
 _SPACE = b" \t\r\n"
@@ -59,8 +60,13 @@ def enrich(value: bytes, order: Order, product: Product) -> bytes:
     """``value`` with the product's fields added; where the order brought fields of the same names, ours win.
 
     The order's own text is kept as it is and only continued: that costs a tenth of encoding it anew, its numbers keep
-    their digits, and it grows by no more than our fields.
+    their digits, and it grows by no more than our fields. Only an amount with rounding noise becomes the exact cents:
+    whoever reads it next need not know of the rule for that.
     """
+    cents = cents_of_computed(order["amount"])
+    assert cents is not None  # it has been validated
+    if (exact := dollars_of(cents)) != order["amount"]:
+        value = with_field(value, "amount", orjson.dumps(exact))
     if order.keys().isdisjoint(product.fields):
         return continued(value, product.closing_json)
     return without_fields(value, product.fields.keys())[:-1] + product.closing_json

@@ -1,24 +1,45 @@
-"""Taking fields out of a JSON object's text, and leaving every other byte of it as it is."""
+"""Changing fields in a JSON object's text, and leaving every other byte of it as it is."""
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from json import JSONDecoder
+from typing import NamedTuple
 
 _DECODER = JSONDecoder(parse_int=str, parse_float=str)  # only where a value ends is asked: no number need be made
+
+
+class _Field(NamedTuple):
+    """A field's name, and where in the text it starts, its value starts, its value ends and the field ends."""
+
+    name: str
+    start: int
+    value_start: int
+    value_end: int
+    end: int
 
 
 def without_fields(value: bytes, names: Container[str]) -> bytes:
     """The JSON object ``value`` without its fields ``names``."""
     text = value.decode()
-    kept: list[str] = []
+    kept = [text[field.start : field.end] for field in _fields(text) if field.name not in names]
+    return f"{{{','.join(kept)}}}".encode()
+
+
+def with_field(value: bytes, name: str, json: bytes) -> bytes:
+    """The JSON object ``value`` with the text ``json`` in place of the value of its field ``name``."""
+    text = value.decode()
+    field = next(field for field in _fields(text) if field.name == name)
+    return text[: field.value_start].encode() + json + text[field.value_end :].encode()
+
+
+def _fields(text: str) -> Iterator[_Field]:
     position = text.index("{")
     while text[position] != "}":
         start = position + 1
         name, position = _DECODER.raw_decode(text, text.index('"', start))
-        _, position = _DECODER.raw_decode(text, _after_space(text, text.index(":", position) + 1))
-        position = _after_space(text, position)
-        if name not in names:
-            kept.append(text[start:position])
-    return f"{{{','.join(kept)}}}".encode()
+        value_start = _after_space(text, text.index(":", position) + 1)
+        _, value_end = _DECODER.raw_decode(text, value_start)
+        position = _after_space(text, value_end)
+        yield _Field(name, start, value_start, value_end, position)
 
 
 def _after_space(text: str, position: int) -> int:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from math import floor
 
 from libs.events.dead_letters import RejectedError, dead_letter_headers
-from libs.events.records import LOG_APPEND_TIME, Output, Record, Row
+from libs.events.records import LOG_APPEND_TIME, Output, Record, Row, carried_headers
 from libs.events.topics import ORDERS_DLQ, PROCESSED_ORDERS
-from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS, Watermark, encode_watermark
+from libs.events.watermarks import ORDER_HEADERS, TYPE_HEADER, WATERMARK_HEADERS, Watermark, encode_watermark
 from libs.runtime.clock import Clock
 from libs.runtime.logic import Progress
 from libs.runtime.logs import debugging
@@ -71,7 +71,7 @@ class OrderPartition:
             if plain is not None and (route := routes.get(plain.product_id)) is not None:
                 assert value is not None  # or it would be no order
                 add_row, key, closing_json = route
-                add_row((key, continued(value, closing_json), timestamp_ms))
+                row = (key, continued(value, closing_json), timestamp_ms)
                 event_time_s = plain.timestamp
             else:
                 try:
@@ -83,20 +83,37 @@ class OrderPartition:
                 assert value is not None
                 product = self._catalogue[order["product_id"]]
                 add_row, key, _ = self._route(order["product_id"], product, output)
-                add_row((key, enrich(value, order, product), timestamp_ms))
+                row = (key, enrich(value, order, product), timestamp_ms)
                 event_time_s = order["timestamp"]
+            if headers := record.headers:
+                self._send_with(headers, row, output)
+            else:
+                add_row(row)
             if event_time_s > latest_s:
                 latest_s = event_time_s if event_time_s <= arrived_s else max(latest_s, arrived_s)
-        debug = debugging()
-        for partition, rows in self._rows.items():
-            if debug:
-                tell_processed(rows, partition)
-            output.extend(PROCESSED_ORDERS.name, partition, rows, ORDER_HEADERS)
-            rows.clear()
+        for partition in self._rows:
+            self._write(partition, output)
         if rejected < len(records):
             self._watermark.saw_event(latest_s)
             self._tally.processed(len(records) - rejected, latest_s)
         self.urgent = True
+
+    def _send_with(self, headers: Sequence[tuple[str, bytes | None]], row: Row, output: Output) -> None:
+        """Write an order with its sender's headers, after those of its partition that were read before it."""
+        key, value, timestamp_ms = row
+        partition = output.partition_for(PROCESSED_ORDERS.name, key)
+        self._write(partition, output)
+        if debugging():
+            tell_processed((row,), partition)
+        all_headers = [*ORDER_HEADERS, *carried_headers(headers, (TYPE_HEADER,))]
+        output.send(PROCESSED_ORDERS.name, partition, key, value, timestamp_ms, all_headers)
+
+    def _write(self, partition: int, output: Output) -> None:
+        rows = self._rows[partition]
+        if debugging():
+            tell_processed(rows, partition)
+        output.extend(PROCESSED_ORDERS.name, partition, rows, ORDER_HEADERS)
+        rows.clear()
 
     def _route(self, product_id: str, product: Product, output: Output) -> _Route:
         rows = self._rows[output.partition_for(PROCESSED_ORDERS.name, product.key)]
@@ -104,7 +121,7 @@ class OrderPartition:
         return route
 
     def _reject(self, record: Record, error: RejectedError, output: Output) -> None:
-        headers = dead_letter_headers(self._topic, self._source, record.offset, error)
+        headers = dead_letter_headers(self._topic, self._source, record.offset, error, record.headers)
         # One partition for all of this source's, as Spring Kafka does it: a transaction over fewer partitions costs less.
         output.send(ORDERS_DLQ.name, self._source, record.key, record.value, record.timestamp, headers)
         self._tally.dead_letters[error.reason] += 1

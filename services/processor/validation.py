@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from libs.events.dead_letters import Reason, RejectedError
-from libs.events.money import cents_of
+from libs.events.money import cents_of_computed
 
 ORDER_FIELDS = frozenset({"order_id", "user_id", "product_id", "amount", "timestamp"})
 MAX_ID_CHARS = 64
@@ -44,7 +44,7 @@ def validate(value: bytes | None, known_products: frozenset[str], arrived_s: flo
         raise RejectedError(Reason.INVALID_ID, f"order_id and user_id must have 1 to {MAX_ID_CHARS} characters")
     if product_id not in known_products:
         raise RejectedError(Reason.UNKNOWN_PRODUCT, f"no product {product_id[:MAX_ID_CHARS]!r} in the catalogue")
-    cents = cents_of(amount)
+    cents = cents_of_computed(amount)
     if cents is None or cents <= 0:
         raise RejectedError(
             Reason.INVALID_AMOUNT, f"amount must be positive with at most two decimals, got {_short(amount)}"

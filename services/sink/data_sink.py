@@ -5,6 +5,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this file can be started by its path alone
 
+from libs.runtime.startup_signals import exit_on_stop_signals
+
+if __name__ == "__main__":
+    exit_on_stop_signals()  # the imports below take a second or more
+
 from libs.events.topics import PRODUCT_METRICS
 from libs.runtime.service import Context, run_service
 from services.sink.consumer_loop import Sink

@@ -17,11 +17,15 @@ if [ "$uid" -eq 0 ]; then
         gid=10001
         chgrp "$gid" "$folder"
     fi
-    chmod g+rwx "$folder"
+    case $(stat -c %A "$folder") in
+        ????rwx*) ;;
+        *) chmod g+rwx "$folder" ;;
+    esac
 fi
 # An earlier run may have been somebody else's: local mode as root, or this container when the folder was root's.
 for file in "$output"*; do
-    if [ -e "$file" ]; then
+    # What has the right owner is left alone: a file system that maps root to nobody (NFS) would refuse even that.
+    if [ -e "$file" ] && [ "$(stat -c %u:%g "$file")" != "$uid:$gid" ]; then
         chown -h "$uid:$gid" "$file"
     fi
 done

@@ -46,7 +46,7 @@ async def _main() -> None:
                 await stack.enter_async_context(generator)
                 page = await stack.enter_async_context(LivePage(pipeline))
                 browser.open(await page.url())
-                await eventually(lambda: _is_full(browser), 200, "thirty windows are shown")
+                await eventually(lambda: _is_full(browser), what="thirty windows are shown")
                 for picture in _PICTURES:
                     await _take(browser, picture)
 

@@ -25,7 +25,7 @@ async def opened(stage: Stage) -> None:
     if not stage.browser.run("return location.href.startsWith(arguments[0]) && !!window.stillHere", url):
         stage.browser.open(url)
         stage.browser.run("window.stillHere = true")
-    await eventually(lambda: status(stage).startswith("Live"), 30, "the page is live")
+    await eventually(lambda: status(stage).startswith("Live"), what="the page is live")
 
 
 def status(stage: Stage) -> str:
@@ -56,11 +56,11 @@ async def test_it_shows_what_was_sold_and_what_was_not(stage: Stage) -> None:
     truth = truth_of(orders)
     newest = truth.windows[max(truth.windows)][-1]
 
-    await eventually(lambda: stage.browser.text("#newest-revenue") == newest[2], 30, "the last window has closed")
+    await eventually(lambda: stage.browser.text("#newest-revenue") == newest[2], what="the last window has closed")
     stage.browser.run(
         "if (document.getElementById('all-windows').ariaExpanded === 'false') document.getElementById('all-windows').click()"
     )
-    await eventually(lambda: shown(stage) == truth.windows, 10, "the table has every window")
+    await eventually(lambda: shown(stage) == truth.windows, what="the table has every window")
     assert stage.browser.text("#newest-orders") == newest[1]
     assert stage.browser.text("#late-orders") == "0"
     assert dict(zip(stage.browser.texts(".reason"), stage.browser.texts(".reasons .count"), strict=True)) == {
@@ -68,7 +68,7 @@ async def test_it_shows_what_was_sold_and_what_was_not(stage: Stage) -> None:
         "unknown product": "2",
     }
     assert stage.browser.text("#stage-generator dd") == "3,005"
-    await eventually(lambda: stage.browser.texts(".health:not([hidden])") == 3 * ["keeps up"], 15, "nothing is left")
+    await eventually(lambda: stage.browser.texts(".health:not([hidden])") == 3 * ["keeps up"], what="nothing is left")
     assert stage.browser.texts("#stage-processor dd") == ["0", "1", "5"]
     assert "No orders are coming in" in status(stage) or status(stage) == "Live"
 
@@ -110,7 +110,7 @@ async def test_new_windows_come_without_a_reload(stage: Stage) -> None:
     await send(stage.pipeline, orders)
     newest = truth_of(orders)
     rows = newest.windows[max(newest.windows)]
-    await eventually(lambda: rows in shown(stage).values(), 30, "the last window is shown")
+    await eventually(lambda: rows in shown(stage).values(), what="the last window is shown")
     assert was_not_reloaded(stage)
 
 
@@ -121,29 +121,29 @@ async def test_the_lag_of_a_dead_stage_is_known_and_goes_away_with_it(stage: Sta
     stage.processor.terminate()
     await stage.processor.wait()
     await send(stage.pipeline, history(120, 2, seed=3))
-    await eventually(lambda: stage.browser.text("#stage-processor .health") == "no reader", 20, "nobody reads")
-    await eventually(lambda: stage.browser.texts("#stage-processor dd")[:2] == ["120", "0"], 10, "the lag is shown")
+    await eventually(lambda: stage.browser.text("#stage-processor .health") == "no reader", what="nobody reads")
+    await eventually(lambda: stage.browser.texts("#stage-processor dd")[:2] == ["120", "0"], what="the lag is shown")
     assert (await stage.page.series("kafka_consumergroup_lag_sum"))["shop.processor", "shop.orders"] == 120
     assert len(await stage.page.series("kafka_consumergroup_lag")) == 18
     assert (await stage.page.series("kafka_consumergroup_members"))[group] == 0
 
     stage.processor.start()
-    await eventually(lambda: stage.browser.text("#stage-processor .health") == "keeps up", 30, "it has caught up")
+    await eventually(lambda: stage.browser.text("#stage-processor .health") == "keeps up", what="it has caught up")
 
     async def nothing_is_left() -> bool:
         return set((await stage.page.series("kafka_consumergroup_lag_sum")).values()) == {0}
 
-    await eventually(nothing_is_left, 20, "no group lags, also where topics end with the end of a transaction")
+    await eventually(nothing_is_left, what="no group lags, also where topics end with the end of a transaction")
 
 
 async def test_it_goes_on_when_its_server_comes_back(stage: Stage) -> None:
     await opened(stage)
     stage.page.process.send_signal(signal.SIGTERM)
     assert await stage.page.wait() == 0
-    await eventually(lambda: status(stage) == "Connection lost. Trying again …", 10, "the loss is told")
-    await eventually(lambda: stage.browser.text("#age").startswith("Data is "), 10, "how old it is, is told")
+    await eventually(lambda: status(stage) == "Connection lost. Trying again …", what="the loss is told")
+    await eventually(lambda: stage.browser.text("#age").startswith("Data is "), what="how old it is, is told")
     stage.page.start()
-    await eventually(lambda: status(stage).startswith("Live"), 20, "it is live again")
+    await eventually(lambda: status(stage).startswith("Live"), what="it is live again")
     assert was_not_reloaded(stage)
     assert stage.browser.text("#age") == ""
     stage.browser.complaints()  # connections that were refused
@@ -153,11 +153,11 @@ async def test_it_goes_on_when_the_broker_comes_back(stage: Stage) -> None:
     await opened(stage)
     stage.broker.stop_broker()
     waiting = f"Waiting for the broker at {stage.broker.bootstrap_servers} …"
-    await eventually(lambda: status(stage) == waiting, 20, "the wait is told")
+    await eventually(lambda: status(stage) == waiting, what="the wait is told")
     shown_before = shown(stage)
-    await eventually(lambda: stage.browser.text("#age").startswith("Data is "), 5, "how old it is, is told")
+    await eventually(lambda: stage.browser.text("#age").startswith("Data is "), what="how old it is, is told")
     assert shown(stage) == shown_before != {}
     stage.broker.start()
-    await eventually(lambda: status(stage).startswith("Live"), 30, "it is live again")
+    await eventually(lambda: status(stage).startswith("Live"), what="it is live again")
     assert was_not_reloaded(stage)
     assert (await stage.page.get("/health")).status == 200

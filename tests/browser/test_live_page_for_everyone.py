@@ -48,6 +48,7 @@ BUSY = {
             {
                 "start_s": 1_795_399_980 - 60 * back,
                 "end_s": 1_795_400_040 - 60 * back,
+                "whole": back > 0,
                 "all": [1_234_567 - back, 98_765_432_10, 80_00],
                 "each": [[154_320, 12_345_678_90, 80_00]] * 8,
             }
@@ -87,16 +88,24 @@ async def page(browser: Browser, url: str) -> AsyncIterator[Browser]:
     browser.resize(1280, 800)
     browser.prefer(color_scheme="light", reduced_motion="no-preference")
     browser.open(url)
-    await eventually(lambda: browser.text("#status") == "Live", 10, "the page is live")
+    await eventually(lambda: browser.text("#status") == "Live", what="the page is live")
     yield browser
     browser.open("about:blank")
+
+
+async def test_a_window_of_which_only_a_part_was_read_is_not_shown_as_whole(page: Browser) -> None:
+    assert page.text("#newest-orders") == "1,234,567+"
+    assert page.text("#newest-revenue") == "$98,765,432.10+"
+    assert page.text("#cursor-told").endswith("the newest, of which only a part was read")
+    assert page.texts("#windows .cut") == ["More was sold than was read."]
+    assert page.texts("#windows .total td:first-of-type") == ["all that was read", "all products"]
 
 
 @pytest.mark.parametrize("width", [360, 768, 993, 1160, 1280])
 async def test_nothing_is_wider_than_the_screen(page: Browser, width: int) -> None:
     page.resize(width, 800)
     page.run("document.getElementById('all-windows').click()")
-    await eventually(lambda: page.run("return document.documentElement.clientWidth") == width, 5)
+    await eventually(lambda: page.run("return document.documentElement.clientWidth") == width)
     outside = """
         return [...document.body.querySelectorAll('*')]
             .filter(each => each.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5 || each.getBoundingClientRect().left < -0.5)
@@ -206,10 +215,10 @@ async def test_a_page_that_nobody_sees_takes_up_no_connection(page: Browser, url
     finished = "return performance.getEntriesByName(arguments[0]).length"
     assert page.run(finished, f"{url}events") == 0
     page.run(hide, True)
-    await eventually(lambda: page.run(finished, f"{url}events") == 1, 5, "the connection has ended")
+    await eventually(lambda: page.run(finished, f"{url}events") == 1, what="the connection has ended")
     page.requests()
     page.run(hide, False)
-    await eventually(lambda: f"{url}events" in page.requests(), 5, "there is a new one")
+    await eventually(lambda: f"{url}events" in page.requests(), what="there is a new one")
     assert page.text("#status") == "Live"
 
 

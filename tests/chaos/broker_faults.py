@@ -16,8 +16,6 @@ from tests.chaos.faults import Fault
 from tests.chaos.stack import Stack
 from tests.integration.services import eventually
 
-SETTLES_S = 15.0
-"""How long a broker that answers again may need to lead its partitions and load its groups and transactions."""
 _LONGEST_KILL_S = 4.0
 _OUTAGE_S = 60.0
 _REFUSED_S = (2.0, 6.0)
@@ -27,36 +25,33 @@ _REFUSED_RECORDS = 50
 async def _kill_broker(stack: Stack, random: Random) -> None:
     down_s = random.uniform(0, _LONGEST_KILL_S)
     stack.say(f"SIGKILL of the broker, back in {down_s:.1f} s")
-    with stack.outage():
-        await asyncio.to_thread(stack.broker.kill)
-        await asyncio.sleep(down_s)
-        await asyncio.to_thread(stack.broker.start)
+    await asyncio.to_thread(stack.broker.kill)
+    await asyncio.sleep(down_s)
+    await asyncio.to_thread(stack.broker.start)
 
 
-BROKER_KILLED = Fault("broker killed and started again", _kill_broker, outage_s=SETTLES_S)
+BROKER_KILLED = Fault("broker killed and started again", _kill_broker)
 
 
 async def _stop_broker(stack: Stack, random: Random) -> None:
     stack.say(f"broker stopped for {_OUTAGE_S:.0f} s")
-    with stack.outage():
-        await asyncio.to_thread(stack.broker.stop_broker)
-        await asyncio.sleep(_OUTAGE_S)
-        await asyncio.to_thread(stack.broker.start)
+    await asyncio.to_thread(stack.broker.stop_broker)
+    await asyncio.sleep(_OUTAGE_S)
+    await asyncio.to_thread(stack.broker.start)
 
 
-BROKER_STOPPED = Fault("broker stopped for 60 s", _stop_broker, outage_s=SETTLES_S)
+BROKER_STOPPED = Fault("broker stopped for 60 s", _stop_broker)
 
 
 async def _restart_zookeeper(stack: Stack, random: Random) -> None:
     down_s = random.uniform(0, 8)  # longer, and shorter, than the broker's session with it
     stack.say(f"ZooKeeper stopped, back in {down_s:.1f} s")
-    with stack.outage():
-        await asyncio.to_thread(stack.broker.stop_zookeeper)
-        await asyncio.sleep(down_s)
-        await asyncio.to_thread(stack.broker.start)
+    await asyncio.to_thread(stack.broker.stop_zookeeper)
+    await asyncio.sleep(down_s)
+    await asyncio.to_thread(stack.broker.start)
 
 
-ZOOKEEPER_RESTARTED = Fault("ZooKeeper restarted", _restart_zookeeper, outage_s=SETTLES_S)
+ZOOKEEPER_RESTARTED = Fault("ZooKeeper restarted", _restart_zookeeper)
 
 
 def _refused(name: str, *topics: Topic) -> Fault:
@@ -67,7 +62,7 @@ def _refused(name: str, *topics: Topic) -> Fault:
         await asyncio.sleep(refused_s)
         await _configure(stack, topic, {})
 
-    return Fault(name, inject, outage_s=_REFUSED_S[1])
+    return Fault(name, inject)
 
 
 RECORDS_REFUSED = _refused("records refused as too large", PROCESSED_ORDERS, PRODUCT_METRICS, ANALYTICS_STATE)

@@ -3,7 +3,6 @@
 import asyncio
 from random import Random
 
-from tests.chaos.broker_faults import SETTLES_S
 from tests.chaos.faults import SESSION_S, Fault
 from tests.chaos.stack import Stack
 
@@ -28,14 +27,13 @@ def half_open(between_s: tuple[float, float], *, delivered: bool) -> Fault:
         lasts_s = random.uniform(*between_s)
         then = "then everything is delivered" if delivered else "then all connections are cut"
         stack.say(f"nothing gets through for {lasts_s:.1f} s, {then}")
-        with stack.outage():
-            stack.proxy.stall()
-            await asyncio.sleep(lasts_s)
-            if not delivered:
-                stack.proxy.cut_all()
-            stack.proxy.resume()
+        stack.proxy.stall()
+        await asyncio.sleep(lasts_s)
+        if not delivered:
+            stack.proxy.cut_all()
+        stack.proxy.resume()
 
-    return Fault("connections half-open", inject, outage_s=SETTLES_S)
+    return Fault("connections half-open", inject)
 
 
 HALF_OPEN = [
@@ -48,12 +46,11 @@ HALF_OPEN = [
 async def _pause_broker(stack: Stack, random: Random) -> None:
     lasts_s = random.uniform(*_BEYOND_TIMEOUT_S)
     stack.say(f"SIGSTOP of the broker for {lasts_s:.1f} s")
-    with stack.outage():
-        stack.broker.pause()
-        try:
-            await asyncio.sleep(lasts_s)
-        finally:
-            stack.broker.resume()
+    stack.broker.pause()
+    try:
+        await asyncio.sleep(lasts_s)
+    finally:
+        stack.broker.resume()
 
 
-BROKER_PAUSED = Fault("broker paused beyond the request timeout", _pause_broker, outage_s=SETTLES_S)
+BROKER_PAUSED = Fault("broker paused beyond the request timeout", _pause_broker)

@@ -9,19 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from libs.runtime.timing import TRANSACTION_TIMEOUT_MS
 from local.broker import LocalBroker
 from tests.chaos.faults import Fault
 from tests.chaos.stack import Stack
 from tests.integration.pipeline import Pipeline
+from tests.integration.services import HANGS_AFTER_S
 from tests.kafka_proxy.faults import RequestFaults
 from tests.kafka_proxy.proxy import KafkaProxy
 from verification.report import Report
 from verification.verify import verify
 
-READER_LIMIT_S = TRANSACTION_TIMEOUT_MS / 1000 + 5
-_READY_LIMIT_S = 60.0
-_CLOSED_LIMIT_S = 120.0
 _PAUSE_S = (0.3, 2.0)
 _PAUSE_AMONG_OTHERS_S = (1.0, 6.0)
 
@@ -41,13 +38,12 @@ class Episode:
     faulty: float = 0.01
     lateness: bool = False
     window_s: int = 5
-    unattended_s: float = 0.0
     proxied: bool = False
 
 
 @dataclass
 class Outcome:
-    """What came of an episode."""
+    """What came of an episode. How long things took is told, and judged by nobody: that depends on the machine."""
 
     name: str
     report: Report
@@ -82,9 +78,9 @@ async def run_episode(
         for service in ("processor", "processor", "analytics", "analytics", "sink"):
             stack.add(service)
         stack.add_traffic(episode.faulty)
-        await stack.all_healthy(_READY_LIMIT_S)
-        await stack.probe.flowing(_READY_LIMIT_S)
-        await stack.probe.caught_up(_READY_LIMIT_S)
+        await stack.all_healthy()
+        await stack.probe.flowing()
+        await stack.probe.caught_up()
         outcome = Outcome(episode.name, Report())
         ends_s = time.monotonic() + episode.seconds
         one_by_one = len(episode.lanes) == 1 or not episode.seconds
@@ -92,8 +88,8 @@ async def run_episode(
             for number, faults in enumerate(episode.lanes):
                 random = Random(f"{seed} {episode.name} {number}")
                 lanes.create_task(_lane(stack, outcome, faults, random, ends_s, one_by_one=one_by_one))
-        await _recover(stack, outcome, _READY_LIMIT_S)
-        await stack.all_healthy(_READY_LIMIT_S)
+        await _recover(stack, outcome)
+        await stack.all_healthy()
         await stack.end_traffic()
         say("traffic has ended: verifying")
         outcome.report = await verify(
@@ -101,9 +97,9 @@ async def run_episode(
             topic_prefix=pipeline.prefix,
             output=pipeline.output,
             window_seconds=episode.window_s,
-            wait_closed_s=_CLOSED_LIMIT_S,
+            wait_closed_s=HANGS_AFTER_S,
         )
-        await stack.all_healthy(_READY_LIMIT_S)
+        await stack.all_healthy()
         await asyncio.gather(*(stack.stop(each) for each in stack.of("processor", "analytics", "sink")))
     _conclude(episode, stack, outcome)
     return outcome
@@ -119,14 +115,14 @@ async def _lane(
         await asyncio.sleep(random.uniform(*(_PAUSE_S if one_by_one else _PAUSE_AMONG_OTHERS_S)))
         outcome.injected[fault.name] += await fault.inject(stack, random) or 1
         if one_by_one:
-            await _recover(stack, outcome, fault.recovery_limit_s)
+            await _recover(stack, outcome)
         await stack.undone()
 
 
-async def _recover(stack: Stack, outcome: Outcome, limit_s: float) -> None:
+async def _recover(stack: Stack, outcome: Outcome) -> None:
     since_s = time.monotonic()
     try:
-        await stack.probe.caught_up(limit_s)
+        await stack.probe.caught_up()
     except AssertionError as error:
         stack.problems.append(str(error))
     outcome.recovery_s = max(outcome.recovery_s, time.monotonic() - since_s)
@@ -135,11 +131,5 @@ async def _recover(stack: Stack, outcome: Outcome, limit_s: float) -> None:
 def _conclude(episode: Episode, stack: Stack, outcome: Outcome) -> None:
     outcome.stall_s, outcome.peak_lag = stack.probe.stall_s, stack.probe.peak_lag
     outcome.restarts, outcome.memory_mb, outcome.problems = stack.restarts, stack.memory_mb, stack.problems
-    outage_s = episode.unattended_s + max(fault.outage_s for lane in episode.lanes for fault in lane) + stack.outage_s
-    if outcome.stall_s > READER_LIMIT_S + outage_s:
-        outcome.problems.append(
-            f"a reader stood still for {outcome.stall_s:.0f} s: {READER_LIMIT_S:.0f} s are allowed"
-            + (f", beside {outage_s:.0f} s of outage" if outage_s else "")
-        )
     if outcome.report.late and not episode.lateness:
         outcome.problems.append(f"{outcome.report.late} orders were late, though none came out of order")

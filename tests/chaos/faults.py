@@ -16,14 +16,11 @@ class Fault:
     """Something that goes wrong.
 
     ``inject`` returns as soon as the pipeline could recover; what it leaves to be undone later it gives to
-    ``Stack.later``. If it was more than one fault, it returns how many. ``outage_s`` is how long, at worst, nobody can do anything about it, beside what ``Stack.outage``
-    has measured; ``recovery_limit_s`` how long it may take afterwards until everything is caught up.
+    ``Stack.later``. If it was more than one fault, it returns how many.
     """
 
     name: str
     inject: Callable[[Stack, Random], Awaitable[int | None]]
-    outage_s: float = 0.0
-    recovery_limit_s: float = 60.0
 
 
 def killed(service: str) -> Fault:
@@ -42,8 +39,7 @@ def killed(service: str) -> Fault:
 
         stack.later(back())
 
-    # With the only generator or sink down, nothing flows at all.
-    return Fault(f"{service} killed", inject, outage_s=SESSION_S + 2 if service == "generator" else 0.0)
+    return Fault(f"{service} killed", inject)
 
 
 async def _pause(stack: Stack, random: Random) -> None:

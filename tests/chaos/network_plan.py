@@ -11,8 +11,6 @@ _AIMED = 200
 _AT_RANDOM = 50
 _CRASHES = 5
 _HARMLESS = (Api.ADD_PARTITIONS_TO_TXN, Api.ADD_OFFSETS_TO_TXN, Api.PRODUCE)
-# Every hit costs a transaction, and the same partition may be hit several times in turn.
-_HIT_IN_TURN_S = 60.0
 
 
 def network_episodes(scale: float) -> list[Episode]:
@@ -46,7 +44,7 @@ def network_episodes(scale: float) -> list[Episode]:
 
 
 def _episode(name: str, *faults: Fault, seconds: float) -> Episode:
-    return Episode(name, [faults], seconds, window_s=2, unattended_s=_HIT_IN_TURN_S, proxied=True)
+    return Episode(name, [faults], seconds, window_s=2, proxied=True)
 
 
 SHORT_FORM_OF_LATE_REQUESTS = _episode(

@@ -17,10 +17,6 @@ from tests.chaos.faults import PAUSED, SCALED, TERMINATED, Fault, killed
 from tests.chaos.network_plan import network_episodes
 from tests.chaos.overload import OVERLOADED
 
-# A broker killed again as soon as it is back, and whoever could take over paused just then: no promise covers how long
-# that goes on. What stands still for longer than this is stuck.
-_BAD_LUCK_S = 100
-
 _PROCESSES = [killed("processor"), killed("analytics"), PAUSED, TERMINATED]
 
 
@@ -59,7 +55,6 @@ def long_form(scale: float) -> list[Episode]:
                 ],
                 600,
                 window_s=2,
-                unattended_s=_BAD_LUCK_S,
             )
             for name in ("mixed", "mixed once more")
         ),

@@ -82,23 +82,23 @@ class Probe:
         """How far each stage has committed."""
         return await _insist(self._committed_by_stages)
 
-    async def flowing(self, timeout_s: float) -> None:
+    async def flowing(self) -> None:
         """Return once something has come out of every partition of `processed-orders`; fails after a while."""
-        await eventually(lambda: len(self._arrived_at_s) == len(PARTITIONS), timeout_s, "orders flow")
+        await eventually(lambda: len(self._arrived_at_s) == len(PARTITIONS), what="orders flow")
 
     async def lag_of(self, *stages: str) -> int:
         """How many records these stages together have yet to read."""
         ends, committed = await self.ends(), await self.committed()
         return sum(_behind(ends[stage], committed[stage]) for stage in stages)
 
-    async def caught_up(self, timeout_s: float) -> None:
+    async def caught_up(self) -> None:
         """Return once every stage has committed all that its input held when this was called."""
         ends = await self.ends()
 
         async def all_committed() -> bool:
             return not any(_behind(ends[stage], done) for stage, done in (await self.committed()).items())
 
-        await eventually(all_committed, timeout_s, "every stage has caught up")
+        await eventually(all_committed, what="every stage has caught up")
 
     async def _watch_arrivals(self) -> None:
         while True:

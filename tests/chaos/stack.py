@@ -2,9 +2,7 @@
 
 import asyncio
 import signal
-import time
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
@@ -22,8 +20,6 @@ from tests.kafka_proxy.proxy import KafkaProxy
 
 _SUPERVISE_S = 0.2
 _MEMORY_S = 1.0
-_STOP_LIMIT_S = 15.0
-"""What `docker stop` would allow and more: ending transactions, leaving the group and closing the clients is bounded."""
 
 
 class Replica:
@@ -61,8 +57,6 @@ class Stack:
         """Ends that no fault had asked for."""
         self.memory_mb: dict[str, list[float]] = {}
         """By service: the largest replica's memory, second by second."""
-        self.outage_s = 0.0
-        """The longest time in which nobody could do anything: a busy machine takes its time to start a broker."""
         self._rate = rate
         self._background: list[asyncio.Task[None]] = []
         self._later: set[asyncio.Task[None]] = set()
@@ -117,7 +111,7 @@ class Stack:
         def free() -> list[Replica]:
             return [each for each in self.of(*services) if not each.leased]
 
-        await eventually(lambda: bool(free()), timeout_s=120, what=f"a replica of {services} is free")
+        await eventually(lambda: bool(free()), what=f"a replica of {services} is free")
         replica = random.choice(free())
         replica.leased = True
         return replica
@@ -126,15 +120,6 @@ class Stack:
         """Do this in the background; ``undone`` waits for it."""
         self._later.add(asyncio.create_task(work))
 
-    @contextmanager
-    def outage(self) -> Iterator[None]:
-        """Take the time in which nobody can do anything."""
-        since_s = time.monotonic()
-        try:
-            yield
-        finally:
-            self.outage_s = max(self.outage_s, time.monotonic() - since_s)
-
     async def undone(self) -> None:
         """Wait until everything that faults left to be undone is."""
         tasks, self._later = self._later, set()
@@ -142,7 +127,7 @@ class Stack:
         self.problems += [repr(error) for error in results if isinstance(error, BaseException)]
 
     async def stop(self, replica: Replica) -> None:
-        """Ask it to end, and note a problem unless it does so cleanly and in time."""
+        """Ask it to end, and note a problem unless it does so cleanly."""
         replica.wanted = False
         if replica.process.process.poll() is not None:
             return  # crashed just before; the supervisor had not seen it yet
@@ -151,12 +136,12 @@ class Stack:
         if replica.service == "generator":
             codes.add(1)  # without a broker it says which orders it could not send
         replica.process.terminate()
-        await self.ends_with(codes, replica, _STOP_LIMIT_S)
+        await self.ends_with(codes, replica)
 
-    async def ends_with(self, codes: set[int], replica: Replica, within_s: float) -> None:
-        """Note a problem, and kill it, unless it ends with one of these exit codes and in time."""
+    async def ends_with(self, codes: set[int], replica: Replica) -> None:
+        """Note a problem, and kill it, unless it ends with one of these exit codes."""
         try:
-            found = await replica.process.wait(within_s)
+            found = await replica.process.wait()
         except AssertionError as error:
             self.problems.append(str(error))
             replica.process.kill()
@@ -181,8 +166,8 @@ class Stack:
         await self.stop(replica)
         self.replicas.remove(replica)
 
-    async def all_healthy(self, timeout_s: float) -> None:
-        """Note a problem for each replica whose ``/health`` does not say within ``timeout_s`` that it works."""
+    async def all_healthy(self) -> None:
+        """Note a problem for each replica whose ``/health`` does not come to say that it works."""
         for replica in self.of("processor", "analytics", "sink", "generator"):
 
             async def healthy(process: ServiceProcess = replica.process) -> bool:
@@ -192,7 +177,7 @@ class Stack:
                     return False  # it has ended, and will be started again
 
             try:
-                await eventually(healthy, timeout_s, f"{replica} is healthy")
+                await eventually(healthy, what=f"{replica} is healthy")
             except AssertionError as error:
                 self.problems.append(str(error))
 

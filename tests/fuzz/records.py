@@ -13,7 +13,7 @@ PARTITIONS = 6
 NOW_S = 1_700_000_000.0
 LONG_KEY = b"k" * 200_000
 
-RecordHeaders = tuple[tuple[str, bytes], ...]
+RecordHeaders = tuple[tuple[str, bytes | None], ...]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Outbox:
     def send(
         self, topic: str, partition: int, key: bytes | None, value: bytes | None, timestamp_ms: int, headers: Headers
     ) -> None:
-        assert all(type(name) is str and type(content) is bytes for name, content in headers)
+        assert all(type(name) is str and type(content) in (bytes, type(None)) for name, content in headers)
         self.sent.append(Sent(topic, partition, key, value, timestamp_ms, tuple(headers)))
 
     def take(self) -> list[Sent]:
@@ -83,6 +83,6 @@ def _any_key(random: Random) -> bytes | None:
 def _any_headers(random: Random) -> RecordHeaders:
     if random.random() < 0.7:
         return ()
-    names = ("type", "", "error.reason", "source.offset", "\u00fc", "x" * 300)
-    values = (b"", b"order", b"watermark", b"\xff", b"x" * 300)
+    names = ("type", "traceparent", "", "error.reason", "source.offset", "\u00fc", "x" * 300)
+    values = (b"", b"order", b"watermark", b"\xff", b"x" * 300, None)
     return tuple((pick(random, names), pick(random, values)) for _ in range(pick(random, (1, 2, 20))))

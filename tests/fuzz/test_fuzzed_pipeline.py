@@ -121,7 +121,7 @@ async def test_every_bad_order_is_one_dead_letter_and_every_good_one_is_processe
             with pytest.raises(MessageSizeTooLargeError):
                 await write(pipeline, ORDERS.name, [Message(value)], compression_type=codec)
         await write(pipeline, ORDERS.name, fuzzed(FUZZED // 2, now_s, seed=2), compression_type="gzip")
-        report = await pipeline.verify(wait_closed_s=90, settle_s=90)
+        report = await pipeline.verify()
     dead = sum(report.dead_letters.values())
     assert report.sent == report.processed + dead
     assert report.sent > 0.99 * FUZZED + len(named) + GOOD
@@ -196,7 +196,7 @@ async def test_what_others_write_between_the_services_stops_none_of_them(pipelin
             late[:] = [orjson.loads(record.value or b"") for record in await pipeline.read(LATE_ORDERS.name)]
             return orders_in(pipeline.output)[0] + len(late) >= 2 * GOOD
 
-        await eventually(all_counted, timeout_s=60)
+        await eventually(all_counted)
         letters = await pipeline.read(ORDERS_DLQ.name)
     count, cents = orders_in(pipeline.output)
     assert (count + len(late), cents + cents_in(late)) == (2 * GOOD, cents_in([*first, *second]))

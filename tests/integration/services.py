@@ -22,13 +22,17 @@ ENTRY_FILES = {
     "sink": "services/sink/data_sink.py",
 }
 POLL_S = 0.05
+# No test asserts how long anything takes. What has not happened by then never will, on a machine four times slower either.
+HANGS_AFTER_S = 240.0
 TAIL_LINES = 40
 
 Event = dict[str, Any]
 _numbers = itertools.count(1)
 
 
-async def eventually(condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = 30.0, what: str = "") -> None:
+async def eventually(
+    condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = HANGS_AFTER_S, what: str = ""
+) -> None:
     """Return as soon as ``condition`` holds, plain or awaited; fail when it does not within ``timeout_s``."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -104,7 +108,7 @@ class ServiceProcess:
     def resume(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 
-    async def wait(self, timeout_s: float = 30.0) -> int:
+    async def wait(self, timeout_s: float = HANGS_AFTER_S) -> int:
         """Its exit code, once it has ended."""
         await eventually(lambda: self.process.poll() is not None, timeout_s, f"{self.name} ends")
         return self.process.returncode
@@ -115,7 +119,7 @@ class ServiceProcess:
         lines = self.log.read_bytes()[self._started_at :].split(b"\n")[:-1]
         return [_parse(line) for line in lines]
 
-    async def wait_for(self, event: str, timeout_s: float = 30.0, **fields: object) -> Event:
+    async def wait_for(self, event: str, timeout_s: float = HANGS_AFTER_S, **fields: object) -> Event:
         """The first logged line that is this event and has these fields; waits for it.
 
         Fails at once when the process ends without having logged it.
@@ -134,7 +138,7 @@ class ServiceProcess:
     async def health(self) -> tuple[int, Event]:
         """What its ``/health`` answers now: HTTP status and report."""
         port = (await self.wait_for("service started"))["http_port"]
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HANGS_AFTER_S)
         try:
             connection.request("GET", "/health")
             response = connection.getresponse()
@@ -142,7 +146,7 @@ class ServiceProcess:
         finally:
             connection.close()
 
-    async def healthy(self, timeout_s: float = 30.0) -> None:
+    async def healthy(self, timeout_s: float = HANGS_AFTER_S) -> None:
         """Return when ``/health`` says that it works."""
 
         async def answers_ok() -> bool:

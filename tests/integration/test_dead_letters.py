@@ -17,15 +17,15 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from libs.events.dead_letters import Reason, RejectedError, dead_letter_headers
-from libs.events.topics import ORDERS_DLQ
+from libs.events.topics import ORDERS, ORDERS_DLQ
+from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS
 from libs.runtime.partitioning import partition_for
-from libs.runtime.transaction import OutputBuffer
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import ROOT, eventually
 from tests.unit.driver import FakeRecord
 from verification.judge import read_catalogue
 from verification.report import Damage
-from verification.topic_reader import TopicReader
+from verification.topic_reader import Record, TopicReader
 from verification.verify import CATALOGUE, verify
 
 SLOWLY = (
@@ -77,7 +77,7 @@ async def reasons(pipeline: Pipeline) -> dict[str, Any]:
 async def replayed_from(pipeline: Pipeline) -> Counter[str]:
     """How often each letter stands in `orders`."""
     return Counter(
-        dict(record.headers)["replayed.from"].decode().removeprefix(f"{pipeline.prefix}orders-dlq/")
+        (dict(record.headers)["replayed.from"] or b"").decode().removeprefix(f"{pipeline.prefix}orders-dlq/")
         for record in await pipeline.read("orders")
         if record.headers
     )
@@ -100,14 +100,13 @@ async def write_letters(pipeline: Pipeline, letters: Sequence[FakeRecord]) -> No
     producer = AIOKafkaProducer(bootstrap_servers=pipeline.kafka, max_request_size=4 * 1024 * 1024)
     await producer.start()
     try:
-        outputs = OutputBuffer(producer, {})
+        topic = pipeline.prefix + ORDERS_DLQ.name
+        deliveries = []
         for each in letters:
-            outputs.send(
-                pipeline.prefix + ORDERS_DLQ.name, each.partition, each.key, each.value, each.timestamp, [*each.headers]
-            )
-        for (topic, partition), batches in outputs.batches().items():
-            for batch in batches:
-                await (await producer.send_batch(batch, topic, partition=partition))
+            batch = producer.create_batch()  # send() takes no record without key and value
+            batch.append(timestamp=each.timestamp, key=each.key, value=each.value, headers=[*each.headers])
+            deliveries.append(await producer.send_batch(batch, topic, partition=each.partition))
+        await asyncio.gather(*deliveries)
     finally:
         await producer.stop()
 
@@ -124,6 +123,49 @@ def many_letters(pipeline: Pipeline, count: int) -> list[FakeRecord]:
 def order(**fields: object) -> bytes:
     valid = {"order_id": "o", "user_id": "u", "product_id": "prod-1", "amount": 12.5, "timestamp": time.time()}
     return orjson.dumps(valid | fields)
+
+
+async def test_the_sender_s_headers_outlast_a_dead_letter_and_its_replay(pipeline: Pipeline) -> None:
+    sent = [("traceparent", b"00-1-2-01"), ("tenant", None)]
+    await pipeline.make_topics()
+    orders = pipeline.prefix + ORDERS.name
+    async with AIOKafkaProducer(bootstrap_servers=pipeline.kafka) as producer:
+        for value in (order(), order(product_id="prod-new")):
+            await producer.send_and_wait(orders, value, partition=3, headers=[*sent, ("type", b"theirs")])
+
+    async def headers_in(topic: str, count: int) -> list[tuple[str, bytes | None]]:
+        """Those of the ``count``-th record that is no watermark."""
+
+        async def written() -> bool:
+            return len(await records()) == count
+
+        async def records() -> list[Record]:
+            found = await pipeline.read(topic)
+            return [record for record in found if list(record.headers) != WATERMARK_HEADERS]
+
+        await eventually(written, what=f"{count} records in {topic}")
+        return list((await records())[-1].headers)
+
+    catalogue = pipeline.directory / "catalogue.json"
+    async with pipeline.service("processor") as processor:
+        assert await headers_in("processed-orders", 1) == [*ORDER_HEADERS, *sent]
+        assert (await headers_in("orders-dlq", 1))[5:] == [*sent, ("type", b"theirs")]
+        processor.terminate()
+        assert await processor.wait() == 0
+    catalogue.write_bytes(orjson.dumps({"prod-new": {"product_name": "New", "category": "Home"}}))
+    assert "replayed 1" in await output_of(pipeline, "replay", "--all", "--yes")
+    async with pipeline.service("processor", PROCESSOR_CATALOGUE_PATH=str(catalogue)):
+        (new_partition,) = [
+            record.headers for record in await pipeline.read("orders") if "replayed.from" in dict(record.headers)
+        ]
+        assert list(new_partition)[:3] == [*sent, ("type", b"theirs")]
+
+        async def came_back() -> bool:
+            return [*ORDER_HEADERS, *sent, new_partition[-1]] in [
+                list(record.headers) for record in await pipeline.read("processed-orders")
+            ]
+
+        await eventually(came_back, what="the replayed order is processed with its headers")
 
 
 async def test_orders_of_a_product_come_back_once_the_catalogue_knows_it(pipeline: Pipeline) -> None:
@@ -167,7 +209,7 @@ async def test_orders_of_a_product_come_back_once_the_catalogue_knows_it(pipelin
 async def test_a_replayed_order_is_judged_anew(pipeline: Pipeline) -> None:
     """One that came from the future is no longer ahead; what is still bad is one new letter, and the old one done."""
     async with pipeline.service("analytics"), pipeline.service("processor"):
-        early = order(timestamp=time.time() + 62)
+        early = order(timestamp=time.time() + 70)
         await pipeline.send([(2, [early, b"no JSON"])])
 
         async def letters(count: int) -> None:

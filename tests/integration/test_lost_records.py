@@ -8,7 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.stable_offsets import StableOffsets
+from tests.integration.committed_offsets import CommittedOffsets
 from tests.integration.pipeline import Pipeline, history
 from tests.integration.services import eventually
 
@@ -23,7 +23,7 @@ async def send(pipeline: Pipeline, count: int) -> None:
 
 
 async def committed(pipeline: Pipeline, offset: int) -> None:
-    offsets = StableOffsets(pipeline.kafka, pipeline.prefix + "processor")
+    offsets = CommittedOffsets(pipeline.kafka, pipeline.prefix + "processor")
     source = TopicPartition(pipeline.prefix + "orders", 0)
 
     async def reached() -> bool:

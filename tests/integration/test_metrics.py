@@ -100,8 +100,8 @@ async def test_counters_are_what_was_sent_and_all_lags_reach_zero(pipeline: Pipe
                 and written == told("pipeline_windows_closed_total")
             )
 
-        await eventually(all_closed, 60, "all windows are closed")
-        await eventually(nothing_left, 30, "every lag is 0 at the same time")
+        await eventually(all_closed, what="all windows are closed")
+        await eventually(nothing_left, what="every lag is 0 at the same time")
         await _compare_processor(await scrape(processor), len(values))
         _compare_analytics(await scrape(analytics), orders)
         lines = pipeline.output.read_bytes()
@@ -190,7 +190,7 @@ async def test_a_restore_is_told_after_a_restart(pipeline: Pipeline) -> None:
         async def counted() -> bool:
             return (await scrape(analytics))("pipeline_orders_processed_total") == 500
 
-        await eventually(counted, 60, "all orders are counted")
+        await eventually(counted, what="all orders are counted")
         before = await scrape(analytics)
         entries = sum(before.by("partition", "pipeline_state_entries").values())
         assert entries >= 5 * 4  # products, windows
@@ -203,7 +203,7 @@ async def test_a_restore_is_told_after_a_restart(pipeline: Pipeline) -> None:
             told = await scrape(analytics)
             return sum(told.by("partition", "pipeline_state_entries").values()) == entries
 
-        await eventually(restored, 60, "the state is back")
+        await eventually(restored, what="the state is back")
         after = await scrape(analytics)
         assert after("pipeline_state_restored_records_total") >= entries
         assert after("pipeline_state_restore_seconds_count") == 6

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from local.broker import LocalBroker
 from tests.integration.pipeline import Pipeline
+from tests.integration.services import eventually
 
 
 @pytest.fixture
@@ -34,12 +36,12 @@ async def test_services_that_start_before_the_broker_and_outlive_it(broker: Loca
         await asyncio.to_thread(broker.start)
         for service in (*services, generator):
             await service.healthy()
-        await asyncio.sleep(3)  # in the midst of work
+        await eventually(partial(pipeline.has_records, "analytics-state"), what="both stages are at work")
         broker.kill()
-        await asyncio.sleep(8)
+        await generator.wait_for("the broker does not answer: buffering orders")
         await asyncio.to_thread(broker.start)
-        assert await generator.wait(timeout_s=120) == 0
-        report = await pipeline.verify(wait_closed_s=90)
+        assert await generator.wait() == 0
+        report = await pipeline.verify()
         assert report.sent == report.processed == 15_000
         for service in services:
             await service.healthy()
@@ -60,9 +62,9 @@ async def test_services_end_cleanly_while_the_broker_is_away(broker: LocalBroker
         await asyncio.to_thread(broker.start)
         for service in (*services, generator):
             await service.healthy()
-        await asyncio.sleep(1)
+        await eventually(partial(pipeline.has_records, "processed-orders"), what="orders flow")
         broker.kill()
         for service in services:
             service.terminate()
         for service in services:
-            assert await service.wait(timeout_s=25) == 0
+            assert await service.wait() == 0

@@ -81,14 +81,14 @@ async def test_it_is_drawn_until_ctrl_c(kafka: str, topic_prefix: str, tmp_path:
                 screen = terminal.screen
                 return all(word in screen for word in words) and len(re.findall(r"lag \d", screen)) == 3
 
-            await eventually(is_complete, 60, "stages, lag, watermark and metrics are on the screen")
+            await eventually(is_complete, what="stages, lag, watermark and metrics are on the screen")
             screen = terminal.screen.split("\n")
             assert screen[0] == f"Order pipeline at {kafka}, topics {topic_prefix}*"
             assert len(screen) <= LINES
             assert max(map(len, screen)) <= COLUMNS
 
             terminal.press(CTRL_C)
-            await eventually(lambda: terminal.program.poll() is not None, 10, "it has ended")
+            await eventually(lambda: terminal.program.poll() is not None, what="it has ended")
             assert terminal.program.returncode == 0
             assert "Traceback" not in terminal.written
             assert terminal.written.rfind(SHOW_CURSOR) > terminal.written.rfind(HIDE_CURSOR) >= 0

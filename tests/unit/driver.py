@@ -33,7 +33,7 @@ class FakeRecord:
 
     value: bytes | None
     key: bytes | None = None
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: tuple[tuple[str, bytes | None], ...] = ()
     offset: int = 0
     partition: int = 0
     topic: str = "orders"

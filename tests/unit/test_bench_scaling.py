@@ -7,6 +7,7 @@ import orjson
 import pytest
 
 from benchmarks.scaling.costs import Cost, Peak
+from benchmarks.scaling.recovery import Recovered
 from benchmarks.scaling.replicas import Scaled
 from benchmarks.scaling.report import Measured, Row, exponent, tables, write
 from benchmarks.scaling.service import Service, broker_cores, core_of, told
@@ -86,6 +87,7 @@ def every_kind() -> list[Row]:
         Started("sink", [1.0, 1.5, 1.1], [1.2, 1.3, 1.4]),
         State(1_000, 1, 2_000, 10.0, 20.0, 8.0, 80 * MB, 0.5, 70 * MB, 0, "exact"),
         restored(100_000, 1.0),
+        Recovered("processor", "a replica joins", 1.0, [0.4, 0.2, 0.9]),
     ]
 
 
@@ -111,6 +113,7 @@ def test_parts_that_are_not_measured_again_are_kept(tmp_path: Path) -> None:
     text = (tmp_path / "scaling.md").read_text()
     assert "**state**: first" in text
     assert "| sink | 3 | 1.10 (1.00-1.50) | 1.30 (1.20-1.40) |" in text
+    assert "| processor | a replica joins | 3 | 1 | 0.40 | 0.90 |" in text
     assert "| sink | no traffic | 6 | 25.0% | 50 | - |" in text
 
 

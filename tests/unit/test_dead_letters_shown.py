@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from io import StringIO
 
 import orjson
@@ -162,8 +163,18 @@ def test_what_cannot_be_written_back(found: DeadLetter, why: str) -> None:
 
 
 def test_an_order_says_whence_it_came_unless_it_would_not_fit() -> None:
-    assert replay_headers(letter(offset=7), TOPICS) == [("replayed.from", b"p-orders-dlq/3/7")]
-    assert replay_headers(letter(b"x" * 999_900), TOPICS) == []
+    trace = ("trace", b"\x1b[31m")
+    assert replay_headers(letter(offset=7), TOPICS) == [trace, ("replayed.from", b"p-orders-dlq/3/7")]
+    assert replay_headers(letter(b"x" * 999_890), TOPICS) == [trace]
+    assert replay_headers(letter(b"x" * 999_920), TOPICS) == []
+
+
+def test_a_replayed_order_has_its_sender_s_headers_and_says_where_it_came_from() -> None:
+    plain = letter(offset=7)
+    sent = (("traceparent", b"00-1"), ("tenant", None), ("replayed.from", b"p-orders-dlq/0/1"))
+    origin = ("replayed.from", b"p-orders-dlq/3/7")
+    replayed = replace(plain, headers=(*plain.headers[:-1], *sent))
+    assert replay_headers(replayed, TOPICS) == [*sent[:2], origin]
 
 
 def test_a_plan_counts_and_names() -> None:

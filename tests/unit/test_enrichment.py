@@ -46,6 +46,15 @@ def test_beside_a_name_of_ours_every_other_byte_stays(name: str) -> None:
     assert value.count(b"category") == 1
 
 
+@pytest.mark.parametrize("name", ["amount", r"am\u006funt"])
+@pytest.mark.parametrize("ours", ["", ', "category": [1]'])
+def test_of_an_amount_with_rounding_noise_nothing_is_changed_but_its_digits(name: str, ours: str) -> None:
+    sent = f'{{ "note" : "\u00fc", "{name}" :\t863.3700000000001 , "x":1E2, "product_id":"prod-1"{ours} }}\n'
+    exact = sent.replace("863.3700000000001", "863.37")
+    assert enrich(sent.encode(), orjson.loads(sent), PRODUCT) == enrich(exact.encode(), orjson.loads(exact), PRODUCT)
+    assert b':\t863.37 , "x":1E2' in enrich(sent.encode(), orjson.loads(sent), PRODUCT)
+
+
 def test_names_of_ours_may_stand_anywhere() -> None:
     text = '{"category":[],' + json.dumps(order())[1:-1] + ',"product_name":"}","category2":{"category":1}}'
     assert enriched(text) == {**order(), "category2": {"category": 1}, "product_name": "Lamp", "category": "Home"}

@@ -111,7 +111,7 @@ async def test_who_does_not_read_is_dropped_and_disturbs_nobody(
         served.feed.publish(b"x" * 1_000_000 + b"%d" % number)
         size += len(await lively.readuntil(b"\n\n"))
     assert size > 30_000_000
-    await eventually(lambda: len(served.server._clients) == 1, 5, "the deaf one is dropped")
+    await eventually(lambda: len(served.server._clients) == 1, what="the deaf one is dropped")
     deaf._transport.resume_reading()  # type: ignore[attr-defined]
     with contextlib.suppress(ConnectionError):
         while await asyncio.wait_for(deaf.read(1_000_000), 5):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import orjson
 import pytest
 from prometheus_client import CollectorRegistry
@@ -58,6 +60,15 @@ def test_an_order_for_a_closed_window_is_kept_as_late() -> None:
     assert late.key == b"a"
     assert dict(late.headers) == {"type": b"order", "window.start": b"0", "window.end": b"60"}
     assert driver.committed == {"orders_processed": 1, "late_orders": 1}
+
+
+def test_a_late_order_keeps_its_sender_s_headers() -> None:
+    driver = make_driver()
+    order_ = processed("a", 59.9)
+    driver.pipe([mark(0, 60), mark(1, 60), replace(order_, headers=(*order_.headers, ("traceparent", b"00-1")))])
+    (late,) = driver.output.topic("late-orders")
+    assert late.headers[-1] == ("traceparent", b"00-1")
+    assert [name for name, _ in late.headers].count("type") == 1
 
 
 def test_a_hundred_thousand_cents_add_up_exactly() -> None:

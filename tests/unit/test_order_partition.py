@@ -4,8 +4,9 @@ from itertools import pairwise
 import orjson
 from prometheus_client import CollectorRegistry
 
-from libs.events.dead_letters import Reason
-from libs.events.records import LOG_APPEND_TIME
+from libs.events.dead_letters import HEADERS, Reason, read_dead_letter_headers
+from libs.events.processed_orders import read_processed_order
+from libs.events.records import LOG_APPEND_TIME, Headers
 from libs.runtime.metrics import OrderMetrics
 from libs.runtime.partitioning import partition_for
 from services.processor.catalogue import make_product
@@ -32,6 +33,36 @@ def test_an_order_is_enriched_and_goes_to_its_products_partition() -> None:
     assert processed.partition == partition_for(b"prod-1", 6)
     assert processed.timestamp == order_record(3).timestamp
     assert driver.committed == {"orders_processed": 1}
+
+
+def test_an_amount_with_rounding_noise_goes_on_as_exact_cents() -> None:
+    driver = driver_at(FakeClock())
+    driver.pipe([order_record(3, amount=863.37), order_record(4, amount=863.3700000000001)])
+    processed = [r for r in driver.output.topic("processed-orders") if r.headers == (("type", b"order"),)]
+    assert [read_processed_order(record.value)[2] for record in processed] == [86_337, 86_337]
+    assert driver.committed == {"orders_processed": 2}
+
+
+def test_the_sender_s_headers_go_on_with_its_order_and_the_order_keeps_its_place() -> None:
+    sent: Headers = [("traceparent", b"00-1"), ("type", b"theirs"), ("tenant", None), ("tenant", b"b")]
+    driver = driver_at(FakeClock())
+    driver.pipe([order_record(1), replace(order_record(2), headers=tuple(sent)), order_record(3)])
+    processed = [record for record in driver.output.topic("processed-orders") if record.headers != WATERMARK]
+    assert [orjson.loads(record.value or b"")["order_id"] for record in processed] == [
+        order(number)["order_id"] for number in (1, 2, 3)
+    ]
+    carried = (("type", b"order"), ("traceparent", b"00-1"), ("tenant", None), ("tenant", b"b"))
+    assert [record.headers for record in processed] == [carried[:1], carried, carried[:1]]
+    assert driver.committed == {"orders_processed": 3}
+
+
+def test_the_sender_s_headers_go_on_with_its_dead_letter_and_ours_win() -> None:
+    sent = (("error.reason", b"theirs"), ("traceparent", b"00-1"), ("source.offset", None), ("type", b"theirs"))
+    driver = driver_at(FakeClock())
+    driver.pipe([FakeRecord(b"{", headers=sent, offset=41)])
+    (letter,) = driver.output.topic("orders-dlq")
+    assert read_dead_letter_headers(letter.headers).reason == "malformed"
+    assert letter.headers[len(HEADERS) :] == (("traceparent", b"00-1"), ("type", b"theirs"))
 
 
 def test_a_bad_record_becomes_a_dead_letter_byte_for_byte() -> None:

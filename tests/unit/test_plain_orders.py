@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from libs.events.dead_letters import RejectedError
-from libs.events.money import MAX_CENTS
+from libs.events.money import MAX_CENTS, cents_of
 from services.processor.plain_orders import read_plain_order
 from services.processor.validation import MAX_AHEAD_S, validate
 
@@ -24,6 +24,7 @@ TIMES = st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.floats(-1
 @example(MAX_CENTS / 100, ARRIVED_S + MAX_AHEAD_S)
 @example((MAX_CENTS + 1) / 100, 0.0)
 @example(0.005, 0.0)
+@example(0.1 + 0.2, 0.0)
 @example(0.0, 0.0)
 @example(-0.01, 0.0)
 @example(1.1, -1e-9)
@@ -32,7 +33,7 @@ def test_amounts_and_times(amount: float, timestamp: float) -> None:
     value = orjson.dumps(
         {"order_id": "o", "user_id": "u", "product_id": "prod-1", "amount": amount, "timestamp": timestamp}
     )
-    assert (read_plain_order(value, ARRIVED_S) is not None) == is_valid(value)
+    assert (read_plain_order(value, ARRIVED_S) is not None) == (is_valid(value) and cents_of(amount) is not None)
 
 
 def is_valid(value: bytes) -> bool:

@@ -1,9 +1,11 @@
+import argparse
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from libs.cli import pipeline_flags
 from libs.runtime.errors import SettingsError
 from libs.runtime.settings import load_settings
 from services.analytics.analytics_settings import AnalyticsSettings
@@ -53,6 +55,9 @@ def test_an_empty_variable_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> Non
         ("KAFKA_BOOTSTRAP_SERVERS", "a:1,localhost:65536", "no port 65536"),
         ("KAFKA_BOOTSTRAP_SERVERS", "localhost:\u0661", "host:port"),
         ("KAFKA_BOOTSTRAP_SERVERS", "a..b:1", "host:port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "::1:9092", "host:port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "[::g]:9092", "host:port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "a:1,,b:2", "host:port"),
         ("KAFKA_BOOTSTRAP_SERVERS", "x" * 64 + ":1", "host:port"),
         ("MAX_OUT_OF_ORDERNESS_SECONDS", "nan", "less than or equal"),
         ("TOPIC_PREFIX", "a b", "prefix|pattern"),
@@ -66,6 +71,19 @@ def test_a_bad_value_is_named_with_what_is_allowed(
     with pytest.raises(SettingsError, match=allowed) as raised:
         load_settings(ProcessorSettings, [])
     assert f"{name}='{value}'" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [("[::1]:9092", "[::1]:9092"), ("a:1, [fe80::1%eth0]:2 ,b:3", "a:1,[fe80::1%eth0]:2,b:3"), (" a:1 ", "a:1")],
+)
+def test_brokers_may_have_ipv6_addresses_and_blanks_between(
+    monkeypatch: pytest.MonkeyPatch, value: str, meant: str
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", value)
+    assert load_settings(ProcessorSettings, []).kafka_bootstrap_servers == meant
+    flags = argparse.ArgumentParser(parents=[pipeline_flags()])
+    assert flags.parse_args(["--bootstrap", value]).bootstrap == meant
 
 
 def test_a_bad_value_of_any_length_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:

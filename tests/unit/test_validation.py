@@ -103,6 +103,11 @@ def test_every_amount_of_whole_cents_is_exact(cents: int) -> None:
     assert round(validate(value, PRODUCTS, NOW_S)["amount"] * 100) == cents
 
 
+@pytest.mark.parametrize("amount", [0.1 + 0.2, 863.3700000000001, 1821.6399999999999, 19.99 * 3, 100.1 - 100])
+def test_rounding_noise_is_no_sub_cent_digit(amount: float) -> None:
+    assert reason_of_order(amount=amount) is None
+
+
 @given(st.decimals(min_value=Decimal("0.001"), max_value=10**6, places=3).filter(lambda d: d * 100 % 1 != 0))
 def test_no_sub_cent_digits(amount: Decimal) -> None:
     value = json.dumps(order(amount=0)).replace('"amount": 0', f'"amount": {amount}').encode()

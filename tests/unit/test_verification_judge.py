@@ -1,9 +1,13 @@
 import json
+import math
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from verification.judge import Judge, cents_of
+from libs.events.money import cents_of_computed
+from verification.judge import Judge, cents_of, cents_sent
 from verification.strict_json import Literal
 
 JUDGE = Judge(
@@ -169,3 +173,32 @@ def test_what_is_no_processed_order_is_refused(value: bytes | None) -> None:
 )
 def test_cents_come_from_the_shortest_decimal(dollars: float, cents: int | None) -> None:
     assert cents_of(dollars) == cents
+
+
+@given(
+    st.floats(allow_nan=False)
+    | st.integers(-(10**14), 10**14).map(lambda cents: cents / 100)
+    | st.builds(
+        lambda cents, ulps: cents / 100 + ulps * math.ulp(cents / 100),
+        st.integers(1, 10**13),
+        st.integers(-500, 500),
+    )
+    | st.builds(lambda digits, decimals: digits / 10**decimals, st.integers(0, 10**17), st.integers(0, 20))
+)
+@example(999.999999999995)
+@example(1000.0)
+@example(1e11 + 0.001)
+@example(5e-324)
+@example(5e-12)
+def test_what_the_services_take_an_amount_for_is_what_the_verification_does(dollars: float) -> None:
+    expected = cents_sent(dollars)
+    assert cents_of_computed(dollars) == (expected if expected is None or abs(expected) <= 10**13 else None)
+
+
+def test_an_order_with_noise_in_its_amount_has_to_come_out_in_exact_cents() -> None:
+    sent = JUDGE.judge(raw(amount=863.3700000000001), NOW_S, NOW_S).order
+    assert sent is not None
+    assert sent.cents == 86_337
+    assert JUDGE.processed(processed(raw(amount=863.37))) == sent
+    with pytest.raises(ValueError, match="sub-cent"):
+        JUDGE.processed(processed(raw(amount=863.3700000000001)))

@@ -1,0 +1,73 @@
+"""How long a group's partitions stand still, seen from outside: by the offsets that the group has committed."""
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections.abc import Collection
+from types import TracebackType
+from typing import Self
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from benchmarks.scaling.bench import until
+from benchmarks.scaling.service import Service
+
+_SAMPLE_S = 0.02
+
+
+class Standstill:
+    """Samples the committed offsets of ``partitions`` fifty times a second, inside its ``async with`` block."""
+
+    def __init__(self, bootstrap_servers: str, group: str, partitions: Collection[int]) -> None:
+        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+        self._group = group
+        self._offsets: dict[int, int] = {}
+        self._moved_s: dict[int, list[float]] = {partition: [] for partition in partitions}
+        self._sampling: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._admin.start()
+        self._sampling = asyncio.create_task(self._sample())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._sampling
+        self._sampling.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._sampling
+        await self._admin.close()
+
+    async def _sample(self) -> None:
+        while True:
+            asked_s = time.monotonic()
+            with contextlib.suppress(KafkaError):  # the coordinator of a new group is being made
+                offsets = await self._admin.list_consumer_group_offsets(self._group)
+                for partition, committed in offsets.items():
+                    number, offset = partition.partition, committed.offset
+                    if number in self._moved_s and self._offsets.get(number) != offset:
+                        self._offsets[number] = offset
+                        self._moved_s[number].append(asked_s)
+            await asyncio.sleep(_SAMPLE_S)
+
+    async def all_moved(self, *services: Service) -> None:
+        """Return when every partition has moved since this was called; ``services`` work them."""
+        since_s = time.monotonic()
+
+        async def moved() -> bool:
+            return all(moved_s and moved_s[-1] > since_s for moved_s in self._moved_s.values())
+
+        await until(moved, *services)
+
+    def longest_s(self, since_s: float) -> float:
+        """The longest time between two moves of a partition, or until now, that ended after ``since_s``."""
+        now_s = time.monotonic()
+        return max(
+            later_s - earlier_s
+            for moved_s in self._moved_s.values()
+            for earlier_s, later_s in itertools.pairwise([*moved_s, now_s])
+            if later_s >= since_s
+        )

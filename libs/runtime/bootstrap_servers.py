@@ -1,0 +1,36 @@
+"""The text that names a cluster's brokers: ``host:port``, or several with commas."""
+
+import ipaddress
+import re
+
+_SERVER = re.compile(r"(?:\[(?P<ipv6>[^\s\[\]]+)\]|(?P<host>[^\s:,\[\]]+)):(?P<port>[0-9]{1,5})")
+
+
+def parse_bootstrap_servers(text: str) -> str:
+    """``text`` without blanks, every server of it such that it can be looked up.
+
+    An IPv6 address stands in brackets.
+
+    >>> parse_bootstrap_servers("[::1]:9092, kafka:9092")
+    '[::1]:9092,kafka:9092'
+
+    Raises:
+        ValueError: saying which part is no server, or which address or port there is not.
+    """
+    servers = [server.strip() for server in text.split(",")]
+    for server in servers:
+        match = _SERVER.fullmatch(server)
+        if match is None:
+            raise ValueError(f"{server!r:.100} is no host:port, [IPv6 address]:port included")
+        if match["ipv6"]:
+            ipaddress.IPv6Address(match["ipv6"])
+        else:
+            match["host"].encode("idna")  # a ValueError, which a look-up of the host would raise only later
+        if int(match["port"]) > 65_535:
+            raise ValueError(f"there is no port {match['port']}")
+    return ",".join(servers)
+
+
+def address_in_url(host: str) -> str:
+    """``host`` as it stands in a URL: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host

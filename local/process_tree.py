@@ -1,0 +1,118 @@
+"""``python -m local.process_tree COMMAND ...`` runs a command; when it ends, everything that it has started ends, too.
+
+SIGTERM and SIGHUP end the command with all its descendants, those included that lead sessions of their own or whose parents
+have gone. SIGINT, which a terminal sends to all of them, is left to the command.
+"""
+# ruff: noqa: S603 - starting programs is what this file is for
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+_GRACE_S = 10.0
+_POLL_S = 0.05
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+class _EndedBySignalError(Exception):
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def main(command: Sequence[str]) -> int:
+    """Run ``command``; returns its exit code, or 128 and the signal's number."""
+    adopt_orphans()
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: None)  # unlike SIG_IGN, the command does not inherit that
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _ended_by_signal)
+    try:
+        code = subprocess.Popen(command).wait()
+        exit_code = 128 - code if code < 0 else code
+    except _EndedBySignalError as error:
+        exit_code = 128 + error.number
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    end_descendants()
+    return exit_code
+
+
+def _ended_by_signal(number: int, _frame: FrameType | None) -> None:
+    raise _EndedBySignalError(number)
+
+
+def adopt_orphans() -> None:
+    """From now on a descendant whose parent ends becomes this process's child (Linux; elsewhere it is lost from sight)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_descendants(grace_s: float = _GRACE_S) -> None:
+    """SIGTERM to all descendants, and SIGKILL to those that are still there after ``grace_s``."""
+    asked: set[int] = set()
+    deadline_s = time.monotonic() + grace_s
+    while pids := [*descendants()]:
+        overdue = time.monotonic() > deadline_s
+        for pid in pids:
+            if overdue or pid not in asked:
+                _send(pid, signal.SIGKILL if overdue else signal.SIGTERM)
+        asked.update(pids)
+        _reap()
+        time.sleep(_POLL_S)
+
+
+def descendants() -> Iterator[int]:
+    """The process ids of this process's children and of theirs, zombies left out."""
+    children: dict[int, list[int]] = {}
+    for pid, parent in _processes():
+        children.setdefault(parent, []).append(pid)
+    waiting = [os.getpid()]
+    while waiting:
+        found = children.get(waiting.pop(), [])
+        waiting += found
+        yield from found
+
+
+def _processes() -> Iterator[tuple[int, int]]:
+    """Each process that is no zombie, and its parent."""
+    if not Path("/proc/self/stat").exists():
+        listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True)  # noqa: S607
+        for line in listing.stdout.splitlines():
+            pid, parent, state = line.split()
+            if not state.startswith("Z"):
+                yield int(pid), int(parent)
+        return
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                state, parent, *_ = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:  # ended in between
+                continue
+            if state != "Z":
+                yield int(entry.name), int(parent)
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _reap() -> None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

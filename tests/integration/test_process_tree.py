@@ -1,0 +1,71 @@
+"""What a command has started ends with it, however it ends."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.services import ROOT, eventually
+from tests.integration.test_local_mode import lives
+
+# Starts a process that leads a session of its own and does not hear SIGTERM, and one whose parent has gone; then waits.
+STARTS_OTHERS = """
+import pathlib, subprocess, sys, time
+folder = pathlib.Path(sys.argv[1])
+deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(600)"
+def start(code):
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True)
+first = start(deaf)
+first.stdout.readline()
+parent = start(
+    "import subprocess, sys; null = subprocess.DEVNULL;"
+    "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], stdout=null).pid)"
+)
+(folder / "others.new").write_text(f"{first.pid} {parent.communicate()[0].decode()}")
+(folder / "others.new").rename(folder / "others")
+"""
+TEST_FILE = f"""
+import subprocess, sys, time
+def test_that_waits():
+    subprocess.run([sys.executable, "-c", {STARTS_OTHERS!r}, FOLDER], check=True)
+    time.sleep(600)
+"""
+
+
+def others(folder: Path) -> list[int]:
+    return [int(pid) for pid in (folder / "others").read_text().split()]
+
+
+def test_a_command_that_has_ended(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "local.process_tree", sys.executable, "-c", STARTS_OTHERS, str(tmp_path)]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+    pids = others(tmp_path)
+    assert len(pids) == 2
+    assert not [pid for pid in pids if lives(pid)]
+
+
+def test_the_exit_code_is_the_command_s() -> None:
+    command = [sys.executable, "-m", "local.process_tree", "sh", "-c"]
+    assert subprocess.run([*command, "exit 7"], cwd=ROOT, check=False).returncode == 7
+    assert subprocess.run([*command, "kill -KILL $$"], cwd=ROOT, check=False).returncode == 128 + signal.SIGKILL
+
+
+@pytest.mark.parametrize("whole_group", [False, True])
+async def test_make_test_when_it_is_ended(tmp_path: Path, whole_group: bool) -> None:
+    file = tmp_path / "test_waits.py"
+    file.write_text(TEST_FILE.replace("FOLDER", repr(str(tmp_path))))
+    command = ["make", "test", f"TESTS={file}", "ARGS=-p no:cacheprovider", "WORKERS=1"]
+    make = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
+    await eventually((tmp_path / "others").exists, what="the test runs")
+    pids = others(tmp_path)
+    if whole_group:
+        os.killpg(make.pid, signal.SIGTERM)
+    else:
+        make.terminate()
+    assert await make.wait()
+    # Make does not wait for what it has passed the signal on to.
+    await eventually(lambda: not [pid for pid in pids if lives(pid)], what="all have ended")

@@ -1,0 +1,62 @@
+"""What docker-compose.yml passes on, publishes and starts again, read from its text: without an engine."""
+
+import re
+
+from tests.integration.services import ROOT
+
+COMPOSE = (ROOT / "docker-compose.yml").read_text()
+README = (ROOT / "README.md").read_text()
+# What is the containers' own, as README says: who they talk to, what they listen on, and where in them the output is.
+FIXED = {"KAFKA_BOOTSTRAP_SERVERS", "HTTP_HOST", "HTTP_PORT", "LIVE_HOST", "LIVE_PORT", "SINK_OUTPUT_PATH"}
+LOCAL_MODE = {"LOCAL_KAFKA_PORT", "LOCAL_ZOOKEEPER_PORT", "LOCAL_HTTP_PORT"}
+
+
+def services() -> dict[str, str]:
+    """The text of each service, by name."""
+    text = COMPOSE.partition("\nservices:\n")[2].partition("\nvolumes:\n")[0]
+    return dict(re.findall(r"^  ([a-z-]+):\n((?:    .*\n|\n)+)", text, re.MULTILINE))
+
+
+def settings_of_readme() -> set[str]:
+    table = README.partition("| setting | default | |")[2].partition("\n\n")[0]
+    return {
+        name
+        for row in table.splitlines()
+        for name in re.findall("`([A-Z_]+)`", row.split("|")[1] if "|" in row else "")
+    }
+
+
+def test_every_setting_of_the_readme_reaches_its_service() -> None:
+    settings = settings_of_readme()
+    assert settings > FIXED | LOCAL_MODE
+    for name in settings - FIXED - LOCAL_MODE:
+        values = re.findall(rf"^ +{name}:(.*)$", COMPOSE, re.MULTILINE)
+        assert values, f"{name} is passed to no container"
+        assert all(not value.strip() or f"${{{name}:" in value for value in values), f"{name} is fixed: {values}"
+
+
+def test_what_belongs_to_the_containers_is_named_in_the_readme() -> None:
+    exceptions = README.partition("Docker Compose takes them from")[2].partition("\n\n")[0]
+    assert all(name in exceptions or f"{name.split('_')[0]}_…" in exceptions for name in FIXED)
+    published = set(re.findall(r"\$\{(PIPELINE_[A-Z]+_PORT)", COMPOSE))
+    assert published == set(re.findall("`(PIPELINE_[A-Z]+_PORT)`", exceptions))
+
+
+def test_everything_comes_back_after_a_reboot() -> None:
+    policies = dict.fromkeys(services(), "unless-stopped")
+    for name, body in services().items():
+        for own in re.findall(r"^    restart: (.*)$", body, re.MULTILINE):
+            policies[name] = own
+    assert policies.pop("generator") == "${GENERATOR_RESTART:-unless-stopped}"
+    assert set(policies.values()) == {"unless-stopped"}
+    assert "x-common: &common" in COMPOSE
+    assert "\n  restart: unless-stopped\n" in COMPOSE.partition("x-service:")[0]
+
+
+def test_the_check_of_a_pipeline_has_its_own_ports() -> None:
+    script = (ROOT / "test_pipeline.sh").read_text()
+    started = [body for body in services().values() if "monitoring" not in body]
+    ports = {port for body in started for port in re.findall(r"\$\{(PIPELINE_[A-Z]+_PORT)", body)}
+    assert ports
+    (exported,) = re.findall(r"^    export (.*) OUTPUT_DIR=", script, re.MULTILINE)
+    assert set(exported.split()) == ports

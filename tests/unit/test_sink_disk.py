@@ -1,0 +1,35 @@
+"""What the sink asks of a file system that others cannot be asked for."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from services.sink.disk import Disk
+
+
+def refuse_to_sync_directories(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    fsync = os.fsync
+
+    def refuse(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_cannot_sync_a_directory_is_none_that_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int
+) -> None:
+    refuse_to_sync_directories(monkeypatch, number)
+    Disk().sync_directory(tmp_path)
+
+
+def test_a_directory_that_could_not_be_written_is_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    refuse_to_sync_directories(monkeypatch, errno.EIO)
+    with pytest.raises(OSError, match="Input/output"):
+        Disk().sync_directory(tmp_path)
