@@ -55,7 +55,7 @@ class RequestFault:
     count: int
     before: Api | None = None
     within_s: tuple[float, float] = (0.0, 20.0)
-    share: float = 0.1
+    share: float = 0.2
 
     @property
     def name(self) -> str:
