@@ -36,6 +36,18 @@ class Damage(StrEnum):
     BEHIND = "stage that had not caught up when the time to wait was over"
 
 
+class NotVerified(StrEnum):
+    """What cannot be verified where the topics no longer have their first records."""
+
+    ORDER = "order that was deleted, or is older than those that are verified"
+    OUTCOME = "order of which nothing is left, as what came of it may have been deleted"
+    PROCESSED = "processed order whose order is gone"
+    DEAD_LETTER = "dead letter whose record is gone"
+    LATE = "late order whose order is gone"
+    WINDOW = "window of which orders, late orders or the metric may be gone"
+    LINE = "line of the file whose metric is gone from the topic"
+
+
 @dataclass
 class Report:
     """Counts over the orders that were there when the verification began, and every difference found.
@@ -57,6 +69,8 @@ class Report:
     """(product, window start in epoch seconds) of each metric that is wrong, missing, doubled or of no order."""
     lines: int | None = None
     """Lines of the file; None when none was compared."""
+    not_verified: Counter[NotVerified] = field(default_factory=Counter)
+    """What could not be verified; no difference."""
     damage: Counter[Damage] = field(default_factory=Counter)
     examples: dict[Damage, list[str]] = field(default_factory=dict)
 
@@ -96,6 +110,9 @@ class Report:
             "lost": self.lost,
             "duplicated": self.duplicated,
             "wrong_windows": self.wrong_windows,
+            "not_verified": {
+                kind.name.lower(): {"meaning": kind.value, "count": count} for kind, count in self.not_verified.items()
+            },
             "damage": {
                 kind.name.lower(): {"meaning": kind.value, "count": count, "examples": self.examples[kind]}
                 for kind, count in self.damage.items()
