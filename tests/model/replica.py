@@ -187,7 +187,7 @@ class _Worker(ReplicaWorker):
         self.outcome = FENCED
 
 
-_SETTINGS = ServiceSettings()
+_SETTINGS = ServiceSettings(topic_partitions=1)
 _STAGE = make_stage(lambda *_: FakeLogic(), changelog="out")
 
 

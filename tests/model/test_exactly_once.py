@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from libs.runtime.broker import Backoff
-from libs.runtime.exactly_once import start_offset
+from libs.runtime.exactly_once import start_offset, take_over
 from libs.runtime.exactly_once import worker as worker_module
 from libs.runtime.transactions import open_transactions, producer
 from tests.model.cluster import Request
@@ -22,10 +22,10 @@ from tests.model.replica import Rules, open_connection, read_output
 @pytest.fixture(autouse=True)
 def replicas_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     silent = SimpleNamespace(info=_nothing, warning=_nothing, error=_nothing)
-    for module in (worker_module, open_transactions, start_offset):
+    for module in (worker_module, open_transactions, start_offset, take_over):
         monkeypatch.setattr(module, "log", silent)
     monkeypatch.setattr(worker_module, "BrokerConnection", SimpleNamespace(open=open_connection))
-    monkeypatch.setattr(worker_module, "read_changelog", read_output)
+    monkeypatch.setattr(take_over, "read_changelog", read_output)
     # Time is no part of the model: nothing waits for it, and no limit is ever reached.
     monkeypatch.setattr(worker_module, "FENCED_WAIT_S", 0.0)
     monkeypatch.setattr(Backoff, "next_s", lambda _: 0.0)
