@@ -63,6 +63,10 @@ class PartitionLogic(Protocol):
         """How far event time has come, in epoch seconds; None before it has begun."""
 
     @property
+    def event_time_lag_s(self) -> float | None:
+        """How far event time trails the arrival of the newest record, in seconds; None where that is not known."""
+
+    @property
     def state_size(self) -> int:
         """The number of entries kept in memory."""
 

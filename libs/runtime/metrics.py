@@ -39,9 +39,18 @@ class StageMetrics:
         source: the topic that is read, without prefix.
         outputs: the topics that are written.
         stateful: whether it has a changelog; without one nothing is told of state.
+        from_senders: whether what it reads comes from outside, so that event time and arrival may differ.
     """
 
-    def __init__(self, registry: CollectorRegistry, source: str, outputs: Iterable[str], *, stateful: bool) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        source: str,
+        outputs: Iterable[str],
+        *,
+        stateful: bool,
+        from_senders: bool = False,
+    ) -> None:
         self.registry = registry
         self._source = source
         self._consumed = _records_consumed(registry, source)
@@ -87,6 +96,12 @@ class StageMetrics:
             ["topic", "partition"],
             registry=registry,
         )
+        self.event_time_lag = Gauge(
+            "pipeline_event_time_lag_seconds",
+            "How far event time trails the arrival of the newest order in this partition.",
+            ["topic", "partition"],
+            registry=registry if from_senders else None,
+        )
         state_registry = registry if stateful else None
         self.state_entries = Gauge(
             "pipeline_state_entries",
@@ -118,16 +133,25 @@ class StageMetrics:
         self._state_restored_records.inc(records)
         self._state_restore.observe(seconds)
 
-    def progress(self, partition: int, lag: int, watermark_s: float | None, state_entries: int) -> None:
+    def progress(
+        self,
+        partition: int,
+        lag: int,
+        watermark_s: float | None,
+        state_entries: int,
+        event_time_lag_s: float | None = None,
+    ) -> None:
         """How things stand in a partition that this replica works."""
         self.lag.labels(self._source, partition).set(lag)
         self.state_entries.labels(self._source, partition).set(state_entries)
         if watermark_s is not None:
             self.watermark.labels(self._source, partition).set(watermark_s)
+        if event_time_lag_s is not None:
+            self.event_time_lag.labels(self._source, partition).set(event_time_lag_s)
 
     def forget(self, partition: int) -> None:
         """Another replica may work the partition from now on: its series end here."""
-        for gauge in (self.lag, self.watermark, self.state_entries):
+        for gauge in (self.lag, self.watermark, self.event_time_lag, self.state_entries):
             _forget(gauge, self._source, partition)
 
 

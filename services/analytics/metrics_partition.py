@@ -24,6 +24,8 @@ log = structlog.get_logger()
 class MetricsPartition:
     """Counts orders into windows, and writes a window's metrics once, when no source can add to it any more."""
 
+    event_time_lag_s = None  # of what the processor writes: the processor's own
+
     def __init__(self, topic: str, partition: int, window_s: int, clock: Clock, metrics: WindowMetrics) -> None:
         self._topic = topic
         self._partition = partition

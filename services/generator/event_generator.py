@@ -21,10 +21,11 @@ from aiokafka.errors import KafkaError
 
 from libs.events.dead_letters import Reason
 from libs.events.topics import ORDERS
-from libs.runtime.broker import Backoff, is_unreachable
+from libs.runtime.broker import Backoff
 from libs.runtime.closing import close_producer
 from libs.runtime.errors import PipelineError
 from libs.runtime.metrics import GeneratorMetrics
+from libs.runtime.outages import is_outage
 from libs.runtime.rebootstrap import rebootstrap_when_silent
 from libs.runtime.service import Context, run_service
 from libs.runtime.timing import HEALTHY_FOR_S
@@ -123,7 +124,7 @@ async def started_producer(bootstrap_servers: str) -> AIOKafkaProducer:
             await producer.start()
         except KafkaError as error:
             await close_producer(producer)
-            if not (error.retriable or is_unreachable(error)):
+            if not (error.retriable or is_outage(error)):
                 raise PipelineError(
                     f"the producer cannot start: {error!r}", advice="allow this client idempotent writes"
                 ) from error

@@ -18,6 +18,7 @@ from libs.runtime.metrics import OrderMetrics, SinkMetrics, WindowMetrics
 from libs.runtime.settings import ServiceSettings, load_settings
 from services.analytics.metrics_partition import MetricsPartition
 from services.processor.catalogue import make_product
+from services.processor.event_time_lag import EventTimeLag
 from services.processor.order_partition import OrderPartition
 from services.processor.order_trail import tell_rejected
 from services.processor.source_watermark import SourceWatermark
@@ -37,7 +38,8 @@ def process_one_of_each() -> None:
     """A good order, a bad one, a late one and a closed window on their way through all stages."""
     clock = FakeClock()
     metrics = OrderMetrics(CollectorRegistry(), Reason)
-    orders = LogicDriver(OrderPartition("orders", 0, 1, CATALOGUE, SourceWatermark(5.0, 10.0), clock, metrics))
+    watermark, lag = SourceWatermark(5.0, 10.0), EventTimeLag("orders", None, clock)
+    orders = LogicDriver(OrderPartition("orders", 0, 1, CATALOGUE, watermark, lag, clock, metrics))
     orders.pipe([order_record(1), order_record(2, amount=-1)])
     processed = [r for r in orders.output.topic("processed-orders") if r.headers == (("type", b"order"),)]
     mark = encode_watermark(Watermark(0, 1, 1_700_000_100.0))

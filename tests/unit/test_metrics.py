@@ -45,8 +45,10 @@ def registry_of(service: str) -> CollectorRegistry:
     elif service == "sink":
         SinkMetrics(registry, "product-metrics", "file").progress({3: 0})
     else:
-        stage = StageMetrics(registry, "source", ["output"], stateful=service == "analytics")
-        stage.progress(3, 5, 1000.0, 7)
+        stage = StageMetrics(
+            registry, "source", ["output"], stateful=service == "analytics", from_senders=service == "processor"
+        )
+        stage.progress(3, 5, 1000.0, 7, 0.5)
         if service == "processor":
             OrderMetrics(registry, Reason)
         else:
@@ -130,9 +132,9 @@ def test_counters_are_there_from_the_start(service: str) -> None:
 
 def test_a_partition_that_was_given_up_is_told_no_more_and_counters_stay() -> None:
     registry = CollectorRegistry()
-    stage = StageMetrics(registry, "orders", ["processed-orders"], stateful=True)
+    stage = StageMetrics(registry, "orders", ["processed-orders"], stateful=True, from_senders=True)
     for partition in (1, 2):
-        stage.progress(partition, 5, 1000.0, 7)
+        stage.progress(partition, 5, 1000.0, 7, 0.5)
     stage.committed(40, {"processed-orders": 39}, 0.1)
     stage.forget(1)
     stage.forget(1)

@@ -15,7 +15,6 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.broker import is_unreachable
 from libs.runtime.closing import close_quietly
 from libs.runtime.errors import (
     NotAMemberError,
@@ -36,6 +35,7 @@ from libs.runtime.exactly_once.take_over import TakeOver
 from libs.runtime.group_member import GroupMember, check_member
 from libs.runtime.health import Health
 from libs.runtime.logic import Stage, Tally
+from libs.runtime.outages import is_outage
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.timing import CLOSE_TIMEOUT_S, FENCED_WAIT_S, STUCK_AFTER_S
 from libs.runtime.transactions.connection import BrokerConnection
@@ -146,7 +146,7 @@ class ReplicaWorker:
         Raises:
             RetriesExhaustedError: there have been too many.
         """
-        if is_unreachable(error):
+        if is_outage(error):
             self._metrics.retries["broker"].inc()
             delay_s = self._retries.outage()
             log.warning(

@@ -43,6 +43,7 @@ class FakeLogic:
     def __init__(self, *, urgent: bool = False) -> None:
         self.urgent = urgent
         self.watermark_s: float | None = None
+        self.event_time_lag_s: float | None = None
         self.state_size = 0
         self.state_offset: int | None = None
         self.restored: list[Any] = []
