@@ -16,11 +16,11 @@ from pathlib import Path
 import structlog
 
 from libs.runtime.errors import PipelineError
-from services.sink.checkpoint import Checkpoint, DamagedCheckpointError, load_checkpoint, store_checkpoint
-from services.sink.disk import Disk
+from services.sink.file.checkpoint import Checkpoint, DamagedCheckpointError, load_checkpoint, store_checkpoint
+from services.sink.file.disk import Disk
+from services.sink.file.write_lock import WriteLock
 from services.sink.metrics_writer import OutputChangedError, OutputUnavailableError, WriterDisplacedError
 from services.sink.topic_reader import Position
-from services.sink.write_lock import WriteLock
 
 log = structlog.get_logger()
 
