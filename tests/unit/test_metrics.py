@@ -126,8 +126,6 @@ def test_names_and_labels_are_by_the_conventions(service: str) -> None:
         assert name.endswith(UNITS) or name in ("process_open_fds", "process_max_fds")
         assert (metric.type == "counter") == name.endswith("_total")
         assert not name.endswith(("_ms", "_milliseconds", "_cents"))
-        if service == "sink" and name not in ("pipeline_healthy", *ABOUT_THE_PROCESS):
-            labels = labels | {"output"}
         assert {label for sample in metric.samples for label in sample.labels} <= LABELS
 
 
