@@ -31,7 +31,8 @@ endif
 
 verify: setup ## verify what runs on this machine, or at BOOTSTRAP, against the topics (BOOTSTRAP= METRICS= ARGS=)
 ifdef BOOTSTRAP
-	@$(PYTHON) -m verification --bootstrap $(BOOTSTRAP) --output $(or $(METRICS),$(SINK_OUTPUT_PATH),output/metrics.json) $(ARGS)
+	@$(PYTHON) -m verification --bootstrap $(BOOTSTRAP) \
+		$(if $(METRICS)$(findstring file,$(or $(SINK_OUTPUTS),file)),--output $(or $(METRICS),$(SINK_OUTPUT_PATH),output/metrics.json)) $(ARGS)
 else
 	@$(PYTHON) local/pipeline.py verify $(if $(METRICS),--output $(METRICS)) $(ARGS)
 endif

@@ -52,13 +52,17 @@ class Sink(Generic[Item]):
     """Keeps ``writer`` equal to the topic until the context's ``stop`` is set.
 
     It reads every partition by ``assign`` and takes no part in a group's rebalancing: the writer already says who
-    works, and a member that shares the partitions with another would write but a part of the topic.
+    works, and a member that shares the partitions with another would write but a part of the topic. ``group`` (without
+    ``TOPIC_PREFIX``) only shows how far it is.
     """
 
-    def __init__(self, context: Context[SinkSettings], writer: MetricsWriter[Item], metrics: OutputMetrics) -> None:
+    def __init__(
+        self, context: Context[SinkSettings], writer: MetricsWriter[Item], metrics: OutputMetrics, group: str
+    ) -> None:
         self._settings = context.settings
         self._stop = context.stop
         self._writer = writer
+        self._group = group
         self._metrics = metrics
         self._health = OutputHealth(context.health, writer.kind)
         self._progress = Progress(writer.status, metrics)
@@ -71,6 +75,7 @@ class Sink(Generic[Item]):
     async def run(self) -> None:
         """Work until asked to stop; raises ``PipelineError`` when trying again cannot help."""
         self._health.connected()
+        self._start_over_because = ""  # of an earlier run that ended with it: the output may have been rebuilt since
         while not self._stop.is_set():
             try:
                 await self._session()
@@ -95,7 +100,7 @@ class Sink(Generic[Item]):
         cluster_id = await unless_stopped(ensure_topics(self._settings, [PRODUCT_METRICS]), self._stop)
         if cluster_id is None:
             return
-        consumer = committed_consumer(self._settings, self._writer.group)
+        consumer = committed_consumer(self._settings, self._group)
         try:
             if await unless_stopped(self._connected(consumer), self._stop):
                 reader = await self._position(consumer, cluster_id)

@@ -20,6 +20,9 @@ from services.sink.metrics_writer import MetricsWriter
 from services.sink.outputs import run_all
 from services.sink.sink_settings import SinkSettings
 
+_GROUPS = {"file": "sink", "database": "sink-database"}
+"""Which consumer group shows how far an output is, without ``TOPIC_PREFIX``."""
+
 
 async def run(context: Context[SinkSettings]) -> None:
     """Keep each output equal to the topic until asked to stop."""
@@ -36,7 +39,7 @@ async def run(context: Context[SinkSettings]) -> None:
 async def copy_into(writers: Sequence[MetricsWriter[Any]], context: Context[SinkSettings]) -> None:
     """Keep ``writers`` equal to the topic until asked to stop, then close them."""
     metrics = SinkMetrics(context.registry, PRODUCT_METRICS.name, [writer.kind for writer in writers]).outputs
-    sinks = {writer.kind: Sink(context, writer, metrics[writer.kind]) for writer in writers}
+    sinks = {writer.kind: Sink(context, writer, metrics[writer.kind], _GROUPS[writer.kind]) for writer in writers}
     # From now on each output has signs of life of its own.
     context.health.forget("connected")
     try:

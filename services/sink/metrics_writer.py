@@ -41,11 +41,6 @@ class MetricsWriter(Protocol[Item]):
         ...
 
     @property
-    def group(self) -> str:
-        """The consumer group that shows how far it is behind, without ``TOPIC_PREFIX``."""
-        ...
-
-    @property
     def size_bytes(self) -> int:
         """How large the output is, as last looked at."""
         ...

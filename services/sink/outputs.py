@@ -12,7 +12,7 @@ from libs.runtime.waiting import unless_stopped
 
 log = structlog.get_logger()
 
-_TRY_AGAIN_S = 30.0
+_TRY_AGAIN_S = 15.0
 
 
 class Running(Protocol):
@@ -26,7 +26,7 @@ class Running(Protocol):
 async def run_all(outputs: Mapping[str, Running], metrics: Mapping[str, OutputMetrics], stop: asyncio.Event) -> None:
     """Run every output until ``stop`` is set.
 
-    One that fails is tried again every half minute for as long as another works; when none works any more the error of
+    One that fails is tried again every 15 seconds for as long as another works; when none works any more the error of
     the last one is raised.
     """
     working = set(outputs)

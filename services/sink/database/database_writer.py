@@ -60,7 +60,6 @@ class DatabaseWriter:
     """
 
     kind = "database"
-    group = "sink-database"
 
     def __init__(
         self,

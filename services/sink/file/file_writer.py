@@ -14,7 +14,6 @@ class FileWriter:
     """A ``MetricsWriter`` of lines onto ``file``."""
 
     kind = "file"
-    group = "sink"
 
     def __init__(self, file: MetricsFile) -> None:
         self._file = file
