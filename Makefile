@@ -6,7 +6,7 @@ ANALYTICS ?= 1
 WORKERS ?= 2
 UV ?= uv
 
-.PHONY: help setup readers run watch verify dead-letters down test chaos fuzz bench check dashboards requirements clean machine
+.PHONY: help setup readers run watch verify metrics dead-letters down test chaos fuzz bench check dashboards requirements clean machine
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target text; do printf 'make %-13s %s\n' "$$target" "$$text"; done
@@ -43,6 +43,9 @@ ifdef BOOTSTRAP
 else
 	@$(PYTHON) local/pipeline.py verify $(if $(METRICS),--output $(METRICS)) $(ARGS)
 endif
+
+metrics: setup ## metrics by product and minute, hour or day: ARGS="--by day --source database --plot" (BOOTSTRAP= for --source topic)
+	@$(PYTHON) -m metrics_report $(if $(BOOTSTRAP),--bootstrap $(BOOTSTRAP)) $(ARGS)
 
 dead-letters: setup ## list, show and replay dead letters: ARGS="list" (BOOTSTRAP=, as for verify)
 ifdef BOOTSTRAP

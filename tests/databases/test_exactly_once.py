@@ -44,6 +44,9 @@ async def test_committed_metrics_stand_in_both_and_aborted_ones_in_none(outputs:
         sink.terminate()
         assert await sink.wait(timeout_s=10) == 0
     assert Counter(outputs.probe.rows()) == Counter(map(row_of, metrics.committed))
+    database = await report(outputs, "--source", "database")
+    assert await report(outputs, "--source", "topic") == database
+    assert await report(outputs, "--source", "file") == database
 
 
 async def test_killed_again_and_again_while_metrics_come(outputs: Outputs) -> None:
@@ -189,6 +192,20 @@ async def test_a_database_of_another_topic_ends_a_sink_that_has_no_other_output(
         await outputs.same(metrics)
         assert set(before) < set(outputs.probe.rows())
         await sink.healthy()
+
+
+async def report(outputs: Outputs, *arguments: str) -> bytes:
+    """What `make metrics` says."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "metrics_report", "--by", "minute", "--format", "csv", *arguments),
+        env=os.environ | outputs.pipeline.env,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    told, errors = await process.communicate()
+    assert process.returncode == 0, errors
+    return told
 
 
 async def rebuild(outputs: Outputs) -> None:
