@@ -33,13 +33,14 @@ def render(report: Report) -> RenderableType:
     counts.add_row("  late", f"{report.late:,}")
     counts.add_row("  accepted = closed + open + late", "", _mark(report.accepted == inside))
     counts.add_row("  each metric equals its orders, to the cent", "", _mark(not report.wrong_windows))
-    if report.lines is not None:
-        counts.add_section()
-        counts.add_row("metrics in the file", f"{report.lines:,}")
-        wrong = any(damage.name.startswith("LINE_") for damage in report.damage)
+    counts.add_section()
+    for name, written, prefix in (("file", report.lines, "LINE_"), ("database", report.rows, "ROW_")):
+        if written is None:
+            counts.add_row(f"metrics in the {name}", "not compared")
+            continue
+        counts.add_row(f"metrics in the {name}", f"{written:,}")
+        wrong = any(damage.name.startswith(prefix) for damage in report.damage)
         counts.add_row("  each metric of the topic once", "", _mark(not wrong))
-    else:
-        counts.add_row("metrics in the file", "not compared")
     notes = Text("A metric is the total of one product in one window.", style="dim")
     if (newer := report.accepted - report.processed - report.damage[Damage.LOST]) > 0:
         notes.append(

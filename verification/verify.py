@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
@@ -18,14 +19,18 @@ from verification.history import WHOLE, History, find_history
 from verification.judge import Judge, read_catalogue
 from verification.ledger import Ledger, Source
 from verification.marks import Marks
+from verification.output_database import OutputDatabase, read_rows
 from verification.output_file import read_lines
 from verification.report import Damage, NotVerified, Report
 from verification.topic_reader import Offsets, Record, TopicReader
-from verification.windows import Metric, Window, WindowSums, check_lines, check_metrics, read_metric_record
+from verification.windows import Metric, Window, WindowSums, check_lines, check_metrics, check_rows, read_metric_record
 
 CATALOGUE = Path(__file__).resolve().parents[1] / "services" / "processor" / "catalogue.json"
 
 _POLL_S = 0.5
+
+Check = Callable[[Counter[Metric], Counter[Metric], Counter[Metric], Report, History], None]
+"""Compares what an output holds with the metrics that it must hold, and those that it may hold."""
 
 
 async def verify(  # noqa: PLR0913 - all but the first are named at the call
@@ -33,6 +38,7 @@ async def verify(  # noqa: PLR0913 - all but the first are named at the call
     *,
     topic_prefix: str = "",
     output: Path | None = None,
+    database: OutputDatabase | None = None,
     window_seconds: int = 60,
     wait_closed_s: float | None = None,
     settle_s: float = 30.0,
@@ -45,9 +51,10 @@ async def verify(  # noqa: PLR0913 - all but the first are named at the call
     Args:
         bootstrap: host:port of the broker.
         topic_prefix: the pipeline's ``TOPIC_PREFIX``.
-        output: the sink's file; None compares the topics only.
+        output: the sink's file, if it is to be compared with the topic.
+        database: the sink's database, if it is to be compared with the topic.
         window_seconds: the pipeline's ``WINDOW_SECONDS``.
-        wait_closed_s: wait this long for every window to close and to reach the file; None takes open ones as they are.
+        wait_closed_s: wait this long for every window to close and to reach the outputs; None takes open ones as they are.
         settle_s: how long each stage may take to catch up with the one before.
         catalogues: those that the processor has had since the first order, in any order.
         progress: is told what is being done.
@@ -60,7 +67,7 @@ async def verify(  # noqa: PLR0913 - all but the first are named at the call
     try:
         async with TopicReader(bootstrap) as reader:
             run = _Run(reader, topic_prefix, window_seconds, settle_s, judge, progress, newest_orders)
-            return await run.all(output, wait_closed_s)
+            return await run.all(output, database, wait_closed_s)
     except OffsetOutOfRangeError as error:
         raise PipelineError(f"records were deleted while they were read: {error}", advice="verify again") from error
     except KafkaError as error:
@@ -79,7 +86,7 @@ class _Run:
     report: Report = field(default_factory=Report)
     history: History = WHOLE
 
-    async def all(self, output: Path | None, wait_closed_s: float | None) -> Report:
+    async def all(self, output: Path | None, database: OutputDatabase | None, wait_closed_s: float | None) -> Report:
         deadline_s = time.monotonic() + (wait_closed_s or 0.0)
         orders = self.prefix + "orders"
         self.history = await find_history(self.reader, self.prefix, self.newest_orders)
@@ -119,8 +126,17 @@ class _Run:
         if wait_closed_s is not None:
             for product, start in sorted(due & sums.expected().keys() - {each.window for each in (*metrics, *newer)}):
                 self.report.found(Damage.NOT_CLOSED, f"{product} from {start}")
+        found: list[tuple[Check, Counter[Metric]]] = []
         if output:
-            await self._check_file(output, Counter(metrics + newer), newer_metrics_end, deadline_s)
+            read_file = partial(read_lines, output, self.window_seconds)
+            found.append((check_lines, await self._read_output(str(output), read_file, metrics + newer, deadline_s)))
+        if database:
+            read_all = partial(read_rows, database, self.window_seconds)
+            found.append((check_rows, await self._read_output("the database", read_all, metrics + newer, deadline_s)))
+        if found:
+            newest = await self._metrics(newer_metrics_end, await self._ends("product-metrics"), self.report)
+            for check, written in found:
+                check(written, Counter(metrics + newer), Counter(newest), self.report, self.history)
         return self.report
 
     async def _ends(self, topic: str) -> Offsets:
@@ -250,16 +266,18 @@ class _Run:
             self.progress(f"{len(still_open):,} windows still open, waiting for {left_s:.0f} s at most")
             await asyncio.sleep(min(_POLL_S, left_s))
 
-    async def _check_file(self, path: Path, metrics: Counter[Metric], ends: Offsets, deadline_s: float) -> None:
+    async def _read_output(
+        self, name: str, read: Callable[[Report | None], Counter[Metric]], metrics: list[Metric], deadline_s: float
+    ) -> Counter[Metric]:
+        """What ``read`` finds in an output once all of ``metrics`` are there, or when the time to wait is over."""
         deadline_s = max(deadline_s, time.monotonic() + self.settle_s)
-        while missing := (metrics - read_lines(path, self.window_seconds)).total():
+        wanted = Counter(metrics)
+        while missing := (wanted - await asyncio.to_thread(read, None)).total():
             if time.monotonic() > deadline_s:
                 break
-            self.progress(f"{missing:,} metrics not yet in {path}")
+            self.progress(f"{missing:,} metrics not yet in {name}")
             await asyncio.sleep(_POLL_S)
-        lines = read_lines(path, self.window_seconds, self.report)
-        newer = await self._metrics(ends, await self._ends("product-metrics"), self.report)
-        check_lines(lines, metrics, Counter(newer), self.report, self.history)
+        return await asyncio.to_thread(read, self.report)
 
     def _is_judged(self, window: Window) -> bool:
         _, start_s = window

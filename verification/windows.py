@@ -1,4 +1,4 @@
-"""What each product must show for each window, against what ``product-metrics`` and the file show."""
+"""What each product must show for each window, against what ``product-metrics``, the file and the database show."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ class Total(NamedTuple):
 
 
 class Metric(NamedTuple):
-    """A record of ``product-metrics`` or a line of the file; times in epoch seconds."""
+    """A record of ``product-metrics``, a line of the file or a row of the database; times in epoch seconds."""
 
     window_start: int
     window_end: int
@@ -193,14 +193,40 @@ def check_lines(
 ) -> None:
     """Compare the file's lines with the topic: each of ``metrics`` once, each of ``newer`` at most once."""
     report.lines = lines.total()
-    for metric in (metrics - lines).elements():
-        report.found(Damage.LINE_MISSING, _describe(metric.window))
-    for metric, count in (lines - metrics - newer).items():
+    kinds = (Damage.LINE_MISSING, Damage.LINE_DUPLICATED, Damage.LINE_UNEXPECTED)
+    _check_each_once(lines, metrics, newer, kinds, report, history)
+
+
+def check_rows(
+    rows: Counter[Metric],
+    metrics: Counter[Metric],
+    newer: Counter[Metric],
+    report: Report,
+    history: History = WHOLE,
+) -> None:
+    """As ``check_lines``, for the rows of the database."""
+    report.rows = rows.total()
+    kinds = (Damage.ROW_MISSING, Damage.ROW_DUPLICATED, Damage.ROW_UNEXPECTED)
+    _check_each_once(rows, metrics, newer, kinds, report, history)
+
+
+def _check_each_once(
+    found: Counter[Metric],
+    metrics: Counter[Metric],
+    newer: Counter[Metric],
+    kinds: tuple[Damage, Damage, Damage],
+    report: Report,
+    history: History,
+) -> None:
+    missing, duplicated, unexpected = kinds
+    for metric in (metrics - found).elements():
+        report.found(missing, _describe(metric.window))
+    for metric, count in (found - metrics - newer).items():
         known = metric in metrics or metric in newer
         if not known and count == 1 and metric.window_end <= history.metrics_missing_until_s:
-            report.not_verified[NotVerified.LINE] += 1
+            report.not_verified[NotVerified.METRIC] += 1
             continue
-        report.found(Damage.LINE_DUPLICATED if known else Damage.LINE_UNEXPECTED, _describe(metric.window), count)
+        report.found(duplicated if known else unexpected, _describe(metric.window), count)
 
 
 def mean_cents(total: Total) -> int:
