@@ -11,7 +11,6 @@ from itertools import repeat
 from typing import Any
 
 from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
-from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record import MemoryRecords
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
@@ -29,7 +28,7 @@ from libs.events.watermarks import ORDER_HEADERS
 from libs.runtime.clock import SystemClock
 from libs.runtime.lean_fetch import _LeanResults, in_batches
 from libs.runtime.metrics import OrderMetrics, WindowMetrics
-from libs.runtime.transaction import MAX_BATCH_BYTES, OutputBuffer
+from libs.runtime.transactions.record_batches import MAX_BATCH_BYTES, OutputBuffer
 from services.analytics.analytics_engine import BATCH_SIZE as ANALYTICS_BATCH_SIZE
 from services.analytics.metrics_partition import MetricsPartition
 from services.analytics.windows import TumblingWindows
@@ -115,12 +114,12 @@ def _processor(fetches: _Fetches) -> dict[str, Callable[[], object]]:
 
     def whole() -> None:
         logic = OrderPartition("orders", 0, 6, catalogue, SourceWatermark(5.0, 10.0), SystemClock(), metrics)
-        output = _output()
+        output = OutputBuffer(_PARTITIONS)
         for batch in fetches.read():
             logic.process(batch, output)
 
     def appended() -> None:
-        output = _output()
+        output = OutputBuffer(_PARTITIONS)
         for start in range(0, len(rows), 10):  # of fifty orders, those of a product
             output.extend("processed-orders", 0, rows[start : start + 10], ORDER_HEADERS)
 
@@ -143,7 +142,7 @@ def _analytics(fetches: _Fetches) -> dict[str, Callable[[], object]]:
 
     def whole() -> None:
         logic = MetricsPartition("processed-orders", 0, 60, SystemClock(), metrics)
-        output = _output()
+        output = OutputBuffer(_PARTITIONS)
         for batch in fetches.read():
             logic.process(batch, output)
 
@@ -159,18 +158,6 @@ def _analytics(fetches: _Fetches) -> dict[str, Callable[[], object]]:
 
 def _each(function: Callable[..., object], *arguments: Iterable[Any]) -> None:
     deque(map(function, *arguments), maxlen=0)
-
-
-class _Batches:
-    """In place of a producer."""
-
-    def create_batch(self) -> BatchBuilder:
-        return BatchBuilder(MAX_BATCH_BYTES, 0, is_transactional=1)
-
-
-def _output() -> OutputBuffer:
-    producer: Any = _Batches()
-    return OutputBuffer(producer, _PARTITIONS)
 
 
 def _fetched(items: Sequence[Item], headers: Headers, stage_batch_size: int) -> _Fetches:

@@ -1,28 +1,29 @@
 """Writes letters back into ``orders``, each exactly once however often a replay is cut short and run again.
 
 Orders and marks are one transaction. The transactional id is the same in every run: starting one fences a run that
-hangs elsewhere and ends its transaction (KIP-98), and only after that the marks are read. aiokafka's traps are those of
-``libs.runtime.transaction``: every delivery is awaited before the commit, and after an error the producer is thrown
-away.
+hangs elsewhere and ends its transaction (KIP-98), and only after that the marks are read. After an error the producer is
+not used again: the next run has a later epoch, and a late request of this one is refused.
 """
 
 import asyncio
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
 
 from dead_letters.letter import DeadLetter
 from dead_letters.marks import Mark, encode_mark, mark_key
 from dead_letters.reader import Topics
 from dead_letters.selection import replay_headers
-from libs.runtime.closing import close_producer, close_quietly
-from libs.runtime.errors import PipelineError, TransactionTimeoutError
+from libs.runtime.closing import close_quietly
+from libs.runtime.errors import AnswerLostError, PipelineError, TransactionFencedError, TransactionTimeoutError
 from libs.runtime.timing import COMMIT_TIMEOUT_S
-from libs.runtime.transaction import OutputBuffer, transactional_client
+from libs.runtime.transactions.connection import BrokerConnection
+from libs.runtime.transactions.producer import TransactionalProducer
+from libs.runtime.transactions.record_batches import OutputBuffer
 
 TRANSACTIONAL_ID = "dead-letters-replay"
 
@@ -36,24 +37,27 @@ class ReplayProducer:
     """``async with`` fences every other replay of this pipeline; ``write`` is one transaction."""
 
     def __init__(self, bootstrap: str, topic_prefix: str, topics: Topics) -> None:
+        self._bootstrap = bootstrap
+        self._transactional_id = topic_prefix + TRANSACTIONAL_ID
         self._topics = topics
-        self._in_transaction = False
-        self._producer = transactional_client(bootstrap, topic_prefix + TRANSACTIONAL_ID)
+        self._connection: BrokerConnection
+        self._producer: TransactionalProducer
 
     async def __aenter__(self) -> Self:
+        self._connection = await BrokerConnection.open(self._bootstrap, (self._topics.orders, self._topics.marks))
         try:
+            self._producer = TransactionalProducer(self._connection, self._transactional_id)
             await self._producer.start()
         except BaseException:
-            await close_producer(self._producer)
+            await close_quietly(self._connection.close())
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._in_transaction:
-            await close_quietly(self._producer.abort_transaction())
-        await close_producer(self._producer)
+        await close_quietly(self._producer.abort())
+        await close_quietly(self._connection.close())
 
     async def write(self, letters: Sequence[DeadLetter]) -> None:
         """Put ``letters`` back into the partitions they came from, and mark them.
@@ -63,24 +67,21 @@ class ReplayProducer:
         """
         try:
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
-                await self._producer.begin_transaction()
-                self._in_transaction = True
                 await self._write_marks(letters, await self._write_orders(letters))
-                await self._producer.commit_transaction()
-                self._in_transaction = False
-        except (ProducerFenced, InvalidProducerEpoch) as error:
+                await self._producer.end(commit=True)
+        except TransactionFencedError as error:
             # The broker does not tell which of the two it was.
             raise PipelineError(
                 "another replay has taken over, or this one stood still for too long", advice=_AGAIN
             ) from error
         except TimeoutError as error:
             raise TransactionTimeoutError(f"no commit within {COMMIT_TIMEOUT_S:.0f} s", advice=_AGAIN) from error
-        except KafkaError as error:
+        except (KafkaError, AnswerLostError) as error:
             raise PipelineError(f"a transaction failed: {error!r}", advice=_AGAIN) from error
 
     async def _write_orders(self, letters: Sequence[DeadLetter]) -> dict[int, list[int]]:
         """Returns the orders' new offsets by partition, in the order of their letters."""
-        outputs = OutputBuffer(self._producer, {})
+        outputs = OutputBuffer({})
         now_ms = int(time.time() * 1000)
         for letter in letters:
             headers = replay_headers(letter, self._topics)
@@ -88,7 +89,7 @@ class ReplayProducer:
         return await self._deliver(outputs)
 
     async def _write_marks(self, letters: Sequence[DeadLetter], offsets: dict[int, list[int]]) -> None:
-        outputs = OutputBuffer(self._producer, {})
+        outputs = OutputBuffer({})
         now_s = round(time.time(), 3)
         next_offset = {partition: iter(each) for partition, each in offsets.items()}
         for letter in letters:
@@ -105,17 +106,18 @@ class ReplayProducer:
         await self._deliver(outputs)
 
     async def _deliver(self, outputs: OutputBuffer) -> dict[int, list[int]]:
-        deliveries = []
-        for (topic, partition), batches in outputs.batches().items():
-            for batch in batches:
-                batch.close()
-                delivery = await self._producer.send_batch(batch, topic, partition=partition)
-                deliveries.append((partition, batch.record_count(), delivery))
-        written = await asyncio.gather(*(delivery for _, _, delivery in deliveries))
-        offsets = defaultdict[int, list[int]](list)
-        for (partition, count, _), batch_written in zip(deliveries, written, strict=True):
-            offsets[partition].extend(range(batch_written.offset, batch_written.offset + count))
-        return offsets
+        """Write into one topic; returns the records' offsets by partition."""
+        batches = {TopicPartition(*target): of_target for target, of_target in outputs.batches().items()}
+        await self._producer.add_partitions(batches)
+        written = await self._producer.produce(batches)
+        return {
+            target.partition: [
+                first + number
+                for first, batch in zip(written[target], of_target, strict=True)
+                for number in range(batch.record_count)
+            ]
+            for target, of_target in batches.items()
+        }
 
 
 def _partition(letter: DeadLetter) -> int:

@@ -2,6 +2,7 @@
 # ruff: noqa: S603, S607 - starting programs is what this file is for
 
 import contextlib
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Self
 
 from local.errors import LocalModeError
 from local.jars import kafka_libs
-from local.kafka_files import KafkaFiles
+from local.kafka_files import KafkaFiles, ProxyPorts
 from local.ports import free_ports
 from local.probes import kafka_answers, zookeeper_answers
 
@@ -25,14 +26,22 @@ _WATCHDOG = 'read -r _; kill -KILL "$0" 2>/dev/null'
 class LocalBroker:
     """Starts and stops a broker on 127.0.0.1 that keeps its files in ``directory``; a context manager.
 
-    All calls block. None of the processes outlives this one, even when it is killed.
+    All calls block. None of the processes outlives this one, even when it is killed. With ``proxy`` the broker also
+    listens for a proxy, which the caller runs.
     """
 
-    def __init__(self, directory: Path, kafka_port: int | None = None, zookeeper_port: int | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        kafka_port: int | None = None,
+        zookeeper_port: int | None = None,
+        proxy: ProxyPorts | None = None,
+    ) -> None:
         free = free_ports(2)
-        self._files = KafkaFiles(directory, kafka_libs(), kafka_port or free[0], zookeeper_port or free[1])
-        self._zookeeper = _Process(self._files.zookeeper_command, directory / "zookeeper.log")
-        self._kafka = _Process(self._files.kafka_command, directory / "kafka.log")
+        self._files = KafkaFiles(directory, kafka_libs(), kafka_port or free[0], zookeeper_port or free[1], proxy)
+        self.proxy = proxy
+        self._zookeeper = BrokerProcess(self._files.zookeeper_command, directory / "zookeeper.log")
+        self._kafka = BrokerProcess(self._files.kafka_command, directory / "kafka.log")
 
     @property
     def bootstrap_servers(self) -> str:
@@ -58,6 +67,14 @@ class LocalBroker:
         """Kill the broker, as a power cut would; ZooKeeper stays. ``start`` brings it back."""
         self._kafka.kill()
 
+    def pause(self) -> None:
+        """Stop the broker in the middle of whatever it does; ``resume`` lets it go on."""
+        self._kafka.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """End ``pause``."""
+        self._kafka.send_signal(signal.SIGCONT)
+
     def stop_broker(self) -> None:
         """Shut the broker down in an orderly way; ZooKeeper stays. ``start`` brings it back."""
         self._kafka.stop()
@@ -80,7 +97,7 @@ class LocalBroker:
         self.stop()
 
 
-class _Process:
+class BrokerProcess:
     """One program, started again when it ends before it is ready."""
 
     def __init__(self, command: list[str], log: Path) -> None:
@@ -124,6 +141,10 @@ class _Process:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_STOP_S)
         self.kill()
+
+    def send_signal(self, number: signal.Signals) -> None:
+        assert self._process, f"{self._log.stem} was not started"
+        self._process.send_signal(number)
 
     def kill(self) -> None:
         # The watchdog first: by the time its pipe closes, the process's id may be another's.

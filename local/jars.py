@@ -16,8 +16,6 @@ from local.errors import LocalModeError
 
 ROOT = Path(__file__).resolve().parents[1]
 _POM = ROOT / "local" / "pom.xml"
-_LIBS = ROOT / ".local" / "kafka-libs"
-_STAMP = _LIBS / "pom.sha256"
 _RESOLVE_TIMEOUT_S = 900
 
 
@@ -27,21 +25,24 @@ def java_command() -> str:
     return str(Path(home) / "bin" / "java") if home else "java"
 
 
-def kafka_libs() -> Path:
-    """The folder with the jars; the first call takes as long as Maven needs to download them.
+def kafka_libs(pom: Path = _POM, name: str = "kafka-libs") -> Path:
+    """The folder with the jars of ``pom``, ``.local/{name}``; the first call takes as long as Maven needs to download them.
 
     Raises:
         LocalModeError: Java or Maven is missing, or Maven failed.
     """
     check_machine()
-    wanted = hashlib.sha256(_POM.read_bytes()).hexdigest()
-    _LIBS.parent.mkdir(exist_ok=True)
-    with (_LIBS.parent / "kafka-libs.lock").open("w") as lock:
+    libs = ROOT / ".local" / name
+    stamp = libs / "pom.sha256"
+    wanted = hashlib.sha256(pom.read_bytes()).hexdigest()
+    libs.parent.mkdir(exist_ok=True)
+    with (libs.parent / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not _STAMP.exists() or _STAMP.read_text() != wanted:
-            sys.stderr.write("Fetching Kafka and ZooKeeper with Maven (once, some 60 MB) ...\n")
-            _resolve(wanted)
-    return _LIBS
+        if not stamp.exists() or stamp.read_text() != wanted:
+            sys.stderr.write("Fetching Kafka's jars with Maven (once, some 60 MB) ...\n")
+            _resolve(pom, libs)
+            stamp.write_text(wanted)
+    return libs
 
 
 def check_machine() -> None:
@@ -53,10 +54,10 @@ def check_machine() -> None:
         raise LocalModeError(check.stderr.strip(), advice="install it, then start again")
 
 
-def _resolve(stamp: str) -> None:
-    shutil.rmtree(_LIBS, ignore_errors=True)
-    command = ["mvn", "-B", "-q", "-ntp", "--strict-checksums", "-f", str(_POM)]
-    command += ["dependency:copy-dependencies", f"-DoutputDirectory={_LIBS}", "-DincludeScope=runtime"]
+def _resolve(pom: Path, libs: Path) -> None:
+    shutil.rmtree(libs, ignore_errors=True)
+    command = ["mvn", "-B", "-q", "-ntp", "--strict-checksums", "-f", str(pom)]
+    command += ["dependency:copy-dependencies", f"-DoutputDirectory={libs}", "-DincludeScope=runtime"]
     try:
         maven = subprocess.run(
             command,
@@ -76,7 +77,6 @@ def _resolve(stamp: str) -> None:
             f"Maven could not fetch Kafka:\n{maven.stdout[-2000:].strip()}",
             advice="check the network, then start again",
         )
-    _STAMP.write_text(stamp)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from local.jars import java_command
 from local.paths import check_path
@@ -24,9 +25,7 @@ autopurge.purgeInterval=24
 # Transactions that ran into their timeout are looked for each second instead of every ten: readers wait for them.
 _KAFKA = """\
 broker.id=1
-listeners=PLAINTEXT://127.0.0.1:{kafka_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{kafka_port}
-zookeeper.connect=127.0.0.1:{zookeeper_port}
+{listeners}zookeeper.connect=127.0.0.1:{zookeeper_port}
 zookeeper.session.timeout.ms={session_ms}
 log.dirs={data}/kafka
 auto.create.topics.enable=false
@@ -41,6 +40,18 @@ group.initial.rebalance.delay.ms=0
 log.cleaner.dedupe.buffer.size=16777216
 """
 
+_LISTENER = """\
+listeners=PLAINTEXT://127.0.0.1:{kafka_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{kafka_port}
+"""
+
+_LISTENERS_WITH_PROXY = """\
+listeners=PLAINTEXT://127.0.0.1:{kafka_port},PROXIED://127.0.0.1:{proxy.broker}
+advertised.listeners=PLAINTEXT://127.0.0.1:{kafka_port},PROXIED://127.0.0.1:{proxy.clients}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+"""
+
 _LOG4J = """\
 log4j.rootLogger=WARN, console
 log4j.logger.kafka.server.KafkaServer=INFO
@@ -48,6 +59,16 @@ log4j.appender.console=org.apache.log4j.ConsoleAppender
 log4j.appender.console.layout=org.apache.log4j.PatternLayout
 log4j.appender.console.layout.ConversionPattern=%d{{ISO8601}} %p %c{{1}}: %m%n
 """
+
+
+class ProxyPorts(NamedTuple):
+    """Ports of a proxy before the broker: where it listens for clients, and where the broker listens for it.
+
+    Whoever comes by the proxy is told its port as the broker's.
+    """
+
+    clients: int
+    broker: int
 
 
 @dataclass(frozen=True)
@@ -58,6 +79,7 @@ class KafkaFiles:
     libs: Path
     kafka_port: int
     zookeeper_port: int
+    proxy: ProxyPorts | None = None
 
     def write(self) -> None:
         """Write the configuration files; data that is already there stays.
@@ -67,9 +89,10 @@ class KafkaFiles:
         """
         check_path(self.directory)
         check_path(self.libs)
+        listeners = _LISTENERS_WITH_PROXY if self.proxy else _LISTENER
         values = {
             "data": self.directory / "data",
-            "kafka_port": self.kafka_port,
+            "listeners": listeners.format(kafka_port=self.kafka_port, proxy=self.proxy),
             "zookeeper_port": self.zookeeper_port,
             "session_ms": ZOOKEEPER_SESSION_MS,
         }

@@ -13,12 +13,15 @@ from aiokafka.errors import (
     InvalidReplicationFactorError,
     KafkaConnectionError,
     KafkaError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
+    RequestTimedOutError,
     TopicAlreadyExistsError,
     for_code,
 )
 
-from libs.runtime.assignment import range_assignor
-from libs.runtime.errors import PipelineError, TopicMismatchError
+from libs.runtime.errors import AnswerLostError, PipelineError, TopicMismatchError, TransactionTimeoutError
+from libs.runtime.exactly_once.assignor import range_assignor
 from libs.runtime.header_keys import AnyHeaderConsumer
 from libs.runtime.refusals import refusal
 from libs.runtime.settings import ServiceSettings
@@ -154,8 +157,18 @@ async def _described(admin: AIOKafkaAdminClient, names: list[str]) -> list[dict[
 
 
 def is_unreachable(error: BaseException) -> bool:
-    """Whether ``error`` only says that the broker cannot be reached right now."""
-    return isinstance(error, KafkaConnectionError | ConnectionError)
+    """Whether ``error`` only says that the broker cannot be reached, or does not answer, right now."""
+    return isinstance(
+        error,
+        KafkaConnectionError
+        | KafkaTimeoutError
+        | NodeNotReadyError
+        | RequestTimedOutError
+        | AnswerLostError
+        | TransactionTimeoutError
+        | ConnectionError
+        | TimeoutError,
+    )
 
 
 def _describe(error: BaseException) -> str:

@@ -40,8 +40,24 @@ class RetriesExhaustedError(PipelineError):
     """An operation went on failing, and trying again did not help."""
 
 
+class OffsetMismatchError(PipelineError):
+    """The group's committed offset is not where this stage's own work ended."""
+
+
+class SettingChangedError(PipelineError):
+    """A setting that state and outputs depend on is not what it was."""
+
+
 class NotAMemberError(PipelineError):
     """The group goes on without this replica; its partitions are others' now."""
+
+
+class AnswerLostError(PipelineError):
+    """The broker did not answer a request: it may have acted on it, or may still do so."""
+
+
+class TransactionFencedError(PipelineError):
+    """The transaction was ended by a successor, or by the coordinator after its timeout."""
 
 
 class TransactionTimeoutError(PipelineError):

@@ -23,9 +23,9 @@ HEARTBEAT_INTERVAL_MS = 250
 # Longer than the session, so that a replica which merely pauses is not robbed of its transaction before its partition.
 TRANSACTION_TIMEOUT_MS = 15_000
 
-# Fenced by a producer, a replica that has lost its place in the group learns of it with its next heartbeat, long before
-# this. One that has not, takes the partition back then: whoever fenced it had lost its own place, and knows it by now.
-FENCED_WAIT_S = 4 * HEARTBEAT_INTERVAL_MS / 1000
+# A replica whose transaction was ended by a successor learns with its next heartbeat that it has lost its partitions. One
+# whose transaction timed out still has them, and tries again after this.
+FENCED_WAIT_S = 2 * HEARTBEAT_INTERVAL_MS / 1000
 
 # A rebalance waits for every member to hand over. That takes three times CLOSE_TIMEOUT_S at most: once for the commit
 # under way, and half of it for each step of ending the transaction and giving up the producer.

@@ -23,7 +23,7 @@ from libs.events.topics import (
 )
 from libs.runtime.broker import FETCH_BYTES
 from libs.runtime.clock import Clock
-from libs.runtime.group import run_stage
+from libs.runtime.exactly_once.replica import run_stage
 from libs.runtime.logic import Stage
 from libs.runtime.metrics import StageMetrics, WindowMetrics
 from libs.runtime.service import Context, run_service
@@ -47,6 +47,9 @@ def make_stage(settings: AnalyticsSettings, clock: Clock, registry: CollectorReg
         batch_size=BATCH_SIZE,
         commit_interval_ms=settings.commit_interval_ms,
         metrics=StageMetrics(registry, PROCESSED_ORDERS.name, [topic.name for topic in outputs], stateful=True),
+        depends_on={"TOPIC_PARTITIONS": settings.topic_partitions, "WINDOW_SECONDS": settings.window_seconds},
+        accept_offsets=None,
+        offsets_accepted=False,
         logic=lambda topic, partition: MetricsPartition(topic, partition, settings.window_seconds, clock, metrics),
     )
 

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from libs.events.dead_letters import Reason
 from libs.events.topics import ALL_TOPICS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS
 from libs.runtime.clock import Clock
-from libs.runtime.group import run_stage
+from libs.runtime.exactly_once.replica import run_stage
 from libs.runtime.logic import Stage
 from libs.runtime.metrics import OrderMetrics, StageMetrics
 from libs.runtime.service import Context, run_service
@@ -47,6 +47,9 @@ def make_stage(settings: ProcessorSettings, clock: Clock, registry: CollectorReg
         batch_size=settings.processor_batch_size,
         commit_interval_ms=settings.commit_interval_ms,
         metrics=StageMetrics(registry, ORDERS.name, [topic.name for topic in outputs], stateful=False),
+        depends_on={"TOPIC_PARTITIONS": settings.topic_partitions},
+        accept_offsets="PROCESSOR_ACCEPT_OFFSETS",
+        offsets_accepted=settings.processor_accept_offsets,
         logic=logic,
     )
 

@@ -16,7 +16,10 @@ from rich.console import Console
 
 from local.broker import LocalBroker
 from local.errors import LocalModeError
+from local.kafka_files import ProxyPorts
+from local.ports import free_ports
 from tests.chaos.episode import Episode, Outcome, run_episode
+from tests.chaos.kraft_broker import KraftBroker
 from tests.chaos.plan import SHORT_FORM, long_form
 from tests.chaos.table import findings, markdown, render
 from verification.report import Report
@@ -34,13 +37,15 @@ def main() -> None:
         signal.signal(number, signal.default_int_handler)
     seed = secrets.randbits(16) if arguments.seed is None else arguments.seed
     episodes = [SHORT_FORM] if arguments.short else long_form(arguments.scale)
+    if arguments.kafka_4:
+        episodes = [each for each in episodes if each.proxied]
     chosen = [each for each in episodes if all(word in each.name for word in arguments.only)]
     if not chosen:
         sys.exit(f"no such fault; there are: {'; '.join(each.name for each in episodes)}")
     directory = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-"))
     console.print(f"seed {seed}, {arguments.rate:,} orders a second, logs in {directory}")
     try:
-        outcomes = asyncio.run(_run(chosen, directory, seed, arguments.rate))
+        outcomes = asyncio.run(_run(chosen, directory, seed, arguments.rate, kafka_4=arguments.kafka_4))
     except LocalModeError as error:
         sys.exit(f"{error}\n{error.advice}")
     except KeyboardInterrupt:
@@ -53,13 +58,16 @@ def main() -> None:
     sys.exit(0 if all(outcome.ok for outcome in outcomes) else 1)
 
 
-async def _run(episodes: Sequence[Episode], directory: Path, seed: int, rate: int) -> list[Outcome]:
+async def _run(episodes: Sequence[Episode], directory: Path, seed: int, rate: int, *, kafka_4: bool) -> list[Outcome]:
     outcomes = []
     for number, episode in enumerate(episodes, 1):
         console.print(f"[{number}/{len(episodes)}] {episode.name}", style="bold", markup=False)
         folder = directory / f"episode-{number}"
         # A broker of its own: one that was killed checks all it holds when it starts, that of earlier episodes, too.
-        broker = LocalBroker(directory / f"broker-{number}")
+        kafka, zookeeper, *proxied = free_ports(4)
+        proxy = ProxyPorts(*proxied)
+        place = directory / f"broker-{number}"
+        broker = KraftBroker(place, proxy) if kafka_4 else LocalBroker(place, kafka, zookeeper, proxy)
         try:
             await asyncio.to_thread(broker.start)
             outcome = await run_episode(episode, broker, folder, seed=seed, rate=rate, say=_teller())
@@ -96,8 +104,11 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, help="repeats a run's faults; without it a random one, which is printed")
     parser.add_argument("--rate", type=int, default=2000, metavar="N", help="orders a second (2000)")
-    parser.add_argument("--scale", type=float, default=1.0, metavar="F", help="times as long (1: about 45 minutes)")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, metavar="F", help="times as long (1: an hour and a quarter)"
+    )
     parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="episodes whose names have these words")
+    parser.add_argument("--kafka-4", action="store_true", help="faults of the network only, on a broker of Kafka 4")
     parser.add_argument("--short", action="store_true", help="the short form that is among the tests")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there as well")
     return parser.parse_args()

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -13,6 +14,8 @@ from tests.chaos.faults import Fault
 from tests.chaos.stack import Stack
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import HANGS_AFTER_S
+from tests.kafka_proxy.faults import RequestFaults
+from tests.kafka_proxy.proxy import KafkaProxy
 from verification.report import Report
 from verification.verify import verify
 
@@ -26,6 +29,7 @@ class Episode:
 
     Each of ``lanes`` injects its faults one after the other, beside the other lanes: each once, and then for the rest of
     ``seconds`` in random order. ``faulty`` is the share of orders that are none. ``lateness`` says that orders may be late.
+    With ``proxied`` the services reach the broker through the proxy that injects faults of the network.
     """
 
     name: str
@@ -34,6 +38,7 @@ class Episode:
     faulty: float = 0.01
     lateness: bool = False
     window_s: int = 5
+    proxied: bool = False
 
 
 @dataclass
@@ -60,9 +65,16 @@ async def run_episode(
 ) -> Outcome:
     """Start a pipeline on topics of its own, let everything go wrong, and see whether anything is."""
     directory.mkdir(parents=True)  # noqa: ASYNC240 - nothing runs yet that it could hold up
-    pipeline = Pipeline(broker.bootstrap_servers, f"{directory.name}-", directory, episode.window_s)
-    pipeline.env["IDLE_AFTER_SECONDS"] = "4"
-    async with Stack(broker, pipeline, rate, say) as stack:
+    async with AsyncExitStack() as exits:
+        proxy = None
+        if episode.proxied:
+            assert broker.proxy, "the broker does not listen for a proxy"
+            requests = RequestFaults(Random(f"{seed} {episode.name} requests"))
+            proxy = await exits.enter_async_context(KafkaProxy(broker.proxy.clients, broker.proxy.broker, requests))
+        servers = proxy.address if proxy else broker.bootstrap_servers
+        pipeline = Pipeline(servers, f"{directory.name}-", directory, episode.window_s)
+        pipeline.env["IDLE_AFTER_SECONDS"] = "4"
+        stack = await exits.enter_async_context(Stack(broker, pipeline, rate, say, proxy))
         for service in ("processor", "processor", "analytics", "analytics", "sink"):
             stack.add(service)
         stack.add_traffic(episode.faulty)
@@ -101,8 +113,7 @@ async def _lane(
     while due or time.monotonic() < ends_s:
         fault = due.pop(0) if due else random.choice(faults)
         await asyncio.sleep(random.uniform(*(_PAUSE_S if one_by_one else _PAUSE_AMONG_OTHERS_S)))
-        await fault.inject(stack, random)
-        outcome.injected[fault.name] += 1
+        outcome.injected[fault.name] += await fault.inject(stack, random) or 1
         if one_by_one:
             await _recover(stack, outcome)
         await stack.undone()

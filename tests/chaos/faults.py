@@ -16,11 +16,11 @@ class Fault:
     """Something that goes wrong.
 
     ``inject`` returns as soon as the pipeline could recover; what it leaves to be undone later it gives to
-    ``Stack.later``.
+    ``Stack.later``. If it was more than one fault, it returns how many.
     """
 
     name: str
-    inject: Callable[[Stack, Random], Awaitable[None]]
+    inject: Callable[[Stack, Random], Awaitable[int | None]]
 
 
 def killed(service: str) -> Fault:

@@ -14,6 +14,7 @@ from tests.chaos.broker_faults import (
 from tests.chaos.edge_faults import ALL_SINK_STEPS, CLOCK_SKEWED, DISK_FULL, SINK_STEPS
 from tests.chaos.episode import Episode
 from tests.chaos.faults import PAUSED, SCALED, TERMINATED, Fault, killed
+from tests.chaos.network_plan import network_episodes
 from tests.chaos.overload import OVERLOADED
 
 _PROCESSES = [killed("processor"), killed("analytics"), PAUSED, TERMINATED]
@@ -57,6 +58,7 @@ def long_form(scale: float) -> list[Episode]:
             )
             for name in ("mixed", "mixed once more")
         ),
+        *network_episodes(scale),
     ]
     return [replace(each, seconds=each.seconds * scale) for each in episodes]
 

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this fil
 
 from libs.events.records import Output, Record
 from libs.events.topics import ALL_TOPICS
-from libs.runtime.group import run_stage
+from libs.runtime.exactly_once.replica import run_stage
 from libs.runtime.logic import PartitionLogic, Stage
 from libs.runtime.service import Context, run_service
 from services.analytics import analytics_engine

@@ -15,6 +15,8 @@ from tests.chaos.memory import rss_mb
 from tests.chaos.probe import Probe
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import ServiceProcess, eventually
+from tests.kafka_proxy.faults import RequestFaults
+from tests.kafka_proxy.proxy import KafkaProxy
 
 _SUPERVISE_S = 0.2
 _MEMORY_S = 1.0
@@ -36,8 +38,16 @@ class Replica:
 class Stack:
     """One pipeline with topics of its own; ``async with`` starts its services and the supervisor."""
 
-    def __init__(self, broker: LocalBroker, pipeline: Pipeline, rate: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        broker: LocalBroker,
+        pipeline: Pipeline,
+        rate: int,
+        say: Callable[[str], None],
+        proxy: KafkaProxy | None = None,
+    ) -> None:
         self.broker = broker
+        self._proxy = proxy
         self.pipeline = pipeline
         self.say = say
         self.probe = Probe(broker.bootstrap_servers, pipeline.prefix)
@@ -50,6 +60,17 @@ class Stack:
         self._rate = rate
         self._background: list[asyncio.Task[None]] = []
         self._later: set[asyncio.Task[None]] = set()
+
+    @property
+    def proxy(self) -> KafkaProxy:
+        """What stands between the services and the broker."""
+        assert self._proxy, "an episode with faults of the network has to be proxied"
+        return self._proxy
+
+    @property
+    def requests(self) -> RequestFaults:
+        """What happens to single requests."""
+        return self.proxy.faults
 
     async def __aenter__(self) -> Self:
         await self.pipeline.make_topics()

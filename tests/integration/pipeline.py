@@ -1,7 +1,7 @@
 """A pipeline of a test's own: short windows, its own topics, and orders put where the test wants them."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +16,15 @@ from prometheus_client import CollectorRegistry
 from libs.events.topics import ALL_TOPICS, ORDERS
 from libs.runtime.broker import committed_consumer, ensure_topics
 from libs.runtime.clock import SystemClock
+from libs.runtime.exactly_once.broker_watch import BrokerWatch
+from libs.runtime.exactly_once.worker import ReplicaWorker
+from libs.runtime.group_member import GroupMember
 from libs.runtime.health import Health
-from libs.runtime.member_offsets import GroupMember
-from libs.runtime.signs import BrokerSigns
-from libs.runtime.stable_offsets import StableOffsets
-from libs.runtime.turns import CommitTurns
-from libs.runtime.worker import Assignment, PartitionWorker
+from libs.runtime.lean_fetch import LeanConsumer
+from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 from services.processor.order_processor import make_stage
 from services.processor.processor_settings import ProcessorSettings
+from tests.integration.committed_offsets import CommittedOffsets
 from tests.integration.services import HANGS_AFTER_S, ServiceProcess, eventually
 from verification.report import Report as VerificationReport
 from verification.topic_reader import Record, TopicReader
@@ -109,36 +110,28 @@ class Pipeline:
         finally:
             await consumer.stop()
 
-    async def process_partition_alone(
-        self, partition: int, meanwhile: Callable[[], Awaitable[None]] | None = None
-    ) -> None:
-        """Work one partition of `orders` to its end, with the processor's own worker, and no other.
-
-        What is to happen ``meanwhile`` happens just after the worker has read the committed offset.
-        """
-        async with self.lone_worker(partition, no_member(f"{self.prefix}processor"), meanwhile) as lone:
+    async def process_partition_alone(self, partition: int) -> None:
+        """Work one partition of `orders` to its end, with the processor's own worker, and no other."""
+        async with self.lone_worker(partition, no_member(f"{self.prefix}processor")) as lone:
             await eventually(lone.at_the_end)
 
     @asynccontextmanager
-    async def lone_worker(
-        self, partition: int, member: GroupMember, meanwhile: Callable[[], Awaitable[None]] | None = None
-    ) -> AsyncIterator["LoneWorker"]:
+    async def lone_worker(self, partition: int, member: GroupMember) -> AsyncIterator["LoneWorker"]:
         """The processor's own worker on one partition of `orders`, taking itself for ``member``; it must not fail."""
         settings = self.settings()
         registry = CollectorRegistry()
         stage = make_stage(settings, SystemClock(), registry)
-        consumer = committed_consumer(settings, stage.name)
+        consumer = committed_consumer(settings, stage.name, kind=LeanConsumer)
         await consumer.start()
         coordinator: Any = consumer._coordinator
         coordinator.generation, coordinator.member_id = member.generation, member.member_id
         source = TopicPartition(self.prefix + ORDERS.name, partition)
         consumer.assign([source])
         health = Health()
-        offsets = _WatchedOffsets(self.kafka, member.group, meanwhile)
-        signs = BrokerSigns(consumer, [source], health)
-        assignment = Assignment(member, 1, CommitTurns())
-        worker = PartitionWorker(stage, settings, consumer, source, assignment, offsets, signs, health)
-        committed = StableOffsets(self.kafka, member.group)
+        watch = BrokerWatch(consumer, [source], health)
+        ids = StageTransactionalIds(self.prefix, stage.name)
+        worker = ReplicaWorker(stage, settings, consumer, [source], member, ids, watch, health)
+        committed = CommittedOffsets(self.kafka, member.group)
         failures: list[BaseException] = []
         worker.start(failures.append)
         end = (await consumer.end_offsets([source]))[source]
@@ -147,7 +140,6 @@ class Pipeline:
         finally:
             await worker.stop()
             await committed.close()
-            await offsets.close()
             await consumer.stop()
         assert not failures, failures
 
@@ -174,27 +166,13 @@ class LoneWorker:
     registry: CollectorRegistry
     source: TopicPartition
     end: int
-    committed: StableOffsets
+    committed: CommittedOffsets
     failures: list[BaseException]
 
     async def at_the_end(self) -> bool:
         """Whether it has committed all that there was when it began."""
         assert not self.failures, self.failures
         return (await self.committed.fetch(self.source) or 0) >= self.end
-
-
-class _WatchedOffsets(StableOffsets):
-    def __init__(self, bootstrap_servers: str, group: str, after_fetch: Callable[[], Awaitable[None]] | None) -> None:
-        super().__init__(bootstrap_servers, group)
-        self._after_fetch = after_fetch
-
-    async def fetch(self, partition: TopicPartition) -> int | None:
-        offset = await super().fetch(partition)
-        if self._after_fetch is not None:
-            # Only once: after a failure the worker asks again.
-            work, self._after_fetch = self._after_fetch, None
-            await work()
-        return offset
 
 
 def history(count: int, span_s: float, seed: int, end_s: float | None = None) -> list[OrderFields]:

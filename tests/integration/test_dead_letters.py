@@ -20,7 +20,6 @@ from libs.events.dead_letters import Reason, RejectedError, dead_letter_headers
 from libs.events.topics import ORDERS, ORDERS_DLQ
 from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS
 from libs.runtime.partitioning import partition_for
-from libs.runtime.transaction import OutputBuffer
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import ROOT, eventually
 from tests.unit.driver import FakeRecord
@@ -101,14 +100,13 @@ async def write_letters(pipeline: Pipeline, letters: Sequence[FakeRecord]) -> No
     producer = AIOKafkaProducer(bootstrap_servers=pipeline.kafka, max_request_size=4 * 1024 * 1024)
     await producer.start()
     try:
-        outputs = OutputBuffer(producer, {})
+        topic = pipeline.prefix + ORDERS_DLQ.name
+        deliveries = []
         for each in letters:
-            outputs.send(
-                pipeline.prefix + ORDERS_DLQ.name, each.partition, each.key, each.value, each.timestamp, [*each.headers]
-            )
-        for (topic, partition), batches in outputs.batches().items():
-            for batch in batches:
-                await (await producer.send_batch(batch, topic, partition=partition))
+            batch = producer.create_batch()  # send() takes no record without key and value
+            batch.append(timestamp=each.timestamp, key=each.key, value=each.value, headers=[*each.headers])
+            deliveries.append(await producer.send_batch(batch, topic, partition=each.partition))
+        await asyncio.gather(*deliveries)
     finally:
         await producer.stop()
 

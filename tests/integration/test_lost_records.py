@@ -8,7 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.stable_offsets import StableOffsets
+from tests.integration.committed_offsets import CommittedOffsets
 from tests.integration.pipeline import Pipeline, history
 from tests.integration.services import eventually
 
@@ -23,7 +23,7 @@ async def send(pipeline: Pipeline, count: int) -> None:
 
 
 async def committed(pipeline: Pipeline, offset: int) -> None:
-    offsets = StableOffsets(pipeline.kafka, pipeline.prefix + "processor")
+    offsets = CommittedOffsets(pipeline.kafka, pipeline.prefix + "processor")
     source = TopicPartition(pipeline.prefix + "orders", 0)
 
     async def reached() -> bool:
@@ -56,6 +56,6 @@ async def test_a_committed_offset_beyond_the_end(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     await pipeline.commit("processor", "orders", 5000)
     await send(pipeline, 30)
-    async with pipeline.service("processor") as processor:
+    async with pipeline.service("processor", PROCESSOR_ACCEPT_OFFSETS="true") as processor:
         await processor.wait_for("the topic ends before the committed offset: reading it from its beginning")
         await committed(pipeline, 30)

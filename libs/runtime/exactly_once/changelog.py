@@ -1,0 +1,53 @@
+"""Restoring state from a compacted changelog, all partitions in one pass."""
+
+import time
+from collections.abc import AsyncIterator, Collection
+from typing import Any
+
+from aiokafka.errors import KafkaTimeoutError
+from aiokafka.structs import TopicPartition
+
+from libs.runtime.broker import committed_consumer
+from libs.runtime.closing import close_consumer
+from libs.runtime.lean_fetch import LeanConsumer, in_batches
+from libs.runtime.settings import ServiceSettings
+from libs.runtime.timing import HEALTHY_FOR_S
+
+_BATCH_SIZE = 500
+_POLL_MS = 20
+
+
+async def read_changelog(
+    settings: ServiceSettings, partitions: Collection[TopicPartition]
+) -> AsyncIterator[tuple[TopicPartition, list[Any]]]:
+    """All committed records of ``partitions``, in batches, each partition's oldest first.
+
+    A partition is done when there is nothing between what has been read and its high watermark: as long as a transaction is
+    open there, or its marker is on its way, a committed record could still be missing.
+
+    Raises:
+        KafkaTimeoutError: nothing came for ``HEALTHY_FOR_S``; another consumer may fare better (aiokafka #1154).
+    """
+    # Closing a consumer waits for its long poll: a short one, since closing is part of every take-over.
+    consumer = committed_consumer(settings, group=None, fetch_max_wait_ms=_POLL_MS, kind=LeanConsumer)
+    try:
+        await consumer.start()
+        consumer.assign(list(partitions))
+        await consumer.seek_to_beginning(*partitions)
+        waiting, read = set(partitions), dict.fromkeys(partitions, -1)
+        heard_s = time.monotonic()
+        while waiting:
+            for partition, fetched in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
+                for records in in_batches(fetched, _BATCH_SIZE):
+                    yield partition, records
+            for partition in list(waiting):
+                end = consumer.highwater(partition)
+                position = int(await consumer.position(partition))
+                if position > read[partition]:
+                    heard_s, read[partition] = time.monotonic(), position
+                if end is not None and position >= end:
+                    waiting.remove(partition)
+            if time.monotonic() - heard_s > HEALTHY_FOR_S:
+                raise KafkaTimeoutError(f"reading {sorted(waiting)} did not come to the end")
+    finally:
+        await close_consumer(consumer)

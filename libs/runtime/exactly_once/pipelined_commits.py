@@ -1,0 +1,162 @@
+"""Transactions one after the other: one is filled while the one before commits."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+
+import structlog
+from aiokafka.structs import TopicPartition
+
+from libs.runtime.errors import NotAMemberError, TransactionFencedError, TransactionTimeoutError
+from libs.runtime.group_member import GroupMember
+from libs.runtime.logic import Tally
+from libs.runtime.metrics import StageMetrics
+from libs.runtime.timing import CLOSE_TIMEOUT_S
+from libs.runtime.transactions.producer import TransactionalProducer
+from libs.runtime.transactions.record_batches import OutputBuffer
+
+log = structlog.get_logger()
+
+Offsets = Mapping[TopicPartition, int]
+
+# In a backlog nobody waits for a transaction that soon, and each costs the same, whatever is in it.
+_BACKLOG_INTERVALS = 3
+# Ending transactions at every interval also among the records of one fetch would cost a tenth of the throughput.
+_LONGEST_FILL_S = 1.0
+# Two transactions are in memory: on a fast machine, after 300 ms, more than a container is to take.
+MAX_RECORDS = 60_000
+MAX_BYTES = 16 * 1024 * 1024
+
+
+class PipelinedCommits:
+    """Decides when a transaction ends, and commits it in the background.
+
+    Args:
+        producer: of this attempt.
+        member: whom the offsets are committed as.
+        output_partitions: the number of partitions of each output topic.
+        interval_ms: how long a transaction takes in what comes.
+        metrics: where transactions are counted.
+        on_commit: hears of each commit: its offsets and what it did.
+    """
+
+    def __init__(
+        self,
+        producer: TransactionalProducer,
+        member: GroupMember,
+        output_partitions: Mapping[str, int],
+        interval_ms: int,
+        metrics: StageMetrics,
+        on_commit: Callable[[Offsets, Sequence[Tally]], None],
+    ) -> None:
+        self._producer = producer
+        self._member = member
+        self._output_partitions = output_partitions
+        self._interval_s = interval_ms / 1000
+        self._metrics = metrics
+        self._on_commit = on_commit
+        self._numbers = count(1)
+        self._records = 0
+        self._opened_at_s: float | None = None
+        self._commit: asyncio.Task[None] | None = None
+        self.failed: Offsets = {}
+        """The offsets of the commit that failed."""
+        self.outputs = OutputBuffer(output_partitions)
+        self.in_backlog = False
+        """Whether there is more to read in every partition that the open transaction has records of."""
+
+    def open(self, records: int = 0) -> None:
+        """There is something to commit, of so many input records. The interval begins with the first such thing."""
+        self._records += records
+        if self._opened_at_s is None:
+            structlog.contextvars.bind_contextvars(transaction=next(self._numbers))
+            self._opened_at_s = time.monotonic()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is to be committed or being committed."""
+        return self._opened_at_s is None and self._commit is None
+
+    def due_in_s(self) -> float | None:
+        """Seconds until the open transaction has to end; None if there is none."""
+        if self._opened_at_s is None:
+            return None
+        if self.outputs.record_counts().total() >= MAX_RECORDS or self.outputs.size_bytes() >= MAX_BYTES:
+            return 0.0
+        interval_s = self._interval_s * (_BACKLOG_INTERVALS if self.in_backlog else 1)
+        return max(self._opened_at_s + interval_s - time.monotonic(), 0.0)
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the open transaction has to end in the midst of a fetch."""
+        if self._opened_at_s is None:
+            return False
+        return time.monotonic() - self._opened_at_s > _LONGEST_FILL_S or self.outputs.size_bytes() >= MAX_BYTES
+
+    @property
+    def awaited(self) -> asyncio.Future[None] | None:
+        """The commit that has not ended yet, or that ``check`` has not looked at."""
+        return self._commit
+
+    def is_due(self, *, urgent: bool) -> bool:
+        """Whether the open transaction is to be committed now.
+
+        An ``urgent`` one does not wait for its interval, but for the commit before, and takes in what is read until then.
+        """
+        due_in_s = self.due_in_s()
+        if due_in_s is None:
+            return False
+        return due_in_s <= 0 or (urgent and self._commit is None)
+
+    def check(self) -> None:
+        """Raise the error of the last commit, if it failed."""
+        if self._commit is not None and self._commit.done():
+            self._commit.result()
+            self._commit = None
+
+    async def commit(self, offsets: Offsets, tallies: Sequence[Tally]) -> None:
+        """End the open transaction: waits for the one before, not for this one."""
+        if self._commit is not None:
+            await self._commit
+        self._commit = asyncio.create_task(self._run(self.outputs, offsets, self._records, tallies))
+        self._commit.add_done_callback(_retrieve_error)
+        self.outputs, self._records, self._opened_at_s = OutputBuffer(self._output_partitions), 0, None
+        structlog.contextvars.unbind_contextvars("transaction")  # the commit's task has a context of its own
+
+    async def _run(self, outputs: OutputBuffer, offsets: Offsets, records: int, tallies: Sequence[Tally]) -> None:
+        began_s = time.monotonic()
+        try:
+            await self._producer.commit(outputs, offsets, self._member)
+        except BaseException as error:
+            self.failed = offsets
+            self._metrics.transactions[_outcome(error)].inc()
+            raise
+        seconds = time.monotonic() - began_s
+        self._metrics.committed(records, outputs.record_counts(), seconds)
+        next_offsets = {f"{topic}-{partition}": offset for (topic, partition), offset in offsets.items()}
+        log.debug("transaction committed", next_offsets=next_offsets, records=records, seconds=round(seconds, 4))
+        self._on_commit(offsets, tallies)
+
+    async def close(self) -> None:
+        """Let the commit under way end, within a time limit; what is still open is dropped."""
+        if self._commit is None:
+            return
+        try:
+            await asyncio.wait({self._commit}, timeout=CLOSE_TIMEOUT_S)
+        finally:  # also when this is cancelled: the producer is given up next, and nothing may use it then
+            if not self._commit.done():
+                self._commit.cancel()
+                await asyncio.wait({self._commit})
+
+
+def _outcome(error: BaseException) -> str:
+    if isinstance(error, TransactionFencedError | NotAMemberError):
+        return "fenced"
+    return "timed_out" if isinstance(error, TransactionTimeoutError) else "failed"
+
+
+def _retrieve_error(commit: asyncio.Task[None]) -> None:
+    # The error is raised by check() or commit(), unless the loop has ended before: asyncio need not complain.
+    if not commit.cancelled():
+        commit.exception()

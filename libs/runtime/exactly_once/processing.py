@@ -1,0 +1,212 @@
+"""The loop of one attempt: fetch, process, commit, until it is stopped or fails."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import TopicPartition
+
+from libs.runtime.exactly_once.broker_watch import BrokerWatch
+from libs.runtime.exactly_once.fetching import FetchReader
+from libs.runtime.exactly_once.pipelined_commits import PipelinedCommits
+from libs.runtime.exactly_once.stuck_consumer import Silence
+from libs.runtime.health import Health
+from libs.runtime.lean_fetch import in_batches
+from libs.runtime.logic import PartitionLogic, Progress, Stage, Tally
+from libs.runtime.timing import TICK_S
+
+LONGEST_TURN_S = 0.005
+FRESH_S = 2.0  # a confirmation of a partition's end, a few long polls ago at most
+
+
+@dataclass
+class WorkedPartition:
+    """A partition in work: its logic, and the offset of the next record to process."""
+
+    source: TopicPartition
+    logic: PartitionLogic
+    position: int
+    touched: bool = False  # since the last commit
+    silence: Silence = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.silence = Silence(self.name)
+
+    @property
+    def name(self) -> str:
+        return f"{self.source.topic}-{self.source.partition}"
+
+
+class Processing:
+    """Works partitions until ``stop`` is set.
+
+    Args:
+        alone: each transaction has records of one partition only.
+        at_work: how long it may last, in seconds; None for no limit.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        consumer: AIOKafkaConsumer,
+        partitions: Sequence[WorkedPartition],
+        commits: PipelinedCommits,
+        watch: BrokerWatch,
+        health: Health,
+        stop: asyncio.Event,
+        *,
+        alone: bool = False,
+    ) -> None:
+        self._stage = stage
+        self._consumer = consumer
+        self._partitions = {partition.source: partition for partition in partitions}
+        self._commits = commits
+        self._watch = watch
+        self._health = health
+        self._stop = stop
+        self._alone = alone
+        self._started_s = time.time()
+        self._next_tick_s = 0.0
+        self._processing: TopicPartition | None = None
+
+    def culprit(self) -> TopicPartition | None:
+        """For whose sake the loop has failed, if that is known."""
+        if self._processing is not None:
+            return self._processing
+        failed = self._commits.failed
+        return next(iter(failed)) if len(failed) == 1 else None
+
+    async def run(self, until_s: float = float("inf")) -> None:
+        """Run until stopped, or past ``until_s`` (monotonic); what is open then is dropped."""
+        commits = self._commits
+        reader = FetchReader(self._consumer, self._stop)
+        try:
+            while (fetched := await reader.read(commits.due_in_s(), commits.awaited)) is not None:
+                commits.check()
+                for source, records in fetched.items():
+                    partition = self._partitions.get(source)
+                    if partition is not None and not await self._process(partition, records):
+                        return
+                now_s = time.monotonic()
+                tick = now_s >= self._next_tick_s
+                caught_up = self._look_around(tick=tick)
+                if commits.is_due(urgent=caught_up and self._urgent()):
+                    await self._commit()
+                if tick:
+                    self._next_tick_s = now_s + TICK_S
+                    if not fetched:
+                        self._nothing_received()
+                if now_s > until_s and commits.idle:
+                    return
+        finally:
+            await reader.close()
+            await commits.close()
+
+    async def _process(self, partition: WorkedPartition, fetched: Iterable[Any]) -> bool:
+        """Batch by batch; False when asked to stop before all were done.
+
+        One fetch may bring more than can be processed in a transaction's time: 1 MiB of orders, for 10 s if each takes a
+        millisecond. So transactions may end between its batches.
+        """
+        # Before the records are looked at: the consumer's position is after all of them already.
+        end = int(await self._consumer.position(partition.source))
+        if self._alone and any(other.touched for other in self._partitions.values() if other is not partition):
+            await self._commit()
+        structlog.contextvars.bind_contextvars(partition=partition.name)
+        turn_ends_s = time.monotonic() + LONGEST_TURN_S
+        commits, process = self._commits, partition.logic.process
+        batches = in_batches(fetched, self._stage.batch_size)
+        while (batch := self._next(partition, batches)) is not None:
+            if commits.overdue:
+                await self._commit()
+            commits.open(len(batch))
+            partition.touched = True
+            self._processing = partition.source
+            process(batch, commits.outputs)
+            self._processing = None
+            partition.position = batch[-1].offset + 1
+            if time.monotonic() > turn_ends_s:
+                await asyncio.sleep(0)  # heartbeats share this loop
+                if self._stop.is_set():
+                    return False
+                turn_ends_s = time.monotonic() + LONGEST_TURN_S
+        partition.position = max(partition.position, end)
+        structlog.contextvars.unbind_contextvars("partition")
+        return True
+
+    def _next(self, partition: WorkedPartition, batches: Any) -> list[Any] | None:
+        self._processing = partition.source
+        batch: list[Any] | None = next(batches, None)
+        self._processing = None
+        return batch
+
+    def _look_around(self, *, tick: bool) -> bool:
+        """Let logic look at the clock; whether some partition in the open transaction has nothing more to read."""
+        caught_up = False
+        lags = []
+        for partition in self._partitions.values():
+            if not (tick or partition.touched):
+                continue
+            self._processing = partition.source
+            partition.logic.punctuate(self._progress(partition))
+            self._processing = None
+            lag = self._lag(partition)
+            if partition.logic.urgent and not partition.touched:
+                partition.touched = True
+                self._commits.open()
+            if partition.touched:
+                lags.append(lag)
+            if tick:
+                self._show(partition, lag)
+        if lags:
+            caught_up = min(lags) == 0
+        self._commits.in_backlog = bool(lags) and not caught_up
+        return caught_up
+
+    def _urgent(self) -> bool:
+        return any(partition.touched and partition.logic.urgent for partition in self._partitions.values())
+
+    async def _commit(self) -> None:
+        offsets: dict[TopicPartition, int] = {}
+        tallies: list[Tally] = []
+        for partition in self._partitions.values():
+            if partition.touched:
+                partition.touched = False
+                offsets[partition.source] = partition.position
+                self._processing = partition.source
+                tallies.append(partition.logic.before_commit(self._commits.outputs, partition.position))
+                self._processing = None
+        await self._commits.commit(offsets, tallies)
+
+    def _lag(self, partition: WorkedPartition) -> int:
+        # Up to the last stable offset: what lies beyond is in open transactions and cannot be read yet.
+        end = self._consumer.last_stable_offset(partition.source)
+        return 0 if end is None else max(end - partition.position, 0)
+
+    def _show(self, partition: WorkedPartition, lag: int) -> None:
+        # What a fetch says of the partition's end is old by the time that slow work on its records is done.
+        lag = max(lag, self._watch.ends.get(partition.source, 0) - partition.position)
+        logic = partition.logic
+        self._stage.metrics.progress(partition.source.partition, lag, logic.watermark_s, logic.state_size)
+
+    def _progress(self, partition: WorkedPartition) -> Progress:
+        confirmed_ms = self._consumer.last_poll_timestamp(partition.source)
+        return Progress(
+            position=partition.position,
+            end_offset=self._consumer.highwater(partition.source),
+            confirmed_at_s=None if confirmed_ms is None else confirmed_ms / 1000,
+            source_started=self._watch.source_started,
+        )
+
+    def _nothing_received(self) -> None:
+        """Having nothing to do is healthy only if the broker has just said so."""
+        for partition in self._partitions.values():
+            confirmed_ms = self._consumer.last_poll_timestamp(partition.source) or 0
+            fresh = time.time() - max(confirmed_ms / 1000, self._started_s) < FRESH_S
+            if fresh and self._commits.idle and self._lag(partition) == 0:
+                self._health.beat(partition.name)
+            partition.silence.look(excused=fresh or not self._watch.answering)

@@ -1,0 +1,58 @@
+"""Committed offsets that no transaction is still about to change (KIP-447)."""
+
+import asyncio
+from collections.abc import Collection
+from typing import Any
+
+from aiokafka.errors import BrokerResponseError, for_code
+from aiokafka.structs import TopicPartition
+
+from libs.runtime.exactly_once.committed_offsets import CommittedOffset
+from libs.runtime.kafka_requests.offset_fetch import StableOffsetFetch
+from libs.runtime.transactions.connection import GROUP, BrokerConnection
+
+_UNSTABLE_OFFSET_COMMIT = 88  # newer than aiokafka's table of errors
+_NO_OFFSET = -1
+_PAUSE_S = 0.02
+
+
+async def stable_offsets(
+    connection: BrokerConnection, group: str, partitions: Collection[TopicPartition]
+) -> dict[TopicPartition, CommittedOffset | None]:
+    """The committed offset of each partition, None where there is none.
+
+    Waits while a transaction with an offset of one of them is undecided, and for the group's coordinator to be ready.
+
+    Raises:
+        PipelineError: the connection broke.
+        KafkaError: the coordinator refuses.
+    """
+    committed: dict[TopicPartition, CommittedOffset | None] = {}
+    while waiting := set(partitions) - committed.keys():
+        request = StableOffsetFetch(group, waiting)
+        response = await connection.ask_coordinator(GROUP, group, request)
+        unstable = False
+        for partition, code, offset, metadata in _answers(response, waiting):
+            if code == 0:
+                committed[partition] = None if offset == _NO_OFFSET else CommittedOffset(offset, metadata or "")
+            elif code == _UNSTABLE_OFFSET_COMMIT:
+                unstable = True
+            else:
+                refusal: type[BrokerResponseError] = for_code(code)
+                if not refusal.retriable:
+                    raise refusal(f"reading the committed offset of {partition}")
+                await connection.refresh()
+                break
+        if unstable:
+            await asyncio.sleep(_PAUSE_S)
+    return committed
+
+
+def _answers(response: Any, asked: Collection[TopicPartition]) -> list[tuple[TopicPartition, int, int, str | None]]:
+    if response.error_code:
+        return [(partition, response.error_code, _NO_OFFSET, None) for partition in asked]
+    return [
+        (TopicPartition(topic, number), code, offset, metadata)
+        for topic, partitions, _ in response.topics
+        for number, offset, _, metadata, code, _ in partitions
+    ]

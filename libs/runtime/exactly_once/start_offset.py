@@ -1,0 +1,61 @@
+"""Where a partition is begun to be read, each time that work on it starts anew."""
+
+import structlog
+
+log = structlog.get_logger()
+
+
+class StartOffset:
+    """Chooses between what is committed and what the topic still has."""
+
+    def __init__(self) -> None:
+        self._out_of_range = False
+
+    def out_of_range(self) -> None:
+        """The topic ends before the offset that was chosen."""
+        self._out_of_range = True
+
+    def choose(self, committed: int | None, first: int) -> int:
+        """The offset to begin at, of a topic whose first record has the offset ``first``."""
+        if committed is not None and committed < first:
+            log.error(
+                "records were deleted before they were read",
+                committed_offset=committed,
+                first_offset=first,
+                advice="keep records longer than the longest outage: raise retention.ms of the topic, and the brokers' "
+                "offsets.retention.minutes with it",
+            )
+        elif committed is not None and self._out_of_range:
+            log.error(
+                "the topic ends before the committed offset: reading it from its beginning",
+                committed_offset=committed,
+                first_offset=first,
+                advice="it was made anew, or the broker has lost its end; then orders may count twice",
+            )
+            committed = None
+        elif committed is None and first > 0:
+            log.warning(
+                "nothing is committed, and the topic's oldest records are gone: reading what is left of it",
+                first_offset=first,
+                advice="right for a pipeline that is new to this topic; for any other its offsets have expired "
+                "(offsets.retention.minutes of the brokers), and what was processed before is processed again",
+            )
+        self._out_of_range = False
+        return max(first, committed or 0)
+
+
+def compare_with_state(committed: int | None, changelog: str, changelog_records: int) -> None:
+    """Tell when only one of the two is there, since both come from the same transactions."""
+    if committed and not changelog_records:
+        log.error(
+            "the state is gone",
+            committed_offset=committed,
+            advice=f"{changelog} was deleted or made anew; what was counted before and not yet written is lost",
+        )
+    elif changelog_records and committed is None:
+        log.error(
+            "the committed offset is gone",
+            changelog_records=changelog_records,
+            advice="reading from the beginning, what is read again may count twice: offsets.retention.minutes of the "
+            "brokers is too short, or the offset or its topic was deleted",
+        )

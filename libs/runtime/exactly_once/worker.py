@@ -1,0 +1,265 @@
+"""Works a replica's partitions from their assignment to their revocation, in one attempt after the other.
+
+An attempt has a transactional producer and a transactional id of its own. An error is never repaired in place: producer and
+state are thrown away, and the next attempt begins at the last commit. It ends what the failed one left open, just as a
+successor does for a replica that has crashed. A replica that lost its partitions without knowing it is fenced by the
+group's generation, which is part of every commit (KIP-447).
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Sequence
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.structs import TopicPartition
+
+from libs.runtime.broker import is_unreachable
+from libs.runtime.closing import close_quietly
+from libs.runtime.errors import (
+    NotAMemberError,
+    OffsetMismatchError,
+    RetriesExhaustedError,
+    SettingChangedError,
+    StuckConsumerError,
+    TransactionFencedError,
+    described,
+)
+from libs.runtime.exactly_once.broker_watch import BrokerWatch
+from libs.runtime.exactly_once.committed_offsets import encode_metadata
+from libs.runtime.exactly_once.pipelined_commits import Offsets, PipelinedCommits
+from libs.runtime.exactly_once.processing import Processing, WorkedPartition
+from libs.runtime.exactly_once.retries import Retries
+from libs.runtime.exactly_once.start_offset import StartOffset
+from libs.runtime.exactly_once.take_over import TakeOver
+from libs.runtime.group_member import GroupMember, check_member
+from libs.runtime.health import Health
+from libs.runtime.logic import Stage, Tally
+from libs.runtime.settings import ServiceSettings
+from libs.runtime.timing import CLOSE_TIMEOUT_S, FENCED_WAIT_S, STUCK_AFTER_S
+from libs.runtime.transactions.connection import BrokerConnection
+from libs.runtime.transactions.open_transactions import end_former_transactions, end_transaction
+from libs.runtime.transactions.producer import TransactionalProducer
+from libs.runtime.transactions.transactional_ids import StageTransactionalIds
+from libs.runtime.waiting import unless_stopped
+
+log = structlog.get_logger()
+
+
+class ReplicaWorker:
+    """Runs a stage's logic on all partitions of one assignment.
+
+    Args:
+        member: what this replica was in the group when it was assigned ``partitions``.
+        ids: the stage's transactional ids, the same object for the life of the process.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        settings: ServiceSettings,
+        consumer: AIOKafkaConsumer,
+        partitions: Collection[TopicPartition],
+        member: GroupMember,
+        ids: StageTransactionalIds,
+        watch: BrokerWatch,
+        health: Health,
+    ) -> None:
+        self._stage = stage
+        self._settings = settings
+        self._consumer = consumer
+        self._sources = sorted(partitions)
+        self._member = member
+        self._ids = ids
+        self._watch = watch
+        self._health = health
+        self._metrics = stage.metrics
+        self._stopping = asyncio.Event()
+        self._retries = Retries()
+        self._start_offsets = {source: StartOffset() for source in self._sources}
+        self._take_over = TakeOver(
+            stage, settings, consumer, member.group, lambda source: self._health.beat(_name(source))
+        )
+        self._left_open: list[str] | None = None  # transactional ids of failed attempts; None before the first one
+        self._processing: Processing | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, on_failure: Callable[[BaseException], None]) -> None:
+        """Begin; ``on_failure`` hears of an error that trying again did not mend."""
+        for source in self._sources:
+            self._health.beat(_name(source))
+        self._task = asyncio.create_task(self._run(), name=f"{self._stage.name} {self._member.generation}")
+
+        def done(task: asyncio.Task[None]) -> None:
+            if not task.cancelled():
+                if (error := task.exception()) is not None:
+                    on_failure(error)
+            elif not self._stopping.is_set():
+                # Not by stop(): aiokafka passes the CancelledError of its own tasks on to whoever reads.
+                on_failure(StuckConsumerError("cancelled by aiokafka", advice="start the service again"))
+
+        self._task.add_done_callback(done)
+
+    async def stop(self) -> None:
+        """Let a commit that is under way end, drop the rest, and close the producer, within a time limit."""
+        self._stopping.set()
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=CLOSE_TIMEOUT_S)
+            if not self._task.done():
+                self._task.cancel()
+                await asyncio.wait({self._task}, timeout=3 * CLOSE_TIMEOUT_S)
+        for source in self._sources:
+            self._health.forget(_name(source))
+            self._metrics.forget(source.partition)
+
+    async def _run(self) -> None:
+        while not self._stopping.is_set():
+            structlog.contextvars.unbind_contextvars("transaction", "partition")  # of the attempt that failed
+            self._processing = None
+            try:
+                await self._attempt()
+            except TransactionFencedError as error:
+                delay_s = FENCED_WAIT_S
+                self._metrics.retries["fenced"].inc()
+                log.warning("fenced: another replica has taken over, or the transaction timed out", error=str(error))
+            except NotAMemberError as error:
+                self._metrics.retries["fenced"].inc()
+                await self._wait_for_the_group(error)
+                return
+            except OffsetOutOfRangeError as error:
+                delay_s = 0.0
+                for source in error.args[0]:
+                    self._start_offsets[source].out_of_range()
+                self._metrics.retries["offset_out_of_range"].inc()
+            except (StuckConsumerError, OffsetMismatchError, SettingChangedError):
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, work goes on from the last commit
+                delay_s = self._after(error)
+            else:
+                continue
+            await unless_stopped(asyncio.sleep(delay_s), self._stopping)
+
+    def _after(self, error: Exception) -> float:
+        """Note the failure; returns how long to wait before the next attempt, in seconds.
+
+        Raises:
+            RetriesExhaustedError: there have been too many.
+        """
+        if is_unreachable(error):
+            self._metrics.retries["broker"].inc()
+            delay_s = self._retries.outage()
+            log.warning(
+                "waiting for the broker, starting again from the last commit",
+                error=described(error),
+                retry_in_s=delay_s,
+            )
+            return delay_s
+        culprit = self._processing.culprit() if self._processing is not None else None
+        delay_s = self._retries.failed(culprit)
+        failures = self._retries.failures(culprit)
+        self._metrics.retries["error"].inc()
+        log.warning(
+            "processing failed, starting again from the last commit",
+            failed_partition=_name(culprit) if culprit else "unknown",
+            error=described(error),
+            failures=failures,
+            retry_in_s=delay_s,
+        )
+        if self._retries.exhausted:
+            raise RetriesExhaustedError(
+                f"{_name(culprit) if culprit else self._stage.name} failed {failures} times in a row, "
+                f"at last with {described(error)}",
+                advice="nothing is lost: mend the cause and start again, processing goes on from the last commit",
+            ) from error
+        return delay_s
+
+    async def _wait_for_the_group(self, error: NotAMemberError) -> None:
+        """Wait to be stopped, which the rebalance that is under way is going to do.
+
+        Raises:
+            StuckConsumerError: that has not come.
+        """
+        log.warning("fenced: the group goes on without this replica", error=str(error))
+        await unless_stopped(asyncio.sleep(STUCK_AFTER_S), self._stopping)
+        if not self._stopping.is_set():
+            raise StuckConsumerError(
+                f"the group gave the partitions away, and no word of it came in {STUCK_AFTER_S:.0f} s",
+                advice="start the service again; it goes on from its last commit",
+            )
+
+    async def _attempt(self) -> None:
+        check_member(self._consumer, self._member)
+        outputs = [self._settings.topic_prefix + topic.name for topic in self._stage.outputs]
+        connection = await BrokerConnection.open(self._settings.kafka_bootstrap_servers, outputs)
+        producer = None
+        try:
+            await self._end_what_is_left_open(connection)
+            producer = TransactionalProducer(
+                connection,
+                self._ids.next_for(self._member),
+                self._settings.topic_prefix,
+                encode_metadata(self._stage.depends_on),
+            )
+            assert self._left_open is not None
+            self._left_open.append(producer.transactional_id)
+            await producer.start()
+            left_out = self._retries.left_out()
+            starts = {source: start for source, start in self._start_offsets.items() if source not in left_out}
+            partitions = await self._take_over.read(connection, starts)
+            self._pause(left_out)
+            await self._process(producer, partitions)
+        finally:
+            if producer is not None:
+                await close_quietly(producer.abort())
+            await close_quietly(connection.close())
+
+    async def _end_what_is_left_open(self, connection: BrokerConnection) -> None:
+        """End the transactions of former members, and after a failure those of this worker's own former attempts."""
+        if self._left_open is None:
+            await end_former_transactions(connection, self._ids, self._member.generation)
+            self._left_open = []
+        for transactional_id in list(self._left_open):
+            await end_transaction(connection, transactional_id)
+            self._left_open.remove(transactional_id)
+
+    def _pause(self, left_out: Collection[TopicPartition]) -> None:
+        if paused := self._consumer.paused():
+            self._consumer.resume(*paused)
+        if left_out:
+            self._consumer.pause(*left_out)
+            log.warning("partitions are left out for a while", partitions=sorted(each.partition for each in left_out))
+
+    async def _process(self, producer: TransactionalProducer, partitions: Sequence[WorkedPartition]) -> None:
+        commits = PipelinedCommits(
+            producer,
+            self._member,
+            {topic.name: self._settings.topic_partitions for topic in self._stage.outputs},
+            self._stage.commit_interval_ms,
+            self._metrics,
+            self._committed,
+        )
+        self._processing = Processing(
+            self._stage,
+            self._consumer,
+            partitions,
+            commits,
+            self._watch,
+            self._health,
+            self._stopping,
+            alone=self._retries.alone,
+        )
+        return_in_s = self._retries.next_return_in_s()
+        await self._processing.run(float("inf") if return_in_s is None else time.monotonic() + return_in_s)
+
+    def _committed(self, offsets: Offsets, tallies: Sequence[Tally]) -> None:
+        self._retries.committed(offsets)
+        for source in offsets:
+            self._health.beat(_name(source))
+        now_s = time.time()
+        for tally in tallies:
+            tally.count(now_s)
+
+
+def _name(source: TopicPartition) -> str:
+    return f"{source.topic}-{source.partition}"

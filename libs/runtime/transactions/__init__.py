@@ -1,0 +1,1 @@
+"""Kafka transactions, with requests of our own: each is sent once, and one without an answer ends the producer."""

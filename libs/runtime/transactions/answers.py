@@ -1,0 +1,69 @@
+"""What the broker's answer to a transactional request means for the transaction."""
+
+from enum import Enum, auto
+
+from aiokafka.errors import BrokerResponseError, for_code
+
+# Newer than aiokafka's table of errors.
+_PRODUCER_FENCED = 90
+_FENCED_INSTANCE_ID = 82
+
+
+class Meaning(Enum):
+    """What to do next."""
+
+    DONE = auto()
+    AGAIN = auto()
+    """The broker cannot do it yet: ask the same broker again."""
+    ELSEWHERE = auto()
+    """Another broker is responsible by now, or none: look it up and ask again."""
+    FENCED = auto()
+    """The transaction was ended by a successor or by its timeout."""
+    NOT_A_MEMBER = auto()
+    """The group goes on without this member."""
+    TOO_LARGE = auto()
+    """The topic takes no batch of this size."""
+    REFUSED = auto()
+    """Anything else: the transaction cannot be committed."""
+
+
+_MEANINGS: dict[int, Meaning] = {
+    0: Meaning.DONE,
+    46: Meaning.DONE,  # DUPLICATE_SEQUENCE_NUMBER: the batch was written when it was sent before
+    14: Meaning.AGAIN,  # COORDINATOR_LOAD_IN_PROGRESS
+    19: Meaning.AGAIN,  # NOT_ENOUGH_REPLICAS: also while the broker verifies the transaction (KIP-890)
+    20: Meaning.AGAIN,  # NOT_ENOUGH_REPLICAS_AFTER_APPEND
+    51: Meaning.AGAIN,  # CONCURRENT_TRANSACTIONS: the markers of the previous transaction are still being written
+    3: Meaning.ELSEWHERE,  # UNKNOWN_TOPIC_OR_PARTITION: of a topic that is there, known to others by now
+    5: Meaning.ELSEWHERE,  # LEADER_NOT_AVAILABLE
+    6: Meaning.ELSEWHERE,  # NOT_LEADER_OR_FOLLOWER
+    7: Meaning.ELSEWHERE,  # REQUEST_TIMED_OUT: the replicas did not acknowledge in time
+    13: Meaning.ELSEWHERE,  # NETWORK_EXCEPTION
+    15: Meaning.ELSEWHERE,  # COORDINATOR_NOT_AVAILABLE
+    16: Meaning.ELSEWHERE,  # NOT_COORDINATOR
+    56: Meaning.ELSEWHERE,  # KAFKA_STORAGE_ERROR
+    47: Meaning.FENCED,  # INVALID_PRODUCER_EPOCH
+    48: Meaning.FENCED,  # INVALID_TXN_STATE
+    49: Meaning.FENCED,  # INVALID_PRODUCER_ID_MAPPING
+    59: Meaning.FENCED,  # UNKNOWN_PRODUCER_ID
+    _PRODUCER_FENCED: Meaning.FENCED,
+    22: Meaning.NOT_A_MEMBER,  # ILLEGAL_GENERATION
+    25: Meaning.NOT_A_MEMBER,  # UNKNOWN_MEMBER_ID
+    _FENCED_INSTANCE_ID: Meaning.NOT_A_MEMBER,
+    10: Meaning.TOO_LARGE,  # MESSAGE_TOO_LARGE
+    18: Meaning.TOO_LARGE,  # RECORD_LIST_TOO_LARGE
+}
+
+
+def meaning_of(error_code: int) -> Meaning:
+    """What an answer with this error code means.
+
+    To ask again is safe: the broker has answered, so no copy of the request is on its way any more.
+    """
+    return _MEANINGS.get(error_code, Meaning.REFUSED)
+
+
+def refusal(error_code: int, request: str) -> BrokerResponseError:
+    """The error to raise for an answer that means ``REFUSED``."""
+    error: type[BrokerResponseError] = for_code(error_code)
+    return error(f"{request}: error code {error_code}")

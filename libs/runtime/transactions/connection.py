@@ -1,0 +1,108 @@
+"""Requests to coordinators and partition leaders, over aiokafka's client.
+
+aiokafka's own transaction manager sends a request again when the connection breaks before the answer
+[aiokafka 0.14: producer/sender.py, BaseHandler.do]. The first copy may still reach the broker, after the next
+transaction of the same producer id and epoch has begun, and then it acts on that one (KAFKA-17754).
+"""
+
+import asyncio
+from collections.abc import Collection
+from typing import Any, Self
+
+from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.errors import BrokerResponseError, IncompatibleBrokerVersion, KafkaError, NodeNotReadyError
+from aiokafka.structs import TopicPartition
+
+from libs.runtime.errors import AnswerLostError
+from libs.runtime.timing import TRANSACTION_TIMEOUT_MS
+from libs.runtime.transactions.answers import Meaning, meaning_of
+
+TRANSACTION = CoordinationType.TRANSACTION
+GROUP = CoordinationType.GROUP
+
+_PAUSE_S = 0.05
+
+
+class BrokerConnection:
+    """Sends each request at most once; which broker is responsible is looked up as often as needed."""
+
+    def __init__(self, client: AIOKafkaClient) -> None:
+        self._client: Any = client  # typed in parts only
+        self._coordinators: dict[tuple[int, str], int] = {}
+
+    @classmethod
+    async def open(cls, bootstrap_servers: str, topics: Collection[str] = ()) -> Self:
+        """Connect, and learn the leaders of ``topics``.
+
+        Raises:
+            KafkaConnectionError: no bootstrap server answers.
+        """
+        client = AIOKafkaClient(
+            bootstrap_servers=bootstrap_servers,
+            request_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            metadata_max_age_ms=30_000,
+        )
+        try:
+            await client.bootstrap()
+            if topics:
+                await client.set_topics(topics)
+        except BaseException:
+            await client.close()
+            raise
+        return cls(client)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    def brokers(self) -> list[int]:
+        """The ids of all brokers of the cluster."""
+        return [broker.nodeId for broker in self._client.cluster.brokers()]
+
+    async def coordinator(self, kind: int, key: str) -> int:
+        """The coordinator of a group or a transactional id; waits until there is one."""
+        while (kind, key) not in self._coordinators:
+            try:
+                self._coordinators[kind, key] = await self._client.coordinator_lookup(kind, key)
+            except (KafkaError, AssertionError) as error:  # the second: the client knows no broker
+                if isinstance(error, BrokerResponseError) and meaning_of(error.errno) is Meaning.REFUSED:
+                    raise
+                await self.refresh()
+        return self._coordinators[kind, key]
+
+    async def leader(self, partition: TopicPartition) -> int:
+        """The leader of ``partition``; waits until there is one."""
+        while (node := self._client.cluster.leader_for_partition(partition)) in (None, -1):
+            await self.refresh()
+        return int(node)
+
+    async def refresh(self) -> None:
+        """Ask for the cluster's metadata anew, after a pause, and forget the coordinators."""
+        self._coordinators.clear()
+        await asyncio.sleep(_PAUSE_S)
+        await self._client.force_metadata_update()
+
+    async def ask_coordinator(self, kind: int, key: str, request: Any) -> Any:
+        """The answer of a coordinator to ``request``.
+
+        Raises:
+            AnswerLostError: see ``send``.
+        """
+        while True:
+            try:
+                return await self.send(await self.coordinator(kind, key), request, ConnectionGroup.COORDINATION)
+            except NodeNotReadyError:
+                await self.refresh()
+
+    async def send(self, node: int, request: Any, group: int = ConnectionGroup.DEFAULT) -> Any:
+        """The answer of broker ``node`` to ``request``.
+
+        Raises:
+            NodeNotReadyError: there is no connection to it, and nothing was sent.
+            AnswerLostError: the request was sent, and nobody knows whether the broker has acted on it, or will.
+        """
+        try:
+            return await self._client.send(node, request, group=group)
+        except (NodeNotReadyError, IncompatibleBrokerVersion):
+            raise
+        except KafkaError as error:
+            raise AnswerLostError(f"no answer to {type(request).__name__}: {error!r}") from error

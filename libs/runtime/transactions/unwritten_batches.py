@@ -1,0 +1,72 @@
+"""What is still to be written of a transaction, and what goes into the next request."""
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from aiokafka.structs import TopicPartition
+
+from libs.runtime.errors import BatchTooLargeError
+from libs.runtime.transactions.answers import Meaning, meaning_of
+from libs.runtime.transactions.record_batches import RecordBatch
+
+# A record derived from one that just fits the broker's 1 MiB has to fit as well (see the topics' max.message.bytes).
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+
+
+class UnwrittenBatches:
+    """The batches of a transaction, each partition's in their order, until all are acknowledged."""
+
+    def __init__(
+        self,
+        batches: Mapping[TopicPartition, list[RecordBatch]],
+        encode: Callable[[TopicPartition, RecordBatch], bytearray],
+    ) -> None:
+        self._waiting = {
+            partition: deque(encode(partition, batch) for batch in of_partition)
+            for partition, of_partition in batches.items()
+            if of_partition
+        }
+        self.offsets: dict[TopicPartition, list[int]] = {partition: [] for partition in batches}
+        """The offset of the first record of each batch that was written."""
+
+    @property
+    def partitions(self) -> Collection[TopicPartition]:
+        """Those with something left to write."""
+        return list(self._waiting)
+
+    def request_for(self, partitions: Collection[TopicPartition]) -> list[tuple[str, Any]]:
+        """The next request's batches for these partitions, by topic; empty when nothing is left.
+
+        It has at most one batch of a partition, as the protocol demands, and more than ``MAX_REQUEST_BYTES`` only if a single
+        batch is larger.
+        """
+        size_bytes, topics = 0, defaultdict[str, list[tuple[int, bytearray]]](list)
+        for partition in partitions:
+            if partition not in self._waiting:
+                continue
+            batch = self._waiting[partition][0]
+            if size_bytes and size_bytes + len(batch) > MAX_REQUEST_BYTES:
+                break
+            size_bytes += len(batch)
+            topics[partition.topic].append((partition.partition, batch))
+        return [*topics.items()]
+
+    def answered(self, partition: TopicPartition, code: int, offset: int) -> tuple[Meaning, int]:
+        """Note the answer for the partition's first batch; returns what it means, and the error code.
+
+        Raises:
+            BatchTooLargeError: the topic takes no batch of this size.
+        """
+        meaning = meaning_of(code)
+        if meaning is Meaning.TOO_LARGE:
+            raise BatchTooLargeError(
+                f"topic {partition.topic!r} takes no batch of {len(self._waiting[partition][0])} bytes",
+                advice=f"raise its max.message.bytes: {MAX_REQUEST_BYTES} is enough",
+            )
+        if meaning is Meaning.DONE:
+            self.offsets[partition].append(offset)
+            self._waiting[partition].popleft()
+            if not self._waiting[partition]:
+                del self._waiting[partition]
+        return meaning, code

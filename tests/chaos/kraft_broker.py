@@ -1,0 +1,78 @@
+"""A Kafka 4 broker, which is its own controller: what its transactions do with the faults of the network."""
+
+import subprocess
+import time
+from pathlib import Path
+
+from local.broker import BrokerProcess, LocalBroker
+from local.jars import java_command, kafka_libs
+from local.kafka_files import ProxyPorts
+from local.ports import free_ports
+from local.probes import kafka_answers
+
+_POM = Path(__file__).with_name("kafka_4.pom.xml")
+_CLUSTER_ID = "cm9vdC1vZi1hbGwtb3JkZXI"
+
+# As local mode's broker, but for the controller.
+_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller_port}
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{proxy.broker},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{proxy.clients}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+log.dirs={directory}/data
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=10
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=10
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
+group.initial.rebalance.delay.ms=0
+log.cleaner.dedupe.buffer.size=16777216
+"""
+
+
+class KraftBroker(LocalBroker):
+    """In place of a ``LocalBroker``; there is no ZooKeeper to stop."""
+
+    def __init__(self, directory: Path, proxy: ProxyPorts) -> None:
+        self.proxy = proxy
+        self._directory = directory
+        self._libs = kafka_libs(_POM, "kafka-4-libs")
+        self._port, self._controller_port = free_ports(2)
+        self._properties = directory / "kafka.properties"
+        command = self._java("-Xms256m", "-Xmx512m", "kafka.Kafka", str(self._properties))
+        self._kafka = BrokerProcess(command, directory / "kafka.log")
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return f"127.0.0.1:{self._port}"
+
+    def start(self, timeout_s: float = 90.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        if not self._properties.exists():
+            self._format()
+        self._kafka.start_until(lambda: kafka_answers(self._port), deadline)
+
+    def stop(self) -> None:
+        self._kafka.stop()
+
+    def stop_zookeeper(self) -> None:
+        raise NotImplementedError("Kafka 4 has no ZooKeeper")
+
+    def _format(self) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._properties.write_text(
+            _PROPERTIES.format(
+                port=self._port, controller_port=self._controller_port, proxy=self.proxy, directory=self._directory
+            )
+        )
+        tool = self._java("kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(self._properties))
+        subprocess.run(tool, check=True, capture_output=True)
+
+    def _java(self, *arguments: str) -> list[str]:
+        return [java_command(), "-cp", f"{self._libs}/*", *arguments]

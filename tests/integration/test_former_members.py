@@ -1,0 +1,102 @@
+"""A replica that has lost its place in the group commits nothing, and takes nothing away from its successor."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import TopicPartition
+
+from libs.events.topics import ALL_TOPICS
+from libs.runtime.broker import committed_consumer
+from libs.runtime.errors import NotAMemberError
+from libs.runtime.group_member import GroupMember, current_member
+from libs.runtime.metrics import totals
+from libs.runtime.transactions.connection import BrokerConnection
+from libs.runtime.transactions.producer import TransactionalProducer
+from libs.runtime.transactions.record_batches import OutputBuffer
+from libs.runtime.transactions.transactional_ids import StageTransactionalIds
+from tests.integration.committed_offsets import CommittedOffsets
+from tests.integration.pipeline import Pipeline
+from tests.integration.services import eventually
+
+Join = Callable[[], Awaitable[GroupMember]]
+
+
+@pytest.fixture
+async def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
+    pipeline = Pipeline(kafka, topic_prefix, tmp_path)
+    await pipeline.make_topics()
+    return pipeline
+
+
+@pytest.fixture
+async def connection(pipeline: Pipeline) -> AsyncIterator[BrokerConnection]:
+    connection = await BrokerConnection.open(pipeline.kafka, [pipeline.prefix + topic.name for topic in ALL_TOPICS])
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def join(pipeline: Pipeline) -> AsyncIterator[Join]:
+    """Lets one more consumer join; returns the member that it is once all partitions are given out anew."""
+    consumers: list[AIOKafkaConsumer] = []
+
+    async def joined() -> GroupMember:
+        consumer = committed_consumer(pipeline.settings(), "members")
+        consumers.append(consumer)
+        await consumer.start()
+        consumer.subscribe([pipeline.prefix + "orders"])
+        await eventually(lambda: bool(consumer.assignment()))
+        return current_member(consumer, pipeline.prefix + "members")
+
+    yield joined
+    for consumer in consumers:
+        await consumer.stop()
+
+
+def one_record() -> OutputBuffer:
+    outputs = OutputBuffer({"processed-orders": 6})
+    outputs.send("processed-orders", 0, None, b"", 1_700_000_000_000, [])
+    return outputs
+
+
+async def started(connection: BrokerConnection, pipeline: Pipeline, member: GroupMember) -> TransactionalProducer:
+    transactional_id = StageTransactionalIds(pipeline.prefix, "members").next_for(member)
+    producer = TransactionalProducer(connection, transactional_id, pipeline.prefix)
+    await producer.start()
+    return producer
+
+
+async def test_a_former_member_is_refused_and_its_successors_offset_stays(
+    pipeline: Pipeline, join: Join, connection: BrokerConnection
+) -> None:
+    """Kafka 3.9 forgets what is pending for a producer id when it refuses an offset of that id: they must differ."""
+    source = TopicPartition(pipeline.prefix + "orders", 0)
+    former = await join()
+    zombie = await started(connection, pipeline, former)
+    await zombie.commit(one_record(), {source: 100}, former)
+
+    now = await join()
+    assert (now.generation, now.member_id) != (former.generation, former.member_id)
+    successor = await started(connection, pipeline, now)
+    await successor._add_offsets(now.group)
+    await successor._commit_offsets({source: 200}, now)
+    with pytest.raises(NotAMemberError):
+        await zombie.commit(one_record(), {source: 150}, former)
+    await zombie.abort()
+    await successor.end(commit=True)
+
+    offsets = CommittedOffsets(pipeline.kafka, former.group)
+    assert await offsets.fetch(source) == 200
+    await offsets.close()
+    assert len(await pipeline.read("processed-orders")) == 1
+
+
+async def test_a_worker_that_is_no_member_does_not_try_again(pipeline: Pipeline) -> None:
+    await pipeline.send([(0, [b"{}"])])
+    async with pipeline.lone_worker(0, GroupMember(f"{pipeline.prefix}processor", 7, "nobody")) as lone:
+        await eventually(lambda: "transactions_fenced" in totals(lone.registry))
+        assert await lone.committed.fetch(lone.source) is None
+        assert totals(lone.registry).keys() == {"transactions_fenced", "retries_fenced"}
+        assert await pipeline.read("orders-dlq") == []

@@ -1,0 +1,174 @@
+"""What happens to which request: decisions without I/O."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from random import Random
+
+from tests.kafka_proxy.transactions import Transaction, Transactions
+from tests.kafka_proxy.wire import Api, Request
+
+NO_ANSWER = -1
+
+
+class Treatment(Enum):
+    """What can happen to a request."""
+
+    LATE = "late"
+    """The client's connection is closed, and the request reaches the broker later."""
+    ANSWER_LOST = "answer lost"
+    """The broker gets the request at once; its answer is dropped and the client's connection closed."""
+    TWICE = "twice"
+    """The broker gets it and answers, then gets the same bytes once more; the client gets the second answer."""
+    ANSWER_LOST_AND_LATE_COPY = "answer lost and a copy late"
+    """As ANSWER_LOST, and later the broker gets the same bytes once more."""
+    LATE_COPY = "a copy late"
+    """Nothing for the client to notice; later the broker gets the same bytes once more.
+
+    TCP allows this only if something between the two sends a request again by itself. No client before transactions
+    version 2 (KIP-890) can do anything about it.
+    """
+
+    @property
+    def delivers_later(self) -> bool:
+        return self not in (Treatment.ANSWER_LOST, Treatment.TWICE)
+
+
+@dataclass(frozen=True, eq=False)
+class RequestFault:
+    """Tampers with ``count`` requests of one kind; two that read the same are counted apart.
+
+    Args:
+        api: the kind.
+        treatment: what happens to them.
+        count: how many; aimed ones that missed their moment do not count.
+        before: what is delivered late reaches the broker just before the next request of this kind that belongs to a
+            later transaction of the same producer, or to a transaction that works the same partitions; None: after a
+            random time.
+        within_s: the random time's bounds; the upper one is also how long an aimed request waits for its moment.
+        share: of the requests that could be chosen, how many are.
+    """
+
+    api: Api
+    treatment: Treatment
+    count: int
+    before: Api | None = None
+    within_s: tuple[float, float] = (0.0, 20.0)
+    share: float = 0.2
+
+    @property
+    def name(self) -> str:
+        aim = f" before {self.before.name}" if self.before is not None else ""
+        return f"{self.api.name} {self.treatment.value}{aim}"
+
+
+@dataclass(eq=False)
+class Held:
+    """A request that is to be delivered later."""
+
+    request: Request
+    frame: bytes
+    transaction: Transaction
+    fault: RequestFault
+    due_s: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do with a request.
+
+    First ``deliver_first`` goes to the broker, one after the other, each answered before the next. Then the request
+    itself, if ``forward``; if not, the client's connection is closed. With ``lose_answer`` it is closed when the answer
+    comes, which is dropped and reported to ``RequestFaults.answer_lost``.
+    """
+
+    deliver_first: Sequence[Held] = ()
+    forward: bool = True
+    lose_answer: RequestFault | None = None
+
+
+PASS = Decision()
+
+
+class RequestFaults:
+    """Chooses requests, keeps what is to be delivered later, and counts.
+
+    All times are of one clock, in seconds.
+    """
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._transactions = Transactions()
+        self._faults: list[RequestFault] = []
+        self._held: list[Held] = []
+        self._underway: Counter[RequestFault] = Counter()
+        self.injected: Counter[RequestFault] = Counter()
+        """How many requests each fault has hit: an aimed one at its moment, any other one at all."""
+        self.missed: Counter[RequestFault] = Counter()
+        """How many were delivered though their moment had not come in time, or were not answered."""
+        self.answers: Counter[tuple[RequestFault, int]] = Counter()
+        """The broker's error codes for what was delivered late, or NO_ANSWER."""
+
+    def add(self, fault: RequestFault) -> None:
+        """Begin with this one; it ends by itself."""
+        self._faults.append(fault)
+
+    def remove(self, fault: RequestFault) -> None:
+        """Choose no more requests for it; what it holds is still delivered."""
+        self._faults.remove(fault)
+
+    def done(self, fault: RequestFault) -> bool:
+        """Whether it has hit as many requests as it was to hit."""
+        return self.injected[fault] >= fault.count
+
+    def on_request(self, request: Request, frame: bytes, now_s: float) -> Decision:
+        """Decide about a request that a client has sent."""
+        transaction = self._transactions.of(request)
+        due = [held for held in self._held if self._is_moment(held, request, transaction)]
+        self._held = [held for held in self._held if held not in due]
+        fault = next((fault for fault in self._faults if self._chooses(fault, request, transaction)), None)
+        if fault is None:
+            return Decision(due) if due else PASS
+        low_s, high_s = fault.within_s
+        wait_s = self._random.uniform(low_s, high_s) if fault.before is None else high_s
+        held = Held(request, frame, transaction, fault, now_s + wait_s)
+        if fault.treatment is Treatment.TWICE:
+            self._underway[fault] += 1
+            return Decision([*due, held])
+        if fault.treatment.delivers_later:
+            self._underway[fault] += 1
+            self._held.append(held)
+        loses_answer = fault.treatment in (Treatment.ANSWER_LOST, Treatment.ANSWER_LOST_AND_LATE_COPY)
+        return Decision(due, forward=fault.treatment is not Treatment.LATE, lose_answer=fault if loses_answer else None)
+
+    def overdue(self, now_s: float) -> list[Held]:
+        """Take what is to be delivered now, though no request was waited for, or none has come."""
+        due = [held for held in self._held if held.due_s <= now_s]
+        self._held = [held for held in self._held if held.due_s > now_s]
+        return due
+
+    def delivered(self, held: Held, codes: set[int], *, in_time: bool) -> None:
+        """Note that the broker has got a held request, ``in_time`` for what it was aimed at, and answered with ``codes``."""
+        hit = NO_ANSWER not in codes and (in_time or held.fault.before is None)
+        (self.injected if hit else self.missed)[held.fault] += 1
+        self._underway[held.fault] -= 1
+        for code in codes:
+            self.answers[held.fault, code] += 1
+
+    def answer_lost(self, fault: RequestFault) -> None:
+        """Note that an answer was dropped."""
+        if not fault.treatment.delivers_later:
+            self.injected[fault] += 1
+
+    def _is_moment(self, held: Held, request: Request, transaction: Transaction) -> bool:
+        return held.fault.before is request.api and transaction.may_follow(held.transaction)
+
+    def _chooses(self, fault: RequestFault, request: Request, transaction: Transaction) -> bool:
+        if request.api is not fault.api or not request.commits or self._random.random() >= fault.share:
+            return False
+        if fault.before is not None and not transaction.sources:
+            return False  # nobody could tell which later transaction does the same work
+        if any(held.fault is fault and held.request.producer == request.producer for held in self._held):
+            return False
+        return self.injected[fault] + self._underway[fault] < fault.count

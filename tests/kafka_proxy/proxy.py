@@ -1,0 +1,181 @@
+"""The proxy itself: sockets, and nothing to decide."""
+
+import asyncio
+import contextlib
+import time
+from types import TracebackType
+from typing import Self
+
+from tests.kafka_proxy.faults import NO_ANSWER, Decision, Held, RequestFault, RequestFaults
+from tests.kafka_proxy.wire import (
+    correlation_id_of_answer,
+    correlation_id_of_request,
+    error_codes,
+    parse_request,
+)
+
+_HOST = "127.0.0.1"
+_POLL_S = 0.02
+_ANSWER_LIMIT_S = 5.0
+
+
+class KafkaProxy:
+    """Listens on ``port`` and passes everything on to the broker's ``broker_port``; ``async with`` runs it.
+
+    The broker has to advertise ``port`` to those who come by ``broker_port`` (see ``LocalBroker``). Late requests are
+    delivered over connections of their own: a broker knows a producer by its id, not by its connection.
+    """
+
+    def __init__(self, port: int, broker_port: int, faults: RequestFaults) -> None:
+        self._port = port
+        self._broker_port = broker_port
+        self.faults = faults
+        self._open = asyncio.Event()
+        self._open.set()
+        self._connections: set[_Connection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def address(self) -> str:
+        """Bootstrap servers for clients."""
+        return f"{_HOST}:{self._port}"
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, _HOST, self._port)
+        self._keep(asyncio.create_task(self._deliver_overdue()))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    def cut_all(self) -> int:
+        """Close every connection at both ends, at once; returns how many."""
+        connections = list(self._connections)
+        for connection in connections:
+            connection.abort()
+        return len(connections)
+
+    def stall(self) -> None:
+        """Pass nothing on any more, in either direction; connections stay, and new ones are accepted."""
+        self._open.clear()
+
+    def resume(self) -> None:
+        """End ``stall``: what has come meanwhile is passed on, also if its sender has gone."""
+        self._open.set()
+
+    async def deliver(self, held: Held, *, in_time: bool) -> None:
+        """Give the broker a request that was held, and wait for its answer."""
+        codes = {NO_ANSWER}
+        with contextlib.suppress(OSError, EOFError, TimeoutError):
+            async with asyncio.timeout(_ANSWER_LIMIT_S):
+                reader, writer = await asyncio.open_connection(_HOST, self._broker_port)
+                try:
+                    _write_frame(writer, held.frame)
+                    codes = error_codes(held.request, await _read_frame(reader))
+                finally:
+                    writer.close()
+        self.faults.delivered(held, codes, in_time=in_time)
+
+    async def _deliver_overdue(self) -> None:
+        while True:
+            for held in self.faults.overdue(time.monotonic()):
+                self._keep(asyncio.create_task(self.deliver(held, in_time=False)))
+            await asyncio.sleep(_POLL_S)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._keep(asyncio.create_task(self._serve(reader, writer)))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            broker_reader, broker_writer = await asyncio.open_connection(_HOST, self._broker_port)
+        except OSError:
+            writer.transport.abort()
+            return
+        connection = _Connection(self, self._open, (reader, writer), (broker_reader, broker_writer))
+        self._connections.add(connection)
+        try:
+            await connection.run()
+        finally:
+            self._connections.discard(connection)
+
+
+class _Connection:
+    """A client's connection and the one to the broker that belongs to it."""
+
+    def __init__(
+        self,
+        proxy: KafkaProxy,
+        is_open: asyncio.Event,
+        client: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        broker: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    ) -> None:
+        self._proxy = proxy
+        self._is_open = is_open
+        self._from_client, self._to_client = client
+        self._from_broker, self._to_broker = broker
+        self._to_lose: dict[int, RequestFault] = {}
+
+    def abort(self) -> None:
+        self._to_client.transport.abort()
+        self._to_broker.transport.abort()
+
+    async def run(self) -> None:
+        """Pass requests and answers on until either end closes, or a fault does."""
+        pumps = [asyncio.create_task(self._pass_requests()), asyncio.create_task(self._pass_answers())]
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            results = await asyncio.gather(*pumps, return_exceptions=True)
+            # What was written to the broker still reaches it.
+            self._to_client.transport.abort()
+            self._to_broker.close()
+        for result in results:
+            if isinstance(result, Exception) and not isinstance(result, OSError | EOFError):
+                raise result
+
+    async def _pass_requests(self) -> None:
+        while True:
+            frame = await _read_frame(self._from_client)
+            await self._is_open.wait()
+            request = parse_request(frame)
+            decision = self._proxy.faults.on_request(request, frame, time.monotonic()) if request else Decision()
+            for held in decision.deliver_first:
+                await self._proxy.deliver(held, in_time=True)
+            if not decision.forward:
+                return
+            if decision.lose_answer:
+                self._to_lose[correlation_id_of_request(frame)] = decision.lose_answer
+            _write_frame(self._to_broker, frame)
+            await self._to_broker.drain()
+
+    async def _pass_answers(self) -> None:
+        while True:
+            frame = await _read_frame(self._from_broker)
+            await self._is_open.wait()
+            fault = self._to_lose.get(correlation_id_of_answer(frame))
+            if fault is not None:
+                self._proxy.faults.answer_lost(fault)
+                return
+            _write_frame(self._to_client, frame)
+            await self._to_client.drain()
+
+
+async def _read_frame(reader: asyncio.StreamReader) -> bytes:
+    return await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big"))
+
+
+def _write_frame(writer: asyncio.StreamWriter, frame: bytes) -> None:
+    writer.write(len(frame).to_bytes(4, "big"))
+    writer.write(frame)

@@ -1,0 +1,69 @@
+"""One attempt of the engine with fakes all around it."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import TopicPartition
+
+from libs.runtime.exactly_once.processing import Processing, WorkedPartition
+from libs.runtime.health import Health
+from tests.unit.exactly_once.fakes import (
+    ORDERS,
+    FakeConsumer,
+    FakeLogic,
+    FakeProducer,
+    make_commits,
+    make_stage,
+    make_watch,
+)
+
+
+class Attempt:
+    """A loop at work on the first partitions, with a logic each."""
+
+    def __init__(
+        self,
+        consumer: FakeConsumer,
+        logics: Sequence[FakeLogic],
+        *,
+        interval_ms: int = 60_000,
+        told: bool = True,
+        alone: bool = False,
+        answering: bool = True,
+    ) -> None:
+        self.consumer = consumer
+        self.logics = logics
+        self.producer = FakeProducer(told=told)
+        self.commits = make_commits(self.producer, interval_ms)
+        self.partitions = [WorkedPartition(ORDERS[n], cast(Any, logic), 0) for n, logic in enumerate(logics)]
+        self.health = Health()
+        self.stop = asyncio.Event()
+        self.stage = make_stage()
+        self.processing = Processing(
+            self.stage,
+            cast(AIOKafkaConsumer, consumer),
+            self.partitions,
+            self.commits,
+            make_watch(answering=answering),
+            self.health,
+            self.stop,
+            alone=alone,
+        )
+        self.task = asyncio.create_task(self.processing.run())
+
+    async def end(self) -> None:
+        self.stop.set()
+        async with asyncio.timeout(30):
+            await self.task
+
+    async def processed(self, number: int, count: int) -> list[int]:
+        """The offsets of the next records that partition ``number`` has processed."""
+        async with asyncio.timeout(30):
+            return [await self.logics[number].processed.get() for _ in range(count)]
+
+    async def committed(self) -> Mapping[TopicPartition, int]:
+        """The offsets of the next commit that has begun."""
+        async with asyncio.timeout(30):
+            return await self.producer.begun.get()

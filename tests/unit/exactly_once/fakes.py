@@ -1,0 +1,217 @@
+"""Hand-written stand-ins for what the exactly-once engine works with: consumer, producer, logic, stage."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import structlog
+from aiokafka.structs import TopicPartition
+from prometheus_client import CollectorRegistry
+
+from libs.runtime.exactly_once.broker_watch import BrokerWatch
+from libs.runtime.exactly_once.pipelined_commits import PipelinedCommits
+from libs.runtime.group_member import GroupMember
+from libs.runtime.logic import Stage
+from libs.runtime.metrics import StageMetrics
+from libs.runtime.transactions.producer import TransactionalProducer
+from libs.runtime.transactions.record_batches import OutputBuffer
+
+ORDERS = [TopicPartition("orders", number) for number in range(3)]
+MEMBER = GroupMember("group", 7, "member")
+OUTPUT_PARTITIONS = {"out": 6}
+
+
+def stage_metrics(registry: CollectorRegistry | None = None) -> StageMetrics:
+    return StageMetrics(registry or CollectorRegistry(), "orders", ["out"], stateful=False)
+
+
+def records(*offsets: int) -> list[Any]:
+    return [SimpleNamespace(offset=offset) for offset in offsets]
+
+
+class Done:
+    """What a transaction did: nothing to be counted."""
+
+    def count(self, now_s: float) -> None:
+        pass
+
+
+class FakeLogic:
+    """Notes the offsets that it is given, and writes one record for each."""
+
+    def __init__(self, *, urgent: bool = False) -> None:
+        self.urgent = urgent
+        self.watermark_s: float | None = None
+        self.state_size = 0
+        self.state_offset: int | None = None
+        self.restored: list[Any] = []
+        self.processed: asyncio.Queue[int] = asyncio.Queue()
+        self.contexts: list[Mapping[str, Any]] = []
+        self.error: Exception | None = None
+
+    def restore(self, batch: Sequence[Any]) -> None:
+        self.restored.extend(batch)
+
+    def process(self, batch: Sequence[Any], output: OutputBuffer) -> None:
+        self.contexts.append(structlog.contextvars.get_contextvars())
+        if self.error is not None:
+            raise self.error
+        for record in batch:
+            output.send("out", 0, None, b"%d" % record.offset, 0, [])
+            self.processed.put_nowait(record.offset)
+
+    def punctuate(self, _: object) -> None:
+        pass
+
+    def before_commit(self, _: object, position: int) -> Done:
+        return Done()
+
+
+class FakeProducer:
+    """Notes what it is to commit, and does so when it is told to."""
+
+    transactional_id = "id"
+
+    def __init__(self, *, told: bool = True) -> None:
+        self.begun: asyncio.Queue[Mapping[TopicPartition, int]] = asyncio.Queue()
+        self.commits: list[tuple[OutputBuffer, Mapping[TopicPartition, int]]] = []
+        self.members: list[GroupMember] = []
+        self.committing = 0
+        self.told = asyncio.Semaphore(1_000_000 if told else 0)
+        self.error: BaseException | None = None
+
+    @property
+    def offsets(self) -> list[Mapping[TopicPartition, int]]:
+        """Those of each commit."""
+        return [offsets for _, offsets in self.commits]
+
+    async def commit(self, outputs: OutputBuffer, offsets: Mapping[TopicPartition, int], member: GroupMember) -> None:
+        self.begun.put_nowait(offsets)
+        self.committing += 1
+        try:
+            await self.told.acquire()
+        finally:
+            self.committing -= 1
+        if self.error is not None:
+            raise self.error
+        self.members.append(member)
+        self.commits.append((outputs, offsets))
+
+
+class FakeConsumer:
+    """Hands out what is put into ``found``, as aiokafka does: it is past the records before anybody looks at them."""
+
+    def __init__(self) -> None:
+        self.found: asyncio.Queue[Mapping[TopicPartition, list[Any]] | BaseException] = asyncio.Queue()
+        self.reads = 0
+        self.given_up = 0
+        self.positions: dict[TopicPartition, int] = {}
+        self.ends: dict[TopicPartition, int] = {}
+        self.first: dict[TopicPartition, int] = {}
+        self.confirmed_ms: int | None = None
+        self.left_out: set[TopicPartition] = set()
+
+    def put(self, found: Mapping[TopicPartition, Iterable[int]]) -> None:
+        """Records of these offsets are fetched."""
+        self.found.put_nowait({source: records(*offsets) for source, offsets in found.items()})
+
+    async def getmany(self, **_: object) -> Mapping[TopicPartition, list[Any]]:
+        self.reads += 1
+        try:
+            found = await self.found.get()
+        except asyncio.CancelledError:
+            self.given_up += 1
+            raise
+        if isinstance(found, BaseException):
+            raise found
+        for source, fetched in found.items():
+            self.positions[source] = max(self.positions.get(source, 0), fetched[-1].offset + 1)
+        return found
+
+    async def position(self, source: TopicPartition) -> int:
+        return self.positions.get(source, 0)
+
+    def last_stable_offset(self, source: TopicPartition) -> int | None:
+        return self.ends.get(source)
+
+    highwater = last_stable_offset
+
+    def last_poll_timestamp(self, _: TopicPartition) -> int | None:
+        return self.confirmed_ms
+
+    async def beginning_offsets(self, sources: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
+        return {source: self.first.get(source, 0) for source in sources}
+
+    async def end_offsets(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
+        return {partition: self.ends.get(partition, 0) for partition in partitions}
+
+    def seek(self, source: TopicPartition, position: int) -> None:
+        self.positions[source] = position
+
+    def paused(self) -> set[TopicPartition]:
+        return set(self.left_out)
+
+    def pause(self, *sources: TopicPartition) -> None:
+        self.left_out |= set(sources)
+
+    def resume(self, *sources: TopicPartition) -> None:
+        self.left_out -= set(sources)
+
+
+class Backlog(FakeConsumer):
+    """Always has one more record of the first partition."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.busy = asyncio.Event()
+        self.ends[ORDERS[0]] = 10**9
+
+    async def getmany(self, **_: object) -> Mapping[TopicPartition, list[Any]]:
+        self.put({ORDERS[0]: [self.reads]})
+        if self.reads == 100:
+            self.busy.set()
+        return await super().getmany()
+
+
+def make_stage(
+    logic: Any = None, *, interval_ms: int = 60_000, changelog: str | None = None, accepted: bool = False
+) -> Stage:
+    """A stage that reads ``orders`` and writes ``out``."""
+    named: Any = SimpleNamespace
+    return Stage(
+        name="processor",
+        source=named(name="orders", config={}),
+        outputs=[named(name="out", config={})],
+        changelog=named(name=changelog, config={}) if changelog else None,
+        fetch_bytes=1024,
+        batch_size=50,
+        commit_interval_ms=interval_ms,
+        metrics=stage_metrics(),
+        depends_on={"TOPIC_PARTITIONS": len(ORDERS)},
+        accept_offsets=None if changelog else "PROCESSOR_ACCEPT_OFFSETS",
+        offsets_accepted=accepted,
+        logic=logic if callable(logic) else lambda *_: logic,
+    )
+
+
+def make_watch(*, answering: bool = True) -> BrokerWatch:
+    return cast(BrokerWatch, SimpleNamespace(source_started=True, ends={}, answering=answering))
+
+
+def make_commits(
+    producer: FakeProducer,
+    interval_ms: int = 60_000,
+    counts: list[Any] | None = None,
+    metrics: StageMetrics | None = None,
+) -> PipelinedCommits:
+    """What is committed is appended to ``counts``: offsets and tallies."""
+    told: list[Any] = [] if counts is None else counts
+    return PipelinedCommits(
+        cast(TransactionalProducer, producer),
+        MEMBER,
+        OUTPUT_PARTITIONS,
+        interval_ms,
+        metrics or stage_metrics(),
+        lambda *committed: told.append(committed),
+    )

@@ -1,0 +1,14 @@
+"""Partitions are shared out by their declared number, whatever the leader's client knows of the topic."""
+
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+
+from libs.runtime.exactly_once.assignor import range_assignor
+
+
+def test_a_leader_that_knows_nothing_of_the_topic_shares_it_out_all_the_same() -> None:
+    members = {name: RangePartitionAssignor.metadata(["orders"]) for name in ("a", "b", "c", "d")}
+    assignments = range_assignor(6).assign(ClusterMetadata(), members)
+    shares = [{partition.partition for partition in each.partitions()} for each in assignments.values()]
+    assert [len(share) for share in shares] == [2, 2, 1, 1]
+    assert set.union(*shares) == set(range(6))

@@ -1,0 +1,258 @@
+"""How a worker begins an attempt: what it ends, with which transactional id, and where it reads on."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from aiokafka.structs import TopicPartition
+
+from libs.runtime.errors import NotAMemberError, OffsetMismatchError, SettingChangedError
+from libs.runtime.exactly_once import take_over
+from libs.runtime.exactly_once import worker as worker_module
+from libs.runtime.exactly_once.committed_offsets import CommittedOffset, encode_metadata
+from libs.runtime.exactly_once.processing import Processing
+from libs.runtime.exactly_once.worker import ReplicaWorker
+from libs.runtime.group_member import GroupMember
+from libs.runtime.health import Health
+from libs.runtime.settings import ServiceSettings
+from libs.runtime.transactions.transactional_ids import StageTransactionalIds
+from tests.unit.exactly_once.fakes import MEMBER, ORDERS, FakeConsumer, FakeLogic, make_stage, make_watch
+
+PREFIX = "mine."
+OURS = encode_metadata({"TOPIC_PARTITIONS": len(ORDERS)})
+
+
+class Broker:
+    """Notes what an attempt asks of the broker, in order, and fails at ``fails_at``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[Any] = []
+        self.fails_at: Any = None
+        self.committed: dict[TopicPartition, int] = {}
+        self.changelog: dict[TopicPartition, list[str]] = {}
+        self.metadata = OURS
+        monkeypatch.setattr(worker_module, "BrokerConnection", SimpleNamespace(open=self._open))
+        monkeypatch.setattr(worker_module, "end_former_transactions", self._end_former)
+        monkeypatch.setattr(worker_module, "end_transaction", self._end)
+        monkeypatch.setattr(worker_module, "TransactionalProducer", self._producer)
+        monkeypatch.setattr(take_over, "stable_offsets", self._stable_offsets)
+        monkeypatch.setattr(take_over, "read_changelog", self._read_changelog)
+        monkeypatch.setattr(Processing, "run", self._process)
+
+    async def _note(self, *what: Any) -> None:
+        self.asked.append(what)
+        await asyncio.sleep(0)
+        if what[0] == self.fails_at:
+            raise RuntimeError("refused")
+
+    async def _open(self, _: object, topics: list[str]) -> Any:
+        await self._note("open", *topics)
+        return SimpleNamespace(close=lambda: self._note("close"))
+
+    async def _end_former(self, _: object, ids: object, generation: int) -> None:
+        await self._note("end former", generation)
+
+    async def _end(self, _: object, transactional_id: str) -> None:
+        await self._note("end", transactional_id)
+
+    def _producer(self, _: object, transactional_id: str, topic_prefix: str, offset_metadata: str) -> Any:
+        assert (topic_prefix, offset_metadata) == (PREFIX, OURS)
+        return SimpleNamespace(
+            transactional_id=transactional_id,
+            start=lambda: self._note("start", transactional_id),
+            abort=lambda: self._note("abort", transactional_id),
+        )
+
+    async def _stable_offsets(
+        self, _: object, group: str, sources: Collection[TopicPartition]
+    ) -> dict[TopicPartition, CommittedOffset | None]:
+        await self._note("offsets", group, *sources)
+        return {
+            source: CommittedOffset(self.committed[source], self.metadata) if source in self.committed else None
+            for source in sources
+        }
+
+    async def _read_changelog(
+        self, _: object, changelogs: Collection[TopicPartition]
+    ) -> AsyncIterator[tuple[TopicPartition, list[str]]]:
+        await self._note("changelog", *changelogs)
+        for changelog in changelogs:
+            if found := self.changelog.get(changelog):
+                yield changelog, found
+
+    async def _process(self, until_s: float) -> None:
+        await self._note("process", until_s == float("inf"))
+
+
+class Fixture:
+    """A worker of the first two partitions."""
+
+    def __init__(self, *, changelog: str | None = None, member: GroupMember = MEMBER, accepted: bool = False) -> None:
+        self.consumer = FakeConsumer()
+        untyped: Any = self.consumer
+        untyped._coordinator = SimpleNamespace(generation=MEMBER.generation, member_id=MEMBER.member_id)
+        self.logics = {source: FakeLogic() for source in ORDERS}
+        self.worker = ReplicaWorker(
+            make_stage(lambda *source: self.logics[TopicPartition(*source)], changelog=changelog, accepted=accepted),
+            ServiceSettings(topic_prefix=PREFIX, topic_partitions=len(ORDERS)),
+            untyped,
+            ORDERS[:2],
+            member,
+            StageTransactionalIds(PREFIX, "processor"),
+            make_watch(),
+            Health(),
+        )
+
+    async def attempt(self) -> None:
+        await self.worker._attempt()
+
+
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
+    return Broker(monkeypatch)
+
+
+def id_of(attempt: int) -> str:
+    return f"mine.processor-7-member-{attempt}"
+
+
+async def test_former_members_are_ended_before_offsets_are_read_and_those_before_anything_is_processed(
+    broker: Broker,
+) -> None:
+    broker.committed = dict.fromkeys(ORDERS, 5)
+    await Fixture().attempt()
+    assert broker.asked == [
+        ("open", "mine.out"),
+        ("end former", 7),
+        ("start", id_of(0)),
+        ("offsets", "group", *ORDERS[:2]),
+        ("process", True),
+        ("abort", id_of(0)),
+        ("close",),
+    ]
+
+
+@pytest.mark.parametrize("step", ["start", "offsets", "process"])
+async def test_the_next_attempt_has_an_id_of_its_own_and_ends_what_the_failed_one_left(
+    step: str, broker: Broker
+) -> None:
+    fixture, broker.fails_at = Fixture(), step
+    with pytest.raises(RuntimeError, match="refused"):
+        await fixture.attempt()
+    assert broker.asked[-2:] == [("abort", id_of(0)), ("close",)]
+    broker.asked, broker.fails_at = [], None
+    await fixture.attempt()
+    assert broker.asked[1:3] == [("end", id_of(0)), ("start", id_of(1))]
+    broker.asked = []
+    await fixture.attempt()
+    assert broker.asked[1:3] == [("end", id_of(1)), ("start", id_of(2))]
+
+
+async def test_what_could_not_be_ended_is_ended_by_a_later_attempt(broker: Broker) -> None:
+    fixture = Fixture()
+    await fixture.attempt()
+    broker.asked, broker.fails_at = [], "end"
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="refused"):
+            await fixture.attempt()
+    broker.asked, broker.fails_at = [], None
+    await fixture.attempt()
+    assert broker.asked[1:3] == [("end", id_of(0)), ("start", id_of(1))]
+
+
+async def test_a_worker_of_an_older_generation_asks_nothing(broker: Broker) -> None:
+    with pytest.raises(NotAMemberError):
+        await Fixture(member=MEMBER._replace(generation=6)).attempt()
+    assert not broker.asked
+
+
+async def test_each_partition_is_read_from_its_committed_offset(broker: Broker) -> None:
+    fixture = Fixture()
+    broker.committed = {ORDERS[0]: 50}
+    fixture.consumer.first = {ORDERS[0]: 30, ORDERS[1]: 20}
+    await fixture.attempt()
+    assert fixture.consumer.positions == {ORDERS[0]: 50, ORDERS[1]: 20}
+    processing = cast(Any, fixture.worker._processing)
+    assert {source: partition.position for source, partition in processing._partitions.items()} == {
+        ORDERS[0]: 50,
+        ORDERS[1]: 20,
+    }
+
+
+async def test_state_is_restored_after_the_offsets_were_read(broker: Broker) -> None:
+    """A changelog that is read before could be older than the offset that belongs to it."""
+    fixture = Fixture(changelog="state")
+    state = [TopicPartition("mine.state", number) for number in range(2)]
+    broker.changelog = {state[1]: ["a", "b"]}
+    broker.committed = {ORDERS[1]: 5}
+    await fixture.attempt()
+    steps = [what[0] for what in broker.asked]
+    assert steps[2:4] == ["start", "offsets"]
+    assert steps.index("changelog") > steps.index("offsets")
+    assert ("changelog", *state) in broker.asked
+    assert [fixture.logics[source].restored for source in ORDERS[:2]] == [[], ["a", "b"]]
+
+
+async def test_a_partition_that_is_left_out_is_paused_and_not_taken_over(broker: Broker) -> None:
+    fixture = Fixture()
+    for _ in range(3):
+        fixture.worker._retries.failed(ORDERS[0])
+    await fixture.attempt()
+    assert fixture.consumer.left_out == {ORDERS[0]}
+    assert ("offsets", "group", ORDERS[1]) in broker.asked
+    assert ("process", False) in broker.asked  # until it is to come back
+    fixture.worker._retries.committed([ORDERS[0]])
+    await fixture.attempt()
+    assert fixture.consumer.left_out == set()
+    assert ("offsets", "group", *ORDERS[:2]) in broker.asked[-5:]
+    assert broker.asked[-3] == ("process", True)
+
+
+async def test_an_offset_of_somebody_else_is_refused_unless_it_is_accepted(broker: Broker) -> None:
+    broker.committed, broker.metadata = dict.fromkeys(ORDERS, 5), ""
+    with pytest.raises(OffsetMismatchError, match=r"committed offset 5 of orders-0 .* PROCESSOR_ACCEPT_OFFSETS|reset"):
+        await Fixture().attempt()
+    assert ("process", True) not in broker.asked
+    await Fixture(accepted=True).attempt()
+    assert ("process", True) in broker.asked
+
+
+async def test_offsets_that_are_gone_are_missed_if_something_was_written(broker: Broker) -> None:
+    fixture = Fixture()
+    await fixture.attempt()  # a pipeline that is new
+    fixture.consumer.ends[TopicPartition("mine.out", 2)] = 7
+    with pytest.raises(
+        OffsetMismatchError, match="no offset of orders is committed, but 7 records of its output are there"
+    ):
+        await fixture.attempt()
+    broker.committed = {ORDERS[2]: 1}  # another replica's: this one's partitions are new
+    await fixture.attempt()
+
+
+async def test_a_setting_that_the_work_depends_on_must_not_change(broker: Broker) -> None:
+    broker.committed = dict.fromkeys(ORDERS, 5)
+    broker.metadata = encode_metadata({"TOPIC_PARTITIONS": 6})
+    with pytest.raises(
+        SettingChangedError, match="TOPIC_PARTITIONS=3, but orders-0 was worked with TOPIC_PARTITIONS=6"
+    ):
+        await Fixture(accepted=True).attempt()
+
+
+async def test_partitions_that_were_added_know_from_the_others_that_it_changed(broker: Broker) -> None:
+    broker.committed, broker.metadata = {ORDERS[2]: 5}, encode_metadata({"TOPIC_PARTITIONS": 1})
+    with pytest.raises(SettingChangedError, match="orders-2 was worked with TOPIC_PARTITIONS=1"):
+        await Fixture().attempt()
+
+
+@pytest.mark.parametrize("committed", [{}, {ORDERS[1]: 4}, {ORDERS[1]: 6}])
+async def test_state_of_another_offset_is_refused(committed: dict[TopicPartition, int], broker: Broker) -> None:
+    """Earlier, later, or gone; and what a tool has set back to the right one is taken."""
+    fixture = Fixture(changelog="state")
+    fixture.logics[ORDERS[1]].state_offset = 5
+    broker.committed, broker.metadata = committed, ""
+    with pytest.raises(OffsetMismatchError, match=f"is {committed.get(ORDERS[1], 'none')}, .* belongs to offset 5"):
+        await fixture.attempt()
+    broker.committed = {ORDERS[1]: 5}
+    await fixture.attempt()

@@ -1,0 +1,120 @@
+"""When a changelog has been read to its end."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.errors import KafkaTimeoutError
+from aiokafka.structs import TopicPartition
+
+from libs.runtime.exactly_once import changelog
+from libs.runtime.exactly_once.changelog import read_changelog
+from libs.runtime.settings import ServiceSettings
+
+STATE = [TopicPartition("state", number) for number in range(2)]
+
+
+class FakeConsumer:
+    """A consumer of committed records; ``script`` says what each fetch brings and where each partition stands then.
+
+    A stand is the position, and the high watermark that the broker told with the last answer, None before the first one.
+    """
+
+    def __init__(self, script: Iterable[tuple[Mapping[TopicPartition, list[Any]], Mapping[int, Any]]]) -> None:
+        self._script = iter(script)
+        self._stands: dict[int, tuple[int, int | None]] = {partition.partition: (0, None) for partition in STATE}
+        self.assigned: list[TopicPartition] = []
+        self.closed = False
+        self.fetches = 0
+        self._coordinator = None
+        self._client: Any = SimpleNamespace(close=self._close)
+
+    async def start(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
+    async def _close(self) -> None:
+        self.closed = True
+
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        self.assigned = partitions
+
+    async def seek_to_beginning(self, *partitions: TopicPartition) -> None:
+        assert set(partitions) == set(self.assigned)
+
+    async def getmany(self, **_: object) -> Mapping[TopicPartition, list[Any]]:
+        await asyncio.sleep(0)
+        self.fetches += 1
+        found, stands = next(self._script, ({}, {}))
+        self._stands.update(stands)
+        return found
+
+    async def position(self, partition: TopicPartition) -> int:
+        return self._stands[partition.partition][0]
+
+    def highwater(self, partition: TopicPartition) -> int | None:
+        return self._stands[partition.partition][1]
+
+
+async def read(consumer: FakeConsumer, monkeypatch: pytest.MonkeyPatch, *partitions: TopicPartition) -> dict[Any, Any]:
+    monkeypatch.setattr(changelog, "committed_consumer", lambda *_, **__: consumer)
+    found: dict[TopicPartition, list[Any]] = {partition: [] for partition in partitions}
+    async for partition, batch in read_changelog(ServiceSettings(), partitions):
+        found[partition].append(batch)
+    assert consumer.closed
+    return found
+
+
+async def test_all_partitions_are_read_in_one_pass_and_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changelog, "_BATCH_SIZE", 2)
+    consumer = FakeConsumer(
+        [
+            ({STATE[0]: ["a", "b", "c"]}, {0: (3, 5)}),
+            ({STATE[0]: ["d"], STATE[1]: ["x"]}, {0: (5, 5), 1: (1, 1)}),  # a marker is at offset 4
+        ]
+    )
+    found = await read(consumer, monkeypatch, *STATE)
+    assert found == {STATE[0]: [["a", "b"], ["c"], ["d"]], STATE[1]: [["x"]]}
+    assert consumer.assigned == STATE
+    assert consumer.fetches == 2
+
+
+async def test_an_empty_changelog_is_read_when_the_broker_has_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    consumer = FakeConsumer([({}, {}), ({}, {}), ({}, {0: (0, 0)})])
+    assert await read(consumer, monkeypatch, STATE[0]) == {STATE[0]: []}
+    assert consumer.fetches == 3
+
+
+async def test_a_partition_with_an_open_transaction_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last stable offset is before its high watermark: what is there may be committed yet."""
+    consumer = FakeConsumer(
+        [
+            ({STATE[0]: ["a"], STATE[1]: ["x"]}, {0: (1, 2), 1: (1, 1)}),
+            ({}, {}),
+            ({}, {}),
+            ({STATE[0]: ["b"]}, {0: (3, 3)}),  # committed, and its marker
+        ]
+    )
+    assert await read(consumer, monkeypatch, *STATE) == {STATE[0]: [["a"], ["b"]], STATE[1]: [["x"]]}
+    assert consumer.fetches == 4
+
+
+async def test_reading_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = iter(range(0, 10_000, 10))
+    monkeypatch.setattr(changelog, "time", SimpleNamespace(monotonic=lambda: next(now_s)))
+    consumer = FakeConsumer([({}, {0: (0, 5)})])
+    with pytest.raises(KafkaTimeoutError, match="partition=0"):
+        await read(consumer, monkeypatch, STATE[0])
+    assert consumer.closed
+
+
+async def test_as_long_as_something_comes_it_may_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = iter(range(0, 10_000, 10))
+    monkeypatch.setattr(changelog, "time", SimpleNamespace(monotonic=lambda: next(now_s)))
+    consumer = FakeConsumer([({}, {0: (position, 50)}) for position in range(51)])
+    assert await read(consumer, monkeypatch, STATE[0]) == {STATE[0]: []}
+    assert consumer.fetches == 51

@@ -1,0 +1,60 @@
+"""Which partition an attempt blames for its failure."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiokafka.structs import TopicPartition
+
+from libs.runtime.exactly_once import processing
+from libs.runtime.lean_fetch import in_batches
+from tests.unit.exactly_once.attempt import Attempt
+from tests.unit.exactly_once.fakes import ORDERS, FakeConsumer, FakeLogic
+
+
+async def fails(attempt: Attempt) -> TopicPartition | None:
+    """Whom a failed attempt blames."""
+    with pytest.raises(RuntimeError, match="refused"):
+        await asyncio.wait_for(attempt.task, 30)
+    return attempt.processing.culprit()
+
+
+@pytest.mark.usefixtures("no_ticks")
+async def test_a_record_that_cannot_be_processed_is_its_partitions_failure() -> None:
+    attempt = Attempt(consumer := FakeConsumer(), [FakeLogic(), FakeLogic()])
+    attempt.logics[1].error = RuntimeError("refused")
+    consumer.put({ORDERS[0]: [0], ORDERS[1]: [0]})
+    assert await fails(attempt) == ORDERS[1]
+
+
+@pytest.mark.usefixtures("no_ticks")
+async def test_a_batch_that_cannot_be_read_is_its_partitions_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(fetched: Any, size: int) -> Any:
+        if fetched[0].offset == 99:
+            raise RuntimeError("refused")
+        yield from in_batches(fetched, size)
+
+    monkeypatch.setattr(processing, "in_batches", broken)
+    attempt = Attempt(consumer := FakeConsumer(), [FakeLogic(), FakeLogic()])
+    consumer.put({ORDERS[0]: [0], ORDERS[1]: [99]})
+    assert await fails(attempt) == ORDERS[1]
+
+
+@pytest.mark.usefixtures("no_ticks")
+@pytest.mark.parametrize(("touched", "culprit"), [(ORDERS[1:2], ORDERS[1]), (ORDERS[:2], None)])
+async def test_a_commit_that_is_refused_is_a_partitions_failure_if_it_was_alone_in_it(
+    touched: list[TopicPartition], culprit: TopicPartition | None
+) -> None:
+    attempt = Attempt(consumer := FakeConsumer(), [FakeLogic(), FakeLogic()], interval_ms=0)
+    attempt.producer.error = RuntimeError("refused")
+    consumer.put({source: [0] for source in touched})
+    assert await fails(attempt) == culprit
+
+
+@pytest.mark.usefixtures("no_ticks")
+async def test_an_error_of_the_consumer_is_nobodys_failure_whoever_has_committed_just_now() -> None:
+    attempt = Attempt(consumer := FakeConsumer(), [FakeLogic(), FakeLogic()], interval_ms=0)
+    consumer.put({ORDERS[1]: [0]})
+    await attempt.committed()
+    consumer.found.put_nowait(RuntimeError("refused"))
+    assert await fails(attempt) is None

@@ -1,0 +1,251 @@
+import asyncio
+from typing import Any
+
+import pytest
+import structlog
+from aiokafka.errors import KafkaConnectionError
+from prometheus_client import CollectorRegistry
+
+from libs.runtime.errors import AnswerLostError, NotAMemberError, TransactionFencedError, TransactionTimeoutError
+from libs.runtime.exactly_once import pipelined_commits
+from libs.runtime.exactly_once.pipelined_commits import PipelinedCommits
+from libs.runtime.metrics import totals
+from tests.unit.exactly_once.fakes import MEMBER, ORDERS, Done, FakeProducer, make_commits, stage_metrics
+
+
+def at(*positions: int) -> dict[Any, int]:
+    """Offsets of the first partitions."""
+    return dict(zip(ORDERS, positions, strict=False))
+
+
+async def test_one_transaction_is_filled_while_the_one_before_commits() -> None:
+    producer, counts = FakeProducer(told=False), list[Any]()
+    one, other = Done(), Done()
+    commits = make_commits(producer, counts=counts)
+    first = commits.outputs
+    commits.open(5)
+    await commits.commit(at(5), [one])
+    second = commits.outputs
+    assert second is not first
+    commits.open(4)
+    third = asyncio.create_task(commits.commit(at(9, 2), [other]))
+    await asyncio.sleep(0)
+    assert not third.done()
+    producer.told.release()
+    await third
+    producer.told.release()
+    await commits.close()
+    assert producer.commits == [(first, at(5)), (second, at(9, 2))]
+    assert producer.members == [MEMBER] * 2
+    assert counts == [(at(5), [one]), (at(9, 2), [other])]
+
+
+async def test_a_failed_commit_is_raised_and_counts_nothing() -> None:
+    producer, counts = FakeProducer(), list[Any]()
+    producer.error = RuntimeError("refused")
+    commits = make_commits(producer, counts=counts)
+    commits.open()
+    await commits.commit(at(5), [Done()])
+    with pytest.raises(RuntimeError, match="refused"):
+        await commits.commit(at(6), [Done()])
+    await commits.close()
+    assert counts == []
+
+
+async def test_a_failed_commit_is_noticed_at_the_next_look() -> None:
+    producer = FakeProducer(told=False)
+    producer.error = RuntimeError("refused")
+    commits = make_commits(producer)
+    commits.open()
+    await commits.commit(at(5), [Done()])
+    commits.check()
+    producer.told.release()
+    awaited = commits.awaited
+    assert awaited is not None
+    await asyncio.wait({awaited})
+    with pytest.raises(RuntimeError, match="refused"):
+        commits.check()
+
+
+async def test_it_knows_whose_commit_failed_and_nothing_of_those_that_did_not() -> None:
+    producer = FakeProducer()
+    commits = make_commits(producer)
+    commits.open()
+    await commits.commit(at(5), [Done()])
+    await commits.close()
+    assert commits.failed == {}
+    commits = make_commits(producer)
+    producer.error = RuntimeError("refused")
+    commits.open()
+    await commits.commit(at(6), [Done()])
+    await commits.close()
+    assert commits.failed == at(6)
+
+
+async def test_who_stops_waiting_for_a_commit_leaves_none_behind() -> None:
+    """The producer is given up next: a commit that went on would use it meanwhile."""
+    producer = FakeProducer(told=False)
+    commits = make_commits(producer)
+    commits.open()
+    await commits.commit(at(5), [Done()])
+    closing = asyncio.create_task(commits.close())
+    await asyncio.sleep(0)
+    assert producer.committing == 1
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert producer.committing == 0
+
+
+async def test_a_commit_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipelined_commits, "CLOSE_TIMEOUT_S", 0.0)
+    producer = FakeProducer(told=False)
+    commits = make_commits(producer)
+    commits.open()
+    await commits.commit(at(5), [Done()])
+    await asyncio.sleep(0)
+    await commits.close()
+    assert (producer.committing, producer.commits) == (0, [])
+
+
+def write(commits: PipelinedCommits, count: int, value: bytes = b"value") -> None:
+    commits.outputs.extend("out", 0, [(None, value, 0)] * count, [])
+
+
+async def test_what_a_transaction_took_and_wrote_is_counted_when_it_is_committed() -> None:
+    producer, registry = FakeProducer(told=False), CollectorRegistry()
+    commits = make_commits(producer, metrics=stage_metrics(registry))
+    write(commits, 8)
+    commits.open(5)
+    commits.open(2)
+    await commits.commit(at(7), [Done()])
+    await asyncio.sleep(0)
+    assert totals(registry) == {}
+    producer.told.release()
+    commits.open(1)
+    await commits.commit(at(8), [Done()])
+    producer.told.release()
+    await commits.close()
+    assert totals(registry) == {"transactions_committed": 2, "records_consumed_orders": 8, "records_produced_out": 8}
+    assert registry.get_sample_value("pipeline_transaction_records_sum") == 8
+    assert registry.get_sample_value("pipeline_transaction_records_bucket", {"le": "1.0"}) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (TransactionFencedError("ended"), "fenced"),
+        (NotAMemberError("gone"), "fenced"),
+        (TransactionTimeoutError("no commit within 20 s"), "timed_out"),
+        (AnswerLostError("no answer"), "failed"),
+        (KafkaConnectionError(), "failed"),
+    ],
+)
+async def test_a_transaction_that_is_aborted_is_counted_as_nothing_else(error: Exception, outcome: str) -> None:
+    producer, registry = FakeProducer(), CollectorRegistry()
+    producer.error = error
+    commits = make_commits(producer, metrics=stage_metrics(registry))
+    commits.open(5)
+    await commits.commit(at(5), [Done()])
+    await commits.close()
+    assert totals(registry) == {f"transactions_{outcome}": 1}
+
+
+async def test_the_log_knows_a_transaction_by_its_number() -> None:
+    commits = make_commits(FakeProducer())
+    assert "transaction" not in structlog.contextvars.get_contextvars()
+    commits.open(5)
+    commits.open(5)
+    assert structlog.contextvars.get_contextvars()["transaction"] == 1
+    await commits.commit(at(51), [Done()])
+    assert "transaction" not in structlog.contextvars.get_contextvars()
+    commits.open()
+    assert structlog.contextvars.get_contextvars()["transaction"] == 2
+    await commits.close()
+
+
+async def test_the_interval_begins_with_the_first_thing_to_commit() -> None:
+    commits = make_commits(FakeProducer())
+    assert commits.due_in_s() is None
+    assert commits.idle
+    commits.open()
+    due_in_s = commits.due_in_s()
+    assert due_in_s is not None
+    assert 59 < due_in_s <= 60
+    assert not commits.idle
+
+
+async def test_in_a_backlog_a_transaction_lasts_longer() -> None:
+    commits = make_commits(FakeProducer())
+    commits.open(50)
+    assert 59 < (commits.due_in_s() or 0) <= 60
+    commits.in_backlog = True
+    assert 179 < (commits.due_in_s() or 0) <= 180
+
+
+async def test_a_transaction_that_writes_very_many_records_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many it reads: only what it writes is kept in memory."""
+    monkeypatch.setattr(pipelined_commits, "MAX_RECORDS", 1_000)
+    commits = make_commits(FakeProducer())
+    commits.open(1_000_000)
+    write(commits, 999)
+    assert not commits.is_due(urgent=False)
+    write(commits, 1)
+    assert commits.due_in_s() == 0
+    assert commits.is_due(urgent=False)
+    assert not commits.overdue  # the fetch may be worked to its end
+
+
+async def test_a_transaction_that_writes_very_many_bytes_is_due_even_in_the_midst_of_a_fetch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pipelined_commits, "MAX_BYTES", 1_000_000)
+    commits = make_commits(FakeProducer())
+    assert not commits.overdue
+    commits.open()
+    write(commits, 9, bytes(100_000))
+    assert not commits.is_due(urgent=False)
+    assert not commits.overdue
+    write(commits, 2, bytes(100_000))
+    assert commits.is_due(urgent=False)
+    assert commits.overdue
+
+
+async def test_a_transaction_that_has_been_filled_for_long_ends_in_the_midst_of_a_fetch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    commits = make_commits(FakeProducer())
+    commits.open()
+    assert not commits.overdue
+    monkeypatch.setattr(pipelined_commits, "_LONGEST_FILL_S", 0.0)
+    assert commits.overdue
+
+
+async def test_what_is_urgent_waits_for_the_commit_before_and_takes_in_what_comes_meanwhile() -> None:
+    producer = FakeProducer(told=False)
+    commits = make_commits(producer)
+    assert not commits.is_due(urgent=True)  # nothing to commit
+    commits.open()
+    assert not commits.is_due(urgent=False)
+    assert commits.is_due(urgent=True)
+    await commits.commit(at(5), [Done()])
+    commits.open()
+    assert not commits.is_due(urgent=True)  # the one before is under way
+    producer.told.release()
+    awaited = commits.awaited
+    assert awaited is not None
+    await awaited
+    commits.check()
+    assert commits.is_due(urgent=True)
+    await commits.close()
+
+
+async def test_what_is_due_waits_for_nothing() -> None:
+    producer = FakeProducer(told=False)
+    commits = make_commits(producer, interval_ms=0)
+    commits.open()
+    await commits.commit(at(5), [Done()])
+    commits.open()
+    assert commits.is_due(urgent=False)
+    producer.told.release()
+    await commits.close()

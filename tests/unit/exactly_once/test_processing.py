@@ -1,0 +1,200 @@
+"""The loop of one attempt."""
+
+import asyncio
+import time
+
+import pytest
+from aiokafka.structs import TopicPartition
+
+from libs.runtime.errors import StuckConsumerError
+from libs.runtime.exactly_once import fetching, processing, stuck_consumer
+from libs.runtime.timing import TICK_S
+from tests.unit.exactly_once.attempt import Attempt
+from tests.unit.exactly_once.fakes import ORDERS, Backlog, FakeConsumer, FakeLogic
+
+
+async def test_it_stops_in_the_midst_of_a_backlog() -> None:
+    backlog = Backlog()
+    attempt = Attempt(backlog, [FakeLogic()], interval_ms=1)
+    await backlog.busy.wait()
+    before = backlog.reads
+    await attempt.end()
+    assert backlog.reads <= before + 2
+
+
+async def test_slow_work_is_committed_in_the_midst_of_a_fetch_and_can_be_stopped_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("libs.runtime.exactly_once.pipelined_commits._LONGEST_FILL_S", 0.0)
+    monkeypatch.setattr(processing, "LONGEST_TURN_S", 0.0)
+    consumer = FakeConsumer()
+    consumer.put({ORDERS[0]: range(10_000)})
+    attempt = Attempt(consumer, [FakeLogic()])
+    assert [await attempt.committed() for _ in range(3)] == [{ORDERS[0]: 50}, {ORDERS[0]: 100}, {ORDERS[0]: 150}]
+    await attempt.end()
+    assert all(offsets[ORDERS[0]] < 10_000 for offsets in attempt.producer.offsets)
+
+
+@pytest.mark.usefixtures("no_ticks")
+async def test_what_comes_while_a_transaction_commits_is_all_in_the_next_one() -> None:
+    """Only the commit's end can begin the next one."""
+    consumer = FakeConsumer()
+    attempt = Attempt(consumer, [FakeLogic(urgent=True)], told=False)
+    for offset in range(4):  # each is read before the next one comes
+        consumer.put({ORDERS[0]: [offset]})
+        assert await attempt.processed(0, 1) == [offset]
+    assert await attempt.committed() == {ORDERS[0]: 1}
+    assert attempt.producer.begun.empty()
+    attempt.producer.told.release()
+    assert await attempt.committed() == {ORDERS[0]: 4}
+    attempt.producer.told.release()
+    await attempt.end()
+    assert attempt.producer.offsets == [{ORDERS[0]: 1}, {ORDERS[0]: 4}]
+
+
+@pytest.mark.usefixtures("no_ticks")
+async def test_one_transaction_has_all_partitions_that_had_records_and_no_other() -> None:
+    consumer = FakeConsumer()
+    attempt = Attempt(consumer, [FakeLogic() for _ in range(3)], interval_ms=0)
+    consumer.put({ORDERS[0]: [0, 1], ORDERS[2]: [7]})
+    assert await attempt.committed() == {ORDERS[0]: 2, ORDERS[2]: 8}
+    await attempt.end()
+    [(outputs, _)] = attempt.producer.commits
+    assert outputs.record_counts() == {"out": 3}
+
+
+@pytest.mark.usefixtures("no_ticks")
+async def test_what_is_urgent_waits_until_a_partition_has_been_read_to_its_end() -> None:
+    consumer = FakeConsumer()
+    consumer.ends = {ORDERS[0]: 3, ORDERS[1]: 9}
+    attempt = Attempt(consumer, [FakeLogic(urgent=True), FakeLogic()])
+    consumer.put({ORDERS[0]: [0], ORDERS[1]: [0]})
+    consumer.put({ORDERS[0]: [1], ORDERS[1]: [1]})
+    consumer.put({ORDERS[0]: [2]})
+    assert await attempt.committed() == {ORDERS[0]: 3, ORDERS[1]: 2}
+    await attempt.end()
+
+
+@pytest.mark.usefixtures("no_ticks")
+async def test_a_backlog_is_one_of_all_partitions_at_work() -> None:
+    consumer = FakeConsumer()
+    consumer.ends = {ORDERS[0]: 10, ORDERS[1]: 10}
+    attempt = Attempt(consumer, [FakeLogic(), FakeLogic()])
+    assert not attempt.commits.in_backlog
+    consumer.put({ORDERS[0]: [0], ORDERS[1]: [0]})
+    await attempt.processed(1, 1)
+    await asyncio.sleep(0)
+    assert attempt.commits.in_backlog
+    consumer.put({ORDERS[1]: range(1, 10)})
+    await attempt.processed(1, 9)
+    await asyncio.sleep(0)
+    assert not attempt.commits.in_backlog
+    await attempt.end()
+
+
+async def test_what_the_clock_makes_urgent_is_committed_without_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "TICK_S", 0.001)
+    attempt = Attempt(FakeConsumer(), [FakeLogic(), FakeLogic(urgent=True)])
+    attempt.partitions[1].position = 7
+    assert await attempt.committed() == {ORDERS[1]: 7}
+    await attempt.end()
+
+
+@pytest.mark.usefixtures("no_ticks")
+async def test_what_is_no_record_is_passed_over_but_never_a_record_that_is_not_processed() -> None:
+    consumer = FakeConsumer()
+    consumer.positions[ORDERS[0]] = 5  # a marker is at offset 4
+    attempt = Attempt(consumer, [FakeLogic()], interval_ms=0)
+    consumer.put({ORDERS[0]: [2, 3]})
+    assert await attempt.committed() == {ORDERS[0]: 5}
+    await attempt.end()
+
+
+@pytest.mark.usefixtures("no_ticks")
+async def test_records_of_a_partition_that_is_left_out_are_not_processed() -> None:
+    """They were fetched before it was paused."""
+    consumer = FakeConsumer()
+    attempt = Attempt(consumer, [FakeLogic()], interval_ms=0)
+    consumer.put({ORDERS[1]: [0], ORDERS[0]: [0]})
+    assert await attempt.committed() == {ORDERS[0]: 1}
+    await attempt.end()
+
+
+@pytest.mark.usefixtures("no_ticks")
+async def test_alone_no_transaction_has_two_partitions() -> None:
+    consumer = FakeConsumer()
+    attempt = Attempt(consumer, [FakeLogic(), FakeLogic()], interval_ms=0, alone=True)
+    consumer.put({ORDERS[0]: [0], ORDERS[1]: [0]})
+    assert [await attempt.committed() for _ in range(2)] == [{ORDERS[0]: 1}, {ORDERS[1]: 1}]
+    await attempt.end()
+
+
+async def test_it_ends_in_time_when_nothing_is_left_to_commit() -> None:
+    attempt = Attempt(consumer := FakeConsumer(), [FakeLogic()], interval_ms=0, told=False)
+    await attempt.end()
+    attempt.stop.clear()
+    consumer.put({ORDERS[0]: [0]})
+    running = asyncio.create_task(attempt.processing.run(until_s=0.0))
+    await attempt.committed()
+    consumer.put({ORDERS[0]: [1]})
+    await attempt.processed(0, 2)
+    assert not running.done()
+    attempt.producer.told.release()
+    await attempt.committed()
+    attempt.producer.told.release()
+    async with asyncio.timeout(30):
+        await running
+    assert attempt.producer.offsets == [{ORDERS[0]: 1}, {ORDERS[0]: 2}]
+
+
+class Confirmed(FakeConsumer):
+    """Has nothing to read, and was told so just now."""
+
+    def last_poll_timestamp(self, _: TopicPartition) -> int | None:
+        return int(time.time() * 1000)
+
+
+@pytest.mark.parametrize(("end", "alive"), [(0, {"started", "orders-0"}), (1, {"started"})])
+async def test_a_partition_with_nothing_to_read_is_alive(
+    end: int, alive: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "TICK_S", 0.001)
+    monkeypatch.setattr(processing, "TICK_S", 0.0)
+    consumer = Confirmed()
+    consumer.ends[ORDERS[0]] = end
+    attempt = Attempt(consumer, [FakeLogic()])
+    looked: asyncio.Queue[None] = asyncio.Queue()
+    monkeypatch.setattr(attempt.partitions[0].silence, "look", lambda **_: looked.put_nowait(None))
+    for _ in range(2):
+        await looked.get()
+    await attempt.end()
+    assert set(attempt.health._beats) == alive
+
+
+@pytest.mark.parametrize("answering", [True, False])
+async def test_a_partition_of_which_nothing_is_heard_is_stuck_if_the_broker_answers(
+    answering: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "TICK_S", 0.001)
+    monkeypatch.setattr(processing, "TICK_S", 0.0)
+    monkeypatch.setattr(processing, "FRESH_S", 0.0)
+    monkeypatch.setattr(stuck_consumer, "STUCK_AFTER_S", 0.0)
+    attempt = Attempt(FakeConsumer(), [FakeLogic()], answering=answering)
+    if answering:
+        with pytest.raises(StuckConsumerError, match="orders-0"):
+            await asyncio.wait_for(attempt.task, 30)
+    else:
+        await asyncio.wait({attempt.task}, timeout=TICK_S)
+        await attempt.end()
+
+
+@pytest.mark.usefixtures("no_ticks")
+async def test_the_log_knows_the_partition_and_the_transaction_of_what_is_processed() -> None:
+    attempt = Attempt(consumer := FakeConsumer(), [FakeLogic(), FakeLogic()], interval_ms=0)
+    consumer.put({ORDERS[0]: [0], ORDERS[1]: [0]})
+    await attempt.committed()
+    consumer.put({ORDERS[1]: [1]})
+    await attempt.committed()
+    await attempt.end()
+    assert attempt.logics[0].contexts == [{"partition": "orders-0", "transaction": 1}]
+    assert attempt.logics[1].contexts == [{"partition": "orders-1", "transaction": n} for n in (1, 2)]

@@ -1,0 +1,101 @@
+"""What a replica does when partitions come."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.structs import TopicPartition
+from prometheus_client import CollectorRegistry
+
+from libs.runtime.errors import StuckConsumerError
+from libs.runtime.exactly_once import replica as replica_module
+from libs.runtime.exactly_once.replica import _Replica
+from libs.runtime.group_member import GroupMember
+from libs.runtime.metrics import StageMetrics
+from libs.runtime.settings import ServiceSettings
+
+ORDERS = [TopicPartition("orders", 0), TopicPartition("orders", 1)]
+
+
+class NotedWorker:
+    """Takes the place of the worker of an assignment."""
+
+    made: list["NotedWorker"]
+
+    def __init__(self, _stage: object, _settings: object, _consumer: object, *rest: Any) -> None:
+        self.partitions, self.member, self.ids = rest[:3]
+        self.working = False
+        self.on_failure: Any = None
+        self.made.append(self)
+
+    def start(self, on_failure: object) -> None:
+        assert not any(worker.working for worker in self.made)
+        self.working, self.on_failure = True, on_failure
+
+    async def stop(self) -> None:
+        self.working = False
+
+
+@pytest.fixture(autouse=True)
+def noted_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    NotedWorker.made = []
+    monkeypatch.setattr(replica_module, "ReplicaWorker", NotedWorker)
+
+
+def replica_of(generation: int, member_id: str) -> _Replica:
+    metrics = StageMetrics(CollectorRegistry(), "orders", [], stateful=False)
+    stage: Any = SimpleNamespace(name="processor", metrics=metrics)
+    context: Any = SimpleNamespace(settings=ServiceSettings(topic_prefix="mine."), health=None)
+    consumer: Any = SimpleNamespace(_coordinator=SimpleNamespace(generation=generation, member_id=member_id))
+    anything: Any = None
+    return _Replica(stage, context, consumer, anything)
+
+
+async def test_a_worker_commits_as_the_member_that_was_given_its_partitions() -> None:
+    await replica_of(7, "m").on_partitions_assigned(ORDERS)
+    [worker] = NotedWorker.made
+    assert (worker.partitions, worker.member) == (ORDERS, GroupMember("mine.processor", 7, "m"))
+    assert worker.ids.next_for(worker.member) == "mine.processor-7-m-0"
+
+
+async def test_each_assignment_has_a_worker_of_its_own_but_no_transactional_id_comes_twice() -> None:
+    replica = replica_of(7, "m")
+    await replica.on_partitions_assigned(ORDERS)
+    await replica.on_partitions_revoked(ORDERS)
+    assert not NotedWorker.made[0].working
+    await replica.on_partitions_assigned(ORDERS[:1])
+    first, second = NotedWorker.made
+    assert second.working
+    assert second.partitions == ORDERS[:1]
+    assert first.ids.next_for(first.member) != second.ids.next_for(second.member)
+
+
+async def test_without_partitions_there_is_no_worker() -> None:
+    await replica_of(7, "m").on_partitions_assigned([])
+    assert not NotedWorker.made
+
+
+async def test_without_membership_nothing_is_worked() -> None:
+    """The broker would take anybody's offsets from who names no member."""
+    replica = replica_of(-1, "")
+    await replica.on_partitions_assigned(ORDERS)
+    assert not NotedWorker.made
+    with pytest.raises(StuckConsumerError):
+        await replica.failed()
+
+
+async def test_a_rebalance_that_ends_after_the_replica_was_closed_starts_nothing() -> None:
+    replica = replica_of(7, "m")
+    await replica.on_partitions_assigned(ORDERS)
+    await replica.close()
+    await replica.on_partitions_assigned(ORDERS)
+    [worker] = NotedWorker.made
+    assert not worker.working
+
+
+async def test_a_worker_that_fails_for_good_fails_the_replica() -> None:
+    replica = replica_of(7, "m")
+    await replica.on_partitions_assigned(ORDERS)
+    NotedWorker.made[0].on_failure(StuckConsumerError("nothing is received"))
+    with pytest.raises(StuckConsumerError, match="nothing is received"):
+        await replica.failed()

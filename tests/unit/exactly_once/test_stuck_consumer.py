@@ -1,0 +1,32 @@
+import pytest
+
+from libs.runtime.errors import StuckConsumerError
+from libs.runtime.exactly_once.stuck_consumer import Silence
+from libs.runtime.timing import STUCK_AFTER_S, TICK_S
+
+
+class FakeTime:
+    now_s = 1000.0
+
+    def look_for(self, silence: Silence, seconds: float, *, excused: bool = False) -> None:
+        for _ in range(int(seconds / TICK_S)):
+            self.now_s += TICK_S
+            silence.look(excused=excused)
+
+
+def test_a_consumer_that_hears_nothing_from_a_broker_that_answers_is_stuck() -> None:
+    time = FakeTime()
+    silence = Silence("orders-0", lambda: time.now_s)
+    time.look_for(silence, STUCK_AFTER_S)
+    time.look_for(silence, STUCK_AFTER_S, excused=True)
+    time.look_for(silence, STUCK_AFTER_S)
+    with pytest.raises(StuckConsumerError, match="orders-0"):
+        time.look_for(silence, 1)
+
+
+def test_a_machine_that_was_suspended_has_no_stuck_consumer() -> None:
+    time = FakeTime()
+    silence = Silence("orders-0", lambda: time.now_s)
+    time.look_for(silence, 1)
+    time.now_s += 3600
+    time.look_for(silence, 10)

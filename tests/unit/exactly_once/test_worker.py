@@ -1,0 +1,185 @@
+"""What a worker does about a failed attempt; test_attempt.py has the attempt itself."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import structlog
+from aiokafka.errors import KafkaConnectionError, OffsetOutOfRangeError
+
+from libs.runtime.broker import Backoff
+from libs.runtime.errors import (
+    AnswerLostError,
+    NotAMemberError,
+    RetriesExhaustedError,
+    StuckConsumerError,
+    TransactionFencedError,
+    TransactionTimeoutError,
+)
+from libs.runtime.exactly_once import worker as worker_module
+from libs.runtime.exactly_once.retries import MAX_FAILURES
+from libs.runtime.exactly_once.worker import ReplicaWorker
+from libs.runtime.health import Health
+from libs.runtime.metrics import totals
+from libs.runtime.settings import ServiceSettings
+from libs.runtime.transactions.transactional_ids import StageTransactionalIds
+from tests.unit.exactly_once.attempt import Attempt
+from tests.unit.exactly_once.fakes import MEMBER, ORDERS, FakeConsumer, FakeLogic, make_stage, make_watch
+
+
+class Failing(ReplicaWorker):
+    """Each attempt fails with ``error``."""
+
+    error: BaseException = RuntimeError("refused")
+    attempts = 0
+    often = 10 * MAX_FAILURES
+    long_enough: asyncio.Event
+
+    async def _attempt(self) -> None:
+        self.attempts += 1
+        if self.attempts == self.often:
+            self.long_enough.set()
+        await asyncio.sleep(0)
+        raise self.error
+
+
+def make_worker(error: BaseException, kind: type[Failing] = Failing) -> Failing:
+    anything: Any = FakeConsumer()
+    ids = StageTransactionalIds("", "processor")
+    worker = kind(make_stage(), ServiceSettings(), anything, ORDERS[:2], MEMBER, ids, make_watch(), Health())
+    worker.error, worker.long_enough = error, asyncio.Event()
+    return worker
+
+
+@pytest.fixture(autouse=True)
+def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Backoff, "next_s", lambda _: 0.0)
+    monkeypatch.setattr(worker_module, "FENCED_WAIT_S", 0.0)
+
+
+async def failure_of(worker: ReplicaWorker) -> BaseException:
+    failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+    worker.start(failed.set_result)
+    return await asyncio.wait_for(failed, 30)
+
+
+async def test_a_worker_that_nobody_here_cancelled_is_missed() -> None:
+    assert isinstance(await failure_of(make_worker(asyncio.CancelledError())), StuckConsumerError)
+
+
+async def test_when_trying_again_does_not_help_it_gives_up_and_says_what_to_do() -> None:
+    worker = make_worker(RuntimeError("refused"))
+    error = await failure_of(worker)
+    assert isinstance(error, RetriesExhaustedError)
+    assert "nothing is lost" in error.advice
+    assert worker.attempts == MAX_FAILURES + 1
+    assert totals(worker._metrics.registry) == {"retries_error": MAX_FAILURES + 1}
+
+
+@pytest.mark.parametrize(
+    ("error", "counted"),
+    [
+        (KafkaConnectionError("away"), "retries_broker"),
+        (AnswerLostError("no answer"), "retries_broker"),
+        (TransactionTimeoutError("20 s"), "retries_broker"),
+        (TransactionFencedError("ended"), "retries_fenced"),
+        (OffsetOutOfRangeError({ORDERS[1]: 50}), "retries_offset_out_of_range"),
+    ],
+)
+async def test_what_may_pass_by_itself_is_tried_again_for_ever(error: Exception, counted: str) -> None:
+    worker = make_worker(error)
+    failures: list[BaseException] = []
+    worker.start(failures.append)
+    await asyncio.wait_for(worker.long_enough.wait(), 30)
+    await worker.stop()
+    assert not failures
+    assert totals(worker._metrics.registry).keys() == {counted}
+
+
+async def test_a_partition_that_ends_before_its_offset_is_read_from_its_beginning() -> None:
+    worker = make_worker(OffsetOutOfRangeError({ORDERS[1]: 50}))
+    worker.often = 1
+    worker.start(lambda _: None)
+    await worker.long_enough.wait()
+    await worker.stop()
+    assert [worker._start_offsets[source].choose(50, 0) for source in ORDERS[:2]] == [50, 0]
+
+
+async def test_a_stuck_consumer_ends_the_service_at_once() -> None:
+    worker = make_worker(StuckConsumerError("nothing is received"))
+    assert await failure_of(worker) is worker.error
+    assert worker.attempts == 1
+
+
+async def test_whoever_has_lost_its_place_in_the_group_does_not_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "STUCK_AFTER_S", 0.05)
+    worker = make_worker(NotAMemberError("no member of the group any more"))
+    assert isinstance(await failure_of(worker), StuckConsumerError)
+    assert worker.attempts == 1
+    assert totals(worker._metrics.registry) == {"retries_fenced": 1}
+
+
+async def test_it_stops_when_the_group_gives_its_partitions_out_anew() -> None:
+    failures: list[BaseException] = []
+    worker = make_worker(NotAMemberError("no member of the group any more"))
+    worker.start(failures.append)
+    await asyncio.sleep(0)
+    await asyncio.wait_for(worker.stop(), 30)
+    assert not failures
+    assert worker.attempts == 1
+
+
+async def test_when_it_is_stopped_its_partitions_are_others_business() -> None:
+    worker = make_worker(NotAMemberError("no member of the group any more"))
+    worker._metrics.progress(0, 5, 1.0, 0)
+    worker.start(lambda _: None)
+    assert {"orders-0", "orders-1"} <= set(worker._health._beats)
+    await worker.stop()
+    assert set(worker._health._beats) == {"started"}
+    assert (
+        worker._metrics.registry.get_sample_value(
+            "pipeline_consumer_lag_records", {"topic": "orders", "partition": "0"}
+        )
+        is None
+    )
+
+
+class Poisoned(Failing):
+    """Attempts that process one record, at which the second partition's logic fails at first."""
+
+    contexts: list[Mapping[str, object]]
+    fails = True
+
+    async def _attempt(self) -> None:
+        self.contexts.append(structlog.contextvars.get_contextvars())
+        consumer = FakeConsumer()
+        attempt = Attempt(consumer, [FakeLogic(), FakeLogic()])
+        attempt.logics[1].error = RuntimeError("refused") if self.fails else None
+        self._processing, self.fails = attempt.processing, False
+        consumer.put({ORDERS[1]: [0]})
+        attempt.task.cancel()
+        if attempt.logics[1].error is None:
+            self.long_enough.set()
+            await self._stopping.wait()
+        else:
+            await attempt.processing.run()
+
+
+async def test_the_log_knows_partition_and_transaction_until_their_failure_is_told_and_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A logger of its own: another test in this process may have made the module's keep the settings of then.
+    monkeypatch.setattr(worker_module, "log", structlog.get_logger())
+    worker = make_worker(RuntimeError(), Poisoned)
+    assert isinstance(worker, Poisoned)
+    worker.contexts = []
+    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as told:
+        worker.start(lambda _: None)
+        await asyncio.wait_for(worker.long_enough.wait(), 30)
+        await worker.stop()
+    [failed] = [line for line in told if line["event"].startswith("processing failed")]
+    assert (failed["failed_partition"], failed["failures"]) == ("orders-1", 1)
+    assert (failed["partition"], failed["transaction"]) == ("orders-1", 1)
+    assert worker.contexts == [{}, {}]
+    assert worker._retries.failures(ORDERS[1]) == 1

@@ -1,0 +1,43 @@
+import http.client
+import json
+
+from prometheus_client import CollectorRegistry
+
+from libs.runtime.health import Health, HealthServer
+from libs.runtime.timing import HEALTHY_FOR_S
+
+
+def get_health(port: int, path: str = "/health") -> tuple[int, dict[str, object]]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("GET", path)
+    response = connection.getresponse()
+    body: dict[str, object] = json.loads(response.read())
+    connection.close()
+    return response.status, body
+
+
+def test_health_needs_every_sign_of_life_in_time() -> None:
+    now_s = 1000.0
+    health = Health(lambda: now_s)
+    assert not health.report()[0]
+    health.started()
+    health.beat("orders-0")
+    assert health.report()[0]
+    now_s += HEALTHY_FOR_S + 1
+    health.beat("connected")
+    healthy, report = health.report()
+    assert not healthy
+    assert report["reason"] == "no progress: orders-0"
+    health.forget("orders-0")
+    assert health.report()[0]
+
+
+def test_health_over_http() -> None:
+    health = Health()
+    with HealthServer(health, CollectorRegistry(), "127.0.0.1", 0) as server:
+        assert get_health(server.port)[0] == 503
+        health.started()
+        status, report = get_health(server.port)
+        assert status == 200
+        assert report["healthy"] is True
+        assert get_health(server.port, "/nothing")[0] == 404

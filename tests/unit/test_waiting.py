@@ -1,0 +1,12 @@
+import asyncio
+
+from libs.runtime.waiting import unless_stopped
+
+
+async def test_work_ends_when_asked_to_stop() -> None:
+    stop = asyncio.Event()
+    assert await unless_stopped(asyncio.sleep(0, "done"), stop) == "done"
+    waiting = asyncio.create_task(unless_stopped(asyncio.sleep(3600, "done"), stop))
+    await asyncio.sleep(0)
+    stop.set()
+    assert await waiting is None

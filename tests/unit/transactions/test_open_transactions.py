@@ -1,0 +1,115 @@
+"""Ending what former members have left open."""
+
+import asyncio
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+import pytest
+import structlog
+from aiokafka.errors import NodeNotReadyError
+from structlog.testing import capture_logs
+
+from libs.runtime.errors import AnswerLostError
+from libs.runtime.transactions import open_transactions
+from libs.runtime.transactions.open_transactions import end_former_transactions
+from libs.runtime.transactions.transactional_ids import StageTransactionalIds
+from tests.unit.transactions.fake_connection import FakeConnection
+from tests.unit.transactions.requests import Sent, answer_to
+
+IDS = StageTransactionalIds("mine.", "processor")
+FORMER = ["mine.processor-6-member-0", "mine.processor-5-other-3"]
+OTHERS = [
+    "mine.processor-7-member-1",
+    "mine.analytics-6-member-0",
+    "yours.processor-6-member-0",
+    "mine.processor-orders-3",
+]
+
+
+def lists(*transactional_ids: str) -> "Lists":
+    return Lists(transactional_ids)
+
+
+class Lists:
+    """The answer of a broker that coordinates these."""
+
+    def __init__(self, transactional_ids: Sequence[str]) -> None:
+        self._ids = transactional_ids
+
+    def __call__(self, request: Sent) -> SimpleNamespace:
+        assert request.fields["state_filters"] == ["Ongoing", "PrepareCommit", "PrepareAbort"]
+        answer: SimpleNamespace = answer_to(request, listed=[(each, "Ongoing") for each in self._ids])
+        return answer
+
+
+def ended(connection: FakeConnection) -> list[str]:
+    return [request.fields["transactional_id"] for request in connection.named("InitProducerId")]
+
+
+async def end(connection: FakeConnection, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the log says."""
+    monkeypatch.setattr(open_transactions, "log", structlog.get_logger())
+    with capture_logs() as told:
+        async with asyncio.timeout(30):
+            await end_former_transactions(connection.as_connection(), IDS, 7)
+    return [line["log_level"] for line in told]
+
+
+async def test_all_brokers_are_asked_and_former_transactions_of_this_stage_are_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connection = FakeConnection()
+    connection.script("ListTransactions", lists(FORMER[0], *OTHERS), lists(FORMER[1]))
+    assert await end(connection, monkeypatch) == ["info"]
+    assert [request.to for request in connection.named("ListTransactions")] == [1, 2]
+    assert sorted(ended(connection)) == sorted(FORMER)
+
+
+async def test_without_former_transactions_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = FakeConnection()
+    connection.script("ListTransactions", lists(*OTHERS))
+    assert await end(connection, monkeypatch) == []
+    assert not ended(connection)
+
+
+async def test_it_waits_until_they_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = FakeConnection()
+    connection.script("ListTransactions", lists(FORMER[0]))
+    connection.script("InitProducerId", 51, 51, 0)
+    assert await end(connection, monkeypatch) == ["info"]
+    assert ended(connection) == [FORMER[0]] * 3
+
+
+@pytest.mark.parametrize("error", [NodeNotReadyError("away"), AnswerLostError("no answer")])
+async def test_a_broker_that_is_away_keeps_nobody_from_the_others(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = FakeConnection()
+    connection.script("ListTransactions", error, lists(FORMER[0]))
+    assert await end(connection, monkeypatch) == ["info"]
+    assert ended(connection) == [FORMER[0]]
+
+
+@pytest.mark.parametrize("answer", [AnswerLostError("no answer"), 47, 53])
+async def test_an_error_is_only_logged(answer: int | Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = FakeConnection()
+    connection.script("ListTransactions", lists(FORMER[0]))
+    connection.script("InitProducerId", answer)
+    assert await end(connection, monkeypatch) == ["warning"]
+
+
+async def test_it_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_transactions, "_LONGEST_S", 0.01)
+    connection = FakeConnection()
+    connection.hold("ListTransactions")
+    assert await end(connection, monkeypatch) == ["warning"]
+
+
+async def test_it_can_be_cancelled() -> None:
+    connection = FakeConnection()
+    connection.hold("ListTransactions")
+    ending = asyncio.create_task(end_former_transactions(connection.as_connection(), IDS, 7))
+    await asyncio.sleep(0)
+    ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
