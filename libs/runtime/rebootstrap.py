@@ -22,10 +22,13 @@ async def rebootstrap_when_silent(client: AIOKafkaClient, silent_for_s: Callable
 
     What the client has buffered, and the state of an idempotent producer, stay as they are.
     """
+    pause_s = _LOOK_EVERY_S
     while True:
-        await asyncio.sleep(_LOOK_EVERY_S)
+        await asyncio.sleep(pause_s)
         if silent_for_s() < _SILENT_S:
+            pause_s = _LOOK_EVERY_S
             continue
+        pause_s = _SILENT_S
         before = _addresses(client)
         try:
             await client.bootstrap()

@@ -78,7 +78,7 @@ def served(registry: CollectorRegistry) -> list[Metric]:
 
 
 def get(port: int) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", "/metrics")
     response = connection.getresponse()
     assert response.status == 200
