@@ -8,7 +8,7 @@ UV ?= uv
 # Whatever ends the command, also a signal to make, ends all that the command has started.
 CONTAINED = $(PYTHON) -m local.process_tree $(PYTHON)
 
-.PHONY: help setup readers run watch verify metrics dead-letters down test chaos fuzz bench check dashboards requirements clean machine
+.PHONY: help setup readers run watch verify metrics dead-letters recompute down test chaos fuzz bench check dashboards requirements clean machine
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target text; do printf 'make %-13s %s\n' "$$target" "$$text"; done
@@ -55,6 +55,9 @@ ifdef BOOTSTRAP
 else
 	@$(PYTHON) local/pipeline.py dead-letters $(ARGS)
 endif
+
+recompute: setup ## delete what was made of orders, so that the services make it once more (BOOTSTRAP= ARGS="--yes")
+	@$(PYTHON) -m recompute --bootstrap $(or $(BOOTSTRAP),localhost:$(or $(LOCAL_KAFKA_PORT),19092)) $(ARGS)
 
 down: setup ## stop what runs on this machine
 	@$(PYTHON) local/pipeline.py down

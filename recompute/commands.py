@@ -1,0 +1,105 @@
+"""What a recomputation deletes and resets."""
+
+import asyncio
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import for_code
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+from libs.events.topics import ALL_TOPICS, ORDERS
+from libs.runtime.errors import PipelineError
+from libs.runtime.exactly_once.committed_offsets import encode_metadata
+
+_GROUPS = ("processor", "analytics")
+_GONE_WITHIN_S = 30.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which topics are deleted, and where `orders` begins and ends."""
+
+    group: str
+    orders: str
+    topics: list[str]
+    begins: dict[TopicPartition, int]
+    ends: dict[TopicPartition, int]
+
+
+async def make_plan(bootstrap: str, topic_prefix: str) -> Plan:
+    """Look, and change nothing.
+
+    Raises:
+        PipelineError: there is no such pipeline, or its services run.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        existing = set(await admin.list_topics())
+        orders = topic_prefix + ORDERS.name
+        if orders not in existing:
+            raise PipelineError(f"there is no topic {orders!r}", advice="name the pipeline's TOPIC_PREFIX")
+        await _refuse_members(admin, topic_prefix)
+        [described] = await admin.describe_topics([orders])
+    finally:
+        await admin.close()
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed")
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(orders, each["partition"]) for each in described["partitions"]]
+        begins = await consumer.beginning_offsets(partitions)
+        ends = await consumer.end_offsets(partitions)
+    finally:
+        await consumer.stop()
+    derived = [topic_prefix + topic.name for topic in ALL_TOPICS if topic is not ORDERS]
+    return Plan(topic_prefix + "processor", orders, [each for each in derived if each in existing], begins, ends)
+
+
+async def carry_out(bootstrap: str, plan: Plan) -> None:
+    """Delete the derived topics, then set the processor's offsets to the beginning of `orders`.
+
+    The broker forgets the other groups' offsets with their topics. Cut short, it can be run again.
+
+    Raises:
+        PipelineError: a topic was not deleted.
+    """
+    if plan.topics:
+        await _delete(bootstrap, plan.topics)
+    metadata = encode_metadata({"TOPIC_PARTITIONS": len(plan.begins)})
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=plan.group, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        consumer.assign(list(plan.begins))
+        await consumer.commit({each: OffsetAndMetadata(offset, metadata) for each, offset in plan.begins.items()})
+    finally:
+        await consumer.stop()
+
+
+async def _delete(bootstrap: str, topics: list[str]) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        response = await admin.delete_topics(topics)
+        for topic, code in response.topic_error_codes:  # type: ignore[attr-defined]  # aiokafka's base class has no fields
+            if code:
+                raise PipelineError(f"topic {topic!r} cannot be deleted: {for_code(code).__name__}")
+        async with asyncio.timeout(_GONE_WITHIN_S):
+            while set(topics) & set(await admin.list_topics()):  # noqa: ASYNC110 - the broker tells nobody
+                await asyncio.sleep(0.1)
+    except TimeoutError as error:
+        raise PipelineError("the broker has not deleted the topics yet", advice="run the command again") from error
+    finally:
+        await admin.close()
+
+
+async def _refuse_members(admin: AIOKafkaAdminClient, topic_prefix: str) -> None:
+    for group in _GROUPS:
+        # One at a time: aiokafka 0.14 cannot decode the answer for two.
+        (answer,) = await admin.describe_consumer_groups([topic_prefix + group])
+        ((_, _, _, _, _, members, *_),) = answer.groups  # type: ignore[attr-defined]  # as above
+        if members:
+            raise PipelineError(
+                f"group {topic_prefix + group!r} has {len(members)} members",
+                advice="stop all services; a killed one stays a member for ten seconds",
+            )

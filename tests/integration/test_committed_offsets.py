@@ -1,0 +1,62 @@
+"""A group that was reset, and a setting that has changed: nothing is counted twice without a word."""
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from libs.events.topics import ORDERS, PROCESSED_ORDERS
+from recompute.commands import carry_out, make_plan
+from tests.integration.pipeline import Pipeline, history
+
+
+@pytest.fixture
+async def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
+    """A pipeline that has processed 600 orders and was stopped."""
+    pipeline = Pipeline(kafka, topic_prefix, tmp_path)
+    await pipeline.make_topics()
+    orders = [orjson.dumps(order) for order in history(600, 60, seed=5)]
+    await pipeline.send([(number, orders[number::6]) for number in range(6)])
+    async with pipeline.service("processor") as processor, pipeline.service("analytics") as analytics:
+        async with pipeline.service("sink"):
+            await pipeline.verify()
+        for service in (processor, analytics):  # a killed one would stay a member of its group for ten seconds
+            service.terminate()
+            assert await service.wait() == 0
+    return pipeline
+
+
+async def test_state_of_another_offset_ends_the_analytics_and_the_advice_mends_it(pipeline: Pipeline) -> None:
+    reset = pipeline.prefix + PROCESSED_ORDERS.name + "-0"
+    await pipeline.commit("analytics", PROCESSED_ORDERS.name, 0)
+    async with pipeline.service("analytics") as analytics:
+        failed = await analytics.wait_for("service failed")
+        assert f"the committed offset of {reset} is 0, but its state" in failed["error"]
+        assert await analytics.wait() == 1
+    right = int(failed["error"].partition("belongs to offset ")[2].partition(":")[0])
+    assert f"--to-offset {right} --execute" in failed["advice"]
+    await pipeline.commit("analytics", PROCESSED_ORDERS.name, right)
+    async with pipeline.service("processor"), pipeline.service("analytics"), pipeline.service("sink"):
+        report = await pipeline.verify()
+    assert report.sent == report.in_closed_windows == 600
+
+
+async def test_a_processor_whose_group_was_reset_ends_and_all_can_be_made_anew(pipeline: Pipeline) -> None:
+    await pipeline.commit("processor", ORDERS.name, 0)
+    async with pipeline.service("processor") as processor:
+        failed = await processor.wait_for("service failed")
+        assert "the committed offset 0" in failed["error"]
+        assert await processor.wait() == 1
+    await carry_out(pipeline.kafka, await make_plan(pipeline.kafka, pipeline.prefix))
+    async with pipeline.service("processor") as processor, pipeline.service("analytics"), pipeline.service("sink"):
+        await processor.wait_for("partition started")  # the topics are made anew
+        report = await pipeline.verify()
+    assert report.sent == report.processed == report.in_closed_windows == 600
+
+
+async def test_windows_of_another_length_are_refused(pipeline: Pipeline) -> None:
+    async with pipeline.service("analytics", WINDOW_SECONDS="10") as analytics:
+        failed = await analytics.wait_for("service failed")
+        assert "WINDOW_SECONDS=10" in failed["error"]
+        assert "WINDOW_SECONDS=5" in failed["error"]
+        assert await analytics.wait() == 1
