@@ -33,6 +33,7 @@ from services.analytics.analytics_engine import BATCH_SIZE as ANALYTICS_BATCH_SI
 from services.analytics.metrics_partition import MetricsPartition
 from services.analytics.windows import TumblingWindows
 from services.processor.catalogue import continued, make_product
+from services.processor.event_time_lag import EventTimeLag
 from services.processor.order_partition import OrderPartition
 from services.processor.plain_orders import read_plain_order
 from services.processor.source_watermark import SourceWatermark
@@ -113,7 +114,9 @@ def _processor(fetches: _Fetches) -> dict[str, Callable[[], object]]:
     metrics = OrderMetrics(CollectorRegistry(), Reason)
 
     def whole() -> None:
-        logic = OrderPartition("orders", 0, 6, catalogue, SourceWatermark(5.0, 10.0), SystemClock(), metrics)
+        clock = SystemClock()
+        watermark, lag = SourceWatermark(5.0, 10.0), EventTimeLag("orders", None, clock)
+        logic = OrderPartition("orders", 0, 6, catalogue, watermark, lag, clock, metrics)
         output = OutputBuffer(_PARTITIONS)
         for batch in fetches.read():
             logic.process(batch, output)

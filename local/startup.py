@@ -58,6 +58,7 @@ def _environment(settings: LocalSettings) -> dict[str, str]:
     return os.environ | {
         "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
         "SINK_OUTPUT_PATH": str(settings.sink_output_path),
+        "SINK_DATABASE_URL": settings.sink_database_url,
         "LIVE_HOST": "127.0.0.1",
         "LOG_FORMAT": "json",
     }

@@ -16,7 +16,7 @@ from libs.events.watermarks import WATERMARK_HEADERS, Watermark, decode_watermar
 from libs.runtime.errors import PipelineError
 from libs.runtime.header_keys import read_any_header_key
 from watch.observation import Metric, Observation, Offsets, decode_metric
-from watch.state import READERS, WITH_MEMBERS
+from watch.state import DATABASE_GROUP, READERS, WITH_MEMBERS
 
 Record = ConsumerRecord[bytes | None, bytes | None]
 
@@ -99,6 +99,9 @@ class KafkaView:
         begins = await self._consumer.beginning_offsets(everything)
         # The groups first: whatever they have committed lies before the ends read afterwards.
         committed = {topic: await self._committed(group, topic) for topic, group in READERS.items()}
+        in_database = await self._committed(DATABASE_GROUP, PRODUCT_METRICS.name)
+        if in_database and not committed[PRODUCT_METRICS.name]:  # the database is the sink's only output
+            committed[PRODUCT_METRICS.name], in_database = in_database, {}
         members = {group: await self._members(group) for group in WITH_MEMBERS}
         ends = await self._consumer.end_offsets(everything)
         at_s = time.time()
@@ -125,6 +128,7 @@ class KafkaView:
             late=len(by_topic[LATE_ORDERS.name]),
             unread=unread,
             cut_until_s=cut_until_s,
+            in_database=in_database,
         )
         self._positions.update(self._next)
         return seen

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from libs.events.topics import ORDERS, PROCESSED_ORDERS, PRODUCT_METRICS
-from watch.observation import Metric, Observation
+from watch.observation import Metric, Observation, Offsets
 
 READERS: Mapping[str, str] = {
     ORDERS.name: "processor",
@@ -13,6 +13,9 @@ READERS: Mapping[str, str] = {
     PRODUCT_METRICS.name: "sink",
 }
 """Which consumer group reads which topic."""
+
+DATABASE_GROUP = "sink-database"
+"""Where the sink keeps its place for the database, if it writes a file as well."""
 
 WITH_MEMBERS = ("processor", "analytics")
 """The groups whose members Kafka knows; the sink only keeps its place there, and takes turns by a lock."""
@@ -46,13 +49,15 @@ class Rate:
         return max(0.0, (last - first) / (last_s - first_s)) if last_s > first_s else None
 
 
-def lags_of(seen: Observation, topic: str) -> dict[int, int]:
+def lags_of(seen: Observation, topic: str, committed: Offsets | None = None) -> dict[int, int]:
     """Offsets of ``topic`` that its group has still to read, by partition; all of them where it has committed none.
+
+    ``committed`` is another group's, if the lag of that one is asked for.
 
     In a topic that is written in transactions each end of a transaction takes an offset, too. It comes after at least
     one record, so where a single offset is left, it is such an end and nothing is waiting.
     """
-    begins, committed = seen.begins[topic], seen.committed[topic]
+    begins, committed = seen.begins[topic], seen.committed[topic] if committed is None else committed
     nothing = 0 if topic == ORDERS.name else 1
     left = {
         partition: end - max(committed.get(partition, 0), begins.get(partition, 0))
@@ -76,6 +81,8 @@ class State:
     """Orders that the processor has passed on: what it has read, less what it has rejected."""
     read_rates: dict[str, Rate] = field(default_factory=dict)
     lags: dict[str, int] = field(default_factory=dict)
+    database_lag: int | None = None
+    """The sink's lag in its database; None unless that is its second output."""
     members: Mapping[str, int] = field(default_factory=dict)
     """How many processes read, by those groups that have members."""
     dead_letters: Counter[str] = field(default_factory=Counter)
@@ -99,6 +106,8 @@ class State:
         for topic, group in READERS.items():
             self.lags[group] = sum(lags_of(seen, topic).values())
             self.read_rates.setdefault(group, Rate()).add(at_s, sum(seen.committed[topic].values()))
+        if seen.in_database:
+            self.database_lag = sum(lags_of(seen, PRODUCT_METRICS.name, seen.in_database).values())
         self.members = seen.members
         self.orders = sum(seen.ends[ORDERS.name].values()) - sum(seen.begins[ORDERS.name].values())
         self.orders_rate.add(at_s, sum(seen.ends[ORDERS.name].values()))

@@ -11,16 +11,12 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import (
     IncompatibleBrokerVersion,
     InvalidReplicationFactorError,
-    KafkaConnectionError,
     KafkaError,
-    KafkaTimeoutError,
-    NodeNotReadyError,
-    RequestTimedOutError,
     TopicAlreadyExistsError,
     for_code,
 )
 
-from libs.runtime.errors import AnswerLostError, PipelineError, TopicMismatchError, TransactionTimeoutError
+from libs.runtime.errors import PipelineError, TopicMismatchError
 from libs.runtime.exactly_once.assignor import range_assignor
 from libs.runtime.header_keys import AnyHeaderConsumer
 from libs.runtime.refusals import refusal
@@ -154,21 +150,6 @@ async def _described(admin: AIOKafkaAdminClient, names: list[str]) -> list[dict[
         if time.monotonic() > deadline:
             raise for_code(unknown["error_code"])(f"topic {unknown['topic']!r}")
         await asyncio.sleep(0.1)
-
-
-def is_unreachable(error: BaseException) -> bool:
-    """Whether ``error`` only says that the broker cannot be reached, or does not answer, right now."""
-    return isinstance(
-        error,
-        KafkaConnectionError
-        | KafkaTimeoutError
-        | NodeNotReadyError
-        | RequestTimedOutError
-        | AnswerLostError
-        | TransactionTimeoutError
-        | ConnectionError
-        | TimeoutError,
-    )
 
 
 def _describe(error: BaseException) -> str:

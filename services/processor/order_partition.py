@@ -13,6 +13,7 @@ from libs.runtime.logic import Progress
 from libs.runtime.logs import debugging
 from libs.runtime.metrics import OrderMetrics
 from services.processor.catalogue import Catalogue, Product, continued, enrich
+from services.processor.event_time_lag import EventTimeLag
 from services.processor.order_tally import OrderTally
 from services.processor.order_trail import tell_processed, tell_rejected
 from services.processor.plain_orders import read_plain_order
@@ -27,6 +28,7 @@ class OrderPartition:
     """Turns orders into processed orders or dead letters. Keeps no state but the watermark."""
 
     state_size = 0
+    state_offset = None
 
     def __init__(
         self,
@@ -35,6 +37,7 @@ class OrderPartition:
         sources: int,
         catalogue: Catalogue,
         watermark: SourceWatermark,
+        event_time_lag: EventTimeLag,
         clock: Clock,
         metrics: OrderMetrics,
     ) -> None:
@@ -46,6 +49,7 @@ class OrderPartition:
         self._routes: dict[str, _Route] = {}
         self._rows: defaultdict[int, list[Row]] = defaultdict(list)  # of the batch at hand, by output partition
         self._watermark = watermark
+        self._event_time_lag = event_time_lag
         self._written_watermark_s: float | None = None
         self._clock = clock
         self._metrics = metrics
@@ -55,6 +59,10 @@ class OrderPartition:
     @property
     def watermark_s(self) -> float | None:
         return self._watermark.value_s
+
+    @property
+    def event_time_lag_s(self) -> float | None:
+        return self._watermark.lag_s
 
     def restore(self, records: Sequence[Record]) -> None:
         """The processor has no changelog."""
@@ -96,6 +104,10 @@ class OrderPartition:
         if rejected < len(records):
             self._watermark.saw_event(latest_s)
             self._tally.processed(len(records) - rejected, latest_s)
+        newest = records[-1]
+        if newest.timestamp_type == LOG_APPEND_TIME:  # a sender's own claim says nothing of when it came
+            self._watermark.saw_arrival(newest.timestamp / 1000)
+            self._event_time_lag.saw_orders(self._source, self._watermark)
         self.urgent = True
 
     def _send_with(self, headers: Sequence[tuple[str, bytes | None]], row: Row, output: Output) -> None:
@@ -137,7 +149,7 @@ class OrderPartition:
         value_s, written_s = self._watermark.value_s, self._written_watermark_s
         return value_s is not None and (written_s is None or floor(value_s) > floor(written_s))
 
-    def before_commit(self, output: Output) -> OrderTally:
+    def before_commit(self, output: Output, position: int) -> OrderTally:  # noqa: ARG002 - there is no state
         """After a transaction's orders, the watermark that covers them goes to every partition."""
         watermark_s = self._watermark.value_s
         if watermark_s is not None and self._watermark_is_news():

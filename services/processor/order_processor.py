@@ -20,6 +20,7 @@ from libs.runtime.logic import Stage
 from libs.runtime.metrics import OrderMetrics, StageMetrics
 from libs.runtime.service import Context, run_service
 from services.processor.catalogue import load_catalogue
+from services.processor.event_time_lag import EventTimeLag
 from services.processor.order_partition import OrderPartition
 from services.processor.processor_settings import ProcessorSettings
 from services.processor.source_watermark import SourceWatermark
@@ -33,10 +34,12 @@ def make_stage(settings: ProcessorSettings, clock: Clock, registry: CollectorReg
     catalogue = load_catalogue(settings.processor_catalogue_path)
     outputs = (PROCESSED_ORDERS, ORDERS_DLQ)
     metrics = OrderMetrics(registry, Reason)
+    max_event_age_s = settings.max_event_age_seconds
+    lag = EventTimeLag(ORDERS.name, max_event_age_s, clock)
 
     def logic(topic: str, partition: int) -> OrderPartition:
-        watermark = SourceWatermark(settings.max_out_of_orderness_seconds, settings.idle_after_seconds)
-        return OrderPartition(topic, partition, settings.topic_partitions, catalogue, watermark, clock, metrics)
+        watermark = SourceWatermark(settings.max_out_of_orderness_seconds, settings.idle_after_seconds, max_event_age_s)
+        return OrderPartition(topic, partition, settings.topic_partitions, catalogue, watermark, lag, clock, metrics)
 
     return Stage(
         name="processor",
@@ -46,7 +49,12 @@ def make_stage(settings: ProcessorSettings, clock: Clock, registry: CollectorReg
         fetch_bytes=FETCH_BYTES,
         batch_size=settings.processor_batch_size,
         commit_interval_ms=settings.commit_interval_ms,
-        metrics=StageMetrics(registry, ORDERS.name, [topic.name for topic in outputs], stateful=False),
+        metrics=StageMetrics(
+            registry, ORDERS.name, [topic.name for topic in outputs], stateful=False, from_senders=True
+        ),
+        depends_on={"TOPIC_PARTITIONS": settings.topic_partitions},
+        accept_offsets="PROCESSOR_ACCEPT_OFFSETS",
+        offsets_accepted=settings.processor_accept_offsets,
         logic=logic,
     )
 

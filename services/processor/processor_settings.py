@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from libs.runtime.settings import ServiceSettings
 from services.processor.catalogue import load_catalogue
@@ -16,6 +16,11 @@ class ProcessorSettings(ServiceSettings):
         Path(__file__).with_name("catalogue.json"),
         description="JSON object of product ids and what to add to their orders",
     )
+    processor_accept_offsets: bool = Field(
+        False,
+        description="begin at offsets that the processor has not committed itself: after a reset that is meant, or once "
+        "after an upgrade from a version before 0.2",
+    )
     commit_interval_ms: int = Field(
         100, ge=0, le=5_000, description="how long a transaction takes in what comes; in a backlog three times as long"
     )
@@ -25,9 +30,24 @@ class ProcessorSettings(ServiceSettings):
     idle_after_seconds: float = Field(
         10.0, ge=1, le=86_400, description="a partition without new orders for this long follows the clock"
     )
+    max_event_age_seconds: float | None = Field(
+        None,
+        ge=0,
+        le=315_360_000,
+        description="how far behind its arrival an order may be before windows no longer wait for it; at least"
+        " MAX_OUT_OF_ORDERNESS_SECONDS, up to ten years; default: they wait, as history that is backfilled needs it",
+    )
 
     @field_validator("processor_catalogue_path")
     @classmethod
     def _holds_a_catalogue(cls, path: Path) -> Path:
         load_catalogue(path)
         return path
+
+    @field_validator("max_event_age_seconds")
+    @classmethod
+    def _leaves_those_on_time_that_are_on_time(cls, age_s: float | None, info: ValidationInfo) -> float | None:
+        least_s = info.data.get("max_out_of_orderness_seconds")  # missing if it is wrong itself
+        if age_s is not None and least_s is not None and age_s < least_s:
+            raise ValueError(f"must be at least MAX_OUT_OF_ORDERNESS_SECONDS, which is {least_s:g}")
+        return age_s

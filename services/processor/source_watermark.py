@@ -2,6 +2,9 @@
 
 A lagging source holds the windows open, so nothing of a backlog is late; a drained one lets them close, so the last
 window closes when traffic stops. The rules for the second are strict, since a wrong claim makes orders late.
+
+A source whose only sender has a slow clock holds them open for as long as that one sends, unless there is a bound to how
+far event time may trail arrival.
 """
 
 from libs.runtime.logic import Progress
@@ -17,19 +20,39 @@ class SourceWatermark:
     Args:
         max_out_of_orderness_s: how much earlier than the latest one an event may still come.
         idle_after_s: how long the partition must be drained before the clock counts.
+        max_event_age_s: how far behind the newest arrival it may stay; without it, however far.
     """
 
-    def __init__(self, max_out_of_orderness_s: float, idle_after_s: float) -> None:
+    def __init__(
+        self, max_out_of_orderness_s: float, idle_after_s: float, max_event_age_s: float | None = None
+    ) -> None:
         self._bound_s = max_out_of_orderness_s
         self._idle_after_s = idle_after_s
+        self._max_event_age_s = max_event_age_s
+        self._arrived_s: float | None = None
         self._drained_since_s: float | None = None
         self._confirmed_at_s = 0.0
         self._position = -1
         self.value_s: float | None = None
+        self.event_time_s: float | None = None
+        """The latest event time that was seen, or that the clock stands for."""
+
+    @property
+    def lag_s(self) -> float | None:
+        """How far event time trails the arrival of the newest record; None before both are known."""
+        if self._arrived_s is None or self.event_time_s is None:
+            return None
+        return max(self._arrived_s - self.event_time_s, 0.0)
 
     def saw_event(self, event_time_s: float) -> None:
         """An event was read."""
-        self._advance(event_time_s - self._bound_s)
+        self._saw_time(event_time_s)
+
+    def saw_arrival(self, arrived_s: float) -> None:
+        """A record was read that the broker took in at this time; whether it is an order does not matter."""
+        self._arrived_s = max(self._arrived_s or 0.0, arrived_s)
+        if self._max_event_age_s is not None:
+            self._advance(self._arrived_s - self._max_event_age_s)
 
     def saw_progress(self, progress: Progress) -> None:
         """The partition was looked at, whether or not there was anything to read."""
@@ -45,7 +68,11 @@ class SourceWatermark:
             self._drained_since_s = confirmed_at_s
         elif confirmed_at_s > before_s and before_s - self._drained_since_s >= self._idle_after_s:
             # As of the confirmation before: the question that was just answered was asked after it.
-            self._advance(before_s - self._bound_s)
+            self._saw_time(before_s)
+
+    def _saw_time(self, event_time_s: float) -> None:
+        self.event_time_s = max(self.event_time_s or 0.0, event_time_s)
+        self._advance(event_time_s - self._bound_s)
 
     def _advance(self, watermark_s: float) -> None:
         if self.value_s is None or watermark_s > self.value_s:

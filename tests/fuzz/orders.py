@@ -12,6 +12,7 @@ from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS, decode_wate
 from libs.runtime.metrics import OrderMetrics
 from libs.runtime.partitioning import partition_for
 from services.processor.catalogue import load_catalogue
+from services.processor.event_time_lag import EventTimeLag
 from services.processor.order_partition import OrderPartition
 from services.processor.source_watermark import SourceWatermark
 from tests.fuzz.mutations import Fields, Mutator, pick
@@ -44,6 +45,7 @@ class Orders:
             PARTITIONS,
             load_catalogue(CATALOGUE),
             SourceWatermark(OUT_OF_ORDERNESS_S, 10.0),
+            EventTimeLag("orders", None, FakeClock(NOW_S)),
             FakeClock(NOW_S),
             OrderMetrics(CollectorRegistry(), Reason),
         )
@@ -90,7 +92,7 @@ class Orders:
         return tally
 
     def _check_commit(self, tally: Tally, reasons: Counter[str]) -> None:
-        counted = self._logic.before_commit(self._output)
+        counted = self._logic.before_commit(self._output, 0)
         assert counted.orders == tally.accepted
         assert counted.dead_letters == reasons
         marks = self._output.take()

@@ -12,6 +12,7 @@ from libs.events.dead_letters import Reason
 from libs.runtime.metrics import OrderMetrics, WindowMetrics
 from services.analytics.metrics_partition import MetricsPartition
 from services.processor.catalogue import make_product
+from services.processor.event_time_lag import EventTimeLag
 from services.processor.order_partition import OrderPartition
 from services.processor.source_watermark import SourceWatermark
 from tests.unit.driver import FakeClock, FakeOutput, FakeRecord, LogicDriver, order_record
@@ -50,12 +51,14 @@ def test_every_order_is_in_its_window_whatever_the_order_of_reading(
         truth[int(event_time_s // 60) * 60, product].append(cents)
 
     clock = FakeClock(now_s)
+    lag = EventTimeLag("orders", None, clock)
     orders = OrderMetrics(CollectorRegistry(), Reason)
     windows = WindowMetrics(CollectorRegistry(), Reason.MALFORMED)
     processed = FakeOutput(partitions=2)
     processors = [
         LogicDriver(
-            OrderPartition("orders", s, SOURCES, CATALOGUE, SourceWatermark(BOUND_S, 10.0), clock, orders), processed
+            OrderPartition("orders", s, SOURCES, CATALOGUE, SourceWatermark(BOUND_S, 10.0), lag, clock, orders),
+            processed,
         )
         for s in range(SOURCES)
     ]

@@ -10,6 +10,7 @@ from libs.events.records import LOG_APPEND_TIME, Headers
 from libs.runtime.metrics import OrderMetrics
 from libs.runtime.partitioning import partition_for
 from services.processor.catalogue import make_product
+from services.processor.event_time_lag import EventTimeLag
 from services.processor.order_partition import OrderPartition
 from services.processor.source_watermark import SourceWatermark
 from tests.unit.driver import FakeClock, FakeRecord, LogicDriver, order, order_record
@@ -18,10 +19,13 @@ CATALOGUE = {"prod-1": make_product("prod-1", {"product_name": "Lamp", "category
 WATERMARK = (("type", b"watermark"),)
 
 
-def driver_at(clock: FakeClock, source: int = 2) -> LogicDriver:
+def driver_at(clock: FakeClock, source: int = 2, max_event_age_s: float | None = None) -> LogicDriver:
     registry = CollectorRegistry()
-    watermark, metrics = SourceWatermark(5.0, 10.0), OrderMetrics(registry, Reason)
-    return LogicDriver(OrderPartition("orders", source, 6, CATALOGUE, watermark, clock, metrics), registry=registry)
+    watermark, metrics = SourceWatermark(5.0, 10.0, max_event_age_s), OrderMetrics(registry, Reason)
+    lag = EventTimeLag("orders", None, clock)
+    return LogicDriver(
+        OrderPartition("orders", source, 6, CATALOGUE, watermark, lag, clock, metrics), registry=registry
+    )
 
 
 def test_an_order_is_enriched_and_goes_to_its_products_partition() -> None:
@@ -113,6 +117,27 @@ def test_an_event_ahead_of_its_arrival_moves_the_watermark_no_further_than_that(
     assert driver.logic.watermark_s == 995.0
     driver.pipe([order_record(timestamp=2059.0)])  # without the broker's stamp the clock has to do
     assert driver.logic.watermark_s == 1995.0
+
+
+def stamped(arrived_s: float, **fields: object) -> FakeRecord:
+    """An order, or something else, that the broker took in at this time."""
+    return replace(order_record(**fields), timestamp=int(arrived_s * 1000), timestamp_type=LOG_APPEND_TIME)
+
+
+def test_with_a_bound_an_old_order_goes_on_and_the_watermark_after_it_passes_it() -> None:
+    driver = driver_at(FakeClock(5000.0), max_event_age_s=60.0)
+    driver.pipe([stamped(2000, timestamp=1000.0)])
+    log = driver.output.records["processed-orders", partition_for(b"prod-1", 6)]
+    assert [record.headers for record in log] == [(("type", b"order"),), WATERMARK]
+    assert orjson.loads(log[-1].value or b"")["watermark"] == 1940.0
+    assert driver.logic.event_time_lag_s == 1000.0
+
+
+def test_only_a_time_that_the_broker_stamped_is_one_of_arrival() -> None:
+    driver = driver_at(FakeClock(5000.0), max_event_age_s=60.0)
+    driver.pipe([replace(order_record(timestamp=1000.0), timestamp=2_000_000)])
+    assert driver.logic.watermark_s == 995.0
+    assert driver.logic.event_time_lag_s is None
 
 
 def test_an_order_from_the_future_is_one_however_late_it_is_read() -> None:

@@ -91,3 +91,77 @@ def test_a_clock_that_is_set_back_delays_it_no_longer_than_any_disturbance(water
     for moment_s in half_seconds(1000, 1010.5):
         watermark.saw_progress(drained(moment_s))
     assert watermark.value_s == 1010.0 - 5.0
+
+
+def test_however_old_the_events_are_they_hold_it_back(watermark: SourceWatermark) -> None:
+    for arrived_s in range(100_000, 103_600):
+        watermark.saw_event(arrived_s - 86_400.0)
+        watermark.saw_arrival(arrived_s)
+    assert watermark.value_s == 103_599 - 86_400 - 5.0
+    assert watermark.lag_s == 86_400
+
+
+@pytest.fixture
+def bounded() -> SourceWatermark:
+    return SourceWatermark(max_out_of_orderness_s=5.0, idle_after_s=10.0, max_event_age_s=60.0)
+
+
+def test_with_a_bound_it_stays_no_further_behind_arrival(bounded: SourceWatermark) -> None:
+    bounded.saw_event(100_000.0 - 86_400)
+    bounded.saw_arrival(100_000.0)
+    assert bounded.value_s == 100_000.0 - 60
+    bounded.saw_event(100_000.5 - 86_400)
+    bounded.saw_arrival(100_000.5)
+    assert bounded.value_s == 100_000.5 - 60
+    assert bounded.lag_s == 86_400  # as before: it tells of the sender
+
+
+def test_events_within_the_bound_do_as_without_it(bounded: SourceWatermark, watermark: SourceWatermark) -> None:
+    for each in (bounded, watermark):
+        for arrived_s, age_s in ((1000.0, 3.0), (1001.0, 59.0), (1040.0, 40.0), (1041.0, 0.0)):
+            each.saw_event(arrived_s - age_s)
+            each.saw_arrival(arrived_s)
+    assert bounded.value_s == watermark.value_s == 1036.0
+
+
+def test_an_order_within_the_bound_is_never_behind_the_watermark_of_those_before_it(bounded: SourceWatermark) -> None:
+    """The bound alone makes no order late that it leaves room for."""
+    bounded.saw_event(1000.0 - 86_400)
+    for arrived_s in half_seconds(1000, 1100):
+        assert bounded.value_s is None or bounded.value_s <= arrived_s - 60.0
+        bounded.saw_arrival(arrived_s)
+
+
+def test_a_backlog_that_is_read_late_is_judged_by_its_arrival(bounded: SourceWatermark) -> None:
+    bounded.saw_event(995.0)
+    bounded.saw_arrival(1000.0)
+    for moment_s in half_seconds(90_000, 90_100):
+        bounded.saw_progress(Progress(7, 8, moment_s, source_started=True))
+    assert bounded.value_s == 990.0
+
+
+def test_bad_records_alone_do_not_hold_it_back_either(bounded: SourceWatermark, watermark: SourceWatermark) -> None:
+    for each in (bounded, watermark):
+        each.saw_arrival(1000.0)
+    assert bounded.value_s == 940.0
+    assert watermark.value_s is None
+    assert bounded.lag_s is watermark.lag_s is None
+
+
+def test_the_broker_s_clock_may_be_set_back(bounded: SourceWatermark) -> None:
+    bounded.saw_arrival(1000.0)
+    bounded.saw_arrival(400.0)
+    assert bounded.value_s == 940.0
+
+
+def test_drained_it_follows_the_clock_and_lags_no_more(bounded: SourceWatermark) -> None:
+    bounded.saw_event(1000.0 - 86_400)
+    bounded.saw_arrival(1000.0)
+    for moment_s in half_seconds(1000, 1010.5):
+        bounded.saw_progress(drained(moment_s))
+    assert bounded.value_s == 1010.0 - 5.0
+    assert bounded.lag_s == 0.0
+    bounded.saw_event(1020.0 - 86_400)
+    bounded.saw_arrival(1020.0)
+    assert bounded.value_s == 1010.0 - 5.0
+    assert bounded.lag_s == 10.0  # it holds windows up again, from here on

@@ -1,4 +1,4 @@
-"""Watches the broker in the background: whether it answers, has all topics, and where the source partitions end."""
+"""Watches the brokers in the background: whether they answer, have all topics, and where the source partitions end."""
 
 import asyncio
 import time
@@ -10,24 +10,31 @@ from aiokafka.errors import KafkaError, NodeNotReadyError
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.errors import TopicMissingError
+from libs.runtime.errors import TopicMismatchError, TopicMissingError
 from libs.runtime.health import Health
 from libs.runtime.timing import HEALTHY_FOR_S
 
 _PING_EVERY_S = 5.0
 _LOOK_AGAIN_AFTER_S = 0.5
+_ONE_BROKER_ANSWERS_WITHIN_S = 4.0
 
-# A broker that has just started knows no topics until its controller tells it, which may take a while; that all have been
-# deleted at once is less likely, and found out all the same.
-_LOOKS_UNTIL_MISSING = 5
-_LOOKS_AT_NOTHING_UNTIL_MISSING = 120
+# A controller that has just started may know no topics for a while. That all have been deleted at once is less likely, and
+# is found out all the same.
+_LOOKS_UNTIL_BELIEVED = 5
+_LOOKS_AT_NOTHING_UNTIL_BELIEVED = 120
 
 
 class BrokerWatch:
-    """Asks the broker now and then for its topics, and for the ends of the source topic's partitions.
+    """Asks the brokers now and then for the topics, and for the ends of the source topic's partitions.
 
     Without one of the ``needed`` topics aiokafka waits for ever: a producer's transaction is not ended, a consumer hears
-    nothing and is told of no error.
+    nothing and is told of no error. And a topic that grows is not read where it is new, while keys move to other partitions.
+
+    Args:
+        consumer: whose connections are used.
+        source: all partitions of the source topic.
+        health: is told ``connected``.
+        needed: topics that have to be there, each with as many partitions as ``source``.
     """
 
     def __init__(
@@ -37,7 +44,7 @@ class BrokerWatch:
         self._source = source
         self._health = health
         self._needed = set(needed)
-        self._looks_without = 0
+        self._looks_at_a_change = 0
         self.ends: Mapping[TopicPartition, int] = {}
         """Each source partition's last stable offset, a few seconds ago."""
         self.source_started = False
@@ -48,48 +55,93 @@ class BrokerWatch:
 
         Raises:
             TopicMissingError: a needed topic has been deleted.
+            TopicMismatchError: a needed topic has another number of partitions by now.
         """
         next_ping_s = 0.0
         while True:
             try:
                 async with asyncio.timeout(HEALTHY_FOR_S / 2):
                     if time.monotonic() >= next_ping_s:
-                        self._note(await _known(self._consumer, self._needed))
+                        self._note(await self._partition_counts())
                         self._health.beat("connected")
                         self.answering = True
-                        next_ping_s = 0.0 if self._looks_without else time.monotonic() + _PING_EVERY_S
-                    if not self._looks_without:  # of a missing topic it asks for long
+                        next_ping_s = 0.0 if self._looks_at_a_change else time.monotonic() + _PING_EVERY_S
+                    if not self._looks_at_a_change:  # of a missing topic it asks for long
                         self.ends = await self._consumer.end_offsets(self._source)
                         self.source_started = self.source_started or any(self.ends.values())
             except (KafkaError, OSError, TimeoutError):
                 self.answering = False
-            look_again = not self.source_started or self._looks_without
+            look_again = not self.source_started or self._looks_at_a_change
             await asyncio.sleep(_LOOK_AGAIN_AFTER_S if look_again else _PING_EVERY_S)
 
-    def _note(self, known: Collection[str]) -> None:
-        missing = self._needed.difference(known)
-        self._looks_without = self._looks_without + 1 if missing else 0
-        if self._looks_without >= (_LOOKS_UNTIL_MISSING if known else _LOOKS_AT_NOTHING_UNTIL_MISSING):
+    def _note(self, counts: Mapping[str, int]) -> None:
+        if self._as_expected(counts):
+            self._looks_at_a_change = 0
+            return
+        self._looks_at_a_change += 1
+        if self._looks_at_a_change < (_LOOKS_UNTIL_BELIEVED if counts else _LOOKS_AT_NOTHING_UNTIL_BELIEVED):
+            return
+        if missing := self._needed.difference(counts):
             raise TopicMissingError(
                 f"deleted while it was in use: {', '.join(sorted(missing))}",
                 advice="start again to have it made anew, empty; what was not deleted with it is not lost",
             )
+        before = len(self._source)
+        changed = [f"{topic!r} has {count} partitions" for topic, count in sorted(counts.items()) if count != before]
+        raise TopicMismatchError(
+            f"{', '.join(changed)} by now and had {before} at the start: records in new partitions would not be read, and"
+            " keys would move to other partitions than their open windows",
+            advice="what was committed is right, and nothing is lost; Kafka takes no partitions away, so use another"
+            " TOPIC_PREFIX, with TOPIC_PARTITIONS as wanted, and let the senders write there",
+        )
+
+    def _as_expected(self, counts: Mapping[str, int]) -> bool:
+        return all(counts.get(topic) == len(self._source) for topic in self._needed)
+
+    async def _partition_counts(self) -> Mapping[str, int]:
+        """The number of partitions of each needed topic that there is.
+
+        A broker's metadata may be old, so one that says that nothing has changed is enough, but a change is told only if
+        no broker contradicts it, and the one that the brokers name as their controller says so, too. (Under KRaft they name
+        any that is alive.) Topics are only ever deleted and made larger, so of two numbers the larger one is newer.
+
+        ``consumer.topics()`` asks for all that the cluster has, and their decoding holds up the loop: for 40 ms where they
+        have 2,400 partitions.
+
+        Raises:
+            KafkaError: no broker can be asked, or not the controller, which alone knows of a change.
+        """
+        client: Any = self._consumer._client  # noqa: SLF001 - aiokafka asks for named topics in no public way
+        request = MetadataRequest(list(self._needed), allow_auto_topic_creation=False)
+        counts: dict[str, int] = {}
+        controllers: set[int] = set()
+        answered: set[int] = set()
+        error: KafkaError = NodeNotReadyError("no broker is known")
+        for node in _controller_first(client.cluster):
+            try:
+                async with asyncio.timeout(_ONE_BROKER_ANSWERS_WITHIN_S):
+                    response = await client.send(node, request)
+            except KafkaError as refused:
+                error = refused
+                continue
+            except TimeoutError:
+                error = NodeNotReadyError(f"broker {node} does not answer")
+                continue
+            answered.add(node)
+            controllers.add(response.controller_id)
+            for code, topic, _, partitions in response.topics:
+                if not code:
+                    counts[topic] = max(counts.get(topic, 0), len(partitions))
+            if self._as_expected(counts):
+                return counts
+        if not answered:
+            raise error
+        if not answered & controllers:
+            raise NodeNotReadyError(f"no answer from the controller, {controllers}")
+        return counts
 
 
-async def _known(consumer: AIOKafkaConsumer, topics: Collection[str]) -> set[str]:
-    """Those of ``topics`` that a broker knows.
-
-    ``consumer.topics()`` asks for all that the cluster has, and their decoding holds up the loop: for 40 ms where they have
-    2,400 partitions.
-    """
-    client: Any = consumer._client  # noqa: SLF001 - aiokafka asks for named topics in no public way
-    request = MetadataRequest(list(topics), allow_auto_topic_creation=False)
-    error: KafkaError = NodeNotReadyError("no broker is known")
-    for broker in client.cluster.brokers():
-        try:
-            response = await client.send(broker.nodeId, request)
-        except KafkaError as refused:
-            error = refused
-        else:
-            return {topic for code, topic, *_ in response.topics if not code}
-    raise error
+def _controller_first(cluster: Any) -> list[Any]:
+    """The ids of all known brokers."""
+    controller = cluster.controller and cluster.controller.nodeId
+    return sorted((broker.nodeId for broker in cluster.brokers()), key=lambda node: node != controller)

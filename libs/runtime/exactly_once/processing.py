@@ -178,7 +178,7 @@ class Processing:
                 partition.touched = False
                 offsets[partition.source] = partition.position
                 self._processing = partition.source
-                tallies.append(partition.logic.before_commit(self._commits.outputs))
+                tallies.append(partition.logic.before_commit(self._commits.outputs, partition.position))
                 self._processing = None
         await self._commits.commit(offsets, tallies)
 
@@ -191,7 +191,8 @@ class Processing:
         # What a fetch says of the partition's end is old by the time that slow work on its records is done.
         lag = max(lag, self._watch.ends.get(partition.source, 0) - partition.position)
         logic = partition.logic
-        self._stage.metrics.progress(partition.source.partition, lag, logic.watermark_s, logic.state_size)
+        progress = (logic.watermark_s, logic.state_size, logic.event_time_lag_s)
+        self._stage.metrics.progress(partition.source.partition, lag, *progress)
 
     def _progress(self, partition: WorkedPartition) -> Progress:
         confirmed_ms = self._consumer.last_poll_timestamp(partition.source)

@@ -1,7 +1,7 @@
-"""What is done about a broker that has lost a topic."""
+"""What is done about brokers that have lost a topic, or enlarged one, or only say so."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,75 +11,173 @@ from aiokafka.errors import NodeNotReadyError
 from aiokafka.protocol.metadata import MetadataRequest, MetadataRequest_v5
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.errors import TopicMissingError
+from libs.runtime.errors import PipelineError, TopicMismatchError, TopicMissingError
 from libs.runtime.exactly_once import broker_watch
 from libs.runtime.exactly_once.broker_watch import BrokerWatch
 from libs.runtime.health import Health
 
 NO_ERROR, UNKNOWN_TOPIC = 0, 3
+ALL = {"orders": 2, "others": 2}
+SOURCE = [TopicPartition("orders", number) for number in range(2)]
+CONTROLLER, OTHER = 1, 2
 
 
-class ForgetfulBroker:
-    """Answers for the topics it is asked for: only ``known`` for so many looks, then all."""
+class FakeCluster:
+    """Two brokers with topics and numbers of partitions of their own; ``looks`` looks later all is as it was."""
 
-    def __init__(self, known: Collection[str], looks: int) -> None:
-        self._known = set(known)
-        self._looks = looks
-        self.remembered = asyncio.Event()
+    def __init__(self, *, controller: Mapping[str, int], other: Mapping[str, int], looks: int = 10**9) -> None:
+        self.topics = {CONTROLLER: controller, OTHER: other}
+        self.controller_id: dict[int, int] = {CONTROLLER: CONTROLLER, OTHER: CONTROLLER}
         self.out_of_reach: set[int] = set()
-        brokers = [SimpleNamespace(nodeId=node) for node in (1, 2)]
-        self._client = SimpleNamespace(send=self._send, cluster=SimpleNamespace(brokers=lambda: brokers))
+        self.silent: set[int] = set()
+        self.asked: list[int] = []
+        self._looks = looks
+        self.looked = asyncio.Event()
+        self.healed = asyncio.Event()
+        brokers = [SimpleNamespace(nodeId=node) for node in (OTHER, CONTROLLER)]
+        self.cluster = SimpleNamespace(brokers=lambda: brokers, controller=None)
+        self._client = SimpleNamespace(send=self._send, cluster=self.cluster)
 
     async def _send(self, node: int, request: MetadataRequest) -> SimpleNamespace:
         await asyncio.sleep(0)
+        self.asked.append(node)
         if node in self.out_of_reach:
             raise NodeNotReadyError
+        if node in self.silent:
+            await asyncio.Event().wait()
         asked: Any = request.build(MetadataRequest_v5)
         assert not asked.allow_auto_topic_creation
-        if self._looks:
-            self._looks -= 1
-        else:
-            self._known = {"orders", "others"}
-            self.remembered.set()
-        errors = {topic: NO_ERROR if topic in self._known else UNKNOWN_TOPIC for topic in asked.topics}
-        return SimpleNamespace(topics=[(error, topic, False, []) for topic, error in errors.items()])
+        topics = self.topics[node]
+        told = [
+            (NO_ERROR if topic in topics else UNKNOWN_TOPIC, topic, False, [()] * topics.get(topic, 0))
+            for topic in asked.topics
+        ]
+        self._count_looks()
+        return SimpleNamespace(topics=told, controller_id=self.controller_id[node])
+
+    def _count_looks(self) -> None:
+        if self.topics == {CONTROLLER: ALL, OTHER: ALL}:
+            self.healed.set()
+        # A look that finds something wrong asks every broker.
+        if len(self.asked) >= 2 * self._looks:
+            self.looked.set()
+            self.topics = {CONTROLLER: ALL, OTHER: ALL}
 
     async def end_offsets(self, _: object) -> Mapping[TopicPartition, int]:
         return {TopicPartition("orders", 0): 1}
 
 
-def watch(broker: ForgetfulBroker, monkeypatch: pytest.MonkeyPatch) -> asyncio.Task[None]:
+class FakeHealth(Health):
+    """Says when the watch has had an answer that it believes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.connected = asyncio.Event()
+
+    def beat(self, name: str) -> None:
+        super().beat(name)
+        self.connected.set()
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(broker_watch, "_LOOK_AGAIN_AFTER_S", 0.0)
-    watching = BrokerWatch(cast(AIOKafkaConsumer, broker), [], Health(), ["orders", "others"])
-    return asyncio.create_task(watching.run())
+    monkeypatch.setattr(broker_watch, "_PING_EVERY_S", 0.0)
 
 
-# A broker that has just started knows no topic at all.
-LOOKS = [(["others"], broker_watch._LOOKS_UNTIL_MISSING), ([], broker_watch._LOOKS_AT_NOTHING_UNTIL_MISSING)]
+def make_watch(cluster: FakeCluster, health: Health | None = None) -> BrokerWatch:
+    return BrokerWatch(cast(AIOKafkaConsumer, cluster), SOURCE, health or Health(), list(ALL))
 
 
-@pytest.mark.parametrize(("known", "looks"), LOOKS)
-async def test_a_deleted_topic_ends_the_service(known: list[str], looks: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(TopicMissingError, match="orders"):
-        await watch(ForgetfulBroker(known, looks), monkeypatch)
+async def goes_on(watch: BrokerWatch, happens: asyncio.Event) -> None:
+    """``happens``, and does not end the watch, neither then nor soon after."""
+    watching = asyncio.create_task(watch.run())
+    looking = asyncio.create_task(happens.wait())
+    await asyncio.wait({watching, looking}, return_when=asyncio.FIRST_COMPLETED)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    looking.cancel()
+    if watching.done():
+        watching.result()
+    watching.cancel()
 
 
-@pytest.mark.parametrize(("known", "looks"), LOOKS)
-async def test_a_broker_that_does_not_know_all_topics_yet_is_given_time(
-    known: list[str], looks: int, monkeypatch: pytest.MonkeyPatch
+# A controller that has just started may know no topic at all.
+CHANGES: list[tuple[Mapping[str, int], int, type[PipelineError], str]] = [
+    ({"others": 2}, broker_watch._LOOKS_UNTIL_BELIEVED, TopicMissingError, "deleted while it was in use: orders"),
+    ({}, broker_watch._LOOKS_AT_NOTHING_UNTIL_BELIEVED, TopicMissingError, "orders, others"),
+    (ALL | {"others": 12}, broker_watch._LOOKS_UNTIL_BELIEVED, TopicMismatchError, "'others' has 12 .* had 2"),
+    (ALL | {"orders": 1}, broker_watch._LOOKS_UNTIL_BELIEVED, TopicMismatchError, "'orders' has 1 .* had 2"),
+]
+ANY_CHANGE = pytest.mark.parametrize(("topics", "looks", "error", "message"), CHANGES)
+
+
+@ANY_CHANGE
+async def test_a_topic_that_all_brokers_have_lost_or_changed_ends_the_service(
+    topics: Mapping[str, int], looks: int, error: type[PipelineError], message: str
 ) -> None:
-    broker = ForgetfulBroker(known, looks - 1)
-    watching = watch(broker, monkeypatch)
-    await broker.remembered.wait()
-    await asyncio.sleep(0)
-    assert not watching.done()
-    watching.cancel()
+    cluster = FakeCluster(controller=topics, other=topics)
+    with pytest.raises(error, match=message):
+        await make_watch(cluster).run()
+    assert len(cluster.asked) == 2 * looks
 
 
-async def test_any_broker_may_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    broker = ForgetfulBroker([], looks=0)
-    broker.out_of_reach = {1}
-    watching = watch(broker, monkeypatch)
-    async with asyncio.timeout(1):
-        await broker.remembered.wait()
-    watching.cancel()
+@ANY_CHANGE
+async def test_brokers_that_do_not_know_all_topics_yet_are_given_time(
+    topics: Mapping[str, int], looks: int, error: type[PipelineError], message: str
+) -> None:
+    cluster = FakeCluster(controller=topics, other=topics, looks=looks - 1)
+    await goes_on(make_watch(cluster), cluster.healed)
+
+
+@pytest.mark.parametrize("topics", [{"others": 2}, {}, ALL | {"orders": 1}])
+async def test_a_broker_that_the_controller_contradicts_is_not_believed(topics: Mapping[str, int]) -> None:
+    """Metadata 2.5 s old ended a service once."""
+    cluster = FakeCluster(controller=ALL, other=topics, looks=200)
+    watch = make_watch(cluster)
+    await goes_on(watch, cluster.looked)
+    assert watch.answering
+
+
+@pytest.mark.parametrize("topics", [{"others": 2}, {}, ALL | {"orders": 1}])
+async def test_while_the_controller_cannot_be_asked_it_is_an_outage(
+    topics: Mapping[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_watch, "_ONE_BROKER_ANSWERS_WITHIN_S", 0.01)
+    for fault in ("out_of_reach", "silent"):
+        cluster = FakeCluster(controller=ALL, other=topics, looks=150)
+        getattr(cluster, fault).add(CONTROLLER)
+        watch = make_watch(cluster)
+        await goes_on(watch, cluster.looked)
+        cluster = FakeCluster(controller=topics, other=topics, looks=150)
+        cluster.controller_id = dict.fromkeys(cluster.controller_id, -1)  # none is elected
+        watch = make_watch(cluster)
+        await goes_on(watch, cluster.looked)
+
+
+async def test_the_number_of_partitions_is_believed_where_it_is_newer() -> None:
+    """Kafka takes no partitions away: the broker that tells more of them knows more."""
+    cluster = FakeCluster(controller=ALL, other=ALL | {"orders": 3})
+    cluster.cluster.controller = SimpleNamespace(
+        nodeId=OTHER
+    )  # asked first, and the controller by what the client knows
+    with pytest.raises(TopicMismatchError, match="'orders' has 3 partitions by now and had 2"):
+        await make_watch(cluster).run()
+
+
+async def test_the_controller_is_asked_first_and_no_other_if_all_is_well() -> None:
+    cluster = FakeCluster(controller=ALL, other=ALL)
+    cluster.cluster.controller = SimpleNamespace(nodeId=CONTROLLER)
+    await goes_on(make_watch(cluster), cluster.healed)
+    assert set(cluster.asked) == {CONTROLLER}
+
+
+@pytest.mark.parametrize("fault", ["out_of_reach", "silent"])
+async def test_any_broker_may_say_that_all_is_well(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker_watch, "_ONE_BROKER_ANSWERS_WITHIN_S", 0.01)
+    cluster = FakeCluster(controller=ALL, other=ALL)
+    getattr(cluster, fault).add(CONTROLLER)
+    cluster.cluster.controller = SimpleNamespace(nodeId=CONTROLLER)
+    health = FakeHealth()
+    await goes_on(make_watch(cluster, health), health.connected)
+    assert set(cluster.asked) == {CONTROLLER, OTHER}

@@ -1,0 +1,82 @@
+"""Tells of partitions whose event time trails the arrival of their orders: most likely a sender's clock is slow."""
+
+from typing import NamedTuple
+
+import structlog
+
+from libs.runtime.clock import Clock
+from services.processor.source_watermark import SourceWatermark
+
+log = structlog.get_logger()
+
+TOLD_FROM_S = 60.0
+"""A lag of event time behind arrival, and behind the other partitions, that is told."""
+WATCHED_FOR_S = 10.0
+"""So long, by the broker's time of arrival, a lag has to last. A backfill catches up with the clock meanwhile."""
+TOLD_EVERY_S = 60.0
+
+
+class _Since(NamedTuple):
+    arrived_s: float
+    lag_s: float
+
+
+class EventTimeLag:
+    """Knows the event time of all partitions that a replica works, and logs which of them trails.
+
+    Args:
+        topic: the source topic, for the line.
+        max_event_age_s: how far behind its arrival an order may be before the windows no longer wait for it.
+        clock: limits the lines to one a minute for each partition.
+    """
+
+    def __init__(self, topic: str, max_event_age_s: float | None, clock: Clock) -> None:
+        self._topic = topic
+        self._max_event_age_s = max_event_age_s
+        self._clock = clock
+        self._event_times_s: dict[int, float] = {}
+        self._since: dict[int, _Since] = {}
+        self._told_at_s: dict[int, float] = {}
+
+    def saw_orders(self, partition: int, watermark: SourceWatermark) -> None:
+        """Orders of ``partition`` were read, and its ``watermark`` knows of them."""
+        lag_s, event_time_s = watermark.lag_s, watermark.event_time_s
+        if lag_s is None or event_time_s is None:
+            return
+        self._event_times_s[partition] = event_time_s
+        if lag_s < TOLD_FROM_S or not self._trails_the_others(partition, event_time_s):
+            self._since.pop(partition, None)
+            return
+        arrived_s = event_time_s + lag_s
+        since = self._since.setdefault(partition, _Since(arrived_s, lag_s))
+        watched_s = arrived_s - since.arrived_s
+        if watched_s < WATCHED_FOR_S:
+            return
+        self._since[partition] = _Since(arrived_s, lag_s)
+        if lag_s > since.lag_s - watched_s / 2:  # otherwise it catches up
+            self._tell(partition, lag_s)
+
+    def _trails_the_others(self, partition: int, event_time_s: float) -> bool:
+        """Whether some other partition is far ahead, or no other is known. History that all bring is a backfill."""
+        others_s = [time_s for other, time_s in self._event_times_s.items() if other != partition]
+        return not others_s or max(others_s) - event_time_s >= TOLD_FROM_S
+
+    def _tell(self, partition: int, lag_s: float) -> None:
+        now_s = self._clock.now_s()
+        told_at_s = self._told_at_s.get(partition)
+        if told_at_s is not None and 0 <= now_s - told_at_s < TOLD_EVERY_S:
+            return
+        self._told_at_s[partition] = now_s
+        if self._max_event_age_s is None or lag_s <= self._max_event_age_s:
+            consequence = "the windows of all products wait for this partition"
+            advice = "set the sender's clock right, or MAX_EVENT_AGE_SECONDS"
+        else:
+            consequence = "its orders are late where their windows have closed, and kept in late-orders"
+            advice = "set the sender's clock right"
+        log.warning(
+            "event time trails arrival",
+            partition=f"{self._topic}/{partition}",
+            lag_seconds=round(lag_s, 1),
+            consequence=consequence,
+            advice=advice,
+        )
