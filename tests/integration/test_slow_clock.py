@@ -17,6 +17,8 @@ from tests.integration.services import ServiceProcess, eventually
 from tests.integration.test_metrics import PARTITIONS, scrape
 
 SLOW, DAY_S = 5, 86_400.0
+# Longer than the test: a machine that stands for a while must not make the partition idle.
+NEVER_IDLE_S = "600"
 
 
 @pytest.fixture
@@ -64,10 +66,8 @@ async def watermarks_s(service: ServiceProcess) -> dict[str, float]:
 
 async def test_it_holds_all_windows_open_and_the_log_and_a_metric_say_so(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
-    # Longer than the test: a machine that stands for a while must not make the partition idle.
-    quiet = {"IDLE_AFTER_SECONDS": "600"}
     async with pipeline.service("analytics") as analytics, pipeline.service("sink"):
-        async with pipeline.service("processor", **quiet) as processor, senders(pipeline):
+        async with pipeline.service("processor", IDLE_AFTER_SECONDS=NEVER_IDLE_S) as processor, senders(pipeline):
             began_s = time.time()
             line = await processor.wait_for("event time trails arrival", partition=f"orders/{SLOW}")
             assert line["lag_seconds"] == pytest.approx(DAY_S, abs=3600)
@@ -94,8 +94,8 @@ async def test_it_holds_all_windows_open_and_the_log_and_a_metric_say_so(pipelin
 async def test_with_a_bound_windows_close_and_the_old_orders_are_late_and_kept(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     async with pipeline.service("analytics"), pipeline.service("sink"):
-        bound = {"IDLE_AFTER_SECONDS": "600", "MAX_EVENT_AGE_SECONDS": "8"}
-        async with pipeline.service("processor", **bound) as processor, senders(pipeline):
+        bounded = pipeline.service("processor", IDLE_AFTER_SECONDS=NEVER_IDLE_S, MAX_EVENT_AGE_SECONDS="8")
+        async with bounded as processor, senders(pipeline):
             began_s = time.time()
             await eventually(lambda: closed_since(pipeline, began_s), what="a window of the others closes")
             line = await processor.wait_for("event time trails arrival", partition=f"orders/{SLOW}")
