@@ -8,7 +8,7 @@ UV ?= uv
 # Whatever ends the command, also a signal to make, ends all that the command has started.
 CONTAINED = $(PYTHON) -m local.process_tree $(PYTHON)
 
-.PHONY: help setup run watch verify dead-letters down test chaos fuzz bench check dashboards requirements clean machine
+.PHONY: help setup readers run watch verify metrics dead-letters down test chaos fuzz bench check dashboards requirements clean machine
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target text; do printf 'make %-13s %s\n' "$$target" "$$text"; done
@@ -17,6 +17,13 @@ setup: .venv/.installed ## make .venv with everything in it
 
 .venv/.installed: requirements.txt requirements-dev.txt local/setup.sh
 	@sh local/setup.sh
+
+readers: .venv-readers/.installed ## make .venv-readers with pandas, Polars and DuckDB, for the tests of docs/database.md
+
+.venv-readers/.installed: requirements-readers.txt .venv/.installed
+	@$(PYTHON) -m venv .venv-readers
+	@.venv-readers/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
+	@touch $@
 
 machine:
 	@sh local/prerequisites.sh python java maven >/dev/null
@@ -33,10 +40,14 @@ endif
 
 verify: setup ## verify what runs on this machine, or at BOOTSTRAP, against the topics (BOOTSTRAP= METRICS= ARGS=)
 ifdef BOOTSTRAP
-	@$(PYTHON) -m verification --bootstrap $(BOOTSTRAP) --output $(or $(METRICS),$(SINK_OUTPUT_PATH),output/metrics.json) $(ARGS)
+	@$(PYTHON) -m verification --bootstrap $(BOOTSTRAP) \
+		$(if $(METRICS)$(findstring file,$(or $(SINK_OUTPUTS),file)),--output $(or $(METRICS),$(SINK_OUTPUT_PATH),output/metrics.json)) $(ARGS)
 else
 	@$(PYTHON) local/pipeline.py verify $(if $(METRICS),--output $(METRICS)) $(ARGS)
 endif
+
+metrics: setup ## metrics by product and minute, hour or day: ARGS="--by day --source database --plot" (BOOTSTRAP= for --source topic)
+	@$(PYTHON) -m metrics_report $(if $(BOOTSTRAP),--bootstrap $(BOOTSTRAP)) $(ARGS)
 
 dead-letters: setup ## list, show and replay dead letters: ARGS="list" (BOOTSTRAP=, as for verify)
 ifdef BOOTSTRAP
@@ -52,7 +63,7 @@ test: machine setup ## all tests: unit, integration, compose, two files at a tim
 	@$(CONTAINED) -m local.jars
 	@$(CONTAINED) -m pytest -n $(WORKERS) --dist loadfile $(TESTS) $(ARGS)
 
-chaos: machine setup ## faults of every kind, three quarters of an hour, and a table of what came of them (SEED= ARGS="--only killed")
+chaos: machine setup ## faults of every kind, an hour and a quarter, and a table of what came of them (SEED= ARGS="--only killed")
 	@$(CONTAINED) -m local.jars
 	@$(CONTAINED) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
 
@@ -72,12 +83,12 @@ dashboards: setup ## write Grafana's dashboards from monitoring/dashboards
 	@$(PYTHON) -m monitoring.dashboards
 
 requirements: ## pin the newest versions, with hashes, in requirements*.txt (needs uv)
-	@for name in requirements requirements-dev; do \
+	@for name in requirements requirements-dev requirements-readers; do \
 		$(UV) pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
 			$$name.in --output-file $$name.txt || exit 1; \
 	done
 
 clean: ## stop what runs here and remove .local, .venv and the caches; output/ stays
 	@if [ -x $(PYTHON) ] && [ -d .local ]; then $(PYTHON) local/pipeline.py down; fi
-	@rm -rf .local .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .local .venv .venv-readers .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterable, Iterator
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from libs.events.topics import PRODUCT_METRICS
 from watch.observation import Observation
-from watch.state import READERS, lags_of
+from watch.state import DATABASE_GROUP, READERS, lags_of
 
 _FRESH_FOR_S = 15.0
 
@@ -82,6 +83,14 @@ class LagMetrics(Collector):
             for partition, committed in seen.committed[topic].items():
                 offset.add_metric([*labels, str(partition)], committed)
             lags = lags_of(seen, topic)
+            for partition, left in lags.items():
+                lag.add_metric([*labels, str(partition)], left)
+            lag_sum.add_metric(labels, sum(lags.values()))
+        if seen.in_database:
+            labels = [self._prefix + DATABASE_GROUP, self._prefix + PRODUCT_METRICS.name]
+            for partition, committed in seen.in_database.items():
+                offset.add_metric([*labels, str(partition)], committed)
+            lags = lags_of(seen, PRODUCT_METRICS.name, seen.in_database)
             for partition, left in lags.items():
                 lag.add_metric([*labels, str(partition)], left)
             lag_sum.add_metric(labels, sum(lags.values()))

@@ -57,7 +57,7 @@ def sales(state: State) -> Json:
     """The newest windows, oldest first, and in each the sales of all products and of each one that has a name here.
 
     The best-selling products have one; where there are more than a page can show, the others are added up. A product
-    that sold nothing in a window has zeros there.
+    that sold nothing in a window has zeros there. A window that is not ``whole`` has had more sales than are added up.
     """
     windows = _shown(state)
     revenue: Counter[str] = Counter()
@@ -74,6 +74,7 @@ def sales(state: State) -> Json:
             {
                 "start_s": start_s,
                 "end_s": end_s,
+                "whole": state.is_whole((start_s, end_s)),
                 "all": _total(metrics.values()),
                 "each": [
                     *(_total([metrics[product]] if product in metrics else []) for product in named),

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from local.errors import LocalModeError
 from local.jars import ROOT, kafka_libs
+from local.paths import check_path
 from local.programs import SCALABLE, replica_names, supervisor_config
 from local.settings import LocalSettings, local_directory
 from local.shutdown import stop
@@ -29,6 +30,8 @@ def up(processors: int, analytics: int, *, detach: bool) -> int:
             f"{sys.executable} has no supervisor", advice="call `make setup`, then use .venv/bin/python"
         )
     settings = LocalSettings.from_environment()
+    for path in (ROOT, settings.directory):
+        check_path(path)
     settings.directory.mkdir(parents=True, exist_ok=True)
     supervisor = Supervisor(settings.directory)
     if supervisor.processes():
@@ -44,8 +47,7 @@ def up(processors: int, analytics: int, *, detach: bool) -> int:
             make = f"LOCAL_DIR={shlex.quote(str(settings.directory))} make" if os.environ.get("LOCAL_DIR") else "make"
             _report(f"live page: {settings.live_page}")
             _report(
-                f"running: Kafka at {settings.bootstrap_servers}, metrics in {settings.sink_output_path}; "
-                f"`{make} down` stops it"
+                f"running: Kafka at {settings.bootstrap_servers}, metrics in {settings.outputs}; `{make} down` stops it"
             )
             return 0
         exit_code = _watch(settings, supervisor)
@@ -74,12 +76,24 @@ def verify(arguments: Sequence[str]) -> int:
     """Verify the running pipeline; ``arguments`` are the verification's own, and win."""
     _running(or_else="; `make verify BOOTSTRAP=host:port` verifies what runs elsewhere")
     settings = LocalSettings.of_running()
-    output = f"--output={settings.sink_output_path}"
-    # A flag would not do: each --catalogue that is given counts, the variable only where none is.
-    catalogue = {"PROCESSOR_CATALOGUE_PATH": str(settings.processor_catalogue_path)}
+    output = [f"--output={settings.sink_output_path}"] if settings.writes_file else []
     return subprocess.call(
-        [*_program("verification", settings), output, *arguments], cwd=ROOT, env=os.environ | catalogue
+        [*_program("verification", settings), *output, *arguments], cwd=ROOT, env=os.environ | _settings_told(settings)
     )
+
+
+def _settings_told(settings: LocalSettings) -> dict[str, str]:
+    """What others must know of a run and no flag would do for.
+
+    Each --catalogue that is given counts, the variable only where none is; and a URL's password would stand in the list of
+    processes.
+    """
+    return {
+        "PROCESSOR_CATALOGUE_PATH": str(settings.processor_catalogue_path),
+        "SINK_OUTPUTS": settings.sink_outputs,
+        "SINK_OUTPUT_PATH": "",
+        "SINK_DATABASE_URL": settings.sink_database_url,
+    }
 
 
 def dead_letters(arguments: Sequence[str]) -> int:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from local.jars import java_command
+from local.paths import check_path
 
 ZOOKEEPER_SESSION_MS = 6_000
 
@@ -81,7 +82,13 @@ class KafkaFiles:
     proxy: ProxyPorts | None = None
 
     def write(self) -> None:
-        """Write the configuration files; data that is already there stays."""
+        """Write the configuration files; data that is already there stays.
+
+        Raises:
+            LocalModeError: the folder's path cannot be written into them.
+        """
+        check_path(self.directory)
+        check_path(self.libs)
         listeners = _LISTENERS_WITH_PROXY if self.proxy else _LISTENER
         values = {
             "data": self.directory / "data",

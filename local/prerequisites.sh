@@ -11,8 +11,11 @@ lacks() {
 }
 
 find_python() {
-    for name in python3 python3.13 python3.12 python3.11 python3.14 python; do
-        if command -v "$name" >/dev/null && "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    found=''
+    for name in python3 python3.14 python3.13 python3.12 python3.11 python; do
+        command -v "$name" >/dev/null || continue
+        # What is pinned has wheels for these versions, and nothing is compiled here.
+        if "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; then
             if "$name" -c 'import ensurepip, venv' 2>/dev/null; then
                 command -v "$name"
             else
@@ -20,8 +23,9 @@ find_python() {
             fi
             return
         fi
+        found="$found, $("$name" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo unusable) ($name)"
     done
-    lacks "Python 3.11 or later (Debian, Ubuntu: apt install python3 python3-venv)"
+    lacks "Python 3.11 to 3.14 (Debian, Ubuntu: apt install python3 python3-venv)${found:+; found ${found#, }}"
 }
 
 find_java() {

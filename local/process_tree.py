@@ -34,14 +34,22 @@ def main(command: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _ended_by_signal)
     try:
-        code = subprocess.Popen(command).wait()
-        exit_code = 128 - code if code < 0 else code
+        exit_code = _wait_for(subprocess.Popen(command))
     except _EndedBySignalError as error:
         exit_code = 128 + error.number
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     end_descendants()
     return exit_code
+
+
+def _wait_for(child: "subprocess.Popen[bytes]") -> int:
+    """The exit code of ``child``; meanwhile other children that have been adopted are taken note of when they end."""
+    while True:
+        pid, status = os.wait()
+        if pid == child.pid:
+            child.returncode = code = os.waitstatus_to_exitcode(status)
+            return 128 - code if code < 0 else code
 
 
 def _ended_by_signal(number: int, _frame: FrameType | None) -> None:

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from local.errors import LocalModeError
 from local.jars import ROOT
 from local.kafka_files import KafkaFiles
 from local.settings import LocalSettings
@@ -66,10 +65,6 @@ def replica_names(replicas: Replicas) -> list[str]:
 
 def supervisor_config(settings: LocalSettings, replicas: Replicas, socket: Path, libs: Path) -> str:
     """The whole configuration; writes Kafka's own files on the way."""
-    if "%" in f"{ROOT}{settings.directory}":
-        raise LocalModeError(
-            "the supervisor cannot work in a folder with a percent sign in its path", advice="move the checkout"
-        )
     kafka = KafkaFiles(settings.directory, libs, settings.kafka_port, settings.zookeeper_port)
     kafka.write()
     sections = [_SUPERVISOR.format(root=ROOT, directory=settings.directory, socket=socket)]

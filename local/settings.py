@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -31,7 +32,9 @@ class LocalSettings:
     http_port: int
     topic_prefix: str
     window_seconds: int
+    sink_outputs: str
     sink_output_path: Path
+    sink_database_url: str
     processor_catalogue_path: Path
 
     @classmethod
@@ -48,7 +51,9 @@ class LocalSettings:
             http_port=_port("LOCAL_HTTP_PORT", 18_080, _HIGHEST_HTTP_BASE),
             topic_prefix=os.environ.get("TOPIC_PREFIX", ""),
             window_seconds=_window_seconds(),
+            sink_outputs=os.environ.get("SINK_OUTPUTS") or "file",
             sink_output_path=Path(os.environ.get("SINK_OUTPUT_PATH") or ROOT / "output" / "metrics.json").resolve(),
+            sink_database_url=os.environ.get("SINK_DATABASE_URL") or f"sqlite:///{ROOT / 'output' / 'metrics.db'}",
             # Seen from ROOT, where the services run.
             processor_catalogue_path=ROOT / (os.environ.get("PROCESSOR_CATALOGUE_PATH") or _CATALOGUE),
         )
@@ -71,11 +76,29 @@ class LocalSettings:
 
     def save(self) -> None:
         """Keep them for ``of_running``: a later call may come from a shell that has other ports set."""
-        (self.directory / "settings.json").write_text(json.dumps(asdict(self), default=str))
+        path = self.directory / "settings.json"
+        path.touch(mode=0o600)  # a database's URL may have its password
+        path.write_text(json.dumps(asdict(self), default=str))
 
     @property
     def bootstrap_servers(self) -> str:
         return f"127.0.0.1:{self.kafka_port}"
+
+    @property
+    def writes_file(self) -> bool:
+        return "file" in self.sink_outputs.lower()
+
+    @property
+    def writes_database(self) -> bool:
+        return "database" in self.sink_outputs.lower()
+
+    @property
+    def outputs(self) -> str:
+        """Where the metrics are, for people; without a password."""
+        places = [str(self.sink_output_path)] if self.writes_file else []
+        if self.writes_database:
+            places.append(re.sub(r"//([^/@:]*):[^/@]*@", r"//\1@", self.sink_database_url).partition("?")[0])
+        return " and ".join(places)
 
     @property
     def live_page(self) -> str:

@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 # A virtual environment breaks when the Python that it was made from goes away, or when the checkout is moved.
-if ! .venv/bin/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+if ! .venv/bin/python -c 'import sys, pip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; then
     python=$(sh local/prerequisites.sh python)
     echo "setup: making .venv with $("$python" --version)"
     "$python" -m venv --clear .venv

@@ -58,6 +58,7 @@ def _environment(settings: LocalSettings) -> dict[str, str]:
     return os.environ | {
         "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
         "SINK_OUTPUT_PATH": str(settings.sink_output_path),
+        "SINK_DATABASE_URL": settings.sink_database_url,
         "LIVE_HOST": "127.0.0.1",
         "LOG_FORMAT": "json",
     }
@@ -79,7 +80,8 @@ def wait_until_ready(
             if program.name not in ready and _is_ready(settings, program):
                 ready.add(program.name)
                 report(f"  {program.name:<14}{'ready':<8}{time.monotonic() - started:5.1f} s")
-        waiting = [program for program in programs if program.name not in ready]
+        # What the others wait for comes first: a message has to name that.
+        waiting = sorted((each for each in programs if each.name not in ready), key=_needed_first)
         if not waiting:
             return
         failed = [program for program in waiting if _has_failed(program)]
@@ -95,6 +97,11 @@ def wait_until_ready(
                 )
             raise LocalModeError(f"{program.name} {problem}; its log ends with:\n{tail}", advice=advice)
         time.sleep(_POLL_S)
+
+
+def _needed_first(program: Program) -> int:
+    order = ("zookeeper", "kafka")
+    return order.index(program.name) if program.name in order else len(order)
 
 
 def _is_ready(settings: LocalSettings, program: Program) -> bool:

@@ -13,9 +13,13 @@ from rich.console import Console
 
 from libs.cli import pipeline_flags
 from libs.runtime.errors import PipelineError, described
+from verification.output_database import OutputDatabase
 from verification.report import Report
 from verification.table import render
 from verification.verify import CATALOGUE, verify
+
+_NEWEST = 2_000_000
+_DEFAULT_DATABASE = "sqlite:///output/metrics.db"
 
 
 def main() -> None:
@@ -45,10 +49,14 @@ async def _verify(arguments: argparse.Namespace, messages: Console) -> Report:
             arguments.bootstrap,
             topic_prefix=arguments.topic_prefix,
             output=arguments.output,
+            database=OutputDatabase(arguments.database, arguments.database_password_file)
+            if arguments.database
+            else None,
             window_seconds=arguments.window_seconds,
             wait_closed_s=arguments.wait_closed,
             catalogues=arguments.catalogues,
             progress=status.update,
+            newest_orders=arguments.newest or None,
         )
 
 
@@ -60,7 +68,22 @@ def _arguments() -> argparse.Namespace:
         type=Path,
         default=written if written and Path(written).exists() else None,
         metavar="FILE",
-        help="the sink's file (default: SINK_OUTPUT_PATH, if there is such a file); without it only the topics",
+        help="the sink's file (default: SINK_OUTPUT_PATH, if there is such a file)",
+    )
+    in_database = "database" in os.environ.get("SINK_OUTPUTS", "").lower()
+    parser.add_argument(
+        "--database",
+        default=(os.environ.get("SINK_DATABASE_URL") or _DEFAULT_DATABASE) if in_database else None,
+        metavar="URL",
+        help="the sink's database (default: SINK_DATABASE_URL, if SINK_OUTPUTS has database)",
+    )
+    password_file = os.environ.get("SINK_DATABASE_PASSWORD_FILE")
+    parser.add_argument(
+        "--database-password-file",
+        type=Path,
+        default=Path(password_file) if password_file else None,
+        metavar="FILE",
+        help="file that holds its password (default: SINK_DATABASE_PASSWORD_FILE)",
     )
     parser.add_argument(
         "--catalogue",
@@ -75,7 +98,14 @@ def _arguments() -> argparse.Namespace:
         "--wait-closed",
         type=float,
         metavar="SECONDS",
-        help="wait this long for every window to close and to reach the file; one that stays open is a difference",
+        help="wait this long for every window to close and to reach the outputs; one that stays open is a difference",
+    )
+    parser.add_argument(
+        "--newest",
+        type=int,
+        default=_NEWEST,
+        metavar="ORDERS",
+        help=f"verify only about so many of the newest orders, for which a million take 200 MB of memory ({_NEWEST}; 0: all)",
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     arguments = parser.parse_args()

@@ -11,15 +11,21 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import NamedTuple
 
+from aiokafka.partitioner import murmur2
+
+from verification.history import WHOLE, History
 from verification.judge import Judge, Order, Verdict
-from verification.report import Damage, Report
+from verification.report import Damage, NotVerified, Report
 from verification.windows import WindowSums
 
 _REST_BITS = 64
 _OFFSET_BITS = 48
+_PARTITION_BITS = 16
 _LOG_APPEND_TIME = 1
 _LOW_REST = (1 << _REST_BITS) - 1
 _LOW_OFFSET = (1 << _OFFSET_BITS) - 1
+_LOW_PARTITION = (1 << _PARTITION_BITS) - 1
+_PROCESSED_SHIFT = _REST_BITS + _OFFSET_BITS + _PARTITION_BITS
 
 
 class Source(NamedTuple):
@@ -42,10 +48,23 @@ class Ledger:
 
     ``snapshot`` is the end of each partition of ``orders`` when the verification began: what stands before it must have
     come through; what came since only explains newer outputs. ``processed_snapshot`` is the same for the orders that
-    analytics has read: see ``add_processed``.
+    analytics has read: see ``add_processed``. ``history`` says what may be missing at the topics' beginnings.
     """
 
-    def __init__(self, judge: Judge, sums: WindowSums, snapshot: Mapping[int, int], report: Report) -> None:
+    def __init__(
+        self,
+        judge: Judge,
+        sums: WindowSums,
+        snapshot: Mapping[int, int],
+        report: Report,
+        history: History = WHOLE,
+    ) -> None:
+        self._history = history
+        self._processed_is_cut = history.is_cut("processed-orders")
+        self._processed_partitions = len(history.begins.get("processed-orders", {}))
+        # Of each partition of `processed-orders`, by partition of `orders`: the offset of the first order that is left there.
+        self._first_left: dict[tuple[int, int], int] = {}
+        self._first_letter_left: dict[int, int] = {}
         self._judge = judge
         self._sums = sums
         self._snapshot = snapshot
@@ -57,6 +76,7 @@ class Ledger:
         self._rests: dict[Source, tuple[int, ...]] = {}  # of the orders for which there are several
         self._seen_faulty: set[Source] = set()
         self._late: Counter[bytes] = Counter()
+        self._late_orders: dict[bytes, tuple[Order, int]] = {}  # and their timestamps, where their orders may be gone
 
     def add_source(
         self,
@@ -100,6 +120,11 @@ class Ledger:
             self._report.found(Damage.UNREADABLE, f"orders-dlq: headers {dict(headers)}: {error!r}")
             return
         expected = self._faulty.get(source)
+        if source_topic == topic:
+            self._first_letter_left.setdefault(source.partition, source.offset)
+            if source.offset < self._history.begins.get("orders", {}).get(source.partition, 0):
+                self._report.not_verified[NotVerified.DEAD_LETTER] += 1
+                return
         if expected is None or source_topic != topic:
             self._report.found(Damage.DEAD_LETTER_UNEXPECTED, f"{source} of {source_topic} as {reason}")
             return
@@ -128,14 +153,18 @@ class Ledger:
                 del self._faulty[source]
                 self._expect(source, verdict.order, verdict.rests)
 
-    def add_late(self, value: bytes | None) -> Order | None:
+    def add_late(self, value: bytes | None, timestamp_ms: int = 0) -> Order | None:
         """Take in a record of ``late-orders``."""
         order = self._read("late-orders", value)
         if order:
             self._late[order.identity] += 1
+            if self._history is not WHOLE:
+                self._late_orders[order.identity] = order, timestamp_ms
         return order
 
-    def add_processed(self, value: bytes | None, *, read_by_analytics: bool) -> Order | None:
+    def add_processed(
+        self, value: bytes | None, *, read_by_analytics: bool, partition: int = 0, timestamp_ms: int = 0
+    ) -> Order | None:
         """Take in an order of ``processed-orders``.
 
         Only orders that analytics had read before its late orders and metrics were, ``read_by_analytics``, are added
@@ -144,9 +173,13 @@ class Ledger:
         order = self._read("processed-orders", value)
         if order is None:
             return None
+        if order.identity not in self._orders and timestamp_ms <= self._history.orders_missing_until_ms:
+            self._report.not_verified[NotVerified.PROCESSED] += 1
+            return order
         source = self._match(order)
         if source is None:
             return order
+        self._first_left.setdefault((partition, source.partition), source.offset)
         due = self._is_due(source)
         if due:
             self._report.processed += 1
@@ -164,14 +197,47 @@ class Ledger:
         """All outputs are in: what is left is missing, or too much."""
         for source, letter in self._faulty.items():
             if source not in self._seen_faulty and self._is_due(source):
+                if self._letter_may_be_gone(source):
+                    self._report.not_verified[NotVerified.OUTCOME] += 1
+                    continue
                 self._report.found(Damage.DEAD_LETTER_LOST, f"{source}: {' or '.join(sorted(letter.reasons))}")
         for entry in self._orders.values():
             for packed in [entry] if isinstance(entry, int) else entry:
                 source = _source_of(packed)
                 if packed >= 0 and self._is_due(source):
+                    if self._processed_may_be_gone(packed):
+                        self._report.not_verified[NotVerified.OUTCOME] += 1
+                        continue
                     self._report.found(Damage.LOST, str(source))
-        for count in self._late.values():
-            self._report.found(Damage.LATE_UNEXPECTED, "a late order", count)
+        for identity, count in self._late.items():
+            if not self._late_may_be_right(identity):
+                self._report.found(Damage.LATE_UNEXPECTED, "a late order", count)
+
+    def _letter_may_be_gone(self, source: Source) -> bool:
+        first = self._first_letter_left.get(source.partition)
+        return self._history.is_cut("orders-dlq", source.partition) and (first is None or source.offset < first)
+
+    def _processed_may_be_gone(self, packed: int) -> bool:
+        source, partition = _source_of(packed), packed >> _PROCESSED_SHIFT
+        first = self._first_left.get((partition, source.partition))
+        return self._history.is_cut("processed-orders", partition) and (first is None or source.offset < first)
+
+    def _late_may_be_right(self, identity: bytes) -> bool:
+        """Whether a late order that no processed order was found for may have had one; then it counts as late."""
+        order, timestamp_ms = self._late_orders.get(identity, (None, 0))
+        entry = self._orders.get(identity)
+        if order is None:
+            return False
+        if entry is None:
+            if timestamp_ms > self._history.orders_missing_until_ms:
+                return False
+            self._report.not_verified[NotVerified.LATE] += 1
+            return True
+        entries = [entry] if isinstance(entry, int) else entry
+        if not any(packed >= 0 and self._processed_may_be_gone(packed) for packed in entries):
+            return False
+        self._sums.late(order)
+        return True
 
     def _is_due(self, source: Source) -> bool:
         return source.offset < self._snapshot[source.partition]
@@ -180,6 +246,8 @@ class Ledger:
         if len(rests) > 1:
             self._rests[source] = rests
         packed = (source.partition << _OFFSET_BITS | source.offset) << _REST_BITS | order.rest
+        if self._processed_is_cut:
+            packed |= (murmur2(order.product_id.encode()) & 0x7FFFFFFF) % self._processed_partitions << _PROCESSED_SHIFT
         present = self._orders.setdefault(order.identity, packed)
         if present is not packed:  # the same order once more
             self._orders[order.identity] = [*present, packed] if isinstance(present, list) else [present, packed]
@@ -220,7 +288,7 @@ class Ledger:
 
 def _source_of(packed: int) -> Source:
     place = (packed if packed >= 0 else ~packed) >> _REST_BITS
-    return Source(place >> _OFFSET_BITS, place & _LOW_OFFSET)
+    return Source(place >> _OFFSET_BITS & _LOW_PARTITION, place & _LOW_OFFSET)
 
 
 def _content(key: bytes | None, value: bytes | None, timestamp_ms: int) -> bytes:

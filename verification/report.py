@@ -33,7 +33,23 @@ class Damage(StrEnum):
     LINE_DUPLICATED = "metric more than once in the file"
     LINE_UNEXPECTED = "line of the file that is no metric of the topic"
     LINE_MALFORMED = "line of the file that is not as the contract says"
+    ROW_MISSING = "metric missing from the database"
+    ROW_DUPLICATED = "metric more than once in the database"
+    ROW_UNEXPECTED = "row of the database that is no metric of the topic"
+    ROW_MALFORMED = "row of the database that is not as the contract says"
     BEHIND = "stage that had not caught up when the time to wait was over"
+
+
+class NotVerified(StrEnum):
+    """What cannot be verified where the topics no longer have their first records."""
+
+    ORDER = "order that was deleted, or is older than those that are verified"
+    OUTCOME = "order of which nothing is left, as what came of it may have been deleted"
+    PROCESSED = "processed order whose order is gone"
+    DEAD_LETTER = "dead letter whose record is gone"
+    LATE = "late order whose order is gone"
+    WINDOW = "window of which orders, late orders or the metric may be gone"
+    METRIC = "line of the file, or row of the database, whose metric is gone from the topic"
 
 
 @dataclass
@@ -57,6 +73,10 @@ class Report:
     """(product, window start in epoch seconds) of each metric that is wrong, missing, doubled or of no order."""
     lines: int | None = None
     """Lines of the file; None when none was compared."""
+    rows: int | None = None
+    """Rows of the database; None when none was compared."""
+    not_verified: Counter[NotVerified] = field(default_factory=Counter)
+    """What could not be verified; no difference."""
     damage: Counter[Damage] = field(default_factory=Counter)
     examples: dict[Damage, list[str]] = field(default_factory=dict)
 
@@ -93,9 +113,13 @@ class Report:
             "closed_windows": self.closed_windows,
             "open_windows": self.open_windows,
             "lines": self.lines,
+            "rows": self.rows,
             "lost": self.lost,
             "duplicated": self.duplicated,
             "wrong_windows": self.wrong_windows,
+            "not_verified": {
+                kind.name.lower(): {"meaning": kind.value, "count": count} for kind, count in self.not_verified.items()
+            },
             "damage": {
                 kind.name.lower(): {"meaning": kind.value, "count": count, "examples": self.examples[kind]}
                 for kind, count in self.damage.items()

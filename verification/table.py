@@ -4,7 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from verification.report import Damage, Report
+from verification.report import Damage, NotVerified, Report
 
 
 def render(report: Report) -> RenderableType:
@@ -19,7 +19,12 @@ def render(report: Report) -> RenderableType:
     counts.add_row("  dead letters", f"{dead:,}")
     for reason, count in sorted(report.dead_letters.items()):
         counts.add_row(f"    {reason}", f"{count:,}")
-    counts.add_row("  sent = processed + dead letters", "", _mark(report.sent == report.processed + dead))
+    outcome_gone = report.not_verified[NotVerified.OUTCOME]
+    if outcome_gone:
+        counts.add_row("  not verified: nothing is left of it", f"{outcome_gone:,}")
+    counts.add_row(
+        "  sent = processed + dead letters", "", _mark(report.sent == report.processed + dead + outcome_gone)
+    )
     counts.add_section()
     inside = report.in_closed_windows + report.in_open_windows + report.late
     counts.add_row("orders accepted", f"{report.accepted:,}")
@@ -28,20 +33,28 @@ def render(report: Report) -> RenderableType:
     counts.add_row("  late", f"{report.late:,}")
     counts.add_row("  accepted = closed + open + late", "", _mark(report.accepted == inside))
     counts.add_row("  each metric equals its orders, to the cent", "", _mark(not report.wrong_windows))
-    if report.lines is not None:
-        counts.add_section()
-        counts.add_row("metrics in the file", f"{report.lines:,}")
-        wrong = any(damage.name.startswith("LINE_") for damage in report.damage)
+    counts.add_section()
+    for name, written, prefix in (("file", report.lines, "LINE_"), ("database", report.rows, "ROW_")):
+        if written is None:
+            counts.add_row(f"metrics in the {name}", "not compared")
+            continue
+        counts.add_row(f"metrics in the {name}", f"{written:,}")
+        wrong = any(damage.name.startswith(prefix) for damage in report.damage)
         counts.add_row("  each metric of the topic once", "", _mark(not wrong))
-    else:
-        counts.add_row("metrics in the file", "not compared")
     notes = Text("A metric is the total of one product in one window.", style="dim")
     if (newer := report.accepted - report.processed - report.damage[Damage.LOST]) > 0:
         notes.append(
             f"\nThe pipeline is running: accepted also counts {newer:,} orders that came while this looked, processed does not."
         )
+    if report.not_verified:
+        notes.append(
+            "\nNot verified, since the topics no longer have their first records, or --newest leaves them out:"
+        )
+        for what, count in report.not_verified.items():
+            notes.append(f"\n  {count:,} times: {what.value}")
     if report.ok:
-        return Group(counts, notes, Text("No difference.", style="bold green"))
+        told = "No difference in what could be verified." if report.not_verified else "No difference."
+        return Group(counts, notes, Text(told, style="bold green"))
     damage = Table(title="Differences", title_justify="left", title_style="bold red")
     damage.add_column("what")
     damage.add_column("count", justify="right")

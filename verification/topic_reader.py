@@ -63,6 +63,19 @@ class TopicReader:
         found = await self._consumer.beginning_offsets(await self._topic_partitions(topic))
         return {partition.partition: offset for partition, offset in found.items()}
 
+    async def offsets_at(self, topic: str, timestamp_ms: int) -> Offsets:
+        """For each partition the first offset with that timestamp or a later one; the end where there is none."""
+        partitions, ends = await self._topic_partitions(topic), await self.ends(topic)
+        found = await self._consumer.offsets_for_times(dict.fromkeys(partitions, timestamp_ms))
+        return {each.partition: at.offset if (at := found[each]) else ends[each.partition] for each in partitions}
+
+    async def first_record(self, topic: str, partition: int, begin: int, end: int) -> Record | None:
+        """The first committed record from ``begin`` on; None if there is none before ``end``."""
+        async for records in self.read(topic, {partition: begin}, {partition: end}):
+            if records:
+                return records[0]
+        return None
+
     async def ends(self, topic: str) -> Offsets:
         """Where the committed records of each partition end: the last stable offset."""
         found = await self._consumer.end_offsets(await self._topic_partitions(topic))

@@ -9,55 +9,67 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from libs.runtime.errors import PipelineError
+from verification.history import WHOLE, History, find_history
 from verification.judge import Judge, read_catalogue
 from verification.ledger import Ledger, Source
 from verification.marks import Marks
+from verification.output_database import OutputDatabase, read_rows
 from verification.output_file import read_lines
-from verification.report import Damage, Report
+from verification.report import Damage, NotVerified, Report
 from verification.topic_reader import Offsets, Record, TopicReader
-from verification.windows import Metric, Window, WindowSums, check_lines, check_metrics, read_metric_record
+from verification.windows import Metric, Window, WindowSums, check_lines, check_metrics, check_rows, read_metric_record
 
 CATALOGUE = Path(__file__).resolve().parents[1] / "services" / "processor" / "catalogue.json"
 
 _POLL_S = 0.5
 
+Check = Callable[[Counter[Metric], Counter[Metric], Counter[Metric], Report, History], None]
+"""Compares what an output holds with the metrics that it must hold, and those that it may hold."""
 
-async def verify(
+
+async def verify(  # noqa: PLR0913 - all but the first are named at the call
     bootstrap: str,
     *,
     topic_prefix: str = "",
     output: Path | None = None,
+    database: OutputDatabase | None = None,
     window_seconds: int = 60,
     wait_closed_s: float | None = None,
     settle_s: float = 30.0,
     catalogues: Sequence[Path] = (CATALOGUE,),
     progress: Callable[[str], None] = lambda _: None,
+    newest_orders: int | None = None,
 ) -> Report:
     """Compare what the pipeline wrote with what it had to write.
 
     Args:
         bootstrap: host:port of the broker.
         topic_prefix: the pipeline's ``TOPIC_PREFIX``.
-        output: the sink's file; None compares the topics only.
+        output: the sink's file, if it is to be compared with the topic.
+        database: the sink's database, if it is to be compared with the topic.
         window_seconds: the pipeline's ``WINDOW_SECONDS``.
-        wait_closed_s: wait this long for every window to close and to reach the file; None takes open ones as they are.
+        wait_closed_s: wait this long for every window to close and to reach the outputs; None takes open ones as they are.
         settle_s: how long each stage may take to catch up with the one before.
         catalogues: those that the processor has had since the first order, in any order.
         progress: is told what is being done.
+        newest_orders: read about so many of the newest orders only, which bounds the memory; None reads all.
 
     Raises:
-        PipelineError: there is no broker, topic or catalogue, or records have been deleted, so that nothing is proved.
+        PipelineError: there is no broker, topic or catalogue, so that nothing is proved.
     """
     judge = Judge(*map(read_catalogue, catalogues))
     try:
         async with TopicReader(bootstrap) as reader:
-            run = _Run(reader, topic_prefix, window_seconds, settle_s, judge, progress)
-            return await run.all(output, wait_closed_s)
+            run = _Run(reader, topic_prefix, window_seconds, settle_s, judge, progress, newest_orders)
+            return await run.all(output, database, wait_closed_s)
+    except OffsetOutOfRangeError as error:
+        raise PipelineError(f"records were deleted while they were read: {error}", advice="verify again") from error
     except KafkaError as error:
         raise PipelineError(f"the broker went away: {error!r}", advice="try again once it is back") from error
 
@@ -70,24 +82,29 @@ class _Run:
     settle_s: float
     judge: Judge
     progress: Callable[[str], None]
+    newest_orders: int | None
     report: Report = field(default_factory=Report)
+    history: History = WHOLE
 
-    async def all(self, output: Path | None, wait_closed_s: float | None) -> Report:
+    async def all(self, output: Path | None, database: OutputDatabase | None, wait_closed_s: float | None) -> Report:
         deadline_s = time.monotonic() + (wait_closed_s or 0.0)
         orders = self.prefix + "orders"
-        await self._refuse_if_deleted(orders)
+        self.history = await find_history(self.reader, self.prefix, self.newest_orders)
+        begins = self.history.begins["orders"]
+        if gone := sum(begins.values()):
+            self.report.not_verified[NotVerified.ORDER] += gone
         snapshot = await self.reader.ends(orders)
         sums = WindowSums(self.window_seconds)
-        ledger = Ledger(self.judge, sums, snapshot, self.report)
+        ledger = Ledger(self.judge, sums, snapshot, self.report, self.history)
 
         caught_up = await self._caught_up("processor", orders, snapshot)
         old_dead_letters_end = await self._settled_ends("orders-dlq")
         old_orders_end = await self.reader.ends(orders)
-        await self._add_orders(ledger, {}, old_orders_end)
-        await self._add_dead_letters(ledger, {}, old_dead_letters_end)
+        await self._add_orders(ledger, begins, old_orders_end)
+        await self._add_dead_letters(ledger, self.history.begins["orders-dlq"], old_dead_letters_end)
         if caught_up:
             ledger.settle(only_due=True)
-        due = sums.windows()
+        due = {window for window in sums.windows() if self._is_judged(window)}
         if wait_closed_s is not None:
             await self._wait_until_closed(sums, deadline_s)
 
@@ -103,14 +120,23 @@ class _Run:
         ledger.settle()
         closed = await self._add_processed(ledger, sums, late_end, processed_snapshot, processed_end)
         ledger.close()
-        metrics = await self._metrics({}, metrics_end, self.report)
+        metrics = await self._metrics(self.history.begins["product-metrics"], metrics_end, self.report)
         newer = await self._metrics(metrics_end, newer_metrics_end, self.report)
-        check_metrics(sums, metrics, {metric.window for metric in newer}, closed, self.report)
+        check_metrics(sums, metrics, {metric.window for metric in newer}, closed, self.report, self.history)
         if wait_closed_s is not None:
             for product, start in sorted(due & sums.expected().keys() - {each.window for each in (*metrics, *newer)}):
                 self.report.found(Damage.NOT_CLOSED, f"{product} from {start}")
+        found: list[tuple[Check, Counter[Metric]]] = []
         if output:
-            await self._check_file(output, Counter(metrics + newer), newer_metrics_end, deadline_s)
+            read_file = partial(read_lines, output, self.window_seconds)
+            found.append((check_lines, await self._read_output(str(output), read_file, metrics + newer, deadline_s)))
+        if database:
+            read_all = partial(read_rows, database, self.window_seconds)
+            found.append((check_rows, await self._read_output("the database", read_all, metrics + newer, deadline_s)))
+        if found:
+            newest = await self._metrics(newer_metrics_end, await self._ends("product-metrics"), self.report)
+            for check, written in found:
+                check(written, Counter(metrics + newer), Counter(newest), self.report, self.history)
         return self.report
 
     async def _ends(self, topic: str) -> Offsets:
@@ -118,14 +144,6 @@ class _Run:
 
     async def _settled_ends(self, topic: str) -> Offsets:
         return await self.reader.settled_ends(self.prefix + topic)
-
-    async def _refuse_if_deleted(self, topic: str) -> None:
-        deleted = {partition: begin for partition, begin in (await self.reader.begins(topic)).items() if begin}
-        if deleted:
-            raise PipelineError(
-                f"{topic} no longer has its first records (begins at {deleted})",
-                advice="retention has deleted them: verify sooner, or start afresh",
-            )
 
     async def _caught_up(self, group: str, topic: str, ends: Offsets) -> bool:
         due = await self.reader.record_ends(topic, ends)
@@ -168,12 +186,18 @@ class _Run:
         """Match the processed and late orders; returns which windows analytics must have closed."""
         late = await self._add_late(ledger, sums, late_end)
         known_marks, all_marks, partition_of, count = Marks(), Marks(), dict[str, int](), 0
-        async for records in self.reader.read(self.prefix + "processed-orders", {}, ends):
+        begins = self.history.begins["processed-orders"]
+        async for records in self.reader.read(self.prefix + "processed-orders", begins, ends):
             for record in records:
                 read_by_analytics = record.offset < snapshot[record.partition]
                 if ("type", b"watermark") in record.headers:
                     self._add_mark(record, [known_marks, all_marks] if read_by_analytics else [all_marks])
-                elif order := ledger.add_processed(record.value, read_by_analytics=read_by_analytics):
+                elif order := ledger.add_processed(
+                    record.value,
+                    read_by_analytics=read_by_analytics,
+                    partition=record.partition,
+                    timestamp_ms=record.timestamp,
+                ):
                     partition_of[order.product_id] = record.partition
             count += len(records)
             self.progress(f"processed-orders: {count:,} read")
@@ -183,14 +207,16 @@ class _Run:
             return product in partition_of and start + self.window_seconds <= marks.passed_s(partition_of[product])
 
         for window in sorted(late):
-            if not passed(all_marks, window):
+            may_be_gone = self.history.is_cut("processed-orders") and window[0] not in partition_of
+            if not passed(all_marks, window) and not may_be_gone:
                 self.report.found(Damage.LATE_TOO_EARLY, f"{window[0]} from {window[1]}")
         return {window: passed(known_marks, window) for window in sums.windows()}
 
     async def _add_late(self, ledger: Ledger, sums: WindowSums, ends: Offsets) -> set[Window]:
         late: set[Window] = set()
-        async for records in self.reader.read(self.prefix + "late-orders", {}, ends):
-            orders = [ledger.add_late(record.value) for record in records]
+        begins = self.history.begins["late-orders"]
+        async for records in self.reader.read(self.prefix + "late-orders", begins, ends):
+            orders = [ledger.add_late(record.value, record.timestamp) for record in records]
             late.update(sums.window_of(order) for order in orders if order)
         return late
 
@@ -217,8 +243,8 @@ class _Run:
         closed: set[Window] = set()
         late = WindowSums(self.window_seconds)
         late_orders = Ledger(self.judge, late, {}, unused)
-        metrics_read: Offsets = {}
-        late_read: Offsets = {}
+        metrics_read = dict(self.history.begins["product-metrics"])
+        late_read = dict(self.history.begins["late-orders"])
         while True:
             ends = await self._ends("product-metrics")
             closed.update(metric.window for metric in await self._metrics(metrics_read, ends, unused))
@@ -232,7 +258,7 @@ class _Run:
             still_open = [
                 window
                 for window in sums.windows() - closed
-                if late.accepted_in(window).orders < sums.accepted_in(window).orders
+                if self._is_judged(window) and late.accepted_in(window).orders < sums.accepted_in(window).orders
             ]
             left_s = deadline_s - time.monotonic()
             if not still_open or left_s < 0:
@@ -240,13 +266,22 @@ class _Run:
             self.progress(f"{len(still_open):,} windows still open, waiting for {left_s:.0f} s at most")
             await asyncio.sleep(min(_POLL_S, left_s))
 
-    async def _check_file(self, path: Path, metrics: Counter[Metric], ends: Offsets, deadline_s: float) -> None:
+    async def _read_output(
+        self, name: str, read: Callable[[Report | None], Counter[Metric]], metrics: list[Metric], deadline_s: float
+    ) -> Counter[Metric]:
+        """What ``read`` finds in an output once all of ``metrics`` are there, or when the time to wait is over."""
         deadline_s = max(deadline_s, time.monotonic() + self.settle_s)
-        while missing := (metrics - read_lines(path, self.window_seconds)).total():
+        wanted = Counter(metrics)
+        while missing := (wanted - await asyncio.to_thread(read, None)).total():
             if time.monotonic() > deadline_s:
                 break
-            self.progress(f"{missing:,} metrics not yet in {path}")
+            self.progress(f"{missing:,} metrics not yet in {name}")
             await asyncio.sleep(_POLL_S)
-        lines = read_lines(path, self.window_seconds, self.report)
-        newer = await self._metrics(ends, await self._ends("product-metrics"), self.report)
-        check_lines(lines, metrics, Counter(newer), self.report)
+        return await asyncio.to_thread(read, self.report)
+
+    def _is_judged(self, window: Window) -> bool:
+        _, start_s = window
+        return (
+            self.history.has_all_orders_of(start_s)
+            and start_s + self.window_seconds > self.history.metrics_missing_until_s
+        )

@@ -1,11 +1,12 @@
-"""What each product must show for each window, against what ``product-metrics`` and the file show."""
+"""What each product must show for each window, against what ``product-metrics``, the file and the database show."""
 
 from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from verification.history import WHOLE, History
 from verification.judge import Order, cents_of
-from verification.report import Damage, Report
+from verification.report import Damage, NotVerified, Report
 from verification.strict_json import number, parse_object
 
 _FIELDS = ["window_start", "window_end", "product_id", "order_count", "total_revenue", "avg_order_value"]
@@ -25,7 +26,7 @@ class Total(NamedTuple):
 
 
 class Metric(NamedTuple):
-    """A record of ``product-metrics`` or a line of the file; times in epoch seconds."""
+    """A record of ``product-metrics``, a line of the file or a row of the database; times in epoch seconds."""
 
     window_start: int
     window_end: int
@@ -71,12 +72,12 @@ class WindowSums:
     """The orders of each product and window, added up in whole cents, and those of them that came late."""
 
     def __init__(self, window_seconds: int) -> None:
-        self._window_seconds = window_seconds
+        self.window_seconds = window_seconds
         self._accepted: dict[Window, list[int]] = {}
         self._late: dict[Window, list[int]] = {}
 
     def window_of(self, order: Order) -> Window:
-        return order.product_id, int(order.timestamp_s) // self._window_seconds * self._window_seconds
+        return order.product_id, int(order.timestamp_s) // self.window_seconds * self.window_seconds
 
     def accept(self, order: Order) -> None:
         _add(self._accepted, self.window_of(order), order.cents)
@@ -104,9 +105,19 @@ class WindowSums:
     def windows(self) -> set[Window]:
         return set(self._accepted)
 
+    def forget(self, window: Window) -> None:
+        """Nothing is asked of this window any more."""
+        self._accepted.pop(window, None)
+        self._late.pop(window, None)
+
 
 def check_metrics(
-    sums: WindowSums, metrics: list[Metric], newer: set[Window], closed: Mapping[Window, bool], report: Report
+    sums: WindowSums,
+    metrics: list[Metric],
+    newer: set[Window],
+    closed: Mapping[Window, bool],
+    report: Report,
+    history: History = WHOLE,
 ) -> None:
     """Compare ``metrics`` with the sums.
 
@@ -116,11 +127,15 @@ def check_metrics(
         newer: windows that closed since; their orders may have come since as well.
         closed: for each window of the sums whether every source has passed its end.
         report: takes the differences and the counts.
+        history: which windows cannot be judged.
     """
+    left_out = _leave_out(sums, metrics, closed, report, history)
     expected = sums.expected()
     seen: set[Window] = set()
     for metric in metrics:
         window = metric.window
+        if window in left_out or not history.has_all_orders_of(window[1]):
+            continue
         right = expected.get(window)
         report.in_closed_windows += metric.order_count
         if window in seen:
@@ -146,14 +161,72 @@ def check_metrics(
     report.late = sums.late_count()
 
 
-def check_lines(lines: Counter[Metric], metrics: Counter[Metric], newer: Counter[Metric], report: Report) -> None:
+def _leave_out(
+    sums: WindowSums, metrics: list[Metric], closed: Mapping[Window, bool], report: Report, history: History
+) -> set[Window]:
+    """Take those windows out of ``sums`` that ``history`` does not let be judged; counts and returns them."""
+    left_out: set[Window] = set()
+    counted = {metric.window: metric.order_count for metric in metrics}
+    for window, right in sums.expected().items():
+        late_may_be_missing = history.is_cut("late-orders") and counted.get(window, 0) < right.orders
+        if (
+            not history.has_all_orders_of(window[1])
+            or (window in counted and late_may_be_missing)
+            or (window not in counted and closed.get(window, False) and late_may_be_missing)
+            or (window not in counted and window[1] + sums.window_seconds <= history.metrics_missing_until_s)
+        ):
+            sums.forget(window)
+            left_out.add(window)
+            report.not_verified[NotVerified.WINDOW] += 1
+    for window in sums.windows():
+        if not history.has_all_orders_of(window[1]):
+            sums.forget(window)  # all its orders that are left were late
+    return left_out
+
+
+def check_lines(
+    lines: Counter[Metric],
+    metrics: Counter[Metric],
+    newer: Counter[Metric],
+    report: Report,
+    history: History = WHOLE,
+) -> None:
     """Compare the file's lines with the topic: each of ``metrics`` once, each of ``newer`` at most once."""
     report.lines = lines.total()
-    for metric in (metrics - lines).elements():
-        report.found(Damage.LINE_MISSING, _describe(metric.window))
-    for metric, count in (lines - metrics - newer).items():
+    kinds = (Damage.LINE_MISSING, Damage.LINE_DUPLICATED, Damage.LINE_UNEXPECTED)
+    _check_each_once(lines, metrics, newer, kinds, report, history)
+
+
+def check_rows(
+    rows: Counter[Metric],
+    metrics: Counter[Metric],
+    newer: Counter[Metric],
+    report: Report,
+    history: History = WHOLE,
+) -> None:
+    """As ``check_lines``, for the rows of the database."""
+    report.rows = rows.total()
+    kinds = (Damage.ROW_MISSING, Damage.ROW_DUPLICATED, Damage.ROW_UNEXPECTED)
+    _check_each_once(rows, metrics, newer, kinds, report, history)
+
+
+def _check_each_once(
+    found: Counter[Metric],
+    metrics: Counter[Metric],
+    newer: Counter[Metric],
+    kinds: tuple[Damage, Damage, Damage],
+    report: Report,
+    history: History,
+) -> None:
+    missing, duplicated, unexpected = kinds
+    for metric in (metrics - found).elements():
+        report.found(missing, _describe(metric.window))
+    for metric, count in (found - metrics - newer).items():
         known = metric in metrics or metric in newer
-        report.found(Damage.LINE_DUPLICATED if known else Damage.LINE_UNEXPECTED, _describe(metric.window), count)
+        if not known and count == 1 and metric.window_end <= history.metrics_missing_until_s:
+            report.not_verified[NotVerified.METRIC] += 1
+            continue
+        report.found(duplicated if known else unexpected, _describe(metric.window), count)
 
 
 def mean_cents(total: Total) -> int:

@@ -15,8 +15,8 @@ from libs.events.topics import LATE_ORDERS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS
 from libs.events.watermarks import WATERMARK_HEADERS, Watermark, decode_watermark
 from libs.runtime.errors import PipelineError
 from libs.runtime.header_keys import read_any_header_key
-from watch.observation import Observation, Offsets, decode_metric
-from watch.state import READERS, WITH_MEMBERS
+from watch.observation import Metric, Observation, Offsets, decode_metric
+from watch.state import DATABASE_GROUP, READERS, WITH_MEMBERS
 
 Record = ConsumerRecord[bytes | None, bytes | None]
 
@@ -25,6 +25,8 @@ _FOLLOWED = (ORDERS_DLQ.name, LATE_ORDERS.name, PRODUCT_METRICS.name)
 
 # Per look and partition: bounds the cost when there is more than anyone could read.
 _MOST_RECORDS = 2_000
+# Metrics come in bursts, one for each product whenever a window closes.
+_MOST_METRICS = 20_000
 _READ_TIMEOUT_S = 2.0
 
 
@@ -60,6 +62,7 @@ class KafkaView:
         self._partitions: dict[str, list[TopicPartition]] = {}
         self._positions = positions
         self._next = dict(positions)
+        self._cut: set[TopicPartition] = set()  # metrics were passed over there, and none has been read since
 
     async def __aenter__(self) -> Self:
         try:
@@ -96,6 +99,9 @@ class KafkaView:
         begins = await self._consumer.beginning_offsets(everything)
         # The groups first: whatever they have committed lies before the ends read afterwards.
         committed = {topic: await self._committed(group, topic) for topic, group in READERS.items()}
+        in_database = await self._committed(DATABASE_GROUP, PRODUCT_METRICS.name)
+        if in_database and not committed[PRODUCT_METRICS.name]:  # the database is the sink's only output
+            committed[PRODUCT_METRICS.name], in_database = in_database, {}
         members = {group: await self._members(group) for group in WITH_MEMBERS}
         ends = await self._consumer.end_offsets(everything)
         at_s = time.time()
@@ -105,6 +111,7 @@ class KafkaView:
         for record in followed:
             by_topic[record.topic.removeprefix(self._prefix)].append(record)
         metrics = [decode_metric(record.value) for record in by_topic[PRODUCT_METRICS.name]]
+        cut_until_s = self._cut_until_s(zip(by_topic[PRODUCT_METRICS.name], metrics, strict=True))
         all_read = not unread[ORDERS_DLQ.name] and all(
             self._next[each] >= ends[each] for each in self._partitions[ORDERS_DLQ.name]
         )
@@ -120,9 +127,24 @@ class KafkaView:
             rejected=sum(map(self._is_of_orders, by_topic[ORDERS_DLQ.name])) if all_read else None,
             late=len(by_topic[LATE_ORDERS.name]),
             unread=unread,
+            cut_until_s=cut_until_s,
+            in_database=in_database,
         )
         self._positions.update(self._next)
         return seen
+
+    def _cut_until_s(self, metrics: Iterable[tuple[Record, Metric | None]]) -> int | None:
+        """The end of the latest window that may have metrics among those that were passed over.
+
+        A partition has its windows in order: behind the first that is read, all are whole there.
+        """
+        ends_s = []
+        for record, metric in metrics:
+            partition = TopicPartition(record.topic, record.partition)
+            if metric and partition in self._cut:
+                self._cut.discard(partition)
+                ends_s.append(metric.window_end)
+        return max(ends_s, default=None)
 
     def _is_of_orders(self, dead_letter: Record) -> bool:
         return dict(dead_letter.headers).get("source.topic") == (self._prefix + ORDERS.name).encode()
@@ -156,8 +178,11 @@ class KafkaView:
         for name in _FOLLOWED:
             for partition in self._partitions[name]:
                 position = min(max(self._next.get(partition, 0), begins[partition]), ends[partition])
-                self._next[partition] = max(position, ends[partition] - _MOST_RECORDS)
+                most = _MOST_METRICS if name == PRODUCT_METRICS.name else _MOST_RECORDS
+                self._next[partition] = max(position, ends[partition] - most)
                 unread[name] += self._next[partition] - position
+                if name == PRODUCT_METRICS.name and self._next[partition] > position:
+                    self._cut.add(partition)
         return unread
 
     async def _newest_marks(

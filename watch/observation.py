@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import orjson
@@ -53,7 +54,9 @@ class Observation(NamedTuple):
 
     ``begins``, ``ends`` (of committed records) and ``committed`` (by the group that reads it) are by topic, without
     prefix; ``members`` counts the processes of those groups that have members, by group, without prefix. ``rejected`` counts the dead letters that had been orders (others were processed orders); None when not all
-    could be read. ``unread`` counts, by topic, the offsets that were too many to be read: at least as many as records.
+    could be read. ``unread`` counts, by topic, the offsets that were too many to be read: at least as many as records. Windows
+    that end at ``cut_until_s`` or before may lack metrics: some of theirs were among those; None when there are no such.
+    ``in_database`` is what the sink has committed for its database, if it writes a file as well.
     """
 
     at_s: float
@@ -67,3 +70,5 @@ class Observation(NamedTuple):
     rejected: int | None
     late: int
     unread: Counter[str]
+    cut_until_s: int | None = None
+    in_database: Offsets = MappingProxyType({})

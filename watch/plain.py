@@ -2,7 +2,7 @@
 
 from watch.observation import Metric
 from watch.state import State
-from watch.wording import clock, dead_letters, event_time, lag, late_orders, money, outlook, per_second
+from watch.wording import clock, database, dead_letters, event_time, lag, late_orders, money, outlook, per_second
 
 
 def status_line(state: State, now_s: float) -> str:
@@ -20,6 +20,8 @@ def status_line(state: State, now_s: float) -> str:
         f"dead letters {dead_letters(state)}",
         f"late orders {late_orders(state)}",
     ]
+    if state.database_lag is not None:
+        facts.append(f"database {database(state)}")
     return f"{clock(now_s, now_s)} {' → '.join(stages)} | {' | '.join(facts)}"
 
 

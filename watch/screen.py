@@ -13,6 +13,7 @@ from watch.observation import Metric
 from watch.state import READERS, State, Window
 from watch.wording import (
     clock,
+    database,
     dead_letters,
     event_time,
     lag,
@@ -40,7 +41,8 @@ def render(state: State, title: str, width: int, height: int, now_s: float) -> R
         if not state.lags:
             return head
     narrow = width < _FEWEST_COLUMNS_FOR_BOXES
-    rows = max(_FEWEST_ROWS, height - (_FIXED_LINES_NARROW if narrow else _FIXED_LINES))
+    fixed = (_FIXED_LINES_NARROW if narrow else _FIXED_LINES) + (state.database_lag is not None)
+    rows = max(_FEWEST_ROWS, height - fixed)
     flow = _list(state) if narrow else _flow(state)
     return Group(head, flow, _facts(state, now_s), _windows(state, rows, now_s, narrow=narrow))
 
@@ -101,6 +103,8 @@ def _facts(state: State, now_s: float) -> Table:
     facts.add_row("", outlook(state, now_s))
     for name, told in (("dead letters", dead_letters(state)), ("late orders", late_orders(state))):
         facts.add_row(name, Text(told, style="" if told == "none" else "yellow"))
+    if state.database_lag is not None:
+        facts.add_row("database", database(state))
     return facts
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from libs.events.topics import ORDERS, PROCESSED_ORDERS, PRODUCT_METRICS
-from watch.observation import Metric, Observation
+from watch.observation import Metric, Observation, Offsets
 
 READERS: Mapping[str, str] = {
     ORDERS.name: "processor",
@@ -14,11 +14,15 @@ READERS: Mapping[str, str] = {
 }
 """Which consumer group reads which topic."""
 
+DATABASE_GROUP = "sink-database"
+"""Where the sink keeps its place for the database, if it writes a file as well."""
+
 WITH_MEMBERS = ("processor", "analytics")
 """The groups whose members Kafka knows; the sink only keeps its place there, and takes turns by a lock."""
 
 _RATE_SPAN_S = 10.0
 _KEPT_WINDOWS = 60
+_MOST_KEPT_METRICS = 100_000  # of the newest windows: some 30 MB
 _SLOW_S = 5.0
 
 Window = tuple[int, int]
@@ -45,13 +49,15 @@ class Rate:
         return max(0.0, (last - first) / (last_s - first_s)) if last_s > first_s else None
 
 
-def lags_of(seen: Observation, topic: str) -> dict[int, int]:
+def lags_of(seen: Observation, topic: str, committed: Offsets | None = None) -> dict[int, int]:
     """Offsets of ``topic`` that its group has still to read, by partition; all of them where it has committed none.
+
+    ``committed`` is another group's, if the lag of that one is asked for.
 
     In a topic that is written in transactions each end of a transaction takes an offset, too. It comes after at least
     one record, so where a single offset is left, it is such an end and nothing is waiting.
     """
-    begins, committed = seen.begins[topic], seen.committed[topic]
+    begins, committed = seen.begins[topic], seen.committed[topic] if committed is None else committed
     nothing = 0 if topic == ORDERS.name else 1
     left = {
         partition: end - max(committed.get(partition, 0), begins.get(partition, 0))
@@ -75,6 +81,8 @@ class State:
     """Orders that the processor has passed on: what it has read, less what it has rejected."""
     read_rates: dict[str, Rate] = field(default_factory=dict)
     lags: dict[str, int] = field(default_factory=dict)
+    database_lag: int | None = None
+    """The sink's lag in its database; None unless that is its second output."""
     members: Mapping[str, int] = field(default_factory=dict)
     """How many processes read, by those groups that have members."""
     dead_letters: Counter[str] = field(default_factory=Counter)
@@ -84,6 +92,8 @@ class State:
     """By topic, how much more there may be than is counted."""
     windows: dict[Window, dict[str, Metric]] = field(default_factory=dict)
     """The newest closed windows, oldest first: each one's metrics by product."""
+    cut_until_s: int = 0
+    """Windows that end then or before may have more metrics than were read."""
     metrics_count: int = 0
     sources: int = 0
     marks_s: dict[int, float] = field(default_factory=dict)
@@ -96,6 +106,8 @@ class State:
         for topic, group in READERS.items():
             self.lags[group] = sum(lags_of(seen, topic).values())
             self.read_rates.setdefault(group, Rate()).add(at_s, sum(seen.committed[topic].values()))
+        if seen.in_database:
+            self.database_lag = sum(lags_of(seen, PRODUCT_METRICS.name, seen.in_database).values())
         self.members = seen.members
         self.orders = sum(seen.ends[ORDERS.name].values()) - sum(seen.begins[ORDERS.name].values())
         self.orders_rate.add(at_s, sum(seen.ends[ORDERS.name].values()))
@@ -107,6 +119,7 @@ class State:
             self.accepted_rate.add(at_s, sum(seen.committed[ORDERS.name].values()) - self.rejected)
         self.late += seen.late
         self.unread += seen.unread
+        self.cut_until_s = max(self.cut_until_s, seen.cut_until_s or 0)
         self._add_metrics(seen.metrics)
         for mark in seen.marks:
             self.sources = max(self.sources, mark.sources)
@@ -121,7 +134,14 @@ class State:
             self.windows.setdefault(window, {})[metric.product_id] = metric
         # Partitions are read one after the other, so what comes last need not be the newest.
         newest = sorted(self.windows, key=lambda each: each[::-1])[-_KEPT_WINDOWS:]
+        kept = sum(len(self.windows[window]) for window in newest)
+        while kept > _MOST_KEPT_METRICS and len(newest) > 1:
+            kept -= len(self.windows[newest.pop(0)])
         self.windows = {window: self.windows[window] for window in newest}
+
+    def is_whole(self, window: Window) -> bool:
+        """Whether all metrics of a closed window have been read."""
+        return window[1] > self.cut_until_s
 
     def behind_s(self, group: str) -> float | None:
         """Seconds that ``group`` needs for its lag at the pace of the last ten seconds; None if it reads nothing."""

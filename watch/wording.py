@@ -35,6 +35,11 @@ def lag(state: State, group: str) -> str:
     return f"lag {state.lags[group]:,}" + (f" ({told})" if told not in {"…", "0 s"} else "")
 
 
+def database(state: State) -> str:
+    """How far the sink's database is behind."""
+    return f"lag {state.database_lag:,}" if state.database_lag else "has every metric"
+
+
 def time_behind(state: State, group: str) -> str:
     """How long a group needs for its lag, or why that cannot be told; short enough to stand beside a stage."""
     if state.members.get(group) == 0:

@@ -1,10 +1,19 @@
 """``product-metrics``: what one product sold in one closed window."""
 
+from decimal import Decimal
 from typing import NamedTuple
 
+import msgspec
 import orjson
 
-from libs.events.money import dollars_of, mean_cents
+from libs.events.money import cents_of, dollars_of, mean_cents
+
+# What a table of any database can hold: PostgreSQL's numeric(18,2), and the last second of the year 9999.
+_MOST_CENTS = 10**18
+_LAST_SECOND = 253_402_300_799
+_MOST_ORDERS = 2**63
+_LONGEST_ID_CHARS = 64
+_NOT_EXACT_IN_FLOATS = 1e11  # dollars
 
 
 class ProductMetric(NamedTuple):
@@ -15,6 +24,17 @@ class ProductMetric(NamedTuple):
     product_id: str
     order_count: int
     revenue_cents: int
+
+
+class MetricRow(NamedTuple):
+    """A metric as it was written, the average included; times in whole epoch seconds, ``[window_start, window_end)``."""
+
+    window_start: int
+    window_end: int
+    product_id: str
+    order_count: int
+    revenue_cents: int
+    average_cents: int
 
 
 def encode_metric(metric: ProductMetric) -> bytes:
@@ -29,3 +49,53 @@ def encode_metric(metric: ProductMetric) -> bytes:
             "avg_order_value": dollars_of(mean_cents(metric.revenue_cents, metric.order_count)),
         }
     )
+
+
+class _Fields(msgspec.Struct):
+    window_start: int
+    window_end: int
+    product_id: str
+    order_count: int
+    total_revenue: float
+    avg_order_value: float
+
+
+class _LargeAmounts(msgspec.Struct):
+    total_revenue: Decimal
+    avg_order_value: Decimal
+
+
+_fields_decoder = msgspec.json.Decoder(_Fields)
+_amounts_decoder = msgspec.json.Decoder(_LargeAmounts)
+
+
+def decode_metric(value: bytes | None) -> MetricRow:
+    """The metric in a record's value; raises ``ValueError`` saying what is not as the contract says.
+
+    Other fields than the contract's are passed over. Amounts are exact also where a float would not be.
+    """
+    try:
+        fields = _fields_decoder.decode(value or b"")
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+    start, end = fields.window_start, fields.window_end
+    if not 0 <= start < end <= _LAST_SECOND:
+        raise ValueError(f"there is no window from {start} to {end}")
+    product_id = fields.product_id
+    if not 0 < len(product_id) <= _LONGEST_ID_CHARS or "\0" in product_id:
+        raise ValueError(f"product_id is not 1 to {_LONGEST_ID_CHARS} characters of text")
+    if not 0 < fields.order_count < _MOST_ORDERS:
+        raise ValueError(f"order_count is {fields.order_count}")
+    revenue, average = cents_of(fields.total_revenue), cents_of(fields.avg_order_value)
+    if revenue is None or average is None:
+        revenue, average = _large_amounts(value or b"", fields)
+    return MetricRow(start, end, product_id, fields.order_count, revenue, average)
+
+
+def _large_amounts(value: bytes, fields: _Fields) -> tuple[int, int]:
+    if max(abs(fields.total_revenue), abs(fields.avg_order_value)) >= _NOT_EXACT_IN_FLOATS:
+        amounts = _amounts_decoder.decode(value)
+        cents = [amount.scaleb(2) for amount in (amounts.total_revenue, amounts.avg_order_value)]
+        if all(abs(each) < _MOST_CENTS and each == int(each) for each in cents):
+            return int(cents[0]), int(cents[1])
+    raise ValueError("total_revenue and avg_order_value are not dollars with at most two decimals, below 10^16")

@@ -40,6 +40,14 @@ class RetriesExhaustedError(PipelineError):
     """An operation went on failing, and trying again did not help."""
 
 
+class OffsetMismatchError(PipelineError):
+    """The group's committed offset is not where this stage's own work ended."""
+
+
+class SettingChangedError(PipelineError):
+    """A setting that state and outputs depend on is not what it was."""
+
+
 class NotAMemberError(PipelineError):
     """The group goes on without this replica; its partitions are others' now."""
 

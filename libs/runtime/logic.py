@@ -1,6 +1,6 @@
 """What a service is to the runtime: which topics it joins, and the logic that runs for each partition."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -42,8 +42,14 @@ class PartitionLogic(Protocol):
     def punctuate(self, progress: Progress) -> None:
         """Look at the clock; called after every read, and several times a second when there is nothing to read."""
 
-    def before_commit(self, output: Any) -> Tally:
+    @property
+    def state_offset(self) -> int | None:
+        """The source offset that the restored state belongs to, None if the changelog names none."""
+
+    def before_commit(self, output: Any, position: int) -> Tally:
         """Write what belongs at the end of a transaction; returns what the transaction did.
+
+        ``position`` is the next offset to process, which is committed with it.
 
         The next transaction has an ``output`` of its own.
         """
@@ -71,10 +77,13 @@ class Stage:
 
     name: str  # the group is named after it
     source: TopicSpec
-    outputs: Sequence[TopicSpec]  # all that it writes, the changelog too
+    outputs: Sequence[TopicSpec]  # all that it writes, the main one first, the changelog too
     changelog: TopicSpec | None
     fetch_bytes: int  # of each partition at a time: what a backlog costs in memory
     batch_size: int
     commit_interval_ms: int
     metrics: StageMetrics
+    depends_on: Mapping[str, int]  # settings that must not change, by name: the number of partitions, say
+    accept_offsets: str | None  # the setting that accepts offsets of others; None: the changelog tells whether they fit
+    offsets_accepted: bool
     logic: Callable[[str, int], PartitionLogic]  # makes the logic of a topic's partition

@@ -53,7 +53,7 @@ class StageMetrics:
     ) -> None:
         self.registry = registry
         self._source = source
-        self._consumed = _records_consumed(registry, source)
+        self._consumed = _records_consumed(registry).labels(source)
         self._produced = _by(
             Counter(
                 "pipeline_records_produced",
@@ -237,67 +237,114 @@ class GeneratorMetrics:
 
 
 class SinkMetrics:
-    """What the sink tells of the topic that it reads, and of the output that it writes."""
+    """What the sink tells of the topic that it reads, and of each output that it writes.
 
-    def __init__(self, registry: CollectorRegistry, source: str, output: str) -> None:
+    Args:
+        registry: where the metrics are served from, and the report reads them.
+        source: the topic that is read, without prefix.
+        outputs: the kinds of the outputs that are written.
+    """
+
+    def __init__(self, registry: CollectorRegistry, source: str, outputs: Iterable[str]) -> None:
         self.registry = registry
-        self._source = source
-        self.consumed = _records_consumed(registry, source)
-        self.written = Counter(
-            "pipeline_metrics_written", "Metrics written and safe.", ["output"], registry=registry
-        ).labels(output)
-        self.foreign = Counter("pipeline_foreign_records", "Records that are no metric, left out.", registry=registry)
-        self.retries = _retries(registry, ("broker", "stuck", "output_unavailable", "output_changed", "topic_rewound"))
+        self.source = source
+        self.consumed = _records_consumed(registry, "output")
+        self.lag = _consumer_lag(registry, "output")
+        self.latency = _event_latency(registry, "output")
+        label = ["output"]
+        self.written = Counter("pipeline_metrics_written", "Metrics written and safe.", label, registry=registry)
+        self.foreign = Counter(
+            "pipeline_foreign_records", "Records that have no place in the output, left out.", label, registry=registry
+        )
+        self.retries = Counter(
+            "pipeline_retries", "Fresh starts from the last commit.", ["reason", "output"], registry=registry
+        )
         self.write_duration = Histogram(
             "pipeline_write_duration_seconds",
-            "Time of a write until it is safe: lines, fsync, checkpoint.",
+            "Time of a write until it is safe: lines, fsync, checkpoint; or a database transaction.",
+            label,
             buckets=_SHORT_S,
             registry=registry,
         )
         self.output_bytes = Gauge(
-            "pipeline_output_bytes", "Length of the output up to its checkpoint.", ["output"], registry=registry
-        ).labels(output)
+            "pipeline_output_bytes",
+            "Size of the output: the file's length up to its checkpoint, what the table takes in the database.",
+            label,
+            registry=registry,
+        )
         self.checkpoint = Gauge(
             "pipeline_checkpoint_timestamp_seconds",
-            "When the checkpoint was last moved, in epoch seconds; 0 before the first time since the start.",
+            "When the output's offsets were last moved, in epoch seconds; 0 before the first time since the start.",
+            label,
             registry=registry,
         )
         self.standby = Gauge(
-            "pipeline_standby", "1 while another sink writes this output, otherwise 0.", registry=registry
+            "pipeline_standby", "1 while another sink writes this output, otherwise 0.", label, registry=registry
         )
-        self.latency = _event_latency(registry)
-        self.lag = _consumer_lag(registry)
-        self._told: set[int] = set()
+        self.outputs = {output: OutputMetrics(self, output) for output in outputs}
+
+
+class OutputMetrics:
+    """What the sink tells of one output: the series of ``metrics`` that have its name."""
+
+    def __init__(self, metrics: SinkMetrics, output: str) -> None:
+        self.output = output
+        self._source = metrics.source
+        self._lag = metrics.lag
+        self._lags: dict[int, int] = {}
+        self.consumed = metrics.consumed.labels(metrics.source, output)
+        self.written = metrics.written.labels(output)
+        self.foreign = metrics.foreign.labels(output)
+        self.retries = {
+            reason: metrics.retries.labels(reason, output)
+            for reason in ("broker", "stuck", "output_unavailable", "output_changed", "topic_rewound", "failed")
+        }
+        self.write_duration = metrics.write_duration.labels(output)
+        self.output_bytes = metrics.output_bytes.labels(output)
+        self.checkpoint = metrics.checkpoint.labels(output)
+        self.standby = metrics.standby.labels(output)
+        self.latency = metrics.latency.labels(output)
 
     def progress(self, lags: Mapping[int, int]) -> None:
         """How much of each partition is still to be read."""
         for partition, lag in lags.items():
-            self.lag.labels(self._source, partition).set(lag)
-        self._told |= lags.keys()
+            self._lag.labels(self._source, partition, self.output).set(lag)
+        self._lags |= lags
 
     def forget(self) -> None:
         """Another sink may write from now on, or nobody knows the lag: its series end here."""
-        for partition in self._told:
-            _forget(self.lag, self._source, partition)
-        self._told.clear()
+        for partition in self._lags:
+            _forget(self._lag, self._source, partition, self.output)
+        self._lags.clear()
+
+    def counts(self) -> dict[str, int]:
+        """What has been counted since the start, and the lag, for the log."""
+        counters = {
+            "records_consumed": self.consumed,
+            "metrics_written": self.written,
+            "foreign_records": self.foreign,
+            **{f"retries_{reason}": counter for reason, counter in self.retries.items()},
+        }
+        counted = {name: _count(counter) for name, counter in counters.items()}
+        return {name: count for name, count in counted.items() if count} | {"lag": sum(self._lags.values())}
 
 
-def _records_consumed(registry: CollectorRegistry, topic: str) -> Counter:
-    """The counter of input records of a service that reads ``topic``."""
+def _records_consumed(registry: CollectorRegistry, *labels: str) -> Counter:
+    """The counter of input records."""
     return Counter(
         "pipeline_records_consumed",
         "Input records in committed transactions, watermark records included; sink: that the output has dealt with.",
-        ["topic"],
+        ["topic", *labels],
         registry=registry,
-    ).labels(topic)
+    )
 
 
-def _consumer_lag(registry: CollectorRegistry) -> Gauge:
+def _consumer_lag(registry: CollectorRegistry, *labels: str) -> Gauge:
     """How much there is to read."""
     return Gauge(
         "pipeline_consumer_lag_records",
         "Offsets from the reader's position to the last stable offset.",
-        ["topic", "partition"],
+        ["topic", "partition", *labels],
         registry=registry,
     )
 
@@ -309,14 +356,15 @@ def _retries(registry: CollectorRegistry, reasons: Iterable[str]) -> dict[str, C
     )
 
 
-def _event_latency(registry: CollectorRegistry) -> Histogram:
+def _event_latency(registry: CollectorRegistry, *labels: str) -> Histogram:
     """From event time to this stage."""
     return Histogram(
         "pipeline_event_latency_seconds",
         "Generator: from event time to confirmed by the broker, for the oldest order of each batch. "
         "Processor: from event time to visible, for the newest order of each transaction's first and last batch. "
         "Analytics: from a window's end to its metrics visible, once for each window and transaction. "
-        "Sink: from a window's end to its lines safe in the file, once for each window and write.",
+        "Sink: from a window's end to its metrics safe in the output, once for each window and write.",
+        labels,
         buckets=_LATENCY_S,
         registry=registry,
     )
@@ -347,6 +395,10 @@ def _forget(gauge: Gauge, *labels: object) -> None:
         gauge.remove(*labels)
     except KeyError:
         return
+
+
+def _count(counter: Counter) -> int:
+    return int(sum(sample.value for family in counter.collect() for sample in family.samples))
 
 
 def totals(registry: CollectorRegistry) -> dict[str, float]:

@@ -26,8 +26,9 @@ connect(
 function headline({ now_s: now, window_s: windowSeconds, orders, sales, event_time: time }) {
   const newest = sales.windows.at(-1);
   for (const element of document.querySelectorAll(".newest-window")) tell(element, `newest ${windowName(windowSeconds)}`);
-  tell(byId("newest-revenue"), newest ? money(newest.all[1]) : "–");
-  tell(byId("newest-orders"), newest ? count(newest.all[0]) : "–");
+  const more = newest?.whole ? "" : "+"; // as for other counts that are not complete
+  tell(byId("newest-revenue"), newest ? money(newest.all[1]) + more : "–");
+  tell(byId("newest-orders"), newest ? count(newest.all[0]) + more : "–");
   tell(byId("rate"), perSecond(orders.per_s));
   tell(byId("event-time"), time.watermark_s === null ? "unknown" : `${duration(now - time.watermark_s)} ago`);
   tell(byId("outlook"), outlook(time, windowSeconds));

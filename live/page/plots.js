@@ -92,7 +92,7 @@ export class Plots {
     const { windows } = this.#sales;
     const index = this.#index;
     const chosen = windows[index];
-    const told = `${clock(chosen.start_s, this.#windowSeconds)} to ${day(chosen.end_s, chosen.start_s)}${time(chosen.end_s, this.#windowSeconds)}${index === windows.length - 1 ? ", the newest" : ""}`;
+    const told = `${clock(chosen.start_s, this.#windowSeconds)} to ${day(chosen.end_s, chosen.start_s)}${time(chosen.end_s, this.#windowSeconds)}${index === windows.length - 1 ? ", the newest" : ""}${chosen.whole ? "" : ", of which only a part was read"}`;
     this.#cursor.max = windows.length - 1;
     this.#cursor.value = index;
     this.#cursor.setAttribute("aria-valuetext", `${told}: ${money(chosen.all[REVENUE])} from ${count(chosen.all[ORDERS])} orders`);

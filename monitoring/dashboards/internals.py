@@ -138,15 +138,18 @@ _SINK = Row(
                 for share in (50, 99)
             },
             "s",
-            "Time until lines and checkpoint are safe on the disk.",
+            "Time until metrics are safe: lines and checkpoint on the disk, or a database transaction.",
             alert="SinkBehind",
         ),
         lines(
-            "File", {"{{output}}": "max by (output) (pipeline_output_bytes)"}, "bytes", "Length of the metrics file."
+            "Outputs",
+            {"{{output}}": "max by (output) (pipeline_output_bytes)"},
+            "bytes",
+            "Length of the metrics file, and what the metrics take in the database.",
         ),
         lines(
             "Checkpoint age",
-            {"age": "time() - max(pipeline_checkpoint_timestamp_seconds > 0)"},
+            {"{{output}}": "time() - max by (output) (pipeline_checkpoint_timestamp_seconds > 0)"},
             "s",
             "Since the sink last wrote something. It grows to a window's length, and longer without orders.",
             alert="SinkBehind",
@@ -159,9 +162,9 @@ _SINKS = Row(
     [
         lines(
             "Standby",
-            {"{{instance}}": "pipeline_standby"},
+            {"{{instance}} {{output}}": "pipeline_standby"},
             "none",
-            "1 while another sink writes the file, and this one waits to take over.",
+            "1 while another sink writes the output, and this one waits to take over.",
         ),
         lines(
             "Foreign records",

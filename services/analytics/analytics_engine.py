@@ -47,6 +47,9 @@ def make_stage(settings: AnalyticsSettings, clock: Clock, registry: CollectorReg
         batch_size=BATCH_SIZE,
         commit_interval_ms=settings.commit_interval_ms,
         metrics=StageMetrics(registry, PROCESSED_ORDERS.name, [topic.name for topic in outputs], stateful=True),
+        depends_on={"TOPIC_PARTITIONS": settings.topic_partitions, "WINDOW_SECONDS": settings.window_seconds},
+        accept_offsets=None,
+        offsets_accepted=False,
         logic=lambda topic, partition: MetricsPartition(topic, partition, settings.window_seconds, clock, metrics),
     )
 

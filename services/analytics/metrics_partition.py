@@ -44,6 +44,10 @@ class MetricsPartition:
     def state_size(self) -> int:
         return len(self._windows)
 
+    @property
+    def state_offset(self) -> int | None:
+        return self._windows.source_offset
+
     def restore(self, records: Sequence[Record]) -> None:
         for record in records:
             self._windows.restore(record.key or b"", record.value)
@@ -125,10 +129,10 @@ class MetricsPartition:
     def punctuate(self, progress: Progress) -> None:
         """Windows close by the watermarks that come in, not by this service's clock."""
 
-    def before_commit(self, output: Output) -> WindowTally:
+    def before_commit(self, output: Output, position: int) -> WindowTally:
         """The changelog moves on in the same transaction as the offsets and the metrics."""
         now_ms = self._now_ms()
-        for key, value in self._windows.take_changes():
+        for key, value in self._windows.take_changes(position):
             output.send(ANALYTICS_STATE.name, self._partition, key, value, now_ms, [])
         tally, self._tally = self._tally, WindowTally(self._metrics)
         self.urgent = False

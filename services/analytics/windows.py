@@ -46,17 +46,22 @@ class EventClock:
         if len(self._watermarks_s) == self._sources:
             self.now_s = max(self.now_s, min(self._watermarks_s.values()))
 
-    def encode(self) -> bytes:
+    def encode(self, source_offset: int) -> bytes:
         return orjson.dumps(
             {
+                "source_offset": source_offset,
                 "clock": None if self.now_s == _BEFORE_ALL_S else self.now_s,
                 "sources": self._sources,
                 "watermarks": {str(source): mark_s for source, mark_s in self._watermarks_s.items()},
             }
         )
 
-    def restore(self, value: bytes) -> None:
+    def restore(self, value: bytes) -> int | None:
+        """Take in what ``encode`` wrote; returns the source offset, which records of versions before 0.2 do not have."""
         fields = orjson.loads(value)
+        source_offset: int | None = fields.get("source_offset")
+        if source_offset is not None and (type(source_offset) is not int or source_offset < 0):
+            raise TypeError("source_offset is no offset")
         now_s, sources = fields["clock"], fields["sources"]
         if type(sources) is not int:
             raise TypeError("sources is no whole number")
@@ -65,6 +70,7 @@ class EventClock:
             now_s = checked_watermark(0, sources, now_s).watermark_s
         self.now_s, self._sources = _BEFORE_ALL_S if now_s is None else now_s, sources
         self._watermarks_s = {mark.source: mark.watermark_s for mark in marks}
+        return source_offset
 
 
 class _Window:
@@ -90,6 +96,8 @@ class TumblingWindows:
         self._latest: dict[str, _Window] = {}  # by product, where its next order most likely belongs
         self._changed: list[_Window] = []
         self.clock = EventClock()
+        self.source_offset: int | None = None
+        """The source offset that the restored state belongs to."""
 
     def __len__(self) -> int:
         return sum(len(windows) for windows in self._open.values())
@@ -129,14 +137,17 @@ class TumblingWindows:
             self._changed.append(window)
         return ProductMetric(*window.key, window.count, window.cents)
 
-    def take_changes(self) -> Iterator[tuple[bytes, bytes | None]]:
-        """What changed since the last call, as changelog keys and values; a closed window's value is None."""
+    def take_changes(self, source_offset: int) -> Iterator[tuple[bytes, bytes | None]]:
+        """What changed since the last call, as changelog keys and values; a closed window's value is None.
+
+        ``source_offset`` is the next offset to process, which the state belongs to from then on.
+        """
         for window in self._changed:
             window.changed = False
             totals = {"order_count": window.count, "revenue_cents": window.cents}
             yield orjson.dumps(list(window.key)), None if window.closed else orjson.dumps(totals)
         self._changed.clear()
-        yield _WATERMARKS_KEY, self.clock.encode()
+        yield _WATERMARKS_KEY, self.clock.encode(source_offset)
 
     def restore(self, key: bytes, value: bytes | None) -> None:
         """Take in one changelog record; later ones replace earlier ones.
@@ -146,7 +157,7 @@ class TumblingWindows:
         """
         try:
             if key == _WATERMARKS_KEY:
-                self.clock.restore(value or b"")
+                self.source_offset = self.clock.restore(value or b"")
                 return
             window_key = _read_window(key)
             windows = self._open.setdefault(window_key.end_s, {})

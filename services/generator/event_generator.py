@@ -12,6 +12,8 @@ if __name__ == "__main__":
 
 import asyncio
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -24,6 +26,7 @@ from libs.runtime.closing import close_producer
 from libs.runtime.errors import PipelineError
 from libs.runtime.metrics import GeneratorMetrics
 from libs.runtime.outages import is_outage
+from libs.runtime.rebootstrap import rebootstrap_when_silent
 from libs.runtime.service import Context, run_service
 from libs.runtime.timing import HEALTHY_FOR_S
 from libs.runtime.waiting import unless_stopped
@@ -52,7 +55,7 @@ async def run(context: Context[GeneratorSettings]) -> None:
     )
     monitor = Monitor(sender, context.health, metrics)
     try:
-        async with sender:
+        async with sender, rebootstrapping(producer, sender):
             await generate(
                 order_stream(settings, context.clock.now_s()),
                 sender,
@@ -73,6 +76,17 @@ async def _wait(context: Context[GeneratorSettings]) -> None:
     while not context.stop.is_set():
         context.health.beat("connected")
         await unless_stopped(asyncio.sleep(HEALTHY_FOR_S / 3), context.stop)
+
+
+@asynccontextmanager
+async def rebootstrapping(producer: AIOKafkaProducer, sender: OrderSender) -> AsyncIterator[None]:
+    """Meanwhile ``producer`` finds brokers that have moved."""
+    task = asyncio.create_task(rebootstrap_when_silent(producer.client, sender.silent_for_s))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
 
 
 def order_stream(settings: GeneratorSettings, now_s: float) -> OrderStream:

@@ -28,6 +28,7 @@ class OrderPartition:
     """Turns orders into processed orders or dead letters. Keeps no state but the watermark."""
 
     state_size = 0
+    state_offset = None
 
     def __init__(
         self,
@@ -148,7 +149,7 @@ class OrderPartition:
         value_s, written_s = self._watermark.value_s, self._written_watermark_s
         return value_s is not None and (written_s is None or floor(value_s) > floor(written_s))
 
-    def before_commit(self, output: Output) -> OrderTally:
+    def before_commit(self, output: Output, position: int) -> OrderTally:  # noqa: ARG002 - there is no state
         """After a transaction's orders, the watermark that covers them goes to every partition."""
         watermark_s = self._watermark.value_s
         if watermark_s is not None and self._watermark_is_news():

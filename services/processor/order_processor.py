@@ -52,6 +52,9 @@ def make_stage(settings: ProcessorSettings, clock: Clock, registry: CollectorReg
         metrics=StageMetrics(
             registry, ORDERS.name, [topic.name for topic in outputs], stateful=False, from_senders=True
         ),
+        depends_on={"TOPIC_PARTITIONS": settings.topic_partitions},
+        accept_offsets="PROCESSOR_ACCEPT_OFFSETS",
+        offsets_accepted=settings.processor_accept_offsets,
         logic=logic,
     )
 

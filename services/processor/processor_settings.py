@@ -16,6 +16,11 @@ class ProcessorSettings(ServiceSettings):
         Path(__file__).with_name("catalogue.json"),
         description="JSON object of product ids and what to add to their orders",
     )
+    processor_accept_offsets: bool = Field(
+        False,
+        description="begin at offsets that the processor has not committed itself: after a reset that is meant, or once "
+        "after an upgrade from a version before 0.2",
+    )
     commit_interval_ms: int = Field(
         100, ge=0, le=5_000, description="how long a transaction takes in what comes; in a backlog three times as long"
     )

@@ -1,9 +1,10 @@
-"""Reads ``product-metrics`` and hands it to the writer; after any trouble it starts again from what the writer has."""
+"""Reads ``product-metrics`` and hands it to one writer; after any trouble it starts again from what the writer has."""
 
 import asyncio
 import contextlib
 import time
 from collections.abc import Mapping
+from typing import Generic
 
 import structlog
 from aiokafka import AIOKafkaConsumer
@@ -14,19 +15,22 @@ from libs.events.topics import PRODUCT_METRICS
 from libs.runtime.broker import Backoff, committed_consumer, ensure_topics
 from libs.runtime.closing import close_consumer
 from libs.runtime.errors import StuckConsumerError
-from libs.runtime.metrics import SinkMetrics
+from libs.runtime.metrics import OutputMetrics
 from libs.runtime.service import Context
 from libs.runtime.timing import HEALTHY_FOR_S
 from libs.runtime.waiting import unless_stopped
 from services.sink.metrics_writer import (
+    Item,
     MetricsWriter,
     OutputChangedError,
     OutputUnavailableError,
     WriterDisplacedError,
 )
+from services.sink.output_health import OutputHealth
 from services.sink.progress import Progress
 from services.sink.sink_settings import SinkSettings
 from services.sink.topic_reader import MetricBatch, Position, TopicReader, TopicRewoundError
+from services.sink.trouble import Trouble
 from services.sink.written import tell_written
 
 log = structlog.get_logger()
@@ -44,39 +48,49 @@ _SETTLED_S = 5.0
 _RECONNECT_AFTER_S = HEALTHY_FOR_S / 2
 
 
-class Sink:
+class Sink(Generic[Item]):
     """Keeps ``writer`` equal to the topic until the context's ``stop`` is set.
 
-    It reads every partition by ``assign`` and takes no part in a group's rebalancing: the writer's lock already says
-    who works, and a member that shares the partitions with another would write but a part of the topic.
+    It reads every partition by ``assign`` and takes no part in a group's rebalancing: the writer already says who
+    works, and a member that shares the partitions with another would write but a part of the topic. ``group`` (without
+    ``TOPIC_PREFIX``) only shows how far it is.
     """
 
-    def __init__(self, context: Context[SinkSettings], writer: MetricsWriter) -> None:
+    def __init__(
+        self, context: Context[SinkSettings], writer: MetricsWriter[Item], metrics: OutputMetrics, group: str
+    ) -> None:
         self._settings = context.settings
-        self._health = context.health
         self._stop = context.stop
         self._writer = writer
-        self._metrics = SinkMetrics(context.registry, PRODUCT_METRICS.name, writer.kind)
-        self._progress = Progress(writer.status, self._metrics)
+        self._group = group
+        self._metrics = metrics
+        self._health = OutputHealth(context.health, writer.kind)
+        self._progress = Progress(writer.status, metrics)
         topic = context.settings.topic_prefix + PRODUCT_METRICS.name
         self._partitions = [TopicPartition(topic, number) for number in range(context.settings.topic_partitions)]
         self._start_over_because = ""
         self._backoff = Backoff()
+        self._trouble = Trouble(writer.kind)
 
     async def run(self) -> None:
+        """Work until asked to stop; raises ``PipelineError`` when trying again cannot help."""
+        self._health.connected()
+        self._start_over_because = ""  # of an earlier run that ended with it: the output may have been rebuilt since
         while not self._stop.is_set():
             try:
                 await self._session()
             except (OutputChangedError, WriterDisplacedError) as error:
                 self._metrics.retries["output_changed"].inc()
-                log.warning("the output was changed from outside", change=str(error))
+                log.warning("the output was changed from outside", output=self._writer.kind, change=str(error))
             except TopicRewoundError as error:
                 self._metrics.retries["topic_rewound"].inc()
                 self._start_over_because = str(error)
             except (OutputUnavailableError, StuckConsumerError, KafkaError, OSError) as error:
+                if self._stop.is_set():
+                    return
                 delay_s = self._backoff.next_s()
                 self._metrics.retries[_reason(error)].inc()
-                log.error("interrupted", error=str(error) or repr(error), retry_in_s=delay_s)  # noqa: TRY400
+                self._trouble.interrupted(error, delay_s)
                 await unless_stopped(asyncio.sleep(delay_s), self._stop)
 
     async def _session(self) -> None:
@@ -86,7 +100,7 @@ class Sink:
         cluster_id = await unless_stopped(ensure_topics(self._settings, [PRODUCT_METRICS]), self._stop)
         if cluster_id is None:
             return
-        consumer = committed_consumer(self._settings, "sink")
+        consumer = committed_consumer(self._settings, self._group)
         try:
             if await unless_stopped(self._connected(consumer), self._stop):
                 reader = await self._position(consumer, cluster_id)
@@ -99,22 +113,20 @@ class Sink:
     async def _become_writer(self) -> bool:
         """Wait until no other process writes; False if asked to stop before."""
         waiting = False
-        while not await asyncio.to_thread(self._writer.acquire):
+        while not await self._writer.acquire():
             if not waiting:
                 waiting = True
                 self._metrics.standby.set(1)
-                self._health.forget("connected")
-                self._health.forget("output")
-                log.info("standing by: another sink writes this output", **self._writer.status())
-            self._health.beat("standby")
+                self._health.standing_by()
+                log.info("standing by: another sink writes this output", **self._told())
+            self._health.beat_standby()
             await unless_stopped(asyncio.sleep(_STANDBY_POLL_S), self._stop)
             if self._stop.is_set():
                 return False
         if waiting:
             self._metrics.standby.set(0)
-            log.info("taking over the output", **self._writer.status())
-            self._health.forget("standby")
-            self._health.beat("connected")
+            log.info("taking over the output", **self._told())
+            self._health.taking_over()
         return True
 
     @staticmethod
@@ -122,15 +134,15 @@ class Sink:
         await consumer.start()
         return True
 
-    async def _position(self, consumer: AIOKafkaConsumer, cluster_id: str) -> TopicReader | None:
+    async def _position(self, consumer: AIOKafkaConsumer, cluster_id: str) -> TopicReader[Item] | None:
         """Open the writer, and let the consumer read on from there; None if asked to stop before."""
-        positions = await asyncio.to_thread(self._writer.open, cluster_id)
+        positions = await self._writer.open(cluster_id)
         reason = self._start_over_because or await unless_stopped(self._beyond_the_end(consumer, positions), self._stop)
         if reason:
-            await asyncio.to_thread(self._writer.start_over, reason)
+            await self._writer.start_over(reason)
             self._start_over_because = ""
             positions = {}
-        self._metrics.output_bytes.set(self._writer.length)
+        self._metrics.output_bytes.set(self._writer.size_bytes)
         begins = await unless_stopped(consumer.beginning_offsets(self._partitions), self._stop)
         if begins is None:
             return None
@@ -147,7 +159,7 @@ class Sink:
             if position and position.next_offset < begin:
                 count = begin - position.next_offset
                 log.warning("metrics were deleted before they were read", partition=tp.partition, offsets=count)
-        return TopicReader(positions, rereading)
+        return TopicReader(self._writer.parse, positions, rereading)
 
     async def _beyond_the_end(self, consumer: AIOKafkaConsumer, positions: Mapping[int, Position]) -> str:
         """Why the topic cannot be the one that was written, if so: it has not got as far as that."""
@@ -165,7 +177,7 @@ class Sink:
             await asyncio.sleep(pause_s)
         return f"the topic ends at {known}, but {beyond} was written: it must have been made anew"
 
-    async def _copy(self, consumer: AIOKafkaConsumer, reader: TopicReader) -> None:
+    async def _copy(self, consumer: AIOKafkaConsumer, reader: TopicReader[Item]) -> None:
         reporting = asyncio.create_task(self._progress.report(consumer))
         try:
             last_answer: int | None = None
@@ -174,16 +186,15 @@ class Sink:
                 records = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
                 batch = reader.collect(records.values())
                 await self._write(batch)
-                if batch.lines or time.monotonic() - started_s > _SETTLED_S:
+                if batch.items or time.monotonic() - started_s > _SETTLED_S:
                     self._backoff.reset()
-                    self._health.beat("output")
-                if batch.rejected:
-                    log.error("not metrics, left out", count=len(batch.rejected), first=batch.rejected[0])
+                    self._trouble.over()
+                    self._health.written()
                 await self._note(consumer)
                 answer = self._slowest_answer(consumer)
                 if answer != last_answer:
                     last_answer, answered_s = answer, time.monotonic()
-                    self._health.beat("connected")
+                    self._health.connected()
                 elif time.monotonic() - answered_s > _RECONNECT_AFTER_S:
                     raise StuckConsumerError(f"no answer from the broker for {_RECONNECT_AFTER_S:.0f} s")
         finally:
@@ -192,18 +203,20 @@ class Sink:
                 await reporting
         await self._progress.commit(consumer)
 
-    async def _write(self, batch: MetricBatch) -> None:
+    async def _write(self, batch: MetricBatch[Item]) -> None:
         began_s = time.monotonic()
-        await asyncio.to_thread(self._writer.write, batch.lines, batch.positions)
+        left_out = [*batch.rejected, *await self._writer.write(batch.items, batch.positions)]
         if not batch.positions:
             return
         metrics, now_s = self._metrics, time.time()
         metrics.write_duration.observe(time.monotonic() - began_s)
         metrics.checkpoint.set(now_s)
-        metrics.output_bytes.set(self._writer.length)
-        metrics.consumed.inc(len(batch.lines) + len(batch.rejected))
-        metrics.foreign.inc(len(batch.rejected))
-        tell_written(batch.lines, metrics, now_s)
+        metrics.output_bytes.set(self._writer.size_bytes)
+        metrics.consumed.inc(len(batch.items) + len(batch.rejected))
+        metrics.foreign.inc(len(left_out))
+        tell_written(map(self._writer.window_of, batch.items), metrics, now_s)
+        if left_out:
+            log.error("not metrics, left out", output=self._writer.kind, count=len(left_out), first=left_out[0])
 
     async def _note(self, consumer: AIOKafkaConsumer) -> None:
         # Unlike the last record's offset, the position is past the markers that end transactions.
@@ -217,6 +230,9 @@ class Sink:
         """When the broker last answered for the partition that waits longest, empty answers included (epoch ms)."""
         answers = [consumer.last_poll_timestamp(tp) for tp in self._partitions]
         return None if None in answers else min(answers)
+
+    def _told(self) -> dict[str, object]:
+        return {"output": self._writer.kind, **self._writer.status()}
 
 
 def _reason(error: Exception) -> str:

@@ -1,7 +1,9 @@
-"""The sink: writes each metric of ``product-metrics`` exactly once into a file, one JSON object a line."""
+"""The sink: writes each metric of ``product-metrics`` exactly once into a file, into a database, or into both."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this file can be started by its path alone
 
@@ -11,24 +13,45 @@ if __name__ == "__main__":
     exit_on_stop_signals()  # the imports below take a second or more
 
 from libs.events.topics import PRODUCT_METRICS
+from libs.runtime.metrics import SinkMetrics
 from libs.runtime.service import Context, run_service
 from services.sink.consumer_loop import Sink
-from services.sink.metrics_file import MetricsFile
+from services.sink.database.connecting import database_at
+from services.sink.database.database_writer import DatabaseWriter
+from services.sink.database.session import Identity
+from services.sink.file.file_writer import FileWriter
+from services.sink.file.metrics_file import MetricsFile
+from services.sink.metrics_writer import MetricsWriter
+from services.sink.outputs import run_all
 from services.sink.sink_settings import SinkSettings
+
+_GROUPS = {"file": "sink", "database": "sink-database"}
+"""Which consumer group shows how far an output is, without ``TOPIC_PREFIX``."""
 
 
 async def run(context: Context[SinkSettings]) -> None:
-    """Keep the file equal to the topic until asked to stop."""
-    settings = context.settings
-    await copy_into(MetricsFile(settings.sink_output_path, settings.topic_prefix + PRODUCT_METRICS.name), context)
+    """Keep each output equal to the topic until asked to stop."""
+    settings, writers = context.settings, list[MetricsWriter[Any]]()
+    topic = settings.topic_prefix + PRODUCT_METRICS.name
+    if "file" in settings.sink_outputs:
+        writers.append(FileWriter(MetricsFile(settings.sink_output_path, topic)))
+    if "database" in settings.sink_outputs:
+        database = database_at(settings.database_address())
+        writers.append(DatabaseWriter(database, Identity(context.cluster_id, topic), context.stop))
+    await copy_into(writers, context)
 
 
-async def copy_into(writer: MetricsFile, context: Context[SinkSettings]) -> None:
-    """Keep ``writer`` equal to the topic until asked to stop, then close it."""
+async def copy_into(writers: Sequence[MetricsWriter[Any]], context: Context[SinkSettings]) -> None:
+    """Keep ``writers`` equal to the topic until asked to stop, then close them."""
+    metrics = SinkMetrics(context.registry, PRODUCT_METRICS.name, [writer.kind for writer in writers]).outputs
+    sinks = {writer.kind: Sink(context, writer, metrics[writer.kind], _GROUPS[writer.kind]) for writer in writers}
+    # From now on each output has signs of life of its own.
+    context.health.forget("connected")
     try:
-        await Sink(context, writer).run()
+        await run_all(sinks, metrics, context.stop)
     finally:
-        writer.close()
+        for writer in writers:
+            await writer.close()
 
 
 def main() -> None:

@@ -1,10 +1,12 @@
-"""What the sink asks of the place it writes to, so that a metric stands there exactly once after any crash."""
+"""What the sink asks of a place it writes to, so that a metric stands there exactly once after any crash."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from libs.runtime.errors import PipelineError
 from services.sink.topic_reader import Position
+
+Item = TypeVar("Item")
 
 
 class OutputUnavailableError(PipelineError):
@@ -19,10 +21,18 @@ class WriterDisplacedError(PipelineError):
     """This process may no longer be the only writer. ``acquire`` again."""
 
 
-class MetricsWriter(Protocol):
+class Window(NamedTuple):
+    """Of which product and window a metric is; None where it does not say. Times in epoch seconds."""
+
+    window_start: object
+    window_end: object
+    product_id: object
+
+
+class MetricsWriter(Protocol[Item]):
     """Keeps metrics together with how far the topic has been read, so that both change at once or not at all.
 
-    The calls block and are made from one task, each in a thread. After any exception the writer has to be opened again.
+    The calls are made from one task. After any exception the writer has to be acquired and opened again.
     """
 
     @property
@@ -31,15 +41,23 @@ class MetricsWriter(Protocol):
         ...
 
     @property
-    def length(self) -> int:
-        """How much is written, in bytes."""
+    def size_bytes(self) -> int:
+        """How large the output is, as last looked at."""
         ...
 
-    def acquire(self) -> bool:
+    def parse(self, value: bytes | None) -> Item:
+        """What is written for a record's value; raises ``ValueError`` when it is no metric."""
+        ...
+
+    def window_of(self, item: Item) -> Window:
+        """Of which product and window ``item`` is."""
+        ...
+
+    async def acquire(self) -> bool:
         """Become the one writer; False while another process is."""
         ...
 
-    def open(self, cluster_id: str) -> Mapping[int, Position]:
+    async def open(self, cluster_id: str) -> Mapping[int, Position]:
         """Bring the output to its last consistent state.
 
         Returns:
@@ -47,18 +65,22 @@ class MetricsWriter(Protocol):
         """
         ...
 
-    def start_over(self, reason: str) -> None:
-        """What was written does not belong to the topic as it is now: begin anew, and keep the old."""
+    async def start_over(self, reason: str) -> None:
+        """What was written does not belong to the topic as it is now: begin anew and keep the old, or raise."""
         ...
 
-    def write(self, lines: Sequence[bytes], positions: Mapping[int, Position]) -> None:
-        """Make ``lines`` and ``positions`` durable together. An empty batch confirms that the output is as left."""
+    async def write(self, items: Sequence[Item], positions: Mapping[int, Position]) -> Sequence[str]:
+        """Make ``items`` and ``positions`` durable together. An empty batch confirms that the output is as left.
+
+        Returns:
+            The items that have no place in the output, each described.
+        """
         ...
 
     def status(self) -> Mapping[str, object]:
         """What the periodic log line tells about the output."""
         ...
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of everything; what was written stays."""
         ...

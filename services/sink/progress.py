@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.metrics import SinkMetrics, totals, values_of
+from libs.runtime.metrics import OutputMetrics
 
 log = structlog.get_logger()
 
@@ -24,7 +24,7 @@ class Progress:
     is tried again later and hurts nobody.
     """
 
-    def __init__(self, status: Callable[[], Mapping[str, object]], metrics: SinkMetrics) -> None:
+    def __init__(self, status: Callable[[], Mapping[str, object]], metrics: OutputMetrics) -> None:
         self._status = status
         self._metrics = metrics
         self._written: dict[TopicPartition, int] = {}
@@ -67,5 +67,4 @@ class Progress:
             self._commits_fail = False
 
     def _log(self) -> None:
-        counts = {name: int(count) for name, count in totals(self._metrics.registry).items()}
-        log.info("progress", **counts, lag=int(sum(values_of(self._metrics.lag))), **self._status())
+        log.info("progress", output=self._metrics.output, **self._metrics.counts(), **self._status())

@@ -1,14 +1,16 @@
-"""From records of ``product-metrics`` to the lines that stand for them, and to positions that can be recognised."""
+"""From records of ``product-metrics`` to what is written for them, and to positions that can be recognised."""
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import orjson
 
 from libs.events.records import LocatedRecord
 from libs.runtime.errors import PipelineError
+
+Item = TypeVar("Item")
 
 
 class TopicRewoundError(PipelineError):
@@ -23,30 +25,37 @@ class Position(NamedTuple):
 
 
 @dataclass
-class MetricBatch:
-    """Lines to write, where their partitions go on after them, and the records that are no metric."""
+class MetricBatch(Generic[Item]):
+    """What to write, where its partitions go on after it, and the records that are no metric."""
 
-    lines: list[bytes] = field(default_factory=list)
+    items: list[Item] = field(default_factory=list)
     positions: dict[int, Position] = field(default_factory=dict)
     rejected: list[str] = field(default_factory=list)
 
 
-class TopicReader:
+class TopicReader(Generic[Item]):
     """Follows the topic from what was written.
 
     Args:
+        parse: what to write for a record's value; raises ``ValueError`` when that is no metric.
         positions: where each partition that has been written goes on.
         rereading: the partitions that begin one record before their position. That record has to be the one that was
             written; a topic made anew may by now be longer than the old one was, and offsets alone would not tell.
     """
 
-    def __init__(self, positions: Mapping[int, Position], rereading: Iterable[int]) -> None:
+    def __init__(
+        self,
+        parse: Callable[[bytes | None], Item],
+        positions: Mapping[int, Position],
+        rereading: Iterable[int],
+    ) -> None:
+        self._parse = parse
         self._positions = dict(positions)
         self._rereading = set(rereading)
 
-    def collect(self, records: Iterable[Sequence[LocatedRecord]]) -> MetricBatch:
+    def collect(self, records: Iterable[Sequence[LocatedRecord]]) -> MetricBatch[Item]:
         """One batch from what was read of each partition; raises ``TopicRewoundError``."""
-        batch = MetricBatch()
+        batch: MetricBatch[Item] = MetricBatch()
         for run in records:
             for record in run:
                 if self._is_reread(record):
@@ -54,7 +63,7 @@ class TopicReader:
                 self._positions[record.partition] = Position(record.offset + 1, crc_of(record))
                 batch.positions[record.partition] = self._positions[record.partition]
                 try:
-                    batch.lines.append(line_of(record.value))
+                    batch.items.append(self._parse(record.value))
                 except ValueError as error:
                     batch.rejected.append(f"partition {record.partition}, offset {record.offset}: {error}")
         return batch

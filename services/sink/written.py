@@ -1,29 +1,28 @@
 """What is told of metrics once they are safe in the output."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-import orjson
 import structlog
 
 from libs.runtime.logs import debugging
-from libs.runtime.metrics import SinkMetrics
+from libs.runtime.metrics import OutputMetrics
+from services.sink.metrics_writer import Window
 
 log = structlog.get_logger()
 
-_WINDOW = ("window_start", "window_end", "product_id")
 
-
-def tell_written(lines: Sequence[bytes], metrics: SinkMetrics, now_s: float) -> None:
-    """These lines are safe since ``now_s``."""
-    metrics.written.inc(len(lines))
+def tell_written(windows: Iterable[Window], metrics: OutputMetrics, now_s: float) -> None:
+    """Metrics of these windows are safe since ``now_s``."""
     debug = debugging()
-    ends_s = set()
-    for line in lines:
-        fields = orjson.loads(line)
+    count = 0
+    ends_s: set[float] = set()
+    for window in windows:
+        count += 1
         if debug:
-            log.debug("window written", **{name: fields.get(name) for name in _WINDOW})
-        # What has no such field was not written by the analytics; it is kept as it is all the same.
-        if type(end_s := fields.get("window_end")) in (int, float):
+            log.debug("window written", output=metrics.output, **window._asdict())
+        end_s = window.window_end
+        if isinstance(end_s, int | float) and not isinstance(end_s, bool):
             ends_s.add(end_s)
+    metrics.written.inc(count)
     for end_s in ends_s:
         metrics.latency.observe(max(now_s - end_s, 0.0))

@@ -31,7 +31,7 @@ class LivePage(ServiceProcess):
         return str((await self.wait_for("service started"))["page"])
 
     async def get(self, path: str) -> Answer:
-        connection = http.client.HTTPConnection(urlsplit(await self.url()).netloc, timeout=5)
+        connection = http.client.HTTPConnection(urlsplit(await self.url()).netloc, timeout=60)
         try:
             connection.request("GET", path)
             response = connection.getresponse()

@@ -48,6 +48,7 @@ BUSY = {
             {
                 "start_s": 1_795_399_980 - 60 * back,
                 "end_s": 1_795_400_040 - 60 * back,
+                "whole": back > 0,
                 "all": [1_234_567 - back, 98_765_432_10, 80_00],
                 "each": [[154_320, 12_345_678_90, 80_00]] * 8,
             }
@@ -90,6 +91,14 @@ async def page(browser: Browser, url: str) -> AsyncIterator[Browser]:
     await eventually(lambda: browser.text("#status") == "Live", what="the page is live")
     yield browser
     browser.open("about:blank")
+
+
+async def test_a_window_of_which_only_a_part_was_read_is_not_shown_as_whole(page: Browser) -> None:
+    assert page.text("#newest-orders") == "1,234,567+"
+    assert page.text("#newest-revenue") == "$98,765,432.10+"
+    assert page.text("#cursor-told").endswith("the newest, of which only a part was read")
+    assert page.texts("#windows .cut") == ["More was sold than was read."]
+    assert page.texts("#windows .total td:first-of-type") == ["all that was read", "all products"]
 
 
 @pytest.mark.parametrize("width", [360, 768, 993, 1160, 1280])

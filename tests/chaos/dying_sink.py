@@ -13,8 +13,9 @@ from aiokafka import AIOKafkaConsumer
 from libs.events.topics import PRODUCT_METRICS
 from libs.runtime.service import Context, run_service
 from services.sink.data_sink import copy_into
-from services.sink.disk import Disk
-from services.sink.metrics_file import MetricsFile
+from services.sink.file.disk import Disk
+from services.sink.file.file_writer import FileWriter
+from services.sink.file.metrics_file import MetricsFile
 from services.sink.progress import Progress
 from services.sink.sink_settings import SinkSettings
 from services.sink.topic_reader import Position
@@ -96,7 +97,8 @@ async def run(context: Context[SinkSettings]) -> None:
         fuse.burn("after the offsets are committed")
 
     Progress.commit = dying_commit  # type: ignore[method-assign]  # the only seam at which a commit can be cut short
-    await copy_into(_DyingFile(settings.sink_output_path, settings.topic_prefix + PRODUCT_METRICS.name, fuse), context)
+    file = _DyingFile(settings.sink_output_path, settings.topic_prefix + PRODUCT_METRICS.name, fuse)
+    await copy_into([FileWriter(file)], context)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from tests.integration.services import eventually
 from tests.kafka_proxy.faults import NO_ANSWER, RequestFault, RequestFaults, Treatment
 from tests.kafka_proxy.wire import Api
 
-_SECONDS_EACH = 3.0
-_SECONDS_MORE = 60.0
+_HIT_LIMIT_S = 3.0
+_CRASH_LIMIT_S = 30.0
+_MORE_S = 60.0
 _TELL_EVERY_S = 5.0
 _POLL_S = 0.005
 _DOWN_S = 1.0
@@ -39,12 +40,12 @@ def requests_hit(name: str, *specified: RequestFault, crashes: int = 0) -> Fault
         requests = stack.requests
         faults = [replace(each) for each in specified]  # counted afresh
         counts = sum(fault.count for fault in faults)
-        limit_s = time.monotonic() + counts * _SECONDS_EACH + crashes * _SECONDS_EACH * 10 + _SECONDS_MORE
+        ends_s = time.monotonic() + counts * _HIT_LIMIT_S + crashes * _CRASH_LIMIT_S + _MORE_S
         crash_at = [counts * (number + 1) // (crashes + 1) for number in range(crashes)]
         tell_at_s = 0.0
         for fault in faults:
             requests.add(fault)
-        while not all(requests.done(fault) for fault in faults) and time.monotonic() < limit_s:
+        while not all(requests.done(fault) for fault in faults) and time.monotonic() < ends_s:
             if time.monotonic() > tell_at_s:
                 stack.say("; ".join(_count(requests, fault) for fault in faults))
                 tell_at_s = time.monotonic() + _TELL_EVERY_S
@@ -54,7 +55,6 @@ def requests_hit(name: str, *specified: RequestFault, crashes: int = 0) -> Fault
             await asyncio.sleep(_POLL_S)
         for fault in faults:
             requests.remove(fault)
-        for fault in faults:
             stack.say(_count(requests, fault) + _answers(requests, fault))
         missing = [fault for fault in faults if not requests.done(fault)]
         stack.problems += [f"{fault.name}: only {requests.injected[fault]} of {fault.count} hit" for fault in missing]
@@ -80,7 +80,7 @@ def _count(requests: RequestFaults, fault: RequestFault) -> str:
 
 
 def _answers(requests: RequestFaults, fault: RequestFault) -> str:
-    """What the broker said to it."""
+    """What the broker answered to late requests."""
     answers = Counter[str]()
     for (each, code), count in requests.answers.items():
         if each is fault:

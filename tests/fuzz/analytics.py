@@ -93,7 +93,7 @@ class ProcessedOrders:
             except AssertionError as error:
                 raise AssertionError(f"{error} for {record!r:.3000}") from error
             tally = tally.plus(Tally(1, 0) if accepted else Tally(0, 1))
-        assert self._logic.before_commit(self._output).foreign == tally.refused
+        assert self._logic.before_commit(self._output, 0).foreign == tally.refused
         for sent in self._output.take():
             assert (sent.topic, sent.partition) == ("analytics-state", PARTITION)
             assert sent.key is not None
@@ -214,7 +214,7 @@ class Changelog:
         for source in range(5):
             mark = {"source": str(source), "sources": "5", "watermark": "250000000000"}
             logic.process([FakeRecord(_plain(mark), headers=_MARK)], output)
-        logic.before_commit(output)
+        logic.before_commit(output, 0)
 
 
 def _partition() -> MetricsPartition:

@@ -92,7 +92,7 @@ class Orders:
         return tally
 
     def _check_commit(self, tally: Tally, reasons: Counter[str]) -> None:
-        counted = self._logic.before_commit(self._output)
+        counted = self._logic.before_commit(self._output, 0)
         assert counted.orders == tally.accepted
         assert counted.dead_letters == reasons
         marks = self._output.take()

@@ -6,9 +6,9 @@ from random import Random
 
 import orjson
 
-from services.sink.checkpoint import Checkpoint, DamagedCheckpointError, decode_checkpoint, encode_checkpoint
-from services.sink.disk import Disk
-from services.sink.topic_reader import Position, TopicReader
+from services.sink.file.checkpoint import Checkpoint, DamagedCheckpointError, decode_checkpoint, encode_checkpoint
+from services.sink.file.disk import Disk
+from services.sink.topic_reader import Position, TopicReader, line_of
 from tests.fuzz.mutations import Mutator, damaged, pick
 from tests.fuzz.oracle import may_be_read_otherwise
 from tests.fuzz.records import any_record
@@ -28,7 +28,7 @@ class Metrics:
     def __init__(self, random: Random) -> None:
         self._random = random
         self._mutator = Mutator(random, _NAMES)
-        self._reader = TopicReader({}, ())
+        self._reader = TopicReader(line_of, {}, ())
         self._offset = 0
 
     def value(self) -> bytes | None:
@@ -50,10 +50,10 @@ class Metrics:
             self._offset += 1
             batch = self._reader.collect([[any_record(self._random, value, self._offset)]])
             assert len(batch.positions) == 1
-            assert len(batch.lines) + len(batch.rejected) == 1
+            assert len(batch.items) + len(batch.rejected) == 1
             assert all(len(told) < 500 for told in batch.rejected)
-            _check_line(value, batch.lines)
-            tally = tally.plus(Tally(len(batch.lines), len(batch.rejected)))
+            _check_line(value, batch.items)
+            tally = tally.plus(Tally(len(batch.items), len(batch.rejected)))
         return tally
 
 

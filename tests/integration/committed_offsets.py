@@ -18,7 +18,8 @@ class CommittedOffsets:
         """The committed offset, None without one; waits while a transaction is about to change it."""
         if self._connection is None:
             self._connection = await BrokerConnection.open(self._bootstrap_servers)
-        return (await stable_offsets(self._connection, self._group, [partition]))[partition]
+        committed = (await stable_offsets(self._connection, self._group, [partition]))[partition]
+        return committed and committed.offset
 
     async def close(self) -> None:
         if self._connection is not None:

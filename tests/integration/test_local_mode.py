@@ -138,7 +138,8 @@ def test_interrupted_while_it_starts(pipeline: Pipeline, number: signal.Signals)
 
 
 def test_stopped_from_another_terminal_it_ends_after_being_verified_there(pipeline: Pipeline) -> None:
-    pipeline.env["TOPIC_PREFIX"] = "mine."
+    database = f"sqlite:///{pipeline.metrics.with_name('metrics.db')}"
+    pipeline.env |= {"TOPIC_PREFIX": "mine.", "SINK_OUTPUTS": "file,database", "SINK_DATABASE_URL": database}
     up = subprocess.Popen([*COMMAND, "up"], env=pipeline.env, stdout=subprocess.PIPE, text=True, start_new_session=True)
     with up:
         assert up.stdout
@@ -150,11 +151,13 @@ def test_stopped_from_another_terminal_it_ends_after_being_verified_there(pipeli
         )
         report = json.loads(verified.stdout)
         assert report["lines"] >= 1
+        assert report["rows"] >= 1
         assert report["closed_windows"] >= 1
         pipeline("down")
         lines = list(up.stdout)
     assert up.returncode == 0
     assert lines[-1] == "the pipeline was stopped from elsewhere\n"
+    assert any("| database " in line for line in lines), "it shows how far the database is"
 
 
 def test_names_the_setting_of_a_port_that_is_taken(pipeline: Pipeline) -> None:

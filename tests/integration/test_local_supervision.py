@@ -11,7 +11,7 @@ import pytest
 
 from local.errors import LocalModeError
 from local.supervision import Supervisor
-from tests.integration.services import eventually
+from tests.integration.services import HANGS_AFTER_S, eventually
 
 CONFIG = """\
 [supervisord]
@@ -84,7 +84,7 @@ async def test_kills_a_program_that_overruns_its_grace_period(programs: Programs
     code = f"import pathlib, signal, sys; signal.signal(15, signal.SIG_IGN); pathlib.Path(sys.argv[1], 'deaf').touch(); {WAIT}"
     programs.supervisor.start(programs.config("deaf", code=code), os.environ)
     await eventually((programs.directory / "deaf").exists)
-    programs.supervisor.stop(["deaf"], timeout_s=10)
+    programs.supervisor.stop(["deaf"], timeout_s=HANGS_AFTER_S)
     assert [program.state for program in programs.supervisor.programs()] == ["STOPPED"]
 
 

@@ -56,6 +56,6 @@ async def test_a_committed_offset_beyond_the_end(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     await pipeline.commit("processor", "orders", 5000)
     await send(pipeline, 30)
-    async with pipeline.service("processor") as processor:
+    async with pipeline.service("processor", PROCESSOR_ACCEPT_OFFSETS="true") as processor:
         await processor.wait_for("the topic ends before the committed offset: reading it from its beginning")
         await committed(pipeline, 30)

@@ -42,7 +42,7 @@ class Scrape:
 
 async def scrape(service: ServiceProcess) -> Scrape:
     port = (await service.wait_for("service started"))["http_port"]
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", "/metrics")
         return Scrape(connection.getresponse().read().decode())

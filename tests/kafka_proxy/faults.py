@@ -54,8 +54,8 @@ class RequestFault:
     treatment: Treatment
     count: int
     before: Api | None = None
-    within_s: tuple[float, float] = (0.0, 5.0)
-    share: float = 0.1
+    within_s: tuple[float, float] = (0.0, 20.0)
+    share: float = 0.2
 
     @property
     def name(self) -> str:

@@ -80,14 +80,16 @@ class LogicDriver:
     output: FakeOutput = field(default_factory=FakeOutput)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     now_s: float = 1_700_000_000.0
+    position: int = 0
 
     def pipe(self, records: Sequence[FakeRecord]) -> None:
         """Process and commit."""
         self.logic.process(records, self.output)
+        self.position += len(records)
         self.commit()
 
     def commit(self) -> None:
-        self.logic.before_commit(self.output).count(self.now_s)
+        self.logic.before_commit(self.output, self.position).count(self.now_s)
 
     @property
     def committed(self) -> dict[str, float]:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from services.sink.disk import Disk
+from services.sink.file.disk import Disk
 
 
 class Crash(BaseException):

@@ -8,7 +8,7 @@ from libs.runtime.timing import HEALTHY_FOR_S
 
 
 def get_health(port: int, path: str = "/health") -> tuple[int, dict[str, object]]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", path)
     response = connection.getresponse()
     body: dict[str, object] = json.loads(response.read())

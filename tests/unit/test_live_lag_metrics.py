@@ -69,3 +69,11 @@ def test_a_lag_that_is_no_longer_known_is_not_told() -> None:
     assert series(None, T0) == {("kafka_view_up",): 0}
     assert len(series(SEEN, T0 + 15)) > 1
     assert series(SEEN, T0 + 15.1) == {("kafka_view_up",): 0}
+
+
+def test_the_database_has_a_group_of_its_own_where_it_is_the_sink_s_second_output() -> None:
+    told = series(SEEN._replace(in_database={0: 2}), T0 + 1)
+    assert told["kafka_consumergroup_lag", "mine.sink-database", "mine.product-metrics", "0"] == 7
+    assert told["kafka_consumergroup_lag_sum", "mine.sink-database", "mine.product-metrics"] == 7
+    assert told["kafka_consumergroup_current_offset", "mine.sink-database", "mine.product-metrics", "0"] == 2
+    assert told["kafka_consumergroup_lag", "mine.sink", "mine.product-metrics", "0"] == 5

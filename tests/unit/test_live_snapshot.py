@@ -69,8 +69,14 @@ def test_sales_are_by_window_and_product_in_exact_cents() -> None:
     assert told["products"] == ["a", "b", "c"]
     assert told["others"] == 0
     assert told["windows"] == [
-        {"start_s": 60, "end_s": 120, "all": [3, 35, 12], "each": [[1, 10, 10], [2, 25, 12], [0, 0, 0]]},
-        {"start_s": 120, "end_s": 180, "all": [4, 100, 25], "each": [[0, 0, 0], [3, 30, 10], [1, 70, 70]]},
+        {"start_s": 60, "end_s": 120, "whole": True, "all": [3, 35, 12], "each": [[1, 10, 10], [2, 25, 12], [0, 0, 0]]},
+        {
+            "start_s": 120,
+            "end_s": 180,
+            "whole": True,
+            "all": [4, 100, 25],
+            "each": [[0, 0, 0], [3, 30, 10], [1, 70, 70]],
+        },
     ]
 
 
@@ -91,3 +97,22 @@ def test_where_there_are_more_the_best_selling_ones_are_named_and_the_others_add
 def test_only_the_newest_half_hour_is_told() -> None:
     told = of(*(metric(minute, "a", 1, 1.0) for minute in (1, 40, 69, 70, 99)))
     assert [window["start_s"] // 60 for window in told["windows"]] == [70, 99]
+
+
+def test_a_window_of_which_only_a_part_was_read_says_so() -> None:
+    state = State(60)
+    state.apply(observation(metrics=[metric(1, "a", 1, 1.0), metric(2, "a", 1, 1.0)], cut_until_s=120))
+    state.apply(observation(metrics=[metric(1, "b", 1, 1.0), metric(3, "a", 1, 1.0)]))
+    told: Any = sales(state)
+    assert [window["whole"] for window in told["windows"]] == [False, True, True]
+
+
+def test_ten_thousand_products_are_ranked_and_older_windows_make_room() -> None:
+    state = State(60)
+    for minute in range(1, 21):
+        state.apply(observation(metrics=[metric(minute, f"p{number}", 1, float(number)) for number in range(10_000)]))
+    told: Any = sales(state)
+    assert [window["start_s"] // 60 for window in told["windows"]] == [*range(11, 21)]
+    assert told["products"] == [f"p{number}" for number in range(9_993, 10_000)]
+    assert told["others"] == 9_993
+    assert {window["all"][0] for window in told["windows"]} == {10_000}

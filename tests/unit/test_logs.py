@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -22,6 +23,8 @@ from services.processor.event_time_lag import EventTimeLag
 from services.processor.order_partition import OrderPartition
 from services.processor.order_trail import tell_rejected
 from services.processor.source_watermark import SourceWatermark
+from services.sink.file.file_writer import FileWriter
+from services.sink.file.metrics_file import MetricsFile
 from services.sink.written import tell_written
 from tests.unit.driver import FakeClock, FakeRecord, LogicDriver, order_record
 
@@ -48,7 +51,9 @@ def process_one_of_each() -> None:
     )
     windows.pipe([*processed, FakeRecord(mark, None, (("type", b"watermark"),)), *processed])
     lines = [record.value or b"" for record in windows.output.topic("product-metrics")]
-    tell_written(lines, SinkMetrics(CollectorRegistry(), "product-metrics", "file"), 1_700_000_200.0)
+    writer = FileWriter(MetricsFile(Path("metrics.json"), "product-metrics"))
+    metrics_of = SinkMetrics(CollectorRegistry(), "product-metrics", ["file"]).outputs
+    tell_written(map(writer.window_of, lines), metrics_of["file"], 1_700_000_200.0)
 
 
 def test_an_order_can_be_followed_at_debug_level(capsys: pytest.CaptureFixture[str]) -> None:

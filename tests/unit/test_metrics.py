@@ -26,6 +26,8 @@ from libs.runtime.metrics import (
 from libs.runtime.settings import load_settings
 from live.__main__ import Live
 from live.live_settings import LiveSettings
+from services.sink.file.file_writer import FileWriter
+from services.sink.file.metrics_file import MetricsFile
 from services.sink.written import tell_written
 from tests.unit.test_watch_state import observation
 from watch.state import READERS
@@ -33,6 +35,14 @@ from watch.state import READERS
 TABLE = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 # Names that Prometheus gives by itself: https://prometheus.io/docs/practices/naming/
 UNITS = ("_seconds", "_bytes", "_total", "_records", "_orders", "_entries", "_partitions", "_healthy", "_standby")
+ABOUT_THE_PROCESS = [
+    "process_cpu_seconds_total",
+    "process_resident_memory_bytes",
+    "process_virtual_memory_bytes",
+    "process_start_time_seconds",
+    "process_open_fds",
+    "process_max_fds",
+]
 LABELS = {"topic", "partition", "reason", "outcome", "product_id", "fault", "output", "le"}
 
 
@@ -43,7 +53,7 @@ def registry_of(service: str) -> CollectorRegistry:
     if service == "generator":
         GeneratorMetrics(registry, Reason, 20_000)
     elif service == "sink":
-        SinkMetrics(registry, "product-metrics", "file").progress({3: 0})
+        SinkMetrics(registry, "product-metrics", ["file"]).outputs["file"].progress({3: 0})
     else:
         stage = StageMetrics(
             registry, "source", ["output"], stateful=service == "analytics", from_senders=service == "processor"
@@ -68,7 +78,7 @@ def served(registry: CollectorRegistry) -> list[Metric]:
 
 
 def get(port: int) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", "/metrics")
     response = connection.getresponse()
     assert response.status == 200
@@ -105,6 +115,8 @@ def test_each_service_serves_what_the_table_says_and_nothing_else(service: str) 
         kind, labels, _ = table[name]
         assert metric.documentation
         assert kind in ("", metric.type)
+        if service == "sink" and name not in ("pipeline_healthy", *ABOUT_THE_PROCESS):
+            labels = labels | {"output"}
         assert {label for sample in metric.samples for label in sample.labels} - {"le"} == labels, name
 
 
@@ -179,12 +191,14 @@ def test_the_log_tells_what_has_counted() -> None:
 
 def test_the_sink_observes_each_window_once_for_each_write() -> None:
     registry = CollectorRegistry()
-    metrics = SinkMetrics(registry, "product-metrics", "file")
+    metrics = SinkMetrics(registry, "product-metrics", ["file", "database"]).outputs
     lines = [b'{"window_end":%d,"product_id":"a"}' % end_s for end_s in (60, 60, 120)]
-    tell_written([*lines, b"{}", b'{"window_end":"x"}'], metrics, 130.0)
+    writer = FileWriter(MetricsFile(Path("metrics.json"), "product-metrics"))
+    tell_written(map(writer.window_of, [*lines, b"{}", b'{"window_end":"x"}']), metrics["file"], 130.0)
     assert registry.get_sample_value("pipeline_metrics_written_total", {"output": "file"}) == 5
-    assert registry.get_sample_value("pipeline_event_latency_seconds_count") == 2
-    assert registry.get_sample_value("pipeline_event_latency_seconds_sum") == 80.0
+    assert registry.get_sample_value("pipeline_metrics_written_total", {"output": "database"}) == 0
+    assert registry.get_sample_value("pipeline_event_latency_seconds_count", {"output": "file"}) == 2
+    assert registry.get_sample_value("pipeline_event_latency_seconds_sum", {"output": "file"}) == 80.0
 
 
 async def test_metrics_are_told_while_the_loop_is_stuck() -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.sink import checkpoint as checkpoint_module
-from services.sink.checkpoint import Checkpoint, DamagedCheckpointError, decode_checkpoint, encode_checkpoint
+from services.sink.file import checkpoint as checkpoint_module
+from services.sink.file.checkpoint import Checkpoint, DamagedCheckpointError, decode_checkpoint, encode_checkpoint
 from services.sink.topic_reader import Position
 
 COUNTS = st.integers(0, 2**63 - 1)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.sink.checkpoint import DamagedCheckpointError, load_checkpoint
-from services.sink.disk import Disk
-from services.sink.metrics_file import MetricsFile
+from services.sink.file.checkpoint import DamagedCheckpointError, load_checkpoint
+from services.sink.file.disk import Disk
+from services.sink.file.metrics_file import MetricsFile
 from services.sink.topic_reader import Position
 from tests.unit.sink_disks import Crash, CrashingDisk, PowerCutDisk
 

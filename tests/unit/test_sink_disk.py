@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.sink.disk import Disk
+from services.sink.file.disk import Disk
 
 
 def refuse_to_sync_directories(monkeypatch: pytest.MonkeyPatch, number: int) -> None:

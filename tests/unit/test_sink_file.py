@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from libs.runtime.errors import PipelineError
-from services.sink.metrics_file import MetricsFile
+from services.sink.file.metrics_file import MetricsFile
 from services.sink.metrics_writer import OutputChangedError, OutputUnavailableError, WriterDisplacedError
 from services.sink.topic_reader import Position
 from tests.unit.sink_disks import FullDisk

@@ -75,18 +75,18 @@ def test_what_is_no_object_is_refused(value: bytes | None) -> None:
 
 
 def test_a_batch_of_several_partitions() -> None:
-    reader = TopicReader({0: Position(5, 0), 1: Position(2, 0)}, rereading=[])
+    reader = TopicReader(line_of, {0: Position(5, 0), 1: Position(2, 0)}, rereading=[])
     last, other = FakeRecord(0, 8, b'{"a":2}'), FakeRecord(3, 0, b'{"b":1}')
     batch = reader.collect([[FakeRecord(0, 5, b'{"a":1}'), last], [other]])
-    assert batch.lines == [b'{"a":1}', b'{"a":2}', b'{"b":1}']
+    assert batch.items == [b'{"a":1}', b'{"a":2}', b'{"b":1}']
     assert batch.positions == {0: Position(9, crc_of(last)), 3: Position(1, crc_of(other))}
     assert batch.rejected == []
 
 
 def test_a_record_that_is_no_metric_is_passed_over_and_told() -> None:
     last = FakeRecord(0, 2, None)
-    batch = TopicReader({}, []).collect([[FakeRecord(0, 0, b"?"), FakeRecord(0, 1, b'{"a":1}'), last]])
-    assert batch.lines == [b'{"a":1}']
+    batch = TopicReader(line_of, {}, []).collect([[FakeRecord(0, 0, b"?"), FakeRecord(0, 1, b'{"a":1}'), last]])
+    assert batch.items == [b'{"a":1}']
     assert batch.positions == {0: Position(3, crc_of(last))}
     assert len(batch.rejected) == 2
     assert "partition 0, offset 0" in batch.rejected[0]
@@ -95,11 +95,11 @@ def test_a_record_that_is_no_metric_is_passed_over_and_told() -> None:
 @pytest.mark.parametrize("offset", [0, 3, 4])
 def test_a_topic_that_goes_back_is_noticed(offset: int) -> None:
     with pytest.raises(TopicRewoundError):
-        TopicReader({0: Position(5, 0)}, rereading=[]).collect([[FakeRecord(0, offset)]])
+        TopicReader(line_of, {0: Position(5, 0)}, rereading=[]).collect([[FakeRecord(0, offset)]])
 
 
 def test_a_topic_that_goes_back_between_batches_is_noticed() -> None:
-    reader = TopicReader({}, [])
+    reader = TopicReader(line_of, {}, [])
     reader.collect([[FakeRecord(0, 0), FakeRecord(0, 1)]])
     with pytest.raises(TopicRewoundError):
         reader.collect([[FakeRecord(0, 1)]])
@@ -107,10 +107,10 @@ def test_a_topic_that_goes_back_between_batches_is_noticed() -> None:
 
 def test_the_record_before_is_read_again_but_not_written_again() -> None:
     before, after = FakeRecord(0, 4, b'{"a":1}'), FakeRecord(0, 5, b'{"a":2}')
-    reader = TopicReader({0: Position(5, crc_of(before)), 1: Position(7, 0)}, rereading=[0, 1])
-    assert reader.collect([[before, after]]).lines == [b'{"a":2}']
-    assert reader.collect([[FakeRecord(0, 6, b'{"a":3}')]]).lines == [b'{"a":3}']
-    assert reader.collect([[FakeRecord(2, 0, b'{"b":1}')]]).lines == [b'{"b":1}']
+    reader = TopicReader(line_of, {0: Position(5, crc_of(before)), 1: Position(7, 0)}, rereading=[0, 1])
+    assert reader.collect([[before, after]]).items == [b'{"a":2}']
+    assert reader.collect([[FakeRecord(0, 6, b'{"a":3}')]]).items == [b'{"a":3}']
+    assert reader.collect([[FakeRecord(2, 0, b'{"b":1}')]]).items == [b'{"b":1}']
 
 
 @pytest.mark.parametrize(
@@ -124,6 +124,6 @@ def test_the_record_before_is_read_again_but_not_written_again() -> None:
     ],
 )
 def test_another_record_in_its_place_betrays_another_topic(instead: FakeRecord) -> None:
-    reader = TopicReader({0: Position(5, crc_of(FakeRecord(0, 4, b'{"a":1}')))}, rereading=[0])
+    reader = TopicReader(line_of, {0: Position(5, crc_of(FakeRecord(0, 4, b'{"a":1}')))}, rereading=[0])
     with pytest.raises(TopicRewoundError, match="not what was there before"):
         reader.collect([[instead]])

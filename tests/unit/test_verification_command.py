@@ -40,6 +40,50 @@ def test_defaults_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
     assert arguments(monkeypatch, *flags, **env) == ("there:2", "", 20, Path("other.json"))
 
 
+def database(monkeypatch: pytest.MonkeyPatch, *flags: str, **env: str) -> tuple[str | None, Path | None]:
+    for name in ("SINK_OUTPUTS", "SINK_DATABASE_URL", "SINK_DATABASE_PASSWORD_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.argv", ["verification", *flags])
+    found = _arguments()
+    return found.database, found.database_password_file
+
+
+def test_the_database_is_compared_when_the_sink_writes_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "postgresql://sink@here/metrics"
+    assert database(monkeypatch) == (None, None)
+    assert database(monkeypatch, SINK_DATABASE_URL=url) == (None, None)
+    assert database(monkeypatch, SINK_OUTPUTS="file,database") == ("sqlite:///output/metrics.db", None)
+    env = {"SINK_OUTPUTS": "database", "SINK_DATABASE_URL": url, "SINK_DATABASE_PASSWORD_FILE": "/run/secret"}
+    assert database(monkeypatch, **env) == (url, Path("/run/secret"))
+    assert database(monkeypatch, "--database=sqlite:///other.db", **env)[0] == "sqlite:///other.db"
+
+
+def test_a_local_pipeline_s_database_password_is_not_in_the_list_of_processes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LOCAL_DIR", str(tmp_path))
+    monkeypatch.setenv("SINK_OUTPUTS", "database")
+    monkeypatch.setenv("SINK_DATABASE_URL", "postgresql://sink:hidden@here/metrics?password=hidden")
+    LocalSettings.from_environment().save()
+    assert (tmp_path / "settings.json").stat().st_mode & 0o077 == 0
+    assert LocalSettings.of_running().outputs == "postgresql://sink@here/metrics"
+    called: list[Any] = []
+
+    def call(command: Sequence[str], *, cwd: Path, env: dict[str, str]) -> int:
+        called.append((command, env))
+        return 0
+
+    monkeypatch.setattr("subprocess.call", call)
+    monkeypatch.setattr(commands, "_running", lambda or_else: None)
+    assert commands.verify([]) == 0
+    ((command, env),) = called
+    assert not any("hidden" in part or part.startswith("--output") for part in command)
+    assert env["SINK_OUTPUTS"] == "database"
+    assert "hidden" in env["SINK_DATABASE_URL"]
+
+
 def test_a_window_that_is_no_number_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

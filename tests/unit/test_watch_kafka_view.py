@@ -18,9 +18,10 @@ async def view_of(positions: dict[TopicPartition, int]) -> AsyncIterator[KafkaVi
 
 async def test_what_was_there_before_the_view_is_read_within_a_bound() -> None:
     async with view_of({}) as view:
-        unread = view._start_followed({DEAD: 7, LATE: 0, METRICS: 100}, {DEAD: 50, LATE: 0, METRICS: 5100})
+        unread = view._start_followed({DEAD: 7, LATE: 0, METRICS: 100}, {DEAD: 50, LATE: 0, METRICS: 23_100})
     assert view._next == {DEAD: 7, LATE: 0, METRICS: 3100}
     assert +unread == {"product-metrics": 3000}
+    assert view._cut == {METRICS}
 
 
 async def test_it_goes_on_where_the_last_look_ended() -> None:

@@ -197,3 +197,16 @@ def test_numbers_are_short() -> None:
 def test_another_day_has_its_date() -> None:
     assert clock(T0, T0) == "22:13:20"
     assert clock(T0 - 86_400, T0) == "2023-11-13 22:13:20"
+
+
+@pytest.mark.parametrize(("committed", "told"), [({0: 3}, "lag 7"), ({0: 10}, "has every metric")])
+def test_the_database_is_shown_where_it_is_the_sink_s_second_output(committed: dict[int, int], told: str) -> None:
+    state = busy()
+    assert "database" not in screen(state)
+    assert "database" not in status_line(state, T0)
+    ends = {"orders": {0: 0}, "processed-orders": {0: 0}, "product-metrics": {0: 10}}
+    state.apply(observation(T0 + 4, ends=ends, in_database=committed))
+    assert f"| database {told}" in status_line(state, T0)
+    (line,) = [line for line in screen(state).splitlines() if line.startswith("database")]
+    assert told in line
+    assert len(screen(state, height=22).splitlines()) <= 22

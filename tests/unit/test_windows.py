@@ -88,18 +88,18 @@ def test_restored_from_its_changelog_it_goes_on_as_if_nothing_had_happened(
     first = TumblingWindows(60)
     before = run(first, steps[:crash_at])
     second = TumblingWindows(60)
-    for key, value in first.take_changes():
+    for key, value in first.take_changes(0):
         second.restore(key, value)
     assert before + run(second, steps[crash_at:]) == expected
-    assert list(first.take_changes())[:-1] == []
+    assert list(first.take_changes(0))[:-1] == []
 
 
 def test_a_closed_windows_state_becomes_a_tombstone() -> None:
     windows = TumblingWindows(60)
     windows.add("a", 0.0, 1)
-    (opened, _) = windows.take_changes()
+    (opened, _) = windows.take_changes(0)
     windows.saw(Watermark(0, 1, 60.0))
-    (closed, _) = windows.take_changes()
+    (closed, _) = windows.take_changes(0)
     assert opened[0] == closed[0]
     assert opened[1] is not None
     assert closed[1] is None

@@ -178,7 +178,7 @@ class Processing:
                 partition.touched = False
                 offsets[partition.source] = partition.position
                 self._processing = partition.source
-                tallies.append(partition.logic.before_commit(self._commits.outputs))
+                tallies.append(partition.logic.before_commit(self._commits.outputs, partition.position))
                 self._processing = None
         await self._commits.commit(offsets, tallies)
 

@@ -7,6 +7,7 @@ from typing import Any
 from aiokafka.errors import BrokerResponseError, for_code
 from aiokafka.structs import TopicPartition
 
+from libs.runtime.exactly_once.committed_offsets import CommittedOffset
 from libs.runtime.kafka_requests.offset_fetch import StableOffsetFetch
 from libs.runtime.transactions.connection import GROUP, BrokerConnection
 
@@ -17,7 +18,7 @@ _PAUSE_S = 0.02
 
 async def stable_offsets(
     connection: BrokerConnection, group: str, partitions: Collection[TopicPartition]
-) -> dict[TopicPartition, int | None]:
+) -> dict[TopicPartition, CommittedOffset | None]:
     """The committed offset of each partition, None where there is none.
 
     Waits while a transaction with an offset of one of them is undecided, and for the group's coordinator to be ready.
@@ -26,14 +27,14 @@ async def stable_offsets(
         PipelineError: the connection broke.
         KafkaError: the coordinator refuses.
     """
-    committed: dict[TopicPartition, int | None] = {}
+    committed: dict[TopicPartition, CommittedOffset | None] = {}
     while waiting := set(partitions) - committed.keys():
         request = StableOffsetFetch(group, waiting)
         response = await connection.ask_coordinator(GROUP, group, request)
         unstable = False
-        for partition, code, offset in _answers(response, waiting):
+        for partition, code, offset, metadata in _answers(response, waiting):
             if code == 0:
-                committed[partition] = None if offset == _NO_OFFSET else offset
+                committed[partition] = None if offset == _NO_OFFSET else CommittedOffset(offset, metadata or "")
             elif code == _UNSTABLE_OFFSET_COMMIT:
                 unstable = True
             else:
@@ -47,11 +48,11 @@ async def stable_offsets(
     return committed
 
 
-def _answers(response: Any, asked: Collection[TopicPartition]) -> list[tuple[TopicPartition, int, int]]:
+def _answers(response: Any, asked: Collection[TopicPartition]) -> list[tuple[TopicPartition, int, int, str | None]]:
     if response.error_code:
-        return [(partition, response.error_code, _NO_OFFSET) for partition in asked]
+        return [(partition, response.error_code, _NO_OFFSET, None) for partition in asked]
     return [
-        (TopicPartition(topic, number), code, offset)
+        (TopicPartition(topic, number), code, offset, metadata)
         for topic, partitions, _ in response.topics
-        for number, offset, _, _, code, _ in partitions
+        for number, offset, _, metadata, code, _ in partitions
     ]

@@ -18,21 +18,23 @@ from aiokafka.structs import TopicPartition
 from libs.runtime.closing import close_quietly
 from libs.runtime.errors import (
     NotAMemberError,
+    OffsetMismatchError,
     RetriesExhaustedError,
+    SettingChangedError,
     StuckConsumerError,
     TransactionFencedError,
     described,
 )
 from libs.runtime.exactly_once.broker_watch import BrokerWatch
-from libs.runtime.exactly_once.changelog import read_changelog
+from libs.runtime.exactly_once.committed_offsets import encode_metadata
 from libs.runtime.exactly_once.pipelined_commits import Offsets, PipelinedCommits
 from libs.runtime.exactly_once.processing import Processing, WorkedPartition
 from libs.runtime.exactly_once.retries import Retries
-from libs.runtime.exactly_once.stable_offsets import stable_offsets
-from libs.runtime.exactly_once.start_offset import StartOffset, compare_with_state
+from libs.runtime.exactly_once.start_offset import StartOffset
+from libs.runtime.exactly_once.take_over import TakeOver
 from libs.runtime.group_member import GroupMember, check_member
 from libs.runtime.health import Health
-from libs.runtime.logic import PartitionLogic, Stage, Tally
+from libs.runtime.logic import Stage, Tally
 from libs.runtime.outages import is_outage
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.timing import CLOSE_TIMEOUT_S, FENCED_WAIT_S, STUCK_AFTER_S
@@ -76,6 +78,9 @@ class ReplicaWorker:
         self._stopping = asyncio.Event()
         self._retries = Retries()
         self._start_offsets = {source: StartOffset() for source in self._sources}
+        self._take_over = TakeOver(
+            stage, settings, consumer, member.group, lambda source: self._health.beat(_name(source))
+        )
         self._left_open: list[str] | None = None  # transactional ids of failed attempts; None before the first one
         self._processing: Processing | None = None
         self._task: asyncio.Task[None] | None = None
@@ -127,7 +132,7 @@ class ReplicaWorker:
                 for source in error.args[0]:
                     self._start_offsets[source].out_of_range()
                 self._metrics.retries["offset_out_of_range"].inc()
-            except StuckConsumerError:
+            except (StuckConsumerError, OffsetMismatchError, SettingChangedError):
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, work goes on from the last commit
                 delay_s = self._after(error)
@@ -190,12 +195,18 @@ class ReplicaWorker:
         producer = None
         try:
             await self._end_what_is_left_open(connection)
-            producer = TransactionalProducer(connection, self._ids.next_for(self._member), self._settings.topic_prefix)
+            producer = TransactionalProducer(
+                connection,
+                self._ids.next_for(self._member),
+                self._settings.topic_prefix,
+                encode_metadata(self._stage.depends_on),
+            )
             assert self._left_open is not None
             self._left_open.append(producer.transactional_id)
             await producer.start()
             left_out = self._retries.left_out()
-            partitions = await self._take_over(connection, [each for each in self._sources if each not in left_out])
+            starts = {source: start for source, start in self._start_offsets.items() if source not in left_out}
+            partitions = await self._take_over.read(connection, starts)
             self._pause(left_out)
             await self._process(producer, partitions)
         finally:
@@ -211,43 +222,6 @@ class ReplicaWorker:
         for transactional_id in list(self._left_open):
             await end_transaction(connection, transactional_id)
             self._left_open.remove(transactional_id)
-
-    async def _take_over(
-        self, connection: BrokerConnection, sources: Sequence[TopicPartition]
-    ) -> list[WorkedPartition]:
-        """Read where to begin, and the state that belongs there. Nobody else can commit any more: see the module."""
-        committed = await stable_offsets(connection, self._member.group, sources)
-        first = await self._consumer.beginning_offsets(sources)
-        logics = {source: self._stage.logic(*source) for source in sources}
-        if self._stage.changelog is not None:
-            await self._restore(logics, self._stage.changelog.name, committed)
-        partitions = []
-        for source in sources:
-            with structlog.contextvars.bound_contextvars(partition=_name(source)):
-                position = self._start_offsets[source].choose(committed[source], first[source])
-                self._consumer.seek(source, position)
-                partitions.append(WorkedPartition(source, logics[source], position))
-                log.info("partition started", state_size=logics[source].state_size, offset=position)
-        return partitions
-
-    async def _restore(
-        self, logics: dict[TopicPartition, PartitionLogic], topic: str, committed: dict[TopicPartition, int | None]
-    ) -> None:
-        changelogs = {
-            TopicPartition(self._settings.topic_prefix + topic, source.partition): source for source in logics
-        }
-        counts, since = dict.fromkeys(logics, 0), time.monotonic()
-        async for changelog, records in read_changelog(self._settings, changelogs):
-            source = changelogs[changelog]
-            logics[source].restore(records)
-            counts[source] += len(records)
-            self._health.beat(_name(source))
-        seconds = time.monotonic() - since
-        for changelog, source in changelogs.items():
-            with structlog.contextvars.bound_contextvars(partition=_name(source)):
-                compare_with_state(committed[source], changelog.topic, counts[source])
-                log.info("state restored", changelog_records=counts[source], seconds=round(seconds, 3))
-        self._metrics.restored(sum(counts.values()), seconds)
 
     def _pause(self, left_out: Collection[TopicPartition]) -> None:
         if paused := self._consumer.paused():

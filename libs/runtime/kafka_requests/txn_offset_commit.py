@@ -55,7 +55,10 @@ class TxnOffsetCommitRequestV3(RequestStruct):
 
 
 class MemberOffsetCommit(Request[TxnOffsetCommitRequestV3]):
-    """Adds ``offsets``, the next ones to read, to the open transaction of ``producer`` (its id and epoch)."""
+    """Adds ``offsets``, the next ones to read, to the open transaction of ``producer`` (its id and epoch).
+
+    Each has the same ``metadata``.
+    """
 
     API_KEY = 28
 
@@ -65,13 +68,19 @@ class MemberOffsetCommit(Request[TxnOffsetCommitRequestV3]):
         producer: tuple[int, int],
         member: GroupMember,
         offsets: Mapping[TopicPartition, int],
+        metadata: str = "",
     ) -> None:
+        self._metadata = metadata
         self._head = (transactional_id, member.group, *producer, member.generation, member.member_id, None)
         self._offsets = sorted(offsets.items())
 
     def build(self, request_struct_class: type[TxnOffsetCommitRequestV3]) -> TxnOffsetCommitRequestV3:
         topics: list[tuple[object, ...]] = [
-            (topic, [(partition.partition, offset, _NO_LEADER_EPOCH, "", {}) for partition, offset in offsets], {})
+            (
+                topic,
+                [(partition.partition, offset, _NO_LEADER_EPOCH, self._metadata, {}) for partition, offset in offsets],
+                {},
+            )
             for topic, offsets in groupby(self._offsets, lambda item: item[0].topic)
         ]
         return request_struct_class(*self._head, topics, {})

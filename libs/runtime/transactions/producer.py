@@ -50,12 +50,16 @@ class TransactionalProducer:
         connection: used by this producer until it is done; not closed.
         transactional_id: whole, with prefix.
         topic_prefix: put before the topics of what is written.
+        offset_metadata: committed with each offset.
     """
 
-    def __init__(self, connection: BrokerConnection, transactional_id: str, topic_prefix: str = "") -> None:
+    def __init__(
+        self, connection: BrokerConnection, transactional_id: str, topic_prefix: str = "", offset_metadata: str = ""
+    ) -> None:
         self._connection = connection
         self.transactional_id = transactional_id
         self._prefix = topic_prefix
+        self._offset_metadata = offset_metadata
         self._producer_id, self._epoch = -1, -1
         self._sequences: defaultdict[TopicPartition, int] = defaultdict(int)
         self._may_be_open = False
@@ -120,7 +124,7 @@ class TransactionalProducer:
 
     async def _commit_offsets(self, offsets: Mapping[TopicPartition, int], member: GroupMember) -> None:
         producer = (self._producer_id, self._epoch)
-        request = MemberOffsetCommit(self.transactional_id, producer, member, offsets)
+        request = MemberOffsetCommit(self.transactional_id, producer, member, offsets, self._offset_metadata)
         await self._ask(GROUP, member.group, request, lambda answer: _codes(answer.topics))
 
     async def end(self, *, commit: bool) -> None:

@@ -55,15 +55,15 @@ class Attempt:
 
     async def end(self) -> None:
         self.stop.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await self.task
 
     async def processed(self, number: int, count: int) -> list[int]:
         """The offsets of the next records that partition ``number`` has processed."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return [await self.logics[number].processed.get() for _ in range(count)]
 
     async def committed(self) -> Mapping[TopicPartition, int]:
         """The offsets of the next commit that has begun."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await self.producer.begun.get()

@@ -45,6 +45,7 @@ class FakeLogic:
         self.watermark_s: float | None = None
         self.event_time_lag_s: float | None = None
         self.state_size = 0
+        self.state_offset: int | None = None
         self.restored: list[Any] = []
         self.processed: asyncio.Queue[int] = asyncio.Queue()
         self.contexts: list[Mapping[str, Any]] = []
@@ -64,7 +65,7 @@ class FakeLogic:
     def punctuate(self, _: object) -> None:
         pass
 
-    def before_commit(self, _: object) -> Done:
+    def before_commit(self, _: object, position: int) -> Done:
         return Done()
 
 
@@ -143,6 +144,9 @@ class FakeConsumer:
     async def beginning_offsets(self, sources: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
         return {source: self.first.get(source, 0) for source in sources}
 
+    async def end_offsets(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
+        return {partition: self.ends.get(partition, 0) for partition in partitions}
+
     def seek(self, source: TopicPartition, position: int) -> None:
         self.positions[source] = position
 
@@ -171,7 +175,9 @@ class Backlog(FakeConsumer):
         return await super().getmany()
 
 
-def make_stage(logic: Any = None, *, interval_ms: int = 60_000, changelog: str | None = None) -> Stage:
+def make_stage(
+    logic: Any = None, *, interval_ms: int = 60_000, changelog: str | None = None, accepted: bool = False
+) -> Stage:
     """A stage that reads ``orders`` and writes ``out``."""
     named: Any = SimpleNamespace
     return Stage(
@@ -183,6 +189,9 @@ def make_stage(logic: Any = None, *, interval_ms: int = 60_000, changelog: str |
         batch_size=50,
         commit_interval_ms=interval_ms,
         metrics=stage_metrics(),
+        depends_on={"TOPIC_PARTITIONS": len(ORDERS)},
+        accept_offsets=None if changelog else "PROCESSOR_ACCEPT_OFFSETS",
+        offsets_accepted=accepted,
         logic=logic if callable(logic) else lambda *_: logic,
     )
 

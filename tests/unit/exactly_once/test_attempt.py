@@ -8,8 +8,10 @@ from typing import Any, cast
 import pytest
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.errors import NotAMemberError
+from libs.runtime.errors import NotAMemberError, OffsetMismatchError, SettingChangedError
+from libs.runtime.exactly_once import take_over
 from libs.runtime.exactly_once import worker as worker_module
+from libs.runtime.exactly_once.committed_offsets import CommittedOffset, encode_metadata
 from libs.runtime.exactly_once.processing import Processing
 from libs.runtime.exactly_once.worker import ReplicaWorker
 from libs.runtime.group_member import GroupMember
@@ -19,6 +21,7 @@ from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 from tests.unit.exactly_once.fakes import MEMBER, ORDERS, FakeConsumer, FakeLogic, make_stage, make_watch
 
 PREFIX = "mine."
+OURS = encode_metadata({"TOPIC_PARTITIONS": len(ORDERS)})
 
 
 class Broker:
@@ -27,14 +30,15 @@ class Broker:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: list[Any] = []
         self.fails_at: Any = None
-        self.committed: dict[TopicPartition, int | None] = {}
+        self.committed: dict[TopicPartition, int] = {}
         self.changelog: dict[TopicPartition, list[str]] = {}
+        self.metadata = OURS
         monkeypatch.setattr(worker_module, "BrokerConnection", SimpleNamespace(open=self._open))
         monkeypatch.setattr(worker_module, "end_former_transactions", self._end_former)
         monkeypatch.setattr(worker_module, "end_transaction", self._end)
         monkeypatch.setattr(worker_module, "TransactionalProducer", self._producer)
-        monkeypatch.setattr(worker_module, "stable_offsets", self._stable_offsets)
-        monkeypatch.setattr(worker_module, "read_changelog", self._read_changelog)
+        monkeypatch.setattr(take_over, "stable_offsets", self._stable_offsets)
+        monkeypatch.setattr(take_over, "read_changelog", self._read_changelog)
         monkeypatch.setattr(Processing, "run", self._process)
 
     async def _note(self, *what: Any) -> None:
@@ -53,8 +57,8 @@ class Broker:
     async def _end(self, _: object, transactional_id: str) -> None:
         await self._note("end", transactional_id)
 
-    def _producer(self, _: object, transactional_id: str, topic_prefix: str) -> Any:
-        assert topic_prefix == PREFIX
+    def _producer(self, _: object, transactional_id: str, topic_prefix: str, offset_metadata: str) -> Any:
+        assert (topic_prefix, offset_metadata) == (PREFIX, OURS)
         return SimpleNamespace(
             transactional_id=transactional_id,
             start=lambda: self._note("start", transactional_id),
@@ -63,9 +67,12 @@ class Broker:
 
     async def _stable_offsets(
         self, _: object, group: str, sources: Collection[TopicPartition]
-    ) -> dict[TopicPartition, int | None]:
+    ) -> dict[TopicPartition, CommittedOffset | None]:
         await self._note("offsets", group, *sources)
-        return {source: self.committed.get(source) for source in sources}
+        return {
+            source: CommittedOffset(self.committed[source], self.metadata) if source in self.committed else None
+            for source in sources
+        }
 
     async def _read_changelog(
         self, _: object, changelogs: Collection[TopicPartition]
@@ -82,14 +89,14 @@ class Broker:
 class Fixture:
     """A worker of the first two partitions."""
 
-    def __init__(self, *, changelog: str | None = None, member: GroupMember = MEMBER) -> None:
+    def __init__(self, *, changelog: str | None = None, member: GroupMember = MEMBER, accepted: bool = False) -> None:
         self.consumer = FakeConsumer()
         untyped: Any = self.consumer
         untyped._coordinator = SimpleNamespace(generation=MEMBER.generation, member_id=MEMBER.member_id)
         self.logics = {source: FakeLogic() for source in ORDERS}
         self.worker = ReplicaWorker(
-            make_stage(lambda *source: self.logics[TopicPartition(*source)], changelog=changelog),
-            ServiceSettings(topic_prefix=PREFIX),
+            make_stage(lambda *source: self.logics[TopicPartition(*source)], changelog=changelog, accepted=accepted),
+            ServiceSettings(topic_prefix=PREFIX, topic_partitions=len(ORDERS)),
             untyped,
             ORDERS[:2],
             member,
@@ -114,6 +121,7 @@ def id_of(attempt: int) -> str:
 async def test_former_members_are_ended_before_offsets_are_read_and_those_before_anything_is_processed(
     broker: Broker,
 ) -> None:
+    broker.committed = dict.fromkeys(ORDERS, 5)
     await Fixture().attempt()
     assert broker.asked == [
         ("open", "mine.out"),
@@ -180,8 +188,10 @@ async def test_state_is_restored_after_the_offsets_were_read(broker: Broker) -> 
     broker.changelog = {state[1]: ["a", "b"]}
     broker.committed = {ORDERS[1]: 5}
     await fixture.attempt()
-    assert [what[0] for what in broker.asked][2:5] == ["start", "offsets", "changelog"]
-    assert broker.asked[4] == ("changelog", *state)
+    steps = [what[0] for what in broker.asked]
+    assert steps[2:4] == ["start", "offsets"]
+    assert steps.index("changelog") > steps.index("offsets")
+    assert ("changelog", *state) in broker.asked
     assert [fixture.logics[source].restored for source in ORDERS[:2]] == [[], ["a", "b"]]
 
 
@@ -196,4 +206,53 @@ async def test_a_partition_that_is_left_out_is_paused_and_not_taken_over(broker:
     fixture.worker._retries.committed([ORDERS[0]])
     await fixture.attempt()
     assert fixture.consumer.left_out == set()
-    assert broker.asked[-4:-2] == [("offsets", "group", *ORDERS[:2]), ("process", True)]
+    assert ("offsets", "group", *ORDERS[:2]) in broker.asked[-5:]
+    assert broker.asked[-3] == ("process", True)
+
+
+async def test_an_offset_of_somebody_else_is_refused_unless_it_is_accepted(broker: Broker) -> None:
+    broker.committed, broker.metadata = dict.fromkeys(ORDERS, 5), ""
+    with pytest.raises(OffsetMismatchError, match=r"committed offset 5 of orders-0 .* PROCESSOR_ACCEPT_OFFSETS|reset"):
+        await Fixture().attempt()
+    assert ("process", True) not in broker.asked
+    await Fixture(accepted=True).attempt()
+    assert ("process", True) in broker.asked
+
+
+async def test_offsets_that_are_gone_are_missed_if_something_was_written(broker: Broker) -> None:
+    fixture = Fixture()
+    await fixture.attempt()  # a pipeline that is new
+    fixture.consumer.ends[TopicPartition("mine.out", 2)] = 7
+    with pytest.raises(
+        OffsetMismatchError, match="no offset of orders is committed, but 7 records of its output are there"
+    ):
+        await fixture.attempt()
+    broker.committed = {ORDERS[2]: 1}  # another replica's: this one's partitions are new
+    await fixture.attempt()
+
+
+async def test_a_setting_that_the_work_depends_on_must_not_change(broker: Broker) -> None:
+    broker.committed = dict.fromkeys(ORDERS, 5)
+    broker.metadata = encode_metadata({"TOPIC_PARTITIONS": 6})
+    with pytest.raises(
+        SettingChangedError, match="TOPIC_PARTITIONS=3, but orders-0 was worked with TOPIC_PARTITIONS=6"
+    ):
+        await Fixture(accepted=True).attempt()
+
+
+async def test_partitions_that_were_added_know_from_the_others_that_it_changed(broker: Broker) -> None:
+    broker.committed, broker.metadata = {ORDERS[2]: 5}, encode_metadata({"TOPIC_PARTITIONS": 1})
+    with pytest.raises(SettingChangedError, match="orders-2 was worked with TOPIC_PARTITIONS=1"):
+        await Fixture().attempt()
+
+
+@pytest.mark.parametrize("committed", [{}, {ORDERS[1]: 4}, {ORDERS[1]: 6}])
+async def test_state_of_another_offset_is_refused(committed: dict[TopicPartition, int], broker: Broker) -> None:
+    """Earlier, later, or gone; and what a tool has set back to the right one is taken."""
+    fixture = Fixture(changelog="state")
+    fixture.logics[ORDERS[1]].state_offset = 5
+    broker.committed, broker.metadata = committed, ""
+    with pytest.raises(OffsetMismatchError, match=f"is {committed.get(ORDERS[1], 'none')}, .* belongs to offset 5"):
+        await fixture.attempt()
+    broker.committed = {ORDERS[1]: 5}
+    await fixture.attempt()

@@ -15,7 +15,7 @@ from tests.unit.exactly_once.fakes import ORDERS, FakeConsumer, FakeLogic
 async def fails(attempt: Attempt) -> TopicPartition | None:
     """Whom a failed attempt blames."""
     with pytest.raises(RuntimeError, match="refused"):
-        await asyncio.wait_for(attempt.task, 5)
+        await asyncio.wait_for(attempt.task, 30)
     return attempt.processing.culprit()
 
 

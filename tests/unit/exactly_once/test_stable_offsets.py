@@ -14,8 +14,9 @@ UNSTABLE, NOT_COORDINATOR, LOADING, NOT_ALLOWED = 88, 16, 14, 30
 
 
 async def fetch(connection: FakeConnection) -> dict[object, int | None]:
-    async with asyncio.timeout(5):
-        return dict(await stable_offsets(connection.as_connection(), "group", ORDERS))
+    async with asyncio.timeout(30):
+        committed = await stable_offsets(connection.as_connection(), "group", ORDERS)
+        return {source: found and found.offset for source, found in committed.items()}
 
 
 async def test_only_stable_offsets_are_asked_for_of_all_partitions_at_once() -> None:

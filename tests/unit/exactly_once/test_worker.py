@@ -61,7 +61,7 @@ def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
 async def failure_of(worker: ReplicaWorker) -> BaseException:
     failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
     worker.start(failed.set_result)
-    return await asyncio.wait_for(failed, 5)
+    return await asyncio.wait_for(failed, 30)
 
 
 async def test_a_worker_that_nobody_here_cancelled_is_missed() -> None:
@@ -91,7 +91,7 @@ async def test_what_may_pass_by_itself_is_tried_again_for_ever(error: Exception,
     worker = make_worker(error)
     failures: list[BaseException] = []
     worker.start(failures.append)
-    await asyncio.wait_for(worker.long_enough.wait(), 5)
+    await asyncio.wait_for(worker.long_enough.wait(), 30)
     await worker.stop()
     assert not failures
     assert totals(worker._metrics.registry).keys() == {counted}
@@ -125,7 +125,7 @@ async def test_it_stops_when_the_group_gives_its_partitions_out_anew() -> None:
     worker = make_worker(NotAMemberError("no member of the group any more"))
     worker.start(failures.append)
     await asyncio.sleep(0)
-    await asyncio.wait_for(worker.stop(), 5)
+    await asyncio.wait_for(worker.stop(), 30)
     assert not failures
     assert worker.attempts == 1
 
@@ -176,7 +176,7 @@ async def test_the_log_knows_partition_and_transaction_until_their_failure_is_to
     worker.contexts = []
     with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as told:
         worker.start(lambda _: None)
-        await asyncio.wait_for(worker.long_enough.wait(), 5)
+        await asyncio.wait_for(worker.long_enough.wait(), 30)
         await worker.stop()
     [failed] = [line for line in told if line["event"].startswith("processing failed")]
     assert (failed["failed_partition"], failed["failures"]) == ("orders-1", 1)

@@ -39,7 +39,7 @@ def sent(request: Any, to: Any = None) -> Sent:
     return Sent(type(request).__name__.removesuffix("Request"), fields, to)
 
 
-def answer_to(  # noqa: PLR0911 - one for each kind of request
+def answer_to(  # noqa: PLR0911 - a table of answers
     request: Sent,
     code: int = 0,
     *,

@@ -80,7 +80,7 @@ def connection_of(client: FakeClient) -> BrokerConnection:
 
 
 async def ask(connection: BrokerConnection) -> object:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         return await connection.ask_coordinator(TRANSACTION, "id", REQUEST)
 
 
@@ -158,7 +158,7 @@ async def test_after_a_refresh_coordinators_are_looked_up_anew() -> None:
 
 async def test_a_leader_is_waited_for() -> None:
     client = FakeClient(leaders=[None, -1, 2])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert await connection_of(client).leader(OUT) == 2
     assert client.updates == 2
 

@@ -50,7 +50,7 @@ async def end(connection: FakeConnection, monkeypatch: pytest.MonkeyPatch) -> li
     """What the log says."""
     monkeypatch.setattr(open_transactions, "log", structlog.get_logger())
     with capture_logs() as told:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await end_former_transactions(connection.as_connection(), IDS, 7)
     return [line["log_level"] for line in told]
 

@@ -44,7 +44,7 @@ def large_batches(*counts: int) -> dict[TopicPartition, list[RecordBatch]]:
 async def produce(
     producer: TransactionalProducer, batches: dict[TopicPartition, list[RecordBatch]]
 ) -> dict[TopicPartition, list[int]]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         return await producer.produce(batches)
 
 

@@ -95,7 +95,7 @@ async def test_a_producer_id_that_is_refused_is_an_error(code: int, error: type[
     with pytest.raises(error):
         await TransactionalProducer(connection.as_connection(), "id").start()
     connection.script("InitProducerId", code)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         with pytest.raises(error):
             await init_producer_id(connection.as_connection(), "id")
 
@@ -104,7 +104,7 @@ async def test_offsets_of_several_partitions_are_one_request() -> None:
     connection = FakeConnection()
     producer = await started(connection)
     offsets = {TopicPartition("mine.orders", number): 10 * number for number in (2, 0, 1)}
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await producer.commit(outputs(0), offsets, MEMBER)
     [request] = connection.named("MemberOffsetCommit")
     assert request.values() == offsets

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from libs.runtime.errors import PipelineError
-from services.sink.disk import Disk
+from services.sink.file.disk import Disk
 from services.sink.topic_reader import Position
 
 _VERSION = 1

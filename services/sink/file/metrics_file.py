@@ -3,28 +3,31 @@
 A file and an offset cannot change in one step. So lines are appended and synced first, then the checkpoint is replaced
 atomically; whatever lies beyond the checkpoint's length is not yet true, and is cut off when the file is opened. A file
 that does not fit its checkpoint (deleted, changed, of another cluster) is put aside and written again from the topic's
-beginning.
+beginning. One that another program has rotated is gone on with: its metrics stand in the file that was rotated away.
 """
 
 import contextlib
 import errno
 import os
 import zlib
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import structlog
 
 from libs.runtime.errors import PipelineError
-from services.sink.checkpoint import Checkpoint, DamagedCheckpointError, load_checkpoint, store_checkpoint
-from services.sink.disk import Disk
+from services.sink.file.checkpoint import Checkpoint, DamagedCheckpointError, load_checkpoint, store_checkpoint
+from services.sink.file.disk import Disk
+from services.sink.file.rotation import find_rotated
+from services.sink.file.write_lock import WriteLock
 from services.sink.metrics_writer import OutputChangedError, OutputUnavailableError, WriterDisplacedError
 from services.sink.topic_reader import Position
-from services.sink.write_lock import WriteLock
 
 log = structlog.get_logger()
 
 _CHUNK_BYTES = 1024 * 1024
+_REMEMBERED = 256  # checkpoints: a copy of the file may have been made some writes before the file was truncated
 _HOPELESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
 
@@ -40,6 +43,7 @@ class MetricsFile:
         self._lock = WriteLock(path.with_name(path.name + ".lock"))
         self._descriptor: int | None = None
         self._checkpoint = Checkpoint("", topic, 0, 0, {})
+        self._recent: deque[Checkpoint] = deque(maxlen=_REMEMBERED)
 
     def acquire(self) -> bool:
         """Take the lock; raises ``PipelineError`` if the path cannot be written to as things are."""
@@ -60,10 +64,13 @@ class MetricsFile:
         """Cut the file back to its checkpoint, or start over if the two do not belong together."""
         with self._as_unavailable():
             self._require_lock()
-            self._close_file()
             fresh = Checkpoint(cluster_id, self._checkpoint.topic, 0, 0, {})
             checkpoint, problem = self._last_state(fresh)
-            if checkpoint is None:
+            rotated = self._after_rotation(fresh) if checkpoint is None and problem else None
+            self._close_file()
+            if rotated is not None:
+                self._go_on(rotated)
+            elif checkpoint is None:
                 self._begin(fresh, problem)
             else:
                 self._descriptor = self._open_file()
@@ -103,6 +110,7 @@ class MetricsFile:
                         self._disk.truncate(descriptor, self._checkpoint.length)
                     raise
             store_checkpoint(self._disk, self._checkpoint_path, checkpoint)
+            self._recent.append(self._checkpoint)
             self._checkpoint = checkpoint
 
     @property
@@ -135,14 +143,53 @@ class MetricsFile:
             return None, "it is not what was written up to its checkpoint"
         return checkpoint, ""
 
+    def _after_rotation(self, fresh: Checkpoint) -> Checkpoint | None:
+        """The checkpoint to go on from, if another program has rotated the file since the last write."""
+        try:
+            stored = load_checkpoint(self._checkpoint_path)
+        except DamagedCheckpointError:
+            return None
+        if stored is None or (stored.cluster_id, stored.topic) != (fresh.cluster_id, fresh.topic):
+            return None
+        rotated = find_rotated(self._path, self._descriptor, [*self._recent, stored])
+        if rotated is None:
+            return None
+        log.warning(
+            "the metrics file was rotated by another program: going on where it was",
+            path=str(self._path),
+            rotated_to=rotated.where,
+            written_again_bytes=rotated.surplus_bytes,
+        )
+        # Truncated just before the last write, the file has that one's lines and no others.
+        last_bytes = stored.length - rotated.checkpoint.length
+        if last_bytes and self._path.exists() and self._path.stat().st_size == last_bytes:
+            written = self._path.read_bytes()
+            if rotated.checkpoint.extended(written, stored.positions) == stored:
+                return Checkpoint(stored.cluster_id, stored.topic, len(written), zlib.crc32(written), stored.positions)
+        return Checkpoint(stored.cluster_id, stored.topic, 0, 0, rotated.checkpoint.positions)
+
+    def _go_on(self, checkpoint: Checkpoint) -> None:
+        """Write on into a file that has been rotated."""
+        if not checkpoint.length:
+            self._put_aside()
+        self._descriptor = self._open_file()
+        store_checkpoint(self._disk, self._checkpoint_path, checkpoint)
+        self._checkpoint = checkpoint
+        self._recent.clear()
+
+    def _put_aside(self) -> Path | None:
+        """Rename what is at the path, if anything is; returns its new name."""
+        if not (self._path.exists() and self._path.stat().st_size):
+            return None
+        kept_as = self._free_name()
+        self._disk.rename(self._path, kept_as)
+        # Were the new checkpoint there before this, the old lines would be taken for a tail to cut off.
+        self._disk.sync_directory(self._path.parent)
+        return kept_as
+
     def _begin(self, fresh: Checkpoint, problem: str) -> None:
         """Put away what is there, ``problem`` says why, and begin an empty file."""
-        kept_as = None
-        if self._path.exists() and self._path.stat().st_size:
-            kept_as = self._free_name()
-            self._disk.rename(self._path, kept_as)
-            # Were the new checkpoint there before this, the old lines would be taken for a tail to cut off.
-            self._disk.sync_directory(self._path.parent)
+        kept_as = self._put_aside()
         if problem:
             log.warning(
                 "writing the metrics file anew from the topic's beginning",
@@ -153,6 +200,7 @@ class MetricsFile:
         self._descriptor = self._open_file()
         store_checkpoint(self._disk, self._checkpoint_path, fresh)
         self._checkpoint = fresh
+        self._recent.clear()
 
     def _free_name(self) -> Path:
         number = 1

@@ -1,0 +1,1 @@
+"""How fast the sink writes, beside the bare call that writes the same rows."""

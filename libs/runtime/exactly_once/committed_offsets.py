@@ -1,0 +1,111 @@
+"""What a committed offset says beside its number, and whether work may begin there.
+
+Every commit of ours has metadata: a version, and the settings that state and outputs depend on. An offset without it was set
+by somebody else, such as a tool that resets a group.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from aiokafka.structs import TopicPartition
+
+from libs.runtime.errors import OffsetMismatchError, SettingChangedError
+
+_VERSION = "exactly-once-1"
+
+
+class CommittedOffset(NamedTuple):
+    """A group's next offset to read, and what the commit said beside it."""
+
+    offset: int
+    metadata: str
+
+
+def encode_metadata(depends_on: Mapping[str, int]) -> str:
+    """The metadata of a commit; ``depends_on`` has the value of each setting by its name, such as WINDOW_SECONDS."""
+    return " ".join([_VERSION, *(f"{name}={value}" for name, value in sorted(depends_on.items()))])
+
+
+def is_ours(committed: CommittedOffset) -> bool:
+    """Whether it was committed by a stage."""
+    return committed.metadata.split(" ")[0] == _VERSION
+
+
+def check_settings(source: TopicPartition, committed: CommittedOffset, depends_on: Mapping[str, int]) -> None:
+    """Refuse a setting that is not what it was at the last commit.
+
+    Raises:
+        SettingChangedError: naming the setting and both values.
+    """
+    if not is_ours(committed):
+        return
+    before = dict(pair.split("=", 1) for pair in committed.metadata.split(" ")[1:] if "=" in pair)
+    for name, value in depends_on.items():
+        if name in before and before[name] != str(value):
+            raise SettingChangedError(
+                f"{name}={value}, but {_name(source)} was worked with {name}={before[name]}",
+                advice=f"set {name}={before[name]} again; for another value begin a new pipeline: with another "
+                "TOPIC_PREFIX, or from the start of its source with `make recompute`",
+            )
+
+
+def check_writer(source: TopicPartition, committed: CommittedOffset, setting: str) -> None:
+    """Refuse an offset that a stage without state has not committed itself.
+
+    Raises:
+        OffsetMismatchError: its outputs beyond, or before, that offset may be there already.
+    """
+    if not is_ours(committed):
+        raise OffsetMismatchError(
+            f"the committed offset {committed.offset} of {_name(source)} was not committed by this service: the group was "
+            "reset, or worked by a version before 0.2",
+            advice=f"if that is meant, or after an upgrade, start once with {setting}=true: what was processed before is "
+            "processed again after a reset to an earlier offset; `make recompute` begins anew, with outputs that fit",
+        )
+
+
+def check_gone(committed: Mapping[TopicPartition, CommittedOffset | None], written: int, setting: str) -> None:
+    """Refuse to begin anew where outputs show that the group has worked before.
+
+    Args:
+        committed: of all partitions of the source.
+        written: how many records the main output has.
+        setting: what accepts it.
+
+    Raises:
+        OffsetMismatchError: no partition has a committed offset.
+    """
+    if written and not any(committed.values()):
+        topic = next(iter(committed)).topic
+        raise OffsetMismatchError(
+            f"no offset of {topic} is committed, but {written} records of its output are there: the group's offsets have expired, or "
+            "were deleted, or the topic was made anew",
+            advice=f"if {topic} was made anew, start once with {setting}=true; otherwise what was processed before would be "
+            "processed again: `make recompute` begins anew, with outputs that fit; raise the brokers' "
+            "offsets.retention.minutes",
+        )
+
+
+def check_state(
+    source: TopicPartition, committed: CommittedOffset | None, state_offset: int | None, changelog: str, group: str
+) -> None:
+    """Refuse state that belongs to another offset than the committed one.
+
+    ``state_offset`` is what the topic ``changelog`` names, None if it names none; ``group`` is whose offset it is.
+
+    Raises:
+        OffsetMismatchError: naming both.
+    """
+    if state_offset is None or (committed is not None and committed.offset == state_offset):
+        return
+    found = "none" if committed is None else str(committed.offset)
+    raise OffsetMismatchError(
+        f"the committed offset of {_name(source)} is {found}, but its state in {changelog} belongs to offset {state_offset}: "
+        "going on would count orders twice, or not at all",
+        advice=f"set it back with all replicas stopped: kafka-consumer-groups.sh --group {group} --topic "
+        f"{source.topic}:{source.partition} --reset-offsets --to-offset {state_offset} --execute; or `make recompute`",
+    )
+
+
+def _name(source: TopicPartition) -> str:
+    return f"{source.topic}-{source.partition}"

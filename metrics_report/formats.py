@@ -1,0 +1,101 @@
+"""The lines of a report as a table, JSON lines, CSV or Parquet."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from pathlib import Path
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from libs.runtime.errors import PipelineError
+from metrics_report.summary import Line, Period, total_of
+
+_COLUMNS = ("period", "product_id", "order_count", "total_revenue", "avg_order_value")
+_BAR_COLUMNS = 30
+
+
+def dollars(cents: int) -> str:
+    """Cents as an exact decimal: 12.30."""
+    sign = "-" if cents < 0 else ""
+    return f"{sign}{abs(cents) // 100}.{abs(cents) % 100:02d}"
+
+
+def as_json_lines(lines: Sequence[Line]) -> str:
+    """One JSON object a line, the total last; amounts are JSON numbers, exact to the cent."""
+    return "".join(
+        orjson.dumps(
+            {
+                "period": line.period,
+                "product_id": line.product_id,
+                "order_count": line.order_count,
+                "total_revenue": orjson.Fragment(dollars(line.revenue_cents)),
+                "avg_order_value": orjson.Fragment(dollars(line.average_cents)),
+            },
+            option=orjson.OPT_APPEND_NEWLINE,
+        ).decode()
+        for line in (*lines, total_of(lines))
+    )
+
+
+def as_csv(lines: Sequence[Line]) -> str:
+    """With a header, the total last."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for line in (*lines, total_of(lines)):
+        amounts = (dollars(line.revenue_cents), dollars(line.average_cents))
+        writer.writerow([line.period, line.product_id or "", line.order_count, *amounts])
+    return text.getvalue()
+
+
+TEXTS: dict[str, Callable[[Sequence[Line]], str]] = {"jsonl": as_json_lines, "csv": as_csv}
+
+
+def print_table(lines: Sequence[Line], period: Period, console: Console, *, plot: bool) -> None:
+    """For a person; with ``plot`` each line has a bar as long as its revenue."""
+    table = Table(title=f"Metrics by {period} (UTC)", title_justify="left")
+    table.add_column(period, no_wrap=True)
+    table.add_column("product")
+    for name in ("orders", "revenue", "average"):
+        table.add_column(name, justify="right", no_wrap=True)
+    if plot:
+        table.add_column("", no_wrap=True)
+    most = max((line.revenue_cents for line in lines), default=0)
+    for line in lines:
+        bar = "█" * round(_BAR_COLUMNS * line.revenue_cents / most) if most > 0 else ""
+        table.add_row(*_cells(line), *([bar] if plot else []))
+    table.add_section()
+    table.add_row(*_cells(total_of(lines)), style="bold")
+    console.print(table)
+
+
+def _cells(line: Line) -> list[str]:
+    amounts = (dollars(line.revenue_cents), dollars(line.average_cents))
+    return [line.period, line.product_id or "", f"{line.order_count:,}", *amounts]
+
+
+def write_parquet(lines: Sequence[Line], path: Path) -> None:
+    """The lines without their total, amounts as decimals; raises ``PipelineError`` without pyarrow."""
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - 45 MB that only this needs
+        from pyarrow import parquet  # noqa: PLC0415
+    except ImportError as error:
+        raise PipelineError(
+            "Parquet needs pyarrow", advice="`.venv/bin/python -m pip install pyarrow`, or choose another --format"
+        ) from error
+    money = pa.decimal128(18, 2)
+    parquet.write_table(
+        pa.table(
+            {
+                "period": pa.array([line.period_start for line in lines], pa.timestamp("s", "UTC")),
+                "product_id": pa.array([line.product_id for line in lines], pa.string()),
+                "order_count": pa.array([line.order_count for line in lines], pa.int64()),
+                "total_revenue": pa.array([Decimal(dollars(line.revenue_cents)) for line in lines], money),
+                "avg_order_value": pa.array([Decimal(dollars(line.average_cents)) for line in lines], money),
+            }
+        ),
+        path,
+    )

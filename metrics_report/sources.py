@@ -1,0 +1,93 @@
+"""Where metrics are read from; each source gives them one by one, and holds none back."""
+
+import gzip
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+from aiokafka.errors import KafkaError
+
+from libs.events.product_metrics import MetricRow, decode_metric
+from libs.events.topics import PRODUCT_METRICS
+from libs.runtime.errors import PipelineError
+from metrics_report.summary import Selection
+from services.sink.database.address import Address, PostgresqlAddress, SqliteAddress
+from verification.topic_reader import TopicReader
+
+_FETCHED_ROWS = 10_000
+_POSTGRESQL = """
+select extract(epoch from window_start)::bigint, extract(epoch from window_end)::bigint, product_id, order_count,
+       (total_revenue * 100)::bigint, (avg_order_value * 100)::bigint
+from product_metrics
+where window_start >= to_timestamp(%s) and window_start < to_timestamp(%s)
+"""
+_LAST_SECOND = 253_402_300_799
+
+
+class Skipped:
+    """Counts what is no metric; it is told, and not added up."""
+
+    count = 0
+
+
+def from_file(path: Path, skipped: Skipped) -> Iterator[MetricRow]:
+    """The lines of a metrics file, which may be gzipped. What follows the last line break is still being written."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    yield decode_metric(line)
+                except ValueError:
+                    skipped.count += 1
+    except (OSError, EOFError) as error:
+        raise PipelineError(f"{path} cannot be read: {error}", advice="give another --file, or --source") from error
+
+
+def from_database(address: Address, selection: Selection) -> Iterator[MetricRow]:
+    """The rows of the sink's database whose windows begin in the selection's time."""
+    try:
+        if isinstance(address, SqliteAddress):
+            yield from _sqlite(address, selection)
+        else:
+            yield from _postgresql(address, selection)
+    except (sqlite3.Error, psycopg.Error, OSError) as error:
+        raise PipelineError(f"{address} cannot be read: {error}", advice="give another --database") from error
+
+
+def _sqlite(address: SqliteAddress, selection: Selection) -> Iterator[MetricRow]:
+    connection = sqlite3.connect(f"{address.path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
+    try:
+        statement = "select * from product_metrics where window_start >= ? and window_start < ?"
+        yield from map(MetricRow._make, connection.execute(statement, [selection.from_s, selection.to_s]))
+    finally:
+        connection.close()
+
+
+def _postgresql(address: PostgresqlAddress, selection: Selection) -> Iterator[MetricRow]:
+    password = address.password()
+    options = {"password": password} if password is not None else {}
+    with (
+        psycopg.connect(address.uri, connect_timeout=10, **options) as connection,  # type: ignore[arg-type]
+        connection.cursor("metrics") as cursor,
+    ):
+        cursor.itersize = _FETCHED_ROWS
+        cursor.execute(_POSTGRESQL, [selection.from_s, min(selection.to_s, _LAST_SECOND)])
+        yield from map(MetricRow._make, cursor)
+
+
+async def from_topic(bootstrap: str, topic_prefix: str, skipped: Skipped) -> AsyncIterator[MetricRow]:
+    """The committed records of ``product-metrics``."""
+    topic = topic_prefix + PRODUCT_METRICS.name
+    try:
+        async with TopicReader(bootstrap) as reader:
+            async for records in reader.read(topic, await reader.begins(topic), await reader.ends(topic)):
+                for record in records:
+                    try:
+                        yield decode_metric(record.value)
+                    except ValueError:
+                        skipped.count += 1
+    except KafkaError as error:
+        raise PipelineError(f"the broker went away: {error!r}", advice="try again once it is back") from error

@@ -1,0 +1,59 @@
+"""Metrics added up by product and period, in whole cents."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Literal, NamedTuple
+
+from libs.events.money import mean_cents
+from libs.events.product_metrics import MetricRow
+
+Period = Literal["minute", "hour", "day"]
+SECONDS: dict[Period, int] = {"minute": 60, "hour": 3600, "day": 86_400}
+
+
+class Selection(NamedTuple):
+    """Which metrics are asked for: windows that begin in ``[from_s, to_s)``, epoch seconds; no products means all."""
+
+    products: frozenset[str] = frozenset()
+    from_s: int = 0
+    to_s: int = 2**63 - 1
+
+    def has(self, row: MetricRow) -> bool:
+        return self.from_s <= row.window_start < self.to_s and (not self.products or row.product_id in self.products)
+
+
+class Line(NamedTuple):
+    """One product in one period; the total has neither."""
+
+    period_start: int | None
+    product_id: str | None
+    order_count: int
+    revenue_cents: int
+
+    @property
+    def average_cents(self) -> int:
+        return mean_cents(self.revenue_cents, self.order_count) if self.order_count else 0
+
+    @property
+    def period(self) -> str:
+        """The period's beginning in UTC, or what the line is."""
+        if self.period_start is None:
+            return "total"
+        return datetime.fromtimestamp(self.period_start, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def summarize(rows: Iterable[MetricRow], selection: Selection, period: Period) -> list[Line]:
+    """A line for each period and product, oldest first."""
+    length_s = SECONDS[period]
+    sums: dict[tuple[int, str], list[int]] = {}
+    for row in rows:
+        if selection.has(row):
+            total = sums.setdefault((row.window_start // length_s * length_s, row.product_id), [0, 0])
+            total[0] += row.order_count
+            total[1] += row.revenue_cents
+    return [Line(*key, *total) for key, total in sorted(sums.items())]
+
+
+def total_of(lines: Sequence[Line]) -> Line:
+    """What the lines add up to."""
+    return Line(None, None, sum(line.order_count for line in lines), sum(line.revenue_cents for line in lines))

@@ -1,0 +1,71 @@
+"""SINK_DATABASE_URL: which database, and how to connect to it without its password in any message."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+_ALLOWED = "sqlite:///relative/path.db, sqlite:////absolute/path.db or postgresql://user@host:port/database"
+_POSTGRESQL = ("postgresql", "postgres")
+
+
+@dataclass(frozen=True)
+class SqliteAddress:
+    """A file."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"sqlite:///{self.path}"
+
+
+@dataclass(frozen=True)
+class PostgresqlAddress:
+    """A connection URI as libpq takes it, and the file that holds the password, if one does.
+
+    https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS
+    """
+
+    uri: str
+    password_file: Path | None
+
+    def password(self) -> str | None:
+        """The file's first line, None without a file; read anew each time, since a password may be changed.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        if self.password_file is None:
+            return None
+        return self.password_file.read_text("utf-8").partition("\n")[0].rstrip("\r")
+
+    def __str__(self) -> str:
+        """Host and database, but neither password nor parameters, among which it may be, too."""
+        parts = urlsplit(self.uri)
+        user, at, hosts = parts.netloc.rpartition("@")
+        return f"{parts.scheme}://{user.partition(':')[0]}{at}{hosts}{parts.path}"
+
+
+Address = SqliteAddress | PostgresqlAddress
+
+
+def parse_address(url: str, password_file: Path | None = None) -> Address:
+    """The database that ``url`` names; raises ``ValueError`` saying what is allowed, and never the URL itself."""
+    scheme, found, rest = url.partition("://")
+    if not found or "\0" in url:
+        raise ValueError(f"allowed is {_ALLOWED}")
+    if scheme == "sqlite":
+        if not rest.startswith("/") or rest in ("/", "//") or "?" in rest:
+            raise ValueError(f"sqlite:// takes a path after a third slash, and nothing else: {_ALLOWED}")
+        if password_file is not None:
+            raise ValueError("SQLite has no passwords: leave SINK_DATABASE_PASSWORD_FILE out")
+        return SqliteAddress(Path(unquote(rest[1:])))
+    if scheme in _POSTGRESQL:
+        from psycopg import ProgrammingError, conninfo  # noqa: PLC0415 - only who asks for PostgreSQL has to have it
+
+        try:
+            urlsplit(url)
+            conninfo.conninfo_to_dict(url)
+        except (ValueError, ProgrammingError):  # their text may have the password
+            raise ValueError(f"it is no connection URI; allowed is {_ALLOWED}") from None
+        return PostgresqlAddress(url, password_file)
+    raise ValueError(f"allowed is {_ALLOWED}")

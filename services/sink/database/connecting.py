@@ -1,0 +1,14 @@
+"""From an address to the database that it names."""
+
+from services.sink.database.address import Address, SqliteAddress
+from services.sink.database.session import Database
+from services.sink.database.sqlite import SqliteDatabase
+
+
+def database_at(address: Address) -> Database:
+    """The database at ``address``; nothing is connected yet."""
+    if isinstance(address, SqliteAddress):
+        return SqliteDatabase(address)
+    from services.sink.database.postgresql import PostgresqlDatabase  # noqa: PLC0415 - its driver is 20 MB of memory
+
+    return PostgresqlDatabase(address)

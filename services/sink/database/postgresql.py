@@ -1,0 +1,284 @@
+"""PostgreSQL as a ``Database``, by psycopg alone.
+
+Connections are in autocommit mode, and each transaction begins and ends by a statement of ours: in the other mode any
+SELECT opens a transaction that nobody commits, and what psycopg then calls a transaction is a savepoint in it. Nothing is
+prepared on the server, since a prepared statement fails for good once another session has changed a table.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, LiteralString, TypeVar
+
+import psycopg
+import structlog
+from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict
+
+from libs.events.product_metrics import MetricRow
+from services.sink.database.address import PostgresqlAddress
+from services.sink.database.copy_text import copy_text
+from services.sink.database.schema import Migration, migrations, pending
+from services.sink.database.session import (
+    DatabaseRefusedError,
+    DatabaseUnavailableError,
+    FencedError,
+    Identity,
+    Move,
+    ProgressMovedError,
+)
+from services.sink.topic_reader import Position
+
+log = structlog.get_logger()
+T = TypeVar("T")
+_REFUSALS = (
+    errors.InsufficientPrivilege,
+    errors.InvalidSchemaName,
+    errors.UndefinedTable,
+    errors.UndefinedColumn,
+    errors.DuplicateTable,
+)
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+
+_ATTEMPTS = 5
+_MIGRATION_LOCK = 5_283_660_126_478_137  # any number, the same in every sink
+
+# What libpq and the server are told unless the address says otherwise. A sink that stops in the middle of a transaction
+# holds a lock on the owner's row until the server ends its session.
+_DEFAULTS: dict[str, str | int] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+    "application_name": "order-pipeline-sink",
+}
+_SESSION = """
+set idle_in_transaction_session_timeout = '10s';
+set statement_timeout = '30s';
+set lock_timeout = '5s';
+set time zone 'UTC'
+"""
+
+_TAKE_OVER = """
+update sink_owner set epoch = epoch + 1, owner = %(owner)s, alive_at = clock_timestamp()
+where owner = %(owner)s or alive_at < clock_timestamp() - make_interval(secs => %(lease_s)s)
+returning epoch
+"""
+_STAY_OWNER = "update sink_owner set alive_at = clock_timestamp() where epoch = %s"
+_MOVE = """
+update sink_progress as progress set next_offset = move.after, crc32_before = move.crc32
+from unnest(%s::integer[], %s::bigint[], %s::bigint[], %s::bigint[]) as move (partition, before, after, crc32)
+where progress.partition = move.partition and progress.next_offset = move.before
+"""
+_BEGIN_PARTITION = """
+insert into sink_progress (partition, next_offset, crc32_before)
+select * from unnest(%s::integer[], %s::bigint[], %s::bigint[]) on conflict do nothing
+"""
+_COPY = "copy product_metrics from stdin"
+_INSERT = """
+insert into product_metrics
+values (to_timestamp(%s), to_timestamp(%s), %s, %s, %s::numeric / 100, %s::numeric / 100) on conflict do nothing
+"""
+_CLEAR = """
+truncate product_metrics, sink_progress;
+update sink_owner set cluster_id = null, topic = null, epoch = epoch + 1, owner = '', alive_at = '-infinity'
+"""
+
+
+class PostgresqlDatabase:
+    """The database at ``address``."""
+
+    def __init__(self, address: PostgresqlAddress, known: Sequence[Migration] | None = None) -> None:
+        self._address = address
+        self._migrations = migrations("postgresql") if known is None else known
+
+    def __str__(self) -> str:
+        return str(self._address)
+
+    async def connect(self) -> "PostgresqlSession":
+        given = conninfo_to_dict(self._address.uri)
+        options: dict[str, Any] = {name: value for name, value in _DEFAULTS.items() if name not in given}
+        try:
+            if (password := self._address.password()) is not None:
+                options["password"] = password
+        except OSError as error:
+            raise DatabaseUnavailableError(f"SINK_DATABASE_PASSWORD_FILE cannot be read: {error}") from error
+        with _as_our_errors():
+            connection = await psycopg.AsyncConnection.connect(
+                self._address.uri, autocommit=True, prepare_threshold=None, **options
+            )
+        session = PostgresqlSession(connection)
+        try:
+            with _as_our_errors():
+                await connection.execute(_SESSION)
+                await _migrate(connection, self._migrations)
+        except BaseException:
+            await session.close()
+            raise
+        return session
+
+
+class PostgresqlSession:
+    """A ``Session`` on one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def identity(self) -> Identity | None:
+        with _as_our_errors():
+            row = await self._row("select cluster_id, topic from sink_owner")
+        return Identity(*row) if row and row[0] is not None else None
+
+    async def take_over(self, owner: str, lease_s: float) -> int | None:
+        with _as_our_errors():
+            try:
+                row = await self._row(_TAKE_OVER, {"owner": owner, "lease_s": lease_s})
+            except errors.LockNotAvailable:
+                return None  # the owner is in the middle of a transaction
+        return int(row[0]) if row else None
+
+    async def adopt(self, epoch: int, identity: Identity) -> None:
+        with _as_our_errors():
+            cursor = await self._connection.execute(
+                "update sink_owner set cluster_id = %s, topic = %s where epoch = %s", [*identity, epoch]
+            )
+        _require_own(cursor, epoch)
+
+    async def progress(self) -> Mapping[int, Position]:
+        with _as_our_errors():
+            cursor = await self._connection.execute("select partition, next_offset, crc32_before from sink_progress")
+            return {partition: Position(offset, crc) for partition, offset, crc in await cursor.fetchall()}
+
+    async def write(self, epoch: int, rows: Sequence[MetricRow], moves: Sequence[Move]) -> Sequence[MetricRow]:
+        with _as_our_errors():
+            try:
+                return await self._committed(lambda: self._write(epoch, rows, moves, self._copy))
+            except errors.UniqueViolation:
+                return await self._committed(lambda: self._write(epoch, rows, moves, self._insert_each))
+
+    async def renew(self, epoch: int) -> None:
+        with _as_our_errors():
+            _require_own(await self._connection.execute(_STAY_OWNER, [epoch]), epoch)
+
+    async def release(self, epoch: int) -> None:
+        with _as_our_errors():
+            await self._connection.execute("update sink_owner set alive_at = '-infinity' where epoch = %s", [epoch])
+
+    async def clear(self) -> None:
+        async def clear() -> None:
+            await self._connection.execute(_CLEAR)
+
+        with _as_our_errors():
+            await self._committed(clear)
+
+    async def size_bytes(self) -> int:
+        with _as_our_errors():
+            row = await self._row("select pg_total_relation_size('product_metrics')")
+        assert row
+        return int(row[0])
+
+    async def close(self) -> None:
+        with contextlib.suppress(psycopg.Error, OSError):
+            await self._connection.close()
+
+    async def _write(
+        self,
+        epoch: int,
+        rows: Sequence[MetricRow],
+        moves: Sequence[Move],
+        put: Callable[[Sequence[MetricRow]], Awaitable[Sequence[MetricRow]]],
+    ) -> Sequence[MetricRow]:
+        # The owner's row is locked first: whoever takes over waits for this transaction, or this one sees the new epoch.
+        _require_own(await self._connection.execute(_STAY_OWNER, [epoch]), epoch)
+        known = [(move.partition, move.before, *move.after) for move in moves if move.before is not None]
+        begun = [(move.partition, *move.after) for move in moves if move.before is None]
+        moved = 0
+        for statement, some in ((_MOVE, known), (_BEGIN_PARTITION, begun)):
+            if some:
+                moved += (await self._connection.execute(statement, [*map(list, zip(*some, strict=True))])).rowcount
+        if moved != len(moves):
+            raise ProgressMovedError(f"{len(moves) - moved} partitions do not stand where this sink left them")
+        return await put(rows) if rows else ()
+
+    async def _copy(self, rows: Sequence[MetricRow]) -> Sequence[MetricRow]:
+        async with self._connection.cursor() as cursor, cursor.copy(_COPY) as copy:
+            await copy.write(copy_text(rows))
+        return ()
+
+    async def _insert_each(self, rows: Sequence[MetricRow]) -> Sequence[MetricRow]:
+        return [row for row in rows if not (await self._connection.execute(_INSERT, row)).rowcount]
+
+    async def _committed(self, work: Callable[[], Awaitable[T]]) -> T:
+        """What ``work`` returns, once it is committed. A transaction that the server has undone is repeated."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                async with _transaction(self._connection):
+                    return await work()
+            except (errors.SerializationFailure, errors.DeadlockDetected) as error:
+                if attempt == _ATTEMPTS:
+                    raise
+                log.info("the database undid a transaction, repeating it", reason=type(error).__name__)
+                await asyncio.sleep(random.uniform(0, 0.05 * attempt))  # noqa: S311 - so that two do not meet again
+        raise AssertionError("unreachable")
+
+    async def _row(
+        self, statement: LiteralString, values: Mapping[str, object] | None = None
+    ) -> tuple[Any, ...] | None:
+        cursor = await self._connection.execute(statement, values)
+        return await cursor.fetchone()
+
+
+@contextlib.asynccontextmanager
+async def _transaction(connection: Connection) -> AsyncIterator[None]:
+    """A transaction that is committed at the end of the block, and known to be.
+
+    Leaving the block by an error undoes it. COMMIT after an error that somebody has caught is a ROLLBACK for the server,
+    which says so only in the command's tag.
+    """
+    await connection.execute("begin")
+    try:
+        yield
+    except Exception:
+        with contextlib.suppress(psycopg.Error):
+            await connection.execute("rollback")
+        raise
+    ended = await connection.execute("commit")
+    if ended.statusmessage != "COMMIT":
+        raise DatabaseUnavailableError(f"COMMIT was answered by {ended.statusmessage}: nothing was written")
+
+
+async def _migrate(connection: Connection, known: Sequence[Migration]) -> None:
+    async with _transaction(connection):
+        # `if not exists` is no protection from another sink that starts at the same time.
+        await connection.execute("select pg_advisory_xact_lock(%s)", [_MIGRATION_LOCK])
+        await connection.execute("create table if not exists sink_schema (version integer not null)")
+        cursor = await connection.execute("select coalesce(max(version), 0) from sink_schema")
+        (version,) = await cursor.fetchone() or (0,)
+        for migration in pending(known, version):
+            await connection.execute(migration.statements.encode())
+            await connection.execute("insert into sink_schema values (%s)", [migration.version])
+            log.info("database schema migrated", version=migration.version)
+
+
+def _require_own(cursor: psycopg.AsyncCursor[tuple[Any, ...]], epoch: int) -> None:
+    if cursor.rowcount != 1:
+        raise FencedError(f"another sink has taken over the database since epoch {epoch}")
+
+
+@contextlib.contextmanager
+def _as_our_errors() -> Iterator[None]:
+    try:
+        yield
+    except _REFUSALS as error:
+        raise DatabaseRefusedError(
+            f"the database refuses: {_first_line(error)}",
+            advice="the sink's role needs a schema in which it may create tables, and its tables as it made them",
+        ) from error
+    except psycopg.Error as error:
+        raise DatabaseUnavailableError(_first_line(error)) from error
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,53 @@
+"""The sink's outputs, side by side: what becomes of one is nothing to the other."""
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from typing import Any, Protocol
+
+import structlog
+
+from libs.runtime.errors import PipelineError
+from libs.runtime.metrics import OutputMetrics
+from libs.runtime.waiting import unless_stopped
+
+log = structlog.get_logger()
+
+_TRY_AGAIN_S = 15.0
+
+
+class Running(Protocol):
+    """One output at work."""
+
+    def run(self) -> Coroutine[Any, Any, None]:
+        """Work until asked to stop; raises ``PipelineError`` when the output cannot be used as things are."""
+        ...
+
+
+async def run_all(outputs: Mapping[str, Running], metrics: Mapping[str, OutputMetrics], stop: asyncio.Event) -> None:
+    """Run every output until ``stop`` is set.
+
+    One that fails is tried again every 15 seconds for as long as another works; when none works any more the error of
+    the last one is raised.
+    """
+    working = set(outputs)
+
+    async def keep_running(name: str) -> None:
+        while not stop.is_set():
+            working.add(name)
+            try:
+                await outputs[name].run()
+            except PipelineError as error:
+                working.discard(name)
+                metrics[name].retries["failed"].inc()
+                if not working:
+                    raise
+                log.error("an output failed, the other goes on", output=name, error=str(error), advice=error.advice)  # noqa: TRY400
+                await unless_stopped(asyncio.sleep(_TRY_AGAIN_S), stop)
+
+    tasks = [asyncio.ensure_future(keep_running(name)) for name in outputs]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,34 @@
+"""One line when an output is interrupted and one when it works again, however often it is tried meanwhile."""
+
+import time
+
+import structlog
+
+log = structlog.get_logger()
+
+_SAY_AGAIN_S = 60.0
+
+
+class Trouble:
+    """The trouble that the output ``kind`` is in, as the log has it."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._since_s: float | None = None
+        self._said = ""
+        self._said_at_s = 0.0
+
+    def interrupted(self, error: Exception, retry_in_s: float) -> None:
+        """Say so, unless this error has been told within the last minute."""
+        now_s, text = time.monotonic(), str(error) or repr(error)
+        if self._since_s is None:
+            self._since_s = now_s
+        if text != self._said or now_s - self._said_at_s > _SAY_AGAIN_S:
+            self._said, self._said_at_s = text, now_s
+            log.error("interrupted", output=self._kind, error=text, retry_in_s=retry_in_s)
+
+    def over(self) -> None:
+        """Say that the output works again, if it did not."""
+        if self._since_s is not None:
+            log.info("works again", output=self._kind, after_s=round(time.monotonic() - self._since_s, 1))
+            self._since_s, self._said = None, ""

@@ -1,0 +1,1 @@
+"""The databases that the sink writes to: real ones."""

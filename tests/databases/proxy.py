@@ -1,0 +1,96 @@
+"""A proxy before PostgreSQL that cuts the connection at a COMMIT, before the server sees it or before it has answered."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from random import Random
+from types import TracebackType
+from typing import Literal, Self
+
+Cut = Literal["before", "after"]
+
+_CHUNK_BYTES = 65_536
+
+
+class CuttingProxy:
+    """Passes everything on, except that it cuts the connection at a COMMIT whenever ``cuts`` says how.
+
+    ``cuts`` is asked at each COMMIT. "before": the server never sees it. "after": the server has committed, and its
+    answer is lost.
+    """
+
+    def __init__(self, port: int, cuts: Callable[[], Cut | None]) -> None:
+        self._server_port = port
+        self._cuts = cuts
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.made: list[Cut] = []
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def port(self) -> int:
+        assert self._server
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        with contextlib.suppress(OSError):
+            to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
+            answers = asyncio.ensure_future(_pass_on(to_reader, writer))
+            try:
+                await self._pass_requests(reader, to_writer, to_reader, answers)
+            finally:
+                answers.cancel()
+                for each in (writer, to_writer):
+                    each.transport.abort()
+
+    async def _pass_requests(
+        self,
+        reader: asyncio.StreamReader,
+        server: asyncio.StreamWriter,
+        answer: asyncio.StreamReader,
+        answers: "asyncio.Future[None]",
+    ) -> None:
+        while data := await reader.read(_CHUNK_BYTES):
+            cut = self._cuts() if b"commit\0" in data else None
+            if cut == "before":
+                self.made.append(cut)
+                return
+            if cut == "after":
+                # What the server answers from here on stays with us; that it answers says that it has committed.
+                answers.cancel()
+                await asyncio.gather(answers, return_exceptions=True)
+                server.write(data)
+                await answer.read(_CHUNK_BYTES)
+                self.made.append(cut)
+                return
+            server.write(data)
+            await server.drain()
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(_CHUNK_BYTES):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+
+def now_and_then(random: Random, share: float) -> Callable[[], Cut | None]:
+    """Cut ``share`` of all COMMITs, one way or the other."""
+    return lambda: random.choice(("before", "after")) if random.random() < share else None

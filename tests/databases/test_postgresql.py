@@ -1,0 +1,162 @@
+"""What PostgreSQL alone does: it undoes transactions, goes away, and answers COMMIT by ROLLBACK."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+
+from services.sink.database import postgresql
+from services.sink.database.postgresql import PostgresqlSession
+from services.sink.database.session import DatabaseRefusedError, DatabaseUnavailableError, FencedError, Move
+from services.sink.topic_reader import Position
+from tests.databases.postgresql import PostgresServer
+from tests.databases.probes import PostgresqlProbe
+from tests.databases.test_sessions import BEGIN, ROWS
+from tests.integration.services import eventually
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def probe(postgres: PostgresServer) -> PostgresqlProbe:
+    return PostgresqlProbe(postgres.create_database(f"alone{next(_numbers)}"))
+
+
+@pytest.fixture
+async def session(probe: PostgresqlProbe) -> AsyncIterator[PostgresqlSession]:
+    session = await probe.session()
+    assert isinstance(session, PostgresqlSession)
+    yield session
+    await session.close()
+
+
+def fail_writes(probe: PostgresqlProbe, sqlstate: str, times: int) -> None:
+    """The first ``times`` statements that put rows in end with an error."""
+    probe.query(f"""
+        create sequence failures;
+        create function fail() returns trigger language plpgsql as $$
+        begin
+            if nextval('failures') <= {times} then
+                raise exception 'planted' using errcode = '{sqlstate}';
+            end if;
+            return null;
+        end $$;
+        create trigger fail before insert on product_metrics for each statement execute function fail();
+    """)
+
+
+@pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
+async def test_what_the_server_has_undone_is_repeated(
+    probe: PostgresqlProbe, session: PostgresqlSession, sqlstate: str
+) -> None:
+    epoch = await session.take_over("first", 10)
+    assert epoch
+    fail_writes(probe, sqlstate, times=3)
+    await session.write(epoch, ROWS, BEGIN)
+    assert probe.rows() == ROWS
+    assert probe.progress() == {0: 2, 4: 1}
+
+
+@pytest.mark.parametrize("sqlstate", ["40001", "53100", "57014", "25006"])
+async def test_what_goes_on_failing_is_left_to_later(
+    probe: PostgresqlProbe, session: PostgresqlSession, sqlstate: str
+) -> None:
+    epoch = await session.take_over("first", 10)
+    assert epoch
+    fail_writes(probe, sqlstate, times=100)
+    with pytest.raises(DatabaseUnavailableError, match="planted"):
+        await session.write(epoch, ROWS, BEGIN)
+    assert (probe.rows(), probe.progress()) == ([], {})
+
+
+async def test_a_real_deadlock_is_survived(probe: PostgresqlProbe, session: PostgresqlSession) -> None:
+    epoch = await session.take_over("first", 10)
+    assert epoch
+    async with await psycopg.AsyncConnection.connect(probe.url) as other:
+        await other.execute("set deadlock_timeout = '1min'")  # so that it is the sink's transaction that is undone
+        await other.execute("lock table product_metrics in share mode")
+        writing = asyncio.ensure_future(session.write(epoch, ROWS, BEGIN))
+        await eventually(lambda: bool(probe.query("select 1 from pg_locks where not granted")))
+        await other.execute("update sink_owner set topic = topic")  # waits for the sink, as the sink does for it
+        await other.rollback()
+        await writing
+    assert probe.rows() == ROWS
+
+
+async def test_a_commit_that_is_a_rollback_is_an_error(
+    probe: PostgresqlProbe, session: PostgresqlSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL answers COMMIT by ROLLBACK when an error came before; psycopg raises nothing then."""
+    epoch = await session.take_over("first", 10)
+    assert epoch
+
+    async def swallow(_: object) -> tuple[()]:
+        with pytest.raises(psycopg.Error):
+            await session._connection.execute("select 1 / 0")
+        return ()
+
+    monkeypatch.setattr(session, "_copy", swallow)
+    with pytest.raises(DatabaseUnavailableError, match="ROLLBACK"):
+        await session.write(epoch, ROWS, BEGIN)
+    assert probe.progress() == {}
+
+
+async def test_what_is_written_after_a_read_is_committed(probe: PostgresqlProbe, session: PostgresqlSession) -> None:
+    """Were the connection not in autocommit mode, the read would have opened a transaction that nobody commits."""
+    epoch = await session.take_over("first", 10)
+    assert epoch
+    assert await session.identity() is None
+    await session.write(epoch, ROWS, BEGIN)
+    assert probe.rows() == ROWS
+    await session.close()
+    assert probe.rows() == ROWS
+
+
+async def test_a_sink_that_stops_in_mid_transaction_loses_it(
+    probe: PostgresqlProbe, session: PostgresqlSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its session holds a lock on the owner's row, until the server ends it."""
+    monkeypatch.setattr(postgresql, "_SESSION", "set idle_in_transaction_session_timeout = '300ms'")
+    paused = await probe.session()
+    assert isinstance(paused, PostgresqlSession)
+    epoch = await paused.take_over("paused", 10)
+    assert epoch
+    probe.expire()
+    await paused._connection.execute("begin")
+    await paused._connection.execute("update sink_owner set alive_at = clock_timestamp() - interval '1 hour'")
+    newer = None
+    while newer is None:
+        newer = await session.take_over("second", 10)
+    await session.write(newer, ROWS, BEGIN)
+    with pytest.raises(DatabaseUnavailableError):
+        await paused.write(epoch, ROWS, [Move(0, 2, Position(9, 9))])
+    await paused.close()
+    assert probe.progress() == {0: 2, 4: 1}
+
+
+async def test_a_role_without_rights_is_told_what_it_lacks(postgres: PostgresServer, probe: PostgresqlProbe) -> None:
+    probe.query("create role poor login password 'poor'")
+    probe.query("revoke create on schema public from public")
+    poor = PostgresqlProbe(probe.url.replace(f"admin:{postgres.password}", "poor:poor"))
+    with pytest.raises(DatabaseRefusedError, match="permission denied"):
+        await poor.session()
+
+
+async def test_a_lost_connection_is_no_word_about_the_commit(
+    probe: PostgresqlProbe, session: PostgresqlSession
+) -> None:
+    epoch = await session.take_over("first", 10)
+    assert epoch
+    probe.query("select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'order-%'")
+    with pytest.raises(DatabaseUnavailableError):
+        await session.write(epoch, ROWS, BEGIN)
+    again = await probe.session()
+    newer = await again.take_over("first", 10)
+    assert newer == epoch + 1
+    assert await again.progress() == {}
+    await again.write(newer, ROWS, BEGIN)
+    await again.close()
+    with pytest.raises((DatabaseUnavailableError, FencedError)):
+        await session.renew(epoch)

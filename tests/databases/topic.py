@@ -1,0 +1,90 @@
+"""A topic of metrics, and sinks that write it into a database and a file; afterwards all three have to be the same."""
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+
+import orjson
+
+from libs.events.product_metrics import MetricRow
+from tests.databases.probes import Probe
+from tests.integration.services import ServiceProcess, eventually
+from tests.integration.test_sink import Metrics, Pipeline
+
+
+class Traffic:
+    """Writes metrics in transactions until it is told to end; some of them are aborted. It knows what has to come out."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._enough = asyncio.Event()
+        self._task = asyncio.create_task(self._write())
+
+    async def _write(self) -> None:
+        random = Random(7)
+        for number in itertools.count():
+            if self._enough.is_set():
+                return
+            await self._metrics.write(random.randrange(1, 60), commit=number % 7 != 3)
+            await asyncio.sleep(0.05)
+
+    async def end(self) -> None:
+        self._enough.set()
+        await self._task
+
+    @property
+    def count(self) -> int:
+        return len(self._metrics.committed)
+
+
+class Outputs:
+    """One pipeline's topic, its file and its database."""
+
+    def __init__(self, pipeline: Pipeline, probe: Probe, url: str | None = None) -> None:
+        self.pipeline = pipeline
+        self.probe = probe
+        pipeline.env |= {"SINK_OUTPUTS": "file,database", "SINK_DATABASE_URL": url or probe.url, "LOG_LEVEL": "debug"}
+
+    def sink(self, **env: str) -> ServiceProcess:
+        return ServiceProcess("sink", self.pipeline.path.parent.parent, self.pipeline.env | env)
+
+    def count(self) -> int:
+        """Rows in the database; none while it has no table, or is away."""
+        try:
+            return int(self.probe.query("select count(*) from product_metrics")[0][0])
+        except Exception:  # noqa: BLE001 - whatever a database that is just being made or killed answers
+            return 0
+
+    async def grown(self, by: int = 1) -> None:
+        before = self.count()
+        await eventually(lambda: self.count() >= before + by, timeout_s=60, what=f"{by} rows more than {before}")
+
+    async def same(self, metrics: Metrics) -> None:
+        """Wait until the outputs have as much as the topic; then they must be the same, to the cent."""
+        wanted = Counter(row_of(value) for value in metrics.committed)
+        assert all(count == 1 for count in wanted.values())
+        await eventually(lambda: self.count() >= len(wanted), timeout_s=90, what="the rows are in the database")
+        assert Counter(self.probe.rows()) == wanted
+        await self.pipeline.written(metrics)
+
+
+def row_of(value: bytes) -> MetricRow:
+    """The row that has to be in the database, from the record's own text."""
+    fields = orjson.loads(value)
+    cents = [round(fields[name] * 100) for name in ("total_revenue", "avg_order_value")]
+    names = ("window_start", "window_end", "product_id", "order_count")
+    return MetricRow(*(fields[name] for name in names), *cents)
+
+
+@asynccontextmanager
+async def traffic(pipeline: Pipeline) -> AsyncIterator[tuple[Metrics, Traffic]]:
+    """Metrics that keep coming."""
+    async with pipeline.metrics() as metrics:
+        running = Traffic(metrics)
+        try:
+            yield metrics, running
+        finally:
+            await running.end()

@@ -1,0 +1,218 @@
+"""All orders of steps: which request is worked next, which answer is lost, who crashes, when the group is rebalanced."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import NamedTuple
+
+from tests.model.cluster import Cluster, Request, can_act, handle, markers, time_out, write_marker
+from tests.model.replica import FINISHED, LOST, Event, Node, Rules, Run, step
+
+
+class Budget(NamedTuple):
+    """How much goes wrong in one history."""
+
+    lost: int = 0  # answers
+    crashes: int = 0
+    rebalances: int = 0  # without a crash
+    switches: int = 0  # to another replica while the one before could go on
+
+
+CRASHED, FENCED_REPLICA, FINISHED_REPLICA = -1, -2, -3
+"""Replicas that do nothing any more; others are the numbers of their nodes."""
+
+
+class State(NamedTuple):
+    """Everything: the brokers, the replicas by generation, and requests that nobody waits for any more."""
+
+    cluster: Cluster
+    replicas: tuple[int, ...]
+    late: tuple[Request, ...]
+    budget: Budget
+    running: int = 1  # the generation of the replica that made the last step
+
+
+class Violation(NamedTuple):
+    """What must not happen, and the steps that led to it."""
+
+    what: str
+    steps: list[str]
+
+
+class Exploration:
+    """Visits each state once, depth first."""
+
+    def __init__(self, rules: Rules, budget: Budget) -> None:
+        self._rules = rules
+        self._budget = budget
+        self._nodes: list[Node] = []
+        self._numbers: dict[int, int] = {}
+        self._roots: dict[int, int] = {}
+        self._origins: dict[State, tuple[State | None, str]] = {}
+        self.runs: list[Run] = []
+
+    @property
+    def states(self) -> int:
+        return len(self._origins)
+
+    async def run(self) -> Violation | None:
+        """The first violation, if there is one."""
+        first = State(Cluster(), (await self._root(1),), (), self._budget)
+        self._origins[first] = (None, "")
+        stack = [first]
+        while stack:
+            state = stack.pop()
+            following = [each async for each in self._following(state)]
+            at_rest = not any(progress for progress, _, _ in following)
+            if what := self._violation(state, at_rest=at_rest):
+                return Violation(what, self._steps(state))
+            for _, said, reached in following:
+                if reached not in self._origins:
+                    self._origins[reached] = (state, said)
+                    stack.append(reached)
+        return None
+
+    async def end(self) -> None:
+        """Give up the replicas that are still waiting."""
+        for run in self.runs:
+            await run.end()
+
+    async def _root(self, generation: int) -> int:
+        if generation not in self._roots:
+            run = self._begin(generation)
+            await run.advance(None)
+            self._roots[generation] = self._number(run.node(None, None))
+        return self._roots[generation]
+
+    def _begin(self, generation: int) -> Run:
+        self.runs.append(Run(generation, self._rules))
+        return self.runs[-1]
+
+    def _number(self, node: Node) -> int:
+        if node.outcome is not None:  # whatever its life was
+            return FINISHED_REPLICA if node.outcome == FINISHED else FENCED_REPLICA
+        if id(node) not in self._numbers:
+            self._numbers[id(node)] = len(self._nodes)
+            self._nodes.append(node)
+        return self._numbers[id(node)]
+
+    async def _following(self, state: State) -> AsyncIterator[tuple[bool, str, State]]:
+        """The states that one step leads to; with each whether it is progress, and what happens in it."""
+        waits = True  # for time to pass
+        for transactional_id, target in markers(state.cluster):
+            waits = False
+            cluster = write_marker(state.cluster, transactional_id, target)
+            yield True, f"marker of {transactional_id} in {target}", _clean(state._replace(cluster=cluster))
+        async for answered, said, reached in self._requests(state):
+            waits = waits and not answered
+            if reached is not None:
+                yield answered, said, reached
+        for position, request in enumerate(state.late):
+            late = state.late[:position] + state.late[position + 1 :]
+            cluster, answer = handle(state.cluster, request)
+            yield True, f"late: {_said(request)} -> {answer}", _clean(state._replace(cluster=cluster, late=late))
+        for generation, replica in enumerate(state.replicas, 1):
+            if state.budget.crashes and replica >= 0:
+                yield False, f"{generation} crashes", self._crashed(state, generation)
+        owner = state.replicas[-1]
+        if owner == CRASHED or (state.budget.rebalances and owner >= 0):
+            yield owner == CRASHED, "rebalance", await self._rebalanced(state)
+        if waits and any(each.state == "Ongoing" for each in state.cluster.transactions):
+            yield True, "time-out", _clean(state._replace(cluster=time_out(state.cluster)))
+
+    async def _requests(self, state: State) -> AsyncIterator[tuple[bool, str, State | None]]:
+        """Requests of replicas are worked, or their answers are lost; None where that would be a switch too many."""
+        steps = [(*each, *handle(state.cluster, each[2])) for each in self._parked(state)]
+        able = {step[0] for step in steps if step[3:] != (state.cluster, None)}
+        for generation, number, request, cluster, answer in steps:
+            after = _switched(state, generation, free=state.running not in able)
+            said = f"{generation}: {_said(request)}"
+            if after is None:
+                yield generation in able, said, None
+                continue
+            if answer is not None:
+                reached = await self._after(after._replace(cluster=cluster), generation, (number, answer))
+                yield True, f"{said} -> {answer}", reached
+            elif cluster != state.cluster:
+                yield True, said, _clean(after._replace(cluster=cluster))
+            if state.budget.lost:
+                budget = after.budget._replace(lost=after.budget.lost - 1)
+                lost = after._replace(budget=budget, late=(*state.late, request))
+                yield False, f"{said}: no answer", await self._after(lost, generation, (number, LOST))
+
+    def _parked(self, state: State) -> Iterator[tuple[int, int, Request]]:
+        for generation, replica in enumerate(state.replicas, 1):
+            if replica >= 0:
+                for number, request in self._nodes[replica].parked:
+                    yield generation, number, request
+
+    async def _after(self, state: State, generation: int, event: Event) -> State:
+        node = self._nodes[state.replicas[generation - 1]]
+        node = await step(node, event, lambda: self._begin(generation))
+        late = (*state.late, *node.abandoned)
+        return _clean(state._replace(replicas=_put(state.replicas, generation, self._number(node)), late=late))
+
+    def _crashed(self, state: State, generation: int) -> State:
+        parked = (request for _, request in self._nodes[state.replicas[generation - 1]].parked)
+        return _clean(
+            state._replace(
+                replicas=_put(state.replicas, generation, CRASHED),
+                late=(*state.late, *parked),
+                budget=state.budget._replace(crashes=state.budget.crashes - 1),
+            )
+        )
+
+    async def _rebalanced(self, state: State) -> State:
+        generation = state.cluster.generation + 1
+        budget = state.budget
+        if state.replicas[-1] != CRASHED:
+            budget = budget._replace(rebalances=budget.rebalances - 1)
+        return state._replace(
+            cluster=state.cluster._replace(generation=generation),
+            replicas=(*state.replicas, await self._root(generation)),
+            budget=budget,
+        )
+
+    def _violation(self, state: State, *, at_rest: bool) -> str | None:
+        values = state.cluster.committed_values()
+        if len(values) != len(set(values)):
+            return f"committed twice: {values}"
+        if not at_rest:
+            return None
+        if state.replicas[-1] != FINISHED_REPLICA:
+            return f"it goes on no more: {state.replicas}"
+        orders = self._rules.orders
+        if values != list(range(orders)) or state.cluster.committed != orders:
+            return f"committed in the end: {values}, offset {state.cluster.committed}"
+        return None
+
+    def _steps(self, state: State) -> list[str]:
+        steps: list[str] = []
+        at: State | None = state
+        while at is not None:
+            at, said = self._origins[at]
+            steps.append(said)
+        return steps[-2::-1]
+
+
+def _put(replicas: tuple[int, ...], generation: int, number: int) -> tuple[int, ...]:
+    return (*replicas[: generation - 1], number, *replicas[generation:])
+
+
+def _clean(state: State) -> State:
+    """Without late requests that can do nothing any more, and with the others in one order."""
+    late = tuple(sorted(request for request in state.late if can_act(state.cluster, request)))
+    return state if late == state.late else state._replace(late=late)
+
+
+def _switched(state: State, generation: int, *, free: bool) -> State | None:
+    """The state in which this replica runs; None if that would be a switch too many."""
+    if generation == state.running:
+        return state
+    if free:
+        return state._replace(running=generation)
+    if not state.budget.switches:
+        return None
+    return state._replace(running=generation, budget=state.budget._replace(switches=state.budget.switches - 1))
+
+
+def _said(request: Request) -> str:
+    return " ".join(str(each) for each in request if each not in (-1, "", False))

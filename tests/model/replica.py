@@ -1,0 +1,268 @@
+"""A replica in the model: the product's own worker, producer and requests, with answers given one by one.
+
+What it sends next depends on nothing but the answers that it has got. So each sequence of answers is run once, however
+many states of the cluster lead to it.
+"""
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, cast
+
+from aiokafka.structs import TopicPartition
+
+from libs.runtime.errors import AnswerLostError, NotAMemberError
+from libs.runtime.exactly_once.processing import WorkedPartition
+from libs.runtime.exactly_once.worker import ReplicaWorker
+from libs.runtime.group_member import GroupMember
+from libs.runtime.health import Health
+from libs.runtime.settings import ServiceSettings
+from libs.runtime.transactions.producer import TransactionalProducer
+from libs.runtime.transactions.record_batches import OutputBuffer
+from libs.runtime.transactions.transactional_ids import StageTransactionalIds
+from tests.model.cluster import Answer, Request, member_of
+from tests.unit.exactly_once.fakes import FakeConsumer, FakeLogic, make_stage, make_watch
+from tests.unit.transactions.requests import Sent, answer_to, sent
+
+SOURCE = TopicPartition("orders", 0)
+LOST = "lost"
+"""In the place of an answer: the connection broke."""
+
+FINISHED, FENCED = "finished", "no member any more"
+
+Event = tuple[int, Answer | str]
+"""A request's number in a replica's life, and its answer."""
+
+Change = Callable[[Request], Request]
+
+current_run: ContextVar["Run"] = ContextVar("current_run")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a variant of the product does otherwise: by default nothing."""
+
+    orders: int = 2
+    change: Change = lambda request: request
+    repeat: frozenset[str] = frozenset()  # requests that are sent again when their answer was lost
+
+
+@dataclass
+class Node:
+    """A replica after a sequence of answers: what waits for an answer now, and how it has ended if it has."""
+
+    parked: tuple[tuple[int, Request], ...]
+    abandoned: tuple[Request, ...]  # given up by the replica at the last event, and still on their way
+    outcome: str | None
+    parent: "Node | None"
+    event: Event | None
+    run: "Run | None"
+    children: dict[Event, "Node"] = field(default_factory=dict)
+
+
+class Run:
+    """One life of a replica."""
+
+    def __init__(self, generation: int, rules: Rules) -> None:
+        self.rules = rules
+        self.outcome: str | None = None
+        self._parked: dict[int, tuple[Request, asyncio.Future[Any]]] = {}
+        self._abandoned: list[Request] = []
+        self._sent = 0
+        self._ended = False
+        current_run.set(self)
+        self._worker = _Worker(generation, rules.orders)
+        self._task = asyncio.ensure_future(self._live())
+
+    async def _live(self) -> None:
+        await self._worker._run()
+        self.outcome = self._worker.outcome
+
+    async def end(self) -> None:
+        """No answer comes any more, and no request is sent."""
+        self._ended = True
+        self._worker._stopping.set()
+        for _, answer in self._parked.values():
+            if not answer.done():
+                answer.set_exception(NotAMemberError("the end"))
+        await self._task
+
+    async def ask(self, request: Request) -> Any:
+        if self._ended:
+            raise NotAMemberError("the end")
+        number, self._sent = self._sent, self._sent + 1
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._parked[number] = (request, answer)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            self._abandoned.append(request)
+            raise
+        finally:
+            del self._parked[number]
+
+    async def advance(self, event: Event | None) -> None:
+        """Give one answer, and wait until the replica waits for the next."""
+        self._abandoned.clear()
+        if event is not None:
+            number, answer = event
+            waiting = self._parked[number][1]
+            if answer == LOST:
+                waiting.set_exception(AnswerLostError("no answer"))
+            else:
+                waiting.set_result(answer)
+        ready: Any = asyncio.get_running_loop()
+        await asyncio.sleep(0)
+        while ready._ready:  # noqa: ASYNC110 - what it waits for is that nothing is left to run
+            await asyncio.sleep(0)
+
+    def node(self, parent: Node | None, event: Event | None) -> Node:
+        parked = tuple((number, request) for number, (request, _) in self._parked.items())
+        return Node(parked, tuple(self._abandoned), self.outcome, parent, event, self)
+
+
+async def step(node: Node, event: Event, begin: Callable[[], Run]) -> Node:
+    """The replica after one more answer."""
+    known = node.children.get(event)
+    if known is not None:
+        return known
+    run, node.run = node.run, None
+    if run is None:
+        run = begin()
+        await run.advance(None)
+        for earlier in _events(node):
+            await run.advance(earlier)
+    await run.advance(event)
+    made = node.children[event] = run.node(node, event)
+    return made
+
+
+def _events(node: Node) -> list[Event]:
+    events = []
+    at: Node | None = node
+    while at is not None and at.event is not None:
+        events.append(at.event)
+        at = at.parent
+    return events[::-1]
+
+
+class _Worker(ReplicaWorker):
+    """The product's worker, but that it commits one order after the other, and does not wait for the group."""
+
+    def __init__(self, generation: int, orders: int) -> None:
+        member = GroupMember("group", generation, member_of(generation))
+        consumer: Any = FakeConsumer()
+        # It does not learn that the group goes on without it, unless the broker tells it.
+        consumer._coordinator = SimpleNamespace(generation=generation, member_id=member.member_id)
+        super().__init__(
+            _STAGE,
+            _SETTINGS,
+            consumer,
+            [SOURCE],
+            member,
+            StageTransactionalIds("", "processor"),
+            make_watch(),
+            Health(),
+        )
+        self._orders = orders
+        self.outcome: str | None = None
+
+    async def _process(self, producer: TransactionalProducer, partitions: Sequence[WorkedPartition]) -> None:
+        """An order's output is the number of orders before it, as the restored state says: a wrong state shows in it."""
+        [partition] = partitions
+        state = len(cast(FakeLogic, partition.logic).restored)
+        for number in range(partition.position, self._orders):
+            outputs = OutputBuffer({"out": 1})
+            outputs.send("out", 0, None, b"%d" % state, 0, [])
+            await producer.commit(outputs, {SOURCE: number + 1}, self._member)
+            state += 1
+        self.outcome = FINISHED
+        self._stopping.set()
+
+    async def _wait_for_the_group(self, error: NotAMemberError) -> None:
+        self.outcome = FENCED
+
+
+_SETTINGS = ServiceSettings(topic_partitions=1)
+_STAGE = make_stage(lambda *_: FakeLogic(), changelog="out")
+
+
+class ModelConnection:
+    """Takes the place of ``BrokerConnection``."""
+
+    def brokers(self) -> list[int]:
+        return [1]
+
+    async def leader(self, _: TopicPartition) -> int:
+        return 1
+
+    async def close(self) -> None:
+        pass
+
+    async def send(self, _: int, request: Any, __: int = 0) -> Any:
+        found = sent(request)
+        return _answer(found, await _ask(_request(found)))
+
+    async def ask_coordinator(self, _: int, __: str, request: Any) -> Any:
+        return await self.send(1, request)
+
+
+async def open_connection(*_: object) -> ModelConnection:
+    return ModelConnection()
+
+
+async def read_output(
+    _: object, changelogs: Collection[TopicPartition]
+) -> AsyncIterator[tuple[TopicPartition, list[int]]]:
+    """Takes the place of ``read_changelog``: the output is its own changelog."""
+    [changelog] = changelogs
+    yield changelog, list(await _ask(Request("ReadOutput", flag=True)))
+
+
+async def _ask(request: Request) -> Any:
+    run = current_run.get()
+    while True:
+        try:
+            return await run.ask(run.rules.change(request))
+        except AnswerLostError:
+            if request.name not in run.rules.repeat:
+                raise
+
+
+def _request(request: Sent) -> Request:
+    fields = request.fields
+    match request.name:
+        case "StableOffsetFetch":
+            return Request("OffsetFetch", flag=fields["require_stable"])
+        case "ListTransactions":
+            return Request("ListTransactions")
+        case "InitProducerId":
+            return Request("InitProducerId", fields["transactional_id"])
+        case "Produce":
+            [batch] = request.values().values()
+            producer_id, epoch, sequence = struct.unpack_from(">qhi", batch, 43)
+            # Key and headers are empty: the value is what stands before the number of headers.
+            return Request(
+                "Produce", fields["transactional_id"], producer_id, epoch, int(batch[-2:-1]), sequence=sequence
+            )
+    made = partial(Request, request.name, fields["transactional_id"], fields["producer_id"], fields["producer_epoch"])
+    if request.name == "MemberOffsetCommit":
+        [offset] = request.values().values()
+        return made(offset, generation=fields["generation_id"], member=fields["member_id"])._replace(
+            name="TxnOffsetCommit"
+        )
+    return made(flag=fields.get("transaction_result", False))
+
+
+def _answer(request: Sent, answer: Any) -> Any:
+    if request.name == "StableOffsetFetch":
+        return answer_to(request, offsets={SOURCE: answer[0]})
+    if request.name == "ListTransactions":
+        return answer_to(request, listed=answer)
+    if request.name == "InitProducerId":
+        return answer_to(request, producer=answer)
+    return answer_to(request, answer)

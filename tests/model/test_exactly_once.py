@@ -1,0 +1,89 @@
+"""Every order's output is committed exactly once, in whatever order things happen.
+
+All interleavings within a bound: the steps of two replicas, the markers of the transaction coordinator, one lost answer whose
+request arrives at any later time or never, one crash, one rebalance that the former owner does not hear of. The replicas run
+the product's own worker, producer and requests; only the brokers are a model. Variants that break one rule show that
+the model can see what the rule is for.
+"""
+
+from types import SimpleNamespace
+
+import pytest
+
+from libs.runtime.broker import Backoff
+from libs.runtime.exactly_once import start_offset, take_over
+from libs.runtime.exactly_once import worker as worker_module
+from libs.runtime.transactions import open_transactions, producer
+from tests.model.cluster import Request
+from tests.model.exploration import Budget, Exploration, Violation
+from tests.model.replica import Rules, open_connection, read_output
+
+
+@pytest.fixture(autouse=True)
+def replicas_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = SimpleNamespace(info=_nothing, warning=_nothing, error=_nothing)
+    for module in (worker_module, open_transactions, start_offset, take_over):
+        monkeypatch.setattr(module, "log", silent)
+    monkeypatch.setattr(worker_module, "BrokerConnection", SimpleNamespace(open=open_connection))
+    monkeypatch.setattr(take_over, "read_changelog", read_output)
+    # Time is no part of the model: nothing waits for it, and no limit is ever reached.
+    monkeypatch.setattr(worker_module, "FENCED_WAIT_S", 0.0)
+    monkeypatch.setattr(Backoff, "next_s", lambda _: 0.0)
+    monkeypatch.setattr(producer, "COMMIT_TIMEOUT_S", 1e6)
+    monkeypatch.setattr(open_transactions, "_LONGEST_S", 1e6)
+    monkeypatch.setattr("libs.runtime.closing.CLOSE_TIMEOUT_S", 1e6)
+
+
+def _nothing(*_: object, **__: object) -> None:
+    pass
+
+
+async def explore(rules: Rules, budget: Budget) -> tuple[Violation | None, int]:
+    """The violation that was found, and the number of states."""
+    exploration = Exploration(rules, budget)
+    try:
+        return await exploration.run(), exploration.states
+    finally:
+        await exploration.end()
+
+
+@pytest.mark.parametrize(
+    ("orders", "budget"),
+    [
+        (3, Budget()),
+        (2, Budget(lost=1)),
+        (2, Budget(crashes=1)),
+        (1, Budget(rebalances=1, switches=2)),
+        (1, Budget(lost=1, rebalances=1)),
+    ],
+    ids=str,
+)
+async def test_every_output_is_committed_once(orders: int, budget: Budget) -> None:
+    violation, states = await explore(Rules(orders), budget)
+    assert violation is None, "\n".join([violation.what, *violation.steps])
+    assert states > 50
+
+
+def of_no_member(request: Request) -> Request:
+    return request._replace(generation=-1, member="") if request.name == "TxnOffsetCommit" else request
+
+
+def unstable(request: Request) -> Request:
+    return request._replace(flag=False) if request.name == "OffsetFetch" else request
+
+
+@pytest.mark.parametrize(
+    ("rules", "budget"),
+    [
+        # As aiokafka's producer does: the late first copy commits records of the next transaction without their offset.
+        (Rules(2, repeat=frozenset({"EndTxn"})), Budget(lost=1)),
+        (Rules(1, of_no_member), Budget(rebalances=1, switches=1)),
+        # What former members have left open could not be listed: then the offset has to be waited for.
+        (Rules(1, unstable), Budget(lost=1, rebalances=1)),
+    ],
+    ids=["the producer goes on after a lost answer", "offsets of no generation", "offsets that are not stable"],
+)
+async def test_with_a_rule_broken_it_is_not(rules: Rules, budget: Budget) -> None:
+    violation, _ = await explore(rules, budget)
+    assert violation is not None
+    assert violation.what.startswith("committed")

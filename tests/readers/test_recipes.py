@@ -1,0 +1,158 @@
+"""The recipes of docs/database.md, run while the sink's own writers write: none sees half a metric, or one twice."""
+
+import asyncio
+import itertools
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from libs.events.product_metrics import ProductMetric, encode_metric
+from services.sink.database.address import parse_address
+from services.sink.database.connecting import database_at
+from services.sink.database.database_writer import DatabaseWriter
+from services.sink.database.session import Identity
+from services.sink.file.file_writer import FileWriter
+from services.sink.file.metrics_file import MetricsFile
+from services.sink.metrics_writer import MetricsWriter
+from services.sink.topic_reader import Position
+from tests.databases.postgresql import PostgresServer
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON = ROOT / ".venv-readers" / "bin" / "python"
+NAMES = ("sqlite3", "psql", "pandas, file", "pandas, SQLite", "polars", "duckdb")
+RECIPES = dict(
+    zip(
+        NAMES,
+        re.findall(
+            r"```(sh|python)\n(.*?)```",
+            (ROOT / "docs" / "database.md").read_text().partition("## Recipes")[2],
+            re.DOTALL,
+        ),
+        strict=True,
+    )
+)
+READS = 2
+
+# More whole dollars at first than a reader looks at before it decides what a column is.
+WHOLE_DOLLARS = 21_000
+
+
+def metric(number: int) -> ProductMetric:
+    cents = 500 if number < WHOLE_DOLLARS else 1000 + number % 89
+    return ProductMetric(60 * number, 60 * number + 60, f"prod-{number % 5}", 1, cents)
+
+
+class Written:
+    """What stands in the output: at least the first ``count`` metrics."""
+
+    def __init__(self, writer: MetricsWriter[Any]) -> None:
+        self._writer = writer
+        self.count = 0
+
+    async def write(self, count: int) -> None:
+        values = [encode_metric(metric(self.count + number)) for number in range(count)]
+        await self._writer.write([*map(self._writer.parse, values)], {0: Position(self.count + count, 0)})
+        self.count += count
+
+    async def keep_writing(self) -> None:
+        while True:
+            await self.write(7)
+            await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def written_by(writer: MetricsWriter[Any]) -> AsyncIterator[Written]:
+    """Metrics that keep coming."""
+    assert await writer.acquire()
+    await writer.open("cluster")
+    written = Written(writer)
+    await written.write(WHOLE_DOLLARS)
+    writing = asyncio.create_task(written.keep_writing())
+    try:
+        yield written
+    finally:
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        await writer.close()
+
+
+def totals() -> "itertools.accumulate[int]":
+    """The cents of the first 0, 1, 2, ... metrics."""
+    return itertools.accumulate((metric(number).revenue_cents for number in itertools.count()), initial=0)
+
+
+async def read(folder: Path, command: Sequence[str | Path]) -> tuple[int, int]:
+    """The count and the cents that a recipe prints: the amount as it is, without its decimal point."""
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    told, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    count, total = re.split(r"[ |]", told.decode().strip())
+    return int(count), int(total.replace(".", ""))
+
+
+def command_of(name: str, url: str = "") -> list[str | Path]:
+    language, code = RECIPES[name]
+    if language == "sh":
+        if shutil.which(name) is None:
+            missing(f"{name} is not installed")
+        return ["sh", "-c", code.replace("postgresql://analyst@localhost:5432/metrics", url)]
+    if not PYTHON.exists():
+        missing("the readers are not installed: `make readers`")
+    return [PYTHON, "-c", code]
+
+
+def missing(what: str) -> None:
+    if os.environ.get("CI"):
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+async def assert_never_wrong(folder: Path, command: Sequence[str | Path], written: Written) -> None:
+    for _ in range(READS):
+        least = written.count
+        count, cents = await read(folder, command)
+        assert least <= count <= written.count + 7, "all that stood there before, and nothing twice"
+        assert cents == next(itertools.islice(totals(), count, None))
+
+
+@pytest.mark.parametrize("name", ["pandas, file", "polars", "duckdb"])
+async def test_the_file_is_read_while_it_grows(name: str, tmp_path: Path) -> None:
+    writer = FileWriter(MetricsFile(tmp_path / "output" / "metrics.json", "product-metrics"))
+    command = command_of(name)
+    async with written_by(writer) as written:
+        await assert_never_wrong(tmp_path, command, written)
+
+
+@pytest.mark.parametrize("name", ["pandas, file", "polars", "duckdb"])
+async def test_half_a_line_at_the_end_is_no_metric(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "output" / "metrics.json"
+    path.parent.mkdir()
+    whole = b"".join(encode_metric(metric(number)) + b"\n" for number in range(WHOLE_DOLLARS, WHOLE_DOLLARS + 3))
+    cents = sum(metric(number).revenue_cents for number in range(WHOLE_DOLLARS, WHOLE_DOLLARS + 3))
+    for length in (1, 50, len(encode_metric(metric(0))) - 1):
+        path.write_bytes(whole + encode_metric(metric(0))[:length])
+        assert await read(tmp_path, command_of(name)) == (3, cents)
+
+
+@pytest.mark.parametrize("name", ["sqlite3", "pandas, SQLite"])
+async def test_sqlite_is_read_while_it_grows(name: str, tmp_path: Path) -> None:
+    database = database_at(parse_address(f"sqlite:///{tmp_path}/output/metrics.db"))
+    command = command_of(name)
+    async with written_by(DatabaseWriter(database, Identity("cluster", "topic"), asyncio.Event())) as written:
+        await assert_never_wrong(tmp_path, command, written)
+
+
+async def test_postgresql_is_read_while_it_grows(postgres: PostgresServer, tmp_path: Path) -> None:
+    url = postgres.create_database("recipes")
+    command = command_of("psql", url)
+    database = database_at(parse_address(url))
+    async with written_by(DatabaseWriter(database, Identity("cluster", "topic"), asyncio.Event())) as written:
+        await assert_never_wrong(tmp_path, command, written)

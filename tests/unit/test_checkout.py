@@ -1,0 +1,99 @@
+"""A checkout works wherever and however it was made, or says at once why not."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from local.errors import LocalModeError
+from local.kafka_files import KafkaFiles
+from local.paths import check_path
+from tests.integration.services import ROOT
+
+SCRIPTS = ("local/prerequisites.sh", "local/setup.sh", "services/sink/entrypoint.sh", "test_pipeline.sh", ".ci/run")
+
+
+def git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a clone")
+def test_line_ends_do_not_depend_on_who_checks_out() -> None:
+    assert set(SCRIPTS) <= set(git("ls-files").splitlines())
+    for line in git("ls-files", "--eol").splitlines():
+        about, _, path = line.partition("\t")
+        in_repository, _, attributes = about.split(maxsplit=2)
+        if path.endswith(".png"):
+            assert "-text" in attributes, line
+        else:
+            assert "eol=lf" in attributes, line
+            assert in_repository in {"i/lf", "i/none"}, line
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "j\N{LATIN SMALL LETTER U WITH DIAERESIS}rgen",
+        "\N{CYRILLIC SMALL LETTER ZHE}",
+        "a,b",
+        "50%",
+        "a:b",
+        "a;b",
+        "a\\b",
+        "a\nb",
+        'a"b',
+        "a*",
+        "a#b",
+    ],
+)
+def test_a_path_that_a_program_would_misread_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    with pytest.raises(LocalModeError, match="cannot work in"):
+        KafkaFiles(tmp_path / name, tmp_path, 1, 2).write()
+    assert not (tmp_path / name).exists()
+    environment = os.environ | {"LOCAL_DIR": str(tmp_path / name)}
+    command = [sys.executable, "local/pipeline.py", "up", "--detach"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "LOCAL_DIR" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["a b", "it's", "a=b", "(1)", "a+b@c~d"])
+def test_other_paths_are_not(tmp_path: Path, name: str) -> None:
+    check_path(tmp_path / name)
+
+
+def stand_in(folder: Path, name: str, version: tuple[int, int]) -> None:
+    """A command that says it is Python of this version."""
+    claims = f"import sys; sys.version_info = ({version[0]}, {version[1]}, 0); exec(sys.argv[1])"
+    (folder / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{claims}" "$2"\n')
+    (folder / name).chmod(0o755)
+
+
+def chosen(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/bin/sh", "local/prerequisites.sh", "python"],
+        cwd=ROOT,
+        env={"PATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_python_that_has_wheels_is_preferred_to_a_newer_one(tmp_path: Path) -> None:
+    stand_in(tmp_path, "python3", (3, 15))
+    stand_in(tmp_path, "python3.13", (3, 13))
+    assert chosen(tmp_path).stdout == f"{tmp_path}/python3.13\n"
+    stand_in(tmp_path, "python3", (3, 12))
+    assert chosen(tmp_path).stdout == f"{tmp_path}/python3\n"
+
+
+@pytest.mark.parametrize("version", [(3, 15), (3, 10)])
+def test_where_no_python_fits_those_that_would_are_named(tmp_path: Path, version: tuple[int, int]) -> None:
+    stand_in(tmp_path, "python3", version)
+    done = chosen(tmp_path)
+    assert done.returncode == 1
+    assert "Python 3.11 to 3.14" in done.stderr
+    assert f"found 3.{version[1]} (python3)" in done.stderr

@@ -1,0 +1,144 @@
+"""The metrics report: whatever the source and the format, the total is the sum to the cent."""
+
+import csv
+import gzip
+import io
+import json
+import random
+import subprocess
+import sys
+from collections import defaultdict
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyarrow import parquet
+
+from libs.events.money import mean_cents
+from libs.events.product_metrics import MetricRow, ProductMetric, encode_metric
+from metrics_report.summary import Selection, summarize
+from services.sink.database.address import parse_address
+from services.sink.database.connecting import database_at
+from services.sink.database.session import Move
+from services.sink.topic_reader import Position
+
+ROOT = Path(__file__).resolve().parents[2]
+START = 1_795_305_600  # 2026-11-22T00:00:00Z
+RANDOM = random.Random(11)
+METRICS = [
+    ProductMetric(START + 60 * minute, START + 60 * minute + 60, f"prod-{product}", 3, RANDOM.randrange(1, 10**7))
+    for minute in range(0, 3000, 7)
+    for product in (1, 2)
+]
+LARGE = ProductMetric(START, START + 60, "prod-3", 7, 2**53)
+
+
+def report(folder: Path, *arguments: str, exit_code: int = 0) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "metrics_report", *arguments],
+        cwd=ROOT,
+        env={"PATH": "", "SINK_OUTPUT_PATH": str(folder / "metrics.json")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == exit_code, done.stderr
+    return done.stdout or done.stderr
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    lines = [encode_metric(metric) + b"\n" for metric in (*METRICS, LARGE)]
+    (tmp_path / "metrics.json").write_bytes(b"".join(lines) + b"?\n" + lines[0][:30])
+    return tmp_path
+
+
+def by_hand(period_s: int) -> dict[tuple[int, str], tuple[int, int]]:
+    sums: defaultdict[tuple[int, str], tuple[int, int]] = defaultdict(lambda: (0, 0))
+    for metric in (*METRICS, LARGE):
+        key = (metric.window_start - metric.window_start % period_s, metric.product_id)
+        orders, cents = sums[key]
+        sums[key] = (orders + metric.order_count, cents + metric.revenue_cents)
+    return dict(sums)
+
+
+@pytest.mark.parametrize(("period", "length_s"), [("minute", 60), ("hour", 3600), ("day", 86_400)])
+def test_csv_by_period(folder: Path, period: str, length_s: int) -> None:
+    *rows, total = csv.DictReader(io.StringIO(report(folder, "--by", period, "--format", "csv")))
+    expected = by_hand(length_s)
+    assert len(rows) == len(expected)
+    assert [int(Decimal(row["total_revenue"]) * 100) for row in rows] == [
+        cents for _, (_, cents) in sorted(expected.items())
+    ]
+    assert total["period"] == "total"
+    assert Decimal(total["total_revenue"]) == sum(Decimal(row["total_revenue"]) for row in rows)
+    assert int(total["order_count"]) == sum(int(row["order_count"]) for row in rows)
+
+
+def test_json_lines_are_exact_where_floats_are_not(folder: Path) -> None:
+    text = report(folder, "--format", "jsonl", "--product", "prod-3")
+    row, total = (json.loads(line, parse_float=Decimal) for line in text.splitlines())
+    assert row == {
+        "period": "2026-11-22T00:00:00Z",
+        "product_id": "prod-3",
+        "order_count": 7,
+        "total_revenue": Decimal("90071992547409.92"),
+        "avg_order_value": Decimal("12867427506772.85"),
+    }
+    assert total["total_revenue"] == row["total_revenue"]
+
+
+def test_a_time_range(folder: Path) -> None:
+    arguments = ("--from", "2026-11-22T01:00", "--to", "2026-11-22T04:00+01:00", "--format", "jsonl", "--by", "minute")
+    *rows, _ = map(json.loads, report(folder, *arguments, "--product=prod-1", "--product=prod-2").splitlines())
+    inside = [each for each in METRICS if START + 3600 <= each.window_start < START + 3 * 3600]
+    assert len(rows) == len(inside) > 20
+
+
+def test_a_table_with_bars(folder: Path) -> None:
+    text = report(folder, "--by", "day", "--plot", "--product", "prod-1")
+    cents = sum(each.revenue_cents for each in METRICS if each.product_id == "prod-1")
+    assert f"{cents // 100}.{cents % 100:02d}" in text.splitlines()[-2]
+    assert "█" in text
+
+
+def test_a_gzipped_file(folder: Path) -> None:
+    (folder / "old.json.gz").write_bytes(gzip.compress((folder / "metrics.json").read_bytes()))
+    same = report(folder, "--format", "csv")
+    assert report(folder, "--format", "csv", "--file", str(folder / "old.json.gz")) == same
+
+
+def test_parquet(folder: Path) -> None:
+    path = folder / "report.parquet"
+    report(folder, "--format", "parquet", "--to-file", str(path), "--by", "hour")
+    rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
+    expected = by_hand(3600)
+    assert sum(row["total_revenue"] for row in rows) * 100 == sum(cents for _, cents in expected.values())
+    assert len(rows) == len(expected)
+
+
+async def test_a_database_says_the_same_as_the_file(folder: Path) -> None:
+    url = f"sqlite:///{folder}/metrics.db"
+    session = await database_at(parse_address(url)).connect()
+    epoch = await session.take_over("test", 10)
+    assert epoch
+    rows = [MetricRow(*each, mean_cents(each.revenue_cents, each.order_count)) for each in (*METRICS, LARGE)]
+    await session.write(epoch, rows, [Move(0, None, Position(1, 1))])
+    await session.close()
+    arguments = ("--format", "csv", "--from", "2026-11-22T01:00", "--to", "2026-11-23")
+    assert report(folder, "--source", "database", "--database", url, *arguments) == report(folder, *arguments)
+
+
+def test_nothing_found_is_told(folder: Path) -> None:
+    assert "no metrics were found" in report(folder, "--product", "none", exit_code=1)
+    assert "cannot be read" in report(folder, "--file", str(folder / "none.json"), exit_code=1)
+    assert "is no time" in report(folder, "--from", "yesterday", exit_code=2)
+    assert "hidden" not in report(folder, "--database", "mysql://me:hidden@there/db", exit_code=2).partition("usage")[0]
+
+
+def test_windows_are_counted_where_they_begin() -> None:
+    row = MetricRow(3590, 3650, "a", 1, 5, 5)
+    assert [line.period_start for line in summarize([row], Selection(), "hour")] == [0]
+    assert summarize([row], Selection(from_s=3591), "hour") == []

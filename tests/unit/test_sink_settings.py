@@ -1,0 +1,90 @@
+"""Which outputs the sink writes, and what it says to settings that it cannot use."""
+
+from pathlib import Path
+
+import pytest
+
+from libs.runtime.errors import SettingsError
+from libs.runtime.settings import load_settings
+from services.sink.database.address import PostgresqlAddress, SqliteAddress, parse_address
+from services.sink.sink_settings import SinkSettings
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SINK_OUTPUTS", "SINK_DATABASE_URL", "SINK_DATABASE_PASSWORD_FILE", "SINK_OUTPUT_PATH"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_a_file_is_the_default_and_sqlite_the_default_database() -> None:
+    settings = load_settings(SinkSettings, [])
+    assert settings.sink_outputs == ("file",)
+    assert settings.database_address() == SqliteAddress(Path("output/metrics.db"))
+
+
+@pytest.mark.parametrize(
+    ("text", "outputs"),
+    [("database", ("database",)), ("file,database", ("file", "database")), (" File , DATABASE ", ("file", "database"))],
+)
+def test_outputs_are_named_with_commas(text: str, outputs: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings(SinkSettings, [f"--sink-outputs={text}"]).sink_outputs == outputs
+    monkeypatch.setenv("SINK_OUTPUTS", text)
+    assert load_settings(SinkSettings, []).sink_outputs == outputs
+
+
+@pytest.mark.parametrize("text", ["kafka", "file,", "file,file", "file database", "file,database,file"])
+def test_other_outputs_are_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"SINK_OUTPUTS=.*file, database, or both with a comma"):
+        load_settings(SinkSettings, [f"--sink-outputs={text}"])
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///metrics.db", "metrics.db"),
+        ("sqlite:////var/lib/metrics.db", "/var/lib/metrics.db"),
+        ("sqlite:///with%20space.db", "with space.db"),
+    ],
+)
+def test_a_path_of_sqlite(url: str, path: str) -> None:
+    assert parse_address(url) == SqliteAddress(Path(path))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "metrics.db",
+        "sqlite://metrics.db",
+        "sqlite:///",
+        "sqlite:///a.db?mode=ro",
+        "mysql://user:hidden@host/database",
+        "postgresql:/hidden",
+        "postgresql://user:hidden@[host/database",
+        "postgresql://user:hid%zzden@host/database",
+        "postgresql://user@host/database?hidden=1",
+    ],
+)
+def test_other_databases_are_refused_without_their_password(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SINK_DATABASE_URL", url)
+    with pytest.raises(SettingsError, match=r"SINK_DATABASE_URL=.*postgresql://user@host") as refused:
+        load_settings(SinkSettings, [])
+    assert ":hid" not in str(refused.value)
+
+
+def test_a_password_may_stand_in_a_file_that_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("first\r\n")
+    monkeypatch.setenv("SINK_DATABASE_URL", "postgresql://sink:old@host:5433/metrics?sslmode=require")
+    monkeypatch.setenv("SINK_DATABASE_PASSWORD_FILE", str(secret))
+    address = load_settings(SinkSettings, []).database_address()
+    assert isinstance(address, PostgresqlAddress)
+    assert address.password() == "first"
+    secret.write_text("second")
+    assert address.password() == "second"
+    assert str(address) == "postgresql://sink@host:5433/metrics"
+
+
+def test_sqlite_has_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SINK_DATABASE_PASSWORD_FILE", "secret")
+    with pytest.raises(SettingsError, match="SQLite has no passwords"):
+        load_settings(SinkSettings, [])

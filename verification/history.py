@@ -1,0 +1,99 @@
+"""What is missing at the beginnings of the topics, because retention has deleted it or because only the newest is verified.
+
+Nothing is guessed: what could be the outcome of something missing is not verified, and counted as that. The rest is judged
+as strictly as ever. It rests on what Kafka and the pipeline keep in order:
+
+- A partition loses its oldest records first, and ``orders`` is stamped by the broker (KIP-32), in order.
+- What comes of an order has the order's timestamp, and an order's event time is at most a minute ahead of it.
+- Of one partition of ``orders``, what goes to one partition of ``processed-orders`` is there in the same order; and all dead
+  letters go to the partition of ``orders-dlq`` of the same number.
+"""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from verification.strict_json import number, parse_object
+from verification.topic_reader import Offsets, TopicReader
+
+_LOG_APPEND_TIME = 1
+_MAX_AHEAD_S = 60
+# Windows that close at the same moment are written in no order.
+_AT_THE_SAME_MOMENT_MS = 2_000
+
+
+@dataclass(frozen=True)
+class History:
+    """Where reading begins, by topic without prefix, and what may be missing before.
+
+    ``orders_missing_until_ms`` is the latest timestamp that a missing order may have; ``metrics_missing_until_s`` the latest
+    end of a window whose metric may be missing. Both are ``-inf`` if nothing is missing.
+    """
+
+    begins: Mapping[str, Offsets] = field(default_factory=dict)
+    orders_missing_until_ms: float = -math.inf
+    metrics_missing_until_s: float = -math.inf
+
+    def is_cut(self, topic: str, partition: int | None = None) -> bool:
+        """Whether ``topic``, or a partition of it, no longer has its first records."""
+        begins = self.begins.get(topic, {})
+        return any(begins.values()) if partition is None else begins.get(partition, 0) > 0
+
+    def has_all_orders_of(self, window_start_s: int) -> bool:
+        """Whether no missing order can be of a window that starts then."""
+        return window_start_s > self.orders_missing_until_ms / 1000 + _MAX_AHEAD_S
+
+
+WHOLE = History()
+
+
+async def find_history(reader: TopicReader, prefix: str, newest_orders: int | None) -> History:
+    """Look at where the topics begin; of ``orders``, at most about ``newest_orders`` are to be read (None: all)."""
+    orders = prefix + "orders"
+    begins, ends = await reader.begins(orders), await reader.ends(orders)
+    if newest_orders is not None:
+        share = math.ceil(newest_orders / len(begins))
+        begins = {partition: max(begin, ends[partition] - share) for partition, begin in begins.items()}
+    missing_until_ms, kept_since_ms = -math.inf, math.inf
+    for partition, begin in begins.items():
+        first = await reader.first_record(orders, partition, begin, ends[partition])
+        if begin:
+            ordered = first is not None and first.timestamp_type == _LOG_APPEND_TIME
+            missing_until_ms = max(missing_until_ms, first.timestamp if first and ordered else time.time() * 1000)
+            kept_since_ms = min(kept_since_ms, first.timestamp if first else math.inf)
+        elif ends[partition]:
+            kept_since_ms = 0
+    all_begins = {"orders": begins}
+    for topic in ("processed-orders", "orders-dlq", "late-orders", "product-metrics"):
+        all_begins[topic] = await reader.begins(prefix + topic)
+        if newest_orders is not None and topic != "product-metrics" and 0 < kept_since_ms < math.inf:
+            later = await reader.offsets_at(prefix + topic, int(kept_since_ms))
+            all_begins[topic] = {each: max(begin, later[each]) for each, begin in all_begins[topic].items()}
+    return History(all_begins, missing_until_ms, await _metrics_missing_until_s(reader, prefix, all_begins))
+
+
+async def _metrics_missing_until_s(reader: TopicReader, prefix: str, begins: Mapping[str, Offsets]) -> float:
+    topic, until_s = prefix + "product-metrics", -math.inf
+    ends = await reader.ends(topic)
+    for partition, begin in begins["product-metrics"].items():
+        if not begin:
+            continue
+        first_ms = None
+        async for records in reader.read(topic, {partition: begin}, {partition: ends[partition]}):
+            for record in records:
+                first_ms = record.timestamp if first_ms is None else first_ms
+                if record.timestamp <= first_ms + _AT_THE_SAME_MOMENT_MS:
+                    until_s = max(until_s, _window_end_s(record.value))
+        if first_ms is None:
+            return math.inf
+    return until_s
+
+
+def _window_end_s(value: bytes | None) -> float:
+    """The end of the window in a metric's value; ``-inf`` where nothing of the kind stands."""
+    try:
+        end_s = number(parse_object(value).get("window_end"))
+    except ValueError:
+        return -math.inf
+    return -math.inf if end_s is None else end_s

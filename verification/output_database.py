@@ -1,0 +1,83 @@
+"""The sink's database: one metric a row, read by the database's driver alone."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
+
+import psycopg
+
+from libs.runtime.errors import PipelineError
+from verification.report import Damage, Report
+from verification.windows import Metric
+
+_POSTGRESQL_ROWS = """
+select extract(epoch from window_start), extract(epoch from window_end), product_id, order_count,
+       total_revenue * 100, avg_order_value * 100
+from product_metrics
+"""
+_FETCHED_ROWS = 10_000
+
+Row = tuple[Decimal | int, Decimal | int, str, int, Decimal | int, Decimal | int]
+
+
+class OutputDatabase(NamedTuple):
+    """SINK_DATABASE_URL and SINK_DATABASE_PASSWORD_FILE."""
+
+    url: str
+    password_file: Path | None = None
+
+
+def read_rows(database: OutputDatabase, window_seconds: int, report: Report | None = None) -> Counter[Metric]:
+    """The metrics in the database, none when the sink has not made it yet; what is no metric is reported.
+
+    Raises:
+        PipelineError: the database cannot be read.
+    """
+    rows: Counter[Metric] = Counter()
+    try:
+        for row in _sqlite(database) if database.url.startswith("sqlite:///") else _postgresql(database):
+            metric = _metric(row, window_seconds)
+            if metric is not None:
+                rows[metric] += 1
+            elif report:
+                report.found(Damage.ROW_MALFORMED, f"{row}")
+    except (sqlite3.Error, psycopg.Error, OSError) as error:
+        raise PipelineError(
+            f"the sink's database cannot be read: {error}", advice="start it, or give another --database"
+        ) from error
+    return rows
+
+
+def _metric(row: Row, window_seconds: int) -> Metric | None:
+    start, end, product_id, count, revenue, average = row
+    whole = [int(each) for each in (start, end, count, revenue, average)]
+    if whole != [start, end, count, revenue, average] or start % window_seconds or end != start + window_seconds:
+        return None
+    return Metric(whole[0], whole[1], product_id, whole[2], whole[3], whole[4])
+
+
+def _sqlite(database: OutputDatabase) -> Iterator[Row]:
+    path = Path(unquote(database.url.removeprefix("sqlite:///")))
+    if not path.exists():
+        return
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
+    try:
+        if connection.execute("select 1 from sqlite_master where name = 'product_metrics'").fetchone():
+            yield from connection.execute("select * from product_metrics")
+    finally:
+        connection.close()
+
+
+def _postgresql(database: OutputDatabase) -> Iterator[Row]:
+    password = database.password_file.read_text().splitlines()[0] if database.password_file else None
+    options = {"password": password} if password is not None else {}
+    with psycopg.connect(database.url, connect_timeout=10, **options) as connection:  # type: ignore[arg-type]
+        known = connection.execute("select to_regclass('product_metrics') is not null").fetchone()
+        if known == (True,):
+            with connection.cursor("rows") as cursor:
+                cursor.itersize = _FETCHED_ROWS
+                yield from cursor.execute(_POSTGRESQL_ROWS)
