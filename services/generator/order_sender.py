@@ -15,6 +15,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from libs.runtime.errors import PipelineError
 from libs.runtime.metrics import GeneratorMetrics
+from libs.runtime.outages import is_outage
 from libs.runtime.partitioning import partition_for
 
 _RETRY_S = 0.5
@@ -203,7 +204,7 @@ class OrderSender:
                 )
             except KafkaError as error:
                 # Only before the producer has taken the batch: its metadata does not know the topic (any more).
-                if not error.retriable:
+                if not (error.retriable or is_outage(error)):
                     raise
                 self._metrics.delivery_errors["retried"].inc()
                 await asyncio.sleep(_RETRY_S)

@@ -1,9 +1,12 @@
 """Faults for the alerts, each of which ends when its block does, and what the alerts make of them."""
 
 import asyncio
+import itertools
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import orjson
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -63,6 +66,26 @@ async def refusing_what_the_processor_writes(project: Project) -> AsyncIterator[
         yield
     finally:
         await configure()
+
+
+@asynccontextmanager
+async def with_a_slow_sender(project: Project, partition: int) -> AsyncIterator[None]:
+    """Orders an hour old come into a partition, never as far apart as it takes to be idle."""
+
+    async def sends() -> None:
+        async with AIOKafkaProducer(bootstrap_servers=project.bootstrap) as producer:
+            for number in itertools.count():
+                order = {"user_id": "user", "product_id": "prod-1", "amount": 12.5, "timestamp": time.time() - 3600}
+                value = orjson.dumps(order | {"order_id": f"slow-{number}"})
+                await producer.send_and_wait(ORDERS.name, value, partition=partition)
+                await asyncio.sleep(0.5)
+
+    sending = asyncio.create_task(sends())
+    try:
+        yield
+    finally:
+        sending.cancel()
+        await asyncio.wait({sending})
 
 
 async def send(project: Project, orders: Sequence[bytes]) -> None:

@@ -13,7 +13,14 @@ import orjson
 import pytest
 
 from tests.compose.conftest import REPLICAS, USER
-from tests.compose.faults import all_quiet, fires, refusing_what_the_processor_writes, send, stopped
+from tests.compose.faults import (
+    all_quiet,
+    fires,
+    refusing_what_the_processor_writes,
+    send,
+    stopped,
+    with_a_slow_sender,
+)
 from tests.compose.groups import eventually
 from tests.compose.looking import (
     addresses,
@@ -170,6 +177,12 @@ async def test_alerts_when_nobody_tells_the_lag(pipeline: Project, prometheus: P
 async def test_alert_for_transactions_that_fail(pipeline: Project, prometheus: Prometheus) -> None:
     async with refusing_what_the_processor_writes(pipeline):
         await fires(prometheus, "TransactionsAborting", job="processor")
+    await all_quiet(prometheus)
+
+
+async def test_alert_for_a_sender_with_a_slow_clock(pipeline: Project, prometheus: Prometheus) -> None:
+    async with stopped(pipeline, "generator"), with_a_slow_sender(pipeline, partition=2):
+        await fires(prometheus, "EventTimeBehind", partition="2")
     await all_quiet(prometheus)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
@@ -83,6 +83,18 @@ async def test_topics_deleted_under_a_running_service(pipeline: Pipeline, admin:
         await send(pipeline, seed=2)
         await send(pipeline, seed=3)
         await committed(pipeline, admin, 20)
+
+
+async def test_partitions_added_under_a_running_service(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
+    await pipeline.make_topics()
+    async with pipeline.service("processor") as processor:
+        await send(pipeline, seed=1)
+        await committed(pipeline, admin, 10)
+        await admin.create_partitions({pipeline.prefix + ORDERS.name: NewPartitions(total_count=8)})
+        assert await processor.wait() == 1
+        failed = await processor.wait_for("service failed")
+        assert f"'{pipeline.prefix}{ORDERS.name}' has 8 partitions by now and had 6" in failed["error"]
+        assert "TOPIC_PREFIX" in failed["advice"]
 
 
 async def test_a_limit_lowered_under_a_running_service(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:

@@ -60,6 +60,7 @@ def test_an_empty_variable_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> Non
         ("KAFKA_BOOTSTRAP_SERVERS", "a:1,,b:2", "host:port"),
         ("KAFKA_BOOTSTRAP_SERVERS", "x" * 64 + ":1", "host:port"),
         ("MAX_OUT_OF_ORDERNESS_SECONDS", "nan", "less than or equal"),
+        ("MAX_EVENT_AGE_SECONDS", "4.5", "at least MAX_OUT_OF_ORDERNESS_SECONDS, which is 5"),
         ("TOPIC_PREFIX", "a b", "prefix|pattern"),
         ("PROCESSOR_CATALOGUE_PATH", "/nowhere.json", "No such file"),
     ],
