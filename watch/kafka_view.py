@@ -33,7 +33,11 @@ Positions = dict[TopicPartition, int]
 
 
 class TopicsMissingError(PipelineError):
-    """No service has made the topics yet."""
+    """No service has made the topics yet, or nobody ever will."""
+
+    def __init__(self, topics: list[str]) -> None:
+        self.topics = ", ".join(topics)
+        super().__init__(f"there is no topic {self.topics}", advice="start the pipeline, or give its --topic-prefix")
 
 
 class KafkaView:
@@ -83,7 +87,7 @@ class KafkaView:
         names = [self._prefix + name for name in _TOPICS]
         missing = sorted(set(names) - set(await self._admin.list_topics()))
         if missing:
-            raise TopicsMissingError(f"the topics {', '.join(missing)}")
+            raise TopicsMissingError(missing)
         for topic in await self._admin.describe_topics(names):
             if topic["error_code"]:
                 raise for_code(topic["error_code"])(f"topic {topic['topic']!r}")

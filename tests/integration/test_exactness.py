@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from services.generator.faults import KINDS
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import ServiceProcess, eventually
 
