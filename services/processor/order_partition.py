@@ -6,7 +6,7 @@ from math import floor
 
 from libs.events.dead_letters import Reason, RejectedError, dead_letter
 from libs.events.limits import DECLARED_LIMITS, DerivedLimits
-from libs.events.record_sizes import batch_bytes
+from libs.events.record_sizes import at_most_bytes, batch_bytes
 from libs.events.records import LOG_APPEND_TIME, Output, Record, Row, carried_headers
 from libs.events.topics import ORDERS_DLQ, PROCESSED_ORDERS
 from libs.events.watermarks import ORDER_HEADERS, TYPE_HEADER, WATERMARK_HEADERS, Watermark, encode_watermark
@@ -114,11 +114,12 @@ class OrderPartition:
         """
         key, value, timestamp_ms = row
         all_headers = [*ORDER_HEADERS, *carried_headers(record.headers, (TYPE_HEADER,))]
-        size_bytes, limit_bytes = batch_bytes(key, value, all_headers), self._limits.processed_order
-        if size_bytes > limit_bytes:
-            message = f"the processed order takes {size_bytes} bytes, it may have {limit_bytes}"
-            self._reject(record, RejectedError(Reason.TOO_LARGE, message), output)
-            return False
+        if at_most_bytes(value, all_headers) > self._surely_fits_bytes:
+            size_bytes, limit_bytes = batch_bytes(key, value, all_headers), self._limits.processed_order
+            if size_bytes > limit_bytes:
+                message = f"the processed order takes {size_bytes} bytes, it may have {limit_bytes}"
+                self._reject(record, RejectedError(Reason.TOO_LARGE, message), output)
+                return False
         partition = output.partition_for(PROCESSED_ORDERS.name, key)
         self._write(partition, output)
         if debugging():
