@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple
 
-from libs.events.dead_letters import HEADERS, Rejection, read_dead_letter_headers
+from libs.events.dead_letters import HEADERS, VALUE_SHA256, Rejection, read_dead_letter_headers
 from libs.events.records import LocatedRecord
 
 DAMAGED = "damaged_headers"
@@ -62,6 +62,10 @@ class DeadLetter:
         return (
             self.headers if self.rejection is None else tuple(each for each in self.headers if each[0] not in HEADERS)
         )
+
+    def is_without_value(self) -> bool:
+        """Whether the record was too large to be kept: the headers have its value's size and digest instead."""
+        return self.value is None and any(name == VALUE_SHA256 for name, _ in self.headers)
 
     def fingerprint(self) -> int:
         """64 bits that tell this letter from any that stands in its place after the topic was made anew."""

@@ -4,15 +4,16 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
 from dead_letters.letter import DeadLetter, Place, read_letter
 from dead_letters.marks import Mark, Replayed, decode_mark
 from libs.events.topics import DEAD_LETTERS_REPLAYED, ORDERS, ORDERS_DLQ
 from libs.runtime.errors import PipelineError
+from libs.runtime.kafka_clients import AIOKafkaAdminClient
 from verification.topic_reader import Offsets, TopicReader
+
+_BROKERS_DEFAULT_BYTES = 1_048_588
 
 
 @dataclass(frozen=True)
@@ -94,12 +95,12 @@ async def letter_reader(bootstrap: str, topic_prefix: str) -> AsyncIterator[Lett
     """A connected reader; what the broker refuses meanwhile becomes a ``PipelineError``."""
     try:
         async with TopicReader(bootstrap) as reader:
-            yield LetterReader(await _look_up(bootstrap, topic_prefix), reader)
+            yield LetterReader(await _look_up(bootstrap, topic_prefix, reader), reader)
     except KafkaError as error:
         raise PipelineError(f"the broker went away: {error!r}", advice="try again once it is back") from error
 
 
-async def _look_up(bootstrap: str, topic_prefix: str) -> Topics:
+async def _look_up(bootstrap: str, topic_prefix: str, reader: TopicReader) -> Topics:
     orders, letters, marks = (topic_prefix + each.name for each in (ORDERS, ORDERS_DLQ, DEAD_LETTERS_REPLAYED))
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     try:
@@ -120,19 +121,10 @@ async def _look_up(bootstrap: str, topic_prefix: str) -> Topics:
             letters,
             marks,
             orders_partitions=len(partitions[orders]),
-            orders_max_bytes=await _max_message_bytes(admin, orders),
+            orders_max_bytes=await reader.max_message_bytes(orders) or _BROKERS_DEFAULT_BYTES,
             letters_partitions=len(partitions[letters]),
             letters_replicas=len(partitions[letters][0]["replicas"]),
             has_marks=marks in existing,
         )
     finally:
         await admin.close()
-
-
-async def _max_message_bytes(admin: AIOKafkaAdminClient, topic: str) -> int:
-    name = "max.message.bytes"
-    (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {name: ""})])
-    ((code, message, _, _, entries),) = response.resources  # type: ignore[attr-defined]  # no fields in the base class
-    if code:
-        raise for_code(code)(message)
-    return next(int(value) for found, value, *_ in entries if found == name)

@@ -77,6 +77,8 @@ def letter_text(letter: DeadLetter, mark: Mark | None, orders: str) -> str:
     width = max(len(name) for name, _ in lines)
     size = "" if letter.value is None else f", {len(letter.value):,} bytes"
     facts = "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
+    if letter.is_without_value():
+        return f"{facts}\nvalue: not kept, it was too large; its size and digest are in the headers"
     return f"{facts}\nvalue{size}:\n{pretty(letter.value)}"
 
 

@@ -5,10 +5,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import orjson
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from dead_letters.letter import DeadLetter, Place
 from dead_letters.reader import Topics
+from libs.events.record_sizes import batch_bytes
 from libs.events.records import Headers, carried_headers
 
 FROM_HEADER = "replayed.from"
@@ -36,6 +36,8 @@ def obstacle(letter: DeadLetter, topics: Topics) -> str:
         return f"they did not come from {topics.orders}"
     if source.partition >= topics.orders_partitions:
         return f"{topics.orders} no longer has the partition they came from"
+    if letter.is_without_value():
+        return "they were too large to be kept with their values; while orders has them, they can be read there"
     if not _fits(letter, (), topics):
         return f"they are larger than {topics.orders} takes"
     return ""
@@ -43,13 +45,7 @@ def obstacle(letter: DeadLetter, topics: Topics) -> str:
 
 def _fits(letter: DeadLetter, headers: Sequence[tuple[str, bytes | None]], topics: Topics) -> bool:
     # The broker's limit is one of batches. A letter near it makes a batch of its own, uncompressed.
-    size = len(letter.key or b"") + len(letter.value or b"")
-    size += sum(len(name.encode()) + len(value or b"") for name, value in headers)
-    if size < topics.orders_max_bytes // 2:
-        return True
-    batch = DefaultRecordBatchBuilder(2, 0, 1, -1, -1, 0, 2 * size)
-    batch.append(0, 0, letter.key, letter.value, list(headers))
-    return int(batch.size()) <= topics.orders_max_bytes
+    return batch_bytes(letter.key, letter.value, headers) <= topics.orders_max_bytes
 
 
 def window_has_ended(letter: DeadLetter, window_seconds: int, now_s: float) -> bool:

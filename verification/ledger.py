@@ -7,8 +7,8 @@ MB if one of them lacks the products.
 """
 
 from collections import Counter
-from collections.abc import Mapping
-from hashlib import blake2b
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b, sha256
 from typing import NamedTuple
 
 from aiokafka.partitioner import murmur2
@@ -16,12 +16,15 @@ from aiokafka.partitioner import murmur2
 from verification.history import WHOLE, History
 from verification.judge import Judge, Order, Verdict
 from verification.report import Damage, NotVerified, Report
+from verification.sizes import SizeLimits, record_bytes, size_limits
 from verification.windows import WindowSums
 
 _REST_BITS = 64
 _OFFSET_BITS = 48
 _PARTITION_BITS = 16
 _LOG_APPEND_TIME = 1
+_TOO_LARGE = "too_large"
+_DECLARED_SIZES = size_limits(None, None, None)
 _LOW_REST = (1 << _REST_BITS) - 1
 _LOW_OFFSET = (1 << _OFFSET_BITS) - 1
 _LOW_PARTITION = (1 << _PARTITION_BITS) - 1
@@ -39,8 +42,14 @@ class Source(NamedTuple):
 
 
 class _DeadLetter(NamedTuple):
+    """The reasons that apply, and the contents that the letter may have.
+
+    ``without_value`` are those of a letter that has the value's size and digest instead.
+    """
+
     reasons: frozenset[str]
     content: bytes
+    without_value: tuple[bytes, ...] = ()
 
 
 class Ledger:
@@ -48,7 +57,7 @@ class Ledger:
 
     ``snapshot`` is the end of each partition of ``orders`` when the verification began: what stands before it must have
     come through; what came since only explains newer outputs. ``processed_snapshot`` is the same for the orders that
-    analytics has read: see ``add_processed``. ``history`` says what may be missing at the topics' beginnings.
+    analytics has read: see ``add_processed``. ``history`` says what may be missing at the topics' beginnings. From ``sizes`` on a record may be a dead letter for its size alone.
     """
 
     def __init__(
@@ -58,6 +67,7 @@ class Ledger:
         snapshot: Mapping[int, int],
         report: Report,
         history: History = WHOLE,
+        sizes: SizeLimits = _DECLARED_SIZES,
     ) -> None:
         self._history = history
         self._processed_is_cut = history.is_cut("processed-orders")
@@ -69,6 +79,7 @@ class Ledger:
         self._sums = sums
         self._snapshot = snapshot
         self._report = report
+        self._sizes = sizes
         # Per identity: where the order stands and its `rest` in one number, complemented once it is matched.
         self._orders: dict[bytes, int | list[int]] = {}
         self._faulty: dict[Source, _DeadLetter] = {}
@@ -87,6 +98,7 @@ class Ledger:
         now_s: float,
         *,
         timestamp_type: int,
+        headers: Sequence[tuple[str, bytes | None]] = (),
     ) -> None:
         """Take in a record of ``orders``.
 
@@ -101,8 +113,16 @@ class Ledger:
         if timestamp_type == _LOG_APPEND_TIME:
             now_s = timestamp_ms / 1000
         verdict: Verdict = self._judge.judge(value, timestamp_ms / 1000, now_s)
+        size_bytes = record_bytes(key, value, headers)
+        if verdict.order and size_bytes > self._sizes.processed_order:
+            verdict = verdict._replace(reasons=verdict.reasons | {_TOO_LARGE})
         if verdict.reasons:
-            self._faulty[source] = _DeadLetter(verdict.reasons, _content(key, value, timestamp_ms))
+            letter = _DeadLetter(verdict.reasons, _content(key, value, timestamp_ms))
+            if size_bytes > self._sizes.dead_letter:
+                size_and_digest = b"%d" % len(value or b""), sha256(value or b"").hexdigest().encode()
+                contents = tuple(_without_value(each, *size_and_digest, timestamp_ms) for each in (key, None))
+                letter = _DeadLetter(verdict.reasons | {_TOO_LARGE}, letter.content, contents)
+            self._faulty[source] = letter
             if verdict.order:
                 self._undecided[source] = verdict
         elif verdict.order:
@@ -137,7 +157,12 @@ class Ledger:
         if reason not in expected.reasons:
             right = " or ".join(sorted(expected.reasons))
             self._report.found(Damage.WRONG_REASON, f"{source}: {reason} instead of {right}")
-        if _content(key, value, timestamp_ms) != expected.content:
+        if value is None and reason == _TOO_LARGE and (digest := headers.get("source.value.sha256")) is not None:
+            size = headers.get("source.value.bytes", b"")
+            unchanged = _without_value(key, size, digest, timestamp_ms) in expected.without_value
+        else:
+            unchanged = _content(key, value, timestamp_ms) == expected.content
+        if not unchanged:
             self._report.found(Damage.DEAD_LETTER_CHANGED, f"{source}: now key {key!r}, value {value!r}"[:300])
 
     def settle(self, *, only_due: bool = False) -> None:
@@ -297,6 +322,10 @@ def _content(key: bytes | None, value: bytes | None, timestamp_ms: int) -> bytes
         digest.update(b"-" if part is None else b"%d:" % len(part) + part)
     digest.update(b"%d" % timestamp_ms)
     return digest.digest()
+
+
+def _without_value(key: bytes | None, size: bytes, digest: bytes, timestamp_ms: int) -> bytes:
+    return _content(key, size + b" " + digest, timestamp_ms)
 
 
 def _describe(order: Order) -> str:

@@ -5,12 +5,19 @@ from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Self
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
+from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupCoordinatorNotAvailableError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 
 from libs.runtime.errors import PipelineError
 from libs.runtime.header_keys import read_any_header_key
+from libs.runtime.kafka_clients import AIOKafkaAdminClient, AIOKafkaConsumer
 
 Offsets = dict[int, int]
 """Offset by partition."""
@@ -57,6 +64,18 @@ class TopicReader:
         if description["error_code"]:
             raise PipelineError(f"there is no topic {topic!r}", advice="start the pipeline, or give its --topic-prefix")
         return sorted(each["partition"] for each in description["partitions"])
+
+    async def max_message_bytes(self, topic: str) -> int | None:
+        """The largest batch of records that ``topic`` takes; None if this client may not know."""
+        name = "max.message.bytes"
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic, {name: ""})
+        (response,) = await self._admin.describe_configs([resource])
+        ((code, message, _, _, entries),) = response.resources  # type: ignore[attr-defined]  # no fields in the base class
+        if (error := for_code(code)) in (TopicAuthorizationFailedError, ClusterAuthorizationFailedError):
+            return None
+        if code:
+            raise error(message)
+        return next(int(value) for found, value, *_ in entries if found == name)
 
     async def begins(self, topic: str) -> Offsets:
         """The oldest offset of each partition."""

@@ -22,6 +22,7 @@ from verification.marks import Marks
 from verification.output_database import OutputDatabase, read_rows
 from verification.output_file import read_lines
 from verification.report import Damage, NotVerified, Report
+from verification.sizes import SizeLimits, size_limits
 from verification.topic_reader import Offsets, Record, TopicReader
 from verification.windows import Metric, Window, WindowSums, check_lines, check_metrics, check_rows, read_metric_record
 
@@ -95,7 +96,7 @@ class _Run:
             self.report.not_verified[NotVerified.ORDER] += gone
         snapshot = await self.reader.ends(orders)
         sums = WindowSums(self.window_seconds)
-        ledger = Ledger(self.judge, sums, snapshot, self.report, self.history)
+        ledger = Ledger(self.judge, sums, snapshot, self.report, self.history, await self._sizes())
 
         caught_up = await self._caught_up("processor", orders, snapshot)
         old_dead_letters_end = await self._settled_ends("orders-dlq")
@@ -142,6 +143,10 @@ class _Run:
     async def _ends(self, topic: str) -> Offsets:
         return await self.reader.ends(self.prefix + topic)
 
+    async def _sizes(self) -> SizeLimits:
+        topics = ("processed-orders", "late-orders", "orders-dlq")
+        return size_limits(*[await self.reader.max_message_bytes(self.prefix + topic) for topic in topics])
+
     async def _settled_ends(self, topic: str) -> Offsets:
         return await self.reader.settled_ends(self.prefix + topic)
 
@@ -170,6 +175,7 @@ class _Run:
                     record.timestamp,
                     now_s,
                     timestamp_type=record.timestamp_type,
+                    headers=record.headers,
                 )
             count += len(records)
             self.progress(f"orders: {count:,} read")

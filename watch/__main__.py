@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.live import Live
 
 from libs.cli import pipeline_flags
+from libs.runtime.errors import described
 from watch.follow import follow
+from watch.kafka_view import TopicsMissingError
 from watch.observation import Observation
 from watch.plain import metric_line, status_line
 from watch.screen import render
@@ -22,14 +24,17 @@ from watch.state import State
 _DRAW_EVERY_S = 0.5
 _LINE_EVERY_S = 5.0
 _FIRST_METRICS = 20
+_TOPICS_WITHIN_S = 10.0  # services that are starting make them sooner
 
 
 def main() -> None:
-    """Show until the end is asked for; exits 0."""
+    """Show until the end is asked for, and exit with 0; with 1 if there is nothing to show."""
     arguments = _arguments()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what matters of it, the view says itself
     try:
         asyncio.run(_watch(arguments))
+    except* TopicsMissingError as missing:
+        sys.exit(f"watch: {described(missing.exceptions[0])}")
     except* BrokenPipeError:
         # Whoever read the lines has gone, and Python would flush into the closed pipe once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -47,7 +52,9 @@ async def _watch(arguments: argparse.Namespace) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_draw(state, console, arguments) if on_terminal else _print(state))
             on_look = _ignore if on_terminal else _MetricPrinter()
-            tasks.create_task(follow(state, arguments.bootstrap, arguments.topic_prefix, on_look))
+            tasks.create_task(
+                follow(state, arguments.bootstrap, arguments.topic_prefix, on_look, topics_within_s=_TOPICS_WITHIN_S)
+            )
 
 
 async def _draw(state: State, console: Console, arguments: argparse.Namespace) -> None:

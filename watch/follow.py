@@ -1,6 +1,8 @@
 """Keeps the state up to date, through every absence of the broker."""
 
 import asyncio
+import math
+import time
 from collections.abc import Callable
 
 from aiokafka.errors import KafkaError
@@ -13,12 +15,25 @@ _LOOK_EVERY_S = 1.0
 _LOOK_TIMEOUT_S = 10.0
 
 
-async def follow(state: State, bootstrap: str, topic_prefix: str, on_look: Callable[[Observation], None]) -> None:
-    """Look at the pipeline once a second until cancelled; ``on_look`` is told what each look brought."""
+async def follow(
+    state: State,
+    bootstrap: str,
+    topic_prefix: str,
+    on_look: Callable[[Observation], None],
+    *,
+    topics_within_s: float = math.inf,
+) -> None:
+    """Look at the pipeline once a second until cancelled; ``on_look`` is told what each look brought.
+
+    Raises:
+        TopicsMissingError: the broker answers, and has not had all topics for ``topics_within_s``.
+    """
     positions: Positions = {}
+    missing_since_s: float | None = None
     while True:
         try:
             async with KafkaView(bootstrap, topic_prefix, positions) as view:
+                missing_since_s = None
                 while True:
                     async with asyncio.timeout(_LOOK_TIMEOUT_S):
                         seen = await view.look()
@@ -26,8 +41,13 @@ async def follow(state: State, bootstrap: str, topic_prefix: str, on_look: Calla
                     on_look(seen)
                     await asyncio.sleep(_LOOK_EVERY_S)
         except TopicsMissingError as error:
-            state.waiting_for = str(error)
+            now_s = time.monotonic()
+            missing_since_s = now_s if missing_since_s is None else missing_since_s
+            if now_s - missing_since_s >= topics_within_s:
+                raise
+            state.waiting_for = f"the topics {error.topics}"
         except (KafkaError, OSError, TimeoutError, AssertionError):
             # AssertionError: aiokafka's client before it has any metadata.
+            missing_since_s = None
             state.waiting_for = f"the broker at {bootstrap}"
         await asyncio.sleep(_LOOK_EVERY_S)

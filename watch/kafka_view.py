@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import for_code
 
 from libs.events.topics import LATE_ORDERS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS, PRODUCT_METRICS
 from libs.events.watermarks import WATERMARK_HEADERS, Watermark, decode_watermark
 from libs.runtime.errors import PipelineError
 from libs.runtime.header_keys import read_any_header_key
+from libs.runtime.kafka_clients import AIOKafkaAdminClient, AIOKafkaConsumer
 from watch.observation import Metric, Observation, Offsets, decode_metric
 from watch.state import DATABASE_GROUP, READERS, WITH_MEMBERS
 
@@ -35,7 +35,11 @@ Positions = dict[TopicPartition, int]
 
 
 class TopicsMissingError(PipelineError):
-    """No service has made the topics yet."""
+    """No service has made the topics yet, or nobody ever will."""
+
+    def __init__(self, topics: list[str]) -> None:
+        self.topics = ", ".join(topics)
+        super().__init__(f"there is no topic {self.topics}", advice="start the pipeline, or give its --topic-prefix")
 
 
 class KafkaView:
@@ -86,7 +90,7 @@ class KafkaView:
         names = [self._prefix + name for name in _TOPICS]
         missing = sorted(set(names) - set(await self._admin.list_topics()))
         if missing:
-            raise TopicsMissingError(f"the topics {', '.join(missing)}")
+            raise TopicsMissingError(missing)
         for topic in await self._admin.describe_topics(names):
             if topic["error_code"]:
                 raise for_code(topic["error_code"])(f"topic {topic['topic']!r}")

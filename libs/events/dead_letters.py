@@ -1,15 +1,24 @@
-"""``orders-dlq``: records that cannot be an order, kept byte for byte, with the reason in their headers."""
+"""``orders-dlq``: records that cannot be an order, kept byte for byte, with the reason in their headers.
+
+Only a record that the topic has no room for is kept without its value: then the headers have the value's size and digest.
+"""
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from hashlib import sha256
 from typing import NamedTuple
 
-from libs.events.records import Headers, carried_headers
+from libs.events.record_sizes import batch_bytes
+from libs.events.records import Headers, Record, carried_headers
 
 _MAX_MESSAGE_CHARS = 500
 _MAX_OFFSET = 2**63 - 1
 
 HEADERS = ("error.reason", "error.message", "source.topic", "source.partition", "source.offset")
+
+VALUE_BYTES, VALUE_SHA256 = "source.value.bytes", "source.value.sha256"
+OMITTED_HEADERS = (VALUE_BYTES, VALUE_SHA256)
+"""The headers of a letter without its value: how many bytes it had, and their SHA-256 in hexadecimal digits."""
 
 
 class Reason(StrEnum):
@@ -23,6 +32,7 @@ class Reason(StrEnum):
     INVALID_AMOUNT = "invalid_amount"  # not positive, sub-cent digits, or too large to be exact
     INVALID_TIMESTAMP = "invalid_timestamp"  # before 1970
     FUTURE_TIMESTAMP = "future_timestamp"  # more than a minute ahead of the clock
+    TOO_LARGE = "too_large"  # larger than the topic takes to which it would go on
 
 
 class RejectedError(Exception):
@@ -43,8 +53,42 @@ def dead_letter_headers(
         ("source.topic", topic.encode()),
         ("source.partition", b"%d" % partition),
         ("source.offset", b"%d" % offset),
-        *carried_headers(sent, HEADERS),
+        *carried_headers(sent, (*HEADERS, *OMITTED_HEADERS)),
     ]
+
+
+class Letter(NamedTuple):
+    """A record for ``orders-dlq``; ``reason`` is the one in its headers."""
+
+    reason: Reason
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+def dead_letter(topic: str, partition: int, record: Record, error: RejectedError, limit_bytes: int) -> Letter:
+    """The letter of a record that stands in ``topic`` and ``partition``.
+
+    What would take a batch of more than ``limit_bytes`` goes without its value, and if that does not suffice, without its
+    key and its sender's headers, too.
+    """
+    key, value, offset = record.key, record.value, record.offset
+    headers = dead_letter_headers(topic, partition, offset, error, record.headers)
+    if batch_bytes(key, value, headers) <= limit_bytes:
+        return Letter(error.reason, key, value, headers)
+    cause = str(error) if error.reason is Reason.TOO_LARGE else f"{error.reason}: {error}"
+    too_large = RejectedError(
+        Reason.TOO_LARGE, f"kept without its value, a dead letter has {limit_bytes} bytes; {cause}"
+    )
+    size_and_digest: Headers = [
+        (VALUE_BYTES, b"%d" % len(value or b"")),
+        (VALUE_SHA256, sha256(value or b"").hexdigest().encode()),
+    ]
+    place = [*dead_letter_headers(topic, partition, offset, too_large), *size_and_digest]
+    with_sent = [*place, *carried_headers(record.headers, (*HEADERS, *OMITTED_HEADERS))]
+    if batch_bytes(key, None, with_sent) <= limit_bytes:
+        return Letter(Reason.TOO_LARGE, key, None, with_sent)
+    return Letter(Reason.TOO_LARGE, None, None, place)
 
 
 class Rejection(NamedTuple):

@@ -2,12 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import structlog
-from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.errors import (
     IncompatibleBrokerVersion,
     InvalidReplicationFactorError,
@@ -19,6 +18,7 @@ from aiokafka.errors import (
 from libs.runtime.errors import PipelineError, TopicMismatchError
 from libs.runtime.exactly_once.assignor import range_assignor
 from libs.runtime.header_keys import AnyHeaderConsumer
+from libs.runtime.kafka_clients import AIOKafkaAdminClient, AIOKafkaConsumer
 from libs.runtime.refusals import refusal
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.timing import (
@@ -28,6 +28,8 @@ from libs.runtime.timing import (
     REBALANCE_TIMEOUT_MS,
     SESSION_TIMEOUT_MS,
 )
+from libs.runtime.topic_comparison import compare_settings
+from libs.runtime.topic_settings import Cluster, Rule
 
 log = structlog.get_logger()
 
@@ -39,12 +41,14 @@ _BROKERS_COME_UP_S = 60.0
 
 
 class TopicSpec(Protocol):
-    """A topic as declared: its name without prefix, and its configuration."""
+    """A topic as declared: its name without prefix, its configuration, and the rules for one that exists."""
 
     @property
     def name(self) -> str: ...
     @property
     def config(self) -> Mapping[str, str]: ...
+    @property
+    def rules(self) -> Sequence[Rule]: ...
 
 
 class Backoff:
@@ -63,16 +67,16 @@ class Backoff:
         self._next_s = self._first_s
 
 
-async def ensure_topics(settings: ServiceSettings, topics: Iterable[TopicSpec]) -> str:
+async def ensure_topics(settings: ServiceSettings, topics: Iterable[TopicSpec]) -> Cluster:
     """Wait for the broker, however long it takes; create the topics that are missing and check the others.
 
     Brokers that are too few for the replication factor may be starting: they are given ``_BROKERS_COME_UP_S``.
 
     Returns:
-        The cluster's id.
+        The cluster's id, and the settings of the topics.
 
     Raises:
-        TopicMismatchError: a topic has another number of partitions than declared.
+        TopicMismatchError: a topic has another number of partitions than declared, or a setting that breaks a guarantee.
         TopicRefusedError: the broker answers something that waiting does not mend.
     """
     backoff = Backoff()
@@ -83,9 +87,10 @@ async def ensure_topics(settings: ServiceSettings, topics: Iterable[TopicSpec]) 
         try:
             await admin.start()
             backoff.reset()
-            await _create_missing(admin, settings, specs)
+            replicas = await _create_missing(admin, settings, specs)
+            found = await compare_settings(admin, settings.topic_prefix, specs, replicas)
             cluster = await admin.describe_cluster()
-            return str(cluster["cluster_id"])
+            return Cluster(str(cluster["cluster_id"]), found)
         except (KafkaError, OSError, AssertionError, TimeoutError) as error:
             # AssertionError: aiokafka's client before it has any metadata.
             if isinstance(error, IncompatibleBrokerVersion):
@@ -109,7 +114,10 @@ async def ensure_topics(settings: ServiceSettings, topics: Iterable[TopicSpec]) 
             await admin.close()
 
 
-async def _create_missing(admin: AIOKafkaAdminClient, settings: ServiceSettings, specs: list[TopicSpec]) -> None:
+async def _create_missing(
+    admin: AIOKafkaAdminClient, settings: ServiceSettings, specs: list[TopicSpec]
+) -> dict[str, int]:
+    """Returns the replication factor of each topic, by its name without prefix."""
     names = [settings.topic_prefix + spec.name for spec in specs]
     existing = set(await admin.list_topics())
     missing = [
@@ -130,6 +138,7 @@ async def _create_missing(admin: AIOKafkaAdminClient, settings: ServiceSettings,
                 log.info("topic created", topic=name, partitions=settings.topic_partitions)
             elif error is not TopicAlreadyExistsError:  # another service was quicker
                 raise error(f"creating topic {name!r}: {' '.join(map(str, message))}")
+    replicas = {}
     for topic in await _described(admin, names):
         found = len(topic["partitions"])
         if found != settings.topic_partitions:
@@ -137,6 +146,9 @@ async def _create_missing(admin: AIOKafkaAdminClient, settings: ServiceSettings,
                 f"topic {topic['topic']!r} has {found} partitions, TOPIC_PARTITIONS says {settings.topic_partitions}",
                 advice=f"set TOPIC_PARTITIONS={found}, or use another TOPIC_PREFIX",
             )
+        name = topic["topic"].removeprefix(settings.topic_prefix)
+        replicas[name] = min(len(partition["replicas"]) for partition in topic["partitions"])
+    return replicas
 
 
 async def _described(admin: AIOKafkaAdminClient, names: list[str]) -> list[dict[str, Any]]:

@@ -5,19 +5,24 @@ which leaves every length as it is. That is how they are carried along, too.
 """
 
 import struct
+from collections.abc import Callable
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
 from aiokafka.consumer import fetcher
 from aiokafka.errors import KafkaError
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c, decode_varint
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
+from libs.runtime.kafka_clients import AIOKafkaConsumer
+
 # The layout of a record batch, version 2 (KIP-98): where its fields stand, in bytes from its beginning.
 _OVERHEAD = 12  # base offset and length, before what the length counts
+_LENGTH_AT = 8
 _MAGIC_AT, _CRC_AT, _CHECKED_AT, _ATTRIBUTES_AT, _COUNT_AT, _RECORDS_AT = 16, 17, 21, 21, 57, 61
 _CODEC = 0x07
+_DECODERS: dict[int, Callable[[bytes], bytes]] = {1: gzip_decode, 2: snappy_decode, 3: lz4_decode, 4: zstd_decode}
 _READABLE = bytes(range(128)) + b"?" * 128
 
 
@@ -65,18 +70,38 @@ def _readable(raw: bytes) -> Any:
 
 
 def with_readable_header_keys(raw: bytes) -> bytes:
-    """The record batches ``raw`` as fetched, with each header key that is no UTF-8 made ASCII, and checksums that fit."""
-    buffer = bytearray(raw)
-    start = 0
-    while start + _RECORDS_AT <= len(buffer):
-        end = start + _OVERHEAD + struct.unpack_from(">i", buffer, start + 8)[0]
-        if end > len(buffer):
+    """The record batches ``raw`` as fetched, with each header key that is no UTF-8 made ASCII, and checksums that fit.
+
+    A batch that was compressed and had such a key comes out uncompressed.
+    """
+    batches, start = [], 0
+    while start + _RECORDS_AT <= len(raw):
+        end = start + _OVERHEAD + struct.unpack_from(">i", raw, start + _LENGTH_AT)[0]
+        if end > len(raw):
             break  # the broker cuts the last batch off where the fetch is full
-        if buffer[start + _MAGIC_AT] == 2 and not buffer[start + _ATTRIBUTES_AT + 1] & _CODEC and _mend(buffer, start):
-            crc = calc_crc32c(bytes(buffer[start + _CHECKED_AT : end]))
-            struct.pack_into(">I", buffer, start + _CRC_AT, crc)
+        batches.append(_with_readable_keys(raw[start:end]))
         start = end
-    return bytes(buffer)
+    return b"".join([*batches, raw[start:]])
+
+
+def _with_readable_keys(batch: bytes) -> bytes:
+    if batch[_MAGIC_AT] != 2:
+        return batch
+    readable = _uncompressed(batch)
+    if not _mend(readable, 0):
+        return batch
+    struct.pack_into(">I", readable, _CRC_AT, calc_crc32c(bytes(readable[_CHECKED_AT:])))
+    return bytes(readable)
+
+
+def _uncompressed(batch: bytes) -> bytearray:
+    decode = _DECODERS.get(batch[_ATTRIBUTES_AT + 1] & _CODEC)
+    if decode is None:
+        return bytearray(batch)
+    unpacked = bytearray(batch[:_RECORDS_AT] + decode(batch[_RECORDS_AT:]))
+    unpacked[_ATTRIBUTES_AT + 1] &= ~_CODEC & 0xFF
+    struct.pack_into(">i", unpacked, _LENGTH_AT, len(unpacked) - _OVERHEAD)
+    return unpacked
 
 
 def _mend(buffer: bytearray, start: int) -> bool:

@@ -25,6 +25,7 @@ from libs.runtime.memory import keep_freed_memory
 from libs.runtime.metrics import ServiceMetrics
 from libs.runtime.settings import ServiceSettings, load_settings
 from libs.runtime.startup_signals import STOP_SIGNALS
+from libs.runtime.topic_settings import Cluster
 from libs.runtime.waiting import unless_stopped
 
 log = structlog.get_logger()
@@ -39,7 +40,7 @@ class Context(Generic[S]):
     """What a running service has at hand. ``registry`` is served; ``stop`` is set when it is asked to end."""
 
     settings: S
-    cluster_id: str
+    cluster: Cluster
     health: Health
     clock: Clock
     registry: CollectorRegistry
@@ -122,11 +123,11 @@ async def _run(settings: S, topics: Iterable[TopicSpec], main: Callable[[Context
             log.warning(
                 "aiokafka's C extension is missing: reading will be 40 times slower", advice="install its wheel"
             )
-        cluster_id = await unless_stopped(ensure_topics(settings, topics), stop)
-        if cluster_id is None:
+        cluster = await unless_stopped(ensure_topics(settings, topics), stop)
+        if cluster is None:
             return
         health.started()
-        await main(Context(settings, cluster_id, health, SystemClock(), registry, stop))
+        await main(Context(settings, cluster, health, SystemClock(), registry, stop))
 
 
 def pass_over_unsent_batches(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ if __name__ == "__main__":
 from prometheus_client import CollectorRegistry
 
 from libs.events.dead_letters import Reason
+from libs.events.limits import DECLARED_LIMITS, DerivedLimits, derived_limits
 from libs.events.topics import (
     ALL_TOPICS,
     ANALYTICS_STATE,
@@ -34,10 +35,16 @@ from services.analytics.metrics_partition import MetricsPartition
 BATCH_SIZE = 500
 
 
-def make_stage(settings: AnalyticsSettings, clock: Clock, registry: CollectorRegistry) -> Stage:
+def make_stage(
+    settings: AnalyticsSettings, clock: Clock, registry: CollectorRegistry, limits: DerivedLimits = DECLARED_LIMITS
+) -> Stage:
     """`processed-orders` to `product-metrics` and `late-orders`; the open windows are kept in `analytics-state`."""
     outputs = (PRODUCT_METRICS, LATE_ORDERS, ORDERS_DLQ, ANALYTICS_STATE)
     metrics = WindowMetrics(registry, Reason.MALFORMED)
+
+    def logic(topic: str, partition: int) -> MetricsPartition:
+        return MetricsPartition(topic, partition, settings.window_seconds, clock, metrics, limits)
+
     return Stage(
         name="analytics",
         source=PROCESSED_ORDERS,
@@ -50,13 +57,14 @@ def make_stage(settings: AnalyticsSettings, clock: Clock, registry: CollectorReg
         depends_on={"TOPIC_PARTITIONS": settings.topic_partitions, "WINDOW_SECONDS": settings.window_seconds},
         accept_offsets=None,
         offsets_accepted=False,
-        logic=lambda topic, partition: MetricsPartition(topic, partition, settings.window_seconds, clock, metrics),
+        logic=logic,
     )
 
 
 async def compute_metrics(context: Context[AnalyticsSettings]) -> None:
     """Run until asked to stop."""
-    await run_stage(make_stage(context.settings, context.clock, context.registry), context)
+    limits = derived_limits(context.cluster)
+    await run_stage(make_stage(context.settings, context.clock, context.registry, limits), context)
 
 
 def main() -> None:

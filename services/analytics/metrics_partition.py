@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 import structlog
 
-from libs.events.dead_letters import Reason, RejectedError, dead_letter_headers
+from libs.events.dead_letters import Reason, RejectedError, dead_letter
+from libs.events.limits import DECLARED_LIMITS, DerivedLimits
 from libs.events.order_ids import order_id_in
 from libs.events.processed_orders import read_processed_order
 from libs.events.product_metrics import ProductMetric, encode_metric
+from libs.events.record_sizes import batch_bytes
 from libs.events.records import Output, Record, carried_headers
 from libs.events.topics import ANALYTICS_STATE, LATE_ORDERS, ORDERS_DLQ, PRODUCT_METRICS
 from libs.events.watermarks import ORDER_HEADERS, TYPE_HEADER, WATERMARK_HEADERS, decode_watermark
@@ -26,12 +28,21 @@ class MetricsPartition:
 
     event_time_lag_s = None  # of what the processor writes: the processor's own
 
-    def __init__(self, topic: str, partition: int, window_s: int, clock: Clock, metrics: WindowMetrics) -> None:
+    def __init__(
+        self,
+        topic: str,
+        partition: int,
+        window_s: int,
+        clock: Clock,
+        metrics: WindowMetrics,
+        limits: DerivedLimits = DECLARED_LIMITS,
+    ) -> None:
         self._topic = topic
         self._partition = partition
         self._windows = TumblingWindows(window_s)
         self._clock = clock
         self._metrics = metrics
+        self._limits = limits
         self._tally = WindowTally(metrics)
         self.urgent = False
 
@@ -77,7 +88,7 @@ class MetricsPartition:
             try:
                 product_id, event_time_s, cents = read_processed_order(record.value)
             except ValueError as error:
-                self._reject(record, str(error), output)
+                self._reject(record, RejectedError(Reason.MALFORMED, str(error)), output)
                 continue
             if add(product_id, event_time_s, cents):
                 orders += 1
@@ -89,7 +100,7 @@ class MetricsPartition:
         try:
             mark = decode_watermark(record.value)
         except ValueError as error:
-            self._reject(record, str(error), output)
+            self._reject(record, RejectedError(Reason.MALFORMED, str(error)), output)
             return
         for metric in self._windows.saw(mark):
             self._close(metric, output)
@@ -109,6 +120,11 @@ class MetricsPartition:
             ("window.end", b"%d" % window.end_s),
             *carried_headers(record.headers, (TYPE_HEADER, "window.start", "window.end")),
         ]
+        if batch_bytes(record.key, record.value, headers) > self._limits.late_order:
+            # The processor writes no such order, unless the limit was another then.
+            error = RejectedError(Reason.TOO_LARGE, f"late-orders takes {self._limits.late_order} bytes")
+            self._reject(record, error, output)
+            return
         partition = output.partition_for(LATE_ORDERS.name, record.key)
         output.send(LATE_ORDERS.name, partition, record.key, record.value, record.timestamp, headers)
         self._tally.late += 1
@@ -116,13 +132,12 @@ class MetricsPartition:
             _tell("order late", record, window)
         self.urgent = True
 
-    def _reject(self, record: Record, message: str, output: Output) -> None:
+    def _reject(self, record: Record, error: RejectedError, output: Output) -> None:
         # Only the processor writes into this topic, so this is another writer's doing; even so it is kept, and seen.
-        error = RejectedError(Reason.MALFORMED, message)
-        log.error("foreign record in processed-orders", offset=record.offset, error=message)
+        log.error("foreign record in processed-orders", offset=record.offset, error=str(error))
         partition = output.partition_for(ORDERS_DLQ.name, record.key)
-        headers = dead_letter_headers(self._topic, self._partition, record.offset, error, record.headers)
-        output.send(ORDERS_DLQ.name, partition, record.key, record.value, record.timestamp, headers)
+        letter = dead_letter(self._topic, self._partition, record, error, self._limits.dead_letter)
+        output.send(ORDERS_DLQ.name, partition, letter.key, letter.value, record.timestamp, letter.headers)
         self._tally.foreign += 1
         self.urgent = True
 

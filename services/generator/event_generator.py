@@ -19,7 +19,6 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from libs.events.dead_letters import Reason
 from libs.events.topics import ORDERS
 from libs.runtime.broker import Backoff
 from libs.runtime.closing import close_producer
@@ -30,6 +29,7 @@ from libs.runtime.rebootstrap import rebootstrap_when_silent
 from libs.runtime.service import Context, run_service
 from libs.runtime.timing import HEALTHY_FOR_S
 from libs.runtime.waiting import unless_stopped
+from services.generator.faults import KINDS
 from services.generator.generation import Monitor, generate
 from services.generator.generator_settings import GeneratorSettings, parse_faults, parse_rate
 from services.generator.order_sender import OrderSender, idempotent_producer
@@ -41,7 +41,7 @@ log = structlog.get_logger()
 async def run(context: Context[GeneratorSettings]) -> None:
     """Generate orders until the count is reached or the service is asked to stop."""
     settings = context.settings
-    metrics = GeneratorMetrics(context.registry, Reason, settings.generator_buffer)
+    metrics = GeneratorMetrics(context.registry, KINDS, settings.generator_buffer)
     producer = await unless_stopped(started_producer(settings.kafka_bootstrap_servers), context.stop)
     if producer is None:
         return

@@ -1,4 +1,4 @@
-"""Faulty orders on purpose, pure: for every reason of a dead letter, records that its rule rejects."""
+"""Faulty orders on purpose, pure: for each kind, records that its rule rejects."""
 
 from collections.abc import Callable, Mapping
 from random import Random
@@ -11,6 +11,9 @@ from services.generator.traffic import Order
 
 # Not the hour that would do now: read by a processor that was away for an hour, the order would have become a good one.
 _AHEAD_S = 86_400
+
+KINDS = tuple(reason for reason in Reason if reason is not Reason.TOO_LARGE)
+"""What can be broken in an order. How large it may be is up to the topics."""
 
 Fields = dict[str, Any]
 

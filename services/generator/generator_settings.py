@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 
 from libs.events.dead_letters import Reason
 from libs.runtime.settings import ServiceSettings
+from services.generator.faults import KINDS
 from services.generator.traffic import RateRange
 
 _HIGHEST_RATE = 100_000
@@ -32,7 +33,7 @@ def parse_faults(text: str) -> Mapping[Reason, float]:
     try:
         pairs = [_kind_and_share(part) for part in text.split(",")] if "=" in text else _evenly(float(text))
     except ValueError:
-        raise ValueError(f"neither a share nor kind=share,...; the kinds are {', '.join(Reason)}") from None
+        raise ValueError(f"neither a share nor kind=share,...; the kinds are {', '.join(KINDS)}") from None
     shares = dict(pairs)
     if len(shares) < len(pairs):
         raise ValueError("each kind may be named once")
@@ -43,11 +44,11 @@ def parse_faults(text: str) -> Mapping[Reason, float]:
 
 def _kind_and_share(part: str) -> tuple[Reason, float]:
     kind, _, share = part.partition("=")
-    return Reason(kind.strip()), float(share)
+    return KINDS[KINDS.index(Reason(kind.strip()))], float(share)
 
 
 def _evenly(share: float) -> list[tuple[Reason, float]]:
-    return [(reason, share / len(Reason)) for reason in Reason]
+    return [(kind, share / len(KINDS)) for kind in KINDS]
 
 
 def _readable_by(parse: Callable[[str], object]) -> AfterValidator:

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from libs.runtime.errors import PipelineError
+from libs.runtime.kafka_clients import AIOKafkaProducer
 from libs.runtime.metrics import GeneratorMetrics
 from libs.runtime.outages import is_outage
 from libs.runtime.partitioning import partition_for

@@ -4,7 +4,9 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from math import floor
 
-from libs.events.dead_letters import RejectedError, dead_letter_headers
+from libs.events.dead_letters import Reason, RejectedError, dead_letter
+from libs.events.limits import DECLARED_LIMITS, DerivedLimits
+from libs.events.record_sizes import at_most_bytes, batch_bytes
 from libs.events.records import LOG_APPEND_TIME, Output, Record, Row, carried_headers
 from libs.events.topics import ORDERS_DLQ, PROCESSED_ORDERS
 from libs.events.watermarks import ORDER_HEADERS, TYPE_HEADER, WATERMARK_HEADERS, Watermark, encode_watermark
@@ -20,6 +22,9 @@ from services.processor.plain_orders import read_plain_order
 from services.processor.source_watermark import SourceWatermark
 from services.processor.validation import validate
 
+# More than a batch of one order has besides its value, if nobody has sent headers with it.
+_AROUND_A_VALUE_BYTES = 1024
+
 _Route = tuple[Callable[[Row], None], bytes, bytes]
 """What takes a product's orders, their key, and the JSON text that ends them."""
 
@@ -30,7 +35,7 @@ class OrderPartition:
     state_size = 0
     state_offset = None
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what it is made of, each of its own kind
         self,
         topic: str,
         source: int,
@@ -40,6 +45,7 @@ class OrderPartition:
         event_time_lag: EventTimeLag,
         clock: Clock,
         metrics: OrderMetrics,
+        limits: DerivedLimits = DECLARED_LIMITS,
     ) -> None:
         self._topic = topic
         self._source = source
@@ -53,6 +59,8 @@ class OrderPartition:
         self._written_watermark_s: float | None = None
         self._clock = clock
         self._metrics = metrics
+        self._limits = limits
+        self._surely_fits_bytes = limits.processed_order - _AROUND_A_VALUE_BYTES
         self._tally = OrderTally(metrics)
         self.urgent = False
 
@@ -68,7 +76,7 @@ class OrderPartition:
         """The processor has no changelog."""
 
     def process(self, records: Sequence[Record], output: Output) -> None:
-        routes, now_s = self._routes, self._clock.now_s()
+        routes, now_s, surely_fits_bytes = self._routes, self._clock.now_s(), self._surely_fits_bytes
         latest_s = 0.0  # the latest event time, none counted for more than its order's time of arrival
         rejected = 0
         for record in records:
@@ -93,10 +101,11 @@ class OrderPartition:
                 add_row, key, _ = self._route(order["product_id"], product, output)
                 row = (key, enrich(value, order, product), timestamp_ms)
                 event_time_s = order["timestamp"]
-            if headers := record.headers:
-                self._send_with(headers, row, output)
-            else:
+            if not record.headers and len(row[1]) <= surely_fits_bytes:
                 add_row(row)
+            elif not self._send_alone(record, row, output):
+                rejected += 1
+                continue
             if event_time_s > latest_s:
                 latest_s = event_time_s if event_time_s <= arrived_s else max(latest_s, arrived_s)
         for partition in self._rows:
@@ -110,15 +119,25 @@ class OrderPartition:
             self._event_time_lag.saw_orders(self._source, self._watermark)
         self.urgent = True
 
-    def _send_with(self, headers: Sequence[tuple[str, bytes | None]], row: Row, output: Output) -> None:
-        """Write an order with its sender's headers, after those of its partition that were read before it."""
+    def _send_alone(self, record: Record, row: tuple[bytes, bytes, int], output: Output) -> bool:
+        """Write an order with its sender's headers, after those of its partition that were read before it.
+
+        False if it became a dead letter, for it is too large.
+        """
         key, value, timestamp_ms = row
+        all_headers = [*ORDER_HEADERS, *carried_headers(record.headers, (TYPE_HEADER,))]
+        if at_most_bytes(value, all_headers) > self._surely_fits_bytes:
+            size_bytes, limit_bytes = batch_bytes(key, value, all_headers), self._limits.processed_order
+            if size_bytes > limit_bytes:
+                message = f"the processed order takes {size_bytes} bytes, it may have {limit_bytes}"
+                self._reject(record, RejectedError(Reason.TOO_LARGE, message), output)
+                return False
         partition = output.partition_for(PROCESSED_ORDERS.name, key)
         self._write(partition, output)
         if debugging():
             tell_processed((row,), partition)
-        all_headers = [*ORDER_HEADERS, *carried_headers(headers, (TYPE_HEADER,))]
         output.send(PROCESSED_ORDERS.name, partition, key, value, timestamp_ms, all_headers)
+        return True
 
     def _write(self, partition: int, output: Output) -> None:
         rows = self._rows[partition]
@@ -133,11 +152,11 @@ class OrderPartition:
         return route
 
     def _reject(self, record: Record, error: RejectedError, output: Output) -> None:
-        headers = dead_letter_headers(self._topic, self._source, record.offset, error, record.headers)
+        letter = dead_letter(self._topic, self._source, record, error, self._limits.dead_letter)
         # One partition for all of this source's, as Spring Kafka does it: a transaction over fewer partitions costs less.
-        output.send(ORDERS_DLQ.name, self._source, record.key, record.value, record.timestamp, headers)
-        self._tally.dead_letters[error.reason] += 1
-        tell_rejected(record, error)
+        output.send(ORDERS_DLQ.name, self._source, letter.key, letter.value, record.timestamp, letter.headers)
+        self._tally.dead_letters[letter.reason] += 1
+        tell_rejected(record, letter.reason)
 
     def punctuate(self, progress: Progress) -> None:
         self._watermark.saw_progress(progress)

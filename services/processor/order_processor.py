@@ -13,6 +13,7 @@ if __name__ == "__main__":
 from prometheus_client import CollectorRegistry
 
 from libs.events.dead_letters import Reason
+from libs.events.limits import DECLARED_LIMITS, DerivedLimits, derived_limits
 from libs.events.topics import ALL_TOPICS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS
 from libs.runtime.clock import Clock
 from libs.runtime.exactly_once.replica import run_stage
@@ -29,7 +30,9 @@ from services.processor.source_watermark import SourceWatermark
 FETCH_BYTES = 256 * 1024
 
 
-def make_stage(settings: ProcessorSettings, clock: Clock, registry: CollectorRegistry) -> Stage:
+def make_stage(
+    settings: ProcessorSettings, clock: Clock, registry: CollectorRegistry, limits: DerivedLimits = DECLARED_LIMITS
+) -> Stage:
     """`orders` to `processed-orders` and `orders-dlq`; no state but the watermark of each source partition."""
     catalogue = load_catalogue(settings.processor_catalogue_path)
     outputs = (PROCESSED_ORDERS, ORDERS_DLQ)
@@ -39,7 +42,9 @@ def make_stage(settings: ProcessorSettings, clock: Clock, registry: CollectorReg
 
     def logic(topic: str, partition: int) -> OrderPartition:
         watermark = SourceWatermark(settings.max_out_of_orderness_seconds, settings.idle_after_seconds, max_event_age_s)
-        return OrderPartition(topic, partition, settings.topic_partitions, catalogue, watermark, lag, clock, metrics)
+        return OrderPartition(
+            topic, partition, settings.topic_partitions, catalogue, watermark, lag, clock, metrics, limits
+        )
 
     return Stage(
         name="processor",
@@ -61,7 +66,8 @@ def make_stage(settings: ProcessorSettings, clock: Clock, registry: CollectorReg
 
 async def process_orders(context: Context[ProcessorSettings]) -> None:
     """Run until asked to stop."""
-    await run_stage(make_stage(context.settings, context.clock, context.registry), context)
+    limits = derived_limits(context.cluster)
+    await run_stage(make_stage(context.settings, context.clock, context.registry, limits), context)
 
 
 def main() -> None:

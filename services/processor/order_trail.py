@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import structlog
 
-from libs.events.dead_letters import RejectedError
+from libs.events.dead_letters import Reason
 from libs.events.order_ids import order_id_in
 from libs.events.records import Record, Row
 from libs.events.topics import ORDERS_DLQ, PROCESSED_ORDERS
@@ -22,13 +22,11 @@ def tell_processed(rows: Iterable[Row], partition: int) -> None:
         )
 
 
-def tell_rejected(record: Record, error: RejectedError) -> None:
+def tell_rejected(record: Record, reason: Reason) -> None:
     """``record`` becomes a dead letter."""
     if debugging():
         order_id = _id_of(record)
-        log.debug(
-            "order rejected", order_id=order_id, to_topic=ORDERS_DLQ.name, reason=error.reason, offset=record.offset
-        )
+        log.debug("order rejected", order_id=order_id, to_topic=ORDERS_DLQ.name, reason=reason, offset=record.offset)
 
 
 def _id_of(record: Record) -> str:

@@ -97,13 +97,13 @@ class Sink(Generic[Item]):
         """One life of a consumer, from what the writer has to the first trouble or the end."""
         if not await self._become_writer():
             return
-        cluster_id = await unless_stopped(ensure_topics(self._settings, [PRODUCT_METRICS]), self._stop)
-        if cluster_id is None:
+        cluster = await unless_stopped(ensure_topics(self._settings, [PRODUCT_METRICS]), self._stop)
+        if cluster is None:
             return
         consumer = committed_consumer(self._settings, self._group)
         try:
             if await unless_stopped(self._connected(consumer), self._stop):
-                reader = await self._position(consumer, cluster_id)
+                reader = await self._position(consumer, cluster.cluster_id)
                 if reader is not None:
                     await self._copy(consumer, reader)
         finally:

@@ -37,7 +37,7 @@ async def run(context: Context[SinkSettings]) -> None:
         writers.append(FileWriter(MetricsFile(settings.sink_output_path, topic)))
     if "database" in settings.sink_outputs:
         database = database_at(settings.database_address())
-        writers.append(DatabaseWriter(database, Identity(context.cluster_id, topic), context.stop))
+        writers.append(DatabaseWriter(database, Identity(context.cluster.cluster_id, topic), context.stop))
     await copy_into(writers, context)
 
 

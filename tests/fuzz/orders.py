@@ -2,11 +2,14 @@
 
 import json
 from collections import Counter, defaultdict, deque
+from hashlib import sha256
 from random import Random
 
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from prometheus_client import CollectorRegistry
 
-from libs.events.dead_letters import HEADERS, Reason
+from libs.events.dead_letters import HEADERS, OMITTED_HEADERS, Reason
+from libs.events.limits import DerivedLimits
 from libs.events.records import LOG_APPEND_TIME
 from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS, decode_watermark
 from libs.runtime.metrics import OrderMetrics
@@ -20,11 +23,16 @@ from tests.fuzz.oracle import CATALOGUE, JUDGE, verdict
 from tests.fuzz.records import NOW_S, PARTITIONS, Outbox, Sent, any_record
 from tests.fuzz.target import Tally
 from tests.unit.driver import FakeClock, FakeRecord
-from verification.judge import Order
+from verification.judge import Order, Verdict
 
 BATCH = 50
 SOURCE = 2
 OUT_OF_ORDERNESS_S = 5.0
+LIMITS = DerivedLimits(processed_order=1_500, late_order=1_600, dead_letter=4_000)
+"""Far below the real ones, so that many records come close to them."""
+
+_MOST_ADDED_BYTES = 3_000  # by a dead letter's headers
+_AROUND_BYTES = 100  # by a processed order's key and header, and an amount of other digits
 
 _TIMES_OFF_S = (0, 59.99, 60, 60.001, 61, -60, -86_400, -1e9, 3e9, 1e12, -1.7e9)
 _NAMES = ("order_id", "user_id", "product_id", "amount", "timestamp", "product_name", "category", "type")
@@ -34,9 +42,10 @@ _LONGEST_FIELDS = max(len(json.dumps(fields)) for fields in json.loads(CATALOGUE
 class Orders:
     """Valid and broken orders of the last four seconds before ``now_s``, in batches as a worker hands them over."""
 
-    def __init__(self, random: Random, now_s: float = NOW_S) -> None:
+    def __init__(self, random: Random, now_s: float = NOW_S, limits: DerivedLimits = LIMITS) -> None:
         self._random = random
         self._now_s = now_s
+        self._limits = limits
         self._mutator = Mutator(random, _NAMES)
         self._number = 0
         self._logic = OrderPartition(
@@ -48,6 +57,7 @@ class Orders:
             EventTimeLag("orders", None, FakeClock(NOW_S)),
             FakeClock(NOW_S),
             OrderMetrics(CollectorRegistry(), Reason),
+            limits,
         )
         self._output = Outbox()
 
@@ -81,7 +91,7 @@ class Orders:
         outcomes = self._output.take()
         assert len(outcomes) == len(records), "not exactly one record for each"
         came_of = _Outcomes(outcomes)
-        latest_s = [_check(record, came_of) for record in records]
+        latest_s = [_check(record, came_of, self._limits) for record in records]
         times_s = [each for each in latest_s if each is not None]
         marks_s = [max(times_s) - OUT_OF_ORDERNESS_S] if times_s else []
         after_s = max([before_s, *marks_s] if before_s is not None else marks_s, default=None)
@@ -122,7 +132,7 @@ class _Outcomes:
         return processed.popleft() if processed else None
 
 
-def _check(record: FakeRecord, came_of: _Outcomes) -> float | None:
+def _check(record: FakeRecord, came_of: _Outcomes, limits: DerivedLimits) -> float | None:
     """The event time that counts for the watermark, None for a dead letter."""
     arrived_s = record.timestamp / 1000 if record.timestamp_type == LOG_APPEND_TIME else NOW_S
     right = verdict(record.value, arrived_s)
@@ -131,29 +141,53 @@ def _check(record: FakeRecord, came_of: _Outcomes) -> float | None:
         assert sent is not None
         assert sent.timestamp_ms == record.timestamp
         if sent.topic == "orders-dlq":
-            _check_dead_letter(record, sent, right.reasons)
+            _check_dead_letter(record, sent, right, limits)
             return None
         assert right.order is not None
-        _check_processed(record, sent, right.order)
+        _check_processed(record, sent, right.order, limits)
     except (AssertionError, ValueError) as error:
         raise AssertionError(f"{sent!r:.2000} instead of {right} for {record!r:.3000}") from error
     return min(right.order.timestamp_s, arrived_s)
 
 
-def _check_dead_letter(record: FakeRecord, sent: Sent, reasons: frozenset[str]) -> None:
+def _check_dead_letter(record: FakeRecord, sent: Sent, right: Verdict, limits: DerivedLimits) -> None:
     ours = sent.headers[:5]
     assert [name for name, _ in ours] == list(HEADERS)
     reason, message, *source = [value or b"" for _, value in ours]
-    assert reason.decode() in reasons
     assert 0 < len(message.decode()) <= 5000
     assert source == [b"orders", b"%d" % SOURCE, b"%d" % record.offset]
-    assert list(sent.headers[5:]) == [header for header in record.headers if header[0] not in HEADERS]
-    assert (sent.key, sent.value) == (record.key, record.value)
     assert sent.partition == SOURCE
+    assert batch_size(sent) <= limits.dead_letter
+    record_size = batch_size(record)
+    carried = [header for header in record.headers if header[0] not in (*HEADERS, *OMITTED_HEADERS)]
+    if reason == b"too_large":
+        if right.order:
+            assert record_size + _LONGEST_FIELDS + _AROUND_BYTES > limits.processed_order
+        else:
+            assert record_size + _MOST_ADDED_BYTES > limits.dead_letter
+    else:
+        assert reason.decode() in right.reasons
+    if [name for name, _ in sent.headers[5:7]] != list(OMITTED_HEADERS):
+        assert (sent.key, sent.value, list(sent.headers[5:])) == (record.key, record.value, carried)
+        return
+    assert reason == b"too_large"
+    assert record_size + _MOST_ADDED_BYTES > limits.dead_letter
+    content = record.value or b""
+    assert [each for _, each in sent.headers[5:7]] == [b"%d" % len(content), sha256(content).hexdigest().encode()]
+    assert sent.value is None
+    assert (sent.key, list(sent.headers[7:])) in ((record.key, carried), (None, []))
 
 
-def _check_processed(record: FakeRecord, sent: Sent, order: Order) -> None:
+def batch_size(record: FakeRecord | Sent) -> int:
+    """The size of a batch of this record, as the client's own builder makes it."""
+    builder = DefaultRecordBatchBuilder(2, 0, 1, -1, -1, 0, 2**30)
+    builder.append(0, 0, record.key, record.value, [*record.headers])
+    return int(builder.size())
+
+
+def _check_processed(record: FakeRecord, sent: Sent, order: Order, limits: DerivedLimits) -> None:
     assert sent.topic == "processed-orders"
+    assert batch_size(sent) <= limits.processed_order
     assert list(sent.headers) == [*ORDER_HEADERS, *(header for header in record.headers if header[0] != "type")]
     assert JUDGE.processed(sent.value) == order
     assert sent.key == order.product_id.encode()

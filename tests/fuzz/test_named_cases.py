@@ -5,6 +5,7 @@ from random import Random
 import pytest
 
 from libs.events.dead_letters import RejectedError
+from libs.events.limits import DECLARED_LIMITS
 from services.processor.catalogue import load_catalogue
 from services.processor.validation import validate
 from tests.fuzz.named_cases import Case, named_cases
@@ -21,7 +22,8 @@ CASES = [*named_cases(NOW_S), A_MILLION]
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_it_is_one_order_or_one_dead_letter(case: Case) -> None:
     record = FakeRecord(case.value, case.key, case.headers, timestamp=int(NOW_S * 1000), timestamp_type=1)
-    assert Orders(Random(0)).check([record]) == (Tally(1, 0) if case.reason is None else Tally(0, 1))
+    orders = Orders(Random(0), limits=DECLARED_LIMITS)
+    assert orders.check([record]) == (Tally(1, 0) if case.reason is None else Tally(0, 1))
     if case.reason is not None:
         with pytest.raises(RejectedError) as raised:
             validate(case.value, frozenset(load_catalogue(CATALOGUE)), NOW_S)

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from libs.events.dead_letters import Reason
+from services.generator.faults import KINDS
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import ServiceProcess, eventually
 
@@ -57,7 +57,7 @@ async def test_a_backlog_of_a_million_orders_with_faults_of_every_kind(pipeline:
     assert report.sent == 1_000_000
     assert report.late == 0
     assert report.in_closed_windows == report.processed == 1_000_000 - sum(report.dead_letters.values())
-    assert len(report.dead_letters) == len(Reason)
+    assert len(report.dead_letters) == len(KINDS)
 
 
 async def test_killed_again_and_again(pipeline: Pipeline) -> None:

@@ -4,7 +4,17 @@ from hypothesis import strategies as st
 
 from dead_letters.letter import DAMAGED, DeadLetter, Place, parse_place, read_letter
 from dead_letters.marks import DamagedMarkError, Mark, Replayed, decode_mark, encode_mark, mark_key
-from libs.events.dead_letters import Reason, RejectedError, Rejection, dead_letter_headers, read_dead_letter_headers
+from dead_letters.reader import Topics
+from dead_letters.rendering import letter_text
+from dead_letters.selection import obstacle
+from libs.events.dead_letters import (
+    Reason,
+    RejectedError,
+    Rejection,
+    dead_letter,
+    dead_letter_headers,
+    read_dead_letter_headers,
+)
 from tests.unit.driver import FakeRecord
 
 GOOD = dead_letter_headers("orders", 3, 12, RejectedError(Reason.MALFORMED, "käse"))
@@ -94,3 +104,17 @@ def test_a_mark_holds_for_its_letter_only() -> None:
 def test_fingerprints_tell_key_and_value_apart() -> None:
     assert len({letter(b"a", key=b"b").fingerprint(), letter(b"b", key=b"a").fingerprint()}) == 2
     assert letter(None).fingerprint() != letter(b"").fingerprint() != letter(b"-").fingerprint()
+
+
+def test_a_letter_without_its_value_says_so_and_cannot_be_replayed() -> None:
+    large = FakeRecord(b"?" * 5_000, b"k", offset=3)
+    key, value, headers = dead_letter("orders", 1, large, RejectedError(Reason.MALFORMED, "no JSON"), 2_000)[1:]
+    kept = read_letter(FakeRecord(value, key, tuple(headers)))
+    assert kept.is_without_value()
+    assert not letter(None).is_without_value()
+    topics = Topics("orders", "orders-dlq", "marks", 6, 1_000_000, 6, 1, has_marks=False)
+    assert "too large to be kept" in obstacle(kept, topics)
+    assert obstacle(letter(None), topics) == ""
+    shown = letter_text(kept, None, "orders")
+    assert "value: not kept" in shown
+    assert "5000" in shown

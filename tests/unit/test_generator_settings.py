@@ -5,6 +5,7 @@ import pytest
 from libs.events.dead_letters import Reason
 from libs.runtime.errors import SettingsError
 from libs.runtime.settings import load_settings
+from services.generator.faults import KINDS
 from services.generator.generator_settings import GeneratorSettings, parse_faults, parse_rate
 from services.generator.traffic import RateRange
 
@@ -37,7 +38,7 @@ def test_rates(text: str, expected: RateRange) -> None:
 
 
 def test_one_share_is_spread_over_all_kinds() -> None:
-    assert parse_faults("0.01") == dict.fromkeys(Reason, 0.00125)
+    assert parse_faults("0.01") == dict.fromkeys(KINDS, 0.00125)
 
 
 def test_shares_by_kind() -> None:
@@ -76,3 +77,9 @@ def test_a_bad_value_names_setting_value_and_what_is_allowed(
     message = str(caught.value)
     assert message.startswith(f"{name}='{value}': ")
     assert allowed in message
+
+
+def test_a_fault_that_the_generator_cannot_make_is_refused() -> None:
+    with pytest.raises(ValueError, match="the kinds are malformed") as refused:
+        parse_faults("too_large=0.1")
+    assert "too_large" not in str(refused.value)

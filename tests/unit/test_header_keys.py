@@ -1,10 +1,12 @@
 """Header keys that are no UTF-8 are made readable, and nothing else is changed."""
 
 import struct
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
 import pytest
+from aiokafka.codec import gzip_encode, lz4_encode, snappy_encode, zstd_encode
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
@@ -54,3 +56,19 @@ def test_readable_batches_stay_as_they_are_and_so_does_one_that_is_cut_off() -> 
     assert with_readable_header_keys(good) == good
     cut = (good + batch(Random(9), b"\xff\xff\xff\xff"))[:-5]
     assert with_readable_header_keys(cut) == cut
+
+
+@pytest.mark.parametrize(("codec", "encode"), [(1, gzip_encode), (2, snappy_encode), (3, lz4_encode), (4, zstd_encode)])
+def test_a_compressed_batch_is_mended_too(codec: int, encode: Callable[[bytes], bytes]) -> None:
+    def compressed(plain: bytes) -> bytes:
+        packed = bytearray(plain[:61] + encode(plain[61:]))
+        packed[22] |= codec
+        struct.pack_into(">i", packed, 8, len(packed) - 12)
+        struct.pack_into(">I", packed, _CRC_AT, calc_crc32c(bytes(packed[_CHECKED_AT:])))
+        return bytes(packed)
+
+    good, bad = batch(Random(1), b"abcd"), batch(Random(1), b"a\xff\xfed")
+    assert with_readable_header_keys(compressed(good)) == compressed(good)
+    with pytest.raises(UnicodeDecodeError):
+        fields_of(compressed(bad))
+    assert fields_of(with_readable_header_keys(compressed(bad))) == fields_of(with_readable_header_keys(bad))

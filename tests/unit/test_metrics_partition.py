@@ -4,7 +4,8 @@ import orjson
 import pytest
 from prometheus_client import CollectorRegistry
 
-from libs.events.dead_letters import Reason
+from libs.events.dead_letters import Reason, read_dead_letter_headers
+from libs.events.limits import DECLARED_LIMITS, DerivedLimits
 from libs.events.watermarks import Watermark, encode_watermark
 from libs.runtime.metrics import WindowMetrics
 from services.analytics.metrics_partition import MetricsPartition
@@ -25,10 +26,10 @@ def mark(source: int, time_s: float, sources: int = 2) -> FakeRecord:
     return FakeRecord(value, None, (("type", b"watermark"),), topic="processed-orders")
 
 
-def make_driver() -> LogicDriver:
+def make_driver(limits: DerivedLimits = DECLARED_LIMITS) -> LogicDriver:
     registry = CollectorRegistry()
     metrics = WindowMetrics(registry, Reason.MALFORMED)
-    return LogicDriver(MetricsPartition("processed-orders", 3, 60, FakeClock(), metrics), registry=registry)
+    return LogicDriver(MetricsPartition("processed-orders", 3, 60, FakeClock(), metrics, limits), registry=registry)
 
 
 def test_a_windows_metrics_come_once_when_the_slowest_source_has_passed_it() -> None:
@@ -120,3 +121,16 @@ def test_a_foreign_record_is_a_dead_letter_and_changes_nothing(record: FakeRecor
     assert driver.logic.state_size == 0
     driver.pipe([processed("a", 1, 2.5), mark(0, 60), mark(1, 60)])
     assert [metric["total_revenue"] for metric in driver.output.values("product-metrics")] == [2.5]
+
+
+def test_what_is_larger_than_the_next_topic_takes_is_a_dead_letter() -> None:
+    limits = DerivedLimits(processed_order=2_000, late_order=2_100, dead_letter=3_000)
+    driver = make_driver(limits)
+    late = replace(processed("a", 59.9), headers=(("type", b"order"), ("baggage", b"x" * 2_050)))
+    foreign = FakeRecord(b"?" * 5_000, b"k", (("type", b"order"),), 7, topic="processed-orders")
+    driver.pipe([mark(0, 60), mark(1, 60), late, foreign])
+    assert driver.output.topic("late-orders") == []
+    first, second = sorted(driver.output.topic("orders-dlq"), key=lambda letter: letter.value is None)
+    assert (read_dead_letter_headers(first.headers).reason, first.value) == ("too_large", late.value)
+    assert (read_dead_letter_headers(second.headers).reason, second.value) == ("too_large", None)
+    assert read_dead_letter_headers(second.headers).offset == 7

@@ -1,10 +1,15 @@
 from dataclasses import replace
+from hashlib import sha256
 from itertools import pairwise
+from typing import Any
 
 import orjson
+import pytest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from prometheus_client import CollectorRegistry
 
 from libs.events.dead_letters import HEADERS, Reason, read_dead_letter_headers
+from libs.events.limits import DECLARED_LIMITS, DerivedLimits
 from libs.events.processed_orders import read_processed_order
 from libs.events.records import LOG_APPEND_TIME, Headers
 from libs.runtime.metrics import OrderMetrics
@@ -19,13 +24,14 @@ CATALOGUE = {"prod-1": make_product("prod-1", {"product_name": "Lamp", "category
 WATERMARK = (("type", b"watermark"),)
 
 
-def driver_at(clock: FakeClock, source: int = 2, max_event_age_s: float | None = None) -> LogicDriver:
+def driver_at(
+    clock: FakeClock, source: int = 2, max_event_age_s: float | None = None, limits: DerivedLimits = DECLARED_LIMITS
+) -> LogicDriver:
     registry = CollectorRegistry()
     watermark, metrics = SourceWatermark(5.0, 10.0, max_event_age_s), OrderMetrics(registry, Reason)
     lag = EventTimeLag("orders", None, clock)
-    return LogicDriver(
-        OrderPartition("orders", source, 6, CATALOGUE, watermark, lag, clock, metrics), registry=registry
-    )
+    logic = OrderPartition("orders", source, 6, CATALOGUE, watermark, lag, clock, metrics, limits)
+    return LogicDriver(logic, registry=registry)
 
 
 def test_an_order_is_enriched_and_goes_to_its_products_partition() -> None:
@@ -170,3 +176,84 @@ def test_with_nothing_to_say_there_is_nothing_to_commit() -> None:
     driver.quiet([1000 + step / 2 for step in range(41)], position=0, source_started=False)
     assert not driver.logic.urgent
     assert driver.output.topic("processed-orders") == []
+
+
+SMALL = DerivedLimits(processed_order=2_000, late_order=2_100, dead_letter=3_000)
+
+
+def padded(size: int, number: int = 1) -> FakeRecord:
+    record = order_record(number, padding="")
+    assert record.value is not None
+    return replace(record, value=record.value.replace(b'"padding":""', b'"padding":"' + b"x" * size + b'"'))
+
+
+def batch_size(record: FakeRecord) -> int:
+    """What the client's own builder makes of it."""
+    builder = DefaultRecordBatchBuilder(2, 0, 1, -1, -1, 0, 10_000_000)
+    builder.append(0, 0, record.key, record.value, [*record.headers])
+    return int(builder.size())
+
+
+def orders_in(driver: LogicDriver) -> list[FakeRecord]:
+    return [record for record in driver.output.topic("processed-orders") if record.headers != WATERMARK]
+
+
+def test_an_order_of_any_size_goes_on_up_to_the_limit_and_is_a_dead_letter_beyond() -> None:
+    for padding in range(1_700, 1_800):
+        driver = driver_at(FakeClock(), limits=SMALL)
+        driver.pipe([padded(padding)])
+        if processed := orders_in(driver):
+            assert batch_size(processed[0]) <= SMALL.processed_order
+        else:
+            (letter,) = driver.output.topic("orders-dlq")
+            assert read_dead_letter_headers(letter.headers).reason == "too_large"
+            assert letter.value == padded(padding).value
+            break
+    else:
+        raise AssertionError("nothing was too large")
+    smaller = driver_at(FakeClock(), limits=SMALL)
+    smaller.pipe([padded(padding - 1)])
+    assert batch_size(orders_in(smaller)[0]) == SMALL.processed_order
+    assert driver.committed == {"dead_letters_too_large": 1}
+
+
+def test_the_orders_around_a_large_one_go_on_in_their_order() -> None:
+    driver = driver_at(FakeClock(), limits=SMALL)
+    driver.pipe([order_record(1), padded(1_200, 2), order_record(3), padded(5_000, 4), order_record(5)])
+    names = [orjson.loads(record.value or b"")["order_id"] for record in orders_in(driver)]
+    assert names == ["order-1", "order-2", "order-3", "order-5"]
+    assert driver.committed == {"orders_processed": 4, "dead_letters_too_large": 1}
+
+
+def test_large_headers_count_too() -> None:
+    driver = driver_at(FakeClock(), limits=SMALL)
+    driver.pipe([replace(order_record(1), headers=(("baggage", b"x" * 2_000),))])
+    (letter,) = driver.output.topic("orders-dlq")
+    assert (letter.value, letter.headers[-1]) == (order_record(1).value, ("baggage", b"x" * 2_000))
+    assert driver.committed == {"dead_letters_too_large": 1}
+
+
+@pytest.mark.parametrize("large", [padded(5_000), FakeRecord(b"?" * 5_000, b"k", (("traceparent", b"00-1"),))])
+def test_what_has_no_room_as_a_dead_letter_is_one_without_its_value(large: FakeRecord) -> None:
+    driver = driver_at(FakeClock(), limits=SMALL)
+    driver.pipe([replace(large, offset=7), order_record(2)])
+    (letter,) = driver.output.topic("orders-dlq")
+    assert (letter.key, letter.value, letter.timestamp) == (large.key, None, large.timestamp)
+    rejection = read_dead_letter_headers(letter.headers)
+    assert (rejection.reason, rejection.topic, rejection.partition, rejection.offset) == ("too_large", "orders", 2, 7)
+    headers = dict(letter.headers)
+    assert large.value is not None
+    assert headers["source.value.bytes"] == b"%d" % len(large.value)
+    assert headers["source.value.sha256"] == sha256(large.value).hexdigest().encode()
+    assert letter.headers[len(HEADERS) + 2 :] == large.headers
+    assert driver.committed == {"orders_processed": 1, "dead_letters_too_large": 1}
+
+
+@pytest.mark.parametrize("part", [{"key": b"k" * 5_000}, {"headers": (("baggage", b"x" * 5_000),)}])
+def test_a_key_or_headers_that_have_no_room_are_left_out_as_well(part: dict[str, Any]) -> None:
+    driver = driver_at(FakeClock(), limits=SMALL)
+    driver.pipe([replace(FakeRecord(b"no order"), **part)])
+    (letter,) = driver.output.topic("orders-dlq")
+    assert (letter.key, letter.value) == (None, None)
+    assert batch_size(letter) <= SMALL.dead_letter
+    assert "malformed" in read_dead_letter_headers(letter.headers).message

@@ -9,11 +9,12 @@ import asyncio
 from collections.abc import Collection
 from typing import Any, Self
 
-from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.client import ConnectionGroup, CoordinationType
 from aiokafka.errors import BrokerResponseError, IncompatibleBrokerVersion, KafkaError, NodeNotReadyError
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.errors import AnswerLostError
+from libs.runtime.kafka_clients import AIOKafkaClient
 from libs.runtime.timing import TRANSACTION_TIMEOUT_MS
 from libs.runtime.transactions.answers import Meaning, meaning_of
 

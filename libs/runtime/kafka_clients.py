@@ -1,0 +1,30 @@
+"""aiokafka's clients, none of which creates a topic by asking for it.
+
+A broker with ``auto.create.topics.enable=true`` creates each topic that a metadata request names, unless the request says
+``allow_auto_topic_creation=false`` (KIP-4). aiokafka 0.14 never says so, and has no setting for it. A topic that comes up
+this way has the broker's settings instead of the declared ones: a mistyped prefix leaves topics behind, and a topic that
+was deleted on purpose comes back with one partition. So every module gets its clients from here.
+
+Private parts of aiokafka that are touched: the name ``MetadataRequest`` in ``aiokafka.client`` (all clients ask through
+it) and in ``aiokafka.admin.client``.
+"""
+
+from typing import Any
+
+import aiokafka.admin.client
+import aiokafka.client
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.metadata import MetadataRequest
+
+__all__ = ["AIOKafkaAdminClient", "AIOKafkaClient", "AIOKafkaConsumer", "AIOKafkaProducer"]
+
+
+class _ReadOnlyMetadataRequest(MetadataRequest):
+    def __init__(self, topics: list[str] | None = None, _: Any = None) -> None:
+        super().__init__(topics, allow_auto_topic_creation=False)
+
+
+for module in (aiokafka.client, aiokafka.admin.client):
+    vars(module)["MetadataRequest"] = _ReadOnlyMetadataRequest

@@ -1,0 +1,112 @@
+"""Which settings of a topic break a guarantee, and what is told of them."""
+
+import pytest
+
+from libs.events.limits import DECLARED_LIMITS, derived_limits
+from libs.events.topics import ALL_TOPICS, ANALYTICS_STATE, DEAD_LETTERS_REPLAYED, ORDERS, ORDERS_DLQ
+from libs.runtime.topic_settings import Cluster, TopicSettings, differences
+
+BROKERS_DEFAULTS = {
+    "cleanup.policy": "delete",
+    "compression.type": "producer",
+    "max.message.bytes": "1048588",
+    "message.timestamp.before.max.ms": "9223372036854775807",
+    "message.timestamp.type": "CreateTime",
+    "min.insync.replicas": "1",
+    "retention.bytes": "-1",
+    "retention.ms": "604800000",
+    "unclean.leader.election.enable": "false",
+}
+TOPICS = (*ALL_TOPICS, DEAD_LETTERS_REPLAYED)
+
+
+def declared(replicas: int = 1) -> dict[str, TopicSettings]:
+    return {topic.name: TopicSettings(replicas, BROKERS_DEFAULTS | dict(topic.config)) for topic in TOPICS}
+
+
+def broken(topics: dict[str, TopicSettings]) -> set[tuple[str, str, bool]]:
+    """Topic, setting, and whether the start is refused."""
+    rules = [(topic.name, topic.rules) for topic in TOPICS]
+    return {(each.topic, each.rule.setting, each.rule.refused) for each in differences("", rules, topics)}
+
+
+def with_setting(topic: str, **config: str) -> dict[str, TopicSettings]:
+    topics = declared()
+    found = {name.replace("_", "."): value for name, value in config.items()}
+    return topics | {topic: topics[topic]._replace(config={**topics[topic].config, **found})}
+
+
+def test_topics_as_the_services_make_them_are_right() -> None:
+    assert broken(declared()) == set()
+
+
+@pytest.mark.parametrize(
+    ("topic", "setting", "value", "refused"),
+    [
+        ("orders", "cleanup_policy", "compact", True),
+        ("orders", "cleanup_policy", "compact,delete", True),
+        ("processed-orders", "cleanup_policy", "compact", True),
+        ("product-metrics", "cleanup_policy", "compact", True),
+        ("analytics-state", "cleanup_policy", "delete", True),
+        ("analytics-state", "cleanup_policy", "compact,delete", True),
+        ("dead-letters-replayed", "cleanup_policy", "delete", True),
+        ("orders-dlq", "min_insync_replicas", "2", True),
+        ("orders", "message_timestamp_type", "CreateTime", False),
+        ("orders-dlq", "message_timestamp_type", "LogAppendTime", False),
+        ("orders", "compression_type", "producer", False),
+        ("processed-orders", "max_message_bytes", "1048588", False),
+        ("late-orders", "max_message_bytes", "1048588", False),
+        ("product-metrics", "max_message_bytes", "100", False),
+        ("late-orders", "message_timestamp_before_max_ms", "3600000", False),
+        ("orders", "retention_ms", "3600000", False),
+        ("orders-dlq", "retention_bytes", "1000000", False),
+        ("orders", "unclean_leader_election_enable", "true", False),
+    ],
+)
+def test_a_setting_that_breaks_a_guarantee_is_named(topic: str, setting: str, value: str, refused: bool) -> None:
+    topics = with_setting(topic, **{setting: value})
+    assert broken(topics) == {(topic, setting.replace("_", "."), refused)}
+
+
+def test_a_larger_limit_of_orders_asks_for_larger_ones_of_what_is_derived() -> None:
+    derived = {"processed-orders", "orders-dlq", "late-orders"}
+    assert {topic for topic, _, _ in broken(with_setting("orders", max_message_bytes="8000000"))} == derived
+
+
+def test_three_replicas_are_to_acknowledge_with_two() -> None:
+    assert {setting for _, setting, _ in broken(declared(replicas=3))} == {"min.insync.replicas"}
+
+
+def test_what_is_kept_for_ever_is_kept_long_enough() -> None:
+    assert broken(with_setting("orders", retention_ms="-1")) == set()
+
+
+def test_a_topic_that_was_not_looked_at_and_a_setting_that_the_broker_does_not_know_are_passed_over() -> None:
+    topics = with_setting("orders-dlq", max_message_bytes="1048588")
+    del topics["orders"]
+    topics["analytics-state"] = TopicSettings(1, {})
+    assert broken(topics) == set()
+
+
+def test_a_difference_tells_topic_value_wish_and_consequence() -> None:
+    topics = with_setting(ANALYTICS_STATE.name, cleanup_policy="delete")
+    (found,) = differences("p-", [(ANALYTICS_STATE.name, ANALYTICS_STATE.rules)], topics)
+    for part in ("'p-analytics-state'", "cleanup.policy=delete", "must be compact", "state of open windows is deleted"):
+        assert part in str(found)
+
+
+def test_the_real_limits_count() -> None:
+    topics = with_setting(ORDERS_DLQ.name, max_message_bytes="9000000")
+    assert derived_limits(Cluster("", topics)) == DECLARED_LIMITS._replace(dead_letter=9_000_000)
+    topics = with_setting("late-orders", max_message_bytes="1000000")
+    assert derived_limits(Cluster("", topics)).processed_order < 1_000_000
+
+
+def test_a_limit_below_a_batch_is_no_reason_to_refuse_orders() -> None:
+    topics = with_setting("processed-orders", max_message_bytes="100")
+    assert derived_limits(Cluster("", topics)).processed_order == 256 * 1024
+
+
+def test_every_topic_has_rules() -> None:
+    assert all(topic.rules for topic in TOPICS)
+    assert ORDERS in TOPICS

@@ -1,0 +1,93 @@
+"""What is right for a record that may have been too large."""
+
+from hashlib import sha256
+
+import pytest
+
+from tests.unit.test_verification_damage import BROKERS, JUDGE, dump, enriched, order
+from verification.ledger import Ledger, Source
+from verification.report import Damage, Report
+from verification.sizes import size_limits
+from verification.windows import WindowSums
+
+MIB = 1024 * 1024
+TIME_MS = 1_700_000_100_000
+SIZES = size_limits(2 * MIB, 2 * MIB, 4 * MIB)
+JUNK = b"?" * (3 * MIB)
+LARGE = dump(order("large") | {"note": "x" * 3 * MIB})
+SMALL = dump(order("small"))
+Content = tuple[bytes | None, bytes | None, dict[str, bytes]]
+
+
+def whole(value: bytes) -> Content:
+    return b"k", value, {}
+
+
+def without_value(value: bytes, key: bytes | None = b"k", **changed: bytes) -> Content:
+    return (
+        key,
+        None,
+        {
+            "source.value.bytes": changed.get("size", b"%d" % len(value)),
+            "source.value.sha256": changed.get("digest", sha256(value).hexdigest().encode()),
+        },
+    )
+
+
+def judged(value: bytes, letter: Content | None, reason: str = "too_large", processed: bytes | None = None) -> Report:
+    report, sums = Report(), WindowSums(60)
+    ledger = Ledger(JUDGE, sums, {0: 1}, report, sizes=SIZES)
+    ledger.add_source(Source(0, 0), b"k", value, TIME_MS, 0.0, timestamp_type=BROKERS)
+    if letter:
+        key, left, more = letter
+        headers = {"error.reason": reason.encode(), "source.topic": b"orders", "source.partition": b"0"}
+        ledger.add_dead_letter(headers | {"source.offset": b"0"} | more, "orders", key, left, TIME_MS)
+    ledger.settle()
+    if processed:
+        ledger.add_processed(processed, read_by_analytics=True)
+    ledger.close()
+    return report
+
+
+@pytest.mark.parametrize(
+    ("value", "letter", "reason"),
+    [
+        (LARGE, whole(LARGE), "too_large"),
+        (LARGE, without_value(LARGE), "too_large"),
+        (JUNK, whole(JUNK), "malformed"),
+        (JUNK, without_value(JUNK), "too_large"),
+        (JUNK, without_value(JUNK, key=None), "too_large"),
+    ],
+)
+def test_a_large_record_may_be_a_dead_letter_whole_or_not(value: bytes, letter: Content, reason: str) -> None:
+    report = judged(value, letter, reason)
+    assert (report.damage, report.dead_letters) == ({}, {reason: 1})
+
+
+def test_a_large_order_may_be_processed_all_the_same() -> None:
+    report = judged(LARGE, None, processed=enriched(order("large") | {"note": "x" * 3 * MIB}))
+    assert (report.damage, report.processed) == ({}, 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "letter", "reason", "damage"),
+    [
+        (SMALL, whole(SMALL), "too_large", Damage.DEAD_LETTER_UNEXPECTED),
+        (b"{", whole(b"{"), "too_large", Damage.WRONG_REASON),
+        (b"{", without_value(b"{"), "malformed", Damage.DEAD_LETTER_CHANGED),
+        (JUNK, without_value(JUNK), "malformed", Damage.DEAD_LETTER_CHANGED),
+        (JUNK, without_value(JUNK, size=b"1"), "too_large", Damage.DEAD_LETTER_CHANGED),
+        (JUNK, without_value(JUNK, digest=b"0" * 64), "too_large", Damage.DEAD_LETTER_CHANGED),
+        (JUNK, without_value(JUNK, key=b"other"), "too_large", Damage.DEAD_LETTER_CHANGED),
+        (JUNK, (b"k", None, {}), "too_large", Damage.DEAD_LETTER_CHANGED),
+        (JUNK, None, "", Damage.DEAD_LETTER_LOST),
+        (LARGE, None, "", Damage.LOST),
+    ],
+)
+def test_anything_else_is_damage(value: bytes, letter: Content | None, reason: str, damage: Damage) -> None:
+    assert judged(value, letter, reason).damage[damage] == 1
+
+
+def test_a_limit_that_was_raised_since_does_not_make_an_old_letter_wrong_nor_one_that_takes_no_batch() -> None:
+    assert size_limits(8 * MIB, None, 8 * MIB) == size_limits(None, None, None)
+    assert size_limits(100, 2 * MIB, 2 * MIB).processed_order == 192 * 1024
