@@ -42,7 +42,7 @@ case $mode in
 esac
 
 # Set here, so that neither the caller's shell nor a .env of the checkout changes what is verified.
-export TOPIC_PREFIX='' WINDOW_SECONDS=${WINDOW_SECONDS:-60}
+export TOPIC_PREFIX='' SINK_OUTPUTS=file WINDOW_SECONDS=${WINDOW_SECONDS:-60}
 export GENERATOR_FAULTS=${GENERATOR_FAULTS:-0.01} GENERATOR_SEED=${GENERATOR_SEED:-}
 if [ -n "$quick" ]; then
     export GENERATOR_RATE=${GENERATOR_RATE:-100} GENERATOR_COUNT=${GENERATOR_COUNT:-100000}

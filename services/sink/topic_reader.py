@@ -57,11 +57,16 @@ class TopicReader(Generic[Item]):
         """One batch from what was read of each partition; raises ``TopicRewoundError``."""
         batch: MetricBatch[Item] = MetricBatch()
         for run in records:
-            for record in run:
-                if self._is_reread(record):
-                    continue
-                self._positions[record.partition] = Position(record.offset + 1, crc_of(record))
-                batch.positions[record.partition] = self._positions[record.partition]
+            # Within what was fetched of a partition offsets only grow: looking at its first record will do.
+            new = run[1:] if run and self._is_reread(run[0]) else run
+            if not new:
+                continue
+            if len(new) < len(run):
+                self._is_reread(new[0])
+            last = new[-1]
+            self._positions[last.partition] = Position(last.offset + 1, crc_of(last))
+            batch.positions[last.partition] = self._positions[last.partition]
+            for record in new:
                 try:
                     batch.items.append(self._parse(record.value))
                 except ValueError as error:

@@ -53,6 +53,7 @@ class Pipeline:
             "TOPIC_PREFIX": prefix,
             "WINDOW_SECONDS": str(window_s),
             "IDLE_AFTER_SECONDS": "2",
+            "SINK_OUTPUTS": "file",
             "SINK_OUTPUT_PATH": str(self.output),
         }
 

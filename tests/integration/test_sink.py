@@ -64,6 +64,7 @@ class Pipeline:
         self.env = {
             "KAFKA_BOOTSTRAP_SERVERS": kafka,
             "TOPIC_PREFIX": topic_prefix,
+            "SINK_OUTPUTS": "file",
             "SINK_OUTPUT_PATH": str(self.path),
         }
 

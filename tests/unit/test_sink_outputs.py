@@ -1,0 +1,106 @@
+"""The sink's outputs side by side, and what they say of themselves."""
+
+import asyncio
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from libs.runtime.errors import PipelineError
+from libs.runtime.health import Health
+from libs.runtime.metrics import OutputMetrics, SinkMetrics
+from services.sink import outputs as outputs_module
+from services.sink.output_health import OutputHealth
+from services.sink.outputs import run_all
+from services.sink.trouble import Trouble
+
+
+class Output:
+    """Fails so many times, then works until it is told to stop."""
+
+    def __init__(self, stop: asyncio.Event, failures: int, error: Exception | None = None) -> None:
+        self._stop = stop
+        self._failures = failures
+        self._error = error or PipelineError("no use", advice="mend it")
+        self.works = asyncio.Event()
+
+    async def run(self) -> None:
+        if self._failures:
+            self._failures -= 1
+            raise self._error
+        self.works.set()
+        await self._stop.wait()
+
+
+@pytest.fixture
+def stop() -> asyncio.Event:
+    return asyncio.Event()
+
+
+@pytest.fixture
+def metrics() -> dict[str, OutputMetrics]:
+    return SinkMetrics(CollectorRegistry(), "topic", ["file", "database"]).outputs
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outputs_module, "_TRY_AGAIN_S", 0.0)
+
+
+async def test_one_that_fails_is_tried_again_while_the_other_works(
+    stop: asyncio.Event, metrics: dict[str, OutputMetrics], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, database = Output(stop, 0), Output(stop, 2)
+    running = asyncio.create_task(run_all({"file": file, "database": database}, metrics, stop))
+    await asyncio.gather(file.works.wait(), database.works.wait())
+    stop.set()
+    await running
+    told = capsys.readouterr().out
+    assert told.count("an output failed, the other goes on") == 2
+    assert "mend it" in told
+    assert metrics["database"].counts()["retries_failed"] == 2
+
+
+async def test_the_last_one_that_fails_ends_the_sink(stop: asyncio.Event, metrics: dict[str, OutputMetrics]) -> None:
+    with pytest.raises(PipelineError, match="no use"):
+        await run_all({"database": Output(stop, 1)}, metrics, stop)
+    with pytest.raises(PipelineError, match="no use"):
+        await run_all({"file": Output(stop, 9), "database": Output(stop, 9)}, metrics, stop)
+
+
+async def test_a_defect_of_one_ends_both(stop: asyncio.Event, metrics: dict[str, OutputMetrics]) -> None:
+    broken = Output(stop, 1, ZeroDivisionError("a defect"))
+    with pytest.raises(ZeroDivisionError):
+        await run_all({"file": Output(stop, 0), "database": broken}, metrics, stop)
+
+
+def test_health_names_the_output_that_stands() -> None:
+    now_s = 0.0
+    health = Health(lambda: now_s)
+    file, database = OutputHealth(health, "file"), OutputHealth(health, "database")
+    file.connected()
+    database.connected()
+    health.forget("started")
+    database.written()
+    now_s = 31.0
+    file.connected()
+    healthy, report = health.report()
+    assert not healthy
+    assert report["reason"] == "no progress: database connected, database written"
+    database.standing_by()
+    assert health.report()[0]
+    database.taking_over()
+    assert health.report()[1]["seconds_since"] == {"file connected": 0.0, "database connected": 0.0}
+
+
+def test_trouble_is_told_once_and_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    trouble = Trouble("database")
+    trouble.over()
+    for _ in range(20):
+        trouble.interrupted(OSError("refused"), 0.2)
+    trouble.interrupted(OSError("starting up"), 0.2)
+    trouble.over()
+    trouble.over()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("]")[1].split()[0] for line in lines] == ["interrupted", "interrupted", "works"]
+    assert "refused" in lines[0]
+    assert "starting up" in lines[1]
