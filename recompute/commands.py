@@ -3,14 +3,13 @@
 import asyncio
 from dataclasses import dataclass
 
-from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import for_code
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from libs.events.topics import ALL_TOPICS, ORDERS
 from libs.runtime.errors import PipelineError
 from libs.runtime.exactly_once.committed_offsets import encode_metadata
+from libs.runtime.kafka_clients import AIOKafkaAdminClient, AIOKafkaConsumer
 
 _GROUPS = ("processor", "analytics")
 _GONE_WITHIN_S = 30.0
