@@ -19,6 +19,9 @@ _READY_S = 60.0
 _POLL_S = 0.05
 SUPERUSER = "admin"
 
+# Ends the server when the tests end in whatever way, since then the pipe to its standard input closes.
+_WATCHDOG = 'read -r _; kill -QUIT "$0" 2>/dev/null'
+
 
 def binaries() -> Path | None:
     """The folder with ``initdb`` and ``postgres`` of the newest version installed; None without one."""
@@ -44,6 +47,7 @@ class PostgresServer:
         self.password = secrets.token_hex(8)
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
+        self._watchdog: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -87,6 +91,9 @@ class PostgresServer:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 user=_system_user(), group=_system_user(), extra_groups=[] if _system_user() else None,
             )  # fmt: skip
+        self._watchdog = subprocess.Popen(
+            ["sh", "-c", _WATCHDOG, str(self._process.pid)], stdin=subprocess.PIPE, start_new_session=True
+        )
         deadline = time.monotonic() + _READY_S
         while True:
             with contextlib.suppress(psycopg.OperationalError), self.connect():
@@ -109,6 +116,13 @@ class PostgresServer:
         if self._process and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+        self._dismiss_watchdog()
+
+    def _dismiss_watchdog(self) -> None:
+        if self._watchdog:
+            self._watchdog.kill()
+            self._watchdog.communicate()
+            self._watchdog = None
 
     def pause(self) -> None:
         """Every process of the server stops in whatever it does; see ``resume``."""
@@ -140,6 +154,7 @@ class PostgresServer:
                 self._process.wait(30)
             except subprocess.TimeoutExpired:
                 self.kill()
+        self._dismiss_watchdog()
 
     def _run(self, program: str, *arguments: str | Path) -> None:
         done = subprocess.run(
