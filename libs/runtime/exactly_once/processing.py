@@ -46,7 +46,6 @@ class Processing:
 
     Args:
         alone: each transaction has records of one partition only.
-        at_work: how long it may last, in seconds; None for no limit.
     """
 
     def __init__(
