@@ -139,16 +139,33 @@ async def _create_missing(
             elif error is not TopicAlreadyExistsError:  # another service was quicker
                 raise error(f"creating topic {name!r}: {' '.join(map(str, message))}")
     replicas = {}
-    for topic in await _described(admin, names):
-        found = len(topic["partitions"])
-        if found != settings.topic_partitions:
-            raise TopicMismatchError(
-                f"topic {topic['topic']!r} has {found} partitions, TOPIC_PARTITIONS says {settings.topic_partitions}",
-                advice=f"set TOPIC_PARTITIONS={found}, or use another TOPIC_PREFIX",
-            )
+    described = await _described(admin, names)
+    check_partition_counts({topic["topic"]: len(topic["partitions"]) for topic in described}, settings.topic_partitions)
+    for topic in described:
         name = topic["topic"].removeprefix(settings.topic_prefix)
         replicas[name] = min(len(partition["replicas"]) for partition in topic["partitions"])
     return replicas
+
+
+def check_partition_counts(counts: Mapping[str, int], declared: int) -> None:
+    """Compare the number of partitions of each topic with ``TOPIC_PARTITIONS``.
+
+    Raises:
+        TopicMismatchError: naming each topic that has another, with advice that holds for all of them together.
+    """
+    others = [f"topic {topic!r} has {count} partitions" for topic, count in counts.items() if count != declared]
+    if not others:
+        return
+    found = set(counts.values())
+    if len(found) == 1:
+        advice = f"set TOPIC_PARTITIONS={found.pop()}, or use another TOPIC_PREFIX"
+    else:
+        advice = (
+            "all topics of a pipeline have as many as `orders`: stop all services, `make recompute` (which begins anew from the"
+            " records that `orders` still has), and start all with TOPIC_PARTITIONS as many as `orders` has;"
+            " or use another TOPIC_PREFIX"
+        )
+    raise TopicMismatchError(f"{', '.join(others)}, TOPIC_PARTITIONS says {declared}", advice=advice)
 
 
 async def _described(admin: AIOKafkaAdminClient, names: list[str]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from libs.events.topics import ANALYTICS_STATE, ORDERS, PROCESSED_ORDERS, Topic
 from libs.runtime import broker
 from libs.runtime.broker import ensure_topics
 from libs.runtime.errors import TopicRefusedError
+from recompute.commands import carry_out, make_plan
 from tests.integration.pipeline import Pipeline, history
 from tests.integration.services import eventually
 
@@ -94,7 +95,20 @@ async def test_partitions_added_under_a_running_service(pipeline: Pipeline, admi
         assert await processor.wait() == 1
         failed = await processor.wait_for("service failed")
         assert f"'{pipeline.prefix}{ORDERS.name}' has 8 partitions by now and had 6" in failed["error"]
-        assert "TOPIC_PREFIX" in failed["advice"]
+        assert "make recompute" in failed["advice"]
+    # Followed to the letter, it works.
+    plan = await make_plan(pipeline.kafka, pipeline.prefix)
+    await carry_out(pipeline.kafka, plan)
+    async with (
+        pipeline.service("processor", TOPIC_PARTITIONS="8") as processor,
+        pipeline.service("analytics", TOPIC_PARTITIONS="8") as analytics,
+        pipeline.service("sink", TOPIC_PARTITIONS="8"),
+    ):
+        for service in (processor, analytics):
+            await service.wait_for("partition started")  # all topics are there
+        await pipeline.send([(7, [orjson.dumps(order) for order in history(60, 10, seed=2)])])
+        report = await pipeline.verify()
+    assert report.accepted == 120
 
 
 async def test_a_limit_lowered_under_a_running_service(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:

@@ -1,4 +1,7 @@
-from libs.runtime.broker import Backoff
+import pytest
+
+from libs.runtime.broker import Backoff, check_partition_counts
+from libs.runtime.errors import TopicMismatchError
 
 
 def test_delays_double_up_to_a_limit() -> None:
@@ -6,3 +9,23 @@ def test_delays_double_up_to_a_limit() -> None:
     assert [backoff.next_s() for _ in range(4)] == [1, 2, 4, 5]
     backoff.reset()
     assert backoff.next_s() == 1
+
+
+def test_topics_with_the_declared_number_of_partitions_are_right() -> None:
+    check_partition_counts({"orders": 6, "processed-orders": 6}, 6)
+
+
+def test_another_number_in_all_topics_is_a_matter_of_the_setting() -> None:
+    with pytest.raises(TopicMismatchError, match=r"'orders' has 12 .*'late-orders' has 12 .* says 6") as refused:
+        check_partition_counts({"orders": 12, "late-orders": 12}, 6)
+    assert "TOPIC_PARTITIONS=12" in refused.value.advice
+
+
+@pytest.mark.parametrize("declared", [6, 12])
+def test_where_topics_differ_the_advice_does_not_go_in_circles(declared: int) -> None:
+    """A setting that fits one topic does not fit the other."""
+    with pytest.raises(TopicMismatchError) as refused:
+        check_partition_counts({"orders": 12, "late-orders": 6}, declared)
+    assert ("'orders'" in str(refused.value)) == (declared == 6)
+    assert "TOPIC_PARTITIONS=" not in refused.value.advice
+    assert "make recompute" in refused.value.advice

@@ -91,8 +91,8 @@ class BrokerWatch:
         raise TopicMismatchError(
             f"{', '.join(changed)} by now and had {before} at the start: records in new partitions would not be read, and"
             " keys would move to other partitions than their open windows",
-            advice="what was committed is right, and nothing is lost; Kafka takes no partitions away, so use another"
-            " TOPIC_PREFIX, with TOPIC_PARTITIONS as wanted, and let the senders write there",
+            advice="nothing is lost; Kafka takes no partitions away: stop all services, `make recompute` (which begins anew from"
+            " the records that `orders` still has), and start all with TOPIC_PARTITIONS as many as `orders` has by now",
         )
 
     def _as_expected(self, counts: Mapping[str, int]) -> bool:
