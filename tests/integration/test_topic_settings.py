@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
+from structlog.testing import capture_logs
 
 from libs.events.topics import ALL_TOPICS, ORDERS, ORDERS_DLQ, PRODUCT_METRICS, Topic
 from libs.runtime.broker import committed_consumer, ensure_topics
@@ -127,6 +128,12 @@ async def test_nobody_makes_a_topic_by_asking_for_it(pipeline: Pipeline, admin: 
         return name in await admin.list_topics()
 
     await eventually(made_for_others)
+
+
+async def test_topics_that_the_services_make_need_no_warning(pipeline: Pipeline) -> None:
+    with capture_logs() as lines:
+        await pipeline.make_topics()
+    assert [line["event"] for line in lines] == ["topic created"] * len(ALL_TOPICS)
 
 
 async def test_settings_that_lose_orders_refuse_the_start(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
