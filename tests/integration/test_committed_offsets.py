@@ -4,8 +4,12 @@ from pathlib import Path
 
 import orjson
 import pytest
+from aiokafka.structs import TopicPartition
 
 from libs.events.topics import ORDERS, PROCESSED_ORDERS
+from libs.runtime.transactions.connection import BrokerConnection
+from libs.runtime.transactions.producer import TransactionalProducer
+from libs.runtime.transactions.record_batches import OutputBuffer
 from recompute.commands import carry_out, make_plan
 from tests.integration.pipeline import Pipeline, history
 
@@ -60,3 +64,22 @@ async def test_windows_of_another_length_are_refused(pipeline: Pipeline) -> None
         assert "WINDOW_SECONDS=10" in failed["error"]
         assert "WINDOW_SECONDS=5" in failed["error"]
         assert await analytics.wait() == 1
+
+
+async def test_a_first_transaction_that_was_aborted_is_no_output(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+    pipeline = Pipeline(kafka, topic_prefix, tmp_path)
+    await pipeline.make_topics()
+    await pipeline.send([(0, [orjson.dumps(order) for order in history(10, 10, seed=6)])])
+    connection = await BrokerConnection.open(kafka, [topic_prefix + PROCESSED_ORDERS.name])
+    producer = TransactionalProducer(connection, f"{topic_prefix}t", topic_prefix)
+    await producer.start()
+    outputs = OutputBuffer({PROCESSED_ORDERS.name: 6})
+    outputs.send(PROCESSED_ORDERS.name, 0, None, b"{}", 1_700_000_000_000, [])
+    batches = {TopicPartition(topic_prefix + PROCESSED_ORDERS.name, 0): outputs.batches()[PROCESSED_ORDERS.name, 0]}
+    await producer.add_partitions(batches)
+    await producer.produce(batches)
+    await producer.end(commit=False)
+    await connection.close()
+    async with pipeline.service("processor"), pipeline.service("analytics"), pipeline.service("sink"):
+        report = await pipeline.verify()
+    assert report.sent == report.processed == 10

@@ -1,7 +1,7 @@
 """Restoring state from a compacted changelog, all partitions in one pass."""
 
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, Collection
 from typing import Any
 
 from aiokafka.errors import KafkaTimeoutError
@@ -19,7 +19,7 @@ _POLL_MS = 20
 
 async def read_changelog(
     settings: ServiceSettings, partitions: Collection[TopicPartition]
-) -> AsyncIterator[tuple[TopicPartition, list[Any]]]:
+) -> AsyncGenerator[tuple[TopicPartition, list[Any]], None]:
     """All committed records of ``partitions``, in batches, each partition's oldest first.
 
     A partition is done when there is nothing between what has been read and its high watermark: as long as a transaction is

@@ -64,21 +64,18 @@ def check_writer(source: TopicPartition, committed: CommittedOffset, setting: st
         )
 
 
-def check_gone(committed: Mapping[TopicPartition, CommittedOffset | None], written: int, setting: str) -> None:
-    """Refuse to begin anew where outputs show that the group has worked before.
+def check_gone(committed: Mapping[TopicPartition, CommittedOffset | None], setting: str) -> None:
+    """Refuse to begin anew where an output shows that the group has worked before.
 
-    Args:
-        committed: of all partitions of the source.
-        written: how many records the main output has.
-        setting: what accepts it.
+    ``committed`` is of all partitions of the source; ``setting`` is what accepts it.
 
     Raises:
         OffsetMismatchError: no partition has a committed offset.
     """
-    if written and not any(committed.values()):
+    if not any(committed.values()):
         topic = next(iter(committed)).topic
         raise OffsetMismatchError(
-            f"no offset of {topic} is committed, but {written} records of its output are there: the group's offsets have expired, or "
+            f"no offset of {topic} is committed, but there are records of its output: the group's offsets have expired, or "
             "were deleted, or the topic was made anew",
             advice=f"if {topic} was made anew, start once with {setting}=true; otherwise what was processed before would be "
             "processed again: `make recompute` begins anew, with outputs that fit; raise the brokers' "

@@ -204,10 +204,11 @@ async def test_a_partition_that_is_left_out_is_paused_and_not_taken_over(broker:
     assert ("offsets", "group", ORDERS[1]) in broker.asked
     assert ("process", False) in broker.asked  # until it is to come back
     fixture.worker._retries.committed([ORDERS[0]])
+    broker.asked = []
     await fixture.attempt()
     assert fixture.consumer.left_out == set()
-    assert ("offsets", "group", *ORDERS[:2]) in broker.asked[-5:]
-    assert broker.asked[-3] == ("process", True)
+    assert ("offsets", "group", *ORDERS[:2]) in broker.asked
+    assert ("process", True) in broker.asked
 
 
 async def test_an_offset_of_somebody_else_is_refused_unless_it_is_accepted(broker: Broker) -> None:
@@ -222,10 +223,8 @@ async def test_an_offset_of_somebody_else_is_refused_unless_it_is_accepted(broke
 async def test_offsets_that_are_gone_are_missed_if_something_was_written(broker: Broker) -> None:
     fixture = Fixture()
     await fixture.attempt()  # a pipeline that is new
-    fixture.consumer.ends[TopicPartition("mine.out", 2)] = 7
-    with pytest.raises(
-        OffsetMismatchError, match="no offset of orders is committed, but 7 records of its output are there"
-    ):
+    broker.changelog = {TopicPartition("mine.out", 2): ["a record"]}
+    with pytest.raises(OffsetMismatchError, match="no offset of orders is committed, but there are records of its out"):
         await fixture.attempt()
     broker.committed = {ORDERS[2]: 1}  # another replica's: this one's partitions are new
     await fixture.attempt()
