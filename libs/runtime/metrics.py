@@ -111,7 +111,7 @@ class StageMetrics:
         )
         self._state_restore = Histogram(
             "pipeline_state_restore_seconds",
-            "Time to restore a partition's state from the changelog.",
+            "Time to restore the state of all of a replica's partitions from the changelog.",
             buckets=_SHORT_S,
             registry=state_registry,
         )

@@ -51,8 +51,9 @@ async def test_a_backlog_of_a_million_orders_with_faults_of_every_kind(pipeline:
         )
         assert await generator.wait() == 0
         await start(stack, pipeline, "processor", 3)
-        await start(stack, pipeline, "analytics", 2)
+        (analytics, _) = await start(stack, pipeline, "analytics", 2)
         await start(stack, pipeline, "sink")
+        await analytics.wait_for("partitions assigned")  # the topics have been made
         report = await pipeline.verify()
     assert report.sent == 1_000_000
     assert report.late == 0

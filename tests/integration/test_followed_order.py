@@ -51,5 +51,7 @@ async def test_an_order_is_followed_to_its_window_and_the_window_to_the_file(
                 assert isinstance(line["transaction"], int), line
             if line["event"] in OUTSIDE_TRANSACTIONS:
                 assert "transaction" not in line, line
-            if line["event"] in IN_TRANSACTIONS | OUTSIDE_TRANSACTIONS:
+            if line["event"] == "transaction committed":
+                assert all(partition.startswith(topic_prefix) for partition in line["next_offsets"]), line
+            elif line["event"] in IN_TRANSACTIONS | OUTSIDE_TRANSACTIONS:
                 assert line["partition"].startswith(topic_prefix), line

@@ -130,8 +130,8 @@ async def _compare_processor(told: Scrape, sent: int) -> None:
     assert set(told.by("partition", "pipeline_watermark_timestamp_seconds")) == PARTITIONS
     assert told("pipeline_assigned_partitions") == 6
     assert told("pipeline_rebalances_total") >= 1
-    # The orders are of the last minute, and each partition's transactions are observed once or twice.
-    assert 6 <= told("pipeline_event_latency_seconds_count") <= 2 * outcomes["committed"]
+    # The orders are of the last minute, and each partition of a transaction is observed once or twice.
+    assert 6 <= told("pipeline_event_latency_seconds_count") <= 2 * 6 * outcomes["committed"]
     assert told("pipeline_healthy") == 1
 
 
@@ -206,7 +206,7 @@ async def test_a_restore_is_told_after_a_restart(pipeline: Pipeline) -> None:
         await eventually(restored, what="the state is back")
         after = await scrape(analytics)
         assert after("pipeline_state_restored_records_total") >= entries
-        assert after("pipeline_state_restore_seconds_count") == 6
+        assert after("pipeline_state_restore_seconds_count") == 1  # all partitions in one pass
         assert after("pipeline_orders_processed_total") == 0
 
 
