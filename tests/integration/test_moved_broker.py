@@ -51,3 +51,31 @@ async def test_generator_and_sink_follow_it_and_nothing_is_lost(
         sent = (await generator.wait_for("all orders sent"))["sent"]
     async with TopicReader(after.bootstrap_servers) as reader:
         assert sum((await reader.ends("orders")).values()) == sent
+
+
+async def test_the_stages_follow_it_and_stay_exact(brokers: tuple[LocalBroker, LocalBroker], tmp_path: Path) -> None:
+    before, after = brokers
+    await asyncio.to_thread(before.start)
+    pipeline = Pipeline(f"{before.bootstrap_servers},{after.bootstrap_servers}", "", tmp_path)
+    async with AsyncExitStack() as stack:
+        generator = await stack.enter_async_context(pipeline.service("generator", GENERATOR_RATE="50"))
+        processor, analytics, _ = [
+            await stack.enter_async_context(pipeline.service(name)) for name in ("processor", "analytics", "sink")
+        ]
+        await eventually(
+            lambda: pipeline.output.exists() and bool(pipeline.output.read_bytes()), what="a window is closed"
+        )
+        await asyncio.to_thread(before.stop)
+        await generator.wait_for("the broker does not answer: buffering orders")
+        await asyncio.to_thread(after.start)
+        for stage in (processor, analytics):
+            await stage.wait_for("the brokers have other addresses", now=[after.bootstrap_servers])
+        await generator.wait_for("the broker is back")
+        lines = pipeline.output.read_bytes().count(b"\n")
+        await eventually(lambda: pipeline.output.read_bytes().count(b"\n") > lines + 5, what="windows close again")
+        generator.terminate()
+        assert await generator.wait() == 0
+        pipeline.kafka = after.bootstrap_servers
+        await pipeline.verify()
+        assert processor.process.poll() is None
+        assert analytics.process.poll() is None

@@ -49,6 +49,11 @@ class BrokerWatch:
         """Each source partition's last stable offset, a few seconds ago."""
         self.source_started = False
         self.answering = False
+        self._answered_s = time.monotonic()
+
+    def silent_for_s(self) -> float:
+        """For how long no broker has answered."""
+        return 0.0 if self.answering else time.monotonic() - self._answered_s
 
     async def run(self) -> None:
         """Run until cancelled.
@@ -64,7 +69,7 @@ class BrokerWatch:
                     if time.monotonic() >= next_ping_s:
                         self._note(await self._partition_counts())
                         self._health.beat("connected")
-                        self.answering = True
+                        self.answering, self._answered_s = True, time.monotonic()
                         next_ping_s = 0.0 if self._looks_at_a_change else time.monotonic() + _PING_EVERY_S
                     if not self._looks_at_a_change:  # of a missing topic it asks for long
                         self.ends = await self._consumer.end_offsets(self._source)

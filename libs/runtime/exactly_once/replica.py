@@ -18,6 +18,7 @@ from libs.runtime.exactly_once.worker import ReplicaWorker
 from libs.runtime.group_member import current_member
 from libs.runtime.lean_fetch import LeanConsumer
 from libs.runtime.logic import Stage
+from libs.runtime.rebootstrap import rebootstrap_when_silent
 from libs.runtime.report import EVERY_S, Report
 from libs.runtime.service import Context
 from libs.runtime.settings import ServiceSettings
@@ -46,7 +47,16 @@ async def run_stage(stage: Stage, context: Context[Any]) -> None:
     watch = BrokerWatch(consumer, source, context.health, needed)
     report = Report(stage.metrics, context.clock)
     replica = _Replica(stage, context, consumer, watch)
-    background = [asyncio.create_task(work) for work in (watch.run(), watch_membership(consumer), _report(report))]
+    client = consumer._client  # noqa: SLF001 - a consumer tells its client nothing in a public way
+    background = [
+        asyncio.create_task(work)
+        for work in (
+            watch.run(),
+            watch_membership(consumer),
+            rebootstrap_when_silent(client, watch.silent_for_s),
+            _report(report),
+        )
+    ]
     for task in background:
         task.add_done_callback(replica.fail_with)
     try:
