@@ -109,10 +109,10 @@ async def test_counters_are_what_was_sent_and_all_lags_reach_zero(pipeline: Pipe
         told = await scrape(sink)
         assert told("pipeline_metrics_written_total", output="file") == lines.count(b"\n")
         assert told("pipeline_output_bytes", output="file") == len(lines)
-        assert told("pipeline_records_consumed_total", topic="product-metrics") == lines.count(b"\n")
-        assert told("pipeline_foreign_records_total") == 0
-        assert told("pipeline_event_latency_seconds_count") >= 12
-        assert told("pipeline_checkpoint_timestamp_seconds") >= told("process_start_time_seconds")
+        assert told("pipeline_records_consumed_total", topic="product-metrics", output="file") == lines.count(b"\n")
+        assert told("pipeline_foreign_records_total", output="file") == 0
+        assert told("pipeline_event_latency_seconds_count", output="file") >= 12
+        assert told("pipeline_checkpoint_timestamp_seconds", output="file") >= told("process_start_time_seconds")
 
 
 async def _compare_processor(told: Scrape, sent: int) -> None:
