@@ -35,8 +35,9 @@ async def test_generator_and_sink_follow_it_and_nothing_is_lost(
     async with AsyncExitStack() as stack:
         generator = await stack.enter_async_context(pipeline.service("generator", GENERATOR_RATE="50"))
         sink = await stack.enter_async_context(pipeline.service("sink"))
+        # Both work, and have not only found their topics.
+        await eventually(lambda: pipeline.has_records("orders"), what="orders flow")
         await sink.healthy()
-        await generator.healthy()
         await asyncio.to_thread(before.stop)
         await generator.wait_for("the broker does not answer: buffering orders")
         await asyncio.to_thread(after.start)
