@@ -73,6 +73,7 @@ class OutputBuffer:
     def __init__(self, partitions: Mapping[str, int]) -> None:
         self._partitions = partitions
         self._batches: dict[tuple[str, int], list[RecordBatch]] = {}
+        self._size_bytes = 0
 
     def partition_count(self, topic: str) -> int:
         return self._partitions[topic]
@@ -84,11 +85,14 @@ class OutputBuffer:
         batches = self._batches.get((topic, partition))
         if batches is None:
             batches = self._batches[topic, partition] = []
+        before = len(batches)
+        self._size_bytes -= batches[-1].size_bytes if batches else 0
         remaining = iter(rows)
         refused = batches[-1].extend(remaining, headers) if batches else next(remaining, None)
         while refused is not None:
             batches.append(RecordBatch())
             refused = batches[-1].extend(chain((refused,), remaining), headers)
+        self._size_bytes += sum(batch.size_bytes for batch in batches[max(before - 1, 0) :])
 
     def send(
         self,
@@ -113,5 +117,5 @@ class OutputBuffer:
         return counts
 
     def size_bytes(self) -> int:
-        """The size of all batches."""
-        return sum(batch.size_bytes for batches in self._batches.values() for batch in batches)
+        """The size of all batches; kept up to date, as it is asked for after every batch of input."""
+        return self._size_bytes
