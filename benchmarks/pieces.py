@@ -36,6 +36,7 @@ from services.processor.catalogue import continued, make_product
 from services.processor.event_time_lag import EventTimeLag
 from services.processor.order_partition import OrderPartition
 from services.processor.plain_orders import read_plain_order
+from services.processor.replica_watermark import ReplicaWatermark
 from services.processor.source_watermark import SourceWatermark
 
 _ORDERS = 20_000
@@ -116,7 +117,7 @@ def _processor(fetches: _Fetches) -> dict[str, Callable[[], object]]:
     def whole() -> None:
         clock = SystemClock()
         watermark, lag = SourceWatermark(5.0, 10.0), EventTimeLag("orders", None, clock)
-        logic = OrderPartition("orders", 0, 6, catalogue, watermark, lag, clock, metrics)
+        logic = OrderPartition("orders", 0, catalogue, watermark, ReplicaWatermark(6, 60), lag, clock, metrics)
         output = OutputBuffer(_PARTITIONS)
         for batch in fetches.read():
             logic.process(batch, output)

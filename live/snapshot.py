@@ -33,6 +33,7 @@ def snapshot(state: State, now_s: float) -> Json:
             "silent_partitions": state.silent_sources,
             "next_close_s": state.next_close_s,
             "closes_in_s": state.closes_in_s,
+            "idle": state.is_idle,
         },
         "dead_letters": {
             "count": state.dead_letters.total(),

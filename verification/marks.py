@@ -16,12 +16,18 @@ class Marks:
     def add(self, partition: int, value: bytes | None) -> None:
         """Take in a watermark record of ``partition``; raises ``ValueError``."""
         fields = parse_object(value)
-        source, sources, watermark_s = (number(fields.get(name)) for name in ("source", "sources", "watermark"))
-        if source is None or sources is None or watermark_s is None or not 0 <= source < sources <= _MAX_SOURCES:
+        named = fields.get("source")
+        numbers = [number(each) for each in (named if isinstance(named, list) else [named])]
+        count, watermark_s = number(fields.get("sources")), number(fields.get("watermark"))
+        if count is None or watermark_s is None or not 0 < count <= _MAX_SOURCES:
+            raise ValueError("not a watermark record")
+        sources = [int(each) for each in numbers if each is not None and 0 <= each < count]
+        if not sources or len(sources) < len(numbers):
             raise ValueError("not a watermark record")
         newest_s = self._newest_s.setdefault(partition, {})
-        newest_s[int(source)] = max(newest_s.get(int(source), _NEVER), watermark_s)
-        self._sources = max(self._sources, int(sources))
+        for source in sources:
+            newest_s[source] = max(newest_s.get(source, _NEVER), watermark_s)
+        self._sources = max(self._sources, int(count))
 
     def passed_s(self, partition: int) -> float:
         """The event time, in epoch seconds, that every source has passed as ``partition`` tells it."""

@@ -41,6 +41,11 @@ class Rate:
             self._samples.popleft()
 
     @property
+    def grew(self) -> bool:
+        """Whether the last sample is larger than the one before."""
+        return len(self._samples) > 1 and self._samples[-1][1] > self._samples[-2][1]
+
+    @property
     def per_s(self) -> float | None:
         """Per second; None until there are two samples."""
         if len(self._samples) < 2:
@@ -98,6 +103,8 @@ class State:
     sources: int = 0
     marks_s: dict[int, float] = field(default_factory=dict)
     watermark_rate: Rate = field(default_factory=Rate)
+    last_order_s: float | None = None
+    """When orders were last seen to come, in epoch seconds; None if that has not been seen."""
 
     def apply(self, seen: Observation) -> None:
         """Take in what one look brought."""
@@ -111,6 +118,8 @@ class State:
         self.members = seen.members
         self.orders = sum(seen.ends[ORDERS.name].values()) - sum(seen.begins[ORDERS.name].values())
         self.orders_rate.add(at_s, sum(seen.ends[ORDERS.name].values()))
+        if self.orders_rate.grew:
+            self.last_order_s = at_s
         self.dead_letters += seen.dead_letters
         if seen.rejected is None:
             self.accepted_rate = Rate()
@@ -122,8 +131,9 @@ class State:
         self.cut_until_s = max(self.cut_until_s, seen.cut_until_s or 0)
         self._add_metrics(seen.metrics)
         for mark in seen.marks:
-            self.sources = max(self.sources, mark.sources)
-            self.marks_s[mark.source] = max(self.marks_s.get(mark.source, mark.watermark_s), mark.watermark_s)
+            self.sources = max(self.sources, mark.source_count)
+            for source in mark.sources:
+                self.marks_s[source] = max(self.marks_s.get(source, mark.watermark_s), mark.watermark_s)
         if self.watermark_s is not None:
             self.watermark_rate.add(at_s, self.watermark_s)
 
@@ -165,6 +175,15 @@ class State:
         if not self.sources or len(self.marks_s) < self.sources:
             return None
         return min(self.marks_s.values())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no order comes and no window is open, so that the processor lets event time rest."""
+        if self.watermark_s is None or self.watermark_rate.per_s != 0 or self.orders_rate.per_s != 0:
+            return False
+        if self.last_order_s is not None and self.watermark_s < self.last_order_s + self.window_seconds:
+            return False  # it stands still, and windows wait for it
+        return self.members.get("processor") != 0 and not self.lags["processor"] and not self.lags["analytics"]
 
     @property
     def silent_sources(self) -> list[int]:

@@ -74,6 +74,8 @@ def money(dollars: float) -> str:
 def event_time(state: State, now_s: float) -> str:
     """How far event time has come, or what it is waiting for."""
     if state.watermark_s is not None:
+        if state.is_idle:
+            return f"{clock(state.watermark_s, now_s)}; it rests, since no order comes and no window is open"
         behind_s = now_s - state.watermark_s
         return f"{clock(state.watermark_s, now_s)}, {duration(behind_s)} behind the clock"
     if state.sources:
@@ -86,6 +88,8 @@ def outlook(state: State, now_s: float) -> str:
     which = "next" if state.windows else "first"
     if state.next_close_s is None:
         return f"the {which} window closes once its {duration(state.window_seconds)} are over and every partition is past it"
+    if state.is_idle:
+        return "it goes on with the next order"
     told = f"the {which} window to close ends at {clock(state.next_close_s, now_s)}"
     closes_in_s = state.closes_in_s
     return told if closes_in_s is None else f"{told}, in about {duration(max(1.0, closes_in_s))}"

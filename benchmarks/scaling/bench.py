@@ -107,6 +107,10 @@ class Bench:
         )
         await ensure_topics(settings, ALL_TOPICS)
 
+    def stored_bytes(self) -> int:
+        """The size of all that the broker has written to its logs, those of offsets and transactions included."""
+        return sum(log.stat().st_size for log in (self.directory / "broker" / "data" / "kafka").glob("*/*.log"))
+
     @contextmanager
     def service(
         self,

@@ -19,6 +19,7 @@ _PARTITIONS = 6
 _LIVE_RATE = 50
 _LIVE_WINDOW_S = 5
 _SETTLED_S = 4.0
+_REST_COMES_WITHIN_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,11 @@ class Peak:
 
 
 async def idle(bench: Bench, seconds: float) -> list[Cost]:
-    """Live traffic, then none, with few and with many partitions; at last replicas without any partition."""
+    """Live traffic, then none, then at rest, with few and with many partitions; at last replicas without any partition."""
     return [
         *await _live_and_idle(bench, 6, seconds),
         *await _live_and_idle(bench, 48, seconds),
+        *await _live_and_idle(bench, 200, seconds),
         *await _standby(bench, seconds),
     ]
 
@@ -83,8 +85,24 @@ async def _live_and_idle(bench: Bench, partitions: int, seconds: float) -> list[
         calm = await _watched(bench, others, "no traffic", partitions, seconds)
         written = sum(_order_counts(output))
         verdict = "exact" if written == count else f"{written:,} of {count:,} orders"
+        rest = await _at_rest(bench, others, partitions, seconds)
     await bench.inputs.delete(prefix)
-    return [replace(cost, output=verdict) for cost in live + calm]
+    return [*(replace(cost, output=verdict) for cost in live + calm), *rest]
+
+
+async def _at_rest(bench: Bench, services: Collection[Service], partitions: int, seconds: float) -> list[Cost]:
+    """When every window that an order could belong to is over, nothing is written: to the broker's disk, that is."""
+    bench.say(f"waiting for the last watermark, {partitions} partitions")
+
+    async def settled() -> bool:
+        before = bench.stored_bytes()
+        await asyncio.sleep(_SETTLED_S)
+        return bench.stored_bytes() == before
+
+    await until(settled, *services, within_s=_REST_COMES_WITHIN_S)
+    before = bench.stored_bytes()
+    rest = await _watched(bench, services, "at rest", partitions, seconds)
+    return [replace(cost, output=f"{bench.stored_bytes() - before:,} bytes written") for cost in rest]
 
 
 async def _standby(bench: Bench, seconds: float) -> list[Cost]:

@@ -122,12 +122,12 @@ class StateLoad:
 
     def closing(self) -> Iterator[Processed]:
         """Watermarks that close every window at once."""
-        return _marks(float(self.truth.end_s), range(STATE_PARTITIONS))
+        return _marks(float(self.truth.end_s))
 
     def _next(self, minute: int, product: int) -> Iterator[Processed]:
         # As a processor would, a watermark now and then; one that closes nothing.
         if self._number % _MARK_EVERY == 0:
-            yield from _marks(float(self.truth.first_s), [self._number // _MARK_EVERY % STATE_PARTITIONS])
+            yield from _marks(float(self.truth.first_s))
         start_s = self.truth.first_s + WINDOW_S * minute
         event_s = min(start_s + WINDOW_S * self._random.random(), start_s + WINDOW_S - 0.001)
         name = self._products[product]
@@ -166,11 +166,10 @@ def metrics_batches(
     return encode(create_batch, records)
 
 
-def _marks(watermark_s: float, sources: Iterable[int]) -> Iterator[Processed]:
-    for source in sources:
-        value = encode_watermark(Watermark(source, STATE_PARTITIONS, watermark_s))
-        for partition in range(STATE_PARTITIONS):
-            yield Processed(partition, None, value)
+def _marks(watermark_s: float) -> Iterator[Processed]:
+    value = encode_watermark(Watermark(tuple(range(STATE_PARTITIONS)), STATE_PARTITIONS, watermark_s))
+    for partition in range(STATE_PARTITIONS):
+        yield Processed(partition, None, value)
 
 
 class _Sums:

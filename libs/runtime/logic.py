@@ -1,8 +1,10 @@
 """What a service is to the runtime: which topics it joins, and the logic that runs for each partition."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from aiokafka.structs import TopicPartition
 
 from libs.runtime.broker import TopicSpec
 from libs.runtime.metrics import StageMetrics
@@ -14,13 +16,14 @@ class Progress:
 
     ``position`` and ``end_offset`` are the offsets of the next record to read and to be written; ``confirmed_at_s`` is
     when the broker last confirmed the end, in epoch seconds. ``source_started`` says whether any partition of the
-    source topic has ever had a record.
+    source topic has ever had a record, ``quiet_since_s`` since when none has got one, None where that is not known.
     """
 
     position: int
     end_offset: int | None
     confirmed_at_s: float | None
     source_started: bool
+    quiet_since_s: float | None = None
 
 
 class Tally(Protocol):
@@ -86,4 +89,4 @@ class Stage:
     depends_on: Mapping[str, int]  # settings that must not change, by name: the number of partitions, say
     accept_offsets: str | None  # the setting that accepts offsets of others; None: the changelog tells whether they fit
     offsets_accepted: bool
-    logic: Callable[[str, int], PartitionLogic]  # makes the logic of a topic's partition
+    logics: Callable[[Collection[TopicPartition]], Mapping[TopicPartition, PartitionLogic]]  # makes an attempt's logic

@@ -35,9 +35,10 @@ function headline({ now_s: now, window_s: windowSeconds, orders, sales, event_ti
   tell(byId("no-sales"), `No window has closed yet. ${outlook(time, windowSeconds)}`);
 }
 
-function outlook({ watermark_s: watermark, silent_partitions: silent, next_close_s: end, closes_in_s: left }, windowSeconds) {
+function outlook({ watermark_s: watermark, silent_partitions: silent, next_close_s: end, closes_in_s: left, idle }, windowSeconds) {
   if (watermark === null && silent.length) return `No watermark yet from partition ${silent.join(", ")} of orders.`;
   if (watermark === null) return "No order has been processed yet.";
+  if (idle) return "No order comes and no window is open: event time rests.";
   const when = left === null ? "" : `, in about ${duration(Math.max(1, left))}`;
   return `The window that ends at ${clock(end, windowSeconds)} closes next${when}.`;
 }

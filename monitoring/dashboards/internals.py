@@ -102,7 +102,7 @@ _EVENT_TIME = Row(
             "Watermark age in analytics",
             {"partition {{partition}}": f"time() - max by (partition) ({_WATERMARK.format(job='analytics')})"},
             "s",
-            "How far the slowest source has come, as known in each partition of processed-orders.",
+            "How far the slowest source has come, as known in each partition of processed-orders. It grows while the pipeline is idle.",
             alert="WatermarkStuck",
         ),
         lines(

@@ -1,6 +1,7 @@
 """The analytics: what each product sold, per event-time window, each window once."""
 
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this file can be started by its path alone
@@ -10,6 +11,7 @@ from libs.runtime.startup_signals import exit_on_stop_signals
 if __name__ == "__main__":
     exit_on_stop_signals()  # the imports below take a second or more
 
+from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry
 
 from libs.events.dead_letters import Reason
@@ -42,8 +44,10 @@ def make_stage(
     outputs = (PRODUCT_METRICS, LATE_ORDERS, ORDERS_DLQ, ANALYTICS_STATE)
     metrics = WindowMetrics(registry, Reason.MALFORMED)
 
-    def logic(topic: str, partition: int) -> MetricsPartition:
-        return MetricsPartition(topic, partition, settings.window_seconds, clock, metrics, limits)
+    def logics(sources: Collection[TopicPartition]) -> dict[TopicPartition, MetricsPartition]:
+        return {
+            source: MetricsPartition(*source, settings.window_seconds, clock, metrics, limits) for source in sources
+        }
 
     return Stage(
         name="analytics",
@@ -57,7 +61,7 @@ def make_stage(
         depends_on={"TOPIC_PARTITIONS": settings.topic_partitions, "WINDOW_SECONDS": settings.window_seconds},
         accept_offsets=None,
         offsets_accepted=False,
-        logic=logic,
+        logics=logics,
     )
 
 

@@ -39,10 +39,11 @@ class EventClock:
         self.now_s = _BEFORE_ALL_S
 
     def saw(self, mark: Watermark) -> None:
-        """A source's watermark was read. The newest one counts, which is never an earlier one of the same source."""
-        self._sources = max(self._sources, mark.sources)
-        if mark.watermark_s > self._watermarks_s.get(mark.source, _BEFORE_ALL_S):
-            self._watermarks_s[mark.source] = mark.watermark_s
+        """A watermark was read. Of each source its latest one counts."""
+        self._sources = max(self._sources, mark.source_count)
+        for source in mark.sources:
+            if mark.watermark_s > self._watermarks_s.get(source, _BEFORE_ALL_S):
+                self._watermarks_s[source] = mark.watermark_s
         if len(self._watermarks_s) == self._sources:
             self.now_s = max(self.now_s, min(self._watermarks_s.values()))
 
@@ -65,11 +66,11 @@ class EventClock:
         now_s, sources = fields["clock"], fields["sources"]
         if type(sources) is not int:
             raise TypeError("sources is no whole number")
-        marks = [checked_watermark(int(source), sources, mark_s) for source, mark_s in fields["watermarks"].items()]
+        marks = [checked_watermark([int(source)], sources, mark_s) for source, mark_s in fields["watermarks"].items()]
         if now_s is not None:
-            now_s = checked_watermark(0, sources, now_s).watermark_s
+            now_s = checked_watermark([0], sources, now_s).watermark_s
         self.now_s, self._sources = _BEFORE_ALL_S if now_s is None else now_s, sources
-        self._watermarks_s = {mark.source: mark.watermark_s for mark in marks}
+        self._watermarks_s = {source: mark.watermark_s for mark in marks for source in mark.sources}
         return source_offset
 
 

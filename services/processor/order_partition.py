@@ -1,15 +1,14 @@
-"""The processor's logic for one partition of `orders`: validate, enrich, and say how far event time has come."""
+"""The processor's logic for one partition of `orders`: validate, enrich, and tell how far event time has come."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from math import floor
 
 from libs.events.dead_letters import Reason, RejectedError, dead_letter
 from libs.events.limits import DECLARED_LIMITS, DerivedLimits
 from libs.events.record_sizes import at_most_bytes, batch_bytes
 from libs.events.records import LOG_APPEND_TIME, Output, Record, Row, carried_headers
 from libs.events.topics import ORDERS_DLQ, PROCESSED_ORDERS
-from libs.events.watermarks import ORDER_HEADERS, TYPE_HEADER, WATERMARK_HEADERS, Watermark, encode_watermark
+from libs.events.watermarks import ORDER_HEADERS, TYPE_HEADER, WATERMARK_HEADERS, encode_watermark
 from libs.runtime.clock import Clock
 from libs.runtime.logic import Progress
 from libs.runtime.logs import debugging
@@ -19,6 +18,7 @@ from services.processor.event_time_lag import EventTimeLag
 from services.processor.order_tally import OrderTally
 from services.processor.order_trail import tell_processed, tell_rejected
 from services.processor.plain_orders import read_plain_order
+from services.processor.replica_watermark import ReplicaWatermark
 from services.processor.source_watermark import SourceWatermark
 from services.processor.validation import validate
 
@@ -39,9 +39,9 @@ class OrderPartition:
         self,
         topic: str,
         source: int,
-        sources: int,
         catalogue: Catalogue,
         watermark: SourceWatermark,
+        replica_watermark: ReplicaWatermark,
         event_time_lag: EventTimeLag,
         clock: Clock,
         metrics: OrderMetrics,
@@ -49,14 +49,13 @@ class OrderPartition:
     ) -> None:
         self._topic = topic
         self._source = source
-        self._sources = sources
         self._catalogue = catalogue
         self._known_products = frozenset(catalogue)
         self._routes: dict[str, _Route] = {}
         self._rows: defaultdict[int, list[Row]] = defaultdict(list)  # of the batch at hand, by output partition
         self._watermark = watermark
+        self._replica_watermark = replica_watermark
         self._event_time_lag = event_time_lag
-        self._written_watermark_s: float | None = None
         self._clock = clock
         self._metrics = metrics
         self._limits = limits
@@ -117,6 +116,8 @@ class OrderPartition:
         if newest.timestamp_type == LOG_APPEND_TIME:  # a sender's own claim says nothing of when it came
             self._watermark.saw_arrival(newest.timestamp / 1000)
             self._event_time_lag.saw_orders(self._source, self._watermark)
+        self._replica_watermark.saw_order(now_s)
+        self._replica_watermark.advance(self._source, self._watermark.value_s)
         self.urgent = True
 
     def _send_alone(self, record: Record, row: tuple[bytes, bytes, int], output: Output) -> bool:
@@ -160,23 +161,21 @@ class OrderPartition:
 
     def punctuate(self, progress: Progress) -> None:
         self._watermark.saw_progress(progress)
-        if self._watermark_is_news():
+        self._replica_watermark.saw_quiet(progress.quiet_since_s)
+        self._replica_watermark.advance(self._source, self._watermark.value_s)
+        if self._replica_watermark.is_news():
             self.urgent = True
 
-    def _watermark_is_news(self) -> bool:
-        # Windows end at whole seconds: a watermark that has passed none since the last one closes nothing.
-        value_s, written_s = self._watermark.value_s, self._written_watermark_s
-        return value_s is not None and (written_s is None or floor(value_s) > floor(written_s))
-
     def before_commit(self, output: Output, position: int) -> OrderTally:  # noqa: ARG002 - there is no state
-        """After a transaction's orders, the watermark that covers them goes to every partition."""
-        watermark_s = self._watermark.value_s
-        if watermark_s is not None and self._watermark_is_news():
-            mark = encode_watermark(Watermark(self._source, self._sources, watermark_s))
+        """After the orders of all partitions in a transaction, the watermark that covers them goes to every output partition.
+
+        Whichever partition comes first writes it: ``output`` has everyone's orders by then.
+        """
+        if self._replica_watermark.is_news():
+            mark = encode_watermark(self._replica_watermark.take())
             now_ms = int(self._clock.now_s() * 1000)
             for partition in range(output.partition_count(PROCESSED_ORDERS.name)):
                 output.send(PROCESSED_ORDERS.name, partition, None, mark, now_ms, WATERMARK_HEADERS)
-            self._written_watermark_s = watermark_s
         tally, self._tally = self._tally, OrderTally(self._metrics)
         self.urgent = False
         return tally

@@ -1,6 +1,7 @@
 """The processor: validates orders, enriches them with product data, and tells how far event time has come."""
 
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this file can be started by its path alone
@@ -10,6 +11,7 @@ from libs.runtime.startup_signals import exit_on_stop_signals
 if __name__ == "__main__":
     exit_on_stop_signals()  # the imports below take a second or more
 
+from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry
 
 from libs.events.dead_letters import Reason
@@ -24,6 +26,7 @@ from services.processor.catalogue import load_catalogue
 from services.processor.event_time_lag import EventTimeLag
 from services.processor.order_partition import OrderPartition
 from services.processor.processor_settings import ProcessorSettings
+from services.processor.replica_watermark import ReplicaWatermark
 from services.processor.source_watermark import SourceWatermark
 
 # Twice as much, as elsewhere, is no quicker here, and costs 15 MB of memory more in a backlog.
@@ -40,11 +43,18 @@ def make_stage(
     max_event_age_s = settings.max_event_age_seconds
     lag = EventTimeLag(ORDERS.name, max_event_age_s, clock)
 
-    def logic(topic: str, partition: int) -> OrderPartition:
-        watermark = SourceWatermark(settings.max_out_of_orderness_seconds, settings.idle_after_seconds, max_event_age_s)
-        return OrderPartition(
-            topic, partition, settings.topic_partitions, catalogue, watermark, lag, clock, metrics, limits
-        )
+    def logics(sources: Collection[TopicPartition]) -> dict[TopicPartition, OrderPartition]:
+        replica_watermark = ReplicaWatermark(settings.topic_partitions, settings.window_seconds)
+
+        def logic(topic: str, partition: int) -> OrderPartition:
+            watermark = SourceWatermark(
+                settings.max_out_of_orderness_seconds, settings.idle_after_seconds, max_event_age_s
+            )
+            return OrderPartition(
+                topic, partition, catalogue, watermark, replica_watermark, lag, clock, metrics, limits
+            )
+
+        return {source: logic(*source) for source in sources}
 
     return Stage(
         name="processor",
@@ -60,7 +70,7 @@ def make_stage(
         depends_on={"TOPIC_PARTITIONS": settings.topic_partitions},
         accept_offsets="PROCESSOR_ACCEPT_OFFSETS",
         offsets_accepted=settings.processor_accept_offsets,
-        logic=logic,
+        logics=logics,
     )
 
 

@@ -30,6 +30,12 @@ class ProcessorSettings(ServiceSettings):
     idle_after_seconds: float = Field(
         10.0, ge=1, le=86_400, description="a partition without new orders for this long follows the clock"
     )
+    window_seconds: int = Field(
+        60,
+        ge=1,
+        le=86_400,
+        description="length of the analytics' windows: with none open, an idle pipeline writes nothing",
+    )
     max_event_age_seconds: float | None = Field(
         None,
         ge=0,

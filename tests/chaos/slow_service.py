@@ -3,11 +3,14 @@
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this file can be started by its path alone
+
+from aiokafka.structs import TopicPartition
 
 from libs.events.records import Output, Record
 from libs.events.topics import ALL_TOPICS
@@ -22,22 +25,28 @@ from services.processor.processor_settings import ProcessorSettings
 # Between two batches the heartbeats have their turn: a longer one would cost the membership, which is another fault.
 _BATCH_SIZE = 50
 
+_Process = Callable[[Sequence[Record], Output], None]
+
 
 def _slow(stage: Stage) -> Stage:
     cost_s = float(os.environ["SLOW_SERVICE_MS"]) / 1000
 
-    def logic(topic: str, partition: int) -> PartitionLogic:
-        made = stage.logic(topic, partition)
-        process = made.process
-
-        def slow_process(records: Sequence[Record], output: Output) -> None:
-            time.sleep(cost_s * len(records))
-            process(records, output)
-
-        made.process = slow_process  # type: ignore[method-assign]  # all else stays the service's own
+    def logics(sources: Collection[TopicPartition]) -> Mapping[TopicPartition, PartitionLogic]:
+        made = stage.logics(sources)
+        for logic in made.values():
+            slowed: Any = logic  # all else stays the service's own
+            slowed.process = _slowed(logic.process, cost_s)
         return made
 
-    return replace(stage, logic=logic, batch_size=_BATCH_SIZE)
+    return replace(stage, logics=logics, batch_size=_BATCH_SIZE)
+
+
+def _slowed(process: _Process, cost_s: float) -> _Process:
+    def slow_process(records: Sequence[Record], output: Output) -> None:
+        time.sleep(cost_s * len(records))
+        process(records, output)
+
+    return slow_process
 
 
 async def _process(context: Context[ProcessorSettings]) -> None:

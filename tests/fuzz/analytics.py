@@ -67,8 +67,9 @@ class ProcessedOrders:
     def mark(self) -> bytes | None:
         """A watermark, sound in half of the cases."""
         random = self._random
+        sources = random.sample(range(SOURCES), random.randint(1, SOURCES))
         fields = {
-            "source": str(random.randrange(SOURCES)),
+            "source": pick(random, (str(sources[0]), str(sources))),
             "sources": str(SOURCES),
             "watermark": f"{self._time_s - random.random() * 20:.2f}",
         }

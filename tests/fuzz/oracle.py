@@ -49,14 +49,16 @@ def processed_order(value: bytes | None) -> tuple[str, float, int] | None:
     return (product_id, time_s, cents) if 0 < cents <= 10**13 and 0 <= time_s <= LATEST_S else None
 
 
-def watermark(value: bytes | None) -> tuple[int, int, float] | None:
-    """Source, sources and time in a watermark record; None and ``NotAnObjectError`` as in ``processed_order``."""
+def watermark(value: bytes | None) -> tuple[list[int], int, float] | None:
+    """Sources, their count and time in a watermark record; None and ``NotAnObjectError`` as in ``processed_order``."""
     fields = _fields(value)
-    source, sources = _whole(fields.get("source")), _whole(fields.get("sources"))
-    time_s = number(fields.get("watermark"))
-    if source is None or sources is None or time_s is None or overflows(fields):
+    named, count, time_s = fields.get("source"), _whole(fields.get("sources")), number(fields.get("watermark"))
+    sources = [_whole(each) for each in (named if type(named) is list else [named])]
+    if count is None or time_s is None or overflows(fields):
         return None
-    return (source, sources, time_s) if 0 <= source < sources <= 1000 and abs(time_s) <= LATEST_S else None
+    known = [each for each in sources if each is not None and 0 <= each < count]
+    sound = 0 < len(known) == len(sources) <= count <= 1000 and abs(time_s) <= LATEST_S
+    return (known, count, time_s) if sound else None
 
 
 def _fields(value: bytes | None) -> dict[str, Any]:

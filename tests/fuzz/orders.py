@@ -17,6 +17,7 @@ from libs.runtime.partitioning import partition_for
 from services.processor.catalogue import load_catalogue
 from services.processor.event_time_lag import EventTimeLag
 from services.processor.order_partition import OrderPartition
+from services.processor.replica_watermark import ReplicaWatermark
 from services.processor.source_watermark import SourceWatermark
 from tests.fuzz.mutations import Fields, Mutator, pick
 from tests.fuzz.oracle import CATALOGUE, JUDGE, verdict
@@ -51,9 +52,9 @@ class Orders:
         self._logic = OrderPartition(
             "orders",
             SOURCE,
-            PARTITIONS,
             load_catalogue(CATALOGUE),
             SourceWatermark(OUT_OF_ORDERNESS_S, 10.0),
+            ReplicaWatermark(PARTITIONS, 60),
             EventTimeLag("orders", None, FakeClock(NOW_S)),
             FakeClock(NOW_S),
             OrderMetrics(CollectorRegistry(), Reason),
@@ -109,7 +110,7 @@ class Orders:
         assert len(marks) in (0, PARTITIONS)
         for partition, sent in enumerate(marks):
             assert (sent.partition, sent.key, list(sent.headers)) == (partition, None, WATERMARK_HEADERS)
-            assert decode_watermark(sent.value) == (SOURCE, PARTITIONS, self._logic.watermark_s)
+            assert decode_watermark(sent.value) == ((SOURCE,), PARTITIONS, self._logic.watermark_s)
 
 
 class _Outcomes:

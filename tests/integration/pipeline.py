@@ -129,7 +129,7 @@ class Pipeline:
         source = TopicPartition(self.prefix + ORDERS.name, partition)
         consumer.assign([source])
         health = Health()
-        watch = BrokerWatch(consumer, [source], health)
+        watch = BrokerWatch(consumer, [source], health, (), SystemClock())
         ids = StageTransactionalIds(self.prefix, stage.name)
         worker = ReplicaWorker(stage, settings, consumer, [source], member, ids, watch, health)
         committed = CommittedOffsets(self.kafka, member.group)

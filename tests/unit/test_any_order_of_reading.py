@@ -14,6 +14,7 @@ from services.analytics.metrics_partition import MetricsPartition
 from services.processor.catalogue import make_product
 from services.processor.event_time_lag import EventTimeLag
 from services.processor.order_partition import OrderPartition
+from services.processor.replica_watermark import ReplicaWatermark
 from services.processor.source_watermark import SourceWatermark
 from tests.unit.driver import FakeClock, FakeOutput, FakeRecord, LogicDriver, order_record
 
@@ -55,9 +56,10 @@ def test_every_order_is_in_its_window_whatever_the_order_of_reading(
     orders = OrderMetrics(CollectorRegistry(), Reason)
     windows = WindowMetrics(CollectorRegistry(), Reason.MALFORMED)
     processed = FakeOutput(partitions=2)
+    one_replica = ReplicaWatermark(SOURCES, 60)
     processors = [
         LogicDriver(
-            OrderPartition("orders", s, SOURCES, CATALOGUE, SourceWatermark(BOUND_S, 10.0), lag, clock, orders),
+            OrderPartition("orders", s, CATALOGUE, SourceWatermark(BOUND_S, 10.0), one_replica, lag, clock, orders),
             processed,
         )
         for s in range(SOURCES)

@@ -74,10 +74,14 @@ def test_a_metric_reads_as_the_contract_says() -> None:
     )
 
 
-@given(st.integers(0, 99), st.floats(-LATEST_TIME_S, LATEST_TIME_S))
-def test_watermarks_survive_json(source: int, watermark_s: float) -> None:
-    mark = Watermark(source, 100, watermark_s)
+@given(st.lists(st.integers(0, 99), min_size=1, max_size=100), st.floats(-LATEST_TIME_S, LATEST_TIME_S))
+def test_watermarks_survive_json(sources: list[int], watermark_s: float) -> None:
+    mark = Watermark(tuple(sources), 100, watermark_s)
     assert decode_watermark(encode_watermark(mark)) == mark
+
+
+def test_a_watermark_of_a_single_source_is_understood_as_versions_before_0_2_wrote_it() -> None:
+    assert decode_watermark(b'{"source":4,"sources":6,"watermark":1.5}') == Watermark((4,), 6, 1.5)
 
 
 @given(st.binary() | st.none())
@@ -95,6 +99,13 @@ def test_bytes_that_are_no_watermark_are_refused(value: bytes | None) -> None:
         b'{"source":0,"sources":6,"watermark":"1"}',
         b'{"source":0,"sources":6}',
         b"[0,6,1]",
+        b'{"source":[],"sources":6,"watermark":1}',
+        b'{"source":[0,6],"sources":6,"watermark":1}',
+        b'{"source":[-1],"sources":6,"watermark":1}',
+        b'{"source":[0,true],"sources":6,"watermark":1}',
+        b'{"source":[[0]],"sources":6,"watermark":1}',
+        b'{"source":[0,0,0],"sources":2,"watermark":1}',
+        b'{"source":{"0":1},"sources":6,"watermark":1}',
         b'{"source":0,"sources":6.0,"watermark":1}',
         b'{"source":0,"sources":0,"watermark":1}',
         b'{"source":0,"sources":1001,"watermark":1}',

@@ -31,13 +31,13 @@ def test_nothing_is_known_before_the_first_look() -> None:
 
 def test_it_tells_what_the_terminal_view_tells() -> None:
     state = State(60)
-    state.apply(flowing(T0, 100, 80, marks=[Watermark(0, 1, T0 - 9)]))
+    state.apply(flowing(T0, 100, 80, marks=[Watermark((0,), 1, T0 - 9)]))
     state.apply(
         flowing(
             T0 + 2,
             200,
             160,
-            marks=[Watermark(0, 1, T0 - 5)],
+            marks=[Watermark((0,), 1, T0 - 5)],
             dead_letters=Counter(malformed=3, unknown_product=9),
             rejected=12,
             late=7,
@@ -59,6 +59,7 @@ def test_it_tells_what_the_terminal_view_tells() -> None:
         "silent_partitions": [],
         "next_close_s": T0 + 40,
         "closes_in_s": 22.5,
+        "idle": False,
     }
     assert told["dead_letters"] == {"count": 12, "uncounted": 5, "reasons": {"unknown_product": 9, "malformed": 3}}
     assert told["late_orders"] == {"count": 7, "uncounted": 0}

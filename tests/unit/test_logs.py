@@ -22,6 +22,7 @@ from services.processor.catalogue import make_product
 from services.processor.event_time_lag import EventTimeLag
 from services.processor.order_partition import OrderPartition
 from services.processor.order_trail import tell_rejected
+from services.processor.replica_watermark import ReplicaWatermark
 from services.processor.source_watermark import SourceWatermark
 from services.sink.file.file_writer import FileWriter
 from services.sink.file.metrics_file import MetricsFile
@@ -42,10 +43,12 @@ def process_one_of_each() -> None:
     clock = FakeClock()
     metrics = OrderMetrics(CollectorRegistry(), Reason)
     watermark, lag = SourceWatermark(5.0, 10.0), EventTimeLag("orders", None, clock)
-    orders = LogicDriver(OrderPartition("orders", 0, 1, CATALOGUE, watermark, lag, clock, metrics))
+    orders = LogicDriver(
+        OrderPartition("orders", 0, CATALOGUE, watermark, ReplicaWatermark(1, 60), lag, clock, metrics)
+    )
     orders.pipe([order_record(1), order_record(2, amount=-1)])
     processed = [r for r in orders.output.topic("processed-orders") if r.headers == (("type", b"order"),)]
-    mark = encode_watermark(Watermark(0, 1, 1_700_000_100.0))
+    mark = encode_watermark(Watermark((0,), 1, 1_700_000_100.0))
     windows = LogicDriver(
         MetricsPartition("processed-orders", 0, 60, clock, WindowMetrics(CollectorRegistry(), Reason.MALFORMED))
     )

@@ -22,7 +22,7 @@ def processed_with(**fields: object) -> FakeRecord:
 
 
 def mark(source: int, time_s: float, sources: int = 2) -> FakeRecord:
-    value = encode_watermark(Watermark(source, sources, time_s))
+    value = encode_watermark(Watermark((source,), sources, time_s))
     return FakeRecord(value, None, (("type", b"watermark"),), topic="processed-orders")
 
 
@@ -98,8 +98,8 @@ def test_state_comes_back_from_the_changelog() -> None:
         FakeRecord(b"[]", b"k"),
         FakeRecord(b'{"amount": 1, "product_id": "a", "timestamp": "x"}', b"k"),
         FakeRecord(b"{}", None, (("type", b"watermark"),)),
-        FakeRecord(encode_watermark(Watermark(2, 2, 1e12)), None, (("type", b"watermark"),)),
-        FakeRecord(encode_watermark(Watermark(0, 10**9, 1.0)), None, (("type", b"watermark"),)),
+        FakeRecord(encode_watermark(Watermark((2,), 2, 1e12)), None, (("type", b"watermark"),)),
+        FakeRecord(encode_watermark(Watermark((0,), 10**9, 1.0)), None, (("type", b"watermark"),)),
         FakeRecord(
             b'{"source":0,"sources":1,"watermark":' + b"[" * 1000 + b"]" * 1000 + b"}", b"k", (("type", b"watermark"),)
         ),

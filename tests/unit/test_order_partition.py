@@ -17,6 +17,7 @@ from libs.runtime.partitioning import partition_for
 from services.processor.catalogue import make_product
 from services.processor.event_time_lag import EventTimeLag
 from services.processor.order_partition import OrderPartition
+from services.processor.replica_watermark import ReplicaWatermark
 from services.processor.source_watermark import SourceWatermark
 from tests.unit.driver import FakeClock, FakeRecord, LogicDriver, order, order_record
 
@@ -30,7 +31,7 @@ def driver_at(
     registry = CollectorRegistry()
     watermark, metrics = SourceWatermark(5.0, 10.0, max_event_age_s), OrderMetrics(registry, Reason)
     lag = EventTimeLag("orders", None, clock)
-    logic = OrderPartition("orders", source, 6, CATALOGUE, watermark, lag, clock, metrics, limits)
+    logic = OrderPartition("orders", source, CATALOGUE, watermark, ReplicaWatermark(6, 60), lag, clock, metrics, limits)
     return LogicDriver(logic, registry=registry)
 
 
@@ -100,8 +101,8 @@ def test_a_transactions_orders_are_followed_by_their_watermark_in_every_partitio
         marks = [orjson.loads(r.value or b"") for r in log if r.headers == WATERMARK]
         first_s = min(order(9)["timestamp"], FakeClock().time_s) - 5.0
         assert marks == [
-            {"source": 4, "sources": 6, "watermark": first_s},
-            {"source": 4, "sources": 6, "watermark": order(50)["timestamp"] - 5.0},
+            {"source": [4], "sources": 6, "watermark": first_s},
+            {"source": [4], "sources": 6, "watermark": order(50)["timestamp"] - 5.0},
         ]
         assert log[-1].headers == WATERMARK
         assert all(r.key is None for r in log if r.headers == WATERMARK)

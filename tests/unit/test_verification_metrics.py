@@ -75,5 +75,8 @@ def test_event_time_has_passed_what_every_source_has_passed() -> None:
     marks.add(3, dump({"source": 1, "sources": 2, "watermark": 80}))
     assert marks.passed_s(3) == 90
     assert marks.passed_s(0) == float("-inf")
-    with pytest.raises(ValueError, match="watermark"):
-        marks.add(3, dump({"source": 2, "sources": 2, "watermark": 1}))
+    marks.add(3, dump({"source": [0, 1], "sources": 2, "watermark": 95}))
+    assert marks.passed_s(3) == 95
+    for source in (2, [0, 2], [], [0, "1"], None):
+        with pytest.raises(ValueError, match="watermark"):
+            marks.add(3, dump({"source": source, "sources": 2, "watermark": 100}))

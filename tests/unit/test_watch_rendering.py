@@ -28,13 +28,13 @@ def screen(state: State, *, width: int = 80, height: int = 30, now_s: float = T0
 
 def busy() -> State:
     state = State(60)
-    state.apply(flowing(T0, 1000, 100, marks=[Watermark(0, 1, T0 - 5)]))
+    state.apply(flowing(T0, 1000, 100, marks=[Watermark((0,), 1, T0 - 5)]))
     state.apply(
         flowing(
             T0 + 2,
             1_000_400,
             300,
-            marks=[Watermark(0, 1, T0 - 3)],
+            marks=[Watermark((0,), 1, T0 - 3)],
             metrics=[
                 Metric(
                     1_699_999_860 + 60 * window, 1_699_999_920 + 60 * window, f"prod-{product}", 1234, 56789.5, 46.02
@@ -135,7 +135,7 @@ def test_before_the_first_window_it_says_when_that_closes() -> None:
     assert "none yet" in screen(state)
     assert "no order has been processed yet" in screen(state)
     assert "the first window closes once its 1 min are over" in screen(state, width=120)
-    state.apply(observation(marks=[Watermark(0, 3, T0)]))
+    state.apply(observation(marks=[Watermark((0,), 3, T0)]))
     assert "no watermark yet from partition 1, 2 of orders" in screen(state)
 
 

@@ -132,22 +132,22 @@ def test_how_many_are_accepted_is_unknown_while_dead_letters_are_unread() -> Non
 def test_event_time_is_the_slowest_source_once_all_are_known() -> None:
     state = State(60)
     assert state.watermark_s is None
-    state.apply(observation(marks=[Watermark(0, 2, 130.0)]))
+    state.apply(observation(marks=[Watermark((0,), 2, 130.0)]))
     assert state.watermark_s is None
     assert state.next_close_s is None
     assert state.silent_sources == [1]
-    state.apply(observation(marks=[Watermark(1, 2, 121.0), Watermark(0, 2, 90.0)]))
+    state.apply(observation(marks=[Watermark((1,), 2, 121.0), Watermark((0,), 2, 90.0)]))
     assert state.watermark_s == 121.0
     assert state.next_close_s == 180
 
 
 def test_the_next_close_follows_from_the_pace_of_event_time() -> None:
     state = State(60)
-    state.apply(observation(T0, marks=[Watermark(0, 1, 100.0)]))
+    state.apply(observation(T0, marks=[Watermark((0,), 1, 100.0)]))
     assert state.closes_in_s is None
-    state.apply(observation(T0 + 2, marks=[Watermark(0, 1, 100.0)]))
+    state.apply(observation(T0 + 2, marks=[Watermark((0,), 1, 100.0)]))
     assert state.closes_in_s is None  # it stands still
-    state.apply(observation(T0 + 4, marks=[Watermark(0, 1, 108.0)]))
+    state.apply(observation(T0 + 4, marks=[Watermark((0,), 1, 108.0)]))
     assert state.closes_in_s == 6.0  # 12 s to go, at two seconds a second
 
 
@@ -174,3 +174,42 @@ def test_a_metric_is_decoded() -> None:
 )
 def test_what_is_no_metric_is_passed_over(value: bytes | None) -> None:
     assert decode_metric(value) is None
+
+
+IDLE = {"members": {"processor": 2, "analytics": 1, "sink": 1}}
+
+
+def resting(*looks: Observation) -> State:
+    """A pipeline whose event time has come to T0 + 300 and moves no more."""
+    state = State(60)
+    for seconds in range(12):
+        state.apply(flowing(T0 + 400 + seconds, 100, 100, marks=[Watermark((0,), 1, T0 + 300)], **IDLE))
+    for look in looks:
+        state.apply(look)
+    return state
+
+
+def test_without_orders_event_time_rests_when_all_is_read_and_closed() -> None:
+    assert resting().is_idle
+
+
+def test_a_pipeline_that_orders_come_to_is_not_idle() -> None:
+    assert not resting(flowing(T0 + 412, 101, 100, **IDLE)).is_idle
+    assert not resting(flowing(T0 + 412, 101, 101, **IDLE)).is_idle
+
+
+def test_a_pipeline_that_reads_nothing_is_stuck_and_not_idle() -> None:
+    assert not resting(*(flowing(T0 + 420 + each, 101, 100, **IDLE) for each in range(20))).is_idle
+
+
+def test_event_time_that_stands_before_the_last_window_s_end_is_stuck() -> None:
+    seen = [flowing(T0 + 412, 101, 100, **IDLE), *(flowing(T0 + 420 + each, 101, 101, **IDLE) for each in range(20))]
+    assert not resting(*seen).is_idle
+
+
+def test_without_a_processor_nothing_is_idle() -> None:
+    assert not resting(flowing(T0 + 412, 100, 100, members={"processor": 0})).is_idle
+
+
+def test_event_time_that_follows_the_clock_is_on_its_way_to_rest() -> None:
+    assert not resting(flowing(T0 + 412, 100, 100, marks=[Watermark((0,), 1, T0 + 301)], **IDLE)).is_idle

@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError, NodeNotReadyError
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import TopicPartition
 
+from libs.runtime.clock import Clock
 from libs.runtime.errors import TopicMismatchError, TopicMissingError
 from libs.runtime.health import Health
 from libs.runtime.timing import HEALTHY_FOR_S
@@ -35,18 +36,27 @@ class BrokerWatch:
         source: all partitions of the source topic.
         health: is told ``connected``.
         needed: topics that have to be there, each with as many partitions as ``source``.
+        clock: tells ``quiet_since_s``.
     """
 
     def __init__(
-        self, consumer: AIOKafkaConsumer, source: list[TopicPartition], health: Health, needed: Collection[str] = ()
+        self,
+        consumer: AIOKafkaConsumer,
+        source: list[TopicPartition],
+        health: Health,
+        needed: Collection[str],
+        clock: Clock,
     ) -> None:
         self._consumer = consumer
         self._source = source
         self._health = health
         self._needed = set(needed)
+        self._clock = clock
         self._looks_at_a_change = 0
         self.ends: Mapping[TopicPartition, int] = {}
         """Each source partition's last stable offset, a few seconds ago."""
+        self.quiet_since_s: float | None = None
+        """Since when these ends have stood still, in epoch seconds, as far as this process has seen; None before that."""
         self.source_started = False
         self.answering = False
         self._answered_s = time.monotonic()
@@ -72,7 +82,10 @@ class BrokerWatch:
                         self.answering, self._answered_s = True, time.monotonic()
                         next_ping_s = 0.0 if self._looks_at_a_change else time.monotonic() + _PING_EVERY_S
                     if not self._looks_at_a_change:  # of a missing topic it asks for long
-                        self.ends = await self._consumer.end_offsets(self._source)
+                        ends = await self._consumer.end_offsets(self._source)
+                        if ends != self.ends:
+                            self.quiet_since_s = self._clock.now_s()
+                        self.ends = ends
                         self.source_started = self.source_started or any(self.ends.values())
             except (KafkaError, OSError, TimeoutError):
                 self.answering = False

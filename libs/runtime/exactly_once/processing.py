@@ -200,6 +200,7 @@ class Processing:
             end_offset=self._consumer.highwater(partition.source),
             confirmed_at_s=None if confirmed_ms is None else confirmed_ms / 1000,
             source_started=self._watch.source_started,
+            quiet_since_s=self._watch.quiet_since_s,
         )
 
     def _nothing_received(self) -> None:

@@ -44,7 +44,7 @@ async def run_stage(stage: Stage, context: Context[Any]) -> None:
         return
     source = [TopicPartition(topic, number) for number in range(settings.topic_partitions)]
     needed = [settings.topic_prefix + spec.name for spec in (stage.source, *stage.outputs)]
-    watch = BrokerWatch(consumer, source, context.health, needed)
+    watch = BrokerWatch(consumer, source, context.health, needed, context.clock)
     report = Report(stage.metrics, context.clock)
     replica = _Replica(stage, context, consumer, watch)
     client = consumer._client  # noqa: SLF001 - a consumer tells its client nothing in a public way

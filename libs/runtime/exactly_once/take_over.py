@@ -56,7 +56,7 @@ class TakeOver:
         committed = await stable_offsets(connection, self.group, sources)
         first = await self.consumer.beginning_offsets(sources)
         await self._check(connection, committed)
-        logics = {source: self.stage.logic(*source) for source in sources}
+        logics = self.stage.logics(sources)
         if self.stage.changelog is not None:
             await self._restore(logics, self.stage.changelog.name, committed)
         return [

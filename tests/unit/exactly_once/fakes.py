@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from libs.runtime.exactly_once.broker_watch import BrokerWatch
 from libs.runtime.exactly_once.pipelined_commits import PipelinedCommits
 from libs.runtime.group_member import GroupMember
-from libs.runtime.logic import Stage
+from libs.runtime.logic import PartitionLogic, Stage
 from libs.runtime.metrics import StageMetrics
 from libs.runtime.transactions.producer import TransactionalProducer
 from libs.runtime.transactions.record_batches import OutputBuffer
@@ -192,12 +192,14 @@ def make_stage(
         depends_on={"TOPIC_PARTITIONS": len(ORDERS)},
         accept_offsets=None if changelog else "PROCESSOR_ACCEPT_OFFSETS",
         offsets_accepted=accepted,
-        logic=logic if callable(logic) else lambda *_: logic,
+        logics=lambda sources: {
+            source: cast(PartitionLogic, logic(*source) if callable(logic) else logic) for source in sources
+        },
     )
 
 
 def make_watch(*, answering: bool = True) -> BrokerWatch:
-    return cast(BrokerWatch, SimpleNamespace(source_started=True, ends={}, answering=answering))
+    return cast(BrokerWatch, SimpleNamespace(source_started=True, ends={}, quiet_since_s=None, answering=answering))
 
 
 def make_commits(

@@ -15,6 +15,7 @@ from libs.runtime.errors import PipelineError, TopicMismatchError, TopicMissingE
 from libs.runtime.exactly_once import broker_watch
 from libs.runtime.exactly_once.broker_watch import BrokerWatch
 from libs.runtime.health import Health
+from tests.unit.driver import FakeClock
 
 NO_ERROR, UNKNOWN_TOPIC = 0, 3
 ALL = {"orders": 2, "others": 2}
@@ -32,6 +33,8 @@ class FakeCluster:
         self.silent: set[int] = set()
         self.asked: list[int] = []
         self._looks = looks
+        self.end = 1
+        self.ends_told = asyncio.Event()
         self.looked = asyncio.Event()
         self.healed = asyncio.Event()
         brokers = [SimpleNamespace(nodeId=node) for node in (OTHER, CONTROLLER)]
@@ -64,7 +67,9 @@ class FakeCluster:
             self.topics = {CONTROLLER: ALL, OTHER: ALL}
 
     async def end_offsets(self, _: object) -> Mapping[TopicPartition, int]:
-        return {TopicPartition("orders", 0): 1}
+        ends = {TopicPartition("orders", 0): self.end}
+        self.ends_told.set()
+        return ends
 
 
 class FakeHealth(Health):
@@ -85,8 +90,8 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(broker_watch, "_PING_EVERY_S", 0.0)
 
 
-def make_watch(cluster: FakeCluster, health: Health | None = None) -> BrokerWatch:
-    return BrokerWatch(cast(AIOKafkaConsumer, cluster), SOURCE, health or Health(), list(ALL))
+def make_watch(cluster: FakeCluster, health: Health | None = None, clock: FakeClock | None = None) -> BrokerWatch:
+    return BrokerWatch(cast(AIOKafkaConsumer, cluster), SOURCE, health or Health(), list(ALL), clock or FakeClock())
 
 
 async def goes_on(watch: BrokerWatch, happens: asyncio.Event) -> None:
@@ -181,3 +186,26 @@ async def test_any_broker_may_say_that_all_is_well(fault: str, monkeypatch: pyte
     health = FakeHealth()
     await goes_on(make_watch(cluster, health), health.connected)
     assert set(cluster.asked) == {CONTROLLER, OTHER}
+
+
+async def test_the_topic_is_quiet_since_its_ends_were_last_seen_to_move() -> None:
+    cluster, clock = FakeCluster(controller=ALL, other=ALL), FakeClock(1000.0)
+    watch = make_watch(cluster, clock=clock)
+
+    async def looks(times: int) -> None:
+        for _ in range(times):
+            cluster.ends_told.clear()
+            await cluster.ends_told.wait()
+
+    assert watch.quiet_since_s is None
+    watching = asyncio.create_task(watch.run())
+    await looks(2)
+    clock.time_s = 2000.0
+    await looks(2)
+    assert watch.quiet_since_s == 1000.0
+    cluster.end = 2
+    await looks(2)
+    clock.time_s = 3000.0
+    await looks(2)
+    assert watch.quiet_since_s == 2000.0
+    watching.cancel()

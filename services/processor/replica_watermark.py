@@ -1,0 +1,65 @@
+"""The watermark of all source partitions that a replica works, for one attempt: the slowest one's.
+
+Each output partition gets one record for all of them, so the cost does not grow with the product of both. When no order has
+come for so long that no window can be open, no more is written until one comes.
+"""
+
+from math import floor
+
+from libs.events.watermarks import Watermark
+from services.processor.validation import MAX_AHEAD_S
+
+CLOCK_SKEW_S = 60.0
+"""How far the broker's clock, which tells when an order arrived, may be ahead of this replica's."""
+
+
+class ReplicaWatermark:
+    """Knows each source's watermark, and what of it has been written.
+
+    Args:
+        source_count: the number of partitions of the source topic.
+        window_s: the length of a window.
+    """
+
+    def __init__(self, source_count: int, window_s: int) -> None:
+        self._source_count = source_count
+        self._window_s = window_s
+        self._values_s: dict[int, float] = {}
+        self._written: Watermark | None = None
+        self._quiet_since_s: float | None = None
+        self._last_order_s = 0.0
+
+    def saw_order(self, now_s: float) -> None:
+        """There was an order: the sources are not quiet."""
+        self._last_order_s = now_s
+
+    def saw_quiet(self, since_s: float | None) -> None:
+        """No partition of the topic has got a record since then, also none of another replica's; None: not known."""
+        self._quiet_since_s = since_s
+
+    def advance(self, source: int, watermark_s: float | None) -> None:
+        """A source's watermark has come so far; None as long as it has none."""
+        if watermark_s is not None:
+            self._values_s[source] = watermark_s
+
+    def is_news(self) -> bool:
+        """Whether a watermark is to be written that closes more windows than the one before."""
+        if not self._values_s:
+            return False
+        written = self._written
+        if written is None or len(written.sources) != len(self._values_s):
+            return True
+        # Windows end at whole seconds: a watermark that has passed none since the last one closes nothing.
+        return floor(min(self._values_s.values())) > floor(written.watermark_s) and not self._has_closed_all(written)
+
+    def take(self) -> Watermark:
+        """The watermark to write; counts as written from then on."""
+        self._written = Watermark(tuple(sorted(self._values_s)), self._source_count, min(self._values_s.values()))
+        return self._written
+
+    def _has_closed_all(self, written: Watermark) -> bool:
+        """Whether no window can be open after ``written``. An order may be ahead of its arrival; its window ends later still."""
+        if self._quiet_since_s is None:
+            return False
+        arrived_s = max(self._quiet_since_s, self._last_order_s)
+        return written.watermark_s >= arrived_s + MAX_AHEAD_S + CLOCK_SKEW_S + self._window_s

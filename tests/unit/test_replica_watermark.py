@@ -1,0 +1,152 @@
+"""One watermark for all sources of a replica."""
+
+import orjson
+from prometheus_client import CollectorRegistry
+
+from libs.events.dead_letters import Reason
+from libs.events.watermarks import Watermark
+from libs.runtime.logic import Progress
+from libs.runtime.metrics import OrderMetrics
+from services.processor.event_time_lag import EventTimeLag
+from services.processor.order_partition import OrderPartition
+from services.processor.replica_watermark import CLOCK_SKEW_S, ReplicaWatermark
+from services.processor.source_watermark import SourceWatermark
+from services.processor.validation import MAX_AHEAD_S
+from tests.unit.driver import FakeClock, FakeOutput, LogicDriver, order_record
+from tests.unit.test_order_partition import CATALOGUE, WATERMARK
+
+WINDOW_S = 60
+QUIET_S = MAX_AHEAD_S + CLOCK_SKEW_S + WINDOW_S
+
+
+def at(**values_s: float) -> ReplicaWatermark:
+    watermark = ReplicaWatermark(6, WINDOW_S)
+    for source, value_s in values_s.items():
+        watermark.advance(int(source.removeprefix("source_")), value_s)
+    return watermark
+
+
+def test_it_is_the_slowest_source_s() -> None:
+    assert at(source_4=1003.5, source_1=1001.5, source_2=1002.0).take() == Watermark((1, 2, 4), 6, 1001.5)
+
+
+def test_a_source_without_a_watermark_is_left_out_until_it_has_one() -> None:
+    watermark = ReplicaWatermark(6, WINDOW_S)
+    watermark.advance(0, None)
+    assert not watermark.is_news()
+    watermark.advance(1, 1000.0)
+    assert watermark.take() == Watermark((1,), 6, 1000.0)
+    assert not watermark.is_news()
+    watermark.advance(0, 900.0)
+    assert watermark.is_news()
+    assert watermark.take() == Watermark((0, 1), 6, 900.0)
+
+
+def test_only_a_second_that_all_have_passed_is_news() -> None:
+    watermark = at(source_0=1000.5, source_1=1000.2)
+    watermark.take()
+    watermark.advance(0, 1010.0)
+    assert not watermark.is_news()
+    watermark.advance(1, 1000.9)
+    assert not watermark.is_news()
+    watermark.advance(1, 1001.0)
+    assert watermark.is_news()
+
+
+def test_nothing_is_news_once_no_window_can_be_open() -> None:
+    watermark = at(source_0=1000.0)
+    watermark.saw_quiet(1000.0)
+    watermark.take()
+    watermark.advance(0, 1000.0 + QUIET_S - 1)
+    assert watermark.is_news()
+    watermark.take()
+    watermark.advance(0, 1000.0 + QUIET_S)
+    assert watermark.is_news()
+    watermark.take()
+    watermark.advance(0, 1000.0 + QUIET_S + 3600)
+    assert not watermark.is_news()
+
+
+def test_an_order_anywhere_in_the_topic_makes_it_news_again() -> None:
+    watermark = at(source_0=5000.0)
+    watermark.saw_quiet(1000.0)
+    watermark.take()
+    watermark.advance(0, 5001.0)
+    assert not watermark.is_news()
+    watermark.saw_quiet(5000.0)
+    assert watermark.is_news()
+
+
+def test_an_order_of_its_own_makes_it_news_before_the_topic_is_looked_at_again() -> None:
+    watermark = at(source_0=5000.0)
+    watermark.saw_quiet(1000.0)
+    watermark.take()
+    watermark.advance(0, 5001.0)
+    watermark.saw_order(5001.0)
+    assert watermark.is_news()
+
+
+def test_while_nobody_knows_whether_the_topic_is_quiet_it_goes_on() -> None:
+    watermark = at(source_0=5000.0)
+    watermark.take()
+    watermark.advance(0, 5001.0)
+    assert watermark.is_news()
+
+
+def test_after_a_failure_it_is_written_once_however_quiet_it_is() -> None:
+    """The attempt before may not have come to write it."""
+    watermark = at(source_0=5000.0)
+    watermark.saw_quiet(1000.0)
+    assert watermark.is_news()
+
+
+def two_partitions(clock: FakeClock) -> tuple[LogicDriver, LogicDriver, FakeOutput]:
+    output, registry = FakeOutput(), CollectorRegistry()
+    metrics, lag, shared = OrderMetrics(registry, Reason), EventTimeLag("orders", None, clock), ReplicaWatermark(6, 60)
+    first, second = (
+        LogicDriver(
+            OrderPartition("orders", source, CATALOGUE, SourceWatermark(5.0, 10.0), shared, lag, clock, metrics),
+            output,
+            registry=registry,
+        )
+        for source in (0, 1)
+    )
+    return first, second, output
+
+
+def test_a_record_for_both_partitions_follows_the_orders_of_both() -> None:
+    clock = FakeClock(2000.0)
+    first, second, output = two_partitions(clock)
+    first.logic.process([order_record(timestamp=1500.0)], output)
+    second.logic.process([order_record(timestamp=1000.0)], output)
+    first.commit()
+    second.commit()
+    log = output.topic("processed-orders")
+    marks = [orjson.loads(record.value or b"") for record in log if record.headers == WATERMARK]
+    assert marks == [{"source": [0, 1], "sources": 6, "watermark": 995.0}] * 6
+    orders = [record for record in log if record.headers != WATERMARK]
+    assert len(orders) == 2
+    for partition in {record.partition for record in orders}:
+        assert output.records["processed-orders", partition][-1].headers == WATERMARK
+
+
+def test_a_drained_pipeline_comes_to_rest_and_wakes_with_the_next_order() -> None:
+    clock = FakeClock(1000.0)
+    first, second, output = two_partitions(clock)
+    first.pipe([order_record(timestamp=1000.0)])
+    moments_s = [1000.0 + step / 2 for step in range(1000)]
+    for moment_s in moments_s:
+        for driver in (first, second):
+            driver.logic.punctuate(Progress(10, 10, moment_s, source_started=True, quiet_since_s=1000.0))
+            if driver.logic.urgent:
+                driver.commit()
+    marks = [record for record in output.records["processed-orders", 0] if record.headers == WATERMARK]
+    newest = orjson.loads(marks[-1].value or b"")
+    assert newest["source"] == [0, 1]
+    assert 1000.0 + QUIET_S <= newest["watermark"] < 1000.0 + QUIET_S + 1.5
+    assert not first.logic.urgent
+    assert not second.logic.urgent
+    clock.time_s = 1499.0
+    first.pipe([order_record(timestamp=1499.0)])
+    woken = [record for record in output.records["processed-orders", 0] if record.headers == WATERMARK]
+    assert len(woken) == len(marks) + 1
