@@ -83,8 +83,9 @@ class Processing:
         """Run until stopped, or past ``until_s`` (monotonic); what is open then is dropped."""
         commits = self._commits
         reader = FetchReader(self._consumer, self._stop)
+        urgent = False
         try:
-            while (fetched := await reader.read(commits.due_in_s(), commits.awaited)) is not None:
+            while (fetched := await reader.read(commits.due_in_s(urgent=urgent), commits.awaited)) is not None:
                 commits.check()
                 for source, records in fetched.items():
                     partition = self._partitions.get(source)
@@ -93,7 +94,8 @@ class Processing:
                 now_s = time.monotonic()
                 tick = now_s >= self._next_tick_s
                 caught_up = self._look_around(tick=tick)
-                if commits.is_due(urgent=caught_up and self._urgent()):
+                urgent = caught_up and self._urgent()
+                if commits.due_in_s(urgent=urgent) == 0:
                     await self._commit()
                 if tick:
                     self._next_tick_s = now_s + TICK_S

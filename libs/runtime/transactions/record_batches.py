@@ -73,7 +73,10 @@ class OutputBuffer:
     def __init__(self, partitions: Mapping[str, int]) -> None:
         self._partitions = partitions
         self._batches: dict[tuple[str, int], list[RecordBatch]] = {}
-        self._size_bytes = 0
+        # Asked for after every batch of input, so they are kept up to date.
+        self.size_bytes = 0
+        """The size of all batches."""
+        self.record_count = 0
 
     def partition_count(self, topic: str) -> int:
         return self._partitions[topic]
@@ -86,13 +89,19 @@ class OutputBuffer:
         if batches is None:
             batches = self._batches[topic, partition] = []
         before = len(batches)
-        self._size_bytes -= batches[-1].size_bytes if batches else 0
+        if batches:
+            self._count(batches[-1], -1)
         remaining = iter(rows)
         refused = batches[-1].extend(remaining, headers) if batches else next(remaining, None)
         while refused is not None:
             batches.append(RecordBatch())
             refused = batches[-1].extend(chain((refused,), remaining), headers)
-        self._size_bytes += sum(batch.size_bytes for batch in batches[max(before - 1, 0) :])
+        for batch in batches[max(before - 1, 0) :]:
+            self._count(batch, 1)
+
+    def _count(self, batch: RecordBatch, sign: int) -> None:
+        self.size_bytes += sign * batch.size_bytes
+        self.record_count += sign * batch.record_count
 
     def send(
         self,
@@ -115,7 +124,3 @@ class OutputBuffer:
         for (topic, _), batches in self._batches.items():
             counts[topic] += sum(batch.record_count for batch in batches)
         return counts
-
-    def size_bytes(self) -> int:
-        """The size of all batches; kept up to date, as it is asked for after every batch of input."""
-        return self._size_bytes

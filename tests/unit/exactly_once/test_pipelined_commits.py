@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from libs.runtime.errors import AnswerLostError, NotAMemberError, TransactionFencedError, TransactionTimeoutError
 from libs.runtime.exactly_once import pipelined_commits
-from libs.runtime.exactly_once.pipelined_commits import PipelinedCommits
+from libs.runtime.exactly_once.pipelined_commits import LEAST_SPACING_S, PipelinedCommits
 from libs.runtime.metrics import totals
 from tests.unit.exactly_once.fakes import MEMBER, ORDERS, Done, FakeProducer, make_commits, stage_metrics
 
@@ -173,10 +173,10 @@ def still_time(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("still_time")
 async def test_the_interval_begins_with_the_first_thing_to_commit() -> None:
     commits = make_commits(FakeProducer())
-    assert commits.due_in_s() is None
+    assert commits.due_in_s(urgent=False) is None
     assert commits.idle
     commits.open()
-    assert commits.due_in_s() == 60
+    assert commits.due_in_s(urgent=False) == 60
     assert not commits.idle
 
 
@@ -184,9 +184,9 @@ async def test_the_interval_begins_with_the_first_thing_to_commit() -> None:
 async def test_in_a_backlog_a_transaction_lasts_longer() -> None:
     commits = make_commits(FakeProducer())
     commits.open(50)
-    assert commits.due_in_s() == 60
+    assert commits.due_in_s(urgent=False) == 60
     commits.in_backlog = True
-    assert commits.due_in_s() == 180
+    assert commits.due_in_s(urgent=False) == 180
 
 
 async def test_a_transaction_that_writes_very_many_records_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,10 +195,9 @@ async def test_a_transaction_that_writes_very_many_records_is_due(monkeypatch: p
     commits = make_commits(FakeProducer())
     commits.open(1_000_000)
     write(commits, 999)
-    assert not commits.is_due(urgent=False)
+    assert commits.due_in_s(urgent=False) != 0
     write(commits, 1)
-    assert commits.due_in_s() == 0
-    assert commits.is_due(urgent=False)
+    assert commits.due_in_s(urgent=False) == 0
     assert not commits.overdue  # the fetch may be worked to its end
 
 
@@ -210,10 +209,10 @@ async def test_a_transaction_that_writes_very_many_bytes_is_due_even_in_the_mids
     assert not commits.overdue
     commits.open()
     write(commits, 9, bytes(100_000))
-    assert not commits.is_due(urgent=False)
+    assert commits.due_in_s(urgent=False) != 0
     assert not commits.overdue
     write(commits, 2, bytes(100_000))
-    assert commits.is_due(urgent=False)
+    assert commits.due_in_s(urgent=False) == 0
     assert commits.overdue
 
 
@@ -230,20 +229,34 @@ async def test_a_transaction_that_has_been_filled_for_long_ends_in_the_midst_of_
 async def test_what_is_urgent_waits_for_the_commit_before_and_takes_in_what_comes_meanwhile() -> None:
     producer = FakeProducer(told=False)
     commits = make_commits(producer)
-    assert not commits.is_due(urgent=True)  # nothing to commit
+    assert commits.due_in_s(urgent=True) is None  # nothing to commit
     commits.open()
-    assert not commits.is_due(urgent=False)
-    assert commits.is_due(urgent=True)
+    assert commits.due_in_s(urgent=False) != 0
+    assert commits.due_in_s(urgent=True) == 0
     await commits.commit(at(5), [Done()])
     commits.open()
-    assert not commits.is_due(urgent=True)  # the one before is under way
+    assert commits.due_in_s(urgent=True) != 0  # the one before is under way
     producer.told.release()
+    await commits.close()
+
+
+async def test_what_is_urgent_is_not_committed_too_soon_after_the_commit_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else every order has a transaction of its own."""
+    now_s = 1000.0
+    monkeypatch.setattr(pipelined_commits, "time", SimpleNamespace(monotonic=lambda: now_s))
+    commits = make_commits(FakeProducer())
+    commits.open()
+    await commits.commit(at(5), [Done()])
     awaited = commits.awaited
     assert awaited is not None
     await awaited
     commits.check()
-    assert commits.is_due(urgent=True)
-    await commits.close()
+    commits.open()
+    assert commits.due_in_s(urgent=True) == pytest.approx(LEAST_SPACING_S)
+    now_s += LEAST_SPACING_S
+    assert commits.due_in_s(urgent=True) == pytest.approx(0)
 
 
 async def test_what_is_due_waits_for_nothing() -> None:
@@ -252,6 +265,6 @@ async def test_what_is_due_waits_for_nothing() -> None:
     commits.open()
     await commits.commit(at(5), [Done()])
     commits.open()
-    assert commits.is_due(urgent=False)
+    assert commits.due_in_s(urgent=False) == 0
     producer.told.release()
     await commits.close()

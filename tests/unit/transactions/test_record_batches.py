@@ -91,7 +91,7 @@ def test_a_record_larger_than_a_batch_has_one_of_its_own(before: int) -> None:
 def test_records_are_kept_apart_by_topic_and_partition_and_counted_by_topic() -> None:
     buffer = OutputBuffer({"out": 6, "dlq": 3})
     assert buffer.batches() == {}
-    assert buffer.size_bytes() == 0
+    assert buffer.size_bytes == 0
     buffer.extend("out", 0, ROWS[:3], HEADERS)
     buffer.extend("out", 5, ROWS[:2], HEADERS)
     buffer.send("dlq", 0, b"key", b"value", 0, [])
@@ -102,6 +102,7 @@ def test_records_are_kept_apart_by_topic_and_partition_and_counted_by_topic() ->
         ("dlq", 0): [1],
     }
     assert buffer.record_counts() == Counter({"out": 5, "dlq": 1})
+    assert buffer.record_count == 6
     encoded = [batch.encode(1, 2, 3) for each in buffer.batches().values() for batch in each]
     assert sum(struct.unpack_from(">i", each, _COUNT_AT)[0] for each in encoded) == 6
 
@@ -110,7 +111,7 @@ def test_the_size_is_that_of_all_batches() -> None:
     buffer = OutputBuffer({"out": 6})
     for partition in range(6):
         buffer.extend("out", partition, ROWS[:50], HEADERS)
-    size_bytes = buffer.size_bytes()
+    size_bytes = buffer.size_bytes
     assert size_bytes == sum(len(batch.encode(1, 2, 3)) for each in buffer.batches().values() for batch in each)
 
 
