@@ -29,7 +29,8 @@ class Episode:
 
     Each of ``lanes`` injects its faults one after the other, beside the other lanes: each once, and then for the rest of
     ``seconds`` in random order. ``faulty`` is the share of orders that are none. ``lateness`` says that orders may be late.
-    With ``proxied`` the services reach the broker through the proxy that injects faults of the network.
+    With ``proxied`` the services reach the broker through the proxy that injects faults of the network. ``replicas`` of the
+    processor and of the analytics each are there at first.
     """
 
     name: str
@@ -39,6 +40,8 @@ class Episode:
     lateness: bool = False
     window_s: int = 5
     proxied: bool = False
+    partitions: int = 6
+    replicas: int = 3
 
 
 @dataclass
@@ -73,9 +76,9 @@ async def run_episode(
             proxy = await exits.enter_async_context(KafkaProxy(broker.proxy.clients, broker.proxy.broker, requests))
         servers = proxy.address if proxy else broker.bootstrap_servers
         pipeline = Pipeline(servers, f"{directory.name}-", directory, episode.window_s)
-        pipeline.env["IDLE_AFTER_SECONDS"] = "4"
-        stack = await exits.enter_async_context(Stack(broker, pipeline, rate, say, proxy))
-        for service in ("processor", "processor", "analytics", "analytics", "sink"):
+        pipeline.env |= {"IDLE_AFTER_SECONDS": "4", "TOPIC_PARTITIONS": str(episode.partitions)}
+        stack = await exits.enter_async_context(Stack(broker, pipeline, rate, say, proxy, episode.partitions))
+        for service in (*["processor"] * episode.replicas, *["analytics"] * episode.replicas, "sink"):
             stack.add(service)
         stack.add_traffic(episode.faulty)
         await stack.all_healthy()

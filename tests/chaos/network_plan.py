@@ -43,8 +43,8 @@ def network_episodes(scale: float) -> list[Episode]:
     ]
 
 
-def _episode(name: str, *faults: Fault, seconds: float) -> Episode:
-    return Episode(name, [faults], seconds, window_s=2, proxied=True)
+def _episode(name: str, *faults: Fault, seconds: float, replicas: int = 3) -> Episode:
+    return Episode(name, [faults], seconds, window_s=2, proxied=True, replicas=replicas)
 
 
 SHORT_FORM_OF_LATE_REQUESTS = _episode(
@@ -52,5 +52,6 @@ SHORT_FORM_OF_LATE_REQUESTS = _episode(
     requests_hit("late EndTxn", late(Api.END_TXN, 20)),
     requests_hit("late TxnOffsetCommit, and a kill", late(Api.TXN_OFFSET_COMMIT, 20), crashes=1),
     seconds=0.0,
+    replicas=2,
 )
 """The two requests that tear a transaction when they come late."""

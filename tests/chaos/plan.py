@@ -58,6 +58,13 @@ def long_form(scale: float) -> list[Episode]:
             )
             for name in ("mixed", "mixed once more")
         ),
+        Episode(
+            "mixed, 48 partitions",
+            [[*_PROCESSES, SCALED], [BROKER_KILLED, RECORDS_REFUSED], [*SINK_STEPS, killed("sink")]],
+            300,
+            window_s=2,
+            partitions=48,
+        ),
         *network_episodes(scale),
     ]
     return [replace(each, seconds=each.seconds * scale) for each in episodes]
@@ -67,5 +74,6 @@ SHORT_FORM = Episode(
     "the short form",
     [[ORDERS_REFUSED, PAUSED, killed("processor"), killed("analytics"), BROKER_KILLED], [ALL_SINK_STEPS]],
     window_s=2,
+    replicas=2,
 )
 """A fault for each way in which a guarantee could break, in little more than a minute."""

@@ -17,7 +17,6 @@ from libs.runtime.closing import close_consumer, close_quietly
 from tests.integration.services import eventually
 
 STAGES = {"processor": ORDERS.name, "analytics": PROCESSED_ORDERS.name, "sink": PRODUCT_METRICS.name}
-PARTITIONS = range(6)
 
 Ends = Mapping[str, Mapping[int, int]]
 """By stage and partition of its input: the offset after the last committed record."""
@@ -34,9 +33,10 @@ class Probe:
     A broker that is away makes every call wait.
     """
 
-    def __init__(self, bootstrap: str, prefix: str) -> None:
+    def __init__(self, bootstrap: str, prefix: str, partitions: int = 6) -> None:
         self._bootstrap = bootstrap
         self._prefix = prefix
+        self._partitions = range(partitions)
         self._admin: AIOKafkaAdminClient | None = None
         self._asking_admin = asyncio.Lock()  # or two who find none would start two, of which one is never closed
         self._arrivals = _consumer(bootstrap)
@@ -52,7 +52,7 @@ class Probe:
     async def __aenter__(self) -> Self:
         await self._arrivals.start()
         await self._ends.start()
-        self._arrivals.assign([TopicPartition(self._prefix + PROCESSED_ORDERS.name, each) for each in PARTITIONS])
+        self._arrivals.assign([TopicPartition(self._prefix + PROCESSED_ORDERS.name, each) for each in self._partitions])
         self._tasks = [asyncio.create_task(each) for each in (self._watch_arrivals(), self._watch_lag())]
         return self
 
@@ -84,7 +84,7 @@ class Probe:
 
     async def flowing(self) -> None:
         """Return once something has come out of every partition of `processed-orders`; fails after a while."""
-        await eventually(lambda: len(self._arrived_at_s) == len(PARTITIONS), what="orders flow")
+        await eventually(lambda: len(self._arrived_at_s) == len(self._partitions), what="orders flow")
 
     async def lag_of(self, *stages: str) -> int:
         """How many records these stages together have yet to read."""
@@ -119,7 +119,7 @@ class Probe:
 
     async def _ends_of_inputs(self) -> Ends:
         topics = {self._prefix + topic: stage for stage, topic in STAGES.items()}
-        partitions = [TopicPartition(topic, each) for topic in topics for each in PARTITIONS]
+        partitions = [TopicPartition(topic, each) for topic in topics for each in self._partitions]
         found: dict[str, dict[int, int]] = {stage: {} for stage in STAGES}
         for partition, end in (await self._ends.end_offsets(partitions)).items():
             found[topics[partition.topic]][partition.partition] = end

@@ -45,12 +45,13 @@ class Stack:
         rate: int,
         say: Callable[[str], None],
         proxy: KafkaProxy | None = None,
+        partitions: int = 6,
     ) -> None:
         self.broker = broker
         self._proxy = proxy
         self.pipeline = pipeline
         self.say = say
-        self.probe = Probe(broker.bootstrap_servers, pipeline.prefix)
+        self.probe = Probe(broker.bootstrap_servers, pipeline.prefix, partitions)
         self.replicas: list[Replica] = []
         self.problems: list[str] = []
         self.restarts = 0
