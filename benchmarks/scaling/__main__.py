@@ -123,7 +123,7 @@ async def _part(part: Part, arguments: argparse.Namespace, bench: Bench) -> list
             shapes = [(count, 6) for count in range(1, MOST_REPLICAS + 1)]
             rows += await replicas.measure(bench, shapes, orders, rounds)
         case Part.PARTITIONS:
-            rows += await replicas.measure(bench, [(1, 6), (1, 12), (1, 24), (1, 48)], orders, rounds)
+            rows += await replicas.measure(bench, [(1, 6), (1, 24), (1, 48), (1, 200)], orders, rounds)
         case Part.IDLE:
             rows += await costs.idle(bench, arguments.seconds)
         case Part.START:

@@ -13,13 +13,17 @@ from benchmarks.scaling.bench import Bench, until, until_taken
 from benchmarks.scaling.replicas import both_stages
 from benchmarks.scaling.service import Service, core_shares
 from benchmarks.scaling.workload import Backlog, metrics_batches
-from libs.events.topics import ORDERS, PRODUCT_METRICS
+from libs.events.topics import ORDERS, PROCESSED_ORDERS, PRODUCT_METRICS
 
 _PARTITIONS = 6
 _LIVE_RATE = 50
 _LIVE_WINDOW_S = 5
 _SETTLED_S = 4.0
 _REST_COMES_WITHIN_S = 300.0
+_MANY_PARTITIONS = 48
+_LARGE_ORDERS = 1_500
+_LARGE_BYTES = 175_000
+_LARGE_LIMIT_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Peak:
     load: str
     peak_bytes: int
     output: str
+    limit_bytes: int = 100 * 10**6
 
 
 async def idle(bench: Bench, seconds: float) -> list[Cost]:
@@ -137,7 +142,7 @@ async def memory(bench: Bench, orders: int, metrics: int) -> list[Peak]:
     """Each service with a backlog, or, the generator, as fast as it can."""
     stages = await both_stages(bench, Backlog(orders), 1, _PARTITIONS)
     found = [Peak(each.service, f"{orders:,} orders", each.peak_bytes, each.output) for each in stages]
-    return [*found, await _sink(bench, metrics), await _generator(bench, orders)]
+    return [*found, await _sink(bench, metrics), await _generator(bench, orders), *await _large_orders(bench)]
 
 
 async def _sink(bench: Bench, metrics: int) -> Peak:
@@ -152,6 +157,39 @@ async def _sink(bench: Bench, metrics: int) -> Peak:
 
     with bench.service("sink", prefix, _PARTITIONS, {"SINK_OUTPUT_PATH": str(output)}) as service:
         return await _ran(bench, service, f"{metrics:,} metrics", metrics, written)
+
+
+async def _large_orders(bench: Bench) -> list[Peak]:
+    """A backlog of large orders in many partitions: what is fetched of each adds up."""
+    prefix = bench.new_prefix("large")
+    await bench.make_topics(prefix, _MANY_PARTITIONS)
+    backlog = Backlog(_LARGE_ORDERS, _MANY_PARTITIONS)
+    catalogue = bench.directory / f"{prefix}catalogue.json"
+    catalogue.write_bytes(backlog.catalogue())
+    padding = b',"padding":"' + b"x" * _LARGE_BYTES + b'"}'
+    items = (item._replace(value=item.value[:-1] + padding) for item in backlog.dealt(_MANY_PARTITIONS))
+    await bench.inputs.write(prefix + ORDERS.name, bench.inputs.encode(items))
+    load = f"{_LARGE_ORDERS:,} orders of {_LARGE_BYTES // 1000} kB, {_MANY_PARTITIONS} partitions"
+    found = []
+    for name, topic in (("processor", ORDERS.name), ("analytics", PROCESSED_ORDERS.name)):
+        ends = await bench.ends(prefix + topic, _MANY_PARTITIONS)
+        # The last offset may be the end of a transaction.
+        last = {partition: end - (topic != ORDERS.name) for partition, end in ends.items()}
+        settings = {"PROCESSOR_CATALOGUE_PATH": str(catalogue)}
+        with bench.service(name, prefix, _MANY_PARTITIONS, settings) as service:
+            service.start()
+            peak_bytes = 0
+
+            async def finished(service: Service = service, name: str = name, last: dict[int, int] = last) -> bool:
+                nonlocal peak_bytes
+                peak_bytes = service.peak_bytes
+                return await bench.read_up_to(prefix + name, last)
+
+            await until(finished, service)
+        bench.tell(f"{name}, {load}: {peak_bytes / 1e6:.0f} MB")
+        found.append(Peak(name, load, peak_bytes, "-", _LARGE_LIMIT_BYTES))
+    await bench.inputs.delete(prefix)
+    return found
 
 
 async def _generator(bench: Bench, orders: int) -> Peak:

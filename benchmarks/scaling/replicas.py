@@ -29,12 +29,12 @@ class Scaled:
 async def measure(bench: Bench, shapes: list[tuple[int, int]], orders: int, rounds: int) -> list[Scaled]:
     """Each of ``shapes``, replicas and partitions, in turn, so many times; first once to warm the broker up."""
     await both_stages(bench, Backlog(min(orders, _WARM_UP_ORDERS)), max(replicas for replicas, _ in shapes), 6)
-    backlog = Backlog(orders)
+    backlogs = {partitions: Backlog(orders, partitions) for partitions in dict.fromkeys(each for _, each in shapes)}
     return [
         scaled
         for _ in range(rounds)
         for replicas, partitions in shapes
-        for scaled in await both_stages(bench, backlog, replicas, partitions)
+        for scaled in await both_stages(bench, backlogs[partitions], replicas, partitions)
     ]
 
 

@@ -15,9 +15,9 @@ from benchmarks.orders import AGE_S, CLOSING_AFTER_S, OUT_OF_ORDER_S, SPAN_S, WI
 from libs.events.product_metrics import ProductMetric, encode_metric
 from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS, Watermark, encode_watermark
 
-MOST_PARTITIONS = 48
 STATE_PARTITIONS = 6
-_PRODUCTS_EACH = 2
+_EVEN_UP_TO = 48
+_PRODUCTS = 96
 _MARK_EVERY = 500
 
 
@@ -26,15 +26,16 @@ def partition_of(product_id: str, partitions: int) -> int:
     return (int(murmur2(product_id.encode())) & 0x7FFFFFFF) % partitions
 
 
-def spread_products() -> list[str]:
-    """As many products in each of 48 partitions, and so in each of any number that divides 48."""
-    free = dict.fromkeys(range(MOST_PARTITIONS), _PRODUCTS_EACH)
+def spread_products(partitions: int) -> list[str]:
+    """As many products in each partition: 96, or one for each partition where there are more."""
+    even = _EVEN_UP_TO if _EVEN_UP_TO % partitions == 0 else partitions
+    free = dict.fromkeys(range(even), max(1, _PRODUCTS // even))
     products = []
     number = 0
     while any(free.values()):
         product_id = f"product-{number}"
         number += 1
-        partition = partition_of(product_id, MOST_PARTITIONS)
+        partition = partition_of(product_id, even)
         if free[partition]:
             free[partition] -= 1
             products.append(product_id)
@@ -42,11 +43,15 @@ def spread_products() -> list[str]:
 
 
 class Backlog:
-    """``count`` valid orders over 20 minutes of event time, up to 5 s out of order; ``truth`` is what comes of them."""
+    """``count`` valid orders over 20 minutes of event time, up to 5 s out of order; ``truth`` is what comes of them.
 
-    def __init__(self, count: int) -> None:
+    Args:
+        partitions: the products are spread evenly over so many; and over any number that divides 48, if this one does.
+    """
+
+    def __init__(self, count: int, partitions: int = _EVEN_UP_TO) -> None:
         self._random = Random(1)  # noqa: S311 - no secret
-        self._products = spread_products()
+        self._products = spread_products(partitions)
         self.truth = Workload(count, int(time.time()) // WINDOW_S * WINDOW_S - AGE_S)
         sums = _Sums()
         first_s = self.truth.first_s

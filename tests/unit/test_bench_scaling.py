@@ -94,7 +94,7 @@ def every_kind() -> list[Row]:
 def test_a_peak_beyond_100_mb_stands_out() -> None:
     over, under = Peak("sink", "x", 100 * MB + 1, "exact"), Peak("sink", "x", 100 * MB, "exact")
     (table,) = tables([over, under])
-    assert [row[table.headings.index("within 100 MB")] for row in table.rows] == ["NO", "yes"]
+    assert [row[table.headings.index("at most MB")] for row in table.rows] == ["100: MORE", "100"]
 
 
 def test_what_came_out_wrong_is_told() -> None:

@@ -1,4 +1,4 @@
-// Kafka Streams 3.9.2 (Java 17), exactly_once_v2 or at_least_once; the stages of BENCH_STAGE as one topology.
+// Kafka Streams 4.4.0 (Java 17), exactly_once_v2 or at_least_once; the stages of BENCH_STAGE as one topology.
 //
 // Tuning, from the Streams developer guide ("Configuring a Streams Application", "Memory Management") and KIP-954:
 // commit.interval.ms is its default with exactly-once (100 ms), 1 s without; large polls and batches; window state in

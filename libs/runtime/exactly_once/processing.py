@@ -20,6 +20,7 @@ from libs.runtime.logic import PartitionLogic, Progress, Stage, Tally
 from libs.runtime.timing import TICK_S
 
 LONGEST_TURN_S = 0.005
+_SHOWN_EVERY_S = 1.0  # in the metrics
 FRESH_S = 2.0  # a confirmation of a partition's end, a few long polls ago at most
 
 
@@ -70,6 +71,7 @@ class Processing:
         self._alone = alone
         self._started_s = time.time()
         self._next_tick_s = 0.0
+        self._next_show_s = 0.0
         self._processing: TopicPartition | None = None
 
     def culprit(self) -> TopicPartition | None:
@@ -148,6 +150,9 @@ class Processing:
     def _look_around(self, *, tick: bool) -> bool:
         """Let logic look at the clock; whether some partition in the open transaction has nothing more to read."""
         caught_up = False
+        show = tick and time.monotonic() >= self._next_show_s
+        if show:
+            self._next_show_s = time.monotonic() + _SHOWN_EVERY_S
         lags = []
         for partition in self._partitions.values():
             if not (tick or partition.touched):
@@ -155,14 +160,13 @@ class Processing:
             self._processing = partition.source
             partition.logic.punctuate(self._progress(partition))
             self._processing = None
-            lag = self._lag(partition)
             if partition.logic.urgent and not partition.touched:
                 partition.touched = True
                 self._commits.open()
             if partition.touched:
-                lags.append(lag)
-            if tick:
-                self._show(partition, lag)
+                lags.append(self._lag(partition))
+            if show:
+                self._show(partition)
         if lags:
             caught_up = min(lags) == 0
         self._commits.in_backlog = bool(lags) and not caught_up
@@ -188,9 +192,9 @@ class Processing:
         end = self._consumer.last_stable_offset(partition.source)
         return 0 if end is None else max(end - partition.position, 0)
 
-    def _show(self, partition: WorkedPartition, lag: int) -> None:
+    def _show(self, partition: WorkedPartition) -> None:
         # What a fetch says of the partition's end is old by the time that slow work on its records is done.
-        lag = max(lag, self._watch.ends.get(partition.source, 0) - partition.position)
+        lag = max(self._lag(partition), self._watch.ends.get(partition.source, 0) - partition.position)
         logic = partition.logic
         progress = (logic.watermark_s, logic.state_size, logic.event_time_lag_s)
         self._stage.metrics.progress(partition.source.partition, lag, *progress)
