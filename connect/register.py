@@ -22,7 +22,8 @@ Config = dict[str, str]
 _REQUEST_TIMEOUT_S = 30.0
 _POLL_S = 0.5
 _RESTART_EVERY_S = 5.0
-_BUSY = (http.client.CONFLICT, http.client.SERVICE_UNAVAILABLE)  # the workers are rebalancing, or just starting
+# The workers are rebalancing, or one is starting: until it knows its resources, it answers 404 whatever it is asked.
+_BUSY = (http.client.CONFLICT, http.client.SERVICE_UNAVAILABLE, http.client.NOT_FOUND)
 
 
 class RegistrationError(Exception):
@@ -44,6 +45,9 @@ class State(NamedTuple):
     @property
     def has_failed(self) -> bool:
         return "FAILED" in (self.connector, *self.tasks)
+
+
+_UNKNOWN = State("UNKNOWN", [], "")
 
 
 class Worker:
@@ -75,15 +79,13 @@ class Worker:
             return answer.status, {"message": text.decode(errors="replace")}
 
     def patiently(self, deadline: float, method: str, path: str, body: Mapping[str, str] | None = None) -> Any:
-        """The decoded answer, None for 404; repeated until ``deadline`` (monotonic seconds) while the worker is busy.
+        """The decoded answer; repeated until ``deadline`` (monotonic seconds) while the worker is busy.
 
         Raises:
             RegistrationError: the worker refuses, or was busy all the time.
         """
         while True:
             status, answer = self.request(method, path, body)
-            if status == http.client.NOT_FOUND:
-                return None
             if status < http.client.BAD_REQUEST:
                 return answer
             if status not in _BUSY or time.monotonic() > deadline:
@@ -91,11 +93,13 @@ class Worker:
                 raise RegistrationError(f"{method} {self.url}{path}: {status}, {message}")
             time.sleep(_POLL_S)
 
-    def state(self, name: str, deadline: float) -> State:
-        """How a connector is; UNKNOWN without tasks if the worker does not know it."""
-        found = self.patiently(deadline, "GET", f"/connectors/{quote(name, safe='')}/status")
-        if found is None:
-            return State("UNKNOWN", [], "")
+    def states(self, names: Sequence[str], deadline: float) -> dict[str, State]:
+        """How the connectors are; UNKNOWN without tasks where the worker does not know one."""
+        found = self.patiently(deadline, "GET", "/connectors?expand=status")
+        return {name: self._state(found[name]["status"]) if name in found else _UNKNOWN for name in names}
+
+    @staticmethod
+    def _state(found: Mapping[str, Any]) -> State:
         parts = [found["connector"], *found["tasks"]]
         traces = [part["trace"] for part in parts if part["state"] == "FAILED" and "trace" in part]
         return State(found["connector"]["state"], [task["state"] for task in found["tasks"]], next(iter(traces), ""))
@@ -124,13 +128,13 @@ def register(worker: Worker, wanted: Mapping[str, Config], deadline: float) -> N
     Raises:
         RegistrationError: the worker refuses, or is away until ``deadline``.
     """
+    known = worker.patiently(deadline, "GET", "/connectors?expand=info")
     for name, config in wanted.items():
-        path = f"/connectors/{quote(name, safe='')}/config"
-        found = worker.patiently(deadline, "GET", path)
+        found = known[name]["info"]["config"] if name in known else None
         if found == config | {"name": name}:
             _tell(f"{name}: registered already")
             continue
-        worker.patiently(deadline, "PUT", path, config)
+        worker.patiently(deadline, "PUT", f"/connectors/{quote(name, safe='')}/config", config)
         _tell(f"{name}: {'registered' if found is None else 'changed'}, {config['topics']} to {config['file']}")
 
 
@@ -138,7 +142,7 @@ def wait_until_running(worker: Worker, names: Sequence[str], deadline: float) ->
     """The states once all run, or those at the ``deadline``. What has failed is restarted every few seconds."""
     restart_at = dict.fromkeys(names, 0.0)
     while True:
-        states = {name: worker.state(name, deadline) for name in names}
+        states = worker.states(names, deadline)
         now = time.monotonic()
         if all(state.runs for state in states.values()) or now > deadline:
             return states
@@ -184,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         worker = Worker(options.url)
         if options.check:
-            states = {name: worker.state(name, time.monotonic()) for name in wanted}
+            states = worker.states(list(wanted), time.monotonic())
         else:
             register(worker, wanted, deadline)
             states = wait_until_running(worker, list(wanted), deadline)
