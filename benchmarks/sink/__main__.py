@@ -77,13 +77,13 @@ def sink(bootstrap: str, count: int, env: dict[str, str]) -> Run:
     try:
         first: tuple[float, float, float] | None = None
         while True:
-            written, now_s, cpu_s = _written(port), time.perf_counter(), cpu_seconds(process.pid)
+            written, now_s, cpu_s = _written(port), time.perf_counter(), _cpu_seconds(process.pid)
             if written and first is None:
                 first = (now_s, cpu_s, written)
             if first and written >= count:
                 counted = written - first[2]
                 cpu_us = 1e6 * (cpu_s - first[1]) / counted
-                return Run(counted / (now_s - first[0]), cpu_us, peak_mb(process.pid))
+                return Run(counted / (now_s - first[0]), cpu_us, _peak_mb(process.pid))
             if process.poll() is not None:
                 raise RuntimeError(f"the sink ended with {process.returncode}")
             time.sleep(_POLL_S)
@@ -101,14 +101,12 @@ def _written(port: int) -> float:
     return float(found[1]) if found else 0.0
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process."""
+def _cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def peak_mb(pid: int) -> float:
-    """The most resident memory that a process has had."""
+def _peak_mb(pid: int) -> float:
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     return int(found[1]) / 1024 if found else 0.0
 

@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaProducer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.sink.__main__ import cpu_seconds, fill, metrics, peak_mb
+from benchmarks.sink.__main__ import _cpu_seconds, _peak_mb, fill, metrics
 from connect.register import connectors, register, wait_until_running
 from libs.events.money import mean_cents
 from libs.events.product_metrics import MetricRow, ProductMetric, encode_metric
@@ -107,12 +107,12 @@ def read_backlog(sink: FileSink, rows: Sequence[MetricRow]) -> Backlog:
         first: tuple[float, float, int] | None = None
         while True:
             size = _size(sink.file)
-            now_s, cpu_s = time.perf_counter(), cpu_seconds(sink.pid)
+            now_s, cpu_s = time.perf_counter(), _cpu_seconds(sink.pid)
             if size and first is None:
                 first = (now_s, cpu_s, size)
             if first and size >= whole:
                 counted = len(rows) * (1 - first[2] / whole)
-                return Backlog(counted / (now_s - first[0]), counted / (cpu_s - first[1]), peak_mb(sink.pid))
+                return Backlog(counted / (now_s - first[0]), counted / (cpu_s - first[1]), _peak_mb(sink.pid))
             time.sleep(_POLL_S)
     finally:
         sink.kill()
