@@ -3,9 +3,10 @@
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,6 +15,7 @@ from psycopg import errors
 
 from libs.events.product_metrics import decode_metric
 from local.ports import free_ports
+from tests.compose.groups import eventually as seen
 from tests.compose.project import Project, require_engine
 from tests.databases.probes import PostgresqlProbe
 from tests.databases.topic import row_of
@@ -21,7 +23,7 @@ from tests.integration.services import eventually
 from tests.integration.test_sink import Metrics
 
 SERVICES = ("zookeeper", "kafka", "database-passwords", "database", "sink-database")
-OWNER = 1000  # of the output folder, where the tests run as root
+OWNER = 1001  # of the output folder and its group, where the tests run as root; not the user of the image
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def project() -> Iterator[Project]:
     require_engine()
     output = Path(tempfile.mkdtemp(prefix="outputs-test-"))
     if os.geteuid() == 0:
-        os.chown(output, OWNER + 1, OWNER)
+        os.chown(output, OWNER, OWNER)
     kafka_port, database_port, connect_port = free_ports(3)
     settings = {
         "COMPOSE_PROFILES": "database,connect",
@@ -94,11 +96,12 @@ async def test_what_is_in_the_topic_is_in_the_database_also_after_a_rebuild(proj
 async def test_connect_s_files_have_the_metrics_and_the_registration_may_run_again(project: Project) -> None:
     project.compose("up", "--detach", "connect", "connect-register")
 
-    def has_ended() -> bool:
-        [container] = project.containers("connect-register")
-        return bool(container["State"]["Status"] == "exited" and container["State"]["ExitCode"] == 0)
-
-    await eventually(has_ended, what="the connectors are registered")
+    await in_state(
+        project,
+        "connect-register",
+        lambda state: (state["Status"], state["ExitCode"]) == ("exited", 0),
+        "the connectors are registered",
+    )
     file = project.output / "connect" / "metrics.json"
     async with metrics_of(project) as metrics:
         await metrics.write(30, commit=False)
@@ -110,17 +113,23 @@ async def test_connect_s_files_have_the_metrics_and_the_registration_may_run_aga
     again = project.compose("run", "--rm", "-T", "connect-register", timeout_s=240)
     assert again.count("registered already") == 2
     assert "metrics-file: connector RUNNING, tasks RUNNING" in again
-
-    def is_healthy() -> bool:
-        return bool(project.containers("connect")[0]["State"]["Health"]["Status"] == "healthy")
-
-    await eventually(is_healthy, what="the worker is healthy")
+    await in_state(project, "connect", lambda state: state["Health"]["Status"] == "healthy", "the worker is healthy")
 
 
 def test_connect_s_files_belong_to_the_output_folder_s_group(project: Project) -> None:
     folder = project.output / "connect"
     assert {path.stat().st_gid for path in (folder, *folder.iterdir())} == {project.output.stat().st_gid}
     assert {path.stat().st_uid for path in folder.iterdir()} == {1000}, "the image's own user"
+
+
+async def in_state(project: Project, service: str, is_right: Callable[[dict[str, Any]], bool], what: str) -> None:
+    """Wait until the state of the service's container is right."""
+
+    async def state() -> dict[str, Any]:
+        [container] = project.containers(service)
+        return dict(container["State"])
+
+    await seen(state, is_right, what, within_s=300)
 
 
 def lines(file: Path) -> list[bytes]:
