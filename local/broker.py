@@ -121,6 +121,11 @@ class BrokerProcess:
                 raise LocalModeError(f"{self._log.stem} did not start in time:\n{tail}", advice=f"see {self._log}")
             time.sleep(_POLL_S)
 
+    @property
+    def pid(self) -> int:
+        assert self._process, f"{self._log.stem} was not started"
+        return self._process.pid
+
     def _start(self) -> None:
         with self._log.open("ab") as log:
             # A session of its own: Ctrl-C in a terminal is for this program, which then stops the broker in order.

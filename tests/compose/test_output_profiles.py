@@ -1,11 +1,12 @@
-"""Profile `database`: PostgreSQL and a sink of its own, in containers, as a user starts them."""
+"""Profiles `database` and `connect`: PostgreSQL with a sink of its own, and Kafka Connect, as a user starts them."""
 
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,6 +15,7 @@ from psycopg import errors
 
 from libs.events.product_metrics import decode_metric
 from local.ports import free_ports
+from tests.compose.groups import eventually as seen
 from tests.compose.project import Project, require_engine
 from tests.databases.probes import PostgresqlProbe
 from tests.databases.topic import row_of
@@ -21,16 +23,24 @@ from tests.integration.services import eventually
 from tests.integration.test_sink import Metrics
 
 SERVICES = ("zookeeper", "kafka", "database-passwords", "database", "sink-database")
+OWNER = 1001  # of the output folder and its group, where the tests run as root; not the user of the image
 
 
 @pytest.fixture(scope="module")
 def project() -> Iterator[Project]:
-    """Kafka, the database and the sink that writes into it; nothing makes metrics but the test."""
+    """Kafka, the database with its sink, and Kafka Connect; nothing makes metrics but the test."""
     require_engine()
-    output = Path(tempfile.mkdtemp(prefix="database-test-"))
-    kafka_port, database_port = free_ports(2)
-    settings = {"COMPOSE_PROFILES": "database", "PIPELINE_DATABASE_PORT": str(database_port), "TOPIC_PREFIX": ""}
-    project = Project(f"database-test-{os.getpid()}", kafka_port, output, settings)
+    output = Path(tempfile.mkdtemp(prefix="outputs-test-"))
+    if os.geteuid() == 0:
+        os.chown(output, OWNER, OWNER)
+    kafka_port, database_port, connect_port = free_ports(3)
+    settings = {
+        "COMPOSE_PROFILES": "database,connect",
+        "PIPELINE_DATABASE_PORT": str(database_port),
+        "PIPELINE_CONNECT_PORT": str(connect_port),
+        "TOPIC_PREFIX": "",
+    }
+    project = Project(f"outputs-test-{os.getpid()}", kafka_port, output, settings)
     try:
         project.compose("up", "--build", "--detach", "--wait", *SERVICES, timeout_s=280)
         yield project
@@ -81,6 +91,49 @@ async def test_what_is_in_the_topic_is_in_the_database_also_after_a_rebuild(proj
         rebuild = ("python", "-m", "services.sink.rebuild_database", "--yes")
         assert "is empty" in project.compose("exec", "-T", "sink-database", *rebuild)
         await eventually(all_there, timeout_s=60, what="the database is filled from the topic's beginning")
+
+
+async def test_connect_s_files_have_the_metrics_and_the_registration_may_run_again(project: Project) -> None:
+    project.compose("up", "--detach", "connect", "connect-register")
+
+    await in_state(
+        project,
+        "connect-register",
+        lambda state: (state["Status"], state["ExitCode"]) == ("exited", 0),
+        "the connectors are registered",
+    )
+    file = project.output / "connect" / "metrics.json"
+    async with metrics_of(project) as metrics:
+        await metrics.write(30, commit=False)
+        await metrics.write(30)
+        wanted = metrics.committed
+        await eventually(lambda: file.exists() and set(lines(file)) >= set(wanted), what="the metrics are in the file")
+    written = lines(file)
+    assert len(written) == len(set(written))
+    again = project.compose("run", "--rm", "-T", "connect-register", timeout_s=240)
+    assert again.count("registered already") == 2
+    assert "metrics-file: connector RUNNING, tasks RUNNING" in again
+    await in_state(project, "connect", lambda state: state["Health"]["Status"] == "healthy", "the worker is healthy")
+
+
+def test_connect_s_files_belong_to_the_output_folder_s_group(project: Project) -> None:
+    folder = project.output / "connect"
+    assert {path.stat().st_gid for path in (folder, *folder.iterdir())} == {project.output.stat().st_gid}
+    assert {path.stat().st_uid for path in folder.iterdir()} == {1000}, "the image's own user"
+
+
+async def in_state(project: Project, service: str, is_right: Callable[[dict[str, Any]], bool], what: str) -> None:
+    """Wait until the state of the service's container is right."""
+
+    async def state() -> dict[str, Any]:
+        [container] = project.containers(service)
+        return dict(container["State"])
+
+    await seen(state, is_right, what, within_s=300)
+
+
+def lines(file: Path) -> list[bytes]:
+    return file.read_bytes().split(b"\n")[:-1]
 
 
 def test_no_password_is_in_the_checkout_or_in_a_command_line(project: Project) -> None:

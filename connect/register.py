@@ -1,0 +1,202 @@
+"""Register the connectors in ``connectors/`` with a Kafka Connect worker, and wait until all of their tasks run.
+
+``python connect/register.py``. It may run again: a connector that has its configuration already is left alone, and failed
+tasks are restarted. ``--check`` only tells the states. It needs nothing but the standard library, so that a plain Python
+image can run it.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlsplit
+
+CONNECTORS = Path(__file__).resolve().parent / "connectors"
+Config = dict[str, str]
+
+_REQUEST_TIMEOUT_S = 30.0
+_POLL_S = 0.5
+_RESTART_EVERY_S = 5.0
+# The workers are rebalancing, or one is starting: until it knows its resources, it answers 404 whatever it is asked.
+_BUSY = (http.client.CONFLICT, http.client.SERVICE_UNAVAILABLE, http.client.NOT_FOUND)
+
+
+class RegistrationError(Exception):
+    """The connectors could not be registered, or do not run; the message says why."""
+
+
+class State(NamedTuple):
+    """What a worker says about a connector: the states of connector and tasks, and the first failure's stack trace."""
+
+    connector: str
+    tasks: Sequence[str]
+    trace: str
+
+    @property
+    def runs(self) -> bool:
+        """Whether the connector and each of its tasks run: a connector runs on when all of its tasks have failed."""
+        return bool(self.tasks) and {self.connector, *self.tasks} == {"RUNNING"}
+
+    @property
+    def has_failed(self) -> bool:
+        return "FAILED" in (self.connector, *self.tasks)
+
+
+_UNKNOWN = State("UNKNOWN", [], "")
+
+
+class Worker:
+    """The REST interface of a worker at ``url``, a plain http address."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname:
+            raise RegistrationError(f"CONNECT_URL is {url!r}, but has to be like http://localhost:8083")
+        self._host, self._port = parts.hostname, parts.port or 8083
+        self.url = url
+
+    def request(self, method: str, path: str, body: Mapping[str, str] | None = None) -> tuple[int, Any]:
+        """Status and decoded answer; busy (503) where no worker answers."""
+        # http.client, unlike urllib, ignores a proxy in the environment.
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=_REQUEST_TIMEOUT_S)
+        try:
+            content = None if body is None else json.dumps(body)
+            connection.request(method, path, content, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            text = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            return http.client.SERVICE_UNAVAILABLE, {"message": f"no answer: {error}"}
+        finally:
+            connection.close()
+        try:
+            return answer.status, json.loads(text) if text else None
+        except ValueError:
+            return answer.status, {"message": text.decode(errors="replace")}
+
+    def patiently(self, deadline: float, method: str, path: str, body: Mapping[str, str] | None = None) -> Any:
+        """The decoded answer; repeated until ``deadline`` (monotonic seconds) while the worker is busy.
+
+        Raises:
+            RegistrationError: the worker refuses, or was busy all the time.
+        """
+        while True:
+            status, answer = self.request(method, path, body)
+            if status < http.client.BAD_REQUEST:
+                return answer
+            if status not in _BUSY or time.monotonic() > deadline:
+                message = answer.get("message") if isinstance(answer, dict) else answer
+                raise RegistrationError(f"{method} {self.url}{path}: {status}, {message}")
+            time.sleep(_POLL_S)
+
+    def states(self, names: Sequence[str], deadline: float) -> dict[str, State]:
+        """How the connectors are; UNKNOWN without tasks where the worker does not know one."""
+        found = self.patiently(deadline, "GET", "/connectors?expand=status")
+        return {name: self._state(found[name]["status"]) if name in found else _UNKNOWN for name in names}
+
+    @staticmethod
+    def _state(found: Mapping[str, Any]) -> State:
+        parts = [found["connector"], *found["tasks"]]
+        traces = [part["trace"] for part in parts if part["state"] == "FAILED" and "trace" in part]
+        return State(found["connector"]["state"], [task["state"] for task in found["tasks"]], next(iter(traces), ""))
+
+
+def connectors(prefix: str, folder: Path = CONNECTORS) -> dict[str, Config]:
+    """The configuration of each connector by its name; ``prefix`` is before names, topics and the files' names."""
+    return {
+        prefix + path.stem: _with_prefix(json.loads(path.read_text()), prefix) for path in sorted(folder.glob("*.json"))
+    }
+
+
+def _with_prefix(config: Config, prefix: str) -> Config:
+    file, errors = PurePosixPath(config["file"]), "errors.deadletterqueue.topic.name"
+    topics = [prefix + topic.strip() for topic in config["topics"].split(",")]
+    return config | {
+        "topics": ",".join(topics),
+        "file": str(file.with_name(prefix + file.name)),
+        errors: prefix + config[errors],
+    }
+
+
+def register(worker: Worker, wanted: Mapping[str, Config], deadline: float) -> None:
+    """Create or change what is not as ``wanted``.
+
+    Raises:
+        RegistrationError: the worker refuses, or is away until ``deadline``.
+    """
+    known = worker.patiently(deadline, "GET", "/connectors?expand=info")
+    for name, config in wanted.items():
+        found = known[name]["info"]["config"] if name in known else None
+        if found == config | {"name": name}:
+            _tell(f"{name}: registered already")
+            continue
+        worker.patiently(deadline, "PUT", f"/connectors/{quote(name, safe='')}/config", config)
+        _tell(f"{name}: {'registered' if found is None else 'changed'}, {config['topics']} to {config['file']}")
+
+
+def wait_until_running(worker: Worker, names: Sequence[str], deadline: float) -> dict[str, State]:
+    """The states once all run, or those at the ``deadline``. What has failed is restarted every few seconds."""
+    restart_at = dict.fromkeys(names, 0.0)
+    while True:
+        states = worker.states(names, deadline)
+        now = time.monotonic()
+        if all(state.runs for state in states.values()) or now > deadline:
+            return states
+        for name, state in states.items():
+            if state.has_failed and now >= restart_at[name]:
+                # Without includeTasks only the connector is restarted, and its failed tasks stay as they are.
+                restart = f"/connectors/{quote(name, safe='')}/restart?includeTasks=true&onlyFailed=true"
+                worker.patiently(deadline, "POST", restart)
+                _tell(f"{name}: failed, restarted")
+                restart_at[name] = now + _RESTART_EVERY_S
+        time.sleep(_POLL_S)
+
+
+def tell_states(states: Mapping[str, State]) -> bool:
+    """Print a line for each connector; whether all run."""
+    for name, state in states.items():
+        _tell(f"{name}: connector {state.connector}, tasks {' '.join(state.tasks) or 'none'}")
+        if state.trace:
+            _tell(f"    {state.trace.strip()}")
+    return all(state.runs for state in states.values())
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0 once all connectors run."""
+    parser = argparse.ArgumentParser(
+        prog="register.py", description="Registers connectors/ with a Kafka Connect worker."
+    )
+    parser.add_argument("--check", action="store_true", help="only tell the connectors' states")
+    parser.add_argument(
+        "--url", default=os.environ.get("CONNECT_URL") or "http://localhost:8083", help="CONNECT_URL (%(default)s)"
+    )
+    parser.add_argument("--topic-prefix", default=os.environ.get("TOPIC_PREFIX", ""), help="TOPIC_PREFIX")
+    parser.add_argument(
+        "--timeout", type=float, default=180.0, help="seconds to wait for the worker and the tasks (%(default)s)"
+    )
+    options = parser.parse_args(arguments)
+    wanted, deadline = connectors(options.topic_prefix), time.monotonic() + options.timeout
+    try:
+        worker = Worker(options.url)
+        if options.check:
+            states = worker.states(list(wanted), time.monotonic())
+        else:
+            register(worker, wanted, deadline)
+            states = wait_until_running(worker, list(wanted), deadline)
+    except RegistrationError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0 if tell_states(states) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

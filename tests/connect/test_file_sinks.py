@@ -1,0 +1,131 @@
+"""The connectors of ``connect/`` in a real worker: what they write, and what connect/README.md says they do not."""
+
+import itertools
+
+from tests.connect.conftest import ConnectPipeline
+from tests.integration.services import eventually
+
+FAILING_TRANSFORM = {
+    "transforms": "number",
+    "transforms.number.type": "org.apache.kafka.connect.transforms.Cast$Value",
+    "transforms.number.spec": "int32",
+}
+
+JSON_CONVERTER = {
+    "value.converter": "org.apache.kafka.connect.json.JsonConverter",
+    "value.converter.schemas.enable": "false",
+}
+
+
+async def test_each_committed_metric_is_a_line_as_it_is_in_the_topic(pipeline: ConnectPipeline) -> None:
+    async with pipeline.metrics() as metrics:
+        await metrics.write(30)
+        await metrics.write(30, commit=False)
+        await pipeline.registered()
+        await metrics.write(30)
+        await eventually(lambda: len(pipeline.lines()) >= 60, what="the metrics are in the file")
+        again = await pipeline.register()
+        assert again.code == 0
+        assert again.output.count("registered already") == 2
+        await metrics.write(30, commit=False)
+        await metrics.write(30)
+        await eventually(lambda: len(pipeline.lines()) >= 90, what="so are those after a second registration")
+        assert sorted(pipeline.lines()) == sorted(metrics.committed)
+
+
+async def test_dead_letters_are_streamed_as_text(pipeline: ConnectPipeline) -> None:
+    as_they_are = [b"no order", b'{"order_id": "o-1"}', b'{"amount": ']
+    changed = {b"two\nlines": [b"two", b"lines"], b"no UTF-8: \xff": ["no UTF-8: \N{REPLACEMENT CHARACTER}".encode()]}
+    wanted = [*as_they_are, *itertools.chain(*changed.values()), b"null"]
+    await pipeline.registered()
+    async with pipeline.service("processor"):
+        await pipeline.send([(1, [*as_they_are, *changed, None])])
+        await eventually(lambda: len(pipeline.lines("dead-letters.txt")) >= len(wanted), what="the letters are there")
+    assert sorted(pipeline.lines("dead-letters.txt")) == sorted(wanted)
+
+
+async def test_a_failed_task_is_seen_and_restarted(pipeline: ConnectPipeline) -> None:
+    pipeline.path("metrics.json").mkdir()  # a folder where the file should be
+    failed = await pipeline.register("--timeout", "6")
+    assert failed.code == 1
+    assert "metrics-file: failed, restarted" in failed.output
+    assert "connector RUNNING, tasks FAILED" in failed.output
+    assert "Couldn't find or create file" in failed.output
+    assert (await pipeline.register("--check")).code == 1
+    assert not pipeline.is_healthy()
+
+    pipeline.path("metrics.json").rmdir()
+    pipeline.post("restart")
+    assert pipeline.states("metrics-file") == {"connector": ["RUNNING"], "tasks": ["FAILED"]}, (
+        "the task is not included"
+    )
+    await pipeline.registered()
+    assert (await pipeline.register("--check")).code == 0
+    assert pipeline.is_healthy()
+    async with pipeline.metrics() as metrics:
+        await metrics.write(6)
+        await eventually(lambda: len(pipeline.lines()) >= 6, what="the metrics are in the file")
+
+
+async def test_what_cannot_be_transformed_is_a_dead_letter_of_connect_s_own(pipeline: ConnectPipeline) -> None:
+    pipeline.put("failing", **FAILING_TRANSFORM)
+    await eventually(
+        lambda: pipeline.states("failing")["tasks"] == ["RUNNING"], what="it runs, and has made connect-dlq"
+    )
+    async with pipeline.metrics() as metrics:
+        await metrics.write(6)
+
+        async def told() -> bool:
+            return len(await pipeline.read("connect-dlq")) >= 6
+
+        await eventually(told, what="the records are in connect-dlq")
+    letters = await pipeline.read("connect-dlq")
+    assert sorted(each.value or b"" for each in letters) == sorted(metrics.committed)
+    assert dict(letters[0].headers)["__connect.errors.stage"] == b"TRANSFORMATION"
+    assert pipeline.states("failing") == {"connector": ["RUNNING"], "tasks": ["RUNNING"]}
+
+
+async def test_the_json_converter_does_not_write_the_json_that_it_reads(pipeline: ConnectPipeline) -> None:
+    pipeline.put("converting", **JSON_CONVERTER)
+    await eventually(
+        lambda: pipeline.states("converting")["tasks"] == ["RUNNING"], what="it runs, and has made connect-dlq"
+    )
+    changed = {
+        b'{"product_id":"prod-1"}': b"{product_id=prod-1}",
+        b'{"cents":9223372036854775808}': b"{cents=-9223372036854775808}",
+        b'{"order_count":1}{"order_count":2}': b"{order_count=1}",
+    }
+    async with pipeline.metrics() as metrics:
+        await metrics.write_values([*changed, b"no JSON"])
+
+        async def told() -> bool:
+            return len(pipeline.lines()) >= len(changed) and bool(await pipeline.read("connect-dlq"))
+
+        await eventually(told, what="lines are in the file, and what is no JSON in connect-dlq")
+    assert sorted(pipeline.lines()) == sorted(changed.values())
+    [letter] = await pipeline.read("connect-dlq")
+    assert letter.value == b"no JSON"
+    assert dict(letter.headers)["__connect.errors.stage"] == b"VALUE_CONVERTER"
+
+
+async def test_on_a_full_disk_lines_are_lost_in_silence(pipeline: ConnectPipeline) -> None:
+    async with pipeline.metrics() as metrics:
+        await metrics.write(60)
+    pipeline.put("full-disk", file="/dev/full")
+
+    async def all_committed() -> bool:
+        return sum((await pipeline.committed("full-disk")).values()) >= 60
+
+    await eventually(all_committed, what="offsets are committed of lines that were not written")
+    assert pipeline.states("full-disk") == {"connector": ["RUNNING"], "tasks": ["RUNNING"]}
+
+
+async def test_a_killed_worker_loses_nothing(pipeline: ConnectPipeline) -> None:
+    await pipeline.registered()
+    async with pipeline.metrics() as metrics:
+        await metrics.write(60)
+        await eventually(lambda: len(pipeline.lines()) >= 30, what="it has begun to write")
+        pipeline.connect.kill()
+        await metrics.write(60)
+        pipeline.connect.start()
+        await eventually(lambda: set(pipeline.lines()) == set(metrics.committed), what="all metrics are in the file")

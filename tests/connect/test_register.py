@@ -1,0 +1,112 @@
+"""What ``connect/register.py`` makes of the files and of a worker's words, without a worker."""
+
+import json
+import re
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any, ClassVar
+
+import pytest
+
+from connect import register
+from connect.register import CONNECTORS, State, connectors, main
+from libs.events.topics import ORDERS_DLQ, PRODUCT_METRICS
+from tests.connect.worker import image_settings
+from tests.integration.services import ROOT
+
+
+def test_the_connectors_are_as_their_files_say() -> None:
+    found = connectors("")
+    assert {name: config["topics"] for name, config in found.items()} == {
+        "metrics-file": PRODUCT_METRICS.name,
+        "dead-letters-file": ORDERS_DLQ.name,
+    }
+    for name, config in found.items():
+        assert config == json.loads((CONNECTORS / f"{name}.json").read_text())
+
+
+def test_the_prefix_is_before_names_topics_and_files() -> None:
+    config = connectors("b.")["b.metrics-file"]
+    assert config["topics"] == "b.product-metrics"
+    assert config["file"] == "output/connect/b.metrics.json"
+    assert config["errors.deadletterqueue.topic.name"] == "b.connect-dlq"
+
+
+@pytest.mark.parametrize(
+    ("state", "runs", "has_failed"),
+    [
+        (State("RUNNING", ["RUNNING"], ""), True, False),
+        (State("RUNNING", ["FAILED"], ""), False, True),
+        (State("FAILED", [], ""), False, True),
+        (State("RUNNING", [], ""), False, False),
+        (State("RUNNING", ["UNASSIGNED"], ""), False, False),
+        (State("PAUSED", ["PAUSED"], ""), False, False),
+    ],
+)
+def test_a_connector_runs_when_its_tasks_do(state: State, *, runs: bool, has_failed: bool) -> None:
+    assert (state.runs, state.has_failed) == (runs, has_failed)
+
+
+@pytest.mark.parametrize("url", ["connect:8083", "https://connect:8083", ""])
+def test_an_address_that_is_none_is_refused(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--url", url]) == 1
+    assert "CONNECT_URL" in capsys.readouterr().err
+
+
+def test_a_worker_that_does_not_answer_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--url", "http://127.0.0.1:1", "--timeout", "0"]) == 1
+    assert "http://127.0.0.1:1/connectors" in capsys.readouterr().err
+
+
+class StartingWorker(BaseHTTPRequestHandler):
+    """Answers 404 to the first requests of each kind, as a worker does that does not know its resources yet."""
+
+    early: ClassVar[Counter[str]] = Counter()
+    registered: ClassVar[dict[str, Any]] = {}
+
+    def do_GET(self) -> None:
+        states = {"connector": {"state": "RUNNING"}, "tasks": [{"state": "RUNNING"}]}
+        info = {name: {"status": states, "info": {"config": config}} for name, config in self.registered.items()}
+        self._answer(200, info)
+
+    def do_PUT(self) -> None:
+        config = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self._answer(201, config):
+            self.registered[self.path.split("/")[2]] = config
+
+    def _answer(self, status: int, content: Any) -> bool:
+        self.early[self.command] += 1
+        ready = self.early[self.command] > 2
+        body = json.dumps(content).encode() if ready else b""
+        self.send_response(status if ready else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        return ready
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+def test_a_starting_worker_s_404_is_not_taken_for_an_answer(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(register, "_POLL_S", 0.01)
+    with ThreadingHTTPServer(("127.0.0.1", 0), StartingWorker) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            assert main(["--url", f"http://127.0.0.1:{server.server_port}"]) == 0
+        finally:
+            server.shutdown()
+            thread.join()
+    assert StartingWorker.registered == connectors("")
+    assert "metrics-file: registered, " in capsys.readouterr().out
+
+
+def test_the_worker_s_settings_are_in_the_compose_file_or_in_connect() -> None:
+    compose = (ROOT / "docker-compose.yml").read_text()
+    in_compose = set(re.findall(r"^ +CONNECT_([A-Z_]+): \S", compose, re.MULTILINE)) - {"URL"}
+    both = {name.lower().replace("_", ".") for name in in_compose} & set(image_settings())
+    assert not both
