@@ -19,6 +19,7 @@ from services.sink.consumer_loop import Sink
 from services.sink.database.connecting import database_at
 from services.sink.database.database_writer import DatabaseWriter
 from services.sink.database.session import Identity
+from services.sink.file.converter import Converter
 from services.sink.file.file_writer import FileWriter
 from services.sink.file.metrics_file import MetricsFile
 from services.sink.metrics_writer import MetricsWriter
@@ -34,11 +35,19 @@ async def run(context: Context[SinkSettings]) -> None:
     settings, writers = context.settings, list[MetricsWriter[Any]]()
     topic = settings.topic_prefix + PRODUCT_METRICS.name
     if "file" in settings.sink_outputs:
-        writers.append(FileWriter(MetricsFile(settings.sink_output_path, topic)))
+        file = MetricsFile(settings.sink_output_path, topic, rotate=settings.rotate())
+        writers.append(FileWriter(file, converter_of(settings)))
     if "database" in settings.sink_outputs:
         database = database_at(settings.database_address())
         writers.append(DatabaseWriter(database, Identity(context.cluster.cluster_id, topic), context.stop))
     await copy_into(writers, context)
+
+
+def converter_of(settings: SinkSettings) -> Converter | None:
+    """What converts finished files; None if they stay as they are."""
+    if settings.sink_rotated_format == "json":
+        return None
+    return Converter(settings.sink_output_path, settings.sink_rotated_format)
 
 
 async def copy_into(writers: Sequence[MetricsWriter[Any]], context: Context[SinkSettings]) -> None:

@@ -15,6 +15,7 @@ from libs.runtime.service import Context, run_service
 from services.sink.data_sink import copy_into
 from services.sink.file.disk import Disk
 from services.sink.file.file_writer import FileWriter
+from services.sink.file.finished_files import Span
 from services.sink.file.metrics_file import MetricsFile
 from services.sink.progress import Progress
 from services.sink.sink_settings import SinkSettings
@@ -78,11 +79,11 @@ class _DyingFile(MetricsFile):
         self._dying_disk = _DyingDisk(fuse)
         super().__init__(path, topic, self._dying_disk)
 
-    def write(self, lines: Sequence[bytes], positions: Mapping[int, Position]) -> None:
+    def write(self, lines: Sequence[bytes], positions: Mapping[int, Position], span: Span | None = None) -> None:
         if lines:
             self._fuse.lit = True
             self._dying_disk.writing = "text"
-        super().write(lines, positions)
+        super().write(lines, positions, span)
 
 
 async def run(context: Context[SinkSettings]) -> None:

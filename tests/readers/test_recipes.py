@@ -57,7 +57,7 @@ class Written:
 
     async def write(self, count: int) -> None:
         values = [encode_metric(metric(self.count + number)) for number in range(count)]
-        await self._writer.write([*map(self._writer.parse, values)], {0: Position(self.count + count, 0)})
+        await self._writer.write(self._writer.parse(values), {0: Position(self.count + count, 0)})
         self.count += count
 
     async def keep_writing(self) -> None:
