@@ -123,8 +123,8 @@ class Sample(NamedTuple):
                 found = dict(_SERIES.findall(answer.read().decode()))
         except OSError:
             found = {}
-        numbers = [float(found.get(name, 0)) for name in _NAMES]
-        return cls(*numbers, _cpu_seconds(pid))
+        written, writes, at_s = (float(found.get(name, 0)) for name in _NAMES)
+        return cls(written, writes, at_s, _cpu_seconds(pid))
 
 
 def _cpu_seconds(pid: int) -> float:

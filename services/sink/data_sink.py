@@ -32,22 +32,23 @@ _GROUPS = {"file": "sink", "database": "sink-database"}
 
 async def run(context: Context[SinkSettings]) -> None:
     """Keep each output equal to the topic until asked to stop."""
+    await copy_into(writers_of(context), context)
+
+
+def writers_of(context: Context[SinkSettings], file: MetricsFile | None = None) -> list[MetricsWriter[Any]]:
+    """What writes each output that the settings name; ``file`` is taken in place of their metrics file."""
     settings, writers = context.settings, list[MetricsWriter[Any]]()
     topic = settings.topic_prefix + PRODUCT_METRICS.name
     if "file" in settings.sink_outputs:
-        file = MetricsFile(settings.sink_output_path, topic, rotate=settings.rotate())
-        writers.append(FileWriter(file, converter_of(settings)))
+        file = file or MetricsFile(settings.sink_output_path, topic, rotate=settings.rotate())
+        converter = None
+        if settings.sink_rotated_format != "json":
+            converter = Converter(settings.sink_output_path, settings.sink_rotated_format)
+        writers.append(FileWriter(file, converter))
     if "database" in settings.sink_outputs:
         database = database_at(settings.database_address())
         writers.append(DatabaseWriter(database, Identity(context.cluster.cluster_id, topic), context.stop))
-    await copy_into(writers, context)
-
-
-def converter_of(settings: SinkSettings) -> Converter | None:
-    """What converts finished files; None if they stay as they are."""
-    if settings.sink_rotated_format == "json":
-        return None
-    return Converter(settings.sink_output_path, settings.sink_rotated_format)
+    return writers
 
 
 async def copy_into(writers: Sequence[MetricsWriter[Any]], context: Context[SinkSettings]) -> None:

@@ -5,7 +5,7 @@ https://www.postgresql.org/docs/current/sql-copy.html (Text Format)
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from libs.events.product_metrics import MetricRow
 
@@ -30,11 +30,12 @@ def copy_text(rows: Iterable[MetricRow]) -> bytes:
     ).encode()
 
 
-class _Rendered(dict[K, str], Generic[K]):
+class _Rendered(dict[K, str]):
     """Texts of values that come again and again."""
 
     def __init__(self, render: Callable[[K], str]) -> None:
-        self._render = render
+        super().__init__()
+        self._render: Callable[[K], str] = render
 
     def __missing__(self, value: K) -> str:
         text = self[value] = self._render(value)
