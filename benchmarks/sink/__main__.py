@@ -39,6 +39,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OUTPUTS = ("postgresql", "sqlite", "file")
 _POLL_S = 0.25  # each look costs the sink some milliseconds; the times are its own
 _PROFILED_LINES = 15
+_BATCH_BYTES = 256 * 1024
 _NAMES = (
     "pipeline_metrics_written_total",
     "pipeline_write_duration_seconds_count",
@@ -68,14 +69,23 @@ def metrics(count: int) -> list[MetricRow]:
 async def fill(bootstrap: str, rows: list[MetricRow]) -> None:
     """Write the topic."""
     await ensure_topics(ServiceSettings(kafka_bootstrap_servers=bootstrap), [PRODUCT_METRICS])
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, max_batch_size=256 * 1024, linger_ms=20)
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, max_batch_size=_BATCH_BYTES)
     await producer.start()
     try:
-        for row in rows:
-            value = encode_metric(ProductMetric(*row[:5]))
-            await producer.send(PRODUCT_METRICS.name, value, partition=int(row.product_id[-1]))
+        for partition in sorted({_partition_of(row) for row in rows}):
+            builder = producer.create_batch()
+            for value in (encode_metric(ProductMetric(*row[:5])) for row in rows if _partition_of(row) == partition):
+                if builder.append(timestamp=None, key=None, value=value) is None:
+                    await (await producer.send_batch(builder, PRODUCT_METRICS.name, partition=partition))
+                    builder = producer.create_batch()
+                    builder.append(timestamp=None, key=None, value=value)
+            await (await producer.send_batch(builder, PRODUCT_METRICS.name, partition=partition))
     finally:
         await producer.stop()
+
+
+def _partition_of(row: MetricRow) -> int:
+    return int(row.product_id[-1])
 
 
 def sink(bootstrap: str, count: int, env: dict[str, str], profile: Path | None = None) -> Run:
@@ -202,7 +212,10 @@ def main() -> None:
         for name in outputs if arguments.profile else ():
             contest.sink(name, profile := Path(scratch) / f"{name}.profile")
             console.rule(name)
-            pstats.Stats(str(profile)).sort_stats("tottime").print_stats(_PROFILED_LINES)
+            if profile.exists():
+                pstats.Stats(str(profile)).sort_stats("tottime").print_stats(_PROFILED_LINES)
+            else:
+                console.print("no profile: a thread was still at work when the sink ended")
 
 
 def table(found: Mapping[str, Sequence[tuple[Run, float]]]) -> Table:

@@ -20,7 +20,7 @@ _SKEWED_RATE = 300
 def sink_killed_at(*steps: str) -> Fault:
     """The sink dies of SIGKILL at each of these steps, one life after the other."""
 
-    async def inject(stack: Stack, random: Random) -> None:
+    async def inject(stack: Stack, random: Random) -> int:
         sinks = await stack.lease_all(random, "sink")  # or another would write instead
         await asyncio.gather(*map(stack.stop, sinks))
         for step in random.sample(steps, len(steps)):
@@ -32,6 +32,7 @@ def sink_killed_at(*steps: str) -> Fault:
             if len(stack.problems) > problems:
                 break  # a sink that writes no more would keep each of the other steps waiting as long
         _start(stack, sinks)
+        return len(steps)
 
     return Fault("sink killed at a step", inject)
 

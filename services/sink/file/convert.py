@@ -21,7 +21,7 @@ from services.sink.file.disk import Disk
 from services.sink.file.finished_files import GZIP_SUFFIX, PARQUET_SUFFIX
 
 _CHUNK_BYTES = 1024 * 1024
-_GROUP_ROWS = 50_000
+_GROUP_ROWS = 20_000
 _STARTED_BY = os.getppid()
 
 
