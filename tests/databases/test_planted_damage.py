@@ -21,7 +21,7 @@ from tests.databases.postgresql import PostgresServer
 from tests.databases.probes import PostgresqlProbe
 from tests.databases.proxy import CuttingProxy, now_and_then
 
-ROWS = [MetricRow(60 * number, 60 * number + 60, "prod-1", 1, number, number) for number in range(90)]
+ROWS = [MetricRow(60 * number, 60 * number + 60, "prod-1", 1, number, number) for number in range(60)]
 Writer = type[DatabaseWriter]
 
 

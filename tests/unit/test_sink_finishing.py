@@ -229,6 +229,21 @@ def test_only_the_live_file_is_written_again(tmp_path: Path, change: str, capsys
     assert Counter(lines_in(tmp_path)) == Counter(line for partition in topic for line in partition)
 
 
+def test_a_file_that_is_damaged_while_it_has_two_names(tmp_path: Path) -> None:
+    topic = topic_of(20)
+    rehearsal = CrashingDisk()
+    copy(tmp_path / "rehearsal", topic, rehearsal, BY_DAY)
+    links = [number for number, name in enumerate(rehearsal.calls) if name == "link"]
+    folder = tmp_path / "run"
+    with pytest.raises(Crash):
+        copy(folder, topic, CrashingDisk(crash_at=links[1] + 2), BY_DAY)
+    live = path_in(folder)
+    assert [each.path.samefile(live) for each in sorted(finished_files(live))] == [False, True]
+    live.write_bytes(live.read_bytes().replace(b"prod", b"PROD"))
+    copy(folder, topic, Disk(), BY_DAY)
+    assert Counter(lines_in(folder)) == Counter(line for partition in topic for line in partition)
+
+
 @pytest.mark.parametrize("lost", ["checkpoint", "both"])
 def test_finished_files_without_a_checkpoint_are_put_aside_with_the_rest(tmp_path: Path, lost: str) -> None:
     topic = topic_of(14)

@@ -219,8 +219,9 @@ class MetricsFile:
 
     def _begin(self, checkpoint: Checkpoint, problem: str) -> None:
         """Put away what is there, ``problem`` says why, and begin an empty file."""
-        if not checkpoint.begins:  # their metrics will be written once more
-            for finished in finished_files(self._path):
+        for finished in finished_files(self._path):
+            # Its metrics will be written once more: all of them, or those of a file that is just being finished.
+            if not checkpoint.begins or (self._path.exists() and finished.path.samefile(self._path)):
                 self._put_aside(finished.path)
         kept_as = self._put_aside(self._path)
         if problem:
