@@ -86,7 +86,7 @@ dashboards: setup ## write Grafana's dashboards from monitoring/dashboards
 	@$(PYTHON) -m monitoring.dashboards
 
 requirements: ## pin the newest versions, with hashes, in requirements*.txt (needs uv)
-	@for name in requirements requirements-dev requirements-readers; do \
+	@for name in requirements requirements-dev services/sink/requirements-parquet requirements-readers; do \
 		$(UV) pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
 			$$name.in --output-file $$name.txt || exit 1; \
 	done

@@ -13,8 +13,10 @@ from rich.console import Console
 from libs.cli import pipeline_flags
 from libs.events.product_metrics import MetricRow
 from libs.runtime.errors import PipelineError, described
+from metrics_report.file_source import from_file
 from metrics_report.formats import TEXTS, dollars, print_table, write_parquet
-from metrics_report.sources import Skipped, from_database, from_file, from_topic
+from metrics_report.skipped import Skipped
+from metrics_report.sources import from_database, from_topic
 from metrics_report.summary import SECONDS, Line, Selection, summarize, total_of
 from services.sink.database.address import parse_address
 
@@ -45,7 +47,7 @@ def _lines(arguments: argparse.Namespace, skipped: Skipped) -> list[Line]:
         rows = asyncio.run(_read_topic(arguments, skipped))
         return summarize(rows, selection, arguments.by)
     if arguments.source == "file":
-        return summarize(from_file(arguments.file, skipped), selection, arguments.by)
+        return summarize(from_file(arguments.file, selection, skipped), selection, arguments.by)
     address = parse_address(arguments.database, arguments.database_password_file)
     return summarize(from_database(address, selection), selection, arguments.by)
 
@@ -104,7 +106,7 @@ def _arguments() -> argparse.Namespace:
         "--file",
         type=Path,
         default=Path(os.environ.get("SINK_OUTPUT_PATH") or "output/metrics.json"),
-        help="the metrics file, which may be gzipped (SINK_OUTPUT_PATH)",
+        help="the metrics file, with the finished files beside it, or one of these (SINK_OUTPUT_PATH)",
     )
     parser.add_argument(
         "--database",

@@ -1,9 +1,7 @@
-"""Where metrics are read from; each source gives them one by one, and holds none back."""
+"""Databases and the topic as sources of metrics: each gives them one by one, and holds none back."""
 
-import gzip
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import psycopg
 from aiokafka.errors import KafkaError
@@ -11,6 +9,7 @@ from aiokafka.errors import KafkaError
 from libs.events.product_metrics import MetricRow, decode_metric
 from libs.events.topics import PRODUCT_METRICS
 from libs.runtime.errors import PipelineError
+from metrics_report.skipped import Skipped
 from metrics_report.summary import Selection
 from services.sink.database.address import Address, PostgresqlAddress, SqliteAddress
 from verification.topic_reader import TopicReader
@@ -23,27 +22,6 @@ from product_metrics
 where window_start >= to_timestamp(%s) and window_start < to_timestamp(%s)
 """
 _LAST_SECOND = 253_402_300_799
-
-
-class Skipped:
-    """Counts what is no metric; it is told, and not added up."""
-
-    count = 0
-
-
-def from_file(path: Path, skipped: Skipped) -> Iterator[MetricRow]:
-    """The lines of a metrics file, which may be gzipped. What follows the last line break is still being written."""
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return
-                try:
-                    yield decode_metric(line)
-                except ValueError:
-                    skipped.count += 1
-    except (OSError, EOFError) as error:
-        raise PipelineError(f"{path} cannot be read: {error}", advice="give another --file, or --source") from error
 
 
 def from_database(address: Address, selection: Selection) -> Iterator[MetricRow]:

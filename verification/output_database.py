@@ -40,7 +40,7 @@ def read_rows(database: OutputDatabase, window_seconds: int, report: Report | No
     rows: Counter[Metric] = Counter()
     try:
         for row in _sqlite(database) if database.url.startswith("sqlite:///") else _postgresql(database):
-            metric = _metric(row, window_seconds)
+            metric = metric_of_row(row, window_seconds)
             if metric is not None:
                 rows[metric] += 1
             elif report:
@@ -52,7 +52,8 @@ def read_rows(database: OutputDatabase, window_seconds: int, report: Report | No
     return rows
 
 
-def _metric(row: Row, window_seconds: int) -> Metric | None:
+def metric_of_row(row: Row, window_seconds: int) -> Metric | None:
+    """The metric of a row, its amounts in cents; None if it is no window of ``window_seconds``, or not of whole numbers."""
     start, end, product_id, count, revenue, average = row
     whole = [int(each) for each in (start, end, count, revenue, average)]
     if whole != [start, end, count, revenue, average] or start % window_seconds or end != start + window_seconds:

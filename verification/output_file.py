@@ -1,26 +1,98 @@
-"""The sink's file: one metric a line."""
+"""The sink's files, the live one and those that are finished: one metric a line, or a row where they are Parquet."""
 
+import gzip
+import os
+import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
+from libs.runtime.errors import PipelineError
+from verification.output_database import metric_of_row
 from verification.report import Damage, Report
 from verification.windows import Metric, read_metric
 
+_TIME = r"\d{4}-\d\d-\d\dT\d\d-\d\dZ"
 
-def read_lines(path: Path, window_seconds: int, report: Report | None = None) -> Counter[Metric]:
-    """The metrics in the file, none when it does not exist yet; what is no metric is reported, if ``report`` is given.
+
+def read_lines(
+    path: Path, window_seconds: int, report: Report | None = None, since_s: float = float("-inf")
+) -> Counter[Metric]:
+    """The metrics in the files, none when there is no file yet; what is no metric is reported, if ``report`` is given.
 
     A last line without its newline is still being written, or was cut by a crash and will be cut off: not yet a line.
+    Finished files whose windows all end before ``since_s`` are passed over.
     """
-    lines: Counter[Metric] = Counter()
-    try:
-        whole, _, _ = path.read_bytes().rpartition(b"\n")
-    except FileNotFoundError:
-        return lines
-    for position, line in enumerate(whole.split(b"\n") if whole else [], start=1):
+    found: Counter[Metric] = Counter()
+    with ExitStack() as exits:
+        # Opened before the folder is listed: if it is finished meanwhile, the same inode stands under both names.
+        live = exits.enter_context(path.open("rb")) if path.exists() else None
+        for finished in _finished(path, live, since_s - window_seconds):
+            if finished.suffix == ".parquet":
+                _add_rows(found, finished, window_seconds, report)
+            else:
+                with _opened(finished) as file:
+                    _add_lines(found, file, finished.name, window_seconds, report)
+        if live:
+            _add_lines(found, live, path.name, window_seconds, report)
+    return found
+
+
+def _finished(path: Path, live: BinaryIO | None, since_s: float) -> Iterator[Path]:
+    """One file for each name: an original stands beside its converted copy for some time, and is removed then."""
+    live_inode = os.fstat(live.fileno()).st_ino if live else None
+    suffixes = [path.suffix, f"{path.suffix}.gz", ".parquet"]
+    pattern = rf"({re.escape(path.stem)}-{_TIME}--({_TIME})(?:\.\d+)?)(?:{'|'.join(map(re.escape, suffixes))})"
+    found = {re.fullmatch(pattern, file.name) for file in path.parent.iterdir()} if path.parent.is_dir() else set()
+    for name, last in sorted({(match[1], match[2]) for match in found if match}):
+        if datetime.strptime(f"{last}+0000", "%Y-%m-%dT%H-%MZ%z").timestamp() + 60 <= since_s:
+            continue
+        there = [file for suffix in suffixes if (file := path.with_name(name + suffix)).exists()]
+        if there and live_inode not in [file.stat().st_ino for file in there]:
+            yield there[-1]
+
+
+def _opened(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+
+
+def _add_lines(found: Counter[Metric], lines: BinaryIO, name: str, window_seconds: int, report: Report | None) -> None:
+    for number, line in enumerate(lines, start=1):
+        if not line.endswith(b"\n"):
+            return
         try:
-            lines[read_metric(line, window_seconds)] += 1
+            found[read_metric(line[:-1], window_seconds)] += 1
         except ValueError as error:
             if report:
-                report.found(Damage.LINE_MALFORMED, f"line {position}: {line[:200]!r}: {error}")
-    return lines
+                report.found(Damage.LINE_MALFORMED, f"{name}, line {number}: {line[:200]!r}: {error}")
+
+
+def _add_rows(found: Counter[Metric], path: Path, window_seconds: int, report: Report | None) -> None:
+    try:
+        from pyarrow import parquet  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise PipelineError(
+            f"{path} needs pyarrow", advice="python -m pip install -r services/sink/requirements-parquet.txt"
+        ) from error
+    with parquet.ParquetFile(path) as file:
+        for batch in file.iter_batches(10_000):
+            for row in batch.to_pylist():
+                try:
+                    found[_metric_of(row, window_seconds)] += 1
+                except ValueError as error:
+                    if report:
+                        report.found(Damage.LINE_MALFORMED, f"{path.name}: {row}: {error}"[:300])
+
+
+def _metric_of(row: dict[str, Any], window_seconds: int) -> Metric:
+    if row["json"] is not None:  # whatever the other columns do not say
+        return read_metric(row["json"].encode(), window_seconds)
+    times = (int(row[name].timestamp()) for name in ("window_start", "window_end"))
+    amounts = (row[name] * 100 for name in ("total_revenue", "avg_order_value"))
+    metric = metric_of_row((*times, row["product_id"], row["order_count"], *amounts), window_seconds)
+    if metric is None:
+        raise ValueError(f"not a window of {window_seconds} s")
+    return metric

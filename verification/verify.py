@@ -52,7 +52,7 @@ async def verify(  # noqa: PLR0913 - all but the first are named at the call
     Args:
         bootstrap: host:port of the broker.
         topic_prefix: the pipeline's ``TOPIC_PREFIX``.
-        output: the sink's file, if it is to be compared with the topic.
+        output: the sink's file, if it and the finished files beside it are to be compared with the topic.
         database: the sink's database, if it is to be compared with the topic.
         window_seconds: the pipeline's ``WINDOW_SECONDS``.
         wait_closed_s: wait this long for every window to close and to reach the outputs; None takes open ones as they are.
@@ -129,7 +129,7 @@ class _Run:
                 self.report.found(Damage.NOT_CLOSED, f"{product} from {start}")
         found: list[tuple[Check, Counter[Metric]]] = []
         if output:
-            read_file = partial(read_lines, output, self.window_seconds)
+            read_file = partial(read_lines, output, self.window_seconds, since_s=self.history.metrics_missing_until_s)
             found.append((check_lines, await self._read_output(str(output), read_file, metrics + newer, deadline_s)))
         if database:
             read_all = partial(read_rows, database, self.window_seconds)

@@ -7,7 +7,9 @@ One after the other in one run, on the same machine: only the ratios mean anythi
 
 import argparse
 import asyncio
+import itertools
 import os
+import pstats
 import re
 import statistics
 import subprocess
@@ -15,6 +17,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,16 +36,25 @@ from local.ports import free_ports
 from tests.databases.postgresql import PostgresServer
 
 ROOT = Path(__file__).resolve().parents[2]
-_POLL_S = 0.02
-_WRITTEN = re.compile(r'^pipeline_metrics_written_total\{output="\w+"\} (\S+)', re.MULTILINE)
+OUTPUTS = ("postgresql", "sqlite", "file")
+_POLL_S = 0.25  # each look costs the sink some milliseconds; the times are its own
+_PROFILED_LINES = 15
+_BATCH_BYTES = 256 * 1024
+_NAMES = (
+    "pipeline_metrics_written_total",
+    "pipeline_write_duration_seconds_count",
+    "pipeline_checkpoint_timestamp_seconds",
+)
+_SERIES = re.compile(rf'^({"|".join(_NAMES)})\{{output="\w+"\}} (\S+)', re.MULTILINE)
 
 
 class Run(NamedTuple):
-    """One sink from its first metric to its last: metrics and CPU seconds in between, and its peak memory."""
+    """One sink from its first metric to its last: its speed and CPU in between, its peak memory, the size of its writes."""
 
     per_s: float
     cpu_us: float
     peak_mb: float
+    rows_a_write: float
 
 
 def metrics(count: int) -> list[MetricRow]:
@@ -57,33 +69,46 @@ def metrics(count: int) -> list[MetricRow]:
 async def fill(bootstrap: str, rows: list[MetricRow]) -> None:
     """Write the topic."""
     await ensure_topics(ServiceSettings(kafka_bootstrap_servers=bootstrap), [PRODUCT_METRICS])
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, max_batch_size=256 * 1024, linger_ms=20)
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, max_batch_size=_BATCH_BYTES)
     await producer.start()
     try:
-        for row in rows:
-            value = encode_metric(ProductMetric(*row[:5]))
-            await producer.send(PRODUCT_METRICS.name, value, partition=int(row.product_id[-1]))
+        for partition in sorted({_partition_of(row) for row in rows}):
+            builder = producer.create_batch()
+            for value in (encode_metric(ProductMetric(*row[:5])) for row in rows if _partition_of(row) == partition):
+                if builder.append(timestamp=None, key=None, value=value) is None:
+                    await (await producer.send_batch(builder, PRODUCT_METRICS.name, partition=partition))
+                    builder = producer.create_batch()
+                    builder.append(timestamp=None, key=None, value=value)
+            await (await producer.send_batch(builder, PRODUCT_METRICS.name, partition=partition))
     finally:
         await producer.stop()
 
 
-def sink(bootstrap: str, count: int, env: dict[str, str]) -> Run:
-    """Start a sink, and measure it until it has written everything."""
+def _partition_of(row: MetricRow) -> int:
+    return int(row.product_id[-1])
+
+
+def sink(bootstrap: str, count: int, env: dict[str, str], profile: Path | None = None) -> Run:
+    """Start a sink, and measure it until it has written everything; with ``profile`` cProfile's statistics go there."""
     (port,) = free_ports(1)
     settings = {"KAFKA_BOOTSTRAP_SERVERS": bootstrap, "HTTP_PORT": str(port), "LOG_LEVEL": "warning"}
+    profiler = ["-m", "cProfile", "-o", str(profile)] if profile else []
     process = subprocess.Popen(
-        [sys.executable, ROOT / "services" / "sink" / "data_sink.py"], env=os.environ | settings | env
+        [sys.executable, *profiler, ROOT / "services" / "sink" / "data_sink.py"], env=os.environ | settings | env
     )
     try:
-        first: tuple[float, float, float] | None = None
+        first: Sample | None = None
         while True:
-            written, now_s, cpu_s = _written(port), time.perf_counter(), _cpu_seconds(process.pid)
-            if written and first is None:
-                first = (now_s, cpu_s, written)
-            if first and written >= count:
-                counted = written - first[2]
-                cpu_us = 1e6 * (cpu_s - first[1]) / counted
-                return Run(counted / (now_s - first[0]), cpu_us, _peak_mb(process.pid))
+            sample = Sample.of(process.pid, port)
+            first = first or (sample if sample.written else None)
+            if first and sample.written >= count:
+                counted = sample.written - first.written
+                return Run(
+                    counted / (sample.at_s - first.at_s),
+                    1e6 * (sample.cpu_s - first.cpu_s) / counted,
+                    _peak_mb(process.pid),
+                    sample.written / sample.writes,
+                )
             if process.poll() is not None:
                 raise RuntimeError(f"the sink ended with {process.returncode}")
             time.sleep(_POLL_S)
@@ -92,13 +117,24 @@ def sink(bootstrap: str, count: int, env: dict[str, str]) -> Run:
         process.wait(30)
 
 
-def _written(port: int) -> float:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-            found = _WRITTEN.search(answer.read().decode())
-    except OSError:
-        return 0.0
-    return float(found[1]) if found else 0.0
+class Sample(NamedTuple):
+    """What a sink had written, in how many writes, when the last of them was done, and the CPU time up to about then."""
+
+    written: float
+    writes: float
+    at_s: float
+    cpu_s: float
+
+    @classmethod
+    def of(cls, pid: int, port: int) -> "Sample":
+        """As its ``/metrics`` says; all zero while it does not answer."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                found = dict(_SERIES.findall(answer.read().decode()))
+        except OSError:
+            found = {}
+        written, writes, at_s = (float(found.get(name, 0)) for name in _NAMES)
+        return cls(written, writes, at_s, _cpu_seconds(pid))
 
 
 def _cpu_seconds(pid: int) -> float:
@@ -111,49 +147,88 @@ def _peak_mb(pid: int) -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
+class Contest:
+    """The sink against the bare call, each time into a database or file of their own."""
+
+    def __init__(self, bootstrap: str, server: PostgresServer, scratch: Path, rows: list[MetricRow]) -> None:
+        self._bootstrap = bootstrap
+        self._server = server
+        self._scratch = scratch
+        self._rows = rows
+        self._number = 0
+
+    def sink(self, output: str, profile: Path | None = None) -> Run:
+        """The sink alone."""
+        self._number += 1
+        env = {
+            "postgresql": lambda: {
+                "SINK_OUTPUTS": "database",
+                "SINK_DATABASE_URL": self._server.create_database(f"sink{self._number}"),
+            },
+            "sqlite": lambda: {
+                "SINK_OUTPUTS": "database",
+                "SINK_DATABASE_URL": f"sqlite:///{self._scratch}/sink{self._number}.db",
+            },
+            "file": lambda: {"SINK_OUTPUT_PATH": str(self._scratch / f"metrics{self._number}.json")},
+        }
+        return sink(self._bootstrap, len(self._rows), env[output](), profile)
+
+    def both(self, output: str) -> tuple[Run, float]:
+        """The sink, then the bare call in transactions of the size that the sink had; the ratio of their speeds."""
+        run = self.sink(output)
+        size = round(run.rows_a_write)
+        if output == "postgresql":
+            bare_s = copy_seconds(self._server.create_database(f"bare{self._number}"), self._rows, size)
+        elif output == "sqlite":
+            bare_s = executemany_seconds(self._scratch / f"bare{self._number}.db", self._rows, size)
+        else:
+            return run, 0.0
+        return run, run.per_s * bare_s / len(self._rows)
+
+
 def main() -> None:
     """Measure, print a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sink", description=__doc__)
     parser.add_argument("--metrics", type=int, default=300_000, help="how many (300000)")
     parser.add_argument("--rounds", type=int, default=3, help="medians of so many rounds (3)")
+    parser.add_argument("--only", choices=OUTPUTS, help="this output")
+    parser.add_argument("--profile", action="store_true", help="then once more under cProfile, and where the time went")
     arguments = parser.parse_args()
     rows, console = metrics(arguments.metrics), Console(width=120)
-    found: dict[str, list[tuple[Run, float]]] = {"postgresql": [], "sqlite": [], "file": []}
+    outputs = [arguments.only] if arguments.only else OUTPUTS
+    found: dict[str, list[tuple[Run, float]]] = {name: [] for name in outputs}
     with (
         tempfile.TemporaryDirectory() as scratch,
         LocalBroker(Path(scratch) / "kafka") as broker,
         PostgresServer() as server,
     ):
         asyncio.run(fill(broker.bootstrap_servers, rows))
-        for number in range(arguments.rounds):
-            folder = Path(scratch) / str(number)
-            folder.mkdir()
-            bare = {
-                "postgresql": copy_seconds(server.create_database(f"bare{number}"), rows),
-                "sqlite": executemany_seconds(folder / "bare.db", rows),
-                "file": 0.0,
-            }
-            outputs = {
-                "postgresql": {
-                    "SINK_OUTPUTS": "database",
-                    "SINK_DATABASE_URL": server.create_database(f"sink{number}"),
-                },
-                "sqlite": {"SINK_OUTPUTS": "database", "SINK_DATABASE_URL": f"sqlite:///{folder}/sink.db"},
-                "file": {"SINK_OUTPUT_PATH": str(folder / "metrics.json")},
-            }
-            for name, env in outputs.items():
-                run = sink(broker.bootstrap_servers, len(rows), env)
-                ratio = run.per_s * bare[name] / len(rows)
-                found[name].append((run, ratio))
-                console.print(f"round {number + 1}, {name}: {run.per_s:,.0f} metrics/s, {ratio:.2f} of the bare call")
-    table = Table("output", "metrics/s", "of the bare call", "CPU, µs a metric", "peak MB")
+        contest = Contest(broker.bootstrap_servers, server, Path(scratch), rows)
+        for number, name in itertools.product(range(arguments.rounds), outputs):
+            run, ratio = contest.both(name)
+            found[name].append((run, ratio))
+            console.print(f"round {number + 1}, {name}: {run.per_s:,.0f} metrics/s, {ratio:.2f} of the bare call")
+        console.print(table(found))
+        for name in outputs if arguments.profile else ():
+            contest.sink(name, profile := Path(scratch) / f"{name}.profile")
+            console.rule(name)
+            if profile.exists():
+                pstats.Stats(str(profile)).sort_stats("tottime").print_stats(_PROFILED_LINES)
+            else:
+                console.print("no profile: a thread was still at work when the sink ended")
+
+
+def table(found: Mapping[str, Sequence[tuple[Run, float]]]) -> Table:
+    """The medians of all rounds."""
+    made = Table("output", "metrics/s", "of the bare call", "CPU, µs a metric", "peak MB", "metrics a write")
     for name, runs in found.items():
         ratio = statistics.median(ratio for _, ratio in runs)
-        figures = [statistics.median(run[column] for run, _ in runs) for column in range(3)]
-        table.add_row(
-            name, f"{figures[0]:,.0f}", f"{ratio:.2f}" if ratio else "", f"{figures[1]:.1f}", f"{figures[2]:.0f}"
+        per_s, cpu_us, peak_mb, per_write = (
+            statistics.median(column) for column in zip(*(run for run, _ in runs), strict=True)
         )
-    console.print(table)
+        shown = f"{ratio:.2f}" if ratio else ""
+        made.add_row(name, f"{per_s:,.0f}", shown, f"{cpu_us:.1f}", f"{peak_mb:.0f}", f"{per_write:,.0f}")
+    return made
 
 
 if __name__ == "__main__":

@@ -11,20 +11,18 @@ from libs.events.product_metrics import MetricRow
 from services.sink.database.copy_text import copy_text
 from services.sink.database.schema import migrations
 
-BATCH_ROWS = 5000
+
+def batches(rows: Sequence[MetricRow], size: int) -> Iterator[Sequence[MetricRow]]:
+    """``rows`` in pieces of ``size``."""
+    return (rows[at : at + size] for at in range(0, len(rows), size))
 
 
-def batches(rows: Sequence[MetricRow]) -> Iterator[Sequence[MetricRow]]:
-    """``rows`` in pieces of ``BATCH_ROWS``."""
-    return (rows[at : at + BATCH_ROWS] for at in range(0, len(rows), BATCH_ROWS))
-
-
-def copy_seconds(url: str, rows: Sequence[MetricRow]) -> float:
-    """COPY of text that is ready, into the sink's own table."""
+def copy_seconds(url: str, rows: Sequence[MetricRow], size: int) -> float:
+    """COPY of text that is ready, into the sink's own table, ``size`` rows a transaction."""
     with psycopg.connect(url, autocommit=True) as connection:
         for migration in migrations("postgresql"):
             connection.execute(migration.statements.encode())
-        texts = [copy_text(batch) for batch in batches(rows)]
+        texts = [copy_text(batch) for batch in batches(rows, size)]
         began_s = time.perf_counter()
         for text in texts:
             with connection.transaction(), connection.cursor().copy("copy product_metrics from stdin") as copy:
@@ -32,15 +30,15 @@ def copy_seconds(url: str, rows: Sequence[MetricRow]) -> float:
         return time.perf_counter() - began_s
 
 
-def executemany_seconds(path: Path, rows: Sequence[MetricRow]) -> float:
-    """``executemany`` into the sink's own table, as durable as the sink writes it."""
+def executemany_seconds(path: Path, rows: Sequence[MetricRow], size: int) -> float:
+    """``executemany`` into the sink's own table, as durable as the sink writes it, ``size`` rows a transaction."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = full")
     for migration in migrations("sqlite"):
         connection.executescript(migration.statements)
     began_s = time.perf_counter()
-    for batch in batches(rows):
+    for batch in batches(rows, size):
         connection.execute("begin immediate")
         connection.executemany("insert into product_metrics values (?, ?, ?, ?, ?, ?)", batch)
         connection.execute("commit")

@@ -51,7 +51,7 @@ def encode_metric(metric: ProductMetric) -> bytes:
     )
 
 
-class _Fields(msgspec.Struct):
+class _Fields(msgspec.Struct, gc=False):
     window_start: int
     window_end: int
     product_id: str

@@ -19,6 +19,7 @@ from services.sink.consumer_loop import Sink
 from services.sink.database.connecting import database_at
 from services.sink.database.database_writer import DatabaseWriter
 from services.sink.database.session import Identity
+from services.sink.file.converter import Converter
 from services.sink.file.file_writer import FileWriter
 from services.sink.file.metrics_file import MetricsFile
 from services.sink.metrics_writer import MetricsWriter
@@ -31,14 +32,23 @@ _GROUPS = {"file": "sink", "database": "sink-database"}
 
 async def run(context: Context[SinkSettings]) -> None:
     """Keep each output equal to the topic until asked to stop."""
+    await copy_into(writers_of(context), context)
+
+
+def writers_of(context: Context[SinkSettings], file: MetricsFile | None = None) -> list[MetricsWriter[Any]]:
+    """What writes each output that the settings name; ``file`` is taken in place of their metrics file."""
     settings, writers = context.settings, list[MetricsWriter[Any]]()
     topic = settings.topic_prefix + PRODUCT_METRICS.name
     if "file" in settings.sink_outputs:
-        writers.append(FileWriter(MetricsFile(settings.sink_output_path, topic)))
+        file = file or MetricsFile(settings.sink_output_path, topic, rotate=settings.rotate())
+        converter = None
+        if settings.sink_rotated_format != "json":
+            converter = Converter(settings.sink_output_path, settings.sink_rotated_format)
+        writers.append(FileWriter(file, converter))
     if "database" in settings.sink_outputs:
         database = database_at(settings.database_address())
         writers.append(DatabaseWriter(database, Identity(context.cluster.cluster_id, topic), context.stop))
-    await copy_into(writers, context)
+    return writers
 
 
 async def copy_into(writers: Sequence[MetricsWriter[Any]], context: Context[SinkSettings]) -> None:

@@ -23,7 +23,7 @@ if [ "$uid" -eq 0 ]; then
     esac
 fi
 # An earlier run may have been somebody else's: local mode as root, or this container when the folder was root's.
-for file in "$output"*; do
+for file in "$output"* "${output%.*}"-*Z--*Z*; do
     # What has the right owner is left alone: a file system that maps root to nobody (NFS) would refuse even that.
     if [ -e "$file" ] && [ "$(stat -c %u:%g "$file")" != "$uid:$gid" ]; then
         chown -h "$uid:$gid" "$file"

@@ -1,6 +1,6 @@
 """What the sink asks of a place it writes to, so that a metric stands there exactly once after any crash."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from libs.runtime.errors import PipelineError
@@ -45,12 +45,20 @@ class MetricsWriter(Protocol[Item]):
         """How large the output is, as last looked at."""
         ...
 
-    def parse(self, value: bytes | None) -> Item:
-        """What is written for a record's value; raises ``ValueError`` when it is no metric."""
+    def parse(self, values: Sequence[bytes | None]) -> Sequence[Item]:
+        """What is written for the values of records, one for each; raises ``ValueError`` when one of them is no metric."""
         ...
 
-    def window_of(self, item: Item) -> Window:
-        """Of which product and window ``item`` is."""
+    def groups_of(self, items: Sequence[Item]) -> Collection[int]:
+        """The groups that ``items`` belong to; a ``write`` takes items of one group at most."""
+        ...
+
+    def windows_of(self, items: Sequence[Item]) -> Sequence[Window]:
+        """Of which product and window each of ``items`` is."""
+        ...
+
+    def window_ends_of(self, items: Sequence[Item]) -> Collection[float]:
+        """The ends of the windows of ``items``, each once, in epoch seconds."""
         ...
 
     async def acquire(self) -> bool:

@@ -1,5 +1,6 @@
 """The sink's settings."""
 
+import importlib.util
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,12 +9,18 @@ from pydantic_settings import NoDecode
 
 from libs.runtime.settings import ServiceSettings
 from services.sink.database.address import Address, parse_address
+from services.sink.file.rotate_setting import Rotate, parse_rotate
 
 OutputKind = Literal["file", "database"]
+RotatedFormat = Literal["json", "gzip", "parquet"]
 
 
 def _split(value: object) -> object:
     return tuple(part.strip().lower() for part in value.split(",")) if isinstance(value, str) else value
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
 
 
 class SinkSettings(ServiceSettings):
@@ -24,6 +31,12 @@ class SinkSettings(ServiceSettings):
     )
     sink_output_path: Path = Field(
         Path("output/metrics.json"), description="file that the metrics are written to, one JSON object a line"
+    )
+    sink_rotate: str | None = Field(
+        None, description="when that file is finished and a new one begins: day (UTC), or a size from 1KB, as in 100MB"
+    )
+    sink_rotated_format: Annotated[RotatedFormat, BeforeValidator(_lower)] = Field(
+        "json", description="format that finished files are converted to: json (none), gzip or parquet"
     )
     sink_database_url: str = Field(
         "sqlite:///output/metrics.db",
@@ -41,6 +54,22 @@ class SinkSettings(ServiceSettings):
             raise ValueError("an output is named twice")
         return outputs
 
+    @field_validator("sink_rotate")
+    @classmethod
+    def _can_be_parsed(cls, rotate: str | None) -> str | None:
+        if rotate is not None:
+            parse_rotate(rotate)
+        return rotate
+
+    @field_validator("sink_rotated_format")
+    @classmethod
+    def _can_be_written(cls, rotated_format: RotatedFormat, info: ValidationInfo) -> RotatedFormat:
+        if rotated_format != "json" and info.data.get("sink_rotate", "") is None:
+            raise ValueError("no file is ever finished without SINK_ROTATE")
+        if rotated_format == "parquet" and importlib.util.find_spec("pyarrow") is None:
+            raise ValueError("needs pyarrow: `python -m pip install -r services/sink/requirements-parquet.txt`")
+        return rotated_format
+
     @field_validator("sink_database_url")
     @classmethod
     def _is_known(cls, url: str) -> str:
@@ -53,6 +82,10 @@ class SinkSettings(ServiceSettings):
         if path is not None and "sink_database_url" in info.data:
             parse_address(info.data["sink_database_url"], path)
         return path
+
+    def rotate(self) -> Rotate | None:
+        """When a file is finished; None: never."""
+        return None if self.sink_rotate is None else parse_rotate(self.sink_rotate)
 
     def database_address(self) -> Address:
         """The database that the settings name."""

@@ -1,16 +1,18 @@
 """From records of ``product-metrics`` to what is written for them, and to positions that can be recognised."""
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
-import orjson
-
-from libs.events.records import LocatedRecord
+from libs.events.records import Record
 from libs.runtime.errors import PipelineError
+from libs.runtime.lean_fetch import in_batches
 
 Item = TypeVar("Item")
+
+Parser = Callable[[Sequence[bytes | None]], Sequence[Item]]
+"""What to write for the values of records, one for each; raises ``ValueError`` when one of them is no metric."""
 
 
 class TopicRewoundError(PipelineError):
@@ -31,74 +33,108 @@ class MetricBatch(Generic[Item]):
     items: list[Item] = field(default_factory=list)
     positions: dict[int, Position] = field(default_factory=dict)
     rejected: list[str] = field(default_factory=list)
+    groups: set[int] = field(default_factory=set)
+
+
+class _Piece(NamedTuple, Generic[Item]):
+    """Records that follow one another in a partition, of one group at most."""
+
+    last: Record
+    items: Sequence[Item]
+    rejected: Sequence[str]
+    groups: Collection[int]
+
+
+def _no_groups(_: Sequence[object]) -> Collection[int]:
+    return ()
 
 
 class TopicReader(Generic[Item]):
     """Follows the topic from what was written.
 
     Args:
-        parse: what to write for a record's value; raises ``ValueError`` when that is no metric.
+        parse: what to write for the records' values.
         positions: where each partition that has been written goes on.
         rereading: the partitions that begin one record before their position. That record has to be the one that was
             written; a topic made anew may by now be longer than the old one was, and offsets alone would not tell.
+        groups_of: the groups that items belong to; items of different groups are never put into one batch.
     """
 
     def __init__(
         self,
-        parse: Callable[[bytes | None], Item],
+        parse: Parser[Item],
         positions: Mapping[int, Position],
         rereading: Iterable[int],
+        groups_of: Callable[[Sequence[Item]], Collection[int]] = _no_groups,
     ) -> None:
         self._parse = parse
         self._positions = dict(positions)
         self._rereading = set(rereading)
+        self._groups_of = groups_of
 
-    def collect(self, records: Iterable[Sequence[LocatedRecord]]) -> MetricBatch[Item]:
-        """One batch from what was read of each partition; raises ``TopicRewoundError``."""
-        batch: MetricBatch[Item] = MetricBatch()
-        for run in records:
-            # Within what was fetched of a partition offsets only grow: looking at its first record will do.
-            new = run[1:] if run and self._is_reread(run[0]) else run
-            if not new:
-                continue
-            if len(new) < len(run):
-                self._is_reread(new[0])
-            last = new[-1]
-            self._positions[last.partition] = Position(last.offset + 1, crc_of(last))
-            batch.positions[last.partition] = self._positions[last.partition]
-            for record in new:
-                try:
-                    batch.items.append(self._parse(record.value))
-                except ValueError as error:
-                    batch.rejected.append(f"partition {record.partition}, offset {record.offset}: {error}")
-        return batch
+    def batches(self, fetched: Mapping[int, Iterable[Record]], most_records: int) -> Iterator[MetricBatch[Item]]:
+        """What was fetched of each partition, in batches of about ``most_records``; raises ``TopicRewoundError``.
 
-    def _is_reread(self, record: LocatedRecord) -> bool:
-        position = self._positions.get(record.partition)
+        Each batch has to be written before the next one is asked for.
+        """
+        batch, count = MetricBatch[Item](), 0
+        for partition, records in fetched.items():
+            for run in in_batches(records, most_records):
+                new = self._new(partition, run)
+                for piece in self._pieces(partition, new) if new else ():
+                    if len(batch.groups.union(piece.groups)) > 1 or count >= most_records:
+                        yield batch
+                        batch, count = MetricBatch[Item](), 0
+                    self._positions[partition] = Position(piece.last.offset + 1, crc_of(piece.last))
+                    batch.positions[partition] = self._positions[partition]
+                    batch.items += piece.items
+                    batch.rejected += piece.rejected
+                    batch.groups.update(piece.groups)
+                    count += len(piece.items) + len(piece.rejected)
+        if batch.positions:
+            yield batch
+
+    def _new(self, partition: int, run: Sequence[Record]) -> Sequence[Record]:
+        """``run`` without the record that was written before."""
+        # Within what was fetched of a partition offsets only grow: looking at its first record will do.
+        if not self._is_reread(partition, run[0]):
+            return run
+        if len(run) > 1:
+            self._is_reread(partition, run[1])
+        return run[1:]
+
+    def _pieces(self, partition: int, run: Sequence[Record]) -> Iterator[_Piece[Item]]:
+        """``run``, halved until each piece has one group at most, and all metrics or a single record that is none."""
+        try:
+            items = self._parse([record.value for record in run])
+            groups = self._groups_of(items)
+            if len(groups) <= 1:
+                yield _Piece(run[-1], items, (), groups)
+                return
+        except ValueError as error:
+            if len(run) == 1:
+                yield _Piece(run[0], (), [f"partition {partition}, offset {run[0].offset}: {error}"], ())
+                return
+        half = len(run) // 2
+        yield from self._pieces(partition, run[:half])
+        yield from self._pieces(partition, run[half:])
+
+    def _is_reread(self, partition: int, record: Record) -> bool:
+        position = self._positions.get(partition)
         if position is None:
             return False
-        if record.partition in self._rereading:
-            self._rereading.remove(record.partition)
+        if partition in self._rereading:
+            self._rereading.remove(partition)
             if (record.offset + 1, crc_of(record)) == position:
                 return True
         elif record.offset >= position.next_offset:
             return False
         raise TopicRewoundError(
-            f"partition {record.partition} of {record.topic!r} was written before offset {position.next_offset}, "
+            f"partition {partition} was written before offset {position.next_offset}, "
             f"but offset {record.offset} is not what was there before"
         )
 
 
-def crc_of(record: LocatedRecord) -> int:
+def crc_of(record: Record) -> int:
     """What tells a record from another at the same offset."""
     return zlib.crc32(b"%d:" % record.timestamp + (record.value or b""))
-
-
-def line_of(value: bytes | None) -> bytes:
-    """The value's own bytes on one line; raises ``ValueError`` unless it is a JSON object."""
-    if value is None:
-        raise ValueError("no value")
-    if not isinstance(orjson.loads(value), dict):
-        raise ValueError("not a JSON object")  # noqa: TRY004 - the value is wrong, whatever its JSON type
-    # Inside a JSON string a line break is escaped, so a bare one is only space between tokens.
-    return value.strip().replace(b"\n", b" ").replace(b"\r", b" ")

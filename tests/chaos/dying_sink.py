@@ -1,4 +1,4 @@
-"""The sink, killing itself at one step of its first write of metrics; DYING_SINK_STEP says which (see STEPS)."""
+"""The sink, killing itself at one step of a write of metrics; DYING_SINK_STEP says which (see STEPS)."""
 
 import os
 import signal
@@ -12,9 +12,9 @@ from aiokafka import AIOKafkaConsumer
 
 from libs.events.topics import PRODUCT_METRICS
 from libs.runtime.service import Context, run_service
-from services.sink.data_sink import copy_into
+from services.sink.data_sink import copy_into, writers_of
 from services.sink.file.disk import Disk
-from services.sink.file.file_writer import FileWriter
+from services.sink.file.finished_files import Span
 from services.sink.file.metrics_file import MetricsFile
 from services.sink.progress import Progress
 from services.sink.sink_settings import SinkSettings
@@ -32,6 +32,14 @@ STEPS = (
     "before the offsets are committed",
     "after the offsets are committed",
 )
+
+FINISHING_STEPS = (
+    "before the empty file is made",
+    "before the finished file has its name",
+    "before the empty file takes the live one's place",
+    "after the empty file has taken the live one's place",
+)
+"""Steps of finishing the file: with SINK_ROTATE only."""
 
 
 class _Fuse:
@@ -63,7 +71,20 @@ class _DyingDisk(Disk):
         super().sync(descriptor)
         self.writing = "checkpoint"
 
+    def create(self, path: Path) -> None:
+        self._fuse.burn("before the empty file is made")
+        super().create(path)
+
+    def link(self, source: Path, target: Path) -> None:
+        self._fuse.burn("before the finished file has its name")
+        super().link(source, target)
+
     def rename(self, source: Path, target: Path) -> None:
+        if source.name.endswith(".empty.tmp"):
+            self._fuse.burn("before the empty file takes the live one's place")
+            super().rename(source, target)
+            self._fuse.burn("after the empty file has taken the live one's place")
+            return
         self._fuse.burn("before the checkpoint is put in place")
         super().rename(source, target)
 
@@ -73,21 +94,21 @@ class _DyingDisk(Disk):
 
 
 class _DyingFile(MetricsFile):
-    def __init__(self, path: Path, topic: str, fuse: _Fuse) -> None:
+    def __init__(self, settings: SinkSettings, fuse: _Fuse) -> None:
         self._fuse = fuse
         self._dying_disk = _DyingDisk(fuse)
-        super().__init__(path, topic, self._dying_disk)
+        topic = settings.topic_prefix + PRODUCT_METRICS.name
+        super().__init__(settings.sink_output_path, topic, self._dying_disk, settings.rotate())
 
-    def write(self, lines: Sequence[bytes], positions: Mapping[int, Position]) -> None:
+    def write(self, lines: Sequence[bytes], positions: Mapping[int, Position], span: Span | None = None) -> None:
         if lines:
             self._fuse.lit = True
             self._dying_disk.writing = "text"
-        super().write(lines, positions)
+        super().write(lines, positions, span)
 
 
 async def run(context: Context[SinkSettings]) -> None:
     """As the sink's own, with a fuse."""
-    settings = context.settings
     fuse = _Fuse(os.environ["DYING_SINK_STEP"])
     commit = Progress.commit
 
@@ -97,8 +118,7 @@ async def run(context: Context[SinkSettings]) -> None:
         fuse.burn("after the offsets are committed")
 
     Progress.commit = dying_commit  # type: ignore[method-assign]  # the only seam at which a commit can be cut short
-    file = _DyingFile(settings.sink_output_path, settings.topic_prefix + PRODUCT_METRICS.name, fuse)
-    await copy_into([FileWriter(file)], context)
+    await copy_into(writers_of(context, _DyingFile(context.settings, fuse)), context)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 import asyncio
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-from tests.chaos.dying_sink import STEPS
+from tests.chaos.dying_sink import FINISHING_STEPS, STEPS
 from tests.chaos.faults import Fault
-from tests.chaos.stack import Stack
+from tests.chaos.stack import Replica, Stack
 
 _HERE = Path(__file__).parent
 # What the sink dies of, or runs out of space for, is its next write; in the mix there may be nothing to write for long.
@@ -19,9 +20,9 @@ _SKEWED_RATE = 300
 def sink_killed_at(*steps: str) -> Fault:
     """The sink dies of SIGKILL at each of these steps, one life after the other."""
 
-    async def inject(stack: Stack, random: Random) -> None:
-        sink = await stack.lease(random, "sink")
-        await stack.stop(sink)
+    async def inject(stack: Stack, random: Random) -> int:
+        sinks = await stack.lease_all(random, "sink")  # or another would write instead
+        await asyncio.gather(*map(stack.stop, sinks))
         for step in random.sample(steps, len(steps)):
             stack.say(f"sink killed {step}")
             dying = stack.add("sink", _HERE / "dying_sink.py", wanted=False, DYING_SINK_STEP=step)
@@ -30,34 +31,40 @@ def sink_killed_at(*steps: str) -> Fault:
             stack.replicas.remove(dying)
             if len(stack.problems) > problems:
                 break  # a sink that writes no more would keep each of the other steps waiting as long
-        stack.start(sink)
-        sink.leased = False
+        _start(stack, sinks)
+        return len(steps)
 
     return Fault("sink killed at a step", inject)
 
 
+def _start(stack: Stack, sinks: Sequence[Replica]) -> None:
+    for sink in sinks:
+        stack.start(sink)
+        sink.leased = False
+
+
 SINK_STEPS = [sink_killed_at(step) for step in STEPS]
 ALL_SINK_STEPS = sink_killed_at(*STEPS)
+FINISHING_STEPS_OF_SINK = sink_killed_at(*FINISHING_STEPS)
 
 
 async def _fill_disk(stack: Stack, random: Random) -> None:
-    sink = await stack.lease(random, "sink")
-    await stack.stop(sink)
+    sinks = await stack.lease_all(random, "sink")
+    await asyncio.gather(*map(stack.stop, sinks))
     marker = stack.pipeline.directory / "disk-is-full"
     marker.touch()
     full = stack.add("sink", _HERE / "full_disk_sink.py", DISK_IS_FULL_WHILE=str(marker))
     full.leased = True
     full_s = random.uniform(*_FULL_S)
     stack.say(f"no space left under {stack.pipeline.output.name} for {full_s:.1f} s")
-    await full.process.wait_for("interrupted")
+    await full.process.wait_for("interrupted", output="file")
     await asyncio.sleep(full_s)
     marker.unlink()
 
     async def back() -> None:
         await asyncio.sleep(random.uniform(*_FULL_S))
         await stack.remove(full)
-        stack.start(sink)
-        sink.leased = False
+        _start(stack, sinks)
 
     stack.later(back())
 

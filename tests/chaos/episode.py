@@ -10,12 +10,14 @@ from pathlib import Path
 from random import Random
 
 from local.broker import LocalBroker
+from tests.chaos.chaos_database import ChaosDatabase
 from tests.chaos.faults import Fault
 from tests.chaos.stack import Stack
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import HANGS_AFTER_S
 from tests.kafka_proxy.faults import RequestFaults
 from tests.kafka_proxy.proxy import KafkaProxy
+from verification.output_database import OutputDatabase
 from verification.report import Report
 from verification.verify import verify
 
@@ -29,8 +31,9 @@ class Episode:
 
     Each of ``lanes`` injects its faults one after the other, beside the other lanes: each once, and then for the rest of
     ``seconds`` in random order. ``faulty`` is the share of orders that are none. ``lateness`` says that orders may be late.
-    With ``proxied`` the services reach the broker through the proxy that injects faults of the network. ``replicas`` of the
-    processor and of the analytics each are there at first.
+    With ``proxied`` the services reach the broker through the proxy that injects faults of the network. With ``outputs``
+    there are two sinks, which write PostgreSQL beside the file, and the file is finished every few seconds. ``replicas`` of
+    the processor and of the analytics each are there at first.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Episode:
     lateness: bool = False
     window_s: int = 5
     proxied: bool = False
+    outputs: bool = False
     partitions: int = 6
     replicas: int = 3
 
@@ -77,8 +81,13 @@ async def run_episode(
         servers = proxy.address if proxy else broker.bootstrap_servers
         pipeline = Pipeline(servers, f"{directory.name}-", directory, episode.window_s)
         pipeline.env |= {"IDLE_AFTER_SECONDS": "4", "TOPIC_PARTITIONS": str(episode.partitions)}
-        stack = await exits.enter_async_context(Stack(broker, pipeline, rate, say, proxy, episode.partitions))
-        for service in (*["processor"] * episode.replicas, *["analytics"] * episode.replicas, "sink"):
+        database = await exits.enter_async_context(ChaosDatabase()) if episode.outputs else None
+        if database:
+            pipeline.env |= {"SINK_OUTPUTS": "file,database", "SINK_DATABASE_URL": database.url}
+            pipeline.env |= {"SINK_ROTATE": "2KB", "SINK_ROTATED_FORMAT": "gzip"}
+        stack = await exits.enter_async_context(Stack(broker, pipeline, rate, say, proxy, database))
+        sinks = ["sink"] * (2 if database else 1)
+        for service in (*["processor"] * episode.replicas, *["analytics"] * episode.replicas, *sinks):
             stack.add(service)
         stack.add_traffic(episode.faulty)
         await stack.all_healthy()
@@ -99,6 +108,7 @@ async def run_episode(
             broker.bootstrap_servers,
             topic_prefix=pipeline.prefix,
             output=pipeline.output,
+            database=OutputDatabase(database.direct_url) if database else None,
             window_seconds=episode.window_s,
             wait_closed_s=HANGS_AFTER_S,
         )

@@ -9,9 +9,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this fil
 
 from libs.events.topics import PRODUCT_METRICS
 from libs.runtime.service import Context, run_service
-from services.sink.data_sink import copy_into
+from services.sink.data_sink import copy_into, writers_of
 from services.sink.file.disk import Disk
-from services.sink.file.file_writer import FileWriter
 from services.sink.file.metrics_file import MetricsFile
 from services.sink.sink_settings import SinkSettings
 
@@ -31,8 +30,9 @@ async def run(context: Context[SinkSettings]) -> None:
     """As the sink's own, on another disk."""
     settings = context.settings
     disk = _FullDisk(Path(os.environ["DISK_IS_FULL_WHILE"]))
-    file = MetricsFile(settings.sink_output_path, settings.topic_prefix + PRODUCT_METRICS.name, disk)
-    await copy_into([FileWriter(file)], context)
+    topic = settings.topic_prefix + PRODUCT_METRICS.name
+    file = MetricsFile(settings.sink_output_path, topic, disk, settings.rotate())
+    await copy_into(writers_of(context, file), context)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,14 @@ from tests.chaos.broker_faults import (
     RECORDS_REFUSED,
     ZOOKEEPER_RESTARTED,
 )
-from tests.chaos.edge_faults import ALL_SINK_STEPS, CLOCK_SKEWED, DISK_FULL, SINK_STEPS
+from tests.chaos.database_faults import (
+    CONNECTIONS_CUT,
+    DATABASE_FULL,
+    DATABASE_KILLED,
+    DATABASE_RESTARTED,
+    SINK_PAUSED,
+)
+from tests.chaos.edge_faults import ALL_SINK_STEPS, CLOCK_SKEWED, DISK_FULL, FINISHING_STEPS_OF_SINK, SINK_STEPS
 from tests.chaos.episode import Episode
 from tests.chaos.faults import PAUSED, SCALED, TERMINATED, Fault, killed
 from tests.chaos.network_plan import network_episodes
@@ -22,6 +29,24 @@ _PROCESSES = [killed("processor"), killed("analytics"), PAUSED, TERMINATED]
 
 def _alone(fault: Fault, seconds: float, *, lateness: bool = False) -> Episode:
     return Episode(fault.name, [[fault]], seconds, lateness=lateness)
+
+
+def _outputs(name: str, *lanes: list[Fault], seconds: float = 60) -> Episode:
+    return Episode(f"outputs: {name}", lanes, seconds, window_s=2, outputs=True)
+
+
+def _output_episodes() -> list[Episode]:
+    """Faults of the sink, its files and its database: afterwards database = files = topic."""
+    database = [DATABASE_KILLED, DATABASE_RESTARTED, CONNECTIONS_CUT, DATABASE_FULL]
+    return [
+        _outputs("sink killed", [killed("sink")]),
+        _outputs("sink killed while it finishes a file", [FINISHING_STEPS_OF_SINK], seconds=1),
+        _outputs("sink paused", [SINK_PAUSED]),
+        _outputs("PostgreSQL killed and restarted", [DATABASE_KILLED, DATABASE_RESTARTED]),
+        _outputs("connections cut in mid-COMMIT", [CONNECTIONS_CUT]),
+        _outputs("no space left on either side", [DATABASE_FULL, DISK_FULL]),
+        _outputs("mixed", database, [killed("sink"), SINK_PAUSED, DISK_FULL], seconds=180),
+    ]
 
 
 def long_form(scale: float) -> list[Episode]:
@@ -65,6 +90,7 @@ def long_form(scale: float) -> list[Episode]:
             window_s=2,
             partitions=48,
         ),
+        *_output_episodes(),
         *network_episodes(scale),
     ]
     return [replace(each, seconds=each.seconds * scale) for each in episodes]

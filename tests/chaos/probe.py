@@ -17,6 +17,8 @@ from libs.runtime.closing import close_consumer, close_quietly
 from tests.integration.services import eventually
 
 STAGES = {"processor": ORDERS.name, "analytics": PROCESSED_ORDERS.name, "sink": PRODUCT_METRICS.name}
+DATABASE_STAGES = STAGES | {"sink-database": PRODUCT_METRICS.name}
+"""With a sink that writes a database as well, at its own speed."""
 
 Ends = Mapping[str, Mapping[int, int]]
 """By stage and partition of its input: the offset after the last committed record."""
@@ -33,8 +35,9 @@ class Probe:
     A broker that is away makes every call wait.
     """
 
-    def __init__(self, bootstrap: str, prefix: str, partitions: int = 6) -> None:
+    def __init__(self, bootstrap: str, prefix: str, partitions: int, stages: Mapping[str, str] = STAGES) -> None:
         self._bootstrap = bootstrap
+        self._stages = stages
         self._prefix = prefix
         self._partitions = range(partitions)
         self._admin: AIOKafkaAdminClient | None = None
@@ -42,7 +45,7 @@ class Probe:
         self._arrivals = _consumer(bootstrap)
         self._ends = _consumer(bootstrap)
         self._arrived_at_s: dict[TopicPartition, float] = {}
-        self._committed: dict[str, dict[int, int]] = {stage: {} for stage in STAGES}
+        self._committed: dict[str, dict[int, int]] = {stage: {} for stage in stages}
         self._tasks: list[asyncio.Task[None]] = []
         self.stall_s = 0.0
         """The longest time in which nothing came out of some partition of `processed-orders`."""
@@ -114,16 +117,16 @@ class Probe:
 
     async def _watch_lag(self) -> None:
         while True:
-            self.peak_lag = max(self.peak_lag, await self.lag_of(*STAGES))
+            self.peak_lag = max(self.peak_lag, await self.lag_of(*self._stages))
             await asyncio.sleep(_SAMPLE_S)
 
     async def _ends_of_inputs(self) -> Ends:
-        topics = {self._prefix + topic: stage for stage, topic in STAGES.items()}
+        topics = {self._prefix + topic for topic in self._stages.values()}
         partitions = [TopicPartition(topic, each) for topic in topics for each in self._partitions]
-        found: dict[str, dict[int, int]] = {stage: {} for stage in STAGES}
+        found: dict[str, dict[int, int]] = {topic: {} for topic in topics}
         for partition, end in (await self._ends.end_offsets(partitions)).items():
-            found[topics[partition.topic]][partition.partition] = end
-        return found
+            found[partition.topic][partition.partition] = end
+        return {stage: found[self._prefix + topic] for stage, topic in self._stages.items()}
 
     async def _committed_by_stages(self) -> Ends:
         async with self._asking_admin:
@@ -145,7 +148,9 @@ class Probe:
                 raise
             self._admin = admin
         try:
-            return {stage: await self._admin.list_consumer_group_offsets(self._prefix + stage) for stage in STAGES}
+            return {
+                stage: await self._admin.list_consumer_group_offsets(self._prefix + stage) for stage in self._stages
+            }
         except BaseException:
             admin, self._admin = self._admin, None
             await close_quietly(admin.close())

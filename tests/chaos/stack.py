@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import Self
 
 from local.broker import LocalBroker
+from tests.chaos.chaos_database import ChaosDatabase
 from tests.chaos.memory import rss_mb
-from tests.chaos.probe import Probe
+from tests.chaos.probe import DATABASE_STAGES, STAGES, Probe
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import ServiceProcess, eventually
 from tests.kafka_proxy.faults import RequestFaults
@@ -45,13 +46,19 @@ class Stack:
         rate: int,
         say: Callable[[str], None],
         proxy: KafkaProxy | None = None,
-        partitions: int = 6,
+        database: ChaosDatabase | None = None,
     ) -> None:
         self.broker = broker
         self._proxy = proxy
+        self._database = database
         self.pipeline = pipeline
         self.say = say
-        self.probe = Probe(broker.bootstrap_servers, pipeline.prefix, partitions)
+        self.probe = Probe(
+            broker.bootstrap_servers,
+            pipeline.prefix,
+            pipeline.settings().topic_partitions,
+            DATABASE_STAGES if database else STAGES,
+        )
         self.replicas: list[Replica] = []
         self.problems: list[str] = []
         self.restarts = 0
@@ -67,6 +74,12 @@ class Stack:
         """What stands between the services and the broker."""
         assert self._proxy, "an episode with faults of the network has to be proxied"
         return self._proxy
+
+    @property
+    def database(self) -> ChaosDatabase:
+        """The database that the sink writes beside the file."""
+        assert self._database, "an episode with faults of the database has to have one"
+        return self._database
 
     @property
     def requests(self) -> RequestFaults:
@@ -116,6 +129,10 @@ class Stack:
         replica = random.choice(free())
         replica.leased = True
         return replica
+
+    async def lease_all(self, random: Random, service: str) -> list[Replica]:
+        """All replicas of this service; waits until no other fault has one in its hands."""
+        return [await self.lease(random, service) for _ in self.of(service)]
 
     def later(self, work: Coroutine[None, None, None]) -> None:
         """Do this in the background; ``undone`` waits for it."""

@@ -8,7 +8,8 @@ import orjson
 
 from services.sink.file.checkpoint import Checkpoint, DamagedCheckpointError, decode_checkpoint, encode_checkpoint
 from services.sink.file.disk import Disk
-from services.sink.topic_reader import Position, TopicReader, line_of
+from services.sink.file.lines import lines_of
+from services.sink.topic_reader import Position, TopicReader
 from tests.fuzz.mutations import Mutator, damaged, pick
 from tests.fuzz.oracle import may_be_read_otherwise
 from tests.fuzz.records import any_record
@@ -28,7 +29,7 @@ class Metrics:
     def __init__(self, random: Random) -> None:
         self._random = random
         self._mutator = Mutator(random, _NAMES)
-        self._reader = TopicReader(line_of, {}, ())
+        self._reader = TopicReader(lines_of, {}, ())
         self._offset = 0
 
     def value(self) -> bytes | None:
@@ -48,11 +49,11 @@ class Metrics:
         for _ in range(BATCH):
             value = self.value()
             self._offset += 1
-            batch = self._reader.collect([[any_record(self._random, value, self._offset)]])
+            (batch,) = self._reader.batches({0: [any_record(self._random, value, self._offset)]}, 1)
             assert len(batch.positions) == 1
             assert len(batch.items) + len(batch.rejected) == 1
             assert all(len(told) < 500 for told in batch.rejected)
-            _check_line(value, batch.items)
+            _check_line(value, [line.text for line in batch.items])
             tally = tally.plus(Tally(len(batch.items), len(batch.rejected)))
         return tally
 

@@ -17,15 +17,20 @@ from services.sink.database.address import parse_address
 from services.sink.database.connecting import database_at
 from services.sink.database.database_writer import DatabaseWriter
 from services.sink.database.session import Identity
+from services.sink.file import converter
 from services.sink.file.file_writer import FileWriter
+from services.sink.file.finished_files import finished_files
 from services.sink.file.metrics_file import MetricsFile
+from services.sink.file.rotate_setting import Rotate
 from services.sink.metrics_writer import MetricsWriter
 from services.sink.topic_reader import Position
 from tests.databases.postgresql import PostgresServer
+from tests.integration.services import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv-readers" / "bin" / "python"
-NAMES = ("sqlite3", "psql", "pandas, file", "pandas, SQLite", "polars", "duckdb")
+NAMES = ("sqlite3", "psql", "pandas, SQLite", "pandas, file", "polars", "duckdb", "duckdb, Parquet")
+OF_FILES = ("pandas, file", "polars", "duckdb", "duckdb, Parquet")
 RECIPES = dict(
     zip(
         NAMES,
@@ -57,7 +62,7 @@ class Written:
 
     async def write(self, count: int) -> None:
         values = [encode_metric(metric(self.count + number)) for number in range(count)]
-        await self._writer.write([*map(self._writer.parse, values)], {0: Position(self.count + count, 0)})
+        await self._writer.write(self._writer.parse(values), {0: Position(self.count + count, 0)})
         self.count += count
 
     async def keep_writing(self) -> None:
@@ -123,7 +128,7 @@ async def assert_never_wrong(folder: Path, command: Sequence[str | Path], writte
         assert cents == next(itertools.islice(totals(), count, None))
 
 
-@pytest.mark.parametrize("name", ["pandas, file", "polars", "duckdb"])
+@pytest.mark.parametrize("name", OF_FILES)
 async def test_the_file_is_read_while_it_grows(name: str, tmp_path: Path) -> None:
     writer = FileWriter(MetricsFile(tmp_path / "output" / "metrics.json", "product-metrics"))
     command = command_of(name)
@@ -131,7 +136,23 @@ async def test_the_file_is_read_while_it_grows(name: str, tmp_path: Path) -> Non
         await assert_never_wrong(tmp_path, command, written)
 
 
-@pytest.mark.parametrize("name", ["pandas, file", "polars", "duckdb"])
+@pytest.mark.parametrize("name", OF_FILES)
+async def test_the_files_are_read_while_they_are_finished(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(converter, "_LOOK_EVERY_S", 0.1)
+    command = command_of(name)
+    path = tmp_path / "output" / "metrics.json"
+    file = MetricsFile(path, "product-metrics", rotate=Rotate(size_bytes=200_000))
+    target_format = "parquet" if "Parquet" in name else "gzip"
+    async with written_by(FileWriter(file, converter.Converter(path, target_format))) as written:
+        await eventually(lambda: any(each.is_converted for each in finished_files(path)))
+        before = len(list(finished_files(path)))
+        while len(list(finished_files(path))) <= before:  # until some were finished or converted meanwhile
+            await assert_never_wrong(tmp_path, command, written)
+
+
+@pytest.mark.parametrize("name", OF_FILES)
 async def test_half_a_line_at_the_end_is_no_metric(name: str, tmp_path: Path) -> None:
     path = tmp_path / "output" / "metrics.json"
     path.parent.mkdir()

@@ -3,6 +3,9 @@
 import errno
 import os
 import random
+import shutil
+import tempfile
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +48,14 @@ class CrashingDisk(Disk):
         self._step("rename")
         super().rename(source, target)
 
+    def link(self, source: Path, target: Path) -> None:
+        self._step("link")
+        super().link(source, target)
+
+    def create(self, path: Path) -> None:
+        self._step("create")
+        super().create(path)
+
     def remove(self, path: Path) -> None:
         self._step("remove")
         super().remove(path)
@@ -61,6 +72,9 @@ class PowerCutDisk(CrashingDisk):
         self._chance = chance
         self._synced: dict[int, int] = {}
         self._undo: list[Callable[[], object]] = []
+        self._others = Path(tempfile.mkdtemp())
+        weakref.finalize(self, shutil.rmtree, self._others, ignore_errors=True)
+        self._count = 0
 
     def sync(self, descriptor: int) -> None:
         super().sync(descriptor)
@@ -78,21 +92,45 @@ class PowerCutDisk(CrashingDisk):
         super().append(descriptor, data)
 
     def rename(self, source: Path, target: Path) -> None:
-        former = target.read_bytes() if target.exists() else None
+        former = self._kept(target)
         super().rename(source, target)
 
         def undo() -> None:
             target.rename(source)
             if former is not None:
-                target.write_bytes(former)
+                former.rename(target)
+
+        self._undo.append(undo)
+
+    def link(self, source: Path, target: Path) -> None:
+        super().link(source, target)
+        self._undo.append(target.unlink)
+
+    def create(self, path: Path) -> None:
+        former = self._kept(path)
+        super().create(path)
+
+        def undo() -> None:
+            path.unlink()
+            if former is not None:
+                former.rename(path)
 
         self._undo.append(undo)
 
     def remove(self, path: Path) -> None:
-        former = path.read_bytes() if path.exists() else None
+        former = self._kept(path)
         super().remove(path)
         if former is not None:
-            self._undo.append(lambda: path.write_bytes(former))
+            self._undo.append(lambda: former.rename(path))
+
+    def _kept(self, path: Path) -> Path | None:
+        """The file at ``path`` by another name, so that it can come back as the same file."""
+        if not path.exists():
+            return None
+        self._count += 1
+        kept = self._others / str(self._count)
+        kept.hardlink_to(path)
+        return kept
 
     def sync_directory(self, path: Path) -> None:
         super().sync_directory(path)

@@ -56,7 +56,7 @@ def process_one_of_each() -> None:
     lines = [record.value or b"" for record in windows.output.topic("product-metrics")]
     writer = FileWriter(MetricsFile(Path("metrics.json"), "product-metrics"))
     metrics_of = SinkMetrics(CollectorRegistry(), "product-metrics", ["file"]).outputs
-    tell_written(map(writer.window_of, lines), metrics_of["file"], 1_700_000_200.0)
+    tell_written(writer, writer.parse(lines), metrics_of["file"], 1_700_000_200.0)
 
 
 def test_an_order_can_be_followed_at_debug_level(capsys: pytest.CaptureFixture[str]) -> None:

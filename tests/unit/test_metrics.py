@@ -194,7 +194,7 @@ def test_the_sink_observes_each_window_once_for_each_write() -> None:
     metrics = SinkMetrics(registry, "product-metrics", ["file", "database"]).outputs
     lines = [b'{"window_end":%d,"product_id":"a"}' % end_s for end_s in (60, 60, 120)]
     writer = FileWriter(MetricsFile(Path("metrics.json"), "product-metrics"))
-    tell_written(map(writer.window_of, [*lines, b"{}", b'{"window_end":"x"}']), metrics["file"], 130.0)
+    tell_written(writer, writer.parse([*lines, b"{}", b'{"window_end":"x"}']), metrics["file"], 130.0)
     assert registry.get_sample_value("pipeline_metrics_written_total", {"output": "file"}) == 5
     assert registry.get_sample_value("pipeline_metrics_written_total", {"output": "database"}) == 0
     assert registry.get_sample_value("pipeline_event_latency_seconds_count", {"output": "file"}) == 2

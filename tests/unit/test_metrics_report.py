@@ -21,6 +21,8 @@ from metrics_report.summary import Selection, summarize
 from services.sink.database.address import parse_address
 from services.sink.database.connecting import database_at
 from services.sink.database.session import Move
+from services.sink.file.convert import convert
+from services.sink.file.disk import Disk
 from services.sink.topic_reader import Position
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,6 +104,27 @@ def test_a_table_with_bars(folder: Path) -> None:
     cents = sum(each.revenue_cents for each in METRICS if each.product_id == "prod-1")
     assert f"{cents // 100}.{cents % 100:02d}" in text.splitlines()[-2]
     assert "█" in text
+
+
+@pytest.mark.parametrize("suffix", [".json", ".json.gz", ".parquet"])
+def test_finished_files_are_read_with_the_live_one(folder: Path, suffix: str) -> None:
+    arguments = ("--format", "csv", "--from", "2026-11-22T05:00")
+    same = report(folder, *arguments)
+    lines = (folder / "metrics.json").read_bytes().splitlines(keepends=True)
+    finished = folder / "metrics-2026-11-22T00-00Z--2026-11-22T11-33Z.json"
+    finished.write_bytes(b"".join(lines[:200]))
+    (folder / "metrics.json").write_bytes(b"".join(lines[200:]))
+    if suffix != ".json":
+        target = finished.with_name(finished.stem + suffix)
+        convert(finished, target, Disk())
+        assert report(folder, *arguments) == same, "each metric once, though it stands in two formats"
+        finished.unlink()
+        assert report(folder, "--file", str(target), "--format", "csv").count("\n") > 20
+    assert report(folder, *arguments) == same
+    # By its name it has nothing of that time, so it is not even opened.
+    for name in folder.glob("metrics-*"):
+        name.write_bytes(b"?")
+    assert report(folder, "--format", "csv", "--from", "2026-11-22T11:34").count("\n") > 20
 
 
 def test_a_gzipped_file(folder: Path) -> None:

@@ -46,10 +46,12 @@ def test_what_has_the_right_owner_is_left_alone(folder: Path) -> None:
 
 def test_a_file_of_an_earlier_run_as_somebody_else_is_taken_over(folder: Path) -> None:
     os.chown(folder, OWNER, GROUP)
-    (folder / "metrics.json.checkpoint").touch()
+    names = ("metrics.json.checkpoint", "metrics-2026-11-28T00-00Z--2026-11-28T23-59Z.json.gz", "metrics-notes.txt")
+    for name in names:
+        (folder / name).touch()
     assert run(folder).stdout == f"{OWNER}:{GROUP}\n"
-    found = (folder / "metrics.json.checkpoint").stat()
-    assert (found.st_uid, found.st_gid) == (OWNER, GROUP)
+    owners = [(found.st_uid, found.st_gid) for found in ((folder / name).stat() for name in names)]
+    assert owners == [(OWNER, GROUP), (OWNER, GROUP), (os.getuid(), os.getgid())], "not what is no file of the sink's"
 
 
 def test_a_file_that_cannot_be_taken_over_is_told(folder: Path) -> None:

@@ -1,5 +1,6 @@
-"""From records to lines."""
+"""From records to batches of lines."""
 
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import orjson
@@ -9,15 +10,15 @@ from hypothesis import strategies as st
 
 from libs.events.product_metrics import ProductMetric, encode_metric
 from libs.events.records import Headers
-from services.sink.topic_reader import Position, TopicReader, TopicRewoundError, crc_of, line_of
+from services.sink.file.finished_files import Span
+from services.sink.file.lines import Line, lines_of, span_of
+from services.sink.topic_reader import MetricBatch, Position, TopicReader, TopicRewoundError, crc_of
 
 
 @dataclass
 class FakeRecord:
-    partition: int
     offset: int
     value: bytes | None = b"{}"
-    topic: str = "product-metrics"
     timestamp: int = 0
     timestamp_type: int = 0
     key: bytes | None = None
@@ -32,9 +33,27 @@ JSON = st.recursive(
 )
 
 
+def line_of(value: bytes | None) -> bytes:
+    (line,) = lines_of([value])
+    return line.text
+
+
 def test_a_metric_keeps_its_own_bytes() -> None:
     value = encode_metric(ProductMetric(60, 120, "keyboard", 3, 1050))
-    assert line_of(value) == value
+    assert lines_of([value]) == [Line(value, 60, 120)]
+    more = b'{"more":1,"window_end":"?","window_start":5.5}'
+    assert lines_of([value, more]) == [Line(value, 60, 120), Line(more, 5.5, None)]
+    assert span_of(lines_of([value, more, b"{}"])) == Span(5, 60)
+    assert span_of(lines_of([b'{"window_start":-1}', b'{"window_start":1e300}', b'{"window_start":true}'])) is None
+
+
+@pytest.mark.parametrize("gap", [b"\n", b"\r", b"\r\n", b" "])
+def test_a_metric_with_line_breaks_between_its_fields_is_one_line(gap: bytes) -> None:
+    value = encode_metric(ProductMetric(60, 120, "keyboard", 3, 1050)).replace(b",", gap + b"," + gap) + gap
+    (line,) = lines_of([value])
+    assert line.text.splitlines() == [line.text]
+    assert orjson.loads(line.text) == orjson.loads(value)
+    assert line.window_end == 120
 
 
 @given(st.dictionaries(KEYS, JSON, max_size=3))
@@ -74,56 +93,97 @@ def test_what_is_no_object_is_refused(value: bytes | None) -> None:
         line_of(value)
 
 
+def read(
+    reader: TopicReader[Line], fetched: Mapping[int, Iterable[FakeRecord]], most: int = 100
+) -> list[MetricBatch[Line]]:
+    return list(reader.batches(fetched, most))
+
+
+def texts(batches: Sequence[MetricBatch[Line]]) -> list[list[bytes]]:
+    return [[line.text for line in batch.items] for batch in batches]
+
+
 def test_a_batch_of_several_partitions() -> None:
-    reader = TopicReader(line_of, {0: Position(5, 0), 1: Position(2, 0)}, rereading=[])
-    last, other = FakeRecord(0, 8, b'{"a":2}'), FakeRecord(3, 0, b'{"b":1}')
-    batch = reader.collect([[FakeRecord(0, 5, b'{"a":1}'), last], [other]])
-    assert batch.items == [b'{"a":1}', b'{"a":2}', b'{"b":1}']
+    reader = TopicReader(lines_of, {0: Position(5, 0), 1: Position(2, 0)}, rereading=[])
+    last, other = FakeRecord(8, b'{"a":2}'), FakeRecord(0, b'{"b":1}')
+    (batch,) = read(reader, {0: iter([FakeRecord(5, b'{"a":1}'), last]), 3: [other], 4: []})
+    assert texts([batch]) == [[b'{"a":1}', b'{"a":2}', b'{"b":1}']]
     assert batch.positions == {0: Position(9, crc_of(last)), 3: Position(1, crc_of(other))}
     assert batch.rejected == []
+    assert read(reader, {}) == read(reader, {0: []}) == []
+
+
+def test_much_is_divided_into_batches_each_with_positions_of_its_own() -> None:
+    records = {number: [FakeRecord(offset, b'{"n":%d}' % offset) for offset in range(25)] for number in (0, 1)}
+    batches = read(TopicReader(lines_of, {}, ()), records, most=10)
+    assert [len(batch.items) for batch in batches] == [10, 10, 15, 10, 5]
+    assert [line for batch in texts(batches) for line in batch] == [record.value for record in records[0] + records[1]]
+    assert [{number: each.next_offset for number, each in batch.positions.items()} for batch in batches] == [
+        {0: 10}, {0: 20}, {0: 25, 1: 10}, {1: 20}, {1: 25},
+    ]  # fmt: skip
 
 
 def test_a_record_that_is_no_metric_is_passed_over_and_told() -> None:
-    last = FakeRecord(0, 2, None)
-    batch = TopicReader(line_of, {}, []).collect([[FakeRecord(0, 0, b"?"), FakeRecord(0, 1, b'{"a":1}'), last]])
-    assert batch.items == [b'{"a":1}']
-    assert batch.positions == {0: Position(3, crc_of(last))}
-    assert len(batch.rejected) == 2
-    assert "partition 0, offset 0" in batch.rejected[0]
+    records = [FakeRecord(number, b'{"a":%d}' % number) for number in range(20)]
+    for number in (0, 7, 19):
+        records[number].value = (b"?", b"[]", None)[number % 3]
+    (batch,) = read(TopicReader(lines_of, {}, []), {0: records})
+    assert texts([batch]) == [[record.value for record in records if (record.value or b"").startswith(b"{")]]
+    assert batch.positions == {0: Position(20, crc_of(records[-1]))}
+    assert [told.partition(":")[0] for told in batch.rejected] == [
+        f"partition 0, offset {number}" for number in (0, 7, 19)
+    ]
+
+
+def test_groups_are_never_mixed() -> None:
+    def tens_of(lines: Sequence[Line]) -> Collection[int]:
+        return {orjson.loads(line.text)["n"] // 10 for line in lines if b"n" in line.text}
+
+    numbers = [3, 4, 12, 13, 14, 9, 25, None, 26]
+    records = [
+        FakeRecord(offset, b"{}" if number is None else b'{"n":%d}' % number) for offset, number in enumerate(numbers)
+    ]
+    batches = read(TopicReader(lines_of, {}, (), tens_of), {0: records, 1: [FakeRecord(7, b'{"n":29}')]})
+    assert [tens_of(batch.items) for batch in batches] == [{0}, {1}, {0}, {2}]
+    assert [batch.positions.get(0, Position(0, 0)).next_offset for batch in batches] == [2, 5, 6, 9]
+    assert batches[-1].positions[1].next_offset == 8
+    assert sum(len(batch.items) for batch in batches) == 10
 
 
 @pytest.mark.parametrize("offset", [0, 3, 4])
 def test_a_topic_that_goes_back_is_noticed(offset: int) -> None:
     with pytest.raises(TopicRewoundError):
-        TopicReader(line_of, {0: Position(5, 0)}, rereading=[]).collect([[FakeRecord(0, offset)]])
+        read(TopicReader(lines_of, {0: Position(5, 0)}, rereading=[]), {0: [FakeRecord(offset)]})
 
 
 def test_a_topic_that_goes_back_between_batches_is_noticed() -> None:
-    reader = TopicReader(line_of, {}, [])
-    reader.collect([[FakeRecord(0, 0), FakeRecord(0, 1)]])
+    reader = TopicReader(lines_of, {}, [])
+    read(reader, {0: [FakeRecord(0), FakeRecord(1)]})
     with pytest.raises(TopicRewoundError):
-        reader.collect([[FakeRecord(0, 1)]])
+        read(reader, {0: [FakeRecord(1)]})
 
 
 def test_the_record_before_is_read_again_but_not_written_again() -> None:
-    before, after = FakeRecord(0, 4, b'{"a":1}'), FakeRecord(0, 5, b'{"a":2}')
-    reader = TopicReader(line_of, {0: Position(5, crc_of(before)), 1: Position(7, 0)}, rereading=[0, 1])
-    assert reader.collect([[before, after]]).items == [b'{"a":2}']
-    assert reader.collect([[FakeRecord(0, 6, b'{"a":3}')]]).items == [b'{"a":3}']
-    assert reader.collect([[FakeRecord(2, 0, b'{"b":1}')]]).items == [b'{"b":1}']
+    before, after = FakeRecord(4, b'{"a":1}'), FakeRecord(5, b'{"a":2}')
+    reader = TopicReader(lines_of, {0: Position(5, crc_of(before)), 1: Position(7, 0)}, rereading=[0, 1])
+    assert texts(read(reader, {0: [before, after]})) == [[b'{"a":2}']]
+    assert texts(read(reader, {0: [FakeRecord(6, b'{"a":3}')]})) == [[b'{"a":3}']]
+    assert texts(read(reader, {2: [FakeRecord(0, b'{"b":1}')]})) == [[b'{"b":1}']]
+    again = TopicReader(lines_of, {0: Position(5, crc_of(before))}, rereading=[0])
+    assert read(again, {0: [before]}) == []
 
 
 @pytest.mark.parametrize(
     "instead",
     [
-        FakeRecord(0, 4, b'{"a":2}'),
-        FakeRecord(0, 4, b'{"a":1}', timestamp=1),
-        FakeRecord(0, 4, None),
-        FakeRecord(0, 3, b'{"a":1}'),
-        FakeRecord(0, 5, b'{"a":1}'),
+        FakeRecord(4, b'{"a":2}'),
+        FakeRecord(4, b'{"a":1}', timestamp=1),
+        FakeRecord(4, None),
+        FakeRecord(3, b'{"a":1}'),
+        FakeRecord(5, b'{"a":1}'),
     ],
 )
 def test_another_record_in_its_place_betrays_another_topic(instead: FakeRecord) -> None:
-    reader = TopicReader(line_of, {0: Position(5, crc_of(FakeRecord(0, 4, b'{"a":1}')))}, rereading=[0])
+    reader = TopicReader(lines_of, {0: Position(5, crc_of(FakeRecord(4, b'{"a":1}')))}, rereading=[0])
     with pytest.raises(TopicRewoundError, match="not what was there before"):
-        reader.collect([[instead]])
+        read(reader, {0: [instead]})

@@ -1,5 +1,6 @@
 """Which outputs the sink writes, and what it says to settings that it cannot use."""
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -7,13 +8,14 @@ import pytest
 from libs.runtime.errors import SettingsError
 from libs.runtime.settings import load_settings
 from services.sink.database.address import PostgresqlAddress, SqliteAddress, parse_address
+from services.sink.file.rotate_setting import Rotate
 from services.sink.sink_settings import SinkSettings
 
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SINK_OUTPUTS", "SINK_DATABASE_URL", "SINK_DATABASE_PASSWORD_FILE", "SINK_OUTPUT_PATH"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("OUTPUTS", "DATABASE_URL", "DATABASE_PASSWORD_FILE", "OUTPUT_PATH", "ROTATE", "ROTATED_FORMAT"):
+        monkeypatch.delenv(f"SINK_{name}", raising=False)
 
 
 def test_a_file_is_the_default_and_sqlite_the_default_database() -> None:
@@ -36,6 +38,42 @@ def test_outputs_are_named_with_commas(text: str, outputs: tuple[str, ...], monk
 def test_other_outputs_are_refused(text: str) -> None:
     with pytest.raises(SettingsError, match=r"SINK_OUTPUTS=.*file, database, or both with a comma"):
         load_settings(SinkSettings, [f"--sink-outputs={text}"])
+
+
+def test_a_file_is_never_finished_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings(SinkSettings, []).rotate() is None
+    monkeypatch.setenv("SINK_ROTATE", "100MB")
+    monkeypatch.setenv("SINK_ROTATED_FORMAT", "GZIP")
+    settings = load_settings(SinkSettings, [])
+    assert settings.rotate() == Rotate(size_bytes=10**8)
+    assert settings.sink_rotated_format == "gzip"
+    assert load_settings(SinkSettings, ["--sink-rotate=day"]).rotate() == Rotate(by_day=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("SINK_ROTATE", "weekly", r"SINK_ROTATE='weekly': neither day nor a size \(.*day \(UTC\), or a size.*100MB"),
+        ("SINK_ROTATE", "0MB", r"SINK_ROTATE='0MB'.*100MB"),
+        ("SINK_ROTATED_FORMAT", "zip", r"SINK_ROTATED_FORMAT='zip'.*json \(none\), gzip or parquet"),
+        ("SINK_ROTATED_FORMAT", "gzip", r"SINK_ROTATED_FORMAT='gzip': .*without SINK_ROTATE"),
+    ],
+)
+def test_other_ways_to_finish_a_file_are_refused(
+    name: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=told):
+        load_settings(SinkSettings, [])
+
+
+def test_parquet_is_refused_without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SINK_ROTATE", "day")
+    monkeypatch.setenv("SINK_ROTATED_FORMAT", "parquet")
+    assert load_settings(SinkSettings, []).sink_rotated_format == "parquet"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(SettingsError, match=r"SINK_ROTATED_FORMAT='parquet': needs pyarrow.*requirements-parquet"):
+        load_settings(SinkSettings, [])
 
 
 @pytest.mark.parametrize(

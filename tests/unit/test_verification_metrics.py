@@ -67,6 +67,15 @@ def test_lines_are_read_up_to_the_last_newline(tmp_path: Path) -> None:
     assert report.damage == {Damage.LINE_MALFORMED: 1}
 
 
+def test_finished_files_from_before_the_topic_s_beginning_are_passed_over(tmp_path: Path) -> None:
+    finished = tmp_path / "metrics-1970-01-01T00-01Z--1970-01-01T00-01Z.json"
+    finished.write_bytes(dump(METRIC) + b"\n")
+    assert read_lines(tmp_path / "metrics.json", 60).total() == 1
+    # The name is exact to the minute: a window of 60 s that begins then ends by 180.
+    for since_s, count in ((179, 1), (180, 0)):
+        assert read_lines(tmp_path / "metrics.json", 60, since_s=since_s).total() == count
+
+
 def test_event_time_has_passed_what_every_source_has_passed() -> None:
     marks = Marks()
     marks.add(3, dump({"source": 0, "sources": 2, "watermark": 100.5}))

@@ -3,7 +3,7 @@
 import os
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import orjson
 
 from libs.runtime.errors import PipelineError
 from services.sink.file.disk import Disk
+from services.sink.file.finished_files import LAST_SECOND, Span
 from services.sink.topic_reader import Position
 
 _VERSION = 1
@@ -23,23 +24,34 @@ class DamagedCheckpointError(PipelineError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file's first ``length`` bytes, whose CRC-32 is ``crc``, are ``topic``'s metrics before ``positions``."""
+    """A file's first ``length`` bytes, whose CRC-32 is ``crc``, are ``topic``'s metrics before ``positions``.
+
+    ``begins`` are the positions at which the file begins: what came before stands in finished files. ``span`` is the time
+    that the file covers; None if no line says. ``finishing_as`` is the name that the file is being given, while it is.
+    """
 
     cluster_id: str
     topic: str
     length: int
     crc: int
     positions: Mapping[int, Position]
+    begins: Mapping[int, Position] = field(default_factory=dict)
+    span: Span | None = None
+    finishing_as: str | None = None
 
-    def extended(self, data: bytes, positions: Mapping[int, Position]) -> "Checkpoint":
-        """The checkpoint after ``data`` was appended."""
-        return Checkpoint(
-            self.cluster_id,
-            self.topic,
-            self.length + len(data),
-            zlib.crc32(data, self.crc),
-            {**self.positions, **positions},
+    def extended(self, data: bytes, positions: Mapping[int, Position], span: Span | None = None) -> "Checkpoint":
+        """The checkpoint after ``data``, which covers ``span``, was appended."""
+        return replace(
+            self,
+            length=self.length + len(data),
+            crc=zlib.crc32(data, self.crc),
+            positions={**self.positions, **positions},
+            span=self.span.joined(span) if self.span else span,
         )
+
+    def emptied(self, positions: Mapping[int, Position]) -> "Checkpoint":
+        """The checkpoint of an empty file that goes on from ``positions``."""
+        return Checkpoint(self.cluster_id, self.topic, 0, 0, positions, positions)
 
 
 def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
@@ -50,12 +62,23 @@ def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
         "topic": checkpoint.topic,
         "length": checkpoint.length,
         "crc32": checkpoint.crc,
-        "positions": {
-            str(partition): {"next_offset": position.next_offset, "crc32_before": position.crc}
-            for partition, position in sorted(checkpoint.positions.items())
-        },
+        "positions": _encoded(checkpoint.positions),
     }
+    # A sink that knows nothing of rotation reads the checkpoint of a file that is not rotated.
+    if checkpoint.begins:
+        fields["begins"] = _encoded(checkpoint.begins)
+    if checkpoint.span:
+        fields["span"] = list(checkpoint.span)
+    if checkpoint.finishing_as:
+        fields["finishing_as"] = checkpoint.finishing_as
     return orjson.dumps(fields | {"checksum": _checksum(fields)}, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _encoded(positions: Mapping[int, Position]) -> dict[str, dict[str, int]]:
+    return {
+        str(partition): {"next_offset": position.next_offset, "crc32_before": position.crc}
+        for partition, position in sorted(positions.items())
+    }
 
 
 def _checksum(fields: dict[str, object]) -> int:
@@ -70,18 +93,40 @@ def decode_checkpoint(data: bytes) -> Checkpoint:
             raise DamagedCheckpointError("its checksum is wrong")
         if fields["version"] != _VERSION:
             raise DamagedCheckpointError(f"version {fields['version']!r} is unknown")
+        span, finishing_as = fields.get("span"), fields.get("finishing_as")
         return Checkpoint(
             _text(fields["cluster_id"]),
             _text(fields["topic"]),
             _count(fields["length"]),
             _count(fields["crc32"]),
-            {
-                _partition(key): Position(_count(position["next_offset"]), _count(position["crc32_before"]))
-                for key, position in fields["positions"].items()
-            },
+            _positions(fields["positions"]),
+            _positions(fields.get("begins", {})),
+            None if span is None else _span(span),
+            None if finishing_as is None else _file_name(finishing_as),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedCheckpointError(f"{type(error).__name__}: {error}") from error
+
+
+def _positions(fields: Any) -> dict[int, Position]:
+    return {
+        _partition(key): Position(_count(position["next_offset"]), _count(position["crc32_before"]))
+        for key, position in fields.items()
+    }
+
+
+def _span(fields: Any) -> Span:
+    first_s, last_s = map(_count, fields)
+    if not first_s <= last_s <= LAST_SECOND:
+        raise ValueError(f"there is no time from {first_s} to {last_s}")
+    return Span(first_s, last_s)
+
+
+def _file_name(value: Any) -> str:
+    name = _text(value)
+    if not name or Path(name).name != name:
+        raise ValueError(f"{name!r} is no name of a file")
+    return name
 
 
 def _text(value: Any) -> str:

@@ -4,6 +4,8 @@ import errno
 import os
 from pathlib import Path
 
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
 
 class Disk:
     """The operating system's files. Every method raises ``OSError``."""
@@ -24,6 +26,23 @@ class Disk:
     def rename(self, source: Path, target: Path) -> None:
         """Replace ``target`` in one step; durable after ``sync_directory``."""
         source.replace(target)
+
+    def link(self, source: Path, target: Path) -> None:
+        """Give ``source`` the name ``target`` as well; where the file system has no hard links (FAT), instead.
+
+        Durable after ``sync_directory``.
+        """
+        try:
+            target.hardlink_to(source)
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS or target.exists():
+                raise
+            source.rename(target)
+
+    def create(self, path: Path) -> None:
+        """Make the empty file ``path``, in place of what is there; durable after ``sync_directory``."""
+        path.unlink(missing_ok=True)  # it may be another user's
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
 
     def remove(self, path: Path) -> None:
         """Delete ``path`` if it exists; durable after ``sync_directory``."""

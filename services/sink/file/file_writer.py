@@ -1,50 +1,88 @@
 """The metrics file as the sink's loop sees it: its calls block, and are made in a thread."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import orjson
 
+from services.sink.file.converter import Converter
+from services.sink.file.finished_files import LAST_SECOND
+from services.sink.file.lines import Line, lines_of, span_of
 from services.sink.file.metrics_file import MetricsFile
+from services.sink.file.rotate_setting import DAY_S
 from services.sink.metrics_writer import Window
-from services.sink.topic_reader import Position, line_of
+from services.sink.topic_reader import Position
 
 
 class FileWriter:
-    """A ``MetricsWriter`` of lines onto ``file``."""
+    """A ``MetricsWriter`` of lines onto ``file``, whose finished files go to ``converter``, if they are to be converted."""
 
     kind = "file"
 
-    def __init__(self, file: MetricsFile) -> None:
+    def __init__(self, file: MetricsFile, converter: Converter | None = None) -> None:
         self._file = file
+        self._converter = converter
+        self._converting: asyncio.Task[None] | None = None
 
     @property
     def size_bytes(self) -> int:
         return self._file.length
 
-    def parse(self, value: bytes | None) -> bytes:
-        return line_of(value)
+    def parse(self, values: Sequence[bytes | None]) -> list[Line]:
+        return lines_of(values)
 
-    def window_of(self, item: bytes) -> Window:
-        # What has no such field was not written by the analytics; it is kept as it is all the same.
-        fields = orjson.loads(item)
-        return Window(*(fields.get(name) for name in Window._fields))
+    def groups_of(self, items: Sequence[Line]) -> Collection[int]:
+        """The days of the windows, if each is to have a file of its own."""
+        if not (self._file.rotate and self._file.rotate.by_day):
+            return ()
+        starts = {item.window_start for item in items}
+        return {int(start) // DAY_S for start in starts if start is not None and 0 <= start <= LAST_SECOND}
+
+    def windows_of(self, items: Sequence[Line]) -> list[Window]:
+        return [Window(*map(orjson.loads(item.text).get, Window._fields)) for item in items]
+
+    def window_ends_of(self, items: Sequence[Line]) -> set[float]:
+        return {item.window_end for item in items if item.window_end is not None}
 
     async def acquire(self) -> bool:
-        return await asyncio.to_thread(self._file.acquire)
+        if await asyncio.to_thread(self._file.acquire):
+            return True
+        await self._stop_converting()
+        return False
 
     async def open(self, cluster_id: str) -> Mapping[int, Position]:
-        return await asyncio.to_thread(self._file.open, cluster_id)
+        await self._stop_converting()  # opening may put files aside
+        positions = await asyncio.to_thread(self._file.open, cluster_id)
+        self._start_converting()
+        return positions
 
     async def start_over(self, reason: str) -> None:
+        await self._stop_converting()
         await asyncio.to_thread(self._file.start_over, reason)
+        self._start_converting()
 
-    async def write(self, items: Sequence[bytes], positions: Mapping[int, Position]) -> Sequence[str]:
-        await asyncio.to_thread(self._file.write, items, positions)
+    async def write(self, items: Sequence[Line], positions: Mapping[int, Position]) -> Sequence[str]:
+        if self._converting and self._converting.done():
+            self._converting.result()  # it ends by a defect only
+        await asyncio.to_thread(self._write, items, positions)
         return ()
+
+    def _write(self, items: Sequence[Line], positions: Mapping[int, Position]) -> None:
+        self._file.write([item.text for item in items], positions, span_of(items) if self._file.rotate else None)
 
     def status(self) -> Mapping[str, object]:
         return self._file.status()
 
     async def close(self) -> None:
+        await self._stop_converting()
         self._file.close()
+
+    def _start_converting(self) -> None:
+        if self._converter:
+            self._converting = asyncio.create_task(self._converter.run())
+
+    async def _stop_converting(self) -> None:
+        if self._converting:
+            self._converting.cancel()
+            await asyncio.gather(self._converting, return_exceptions=True)
+            self._converting = None

@@ -2,8 +2,9 @@
 
 A file and an offset cannot change in one step. So lines are appended and synced first, then the checkpoint is replaced
 atomically; whatever lies beyond the checkpoint's length is not yet true, and is cut off when the file is opened. A file
-that does not fit its checkpoint (deleted, changed, of another cluster) is put aside and written again from the topic's
-beginning. One that another program has rotated is gone on with: its metrics stand in the file that was rotated away.
+that does not fit its checkpoint (deleted, changed) is put aside and written again from where the last finished file ends, one
+of another cluster from the topic's beginning. One that another program has rotated is gone on with: its metrics stand in the
+file that was rotated away.
 """
 
 import contextlib
@@ -19,6 +20,9 @@ import structlog
 from libs.runtime.errors import PipelineError
 from services.sink.file.checkpoint import Checkpoint, DamagedCheckpointError, load_checkpoint, store_checkpoint
 from services.sink.file.disk import Disk
+from services.sink.file.finished_files import Span, finished_files
+from services.sink.file.finishing import Finishing
+from services.sink.file.rotate_setting import Rotate
 from services.sink.file.rotation import find_rotated
 from services.sink.file.write_lock import WriteLock
 from services.sink.metrics_writer import OutputChangedError, OutputUnavailableError, WriterDisplacedError
@@ -32,14 +36,19 @@ _HOPELESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR
 
 
 class MetricsFile:
-    """A ``MetricsWriter`` onto ``path``, with ``<path>.checkpoint`` and ``<path>.lock`` beside it."""
+    """A ``MetricsWriter`` onto ``path``, with ``<path>.checkpoint`` and ``<path>.lock`` beside it.
+
+    With ``rotate`` the file is finished now and then, and an empty one goes on in its place.
+    """
 
     kind = "file"
 
-    def __init__(self, path: Path, topic: str, disk: Disk | None = None) -> None:
+    def __init__(self, path: Path, topic: str, disk: Disk | None = None, rotate: Rotate | None = None) -> None:
         self._path = path
+        self.rotate = rotate
         self._disk = disk or Disk()
         self._checkpoint_path = path.with_name(path.name + ".checkpoint")
+        self._finishing = Finishing(self._disk, path, self._checkpoint_path)
         self._lock = WriteLock(path.with_name(path.name + ".lock"))
         self._descriptor: int | None = None
         self._checkpoint = Checkpoint("", topic, 0, 0, {})
@@ -66,16 +75,18 @@ class MetricsFile:
             self._require_lock()
             fresh = Checkpoint(cluster_id, self._checkpoint.topic, 0, 0, {})
             checkpoint, problem = self._last_state(fresh)
-            rotated = self._after_rotation(fresh) if checkpoint is None and problem else None
+            rotated = self._after_rotation(fresh) if problem else None
             self._close_file()
             if rotated is not None:
                 self._go_on(rotated)
-            elif checkpoint is None:
-                self._begin(fresh, problem)
+            elif checkpoint is None or problem:
+                self._begin(checkpoint or fresh, problem)
             else:
                 self._descriptor = self._open_file()
                 self._disk.truncate(self._descriptor, checkpoint.length)
                 self._checkpoint = checkpoint
+                if checkpoint.finishing_as:
+                    self._finish()
             return dict(self._checkpoint.positions)
 
     def start_over(self, reason: str) -> None:
@@ -85,8 +96,8 @@ class MetricsFile:
             self._close_file()
             self._begin(Checkpoint(self._checkpoint.cluster_id, self._checkpoint.topic, 0, 0, {}), reason)
 
-    def write(self, lines: Sequence[bytes], positions: Mapping[int, Position]) -> None:
-        """Append ``lines``, then move the checkpoint.
+    def write(self, lines: Sequence[bytes], positions: Mapping[int, Position], span: Span | None = None) -> None:
+        """Append ``lines``, which cover ``span``, then move the checkpoint; first finish the file if that is due.
 
         Raises:
             OutputUnavailableError: the system refused, for want of space, say.
@@ -97,9 +108,12 @@ class MetricsFile:
             self._require_lock()
             descriptor = self._require_unchanged()
             data = b"".join(line + b"\n" for line in lines)
-            checkpoint = self._checkpoint.extended(data, positions)
+            checkpoint = self._checkpoint.extended(data, positions, span)
             if checkpoint == self._checkpoint:
                 return
+            if self.rotate and self.rotate.is_due(self._checkpoint.length, self._checkpoint.span, len(data), span):
+                descriptor = self._finish()
+                checkpoint = self._checkpoint.extended(data, positions, span)
             if data:
                 try:
                     self._disk.append(descriptor, data)
@@ -125,23 +139,28 @@ class MetricsFile:
         self._lock.release()
 
     def _last_state(self, fresh: Checkpoint) -> tuple[Checkpoint | None, str]:
-        """The checkpoint that the file can go on from; None and why, or None and nothing if there is no file yet."""
+        """The checkpoint that the file can go on from, and nothing; None and nothing if there is no file yet.
+
+        If the file does not fit its checkpoint: why, and the checkpoint of an empty file in its place, None for one that
+        begins with the topic.
+        """
         size = self._path.stat().st_size if self._path.exists() else 0
         try:
             checkpoint = load_checkpoint(self._checkpoint_path)
         except DamagedCheckpointError as error:
             return None, f"its checkpoint is damaged: {error}"
         if checkpoint is None:
-            return None, "it has no checkpoint" if size else ""
-        for name in ("cluster_id", "topic"):
-            found, expected = getattr(checkpoint, name), getattr(fresh, name)
-            if found != expected:
-                return None, f"its checkpoint is for {name} {found!r}, not {expected!r}"
+            return None, "it has no checkpoint" if size or any(finished_files(self._path)) else ""
+        if (checkpoint.cluster_id, checkpoint.topic) != (fresh.cluster_id, fresh.topic):
+            other = f"topic {checkpoint.topic!r} of cluster {checkpoint.cluster_id!r}"
+            return None, f"its checkpoint is for {other}, not for {fresh.topic!r} of {fresh.cluster_id!r}"
+        if self._finishing.is_replaced(checkpoint):
+            return self._finishing.finish(checkpoint)[0], ""
+        instead = checkpoint.emptied(checkpoint.begins)
         if size < checkpoint.length:
-            return None, f"it has {size} bytes, its checkpoint says {checkpoint.length}"
-        if self._crc_of_first(checkpoint.length) != checkpoint.crc:
-            return None, "it is not what was written up to its checkpoint"
-        return checkpoint, ""
+            return instead, f"it has {size} bytes, its checkpoint says {checkpoint.length}"
+        fits = self._crc_of_first(checkpoint.length) == checkpoint.crc
+        return (checkpoint, "") if fits else (instead, "it is not what was written up to its checkpoint")
 
     def _after_rotation(self, fresh: Checkpoint) -> Checkpoint | None:
         """The checkpoint to go on from, if another program has rotated the file since the last write."""
@@ -161,52 +180,63 @@ class MetricsFile:
             written_again_bytes=rotated.surplus_bytes,
         )
         # Truncated just before the last write, the file has that one's lines and no others.
+        before = stored.emptied(rotated.checkpoint.positions)
         last_bytes = stored.length - rotated.checkpoint.length
         if last_bytes and self._path.exists() and self._path.stat().st_size == last_bytes:
             written = self._path.read_bytes()
-            if rotated.checkpoint.extended(written, stored.positions) == stored:
-                return Checkpoint(stored.cluster_id, stored.topic, len(written), zlib.crc32(written), stored.positions)
-        return Checkpoint(stored.cluster_id, stored.topic, 0, 0, rotated.checkpoint.positions)
+            if rotated.checkpoint.extended(written, stored.positions).crc == stored.crc:
+                return before.extended(written, stored.positions, stored.span)
+        return before
+
+    def _finish(self) -> int:
+        """Finish the file and begin an empty one; returns its descriptor."""
+        size = self._checkpoint.length
+        self._checkpoint, finished = self._finishing.finish(self._checkpoint)
+        self._close_file()
+        self._descriptor = self._open_file()
+        self._recent.clear()
+        log.info("metrics file finished", path=str(finished), file_bytes=size)
+        return self._descriptor
 
     def _go_on(self, checkpoint: Checkpoint) -> None:
         """Write on into a file that has been rotated."""
         if not checkpoint.length:
-            self._put_aside()
+            self._put_aside(self._path)
         self._descriptor = self._open_file()
         store_checkpoint(self._disk, self._checkpoint_path, checkpoint)
         self._checkpoint = checkpoint
         self._recent.clear()
 
-    def _put_aside(self) -> Path | None:
-        """Rename what is at the path, if anything is; returns its new name."""
-        if not (self._path.exists() and self._path.stat().st_size):
+    def _put_aside(self, path: Path) -> Path | None:
+        """Rename what is at ``path``, if anything is; returns its new name."""
+        if not (path.exists() and path.stat().st_size):
             return None
-        kept_as = self._free_name()
-        self._disk.rename(self._path, kept_as)
+        kept_as = _free_name(path)
+        self._disk.rename(path, kept_as)
         # Were the new checkpoint there before this, the old lines would be taken for a tail to cut off.
-        self._disk.sync_directory(self._path.parent)
+        self._disk.sync_directory(path.parent)
         return kept_as
 
-    def _begin(self, fresh: Checkpoint, problem: str) -> None:
+    def _begin(self, checkpoint: Checkpoint, problem: str) -> None:
         """Put away what is there, ``problem`` says why, and begin an empty file."""
-        kept_as = self._put_aside()
+        for finished in finished_files(self._path):
+            # Its metrics will be written once more: all of them, or those of a file that is just being finished.
+            if not checkpoint.begins or (self._path.exists() and finished.path.samefile(self._path)):
+                self._put_aside(finished.path)
+        kept_as = self._put_aside(self._path)
         if problem:
             log.warning(
-                "writing the metrics file anew from the topic's beginning",
+                "writing the metrics file anew from where the last finished one ends"
+                if checkpoint.begins
+                else "writing the metrics file anew from the topic's beginning",
                 path=str(self._path),
                 reason=problem,
                 old_file=kept_as and str(kept_as),
             )
         self._descriptor = self._open_file()
-        store_checkpoint(self._disk, self._checkpoint_path, fresh)
-        self._checkpoint = fresh
+        store_checkpoint(self._disk, self._checkpoint_path, checkpoint)
+        self._checkpoint = checkpoint
         self._recent.clear()
-
-    def _free_name(self) -> Path:
-        number = 1
-        while (name := self._path.with_name(f"{self._path.name}.{number}.old")).exists():
-            number += 1
-        return name
 
     def _open_file(self) -> int:
         return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
@@ -251,3 +281,10 @@ class MetricsFile:
             yield
         except OSError as error:
             raise OutputUnavailableError(f"{self._path}: {error}") from error
+
+
+def _free_name(path: Path) -> Path:
+    number = 1
+    while (name := path.with_name(f"{path.name}.{number}.old")).exists():
+        number += 1
+    return name

@@ -1,0 +1,111 @@
+"""The metrics in the sink's files: those that are finished, and the one that still grows."""
+
+import gzip
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from libs.events.product_metrics import MetricRow, decode_metric
+from libs.runtime.errors import PipelineError
+from metrics_report.skipped import Skipped
+from metrics_report.summary import Selection
+from services.sink.file.finished_files import GZIP_SUFFIX, PARQUET_SUFFIX, FinishedFile, finished_files
+
+_MINUTE_S = 60  # to which the times in a file's name are exact
+_READ_ROWS = 50_000
+
+
+def from_file(path: Path, selection: Selection, skipped: Skipped) -> Iterator[MetricRow]:
+    """The metrics of the file at ``path`` and of the finished files beside it, each once, also while one is being finished.
+
+    Finished files without a window in the selection's time are passed over. ``path`` may be a finished file itself.
+
+    Raises:
+        PipelineError: there is no such file, or one cannot be read.
+    """
+    try:
+        if path.suffix in (GZIP_SUFFIX, PARQUET_SUFFIX):
+            yield from _rows(path, skipped)
+            return
+        with ExitStack() as exits:
+            # The live file first. If it is finished while this goes on, it is among the finished files and known by its inode.
+            live = exits.enter_context(path.open("rb")) if path.exists() else None
+            finished = list(finished_files(path))
+            if live is None and not finished:
+                raise FileNotFoundError("no such file")
+            for files in _by_name(finished, live):
+                if files[0].span.first_s < selection.to_s and files[0].span.last_s + _MINUTE_S > selection.from_s:
+                    yield from _rows_of_first(files, skipped)
+            if live:
+                yield from _rows_of_lines(live, skipped)
+    except (OSError, EOFError) as error:
+        raise PipelineError(f"{path} cannot be read: {error}", advice="give another --file, or --source") from error
+
+
+def _by_name(finished: Iterable[FinishedFile], live: BinaryIO | None) -> Iterator[list[FinishedFile]]:
+    """The formats of each finished file but the one that is ``live``, converted ones first: they are never removed."""
+    by_name: dict[str, list[FinishedFile]] = {}
+    for file in sorted(finished, key=lambda each: (each.name, not each.is_converted)):
+        by_name.setdefault(file.name, []).append(file)
+    for files in by_name.values():
+        if not (live and any(_is_same(file.path, live) for file in files)):
+            yield files
+
+
+def _is_same(path: Path, live: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(live.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _rows_of_first(files: list[FinishedFile], skipped: Skipped) -> Iterator[MetricRow]:
+    """Of whichever format is there: an original is removed some time after it was converted."""
+    original = files[-1].path
+    name = original.with_name(files[-1].name)
+    others = [original.with_name(original.name + GZIP_SUFFIX), name.with_name(name.name + PARQUET_SUFFIX)]
+    path = next((each for each in (*(file.path for file in files), *others) if each.exists()), original)
+    yield from _rows(path, skipped)
+
+
+def _rows(path: Path, skipped: Skipped) -> Iterator[MetricRow]:
+    if path.suffix == PARQUET_SUFFIX:
+        yield from _rows_of_parquet(path, skipped)
+        return
+    with cast(BinaryIO, gzip.open(path)) if path.suffix == GZIP_SUFFIX else path.open("rb") as file:
+        yield from _rows_of_lines(file, skipped)
+
+
+def _rows_of_lines(file: BinaryIO, skipped: Skipped) -> Iterator[MetricRow]:
+    """What follows the last line break is still being written."""
+    for line in file:
+        if not line.endswith(b"\n"):
+            return
+        try:
+            yield decode_metric(line)
+        except ValueError:
+            skipped.count += 1
+
+
+def _rows_of_parquet(path: Path, skipped: Skipped) -> Iterator[MetricRow]:
+    try:
+        from pyarrow import ArrowInvalid, parquet  # noqa: PLC0415 - 45 MB that only Parquet needs
+    except ImportError as error:
+        raise PipelineError(
+            f"{path} needs pyarrow",
+            advice="`.venv/bin/python -m pip install -r services/sink/requirements-parquet.txt`",
+        ) from error
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(_READ_ROWS):
+                for row in batch.to_pylist():
+                    if row["product_id"] is None:
+                        skipped.count += 1
+                        continue
+                    start, end = (int(row[name].timestamp()) for name in ("window_start", "window_end"))
+                    cents = (int(row[name].scaleb(2)) for name in ("total_revenue", "avg_order_value"))
+                    yield MetricRow(start, end, row["product_id"], row["order_count"], *cents)
+    except ArrowInvalid as error:
+        raise PipelineError(f"{path} is no Parquet file: {error}") from error

@@ -1,0 +1,84 @@
+"""Converts finished metrics files in the background, one after the other."""
+
+import asyncio
+import contextlib
+import glob
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from libs.runtime.broker import Backoff
+from services.sink.file.finished_files import GZIP_SUFFIX, PARQUET_SUFFIX, FinishedFile, finished_files
+
+log = structlog.get_logger()
+
+KEPT_S = 60.0
+"""How long the original is kept after it was converted: who has listed the files finds time to open them."""
+
+_LOOK_EVERY_S = 5.0
+_PROGRAM = Path(__file__).with_name("convert.py")
+_MOST_CHARS_TOLD = 300
+
+
+class Converter:
+    """Gives each finished file beside ``live`` a copy in ``target_format``, and then removes the original.
+
+    What a crash leaves behind is a temporary file, or an original beside its complete copy; both are seen to by the next
+    life. Only the sink that writes ``live`` may run it.
+    """
+
+    def __init__(self, live: Path, target_format: str, now_s: Callable[[], float] = time.time) -> None:
+        self._live = live
+        self._suffix = live.suffix + GZIP_SUFFIX if target_format == "gzip" else PARQUET_SUFFIX
+        self._now_s = now_s
+        self._backoff = Backoff(1.0, 60.0)
+
+    async def run(self) -> None:
+        """Convert what is there and what comes, until cancelled."""
+        while True:
+            delay_s = _LOOK_EVERY_S
+            try:
+                await self.convert_all()
+                self._backoff.reset()
+            except OSError as error:
+                delay_s = self._backoff.next_s()
+                log.warning("a finished file could not be converted", error=str(error), retry_in_s=delay_s)
+            await asyncio.sleep(delay_s)
+
+    async def convert_all(self) -> None:
+        """Convert the finished files that are not, the oldest first; raises ``OSError`` if one cannot be."""
+        files = await asyncio.to_thread(lambda: sorted(finished_files(self._live), key=lambda each: each.name))
+        converted = {each.name: each for each in files if each.is_converted}
+        for file in files:
+            if file.is_converted:
+                continue
+            if file.name not in converted:
+                await self._convert(file)
+            elif self._now_s() - converted[file.name].path.stat().st_ctime > KEPT_S:
+                file.path.unlink(missing_ok=True)
+
+    async def _convert(self, file: FinishedFile) -> None:
+        target = file.path.with_name(file.name + self._suffix)
+        for left_behind in target.parent.glob(f"{glob.escape(target.name)}.*.tmp"):
+            left_behind.unlink(missing_ok=True)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            _PROGRAM,
+            file.path,
+            target,
+            stdin=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            _, told = await process.communicate()
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        if process.returncode:
+            raise OSError(f"{file.path}: {told.decode(errors='replace').strip()[-_MOST_CHARS_TOLD:]}")
+        log.info("finished file converted", path=str(target), file_bytes=target.stat().st_size)

@@ -1,0 +1,83 @@
+"""Names of finished metrics files: ``metrics-2026-11-28T00-00Z--2026-11-28T23-59Z.json`` beside ``metrics.json``.
+
+The two times, in UTC, are those at which the file's first and its last window begin. A second file of the same time has
+``.2`` before its suffix. ``.json.gz`` or ``.parquet`` in place of ``.json`` is the same file in another format; for a moment
+it stands in both.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+LAST_SECOND = 253_402_300_799
+"""The last second of the year 9999, after which a time has no name."""
+
+GZIP_SUFFIX = ".gz"
+PARQUET_SUFFIX = ".parquet"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TIME = "%Y-%m-%dT%H-%MZ"
+_TIME_PATTERN = r"\d{4}-\d\d-\d\dT\d\d-\d\dZ"
+
+
+class Span(NamedTuple):
+    """When the first and the last window of a file begin, in epoch seconds."""
+
+    first_s: int
+    last_s: int
+
+    def joined(self, other: "Span | None") -> "Span":
+        """The span of both."""
+        if other is None:
+            return self
+        return Span(min(self.first_s, other.first_s), max(self.last_s, other.last_s))
+
+
+class FinishedFile(NamedTuple):
+    """A finished file in one of its formats. Files of one ``name`` have the same metrics; ``span`` is exact to the minute."""
+
+    path: Path
+    name: str
+    span: Span
+
+    @property
+    def is_converted(self) -> bool:
+        """Whether it is compressed, or Parquet."""
+        return self.path.suffix in (GZIP_SUFFIX, PARQUET_SUFFIX)
+
+
+def finished_files(live: Path) -> Iterator[FinishedFile]:
+    """The finished files beside the live file ``live``, in no particular order."""
+    pattern = re.compile(
+        rf"(?P<name>{re.escape(live.stem)}-(?P<first>{_TIME_PATTERN})--(?P<last>{_TIME_PATTERN})(\.\d+)?)"
+        rf"({re.escape(live.suffix)}({re.escape(GZIP_SUFFIX)})?|{re.escape(PARQUET_SUFFIX)})"
+    )
+    for path in live.parent.iterdir() if live.parent.is_dir() else ():
+        if found := pattern.fullmatch(path.name):
+            try:
+                span = Span(_epoch_s(found["first"]), _epoch_s(found["last"]))
+            except ValueError:
+                continue  # a month 13: somebody else's
+            yield FinishedFile(path, found["name"], span)
+
+
+def free_name(live: Path, span: Span | None) -> str:
+    """A name for what ``live`` holds, in the live file's own format, that no finished file has in any format."""
+    first, last = (_time(each) for each in span or (0, 0))
+    taken = {each.name for each in finished_files(live)}
+    name = base = f"{live.stem}-{first}--{last}"
+    number = 1
+    while name in taken:
+        number += 1
+        name = f"{base}.{number}"
+    return name + live.suffix
+
+
+def _time(epoch_s: int) -> str:
+    return (_EPOCH + timedelta(seconds=epoch_s)).strftime(_TIME)
+
+
+def _epoch_s(time: str) -> int:
+    return int(datetime.strptime(time, _TIME).replace(tzinfo=UTC).timestamp())

@@ -1,0 +1,67 @@
+"""From the values of records to lines of the metrics file."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import orjson
+
+from services.sink.file.finished_files import LAST_SECOND, Span
+
+
+class Line(NamedTuple):
+    """A metric's own bytes on one line, without the line's end; its window in epoch seconds, None where it does not say."""
+
+    text: bytes
+    window_start: float | None
+    window_end: float | None
+
+
+class _Metric(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """What the analytics writes. It has no other fields, so decoding it looks at every byte."""
+
+    window_start: int
+    window_end: int
+    product_id: str
+    order_count: int
+    total_revenue: float
+    avg_order_value: float
+
+
+_decode = msgspec.json.Decoder(_Metric).decode
+
+
+def lines_of(values: Sequence[bytes | None]) -> list[Line]:
+    """A line for each value; raises ``ValueError`` unless each is a JSON object."""
+    try:
+        metrics = list(map(_decode, values))  # type: ignore[arg-type]  # None is refused, too
+        text = b"".join(values)  # type: ignore[arg-type]
+        if b"\n" not in text and b"\r" not in text:
+            starts = [metric.window_start for metric in metrics]
+            ends = [metric.window_end for metric in metrics]
+            return list(map(Line._make, zip(values, starts, ends, strict=True)))
+    except (msgspec.MsgspecError, TypeError, RecursionError):
+        pass  # what has no such fields was not written by the analytics; it is kept as it is all the same
+    return [_line_of(value) for value in values]
+
+
+def span_of(lines: Sequence[Line]) -> Span | None:
+    """When the first and the last window of ``lines`` begin; None if none of them says."""
+    starts = [int(line.window_start) for line in lines if line.window_start is not None]
+    starts = [start for start in starts if 0 <= start <= LAST_SECOND]
+    return Span(min(starts), max(starts)) if starts else None
+
+
+def _line_of(value: bytes | None) -> Line:
+    if value is None:
+        raise ValueError("no value")
+    fields = orjson.loads(value)
+    if not isinstance(fields, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 - the value is wrong, whatever its JSON type
+    # Inside a JSON string a line break is escaped, so a bare one is only space between tokens.
+    text = value.strip().replace(b"\n", b" ").replace(b"\r", b" ")
+    return Line(text, _number(fields.get("window_start")), _number(fields.get("window_end")))
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,0 +1,71 @@
+"""The PostgreSQL of an episode, reached by the sinks through a proxy that cuts connections when told to."""
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from tests.databases.postgresql import PostgresServer
+from tests.databases.proxy import Cut, CuttingProxy
+
+_NAME = "metrics"
+_FULL = """
+create or replace function no_space() returns trigger language plpgsql as $$
+begin
+    raise exception 'could not extend file: No space left on device' using errcode = 'disk_full';
+end
+$$;
+create or replace trigger no_space before insert on product_metrics execute function no_space()
+"""
+_SPACE = "drop trigger no_space on product_metrics"
+
+
+class ChaosDatabase:
+    """``async with`` it; the server and its data are gone afterwards."""
+
+    def __init__(self) -> None:
+        self.server = PostgresServer()
+        self._cuts: Callable[[], Cut | None] = lambda: None
+        self._proxy = CuttingProxy(self.server.port, self._cut)
+        self.direct_url = ""
+
+    async def __aenter__(self) -> Self:
+        await asyncio.to_thread(self.server.__enter__)
+        self.direct_url = await asyncio.to_thread(self.server.create_database, _NAME)
+        await self._proxy.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._proxy.__aexit__(kind, error, trace)
+        await asyncio.to_thread(self.server.__exit__, kind, error, trace)
+
+    @property
+    def url(self) -> str:
+        """Where the sinks connect to."""
+        return self.direct_url.replace(f":{self.server.port}/", f":{self._proxy.port}/")
+
+    @property
+    def cuts_made(self) -> list[Cut]:
+        """Connections cut at a COMMIT so far."""
+        return self._proxy.made
+
+    def cut_at_commits(self, cuts: Callable[[], Cut | None]) -> None:
+        """Ask ``cuts`` at each COMMIT from now on."""
+        self._cuts = cuts
+
+    async def fill(self) -> None:
+        """From now on the server answers writes as if its disk were full (SQLSTATE 53100)."""
+        await asyncio.to_thread(self._execute, _FULL)
+
+    async def make_space(self) -> None:
+        """Undo ``fill``."""
+        await asyncio.to_thread(self._execute, _SPACE)
+
+    def _cut(self) -> Cut | None:
+        return self._cuts()
+
+    def _execute(self, statements: str) -> None:
+        with self.server.connect(_NAME) as connection:
+            connection.execute(statements.encode())

@@ -1,0 +1,167 @@
+"""Damage planted into the way to PostgreSQL: a test that cannot find it proves nothing about the sink without it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from random import Random
+from typing import Any
+
+import pytest
+
+from libs.events.product_metrics import MetricRow
+from services.sink.database import postgresql
+from services.sink.database.address import parse_address
+from services.sink.database.connecting import database_at
+from services.sink.database.database_writer import DatabaseWriter
+from services.sink.database.postgresql import PostgresqlSession
+from services.sink.database.session import Identity, Move
+from services.sink.metrics_writer import OutputChangedError, OutputUnavailableError, WriterDisplacedError
+from services.sink.topic_reader import Position
+from tests.databases.postgresql import PostgresServer
+from tests.databases.probes import PostgresqlProbe
+from tests.databases.proxy import CuttingProxy, now_and_then
+
+ROWS = [MetricRow(60 * number, 60 * number + 60, "prod-1", 1, number, number) for number in range(60)]
+Writer = type[DatabaseWriter]
+
+
+def writer_at(url: str, kind: Writer) -> DatabaseWriter:
+    return kind(database_at(parse_address(url)), Identity("cluster", "topic"), asyncio.Event())
+
+
+async def write_rest(writer: DatabaseWriter, random: Random) -> None:
+    """What the sink does: from what the database has to the end of ``ROWS``, begun again after any error."""
+    while True:
+        try:
+            assert await writer.acquire()
+            positions = await writer.open("cluster")
+            begun = positions[0].next_offset if positions else 0
+            while begun < len(ROWS):
+                end = min(begun + random.randrange(1, 5), len(ROWS))
+                left_out = await writer.write(ROWS[begun:end], {0: Position(end, 0)})
+                assert not left_out, "no row comes twice"
+                begun = end
+        except (OutputUnavailableError, OutputChangedError, WriterDisplacedError):
+            continue
+        return
+
+
+async def connections_are_cut(postgres: PostgresServer, probe: PostgresqlProbe, kind: Writer) -> None:
+    """Nearly every other COMMIT is cut off, before or after the server has seen it."""
+    async with AsyncExitStack() as exits:
+        cuts = now_and_then(Random(5), share=0.4)
+        proxy = await exits.enter_async_context(CuttingProxy(postgres.port, cuts))
+        writer = writer_at(probe.url.replace(f":{postgres.port}/", f":{proxy.port}/"), kind)
+        exits.push_async_callback(writer.close)
+        await write_rest(writer, Random(6))
+        assert {"before", "after"} == set(proxy.made)
+    assert probe.rows() == ROWS
+    assert probe.progress() == {0: len(ROWS)}
+
+
+async def a_displaced_sink_wakes_up(postgres: PostgresServer, probe: PostgresqlProbe, kind: Writer) -> None:
+    """It holds a batch that it has read, and believes that it is the owner."""
+    async with AsyncExitStack() as exits:
+        first, second = writer_at(probe.url, kind), writer_at(probe.url, kind)
+        for writer in (first, second):
+            exits.push_async_callback(writer.close)
+        assert await first.acquire()
+        await first.open("cluster")
+        await first.write(ROWS[:2], {0: Position(2, 0)})
+        probe.expire()
+        assert await second.acquire()
+        assert await second.open("cluster") == {0: Position(2, 0)}
+        with pytest.raises(WriterDisplacedError):
+            await first.write(ROWS[2:4], {0: Position(4, 0)})
+        assert probe.rows() == ROWS[:2]
+        await write_rest(second, Random(6))
+    assert probe.rows() == ROWS
+
+
+async def offsets_before_rows(
+    self: PostgresqlSession,
+    epoch: int,
+    rows: Sequence[MetricRow],
+    moves: Sequence[Move],
+    put: Callable[[Sequence[MetricRow]], Awaitable[Sequence[MetricRow]]],
+) -> Sequence[MetricRow]:
+    """Two transactions in place of one."""
+    await write(self, epoch, [], moves, put)
+    await self._connection.execute("commit")
+    await self._connection.execute("begin")
+    return await put(rows)
+
+
+write = PostgresqlSession._write
+
+
+class RepeatsCommit(DatabaseWriter):
+    """A COMMIT without an answer is taken for undone, and the transaction is repeated."""
+
+    async def write(self, items: Sequence[MetricRow], positions: Any) -> Sequence[str]:
+        offsets = dict(self._offsets)
+        while True:
+            try:
+                return await super().write(items, positions)
+            except OutputUnavailableError:
+                assert await self.acquire()
+                self._offsets = offsets
+
+
+# What is moved from wherever it is.
+MOVE_FROM_ANYWHERE = postgresql._MOVE.replace("and progress.next_offset = move.before", "")
+BEGIN_ANYWHERE = postgresql._BEGIN_PARTITION.replace(
+    "do nothing", "(partition) do update set next_offset = excluded.next_offset, crc32_before = excluded.crc32_before"
+)
+
+Scenario = Callable[[PostgresServer, PostgresqlProbe, Writer], Awaitable[None]]
+
+
+@pytest.mark.parametrize("scenario", [connections_are_cut, a_displaced_sink_wakes_up])
+async def test_without_damage(scenario: Scenario, postgres: PostgresServer) -> None:
+    probe = PostgresqlProbe(postgres.create_database(scenario.__name__))
+    await scenario(postgres, probe, DatabaseWriter)
+
+
+async def test_offsets_committed_before_the_rows(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PostgresqlSession, "_write", offsets_before_rows)
+    probe = PostgresqlProbe(postgres.create_database("offsets-first"))
+    with pytest.raises(AssertionError):
+        await connections_are_cut(postgres, probe, DatabaseWriter)
+    assert set(probe.rows()) < set(ROWS), "rows are lost"
+
+
+async def test_no_look_at_the_epoch(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgresql, "_require_own", lambda cursor, epoch: None)
+    probe = PostgresqlProbe(postgres.create_database("no-epoch"))
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        await a_displaced_sink_wakes_up(postgres, probe, DatabaseWriter)
+    assert probe.rows() == ROWS[:4], "who was displaced has written"
+
+
+async def test_a_commit_repeated_without_looking(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The offsets would find it; where they move from anywhere, the table's key does, and a row is told as left out."""
+    monkeypatch.setattr(postgresql, "_MOVE", MOVE_FROM_ANYWHERE)
+    monkeypatch.setattr(postgresql, "_BEGIN_PARTITION", BEGIN_ANYWHERE)
+    probe = PostgresqlProbe(postgres.create_database("repeated"))
+    with pytest.raises(AssertionError, match="no row comes twice"):
+        await connections_are_cut(postgres, probe, RepeatsCommit)
+
+
+async def test_a_commit_taken_for_done_without_looking(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class TakesForDone(DatabaseWriter):
+        async def write(self, items: Sequence[MetricRow], positions: Any) -> Sequence[str]:
+            try:
+                return await super().write(items, positions)
+            except OutputUnavailableError:
+                assert await self.acquire()
+                return ()
+
+    monkeypatch.setattr(postgresql, "_MOVE", MOVE_FROM_ANYWHERE)
+    monkeypatch.setattr(postgresql, "_BEGIN_PARTITION", BEGIN_ANYWHERE)
+    probe = PostgresqlProbe(postgres.create_database("taken-for-done"))
+    with pytest.raises(AssertionError):
+        await connections_are_cut(postgres, probe, TakesForDone)
+    assert set(probe.rows()) < set(ROWS), "rows are lost"

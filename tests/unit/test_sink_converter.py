@@ -1,0 +1,170 @@
+"""Finished metrics files in another format: complete at once or not there, and nothing in them is lost."""
+
+import asyncio
+import gzip
+import os
+import sys
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from pyarrow import parquet
+
+from libs.events.product_metrics import MetricRow, ProductMetric, encode_metric
+from metrics_report.file_source import from_file
+from metrics_report.skipped import Skipped
+from metrics_report.summary import Selection
+from services.sink.file import converter as converter_module
+from services.sink.file.convert import convert
+from services.sink.file.converter import KEPT_S, Converter
+from services.sink.file.finished_files import finished_files
+from tests.integration.services import eventually
+from tests.unit.sink_disks import Crash, CrashingDisk
+from verification.output_file import read_lines
+
+METRICS = [
+    ProductMetric(60 * number, 60 * number + 60, f"prod-{number % 5}", 3, 10_000 + number) for number in range(40)
+]
+LARGE = ProductMetric(6000, 6060, "prod-é", 7, 2**53)
+OTHER = (
+    b'{"not":"a metric"}',
+    encode_metric(METRICS[0]).replace(b'"prod-0"', b'"other"').replace(b"{", b'{"more":[1],', 1),
+)
+NAME = "metrics-1970-01-01T00-00Z--1970-01-01T01-41Z"
+FORMATS = {"gzip": ".json.gz", "parquet": ".parquet"}
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Path:
+    """The live file, empty, beside a finished one."""
+    lines = [*map(encode_metric, (*METRICS, LARGE)), *OTHER]
+    (tmp_path / f"{NAME}.json").write_bytes(b"".join(line + b"\n" for line in lines))
+    live = tmp_path / "metrics.json"
+    live.touch()
+    return live
+
+
+def seen(live: Path) -> Counter[MetricRow]:
+    """What the report sees, and the verification with it, but for the line with a field that the contract has not."""
+    rows = Counter(from_file(live, Selection(), Skipped()))
+    own = {tuple(row) for row in rows if row.product_id != "other"}
+    assert {tuple(metric) for metric in read_lines(live, 60)} == own
+    assert rows.total() == len(METRICS) + 2
+    assert all(count == 1 for count in rows.values())
+    return rows
+
+
+class WatchedDisk(CrashingDisk):
+    """Looks at the files before each call that changes them."""
+
+    def __init__(self, live: Path, crash_at: int) -> None:
+        super().__init__(crash_at)
+        self._live = live
+
+    def _crashes_in(self, name: str) -> bool:
+        seen(self._live)
+        return super()._crashes_in(name)
+
+
+@pytest.mark.parametrize("suffix", FORMATS.values())
+def test_a_crash_at_every_step(live: Path, suffix: str) -> None:
+    source, target = live.with_name(f"{NAME}.json"), live.with_name(NAME + suffix)
+    before = seen(live)
+    for step in (1, 2, 3, 4):
+        disk = WatchedDisk(live, step)
+        if step < 4:
+            with pytest.raises(Crash):
+                convert(source, target, disk)
+        else:
+            convert(source, target, disk)
+        assert disk.calls == ["sync", "rename", "sync_directory"][:step]
+        assert target.exists() == (step > 2)
+        assert seen(live) == before
+    source.unlink()
+    assert seen(live) == before
+    assert not list(live.parent.glob("*.tmp"))
+
+
+def test_gzip_has_the_same_bytes(live: Path) -> None:
+    source, target = live.with_name(f"{NAME}.json"), live.with_name(f"{NAME}.json.gz")
+    convert(source, target, CrashingDisk())
+    assert gzip.decompress(target.read_bytes()) == source.read_bytes()
+
+
+def test_parquet_has_types_and_keeps_what_has_no_column(live: Path) -> None:
+    target = live.with_name(f"{NAME}.parquet")
+    convert(live.with_name(f"{NAME}.json"), target, CrashingDisk())
+    rows = parquet.read_table(target).to_pylist()
+    assert [row["json"] for row in rows if row["json"]] == [line.decode() for line in OTHER]
+    assert rows[40]["total_revenue"] == Decimal("90071992547409.92")
+    assert str(parquet.read_schema(target).field("window_start").type) == "timestamp[ms, tz=UTC]"
+    assert sum(row["order_count"] or 0 for row in rows) == 3 * 40 + 7 + 3
+
+
+@pytest.mark.parametrize("target_format", FORMATS)
+async def test_the_original_goes_a_minute_after_it_was_converted(live: Path, target_format: str) -> None:
+    before, now_s = seen(live), 0.0
+    source, target = live.with_name(f"{NAME}.json"), live.with_name(NAME + FORMATS[target_format])
+    left_behind = target.with_name(f"{target.name}.1.tmp")
+    left_behind.write_bytes(b"half")
+    converter = Converter(live, target_format, lambda: now_s)
+    await converter.convert_all()
+    assert not left_behind.exists()
+    converted_s = target.stat().st_ctime
+    for later_s, kept in ((0, True), (KEPT_S - 1, True), (KEPT_S + 1, False), (KEPT_S + 2, False)):
+        now_s = converted_s + later_s
+        await converter.convert_all()
+        assert source.exists() == kept
+        assert seen(live) == before
+        assert target.stat().st_ctime == converted_s, "it is converted once"
+
+
+async def test_what_cannot_be_converted_stays_and_is_told(
+    live: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("raise OSError('no space left')")
+    monkeypatch.setattr(converter_module, "_PROGRAM", program)
+    running = asyncio.create_task(Converter(live, "gzip").run())
+    told: list[str] = []
+
+    def is_told() -> bool:
+        told.append(capsys.readouterr().out)
+        return "no space left" in "".join(told)
+
+    await eventually(is_told)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert "could not be converted" in "".join(told)
+    assert [each.path.suffix for each in finished_files(live)] == [".json"]
+
+
+async def test_it_is_stopped_in_the_middle(live: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program, started = tmp_path / "program.py", tmp_path / "started"
+    program.write_text(f"import os, time\nopen({str(started)!r}, 'w').write(str(os.getpid()))\ntime.sleep(3600)")
+    monkeypatch.setattr(converter_module, "_PROGRAM", program)
+    running = asyncio.create_task(Converter(live, "gzip").run())
+    await eventually(lambda: started.exists() and bool(started.read_text()))
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started.read_text()), 0)
+
+
+async def test_one_whose_sink_has_ended_puts_nothing_in_place(live: Path, tmp_path: Path) -> None:
+    """The sink is killed in the middle; its successor may have put the file aside since."""
+    pipe, target = tmp_path / "pipe", tmp_path / f"{NAME}.json.gz"
+    os.mkfifo(pipe)
+    program = Path(converter_module.__file__).with_name("convert.py")
+    sink = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", f"import subprocess; subprocess.Popen([{sys.executable!r}, {str(program)!r}, "
+        f"{str(pipe)!r}, {str(target)!r}], stderr=subprocess.DEVNULL); import time; time.sleep(3600)",
+    )  # fmt: skip
+    writing = await asyncio.to_thread(pipe.open, "wb")
+    sink.kill()
+    await sink.wait()
+    writing.write(b"{}\n")
+    writing.close()
+    await eventually(lambda: not list(tmp_path.glob("*.tmp")))
+    assert not target.exists()
