@@ -4,7 +4,9 @@ from collections import Counter
 from pathlib import Path
 
 from verification.report import Damage, Report
-from verification.windows import Metric, read_metric
+from verification.windows import Metric, OutputDamage, read_metric
+
+LINES = OutputDamage(Damage.LINE_MISSING, Damage.LINE_DUPLICATED, Damage.LINE_UNEXPECTED)
 
 
 def read_lines(path: Path, window_seconds: int, report: Report | None = None) -> Counter[Metric]:
