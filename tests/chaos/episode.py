@@ -29,7 +29,8 @@ class Episode:
 
     Each of ``lanes`` injects its faults one after the other, beside the other lanes: each once, and then for the rest of
     ``seconds`` in random order. ``faulty`` is the share of orders that are none. ``lateness`` says that orders may be late.
-    With ``proxied`` the services reach the broker through the proxy that injects faults of the network.
+    With ``proxied`` the services reach the broker through the proxy that injects faults of the network. ``brokers`` is how many
+    there are; of several, none is worth the end of a service.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Episode:
     lateness: bool = False
     window_s: int = 5
     proxied: bool = False
+    brokers: int = 1
 
 
 @dataclass
@@ -73,7 +75,7 @@ async def run_episode(
             proxy = await exits.enter_async_context(KafkaProxy(broker.proxy.clients, broker.proxy.broker, requests))
         servers = proxy.address if proxy else broker.bootstrap_servers
         pipeline = Pipeline(servers, f"{directory.name}-", directory, episode.window_s)
-        pipeline.env["IDLE_AFTER_SECONDS"] = "4"
+        pipeline.env |= {"IDLE_AFTER_SECONDS": "4", "TOPIC_REPLICATION_FACTOR": str(episode.brokers)}
         stack = await exits.enter_async_context(Stack(broker, pipeline, rate, say, proxy))
         for service in ("processor", "processor", "analytics", "analytics", "sink"):
             stack.add(service)
@@ -98,6 +100,7 @@ async def run_episode(
             output=pipeline.output,
             window_seconds=episode.window_s,
             wait_closed_s=HANGS_AFTER_S,
+            settle_s=HANGS_AFTER_S,
         )
         await stack.all_healthy()
         await asyncio.gather(*(stack.stop(each) for each in stack.of("processor", "analytics", "sink")))
@@ -133,3 +136,5 @@ def _conclude(episode: Episode, stack: Stack, outcome: Outcome) -> None:
     outcome.restarts, outcome.memory_mb, outcome.problems = stack.restarts, stack.memory_mb, stack.problems
     if outcome.report.late and not episode.lateness:
         outcome.problems.append(f"{outcome.report.late} orders were late, though none came out of order")
+    if stack.restarts and episode.brokers > 1:
+        outcome.problems.append(f"a service ended {stack.restarts} times, though no outage is worth that")

@@ -11,6 +11,7 @@ from tests.chaos.broker_faults import (
     RECORDS_REFUSED,
     ZOOKEEPER_RESTARTED,
 )
+from tests.chaos.cluster_faults import ONE_OF_THREE_KILLED, STARTED_WITHOUT_CONTROLLER, TWO_OF_THREE_KILLED
 from tests.chaos.edge_faults import ALL_SINK_STEPS, CLOCK_SKEWED, DISK_FULL, SINK_STEPS
 from tests.chaos.episode import Episode
 from tests.chaos.faults import PAUSED, SCALED, TERMINATED, Fault, killed
@@ -57,6 +58,14 @@ def long_form(scale: float) -> list[Episode]:
                 window_s=2,
             )
             for name in ("mixed", "mixed once more")
+        ),
+        *(
+            Episode(fault.name, [[fault]], seconds, brokers=3)
+            for fault, seconds in (
+                (ONE_OF_THREE_KILLED, 60),
+                (TWO_OF_THREE_KILLED, 1),
+                (STARTED_WITHOUT_CONTROLLER, 60),
+            )
         ),
         *network_episodes(scale),
     ]

@@ -58,7 +58,11 @@ class Pipeline:
         }
 
     def settings(self) -> ProcessorSettings:
-        return ProcessorSettings(kafka_bootstrap_servers=self.kafka, topic_prefix=self.prefix)
+        return ProcessorSettings(
+            kafka_bootstrap_servers=self.kafka,
+            topic_prefix=self.prefix,
+            topic_replication_factor=int(self.env.get("TOPIC_REPLICATION_FACTOR", "1")),
+        )
 
     def service(self, name: str, *arguments: str, entry_file: Path | None = None, **env: str) -> ServiceProcess:
         return ServiceProcess(name, self.directory, self.env | env, *arguments, entry_file=entry_file)
