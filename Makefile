@@ -64,7 +64,7 @@ down: setup ## stop what runs on this machine
 
 test: machine setup ## all tests: unit, integration, compose, two files at a time (TESTS=path ARGS= WORKERS=2)
 	@$(CONTAINED) -m local.jars
-	@$(CONTAINED) -m pytest -n $(WORKERS) --dist loadfile $(TESTS) $(ARGS)
+	@$(CONTAINED) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
 
 chaos: machine setup ## faults of every kind, an hour and a quarter, and a table of what came of them (SEED= ARGS="--only killed")
 	@$(CONTAINED) -m local.jars

@@ -5,11 +5,9 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from math import nan
-from pathlib import Path
 from random import Random
 
 import orjson
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.pipeline import Pipeline, history
@@ -48,11 +46,6 @@ async def scrape(service: ServiceProcess) -> Scrape:
         return Scrape(connection.getresponse().read().decode())
     finally:
         connection.close()
-
-
-@pytest.fixture
-def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
-    return Pipeline(kafka, topic_prefix, tmp_path)
 
 
 def with_faults(orders: list[dict[str, object]]) -> list[bytes]:

@@ -28,7 +28,7 @@ async def test_services_that_start_before_the_broker_and_outlive_it(broker: Loca
             await stack.enter_async_context(pipeline.service(name)) for name in ("sink", "analytics", "processor")
         ]
         generator = await stack.enter_async_context(
-            pipeline.service("generator", GENERATOR_RATE="500", GENERATOR_COUNT="15000")
+            pipeline.service("generator", GENERATOR_RATE="200", GENERATOR_COUNT="6000")
         )
         for service in (*services, generator):
             await service.wait_for("waiting for the broker")
@@ -42,7 +42,7 @@ async def test_services_that_start_before_the_broker_and_outlive_it(broker: Loca
         await asyncio.to_thread(broker.start)
         assert await generator.wait() == 0
         report = await pipeline.verify()
-        assert report.sent == report.processed == 15_000
+        assert report.sent == report.processed == 6_000
         for service in services:
             await service.healthy()
             service.terminate()
