@@ -8,6 +8,7 @@ from pathlib import Path
 from local.broker import START_S, BrokerProcess, LocalBroker
 from local.jars import java_command, kafka_libs
 from local.kafka_files import ProxyPorts
+from local.paths import check_path
 from local.ports import free_ports
 from local.probes import kafka_answers
 
@@ -75,6 +76,8 @@ class KraftBroker(LocalBroker):
         raise NotImplementedError("Kafka 4 has no ZooKeeper")
 
     def _format(self) -> None:
+        check_path(self._directory)
+        check_path(self._libs)
         self._directory.mkdir(parents=True, exist_ok=True)
         listeners = advertised = f"PLAINTEXT://{self.bootstrap_servers}"
         if self.proxy:

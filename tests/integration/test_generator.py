@@ -105,9 +105,7 @@ async def test_sigterm_loses_nothing_that_was_generated(kafka: str, topic_prefix
 
         await eventually(flowing)
         await generator.healthy()
-        generator.terminate()
-        assert await generator.wait() == 0
-        sent = (await generator.wait_for("all orders sent"))["sent"]
+        sent = await generator.all_sent()
         wanted, _ = await expected_values(generator, sent)
         assert values(await read_orders(kafka, topic_prefix)) == wanted
 

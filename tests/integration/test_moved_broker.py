@@ -47,9 +47,7 @@ async def test_generator_and_sink_follow_it_and_nothing_is_lost(
         async with AIOKafkaProducer(bootstrap_servers=after.bootstrap_servers) as producer:
             await producer.send_and_wait("product-metrics", metric)
         await eventually(lambda: pipeline.output.read_bytes() == metric + b"\n", what="the sink reads again")
-        generator.terminate()
-        assert await generator.wait() == 0
-        sent = (await generator.wait_for("all orders sent"))["sent"]
+        sent = await generator.all_sent()
     async with TopicReader(after.bootstrap_servers) as reader:
         assert sum((await reader.ends("orders")).values()) == sent
 
@@ -74,8 +72,7 @@ async def test_the_stages_follow_it_and_stay_exact(brokers: tuple[LocalBroker, L
         await generator.wait_for("the broker is back")
         lines = pipeline.output.read_bytes().count(b"\n")
         await eventually(lambda: pipeline.output.read_bytes().count(b"\n") > lines + 5, what="windows close again")
-        generator.terminate()
-        assert await generator.wait() == 0
+        await generator.all_sent()
         pipeline.kafka = after.bootstrap_servers
         await pipeline.verify()
         assert processor.process.poll() is None
