@@ -10,11 +10,13 @@ from tests.integration.pipeline import Pipeline
 from tests.integration.services import ServiceProcess, eventually
 
 
-async def start(
-    stack: AsyncExitStack, pipeline: Pipeline, name: str, count: int = 1, **env: str
-) -> list[ServiceProcess]:
-    env = {"GENERATOR_RATE": "500"} | env
-    return [await stack.enter_async_context(pipeline.service(name, **env)) for _ in range(count)]
+async def start(stack: AsyncExitStack, pipeline: Pipeline, name: str, count: int = 1) -> list[ServiceProcess]:
+    return [await stack.enter_async_context(pipeline.service(name)) for _ in range(count)]
+
+
+async def start_traffic(stack: AsyncExitStack, pipeline: Pipeline, faults: str = "") -> ServiceProcess:
+    generator = pipeline.service("generator", GENERATOR_RATE="500", GENERATOR_FAULTS=faults)
+    return await stack.enter_async_context(generator)
 
 
 async def takes_over(service: ServiceProcess) -> None:
@@ -62,7 +64,7 @@ async def test_killed_again_and_again(pipeline: Pipeline) -> None:
         processors = await start(stack, pipeline, "processor", 2)
         analytics = await start(stack, pipeline, "analytics", 2)
         sinks = await start(stack, pipeline, "sink")
-        (generator,) = await start(stack, pipeline, "generator", GENERATOR_FAULTS="0.01")
+        generator = await start_traffic(stack, pipeline, faults="0.01")
         await eventually(lambda: pipeline.has_records("analytics-state"), what="both stages are at work")
         for _ in range(12):
             await asyncio.sleep(random.uniform(0.5, 2.0))
@@ -82,7 +84,7 @@ async def test_zombies_change_nothing(pipeline: Pipeline) -> None:
         processors = await start(stack, pipeline, "processor", 2)
         analytics = await start(stack, pipeline, "analytics", 2)
         await start(stack, pipeline, "sink")
-        (generator,) = await start(stack, pipeline, "generator")
+        generator = await start_traffic(stack, pipeline)
         for zombie, successor, topic in (
             (processors[0], processors[1], "processed-orders"),
             (analytics[0], analytics[1], "analytics-state"),
@@ -104,7 +106,7 @@ async def test_replicas_come_and_go(pipeline: Pipeline) -> None:
         await start(stack, pipeline, "processor")
         await start(stack, pipeline, "analytics")
         await start(stack, pipeline, "sink")
-        (generator,) = await start(stack, pipeline, "generator")
+        generator = await start_traffic(stack, pipeline)
         await eventually(lambda: pipeline.has_records("analytics-state"), what="both stages are at work")
         for _ in range(3):
             async with pipeline.service("processor") as second, pipeline.service("analytics") as third:
@@ -126,7 +128,7 @@ async def test_a_stage_may_be_away_while_orders_flow(pipeline: Pipeline) -> None
         (processor,) = await start(stack, pipeline, "processor")
         (analytics,) = await start(stack, pipeline, "analytics")
         await start(stack, pipeline, "sink")
-        (generator,) = await start(stack, pipeline, "generator")
+        generator = await start_traffic(stack, pipeline)
         await eventually(lambda: pipeline.has_records("analytics-state"))
         for absent in (processor, analytics):
             absent.terminate()

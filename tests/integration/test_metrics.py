@@ -1,6 +1,7 @@
 """`/metrics` of the real services on a real broker, compared with what is known to have been sent."""
 
 import http.client
+import time
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
@@ -223,7 +224,8 @@ async def test_a_generator_counts_what_it_sends_and_breaks(pipeline: Pipeline) -
         told = await scrape(generator)
         # Each batch once, and an order is sent when it is due.
         assert 6 <= told("pipeline_event_latency_seconds_count") <= told("pipeline_orders_sent_total")
-        assert told("pipeline_event_latency_seconds_bucket", le="30.0") == told("pipeline_event_latency_seconds_count")
+        ran_s = time.time() - told("process_start_time_seconds")
+        assert told("pipeline_event_latency_seconds_sum") <= ran_s * told("pipeline_event_latency_seconds_count")
         generator.terminate()
         assert await generator.wait() == 0
         ended = await generator.wait_for("all orders sent")
