@@ -1,8 +1,10 @@
-"""Exactly once: through crashes, pauses and changes of the group, against the independent verification."""
+"""Exactly once: through crashes and changes of the group, against the independent verification.
+
+Pauses beyond the session and outages of the broker: `tests/chaos/test_short_form.py`.
+"""
 
 import asyncio
 from contextlib import AsyncExitStack
-from functools import partial
 from random import Random
 
 from services.generator.faults import KINDS
@@ -17,18 +19,6 @@ async def start(stack: AsyncExitStack, pipeline: Pipeline, name: str, count: int
 async def start_traffic(stack: AsyncExitStack, pipeline: Pipeline, faults: str = "") -> ServiceProcess:
     generator = pipeline.service("generator", GENERATOR_RATE="500", GENERATOR_FAULTS=faults)
     return await stack.enter_async_context(generator)
-
-
-async def takes_over(service: ServiceProcess) -> None:
-    """Return when ``service`` is given all partitions once more."""
-
-    def times_given_all() -> int:
-        return sum(
-            event["event"] == "partitions assigned" and len(event["partitions"]) == 6 for event in service.events()
-        )
-
-    before = times_given_all()
-    await eventually(lambda: times_given_all() > before, what=f"{service.name} takes over")
 
 
 async def test_a_backlog_with_faults_of_every_kind(pipeline: Pipeline) -> None:
@@ -75,29 +65,6 @@ async def test_killed_again_and_again(pipeline: Pipeline) -> None:
         sent = await generator.all_sent()
         report = await pipeline.verify()
     assert report.sent == sent
-    assert report.late == 0
-
-
-async def test_zombies_change_nothing(pipeline: Pipeline) -> None:
-    """Paused beyond the session in the midst of work, replaced by the other replica, and then going on."""
-    async with AsyncExitStack() as stack:
-        processors = await start(stack, pipeline, "processor", 2)
-        analytics = await start(stack, pipeline, "analytics", 2)
-        await start(stack, pipeline, "sink")
-        generator = await start_traffic(stack, pipeline)
-        for zombie, successor, topic in (
-            (processors[0], processors[1], "processed-orders"),
-            (analytics[0], analytics[1], "analytics-state"),
-        ):
-            await zombie.wait_for("partition started")
-            await eventually(partial(pipeline.has_records, topic))
-            zombie.pause()
-            await takes_over(successor)
-        processors[0].resume()
-        analytics[0].resume()
-        sent = await generator.all_sent()
-        report = await pipeline.verify()
-    assert report.sent == report.processed == sent
     assert report.late == 0
 
 
