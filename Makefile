@@ -3,7 +3,7 @@
 PYTHON := .venv/bin/python
 PROCESSORS ?= 2
 ANALYTICS ?= 1
-WORKERS ?= 2
+WORKERS ?= 3
 UV ?= uv
 # Whatever ends the command, also a signal to make, ends all that the command has started.
 CONTAINED = $(PYTHON) -m local.process_tree $(PYTHON)
@@ -62,9 +62,9 @@ recompute: setup ## delete what was made of orders, so that the services make it
 down: setup ## stop what runs on this machine
 	@$(PYTHON) local/pipeline.py down
 
-test: machine setup ## all tests: unit, integration, compose, two files at a time (TESTS=path ARGS= WORKERS=2)
+test: machine setup ## all tests: unit, integration, compose, three files at a time (TESTS=path ARGS= WORKERS=3)
 	@$(CONTAINED) -m local.jars
-	@$(CONTAINED) -m pytest -n $(WORKERS) --dist loadfile $(TESTS) $(ARGS)
+	@$(CONTAINED) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
 
 chaos: machine setup ## faults of every kind, an hour and a quarter, and a table of what came of them (SEED= ARGS="--only killed")
 	@$(CONTAINED) -m local.jars

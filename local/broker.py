@@ -18,6 +18,8 @@ from local.probes import kafka_answers, zookeeper_answers
 
 _POLL_S = 0.1
 _STOP_S = 20.0
+START_S = 180.0
+"""How long a start may take, on a slow machine with much else to do."""
 
 # Kills its process when this program ends in whatever way, since then the pipe to its standard input closes.
 _WATCHDOG = 'read -r _; kill -KILL "$0" 2>/dev/null'
@@ -47,7 +49,7 @@ class LocalBroker:
     def bootstrap_servers(self) -> str:
         return f"127.0.0.1:{self._files.kafka_port}"
 
-    def start(self, timeout_s: float = 90.0) -> None:
+    def start(self, timeout_s: float = START_S) -> None:
         """Start what is not running, and wait until the broker answers.
 
         Raises:

@@ -25,8 +25,10 @@ def java_command() -> str:
     return str(Path(home) / "bin" / "java") if home else "java"
 
 
-def kafka_libs(pom: Path = _POM, name: str = "kafka-libs") -> Path:
+def kafka_libs(pom: Path = _POM, name: str = "kafka-libs", *properties: str) -> Path:
     """The folder with the jars of ``pom``, ``.local/{name}``; the first call takes as long as Maven needs to download them.
+
+    ``properties`` are those of the pom that it leaves open, as Maven's arguments (``-Dname=value``).
 
     Raises:
         LocalModeError: Java or Maven is missing, or Maven failed.
@@ -34,13 +36,13 @@ def kafka_libs(pom: Path = _POM, name: str = "kafka-libs") -> Path:
     check_machine()
     libs = ROOT / ".local" / name
     stamp = libs / "pom.sha256"
-    wanted = hashlib.sha256(pom.read_bytes()).hexdigest()
+    wanted = hashlib.sha256(b"\0".join([pom.read_bytes(), *map(str.encode, properties)])).hexdigest()
     libs.parent.mkdir(exist_ok=True)
     with (libs.parent / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not stamp.exists() or stamp.read_text() != wanted:
             sys.stderr.write("Fetching Kafka's jars with Maven (once, some 60 MB) ...\n")
-            _resolve(pom, libs)
+            _resolve(pom, libs, *properties)
             stamp.write_text(wanted)
     return libs
 
@@ -54,9 +56,9 @@ def check_machine() -> None:
         raise LocalModeError(check.stderr.strip(), advice="install it, then start again")
 
 
-def _resolve(pom: Path, libs: Path) -> None:
+def _resolve(pom: Path, libs: Path, *properties: str) -> None:
     shutil.rmtree(libs, ignore_errors=True)
-    command = ["mvn", "-B", "-q", "-ntp", "--strict-checksums", "-f", str(pom)]
+    command = ["mvn", "-B", "-q", "-ntp", "--strict-checksums", "-f", str(pom), *properties]
     command += ["dependency:copy-dependencies", f"-DoutputDirectory={libs}", "-DincludeScope=runtime"]
     try:
         maven = subprocess.run(

@@ -12,7 +12,9 @@ import psycopg
 
 from libs.runtime.errors import PipelineError
 from verification.report import Damage, Report
-from verification.windows import Metric
+from verification.windows import Metric, OutputDamage
+
+ROWS = OutputDamage(Damage.ROW_MISSING, Damage.ROW_DUPLICATED, Damage.ROW_UNEXPECTED)
 
 _POSTGRESQL_ROWS = """
 select extract(epoch from window_start), extract(epoch from window_end), product_id, order_count,

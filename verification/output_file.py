@@ -13,7 +13,9 @@ from typing import Any, BinaryIO, cast
 from libs.runtime.errors import PipelineError
 from verification.output_database import metric_of_row
 from verification.report import Damage, Report
-from verification.windows import Metric, read_metric
+from verification.windows import Metric, OutputDamage, read_metric
+
+LINES = OutputDamage(Damage.LINE_MISSING, Damage.LINE_DUPLICATED, Damage.LINE_UNEXPECTED)
 
 _TIME = r"\d{4}-\d\d-\d\dT\d\d-\d\dZ"
 

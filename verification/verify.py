@@ -19,19 +19,16 @@ from verification.history import WHOLE, History, find_history
 from verification.judge import Judge, read_catalogue
 from verification.ledger import Ledger, Source
 from verification.marks import Marks
-from verification.output_database import OutputDatabase, read_rows
-from verification.output_file import read_lines
+from verification.output_database import ROWS, OutputDatabase, read_rows
+from verification.output_file import LINES, read_lines
 from verification.report import Damage, NotVerified, Report
 from verification.sizes import SizeLimits, size_limits
 from verification.topic_reader import Offsets, Record, TopicReader
-from verification.windows import Metric, Window, WindowSums, check_lines, check_metrics, check_rows, read_metric_record
+from verification.windows import Metric, Window, WindowSums, check_metrics, check_output, read_metric_record
 
 CATALOGUE = Path(__file__).resolve().parents[1] / "services" / "processor" / "catalogue.json"
 
 _POLL_S = 0.5
-
-Check = Callable[[Counter[Metric], Counter[Metric], Counter[Metric], Report, History], None]
-"""Compares what an output holds with the metrics that it must hold, and those that it may hold."""
 
 
 async def verify(  # noqa: PLR0913 - all but the first are named at the call
@@ -127,17 +124,21 @@ class _Run:
         if wait_closed_s is not None:
             for product, start in sorted(due & sums.expected().keys() - {each.window for each in (*metrics, *newer)}):
                 self.report.found(Damage.NOT_CLOSED, f"{product} from {start}")
-        found: list[tuple[Check, Counter[Metric]]] = []
+        found = []
         if output:
             read_file = partial(read_lines, output, self.window_seconds, since_s=self.history.metrics_missing_until_s)
-            found.append((check_lines, await self._read_output(str(output), read_file, metrics + newer, deadline_s)))
+            lines = await self._read_output(str(output), read_file, metrics + newer, deadline_s)
+            self.report.lines = lines.total()
+            found.append((LINES, lines))
         if database:
             read_all = partial(read_rows, database, self.window_seconds)
-            found.append((check_rows, await self._read_output("the database", read_all, metrics + newer, deadline_s)))
+            rows = await self._read_output("the database", read_all, metrics + newer, deadline_s)
+            self.report.rows = rows.total()
+            found.append((ROWS, rows))
         if found:
             newest = await self._metrics(newer_metrics_end, await self._ends("product-metrics"), self.report)
-            for check, written in found:
-                check(written, Counter(metrics + newer), Counter(newest), self.report, self.history)
+            for kinds, written in found:
+                check_output(written, Counter(metrics + newer), Counter(newest), kinds, self.report, self.history)
         return self.report
 
     async def _ends(self, topic: str) -> Offsets:

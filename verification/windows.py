@@ -40,6 +40,14 @@ class Metric(NamedTuple):
         return self.product_id, self.window_start
 
 
+class OutputDamage(NamedTuple):
+    """The differences between an output and the topic, as the report names them."""
+
+    missing: Damage
+    duplicated: Damage
+    unexpected: Damage
+
+
 def read_metric_record(key: bytes | None, value: bytes | None, window_seconds: int) -> Metric:
     """The metric in a record of ``product-metrics``; raises ``ValueError``."""
     metric = read_metric(value, window_seconds)
@@ -184,49 +192,23 @@ def _leave_out(
     return left_out
 
 
-def check_lines(
-    lines: Counter[Metric],
+def check_output(
+    written: Counter[Metric],
     metrics: Counter[Metric],
     newer: Counter[Metric],
+    kinds: OutputDamage,
     report: Report,
     history: History = WHOLE,
 ) -> None:
-    """Compare the file's lines with the topic: each of ``metrics`` once, each of ``newer`` at most once."""
-    report.lines = lines.total()
-    kinds = (Damage.LINE_MISSING, Damage.LINE_DUPLICATED, Damage.LINE_UNEXPECTED)
-    _check_each_once(lines, metrics, newer, kinds, report, history)
-
-
-def check_rows(
-    rows: Counter[Metric],
-    metrics: Counter[Metric],
-    newer: Counter[Metric],
-    report: Report,
-    history: History = WHOLE,
-) -> None:
-    """As ``check_lines``, for the rows of the database."""
-    report.rows = rows.total()
-    kinds = (Damage.ROW_MISSING, Damage.ROW_DUPLICATED, Damage.ROW_UNEXPECTED)
-    _check_each_once(rows, metrics, newer, kinds, report, history)
-
-
-def _check_each_once(
-    found: Counter[Metric],
-    metrics: Counter[Metric],
-    newer: Counter[Metric],
-    kinds: tuple[Damage, Damage, Damage],
-    report: Report,
-    history: History,
-) -> None:
-    missing, duplicated, unexpected = kinds
-    for metric in (metrics - found).elements():
-        report.found(missing, _describe(metric.window))
-    for metric, count in (found - metrics - newer).items():
+    """Compare what an output holds with the topic: each of ``metrics`` once, each of ``newer`` at most once."""
+    for metric in (metrics - written).elements():
+        report.found(kinds.missing, _describe(metric.window))
+    for metric, count in (written - metrics - newer).items():
         known = metric in metrics or metric in newer
         if not known and count == 1 and metric.window_end <= history.metrics_missing_until_s:
             report.not_verified[NotVerified.METRIC] += 1
             continue
-        report.found(duplicated if known else unexpected, _describe(metric.window), count)
+        report.found(kinds.duplicated if known else kinds.unexpected, _describe(metric.window), count)
 
 
 def mean_cents(total: Total) -> int:

@@ -18,8 +18,9 @@ from local.broker import LocalBroker
 from local.errors import LocalModeError
 from local.kafka_files import ProxyPorts
 from local.ports import free_ports
+from tests.brokers.cluster import ThreeBrokers
+from tests.brokers.kraft import DEFAULT_VERSION, KraftBroker
 from tests.chaos.episode import Episode, Outcome, run_episode
-from tests.chaos.kraft_broker import KraftBroker
 from tests.chaos.plan import SHORT_FORM, long_form
 from tests.chaos.table import findings, markdown, render
 from verification.report import Report
@@ -58,16 +59,14 @@ def main() -> None:
     sys.exit(0 if all(outcome.ok for outcome in outcomes) else 1)
 
 
-async def _run(episodes: Sequence[Episode], directory: Path, seed: int, rate: int, *, kafka_4: bool) -> list[Outcome]:
+async def _run(
+    episodes: Sequence[Episode], directory: Path, seed: int, rate: int, *, kafka_4: str | None
+) -> list[Outcome]:
     outcomes = []
     for number, episode in enumerate(episodes, 1):
         console.print(f"[{number}/{len(episodes)}] {episode.name}", style="bold", markup=False)
         folder = directory / f"episode-{number}"
-        # A broker of its own: one that was killed checks all it holds when it starts, that of earlier episodes, too.
-        kafka, zookeeper, *proxied = free_ports(4)
-        proxy = ProxyPorts(*proxied)
-        place = directory / f"broker-{number}"
-        broker = KraftBroker(place, proxy) if kafka_4 else LocalBroker(place, kafka, zookeeper, proxy)
+        broker = _broker(episode, directory / f"broker-{number}", kafka_4)
         try:
             await asyncio.to_thread(broker.start)
             outcome = await run_episode(episode, broker, folder, seed=seed, rate=rate, say=_teller())
@@ -79,6 +78,15 @@ async def _run(episodes: Sequence[Episode], directory: Path, seed: int, rate: in
         _say_verdict(outcome)
         outcomes.append(outcome)
     return outcomes
+
+
+def _broker(episode: Episode, directory: Path, kafka_4: str | None) -> LocalBroker:
+    """A broker of the episode's own: one that was killed checks all it holds when it starts, that of earlier episodes, too."""
+    if episode.brokers > 1:
+        return ThreeBrokers(directory)
+    kafka, zookeeper, *proxied = free_ports(4)
+    proxy = ProxyPorts(*proxied)
+    return KraftBroker(directory, proxy, kafka_4) if kafka_4 else LocalBroker(directory, kafka, zookeeper, proxy)
 
 
 def _teller() -> Callable[[str], None]:
@@ -108,7 +116,13 @@ def _arguments() -> argparse.Namespace:
         "--scale", type=float, default=1.0, metavar="F", help="times as long (1: an hour and a quarter)"
     )
     parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="episodes whose names have these words")
-    parser.add_argument("--kafka-4", action="store_true", help="faults of the network only, on a broker of Kafka 4")
+    parser.add_argument(
+        "--kafka-4",
+        nargs="?",
+        const=DEFAULT_VERSION,
+        metavar="VERSION",
+        help=f"faults of the network only, on a broker of Kafka 4 ({DEFAULT_VERSION})",
+    )
     parser.add_argument("--short", action="store_true", help="the short form that is among the tests")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there as well")
     return parser.parse_args()

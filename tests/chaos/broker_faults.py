@@ -91,7 +91,7 @@ LATE_ORDERS_DELETED = Fault("late-orders deleted", _delete_late_orders)
 
 
 async def _delete(stack: Stack, topic: Topic) -> None:
-    async with _admin(stack) as admin:
+    async with admin_of(stack) as admin:
         await admin.delete_topics([stack.pipeline.prefix + topic.name])
 
 
@@ -102,7 +102,7 @@ async def _configure(stack: Stack, topic: Topic, changed: Mapping[str, str]) -> 
 
     async def done() -> bool:
         try:
-            async with _admin(stack) as admin:
+            async with admin_of(stack) as admin:
                 (response,) = await admin.alter_configs([resource])
         except (KafkaError, OSError, AssertionError):
             return False  # other faults may be at work
@@ -113,7 +113,8 @@ async def _configure(stack: Stack, topic: Topic, changed: Mapping[str, str]) -> 
 
 
 @asynccontextmanager
-async def _admin(stack: Stack) -> AsyncIterator[AIOKafkaAdminClient]:
+async def admin_of(stack: Stack) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A client that asks for and changes what the brokers have."""
     admin = AIOKafkaAdminClient(bootstrap_servers=stack.broker.bootstrap_servers)
     try:
         await admin.start()

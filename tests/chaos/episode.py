@@ -33,7 +33,8 @@ class Episode:
     ``seconds`` in random order. ``faulty`` is the share of orders that are none. ``lateness`` says that orders may be late.
     With ``proxied`` the services reach the broker through the proxy that injects faults of the network. With ``outputs``
     there are two sinks, which write PostgreSQL beside the file, and the file is finished every few seconds. ``replicas`` of
-    the processor and of the analytics each are there at first.
+    the processor and of the analytics each are there at first. ``brokers`` is how many
+    there are; of several, none is worth the end of a service.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Episode:
     outputs: bool = False
     partitions: int = 6
     replicas: int = 3
+    brokers: int = 1
 
 
 @dataclass
@@ -80,7 +82,11 @@ async def run_episode(
             proxy = await exits.enter_async_context(KafkaProxy(broker.proxy.clients, broker.proxy.broker, requests))
         servers = proxy.address if proxy else broker.bootstrap_servers
         pipeline = Pipeline(servers, f"{directory.name}-", directory, episode.window_s)
-        pipeline.env |= {"IDLE_AFTER_SECONDS": "4", "TOPIC_PARTITIONS": str(episode.partitions)}
+        pipeline.env |= {
+            "IDLE_AFTER_SECONDS": "4",
+            "TOPIC_PARTITIONS": str(episode.partitions),
+            "TOPIC_REPLICATION_FACTOR": str(episode.brokers),
+        }
         database = await exits.enter_async_context(ChaosDatabase()) if episode.outputs else None
         if database:
             pipeline.env |= {"SINK_OUTPUTS": "file,database", "SINK_DATABASE_URL": database.url}
@@ -111,6 +117,7 @@ async def run_episode(
             database=OutputDatabase(database.direct_url) if database else None,
             window_seconds=episode.window_s,
             wait_closed_s=HANGS_AFTER_S,
+            settle_s=HANGS_AFTER_S,
         )
         await stack.all_healthy()
         await asyncio.gather(*(stack.stop(each) for each in stack.of("processor", "analytics", "sink")))
@@ -146,3 +153,5 @@ def _conclude(episode: Episode, stack: Stack, outcome: Outcome) -> None:
     outcome.restarts, outcome.memory_mb, outcome.problems = stack.restarts, stack.memory_mb, stack.problems
     if outcome.report.late and not episode.lateness:
         outcome.problems.append(f"{outcome.report.late} orders were late, though none came out of order")
+    if stack.restarts and episode.brokers > 1:
+        outcome.problems.append(f"a service ended {stack.restarts} times, though no outage is worth that")

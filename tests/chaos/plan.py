@@ -11,6 +11,7 @@ from tests.chaos.broker_faults import (
     RECORDS_REFUSED,
     ZOOKEEPER_RESTARTED,
 )
+from tests.chaos.cluster_faults import ONE_OF_THREE_KILLED, STARTED_WITHOUT_CONTROLLER, TWO_OF_THREE_KILLED
 from tests.chaos.database_faults import (
     CONNECTIONS_CUT,
     DATABASE_FULL,
@@ -91,6 +92,14 @@ def long_form(scale: float) -> list[Episode]:
             partitions=48,
         ),
         *_output_episodes(),
+        *(
+            Episode(fault.name, [[fault]], seconds, brokers=3)
+            for fault, seconds in (
+                (ONE_OF_THREE_KILLED, 60),
+                (TWO_OF_THREE_KILLED, 1),
+                (STARTED_WITHOUT_CONTROLLER, 60),
+            )
+        ),
         *network_episodes(scale),
     ]
     return [replace(each, seconds=each.seconds * scale) for each in episodes]

@@ -16,8 +16,6 @@ from tests.compose.groups import eventually
 from tests.compose.project import Project
 from tests.compose.prometheus import Labels, Prometheus
 
-_SEEN_WITHIN_S = 90
-
 
 async def fires(prometheus: Prometheus, alert: str, **labels: str) -> None:
     """Wait until ``alert`` fires with these labels."""
@@ -26,7 +24,7 @@ async def fires(prometheus: Prometheus, alert: str, **labels: str) -> None:
     def seen(alerts: Sequence[Labels]) -> bool:
         return any(wanted.items() <= one.items() for one in alerts)
 
-    await eventually(prometheus.firing, seen, f"{alert} fires", _SEEN_WITHIN_S)
+    await eventually(prometheus.firing, seen, f"{alert} fires")
 
 
 async def all_quiet(prometheus: Prometheus) -> None:
@@ -35,7 +33,7 @@ async def all_quiet(prometheus: Prometheus) -> None:
     async def stirring() -> list[Labels]:
         return [series.labels for series in await prometheus.query("ALERTS")]
 
-    await eventually(stirring, lambda alerts: not alerts, "no alert", _SEEN_WITHIN_S)
+    await eventually(stirring, lambda alerts: not alerts, "no alert")
 
 
 @asynccontextmanager

@@ -8,6 +8,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import KafkaError
 
+from tests.integration.services import HANGS_AFTER_S
+
 T = TypeVar("T")
 
 
@@ -52,13 +54,11 @@ async def committed_offsets(bootstrap: str, group: str) -> dict[int, int]:
     return {partition.partition: committed.offset for partition, committed in offsets.items()}
 
 
-async def eventually(
-    look: Callable[[], Awaitable[T]], is_right: Callable[[T], object], what: str, within_s: float = 60
-) -> T:
+async def eventually(look: Callable[[], Awaitable[T]], is_right: Callable[[T], object], what: str) -> T:
     """Look until it is right; fail saying ``what`` was waited for and what was seen last."""
     seen: object = None
     try:
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(HANGS_AFTER_S):
             while True:
                 try:
                     seen = value = await look()
@@ -68,4 +68,4 @@ async def eventually(
                     seen = error
                 await asyncio.sleep(0.3)
     except TimeoutError:
-        raise AssertionError(f"not within {within_s} s: {what}; last seen: {seen}") from None
+        raise AssertionError(f"not within {HANGS_AFTER_S} s: {what}; last seen: {seen}") from None

@@ -10,6 +10,8 @@ from typing import Any, Self
 
 import pytest
 
+from tests.integration.services import HANGS_AFTER_S
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -54,7 +56,7 @@ class Project:
         """The same project with another output folder; takes effect when the sink is started anew."""
         return replace(self, output=output)
 
-    def compose(self, *arguments: str, timeout_s: float = 120) -> str:
+    def compose(self, *arguments: str, timeout_s: float = HANGS_AFTER_S) -> str:
         """Run ``docker compose`` and return what it printed; its errors go to the test's captured output."""
         environment = {
             **os.environ,
@@ -84,4 +86,6 @@ class Project:
 
 def docker(*arguments: str) -> str:
     """Run ``docker`` and return what it printed."""
-    return subprocess.run(["docker", *arguments], check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout
+    return subprocess.run(
+        ["docker", *arguments], check=True, stdout=subprocess.PIPE, text=True, timeout=HANGS_AFTER_S
+    ).stdout

@@ -6,6 +6,8 @@ import urllib.parse
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from tests.integration.services import HANGS_AFTER_S
+
 Labels = dict[str, str]
 
 
@@ -29,7 +31,9 @@ class Prometheus:
             OSError: nobody answers.
             AssertionError: the answer is an error.
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)  # minds no proxy, unlike urllib
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=HANGS_AFTER_S
+        )  # minds no proxy, unlike urllib
         try:
             connection.request("GET", f"/api/v1/{path}?{urllib.parse.urlencode(parameters)}")
             response = connection.getresponse()

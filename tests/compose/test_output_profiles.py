@@ -71,13 +71,13 @@ async def test_what_is_in_the_topic_is_in_the_database_also_after_a_rebuild(proj
         await metrics.write(30, commit=False)
         probe = analyst(project)
         wanted = sorted(map(row_of, metrics.committed))
-        await eventually(lambda: len(probe.rows()) >= len(wanted), timeout_s=60)
+        await eventually(lambda: len(probe.rows()) >= len(wanted))
         assert sorted(probe.rows()) == wanted == sorted(map(decode_metric, metrics.committed))
         assert probe.query("select count(*) from revenue_share") == [(5,)]
         with pytest.raises(errors.ReadOnlySqlTransaction):
             probe.query("delete from product_metrics")
 
-        project.compose("restart", "--timeout", "5", "database", timeout_s=60)
+        project.compose("restart", "--timeout", "5", "database")
         await metrics.write(30)
         wanted = sorted(map(row_of, metrics.committed))
 
@@ -87,10 +87,10 @@ async def test_what_is_in_the_topic_is_in_the_database_also_after_a_rebuild(proj
             except psycopg.OperationalError:
                 return False  # it is just being started again
 
-        await eventually(all_there, timeout_s=60, what="the sink goes on after the restart")
+        await eventually(all_there, what="the sink goes on after the restart")
         rebuild = ("python", "-m", "services.sink.rebuild_database", "--yes")
         assert "is empty" in project.compose("exec", "-T", "sink-database", *rebuild)
-        await eventually(all_there, timeout_s=60, what="the database is filled from the topic's beginning")
+        await eventually(all_there, what="the database is filled from the topic's beginning")
 
 
 async def test_connect_s_files_have_the_metrics_and_the_registration_may_run_again(project: Project) -> None:

@@ -1,7 +1,6 @@
 """The writer above the databases: whose the database is, who may write, and what is not known."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -182,8 +181,6 @@ async def test_who_is_asked_to_stop_does_not_wait_for_the_database(
         await asyncio.sleep(3600)
 
     monkeypatch.setattr(session, "write", hang)
-    began_s = time.monotonic()
     with pytest.raises(OutputUnavailableError, match="no answer"):
         await writer.write(ROWS, {0: Position(8, 1)})
     await writer.close()
-    assert time.monotonic() - began_s < 600  # it returns at all

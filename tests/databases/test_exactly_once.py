@@ -43,7 +43,7 @@ async def test_committed_metrics_stand_in_both_and_aborted_ones_in_none(outputs:
         # In both, as one may be behind the other. The file takes any JSON object for a line: it has one more.
         await eventually(lambda: (outputs.count(), len(outputs.pipeline.lines())) == (60, 61), what="both are complete")
         sink.terminate()
-        assert await sink.wait(timeout_s=10) == 0
+        assert await sink.wait() == 0
     assert Counter(outputs.probe.rows()) == Counter(map(row_of, metrics.committed))
     database = await report(outputs, "--source", "database")
     assert await report(outputs, "--source", "topic") == database
@@ -77,7 +77,7 @@ async def test_paused_and_awake_again_after_another_has_taken_over(outputs: Outp
             await outputs.grown(by=300)
             await running.end()
             await first.wait_for("standing by: another sink writes this output", output="database")
-            await eventually(lambda: outputs.count() >= running.count, timeout_s=60)
+            await eventually(lambda: outputs.count() >= running.count)
             first.kill()
             await first.wait()
             await outputs.same(metrics)
@@ -134,7 +134,6 @@ async def test_connections_are_cut_in_mid_commit(pipeline: Pipeline, postgres: P
         async with traffic(pipeline) as (metrics, running), outputs.sink():
             await eventually(
                 lambda: min(proxy.made.count("before"), proxy.made.count("after")) >= 2,
-                timeout_s=120,
                 what="two cuts of each kind",
             )
             await running.end()
@@ -150,7 +149,7 @@ async def test_one_that_is_down_does_not_hold_the_other_up(pipeline: Pipeline, p
             await pipeline.written(metrics)
             await sink.wait_for("interrupted", output="database")
             sink.terminate()
-            assert await sink.wait(timeout_s=10) == 0
+            assert await sink.wait() == 0
         # Empty, it is filled from the topic's beginning.
         async with Outputs(pipeline, probe).sink():
             await metrics.write(30)

@@ -60,13 +60,13 @@ class Outputs:
 
     async def grown(self, by: int = 1) -> None:
         before = self.count()
-        await eventually(lambda: self.count() >= before + by, timeout_s=60, what=f"{by} rows more than {before}")
+        await eventually(lambda: self.count() >= before + by, what=f"{by} rows more than {before}")
 
     async def same(self, metrics: Metrics) -> None:
         """Wait until the outputs have as much as the topic; then they must be the same, to the cent."""
         wanted = Counter(row_of(value) for value in metrics.committed)
         assert all(count == 1 for count in wanted.values())
-        await eventually(lambda: self.count() >= len(wanted), timeout_s=90, what="the rows are in the database")
+        await eventually(lambda: self.count() >= len(wanted), what="the rows are in the database")
         assert Counter(self.probe.rows()) == wanted
         await self.pipeline.written(metrics)
 

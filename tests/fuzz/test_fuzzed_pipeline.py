@@ -27,8 +27,8 @@ from tests.integration.pipeline import Pipeline, history
 from tests.integration.services import eventually
 from verification.strict_json import NotAnObjectError
 
-FUZZED = 20_000
-GOOD = 3_000
+FUZZED = 6_000
+GOOD = 1_200
 FOREIGN = 2_000
 MAX_BATCH_BYTES = 1_048_588  # the broker's own limit, which `orders` keeps
 

@@ -62,6 +62,7 @@ class Pipeline:
             kafka_bootstrap_servers=self.kafka,
             topic_prefix=self.prefix,
             topic_partitions=int(self.env.get("TOPIC_PARTITIONS", "6")),
+            topic_replication_factor=int(self.env.get("TOPIC_REPLICATION_FACTOR", "1")),
         )
 
     def service(self, name: str, *arguments: str, entry_file: Path | None = None, **env: str) -> ServiceProcess:

@@ -113,6 +113,12 @@ class ServiceProcess:
         await eventually(lambda: self.process.poll() is not None, timeout_s, f"{self.name} ends")
         return self.process.returncode
 
+    async def all_sent(self) -> int:
+        """End a generator; how many orders it has sent."""
+        self.terminate()
+        assert await self.wait() == 0
+        return int((await self.wait_for("all orders sent"))["sent"])
+
     def events(self) -> list[Event]:
         """What it has logged since its last start; lines that are no JSON stand under the key ``raw``."""
         # What follows the last line's end is still being written.

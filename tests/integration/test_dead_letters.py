@@ -21,7 +21,7 @@ from libs.events.topics import ORDERS, ORDERS_DLQ
 from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS
 from libs.runtime.partitioning import partition_for
 from tests.integration.pipeline import Pipeline
-from tests.integration.services import ROOT, eventually
+from tests.integration.services import HANGS_AFTER_S, ROOT, eventually
 from tests.unit.driver import FakeRecord
 from verification.judge import read_catalogue
 from verification.report import Damage
@@ -195,8 +195,14 @@ async def test_orders_of_a_product_come_back_once_the_catalogue_knows_it(pipelin
     processor = pipeline.service("processor", PROCESSOR_CATALOGUE_PATH=str(catalogue), IDLE_AFTER_SECONDS="1")
     async with pipeline.service("analytics"), processor:
         await pipeline.send([(0, [order(order_id="fresh", product_id="prod-new")])])
-        verified = partial(verify, pipeline.kafka, topic_prefix=pipeline.prefix, window_seconds=pipeline.window_s)
-        report = await verified(catalogues=[CATALOGUE, catalogue], wait_closed_s=30)
+        verified = partial(
+            verify,
+            pipeline.kafka,
+            topic_prefix=pipeline.prefix,
+            window_seconds=pipeline.window_s,
+            settle_s=HANGS_AFTER_S,
+        )
+        report = await verified(catalogues=[CATALOGUE, catalogue], wait_closed_s=HANGS_AFTER_S)
         by_the_new = await verified(catalogues=[catalogue])
         by_the_old = await verified(catalogues=[CATALOGUE])
     assert report.ok, report.as_json()
@@ -225,7 +231,12 @@ async def test_a_replayed_order_is_judged_anew(pipeline: Pipeline) -> None:
         found = await reasons(pipeline)
         assert (found["malformed"]["letters"], found["malformed"]["replayed"]) == (2, 1)
         assert (found["future_timestamp"]["letters"], found["future_timestamp"]["replayed"]) == (1, 1)
-        report = await verify(pipeline.kafka, topic_prefix=pipeline.prefix, window_seconds=pipeline.window_s)
+        report = await verify(
+            pipeline.kafka,
+            topic_prefix=pipeline.prefix,
+            window_seconds=pipeline.window_s,
+            settle_s=HANGS_AFTER_S,
+        )
     assert report.ok, report.as_json()
     assert (report.sent, report.processed, report.dead_letters.total()) == (4, 1, 3)
 

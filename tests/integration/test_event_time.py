@@ -2,18 +2,11 @@
 
 import asyncio
 import time
-from pathlib import Path
 from random import Random
 
 import orjson
-import pytest
 
 from tests.integration.pipeline import Pipeline, history
-
-
-@pytest.fixture
-def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
-    return Pipeline(kafka, topic_prefix, tmp_path)
 
 
 async def test_a_backlog_read_one_partition_after_the_other_leaves_nothing_out(pipeline: Pipeline) -> None:

@@ -1,13 +1,11 @@
 """A replica that has lost its place in the group commits nothing, and takes nothing away from its successor."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from libs.events.topics import ALL_TOPICS
 from libs.runtime.broker import committed_consumer
 from libs.runtime.errors import NotAMemberError
 from libs.runtime.group_member import GroupMember, current_member
@@ -21,20 +19,6 @@ from tests.integration.pipeline import Pipeline
 from tests.integration.services import eventually
 
 Join = Callable[[], Awaitable[GroupMember]]
-
-
-@pytest.fixture
-async def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
-    pipeline = Pipeline(kafka, topic_prefix, tmp_path)
-    await pipeline.make_topics()
-    return pipeline
-
-
-@pytest.fixture
-async def connection(pipeline: Pipeline) -> AsyncIterator[BrokerConnection]:
-    connection = await BrokerConnection.open(pipeline.kafka, [pipeline.prefix + topic.name for topic in ALL_TOPICS])
-    yield connection
-    await connection.close()
 
 
 @pytest.fixture
@@ -94,6 +78,7 @@ async def test_a_former_member_is_refused_and_its_successors_offset_stays(
 
 
 async def test_a_worker_that_is_no_member_does_not_try_again(pipeline: Pipeline) -> None:
+    await pipeline.make_topics()
     await pipeline.send([(0, [b"{}"])])
     async with pipeline.lone_worker(0, GroupMember(f"{pipeline.prefix}processor", 7, "nobody")) as lone:
         await eventually(lambda: "transactions_fenced" in totals(lone.registry))

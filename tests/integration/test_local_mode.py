@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from local.ports import free_ports, is_taken
-from tests.integration.services import ROOT, eventually
+from tests.integration.services import HANGS_AFTER_S, ROOT, eventually
 
-READY_S = 180
+READY_S = 2 * HANGS_AFTER_S
 COMMAND = [sys.executable, str(ROOT / "local" / "pipeline.py")]
 
 
@@ -77,7 +77,7 @@ def lives(pid: int) -> bool:
 def live_page(output: str) -> bytes:
     """What is served at the address that ``up`` has told."""
     address = next(line for line in output.splitlines() if line.startswith("live page: ")).removeprefix("live page: ")
-    with urllib.request.urlopen(address, timeout=10) as answer:
+    with urllib.request.urlopen(address, timeout=HANGS_AFTER_S) as answer:
         return bytes(answer.read())
 
 

@@ -1,9 +1,6 @@
 """What cannot be read any more is not skipped in silence, and stops nobody."""
 
-from pathlib import Path
-
 import orjson
-import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.structs import TopicPartition
@@ -11,11 +8,6 @@ from aiokafka.structs import TopicPartition
 from tests.integration.committed_offsets import CommittedOffsets
 from tests.integration.pipeline import Pipeline, history
 from tests.integration.services import eventually
-
-
-@pytest.fixture
-def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
-    return Pipeline(kafka, topic_prefix, tmp_path)
 
 
 async def send(pipeline: Pipeline, count: int) -> None:

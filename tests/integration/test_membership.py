@@ -3,10 +3,8 @@
 import asyncio
 import time
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
-import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
@@ -16,11 +14,6 @@ from libs.runtime.broker import committed_consumer
 from libs.runtime.timing import HEARTBEAT_INTERVAL_MS
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import eventually
-
-
-@pytest.fixture
-def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
-    return Pipeline(kafka, topic_prefix, tmp_path)
 
 
 async def test_a_join_that_was_refused_is_tried_again(pipeline: Pipeline) -> None:

@@ -1,15 +1,14 @@
 """`/metrics` of the real services on a real broker, compared with what is known to have been sent."""
 
 import http.client
+import time
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from math import nan
-from pathlib import Path
 from random import Random
 
 import orjson
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.pipeline import Pipeline, history
@@ -48,11 +47,6 @@ async def scrape(service: ServiceProcess) -> Scrape:
         return Scrape(connection.getresponse().read().decode())
     finally:
         connection.close()
-
-
-@pytest.fixture
-def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
-    return Pipeline(kafka, topic_prefix, tmp_path)
 
 
 def with_faults(orders: list[dict[str, object]]) -> list[bytes]:
@@ -230,7 +224,8 @@ async def test_a_generator_counts_what_it_sends_and_breaks(pipeline: Pipeline) -
         told = await scrape(generator)
         # Each batch once, and an order is sent when it is due.
         assert 6 <= told("pipeline_event_latency_seconds_count") <= told("pipeline_orders_sent_total")
-        assert told("pipeline_event_latency_seconds_bucket", le="30.0") == told("pipeline_event_latency_seconds_count")
+        ran_s = time.time() - told("process_start_time_seconds")
+        assert told("pipeline_event_latency_seconds_sum") <= ran_s * told("pipeline_event_latency_seconds_count")
         generator.terminate()
         assert await generator.wait() == 0
         ended = await generator.wait_for("all orders sent")

@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import AsyncExitStack
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -22,11 +21,6 @@ WITH_ORDERS = {
     "processor": set(PARTITIONS),
     "analytics": {partition_for(f"prod-{number}".encode(), len(PARTITIONS)) for number in range(1, 6)},
 }
-
-
-@pytest.fixture
-def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
-    return Pipeline(kafka, topic_prefix, tmp_path)
 
 
 async def committed(pipeline: Pipeline, stage: str) -> dict[int, int]:

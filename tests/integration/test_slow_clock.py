@@ -5,7 +5,6 @@ import itertools
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import orjson
 import pytest
@@ -19,11 +18,6 @@ from tests.integration.test_metrics import PARTITIONS, scrape
 SLOW, DAY_S = 5, 86_400.0
 # Longer than the test: a machine that stands for a while must not make the partition idle.
 NEVER_IDLE_S = "600"
-
-
-@pytest.fixture
-def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
-    return Pipeline(kafka, topic_prefix, tmp_path)
 
 
 @asynccontextmanager

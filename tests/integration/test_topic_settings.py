@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
@@ -51,19 +51,6 @@ class AutoCreatingBroker(LocalBroker):
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with AutoCreatingBroker(tmp_path_factory.mktemp("kafka")) as broker:
         yield broker.bootstrap_servers
-
-
-@pytest.fixture
-def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
-    return Pipeline(kafka, topic_prefix, tmp_path)
-
-
-@pytest.fixture
-async def admin(kafka: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-    await admin.start()
-    yield admin
-    await admin.close()
 
 
 async def alter(admin: AIOKafkaAdminClient, topic: str, **config: str) -> None:

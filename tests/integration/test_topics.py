@@ -1,8 +1,6 @@
 """What the broker refuses, or somebody takes away, is told in words, and ends in work again."""
 
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import orjson
 import pytest
@@ -18,19 +16,6 @@ from libs.runtime.errors import TopicRefusedError
 from recompute.commands import carry_out, make_plan
 from tests.integration.pipeline import Pipeline, history
 from tests.integration.services import eventually
-
-
-@pytest.fixture
-def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
-    return Pipeline(kafka, topic_prefix, tmp_path)
-
-
-@pytest.fixture
-async def admin(kafka: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-    await admin.start()
-    yield admin
-    await admin.close()
 
 
 async def send(pipeline: Pipeline, seed: int) -> None:

@@ -2,14 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.protocol.transaction import EndTxnRequest
 from aiokafka.structs import TopicPartition
 
-from libs.events.topics import ALL_TOPICS
 from libs.runtime.errors import BatchTooLargeError, TransactionFencedError
 from libs.runtime.group_member import GroupMember
 from libs.runtime.kafka_requests.txn_offset_commit import MemberOffsetCommit
@@ -21,20 +19,6 @@ from libs.runtime.transactions.record_batches import OutputBuffer
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 from tests.integration.committed_offsets import CommittedOffsets
 from tests.integration.pipeline import Pipeline, no_member
-
-
-@pytest.fixture
-async def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
-    pipeline = Pipeline(kafka, topic_prefix, tmp_path)
-    await pipeline.make_topics()
-    return pipeline
-
-
-@pytest.fixture
-async def connection(pipeline: Pipeline) -> AsyncIterator[BrokerConnection]:
-    connection = await BrokerConnection.open(pipeline.kafka, [pipeline.prefix + topic.name for topic in ALL_TOPICS])
-    yield connection
-    await connection.close()
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from aiokafka.structs import TopicPartition
 from libs.events.product_metrics import ProductMetric, encode_metric
 from libs.runtime.partitioning import partition_for
 from tests.integration.pipeline import Pipeline, history
+from tests.integration.services import HANGS_AFTER_S
 from verification import history as history_module
 from verification.report import Damage, NotVerified, Report
 from verification.topic_reader import TopicReader
@@ -39,7 +40,8 @@ async def verified(pipeline: Pipeline, newest_orders: int | None = None) -> Repo
         topic_prefix=pipeline.prefix,
         output=pipeline.output,
         window_seconds=pipeline.window_s,
-        wait_closed_s=120,
+        wait_closed_s=HANGS_AFTER_S,
+        settle_s=HANGS_AFTER_S,
         newest_orders=newest_orders,
     )
     assert report.ok, orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2).decode()

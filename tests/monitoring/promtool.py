@@ -12,7 +12,7 @@ COMPOSE_FILE = ROOT / "docker-compose.yml"
 
 def image() -> str:
     """Prometheus' image, as docker-compose.yml pins it."""
-    [name] = re.findall(r"image: (prom/prometheus:\S+)", COMPOSE_FILE.read_text())
+    [name] = re.findall(r"FROM (prom/prometheus:\S+)", COMPOSE_FILE.read_text())
     return str(name)
 
 

@@ -32,6 +32,15 @@ def test_line_ends_do_not_depend_on_who_checks_out() -> None:
             assert in_repository in {"i/lf", "i/none"}, line
 
 
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a clone")
+def test_a_clone_by_a_git_that_converts_line_ends_has_scripts_that_run(tmp_path: Path) -> None:
+    windows = ("-c", "core.autocrlf=true", "-c", "core.eol=crlf")
+    git("clone", "--quiet", "--depth=1", *windows, ROOT.as_uri(), str(tmp_path / "clone"))
+    for script in SCRIPTS:
+        assert b"\r" not in (tmp_path / "clone" / script).read_bytes(), script
+        subprocess.run(["bash", "-n", tmp_path / "clone" / script], check=True)
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -64,3 +64,16 @@ def test_the_check_of_a_pipeline_has_its_own_ports() -> None:
     assert ports
     (exported,) = re.findall(r"^    export (.*) OUTPUT_DIR=", script, re.MULTILINE)
     assert set(exported.split()) == ports
+
+
+def test_no_container_mounts_the_checkout_s_files() -> None:
+    """Under umask 077 they can be read by nobody but their owner; a copy in an image has a mode of its own."""
+    # The output is written by the folder's owner, and the catalogue is a file of the user's choice.
+    assert re.findall(r"source: (.*)$", COMPOSE, re.MULTILINE) == [
+        "${PROCESSOR_CATALOGUE_PATH:-/dev/null}",
+        "${OUTPUT_DIR:-./output}",
+    ]
+    assert not re.findall(r"^ +- \./", COMPOSE, re.MULTILINE)
+    for name, body in services().items():
+        copies = re.findall(r"^ +COPY (.*)$", body, re.MULTILINE)
+        assert all("--chmod=" in copy for copy in copies), name

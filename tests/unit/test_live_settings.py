@@ -39,7 +39,7 @@ def test_a_bad_setting_is_named_with_its_value_and_what_is_allowed(
 
 
 def ended(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def test_it_does_not_start_with_a_bad_setting() -> None:

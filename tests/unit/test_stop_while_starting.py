@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.services import ENTRY_FILES, ROOT
+from tests.integration.services import ENTRY_FILES, HANGS_AFTER_S, ROOT
 
 PROGRAMS = ENTRY_FILES | {"live": "live/__main__.py"}
 ENTRY_PATHS = [pytest.param(ROOT / path, id=name) for name, path in PROGRAMS.items()]
-HANGS_AFTER_S = 60.0
+
 
 # Runs the entry file named by the first argument; its look-ups of host names never end.
 WITHOUT_NAME_SERVER = """

@@ -11,8 +11,9 @@ import pytest
 
 from verification.judge import Judge
 from verification.ledger import Ledger, Source
+from verification.output_file import LINES
 from verification.report import Damage, Report
-from verification.windows import Metric, WindowSums, check_lines, check_metrics
+from verification.windows import Metric, WindowSums, check_metrics, check_output
 
 JUDGE = Judge({"prod-1": {"product_name": "Lamp"}, "prod-2": {"product_name": "Desk"}})
 NOW_S = 1_700_000_400.0
@@ -124,7 +125,8 @@ class Outputs:
         ledger.close()
         closed = {window: self.passed or window[1] == START for window in sums.windows()}
         check_metrics(sums, self.metrics, {metric.window for metric in self.newer_metrics}, closed, report)
-        check_lines(Counter(self.lines), Counter(self.metrics), Counter(self.newer_metrics), report)
+        report.lines = len(self.lines)
+        check_output(Counter(self.lines), Counter(self.metrics), Counter(self.newer_metrics), LINES, report)
         return report
 
 

@@ -1,0 +1,92 @@
+"""Faults of single brokers of a cluster of three, whose topics need two replicas in sync."""
+
+import asyncio
+from collections.abc import Sequence
+from random import Random
+
+from aiokafka.errors import KafkaError
+
+from tests.brokers.cluster import BROKERS, ThreeBrokers
+from tests.chaos.broker_faults import admin_of
+from tests.chaos.faults import Fault
+from tests.chaos.stack import Stack
+from tests.integration.services import eventually
+
+_ONE_DOWN_S = (2.0, 15.0)
+# Longer than eight retries, after which a failure, unlike an outage, ends a service.
+_TWO_DOWN_S = 60.0
+# Shorter, and longer, than the paused controller's session with ZooKeeper, after which there is another controller.
+_WITHOUT_CONTROLLER_S = (3.0, 12.0)
+
+
+def _cluster(stack: Stack) -> ThreeBrokers:
+    assert isinstance(stack.broker, ThreeBrokers), "the episode needs three brokers"
+    return stack.broker
+
+
+async def _kill(stack: Stack, brokers: Sequence[int], down_s: float) -> None:
+    cluster = _cluster(stack)
+    stack.say(f"SIGKILL of {' and '.join(f'broker {each}' for each in brokers)}, back in {down_s:.1f} s")
+    for broker in brokers:
+        await asyncio.to_thread(cluster.kill_one, broker)
+    await asyncio.sleep(down_s)
+    for broker in brokers:
+        await asyncio.to_thread(cluster.start_one, broker)
+    await _all_in_sync(stack)
+
+
+async def _kill_one(stack: Stack, random: Random) -> None:
+    await _kill(stack, [random.choice(BROKERS)], random.uniform(*_ONE_DOWN_S))
+
+
+ONE_OF_THREE_KILLED = Fault("one of three brokers killed and started again", _kill_one)
+
+
+async def _kill_two(stack: Stack, random: Random) -> None:
+    await _kill(stack, random.sample(BROKERS, 2), _TWO_DOWN_S)
+
+
+TWO_OF_THREE_KILLED = Fault("two of three brokers killed for 60 s", _kill_two)
+
+
+async def _start_without_controller(stack: Stack, random: Random) -> None:
+    """A broker that has just started knows no topic before the controller tells it of all."""
+    cluster = _cluster(stack)
+    controller = await _controller(stack)
+    started = random.choice([each for each in BROKERS if each != controller])
+    paused_s = random.uniform(*_WITHOUT_CONTROLLER_S)
+    stack.say(
+        f"broker {started} started again while broker {controller}, the controller, is paused for {paused_s:.1f} s"
+    )
+    await asyncio.to_thread(cluster.kill_one, started)
+    await asyncio.to_thread(cluster.pause_one, controller)
+    try:
+        starting = asyncio.create_task(asyncio.to_thread(cluster.start_one, started))
+        await asyncio.sleep(paused_s)
+    finally:
+        await asyncio.to_thread(cluster.resume_one, controller)
+    await starting
+    await _all_in_sync(stack)
+
+
+STARTED_WITHOUT_CONTROLLER = Fault("a broker started while the controller is paused", _start_without_controller)
+
+
+async def _controller(stack: Stack) -> int:
+    async with admin_of(stack) as admin:
+        return int((await admin.describe_cluster())["controller_id"])
+
+
+async def _all_in_sync(stack: Stack) -> None:
+    """Return once every replica of every partition follows its leader."""
+
+    async def in_sync() -> bool:
+        try:
+            async with admin_of(stack) as admin:
+                topics = await admin.describe_topics()
+        except (KafkaError, OSError):
+            return False
+        partitions = [partition for topic in topics for partition in topic["partitions"]]
+        return bool(partitions) and all(len(each["isr"]) == len(BROKERS) for each in partitions)
+
+    await eventually(in_sync, what="all replicas are in sync")
