@@ -116,7 +116,7 @@ def _of_credentials(error: SaslAuthenticationFailed, attempt: Attempt) -> Broker
     told = str(error.args[0]) if error.args and error.args[0] else "authentication failed"
     if attempt.mechanism == "OAUTHBEARER":
         return BrokerLoginError(
-            f"broker {attempt.address} refuses the token: {told}",
+            f"broker {attempt.address} refuses the token of this client, {told}",
             advice="check issuer, audience and scope that the broker expects, and the clocks of both machines",
         )
     return BrokerLoginError(

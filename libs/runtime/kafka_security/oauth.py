@@ -75,7 +75,7 @@ class ClientCredentials(AbstractTokenProvider):
                 try:
                     self._token = await asyncio.to_thread(self._ask)
                 except KafkaConnectionError as error:
-                    log.warning("no token: %s", error)
+                    log.warning("no new token, %s", error)
                     if self._token is None or now_s >= self._token.expires_at_s:
                         raise
             return self._token.text
@@ -106,8 +106,8 @@ class ClientCredentials(AbstractTokenProvider):
             raise KafkaConnectionError(f"the token endpoint {self._url} cannot be reached: {error}") from None
         except (ValueError, LookupError, AttributeError, TypeError) as error:
             raise BrokerLoginError(
-                f"what the token endpoint {self._url} answers is no token: {type(error).__name__}",
-                advice="check KAFKA_SASL_OAUTH_TOKEN_URL; it answers JSON with access_token and expires_in",
+                f"the answer of the token endpoint {self._url} cannot be read ({type(error).__name__})",
+                advice="check KAFKA_SASL_OAUTH_TOKEN_URL: its answer is JSON with access_token and expires_in",
             ) from None
 
     def _login(self) -> str:

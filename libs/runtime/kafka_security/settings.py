@@ -16,6 +16,7 @@ from libs.runtime.kafka_security.oauth import ClientCredentials, load_token_prov
 from libs.runtime.kafka_security.secret import Secret
 from libs.runtime.kafka_security.security import KafkaSecurity, Mechanism, Protocol
 from libs.runtime.kafka_security.tls import ReloadingTls, TlsFiles
+from libs.runtime.logs import without_secrets
 
 _OAUTH = "KAFKA_SASL_OAUTH_"
 _MECHANISMS = "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER"
@@ -163,7 +164,7 @@ class KafkaSecuritySettings(BaseSettings):
             yield f"{_OAUTH}TOKEN_URL is not set, and {mechanism} needs it, or {_OAUTH}TOKEN_PROVIDER"
             return
         if urlsplit(self.kafka_sasl_oauth_token_url).scheme not in ("http", "https"):
-            yield f"{_OAUTH}TOKEN_URL={self.kafka_sasl_oauth_token_url!r}: allowed is an address with https:// (or http://)"
+            yield f"{_OAUTH}TOKEN_URL={without_secrets(self.kafka_sasl_oauth_token_url)!r}: allowed is an address with https:// (or http://)"
         if self.kafka_sasl_oauth_client_id is None:
             yield f"{_OAUTH}CLIENT_ID is not set, and {_OAUTH}TOKEN_URL needs it"
         yield from self._one_of(_OAUTH + "CLIENT_SECRET", needed_by=_OAUTH + "TOKEN_URL")

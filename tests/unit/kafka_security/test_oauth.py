@@ -107,10 +107,10 @@ async def test_an_endpoint_that_nobody_is_at() -> None:
     [
         (401, {"error": "invalid_client", "error_description": "unknown"}, "401 invalid_client unknown"),
         (400, b"<html>", "400 Bad Request"),
-        (200, b"<html>", "no token: JSONDecodeError"),
-        (200, [], "no token: AttributeError"),
-        (200, {"expires_in": 3}, "no token: KeyError"),
-        (200, {"access_token": "t", "expires_in": None}, "no token: TypeError"),
+        (200, b"<html>", r"cannot be read \(JSONDecodeError"),
+        (200, [], r"cannot be read \(AttributeError"),
+        (200, {"expires_in": 3}, r"cannot be read \(KeyError"),
+        (200, {"access_token": "t", "expires_in": None}, r"cannot be read \(TypeError"),
     ],
 )
 async def test_a_refusal_is_no_outage(endpoint: Endpoint, status: int, body: object, told: str) -> None:
