@@ -53,7 +53,7 @@ class ClientCredentials(AbstractTokenProvider):
         scope: str | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._url = url
+        self.url = url
         self._client_id = client_id
         self._secret = secret
         self._scope = scope
@@ -84,7 +84,7 @@ class ClientCredentials(AbstractTokenProvider):
         asked_s = self._monotonic_s()
         form = {"grant_type": "client_credentials"} | ({"scope": self._scope} if self._scope else {})
         request = urllib.request.Request(  # noqa: S310 - the settings allow http and https only
-            self._url,
+            self.url,
             urllib.parse.urlencode(form).encode(),
             {"Accept": "application/json", "Authorization": f"Basic {self._login()}"},
         )
@@ -96,17 +96,17 @@ class ClientCredentials(AbstractTokenProvider):
         except urllib.error.HTTPError as error:
             with error:
                 if error.code not in _REFUSED:
-                    raise KafkaConnectionError(f"the token endpoint {self._url} answers {error.code}") from None
+                    raise KafkaConnectionError(f"the token endpoint {self.url} answers {error.code}") from None
                 reason = _reason(error.read(_MOST_BYTES)) or error.reason
             raise BrokerLoginError(
-                f"the token endpoint {self._url} refuses the client {self._client_id!r}: {error.code} {reason}",
+                f"the token endpoint {self.url} refuses the client {self._client_id!r}: {error.code} {reason}",
                 advice="check KAFKA_SASL_OAUTH_CLIENT_ID, its secret, and KAFKA_SASL_OAUTH_SCOPE",
             ) from None
         except OSError as error:
-            raise KafkaConnectionError(f"the token endpoint {self._url} cannot be reached: {error}") from None
+            raise KafkaConnectionError(f"the token endpoint {self.url} cannot be reached: {error}") from None
         except (ValueError, LookupError, AttributeError, TypeError) as error:
             raise BrokerLoginError(
-                f"the answer of the token endpoint {self._url} cannot be read ({type(error).__name__})",
+                f"the answer of the token endpoint {self.url} cannot be read ({type(error).__name__})",
                 advice="check KAFKA_SASL_OAUTH_TOKEN_URL: its answer is JSON with access_token and expires_in",
             ) from None
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from aiokafka.abc import AbstractTokenProvider
 
+from libs.runtime.kafka_security.oauth import ClientCredentials
 from libs.runtime.kafka_security.secret import Secret
 from libs.runtime.kafka_security.tls import ReloadingTls
 
@@ -44,6 +45,8 @@ class KafkaSecurity:
         """What these settings leave open to whoever is on the way to the broker."""
         if self.protocol == "SASL_PLAINTEXT" and self.mechanism in ("PLAIN", "OAUTHBEARER"):
             yield f"{self.mechanism} over SASL_PLAINTEXT sends the password or token in the clear; SASL_SSL does not"
+        if isinstance(self.tokens, ClientCredentials) and self.tokens.url.startswith("http:"):
+            yield f"the client's secret goes to {self.tokens.url} in the clear; https:// does not"
         if self.tls is not None and not self.tls.files.check_hostname:
             yield "KAFKA_SSL_INSECURE_SKIP_HOSTNAME_CHECK=true: whoever has a certificate of a trusted CA passes as a broker"
 
