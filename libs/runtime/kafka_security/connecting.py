@@ -1,7 +1,7 @@
 """Connects aiokafka's clients, and tells a refusal from an outage.
 
 Private parts of aiokafka that are touched: the name ``create_conn`` in ``aiokafka.client``, through which every client
-connects. aiokafka 0.14 only logs what it raises, and tries again.
+connects (aiokafka 0.14 only logs what it raises, and tries again), and ``OAuthAuthenticator`` in ``aiokafka.conn``.
 """
 
 import asyncio
@@ -9,14 +9,20 @@ import ssl
 from typing import Any
 
 import aiokafka.client
-from aiokafka.conn import create_conn
-from aiokafka.errors import KafkaConnectionError, KafkaError
+import aiokafka.conn
+from aiokafka.conn import OAuthAuthenticator, create_conn
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
 from aiokafka.protocol.metadata import MetadataRequest
 
 from libs.runtime.errors import BrokerLoginError
 from libs.runtime.kafka_security.attempt import Attempt
 from libs.runtime.kafka_security.explanations import explain, explain_listener, may_be_another_listener
-from libs.runtime.kafka_security.listeners import other_listener
+from libs.runtime.kafka_security.listeners import enabled_mechanisms, other_listener
 from libs.runtime.kafka_security.refusals import current_refusals
 from libs.runtime.kafka_security.secret import Secret
 from libs.runtime.kafka_security.tls import ReloadingTls
@@ -95,6 +101,8 @@ async def _note_refusal(error: Exception, attempt: Attempt, context: ssl.SSLCont
     refusals = current_refusals()
     if refusals is None:
         return
+    if isinstance(error, UnsupportedSaslMechanismError):  # aiokafka 0.14 drops the broker's list
+        error = UnsupportedSaslMechanismError(", ".join(await enabled_mechanisms(attempt, context)))
     explained = explain(error, attempt)
     if explained is None and may_be_another_listener(error) and not refusals.connected_recently(attempt.address):
         explained = await _of_another_listener(attempt, context)
@@ -116,6 +124,20 @@ async def _of_another_listener(attempt: Attempt, context: ssl.SSLContext | None)
     return listener and explain_listener(listener, attempt)
 
 
+class _AnswerReadingAuthenticator(OAuthAuthenticator):
+    """Does not take a refused token for a login, as aiokafka 0.14 does.
+
+    A server that refuses a token says so in JSON, and waits for one more message (RFC 7628, section 3.2.2).
+    """
+
+    async def step(self, payload: bytes | None) -> tuple[bytes, bool] | None:
+        if self._token_sent and payload:
+            raise SaslAuthenticationFailed(payload.decode(errors="replace"))
+        step: tuple[bytes, bool] | None = await super().step(payload)  # type: ignore[no-untyped-call]
+        return step
+
+
 def install() -> None:
     """From now on every client of aiokafka connects by ``connect``."""
     vars(aiokafka.client)["create_conn"] = connect
+    vars(aiokafka.conn)["OAuthAuthenticator"] = _AnswerReadingAuthenticator

@@ -128,8 +128,8 @@ def _of_credentials(error: SaslAuthenticationFailed, attempt: Attempt) -> Broker
 
 def _of_mechanism(error: UnsupportedSaslMechanismError, attempt: Attempt) -> BrokerLoginError:
     return BrokerLoginError(
-        f"broker {attempt.address} does not take KAFKA_SASL_MECHANISM={attempt.mechanism}: {error}",
-        advice="set KAFKA_SASL_MECHANISM to one that this listener has enabled",
+        f"broker {attempt.address} does not take KAFKA_SASL_MECHANISM={attempt.mechanism}",
+        advice=f"set KAFKA_SASL_MECHANISM to one that this listener has enabled: {error.args[0]}",
     )
 
 

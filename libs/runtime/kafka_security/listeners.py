@@ -33,6 +33,12 @@ async def other_listener(attempt: Attempt, context: ssl.SSLContext | None) -> Li
     return None
 
 
+async def enabled_mechanisms(attempt: Attempt, context: ssl.SSLContext | None) -> list[str]:
+    """The SASL mechanisms of a SASL listener; none if it does not tell them."""
+    answer = await _sasl_handshake(attempt, context)
+    return [] if answer is None else list(answer.enabled_mechanisms)
+
+
 async def _speaks_tls(attempt: Attempt) -> bool:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # whoever it is: nothing is sent
@@ -79,15 +85,20 @@ async def _speaks_kafka(attempt: Attempt, protocol: str, context: ssl.SSLContext
 
 
 async def _asks_for_sasl(attempt: Attempt, context: ssl.SSLContext | None) -> bool:
+    answer = await _sasl_handshake(attempt, context)
+    return answer is not None and answer.error_code != IllegalSaslStateError.errno
+
+
+async def _sasl_handshake(attempt: Attempt, context: ssl.SSLContext | None) -> Any:
+    """The broker's answer to the first step of SASL, which only names a mechanism; None without an answer."""
     try:
-        connection = await _connection(attempt, attempt.protocol, context)
+        connection = await _connection(attempt, "PLAINTEXT" if context is None else "SSL", context)
         try:
-            answer = await connection.send(SaslHandShakeRequest("PLAIN"))
+            return await connection.send(SaslHandShakeRequest(attempt.mechanism or "PLAIN"))
         finally:
             connection.close()
     except (OSError, KafkaError, TimeoutError):
-        return False
-    return bool(answer.error_code != IllegalSaslStateError.errno)
+        return None
 
 
 async def _connection(attempt: Attempt, protocol: str, context: ssl.SSLContext | None) -> Any:

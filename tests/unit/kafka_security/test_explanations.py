@@ -43,7 +43,7 @@ def caused_by(cause: Exception) -> KafkaConnectionError:
         (SaslAuthenticationFailed("bad"), ATTEMPT, ["user 'pipeline'", "SCRAM-SHA-512", "bad", "KAFKA_SASL_PASSWORD"]),
         (SaslAuthenticationFailed(None), ATTEMPT, ["authentication failed"]),
         (SaslAuthenticationFailed("x"), Attempt("b", 1, "SASL_SSL", "OAUTHBEARER"), ["refuses the token", "audience"]),
-        (UnsupportedSaslMechanismError("enabled: PLAIN"), ATTEMPT, ["KAFKA_SASL_MECHANISM=SCRAM-SHA-512", "PLAIN"]),
+        (UnsupportedSaslMechanismError("PLAIN"), ATTEMPT, ["KAFKA_SASL_MECHANISM=SCRAM-SHA-512", "enabled: PLAIN"]),
         (IllegalSaslStateError(), ATTEMPT, ["has no SASL", "KAFKA_SECURITY_PROTOCOL=SSL"]),
         (unverified(10), ATTEMPT, ["broker:9093 has expired", "renew"]),
         (unverified(9), ATTEMPT, ["not valid yet", "clock"]),
