@@ -10,7 +10,7 @@ from typing import Any
 
 import aiokafka.client
 import aiokafka.conn
-from aiokafka.conn import OAuthAuthenticator, create_conn
+from aiokafka.conn import OAuthAuthenticator
 from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
@@ -25,6 +25,7 @@ from libs.runtime.kafka_security.explanations import explain, explain_listener, 
 from libs.runtime.kafka_security.listeners import enabled_mechanisms, other_listener
 from libs.runtime.kafka_security.refusals import current_refusals
 from libs.runtime.kafka_security.secret import Secret
+from libs.runtime.kafka_security.sessions import SessionConnection
 from libs.runtime.kafka_security.tls import ReloadingTls
 
 
@@ -39,7 +40,7 @@ async def connect(
     sasl_plain_password: str | Secret | None = None,
     **options: Any,
 ) -> Any:
-    """A connection to the broker, as ``aiokafka.conn.create_conn`` makes it, with the newest password and TLS files.
+    """A connection to the broker, in place of ``aiokafka.conn.create_conn``, with the newest password and TLS files.
 
     Raises:
         OSError, KafkaError, TimeoutError: there is none; ``Refusals`` are told of a broker and a client that refuse each other.
@@ -56,7 +57,7 @@ async def connect(
         tls.files.cert_file if tls else None,
     )
     try:
-        connection = await create_conn(
+        connection = SessionConnection(
             host,
             port,
             security_protocol=security_protocol,
@@ -66,6 +67,7 @@ async def connect(
             sasl_plain_password=_password(sasl_plain_password),
             **options,
         )
+        await connection.open()
         if options.get("on_close") is None and not security_protocol.startswith("SASL"):
             # A bootstrap connection: a listener that asks for SASL tells its versions to anyone, and no more.
             await _ask_for_metadata(connection)
