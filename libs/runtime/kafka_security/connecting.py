@@ -23,6 +23,7 @@ from libs.runtime.errors import BrokerLoginError
 from libs.runtime.kafka_security.attempt import Attempt
 from libs.runtime.kafka_security.explanations import explain, explain_listener, may_be_another_listener
 from libs.runtime.kafka_security.listeners import enabled_mechanisms, other_listener
+from libs.runtime.kafka_security.oauth import ClientCredentials
 from libs.runtime.kafka_security.refusals import current_refusals
 from libs.runtime.kafka_security.secret import Secret
 from libs.runtime.kafka_security.sessions import SessionConnection
@@ -47,6 +48,7 @@ async def connect(
     """
     tls = ssl_context if isinstance(ssl_context, ReloadingTls) else None
     context = ssl_context.current() if isinstance(ssl_context, ReloadingTls) else ssl_context
+    tokens = options.get("sasl_oauth_token_provider")
     attempt = Attempt(
         host,
         port,
@@ -72,6 +74,8 @@ async def connect(
             # A bootstrap connection: a listener that asks for SASL tells its versions to anyone, and no more.
             await _ask_for_metadata(connection)
     except Exception as error:
+        if isinstance(error, SaslAuthenticationFailed) and isinstance(tokens, ClientCredentials):
+            tokens.forget()
         await _note_refusal(error, attempt, context)
         if isinstance(error, OSError | KafkaError | TimeoutError):
             raise

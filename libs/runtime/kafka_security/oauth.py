@@ -80,6 +80,10 @@ class ClientCredentials(AbstractTokenProvider):
                         raise
             return self._token.text
 
+    def forget(self) -> None:
+        """The broker has refused the token: the next one is asked for."""
+        self._token = None
+
     def _ask(self) -> _Token:
         asked_s = self._monotonic_s()
         form = {"grant_type": "client_credentials"} | ({"scope": self._scope} if self._scope else {})

@@ -35,7 +35,7 @@ class SessionConnection(AIOKafkaConnection):
         try:
             await self.connect()  # type: ignore[no-untyped-call]
         except Exception:
-            if self._protocol is not None:
+            if self._protocol is not None and self._closed_fut is not None:
                 await asyncio.wait({self._closed_fut}, timeout=_CLOSED_WITHIN_S)
             raise
 

@@ -79,6 +79,8 @@ async def test_a_token_is_used_until_it_is_renewed_in_time(endpoint: Endpoint) -
     assert await tokens.token() == "token-1"
     clock.now_s += 1
     assert await tokens.token() == "token-2"
+    tokens.forget()
+    assert await tokens.token() == "token-3"
 
 
 async def test_an_endpoint_that_is_away_is_waited_for_while_the_token_lasts(endpoint: Endpoint) -> None:
