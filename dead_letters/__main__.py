@@ -17,8 +17,9 @@ from dead_letters.letter import Place, parse_place
 from dead_letters.overview import ByReason, Newest
 from dead_letters.rendering import letter_text, letters_table, plan_text, reasons_table
 from dead_letters.selection import Selection
-from libs.cli import pipeline_flags
+from libs.cli import kafka_of, pipeline_flags
 from libs.runtime.errors import PipelineError, described
+from libs.runtime.kafka_security.refusals import unless_refused
 from libs.runtime.logs import configure_logging
 
 T = TypeVar("T")
@@ -81,12 +82,12 @@ def _replay(options: argparse.Namespace) -> None:
 
 
 def _pipeline(options: argparse.Namespace) -> Pipeline:
-    return Pipeline(options.bootstrap, options.topic_prefix, options.window_seconds)
+    return Pipeline(kafka_of(options), options.topic_prefix, options.window_seconds)
 
 
 def _run(work: Callable[[Callable[[str], None]], Coroutine[Any, Any, T]]) -> T:
     with _messages.status("connecting") as status:  # says nothing unless it writes to a terminal
-        return asyncio.run(work(status.update))
+        return asyncio.run(unless_refused(work(status.update)))
 
 
 def _show(what: object) -> None:

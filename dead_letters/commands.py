@@ -16,6 +16,7 @@ from libs.events.dead_letters import Reason
 from libs.events.topics import DEAD_LETTERS_REPLAYED
 from libs.runtime.broker import ensure_topics
 from libs.runtime.errors import PipelineError
+from libs.runtime.kafka_clients import KafkaAddress
 from libs.runtime.settings import ServiceSettings, load_settings
 from verification.topic_reader import Offsets
 
@@ -28,14 +29,14 @@ _MAKE_TOPIC_S = 30.0
 class Pipeline:
     """Which pipeline is meant, by the settings of its services."""
 
-    bootstrap: str
+    kafka: KafkaAddress
     topic_prefix: str
     window_seconds: int
 
 
 async def gather(pipeline: Pipeline, selection: Selection, into: ByReason | Newest, progress: Progress) -> None:
     """Count the selected letters."""
-    async with letter_reader(pipeline.bootstrap, pipeline.topic_prefix) as reader:
+    async with letter_reader(pipeline.kafka, pipeline.topic_prefix) as reader:
         replayed = await reader.replayed()
         seen: set[str] = set()
         async for letters in _selected(reader, selection, await reader.ends(), progress, seen):
@@ -46,7 +47,7 @@ async def gather(pipeline: Pipeline, selection: Selection, into: ByReason | Newe
 
 async def look_at(pipeline: Pipeline, place: Place) -> tuple[DeadLetter, Mark | None, Topics]:
     """One letter, and its mark if it was replayed."""
-    async with letter_reader(pipeline.bootstrap, pipeline.topic_prefix) as reader:
+    async with letter_reader(pipeline.kafka, pipeline.topic_prefix) as reader:
         letter = next(iter([each async for letters in reader.letters_at([place]) for each in letters]))
         found = None
         async for marked, mark in reader.marks():
@@ -57,7 +58,7 @@ async def look_at(pipeline: Pipeline, place: Place) -> tuple[DeadLetter, Mark | 
 
 async def plan_replay(pipeline: Pipeline, selection: Selection, progress: Progress) -> tuple[Plan, Offsets]:
     """What a replay comes to, and the end of the letters that it takes: those that it causes are not among them."""
-    async with letter_reader(pipeline.bootstrap, pipeline.topic_prefix) as reader:
+    async with letter_reader(pipeline.kafka, pipeline.topic_prefix) as reader:
         plan = Plan(reader.topics, pipeline.window_seconds, time.time())
         replayed, ends = await reader.replayed(), await reader.ends()
         seen: set[str] = set()
@@ -74,10 +75,10 @@ async def replay(pipeline: Pipeline, selection: Selection, ends: Offsets, due: i
     ``due`` is how many the plan found, for the progress only.
     """
     written = 0
-    async with letter_reader(pipeline.bootstrap, pipeline.topic_prefix) as reader:
+    async with letter_reader(pipeline.kafka, pipeline.topic_prefix) as reader:
         await _make_marks_topic(pipeline, reader.topics)
         topics = reader.topics = replace(reader.topics, has_marks=True)
-        async with ReplayProducer(pipeline.bootstrap, pipeline.topic_prefix, topics) as producer:
+        async with ReplayProducer(pipeline.kafka, pipeline.topic_prefix, topics) as producer:
             # Only now: what an earlier replay had under way is committed or aborted, and no other goes on.
             replayed = await reader.replayed()
 
@@ -117,7 +118,7 @@ async def _make_marks_topic(pipeline: Pipeline, topics: Topics) -> None:
     settings = load_settings(
         ServiceSettings,
         [
-            f"--kafka-bootstrap-servers={pipeline.bootstrap}",
+            f"--kafka-bootstrap-servers={pipeline.kafka}",
             f"--topic-prefix={pipeline.topic_prefix}",
             f"--topic-partitions={topics.letters_partitions}",
             f"--topic-replication-factor={topics.letters_replicas}",

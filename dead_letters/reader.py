@@ -10,7 +10,7 @@ from dead_letters.letter import DeadLetter, Place, read_letter
 from dead_letters.marks import Mark, Replayed, decode_mark
 from libs.events.topics import DEAD_LETTERS_REPLAYED, ORDERS, ORDERS_DLQ
 from libs.runtime.errors import PipelineError
-from libs.runtime.kafka_clients import AIOKafkaAdminClient
+from libs.runtime.kafka_clients import AIOKafkaAdminClient, Kafka, client_arguments
 from verification.topic_reader import Offsets, TopicReader
 
 _BROKERS_DEFAULT_BYTES = 1_048_588
@@ -91,18 +91,18 @@ def _no_letter(place: Place, why: str) -> PipelineError:
 
 
 @asynccontextmanager
-async def letter_reader(bootstrap: str, topic_prefix: str) -> AsyncIterator[LetterReader]:
+async def letter_reader(kafka: Kafka, topic_prefix: str) -> AsyncIterator[LetterReader]:
     """A connected reader; what the broker refuses meanwhile becomes a ``PipelineError``."""
     try:
-        async with TopicReader(bootstrap) as reader:
-            yield LetterReader(await _look_up(bootstrap, topic_prefix, reader), reader)
+        async with TopicReader(kafka) as reader:
+            yield LetterReader(await _look_up(kafka, topic_prefix, reader), reader)
     except KafkaError as error:
         raise PipelineError(f"the broker went away: {error!r}", advice="try again once it is back") from error
 
 
-async def _look_up(bootstrap: str, topic_prefix: str, reader: TopicReader) -> Topics:
+async def _look_up(kafka: Kafka, topic_prefix: str, reader: TopicReader) -> Topics:
     orders, letters, marks = (topic_prefix + each.name for each in (ORDERS, ORDERS_DLQ, DEAD_LETTERS_REPLAYED))
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**client_arguments(kafka))
     try:
         await admin.start()
         existing = await admin.list_topics()

@@ -20,6 +20,7 @@ from dead_letters.reader import Topics
 from dead_letters.selection import replay_headers
 from libs.runtime.closing import close_quietly
 from libs.runtime.errors import AnswerLostError, PipelineError, TransactionFencedError, TransactionTimeoutError
+from libs.runtime.kafka_clients import Kafka
 from libs.runtime.timing import COMMIT_TIMEOUT_S
 from libs.runtime.transactions.connection import BrokerConnection
 from libs.runtime.transactions.producer import TransactionalProducer
@@ -36,15 +37,15 @@ _AGAIN = "run the same command again: what was replayed is marked, and is skippe
 class ReplayProducer:
     """``async with`` fences every other replay of this pipeline; ``write`` is one transaction."""
 
-    def __init__(self, bootstrap: str, topic_prefix: str, topics: Topics) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: Kafka, topic_prefix: str, topics: Topics) -> None:
+        self._kafka = kafka
         self._transactional_id = topic_prefix + TRANSACTIONAL_ID
         self._topics = topics
         self._connection: BrokerConnection
         self._producer: TransactionalProducer
 
     async def __aenter__(self) -> Self:
-        self._connection = await BrokerConnection.open(self._bootstrap, (self._topics.orders, self._topics.marks))
+        self._connection = await BrokerConnection.open(self._kafka, (self._topics.orders, self._topics.marks))
         try:
             self._producer = TransactionalProducer(self._connection, self._transactional_id)
             await self._producer.start()

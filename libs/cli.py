@@ -4,6 +4,8 @@ import argparse
 import os
 
 from libs.runtime.bootstrap_servers import parse_bootstrap_servers
+from libs.runtime.kafka_security.security import KafkaAddress
+from libs.runtime.kafka_security.settings import kafka_security
 
 
 def pipeline_flags(*, in_subcommand: bool = False) -> argparse.ArgumentParser:
@@ -32,6 +34,15 @@ def pipeline_flags(*, in_subcommand: bool = False) -> argparse.ArgumentParser:
             window_seconds=os.environ.get("WINDOW_SECONDS") or "60",
         )
     return flags
+
+
+def kafka_of(arguments: argparse.Namespace) -> KafkaAddress:
+    """The cluster that ``--bootstrap`` names, with the environment's settings of how to log in.
+
+    Raises:
+        SettingsError: one of these cannot be used.
+    """
+    return KafkaAddress(arguments.bootstrap, kafka_security())
 
 
 def _servers(text: str) -> str:

@@ -23,9 +23,10 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, gener
 from libs.runtime.bootstrap_servers import address_in_url
 from libs.runtime.errors import PipelineError, SettingsError
 from libs.runtime.health import Health
+from libs.runtime.kafka_security.refusals import unless_refused
 from libs.runtime.logs import configure_logging
 from libs.runtime.metrics import ServiceMetrics
-from libs.runtime.service import EXIT_BAD_SETTING, run_to_the_end
+from libs.runtime.service import EXIT_BAD_SETTING, REFUSED_PATIENCE_S, run_to_the_end, warn_of_risks
 from libs.runtime.settings import load_settings
 from live.feed import Feed
 from live.http_server import HttpServer, Response, Route
@@ -50,7 +51,7 @@ def main() -> None:
         sys.stderr.write(f"live: bad setting: {error}\n")
         sys.exit(EXIT_BAD_SETTING)
     configure_logging("live", settings.log_level, settings.log_format)
-    run_to_the_end(_serve(settings))
+    run_to_the_end(unless_refused(_serve(settings), patience_s=REFUSED_PATIENCE_S))
 
 
 async def _serve(settings: LiveSettings) -> None:
@@ -58,6 +59,7 @@ async def _serve(settings: LiveSettings) -> None:
     assert serving is not None
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+    warn_of_risks(settings)
     live = Live(settings)
     with contextlib.suppress(asyncio.CancelledError):
         async with HttpServer(live.routes(), {"/events": live.feed}) as server:
@@ -65,9 +67,7 @@ async def _serve(settings: LiveSettings) -> None:
             log.info("service started", http_port=port, page=f"http://{address_in_url(settings.live_host)}:{port}/")
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(live.publish())
-                tasks.create_task(
-                    follow(live.state, settings.kafka_bootstrap_servers, settings.topic_prefix, live.take)
-                )
+                tasks.create_task(follow(live.state, settings.kafka, settings.topic_prefix, live.take))
 
 
 async def _listen(server: HttpServer, host: str, port: int) -> int:

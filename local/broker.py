@@ -12,7 +12,7 @@ from typing import Self
 
 from local.errors import LocalModeError
 from local.jars import kafka_libs
-from local.kafka_files import KafkaFiles, ProxyPorts
+from local.kafka_files import KafkaFiles, Listener, ProxyPorts
 from local.ports import free_ports
 from local.probes import kafka_answers, zookeeper_answers
 
@@ -38,9 +38,12 @@ class LocalBroker:
         kafka_port: int | None = None,
         zookeeper_port: int | None = None,
         proxy: ProxyPorts | None = None,
+        more_listeners: tuple[Listener, ...] = (),
     ) -> None:
         free = free_ports(2)
-        self._files = KafkaFiles(directory, kafka_libs(), kafka_port or free[0], zookeeper_port or free[1], proxy)
+        self._files = KafkaFiles(
+            directory, kafka_libs(), kafka_port or free[0], zookeeper_port or free[1], proxy, more_listeners
+        )
         self.proxy = proxy
         self._zookeeper = BrokerProcess(self._files.zookeeper_command, directory / "zookeeper.log")
         self._kafka = BrokerProcess(self._files.kafka_command, directory / "kafka.log")

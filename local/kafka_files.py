@@ -1,5 +1,6 @@
 """One broker and its ZooKeeper in a folder: their configuration files, and the commands that run them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -40,15 +41,10 @@ group.initial.rebalance.delay.ms=0
 log.cleaner.dedupe.buffer.size=16777216
 """
 
-_LISTENER = """\
-listeners=PLAINTEXT://127.0.0.1:{kafka_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{kafka_port}
-"""
-
-_LISTENERS_WITH_PROXY = """\
-listeners=PLAINTEXT://127.0.0.1:{kafka_port},PROXIED://127.0.0.1:{proxy.broker}
-advertised.listeners=PLAINTEXT://127.0.0.1:{kafka_port},PROXIED://127.0.0.1:{proxy.clients}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT
+_LISTENERS = """\
+listeners={bound}
+advertised.listeners={advertised}
+listener.security.protocol.map={protocols}
 inter.broker.listener.name=PLAINTEXT
 """
 
@@ -71,6 +67,24 @@ class ProxyPorts(NamedTuple):
     broker: int
 
 
+class Listener(NamedTuple):
+    """A listener of the broker beside the plain one; ``properties`` are those that Kafka lets each listener have.
+
+    https://kafka.apache.org/39/documentation.html#listener_configuration
+    """
+
+    name: str
+    port: int
+    protocol: str
+    properties: Mapping[str, str] = {}
+    advertised_port: int | None = None
+
+    def lines(self) -> str:
+        """Its own lines of the broker's configuration."""
+        prefix = f"listener.name.{self.name.lower()}."
+        return "".join(f"{prefix}{name}={value}\n" for name, value in self.properties.items())
+
+
 @dataclass(frozen=True)
 class KafkaFiles:
     """Where one broker and its ZooKeeper keep what is theirs."""
@@ -80,6 +94,7 @@ class KafkaFiles:
     kafka_port: int
     zookeeper_port: int
     proxy: ProxyPorts | None = None
+    more_listeners: tuple[Listener, ...] = ()
 
     def write(self) -> None:
         """Write the configuration files; data that is already there stays.
@@ -89,16 +104,27 @@ class KafkaFiles:
         """
         check_path(self.directory)
         check_path(self.libs)
-        listeners = _LISTENERS_WITH_PROXY if self.proxy else _LISTENER
         values = {
             "data": self.directory / "data",
-            "listeners": listeners.format(kafka_port=self.kafka_port, proxy=self.proxy),
+            "listeners": self._listeners(),
             "zookeeper_port": self.zookeeper_port,
             "session_ms": ZOOKEEPER_SESSION_MS,
         }
         (self.directory / "data").mkdir(parents=True, exist_ok=True)
         for name, template in (("zookeeper", _ZOOKEEPER), ("kafka", _KAFKA), ("log4j", _LOG4J)):
             (self.directory / f"{name}.properties").write_text(template.format(**values))
+
+    def _listeners(self) -> str:
+        listeners = [Listener("PLAINTEXT", self.kafka_port, "PLAINTEXT"), *self.more_listeners]
+        if self.proxy:
+            proxied = Listener("PROXIED", self.proxy.broker, "PLAINTEXT", advertised_port=self.proxy.clients)
+            listeners.append(proxied)
+        lines = _LISTENERS.format(
+            bound=",".join(f"{each.name}://127.0.0.1:{each.port}" for each in listeners),
+            advertised=",".join(f"{each.name}://127.0.0.1:{each.advertised_port or each.port}" for each in listeners),
+            protocols=",".join(f"{each.name}:{each.protocol}" for each in listeners),
+        )
+        return lines + "".join(each.lines() for each in listeners)
 
     @property
     def zookeeper_command(self) -> list[str]:

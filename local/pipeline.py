@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this fil
 from local import commands
 from local.errors import LocalModeError
 from local.programs import SCALABLE
-from local.settings import MOST_REPLICAS
+from local.settings import MOST_REPLICAS, forget_kafka_security
 
 _END_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Whoever ends this program, by Ctrl-C, by a signal, or by closing the terminal, ends the pipeline that it shows.
     for number in _END_SIGNALS:
         signal.signal(number, _interrupt_once)
+    forget_kafka_security()
     try:
         return int(options.command(options))
     except LocalModeError as error:

@@ -16,6 +16,7 @@ MOST_REPLICAS = 50
 # Each service has a block of ports of its own, so that replicas come and go without moving one another's.
 _HTTP_BLOCKS = {"generator": 0, "sink": 1, "live": 2, "processor": 100, "analytics": 200}
 _HIGHEST_HTTP_BASE = FIRST_EPHEMERAL_PORT - 300
+_KAFKA_SECURITY = ("KAFKA_SECURITY_", "KAFKA_SASL_", "KAFKA_SSL_")
 _CATALOGUE = "services/processor/catalogue.json"
 
 
@@ -108,6 +109,12 @@ class LocalSettings:
         """The port of a service's ``/health``; ``program`` is ``sink`` or ``processor-2``."""
         service, _, replica = program.partition("-")
         return self.http_port + _HTTP_BLOCKS[service] + int(replica or 0)
+
+
+def forget_kafka_security() -> None:
+    """Local mode's broker asks nobody who they are: settings of how to log in elsewhere are not for its services."""
+    for name in [each for each in os.environ if each.startswith(_KAFKA_SECURITY)]:
+        del os.environ[name]
 
 
 def local_directory() -> Path:

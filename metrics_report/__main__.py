@@ -10,9 +10,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from libs.cli import pipeline_flags
+from libs.cli import kafka_of, pipeline_flags
 from libs.events.product_metrics import MetricRow
 from libs.runtime.errors import PipelineError, described
+from libs.runtime.kafka_security.refusals import unless_refused
 from metrics_report.file_source import from_file
 from metrics_report.formats import TEXTS, dollars, print_table, write_parquet
 from metrics_report.skipped import Skipped
@@ -44,7 +45,7 @@ def main() -> None:
 def _lines(arguments: argparse.Namespace, skipped: Skipped) -> list[Line]:
     selection = Selection(frozenset(arguments.products), arguments.from_s, arguments.to_s)
     if arguments.source == "topic":
-        rows = asyncio.run(_read_topic(arguments, skipped))
+        rows = asyncio.run(unless_refused(_read_topic(arguments, skipped)))
         return summarize(rows, selection, arguments.by)
     if arguments.source == "file":
         return summarize(from_file(arguments.file, selection, skipped), selection, arguments.by)
@@ -53,7 +54,7 @@ def _lines(arguments: argparse.Namespace, skipped: Skipped) -> list[Line]:
 
 
 async def _read_topic(arguments: argparse.Namespace, skipped: Skipped) -> list[MetricRow]:
-    return [row async for row in from_topic(arguments.bootstrap, arguments.topic_prefix, skipped)]
+    return [row async for row in from_topic(kafka_of(arguments), arguments.topic_prefix, skipped)]
 
 
 def _write(lines: list[Line], arguments: argparse.Namespace, messages: Console) -> None:

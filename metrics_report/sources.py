@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError
 from libs.events.product_metrics import MetricRow, decode_metric
 from libs.events.topics import PRODUCT_METRICS
 from libs.runtime.errors import PipelineError
+from libs.runtime.kafka_clients import Kafka
 from metrics_report.skipped import Skipped
 from metrics_report.summary import Selection
 from services.sink.database.address import Address, PostgresqlAddress, SqliteAddress
@@ -56,11 +57,11 @@ def _postgresql(address: PostgresqlAddress, selection: Selection) -> Iterator[Me
         yield from map(MetricRow._make, cursor)
 
 
-async def from_topic(bootstrap: str, topic_prefix: str, skipped: Skipped) -> AsyncIterator[MetricRow]:
+async def from_topic(kafka: Kafka, topic_prefix: str, skipped: Skipped) -> AsyncIterator[MetricRow]:
     """The committed records of ``product-metrics``."""
     topic = topic_prefix + PRODUCT_METRICS.name
     try:
-        async with TopicReader(bootstrap) as reader:
+        async with TopicReader(kafka) as reader:
             async for records in reader.read(topic, await reader.begins(topic), await reader.ends(topic)):
                 for record in records:
                     try:

@@ -8,7 +8,9 @@ import sys
 
 from aiokafka.errors import KafkaError
 
+from libs.cli import kafka_of
 from libs.runtime.errors import PipelineError
+from libs.runtime.kafka_security.refusals import unless_refused
 from recompute.commands import Plan, carry_out, make_plan
 
 
@@ -17,7 +19,7 @@ def main() -> int:
     arguments = _arguments()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
-        return asyncio.run(_run(arguments))
+        return asyncio.run(unless_refused(_run(arguments)))
     except PipelineError as error:
         sys.stderr.write(f"recompute: {error}\n{error.advice}\n")
     except KafkaError as error:
@@ -26,12 +28,13 @@ def main() -> int:
 
 
 async def _run(arguments: argparse.Namespace) -> int:
-    plan = await make_plan(arguments.bootstrap, arguments.topic_prefix)
+    kafka = kafka_of(arguments)
+    plan = await make_plan(kafka, arguments.topic_prefix)
     sys.stdout.write(_described(plan))
     if not arguments.yes and (await asyncio.to_thread(input, "Go on? [y/N] ")).strip().lower() not in ("y", "yes"):
         sys.stdout.write("Nothing was done.\n")
         return 1
-    await carry_out(arguments.bootstrap, plan)
+    await carry_out(kafka, plan)
     sys.stdout.write("Done. Start the services: they make the topics anew, and process all orders.\n")
     return 0
 

@@ -9,7 +9,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from libs.events.topics import ALL_TOPICS, ORDERS
 from libs.runtime.errors import PipelineError
 from libs.runtime.exactly_once.committed_offsets import encode_metadata
-from libs.runtime.kafka_clients import AIOKafkaAdminClient, AIOKafkaConsumer
+from libs.runtime.kafka_clients import AIOKafkaAdminClient, AIOKafkaConsumer, Kafka, client_arguments
 
 _GROUPS = ("processor", "analytics")
 _GONE_WITHIN_S = 30.0
@@ -26,13 +26,13 @@ class Plan:
     ends: dict[TopicPartition, int]
 
 
-async def make_plan(bootstrap: str, topic_prefix: str) -> Plan:
+async def make_plan(kafka: Kafka, topic_prefix: str) -> Plan:
     """Look, and change nothing.
 
     Raises:
         PipelineError: there is no such pipeline, or its services run.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**client_arguments(kafka))
     await admin.start()
     try:
         existing = set(await admin.list_topics())
@@ -43,7 +43,7 @@ async def make_plan(bootstrap: str, topic_prefix: str) -> Plan:
         [described] = await admin.describe_topics([orders])
     finally:
         await admin.close()
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed")
+    consumer = AIOKafkaConsumer(**client_arguments(kafka), isolation_level="read_committed")
     await consumer.start()
     try:
         partitions = [TopicPartition(orders, each["partition"]) for each in described["partitions"]]
@@ -55,7 +55,7 @@ async def make_plan(bootstrap: str, topic_prefix: str) -> Plan:
     return Plan(topic_prefix + "processor", orders, [each for each in derived if each in existing], begins, ends)
 
 
-async def carry_out(bootstrap: str, plan: Plan) -> None:
+async def carry_out(kafka: Kafka, plan: Plan) -> None:
     """Delete the derived topics, then set the processor's offsets to the beginning of `orders`.
 
     The broker forgets the other groups' offsets with their topics. Cut short, it can be run again.
@@ -64,9 +64,9 @@ async def carry_out(bootstrap: str, plan: Plan) -> None:
         PipelineError: a topic was not deleted.
     """
     if plan.topics:
-        await _delete(bootstrap, plan.topics)
+        await _delete(kafka, plan.topics)
     metadata = encode_metadata({"TOPIC_PARTITIONS": len(plan.begins)})
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=plan.group, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**client_arguments(kafka), group_id=plan.group, enable_auto_commit=False)
     await consumer.start()
     try:
         consumer.assign(list(plan.begins))
@@ -75,8 +75,8 @@ async def carry_out(bootstrap: str, plan: Plan) -> None:
         await consumer.stop()
 
 
-async def _delete(bootstrap: str, topics: list[str]) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+async def _delete(kafka: Kafka, topics: list[str]) -> None:
+    admin = AIOKafkaAdminClient(**client_arguments(kafka))
     await admin.start()
     try:
         response = await admin.delete_topics(topics)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from libs.cli import pipeline_flags
+from libs.cli import kafka_of, pipeline_flags
 from libs.runtime.errors import PipelineError, described
+from libs.runtime.kafka_security.refusals import unless_refused
 from verification.output_database import OutputDatabase
 from verification.report import Report
 from verification.table import render
@@ -29,7 +30,7 @@ def main() -> None:
     gc.set_threshold(100_000, 50, 100)  # records come and go by the million, none of them in a cycle
     messages = Console(stderr=True)
     try:
-        report = asyncio.run(_verify(arguments, messages))
+        report = asyncio.run(unless_refused(_verify(arguments, messages)))
     except PipelineError as error:
         messages.print(f"verification: {described(error)}", style="bold red", soft_wrap=True, markup=False)
         sys.exit(1)
@@ -46,7 +47,7 @@ def main() -> None:
 async def _verify(arguments: argparse.Namespace, messages: Console) -> Report:
     with messages.status("connecting") as status:  # says nothing unless it writes to a terminal
         return await verify(
-            arguments.bootstrap,
+            kafka_of(arguments),
             topic_prefix=arguments.topic_prefix,
             output=arguments.output,
             database=OutputDatabase(arguments.database, arguments.database_password_file)

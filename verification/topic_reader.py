@@ -17,7 +17,7 @@ from aiokafka.errors import (
 
 from libs.runtime.errors import PipelineError
 from libs.runtime.header_keys import read_any_header_key
-from libs.runtime.kafka_clients import AIOKafkaAdminClient, AIOKafkaConsumer
+from libs.runtime.kafka_clients import AIOKafkaAdminClient, AIOKafkaConsumer, Kafka, client_arguments
 
 Offsets = dict[int, int]
 """Offset by partition."""
@@ -32,12 +32,12 @@ _TAIL_RECORDS = 64
 class TopicReader:
     """A consumer that belongs to no group and commits nothing."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, kafka: Kafka) -> None:
         read_any_header_key()
-        self._bootstrap = bootstrap
-        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-        self._consumer = _consumer(bootstrap, "read_committed")
-        self._ahead = _consumer(bootstrap, "read_uncommitted")
+        self._kafka = kafka
+        self._admin = AIOKafkaAdminClient(**client_arguments(kafka))
+        self._consumer = _consumer(kafka, "read_committed")
+        self._ahead = _consumer(kafka, "read_uncommitted")
 
     async def __aenter__(self) -> Self:
         try:
@@ -47,7 +47,7 @@ class TopicReader:
         except KafkaError as error:
             await self.__aexit__(None, None, None)
             raise PipelineError(
-                f"no broker at {self._bootstrap}: {error}", advice="start the pipeline, or give another --bootstrap"
+                f"no broker at {self._kafka}: {error}", advice="start the pipeline, or give another --bootstrap"
             ) from error
         return self
 
@@ -178,9 +178,9 @@ class TopicReader:
         return [TopicPartition(topic, partition) for partition in await self.partitions(topic)]
 
 
-def _consumer(bootstrap: str, isolation_level: str) -> AIOKafkaConsumer:
+def _consumer(kafka: Kafka, isolation_level: str) -> AIOKafkaConsumer:
     return AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
+        **client_arguments(kafka),
         isolation_level=isolation_level,
         enable_auto_commit=False,
         auto_offset_reset="none",

@@ -15,6 +15,7 @@ from pathlib import Path
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from libs.runtime.errors import PipelineError
+from libs.runtime.kafka_clients import Kafka
 from verification.history import WHOLE, History, find_history
 from verification.judge import Judge, read_catalogue
 from verification.ledger import Ledger, Source
@@ -32,7 +33,7 @@ _POLL_S = 0.5
 
 
 async def verify(  # noqa: PLR0913 - all but the first are named at the call
-    bootstrap: str,
+    kafka: Kafka,
     *,
     topic_prefix: str = "",
     output: Path | None = None,
@@ -47,7 +48,7 @@ async def verify(  # noqa: PLR0913 - all but the first are named at the call
     """Compare what the pipeline wrote with what it had to write.
 
     Args:
-        bootstrap: host:port of the broker.
+        kafka: the cluster.
         topic_prefix: the pipeline's ``TOPIC_PREFIX``.
         output: the sink's file, if it and the finished files beside it are to be compared with the topic.
         database: the sink's database, if it is to be compared with the topic.
@@ -63,7 +64,7 @@ async def verify(  # noqa: PLR0913 - all but the first are named at the call
     """
     judge = Judge(*map(read_catalogue, catalogues))
     try:
-        async with TopicReader(bootstrap) as reader:
+        async with TopicReader(kafka) as reader:
             run = _Run(reader, topic_prefix, window_seconds, settle_s, judge, progress, newest_orders)
             return await run.all(output, database, wait_closed_s)
     except OffsetOutOfRangeError as error:

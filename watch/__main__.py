@@ -12,10 +12,10 @@ import time
 from rich.console import Console
 from rich.live import Live
 
-from libs.cli import pipeline_flags
-from libs.runtime.errors import described
+from libs.cli import kafka_of, pipeline_flags
+from libs.runtime.errors import PipelineError, described
+from libs.runtime.kafka_security.refusals import unless_refused
 from watch.follow import follow
-from watch.kafka_view import TopicsMissingError
 from watch.observation import Observation
 from watch.plain import metric_line, status_line
 from watch.screen import render
@@ -32,15 +32,16 @@ def main() -> None:
     arguments = _arguments()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what matters of it, the view says itself
     try:
-        asyncio.run(_watch(arguments))
-    except* TopicsMissingError as missing:
-        sys.exit(f"watch: {described(missing.exceptions[0])}")
+        asyncio.run(unless_refused(_watch(arguments)))
+    except* PipelineError as errors:
+        sys.exit(f"watch: {described(errors.exceptions[0])}")
     except* BrokenPipeError:
         # Whoever read the lines has gone, and Python would flush into the closed pipe once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 async def _watch(arguments: argparse.Namespace) -> None:
+    kafka = kafka_of(arguments)
     watching = asyncio.current_task()
     assert watching is not None
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -52,9 +53,7 @@ async def _watch(arguments: argparse.Namespace) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_draw(state, console, arguments) if on_terminal else _print(state))
             on_look = _ignore if on_terminal else _MetricPrinter()
-            tasks.create_task(
-                follow(state, arguments.bootstrap, arguments.topic_prefix, on_look, topics_within_s=_TOPICS_WITHIN_S)
-            )
+            tasks.create_task(follow(state, kafka, arguments.topic_prefix, on_look, topics_within_s=_TOPICS_WITHIN_S))
 
 
 async def _draw(state: State, console: Console, arguments: argparse.Namespace) -> None:

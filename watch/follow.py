@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from aiokafka.errors import KafkaError
 
+from libs.runtime.kafka_clients import Kafka
 from watch.kafka_view import KafkaView, Positions, TopicsMissingError
 from watch.observation import Observation
 from watch.state import State
@@ -17,7 +18,7 @@ _LOOK_TIMEOUT_S = 10.0
 
 async def follow(
     state: State,
-    bootstrap: str,
+    kafka: Kafka,
     topic_prefix: str,
     on_look: Callable[[Observation], None],
     *,
@@ -32,7 +33,7 @@ async def follow(
     missing_since_s: float | None = None
     while True:
         try:
-            async with KafkaView(bootstrap, topic_prefix, positions) as view:
+            async with KafkaView(kafka, topic_prefix, positions) as view:
                 missing_since_s = None
                 while True:
                     async with asyncio.timeout(_LOOK_TIMEOUT_S):
@@ -49,5 +50,5 @@ async def follow(
         except (KafkaError, OSError, TimeoutError, AssertionError):
             # AssertionError: aiokafka's client before it has any metadata.
             missing_since_s = None
-            state.waiting_for = f"the broker at {bootstrap}"
+            state.waiting_for = f"the broker at {kafka}"
         await asyncio.sleep(_LOOK_EVERY_S)

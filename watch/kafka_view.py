@@ -14,7 +14,7 @@ from libs.events.topics import LATE_ORDERS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS
 from libs.events.watermarks import WATERMARK_HEADERS, Watermark, decode_watermark
 from libs.runtime.errors import PipelineError
 from libs.runtime.header_keys import read_any_header_key
-from libs.runtime.kafka_clients import AIOKafkaAdminClient, AIOKafkaConsumer
+from libs.runtime.kafka_clients import AIOKafkaAdminClient, AIOKafkaConsumer, Kafka, client_arguments
 from watch.observation import Metric, Observation, Offsets, decode_metric
 from watch.state import DATABASE_GROUP, READERS, WITH_MEMBERS
 
@@ -46,17 +46,17 @@ class KafkaView:
     """A connection to look through: ``async with``, then ``look`` now and then.
 
     Args:
-        bootstrap: host:port of the broker.
+        kafka: the cluster.
         topic_prefix: the pipeline's ``TOPIC_PREFIX``.
         positions: where the quiet topics are read on; moves with each look that ends well.
     """
 
-    def __init__(self, bootstrap: str, topic_prefix: str, positions: Positions) -> None:
+    def __init__(self, kafka: Kafka, topic_prefix: str, positions: Positions) -> None:
         read_any_header_key()
         self._prefix = topic_prefix
-        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
+        self._admin = AIOKafkaAdminClient(**client_arguments(kafka), request_timeout_ms=5_000)
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap,
+            **client_arguments(kafka),
             isolation_level="read_committed",
             enable_auto_commit=False,
             auto_offset_reset="latest",

@@ -18,7 +18,8 @@ from aiokafka.errors import (
 from libs.runtime.errors import PipelineError, TopicMismatchError
 from libs.runtime.exactly_once.assignor import range_assignor
 from libs.runtime.header_keys import AnyHeaderConsumer
-from libs.runtime.kafka_clients import AIOKafkaAdminClient, AIOKafkaConsumer
+from libs.runtime.kafka_clients import AIOKafkaAdminClient, AIOKafkaConsumer, client_arguments
+from libs.runtime.kafka_security.refusals import raise_final_refusal
 from libs.runtime.refusals import refusal
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.timing import (
@@ -83,7 +84,7 @@ async def ensure_topics(settings: ServiceSettings, topics: Iterable[TopicSpec]) 
     too_few_since_s: float | None = None
     specs = list(topics)
     while True:
-        admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+        admin = AIOKafkaAdminClient(**client_arguments(settings.kafka))
         try:
             await admin.start()
             backoff.reset()
@@ -93,6 +94,7 @@ async def ensure_topics(settings: ServiceSettings, topics: Iterable[TopicSpec]) 
             return Cluster(str(cluster["cluster_id"]), found)
         except (KafkaError, OSError, AssertionError, TimeoutError) as error:
             # AssertionError: aiokafka's client before it has any metadata.
+            raise_final_refusal()
             if isinstance(error, IncompatibleBrokerVersion):
                 raise PipelineError(f"the broker is too old: {error}", advice="use Kafka 2.5 or later") from error
             refused = refusal(error, settings)
@@ -199,7 +201,7 @@ def committed_consumer(
     It asks for ``fetch_bytes`` of each partition at a time, or for one batch if that is larger.
     """
     return kind(
-        bootstrap_servers=settings.kafka_bootstrap_servers,
+        **client_arguments(settings.kafka),
         group_id=group and settings.topic_prefix + group,
         isolation_level="read_committed",
         enable_auto_commit=False,

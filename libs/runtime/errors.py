@@ -32,6 +32,10 @@ class TopicMissingError(PipelineError):
     """A topic has been deleted under a running service."""
 
 
+class BrokerLoginError(PipelineError):
+    """A broker and this client refuse each other: a password, a certificate or the protocol is not what it has to be."""
+
+
 class BatchTooLargeError(PipelineError):
     """The broker takes no batch of records of this size."""
 

@@ -1,4 +1,6 @@
-"""aiokafka's clients, none of which creates a topic by asking for it.
+"""aiokafka's clients: they log in as the settings say, and none creates a topic by asking for it.
+
+Each is made with ``**client_arguments(kafka)``, and connects by ``kafka_security.connecting.connect``.
 
 A broker with ``auto.create.topics.enable=true`` creates each topic that a metadata request names, unless the request says
 ``allow_auto_topic_creation=false`` (KIP-4). aiokafka 0.14 never says so, and has no setting for it. A topic that comes up
@@ -18,7 +20,18 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.metadata import MetadataRequest
 
-__all__ = ["AIOKafkaAdminClient", "AIOKafkaClient", "AIOKafkaConsumer", "AIOKafkaProducer"]
+from libs.runtime.kafka_security import connecting
+from libs.runtime.kafka_security.security import Kafka, KafkaAddress, client_arguments
+
+__all__ = [
+    "AIOKafkaAdminClient",
+    "AIOKafkaClient",
+    "AIOKafkaConsumer",
+    "AIOKafkaProducer",
+    "Kafka",
+    "KafkaAddress",
+    "client_arguments",
+]
 
 
 class _ReadOnlyMetadataRequest(MetadataRequest):
@@ -28,3 +41,5 @@ class _ReadOnlyMetadataRequest(MetadataRequest):
 
 for module in (aiokafka.client, aiokafka.admin.client):
     vars(module)["MetadataRequest"] = _ReadOnlyMetadataRequest
+
+connecting.install()

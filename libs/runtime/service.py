@@ -20,6 +20,7 @@ from libs.runtime.broker import TopicSpec, ensure_topics
 from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.errors import PipelineError, SettingsError
 from libs.runtime.health import Health, HealthServer
+from libs.runtime.kafka_security.refusals import unless_refused
 from libs.runtime.logs import configure_logging
 from libs.runtime.memory import keep_freed_memory
 from libs.runtime.metrics import ServiceMetrics
@@ -33,6 +34,9 @@ S = TypeVar("S", bound=ServiceSettings)
 
 EXIT_FAILED = 1
 EXIT_BAD_SETTING = 2
+
+# As long as a password may be another one in the cluster than in its file, while it is changed in both.
+REFUSED_PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def run_service(
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
     keep_freed_memory()
-    run_to_the_end(_run(settings, topics, main))
+    run_to_the_end(_run_unless_refused(settings, topics, main))
 
 
 def run_to_the_end(main: Coroutine[Any, Any, None]) -> None:
@@ -102,8 +106,22 @@ async def _without_waiting_for_threads(main: Coroutine[Any, Any, None]) -> None:
     await main
 
 
-async def _run(settings: S, topics: Iterable[TopicSpec], main: Callable[[Context[S]], Awaitable[None]]) -> None:
+async def _run_unless_refused(
+    settings: S, topics: Iterable[TopicSpec], main: Callable[[Context[S]], Awaitable[None]]
+) -> None:
     stop = asyncio.Event()
+    await unless_refused(_run(settings, topics, main, stop), stop.set, REFUSED_PATIENCE_S)
+
+
+def warn_of_risks(settings: ServiceSettings) -> None:
+    """Log what the settings of how to log in to Kafka leave open to whoever is on the way to the broker."""
+    for risk in settings.kafka.security.risks():
+        log.warning(risk)
+
+
+async def _run(
+    settings: S, topics: Iterable[TopicSpec], main: Callable[[Context[S]], Awaitable[None]], stop: asyncio.Event
+) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(pass_over_unsent_batches)
     for number in STOP_SIGNALS:
@@ -119,6 +137,7 @@ async def _run(settings: S, topics: Iterable[TopicSpec], main: Callable[[Context
         ) from error
     with server:
         log.info("service started", http_port=server.port, broker=settings.kafka_bootstrap_servers)
+        warn_of_risks(settings)
         if "_crecords" not in DefaultRecordBatch.__module__:
             log.warning(
                 "aiokafka's C extension is missing: reading will be 40 times slower", advice="install its wheel"

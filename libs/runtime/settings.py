@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
@@ -12,6 +13,8 @@ from pydantic_settings import SettingsError as UnreadableSettingError
 
 from libs.runtime.bootstrap_servers import parse_bootstrap_servers
 from libs.runtime.errors import SettingsError
+from libs.runtime.kafka_security.security import KafkaAddress
+from libs.runtime.kafka_security.settings import kafka_security
 from libs.runtime.logs import without_secrets
 
 S = TypeVar("S", bound="ServiceSettings")
@@ -54,6 +57,11 @@ class ServiceSettings(BaseSettings):
     def _can_be_looked_up(cls, servers: str) -> str:
         return parse_bootstrap_servers(servers)
 
+    @cached_property
+    def kafka(self) -> KafkaAddress:
+        """The cluster, and how to log in to it, which the environment alone says; raises ``SettingsError``."""
+        return KafkaAddress(self.kafka_bootstrap_servers, kafka_security())
+
 
 def load_settings(settings_class: type[S], arguments: Sequence[str]) -> S:
     """Settings from ``arguments`` and the environment.
@@ -63,7 +71,7 @@ def load_settings(settings_class: type[S], arguments: Sequence[str]) -> S:
         SystemExit: after ``--help`` (0), or on an unknown flag (2).
     """
     try:
-        return settings_class(_cli_parse_args=list(arguments))
+        settings = settings_class(_cli_parse_args=list(arguments))
     except ValidationError as error:
         problems = [
             f"{'_'.join(map(str, item['loc'][:1])).upper()}={item['input']!r:.{_MAX_VALUE_TOLD}}: {item['msg'].removeprefix('Value error, ')}"
@@ -74,6 +82,8 @@ def load_settings(settings_class: type[S], arguments: Sequence[str]) -> S:
         raise SettingsError(without_secrets("; ".join(dict.fromkeys(problems)) or str(error))) from error
     except UnreadableSettingError as error:
         raise SettingsError(without_secrets(str(error))) from error
+    _ = settings.kafka
+    return settings
 
 
 def _allowed(settings_class: type[ServiceSettings], name: str) -> str:

@@ -23,6 +23,7 @@ from libs.events.topics import ORDERS
 from libs.runtime.broker import Backoff
 from libs.runtime.closing import close_producer
 from libs.runtime.errors import PipelineError
+from libs.runtime.kafka_clients import Kafka
 from libs.runtime.metrics import GeneratorMetrics
 from libs.runtime.outages import is_outage
 from libs.runtime.rebootstrap import rebootstrap_when_silent
@@ -42,7 +43,7 @@ async def run(context: Context[GeneratorSettings]) -> None:
     """Generate orders until the count is reached or the service is asked to stop."""
     settings = context.settings
     metrics = GeneratorMetrics(context.registry, KINDS, settings.generator_buffer)
-    producer = await unless_stopped(started_producer(settings.kafka_bootstrap_servers), context.stop)
+    producer = await unless_stopped(started_producer(settings.kafka), context.stop)
     if producer is None:
         return
     sender = OrderSender(
@@ -111,7 +112,7 @@ def order_stream(settings: GeneratorSettings, now_s: float) -> OrderStream:
     )
 
 
-async def started_producer(bootstrap_servers: str) -> AIOKafkaProducer:
+async def started_producer(kafka: Kafka) -> AIOKafkaProducer:
     """A producer that has reached the broker, however long that takes.
 
     Raises:
@@ -119,7 +120,7 @@ async def started_producer(bootstrap_servers: str) -> AIOKafkaProducer:
     """
     backoff = Backoff()
     while True:
-        producer = idempotent_producer(bootstrap_servers)
+        producer = idempotent_producer(kafka)
         try:
             await producer.start()
         except KafkaError as error:

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from libs.runtime.errors import PipelineError
-from libs.runtime.kafka_clients import AIOKafkaProducer
+from libs.runtime.kafka_clients import AIOKafkaProducer, Kafka, client_arguments
 from libs.runtime.metrics import GeneratorMetrics
 from libs.runtime.outages import is_outage
 from libs.runtime.partitioning import partition_for
@@ -25,10 +25,10 @@ class UnsentError(PipelineError):
     """Records were left that the broker has not confirmed."""
 
 
-def idempotent_producer(bootstrap_servers: str) -> AIOKafkaProducer:
+def idempotent_producer(kafka: Kafka) -> AIOKafkaProducer:
     """A producer that writes every record once and never gives one up for having waited too long."""
     producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap_servers,
+        **client_arguments(kafka),
         enable_idempotence=True,
         acks="all",
         max_batch_size=256 * 1024,

@@ -2,6 +2,7 @@
 
 import re
 
+from libs.runtime.kafka_security.settings import KafkaSecuritySettings
 from tests.integration.services import ROOT
 
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
@@ -34,6 +35,23 @@ def test_every_setting_of_the_readme_reaches_its_service() -> None:
         assert values, f"{name} is passed to no container"
         # A profile's own service may have a value of its own, as the database's sink has for SINK_OUTPUTS.
         assert any(not value.strip() or f"${{{name}:" in value for value in values), f"{name} is fixed: {values}"
+
+
+def test_every_way_to_log_in_to_kafka_reaches_every_service_and_no_secret_its_environment() -> None:
+    settings = {name.upper() for name in KafkaSecuritySettings.model_fields}
+    secrets = {name for name in settings if f"{name}_FILE" in settings}
+    common = COMPOSE.partition("x-settings: &settings\n")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^  (KAFKA_S[A-Z_]+):$", common, re.MULTILINE)) == settings - secrets
+    assert not any(re.search(rf"\b{name}\b", COMPOSE) for name in secrets)
+    for name, body in services().items():
+        if "<<: *settings" in body and "volumes:" in body:
+            assert "- *kafka-security" in body, name
+
+
+def test_the_settings_of_how_to_log_in_are_documented() -> None:
+    table = (ROOT / "docs" / "security.md").read_text().partition("| setting |")[2].partition("\n\n")[0]
+    documented = {name for row in table.splitlines() for name in re.findall("`(KAFKA_[A-Z_]+)`", row.split("|")[1])}
+    assert documented == {name.upper() for name in KafkaSecuritySettings.model_fields}
 
 
 def test_what_belongs_to_the_containers_is_named_in_the_readme() -> None:

@@ -1,4 +1,4 @@
-"""No client of ours lets a broker create topics."""
+"""Every client of ours logs in as the settings say, and none lets a broker create topics."""
 
 import ast
 from pathlib import Path
@@ -9,8 +9,10 @@ import pytest
 from aiokafka.protocol.metadata import MetadataRequest_v5
 
 from libs.runtime import kafka_clients
+from libs.runtime.kafka_security.connecting import connect
 
 ROOT = Path(__file__).resolve().parents[2]
+CLIENTS = {name for name in kafka_clients.__all__ if name.startswith("AIO")}
 OTHERS = {"tests", "benchmarks", "docs"}  # what others make clients with is their choice
 
 
@@ -22,10 +24,23 @@ def test_metadata_requests_forbid_the_creation_of_topics(module: object) -> None
     assert kind(["a"]).build(MetadataRequest_v5).to_object()["topics"] == ["a"]
 
 
+def test_every_client_of_aiokafka_connects_by_the_function_that_explains_refusals() -> None:
+    assert vars(aiokafka.client)["create_conn"] is connect
+
+
+def is_client(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id in CLIENTS
+
+
+def logs_in(call: ast.Call) -> bool:
+    unpacked = [each.value for each in call.keywords if each.arg is None]
+    return any(isinstance(each, ast.Call) and ast.unparse(each.func) == "client_arguments" for each in unpacked)
+
+
 def makes_clients(tree: ast.Module) -> bool:
     calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
     bases = (base for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for base in node.bases)
-    return any(isinstance(each, ast.Name) and each.id in kafka_clients.__all__ for each in (*calls, *bases))
+    return any(is_client(each) for each in (*calls, *bases))
 
 
 def test_every_module_that_makes_clients_has_them_from_there() -> None:
@@ -41,7 +56,10 @@ def test_every_module_that_makes_clients_has_them_from_there() -> None:
             for node in ast.walk(tree)
             if isinstance(node, ast.ImportFrom) and node.module != kafka_clients.__name__
             for name in node.names
-            if name.name in kafka_clients.__all__
+            if name.name in CLIENTS
         ]
         assert not others, f"{path} has {others}"
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            if is_client(call.func):
+                assert logs_in(call), f"{path}:{call.lineno} does not pass **client_arguments(...)"
     assert {"libs/runtime/broker.py", "libs/runtime/header_keys.py", "verification/topic_reader.py"} <= makers

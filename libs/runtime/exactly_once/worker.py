@@ -191,7 +191,7 @@ class ReplicaWorker:
     async def _attempt(self) -> None:
         check_member(self._consumer, self._member)
         outputs = [self._settings.topic_prefix + topic.name for topic in self._stage.outputs]
-        connection = await BrokerConnection.open(self._settings.kafka_bootstrap_servers, outputs)
+        connection = await BrokerConnection.open(self._settings.kafka, outputs)
         producer = None
         try:
             await self._end_what_is_left_open(connection)

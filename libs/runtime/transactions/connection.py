@@ -14,7 +14,7 @@ from aiokafka.errors import BrokerResponseError, IncompatibleBrokerVersion, Kafk
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.errors import AnswerLostError
-from libs.runtime.kafka_clients import AIOKafkaClient
+from libs.runtime.kafka_clients import AIOKafkaClient, Kafka, client_arguments
 from libs.runtime.timing import TRANSACTION_TIMEOUT_MS
 from libs.runtime.transactions.answers import Meaning, meaning_of
 
@@ -32,14 +32,14 @@ class BrokerConnection:
         self._coordinators: dict[tuple[int, str], int] = {}
 
     @classmethod
-    async def open(cls, bootstrap_servers: str, topics: Collection[str] = ()) -> Self:
+    async def open(cls, kafka: Kafka, topics: Collection[str] = ()) -> Self:
         """Connect, and learn the leaders of ``topics``.
 
         Raises:
             KafkaConnectionError: no bootstrap server answers.
         """
         client = AIOKafkaClient(
-            bootstrap_servers=bootstrap_servers,
+            **client_arguments(kafka),
             request_timeout_ms=TRANSACTION_TIMEOUT_MS,
             metadata_max_age_ms=30_000,
         )

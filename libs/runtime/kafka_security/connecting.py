@@ -1,0 +1,149 @@
+"""Connects aiokafka's clients, and tells a refusal from an outage.
+
+Private parts of aiokafka that are touched: the name ``create_conn`` in ``aiokafka.client``, through which every client
+connects (aiokafka 0.14 only logs what it raises, and tries again), and ``OAuthAuthenticator`` in ``aiokafka.conn``.
+"""
+
+import asyncio
+import ssl
+from typing import Any
+
+import aiokafka.client
+import aiokafka.conn
+from aiokafka.conn import OAuthAuthenticator
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
+from aiokafka.protocol.metadata import MetadataRequest
+
+from libs.runtime.errors import BrokerLoginError
+from libs.runtime.kafka_security.attempt import Attempt
+from libs.runtime.kafka_security.explanations import explain, explain_listener, may_be_another_listener
+from libs.runtime.kafka_security.listeners import enabled_mechanisms, other_listener
+from libs.runtime.kafka_security.oauth import ClientCredentials
+from libs.runtime.kafka_security.refusals import current_refusals
+from libs.runtime.kafka_security.secret import Secret
+from libs.runtime.kafka_security.sessions import SessionConnection
+from libs.runtime.kafka_security.tls import ReloadingTls
+
+
+async def connect(
+    host: str,
+    port: int,
+    *,
+    security_protocol: str = "PLAINTEXT",
+    ssl_context: ssl.SSLContext | ReloadingTls | None = None,
+    sasl_mechanism: str | None = None,
+    sasl_plain_username: str | None = None,
+    sasl_plain_password: str | Secret | None = None,
+    **options: Any,
+) -> Any:
+    """A connection to the broker, in place of ``aiokafka.conn.create_conn``, with the newest password and TLS files.
+
+    Raises:
+        OSError, KafkaError, TimeoutError: there is none; ``Refusals`` are told of a broker and a client that refuse each other.
+    """
+    tls = ssl_context if isinstance(ssl_context, ReloadingTls) else None
+    context = ssl_context.current() if isinstance(ssl_context, ReloadingTls) else ssl_context
+    tokens = options.get("sasl_oauth_token_provider")
+    attempt = Attempt(
+        host,
+        port,
+        security_protocol,
+        sasl_mechanism if security_protocol.startswith("SASL") else None,
+        sasl_plain_username,
+        tls.files.ca_file if tls else None,
+        tls.files.cert_file if tls else None,
+    )
+    try:
+        connection = SessionConnection(
+            host,
+            port,
+            security_protocol=security_protocol,
+            ssl_context=context,
+            sasl_mechanism=sasl_mechanism,
+            sasl_plain_username=sasl_plain_username,
+            sasl_plain_password=_password(sasl_plain_password),
+            **options,
+        )
+        await connection.open()
+        if options.get("on_close") is None and not security_protocol.startswith("SASL"):
+            # A bootstrap connection: a listener that asks for SASL tells its versions to anyone, and no more.
+            await _ask_for_metadata(connection)
+    except Exception as error:
+        if isinstance(error, SaslAuthenticationFailed) and isinstance(tokens, ClientCredentials):
+            tokens.forget()
+        await _note_refusal(error, attempt, context)
+        if isinstance(error, OSError | KafkaError | TimeoutError):
+            raise
+        # aiokafka's background tasks expect no other errors, and would die of one.
+        raise KafkaConnectionError(f"{attempt.address}: {error}") from error
+    if (refusals := current_refusals()) is not None:
+        refusals.connected(attempt.address)
+    return connection
+
+
+async def _ask_for_metadata(connection: Any) -> None:
+    try:
+        await connection.send(MetadataRequest([]))
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _password(password: str | Secret | None) -> str | None:
+    if not isinstance(password, Secret):
+        return password
+    try:
+        return password.read()
+    except ValueError as error:
+        raise BrokerLoginError(str(error), advice="put the password there") from None
+
+
+async def _note_refusal(error: Exception, attempt: Attempt, context: ssl.SSLContext | None) -> None:
+    refusals = current_refusals()
+    if refusals is None:
+        return
+    if isinstance(error, UnsupportedSaslMechanismError):  # aiokafka 0.14 drops the broker's list
+        error = UnsupportedSaslMechanismError(", ".join(await enabled_mechanisms(attempt, context)))
+    explained = explain(error, attempt)
+    if explained is None and may_be_another_listener(error) and not refusals.connected_recently(attempt.address):
+        explained = await _of_another_listener(attempt, context)
+    if explained is None and not isinstance(error, OSError | KafkaError | TimeoutError | asyncio.CancelledError):
+        # A token provider of the user's, or a broker that does not prove that it knows the password (SCRAM).
+        explained = BrokerLoginError(
+            f"logging in at {attempt.address} fails: {error!r}",
+            advice="check the token provider, or that this is the right broker",
+        )
+    if explained is not None:
+        refusals.refused(attempt.address, explained)
+
+
+async def _of_another_listener(attempt: Attempt, context: ssl.SSLContext | None) -> BrokerLoginError | None:
+    try:
+        listener = await other_listener(attempt, context)
+    except ssl.SSLError as alert:
+        return explain(alert, attempt)
+    return listener and explain_listener(listener, attempt)
+
+
+class _AnswerReadingAuthenticator(OAuthAuthenticator):
+    """Does not take a refused token for a login, as aiokafka 0.14 does.
+
+    A server that refuses a token says so in JSON, and waits for one more message (RFC 7628, section 3.2.2).
+    """
+
+    async def step(self, payload: bytes | None) -> tuple[bytes, bool] | None:
+        if self._token_sent and payload:
+            raise SaslAuthenticationFailed(payload.decode(errors="replace"))
+        step: tuple[bytes, bool] | None = await super().step(payload)  # type: ignore[no-untyped-call]
+        return step
+
+
+def install() -> None:
+    """From now on every client of aiokafka connects by ``connect``."""
+    vars(aiokafka.client)["create_conn"] = connect
+    vars(aiokafka.conn)["OAuthAuthenticator"] = _AnswerReadingAuthenticator

@@ -1,0 +1,152 @@
+"""Tokens for OAUTHBEARER (KIP-255): from a token endpoint, or from a provider that the user has written."""
+
+import asyncio
+import base64
+import importlib
+import json
+import logging
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiokafka.abc import AbstractTokenProvider
+from aiokafka.errors import KafkaConnectionError
+
+from libs.runtime.errors import BrokerLoginError
+from libs.runtime.kafka_security.secret import Secret
+
+log = logging.getLogger(__name__)
+
+_ANSWERS_WITHIN_S = 10.0
+_MOST_BYTES = 1024 * 1024
+# A token is renewed in the last fifth of its life, as Kafka's own clients do (sasl.login.refresh.window.factor).
+_USED_FOR = 0.8
+_LIFETIME_S = 300.0  # of a token whose answer does not say how long it lives
+_REFUSED = frozenset({400, 401, 403})
+
+
+@dataclass(frozen=True)
+class _Token:
+    text: str
+    renew_at_s: float
+    expires_at_s: float
+
+
+class ClientCredentials(AbstractTokenProvider):
+    """Tokens by the client credentials grant (RFC 6749, section 4.4), each used for several connections.
+
+    Args:
+        url: the token endpoint.
+        client_id: sent with ``secret`` as HTTP basic authentication (RFC 6749, section 2.3.1).
+        scope: asked for, if any.
+        monotonic_s: seconds of a clock that never steps.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        client_id: str,
+        secret: Secret,
+        scope: str | None = None,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.url = url
+        self._client_id = client_id
+        self._secret = secret
+        self._scope = scope
+        self._monotonic_s = monotonic_s
+        self._token: _Token | None = None
+        self._renewing: asyncio.Lock | None = None
+
+    async def token(self) -> str:
+        """A token that has not expired.
+
+        Raises:
+            BrokerLoginError: the endpoint refuses this client.
+            KafkaConnectionError: the endpoint does not answer.
+        """
+        self._renewing = self._renewing or asyncio.Lock()
+        async with self._renewing:
+            now_s = self._monotonic_s()
+            if self._token is None or now_s >= self._token.renew_at_s:
+                try:
+                    self._token = await asyncio.to_thread(self._ask)
+                except KafkaConnectionError as error:
+                    log.warning("no new token, %s", error)
+                    if self._token is None or now_s >= self._token.expires_at_s:
+                        raise
+            return self._token.text
+
+    def forget(self) -> None:
+        """The broker has refused the token: the next one is asked for."""
+        self._token = None
+
+    def _ask(self) -> _Token:
+        asked_s = self._monotonic_s()
+        form = {"grant_type": "client_credentials"} | ({"scope": self._scope} if self._scope else {})
+        request = urllib.request.Request(  # noqa: S310 - the settings allow http and https only
+            self.url,
+            urllib.parse.urlencode(form).encode(),
+            {"Accept": "application/json", "Authorization": f"Basic {self._login()}"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=_ANSWERS_WITHIN_S) as response:  # noqa: S310 - as above
+                answer = json.loads(response.read(_MOST_BYTES))
+            lifetime_s = float(answer.get("expires_in", _LIFETIME_S))
+            return _Token(str(answer["access_token"]), asked_s + _USED_FOR * lifetime_s, asked_s + lifetime_s)
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code not in _REFUSED:
+                    raise KafkaConnectionError(f"the token endpoint {self.url} answers {error.code}") from None
+                reason = _reason(error.read(_MOST_BYTES)) or error.reason
+            raise BrokerLoginError(
+                f"the token endpoint {self.url} refuses the client {self._client_id!r}: {error.code} {reason}",
+                advice="check KAFKA_SASL_OAUTH_CLIENT_ID, its secret, and KAFKA_SASL_OAUTH_SCOPE",
+            ) from None
+        except OSError as error:
+            raise KafkaConnectionError(f"the token endpoint {self.url} cannot be reached: {error}") from None
+        except (ValueError, LookupError, AttributeError, TypeError) as error:
+            raise BrokerLoginError(
+                f"the answer of the token endpoint {self.url} cannot be read ({type(error).__name__})",
+                advice="check KAFKA_SASL_OAUTH_TOKEN_URL: its answer is JSON with access_token and expires_in",
+            ) from None
+
+    def _login(self) -> str:
+        try:
+            secret = self._secret.read()
+        except ValueError as error:
+            raise BrokerLoginError(str(error), advice="put the client's secret there") from None
+        pair = ":".join(map(urllib.parse.quote_plus, (self._client_id, secret)))
+        return base64.b64encode(pair.encode()).decode()
+
+
+def _reason(body: bytes) -> str:
+    """The error of RFC 6749, section 5.2."""
+    try:
+        answer = json.loads(body)
+        return " ".join(str(answer[name]) for name in ("error", "error_description") if answer.get(name))[:200]
+    except (ValueError, AttributeError):
+        return ""
+
+
+def load_token_provider(path: str) -> AbstractTokenProvider:
+    """The provider that the dotted ``path`` names: an ``aiokafka.abc.AbstractTokenProvider``, made without arguments.
+
+    Raises:
+        ValueError: there is none.
+    """
+    setting = f"KAFKA_SASL_OAUTH_TOKEN_PROVIDER={path!r}"
+    allowed = "allowed is package.module.Name of a class or function that, called, gives an aiokafka.abc.AbstractTokenProvider"
+    module, dot, name = path.rpartition(".")
+    try:
+        if not dot:
+            raise ImportError("it has no dot")  # noqa: TRY301 - told as what the import says
+        provider = getattr(importlib.import_module(module), name)()
+    except Exception as error:
+        raise ValueError(f"{setting}: {type(error).__name__}: {error}; {allowed}") from error
+    if not isinstance(provider, AbstractTokenProvider):
+        raise ValueError(f"{setting}: it gives a {type(provider).__name__}; {allowed}")  # noqa: TRY004 - a setting's value
+    return provider

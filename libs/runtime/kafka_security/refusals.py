@@ -1,0 +1,103 @@
+"""Ends work when the brokers refuse this client for good. aiokafka takes a refusal for an outage, and tries again for ever."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+from libs.runtime.errors import BrokerLoginError, PipelineError, described
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_ENDS_WITHIN_S = 30.0
+_RECENTLY_S = 60.0
+
+_current: ContextVar["Refusals | None"] = ContextVar("refusals", default=None)
+
+
+class Refusals:
+    """What the brokers make of this client, by their address.
+
+    A broker that has never let this client in refuses it for good at once, another one after ``patience_s``: a password
+    may be changed in the cluster and in its file one after the other, and a broker that starts may not know its users yet.
+    """
+
+    def __init__(self, patience_s: float, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+        self._patience_s = patience_s
+        self._monotonic_s = monotonic_s
+        self._connected_s: dict[str, float] = {}
+        self._refused_since_s: dict[str, float] = {}
+        self.final: BrokerLoginError | None = None
+        self.ended = asyncio.Event()
+
+    def connected(self, address: str) -> None:
+        """The broker at ``address`` has let this client in."""
+        self._connected_s[address] = self._monotonic_s()
+        self._refused_since_s.pop(address, None)
+
+    def refused(self, address: str, error: BrokerLoginError) -> None:
+        """It has not."""
+        now_s = self._monotonic_s()
+        patience_s = self._patience_s if address in self._connected_s else 0.0
+        if address not in self._refused_since_s and patience_s:
+            log.warning("%s; trying again for %.0f s", described(error), patience_s)
+        since_s = self._refused_since_s.setdefault(address, now_s)
+        if now_s - since_s >= patience_s and self.final is None:
+            self.final = error
+            self.ended.set()
+
+    def connected_recently(self, address: str) -> bool:
+        """Whether it is the right kind of listener, in all likelihood: it was a minute ago."""
+        since_s = self._connected_s.get(address)
+        return since_s is not None and self._monotonic_s() - since_s < _RECENTLY_S
+
+
+def current_refusals() -> Refusals | None:
+    """Those of the ``unless_refused`` that the caller runs in, if any."""
+    return _current.get()
+
+
+def raise_final_refusal() -> None:
+    """Raise the ``BrokerLoginError`` that ends the work that the caller is a part of, if there is one."""
+    refusals = current_refusals()
+    if refusals is not None and refusals.final is not None:
+        raise refusals.final
+
+
+async def unless_refused(
+    work: Coroutine[Any, Any, T], end: Callable[[], object] | None = None, patience_s: float = 0.0
+) -> T:
+    """The result of ``work``, which is ended when a broker refuses this client.
+
+    Args:
+        work: all that is done with Kafka.
+        end: asks ``work`` to end in order; without it, or when that takes long, ``work`` is cancelled.
+        patience_s: see ``Refusals``.
+
+    Raises:
+        BrokerLoginError: a broker refuses this client, or is not the one that it has to be.
+    """
+    refusals = Refusals(patience_s)
+    token = _current.set(refusals)
+    task = asyncio.ensure_future(work)
+    _current.reset(token)
+    ended = asyncio.ensure_future(refusals.ended.wait())
+    try:
+        await asyncio.wait({task, ended}, return_when=asyncio.FIRST_COMPLETED)
+        if refusals.final is not None and not task.done() and end is not None:
+            end()
+            await asyncio.wait({task}, timeout=_ENDS_WITHIN_S)
+    finally:
+        ended.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=_ENDS_WITHIN_S)
+    if refusals.final is None:
+        return task.result()
+    failure = None if task.cancelled() or not task.done() else task.exception()
+    if end is not None and isinstance(failure, PipelineError) and failure is not refusals.final:
+        log.error("%s", described(failure))  # what could not be ended in order
+    raise refusals.final from failure

@@ -1,0 +1,72 @@
+"""How to log in, as aiokafka's clients take it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from aiokafka.abc import AbstractTokenProvider
+
+from libs.runtime.kafka_security.oauth import ClientCredentials
+from libs.runtime.kafka_security.secret import Secret
+from libs.runtime.kafka_security.tls import ReloadingTls
+
+Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
+
+
+@dataclass(frozen=True)
+class KafkaSecurity:
+    """What a client shows to a broker, and what it asks of one."""
+
+    protocol: Protocol = "PLAINTEXT"
+    mechanism: Mechanism | None = None
+    username: str | None = None
+    password: Secret | None = None
+    tls: ReloadingTls | None = None
+    tokens: AbstractTokenProvider | None = None
+
+    def client_arguments(self) -> dict[str, Any]:
+        """Keyword arguments of aiokafka's clients.
+
+        Password and TLS context are passed unresolved: ``connecting.connect`` resolves them for each connection.
+        """
+        arguments: dict[str, Any] = {"security_protocol": self.protocol}
+        if self.tls is not None:
+            arguments["ssl_context"] = self.tls
+        if self.mechanism is not None:
+            arguments["sasl_mechanism"] = self.mechanism
+        if self.password is not None:
+            arguments |= {"sasl_plain_username": self.username, "sasl_plain_password": self.password}
+        if self.tokens is not None:
+            arguments["sasl_oauth_token_provider"] = self.tokens
+        return arguments
+
+    def risks(self) -> Iterator[str]:
+        """What these settings leave open to whoever is on the way to the broker."""
+        if self.protocol == "SASL_PLAINTEXT" and self.mechanism in ("PLAIN", "OAUTHBEARER"):
+            yield f"{self.mechanism} over SASL_PLAINTEXT sends the password or token in the clear; SASL_SSL does not"
+        if isinstance(self.tokens, ClientCredentials) and self.tokens.url.startswith("http:"):
+            yield f"the client's secret goes to {self.tokens.url} in the clear; https:// does not"
+        if self.tls is not None and not self.tls.files.check_hostname:
+            yield "KAFKA_SSL_INSECURE_SKIP_HOSTNAME_CHECK=true: whoever has a certificate of a trusted CA passes as a broker"
+
+
+@dataclass(frozen=True)
+class KafkaAddress:
+    """Where a cluster is, and how to log in to it; its text is the bootstrap servers."""
+
+    bootstrap_servers: str
+    security: KafkaSecurity = KafkaSecurity()
+
+    def __str__(self) -> str:
+        return self.bootstrap_servers
+
+
+Kafka = KafkaAddress | str
+"""A cluster; bare bootstrap servers mean one that asks nobody who they are."""
+
+
+def client_arguments(kafka: Kafka) -> dict[str, Any]:
+    """The keyword arguments by which a client of aiokafka finds ``kafka`` and logs in."""
+    address = KafkaAddress(kafka) if isinstance(kafka, str) else kafka
+    return {"bootstrap_servers": address.bootstrap_servers, **address.security.client_arguments()}

@@ -1,0 +1,59 @@
+"""Connections that are replaced before the broker closes them.
+
+A broker with ``connections.max.reauth.ms`` tells a client that logs in how long its session lasts, and closes a connection
+that is used after that (KIP-368). aiokafka 0.14 cannot log in again on the same connection, nor does it look at the answer.
+
+Private parts of aiokafka that are touched: ``AIOKafkaConnection._requests``, the requests without an answer, and
+``_closed_fut``, which is done when the socket is closed.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from typing import Any
+
+from aiokafka.conn import AIOKafkaConnection, CloseReason
+from aiokafka.protocol.admin import SaslAuthenticateRequest
+
+# Kafka's own clients log in again when 85 to 95 % of the session are over. A request that is under way then takes longer here.
+_USED_FOR = 0.8
+_CLOSED_WITHIN_S = 1.0
+
+
+class SessionConnection(AIOKafkaConnection):
+    """Counts as closed once most of its session is over and no answer is awaited: its client then makes a new one.
+
+    Nothing is lost by that, since nothing is under way. A connection that is never without a request is left to the broker.
+    """
+
+    def __init__(self, host: str, port: int, **options: Any) -> None:
+        super().__init__(host, port, **options)  # type: ignore[no-untyped-call]  # as all that aiokafka has here
+        self._replace_at_s = float("inf")
+
+    async def open(self) -> None:
+        """Connect and log in; after an error the socket is closed."""
+        try:
+            await self.connect()  # type: ignore[no-untyped-call]
+        except Exception:
+            if self._protocol is not None and self._closed_fut is not None:
+                await asyncio.wait({self._closed_fut}, timeout=_CLOSED_WITHIN_S)
+            raise
+
+    def connected(self) -> bool:
+        connected = bool(super().connected())  # type: ignore[no-untyped-call]
+        if connected and not self._requests and time.monotonic() >= self._replace_at_s:
+            self.close(reason=CloseReason.IDLE_DROP)  # type: ignore[no-untyped-call]
+            return False
+        return connected
+
+    def send(self, request: Any, expect_response: bool = True) -> Awaitable[Any]:
+        answer: Awaitable[Any] = super().send(request, expect_response)  # type: ignore[no-untyped-call]
+        return self._noted(answer) if isinstance(request, SaslAuthenticateRequest) else answer
+
+    async def _noted(self, answer: Awaitable[Any]) -> Any:
+        asked_s = time.monotonic()
+        response = await answer
+        lifetime_ms = getattr(response, "session_lifetime_ms", 0)  # since version 1; 0: no end
+        if lifetime_ms > 0:
+            self._replace_at_s = asked_s + _USED_FOR * lifetime_ms / 1000
+        return response

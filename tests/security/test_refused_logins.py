@@ -1,0 +1,165 @@
+"""Whatever is wrong with a password, a certificate or a port gives one line with advice, and no service tries for ever."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from libs.events.product_metrics import ProductMetric, encode_metric
+from libs.events.topics import ORDERS, PRODUCT_METRICS
+from libs.runtime.broker import ensure_topics
+from libs.runtime.errors import BrokerLoginError, described
+from libs.runtime.kafka_security.refusals import unless_refused
+from libs.runtime.settings import ServiceSettings, load_settings
+from tests.integration.pipeline import Pipeline
+from tests.integration.services import ROOT, eventually
+from tests.security.broker import PASSWORD, SecuredBroker, set_scram_password
+from tests.security.certificates import Authority
+from tests.security.tokens import token_endpoint
+
+WRONG = "wrong horse"
+Settings = Callable[[SecuredBroker], dict[str, str]]
+
+
+def plaintext(secured: SecuredBroker) -> dict[str, str]:
+    return {}
+
+
+def over_plaintext(secured: SecuredBroker) -> dict[str, str]:
+    return {name: value for name, value in secured.scram().items() if "SSL" not in name} | {
+        "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT"
+    }
+
+
+def wrong_password(secured: SecuredBroker) -> dict[str, str]:
+    return secured.scram() | {"KAFKA_SASL_PASSWORD": WRONG}
+
+
+def other_mechanism(secured: SecuredBroker) -> dict[str, str]:
+    return secured.scram() | {"KAFKA_SASL_MECHANISM": "SCRAM-SHA-256"}
+
+
+def unknown_ca(secured: SecuredBroker) -> dict[str, str]:
+    directory = secured.authority.file.parent / uuid4().hex
+    directory.mkdir()
+    return secured.tls() | {"KAFKA_SSL_CA_FILE": str(Authority(directory).file)}
+
+
+def unknown_client(secured: SecuredBroker) -> dict[str, str]:
+    directory = secured.authority.file.parent / uuid4().hex
+    directory.mkdir()
+    client = Authority(directory).issue("client")
+    return secured.tls() | {"KAFKA_SSL_CERT_FILE": str(client.both)}
+
+
+def expired_client(secured: SecuredBroker) -> dict[str, str]:
+    return secured.tls() | {"KAFKA_SSL_CERT_FILE": str(secured.authority.issue("old client", expired=True).both)}
+
+
+async def refusal_of(secured: SecuredBroker, listener: str, settings: dict[str, str]) -> str:
+    """What a service that starts with these settings says for its last."""
+    bootstrap = secured.broker.bootstrap_servers if listener == "PLAINTEXT" else secured.at(listener)
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in settings.items():
+            environment.setenv(name, value)
+        loaded = load_settings(ServiceSettings, [f"--kafka-bootstrap-servers={bootstrap}"])
+    async with asyncio.timeout(60):
+        with pytest.raises(BrokerLoginError) as refused:
+            await unless_refused(ensure_topics(loaded, [ORDERS]))
+    told = described(refused.value)
+    assert "\n" not in told
+    assert WRONG not in told
+    assert PASSWORD not in told
+    return told
+
+
+@pytest.mark.parametrize(
+    ("listener", "settings", "told"),
+    [
+        ("SCRAM", wrong_password, "refuses user 'pipeline' .*SCRAM-SHA-512.*check KAFKA_SASL_USERNAME"),
+        (
+            "PLAIN",
+            lambda secured: wrong_password(secured) | {"KAFKA_SASL_MECHANISM": "PLAIN"},
+            "refuses user 'pipeline'",
+        ),
+        ("SCRAM", other_mechanism, "does not take KAFKA_SASL_MECHANISM=SCRAM-SHA-256.*SCRAM-SHA-512"),
+        ("SCRAM", unknown_ca, "not signed by a known CA.*set KAFKA_SSL_CA_FILE"),
+        ("EXPIRED", SecuredBroker.tls, "certificate of broker .* has expired.*renew"),
+        ("RENAMED", SecuredBroker.tls, r"has another name.*127\.0\.0\.1.*advertised\.listeners"),
+        ("SCRAM", plaintext, "speaks TLS.*PLAINTEXT does not fit.*set KAFKA_SECURITY_PROTOCOL=SSL"),
+        ("SCRAM", over_plaintext, "speaks TLS.*set KAFKA_SECURITY_PROTOCOL=SASL_SSL"),
+        ("PLAINTEXT", SecuredBroker.tls, "speaks no TLS.*set KAFKA_SECURITY_PROTOCOL=PLAINTEXT"),
+        ("PLAINTEXT", SecuredBroker.scram, "speaks no TLS.*set KAFKA_SECURITY_PROTOCOL=SASL_PLAINTEXT"),
+        ("PLAINTEXT", over_plaintext, "has no SASL.*set KAFKA_SECURITY_PROTOCOL=PLAINTEXT"),
+        ("OAUTH", plaintext, "asks who the client is, by SASL.*set KAFKA_SECURITY_PROTOCOL=SASL_PLAINTEXT"),
+        ("SCRAM", SecuredBroker.tls, "asks who the client is, by SASL.*set KAFKA_SECURITY_PROTOCOL=SASL_SSL"),
+        ("MUTUAL", SecuredBroker.tls, "refuses the TLS connection.*set KAFKA_SSL_CERT_FILE"),
+        ("MUTUAL", unknown_client, "refuses the TLS connection.*KAFKA_SSL_CERT_FILE='.*signed by a CA"),
+        ("MUTUAL", expired_client, "refuses the TLS connection.*not expired"),
+    ],
+)
+async def test_each_mistake_is_named_with_advice(
+    secured: SecuredBroker, listener: str, settings: Settings, told: str
+) -> None:
+    assert re.search(told, await refusal_of(secured, listener, settings(secured)))
+
+
+async def test_tokens_that_are_refused(secured: SecuredBroker) -> None:
+    with token_endpoint(lifetime_s=60) as endpoint:
+        told = await refusal_of(secured, "OAUTH", endpoint.settings(WRONG))
+        assert re.search("token endpoint .* refuses the client 'pipeline-client': 401 invalid_client", told)
+        endpoint.lifetime_s = -60
+        told = await refusal_of(secured, "OAUTH", endpoint.settings())
+        assert re.search("refuses the token of this client, .*issuer, audience", told)
+
+
+def test_a_tool_says_so_and_ends(secured: SecuredBroker) -> None:
+    for module in (["verification"], ["watch"], ["dead_letters", "list"], ["recompute", "--yes"]):
+        ended = subprocess.run(
+            [sys.executable, "-m", module[0], f"--bootstrap={secured.at('SCRAM')}", *module[1:]],
+            cwd=ROOT,
+            env=os.environ | wrong_password(secured),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 1, ended
+        assert "refuses user 'pipeline'" in ended.stderr
+        assert "Traceback" not in ended.stderr
+        assert WRONG not in ended.stderr
+
+
+async def test_a_service_takes_a_replaced_password_and_ends_when_it_is_refused_for_good(
+    secured: SecuredBroker, topic_prefix: str, tmp_path: Path
+) -> None:
+    password = tmp_path / "password"
+    password.write_text(PASSWORD)
+    pipeline = Pipeline(secured.broker.bootstrap_servers, topic_prefix, tmp_path)
+    settings = {name: value for name, value in secured.scram().items() if name != "KAFKA_SASL_PASSWORD"}
+    settings |= {"KAFKA_SASL_PASSWORD_FILE": str(password), "KAFKA_BOOTSTRAP_SERVERS": secured.at("SCRAM")}
+    async with pipeline.service("sink", entry_file=None, **settings) as sink:
+        await sink.healthy()
+        try:
+            await asyncio.to_thread(set_scram_password, secured.broker, "new horse")
+            password.write_text("new horse")
+            metric = encode_metric(ProductMetric(60, 120, "prod-1", 1, 100))
+            async with AIOKafkaProducer(bootstrap_servers=pipeline.kafka) as producer:
+                await producer.send_and_wait(topic_prefix + PRODUCT_METRICS.name, metric)
+            await eventually(lambda: pipeline.output.read_bytes() == metric + b"\n", what="the sink reads on")
+        finally:
+            await asyncio.to_thread(set_scram_password, secured.broker, PASSWORD)
+        assert await sink.wait() == 1
+        failed = await sink.wait_for("service failed")
+        assert "refuses user 'pipeline'" in failed["error"]
+        assert "KAFKA_SASL_PASSWORD" in failed["advice"]
+        assert any("trying again for 10 s" in str(each["event"]) for each in sink.events())
+        log = sink.log.read_text()
+        assert PASSWORD not in log
+        assert "new horse" not in log

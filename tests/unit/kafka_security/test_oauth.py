@@ -1,0 +1,134 @@
+"""Tokens by client credentials, from an endpoint of the test's own."""
+
+import base64
+import http.server
+import json
+import threading
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka.errors import KafkaConnectionError
+
+from libs.runtime.errors import BrokerLoginError
+from libs.runtime.kafka_security.oauth import ClientCredentials
+from libs.runtime.kafka_security.secret import Secret
+
+HIDDEN = "hunter 2%"
+
+
+class Endpoint(http.server.ThreadingHTTPServer):
+    """Answers what it is told to, and keeps what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.status = 200
+        self.body: Any = None
+        self.asked: list[tuple[str, dict[str, list[str]]]] = []
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/token"
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        assert isinstance(self.server, Endpoint)
+        form = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        login = base64.b64decode(self.headers["Authorization"].removeprefix("Basic ")).decode()
+        self.server.asked.append((login, urllib.parse.parse_qs(form)))
+        body = self.server.body
+        if body is None:
+            body = {"access_token": f"token-{len(self.server.asked)}", "expires_in": 100}
+        self.send_response(self.server.status)
+        self.end_headers()
+        self.wfile.write(body if isinstance(body, bytes) else json.dumps(body).encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Clock:
+    now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    with Endpoint() as endpoint:
+        threading.Thread(target=endpoint.serve_forever, daemon=True).start()
+        yield endpoint
+        endpoint.shutdown()
+
+
+def credentials(endpoint: Endpoint, clock: Clock, secret: Secret | None = None) -> ClientCredentials:
+    return ClientCredentials(endpoint.url, "my client", secret or Secret("S", HIDDEN), "kafka write", clock)
+
+
+async def test_a_token_is_used_until_it_is_renewed_in_time(endpoint: Endpoint) -> None:
+    clock = Clock()
+    tokens = credentials(endpoint, clock)
+    assert await tokens.token() == await tokens.token() == "token-1"
+    assert endpoint.asked == [
+        ("my+client:hunter+2%25", {"grant_type": ["client_credentials"], "scope": ["kafka write"]})
+    ]
+    clock.now_s += 79
+    assert await tokens.token() == "token-1"
+    clock.now_s += 1
+    assert await tokens.token() == "token-2"
+    tokens.forget()
+    assert await tokens.token() == "token-3"
+
+
+async def test_an_endpoint_that_is_away_is_waited_for_while_the_token_lasts(endpoint: Endpoint) -> None:
+    clock = Clock()
+    tokens = credentials(endpoint, clock)
+    await tokens.token()
+    endpoint.status = 503
+    clock.now_s += 99
+    assert await tokens.token() == "token-1"
+    clock.now_s += 1
+    with pytest.raises(KafkaConnectionError, match="answers 503"):
+        await tokens.token()
+    endpoint.status = 200
+    assert await tokens.token() == "token-4"
+
+
+async def test_an_endpoint_that_nobody_is_at() -> None:
+    endpoint = Endpoint()
+    endpoint.server_close()
+    with pytest.raises(KafkaConnectionError, match="cannot be reached"):
+        await credentials(endpoint, Clock()).token()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (401, {"error": "invalid_client", "error_description": "unknown"}, "401 invalid_client unknown"),
+        (400, b"<html>", "400 Bad Request"),
+        (200, b"<html>", r"cannot be read \(JSONDecodeError"),
+        (200, [], r"cannot be read \(AttributeError"),
+        (200, {"expires_in": 3}, r"cannot be read \(KeyError"),
+        (200, {"access_token": "t", "expires_in": None}, r"cannot be read \(TypeError"),
+    ],
+)
+async def test_a_refusal_is_no_outage(endpoint: Endpoint, status: int, body: object, told: str) -> None:
+    endpoint.status, endpoint.body = status, body
+    with pytest.raises(BrokerLoginError, match=told) as refused:
+        await credentials(endpoint, Clock()).token()
+    assert HIDDEN not in str(refused.value)
+
+
+async def test_a_secret_that_is_replaced_counts_from_the_next_token_on(endpoint: Endpoint, tmp_path: Path) -> None:
+    clock, file = Clock(), tmp_path / "secret"
+    tokens = credentials(endpoint, clock, Secret("S", file=file))
+    with pytest.raises(BrokerLoginError, match="S_FILE="):
+        await tokens.token()
+    for number, secret in enumerate(("first", "second")):
+        file.write_text(secret)
+        clock.now_s += 100
+        await tokens.token()
+        assert endpoint.asked[number][0] == f"my+client:{secret}"

@@ -1,0 +1,127 @@
+"""A refusal ends the work; what may pass is waited for."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from libs.runtime.errors import BrokerLoginError, PipelineError
+from libs.runtime.kafka_security.refusals import Refusals, current_refusals, raise_final_refusal, unless_refused
+
+REFUSED = BrokerLoginError("refused", advice="mend it")
+
+
+class Clock:
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+async def test_a_broker_that_never_let_us_in_refuses_for_good() -> None:
+    refusals = Refusals(patience_s=10, monotonic_s=Clock())
+    refusals.connected("a:1")
+    refusals.refused("b:1", REFUSED)
+    assert refusals.final is REFUSED
+
+
+async def test_a_broker_that_did_is_tried_again_for_a_while() -> None:
+    clock = Clock()
+    refusals = Refusals(patience_s=10, monotonic_s=clock)
+    refusals.connected("a:1")
+    refusals.refused("a:1", REFUSED)
+    clock.now_s += 9
+    refusals.refused("a:1", REFUSED)
+    assert refusals.final is None
+    refusals.connected("a:1")
+    clock.now_s += 9
+    refusals.refused("a:1", REFUSED)
+    assert refusals.final is None
+    clock.now_s += 10
+    refusals.refused("a:1", REFUSED)
+    assert refusals.final is REFUSED
+
+
+async def test_what_a_broker_was_a_minute_ago_it_need_not_be_now() -> None:
+    clock = Clock()
+    refusals = Refusals(0, clock)
+    assert not refusals.connected_recently("a:1")
+    refusals.connected("a:1")
+    assert refusals.connected_recently("a:1")
+    clock.now_s += 61
+    assert not refusals.connected_recently("a:1")
+
+
+def refuse() -> None:
+    refusals = current_refusals()
+    assert refusals is not None
+    refusals.refused("a:1", REFUSED)
+
+
+async def test_work_that_is_not_refused_gives_its_result() -> None:
+    async def work() -> int:
+        raise_final_refusal()
+        return 7
+
+    assert await unless_refused(work()) == 7
+    assert current_refusals() is None
+
+
+async def test_a_refusal_in_a_task_of_its_own_cancels_the_work() -> None:
+    async def connect() -> None:
+        refuse()
+
+    async def work() -> None:
+        connecting = asyncio.create_task(connect())
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await connecting
+
+    with pytest.raises(BrokerLoginError, match="refused"):
+        await unless_refused(work())
+
+
+async def test_the_refusal_goes_before_what_it_leads_to() -> None:
+    async def work() -> None:
+        refuse()
+        with pytest.raises(BrokerLoginError):
+            raise_final_refusal()
+        raise PipelineError("no broker")
+
+    with pytest.raises(BrokerLoginError, match="refused"):
+        await unless_refused(work())
+
+
+async def test_work_may_end_in_order(caplog: pytest.LogCaptureFixture) -> None:
+    stop, ended = asyncio.Event(), []
+
+    async def work() -> None:
+        refuse()
+        await stop.wait()
+        ended.append("in order")
+        raise PipelineError("2 orders were not confirmed")
+
+    with pytest.raises(BrokerLoginError):
+        await unless_refused(work(), stop.set)
+    assert ended == ["in order"]
+    assert "2 orders were not confirmed" in caplog.text
+
+
+async def test_the_work_is_cancelled_with_the_caller() -> None:
+    cancelled = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    task = asyncio.create_task(unless_refused(work()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert task.cancelled()
+    assert cancelled.is_set()

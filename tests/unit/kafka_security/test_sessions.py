@@ -1,0 +1,64 @@
+"""A connection is replaced when most of its session is over and nothing is under way on it."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.protocol.admin import ApiVersionRequest, SaslAuthenticateRequest
+
+from libs.runtime.kafka_security import sessions
+from libs.runtime.kafka_security.sessions import SessionConnection
+
+
+class FakeTime:
+    now_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
+    time = FakeTime()
+    monkeypatch.setattr(sessions, "time", time)
+    return time
+
+
+@pytest.fixture
+async def connection(monkeypatch: pytest.MonkeyPatch) -> SessionConnection:
+    """One that is open, and whose broker answers every request with a session of ten seconds."""
+
+    async def answer(*_: object) -> SimpleNamespace:
+        return SimpleNamespace(session_lifetime_ms=10_000)
+
+    monkeypatch.setattr(AIOKafkaConnection, "connected", lambda self: not getattr(self, "ended", False))
+    monkeypatch.setattr(AIOKafkaConnection, "send", answer)
+    monkeypatch.setattr(AIOKafkaConnection, "close", lambda self, **_: setattr(self, "ended", True))
+    monkeypatch.setattr(AIOKafkaConnection, "__del__", lambda _: None)
+    return SessionConnection("broker", 9092)
+
+
+async def test_it_is_replaced_after_four_fifths_of_its_session(connection: SessionConnection, time: FakeTime) -> None:
+    await connection.send(SaslAuthenticateRequest(b""))
+    time.now_s += 7.9
+    assert connection.connected()
+    time.now_s += 0.1
+    assert not connection.connected()
+    assert connection.ended  # type: ignore[attr-defined]  # the fake's
+
+
+async def test_not_while_an_answer_is_awaited(connection: SessionConnection, time: FakeTime) -> None:
+    await connection.send(SaslAuthenticateRequest(b""))
+    time.now_s += 60
+    requests: Any = connection._requests
+    requests.append("under way")
+    assert connection.connected()
+    requests.clear()
+    assert not connection.connected()
+
+
+async def test_without_a_session_it_lasts(connection: SessionConnection, time: FakeTime) -> None:
+    await connection.send(ApiVersionRequest())
+    time.now_s += 1e6
+    assert connection.connected()
