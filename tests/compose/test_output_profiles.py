@@ -129,7 +129,7 @@ async def in_state(project: Project, service: str, is_right: Callable[[dict[str,
         [container] = project.containers(service)
         return dict(container["State"])
 
-    await seen(state, is_right, what, within_s=300)
+    await seen(state, is_right, what)
 
 
 def lines(file: Path) -> list[bytes]:
