@@ -88,8 +88,10 @@ class Worker:
             status, answer = self.request(method, path, body)
             if status < http.client.BAD_REQUEST:
                 return answer
-            if status not in _BUSY or time.monotonic() > deadline:
-                message = answer.get("message") if isinstance(answer, dict) else answer
+            message = answer.get("message") if isinstance(answer, dict) else answer
+            # 500 is a defect, or a worker that has been waiting too long for the others.
+            busy = status in _BUSY or (status == http.client.INTERNAL_SERVER_ERROR and "timed out" in str(message))
+            if not busy or time.monotonic() > deadline:
                 raise RegistrationError(f"{method} {self.url}{path}: {status}, {message}")
             time.sleep(_POLL_S)
 
@@ -113,13 +115,14 @@ def connectors(prefix: str, folder: Path = CONNECTORS) -> dict[str, Config]:
 
 
 def _with_prefix(config: Config, prefix: str) -> Config:
-    file, errors = PurePosixPath(config["file"]), "errors.deadletterqueue.topic.name"
-    topics = [prefix + topic.strip() for topic in config["topics"].split(",")]
-    return config | {
-        "topics": ",".join(topics),
-        "file": str(file.with_name(prefix + file.name)),
-        errors: prefix + config[errors],
-    }
+    changed = dict(config)
+    for name in ("topics", "errors.deadletterqueue.topic.name"):
+        if name in config:
+            changed[name] = ",".join(prefix + topic.strip() for topic in config[name].split(","))
+    if "file" in config:
+        file = PurePosixPath(config["file"])
+        changed["file"] = str(file.with_name(prefix + file.name))
+    return changed
 
 
 def register(worker: Worker, wanted: Mapping[str, Config], deadline: float) -> None:
@@ -135,7 +138,7 @@ def register(worker: Worker, wanted: Mapping[str, Config], deadline: float) -> N
             _tell(f"{name}: registered already")
             continue
         worker.patiently(deadline, "PUT", f"/connectors/{quote(name, safe='')}/config", config)
-        _tell(f"{name}: {'registered' if found is None else 'changed'}, {config['topics']} to {config['file']}")
+        _tell(f"{name}: {'registered' if found is None else 'changed'}")
 
 
 def wait_until_running(worker: Worker, names: Sequence[str], deadline: float) -> dict[str, State]:

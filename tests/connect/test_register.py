@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar
 
@@ -31,6 +32,13 @@ def test_the_prefix_is_before_names_topics_and_files() -> None:
     assert config["topics"] == "b.product-metrics"
     assert config["file"] == "output/connect/b.metrics.json"
     assert config["errors.deadletterqueue.topic.name"] == "b.connect-dlq"
+
+
+def test_a_connector_of_another_kind_needs_no_file(tmp_path: Path) -> None:
+    (tmp_path / "rows.json").write_text('{"connector.class": "Jdbc", "topics": "product-metrics, late-orders"}')
+    assert connectors("b.", tmp_path) == {
+        "b.rows": {"connector.class": "Jdbc", "topics": "b.product-metrics,b.late-orders"}
+    }
 
 
 @pytest.mark.parametrize(
@@ -102,7 +110,7 @@ def test_a_starting_worker_s_404_is_not_taken_for_an_answer(
             server.shutdown()
             thread.join()
     assert StartingWorker.registered == connectors("")
-    assert "metrics-file: registered, " in capsys.readouterr().out
+    assert "metrics-file: registered\n" in capsys.readouterr().out
 
 
 def test_the_worker_s_settings_are_in_the_compose_file_or_in_connect() -> None:
