@@ -37,7 +37,7 @@ class _ClusterFiles(KafkaFiles):
 
 
 class ThreeBrokers(LocalBroker):
-    """In place of a ``LocalBroker``: what that does to its broker is done to all, and there are calls for a single one."""
+    """In place of a ``LocalBroker``: starts, stops and kills all brokers, or a single one. Only single ones can be paused."""
 
     def __init__(self, directory: Path) -> None:
         self.proxy = None
