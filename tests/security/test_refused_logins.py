@@ -22,7 +22,7 @@ from tests.integration.pipeline import Pipeline
 from tests.integration.services import ROOT, eventually
 from tests.security.broker import PASSWORD, SecuredBroker, set_scram_password
 from tests.security.certificates import Authority
-from tests.security.tokens import token_endpoint
+from tests.security.tokens import BrokenProvider, Provider, token_endpoint
 
 WRONG = "wrong horse"
 Settings = Callable[[SecuredBroker], dict[str, str]]
@@ -118,6 +118,21 @@ async def test_tokens_that_are_refused(secured: SecuredBroker) -> None:
         endpoint.lifetime_s = -60
         told = await refusal_of(secured, "OAUTH", endpoint.settings())
         assert re.search("refuses the token of this client, .*issuer, audience", told)
+
+
+async def test_a_token_provider_of_the_users(
+    secured: SecuredBroker, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT", "KAFKA_SASL_MECHANISM": "OAUTHBEARER"}
+    path = f"{Provider.__module__}."
+    broken = settings | {"KAFKA_SASL_OAUTH_TOKEN_PROVIDER": path + BrokenProvider.__name__}
+    assert "RuntimeError('no region')" in await refusal_of(secured, "OAUTH", broken)
+    for name, value in (settings | {"KAFKA_SASL_OAUTH_TOKEN_PROVIDER": path + Provider.__name__}).items():
+        monkeypatch.setenv(name, value)
+    loaded = load_settings(
+        ServiceSettings, [f"--kafka-bootstrap-servers={secured.at('OAUTH')}", f"--topic-prefix={topic_prefix}"]
+    )
+    await unless_refused(ensure_topics(loaded, [ORDERS]))
 
 
 def test_a_tool_says_so_and_ends(secured: SecuredBroker) -> None:

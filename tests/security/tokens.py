@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from aiokafka.abc import AbstractTokenProvider
+
 CLIENT_ID, CLIENT_SECRET = "pipeline-client", "battery staple"
 
 
@@ -57,6 +59,18 @@ def token_endpoint(lifetime_s: int) -> Iterator[TokenEndpoint]:
         threading.Thread(target=endpoint.serve_forever, daemon=True).start()
         yield endpoint
         endpoint.shutdown()
+
+
+class Provider(AbstractTokenProvider):
+    """As a user would write one."""
+
+    async def token(self) -> str:
+        return unsecured_token(60)
+
+
+class BrokenProvider(AbstractTokenProvider):
+    async def token(self) -> str:
+        raise RuntimeError("no region")
 
 
 def unsecured_token(lifetime_s: int) -> str:

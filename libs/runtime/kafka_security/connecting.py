@@ -4,7 +4,6 @@ Private parts of aiokafka that are touched: the name ``create_conn`` in ``aiokaf
 connects (aiokafka 0.14 only logs what it raises, and tries again), and ``OAuthAuthenticator`` in ``aiokafka.conn``.
 """
 
-import asyncio
 import ssl
 from typing import Any
 
@@ -28,6 +27,8 @@ from libs.runtime.kafka_security.refusals import current_refusals
 from libs.runtime.kafka_security.secret import Secret
 from libs.runtime.kafka_security.sessions import SessionConnection
 from libs.runtime.kafka_security.tls import ReloadingTls
+
+_EXPECTED = (OSError, KafkaError, TimeoutError)
 
 
 async def connect(
@@ -77,9 +78,9 @@ async def connect(
         if isinstance(error, SaslAuthenticationFailed) and isinstance(tokens, ClientCredentials):
             tokens.forget()
         await _note_refusal(error, attempt, context)
-        if isinstance(error, OSError | KafkaError | TimeoutError):
+        if isinstance(error, _EXPECTED) or attempt.mechanism is None:
             raise
-        # aiokafka's background tasks expect no other errors, and would die of one.
+        # aiokafka's background tasks expect no other errors, and would die of a token provider's.
         raise KafkaConnectionError(f"{attempt.address}: {error}") from error
     if (refusals := current_refusals()) is not None:
         refusals.connected(attempt.address)
@@ -112,7 +113,7 @@ async def _note_refusal(error: Exception, attempt: Attempt, context: ssl.SSLCont
     explained = explain(error, attempt)
     if explained is None and may_be_another_listener(error) and not refusals.connected_recently(attempt.address):
         explained = await _of_another_listener(attempt, context)
-    if explained is None and not isinstance(error, OSError | KafkaError | TimeoutError | asyncio.CancelledError):
+    if explained is None and attempt.mechanism is not None and not isinstance(error, _EXPECTED):
         # A token provider of the user's, or a broker that does not prove that it knows the password (SCRAM).
         explained = BrokerLoginError(
             f"logging in at {attempt.address} fails: {error!r}",
