@@ -66,7 +66,7 @@ test: machine setup ## all tests: unit, integration, compose, three files at a t
 	@$(CONTAINED) -m local.jars
 	@$(CONTAINED) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
 
-chaos: machine setup ## faults of every kind, an hour and a quarter, and a table of what came of them (SEED= ARGS="--only killed")
+chaos: machine setup ## faults of every kind, an hour and a half, and a table of what came of them (SEED= ARGS="--only killed")
 	@$(CONTAINED) -m local.jars
 	@$(CONTAINED) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
 

@@ -137,14 +137,29 @@ class Sample(NamedTuple):
         return cls(written, writes, at_s, _cpu_seconds(pid))
 
 
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def _cpu_seconds(pid: int, *, ended_too: bool = False) -> float:
+    """CPU time of a process; ``ended_too``: with that of its children that have ended. 0 if it has."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0.0
+    return sum(map(int, fields[11 : 15 if ended_too else 13])) / os.sysconf("SC_CLK_TCK")
 
 
 def _peak_mb(pid: int) -> float:
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     return int(found[1]) / 1024 if found else 0.0
+
+
+class Result(NamedTuple):
+    """A run of the sink, and its share of the bare call: by the clock, and by the CPU that database and client take together.
+
+    On a machine with other work the second is the one that can be repeated.
+    """
+
+    run: Run
+    of_bare: float
+    of_bare_by_cpu: float
 
 
 class Contest:
@@ -173,17 +188,28 @@ class Contest:
         }
         return sink(self._bootstrap, len(self._rows), env[output](), profile)
 
-    def both(self, output: str) -> tuple[Run, float]:
-        """The sink, then the bare call in transactions of the size that the sink had; the ratio of their speeds."""
+    def both(self, output: str) -> "Result":
+        """The sink, then the bare call in transactions of the size that the sink had."""
+        server_s = self._server_cpu_seconds()
         run = self.sink(output)
-        size = round(run.rows_a_write)
+        server_s = self._server_cpu_seconds() - server_s
+        size, rows = round(run.rows_a_write), self._rows
+        bare_server_s, own_s = self._server_cpu_seconds(), time.process_time()
         if output == "postgresql":
-            bare_s = copy_seconds(self._server.create_database(f"bare{self._number}"), self._rows, size)
+            bare_s = copy_seconds(self._server.create_database(f"bare{self._number}"), rows, size)
         elif output == "sqlite":
-            bare_s = executemany_seconds(self._scratch / f"bare{self._number}.db", self._rows, size)
+            bare_s = executemany_seconds(self._scratch / f"bare{self._number}.db", rows, size)
         else:
-            return run, 0.0
-        return run, run.per_s * bare_s / len(self._rows)
+            return Result(run, 0.0, 0.0)
+        bare_cpu_s = time.process_time() - own_s + self._server_cpu_seconds() - bare_server_s
+        cpu_s = 1e-6 * run.cpu_us * len(rows) + server_s
+        return Result(run, run.per_s * bare_s / len(rows), bare_cpu_s / cpu_s)
+
+    def _server_cpu_seconds(self) -> float:
+        """What PostgreSQL has taken: the server, its processes, and those that have ended."""
+        pid = self._server.pid
+        others = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return sum(_cpu_seconds(each, ended_too=True) for each in [pid, *map(int, others)])
 
 
 def main() -> None:
@@ -196,7 +222,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows, console = metrics(arguments.metrics), Console(width=120)
     outputs = [arguments.only] if arguments.only else OUTPUTS
-    found: dict[str, list[tuple[Run, float]]] = {name: [] for name in outputs}
+    found: dict[str, list[Result]] = {name: [] for name in outputs}
     with (
         tempfile.TemporaryDirectory() as scratch,
         LocalBroker(Path(scratch) / "kafka") as broker,
@@ -205,9 +231,11 @@ def main() -> None:
         asyncio.run(fill(broker.bootstrap_servers, rows))
         contest = Contest(broker.bootstrap_servers, server, Path(scratch), rows)
         for number, name in itertools.product(range(arguments.rounds), outputs):
-            run, ratio = contest.both(name)
-            found[name].append((run, ratio))
-            console.print(f"round {number + 1}, {name}: {run.per_s:,.0f} metrics/s, {ratio:.2f} of the bare call")
+            result = contest.both(name)
+            found[name].append(result)
+            console.print(
+                f"round {number + 1}, {name}: {result.run.per_s:,.0f} metrics/s, {result.of_bare:.2f} of the bare call"
+            )
         console.print(table(found))
         for name in outputs if arguments.profile else ():
             contest.sink(name, profile := Path(scratch) / f"{name}.profile")
@@ -218,16 +246,18 @@ def main() -> None:
                 console.print("no profile: a thread was still at work when the sink ended")
 
 
-def table(found: Mapping[str, Sequence[tuple[Run, float]]]) -> Table:
+def table(found: Mapping[str, Sequence[Result]]) -> Table:
     """The medians of all rounds."""
-    made = Table("output", "metrics/s", "of the bare call", "CPU, µs a metric", "peak MB", "metrics a write")
-    for name, runs in found.items():
-        ratio = statistics.median(ratio for _, ratio in runs)
-        per_s, cpu_us, peak_mb, per_write = (
-            statistics.median(column) for column in zip(*(run for run, _ in runs), strict=True)
-        )
-        shown = f"{ratio:.2f}" if ratio else ""
-        made.add_row(name, f"{per_s:,.0f}", shown, f"{cpu_us:.1f}", f"{peak_mb:.0f}", f"{per_write:,.0f}")
+    made = Table("output", "metrics/s", "of the bare call", "by CPU", "CPU, µs a metric", "peak MB", "metrics a write")
+    for name, results in found.items():
+        shares = [
+            statistics.median(column)
+            for column in ([each.of_bare for each in results], [each.of_bare_by_cpu for each in results])
+        ]
+        runs = [each.run for each in results]
+        per_s, cpu_us, peak_mb, per_write = (statistics.median(run[column] for run in runs) for column in range(4))
+        shown = [f"{share:.2f}" if share else "" for share in shares]
+        made.add_row(name, f"{per_s:,.0f}", *shown, f"{cpu_us:.1f}", f"{peak_mb:.0f}", f"{per_write:,.0f}")
     return made
 
 

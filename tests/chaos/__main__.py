@@ -112,9 +112,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, help="repeats a run's faults; without it a random one, which is printed")
     parser.add_argument("--rate", type=int, default=2000, metavar="N", help="orders a second (2000)")
-    parser.add_argument(
-        "--scale", type=float, default=1.0, metavar="F", help="times as long (1: an hour and a quarter)"
-    )
+    parser.add_argument("--scale", type=float, default=1.0, metavar="F", help="times as long (1: an hour and a half)")
     parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="episodes whose names have these words")
     parser.add_argument(
         "--kafka-4",

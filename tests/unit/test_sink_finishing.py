@@ -3,7 +3,6 @@
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from services.sink.file.disk import Disk
 from services.sink.file.finished_files import Span, finished_files
 from services.sink.file.finishing import Finishing
 from services.sink.file.metrics_file import MetricsFile
-from services.sink.file.rotate_setting import DAY_S, Rotate, parse_rotate
+from services.sink.file.rotate_setting import DAY_S, Rotate
 from services.sink.topic_reader import Position
 from tests.unit.sink_disks import Crash, CrashingDisk, PowerCutDisk
 from verification.output_file import read_lines
@@ -270,54 +269,6 @@ def test_a_topic_made_anew_puts_the_finished_files_aside(tmp_path: Path) -> None
     assert lines_in(tmp_path) == []
     copy(tmp_path, topic, Disk(), BY_DAY)
     assert Counter(lines_in(tmp_path)) == Counter(line for partition in topic for line in partition)
-
-
-def finish_while_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """The file is finished after a reader has opened it, and before it lists the finished ones."""
-    listing: Callable[[Path], Iterator[Path]] = Path.iterdir
-
-    def finish_then_list(path: Path) -> Iterator[Path]:
-        monkeypatch.setattr(Path, "iterdir", listing)
-        copy(folder, topic_of(14), Disk(), BY_DAY)
-        return listing(path)
-
-    return lambda: monkeypatch.setattr(Path, "iterdir", finish_then_list)
-
-
-def test_a_reader_between_two_files_sees_each_metric_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    copy(tmp_path, topic_of(5), Disk(), BY_DAY)
-    finish_while_read(tmp_path, monkeypatch)()
-    seen = Counter(from_file(path_in(tmp_path), Selection(), Skipped()))
-    assert seen.total() == len(seen) == 12, "what was in the files when they were listed, and the first file's all"
-
-
-def test_the_verification_between_two_files_sees_each_metric_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    copy(tmp_path, topic_of(5), Disk(), BY_DAY)
-    finish_while_read(tmp_path, monkeypatch)()
-    seen = read_lines(path_in(tmp_path), WINDOW_S)
-    assert seen.total() == len(seen) == 12
-
-
-@pytest.mark.parametrize(
-    ("text", "rotate"),
-    [
-        ("day", BY_DAY),
-        (" DAY ", BY_DAY),
-        ("1KB", Rotate(size_bytes=1000)),
-        ("100mb", Rotate(size_bytes=10**8)),
-        ("2 GB", Rotate(size_bytes=2 * 10**9)),
-    ],
-)
-def test_what_may_be_set(text: str, rotate: Rotate) -> None:
-    assert parse_rotate(text) == rotate
-
-
-@pytest.mark.parametrize("text", ["", "week", "100", "0MB", "1.5GB", "-1MB", "1TB", "MB", "9999999999MB", "1MB day"])
-def test_what_may_not(text: str) -> None:
-    with pytest.raises(ValueError, match="neither day nor a size"):
-        parse_rotate(text)
 
 
 def test_a_planted_fault_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
