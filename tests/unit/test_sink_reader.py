@@ -47,6 +47,13 @@ def test_a_metric_keeps_its_own_bytes() -> None:
     assert span_of(lines_of([b'{"window_start":-1}', b'{"window_start":1e300}', b'{"window_start":true}'])) is None
 
 
+@pytest.mark.parametrize("name", [b'"window_start":60', b'"order_count":3'])
+def test_a_number_that_readers_of_json_cannot_hold_is_refused(name: bytes) -> None:
+    value = encode_metric(ProductMetric(60, 120, "keyboard", 3, 1050))
+    with pytest.raises(ValueError, match="number"):
+        lines_of([value.replace(name, name + b"9" * 400)])
+
+
 @pytest.mark.parametrize("gap", [b"\n", b"\r", b"\r\n", b" "])
 def test_a_metric_with_line_breaks_between_its_fields_is_one_line(gap: bytes) -> None:
     value = encode_metric(ProductMetric(60, 120, "keyboard", 3, 1050)).replace(b",", gap + b"," + gap) + gap

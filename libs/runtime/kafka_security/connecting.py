@@ -25,7 +25,7 @@ from libs.runtime.kafka_security.listeners import enabled_mechanisms, other_list
 from libs.runtime.kafka_security.oauth import ClientCredentials
 from libs.runtime.kafka_security.refusals import current_refusals
 from libs.runtime.kafka_security.secret import Secret
-from libs.runtime.kafka_security.sessions import SessionConnection
+from libs.runtime.kafka_security.sessions import SessionConnection, close_at_once
 from libs.runtime.kafka_security.tls import ReloadingTls
 
 _EXPECTED = (OSError, KafkaError, TimeoutError)
@@ -91,7 +91,7 @@ async def _ask_for_metadata(connection: Any) -> None:
     try:
         await connection.send(MetadataRequest([]))
     except BaseException:
-        connection.close()
+        await close_at_once(connection)
         raise
 
 

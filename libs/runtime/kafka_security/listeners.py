@@ -11,6 +11,7 @@ from aiokafka.protocol.admin import SaslHandShakeRequest
 
 from libs.runtime.kafka_security.attempt import Attempt
 from libs.runtime.kafka_security.explanations import Listener
+from libs.runtime.kafka_security.sessions import close_at_once
 
 _ANSWERS_WITHIN_S = 3.0
 
@@ -80,7 +81,7 @@ async def _speaks_kafka(attempt: Attempt, protocol: str, context: ssl.SSLContext
         connection = await _connection(attempt, protocol, context)
     except (OSError, KafkaError, TimeoutError):
         return False
-    await connection.close()
+    await close_at_once(connection)
     return True
 
 
@@ -96,7 +97,7 @@ async def _sasl_handshake(attempt: Attempt, context: ssl.SSLContext | None) -> A
         try:
             return await connection.send(SaslHandShakeRequest(attempt.mechanism or "PLAIN"))
         finally:
-            connection.close()
+            await close_at_once(connection)
     except (OSError, KafkaError, TimeoutError):
         return None
 

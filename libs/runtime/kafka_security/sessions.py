@@ -20,6 +20,13 @@ _USED_FOR = 0.8
 _CLOSED_WITHIN_S = 1.0
 
 
+async def close_at_once(connection: AIOKafkaConnection) -> None:
+    """Close, and wait a moment until the socket is closed: the event loop may end next."""
+    closed = connection.close()
+    if closed is not None:
+        await asyncio.wait({closed}, timeout=_CLOSED_WITHIN_S)
+
+
 class SessionConnection(AIOKafkaConnection):
     """Counts as closed once most of its session is over and no answer is awaited: its client then makes a new one.
 
@@ -35,8 +42,8 @@ class SessionConnection(AIOKafkaConnection):
         try:
             await self.connect()  # type: ignore[no-untyped-call]
         except Exception:
-            if self._protocol is not None and self._closed_fut is not None:
-                await asyncio.wait({self._closed_fut}, timeout=_CLOSED_WITHIN_S)
+            if self._protocol is not None:
+                await close_at_once(self)
             raise
 
     def connected(self) -> bool:

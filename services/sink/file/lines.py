@@ -1,7 +1,7 @@
 """From the values of records to lines of the metrics file."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import orjson
@@ -17,13 +17,18 @@ class Line(NamedTuple):
     window_end: float | None
 
 
+# msgspec takes whole numbers of any length, also those that no reader of JSON can.
+_Second = Annotated[int, msgspec.Meta(ge=0, le=LAST_SECOND)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
 class _Metric(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """What the analytics writes. It has no other fields, so decoding it looks at every byte."""
 
-    window_start: int
-    window_end: int
+    window_start: _Second
+    window_end: _Second
     product_id: str
-    order_count: int
+    order_count: _Count
     total_revenue: float
     avg_order_value: float
 
