@@ -1,5 +1,6 @@
 """Where to begin: the committed offsets of the partitions that a replica was assigned, and the state that belongs there."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
@@ -22,9 +23,13 @@ from libs.runtime.exactly_once.stable_offsets import stable_offsets
 from libs.runtime.exactly_once.start_offset import StartOffset, compare_with_state
 from libs.runtime.logic import PartitionLogic, Stage
 from libs.runtime.settings import ServiceSettings
+from libs.runtime.timing import COMMIT_TIMEOUT_S
 from libs.runtime.transactions.connection import BrokerConnection
 
 log = structlog.get_logger()
+
+# Longer than a transaction may stay undecided, which stable offsets wait for.
+_OFFSETS_WITHIN_S = COMMIT_TIMEOUT_S + 10.0
 
 Committed = Mapping[TopicPartition, CommittedOffset | None]
 
@@ -51,11 +56,13 @@ class TakeOver:
         Raises:
             OffsetMismatchError: a committed offset is not where this stage's own work ended.
             SettingChangedError: a setting is not what it was then.
+            TimeoutError: the offsets did not come; another attempt asks over another connection.
         """
         sources = list(starts)
-        committed = await stable_offsets(connection, self.group, sources)
-        first = await self.consumer.beginning_offsets(sources)
-        await self._check(connection, committed)
+        async with asyncio.timeout(_OFFSETS_WITHIN_S):
+            committed = await stable_offsets(connection, self.group, sources)
+            first = await self.consumer.beginning_offsets(sources)
+            await self._check(connection, committed)
         logics = self.stage.logics(sources)
         if self.stage.changelog is not None:
             await self._restore(logics, self.stage.changelog.name, committed)

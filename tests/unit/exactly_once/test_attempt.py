@@ -16,6 +16,7 @@ from libs.runtime.exactly_once.processing import Processing
 from libs.runtime.exactly_once.worker import ReplicaWorker
 from libs.runtime.group_member import GroupMember
 from libs.runtime.health import Health
+from libs.runtime.outages import is_outage
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 from tests.unit.exactly_once.fakes import MEMBER, ORDERS, FakeConsumer, FakeLogic, make_stage, make_watch
@@ -255,3 +256,17 @@ async def test_state_of_another_offset_is_refused(committed: dict[TopicPartition
         await fixture.attempt()
     broker.committed = {ORDERS[1]: 5}
     await fixture.attempt()
+
+
+async def test_offsets_that_do_not_come_end_the_attempt(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one asks over a connection of its own."""
+
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(take_over, "stable_offsets", never)
+    monkeypatch.setattr(take_over, "_OFFSETS_WITHIN_S", 0.01)
+    with pytest.raises(TimeoutError):
+        await Fixture().attempt()
+    assert ("abort", id_of(0)) in broker.asked
+    assert is_outage(TimeoutError())
