@@ -1,5 +1,6 @@
 """A replica that has lost its place in the group commits nothing, and takes nothing away from its successor."""
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -41,7 +42,7 @@ async def join(pipeline: Pipeline) -> AsyncIterator[Join]:
 
 def one_record() -> OutputBuffer:
     outputs = OutputBuffer({"processed-orders": 6})
-    outputs.send("processed-orders", 0, None, b"", 1_700_000_000_000, [])
+    outputs.send("processed-orders", 0, None, b"", int(time.time() * 1000), [])
     return outputs
 
 

@@ -1,6 +1,7 @@
 """Transactions on a real broker: what is open is waited for, ended by a successor, and touched by no late request."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -31,7 +32,7 @@ async def offsets(pipeline: Pipeline) -> AsyncIterator[CommittedOffsets]:
 def records(count: int = 1, value: bytes = b"{}") -> OutputBuffer:
     outputs = OutputBuffer({"processed-orders": 6})
     for _ in range(count):
-        outputs.send("processed-orders", 0, None, value, 1_700_000_000_000, [])
+        outputs.send("processed-orders", 0, None, value, int(time.time() * 1000), [])
     return outputs
 
 
