@@ -24,8 +24,6 @@ Offsets = Mapping[TopicPartition, int]
 _BACKLOG_INTERVALS = 3
 # Ending transactions at every interval also among the records of one fetch would cost a tenth of the throughput.
 _LONGEST_FILL_S = 1.0
-# Order by order, transactions cost as much as all else together. From the beginning of one commit to that of the next.
-LEAST_SPACING_S = 0.025
 # Two transactions are in memory: on a fast machine, after 300 ms, more than a container is to take.
 MAX_RECORDS = 60_000
 MAX_BYTES = 16 * 1024 * 1024
@@ -61,7 +59,6 @@ class PipelinedCommits:
         self._numbers = count(1)
         self._records = 0
         self._opened_at_s: float | None = None
-        self._committing_since_s = float("-inf")  # the last commit
         self._commit: asyncio.Task[None] | None = None
         self.failed: Offsets = {}
         """The offsets of the commit that failed."""
@@ -90,9 +87,9 @@ class PipelinedCommits:
             return None
         if self.outputs.record_count >= MAX_RECORDS or self.outputs.size_bytes >= MAX_BYTES:
             return 0.0
-        due_at_s = self._opened_at_s + self._interval_s * (_BACKLOG_INTERVALS if self.in_backlog else 1)
         if urgent and self._commit is None:
-            due_at_s = min(due_at_s, self._committing_since_s + LEAST_SPACING_S)
+            return 0.0
+        due_at_s = self._opened_at_s + self._interval_s * (_BACKLOG_INTERVALS if self.in_backlog else 1)
         return max(due_at_s - time.monotonic(), 0.0)
 
     @property
@@ -117,7 +114,6 @@ class PipelinedCommits:
         """End the open transaction: waits for the one before, not for this one."""
         if self._commit is not None:
             await self._commit
-        self._committing_since_s = time.monotonic()
         self._commit = asyncio.create_task(self._run(self.outputs, offsets, self._records, tallies))
         self._commit.add_done_callback(_retrieve_error)
         self.outputs, self._records, self._opened_at_s = OutputBuffer(self._output_partitions), 0, None

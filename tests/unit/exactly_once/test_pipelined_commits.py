@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from libs.runtime.errors import AnswerLostError, NotAMemberError, TransactionFencedError, TransactionTimeoutError
 from libs.runtime.exactly_once import pipelined_commits
-from libs.runtime.exactly_once.pipelined_commits import LEAST_SPACING_S, PipelinedCommits
+from libs.runtime.exactly_once.pipelined_commits import PipelinedCommits
 from libs.runtime.metrics import totals
 from tests.unit.exactly_once.fakes import MEMBER, ORDERS, Done, FakeProducer, make_commits, stage_metrics
 
@@ -238,25 +238,6 @@ async def test_what_is_urgent_waits_for_the_commit_before_and_takes_in_what_come
     assert commits.due_in_s(urgent=True) != 0  # the one before is under way
     producer.told.release()
     await commits.close()
-
-
-async def test_what_is_urgent_is_not_committed_too_soon_after_the_commit_before(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Else every order has a transaction of its own."""
-    now_s = 1000.0
-    monkeypatch.setattr(pipelined_commits, "time", SimpleNamespace(monotonic=lambda: now_s))
-    commits = make_commits(FakeProducer())
-    commits.open()
-    await commits.commit(at(5), [Done()])
-    awaited = commits.awaited
-    assert awaited is not None
-    await awaited
-    commits.check()
-    commits.open()
-    assert commits.due_in_s(urgent=True) == pytest.approx(LEAST_SPACING_S)
-    now_s += LEAST_SPACING_S
-    assert commits.due_in_s(urgent=True) == pytest.approx(0)
 
 
 async def test_what_is_due_waits_for_nothing() -> None:
