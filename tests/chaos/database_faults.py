@@ -4,7 +4,7 @@ import asyncio
 from random import Random
 
 from services.sink.database.database_writer import LEASE_S
-from tests.chaos.faults import Fault
+from tests.chaos.faults import Fault, resume
 from tests.chaos.stack import Stack
 from tests.databases.proxy import Cut
 from tests.integration.services import eventually
@@ -71,12 +71,7 @@ async def _pause_sink(stack: Stack, random: Random) -> None:
     paused_s = random.uniform(LEASE_S + 1, LEASE_S + 4)
     stack.say(f"SIGSTOP {sink} for {paused_s:.1f} s")
     sink.process.pause()
-    try:
-        await asyncio.sleep(paused_s)
-    finally:
-        stack.say(f"SIGCONT {sink}")
-        sink.process.resume()
-        sink.leased = False
+    await resume(stack, sink, paused_s)
 
 
 SINK_PAUSED = Fault("sink paused beyond its lease", _pause_sink)

@@ -48,10 +48,11 @@ async def _pause(stack: Stack, random: Random) -> None:
         paused_s = random.uniform(SESSION_S + 1, SESSION_S + 4)
         stack.say(f"SIGSTOP {replica} for {paused_s:.1f} s")
         replica.process.pause()
-        stack.later(_resume(stack, replica, paused_s))
+        stack.later(resume(stack, replica, paused_s))
 
 
-async def _resume(stack: Stack, replica: Replica, after_s: float) -> None:
+async def resume(stack: Stack, replica: Replica, after_s: float) -> None:
+    """Let a paused replica go on, also when the wait is cancelled, and give it back."""
     try:
         await asyncio.sleep(after_s)
     finally:
