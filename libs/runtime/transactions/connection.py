@@ -37,6 +37,7 @@ class BrokerConnection:
 
         Raises:
             KafkaConnectionError: no bootstrap server answers.
+            TimeoutError: one does, and does not tell of the topics.
         """
         client = AIOKafkaClient(
             **client_arguments(kafka),
@@ -46,7 +47,8 @@ class BrokerConnection:
         try:
             await client.bootstrap()
             if topics:
-                await client.set_topics(topics)
+                async with asyncio.timeout(TRANSACTION_TIMEOUT_MS / 1000):
+                    await client.set_topics(topics)
         except BaseException:
             await client.close()
             raise
