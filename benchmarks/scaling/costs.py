@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -177,15 +178,7 @@ async def _large_orders(bench: Bench) -> list[Peak]:
         last = {partition: end - (topic != ORDERS.name) for partition, end in ends.items()}
         settings = {"PROCESSOR_CATALOGUE_PATH": str(catalogue)}
         with bench.service(name, prefix, _MANY_PARTITIONS, settings) as service:
-            service.start()
-            peak_bytes = 0
-
-            async def finished(service: Service = service, name: str = name, last: dict[int, int] = last) -> bool:
-                nonlocal peak_bytes
-                peak_bytes = service.peak_bytes
-                return await bench.read_up_to(prefix + name, last)
-
-            await until(finished, service)
+            peak_bytes = await _peak_until(service, partial(bench.read_up_to, prefix + name, last))
         bench.tell(f"{name}, {load}: {peak_bytes / 1e6:.0f} MB")
         found.append(Peak(name, load, peak_bytes, "-", _LARGE_LIMIT_BYTES))
     await bench.inputs.delete(prefix)
@@ -211,18 +204,28 @@ async def _generator(bench: Bench, orders: int) -> Peak:
 
 async def _ran(bench: Bench, service: Service, load: str, count: int, seen: Callable[[], Awaitable[int]]) -> Peak:
     bench.say(f"{service.name}: {load}")
+
+    async def all_seen() -> bool:
+        return await seen() >= count
+
+    peak_bytes = await _peak_until(service, all_seen)
+    total = await seen()
+    bench.tell(f"{service.name}, {load}: {peak_bytes / 1e6:.0f} MB")
+    return Peak(service.name, load, peak_bytes, "exact" if total == count else f"{total:,} of {count:,}")
+
+
+async def _peak_until(service: Service, done: Callable[[], Awaitable[bool]]) -> int:
+    """Start it; the most memory that it has had when ``done`` is true."""
     service.start()
     peak_bytes = 0
 
     async def finished() -> bool:
         nonlocal peak_bytes
         peak_bytes = service.peak_bytes
-        return await seen() >= count
+        return await done()
 
     await until(finished, service)
-    total = await seen()
-    bench.tell(f"{service.name}, {load}: {peak_bytes / 1e6:.0f} MB")
-    return Peak(service.name, load, peak_bytes, "exact" if total == count else f"{total:,} of {count:,}")
+    return peak_bytes
 
 
 def _order_counts(output: Path) -> list[int]:

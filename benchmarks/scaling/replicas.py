@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from benchmarks.scaling.bench import Bench, Work
-from benchmarks.scaling.workload import Backlog
+from benchmarks.scaling.workload import Backlog, even_over
 from libs.events.topics import ORDERS, PROCESSED_ORDERS
 
 _WARM_UP_ORDERS = 150_000
@@ -29,12 +29,14 @@ class Scaled:
 async def measure(bench: Bench, shapes: list[tuple[int, int]], orders: int, rounds: int) -> list[Scaled]:
     """Each of ``shapes``, replicas and partitions, in turn, so many times; first once to warm the broker up."""
     await both_stages(bench, Backlog(min(orders, _WARM_UP_ORDERS)), max(replicas for replicas, _ in shapes), 6)
-    backlogs = {partitions: Backlog(orders, partitions) for partitions in dict.fromkeys(each for _, each in shapes)}
+    backlogs = {
+        even: Backlog(orders, even) for even in dict.fromkeys(even_over(partitions) for _, partitions in shapes)
+    }
     return [
         scaled
         for _ in range(rounds)
         for replicas, partitions in shapes
-        for scaled in await both_stages(bench, backlogs[partitions], replicas, partitions)
+        for scaled in await both_stages(bench, backlogs[even_over(partitions)], replicas, partitions)
     ]
 
 

@@ -26,9 +26,14 @@ def partition_of(product_id: str, partitions: int) -> int:
     return (int(murmur2(product_id.encode())) & 0x7FFFFFFF) % partitions
 
 
+def even_over(partitions: int) -> int:
+    """Over how many partitions products are spread evenly, and so over ``partitions``, too: 48 if these divide it."""
+    return _EVEN_UP_TO if _EVEN_UP_TO % partitions == 0 else partitions
+
+
 def spread_products(partitions: int) -> list[str]:
     """As many products in each partition: 96, or one for each partition where there are more."""
-    even = _EVEN_UP_TO if _EVEN_UP_TO % partitions == 0 else partitions
+    even = even_over(partitions)
     free = dict.fromkeys(range(even), max(1, _PRODUCTS // even))
     products = []
     number = 0
