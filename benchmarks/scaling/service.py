@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from benchmarks.process_figures import peak_bytes
 from benchmarks.processes import ROOT, Program
 from libs.runtime.errors import PipelineError
 from local.ports import free_ports
@@ -58,8 +59,7 @@ class Service:
         """The most memory resident since its last start, as the kernel keeps it (VmHWM); of the last look if it ended."""
         for pid in self.program.pids():
             with contextlib.suppress(OSError):
-                status = Path(f"/proc/{pid}/status").read_text()
-                self._peak_bytes = int(status.partition("VmHWM:")[2].split()[0]) * 1024
+                self._peak_bytes = peak_bytes(pid)
         return self._peak_bytes
 
     def events(self, *names: str) -> list[dict[str, Any]]:

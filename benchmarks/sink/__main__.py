@@ -21,16 +21,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from aiokafka import AIOKafkaProducer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.process_figures import cpu_seconds, peak_bytes
 from benchmarks.sink.bare import copy_seconds, executemany_seconds
-from libs.events.money import mean_cents
-from libs.events.product_metrics import MetricRow, ProductMetric, encode_metric
-from libs.events.topics import PRODUCT_METRICS
-from libs.runtime.broker import ensure_topics
-from libs.runtime.settings import ServiceSettings
+from benchmarks.sink.topic import fill, metrics
+from libs.events.product_metrics import MetricRow
 from local.broker import LocalBroker
 from local.ports import free_ports
 from tests.databases.postgresql import PostgresServer
@@ -39,7 +36,6 @@ ROOT = Path(__file__).resolve().parents[2]
 OUTPUTS = ("postgresql", "sqlite", "file")
 _POLL_S = 0.25  # each look costs the sink some milliseconds; the times are its own
 _PROFILED_LINES = 15
-_BATCH_BYTES = 256 * 1024
 _NAMES = (
     "pipeline_metrics_written_total",
     "pipeline_write_duration_seconds_count",
@@ -55,37 +51,6 @@ class Run(NamedTuple):
     cpu_us: float
     peak_mb: float
     rows_a_write: float
-
-
-def metrics(count: int) -> list[MetricRow]:
-    """Five products, minute by minute."""
-    made = []
-    for number in range(count):
-        start, cents = 1_700_000_040 + 60 * (number // 5), 100_000 + number
-        made.append(MetricRow(start, start + 60, f"prod-{number % 5}", 45, cents, mean_cents(cents, 45)))
-    return made
-
-
-async def fill(bootstrap: str, rows: list[MetricRow]) -> None:
-    """Write the topic."""
-    await ensure_topics(ServiceSettings(kafka_bootstrap_servers=bootstrap), [PRODUCT_METRICS])
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, max_batch_size=_BATCH_BYTES)
-    await producer.start()
-    try:
-        for partition in sorted({_partition_of(row) for row in rows}):
-            builder = producer.create_batch()
-            for value in (encode_metric(ProductMetric(*row[:5])) for row in rows if _partition_of(row) == partition):
-                if builder.append(timestamp=None, key=None, value=value) is None:
-                    await (await producer.send_batch(builder, PRODUCT_METRICS.name, partition=partition))
-                    builder = producer.create_batch()
-                    builder.append(timestamp=None, key=None, value=value)
-            await (await producer.send_batch(builder, PRODUCT_METRICS.name, partition=partition))
-    finally:
-        await producer.stop()
-
-
-def _partition_of(row: MetricRow) -> int:
-    return int(row.product_id[-1])
 
 
 def sink(bootstrap: str, count: int, env: dict[str, str], profile: Path | None = None) -> Run:
@@ -106,7 +71,7 @@ def sink(bootstrap: str, count: int, env: dict[str, str], profile: Path | None =
                 return Run(
                     counted / (sample.at_s - first.at_s),
                     1e6 * (sample.cpu_s - first.cpu_s) / counted,
-                    _peak_mb(process.pid),
+                    peak_bytes(process.pid) / 2**20,
                     sample.written / sample.writes,
                 )
             if process.poll() is not None:
@@ -134,21 +99,7 @@ class Sample(NamedTuple):
         except OSError:
             found = {}
         written, writes, at_s = (float(found.get(name, 0)) for name in _NAMES)
-        return cls(written, writes, at_s, _cpu_seconds(pid))
-
-
-def _cpu_seconds(pid: int, *, ended_too: bool = False) -> float:
-    """CPU time of a process; ``ended_too``: with that of its children that have ended. 0 if it has."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except FileNotFoundError:
-        return 0.0
-    return sum(map(int, fields[11 : 15 if ended_too else 13])) / os.sysconf("SC_CLK_TCK")
-
-
-def _peak_mb(pid: int) -> float:
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    return int(found[1]) / 1024 if found else 0.0
+        return cls(written, writes, at_s, cpu_seconds(pid))
 
 
 class Result(NamedTuple):
@@ -209,7 +160,7 @@ class Contest:
         """What PostgreSQL has taken: the server, its processes, and those that have ended."""
         pid = self._server.pid
         others = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return sum(_cpu_seconds(each, ended_too=True) for each in [pid, *map(int, others)])
+        return sum(cpu_seconds(each, ended_too=True) for each in [pid, *map(int, others)])
 
 
 def main() -> None:

@@ -19,10 +19,10 @@ from aiokafka import AIOKafkaProducer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.sink.__main__ import _cpu_seconds, _peak_mb, fill, metrics
+from benchmarks.process_figures import cpu_seconds, peak_bytes
+from benchmarks.sink.topic import encoded, fill, metric, metrics
 from connect.register import connectors, register, wait_until_running
-from libs.events.money import mean_cents
-from libs.events.product_metrics import MetricRow, ProductMetric, encode_metric
+from libs.events.product_metrics import MetricRow
 from libs.events.topics import PRODUCT_METRICS
 from libs.runtime.broker import ensure_topics
 from libs.runtime.settings import ServiceSettings
@@ -101,18 +101,18 @@ class Backlog(NamedTuple):
 
 def read_backlog(sink: FileSink, rows: Sequence[MetricRow]) -> Backlog:
     """Start ``sink``, and measure it until it has written a line for each of ``rows``."""
-    whole = sum(len(encode_metric(ProductMetric(*row[:5]))) + 1 for row in rows)
+    whole = sum(len(encoded(row)) + 1 for row in rows)
     sink.start()
     try:
         first: tuple[float, float, int] | None = None
         while True:
             size = _size(sink.file)
-            now_s, cpu_s = time.perf_counter(), _cpu_seconds(sink.pid)
+            now_s, cpu_s = time.perf_counter(), cpu_seconds(sink.pid)
             if size and first is None:
                 first = (now_s, cpu_s, size)
             if first and size >= whole:
                 counted = len(rows) * (1 - first[2] / whole)
-                return Backlog(counted / (now_s - first[0]), counted / (cpu_s - first[1]), _peak_mb(sink.pid))
+                return Backlog(counted / (now_s - first[0]), counted / (cpu_s - first[1]), peak_bytes(sink.pid) / 2**20)
             time.sleep(_POLL_S)
     finally:
         sink.kill()
@@ -133,9 +133,8 @@ class Trickle:
         await self._producer.commit_transaction()
 
     def _next(self) -> bytes:
-        start, cents = 1_700_000_040 + 60 * len(self.values), 100_000 + len(self.values)
-        row = MetricRow(start, start + 60, "prod-1", 45, cents, mean_cents(cents, 45))
-        self.values.append(encode_metric(ProductMetric(*row[:5])))
+        minute = len(self.values)
+        self.values.append(encoded(metric(minute, "prod-1", 100_000 + minute)))
         return self.values[-1]
 
 
