@@ -24,11 +24,7 @@ autopurge.purgeInterval=24
 # Internal topics have 50 partitions by default: with one broker that only makes its start slower.
 # A group's offsets are kept longer than records (7 days), so that whoever was away that long is told what it missed.
 # Transactions that ran into their timeout are looked for each second instead of every ten: readers wait for them.
-_KAFKA = """\
-broker.id=1
-{listeners}zookeeper.connect=127.0.0.1:{zookeeper_port}
-zookeeper.session.timeout.ms={session_ms}
-log.dirs={data}/kafka
+SMALL_CLUSTER = """\
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=10
@@ -40,6 +36,16 @@ transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 group.initial.rebalance.delay.ms=0
 log.cleaner.dedupe.buffer.size=16777216
 """
+
+_KAFKA = (
+    """\
+broker.id=1
+{listeners}zookeeper.connect=127.0.0.1:{zookeeper_port}
+zookeeper.session.timeout.ms={session_ms}
+log.dirs={data}/kafka
+"""
+    + SMALL_CLUSTER
+)
 
 _LISTENERS = """\
 listeners={bound}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from local.broker import START_S, BrokerProcess, LocalBroker
 from local.jars import java_command, kafka_libs
-from local.kafka_files import ProxyPorts
+from local.kafka_files import SMALL_CLUSTER, ProxyPorts
 from local.paths import check_path
 from local.ports import free_ports
 from local.probes import kafka_answers
@@ -18,7 +18,8 @@ _POM = Path(__file__).with_name("kafka_4.pom.xml")
 _CLUSTER_ID = "cm9vdC1vZi1hbGwtb3JkZXI"
 
 # As local mode's broker, but for the controller.
-_PROPERTIES = """\
+_PROPERTIES = (
+    """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
@@ -28,16 +29,9 @@ advertised.listeners={advertised}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
 log.dirs={directory}/data
-auto.create.topics.enable=false
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=10
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=10
-transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
-group.initial.rebalance.delay.ms=0
-log.cleaner.dedupe.buffer.size=16777216
 """
+    + SMALL_CLUSTER
+)
 
 
 class KraftBroker(LocalBroker):
