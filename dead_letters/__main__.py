@@ -19,7 +19,7 @@ from dead_letters.rendering import letter_text, letters_table, plan_text, reason
 from dead_letters.selection import Selection
 from libs.cli import kafka_of, pipeline_flags
 from libs.runtime.errors import PipelineError, described
-from libs.runtime.kafka_security.refusals import unless_refused
+from libs.runtime.kafka_security.login_refusals import unless_refused
 from libs.runtime.logs import configure_logging
 
 T = TypeVar("T")

@@ -23,7 +23,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, gener
 from libs.runtime.bootstrap_servers import address_in_url
 from libs.runtime.errors import PipelineError, SettingsError
 from libs.runtime.health import Health
-from libs.runtime.kafka_security.refusals import unless_refused
+from libs.runtime.kafka_security.login_refusals import unless_refused
 from libs.runtime.logs import configure_logging
 from libs.runtime.metrics import ServiceMetrics
 from libs.runtime.service import EXIT_BAD_SETTING, REFUSED_PATIENCE_S, run_to_the_end, warn_of_risks

@@ -13,7 +13,7 @@ from rich.console import Console
 from libs.cli import kafka_of, pipeline_flags
 from libs.events.product_metrics import MetricRow
 from libs.runtime.errors import PipelineError, described
-from libs.runtime.kafka_security.refusals import unless_refused
+from libs.runtime.kafka_security.login_refusals import unless_refused
 from metrics_report.file_source import from_file
 from metrics_report.formats import TEXTS, dollars, print_table, write_parquet
 from metrics_report.skipped import Skipped

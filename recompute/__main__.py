@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 
 from libs.cli import kafka_of
 from libs.runtime.errors import PipelineError
-from libs.runtime.kafka_security.refusals import unless_refused
+from libs.runtime.kafka_security.login_refusals import unless_refused
 from recompute.commands import Plan, carry_out, make_plan
 
 

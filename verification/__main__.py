@@ -13,7 +13,7 @@ from rich.console import Console
 
 from libs.cli import kafka_of, pipeline_flags
 from libs.runtime.errors import PipelineError, described
-from libs.runtime.kafka_security.refusals import unless_refused
+from libs.runtime.kafka_security.login_refusals import unless_refused
 from verification.output_database import OutputDatabase
 from verification.report import Report
 from verification.table import render

@@ -14,7 +14,7 @@ from rich.live import Live
 
 from libs.cli import kafka_of, pipeline_flags
 from libs.runtime.errors import PipelineError, described
-from libs.runtime.kafka_security.refusals import unless_refused
+from libs.runtime.kafka_security.login_refusals import unless_refused
 from watch.follow import follow
 from watch.observation import Observation
 from watch.plain import metric_line, status_line

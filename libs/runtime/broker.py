@@ -19,7 +19,7 @@ from libs.runtime.errors import PipelineError, TopicMismatchError
 from libs.runtime.exactly_once.assignor import range_assignor
 from libs.runtime.header_keys import AnyHeaderConsumer
 from libs.runtime.kafka_clients import AIOKafkaAdminClient, AIOKafkaConsumer, client_arguments
-from libs.runtime.kafka_security.refusals import raise_final_refusal
+from libs.runtime.kafka_security.login_refusals import raise_final_refusal
 from libs.runtime.refusals import refusal
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.timing import (

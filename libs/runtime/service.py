@@ -20,7 +20,7 @@ from libs.runtime.broker import TopicSpec, ensure_topics
 from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.errors import PipelineError, SettingsError
 from libs.runtime.health import Health, HealthServer
-from libs.runtime.kafka_security.refusals import unless_refused
+from libs.runtime.kafka_security.login_refusals import unless_refused
 from libs.runtime.logs import configure_logging
 from libs.runtime.memory import keep_freed_memory
 from libs.runtime.metrics import ServiceMetrics

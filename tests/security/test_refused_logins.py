@@ -16,7 +16,7 @@ from libs.events.product_metrics import ProductMetric, encode_metric
 from libs.events.topics import ORDERS, PRODUCT_METRICS
 from libs.runtime.broker import ensure_topics
 from libs.runtime.errors import BrokerLoginError, described
-from libs.runtime.kafka_security.refusals import unless_refused
+from libs.runtime.kafka_security.login_refusals import unless_refused
 from libs.runtime.settings import ServiceSettings, load_settings
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import ROOT, eventually

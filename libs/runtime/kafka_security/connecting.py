@@ -22,8 +22,8 @@ from libs.runtime.errors import BrokerLoginError
 from libs.runtime.kafka_security.attempt import Attempt
 from libs.runtime.kafka_security.explanations import explain, explain_listener, may_be_another_listener
 from libs.runtime.kafka_security.listeners import enabled_mechanisms, other_listener
+from libs.runtime.kafka_security.login_refusals import current_refusals
 from libs.runtime.kafka_security.oauth import ClientCredentials
-from libs.runtime.kafka_security.refusals import current_refusals
 from libs.runtime.kafka_security.secret import Secret
 from libs.runtime.kafka_security.sessions import SessionConnection, close_at_once
 from libs.runtime.kafka_security.tls import ReloadingTls

@@ -6,7 +6,7 @@ import contextlib
 import pytest
 
 from libs.runtime.errors import BrokerLoginError, PipelineError
-from libs.runtime.kafka_security.refusals import Refusals, current_refusals, raise_final_refusal, unless_refused
+from libs.runtime.kafka_security.login_refusals import Refusals, current_refusals, raise_final_refusal, unless_refused
 
 REFUSED = BrokerLoginError("refused", advice="mend it")
 
