@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 import psycopg
 from aiokafka.errors import KafkaError
 
-from libs.events.product_metrics import MetricRow, decode_metric
+from libs.events.product_metrics import LAST_SECOND, MetricRow, decode_metric
 from libs.events.topics import PRODUCT_METRICS
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_clients import Kafka
@@ -22,7 +22,6 @@ select extract(epoch from window_start)::bigint, extract(epoch from window_end):
 from product_metrics
 where window_start >= to_timestamp(%s) and window_start < to_timestamp(%s)
 """
-_LAST_SECOND = 253_402_300_799
 
 
 def from_database(address: Address, selection: Selection) -> Iterator[MetricRow]:
@@ -53,7 +52,7 @@ def _postgresql(address: PostgresqlAddress, selection: Selection) -> Iterator[Me
         connection.cursor("metrics") as cursor,
     ):
         cursor.itersize = _FETCHED_ROWS
-        cursor.execute(_POSTGRESQL, [selection.from_s, min(selection.to_s, _LAST_SECOND)])
+        cursor.execute(_POSTGRESQL, [selection.from_s, min(selection.to_s, LAST_SECOND)])
         yield from map(MetricRow._make, cursor)
 
 

@@ -8,9 +8,10 @@ import orjson
 
 from libs.events.money import cents_of, dollars_of, mean_cents
 
-# What a table of any database can hold: PostgreSQL's numeric(18,2), and the last second of the year 9999.
+LAST_SECOND = 253_402_300_799
+"""The last second of the year 9999, after which no database has a time and no file a name."""
+# What a table of any database can hold: PostgreSQL's numeric(18,2).
 _MOST_CENTS = 10**18
-_LAST_SECOND = 253_402_300_799
 _MOST_ORDERS = 2**63
 _LONGEST_ID_CHARS = 64
 _NOT_EXACT_IN_FLOATS = 1e11  # dollars
@@ -79,7 +80,7 @@ def decode_metric(value: bytes | None) -> MetricRow:
     except (msgspec.MsgspecError, RecursionError) as error:
         raise ValueError(str(error)) from error
     start, end = fields.window_start, fields.window_end
-    if not 0 <= start < end <= _LAST_SECOND:
+    if not 0 <= start < end <= LAST_SECOND:
         raise ValueError(f"there is no window from {start} to {end}")
     product_id = fields.product_id
     if not 0 < len(product_id) <= _LONGEST_ID_CHARS or "\0" in product_id:

@@ -9,9 +9,10 @@ from typing import Any
 
 import orjson
 
+from libs.events.product_metrics import LAST_SECOND
 from libs.runtime.errors import PipelineError
 from services.sink.file.disk import Disk
-from services.sink.file.finished_files import LAST_SECOND, Span
+from services.sink.file.finished_files import Span
 from services.sink.topic_reader import Position
 
 _VERSION = 1

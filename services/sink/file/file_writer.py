@@ -5,8 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 import orjson
 
+from libs.events.product_metrics import LAST_SECOND
 from services.sink.file.converter import Converter
-from services.sink.file.finished_files import LAST_SECOND
 from services.sink.file.lines import Line, lines_of, span_of
 from services.sink.file.metrics_file import MetricsFile
 from services.sink.file.rotate_setting import DAY_S

@@ -11,9 +11,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-LAST_SECOND = 253_402_300_799
-"""The last second of the year 9999, after which a time has no name."""
-
 GZIP_SUFFIX = ".gz"
 PARQUET_SUFFIX = ".parquet"
 

@@ -6,7 +6,8 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 import orjson
 
-from services.sink.file.finished_files import LAST_SECOND, Span
+from libs.events.product_metrics import LAST_SECOND
+from services.sink.file.finished_files import Span
 
 
 class Line(NamedTuple):
