@@ -57,6 +57,9 @@ async def test_a_failed_task_is_seen_and_restarted(pipeline: ConnectPipeline) ->
 
     pipeline.path("metrics.json").rmdir()
     pipeline.post("restart")
+    await eventually(
+        lambda: pipeline.states("metrics-file")["connector"] == ["RUNNING"], what="the connector has been restarted"
+    )
     assert pipeline.states("metrics-file") == {"connector": ["RUNNING"], "tasks": ["FAILED"]}, (
         "the task is not included"
     )
