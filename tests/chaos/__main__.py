@@ -21,7 +21,7 @@ from local.ports import free_ports
 from tests.brokers.cluster import ThreeBrokers
 from tests.brokers.kraft import DEFAULT_VERSION, KraftBroker
 from tests.chaos.episode import Episode, Outcome, run_episode
-from tests.chaos.plan import SHORT_FORM, long_form
+from tests.chaos.plan import PARTS, SHORT_FORM, long_form
 from tests.chaos.table import findings, markdown, render
 from verification.report import Report
 
@@ -37,7 +37,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     seed = secrets.randbits(16) if arguments.seed is None else arguments.seed
-    episodes = [SHORT_FORM] if arguments.short else long_form(arguments.scale)
+    episodes = [SHORT_FORM] if arguments.short else long_form(arguments.scale, arguments.part)
     if arguments.kafka_4:
         episodes = [each for each in episodes if each.proxied]
     chosen = [each for each in episodes if all(word in each.name for word in arguments.only)]
@@ -113,6 +113,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="repeats a run's faults; without it a random one, which is printed")
     parser.add_argument("--rate", type=int, default=2000, metavar="N", help="orders a second (2000)")
     parser.add_argument("--scale", type=float, default=1.0, metavar="F", help="times as long (1: an hour and a half)")
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=PARTS, help="parts of the long form (all)")
     parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="episodes whose names have these words")
     parser.add_argument(
         "--kafka-4",

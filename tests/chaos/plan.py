@@ -1,5 +1,6 @@
 """Which faults, together or alone, and for how long."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tests.chaos.broker_faults import (
@@ -50,9 +51,9 @@ def _output_episodes() -> list[Episode]:
     ]
 
 
-def long_form(scale: float) -> list[Episode]:
-    """Each fault alone, then all together; ``scale`` multiplies how long."""
-    episodes = [
+def _pipeline_episodes() -> list[Episode]:
+    """Faults of processes and of a single broker, each alone, then all together."""
+    return [
         _alone(killed("processor"), 30),
         _alone(killed("analytics"), 30),
         _alone(killed("sink"), 25),
@@ -91,18 +92,33 @@ def long_form(scale: float) -> list[Episode]:
             window_s=2,
             partitions=48,
         ),
-        *_output_episodes(),
-        *(
-            Episode(fault.name, [[fault]], seconds, brokers=3)
-            for fault, seconds in (
-                (ONE_OF_THREE_KILLED, 60),
-                (TWO_OF_THREE_KILLED, 1),
-                (STARTED_WITHOUT_CONTROLLER, 60),
-            )
-        ),
-        *network_episodes(scale),
     ]
-    return [replace(each, seconds=each.seconds * scale) for each in episodes]
+
+
+def _cluster_episodes() -> list[Episode]:
+    """Faults of single brokers of three."""
+    return [
+        Episode(fault.name, [[fault]], seconds, brokers=3)
+        for fault, seconds in (
+            (ONE_OF_THREE_KILLED, 60),
+            (TWO_OF_THREE_KILLED, 1),
+            (STARTED_WITHOUT_CONTROLLER, 60),
+        )
+    ]
+
+
+PARTS = ("pipeline", "outputs", "cluster", "network")
+
+
+def long_form(scale: float, parts: Sequence[str] = PARTS) -> list[Episode]:
+    """The episodes of these parts of the long form; ``scale`` multiplies how long each takes."""
+    episodes = {
+        "pipeline": _pipeline_episodes(),
+        "outputs": _output_episodes(),
+        "cluster": _cluster_episodes(),
+        "network": network_episodes(scale),
+    }
+    return [replace(each, seconds=each.seconds * scale) for part in parts for each in episodes[part]]
 
 
 SHORT_FORM = Episode(
