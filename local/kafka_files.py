@@ -84,6 +84,7 @@ class Listener(NamedTuple):
     protocol: str
     properties: Mapping[str, str] = {}
     advertised_port: int | None = None
+    advertised_host: str = "127.0.0.1"
 
     def lines(self) -> str:
         """Its own lines of the broker's configuration."""
@@ -127,7 +128,9 @@ class KafkaFiles:
             listeners.append(proxied)
         lines = _LISTENERS.format(
             bound=",".join(f"{each.name}://127.0.0.1:{each.port}" for each in listeners),
-            advertised=",".join(f"{each.name}://127.0.0.1:{each.advertised_port or each.port}" for each in listeners),
+            advertised=",".join(
+                f"{each.name}://{each.advertised_host}:{each.advertised_port or each.port}" for each in listeners
+            ),
             protocols=",".join(f"{each.name}:{each.protocol}" for each in listeners),
         )
         return lines + "".join(each.lines() for each in listeners)

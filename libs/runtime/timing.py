@@ -39,6 +39,10 @@ COMMIT_TIMEOUT_S = TRANSACTION_TIMEOUT_MS / 1000 + 5.0
 # before the next call. A replica without partitions makes none, nor does one whose workers wait for the broker.
 NO_MAX_POLL_INTERVAL_MS = 10**15
 
+# Name look-up, TCP, TLS and login together, as in Kafka's own clients (socket.connection.setup.timeout.ms, KIP-601). aiokafka
+# allows 40 s for each of them, and a client makes one connection at a time: a broker that is cut off holds up the others.
+CONNECT_TIMEOUT_S = 10.0
+
 # A long poll's length: the broker confirms an idle partition's end this often.
 FETCH_MAX_WAIT_MS = 500
 

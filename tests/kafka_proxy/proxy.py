@@ -24,12 +24,19 @@ class KafkaProxy:
 
     The broker has to advertise ``port`` to those who come by ``broker_port`` (see ``LocalBroker``). Late requests are
     delivered over connections of their own: a broker knows a producer by its id, not by its connection.
+
+    With ``idle_limit_s`` it treats a connection without traffic for that long as load balancers do: it forgets it without
+    a word, and resets it when the client uses it next. ``idle_resets`` counts these.
     """
 
-    def __init__(self, port: int, broker_port: int, faults: RequestFaults) -> None:
+    def __init__(
+        self, port: int, broker_port: int, faults: RequestFaults, *, idle_limit_s: float | None = None
+    ) -> None:
         self._port = port
         self._broker_port = broker_port
         self.faults = faults
+        self.idle_limit_s = idle_limit_s
+        self.idle_resets = 0
         self._open = asyncio.Event()
         self._open.set()
         self._connections: set[_Connection] = set()
@@ -124,6 +131,7 @@ class _Connection:
         self._from_client, self._to_client = client
         self._from_broker, self._to_broker = broker
         self._to_lose: dict[int, RequestFault] = {}
+        self._used_s = time.monotonic()
 
     def abort(self) -> None:
         self._to_client.transport.abort()
@@ -148,6 +156,9 @@ class _Connection:
     async def _pass_requests(self) -> None:
         while True:
             frame = await _read_frame(self._from_client)
+            if self._is_forgotten():
+                self._proxy.idle_resets += 1
+                return
             await self._is_open.wait()
             request = parse_request(frame)
             decision = self._proxy.faults.on_request(request, frame, time.monotonic()) if request else Decision()
@@ -160,9 +171,16 @@ class _Connection:
             _write_frame(self._to_broker, frame)
             await self._to_broker.drain()
 
+    def _is_forgotten(self) -> bool:
+        """Whether it was idle beyond the limit before now, when it is used."""
+        now_s, before_s = time.monotonic(), self._used_s
+        self._used_s = now_s
+        return self._proxy.idle_limit_s is not None and now_s - before_s > self._proxy.idle_limit_s
+
     async def _pass_answers(self) -> None:
         while True:
             frame = await _read_frame(self._from_broker)
+            self._used_s = time.monotonic()
             await self._is_open.wait()
             fault = self._to_lose.get(correlation_id_of_answer(frame))
             if fault is not None:

@@ -1,7 +1,8 @@
 """Connects aiokafka's clients, and tells a refusal from an outage.
 
 Private parts of aiokafka that are touched: the name ``create_conn`` in ``aiokafka.client``, through which every client
-connects (aiokafka 0.14 only logs what it raises, and tries again), and ``OAuthAuthenticator`` in ``aiokafka.conn``.
+connects (aiokafka 0.14 only logs what it raises, and tries again), ``collect_hosts`` there, the order in which bootstrap
+servers are tried, and ``OAuthAuthenticator`` in ``aiokafka.conn``.
 """
 
 import ssl
@@ -19,6 +20,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.metadata import MetadataRequest
 
 from libs.runtime.errors import BrokerLoginError
+from libs.runtime.kafka_security.addresses import BrokerAddresses
 from libs.runtime.kafka_security.attempt import Attempt
 from libs.runtime.kafka_security.explanations import explain, explain_listener, may_be_another_listener
 from libs.runtime.kafka_security.listeners import enabled_mechanisms, other_listener
@@ -29,6 +31,8 @@ from libs.runtime.kafka_security.sessions import SessionConnection, close_at_onc
 from libs.runtime.kafka_security.tls import ReloadingTls
 
 _EXPECTED = (OSError, KafkaError, TimeoutError)
+
+_addresses = BrokerAddresses()
 
 
 async def connect(
@@ -50,6 +54,7 @@ async def connect(
     tls = ssl_context if isinstance(ssl_context, ReloadingTls) else None
     context = ssl_context.current() if isinstance(ssl_context, ReloadingTls) else ssl_context
     tokens = options.get("sasl_oauth_token_provider")
+    bootstraps = options.get("on_close") is None  # the others go to the addresses that the brokers advertise
     attempt = Attempt(
         host,
         port,
@@ -71,10 +76,11 @@ async def connect(
             **options,
         )
         await connection.open()
-        if options.get("on_close") is None and not security_protocol.startswith("SASL"):
-            # A bootstrap connection: a listener that asks for SASL tells its versions to anyone, and no more.
+        if bootstraps and not security_protocol.startswith("SASL"):
+            # A listener that asks for SASL tells its versions to anyone, and no more.
             await _ask_for_metadata(connection)
     except Exception as error:
+        _addresses.failed(attempt.address, error, advertised=not bootstraps)
         if isinstance(error, SaslAuthenticationFailed) and isinstance(tokens, ClientCredentials):
             tokens.forget()
         await _note_refusal(error, attempt, context)
@@ -82,6 +88,7 @@ async def connect(
             raise
         # aiokafka's background tasks expect no other errors, and would die of a token provider's.
         raise KafkaConnectionError(f"{attempt.address}: {error}") from error
+    _addresses.reached(attempt.address)
     if (refusals := current_refusals()) is not None:
         refusals.connected(attempt.address)
     return connection
@@ -144,7 +151,12 @@ class _AnswerReadingAuthenticator(OAuthAuthenticator):
         return step
 
 
+def _collect_hosts(bootstrap_servers: str) -> list[tuple[str, int, int]]:
+    return _addresses.reachable_first(aiokafka.conn.collect_hosts(bootstrap_servers))
+
+
 def install() -> None:
     """From now on every client of aiokafka connects by ``connect``."""
     vars(aiokafka.client)["create_conn"] = connect
+    vars(aiokafka.client)["collect_hosts"] = _collect_hosts
     vars(aiokafka.conn)["OAuthAuthenticator"] = _AnswerReadingAuthenticator

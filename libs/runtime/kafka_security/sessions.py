@@ -15,6 +15,8 @@ from typing import Any
 from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.protocol.admin import SaslAuthenticateRequest
 
+from libs.runtime.timing import CONNECT_TIMEOUT_S
+
 # Kafka's own clients log in again when 85 to 95 % of the session are over. A request that is under way then takes longer here.
 _USED_FOR = 0.8
 _CLOSED_WITHIN_S = 1.0
@@ -38,9 +40,14 @@ class SessionConnection(AIOKafkaConnection):
         self._replace_at_s = float("inf")
 
     async def open(self) -> None:
-        """Connect and log in; after an error the socket is closed."""
+        """Connect and log in; after an error the socket is closed.
+
+        Raises:
+            OSError, KafkaError: as aiokafka has it; TimeoutError after ``CONNECT_TIMEOUT_S``.
+        """
         try:
-            await self.connect()  # type: ignore[no-untyped-call]
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await self.connect()  # type: ignore[no-untyped-call]
         except Exception:
             if self._protocol is not None:
                 await close_at_once(self)

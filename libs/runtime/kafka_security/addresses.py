@@ -1,0 +1,55 @@
+"""Which addresses of brokers this process has reached, and which it has not."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+
+from libs.runtime.bootstrap_servers import address_in_url
+
+log = logging.getLogger(__name__)
+
+_SAY_AGAIN_AFTER_S = 30.0
+
+
+class BrokerAddresses:
+    """Remembers how the last connection to each ``host:port`` went."""
+
+    def __init__(self, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic_s = monotonic_s
+        self._reached: set[str] = set()
+        self._failed_s: dict[str, float] = {}
+        self._said_s: dict[str, float] = {}
+
+    def reached(self, address: str) -> None:
+        """A connection to ``address`` has been made."""
+        self._reached.add(address)
+        self._failed_s.pop(address, None)
+
+    def failed(self, address: str, error: BaseException, *, advertised: bool) -> None:
+        """None could be made, for ``error``.
+
+        An address that the brokers advertise and that has never been reached is warned of, since aiokafka says only that
+        no broker is ready. One that was reached before is in an outage, of which others tell.
+        """
+        now_s = self._monotonic_s()
+        self._failed_s[address] = now_s
+        if not advertised or address in self._reached:
+            return
+        if now_s - self._said_s.get(address, -_SAY_AGAIN_AFTER_S) < _SAY_AGAIN_AFTER_S:
+            return
+        self._said_s[address] = now_s
+        log.warning(
+            "a broker advertises the address %s, which cannot be reached from here (%s): check its advertised.listeners, or the"
+            " way there (name look-up, firewall)",
+            address,
+            str(error) or type(error).__name__,
+        )
+
+    def reachable_first(self, servers: Iterable[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
+        """``servers``, each a host, a port and an address family, those that failed last at the end."""
+
+        def failed_s(server: tuple[str, int, int]) -> float:
+            host, port, _ = server
+            return self._failed_s.get(f"{address_in_url(host)}:{port}", float("-inf"))
+
+        return sorted(servers, key=failed_s)

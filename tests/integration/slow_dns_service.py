@@ -1,0 +1,21 @@
+"""Runs a service, named by its entry file's path, on a machine whose name look-ups take SLOW_DNS_S seconds each."""
+
+import os
+import runpy
+import socket
+import sys
+import time
+from typing import Any
+
+_look_up = socket.getaddrinfo
+
+
+def _slow_look_up(*arguments: Any, **options: Any) -> Any:
+    time.sleep(float(os.environ["SLOW_DNS_S"]))  # asyncio looks names up in a thread
+    return _look_up(*arguments, **options)
+
+
+if __name__ == "__main__":
+    socket.getaddrinfo = _slow_look_up
+    entry_file = sys.argv.pop(1)
+    runpy.run_path(entry_file, run_name="__main__")

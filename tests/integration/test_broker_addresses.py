@@ -1,0 +1,120 @@
+"""The ways to a broker as they are in real networks: dead entries, slow names, load balancers, wrong advertised addresses."""
+
+import asyncio
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from local.broker import LocalBroker
+from local.kafka_files import Listener, ProxyPorts
+from local.ports import free_ports
+from tests.integration.pipeline import Pipeline
+from tests.integration.services import ENTRY_FILES, ROOT, ServiceProcess, eventually
+from tests.kafka_proxy.faults import RequestFaults
+from tests.kafka_proxy.proxy import KafkaProxy
+
+ORDERS = 15
+# Longer than a long poll, so that connections for fetches stay, and shorter than the pauses between transactions.
+IDLE_LIMIT_S = 0.7
+
+
+@pytest.fixture(scope="module")
+def listeners() -> tuple[Listener, Listener]:
+    """Listeners that advertise a name that has to be looked up, and one that nobody knows."""
+    named, unreachable = free_ports(2)
+    return (
+        Listener("NAMED", named, "PLAINTEXT", advertised_host="localhost"),
+        Listener("UNREACHABLE", unreachable, "PLAINTEXT", advertised_host="broker.invalid"),
+    )
+
+
+@pytest.fixture(scope="module")
+def broker(listeners: tuple[Listener, Listener], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBroker]:
+    proxy = ProxyPorts(*free_ports(2))
+    with LocalBroker(tmp_path_factory.mktemp("broker"), proxy=proxy, more_listeners=listeners) as broker:
+        yield broker
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+async def assert_exact(pipeline: Pipeline, wrapper: Sequence[str] = ()) -> None:
+    """Run all services until ``ORDERS`` orders have been sent, one a second, and verify what came out."""
+    entry_file = Path(wrapper[0]) if wrapper else None
+
+    def service(name: str, **env: str) -> ServiceProcess:
+        arguments = [str(ROOT / ENTRY_FILES[name])] if wrapper else []
+        return pipeline.service(name, *arguments, entry_file=entry_file, **env)
+
+    async with AsyncExitStack() as stack:
+        for name in ("processor", "analytics", "sink"):
+            await stack.enter_async_context(service(name))
+        generator = await stack.enter_async_context(
+            service("generator", GENERATOR_RATE="1", GENERATOR_COUNT=str(ORDERS), GENERATOR_RESTART="on-failure")
+        )
+        assert await generator.wait() == 0
+        report = await pipeline.verify()
+    assert report.sent == report.processed == ORDERS
+
+
+async def test_bootstrap_servers_that_are_dead(
+    broker: LocalBroker, silent_port: int, topic_prefix: str, tmp_path: Path
+) -> None:
+    (refusing_port,) = free_ports(1)
+    dead = f"broker.invalid:9092,127.0.0.1:{refusing_port},127.0.0.1:{silent_port}"
+    pipeline = Pipeline(f"{dead},{broker.bootstrap_servers}", topic_prefix, tmp_path)
+    await assert_exact(pipeline)
+
+
+async def test_slow_name_look_ups(
+    broker: LocalBroker, listeners: tuple[Listener, Listener], topic_prefix: str, tmp_path: Path
+) -> None:
+    pipeline = Pipeline(f"localhost:{listeners[0].port}", topic_prefix, tmp_path)
+    pipeline.env["SLOW_DNS_S"] = "2"
+    await assert_exact(pipeline, [str(ROOT / "tests/integration/slow_dns_service.py")])
+
+
+async def test_a_load_balancer_that_forgets_idle_connections(
+    broker: LocalBroker, topic_prefix: str, tmp_path: Path
+) -> None:
+    assert broker.proxy is not None
+    faults = RequestFaults(Random(0))
+    async with KafkaProxy(broker.proxy.clients, broker.proxy.broker, faults, idle_limit_s=IDLE_LIMIT_S) as proxy:
+        await assert_exact(Pipeline(proxy.address, topic_prefix, tmp_path))
+        assert proxy.idle_resets >= ORDERS / 2
+
+
+@pytest.mark.parametrize("name", ["generator", "processor", "analytics", "sink"])
+async def test_an_advertised_address_that_cannot_be_reached_is_named(
+    broker: LocalBroker, listeners: tuple[Listener, Listener], topic_prefix: str, tmp_path: Path, name: str
+) -> None:
+    port = listeners[1].port
+    pipeline = Pipeline(f"127.0.0.1:{port}", topic_prefix, tmp_path)
+    async with pipeline.service(name) as service:
+        told = f"a broker advertises the address broker.invalid:{port}, which cannot be reached from here"
+        await eventually(lambda: any(line["event"].startswith(told) for line in service.events()), what=told)
+        assert (await service.health())[0] == 503
+        service.terminate()
+        assert await service.wait() == 0
+
+
+async def test_a_tool_names_it_too(broker: LocalBroker, listeners: tuple[Listener, Listener], tmp_path: Path) -> None:
+    port = listeners[1].port
+    verification = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "verification", "--bootstrap", f"127.0.0.1:{port}"),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await verification.communicate()
+    assert f"broker.invalid:{port}, which cannot be reached" in output.decode()
+    assert verification.returncode != 0
