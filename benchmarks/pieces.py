@@ -26,7 +26,7 @@ from libs.events.processed_orders import read_processed_order
 from libs.events.records import Headers
 from libs.events.watermarks import ORDER_HEADERS
 from libs.runtime.clock import SystemClock
-from libs.runtime.lean_fetch import _LeanResults, in_batches
+from libs.runtime.lazy_records import _LazyResults, in_batches
 from libs.runtime.metrics import OrderMetrics, WindowMetrics
 from libs.runtime.transactions.record_batches import MAX_BATCH_BYTES, OutputBuffer
 from services.analytics.analytics_engine import BATCH_SIZE as ANALYTICS_BATCH_SIZE
@@ -76,7 +76,7 @@ class _Fetches:
         records = PartitionRecords(
             _PARTITION, MemoryRecords(b"".join(self.batches)), [], 0, None, None, check_crcs=True, isolation_level=1
         )
-        results, assignment = _LeanResults(), _Assignment(0)
+        results, assignment = _LazyResults(), _Assignment(0)
         results[_PARTITION] = FetchResult(_PARTITION, assignment=assignment, partition_records=records, backoff=0)
         return in_batches(results[_PARTITION].getall(), self.stage_batch_size)
 

@@ -26,8 +26,8 @@ from libs.runtime.memory import keep_freed_memory
 from libs.runtime.metrics import ServiceMetrics
 from libs.runtime.settings import ServiceSettings, load_settings
 from libs.runtime.startup_signals import STOP_SIGNALS
+from libs.runtime.stop_requests import unless_stopped
 from libs.runtime.topic_settings import Cluster
-from libs.runtime.waiting import unless_stopped
 
 log = structlog.get_logger()
 S = TypeVar("S", bound=ServiceSettings)

@@ -28,8 +28,8 @@ from libs.runtime.metrics import GeneratorMetrics
 from libs.runtime.outages import is_outage
 from libs.runtime.rebootstrap import rebootstrap_when_silent
 from libs.runtime.service import Context, run_service
+from libs.runtime.stop_requests import unless_stopped
 from libs.runtime.timing import HEALTHY_FOR_S
-from libs.runtime.waiting import unless_stopped
 from services.generator.faults import KINDS
 from services.generator.generation import Monitor, generate
 from services.generator.generator_settings import GeneratorSettings, parse_faults, parse_rate

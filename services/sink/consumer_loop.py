@@ -16,11 +16,11 @@ from libs.events.topics import PRODUCT_METRICS
 from libs.runtime.broker import Backoff, committed_consumer, ensure_topics
 from libs.runtime.closing import close_consumer
 from libs.runtime.errors import StuckConsumerError
-from libs.runtime.lean_fetch import LeanConsumer
+from libs.runtime.lazy_records import LazyRecordConsumer
 from libs.runtime.metrics import OutputMetrics
 from libs.runtime.service import Context
+from libs.runtime.stop_requests import unless_stopped
 from libs.runtime.timing import HEALTHY_FOR_S
-from libs.runtime.waiting import unless_stopped
 from services.sink.metrics_writer import (
     Item,
     MetricsWriter,
@@ -103,7 +103,7 @@ class Sink(Generic[Item]):
         cluster = await unless_stopped(ensure_topics(self._settings, [PRODUCT_METRICS]), self._stop)
         if cluster is None:
             return
-        consumer = committed_consumer(self._settings, self._group, kind=LeanConsumer)
+        consumer = committed_consumer(self._settings, self._group, kind=LazyRecordConsumer)
         try:
             if await unless_stopped(self._connected(consumer), self._stop):
                 reader = await self._position(consumer, cluster.cluster_id)

@@ -20,7 +20,7 @@ from libs.runtime.exactly_once.broker_watch import BrokerWatch
 from libs.runtime.exactly_once.worker import ReplicaWorker
 from libs.runtime.group_member import GroupMember
 from libs.runtime.health import Health
-from libs.runtime.lean_fetch import LeanConsumer
+from libs.runtime.lazy_records import LazyRecordConsumer
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 from services.processor.order_processor import make_stage
 from services.processor.processor_settings import ProcessorSettings
@@ -127,7 +127,7 @@ class Pipeline:
         settings = self.settings()
         registry = CollectorRegistry()
         stage = make_stage(settings, SystemClock(), registry)
-        consumer = committed_consumer(settings, stage.name, kind=LeanConsumer)
+        consumer = committed_consumer(settings, stage.name, kind=LazyRecordConsumer)
         await consumer.start()
         coordinator: Any = consumer._coordinator
         coordinator.generation, coordinator.member_id = member.generation, member.member_id

@@ -9,7 +9,7 @@ from aiokafka.structs import TopicPartition
 
 from libs.runtime.broker import committed_consumer
 from libs.runtime.closing import close_consumer
-from libs.runtime.lean_fetch import LeanConsumer, in_batches
+from libs.runtime.lazy_records import LazyRecordConsumer, in_batches
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.timing import HEALTHY_FOR_S
 
@@ -29,7 +29,7 @@ async def read_changelog(
         KafkaTimeoutError: nothing came for ``HEALTHY_FOR_S``; another consumer may fare better (aiokafka #1154).
     """
     # Closing a consumer waits for its long poll: a short one, since closing is part of every take-over.
-    consumer = committed_consumer(settings, group=None, fetch_max_wait_ms=_POLL_MS, kind=LeanConsumer)
+    consumer = committed_consumer(settings, group=None, fetch_max_wait_ms=_POLL_MS, kind=LazyRecordConsumer)
     try:
         await consumer.start()
         consumer.assign(list(partitions))

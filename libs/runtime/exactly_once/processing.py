@@ -15,7 +15,7 @@ from libs.runtime.exactly_once.fetching import FetchReader
 from libs.runtime.exactly_once.pipelined_commits import PipelinedCommits
 from libs.runtime.exactly_once.stuck_consumer import Silence
 from libs.runtime.health import Health
-from libs.runtime.lean_fetch import in_batches
+from libs.runtime.lazy_records import in_batches
 from libs.runtime.logic import PartitionLogic, Progress, Stage, Tally
 from libs.runtime.timing import TICK_S
 

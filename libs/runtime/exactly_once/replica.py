@@ -16,14 +16,14 @@ from libs.runtime.exactly_once.broker_watch import BrokerWatch
 from libs.runtime.exactly_once.membership import watch_membership
 from libs.runtime.exactly_once.worker import ReplicaWorker
 from libs.runtime.group_member import current_member
-from libs.runtime.lean_fetch import LeanConsumer
+from libs.runtime.lazy_records import LazyRecordConsumer
 from libs.runtime.logic import Stage
 from libs.runtime.rebootstrap import rebootstrap_when_silent
 from libs.runtime.report import EVERY_S, Report
 from libs.runtime.service import Context
 from libs.runtime.settings import ServiceSettings
+from libs.runtime.stop_requests import unless_stopped
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
-from libs.runtime.waiting import unless_stopped
 
 log = structlog.get_logger()
 
@@ -38,7 +38,7 @@ async def run_stage(stage: Stage, context: Context[Any]) -> None:
     topic = settings.topic_prefix + stage.source.name
     # The worker seeks by itself, and what was deleted unread is not to be skipped in silence.
     consumer = committed_consumer(
-        settings, stage.name, fetch_bytes=stage.fetch_bytes, auto_offset_reset="none", kind=LeanConsumer
+        settings, stage.name, fetch_bytes=stage.fetch_bytes, auto_offset_reset="none", kind=LazyRecordConsumer
     )
     if not await _started(consumer, context.stop):
         return

@@ -37,12 +37,12 @@ from libs.runtime.health import Health
 from libs.runtime.logic import Stage, Tally
 from libs.runtime.outages import is_outage
 from libs.runtime.settings import ServiceSettings
+from libs.runtime.stop_requests import unless_stopped
 from libs.runtime.timing import CLOSE_TIMEOUT_S, FENCED_WAIT_S, STUCK_AFTER_S
 from libs.runtime.transactions.connection import BrokerConnection
 from libs.runtime.transactions.open_transactions import end_former_transactions, end_transaction
 from libs.runtime.transactions.producer import TransactionalProducer
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
-from libs.runtime.waiting import unless_stopped
 
 log = structlog.get_logger()
 

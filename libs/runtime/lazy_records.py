@@ -28,7 +28,7 @@ KNOWN_INSIDE = "0.14.0"
 """The version of aiokafka whose fetcher this was written for; with another one records come as it makes them."""
 
 
-class LeanConsumer(AnyHeaderConsumer):
+class LazyRecordConsumer(AnyHeaderConsumer):
     """A consumer whose ``getmany`` returns records to be read ``in_batches``, without ``topic`` and ``partition``.
 
     The position is after all of them before they are read. So whoever does not read all, for an error or for lack of time,
@@ -39,7 +39,7 @@ class LeanConsumer(AnyHeaderConsumer):
         await super().start()  # type: ignore[no-untyped-call]
         if aiokafka.__version__ == KNOWN_INSIDE:
             fetcher: Any = self._fetcher
-            fetcher._records = _LeanResults()  # noqa: SLF001 - the only seam there is
+            fetcher._records = _LazyResults()  # noqa: SLF001 - the only seam there is
         else:
             log.warning("reading will be slower", aiokafka=aiokafka.__version__, advice=f"install {KNOWN_INSIDE}")
 
@@ -59,7 +59,7 @@ def in_batches(fetched: Iterable[Any], size: int) -> Iterator[list[Any]]:
         raise unreadable_header(error) from error
 
 
-class _LeanResults(dict[TopicPartition, Any]):
+class _LazyResults(dict[TopicPartition, Any]):
     """Where the fetcher puts what it has fetched; nothing is read from a result before it has been put here."""
 
     def __setitem__(self, partition: TopicPartition, result: Any) -> None:

@@ -1,4 +1,4 @@
-"""What the lean consumer reads is what aiokafka's own reads, by way of the pinned aiokafka's inside."""
+"""What the consumer of lazy records reads is what aiokafka's own reads, by way of the pinned aiokafka's inside."""
 
 from itertools import chain
 from pathlib import Path
@@ -10,17 +10,17 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from libs.runtime import lean_fetch
+from libs.runtime import lazy_records
 from libs.runtime.broker import committed_consumer
 from libs.runtime.header_keys import AnyHeaderConsumer
-from libs.runtime.lean_fetch import KNOWN_INSIDE, LeanConsumer, in_batches
+from libs.runtime.lazy_records import KNOWN_INSIDE, LazyRecordConsumer, in_batches
 from tests.integration.pipeline import Pipeline
 
 RECORDS = 3000
 
 
 def test_the_pinned_aiokafka_is_the_one_it_was_written_for() -> None:
-    assert aiokafka.__version__ == KNOWN_INSIDE, "see whether lean_fetch still fits, then raise KNOWN_INSIDE"
+    assert aiokafka.__version__ == KNOWN_INSIDE, "see whether lazy_records still fits, then raise KNOWN_INSIDE"
 
 
 async def test_it_reads_the_same_records_and_makes_no_others(
@@ -43,14 +43,14 @@ async def test_it_reads_the_same_records_and_makes_no_others(
     await producer.stop()
 
     expected, plain = await read(pipeline, partition, AnyHeaderConsumer)
-    found, lean = await read(pipeline, partition, LeanConsumer)
+    found, lazy = await read(pipeline, partition, LazyRecordConsumer)
     assert len(found) > RECORDS / 2
     assert found == expected
     assert plain == {ConsumerRecord}
-    assert ConsumerRecord not in lean
+    assert ConsumerRecord not in lazy
 
-    monkeypatch.setattr(lean_fetch, "KNOWN_INSIDE", "another")
-    assert await read(pipeline, partition, LeanConsumer) == (expected, plain)
+    monkeypatch.setattr(lazy_records, "KNOWN_INSIDE", "another")
+    assert await read(pipeline, partition, LazyRecordConsumer) == (expected, plain)
 
 
 async def read(

@@ -1,4 +1,4 @@
-"""What the lean consumer's fetcher hands out, and where it leaves the partition's position, by aiokafka's own classes."""
+"""What the lazy records' fetcher hands out, and where it leaves the partition's position, by aiokafka's own classes."""
 
 import struct
 from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ from aiokafka.structs import TopicPartition
 
 from libs.runtime import header_keys
 from libs.runtime.header_keys import UnreadableHeaderError
-from libs.runtime.lean_fetch import _LeanResults, in_batches
+from libs.runtime.lazy_records import _LazyResults, in_batches
 
 PARTITION = TopicPartition("orders", 0)
 RECORDS_A_BATCH = 30
@@ -55,7 +55,7 @@ def fetched(position: Position, *batches: bytearray) -> Any:
     records = PartitionRecords(
         PARTITION, MemoryRecords(bytes(b"".join(batches))), [], position.position, None, None, True, 1
     )
-    results = _LeanResults()
+    results = _LazyResults()
     results[PARTITION] = FetchResult(PARTITION, assignment=position, partition_records=records, backoff=0)
     return results[PARTITION]
 
