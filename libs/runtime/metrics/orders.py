@@ -1,0 +1,16 @@
+"""What the processor tells of orders."""
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry
+
+from libs.runtime.metrics.series import dead_letters, event_latency, orders_processed
+
+
+class OrderMetrics:
+    """What the processor tells of orders."""
+
+    def __init__(self, registry: CollectorRegistry, reasons: Iterable[str]) -> None:
+        self.processed = orders_processed(registry)
+        self.dead_letters = dead_letters(registry, reasons)
+        self.latency = event_latency(registry)

@@ -1,0 +1,14 @@
+"""What every service tells."""
+
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
+
+from libs.runtime.health import Health
+
+
+class ServiceMetrics:
+    """What every service tells."""
+
+    def __init__(self, registry: CollectorRegistry, health: Health) -> None:
+        ProcessCollector(registry=registry)
+        healthy = Gauge("pipeline_healthy", "1 while /health says so, otherwise 0.", registry=registry)
+        healthy.set_function(lambda: float(health.report()[0]))
