@@ -26,7 +26,7 @@ from libs.events.processed_orders import read_processed_order
 from libs.events.records import Headers
 from libs.events.watermarks import ORDER_HEADERS
 from libs.runtime.clock import SystemClock
-from libs.runtime.lazy_records import _LazyResults, in_batches
+from libs.runtime.kafka_client.lazy_records import _LazyResults, in_batches
 from libs.runtime.metrics import OrderMetrics, WindowMetrics
 from libs.runtime.transactions.record_batches import MAX_BATCH_BYTES, OutputBuffer
 from services.analytics.analytics_engine import BATCH_SIZE as ANALYTICS_BATCH_SIZE

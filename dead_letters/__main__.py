@@ -20,7 +20,7 @@ from dead_letters.selection import Selection
 from libs.cli import kafka_of, pipeline_flags
 from libs.runtime.errors import PipelineError, described
 from libs.runtime.kafka_security.login_refusals import unless_refused
-from libs.runtime.logs import configure_logging
+from libs.runtime.service.logs import configure_logging
 
 T = TypeVar("T")
 

@@ -14,10 +14,10 @@ from dead_letters.replay import ReplayProducer, in_transactions
 from dead_letters.selection import Plan, Selection, obstacle
 from libs.events.dead_letters import Reason
 from libs.events.topics import DEAD_LETTERS_REPLAYED
-from libs.runtime.broker import ensure_topics
 from libs.runtime.errors import PipelineError
-from libs.runtime.kafka_clients import KafkaAddress
-from libs.runtime.settings import ServiceSettings, load_settings
+from libs.runtime.kafka_client.clients import KafkaAddress
+from libs.runtime.service.settings import ServiceSettings, load_settings
+from libs.runtime.topics.creation import ensure_topics
 from verification.topic_reader import Offsets
 
 Progress = Callable[[str], None]

@@ -10,7 +10,7 @@ from dead_letters.letter import DeadLetter, Place, read_letter
 from dead_letters.marks import Mark, Replayed, decode_mark
 from libs.events.topics import DEAD_LETTERS_REPLAYED, ORDERS, ORDERS_DLQ
 from libs.runtime.errors import PipelineError
-from libs.runtime.kafka_clients import AIOKafkaAdminClient, Kafka, client_arguments
+from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, Kafka, client_arguments
 from verification.topic_reader import Offsets, TopicReader
 
 _BROKERS_DEFAULT_BYTES = 1_048_588

@@ -18,9 +18,9 @@ from dead_letters.letter import DeadLetter
 from dead_letters.marks import Mark, encode_mark, mark_key
 from dead_letters.reader import Topics
 from dead_letters.selection import replay_headers
-from libs.runtime.closing import close_quietly
 from libs.runtime.errors import AnswerLostError, PipelineError, TransactionFencedError, TransactionTimeoutError
-from libs.runtime.kafka_clients import Kafka
+from libs.runtime.kafka_client.clients import Kafka
+from libs.runtime.kafka_client.closing import close_quietly
 from libs.runtime.timing import COMMIT_TIMEOUT_S
 from libs.runtime.transactions.connection import BrokerConnection
 from libs.runtime.transactions.producer import TransactionalProducer

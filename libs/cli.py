@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from libs.runtime.bootstrap_servers import parse_bootstrap_servers
+from libs.runtime.kafka_client.bootstrap_servers import parse_bootstrap_servers
 from libs.runtime.kafka_security.security import KafkaAddress
 from libs.runtime.kafka_security.settings import kafka_security
 

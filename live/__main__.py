@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file can be started by its path alone
 
-from libs.runtime.startup_signals import exit_on_stop_signals
+from libs.runtime.service.startup_signals import exit_on_stop_signals
 
 if __name__ == "__main__":
     exit_on_stop_signals()  # the imports below take a second or more
@@ -20,14 +20,14 @@ import orjson
 import structlog
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
 
-from libs.runtime.bootstrap_servers import address_in_url
 from libs.runtime.errors import PipelineError, SettingsError
-from libs.runtime.health import Health
+from libs.runtime.kafka_client.bootstrap_servers import address_in_url
 from libs.runtime.kafka_security.login_refusals import unless_refused
-from libs.runtime.logs import configure_logging
 from libs.runtime.metrics import ServiceMetrics
-from libs.runtime.service import EXIT_BAD_SETTING, REFUSED_PATIENCE_S, run_to_the_end, warn_of_risks
-from libs.runtime.settings import load_settings
+from libs.runtime.service.health import Health
+from libs.runtime.service.life_cycle import EXIT_BAD_SETTING, REFUSED_PATIENCE_S, run_to_the_end, warn_of_risks
+from libs.runtime.service.logs import configure_logging
+from libs.runtime.service.settings import load_settings
 from live.feed import Feed
 from live.http_server import HttpServer, Response, Route
 from live.lag_metrics import LagMetrics

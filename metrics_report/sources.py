@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError
 from libs.events.product_metrics import LAST_SECOND, MetricRow, decode_metric
 from libs.events.topics import PRODUCT_METRICS
 from libs.runtime.errors import PipelineError
-from libs.runtime.kafka_clients import Kafka
+from libs.runtime.kafka_client.clients import Kafka
 from metrics_report.skipped import Skipped
 from metrics_report.summary import Selection
 from services.sink.database.address import Address, PostgresqlAddress, SqliteAddress

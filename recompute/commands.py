@@ -9,7 +9,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from libs.events.topics import ALL_TOPICS, ORDERS
 from libs.runtime.errors import PipelineError
 from libs.runtime.exactly_once.committed_offsets import encode_metadata
-from libs.runtime.kafka_clients import AIOKafkaAdminClient, AIOKafkaConsumer, Kafka, client_arguments
+from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, AIOKafkaConsumer, Kafka, client_arguments
 
 _GROUPS = ("processor", "analytics")
 _GONE_WITHIN_S = 30.0

@@ -16,8 +16,8 @@ from aiokafka.errors import (
 )
 
 from libs.runtime.errors import PipelineError
-from libs.runtime.header_keys import read_any_header_key
-from libs.runtime.kafka_clients import AIOKafkaAdminClient, AIOKafkaConsumer, Kafka, client_arguments
+from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, AIOKafkaConsumer, Kafka, client_arguments
+from libs.runtime.kafka_client.header_keys import read_any_header_key
 
 Offsets = dict[int, int]
 """Offset by partition."""

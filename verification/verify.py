@@ -15,7 +15,7 @@ from pathlib import Path
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from libs.runtime.errors import PipelineError
-from libs.runtime.kafka_clients import Kafka
+from libs.runtime.kafka_client.clients import Kafka
 from verification.history import WHOLE, History, find_history
 from verification.judge import Judge, read_catalogue
 from verification.ledger import Ledger, Source

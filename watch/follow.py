@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from aiokafka.errors import KafkaError
 
-from libs.runtime.kafka_clients import Kafka
+from libs.runtime.kafka_client.clients import Kafka
 from watch.kafka_view import KafkaView, Positions, TopicsMissingError
 from watch.observation import Observation
 from watch.state import State

@@ -13,8 +13,8 @@ from aiokafka.errors import for_code
 from libs.events.topics import LATE_ORDERS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS, PRODUCT_METRICS
 from libs.events.watermarks import WATERMARK_HEADERS, Watermark, decode_watermark
 from libs.runtime.errors import PipelineError
-from libs.runtime.header_keys import read_any_header_key
-from libs.runtime.kafka_clients import AIOKafkaAdminClient, AIOKafkaConsumer, Kafka, client_arguments
+from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, AIOKafkaConsumer, Kafka, client_arguments
+from libs.runtime.kafka_client.header_keys import read_any_header_key
 from watch.observation import Metric, Observation, Offsets, decode_metric
 from watch.state import DATABASE_GROUP, READERS, WITH_MEMBERS
 

@@ -18,8 +18,8 @@ from benchmarks.judge import WindowsJudge
 from benchmarks.orders import Workload
 from benchmarks.scaling.service import Service, ServiceFailedError, core_of
 from libs.events.topics import ALL_TOPICS, PRODUCT_METRICS
-from libs.runtime.broker import ensure_topics
-from libs.runtime.settings import ServiceSettings
+from libs.runtime.service.settings import ServiceSettings
+from libs.runtime.topics.creation import ensure_topics
 
 PATIENCE_S = 90.0
 _POLL_S = 0.03

@@ -20,7 +20,7 @@ from benchmarks.scaling.bench import Bench, until, until_taken
 from benchmarks.scaling.service import Service
 from benchmarks.scaling.standstill import Standstill
 from libs.events.topics import ANALYTICS_STATE, PROCESSED_ORDERS
-from libs.runtime.partitioning import partition_for
+from libs.runtime.kafka_client.partitioning import partition_for
 from libs.runtime.timing import SESSION_TIMEOUT_MS, TRANSACTION_TIMEOUT_MS
 
 _PARTITIONS = 6

@@ -24,8 +24,8 @@ from benchmarks.sink.topic import encoded, fill, metric, metrics
 from connect.register import connectors, register, wait_until_running
 from libs.events.product_metrics import MetricRow
 from libs.events.topics import PRODUCT_METRICS
-from libs.runtime.broker import ensure_topics
-from libs.runtime.settings import ServiceSettings
+from libs.runtime.service.settings import ServiceSettings
+from libs.runtime.topics.creation import ensure_topics
 from local.broker import LocalBroker
 from tests.connect.worker import ConnectWorker
 from tests.integration.services import ServiceProcess

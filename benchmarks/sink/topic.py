@@ -5,8 +5,8 @@ from aiokafka import AIOKafkaProducer
 from libs.events.money import mean_cents
 from libs.events.product_metrics import MetricRow, ProductMetric, encode_metric
 from libs.events.topics import PRODUCT_METRICS
-from libs.runtime.broker import ensure_topics
-from libs.runtime.settings import ServiceSettings
+from libs.runtime.service.settings import ServiceSettings
+from libs.runtime.topics.creation import ensure_topics
 
 _BATCH_BYTES = 256 * 1024
 _ORDERS = 45

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from libs.events.topic_rules import LARGEST_BATCH_BYTES
 from libs.events.topics import DERIVED_LIMIT_BYTES, LATE_ORDERS, ORDERS_DLQ, PROCESSED_ORDERS, Topic
-from libs.runtime.topic_settings import Cluster
+from libs.runtime.topics.rules import Cluster
 
 _WINDOW_HEADERS_BYTES = 100  # what a late order has more than a processed one
 

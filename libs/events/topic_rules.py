@@ -3,7 +3,7 @@
 Those that the services create are right by ``topics``, apart from what the broker's defaults decide.
 """
 
-from libs.runtime.topic_settings import Rule, Seen
+from libs.runtime.topics.rules import Rule, Seen
 
 # What is derived from an order is larger: a dead letter's headers take 3 KiB at most, the catalogue's fields some hundred
 # bytes.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from libs.events import topic_rules
-from libs.runtime.topic_settings import Rule
+from libs.runtime.topics.rules import Rule
 
 # What we derive from a record can be larger than the record: an enriched order has more fields, a dead letter more
 # headers. A record that just fits into `orders` (the broker's 1 MiB) must fit into what comes of it as well.

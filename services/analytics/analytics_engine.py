@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this file can be started by its path alone
 
-from libs.runtime.startup_signals import exit_on_stop_signals
+from libs.runtime.service.startup_signals import exit_on_stop_signals
 
 if __name__ == "__main__":
     exit_on_stop_signals()  # the imports below take a second or more
@@ -24,12 +24,12 @@ from libs.events.topics import (
     PROCESSED_ORDERS,
     PRODUCT_METRICS,
 )
-from libs.runtime.broker import FETCH_BYTES
 from libs.runtime.clock import Clock
 from libs.runtime.exactly_once.replica import run_stage
-from libs.runtime.logic import Stage
+from libs.runtime.exactly_once.stage import Stage
+from libs.runtime.kafka_client.consumers import FETCH_BYTES
 from libs.runtime.metrics import StageMetrics, WindowMetrics
-from libs.runtime.service import Context, run_service
+from libs.runtime.service.life_cycle import Context, run_service
 from services.analytics.analytics_settings import AnalyticsSettings
 from services.analytics.metrics_partition import MetricsPartition
 

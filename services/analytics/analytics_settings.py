@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from libs.runtime.settings import ServiceSettings
+from libs.runtime.service.settings import ServiceSettings
 
 
 class AnalyticsSettings(ServiceSettings):

@@ -14,9 +14,9 @@ from libs.events.records import Output, Record, carried_headers
 from libs.events.topics import ANALYTICS_STATE, LATE_ORDERS, ORDERS_DLQ, PRODUCT_METRICS
 from libs.events.watermarks import ORDER_HEADERS, TYPE_HEADER, WATERMARK_HEADERS, decode_watermark
 from libs.runtime.clock import Clock
-from libs.runtime.logic import Progress
-from libs.runtime.logs import debugging
+from libs.runtime.exactly_once.stage import Progress
 from libs.runtime.metrics import WindowMetrics
+from libs.runtime.service.logs import debugging
 from services.analytics.window_tally import WindowTally
 from services.analytics.windows import TumblingWindows, WindowKey
 

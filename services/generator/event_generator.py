@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this file can be started by its path alone
 
-from libs.runtime.startup_signals import exit_on_stop_signals
+from libs.runtime.service.startup_signals import exit_on_stop_signals
 
 if __name__ == "__main__":
     exit_on_stop_signals()  # the imports below take a second or more
@@ -20,15 +20,15 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from libs.events.topics import ORDERS
-from libs.runtime.broker import Backoff
-from libs.runtime.closing import close_producer
+from libs.runtime.backoff import Backoff
 from libs.runtime.errors import PipelineError
-from libs.runtime.kafka_clients import Kafka
+from libs.runtime.kafka_client.clients import Kafka
+from libs.runtime.kafka_client.closing import close_producer
+from libs.runtime.kafka_client.outages import is_outage
+from libs.runtime.kafka_client.rebootstrap import rebootstrap_when_silent
 from libs.runtime.metrics import GeneratorMetrics
-from libs.runtime.outages import is_outage
-from libs.runtime.rebootstrap import rebootstrap_when_silent
-from libs.runtime.service import Context, run_service
-from libs.runtime.stop_requests import unless_stopped
+from libs.runtime.service.life_cycle import Context, run_service
+from libs.runtime.service.stop_requests import unless_stopped
 from libs.runtime.timing import HEALTHY_FOR_S
 from services.generator.faults import KINDS
 from services.generator.generation import Monitor, generate

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from libs.events.dead_letters import Reason
-from libs.runtime.settings import ServiceSettings
+from libs.runtime.service.settings import ServiceSettings
 from services.generator.faults import KINDS
 from services.generator.traffic import RateRange
 

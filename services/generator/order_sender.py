@@ -13,10 +13,10 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from libs.runtime.errors import PipelineError
-from libs.runtime.kafka_clients import AIOKafkaProducer, Kafka, client_arguments
+from libs.runtime.kafka_client.clients import AIOKafkaProducer, Kafka, client_arguments
+from libs.runtime.kafka_client.outages import is_outage
+from libs.runtime.kafka_client.partitioning import partition_for
 from libs.runtime.metrics import GeneratorMetrics
-from libs.runtime.outages import is_outage
-from libs.runtime.partitioning import partition_for
 
 _RETRY_S = 0.5
 

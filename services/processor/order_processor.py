@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this file can be started by its path alone
 
-from libs.runtime.startup_signals import exit_on_stop_signals
+from libs.runtime.service.startup_signals import exit_on_stop_signals
 
 if __name__ == "__main__":
     exit_on_stop_signals()  # the imports below take a second or more
@@ -19,9 +19,9 @@ from libs.events.limits import DECLARED_LIMITS, DerivedLimits, derived_limits
 from libs.events.topics import ALL_TOPICS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS
 from libs.runtime.clock import Clock
 from libs.runtime.exactly_once.replica import run_stage
-from libs.runtime.logic import Stage
+from libs.runtime.exactly_once.stage import Stage
 from libs.runtime.metrics import OrderMetrics, StageMetrics
-from libs.runtime.service import Context, run_service
+from libs.runtime.service.life_cycle import Context, run_service
 from services.processor.catalogue import load_catalogue
 from services.processor.event_time_lag import EventTimeLag
 from services.processor.order_partition import OrderPartition

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from libs.runtime.settings import ServiceSettings
+from libs.runtime.service.settings import ServiceSettings
 from services.processor.catalogue import load_catalogue
 
 

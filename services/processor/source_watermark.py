@@ -7,7 +7,7 @@ A source whose only sender has a slow clock holds them open for as long as that 
 far event time may trail arrival.
 """
 
-from libs.runtime.logic import Progress
+from libs.runtime.exactly_once.stage import Progress
 
 # Two confirmations of the same end further apart than this are no proof of quiet: the broker may have been away, and
 # producers may hold back what they could not send meanwhile. A long poll is confirmed every half second.

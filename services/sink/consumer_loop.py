@@ -13,14 +13,16 @@ from aiokafka.structs import TopicPartition
 
 from libs.events.records import Record
 from libs.events.topics import PRODUCT_METRICS
-from libs.runtime.broker import Backoff, committed_consumer, ensure_topics
-from libs.runtime.closing import close_consumer
+from libs.runtime.backoff import Backoff
 from libs.runtime.errors import StuckConsumerError
-from libs.runtime.lazy_records import LazyRecordConsumer
+from libs.runtime.kafka_client.closing import close_consumer
+from libs.runtime.kafka_client.consumers import committed_consumer
+from libs.runtime.kafka_client.lazy_records import LazyRecordConsumer
 from libs.runtime.metrics import OutputMetrics
-from libs.runtime.service import Context
-from libs.runtime.stop_requests import unless_stopped
+from libs.runtime.service.life_cycle import Context
+from libs.runtime.service.stop_requests import unless_stopped
 from libs.runtime.timing import HEALTHY_FOR_S
+from libs.runtime.topics.creation import ensure_topics
 from services.sink.metrics_writer import (
     Item,
     MetricsWriter,

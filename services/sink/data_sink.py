@@ -7,14 +7,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this file can be started by its path alone
 
-from libs.runtime.startup_signals import exit_on_stop_signals
+from libs.runtime.service.startup_signals import exit_on_stop_signals
 
 if __name__ == "__main__":
     exit_on_stop_signals()  # the imports below take a second or more
 
 from libs.events.topics import PRODUCT_METRICS
 from libs.runtime.metrics import SinkMetrics
-from libs.runtime.service import Context, run_service
+from libs.runtime.service.life_cycle import Context, run_service
 from services.sink.consumer_loop import Sink
 from services.sink.database.connecting import database_at
 from services.sink.database.database_writer import DatabaseWriter

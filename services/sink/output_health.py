@@ -1,6 +1,6 @@
 """An output's own signs of life, so that `/health` names the output that stands."""
 
-from libs.runtime.health import Health
+from libs.runtime.service.health import Health
 
 
 class OutputHealth:

@@ -8,7 +8,7 @@ import structlog
 
 from libs.runtime.errors import PipelineError
 from libs.runtime.metrics import OutputMetrics
-from libs.runtime.stop_requests import unless_stopped
+from libs.runtime.service.stop_requests import unless_stopped
 
 log = structlog.get_logger()
 

@@ -8,7 +8,7 @@ import asyncio
 import sys
 
 from libs.runtime.errors import PipelineError, SettingsError, described
-from libs.runtime.settings import load_settings
+from libs.runtime.service.settings import load_settings
 from services.sink.database.connecting import database_at
 from services.sink.sink_settings import SinkSettings
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
-from libs.runtime.settings import ServiceSettings
+from libs.runtime.service.settings import ServiceSettings
 from services.sink.database.address import Address, parse_address
 from services.sink.file.rotate_setting import Rotate, parse_rotate
 

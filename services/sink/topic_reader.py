@@ -7,7 +7,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from libs.events.records import Record
 from libs.runtime.errors import PipelineError
-from libs.runtime.lazy_records import in_batches
+from libs.runtime.kafka_client.lazy_records import in_batches
 
 Item = TypeVar("Item")
 

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from libs.events.topics import ORDERS, PROCESSED_ORDERS, PRODUCT_METRICS
-from libs.runtime.closing import close_consumer, close_quietly
+from libs.runtime.kafka_client.closing import close_consumer, close_quietly
 from tests.integration.services import eventually
 
 STAGES = {"processor": ORDERS.name, "analytics": PROCESSED_ORDERS.name, "sink": PRODUCT_METRICS.name}

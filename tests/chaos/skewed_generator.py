@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this file can be started by its path alone
 
 from libs.events.topics import ORDERS
-from libs.runtime.service import Context, run_service
+from libs.runtime.service.life_cycle import Context, run_service
 from services.generator.event_generator import run
 from services.generator.generator_settings import GeneratorSettings
 

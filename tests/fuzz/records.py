@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from random import Random
 
 from libs.events.records import LOG_APPEND_TIME, Headers, Row
-from libs.runtime.partitioning import partition_for
+from libs.runtime.kafka_client.partitioning import partition_for
 from tests.fuzz.mutations import pick
 from tests.unit.driver import FakeRecord
 

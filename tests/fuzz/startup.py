@@ -11,7 +11,7 @@ from random import Random
 import orjson
 
 from libs.runtime.errors import SettingsError
-from libs.runtime.settings import ServiceSettings, load_settings
+from libs.runtime.service.settings import ServiceSettings, load_settings
 from services.analytics.analytics_settings import AnalyticsSettings
 from services.generator.generator_settings import GeneratorSettings
 from services.processor.catalogue import Product, enrich, load_catalogue

@@ -14,13 +14,14 @@ from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry
 
 from libs.events.topics import ALL_TOPICS, ORDERS
-from libs.runtime.broker import committed_consumer, ensure_topics
 from libs.runtime.clock import SystemClock
 from libs.runtime.exactly_once.broker_watch import BrokerWatch
+from libs.runtime.exactly_once.group_member import GroupMember
 from libs.runtime.exactly_once.worker import ReplicaWorker
-from libs.runtime.group_member import GroupMember
-from libs.runtime.health import Health
-from libs.runtime.lazy_records import LazyRecordConsumer
+from libs.runtime.kafka_client.consumers import committed_consumer
+from libs.runtime.kafka_client.lazy_records import LazyRecordConsumer
+from libs.runtime.service.health import Health
+from libs.runtime.topics.creation import ensure_topics
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 from services.processor.order_processor import make_stage
 from services.processor.processor_settings import ProcessorSettings

@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaProducer
 from libs.events.dead_letters import Reason, RejectedError, dead_letter_headers
 from libs.events.topics import ORDERS, ORDERS_DLQ
 from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS
-from libs.runtime.partitioning import partition_for
+from libs.runtime.kafka_client.partitioning import partition_for
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import HANGS_AFTER_S, ROOT, eventually
 from tests.unit.driver import FakeRecord

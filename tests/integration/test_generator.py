@@ -8,7 +8,7 @@ import orjson
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from libs.events.dead_letters import Reason
-from libs.runtime.partitioning import partition_for
+from libs.runtime.kafka_client.partitioning import partition_for
 from services.generator.faults import KINDS
 from services.generator.generator_settings import parse_faults, parse_rate
 from services.generator.order_stream import OrderStream

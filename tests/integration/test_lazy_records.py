@@ -10,10 +10,10 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from libs.runtime import lazy_records
-from libs.runtime.broker import committed_consumer
-from libs.runtime.header_keys import AnyHeaderConsumer
-from libs.runtime.lazy_records import KNOWN_INSIDE, LazyRecordConsumer, in_batches
+from libs.runtime.kafka_client import lazy_records
+from libs.runtime.kafka_client.consumers import committed_consumer
+from libs.runtime.kafka_client.header_keys import AnyHeaderConsumer
+from libs.runtime.kafka_client.lazy_records import KNOWN_INSIDE, LazyRecordConsumer, in_batches
 from tests.integration.pipeline import Pipeline
 
 RECORDS = 3000

@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.broker import committed_consumer
+from libs.runtime.kafka_client.consumers import committed_consumer
 from libs.runtime.timing import HEARTBEAT_INTERVAL_MS
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import eventually

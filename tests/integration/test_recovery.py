@@ -10,8 +10,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.broker import committed_consumer
-from libs.runtime.partitioning import partition_for
+from libs.runtime.kafka_client.consumers import committed_consumer
+from libs.runtime.kafka_client.partitioning import partition_for
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import ServiceProcess, eventually
 

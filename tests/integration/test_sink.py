@@ -14,8 +14,8 @@ from aiokafka.structs import TopicPartition
 
 from libs.events.product_metrics import ProductMetric, encode_metric
 from libs.events.topics import PRODUCT_METRICS
-from libs.runtime.broker import ensure_topics
-from libs.runtime.settings import ServiceSettings
+from libs.runtime.service.settings import ServiceSettings
+from libs.runtime.topics.creation import ensure_topics
 from tests.integration.services import ServiceProcess, eventually
 
 PARTITIONS = 6

@@ -17,8 +17,9 @@ from aiokafka.protocol.metadata import MetadataRequest
 from structlog.testing import capture_logs
 
 from libs.events.topics import ALL_TOPICS, ORDERS, ORDERS_DLQ, PRODUCT_METRICS, Topic
-from libs.runtime.broker import committed_consumer, ensure_topics
 from libs.runtime.errors import TopicMismatchError
+from libs.runtime.kafka_client.consumers import committed_consumer
+from libs.runtime.topics.creation import ensure_topics
 from libs.runtime.transactions.connection import BrokerConnection
 from local.broker import LocalBroker
 from local.kafka_files import KafkaFiles

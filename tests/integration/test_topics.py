@@ -10,9 +10,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from libs.events.topics import ANALYTICS_STATE, ORDERS, PROCESSED_ORDERS, Topic
-from libs.runtime import broker
-from libs.runtime.broker import ensure_topics
 from libs.runtime.errors import TopicRefusedError
+from libs.runtime.topics import creation
+from libs.runtime.topics.creation import ensure_topics
 from recompute.commands import carry_out, make_plan
 from tests.integration.pipeline import Pipeline, history
 from tests.integration.services import eventually
@@ -44,7 +44,7 @@ async def test_a_topic_that_the_broker_will_not_make(pipeline: Pipeline) -> None
 async def test_brokers_that_are_too_few_are_waited_for_a_while(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker, "_BROKERS_COME_UP_S", 1.0)
+    monkeypatch.setattr(creation, "_BROKERS_COME_UP_S", 1.0)
     began_s = time.monotonic()
     settings = pipeline.settings().model_copy(update={"topic_replication_factor": 10})
     with pytest.raises(TopicRefusedError) as refused:

@@ -10,7 +10,7 @@ from aiokafka.protocol.transaction import EndTxnRequest
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.errors import BatchTooLargeError, TransactionFencedError
-from libs.runtime.group_member import GroupMember
+from libs.runtime.exactly_once.group_member import GroupMember
 from libs.runtime.kafka_requests.txn_offset_commit import MemberOffsetCommit
 from libs.runtime.transactions.answers import Meaning, meaning_of
 from libs.runtime.transactions.connection import GROUP, TRANSACTION, BrokerConnection
@@ -143,7 +143,7 @@ async def test_a_record_that_the_topic_does_not_take_is_told(pipeline: Pipeline,
 
 
 async def test_clients_can_be_given_up_without_a_broker(kafka: str) -> None:
-    """`libs.runtime.closing` needs these when `stop()` hangs; a new aiokafka may name them otherwise."""
+    """`libs.runtime.kafka_client.closing` needs these when `stop()` hangs; a new aiokafka may name them otherwise."""
     producer = AIOKafkaProducer(bootstrap_servers=kafka)
     assert asyncio.iscoroutinefunction(producer._sender.close)
     assert asyncio.iscoroutinefunction(producer.client.close)

@@ -13,7 +13,7 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.structs import TopicPartition
 
 from libs.events.product_metrics import ProductMetric, encode_metric
-from libs.runtime.partitioning import partition_for
+from libs.runtime.kafka_client.partitioning import partition_for
 from tests.integration.pipeline import Pipeline, history
 from tests.integration.services import HANGS_AFTER_S
 from verification import history as history_module

@@ -16,11 +16,11 @@ from typing import Any, cast
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.errors import AnswerLostError, NotAMemberError
+from libs.runtime.exactly_once.group_member import GroupMember
 from libs.runtime.exactly_once.processing import WorkedPartition
 from libs.runtime.exactly_once.worker import ReplicaWorker
-from libs.runtime.group_member import GroupMember
-from libs.runtime.health import Health
-from libs.runtime.settings import ServiceSettings
+from libs.runtime.service.health import Health
+from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.transactions.producer import TransactionalProducer
 from libs.runtime.transactions.record_batches import OutputBuffer
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds

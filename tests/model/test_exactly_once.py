@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from libs.runtime.broker import Backoff
+from libs.runtime.backoff import Backoff
 from libs.runtime.exactly_once import start_offset, take_over
 from libs.runtime.exactly_once import worker as worker_module
 from libs.runtime.transactions import open_transactions, producer
@@ -31,7 +31,7 @@ def replicas_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Backoff, "next_s", lambda _: 0.0)
     monkeypatch.setattr(producer, "COMMIT_TIMEOUT_S", 1e6)
     monkeypatch.setattr(open_transactions, "_LONGEST_S", 1e6)
-    monkeypatch.setattr("libs.runtime.closing.CLOSE_TIMEOUT_S", 1e6)
+    monkeypatch.setattr("libs.runtime.kafka_client.closing.CLOSE_TIMEOUT_S", 1e6)
 
 
 def _nothing(*_: object, **__: object) -> None:

@@ -14,10 +14,10 @@ from aiokafka import AIOKafkaProducer
 
 from libs.events.product_metrics import ProductMetric, encode_metric
 from libs.events.topics import ORDERS, PRODUCT_METRICS
-from libs.runtime.broker import ensure_topics
 from libs.runtime.errors import BrokerLoginError, described
 from libs.runtime.kafka_security.login_refusals import unless_refused
-from libs.runtime.settings import ServiceSettings, load_settings
+from libs.runtime.service.settings import ServiceSettings, load_settings
+from libs.runtime.topics.creation import ensure_topics
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import ROOT, eventually
 from tests.security.broker import PASSWORD, SecuredBroker, set_scram_password

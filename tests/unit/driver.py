@@ -12,9 +12,9 @@ import orjson
 from prometheus_client import CollectorRegistry
 
 from libs.events.records import Headers, Row
-from libs.runtime.logic import PartitionLogic, Progress
+from libs.runtime.exactly_once.stage import PartitionLogic, Progress
+from libs.runtime.kafka_client.partitioning import partition_for
 from libs.runtime.metrics import totals
-from libs.runtime.partitioning import partition_for
 
 
 @dataclass

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from libs.runtime import closing
+from libs.runtime.kafka_client import closing
 
 
 async def test_a_closing_that_was_given_up_may_fail_later(

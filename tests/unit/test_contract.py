@@ -12,8 +12,8 @@ from libs.events.processed_orders import read_processed_order
 from libs.events.product_metrics import ProductMetric, encode_metric
 from libs.events.topics import ALL_TOPICS
 from libs.events.watermarks import LATEST_TIME_S, MAX_SOURCES, Watermark, decode_watermark, encode_watermark
-from libs.runtime.partitioning import partition_for
-from libs.runtime.settings import ServiceSettings
+from libs.runtime.kafka_client.partitioning import partition_for
+from libs.runtime.service.settings import ServiceSettings
 from tests.unit.driver import order
 
 cents = st.integers(min_value=1, max_value=MAX_CENTS)

@@ -9,9 +9,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from libs.events.dead_letters import Reason
-from libs.runtime.health import Health
+from libs.runtime.kafka_client.partitioning import partition_for
 from libs.runtime.metrics import GeneratorMetrics, totals
-from libs.runtime.partitioning import partition_for
+from libs.runtime.service.health import Health
 from services.generator import generation
 from services.generator.generation import Monitor, generate
 from services.generator.order_sender import OrderSender, UnsentError

@@ -11,9 +11,9 @@ from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry
 
 from libs.events.dead_letters import Reason
-from libs.runtime.closing import close_producer
+from libs.runtime.kafka_client.closing import close_producer
+from libs.runtime.kafka_client.partitioning import partition_for
 from libs.runtime.metrics import GeneratorMetrics, totals
-from libs.runtime.partitioning import partition_for
 from services.generator import order_sender
 from services.generator.order_sender import OrderSender, UnsentError, idempotent_producer
 from tests.unit.generator_fakes import FakeProducer, settle

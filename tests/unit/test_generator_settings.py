@@ -4,7 +4,7 @@ import pytest
 
 from libs.events.dead_letters import Reason
 from libs.runtime.errors import SettingsError
-from libs.runtime.settings import load_settings
+from libs.runtime.service.settings import load_settings
 from services.generator.faults import KINDS
 from services.generator.generator_settings import GeneratorSettings, parse_faults, parse_rate
 from services.generator.traffic import RateRange

@@ -11,7 +11,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 
-from libs.runtime.header_keys import with_readable_header_keys
+from libs.runtime.kafka_client.header_keys import with_readable_header_keys
 
 _CRC_AT, _CHECKED_AT = 17, 21
 Fields = tuple[Any, ...]

@@ -3,7 +3,7 @@ import json
 
 from prometheus_client import CollectorRegistry
 
-from libs.runtime.health import Health, HealthServer
+from libs.runtime.service.health import Health, HealthServer
 from libs.runtime.timing import HEALTHY_FOR_S
 
 

@@ -7,7 +7,7 @@ from http import HTTPStatus
 import pytest
 from prometheus_client import CollectorRegistry
 
-from libs.runtime.health import Health, HealthServer
+from libs.runtime.service.health import Health, HealthServer
 
 
 def has_ipv6() -> bool:

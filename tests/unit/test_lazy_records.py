@@ -13,9 +13,9 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 
-from libs.runtime import header_keys
-from libs.runtime.header_keys import UnreadableHeaderError
-from libs.runtime.lazy_records import _LazyResults, in_batches
+from libs.runtime.kafka_client import header_keys
+from libs.runtime.kafka_client.header_keys import UnreadableHeaderError
+from libs.runtime.kafka_client.lazy_records import _LazyResults, in_batches
 
 PARTITION = TopicPartition("orders", 0)
 RECORDS_A_BATCH = 30

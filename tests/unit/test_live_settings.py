@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from libs.runtime.errors import SettingsError
-from libs.runtime.settings import load_settings
+from libs.runtime.service.settings import load_settings
 from live.live_settings import LiveSettings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ import pytest
 _ROUNDS = 50
 _USE = f"""
 import resource
-from libs.runtime.memory import keep_freed_memory
+from libs.runtime.service.memory import keep_freed_memory
 {{keep}}
 faults = []
 for _ in range({_ROUNDS}):

@@ -13,7 +13,6 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from libs.events.dead_letters import Reason
-from libs.runtime.health import Health, HealthServer
 from libs.runtime.metrics import (
     GeneratorMetrics,
     OrderMetrics,
@@ -23,7 +22,8 @@ from libs.runtime.metrics import (
     WindowMetrics,
     totals,
 )
-from libs.runtime.settings import load_settings
+from libs.runtime.service.health import Health, HealthServer
+from libs.runtime.service.settings import load_settings
 from live.__main__ import Live
 from live.live_settings import LiveSettings
 from services.sink.file.file_writer import FileWriter

@@ -12,7 +12,7 @@ from libs.runtime.errors import (
     TransactionFencedError,
     TransactionTimeoutError,
 )
-from libs.runtime.outages import is_outage
+from libs.runtime.kafka_client.outages import is_outage
 
 OUTAGES = {
     "BrokerNotAvailableError",

@@ -7,7 +7,7 @@ import pytest
 
 from libs.cli import pipeline_flags
 from libs.runtime.errors import SettingsError
-from libs.runtime.settings import load_settings
+from libs.runtime.service.settings import load_settings
 from services.analytics.analytics_settings import AnalyticsSettings
 from services.processor.processor_settings import ProcessorSettings
 

@@ -6,8 +6,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from libs.runtime.errors import PipelineError
-from libs.runtime.health import Health
 from libs.runtime.metrics import OutputMetrics, SinkMetrics
+from libs.runtime.service.health import Health
 from services.sink import outputs as outputs_module
 from services.sink.output_health import OutputHealth
 from services.sink.outputs import run_all

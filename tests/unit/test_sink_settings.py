@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from libs.runtime.errors import SettingsError
-from libs.runtime.settings import load_settings
+from libs.runtime.service.settings import load_settings
 from services.sink.database.address import PostgresqlAddress, SqliteAddress, parse_address
 from services.sink.file.rotate_setting import Rotate
 from services.sink.sink_settings import SinkSettings

@@ -1,6 +1,6 @@
 import pytest
 
-from libs.runtime.logic import Progress
+from libs.runtime.exactly_once.stage import Progress
 from services.processor.source_watermark import LONGEST_SILENCE_S, SourceWatermark
 
 

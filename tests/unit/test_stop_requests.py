@@ -1,6 +1,6 @@
 import asyncio
 
-from libs.runtime.stop_requests import unless_stopped
+from libs.runtime.service.stop_requests import unless_stopped
 
 
 async def test_work_ends_when_asked_to_stop() -> None:

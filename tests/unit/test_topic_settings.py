@@ -4,7 +4,7 @@ import pytest
 
 from libs.events.limits import DECLARED_LIMITS, derived_limits
 from libs.events.topics import ALL_TOPICS, ANALYTICS_STATE, DEAD_LETTERS_REPLAYED, ORDERS, ORDERS_DLQ
-from libs.runtime.topic_settings import Cluster, TopicSettings, differences
+from libs.runtime.topics.rules import Cluster, TopicSettings, differences
 
 BROKERS_DEFAULTS = {
     "cleanup.policy": "delete",

@@ -7,7 +7,7 @@ import logging
 import pytest
 from aiokafka.errors import ProducerFenced
 
-from libs.runtime.service import pass_over_unsent_batches
+from libs.runtime.service.life_cycle import pass_over_unsent_batches
 
 
 @pytest.mark.parametrize(("error", "told"), [(ProducerFenced(), False), (ValueError(), True)])

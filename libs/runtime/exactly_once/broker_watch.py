@@ -12,7 +12,7 @@ from aiokafka.structs import TopicPartition
 
 from libs.runtime.clock import Clock
 from libs.runtime.errors import TopicMismatchError, TopicMissingError
-from libs.runtime.health import Health
+from libs.runtime.service.health import Health
 from libs.runtime.timing import HEALTHY_FOR_S
 
 _PING_EVERY_S = 5.0

@@ -7,10 +7,10 @@ from typing import Any
 from aiokafka.errors import KafkaTimeoutError
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.broker import committed_consumer
-from libs.runtime.closing import close_consumer
-from libs.runtime.lazy_records import LazyRecordConsumer, in_batches
-from libs.runtime.settings import ServiceSettings
+from libs.runtime.kafka_client.closing import close_consumer
+from libs.runtime.kafka_client.consumers import committed_consumer
+from libs.runtime.kafka_client.lazy_records import LazyRecordConsumer, in_batches
+from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.timing import HEALTHY_FOR_S
 
 _BATCH_SIZE = 500

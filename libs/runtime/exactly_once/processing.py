@@ -13,10 +13,10 @@ from aiokafka.structs import TopicPartition
 from libs.runtime.exactly_once.broker_watch import BrokerWatch
 from libs.runtime.exactly_once.fetching import FetchReader
 from libs.runtime.exactly_once.pipelined_commits import PipelinedCommits
+from libs.runtime.exactly_once.stage import PartitionLogic, Progress, Stage, Tally
 from libs.runtime.exactly_once.stuck_consumer import Silence
-from libs.runtime.health import Health
-from libs.runtime.lazy_records import in_batches
-from libs.runtime.logic import PartitionLogic, Progress, Stage, Tally
+from libs.runtime.kafka_client.lazy_records import in_batches
+from libs.runtime.service.health import Health
 from libs.runtime.timing import TICK_S
 
 LONGEST_TURN_S = 0.005

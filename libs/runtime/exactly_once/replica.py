@@ -9,20 +9,21 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.broker import Backoff, committed_consumer
-from libs.runtime.closing import close_consumer
+from libs.runtime.backoff import Backoff
 from libs.runtime.errors import StuckConsumerError
 from libs.runtime.exactly_once.broker_watch import BrokerWatch
+from libs.runtime.exactly_once.group_member import current_member
 from libs.runtime.exactly_once.membership import watch_membership
+from libs.runtime.exactly_once.stage import Stage
 from libs.runtime.exactly_once.worker import ReplicaWorker
-from libs.runtime.group_member import current_member
-from libs.runtime.lazy_records import LazyRecordConsumer
-from libs.runtime.logic import Stage
-from libs.runtime.rebootstrap import rebootstrap_when_silent
-from libs.runtime.report import EVERY_S, Report
-from libs.runtime.service import Context
-from libs.runtime.settings import ServiceSettings
-from libs.runtime.stop_requests import unless_stopped
+from libs.runtime.kafka_client.closing import close_consumer
+from libs.runtime.kafka_client.consumers import committed_consumer
+from libs.runtime.kafka_client.lazy_records import LazyRecordConsumer
+from libs.runtime.kafka_client.rebootstrap import rebootstrap_when_silent
+from libs.runtime.service.life_cycle import Context
+from libs.runtime.service.progress_report import EVERY_S, Report
+from libs.runtime.service.settings import ServiceSettings
+from libs.runtime.service.stop_requests import unless_stopped
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 
 log = structlog.get_logger()

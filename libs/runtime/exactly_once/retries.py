@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.broker import Backoff
+from libs.runtime.backoff import Backoff
 
 MAX_FAILURES = 8
 _ALONE_FOR_S = 60.0

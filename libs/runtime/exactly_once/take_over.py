@@ -20,9 +20,9 @@ from libs.runtime.exactly_once.committed_offsets import (
 )
 from libs.runtime.exactly_once.processing import WorkedPartition
 from libs.runtime.exactly_once.stable_offsets import stable_offsets
+from libs.runtime.exactly_once.stage import PartitionLogic, Stage
 from libs.runtime.exactly_once.start_offset import StartOffset, compare_with_state
-from libs.runtime.logic import PartitionLogic, Stage
-from libs.runtime.settings import ServiceSettings
+from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.timing import COMMIT_TIMEOUT_S
 from libs.runtime.transactions.connection import BrokerConnection
 

@@ -15,7 +15,6 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.closing import close_quietly
 from libs.runtime.errors import (
     NotAMemberError,
     OffsetMismatchError,
@@ -27,17 +26,18 @@ from libs.runtime.errors import (
 )
 from libs.runtime.exactly_once.broker_watch import BrokerWatch
 from libs.runtime.exactly_once.committed_offsets import encode_metadata
+from libs.runtime.exactly_once.group_member import GroupMember, check_member
 from libs.runtime.exactly_once.pipelined_commits import Offsets, PipelinedCommits
 from libs.runtime.exactly_once.processing import Processing, WorkedPartition
 from libs.runtime.exactly_once.retries import Retries
+from libs.runtime.exactly_once.stage import Stage, Tally
 from libs.runtime.exactly_once.start_offset import StartOffset
 from libs.runtime.exactly_once.take_over import TakeOver
-from libs.runtime.group_member import GroupMember, check_member
-from libs.runtime.health import Health
-from libs.runtime.logic import Stage, Tally
-from libs.runtime.outages import is_outage
-from libs.runtime.settings import ServiceSettings
-from libs.runtime.stop_requests import unless_stopped
+from libs.runtime.kafka_client.closing import close_quietly
+from libs.runtime.kafka_client.outages import is_outage
+from libs.runtime.service.health import Health
+from libs.runtime.service.settings import ServiceSettings
+from libs.runtime.service.stop_requests import unless_stopped
 from libs.runtime.timing import CLOSE_TIMEOUT_S, FENCED_WAIT_S, STUCK_AFTER_S
 from libs.runtime.transactions.connection import BrokerConnection
 from libs.runtime.transactions.open_transactions import end_former_transactions, end_transaction

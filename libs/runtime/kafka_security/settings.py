@@ -16,7 +16,7 @@ from libs.runtime.kafka_security.oauth import ClientCredentials, load_token_prov
 from libs.runtime.kafka_security.secret import Secret
 from libs.runtime.kafka_security.security import KafkaSecurity, Mechanism, Protocol
 from libs.runtime.kafka_security.tls import ReloadingTls, TlsFiles
-from libs.runtime.logs import without_secrets
+from libs.runtime.service.logs import without_secrets
 
 _OAUTH = "KAFKA_SASL_OAUTH_"
 _MECHANISMS = "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER"

@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 
-from libs.runtime.health import Health
+from libs.runtime.service.health import Health
 
 
 class ServiceMetrics:

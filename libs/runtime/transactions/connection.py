@@ -14,7 +14,7 @@ from aiokafka.errors import BrokerResponseError, IncompatibleBrokerVersion, Kafk
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.errors import AnswerLostError
-from libs.runtime.kafka_clients import AIOKafkaClient, Kafka, client_arguments
+from libs.runtime.kafka_client.clients import AIOKafkaClient, Kafka, client_arguments
 from libs.runtime.timing import TRANSACTION_TIMEOUT_MS
 from libs.runtime.transactions.answers import Meaning, meaning_of
 

@@ -21,13 +21,13 @@ from aiokafka.protocol.transaction import (
 )
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.broker import Backoff
+from libs.runtime.backoff import Backoff
 from libs.runtime.errors import (
     NotAMemberError,
     TransactionFencedError,
     TransactionTimeoutError,
 )
-from libs.runtime.group_member import GroupMember
+from libs.runtime.exactly_once.group_member import GroupMember
 from libs.runtime.kafka_requests.txn_offset_commit import MemberOffsetCommit
 from libs.runtime.timing import COMMIT_TIMEOUT_S, TRANSACTION_TIMEOUT_MS
 from libs.runtime.transactions.answers import Meaning, meaning_of, refusal

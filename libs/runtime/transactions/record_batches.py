@@ -6,7 +6,7 @@ from itertools import chain
 
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from libs.runtime.partitioning import partition_for
+from libs.runtime.kafka_client.partitioning import partition_for
 
 # One request is in flight for each broker, so throughput is the size of a batch per round trip: 16 KiB costs half of it.
 MAX_BATCH_BYTES = 256 * 1024

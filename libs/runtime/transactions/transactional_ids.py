@@ -5,7 +5,7 @@ No two producers ever share an id, so no late request of one can act on a transa
 
 from itertools import count
 
-from libs.runtime.group_member import GroupMember
+from libs.runtime.exactly_once.group_member import GroupMember
 
 
 class StageTransactionalIds:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from libs.runtime.broker import Backoff
+from libs.runtime.backoff import Backoff
 from services.sink.file.finished_files import GZIP_SUFFIX, PARQUET_SUFFIX, FinishedFile, finished_files
 
 log = structlog.get_logger()

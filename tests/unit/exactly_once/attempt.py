@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.exactly_once.processing import Processing, WorkedPartition
-from libs.runtime.health import Health
+from libs.runtime.service.health import Health
 from tests.unit.exactly_once.fakes import (
     ORDERS,
     FakeConsumer,

@@ -10,9 +10,9 @@ from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry
 
 from libs.runtime.exactly_once.broker_watch import BrokerWatch
+from libs.runtime.exactly_once.group_member import GroupMember
 from libs.runtime.exactly_once.pipelined_commits import PipelinedCommits
-from libs.runtime.group_member import GroupMember
-from libs.runtime.logic import PartitionLogic, Stage
+from libs.runtime.exactly_once.stage import PartitionLogic, Stage
 from libs.runtime.metrics import StageMetrics
 from libs.runtime.transactions.producer import TransactionalProducer
 from libs.runtime.transactions.record_batches import OutputBuffer

@@ -12,12 +12,12 @@ from libs.runtime.errors import NotAMemberError, OffsetMismatchError, SettingCha
 from libs.runtime.exactly_once import take_over
 from libs.runtime.exactly_once import worker as worker_module
 from libs.runtime.exactly_once.committed_offsets import CommittedOffset, encode_metadata
+from libs.runtime.exactly_once.group_member import GroupMember
 from libs.runtime.exactly_once.processing import Processing
 from libs.runtime.exactly_once.worker import ReplicaWorker
-from libs.runtime.group_member import GroupMember
-from libs.runtime.health import Health
-from libs.runtime.outages import is_outage
-from libs.runtime.settings import ServiceSettings
+from libs.runtime.kafka_client.outages import is_outage
+from libs.runtime.service.health import Health
+from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 from tests.unit.exactly_once.fakes import MEMBER, ORDERS, FakeConsumer, FakeLogic, make_stage, make_watch
 

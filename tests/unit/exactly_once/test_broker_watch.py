@@ -14,7 +14,7 @@ from aiokafka.structs import TopicPartition
 from libs.runtime.errors import PipelineError, TopicMismatchError, TopicMissingError
 from libs.runtime.exactly_once import broker_watch
 from libs.runtime.exactly_once.broker_watch import BrokerWatch
-from libs.runtime.health import Health
+from libs.runtime.service.health import Health
 from tests.unit.driver import FakeClock
 
 NO_ERROR, UNKNOWN_TOPIC = 0, 3

@@ -11,7 +11,7 @@ from aiokafka.structs import TopicPartition
 
 from libs.runtime.exactly_once import changelog
 from libs.runtime.exactly_once.changelog import read_changelog
-from libs.runtime.settings import ServiceSettings
+from libs.runtime.service.settings import ServiceSettings
 
 STATE = [TopicPartition("state", number) for number in range(2)]
 

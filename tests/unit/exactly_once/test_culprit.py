@@ -7,7 +7,7 @@ import pytest
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.exactly_once import processing
-from libs.runtime.lazy_records import in_batches
+from libs.runtime.kafka_client.lazy_records import in_batches
 from tests.unit.exactly_once.attempt import Attempt
 from tests.unit.exactly_once.fakes import ORDERS, FakeConsumer, FakeLogic
 

@@ -9,10 +9,10 @@ from prometheus_client import CollectorRegistry
 
 from libs.runtime.errors import StuckConsumerError
 from libs.runtime.exactly_once import replica as replica_module
+from libs.runtime.exactly_once.group_member import GroupMember
 from libs.runtime.exactly_once.replica import _Replica
-from libs.runtime.group_member import GroupMember
 from libs.runtime.metrics import StageMetrics
-from libs.runtime.settings import ServiceSettings
+from libs.runtime.service.settings import ServiceSettings
 
 ORDERS = [TopicPartition("orders", 0), TopicPartition("orders", 1)]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from libs.runtime.broker import Backoff
+from libs.runtime.backoff import Backoff
 from libs.runtime.exactly_once.retries import MAX_FAILURES, Retries
 from tests.unit.exactly_once.fakes import ORDERS
 

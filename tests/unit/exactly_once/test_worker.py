@@ -8,7 +8,7 @@ import pytest
 import structlog
 from aiokafka.errors import KafkaConnectionError, OffsetOutOfRangeError
 
-from libs.runtime.broker import Backoff
+from libs.runtime.backoff import Backoff
 from libs.runtime.errors import (
     AnswerLostError,
     NotAMemberError,
@@ -20,9 +20,9 @@ from libs.runtime.errors import (
 from libs.runtime.exactly_once import worker as worker_module
 from libs.runtime.exactly_once.retries import MAX_FAILURES
 from libs.runtime.exactly_once.worker import ReplicaWorker
-from libs.runtime.health import Health
 from libs.runtime.metrics import totals
-from libs.runtime.settings import ServiceSettings
+from libs.runtime.service.health import Health
+from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 from tests.unit.exactly_once.attempt import Attempt
 from tests.unit.exactly_once.fakes import MEMBER, ORDERS, FakeConsumer, FakeLogic, make_stage, make_watch

@@ -12,7 +12,7 @@ from libs.runtime.kafka_security.oauth import ClientCredentials
 from libs.runtime.kafka_security.security import KafkaAddress, client_arguments
 from libs.runtime.kafka_security.settings import KafkaSecuritySettings, kafka_security
 from libs.runtime.kafka_security.tls import ReloadingTls
-from libs.runtime.settings import ServiceSettings, load_settings
+from libs.runtime.service.settings import ServiceSettings, load_settings
 from tests.security.certificates import Authority, Issued
 
 HIDDEN = "hunter2"

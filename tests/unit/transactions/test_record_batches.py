@@ -4,7 +4,7 @@ from collections import Counter
 import pytest
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from libs.runtime.partitioning import partition_for
+from libs.runtime.kafka_client.partitioning import partition_for
 from libs.runtime.transactions.record_batches import MAX_BATCH_BYTES, Headers, OutputBuffer, RecordBatch, Row
 
 HEADERS: Headers = [("type", b"order"), ("empty", b"")]

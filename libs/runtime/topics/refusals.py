@@ -12,7 +12,7 @@ from aiokafka.errors import (
 )
 
 from libs.runtime.errors import TopicRefusedError
-from libs.runtime.settings import ServiceSettings
+from libs.runtime.service.settings import ServiceSettings
 
 _ADVICE: dict[type[KafkaError], str] = {
     InvalidReplicationFactorError: "start more brokers, or set TOPIC_REPLICATION_FACTOR to at most as many as there are",

@@ -8,8 +8,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import ClusterAuthorizationFailedError, TopicAuthorizationFailedError, for_code
 
 from libs.runtime.errors import TopicMismatchError
-from libs.runtime.kafka_clients import AIOKafkaAdminClient
-from libs.runtime.topic_settings import Difference, Rule, TopicSettings, differences
+from libs.runtime.kafka_client.clients import AIOKafkaAdminClient
+from libs.runtime.topics.rules import Difference, Rule, TopicSettings, differences
 
 log = structlog.get_logger()
 

@@ -11,11 +11,11 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSettingError
 
-from libs.runtime.bootstrap_servers import parse_bootstrap_servers
 from libs.runtime.errors import SettingsError
+from libs.runtime.kafka_client.bootstrap_servers import parse_bootstrap_servers
 from libs.runtime.kafka_security.security import KafkaAddress
 from libs.runtime.kafka_security.settings import kafka_security
-from libs.runtime.logs import without_secrets
+from libs.runtime.service.logs import without_secrets
 
 S = TypeVar("S", bound="ServiceSettings")
 

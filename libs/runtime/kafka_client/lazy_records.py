@@ -20,7 +20,7 @@ import structlog
 from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.header_keys import AnyHeaderConsumer, unreadable_header
+from libs.runtime.kafka_client.header_keys import AnyHeaderConsumer, unreadable_header
 
 log = structlog.get_logger()
 

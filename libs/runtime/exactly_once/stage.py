@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.broker import TopicSpec
 from libs.runtime.metrics import StageMetrics
+from libs.runtime.topics.creation import TopicSpec
 
 
 @dataclass(frozen=True)

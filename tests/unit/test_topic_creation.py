@@ -1,7 +1,8 @@
 import pytest
 
-from libs.runtime.broker import Backoff, check_partition_counts
+from libs.runtime.backoff import Backoff
 from libs.runtime.errors import TopicMismatchError
+from libs.runtime.topics.creation import check_partition_counts
 
 
 def test_delays_double_up_to_a_limit() -> None:

@@ -16,18 +16,18 @@ from aiokafka.errors import KafkaError
 from aiokafka.record.default_records import DefaultRecordBatch
 from prometheus_client import CollectorRegistry
 
-from libs.runtime.broker import TopicSpec, ensure_topics
 from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.errors import PipelineError, SettingsError
-from libs.runtime.health import Health, HealthServer
 from libs.runtime.kafka_security.login_refusals import unless_refused
-from libs.runtime.logs import configure_logging
-from libs.runtime.memory import keep_freed_memory
 from libs.runtime.metrics import ServiceMetrics
-from libs.runtime.settings import ServiceSettings, load_settings
-from libs.runtime.startup_signals import STOP_SIGNALS
-from libs.runtime.stop_requests import unless_stopped
-from libs.runtime.topic_settings import Cluster
+from libs.runtime.service.health import Health, HealthServer
+from libs.runtime.service.logs import configure_logging
+from libs.runtime.service.memory import keep_freed_memory
+from libs.runtime.service.settings import ServiceSettings, load_settings
+from libs.runtime.service.startup_signals import STOP_SIGNALS
+from libs.runtime.service.stop_requests import unless_stopped
+from libs.runtime.topics.creation import TopicSpec, ensure_topics
+from libs.runtime.topics.rules import Cluster
 
 log = structlog.get_logger()
 S = TypeVar("S", bound=ServiceSettings)

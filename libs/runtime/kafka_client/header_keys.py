@@ -15,7 +15,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c, decode_varint
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from libs.runtime.kafka_clients import AIOKafkaConsumer
+from libs.runtime.kafka_client.clients import AIOKafkaConsumer
 
 # The layout of a record batch, version 2 (KIP-98): where its fields stand, in bytes from its beginning.
 _OVERHEAD = 12  # base offset and length, before what the length counts

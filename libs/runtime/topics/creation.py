@@ -1,9 +1,9 @@
-"""Reaching the broker: waiting for it, creating topics, making clients with the settings that the guarantees need."""
+"""Waiting for the broker, creating the topics that are missing, and checking those that exist."""
 
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import structlog
 from aiokafka.admin import NewTopic
@@ -15,28 +15,17 @@ from aiokafka.errors import (
     for_code,
 )
 
+from libs.runtime.backoff import Backoff
 from libs.runtime.errors import PipelineError, TopicMismatchError
-from libs.runtime.exactly_once.assignor import range_assignor
-from libs.runtime.header_keys import AnyHeaderConsumer
-from libs.runtime.kafka_clients import AIOKafkaAdminClient, AIOKafkaConsumer, client_arguments
+from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, client_arguments
 from libs.runtime.kafka_security.login_refusals import raise_final_refusal
-from libs.runtime.refusals import refusal
-from libs.runtime.settings import ServiceSettings
-from libs.runtime.timing import (
-    FETCH_MAX_WAIT_MS,
-    HEARTBEAT_INTERVAL_MS,
-    NO_MAX_POLL_INTERVAL_MS,
-    REBALANCE_TIMEOUT_MS,
-    SESSION_TIMEOUT_MS,
-)
-from libs.runtime.topic_comparison import compare_settings
-from libs.runtime.topic_settings import Cluster, Rule
+from libs.runtime.service.settings import ServiceSettings
+from libs.runtime.topics.comparison import compare_settings
+from libs.runtime.topics.refusals import refusal
+from libs.runtime.topics.rules import Cluster, Rule
 
 log = structlog.get_logger()
 
-# Two of the largest batches that a stage writes. The default of 1 MiB is no quicker, and costs 20 MB of memory more where
-# six partitions have a backlog.
-FETCH_BYTES = 512 * 1024
 _BECOMES_KNOWN_S = 5.0
 _BROKERS_COME_UP_S = 60.0
 
@@ -50,22 +39,6 @@ class TopicSpec(Protocol):
     def config(self) -> Mapping[str, str]: ...
     @property
     def rules(self) -> Sequence[Rule]: ...
-
-
-class Backoff:
-    """Doubling delays, from ``first_s`` to ``longest_s``."""
-
-    def __init__(self, first_s: float = 0.2, longest_s: float = 5.0) -> None:
-        self._first_s = self._next_s = first_s
-        self._longest_s = longest_s
-
-    def next_s(self) -> float:
-        delay_s = self._next_s
-        self._next_s = min(2 * delay_s, self._longest_s)
-        return delay_s
-
-    def reset(self) -> None:
-        self._next_s = self._first_s
 
 
 async def ensure_topics(settings: ServiceSettings, topics: Iterable[TopicSpec]) -> Cluster:
@@ -185,34 +158,3 @@ async def _described(admin: AIOKafkaAdminClient, names: list[str]) -> list[dict[
 
 def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
-def committed_consumer(
-    settings: ServiceSettings,
-    group: str | None,
-    *,
-    fetch_max_wait_ms: int = FETCH_MAX_WAIT_MS,
-    fetch_bytes: int = FETCH_BYTES,
-    auto_offset_reset: Literal["earliest", "none"] = "earliest",
-    kind: type[AnyHeaderConsumer] = AnyHeaderConsumer,
-) -> AIOKafkaConsumer:
-    """A consumer of committed records that never commits by itself; with ``group`` a member of it.
-
-    It asks for ``fetch_bytes`` of each partition at a time, or for one batch if that is larger.
-    """
-    return kind(
-        **client_arguments(settings.kafka),
-        group_id=group and settings.topic_prefix + group,
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-        auto_offset_reset=auto_offset_reset,
-        # With two or more assignors aiokafka sends a JoinGroup for each.
-        partition_assignment_strategy=[range_assignor(settings.topic_partitions)],
-        session_timeout_ms=SESSION_TIMEOUT_MS,
-        heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
-        rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
-        fetch_max_wait_ms=fetch_max_wait_ms,
-        max_partition_fetch_bytes=fetch_bytes,
-        max_poll_interval_ms=NO_MAX_POLL_INTERVAL_MS,
-        metadata_max_age_ms=30_000,
-    )
