@@ -64,7 +64,7 @@ class _LazyResults(dict[TopicPartition, Any]):
 
     def __setitem__(self, partition: TopicPartition, result: Any) -> None:
         if type(result) is FetchResult:  # as the fetcher asks, so it cannot be of another class
-            result._partition_records.__class__ = _LeanRecords  # noqa: SLF001 - as above
+            result._partition_records.__class__ = _UnwrappedRecords  # noqa: SLF001 - as above
             result.getall = partial(_take_all, proxy(result))  # type: ignore[method-assign]  # a proxy makes no cycle
         super().__setitem__(partition, result)
 
@@ -83,7 +83,7 @@ def _take_all(result: Any, max_records: int | None = None) -> Iterable[Any]:
     return () if first is None else chain(first, records)
 
 
-class _LeanRecords(PartitionRecords):
+class _UnwrappedRecords(PartitionRecords):
     """The parser's records, without a step in Python for each.
 
     aiokafka's own loop over the batches checks them and passes over what is aborted; to it, a batch looks like a single

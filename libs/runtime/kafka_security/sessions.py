@@ -4,7 +4,7 @@ A broker with ``connections.max.reauth.ms`` tells a client that logs in how long
 that is used after that (KIP-368). aiokafka 0.14 cannot log in again on the same connection, nor does it look at the answer.
 
 Private parts of aiokafka that are touched: ``AIOKafkaConnection._requests``, the requests without an answer, and
-``_closed_fut``, which is done when the socket is closed.
+``_protocol``, which is None before there is a socket.
 """
 
 import asyncio
