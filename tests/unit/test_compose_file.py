@@ -6,8 +6,8 @@ from libs.runtime.kafka_security.settings import KafkaSecuritySettings
 from tests.integration.services import ROOT
 
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
-README = (ROOT / "README.md").read_text()
-# What is the containers' own, as README says: who they talk to, what they listen on, and where in them the output is.
+SETTINGS_PAGE = (ROOT / "docs" / "settings.md").read_text()
+# What is the containers' own, as docs/settings.md says: who they talk to, what they listen on, and where in them the output is.
 FIXED = {"KAFKA_BOOTSTRAP_SERVERS", "HTTP_HOST", "HTTP_PORT", "LIVE_HOST", "LIVE_PORT", "SINK_OUTPUT_PATH"}
 LOCAL_MODE = {"LOCAL_KAFKA_PORT", "LOCAL_ZOOKEEPER_PORT", "LOCAL_HTTP_PORT"}
 
@@ -18,8 +18,8 @@ def services() -> dict[str, str]:
     return dict(re.findall(r"^  ([a-z-]+):\n((?:    .*\n|\n)+)", text, re.MULTILINE))
 
 
-def settings_of_readme() -> set[str]:
-    table = README.partition("| setting | default | |")[2].partition("\n\n")[0]
+def documented_settings() -> set[str]:
+    table = SETTINGS_PAGE.partition("| setting | default | |")[2].partition("\n\n")[0]
     return {
         name
         for row in table.splitlines()
@@ -27,8 +27,8 @@ def settings_of_readme() -> set[str]:
     }
 
 
-def test_every_setting_of_the_readme_reaches_its_service() -> None:
-    settings = settings_of_readme()
+def test_every_documented_setting_reaches_its_service() -> None:
+    settings = documented_settings()
     assert settings > FIXED | LOCAL_MODE
     for name in settings - FIXED - LOCAL_MODE:
         values = re.findall(rf"^ +{name}:(.*)$", COMPOSE, re.MULTILINE)
@@ -54,8 +54,8 @@ def test_the_settings_of_how_to_log_in_are_documented() -> None:
     assert documented == {name.upper() for name in KafkaSecuritySettings.model_fields}
 
 
-def test_what_belongs_to_the_containers_is_named_in_the_readme() -> None:
-    exceptions = README.partition("Docker Compose takes them from")[2].partition("\n\n")[0]
+def test_what_belongs_to_the_containers_is_documented() -> None:
+    exceptions = SETTINGS_PAGE.partition("Docker Compose takes them from")[2].partition("\n\n")[0]
     assert all(name in exceptions or f"{name.split('_')[0]}_…" in exceptions for name in FIXED)
     published = set(re.findall(r"\$\{(PIPELINE_[A-Z]+_PORT)", COMPOSE))
     assert published == set(re.findall("`(PIPELINE_[A-Z]+_PORT)`", exceptions))
