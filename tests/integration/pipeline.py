@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry
 
-from libs.events.topics import ALL_TOPICS, ORDERS
+from libs.events.topics import ALL_TOPICS, ORDERS, Topic
 from libs.runtime.clock import SystemClock
 from libs.runtime.exactly_once.broker_watch import BrokerWatch
 from libs.runtime.exactly_once.group_member import GroupMember
@@ -71,6 +71,10 @@ class Pipeline:
 
     async def make_topics(self) -> None:
         await ensure_topics(self.settings(), ALL_TOPICS)
+
+    async def make_topics_but(self, *others: Topic) -> None:
+        """All but those that the test makes itself."""
+        await ensure_topics(self.settings(), [topic for topic in ALL_TOPICS if topic not in others])
 
     async def send(self, batches: Iterable[tuple[int, Sequence[bytes | None]]]) -> None:
         """Write values into partitions of `orders`, in this order, as any client might."""
