@@ -1,22 +1,35 @@
 # Everything one does with a checkout. Each target does its own set-up.
 
 PYTHON := .venv/bin/python
+PIPELINE := .venv/bin/pipeline
 PROCESSORS ?= 2
 ANALYTICS ?= 1
 WORKERS ?= 3
 UV ?= uv
 # Whatever ends the command, also a signal to make, ends all that the command has started.
-CONTAINED = $(PYTHON) -m local.process_tree $(PYTHON)
+CONTAINED = $(PYTHON) -m local.process_tree
+# Where a run writes Parquet or a report is to be Parquet, what is needed for that.
+PARQUET = $(if $(findstring parquet,$(SINK_ROTATED_FORMAT) $(ARGS)),.venv/.installed-parquet)
+AT = $(if $(BOOTSTRAP),--bootstrap $(BOOTSTRAP))
+# The file that a sink elsewhere is taken to write, unless it writes none.
+WRITTEN = $(if $(findstring file,$(or $(SINK_OUTPUTS),file)),--output $(or $(SINK_OUTPUT_PATH),output/metrics.json))
 
-.PHONY: help setup readers run watch verify metrics dead-letters recompute down test chaos fuzz bench check dashboards requirements clean machine
+.PHONY: help setup readers run watch verify metrics dead-letters recompute doctor down test chaos fuzz bench check dashboards requirements clean machine
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target text; do printf 'make %-13s %s\n' "$$target" "$$text"; done
 
-setup: .venv/.installed ## make .venv with everything in it
+setup: .venv/.installed-dev ## make .venv with everything in it, what the tests and the checks need, too
 
-.venv/.installed: requirements.txt requirements-dev.txt local/setup.sh
+# Only the services, local mode and the command `pipeline`.
+.venv/.installed: pyproject.toml requirements-cli.txt local/setup.sh
 	@sh local/setup.sh
+
+.venv/.installed-dev: pyproject.toml requirements-cli.txt requirements-dev.txt local/setup.sh
+	@sh local/setup.sh dev
+
+.venv/.installed-parquet: pyproject.toml requirements-cli.txt services/sink/requirements-parquet.txt local/setup.sh
+	@sh local/setup.sh parquet
 
 readers: .venv-readers/.installed ## make .venv-readers with pandas, Polars and DuckDB, for the tests of docs/database.md
 
@@ -28,54 +41,47 @@ readers: .venv-readers/.installed ## make .venv-readers with pandas, Polars and 
 machine:
 	@sh local/prerequisites.sh python java maven >/dev/null
 
-run: machine setup ## run the pipeline on this machine and watch it; Ctrl-C stops all (PROCESSORS=2 ANALYTICS=1)
-	@$(PYTHON) local/pipeline.py up --processors $(PROCESSORS) --analytics $(ANALYTICS)
+# Without BOOTSTRAP these are about what runs on this machine, whatever else the shell is set up for.
+watch verify dead-letters: export KAFKA_BOOTSTRAP_SERVERS =
 
-watch: setup ## watch the pipeline that runs on this machine, or at BOOTSTRAP (BOOTSTRAP=)
-ifdef BOOTSTRAP
-	@$(PYTHON) -m watch --bootstrap $(BOOTSTRAP)
-else
-	@$(PYTHON) local/pipeline.py watch
-endif
+run: machine .venv/.installed $(PARQUET) ## run the pipeline on this machine and watch it; Ctrl-C stops all (PROCESSORS=2 ANALYTICS=1)
+	@$(PIPELINE) up --processors $(PROCESSORS) --analytics $(ANALYTICS)
 
-verify: setup ## verify what runs on this machine, or at BOOTSTRAP, against the topics (BOOTSTRAP= METRICS= ARGS=)
-ifdef BOOTSTRAP
-	@$(PYTHON) -m verification --bootstrap $(BOOTSTRAP) \
-		$(if $(METRICS)$(findstring file,$(or $(SINK_OUTPUTS),file)),--output $(or $(METRICS),$(SINK_OUTPUT_PATH),output/metrics.json)) $(ARGS)
-else
-	@$(PYTHON) local/pipeline.py verify $(if $(METRICS),--output $(METRICS)) $(ARGS)
-endif
+watch: .venv/.installed ## watch the pipeline that runs on this machine, or at BOOTSTRAP (BOOTSTRAP=)
+	@$(PIPELINE) watch $(AT)
 
-metrics: setup ## metrics by product and minute, hour or day: ARGS="--by day --source database --plot" (BOOTSTRAP= for --source topic)
-	@$(PYTHON) -m metrics_report $(if $(BOOTSTRAP),--bootstrap $(BOOTSTRAP)) $(ARGS)
+verify: .venv/.installed $(PARQUET) ## verify what runs on this machine, or at BOOTSTRAP, against the topics (BOOTSTRAP= METRICS= ARGS=)
+	@$(PIPELINE) verify $(AT) $(if $(METRICS),--output $(METRICS),$(if $(BOOTSTRAP),$(WRITTEN))) $(ARGS)
 
-dead-letters: setup ## list, show and replay dead letters: ARGS="list" (BOOTSTRAP=, as for verify)
-ifdef BOOTSTRAP
-	@$(PYTHON) -m dead_letters --bootstrap $(BOOTSTRAP) $(ARGS)
-else
-	@$(PYTHON) local/pipeline.py dead-letters $(ARGS)
-endif
+metrics: .venv/.installed $(PARQUET) ## metrics by product and minute, hour or day: ARGS="--by day --source database --plot" (BOOTSTRAP= for --source topic)
+	@$(PIPELINE) metrics $(AT) $(ARGS)
 
-recompute: setup ## delete what was made of orders, so that the services make it once more (BOOTSTRAP= ARGS="--yes")
-	@$(PYTHON) -m recompute --bootstrap $(or $(BOOTSTRAP),localhost:$(or $(LOCAL_KAFKA_PORT),19092)) $(ARGS)
+dead-letters: .venv/.installed ## list, show and replay dead letters: ARGS="list" (BOOTSTRAP=, as for verify)
+	@$(PIPELINE) dead-letters $(ARGS) $(AT)
 
-down: setup ## stop what runs on this machine
-	@$(PYTHON) local/pipeline.py down
+recompute: .venv/.installed ## delete what was made of orders, so that the services make it once more (BOOTSTRAP= ARGS="--yes")
+	@$(PIPELINE) recompute --bootstrap $(or $(BOOTSTRAP),localhost:$(or $(LOCAL_KAFKA_PORT),19092)) $(ARGS)
+
+doctor: .venv/.installed ## what will not work on this machine and in the cluster, and how to mend it (BOOTSTRAP=)
+	@$(PIPELINE) doctor $(AT) $(ARGS)
+
+down: .venv/.installed ## stop what runs on this machine
+	@$(PIPELINE) down
 
 test: machine setup ## all tests: unit, integration, compose, three files at a time (TESTS=path ARGS= WORKERS=3)
-	@$(CONTAINED) -m local.jars
-	@$(CONTAINED) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
+	@$(CONTAINED) $(PYTHON) -m local.jars
+	@$(CONTAINED) $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
 
 chaos: machine setup ## faults of every kind, an hour and a half, and a table of what came of them (SEED= ARGS="--only killed")
-	@$(CONTAINED) -m local.jars
-	@$(CONTAINED) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
+	@$(CONTAINED) $(PYTHON) -m local.jars
+	@$(CONTAINED) $(PIPELINE) chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 fuzz: setup ## bad input by the million for all that is read from outside, and a table of it (SEED= COUNT=1000000)
-	@$(CONTAINED) -m tests.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) $(ARGS)
+	@$(CONTAINED) $(PYTHON) -m tests.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) $(ARGS)
 
 bench: machine setup ## our speed against a bare consumer's, 3 minutes; PEERS=1 against other frameworks', 30 (ARGS="--help")
-	@$(CONTAINED) -m local.jars
-	@$(CONTAINED) -m benchmarks $(if $(PEERS),--peers) $(ARGS)
+	@$(CONTAINED) $(PYTHON) -m local.jars
+	@$(CONTAINED) $(PIPELINE) bench $(if $(PEERS),--peers) $(ARGS)
 
 check: setup ## ruff and mypy on everything
 	@$(PYTHON) -m ruff check .
@@ -85,13 +91,15 @@ check: setup ## ruff and mypy on everything
 dashboards: setup ## write Grafana's dashboards from monitoring/dashboards
 	@$(PYTHON) -m monitoring.dashboards
 
-requirements: ## pin the newest versions, with hashes, in requirements*.txt (needs uv)
-	@for name in requirements requirements-dev services/sink/requirements-parquet requirements-readers; do \
-		$(UV) pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
-			$$name.in --output-file $$name.txt || exit 1; \
-	done
+COMPILE = $(UV) pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
+requirements: ## pin the newest versions that pyproject.toml allows, with hashes, in requirements*.txt (needs uv)
+	@$(COMPILE) pyproject.toml --output-file requirements.txt
+	@$(COMPILE) pyproject.toml --extra cli --group build --constraint requirements.txt --output-file requirements-cli.txt
+	@$(COMPILE) --group dev --constraint requirements-cli.txt --output-file requirements-dev.txt
+	@$(COMPILE) --group parquet --constraint requirements-dev.txt --output-file services/sink/requirements-parquet.txt
+	@$(COMPILE) --group readers --output-file requirements-readers.txt
 
 clean: ## stop what runs here and remove .local, .venv and the caches; output/ stays
-	@if [ -x $(PYTHON) ] && [ -d .local ]; then $(PYTHON) local/pipeline.py down; fi
+	@if [ -x $(PIPELINE) ] && [ -d .local ]; then $(PIPELINE) down; fi
 	@rm -rf .local .venv .venv-readers .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

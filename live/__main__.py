@@ -50,6 +50,11 @@ def main() -> None:
     except SettingsError as error:
         sys.stderr.write(f"live: bad setting: {error}\n")
         sys.exit(EXIT_BAD_SETTING)
+    serve(settings)
+
+
+def serve(settings: LiveSettings) -> None:
+    """Serve until SIGTERM or SIGINT; exits the process with 1 when it cannot."""
     configure_logging("live", settings.log_level, settings.log_format)
     run_to_the_end(unless_refused(_serve(settings), patience_s=REFUSED_PATIENCE_S))
 

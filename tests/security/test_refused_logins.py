@@ -136,9 +136,9 @@ async def test_a_token_provider_of_the_users(
 
 
 def test_a_tool_says_so_and_ends(secured: SecuredBroker) -> None:
-    for module in (["verification"], ["watch"], ["dead_letters", "list"], ["recompute", "--yes"]):
+    for command in (["verify"], ["watch"], ["dead-letters", "list"], ["recompute", "--yes"]):
         ended = subprocess.run(
-            [sys.executable, "-m", module[0], f"--bootstrap={secured.at('SCRAM')}", *module[1:]],
+            [sys.executable, "-m", "cli", *command, f"--bootstrap={secured.at('SCRAM')}"],
             cwd=ROOT,
             env=os.environ | wrong_password(secured),
             capture_output=True,

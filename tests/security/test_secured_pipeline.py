@@ -36,9 +36,9 @@ class Tool:
         self._flags = [f"--bootstrap={secured.at('SCRAM')}", f"--topic-prefix={pipeline.prefix}"]
         self._env = os.environ | secured.scram() | {"WINDOW_SECONDS": str(pipeline.window_s)}
 
-    async def run(self, module: str, *arguments: str) -> str:
+    async def run(self, *arguments: str) -> str:
         """What it writes to its standard output; it has to exit with 0."""
-        command = [sys.executable, "-m", module, *self._flags, *arguments]
+        command = [sys.executable, "-m", "cli", *arguments, *self._flags]
         ended = await asyncio.to_thread(
             subprocess.run, command, cwd=ROOT, env=self._env, capture_output=True, text=True, check=False
         )
@@ -47,7 +47,7 @@ class Tool:
 
     async def watch(self) -> str:
         """The first two lines of the view."""
-        command = [sys.executable, "-m", "watch", *self._flags]
+        command = [sys.executable, "-m", "cli", "watch", *self._flags]
         watch = await asyncio.create_subprocess_exec(
             *command, cwd=ROOT, env=self._env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )
@@ -125,10 +125,10 @@ async def test_everything_works_over_secured_listeners_and_is_exact(
         assert report.sent == _COUNT
         assert tokens.issued > 1
 
-        assert "malformed" in await tool.run("dead_letters", "list")
-        assert "replayed" in await tool.run("dead_letters", "replay", "--reason=malformed", "--yes")
-        await tool.run("verification", f"--output={pipeline.output}", "--wait-closed=60")
-        assert "prod-1" in await tool.run("metrics_report", "--source=topic")
+        assert "malformed" in await tool.run("dead-letters", "list")
+        assert "replayed" in await tool.run("dead-letters", "replay", "--reason=malformed", "--yes")
+        await tool.run("verify", f"--output={pipeline.output}", "--wait-closed=60")
+        assert "prod-1" in await tool.run("metrics", "--source=topic")
         assert "orders" in await tool.watch()
 
         async def page_is_up() -> bool:

@@ -68,6 +68,7 @@ def test_everything_comes_back_after_a_reboot() -> None:
             policies[name] = own
     assert policies.pop("generator") == "${GENERATOR_RESTART:-unless-stopped}"
     assert policies.pop("connect-register") == "on-failure"  # what it has registered is kept in Kafka
+    assert policies.pop("cli") == '"no"'  # somebody runs it by hand
     one_shot = {name for name, policy in policies.items() if policy == '"no"'}
     assert all(f"{name}: {{ condition: service_completed_successfully }}" in COMPOSE for name in one_shot)
     assert {policies[name] for name in policies.keys() - one_shot} == {"unless-stopped"}

@@ -38,7 +38,7 @@ LARGE = ProductMetric(START, START + 60, "prod-3", 7, 2**53)
 
 def report(folder: Path, *arguments: str, exit_code: int = 0) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "metrics_report", *arguments],
+        [sys.executable, "-m", "cli", "metrics", *arguments],
         cwd=ROOT,
         env={"PATH": "", "SINK_OUTPUT_PATH": str(folder / "metrics.json")},
         capture_output=True,

@@ -1,0 +1,57 @@
+"""`pipeline chaos`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.types import PositiveFloat, PositiveInt
+
+from cli.errors import UsageError
+from tests.brokers.kraft import DEFAULT_VERSION
+from tests.chaos.plan import PARTS
+from tests.chaos.run import ChaosOptions, run_chaos
+
+Several = Parameter(consume_multiple=True)
+
+
+def chaos(
+    *,
+    seed: int | None = None,
+    rate: PositiveInt = 2000,
+    scale: PositiveFloat = 1.0,
+    part: Annotated[list[str] | None, Several] = None,
+    only: Annotated[list[str] | None, Several] = None,
+    kafka_4: Annotated[list[str] | None, Parameter(name="--kafka-4", consume_multiple=(0, 1))] = None,
+    short: bool = False,
+    markdown: Path | None = None,
+) -> int:
+    """Kill, pause and cut off every part under load, and verify the result; an hour and a half.
+
+    Exit code 1 if anything was lost, duplicated or wrong.
+
+    Args:
+        seed: Repeats a run's faults; without it a random one, which is printed.
+        rate: Orders a second.
+        scale: So many times as long.
+        part: Parts of the long form: pipeline, outputs, cluster, network (default: all).
+        only: Faults whose names have these words.
+        kafka_4: Faults of the network only, on a broker of Kafka 4, of this version if one is given.
+        short: The short form that is among the tests; two minutes.
+        markdown: Write the table there as well.
+    """
+    for name in part or ():
+        if name not in PARTS:
+            raise UsageError(f"--part {name}: there are {', '.join(PARTS)}")
+    version = None if kafka_4 is None else next(iter(kafka_4), DEFAULT_VERSION)
+    return run_chaos(
+        ChaosOptions(
+            seed=seed,
+            rate=rate,
+            scale=scale,
+            part=part or PARTS,
+            only=only or (),
+            kafka_4=version,
+            short=short,
+            markdown=markdown,
+        )
+    )

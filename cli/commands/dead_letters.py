@@ -1,0 +1,132 @@
+"""`pipeline dead-letters list`, `show` and `replay`."""
+
+import gc
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, TypeVar
+
+from cyclopts import Parameter
+from cyclopts.types import PositiveInt
+
+from cli.context import context_of
+from cli.errors import UsageError
+from cli.kafka import address_of, run_in_kafka
+from cli.options import FOUND, PipelineOptions
+from cli.output import messages, print_json, print_line, print_table
+from dead_letters.as_json import letter_json, letters_json, reasons_json
+from dead_letters.commands import Pipeline, gather, look_at, plan_replay
+from dead_letters.commands import replay as replay_letters
+from dead_letters.letter import Place, parse_place
+from dead_letters.overview import ByReason, Newest
+from dead_letters.rendering import letter_text, letters_table, plan_text, reasons_table
+from dead_letters.selection import Selection
+from libs.runtime.service.logs import configure_logging
+
+T = TypeVar("T")
+
+Reasons = Annotated[list[str] | None, Parameter(consume_multiple=False)]
+
+
+def list_letters(
+    *, reason: Reasons = None, limit: PositiveInt = 20, json: bool = False, pipeline: PipelineOptions = FOUND
+) -> None:
+    """Count dead letters by reason, or list those of one reason.
+
+    Args:
+        reason: List the newest dead letters of this reason; may be repeated.
+        limit: How many of them.
+        json: Print JSON.
+    """
+    where = _pipeline(pipeline)
+    selection = Selection(reasons=reason or [])
+    found = Newest(limit) if reason else ByReason()
+    _run(lambda progress: gather(where, selection, found, progress))
+    if isinstance(found, Newest):
+        if json:
+            print_json(letters_json(found))
+        else:
+            print_table(letters_table(found))
+    elif json:
+        print_json(reasons_json(found))
+    elif found.sums:
+        print_table(reasons_table(found))
+    else:
+        print_line("there are no dead letters")
+
+
+def show(place: str, *, json: bool = False, pipeline: PipelineOptions = FOUND) -> None:
+    """Show all of one dead letter.
+
+    Args:
+        place: Its partition and offset in orders-dlq, as `list` names it: 3/1207.
+        json: Print JSON.
+    """
+    at = _place(place)
+    where = _pipeline(pipeline)
+    letter, mark, topics = _run(lambda _: look_at(where, at))
+    if json:
+        print_json(letter_json(letter, mark))
+    else:
+        print_line(letter_text(letter, mark, topics.orders))
+
+
+def replay(
+    *places: str,
+    reason: Reasons = None,
+    all: bool = False,
+    dry_run: bool = False,
+    yes: bool = False,
+    pipeline: PipelineOptions = FOUND,
+) -> None:
+    """Write dead letters back into the partitions of orders that they came from.
+
+    Each is written exactly once, however often this is cut short and run again. Dead letters that come up meanwhile are left.
+
+    Args:
+        places: These dead letters, each by its partition and offset in orders-dlq: 3/1207.
+        reason: All dead letters of this reason; may be repeated.
+        all: All dead letters.
+        dry_run: Say what would be done, and do nothing.
+        yes: Do not ask.
+    """
+    selection = Selection([_place(each) for each in places], reason or [])
+    if sum(map(bool, (places, reason, all))) != 1:
+        raise UsageError("say which dead letters", advice="their places, or --reason, or --all")
+    if not (yes or dry_run or sys.stdin.isatty()):
+        raise UsageError(
+            "nobody can be asked here", advice="--yes replays without asking, --dry-run says what that would do"
+        )
+    where = _pipeline(pipeline)
+    plan, ends = _run(lambda progress: plan_replay(where, selection, progress))
+    print_line(plan_text(plan))
+    due = plan.due.total()
+    if not due:
+        return
+    if dry_run:
+        print_line("nothing was written (--dry-run)")
+        return
+    if not yes and input("Replay them? [y/N] ").strip().lower() not in ("y", "yes"):
+        print_line("nothing was written")
+        return
+    written = _run(lambda progress: replay_letters(where, selection, ends, due, progress))
+    meanwhile = f"; {due - written:,} were replayed or deleted meanwhile" if written < due else ""
+    print_line(f"replayed {written:,}{meanwhile}")
+
+
+def _pipeline(options: PipelineOptions) -> Pipeline:
+    configure_logging("dead-letters", "error", None)
+    gc.set_threshold(100_000, 50, 100)  # letters come and go by the million, none of them in a cycle
+    context = context_of(options)
+    return Pipeline(address_of(context), context.topic_prefix, context.window_seconds)
+
+
+def _run(work: Callable[[Callable[[str], None]], Coroutine[Any, Any, T]]) -> T:
+    with messages.status("connecting") as status:  # says nothing unless it writes to a terminal
+        return run_in_kafka(lambda: work(status.update))
+
+
+def _place(text: str) -> Place:
+    try:
+        return parse_place(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from None

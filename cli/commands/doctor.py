@@ -1,0 +1,83 @@
+"""`pipeline doctor`."""
+
+import os
+
+from aiokafka.errors import KafkaError
+
+from cli.app import EXIT_DONE, EXIT_FAILED
+from cli.context import PipelineContext, ThisMachine, context_of
+from cli.errors import NoPipelineError
+from cli.kafka import address_of, run_in_kafka
+from cli.options import FOUND, PipelineOptions
+from cli.output import messages, print_json, print_line, print_table
+from doctor.cluster import judge_cluster
+from doctor.finding import Finding, Level, findings_json, has_problem, problem, skipped
+from doctor.look_at_cluster import Progress, look_at_cluster
+from doctor.machine import judge_machine, no_cluster
+from doctor.machine_facts import look_at_machine
+from doctor.table import findings_table
+from libs.runtime.errors import PipelineError, SettingsError
+from local.jars import ROOT
+from local.settings import LocalSettings
+
+
+def doctor(*, json: bool = False, pipeline: PipelineOptions = FOUND) -> int:
+    """Say what will not work on this machine and in the cluster, and how to mend it.
+
+    It changes and writes nothing, and takes some ten seconds. Exit code 1 if there is a problem; a warning is none.
+
+    Args:
+        json: Print JSON: "ok", and "findings" with subject, level (ok, skipped, warning, problem), message and advice.
+    """
+    with messages.status("looking at this machine") as status:
+        findings = _of_machine()
+        status.update("looking for a pipeline")
+        findings += _of_cluster(pipeline, status.update)
+    failed = has_problem(findings)
+    if json:
+        print_json({"ok": not failed, "findings": findings_json(findings)})
+    else:
+        print_table(findings_table(findings))
+        print_line(_summary(findings))
+    return EXIT_FAILED if failed else EXIT_DONE
+
+
+def _of_machine() -> list[Finding]:
+    if not (ROOT / "Makefile").exists():
+        return [skipped("machine", "this is no checkout, but a container; `make doctor` looks at the machine itself")]
+    machine = ThisMachine()
+    running = machine.running_local_mode()
+    facts = look_at_machine(
+        ROOT,
+        running or LocalSettings.from_environment(),
+        machine.compose_environment(),
+        local_mode_runs=running is not None,
+    )
+    return judge_machine(facts)
+
+
+def _of_cluster(options: PipelineOptions, progress: Progress) -> list[Finding]:
+    try:
+        context = context_of(options)
+    except NoPipelineError as error:
+        return [no_cluster(str(error))]
+    try:
+        return _judged(context, progress)
+    except SettingsError as error:
+        return [problem("login", str(error), "see docs/security.md")]
+    except (PipelineError, KafkaError, OSError) as error:
+        advice = error.advice if isinstance(error, PipelineError) else ""
+        return [problem("cluster", f"{context.bootstrap_servers}: {error}", advice or "start it, or give --bootstrap")]
+
+
+def _judged(context: PipelineContext, progress: Progress) -> list[Finding]:
+    kafka = address_of(context)
+    facts = run_in_kafka(lambda: look_at_cluster(kafka, context.topic_prefix, progress))
+    declared = os.environ.get("TOPIC_PARTITIONS") or ""
+    return judge_cluster(facts, context.topic_prefix, int(declared) if declared.isdecimal() else None)
+
+
+def _summary(findings: list[Finding]) -> str:
+    counts = {level: sum(finding.level is level for finding in findings) for level in (Level.PROBLEM, Level.WARNING)}
+    told = [f"{count} {level}{'s' if count > 1 else ''}" for level, count in counts.items() if count]
+    return ", ".join(told) or "no problems"
