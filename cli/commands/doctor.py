@@ -17,6 +17,7 @@ from doctor.machine import judge_machine, no_cluster
 from doctor.machine_facts import look_at_machine
 from doctor.table import findings_table
 from libs.runtime.errors import PipelineError, SettingsError
+from local.errors import LocalModeError
 from local.jars import ROOT
 from local.settings import LocalSettings
 
@@ -46,20 +47,19 @@ def _of_machine() -> list[Finding]:
     if not (ROOT / "Makefile").exists():
         return [skipped("machine", "this is no checkout, but a container; `make doctor` looks at the machine itself")]
     machine = ThisMachine()
-    running = machine.running_local_mode()
-    facts = look_at_machine(
-        ROOT,
-        running or LocalSettings.from_environment(),
-        machine.compose_environment(),
-        local_mode_runs=running is not None,
-    )
+    try:
+        running = machine.running_local_mode()
+        settings = running or LocalSettings.from_environment()
+    except LocalModeError as error:  # its supervisor has gone, or a setting cannot be used
+        return [problem("local mode", str(error), error.advice)]
+    facts = look_at_machine(ROOT, settings, machine.compose_environment(), local_mode_runs=running is not None)
     return judge_machine(facts)
 
 
 def _of_cluster(options: PipelineOptions, progress: Progress) -> list[Finding]:
     try:
         context = context_of(options)
-    except NoPipelineError as error:
+    except (NoPipelineError, LocalModeError) as error:
         return [no_cluster(str(error))]
     try:
         return _judged(context, progress)
