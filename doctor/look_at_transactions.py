@@ -30,9 +30,7 @@ def held_up(
 
     Each partition has its last stable offset, up to which committed records can be read, and its end.
     """
-    return [
-        each for each, (stable, end) in after.items() if stable < end and before[each][0] == stable < before[each][1]
-    ]
+    return [each for each, (stable, end) in before.items() if after[each][0] == stable < end]
 
 
 async def look_at_transactions(
