@@ -16,6 +16,7 @@ from cli.errors import UsageError
 from cli.options import PipelineOptions
 from libs.runtime.errors import PipelineError, SettingsError
 from libs.version import VERSION
+from live.live_settings import LiveSettings
 from local import commands as local_commands
 from recompute.commands import Plan
 from tests.integration.services import ROOT
@@ -217,3 +218,16 @@ def test_a_recomputation_says_where_it_deletes_what() -> None:
     told = described(plan, "there:2")
     assert "At there:2, 0 orders" in told
     assert "Deleted, with all that is in them: processed-orders." in told
+
+
+def test_the_live_page_is_served_for_the_pipeline_that_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[LiveSettings] = []
+    monkeypatch.setattr("cli.commands.live.serve", served.append)
+    monkeypatch.setenv("LIVE_PORT", "81")
+    where = ("--bootstrap=there:2", "--topic-prefix=mine.", "--window-seconds=20")
+    assert run(["live", *where, "--host", "0.0.0.0"]) == EXIT_DONE
+    assert run(["live", *where, "--port", "0"]) == EXIT_DONE
+    first, second = served
+    assert (first.kafka_bootstrap_servers, first.topic_prefix, first.window_seconds) == ("there:2", "mine.", 20)
+    assert (first.live_host, first.live_port) == ("0.0.0.0", 81)
+    assert (second.live_host, second.live_port) == ("127.0.0.1", 0)
