@@ -133,7 +133,8 @@ async def it_is_found_by_itself(pipeline: Pipeline, running: dict[str, int]) -> 
     assert {each["name"]: each["pid"] for each in status["programs"]} == running
 
     def has_dead_letters() -> bool:
-        return json.loads(pipeline("dead-letters", "list", "--json"))["reasons"].keys() == {"malformed"}
+        reasons: dict[str, object] = json.loads(pipeline("dead-letters", "list", "--json"))["reasons"]
+        return reasons.keys() == {"malformed"}
 
     await eventually(has_dead_letters, what="the generator's faulty orders are dead letters")
     verified = json.loads(pipeline("verify", "--json"))
