@@ -61,7 +61,7 @@ def make_app() -> App:
         help=_HELP,
         help_format="markdown",
         version=VERSION,
-        default_parameter=Parameter(negative=()),
+        default_parameter=Parameter(negative=(), allow_repeating=True),  # the last one counts, as everywhere
         group_commands=_OWN,
         suppress_keyboard_interrupt=False,
     )

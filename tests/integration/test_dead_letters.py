@@ -41,10 +41,10 @@ async def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
 class Command:
     """`pipeline dead-letters` as a process."""
 
-    def __init__(self, pipeline: Pipeline, *arguments: str, slowly: bool = False) -> None:
+    def __init__(self, pipeline: Pipeline, command: str, *arguments: str, slowly: bool = False) -> None:
         program = ["-c", SLOWLY] if slowly else ["-m", "cli"]
         where = [f"--bootstrap={pipeline.kafka}", f"--topic-prefix={pipeline.prefix}", "--window-seconds=5"]
-        self._command = [sys.executable, *program, "dead-letters", *arguments, *where]
+        self._command = [sys.executable, *program, "dead-letters", command, *where, *arguments]
 
     async def start(self) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE

@@ -86,6 +86,12 @@ def test_options_with_several_values() -> None:
     assert "kafka_4" not in parsed("chaos")
 
 
+def test_of_an_option_that_is_given_twice_the_last_counts() -> None:
+    """make gives some, and whoever calls it gives ARGS."""
+    given = parsed("verify", "--output=a", "--json", "--bootstrap=a:1", "--bootstrap=b:2", "--output", "b", "--json")
+    assert (given["output"], given["json"], given["pipeline"].bootstrap) == (Path("b"), True, "b:2")
+
+
 def test_times_are_utc_unless_they_say_otherwise() -> None:
     given = parsed("metrics", "--from", "2026-11-22T01:00", "--to", "2026-11-22T02:00+01:00")
     assert given["from_"] == given["to"] == 1_795_309_200
