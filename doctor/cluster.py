@@ -261,9 +261,10 @@ def _transaction(found: OpenTransaction, subject: str, watched_s: float) -> Find
         )
     return problem(
         subject,
-        f"that of producer {found.producer_id} in {where} hangs: no coordinator knows of it, so nobody ends it, and readers"
+        f"that of producer {found.producer_id} in {where} hangs: no coordinator tells of it, so nobody ends it, and readers"
         f" stop at offset {found.start_offset}",
-        f"kafka-transactions.sh abort --topic {found.topic} --partition {found.partition}"
+        "make sure that this client may describe every transactional id, or the coordinator only keeps it secret; then"
+        f" kafka-transactions.sh abort --topic {found.topic} --partition {found.partition}"
         f" --start-offset {found.start_offset}",
     )
 

@@ -25,12 +25,12 @@ Partitions = Mapping[str, Collection[int]]
 
 def held_up(
     before: Mapping[TopicPartition, tuple[int, int]], after: Mapping[TopicPartition, tuple[int, int]]
-) -> list[TopicPartition]:
-    """The partitions whose readers are where they were, with records behind that.
+) -> dict[TopicPartition, int]:
+    """The partitions whose readers are where they were, with records behind that, and the offset where they are.
 
     Each partition has its last stable offset, up to which committed records can be read, and its end.
     """
-    return [each for each, (stable, end) in before.items() if after[each][0] == stable < end]
+    return {each: stable for each, (stable, end) in before.items() if after[each][0] == stable < end}
 
 
 async def look_at_transactions(
@@ -68,14 +68,16 @@ async def look_at_transactions(
         return tuple(OpenTransaction(each.topic, each.partition, None, None, None) for each in stuck), True
 
 
-async def _whose(connection: BrokerConnection, stuck: Collection[TopicPartition]) -> list[OpenTransaction]:
+async def _whose(connection: BrokerConnection, stuck: Mapping[TopicPartition, int]) -> list[OpenTransaction]:
     ids = await _transactional_ids(connection)
     found = []
-    for partition in stuck:
+    for partition, stable in stuck.items():
         owners = await _open_producers(connection, partition)
+        # Those that begin later hold nobody up, and are those of a pipeline at work.
         found += [
             OpenTransaction(partition.topic, partition.partition, start, producer, ids.get(producer))
             for producer, start in owners.items()
+            if start <= stable
         ] or [OpenTransaction(partition.topic, partition.partition, None, None, None)]
     return found
 

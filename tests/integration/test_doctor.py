@@ -64,15 +64,19 @@ async def test_what_others_have_changed_is_found(pipeline: Pipeline, admin: AIOK
     await pipeline.make_topics_but(ORDERS)
     topic = pipeline.prefix + LATE_ORDERS.name
     owner = f"{pipeline.prefix}processor-1-left-0"
-    producer = AIOKafkaProducer(
-        bootstrap_servers=pipeline.kafka, transactional_id=owner, transaction_timeout_ms=900_000
-    )
-    await producer.start()
-    await producer.begin_transaction()
-    await producer.send_and_wait(topic, b"never committed", partition=2)
+    later = f"{pipeline.prefix}processor-1-later-0"
+    producers = [
+        AIOKafkaProducer(bootstrap_servers=pipeline.kafka, transactional_id=name, transaction_timeout_ms=900_000)
+        for name in (owner, later)
+    ]
+    for producer in producers:
+        await producer.start()
+        await producer.begin_transaction()
+        await producer.send_and_wait(topic, b"never committed", partition=2)
     exit_code, found = await examine(pipeline, TOPIC_PARTITIONS="6")
-    await producer.abort_transaction()
-    await producer.stop()
+    for producer in producers:
+        await producer.abort_transaction()
+        await producer.stop()
 
     assert exit_code == 1
     assert levels(found, "partitions") == ["problem"]

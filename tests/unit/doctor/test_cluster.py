@@ -212,4 +212,4 @@ def test_a_transaction_is_left_if_its_readers_are_where_they_were() -> None:
 
     before = at(left=(5, 9), moves=(5, 9), idle=(9, 9), begun=(9, 9))
     after = at(left=(5, 12), moves=(8, 12), idle=(9, 9), begun=(9, 12))
-    assert held_up(before, after) == [TopicPartition("left", 0)]
+    assert held_up(before, after) == {TopicPartition("left", 0): 5}
