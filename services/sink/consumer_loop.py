@@ -11,7 +11,6 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from libs.events.records import Record
 from libs.events.topics import PRODUCT_METRICS
 from libs.runtime.backoff import Backoff
 from libs.runtime.errors import StuckConsumerError
@@ -19,6 +18,7 @@ from libs.runtime.kafka_client.closing import close_consumer
 from libs.runtime.kafka_client.consumers import committed_consumer
 from libs.runtime.kafka_client.lazy_records import LazyRecordConsumer
 from libs.runtime.metrics import OutputMetrics
+from libs.runtime.records import Record
 from libs.runtime.service.life_cycle import Context
 from libs.runtime.service.stop_requests import unless_stopped
 from libs.runtime.timing import HEALTHY_FOR_S

@@ -11,7 +11,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.clock import Clock
-from libs.runtime.errors import TopicMismatchError, TopicMissingError
+from libs.runtime.errors import START_OVER, TopicMismatchError, TopicMissingError
 from libs.runtime.service.health import Health
 from libs.runtime.timing import HEALTHY_FOR_S
 
@@ -109,8 +109,8 @@ class BrokerWatch:
         raise TopicMismatchError(
             f"{', '.join(changed)} by now and had {before} at the start: records in new partitions would not be read, and"
             " keys would move to other partitions than their open windows",
-            advice="nothing is lost; Kafka takes no partitions away: stop all services, `make recompute` (which begins anew from"
-            " the records that `orders` still has), and start all with TOPIC_PARTITIONS as many as `orders` has by now",
+            advice="nothing is lost; Kafka takes no partitions away: set TOPIC_PARTITIONS to the number of partitions that"
+            f" {self._source[0].topic!r} has by now, and {START_OVER}",
         )
 
     def _as_expected(self, counts: Mapping[str, int]) -> bool:

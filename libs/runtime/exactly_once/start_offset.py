@@ -30,7 +30,7 @@ class StartOffset:
                 "the topic ends before the committed offset: reading it from its beginning",
                 committed_offset=committed,
                 first_offset=first,
-                advice="it was made anew, or the broker has lost its end; then orders may count twice",
+                advice="it was made anew, or the broker has lost its end; then records may count twice",
             )
             committed = None
         elif committed is None and first > 0:
