@@ -8,7 +8,7 @@ UV ?= uv
 # Whatever ends the command, also a signal to make, ends all that the command has started.
 CONTAINED = $(PYTHON) -m local.process_tree $(PYTHON)
 
-.PHONY: help setup readers run watch verify metrics dead-letters recompute down test chaos fuzz bench check dashboards requirements clean machine
+.PHONY: help setup hooks readers run watch verify metrics dead-letters recompute down test chaos fuzz bench check docs docs-serve dashboards requirements update clean machine
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target text; do printf 'make %-13s %s\n' "$$target" "$$text"; done
@@ -17,6 +17,9 @@ setup: .venv/.installed ## make .venv with everything in it
 
 .venv/.installed: requirements.txt requirements-dev.txt local/setup.sh
 	@sh local/setup.sh
+
+hooks: setup ## install git hooks that run what CI checks, before each commit
+	@$(PYTHON) -m pre_commit install
 
 readers: .venv-readers/.installed ## make .venv-readers with pandas, Polars and DuckDB, for the tests of docs/database.md
 
@@ -90,6 +93,10 @@ requirements: ## pin the newest versions, with hashes, in requirements*.txt (nee
 		$(UV) pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
 			$$name.in --output-file $$name.txt || exit 1; \
 	done
+
+update: ## requirements, and then everything that CI runs, with them (needs uv)
+	@$(MAKE) --no-print-directory requirements
+	@.ci/run
 
 clean: ## stop what runs here and remove .local, .venv and the caches; output/ stays
 	@if [ -x $(PYTHON) ] && [ -d .local ]; then $(PYTHON) local/pipeline.py down; fi

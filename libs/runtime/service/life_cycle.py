@@ -29,6 +29,7 @@ from libs.runtime.service.stop_requests import unless_stopped
 from libs.runtime.topics.creation import ensure_topics
 from libs.runtime.topics.rules import Cluster
 from libs.runtime.topics.topic import Topic
+from libs.version import VERSION
 
 log = structlog.get_logger()
 S = TypeVar("S", bound=ServiceSettings)
@@ -137,7 +138,7 @@ async def _run(
             advice="choose another port, or 0 for a free one",
         ) from error
     with server:
-        log.info("service started", http_port=server.port, broker=settings.kafka_bootstrap_servers)
+        log.info("service started", version=VERSION, http_port=server.port, broker=settings.kafka_bootstrap_servers)
         warn_of_risks(settings)
         if "_crecords" not in DefaultRecordBatch.__module__:
             log.warning(
