@@ -44,7 +44,7 @@ class ServiceSettings(BaseSettings):
         pattern=r"^[A-Za-z0-9._-]{0,100}$",
         description="put before every topic, group and transactional id, so that several pipelines share a cluster",
     )
-    topic_partitions: int = Field(6, ge=1, le=1000, description="partitions of each topic, when it is created")
+    topic_partitions: int = Field(6, ge=1, le=200, description="partitions of each topic, when it is created")
     topic_replication_factor: int = Field(1, ge=1, le=10, description="replicas of each topic, when it is created")
     http_host: str = Field("127.0.0.1", description="address of /health and /metrics; 0.0.0.0 for all")
     http_port: int = Field(0, ge=0, le=65535, description="port of /health and /metrics; 0 takes a free one")
