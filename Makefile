@@ -28,6 +28,11 @@ readers: .venv-readers/.installed ## make .venv-readers with pandas, Polars and 
 	@.venv-readers/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
 	@touch $@
 
+.venv-docs/.installed: requirements-docs.txt .venv/.installed
+	@$(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
+	@touch $@
+
 machine:
 	@sh local/prerequisites.sh python java maven >/dev/null
 
@@ -85,11 +90,17 @@ check: setup ## ruff and mypy on everything
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy .
 
+docs: .venv-docs/.installed ## the documentation as a site in site/; a broken link fails it (DOCS_SOURCE_URL=https://…)
+	@.venv-docs/bin/mkdocs build --quiet --strict
+
+docs-serve: .venv-docs/.installed ## the same at http://localhost:8000, made again with each change
+	@.venv-docs/bin/mkdocs serve
+
 dashboards: setup ## write Grafana's dashboards from monitoring/dashboards
 	@$(PYTHON) -m monitoring.dashboards
 
 requirements: ## pin the newest versions, with hashes, in requirements*.txt (needs uv)
-	@for name in requirements requirements-dev services/sink/requirements-parquet requirements-readers; do \
+	@for name in requirements requirements-dev services/sink/requirements-parquet requirements-readers requirements-docs; do \
 		$(UV) pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
 			$$name.in --output-file $$name.txt || exit 1; \
 	done
@@ -100,5 +111,5 @@ update: ## requirements, and then everything that CI runs, with them (needs uv)
 
 clean: ## stop what runs here and remove .local, .venv and the caches; output/ stays
 	@if [ -x $(PYTHON) ] && [ -d .local ]; then $(PYTHON) local/pipeline.py down; fi
-	@rm -rf .local .venv .venv-readers .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .local .venv .venv-readers .venv-docs site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

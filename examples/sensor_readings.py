@@ -70,7 +70,9 @@ class SensorPartition(api.PartitionLogic):
     def before_commit(self, output: api.Output, position: int) -> None:
         for end_ms, sensor in sorted(key for key in self.windows if key[0] <= self.watermark_ms):
             count, total, peak = self.windows.pop((end_ms, sensor))
-            value = msgspec.json.encode({"sensor": sensor, "end_ms": end_ms, "count": count, "sum": total, "peak": peak})
+            value = msgspec.json.encode(
+                {"sensor": sensor, "end_ms": end_ms, "count": count, "sum": total, "peak": peak}
+            )
             output.send(STATISTICS.name, self.partition, sensor.encode(), value, self.arrived_ms, [])
             self.changed.add((end_ms, sensor))
         changes = {msgspec.json.encode(key): self.windows.get(key) for key in self.changed}
