@@ -228,7 +228,12 @@ class Sink(Generic[Item]):
         metrics.foreign.inc(len(left_out))
         tell_written(self._writer, batch.items, metrics, now_s)
         if left_out:
-            log.error("not metrics, left out", output=self._writer.kind, count=len(left_out), first=left_out[0])
+            log.error(
+                "records that are not metrics were left out",
+                output=self._writer.kind,
+                count=len(left_out),
+                first=left_out[0],
+            )
 
     async def _note(self, consumer: AIOKafkaConsumer) -> None:
         # Unlike the last record's offset, the position is past the markers that end transactions.

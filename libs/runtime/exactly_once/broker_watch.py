@@ -102,7 +102,7 @@ class BrokerWatch:
         if missing := self._needed.difference(counts):
             raise TopicMissingError(
                 f"deleted while it was in use: {', '.join(sorted(missing))}",
-                advice="start again to have it made anew, empty; what was not deleted with it is not lost",
+                advice="start the service again, which creates the topic, empty; the records of other topics are not lost",
             )
         before = len(self._source)
         changed = [f"{topic!r} has {count} partitions" for topic, count in sorted(counts.items()) if count != before]

@@ -43,7 +43,7 @@ def check_settings(source: TopicPartition, committed: CommittedOffset, depends_o
     for name, value in depends_on.items():
         if name in before and before[name] != str(value):
             raise SettingChangedError(
-                f"{name}={value}, but {_name(source)} was worked with {name}={before[name]}",
+                f"{name}={value}, but {_name(source)} was processed with {name}={before[name]}",
                 advice=f"set {name}={before[name]} again; for another value use another TOPIC_PREFIX, or {START_OVER}",
             )
 
@@ -57,8 +57,8 @@ def check_writer(source: TopicPartition, committed: CommittedOffset, setting: st
     if not is_ours(committed):
         raise OffsetMismatchError(
             f"the committed offset {committed.offset} of {_name(source)} was not committed by this service: the group was "
-            "reset, or worked by a version before 0.2",
-            advice=f"if that is meant, or after an upgrade, start once with {setting}=true: after a reset to an earlier offset, "
+            "reset, or used by a version before 0.2",
+            advice=f"if the reset is intended, or after an upgrade, start once with {setting}=true: after a reset to an earlier offset, "
             f"what was processed before is processed again; for outputs without it, {START_OVER}",
         )
 
@@ -74,9 +74,9 @@ def check_gone(committed: Mapping[TopicPartition, CommittedOffset | None], setti
     if not any(committed.values()):
         topic = next(iter(committed)).topic
         raise OffsetMismatchError(
-            f"no offset of {topic} is committed, but there are records of its output: the group's offsets have expired, or "
-            "were deleted, or the topic was made anew",
-            advice=f"if {topic} was made anew, start once with {setting}=true; otherwise raise the brokers' "
+            f"no offset of {topic} is committed, but there are records of its output: the group's offsets have expired, "
+            "were deleted, or the topic was deleted and created again",
+            advice=f"if {topic} was created again, start once with {setting}=true; otherwise raise the brokers' "
             f"offsets.retention.minutes, since what was processed before would be processed again, and {START_OVER}",
         )
 

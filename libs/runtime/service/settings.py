@@ -30,7 +30,7 @@ def _lower(value: object) -> object:
 
 
 class ServiceSettings(BaseSettings):
-    """What every service can be told."""
+    """Settings of every service."""
 
     model_config = SettingsConfigDict(
         cli_kebab_case=True, cli_avoid_json=True, cli_hide_none_type=True, env_ignore_empty=True, extra="ignore"
@@ -42,14 +42,14 @@ class ServiceSettings(BaseSettings):
     topic_prefix: str = Field(
         "",
         pattern=r"^[A-Za-z0-9._-]{0,100}$",
-        description="put before every topic, group and transactional id, so that several pipelines share a cluster",
+        description="prefix of every topic, group and transactional id, so that several pipelines can share a cluster",
     )
     topic_partitions: int = Field(6, ge=1, le=200, description="partitions of each topic, when it is created")
     topic_replication_factor: int = Field(1, ge=1, le=10, description="replicas of each topic, when it is created")
     http_host: str = Field("127.0.0.1", description="address of /health and /metrics; 0.0.0.0 for all")
     http_port: int = Field(0, ge=0, le=65535, description="port of /health and /metrics; 0 takes a free one")
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
-        "info", description="least severe events logged"
+        "info", description="least severe level that is logged"
     )
     log_format: Literal["json", "console"] | None = Field(
         None, description="json or console; without it console on a terminal, json elsewhere"
