@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 PROCESSORS ?= 2
 ANALYTICS ?= 1
 WORKERS ?= 3
-UV ?= uv
+UV ?= $(or $(shell command -v uv),.venv-uv/bin/uv)
 # Whatever ends the command, also a signal to make, ends all that the command has started.
 CONTAINED = $(PYTHON) -m local.process_tree $(PYTHON)
 
@@ -99,17 +99,21 @@ docs-serve: .venv-docs/.installed ## the same at http://localhost:8000, made aga
 dashboards: setup ## write Grafana's dashboards from monitoring/dashboards
 	@$(PYTHON) -m monitoring.dashboards
 
-requirements: ## pin the newest versions, with hashes, in requirements*.txt (needs uv)
+.venv-uv/bin/uv: .venv/.installed
+	@$(PYTHON) -m venv .venv-uv
+	@.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: uv
+
+requirements: $(filter .venv-uv/%,$(UV)) ## pin the newest versions, with hashes, in requirements*.txt
 	@for name in requirements requirements-dev services/sink/requirements-parquet requirements-readers requirements-docs; do \
 		$(UV) pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
 			$$name.in --output-file $$name.txt || exit 1; \
 	done
 
-update: ## requirements, and then everything that CI runs, with them (needs uv)
+update: ## requirements, and then everything that CI runs, with them
 	@$(MAKE) --no-print-directory requirements
 	@.ci/run
 
 clean: ## stop what runs here and remove .local, .venv and the caches; output/ stays
 	@if [ -x $(PYTHON) ] && [ -d .local ]; then $(PYTHON) local/pipeline.py down; fi
-	@rm -rf .local .venv .venv-readers .venv-docs site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .local .venv .venv-readers .venv-docs .venv-uv site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
+from msgspec.json import decode, encode
 
 from libs.runtime import api
 
@@ -38,13 +39,13 @@ class SensorPartition(api.PartitionLogic):
 
     def restore(self, records: Sequence[api.Record]) -> None:
         for record in records:
-            key, value = record.key or b"", msgspec.json.decode(record.value or b"null")
+            key, value = record.key or b"", decode(record.value or b"null")
             if key == PROGRESS_KEY:
                 self.state_offset, self.watermark_ms = value
             elif value:
-                self.windows[msgspec.json.decode(key, type=tuple[int, str])] = value
+                self.windows[decode(key, type=tuple[int, str])] = value
             else:  # a tombstone: the window is closed
-                self.windows.pop(msgspec.json.decode(key, type=tuple[int, str]), None)
+                self.windows.pop(decode(key, type=tuple[int, str]), None)
 
     def process(self, records: Sequence[api.Record], output: api.Output) -> None:
         for record in records:
@@ -56,7 +57,7 @@ class SensorPartition(api.PartitionLogic):
                 output.send(REJECTED.name, self.partition, record.key, record.value, record.timestamp, headers)
 
     def add(self, record: api.Record) -> None:
-        sensor, reading = (record.key or b"").decode(), msgspec.json.decode(record.value or b"", type=Reading)
+        sensor, reading = (record.key or b"").decode(), decode(record.value or b"", type=Reading)
         if not 0 < len(sensor) <= LONGEST_NAME or reading.time_ms > record.timestamp + AHEAD_MS:
             raise ValueError("the key must name a sensor, and time_ms must not be ahead of the reading's arrival")
         key = (reading.time_ms // WINDOW_MS + 1) * WINDOW_MS, sensor
@@ -70,15 +71,12 @@ class SensorPartition(api.PartitionLogic):
     def before_commit(self, output: api.Output, position: int) -> None:
         for end_ms, sensor in sorted(key for key in self.windows if key[0] <= self.watermark_ms):
             count, total, peak = self.windows.pop((end_ms, sensor))
-            value = msgspec.json.encode(
-                {"sensor": sensor, "end_ms": end_ms, "count": count, "sum": total, "peak": peak}
-            )
+            value = encode({"sensor": sensor, "end_ms": end_ms, "count": count, "sum": total, "peak": peak})
             output.send(STATISTICS.name, self.partition, sensor.encode(), value, self.arrived_ms, [])
             self.changed.add((end_ms, sensor))
-        changes = {msgspec.json.encode(key): self.windows.get(key) for key in self.changed}
+        changes = {encode(key): self.windows.get(key) for key in self.changed}
         for name, state in {**changes, PROGRESS_KEY: (position, self.watermark_ms)}.items():
-            state_json = msgspec.json.encode(state) if state else None
-            output.send(STATE.name, self.partition, name, state_json, self.arrived_ms, [])
+            output.send(STATE.name, self.partition, name, encode(state) if state else None, self.arrived_ms, [])
         self.changed.clear()
         self.state_size, self.watermark_s = len(self.windows), self.watermark_ms / 1000 or None
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from random import Random
@@ -131,16 +132,14 @@ async def test_every_reading_is_counted_once_although_replicas_are_killed(
                     partition: readings[number * share : (number + 1) * share] for partition, readings in sent.items()
                 }
                 sending = asyncio.create_task(send(producer, f"{pipeline.prefix}readings", part))
-                await eventually(
-                    lambda number=number: committed(number * share * PARTITIONS), what="some of it is committed"
-                )
+                await eventually(partial(committed, number * share * PARTITIONS), what="some of it is committed")
                 replicas[victim].kill()
                 await replicas[victim].wait()
                 replicas[victim].start()
                 await sending
             rest = {partition: readings[len(KILLED) * share :] for partition, readings in sent.items()}
             await send(producer, f"{pipeline.prefix}readings", rest)
-            await eventually(lambda: committed(READINGS - 1), what="everything is committed")
+            await eventually(partial(committed, READINGS - 1), what="everything is committed")
         for replica in replicas:
             replica.terminate()
             assert await replica.wait() == 0

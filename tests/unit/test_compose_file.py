@@ -55,7 +55,7 @@ def test_the_settings_of_how_to_log_in_are_documented() -> None:
 
 
 def test_what_belongs_to_the_containers_is_documented() -> None:
-    exceptions = SETTINGS_PAGE.partition("Docker Compose takes them from")[2].partition("\n\n")[0]
+    exceptions = SETTINGS_PAGE.partition("Docker Compose reads the settings from")[2].partition("\n\n")[0]
     assert all(name in exceptions or f"{name.split('_')[0]}_…" in exceptions for name in FIXED)
     published = set(re.findall(r"\$\{(PIPELINE_[A-Z]+_PORT)", COMPOSE))
     assert published == set(re.findall("`(PIPELINE_[A-Z]+_PORT)`", exceptions))

@@ -29,7 +29,7 @@ def declared() -> dict[str, FieldInfo]:
 def documented() -> dict[str, str]:
     """The default of each setting, as the page has it."""
     table = SETTINGS_PAGE.partition("| setting | default | |\n")[2].partition("\n\n")[0]
-    defaults = {}
+    defaults: dict[str, str] = {}
     for row in table.splitlines()[1:]:
         names, default = (cell.strip() for cell in row.split("|")[1:3])
         named = re.findall(r"`([A-Z_]+)`", names)

@@ -45,8 +45,9 @@ class PartitionLogic(Protocol):
     A subclass has to implement ``process``; what else there is has defaults that fit a stage without state and event time.
     """
 
-    def restore(self, records: Sequence[Record]) -> None:
+    def restore(self, records: Sequence[Record]) -> None:  # noqa: ARG002 - a default
         """Take in changelog records, oldest first, before anything else. A record without value is a tombstone."""
+        return
 
     @property
     def state_offset(self) -> int | None:
@@ -60,8 +61,9 @@ class PartitionLogic(Protocol):
         An exception gives up the transaction: work starts again from the last commit, with new logic.
         """
 
-    def punctuate(self, progress: Progress) -> None:
+    def punctuate(self, progress: Progress) -> None:  # noqa: ARG002 - a default
         """Look at the clock; called after every read, and several times a second when there is nothing to read."""
+        return
 
     def before_commit(self, output: Output, position: int) -> Tally | None:  # noqa: ARG002 - a default
         """Write what belongs at the end of a transaction, such as changes of the state; returns what is to be counted.
