@@ -89,7 +89,9 @@ class LogicDriver:
         self.commit()
 
     def commit(self) -> None:
-        self.logic.before_commit(self.output, self.position).count(self.now_s)
+        tally = self.logic.before_commit(self.output, self.position)
+        if tally is not None:
+            tally.count(self.now_s)
 
     @property
     def committed(self) -> dict[str, float]:
