@@ -52,7 +52,7 @@ class SensorPartition(api.PartitionLogic):
             self.arrived_ms = record.timestamp
             try:
                 self.add(record)
-            except (ValueError, msgspec.DecodeError) as error:
+            except (ValueError, msgspec.DecodeError, RecursionError) as error:
                 headers = [*record.headers, ("reason", str(error).encode())]
                 output.send(REJECTED.name, self.partition, record.key, record.value, record.timestamp, headers)
 

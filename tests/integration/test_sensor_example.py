@@ -39,6 +39,7 @@ def some_readings(random: Random, start_ms: int, end_ms: int, count: int) -> lis
     """Times go from start to end, each up to 9 s out of order, so that some are late; one in fifty is no reading."""
     broken = (
         Reading(b"boiler-0", b"{"),
+        Reading(b"boiler-0", b'{"deep":' + b"[" * 5_000),
         Reading(None, b'{"time_ms": 1, "millidegrees": 2}'),
         Reading(b"boiler-0", b'{"time_ms": 1, "millidegrees": "2"}'),
         Reading(b"boiler-0", orjson.dumps({"time_ms": end_ms + 3_600_000, "millidegrees": 2})),
