@@ -1,4 +1,4 @@
-# Everything one does with a checkout. Each target does its own set-up.
+# The commands for a checkout. Each target does its own set-up.
 
 PYTHON := .venv/bin/python
 PROCESSORS ?= 2
@@ -8,12 +8,12 @@ UV ?= $(or $(shell command -v uv),.venv-uv/bin/uv)
 # Whatever ends the command, also a signal to make, ends all that the command has started.
 CONTAINED = $(PYTHON) -m local.process_tree $(PYTHON)
 
-.PHONY: help setup hooks readers run watch verify metrics dead-letters recompute down test chaos fuzz bench check docs docs-serve dashboards requirements update clean machine
+.PHONY: help setup hooks readers run watch verify metrics dead-letters recompute down test chaos fuzz bench check docs dashboards requirements update clean machine
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target text; do printf 'make %-13s %s\n' "$$target" "$$text"; done
 
-setup: .venv/.installed ## make .venv with everything in it
+setup: .venv/.installed ## create .venv with everything in it
 
 .venv/.installed: requirements.txt requirements-dev.txt local/setup.sh
 	@sh local/setup.sh
@@ -21,7 +21,7 @@ setup: .venv/.installed ## make .venv with everything in it
 hooks: setup ## install git hooks that run what CI checks, before each commit
 	@$(PYTHON) -m pre_commit install
 
-readers: .venv-readers/.installed ## make .venv-readers with pandas, Polars and DuckDB, for the tests of docs/database.md
+readers: .venv-readers/.installed ## create .venv-readers with pandas, Polars and DuckDB, for the tests of docs/database.md
 
 .venv-readers/.installed: requirements-readers.txt .venv/.installed
 	@$(PYTHON) -m venv .venv-readers
@@ -64,7 +64,7 @@ else
 	@$(PYTHON) local/pipeline.py dead-letters $(ARGS)
 endif
 
-recompute: setup ## delete what was made of orders, so that the services make it once more (BOOTSTRAP= ARGS="--yes")
+recompute: setup ## delete everything derived from orders, so that the services compute it again (BOOTSTRAP= ARGS="--yes")
 	@$(PYTHON) -m recompute --bootstrap $(or $(BOOTSTRAP),localhost:$(or $(LOCAL_KAFKA_PORT),19092)) $(ARGS)
 
 down: setup ## stop what runs on this machine
@@ -74,14 +74,14 @@ test: machine setup ## all tests: unit, integration, compose, three files at a t
 	@$(CONTAINED) -m local.jars
 	@$(CONTAINED) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
 
-chaos: machine setup ## faults of every kind, an hour and a half, and a table of what came of them (SEED= ARGS="--only killed")
+chaos: machine setup ## inject faults of every kind, an hour and a half, and print a table of the results (SEED= ARGS="--only killed")
 	@$(CONTAINED) -m local.jars
 	@$(CONTAINED) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-fuzz: setup ## bad input by the million for all that is read from outside, and a table of it (SEED= COUNT=1000000)
+fuzz: setup ## give millions of damaged inputs to every reader of outside data, and print a table (SEED= COUNT=1000000)
 	@$(CONTAINED) -m tests.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) $(ARGS)
 
-bench: machine setup ## our speed against a bare consumer's, 3 minutes; PEERS=1 against other frameworks', 30 (ARGS="--help")
+bench: machine setup ## speed beside a bare consumer, 3 minutes; PEERS=1 beside other frameworks, 30 minutes (ARGS="--help")
 	@$(CONTAINED) -m local.jars
 	@$(CONTAINED) -m benchmarks $(if $(PEERS),--peers) $(ARGS)
 
@@ -91,10 +91,7 @@ check: setup ## ruff and mypy on everything
 	@$(PYTHON) -m mypy .
 
 docs: .venv-docs/.installed ## the documentation as a site in site/; a broken link fails it (DOCS_SOURCE_URL=https://…)
-	@.venv-docs/bin/mkdocs build --quiet --strict
-
-docs-serve: .venv-docs/.installed ## the same at http://localhost:8000, made again with each change
-	@.venv-docs/bin/mkdocs serve
+	@.venv-docs/bin/python -m sphinx --quiet --fail-on-warning --keep-going --jobs auto docs site
 
 dashboards: setup ## write Grafana's dashboards from monitoring/dashboards
 	@$(PYTHON) -m monitoring.dashboards
