@@ -29,8 +29,8 @@ readers: .venv-readers/.installed ## create .venv-readers with pandas, Polars an
 	@touch $@
 
 .venv-docs/.installed: requirements-docs.txt .venv/.installed
-	@$(PYTHON) -m venv .venv-docs
-	@.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
+	@$(PYTHON) -m venv --without-pip .venv-docs
+	@$(PYTHON) -m pip --python .venv-docs install --no-compile --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
 	@touch $@
 
 machine:
