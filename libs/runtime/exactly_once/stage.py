@@ -42,7 +42,7 @@ class Tally(Protocol):
 class PartitionLogic(Protocol):
     """The logic of one input partition. It does no I/O, and is thrown away with its state on any error.
 
-    A subclass has to implement ``process``; what else there is has defaults that fit a stage without state and event time.
+    A subclass must implement ``process``. The other members have defaults that fit a stage without state and event time.
     """
 
     def restore(self, records: Sequence[Record]) -> None:  # noqa: ARG002 - a default
@@ -111,7 +111,7 @@ class Stage:
         offsets_accepted: that setting's value.
         fetch_bytes: what is fetched of each partition at a time; a backlog costs so much memory.
         batch_size: the most records that ``PartitionLogic.process`` gets at a time.
-        commit_interval_ms: how long a transaction takes records in; three times as long in a backlog.
+        commit_interval_ms: how long a transaction collects records; three times as long in a backlog.
     """
 
     name: str
