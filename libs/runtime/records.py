@@ -60,7 +60,7 @@ class Output(Protocol):
         """The partition that Kafka's default partitioner (murmur2) gives ``key``."""
         ...
 
-    def extend(self, topic: str, partition: int, rows: Iterable[Row], headers: Headers) -> None:
+    def extend(self, topic: str, partition: int, rows: Sequence[Row], headers: Headers) -> None:
         """``send`` for many records of one partition: several times quicker."""
         ...
 

@@ -107,8 +107,7 @@ class OrderPartition:
                 continue
             if event_time_s > latest_s:
                 latest_s = event_time_s if event_time_s <= arrived_s else max(latest_s, arrived_s)
-        for partition in self._rows:
-            self._write(partition, output)
+        self._write_all(output)
         if rejected < len(records):
             self._watermark.saw_event(latest_s)
             self._tally.processed(len(records) - rejected, latest_s)
@@ -139,6 +138,15 @@ class OrderPartition:
             tell_processed((row,), partition)
         output.send(PROCESSED_ORDERS.name, partition, key, value, timestamp_ms, all_headers)
         return True
+
+    def _write_all(self, output: Output) -> None:
+        debugs = debugging()
+        for partition, rows in self._rows.items():
+            if rows:
+                if debugs:
+                    tell_processed(rows, partition)
+                output.extend(PROCESSED_ORDERS.name, partition, rows, ORDER_HEADERS)
+                rows.clear()
 
     def _write(self, partition: int, output: Output) -> None:
         rows = self._rows[partition]
