@@ -1,28 +1,36 @@
-# Everything one does with a checkout. Each target does its own set-up.
+# The commands for a checkout. Each target does its own set-up.
 
 PYTHON := .venv/bin/python
 PROCESSORS ?= 2
 ANALYTICS ?= 1
 WORKERS ?= 3
-UV ?= uv
+UV ?= $(or $(shell command -v uv),.venv-uv/bin/uv)
 # Whatever ends the command, also a signal to make, ends all that the command has started.
 CONTAINED = $(PYTHON) -m local.process_tree $(PYTHON)
 
-.PHONY: help setup readers run watch verify metrics dead-letters recompute down test chaos fuzz bench check dashboards requirements clean machine
+.PHONY: help setup hooks readers run watch verify metrics dead-letters recompute down test chaos fuzz bench check docs dashboards requirements update clean machine
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target text; do printf 'make %-13s %s\n' "$$target" "$$text"; done
 
-setup: .venv/.installed ## make .venv with everything in it
+setup: .venv/.installed ## create .venv with everything in it
 
 .venv/.installed: requirements.txt requirements-dev.txt local/setup.sh
 	@sh local/setup.sh
 
-readers: .venv-readers/.installed ## make .venv-readers with pandas, Polars and DuckDB, for the tests of docs/database.md
+hooks: setup ## install git hooks that run what CI checks, before each commit
+	@$(PYTHON) -m pre_commit install
+
+readers: .venv-readers/.installed ## create .venv-readers with pandas, Polars and DuckDB, for the tests of docs/database.md
 
 .venv-readers/.installed: requirements-readers.txt .venv/.installed
 	@$(PYTHON) -m venv .venv-readers
 	@.venv-readers/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
+	@touch $@
+
+.venv-docs/.installed: requirements-docs.txt .venv/.installed
+	@$(PYTHON) -m venv --without-pip .venv-docs
+	@$(PYTHON) -m pip --python .venv-docs install --no-compile --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
 	@touch $@
 
 machine:
@@ -56,7 +64,7 @@ else
 	@$(PYTHON) local/pipeline.py dead-letters $(ARGS)
 endif
 
-recompute: setup ## delete what was made of orders, so that the services make it once more (BOOTSTRAP= ARGS="--yes")
+recompute: setup ## delete everything derived from orders, so that the services compute it again (BOOTSTRAP= ARGS="--yes")
 	@$(PYTHON) -m recompute --bootstrap $(or $(BOOTSTRAP),localhost:$(or $(LOCAL_KAFKA_PORT),19092)) $(ARGS)
 
 down: setup ## stop what runs on this machine
@@ -66,14 +74,14 @@ test: machine setup ## all tests: unit, integration, compose, three files at a t
 	@$(CONTAINED) -m local.jars
 	@$(CONTAINED) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
 
-chaos: machine setup ## faults of every kind, an hour and a half, and a table of what came of them (SEED= ARGS="--only killed")
+chaos: machine setup ## inject faults of every kind, an hour and a half, and print a table of the results (SEED= ARGS="--only killed")
 	@$(CONTAINED) -m local.jars
 	@$(CONTAINED) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-fuzz: setup ## bad input by the million for all that is read from outside, and a table of it (SEED= COUNT=1000000)
+fuzz: setup ## give millions of damaged inputs to every reader of outside data, and print a table (SEED= COUNT=1000000)
 	@$(CONTAINED) -m tests.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) $(ARGS)
 
-bench: machine setup ## our speed against a bare consumer's, 3 minutes; PEERS=1 against other frameworks', 30 (ARGS="--help")
+bench: machine setup ## speed beside a bare consumer, 3 minutes; PEERS=1 beside other frameworks, 30 minutes (ARGS="--help")
 	@$(CONTAINED) -m local.jars
 	@$(CONTAINED) -m benchmarks $(if $(PEERS),--peers) $(ARGS)
 
@@ -82,16 +90,27 @@ check: setup ## ruff and mypy on everything
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy .
 
+docs: .venv-docs/.installed ## the documentation as a site in site/; a broken link fails it (DOCS_SOURCE_URL=https://…)
+	@.venv-docs/bin/python -m sphinx --quiet --fail-on-warning --keep-going --jobs auto docs site
+
 dashboards: setup ## write Grafana's dashboards from monitoring/dashboards
 	@$(PYTHON) -m monitoring.dashboards
 
-requirements: ## pin the newest versions, with hashes, in requirements*.txt (needs uv)
-	@for name in requirements requirements-dev services/sink/requirements-parquet requirements-readers; do \
+.venv-uv/bin/uv: .venv/.installed
+	@$(PYTHON) -m venv .venv-uv
+	@.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: uv
+
+requirements: $(filter .venv-uv/%,$(UV)) ## pin the newest versions, with hashes, in requirements*.txt
+	@for name in requirements requirements-dev services/sink/requirements-parquet requirements-readers requirements-docs; do \
 		$(UV) pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
 			$$name.in --output-file $$name.txt || exit 1; \
 	done
 
+update: ## requirements, and then everything that CI runs, with them
+	@$(MAKE) --no-print-directory requirements
+	@.ci/run
+
 clean: ## stop what runs here and remove .local, .venv and the caches; output/ stays
 	@if [ -x $(PYTHON) ] && [ -d .local ]; then $(PYTHON) local/pipeline.py down; fi
-	@rm -rf .local .venv .venv-readers .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .local .venv .venv-readers .venv-docs .venv-uv site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

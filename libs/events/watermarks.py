@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from libs.events.records import Headers
+from libs.runtime.records import Headers
 
 TYPE_HEADER = "type"
 ORDER_HEADERS: Headers = [(TYPE_HEADER, b"order")]

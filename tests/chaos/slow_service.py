@@ -12,10 +12,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this fil
 
 from aiokafka.structs import TopicPartition
 
-from libs.events.records import Output, Record
 from libs.events.topics import ALL_TOPICS
 from libs.runtime.exactly_once.replica import run_stage
 from libs.runtime.exactly_once.stage import PartitionLogic, Stage
+from libs.runtime.records import Output, Record
 from libs.runtime.service.life_cycle import Context, run_service
 from services.analytics import analytics_engine
 from services.analytics.analytics_settings import AnalyticsSettings

@@ -9,10 +9,11 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
-from libs.events.topics import ANALYTICS_STATE, ORDERS, PROCESSED_ORDERS, Topic
+from libs.events.topics import ANALYTICS_STATE, ORDERS, PROCESSED_ORDERS
 from libs.runtime.errors import TopicRefusedError
 from libs.runtime.topics import creation
 from libs.runtime.topics.creation import ensure_topics
+from libs.runtime.topics.topic import Topic
 from recompute.commands import carry_out, make_plan
 from tests.integration.pipeline import Pipeline, history
 from tests.integration.services import eventually

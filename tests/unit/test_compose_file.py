@@ -9,7 +9,7 @@ COMPOSE = (ROOT / "docker-compose.yml").read_text()
 SETTINGS_PAGE = (ROOT / "docs" / "settings.md").read_text()
 # What is the containers' own, as docs/settings.md says: who they talk to, what they listen on, and where in them the output is.
 FIXED = {"KAFKA_BOOTSTRAP_SERVERS", "HTTP_HOST", "HTTP_PORT", "LIVE_HOST", "LIVE_PORT", "SINK_OUTPUT_PATH"}
-LOCAL_MODE = {"LOCAL_KAFKA_PORT", "LOCAL_ZOOKEEPER_PORT", "LOCAL_HTTP_PORT"}
+LOCAL_MODE = {"LOCAL_DIR", "LOCAL_KAFKA_PORT", "LOCAL_ZOOKEEPER_PORT", "LOCAL_HTTP_PORT"}
 
 
 def services() -> dict[str, str]:
@@ -55,7 +55,7 @@ def test_the_settings_of_how_to_log_in_are_documented() -> None:
 
 
 def test_what_belongs_to_the_containers_is_documented() -> None:
-    exceptions = SETTINGS_PAGE.partition("Docker Compose takes them from")[2].partition("\n\n")[0]
+    exceptions = SETTINGS_PAGE.partition("Docker Compose reads the settings from")[2].partition("\n\n")[0]
     assert all(name in exceptions or f"{name.split('_')[0]}_…" in exceptions for name in FIXED)
     published = set(re.findall(r"\$\{(PIPELINE_[A-Z]+_PORT)", COMPOSE))
     assert published == set(re.findall("`(PIPELINE_[A-Z]+_PORT)`", exceptions))

@@ -170,7 +170,7 @@ class ReplicaWorker:
             raise RetriesExhaustedError(
                 f"{_name(culprit) if culprit else self._stage.name} failed {failures} times in a row, "
                 f"at last with {described(error)}",
-                advice="nothing is lost: mend the cause and start again, processing goes on from the last commit",
+                advice="nothing is lost: fix the cause and start the service again; it continues from the last commit",
             ) from error
         return delay_s
 
@@ -180,12 +180,12 @@ class ReplicaWorker:
         Raises:
             StuckConsumerError: that has not come.
         """
-        log.warning("fenced: the group goes on without this replica", error=str(error))
+        log.warning("fenced: this replica is no longer a member of the group", error=str(error))
         await unless_stopped(asyncio.sleep(STUCK_AFTER_S), self._stopping)
         if not self._stopping.is_set():
             raise StuckConsumerError(
-                f"the group gave the partitions away, and no word of it came in {STUCK_AFTER_S:.0f} s",
-                advice="start the service again; it goes on from its last commit",
+                f"the group assigned the partitions to others, and no rebalance came within {STUCK_AFTER_S:.0f} s",
+                advice="start the service again; it continues from its last commit",
             )
 
     async def _attempt(self) -> None:
@@ -228,7 +228,9 @@ class ReplicaWorker:
             self._consumer.resume(*paused)
         if left_out:
             self._consumer.pause(*left_out)
-            log.warning("partitions are left out for a while", partitions=sorted(each.partition for each in left_out))
+            log.warning(
+                "partitions are paused after repeated failures", partitions=sorted(each.partition for each in left_out)
+            )
 
     async def _process(self, producer: TransactionalProducer, partitions: Sequence[WorkedPartition]) -> None:
         commits = PipelinedCommits(

@@ -26,8 +26,10 @@ from libs.runtime.service.memory import keep_freed_memory
 from libs.runtime.service.settings import ServiceSettings, load_settings
 from libs.runtime.service.startup_signals import STOP_SIGNALS
 from libs.runtime.service.stop_requests import unless_stopped
-from libs.runtime.topics.creation import TopicSpec, ensure_topics
+from libs.runtime.topics.creation import ensure_topics
 from libs.runtime.topics.rules import Cluster
+from libs.runtime.topics.topic import Topic
+from libs.version import VERSION
 
 log = structlog.get_logger()
 S = TypeVar("S", bound=ServiceSettings)
@@ -54,7 +56,7 @@ class Context(Generic[S]):
 def run_service(
     name: str,
     settings_class: type[S],
-    topics: Iterable[TopicSpec],
+    topics: Iterable[Topic],
     main: Callable[[Context[S]], Awaitable[None]],
 ) -> None:
     """Run ``main`` until it returns or SIGTERM or SIGINT asks it to stop; exits the process.
@@ -107,7 +109,7 @@ async def _without_waiting_for_threads(main: Coroutine[Any, Any, None]) -> None:
 
 
 async def _run_unless_refused(
-    settings: S, topics: Iterable[TopicSpec], main: Callable[[Context[S]], Awaitable[None]]
+    settings: S, topics: Iterable[Topic], main: Callable[[Context[S]], Awaitable[None]]
 ) -> None:
     stop = asyncio.Event()
     await unless_refused(_run(settings, topics, main, stop), stop.set, REFUSED_PATIENCE_S)
@@ -120,7 +122,7 @@ def warn_of_risks(settings: ServiceSettings) -> None:
 
 
 async def _run(
-    settings: S, topics: Iterable[TopicSpec], main: Callable[[Context[S]], Awaitable[None]], stop: asyncio.Event
+    settings: S, topics: Iterable[Topic], main: Callable[[Context[S]], Awaitable[None]], stop: asyncio.Event
 ) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(pass_over_unsent_batches)
@@ -136,7 +138,7 @@ async def _run(
             advice="choose another port, or 0 for a free one",
         ) from error
     with server:
-        log.info("service started", http_port=server.port, broker=settings.kafka_bootstrap_servers)
+        log.info("service started", version=VERSION, http_port=server.port, broker=settings.kafka_bootstrap_servers)
         warn_of_risks(settings)
         if "_crecords" not in DefaultRecordBatch.__module__:
             log.warning(

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import structlog
 from aiokafka.admin import NewTopic
@@ -16,13 +16,14 @@ from aiokafka.errors import (
 )
 
 from libs.runtime.backoff import Backoff
-from libs.runtime.errors import PipelineError, TopicMismatchError
+from libs.runtime.errors import START_OVER, PipelineError, TopicMismatchError
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, client_arguments
 from libs.runtime.kafka_security.login_refusals import raise_final_refusal
 from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.topics.comparison import compare_settings
 from libs.runtime.topics.refusals import refusal
-from libs.runtime.topics.rules import Cluster, Rule
+from libs.runtime.topics.rules import Cluster
+from libs.runtime.topics.topic import Topic
 
 log = structlog.get_logger()
 
@@ -30,18 +31,7 @@ _BECOMES_KNOWN_S = 5.0
 _BROKERS_COME_UP_S = 60.0
 
 
-class TopicSpec(Protocol):
-    """A topic as declared: its name without prefix, its configuration, and the rules for one that exists."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def config(self) -> Mapping[str, str]: ...
-    @property
-    def rules(self) -> Sequence[Rule]: ...
-
-
-async def ensure_topics(settings: ServiceSettings, topics: Iterable[TopicSpec]) -> Cluster:
+async def ensure_topics(settings: ServiceSettings, topics: Iterable[Topic]) -> Cluster:
     """Wait for the broker, however long it takes; create the topics that are missing and check the others.
 
     Brokers that are too few for the replication factor may be starting: they are given ``_BROKERS_COME_UP_S``.
@@ -89,9 +79,7 @@ async def ensure_topics(settings: ServiceSettings, topics: Iterable[TopicSpec]) 
             await admin.close()
 
 
-async def _create_missing(
-    admin: AIOKafkaAdminClient, settings: ServiceSettings, specs: list[TopicSpec]
-) -> dict[str, int]:
+async def _create_missing(admin: AIOKafkaAdminClient, settings: ServiceSettings, specs: list[Topic]) -> dict[str, int]:
     """Returns the replication factor of each topic, by its name without prefix."""
     names = [settings.topic_prefix + spec.name for spec in specs]
     existing = set(await admin.list_topics())
@@ -136,9 +124,8 @@ def check_partition_counts(counts: Mapping[str, int], declared: int) -> None:
         advice = f"set TOPIC_PARTITIONS={found.pop()}, or use another TOPIC_PREFIX"
     else:
         advice = (
-            "all topics of a pipeline have as many as `orders`: stop all services, `make recompute` (which begins anew from the"
-            " records that `orders` still has), and start all with TOPIC_PARTITIONS as many as `orders` has;"
-            " or use another TOPIC_PREFIX"
+            "all topics of a pipeline have as many partitions as its source topic: set TOPIC_PARTITIONS to that number, and"
+            f" {START_OVER}; or use another TOPIC_PREFIX"
         )
     raise TopicMismatchError(f"{', '.join(others)}, TOPIC_PARTITIONS says {declared}", advice=advice)
 

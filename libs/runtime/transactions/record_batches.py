@@ -7,6 +7,7 @@ from itertools import chain
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from libs.runtime.kafka_client.partitioning import partition_for
+from libs.runtime.records import Headers, Row
 
 # One request is in flight for each broker, so throughput is the size of a batch per round trip: 16 KiB costs half of it.
 MAX_BATCH_BYTES = 256 * 1024
@@ -17,11 +18,6 @@ _BYTES_AT_ONCE = 16 * 1024
 _MAGIC = 2
 _UNCOMPRESSED = 0
 _NO_PRODUCER = -1
-
-Row = tuple[bytes | None, bytes | None, int]
-"""Key, value, and timestamp in epoch milliseconds."""
-
-Headers = list[tuple[str, bytes | None]]
 
 
 class RecordBatch:

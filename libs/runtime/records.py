@@ -1,4 +1,4 @@
-"""What pure logic sees of Kafka: a record that came in, and a place to put records that go out."""
+"""What a stage's logic sees of Kafka: the records that it reads, and the output that it writes to."""
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
