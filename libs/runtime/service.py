@@ -24,6 +24,9 @@ from libs.runtime.kafka_security.login_refusals import unless_refused
 from libs.runtime.logs import configure_logging
 from libs.runtime.memory import keep_freed_memory
 from libs.runtime.metrics import ServiceMetrics
+from libs.runtime.rights.right import Role
+from libs.runtime.rights.rights_check import RightsCheck
+from libs.runtime.rights.with_rights import with_rights
 from libs.runtime.settings import ServiceSettings, load_settings
 from libs.runtime.startup_signals import STOP_SIGNALS
 from libs.runtime.topic_settings import Cluster
@@ -56,8 +59,16 @@ def run_service(
     settings_class: type[S],
     topics: Iterable[TopicSpec],
     main: Callable[[Context[S]], Awaitable[None]],
+    role: Callable[[S], Role],
 ) -> None:
     """Run ``main`` until it returns or SIGTERM or SIGINT asks it to stop; exits the process.
+
+    Args:
+        name: of the service, in its log.
+        settings_class: what it can be told.
+        topics: are created where they are missing, before ``main``.
+        main: the work.
+        role: the rights in Kafka that it needs with these settings; without one of them it ends.
 
     Exit codes: 0 after a clean end, 1 when ``main`` failed, 2 for a bad setting.
     """
@@ -71,7 +82,8 @@ def run_service(
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
     keep_freed_memory()
-    run_to_the_end(_run_unless_refused(settings, topics, main))
+    check = RightsCheck(settings.kafka, settings.topic_prefix, role(settings))
+    run_to_the_end(_run_unless_refused(settings, topics, main, check))
 
 
 def run_to_the_end(main: Coroutine[Any, Any, None]) -> None:
@@ -107,10 +119,10 @@ async def _without_waiting_for_threads(main: Coroutine[Any, Any, None]) -> None:
 
 
 async def _run_unless_refused(
-    settings: S, topics: Iterable[TopicSpec], main: Callable[[Context[S]], Awaitable[None]]
+    settings: S, topics: Iterable[TopicSpec], main: Callable[[Context[S]], Awaitable[None]], check: RightsCheck
 ) -> None:
     stop = asyncio.Event()
-    await unless_refused(_run(settings, topics, main, stop), stop.set, REFUSED_PATIENCE_S)
+    await unless_refused(with_rights(_run(settings, topics, main, stop), check), stop.set, REFUSED_PATIENCE_S)
 
 
 def warn_of_risks(settings: ServiceSettings) -> None:

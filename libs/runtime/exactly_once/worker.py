@@ -36,6 +36,7 @@ from libs.runtime.group_member import GroupMember, check_member
 from libs.runtime.health import Health
 from libs.runtime.logic import Stage, Tally
 from libs.runtime.outages import is_outage
+from libs.runtime.rights.denials import DENIALS
 from libs.runtime.settings import ServiceSettings
 from libs.runtime.timing import CLOSE_TIMEOUT_S, FENCED_WAIT_S, STUCK_AFTER_S
 from libs.runtime.transactions.connection import BrokerConnection
@@ -132,7 +133,7 @@ class ReplicaWorker:
                 for source in error.args[0]:
                     self._start_offsets[source].out_of_range()
                 self._metrics.retries["offset_out_of_range"].inc()
-            except (StuckConsumerError, OffsetMismatchError, SettingChangedError):
+            except (StuckConsumerError, OffsetMismatchError, SettingChangedError, *DENIALS):
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, work goes on from the last commit
                 delay_s = self._after(error)

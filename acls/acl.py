@@ -1,0 +1,39 @@
+"""ACLs that allow what the roles need, as Kafka knows them."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from libs.runtime.rights.right import Operation, Resource, Role
+
+
+@dataclass(frozen=True)
+class Acl:
+    """Allows ``principal``, as in ``User:sink``, an operation from every host; ``name`` is whole, with ``TOPIC_PREFIX``."""
+
+    principal: str
+    operation: Operation
+    resource: Resource
+    name: str
+    prefixed: bool
+
+    def __str__(self) -> str:
+        pattern = "PREFIXED" if self.prefixed else "LITERAL"
+        return f"{self.principal} {self.operation.name} {self.resource.name} {pattern} {self.name}"
+
+
+def acls_of(
+    roles: Iterable[Role], topic_prefix: str, principals: Mapping[str, str], *, may_create: bool = True
+) -> Iterator[Acl]:
+    """The ACLs of ``roles``.
+
+    Args:
+        roles: whose rights are allowed.
+        topic_prefix: the pipeline's ``TOPIC_PREFIX``.
+        principals: by the names of the roles; without one it is ``User:`` with prefix and the role's name.
+        may_create: whether they may create topics.
+    """
+    for role in roles:
+        principal = principals.get(role.name, f"User:{topic_prefix}{role.name}")
+        for right in role.rights:
+            if may_create or right.operation is not Operation.CREATE:
+                yield Acl(principal, right.operation, right.resource, topic_prefix + right.name, right.prefixed)
