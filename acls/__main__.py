@@ -1,21 +1,24 @@
-"""``python -m acls``: creates the ACLs of the pipeline's principals, or prints the commands that do."""
+"""``python -m acls``: creates the ACLs of the pipeline's principals, and users for these, or prints the commands that do."""
 
 import argparse
 import asyncio
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from aiokafka.errors import KafkaError
 
-from acls.acl import Acl, acls_of
+from acls.acl import Acl, acls_of, principals_of
 from acls.admin import create
 from acls.kafka_acls_commands import commands
+from acls.scram_users import read_passwords, set_passwords
 from acls.table import markdown
 from libs.cli import kafka_of, pipeline_flags
 from libs.events.rights import ROLES
 from libs.runtime.errors import PipelineError, described
 from libs.runtime.kafka_security.login_refusals import unless_refused
+from libs.runtime.kafka_security.security import KafkaAddress
 
 _BY_NAME = {role.name: role for role in ROLES}
 
@@ -25,7 +28,8 @@ def main() -> None:
     arguments = _arguments()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     roles = [_BY_NAME[name] for name in dict.fromkeys(arguments.roles or _BY_NAME)]
-    acls = list(acls_of(roles, arguments.topic_prefix, dict(arguments.principals), may_create=arguments.may_create))
+    principals = principals_of(roles, arguments.topic_prefix, dict(arguments.principals))
+    acls = list(acls_of(roles, arguments.topic_prefix, principals, may_create=arguments.may_create))
     if arguments.print == "table":
         sys.stdout.write(markdown())
     elif arguments.print == "commands":
@@ -33,18 +37,27 @@ def main() -> None:
     elif arguments.dry_run:
         sys.stdout.writelines(f"{acl}\n" for acl in acls)
     else:
-        _create(arguments, acls)
+        _create(arguments, acls, principals)
 
 
-def _create(arguments: argparse.Namespace, acls: Sequence[Acl]) -> None:
+def _create(arguments: argparse.Namespace, acls: Sequence[Acl], principals: Mapping[str, str]) -> None:
     try:
-        asyncio.run(unless_refused(create(kafka_of(arguments), acls)))
+        passwords = read_passwords(arguments.scram_passwords, principals) if arguments.scram_passwords else {}
+        kafka = kafka_of(arguments)
+        asyncio.run(unless_refused(_set_up(kafka, acls, passwords)))
     except PipelineError as error:
         sys.exit(f"acls: {described(error)}")
     except (KafkaError, OSError) as error:
         sys.exit(f"acls: the broker cannot be reached: {error!r}")
     sys.stdout.writelines(f"{acl}\n" for acl in acls)
-    sys.stdout.write(f"{len(acls)} ACLs are there\n")
+    sys.stdout.write(
+        f"{len(acls)} ACLs are there" + (f", {len(passwords)} users have passwords\n" if passwords else "\n")
+    )
+
+
+async def _set_up(kafka: KafkaAddress, acls: Sequence[Acl], passwords: Mapping[str, str]) -> None:
+    await create(kafka, acls)
+    await set_passwords(kafka, passwords)
 
 
 def _arguments() -> argparse.Namespace:
@@ -70,6 +83,12 @@ def _arguments() -> argparse.Namespace:
         action="store_false",
         dest="may_create",
         help="no right to create topics, for a cluster whose topics others make",
+    )
+    parser.add_argument(
+        "--scram-passwords",
+        type=Path,
+        metavar="FOLDER",
+        help="make the principals users for SCRAM-SHA-512, each with the password in FOLDER/ROLE",
     )
     parser.add_argument("--dry-run", action="store_true", help="list the ACLs, and create none")
     parser.add_argument(

@@ -21,6 +21,11 @@ class Acl:
         return f"{self.principal} {self.operation.name} {self.resource.name} {pattern} {self.name}"
 
 
+def principals_of(roles: Iterable[Role], topic_prefix: str, named: Mapping[str, str]) -> dict[str, str]:
+    """The principal of each role: the one that is ``named``, or else ``User:`` with the prefix and the role's name."""
+    return {role.name: named.get(role.name, f"User:{topic_prefix}{role.name}") for role in roles}
+
+
 def acls_of(
     roles: Iterable[Role], topic_prefix: str, principals: Mapping[str, str], *, may_create: bool = True
 ) -> Iterator[Acl]:
@@ -29,11 +34,12 @@ def acls_of(
     Args:
         roles: whose rights are allowed.
         topic_prefix: the pipeline's ``TOPIC_PREFIX``.
-        principals: by the names of the roles; without one it is ``User:`` with prefix and the role's name.
+        principals: by the names of the roles.
         may_create: whether they may create topics.
     """
     for role in roles:
-        principal = principals.get(role.name, f"User:{topic_prefix}{role.name}")
         for right in role.rights:
             if may_create or right.operation is not Operation.CREATE:
-                yield Acl(principal, right.operation, right.resource, topic_prefix + right.name, right.prefixed)
+                yield Acl(
+                    principals[role.name], right.operation, right.resource, topic_prefix + right.name, right.prefixed
+                )

@@ -22,8 +22,8 @@ from libs.runtime.rights.right import Operation, Resource, Right, Role
 READ, WRITE, CREATE, DELETE = Operation.READ, Operation.WRITE, Operation.CREATE, Operation.DELETE
 DESCRIBE, DESCRIBE_CONFIGS = Operation.DESCRIBE, Operation.DESCRIBE_CONFIGS
 
-_EXISTS = "it works where the topic is there already"
-_NOT_COMPARED = "it works, and warns that the topic's settings were not compared"
+_EXISTS = "it works once somebody else has created it"
+_NOT_COMPARED = "it works, and warns that the settings were not compared"
 GROUP_OF_OUTPUT = {"file": "sink", "database": "sink-database"}
 """Which consumer group shows how far an output of the sink is."""
 
@@ -42,14 +42,13 @@ def _transactions(name: str, *, prefixed: bool = True) -> Right:
     )
 
 
-def _made_and_compared(topics: Iterable[Topic]) -> tuple[Right, ...]:
-    return tuple(
-        right
-        for topic in topics
-        for right in (
-            _topic(CREATE, topic, "create it at the start", _EXISTS),
-            _topic(DESCRIBE_CONFIGS, topic, "compare its settings with what the guarantees need", _NOT_COMPARED),
-        )
+def _made_and_compared(*topics: Topic) -> tuple[Right, ...]:
+    return (
+        *(_topic(CREATE, topic, "create it where it is missing", _EXISTS) for topic in topics),
+        *(
+            _topic(DESCRIBE_CONFIGS, topic, "compare its settings with what the guarantees need", _NOT_COMPARED)
+            for topic in topics
+        ),
     )
 
 
@@ -60,7 +59,7 @@ def _looked_for(*topics: Topic) -> tuple[Right, ...]:
 GENERATOR = Role(
     "generator",
     "generator",
-    (_topic(WRITE, ORDERS, "send orders; since Kafka 2.8 idempotent too"), *_made_and_compared([ORDERS])),
+    (_topic(WRITE, ORDERS, "send orders; since Kafka 2.8 idempotent too"), *_made_and_compared(ORDERS)),
 )
 PROCESSOR = Role(
     "processor",
@@ -73,7 +72,7 @@ PROCESSOR = Role(
         _group(READ, "processor", "be a member, and commit offsets"),
         _transactions("processor-"),
         *_looked_for(LATE_ORDERS, PRODUCT_METRICS, ANALYTICS_STATE),
-        *_made_and_compared(ALL_TOPICS),
+        *_made_and_compared(*ALL_TOPICS),
     ),
 )
 ANALYTICS = Role(
@@ -89,7 +88,7 @@ ANALYTICS = Role(
         _group(READ, "analytics", "be a member, and commit offsets"),
         _transactions("analytics-"),
         *_looked_for(ORDERS),
-        *_made_and_compared(ALL_TOPICS),
+        *_made_and_compared(*ALL_TOPICS),
     ),
 )
 SINK = Role(
@@ -101,7 +100,7 @@ SINK = Role(
             _group(READ, group, f"show how far it is, where SINK_OUTPUTS has `{output}`")
             for output, group in GROUP_OF_OUTPUT.items()
         ),
-        *_made_and_compared([PRODUCT_METRICS]),
+        *_made_and_compared(PRODUCT_METRICS),
     ),
 )
 _READ_BY_VIEWERS = (ORDERS, PROCESSED_ORDERS, ORDERS_DLQ, LATE_ORDERS, PRODUCT_METRICS)
@@ -135,7 +134,7 @@ DEAD_LETTERS = Role(
         _topic(WRITE, DEAD_LETTERS_REPLAYED, "mark them as replayed"),
         _transactions("dead-letters-replay", prefixed=False),
         _topic(DESCRIBE_CONFIGS, ORDERS, "know how large an order may be", "it works with the broker's default"),
-        *_made_and_compared([DEAD_LETTERS_REPLAYED]),
+        *_made_and_compared(DEAD_LETTERS_REPLAYED),
     ),
 )
 _DERIVED = tuple(topic for topic in ALL_TOPICS if topic is not ORDERS)

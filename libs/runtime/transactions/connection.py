@@ -109,12 +109,15 @@ class BrokerConnection:
         return await self.send(self._client.get_random_node(), request)
 
     async def ask_controller(self, request: Any) -> Any:
-        """The answer of the cluster's controller, or in KRaft of the broker that passes the request on to it.
+        """The answer of the cluster's controller. In KRaft it is a broker that passes the request on to it.
 
         Raises:
             NodeNotReadyError, AnswerLostError: see ``send``.
         """
-        return await self.send(self._client.cluster.controller.nodeId, request)
+        controller = self._client.cluster.controller
+        if controller is None:
+            return await self.ask_any(request)
+        return await self.send(controller.nodeId, request)
 
     async def send(self, node: int, request: Any, group: int = ConnectionGroup.DEFAULT) -> Any:
         """The answer of broker ``node`` to ``request``.

@@ -1,5 +1,6 @@
-"""A broker that allows nothing without an ACL, with a user for each role of a few pipelines."""
+"""A broker that talks TLS, asks for SCRAM logins and allows nothing without an ACL; users for the roles of a few pipelines."""
 
+import asyncio
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,20 +9,22 @@ from pathlib import Path
 
 from aiokafka.protocol.admin import DeleteAclsRequest
 
-from acls.acl import Acl, acls_of
+from acls.acl import Acl, acls_of, principals_of
 from acls.admin import ALLOW, LITERAL, PREFIXED, create
+from acls.scram_users import set_passwords
 from libs.events.rights import ROLES
 from libs.runtime.rights.right import Right, Role
 from libs.runtime.transactions.connection import BrokerConnection
 from local.broker import LocalBroker
 from local.kafka_files import KafkaFiles, Listener
 from local.ports import free_ports
+from tests.security.certificates import Authority
 
 PREFIXES = ("rights-", "first-", "second-", "taken-", "made-")
 """``TOPIC_PREFIX`` of each pipeline that has users."""
 PASSWORD = "correct horse"
 
-_PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+_SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 _PROPERTIES = {
     "authorizer.class.name": "kafka.security.authorizer.AclAuthorizer",
     "allow.everyone.if.no.acl.found": "false",
@@ -41,13 +44,15 @@ class AclBroker:
     broker: LocalBroker
     directory: Path
     port: int
+    ca_file: Path
 
     def login(self, prefix: str, role: str) -> dict[str, str]:
         """The settings of a program of ``role``."""
         return {
             "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{self.port}",
-            "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
-            "KAFKA_SASL_MECHANISM": "PLAIN",
+            "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+            "KAFKA_SSL_CA_FILE": str(self.ca_file),
+            "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
             "KAFKA_SASL_USERNAME": prefix + role,
             "KAFKA_SASL_PASSWORD": PASSWORD,
             "TOPIC_PREFIX": prefix,
@@ -85,22 +90,29 @@ class AclBroker:
 def acls_for(prefix: str, *roles: Role, only: Iterable[Right] | None = None, may_create: bool = True) -> list[Acl]:
     """The ACLs of ``roles`` in one pipeline."""
     chosen = [role.only(lambda right: only is None or right in only) for role in roles or ROLES]
-    return list(acls_of(chosen, prefix, {}, may_create=may_create))
+    return list(acls_of(chosen, prefix, principals_of(chosen, prefix, {}), may_create=may_create))
 
 
 @contextmanager
 def acl_broker(directory: Path) -> Iterator[AclBroker]:
     """Starts it."""
     (port,) = free_ports(1)
-    users = "".join(f' user_{prefix}{role.name}="{PASSWORD}"' for prefix in PREFIXES for role in ROLES)
-    asking = Listener(
-        "ASKING",
+    authority = Authority(directory)
+    secured = Listener(
+        "SECURED",
         port,
-        "SASL_PLAINTEXT",
-        {"sasl.enabled.mechanisms": "PLAIN", "plain.sasl.jaas.config": f"{_PLAIN}{users};"},
+        "SASL_SSL",
+        {
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(authority.issue("broker").both),
+            "sasl.enabled.mechanisms": "SCRAM-SHA-512",
+            "scram-sha-512.sasl.jaas.config": _SCRAM,
+        },
     )
-    with _LoggingBroker(directory, asking) as broker:
-        yield AclBroker(broker, directory, port)
+    with _LoggingBroker(directory, secured) as broker:
+        users = {prefix + role.name: PASSWORD for prefix in PREFIXES for role in ROLES}
+        asyncio.run(set_passwords(broker.bootstrap_servers, users))
+        yield AclBroker(broker, directory, port, authority.file)
 
 
 class _LoggingFiles(KafkaFiles):

@@ -2,20 +2,27 @@
 
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator, Mapping
 
 import pytest
 
-from acls.acl import acls_of
+from acls.acl import Acl, acls_of, principals_of
 from acls.kafka_acls_commands import commands
 from acls.table import markdown
 from libs.events.rights import ANALYTICS, GENERATOR, PROCESSOR, ROLES, SINK, sink_role
-from libs.runtime.rights.right import Operation, Resource
+from libs.runtime.rights.right import Operation, Resource, Role
 from tests.integration.services import ROOT
 
 
 def acls(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "acls", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def of(
+    roles: Iterable[Role], prefix: str, named: Mapping[str, str] | None = None, *, may_create: bool = True
+) -> Iterator[Acl]:
+    return acls_of(roles, prefix, principals_of(roles, prefix, named or {}), may_create=may_create)
 
 
 def test_the_table_of_the_docs_is_made_of_the_declared_rights() -> None:
@@ -25,20 +32,20 @@ def test_the_table_of_the_docs_is_made_of_the_declared_rights() -> None:
 
 
 def test_every_name_begins_with_the_prefix_and_every_principal_is_of_one_pipeline() -> None:
-    made = list(acls_of(ROLES, "shop-", {}))
+    made = list(of(ROLES, "shop-"))
     assert all(acl.name.startswith("shop-") and acl.principal.startswith("User:shop-") for acl in made)
     assert len(set(made)) == len(made) == sum(len(role.rights) for role in ROLES)
     assert {acl.name for acl in made if acl.prefixed} == {"shop-processor-", "shop-analytics-"}
 
 
 def test_principals_can_be_named_and_creating_topics_be_left_to_others() -> None:
-    made = list(acls_of([GENERATOR], "", {"generator": "User:CN=orders"}, may_create=False))
+    made = list(of([GENERATOR], "", {"generator": "User:CN=orders"}, may_create=False))
     assert {acl.principal for acl in made} == {"User:CN=orders"}
     assert {acl.operation for acl in made} == {Operation.WRITE, Operation.DESCRIBE_CONFIGS}
 
 
 def test_the_commands_are_kafka_s_own() -> None:
-    made = list(commands(acls_of([PROCESSOR], "shop-", {}), "kafka:9093"))
+    made = list(commands(of([PROCESSOR], "shop-"), "kafka:9093"))
     common = "kafka-acls.sh --bootstrap-server kafka:9093 --command-config admin.properties --add --allow-principal User:shop-processor"
     assert f"{common} --group shop-processor --resource-pattern-type literal --operation Read" in made
     assert f"{common} --transactional-id shop-processor- --resource-pattern-type prefixed --operation Write" in made
