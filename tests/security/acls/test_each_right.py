@@ -24,7 +24,7 @@ from libs.runtime.broker import ensure_topics
 from libs.runtime.rights.right import Operation, Resource, Right, Role
 from libs.runtime.settings import ServiceSettings
 from tests.security.acls.broker import AclBroker, acls_for
-from tests.security.acls.programs import Ended, Programs
+from tests.security.programs import Ended, Programs
 
 PREFIX = "rights-"
 SERVICES = (GENERATOR, PROCESSOR, ANALYTICS, SINK)
@@ -57,7 +57,7 @@ class Without:
         acls = acls_for(PREFIX, role, only=rights)
         asyncio.run(self._cluster.take_away(acls))
         try:
-            return self._programs.run(program, self._directory / "log", env, *arguments)
+            return self._programs.run(program, self._directory, env, *arguments)
         finally:
             asyncio.run(self._cluster.allow(acls))
 

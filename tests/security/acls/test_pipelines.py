@@ -33,7 +33,7 @@ from libs.runtime.transactions.producer import init_producer_id
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import ROOT, ServiceProcess
 from tests.security.acls.broker import AclBroker, acls_for
-from tests.security.acls.programs import Programs
+from tests.security.programs import Programs
 
 RATE = 300
 SERVICES = (PROCESSOR, ANALYTICS, SINK)
@@ -61,8 +61,7 @@ class LoggedIn(Pipeline):
     async def use(self, programs: Programs, role: Role, program: str, *arguments: str) -> str:
         """What a tool prints; it has to exit with 0."""
         env = self.cluster.login(self.prefix, role.name) | {"WINDOW_SECONDS": str(self.window_s)}
-        log = self.directory / f"{program}-{arguments[0]}.out"
-        ended = await asyncio.to_thread(programs.run, program, log, env, *arguments)
+        ended = await asyncio.to_thread(programs.run, program, self.directory, env, *arguments)
         assert ended.code == 0, ended.output
         return ended.output
 

@@ -1,6 +1,7 @@
 """The services and tools as processes that are forked after their imports, which take most of a start's time."""
 
 import importlib
+import itertools
 import multiprocessing
 import os
 import sys
@@ -33,10 +34,12 @@ class Programs:
 
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
+        self._numbers = itertools.count(1)
         self._context.set_forkserver_preload([__name__, *MODULES.values()])
 
-    def run(self, name: str, log: Path, env: dict[str, str], *arguments: str) -> Ended:
-        """Run ``MODULES[name]``; ``log`` is a new file."""
+    def run(self, name: str, directory: Path, env: dict[str, str], *arguments: str) -> Ended:
+        """Run ``MODULES[name]``; what it writes is also kept in ``directory``."""
+        log = directory / f"{name}-{next(self._numbers)}.out"
         process = self._context.Process(target=_run, args=(MODULES[name], log, env, arguments))
         process.start()
         try:
