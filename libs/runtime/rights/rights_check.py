@@ -111,9 +111,9 @@ async def _transactional_id(connection: BrokerConnection, transactional_id: str)
 
 
 async def missing_or_unknown(check: RightsCheck) -> list[Right]:
-    """The rights that are missing for certain; none if no broker answers."""
+    """The rights that are missing for certain; none if no broker tells."""
     try:
         return await check.missing()
-    except (KafkaError, OSError, PipelineError, TimeoutError, AssertionError):
-        # AssertionError: aiokafka's client before it has any metadata.
+    except (KafkaError, OSError, PipelineError, TimeoutError, AssertionError, NotImplementedError):
+        # Of aiokafka: AssertionError before there is any metadata, NotImplementedError for a broker without these requests.
         return []
