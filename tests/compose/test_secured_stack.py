@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def secret(project: Project, file: str) -> str:
     return project.compose(*command)
 
 
-def login(project: Project, directory: Path, role: str) -> Mapping[str, str]:
+def login(project: Project, directory: Path, role: str) -> dict[str, str]:
     """The settings of a tool on this machine, made as docs/security.md says."""
     (directory / "ca.pem").write_text(secret(project, "ca.pem"))
     (directory / role).write_text(secret(project, f"passwords/{role}"))
@@ -78,7 +78,7 @@ def login(project: Project, directory: Path, role: str) -> Mapping[str, str]:
     }
 
 
-def tool(project: Project, settings: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+def tool(project: Project, settings: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     names = ("TOPIC_PREFIX", "WINDOW_SECONDS")
     environment = os.environ | {name: project.settings[name] for name in names} | settings
     command = [sys.executable, "-m", arguments[0], f"--bootstrap={project.bootstrap}", *arguments[1:]]
@@ -121,7 +121,7 @@ def test_nobody_gets_in_without_a_login(stack: Project, tmp_path: Path) -> None:
     plain = tool(stack, {}, "verification")
     assert plain.returncode == 1
     assert "speaks TLS, KAFKA_SECURITY_PROTOCOL=PLAINTEXT does not fit" in plain.stderr
-    wrong = dict(login(stack, tmp_path, "viewer")) | {"KAFKA_SASL_USERNAME": "shop-processor"}
+    wrong = login(stack, tmp_path, "viewer") | {"KAFKA_SASL_USERNAME": "shop-processor"}
     refused = tool(stack, wrong, "verification")
     assert refused.returncode == 1
     assert "refuses user 'shop-processor'" in refused.stderr

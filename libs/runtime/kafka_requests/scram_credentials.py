@@ -52,7 +52,7 @@ class UpsertScramSha512(Request[AlterUserScramCredentialsRequestV0]):
     API_KEY = 51
 
     def __init__(self, user: str, iterations: int, salt: bytes, salted_password: bytes) -> None:
-        self._upsertion = (user, SCRAM_SHA_512, iterations, salt, salted_password, {})
+        self._upsertion: tuple[object, ...] = (user, SCRAM_SHA_512, iterations, salt, salted_password, {})
 
     def build(
         self, request_struct_class: type[AlterUserScramCredentialsRequestV0]

@@ -20,7 +20,7 @@ from local.kafka_files import KafkaFiles, Listener
 from local.ports import free_ports
 from tests.security.certificates import Authority
 
-PREFIXES = ("rights-", "first-", "second-", "taken-", "made-")
+PREFIXES = ("rights-", "used-", "first-", "second-", "taken-", "made-")
 """``TOPIC_PREFIX`` of each pipeline that has users."""
 PASSWORD = "correct horse"
 
@@ -78,13 +78,13 @@ class AclBroker:
         """(principal, operation, kind of resource, its name) of each request that was allowed up to now."""
         log = (self.directory / "kafka.log").read_text(errors="replace")
         return {
-            (
-                found["principal"],
-                *(found[group].replace("_", "").lower() for group in ("operation", "resource")),
-                found["name"],
-            )
+            (found["principal"], _plain(found["operation"]), _plain(found["resource"]), found["name"])
             for found in _ALLOWED.finditer(log)
         }
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
 
 
 def acls_for(prefix: str, *roles: Role, only: Iterable[Right] | None = None, may_create: bool = True) -> list[Acl]:

@@ -92,7 +92,7 @@ def _told(role: Role, right: Right) -> str:
     return f"user '{PREFIX}{role.name}' lacks a right in Kafka: {right.described(PREFIX)}"
 
 
-@pytest.mark.parametrize(("role", "right"), _needed(*SERVICES))
+@pytest.mark.parametrize(("role", "right"), list(_needed(*SERVICES)))
 def test_a_service_ends_and_names_it(without: Without, role: Role, right: Right) -> None:
     outputs = {group: output for output, group in GROUP_OF_OUTPUT.items()}
     env = {"SINK_OUTPUTS": outputs[right.name]} if role is SINK and right.resource is Resource.GROUP else {}
@@ -101,7 +101,7 @@ def test_a_service_ends_and_names_it(without: Without, role: Role, right: Right)
     assert f"python -m acls --role {role.name} --topic-prefix {PREFIX}" in last["advice"]
 
 
-@pytest.mark.parametrize(("role", "right"), _needed(VIEWER, DEAD_LETTERS, RECOMPUTE))
+@pytest.mark.parametrize(("role", "right"), list(_needed(VIEWER, DEAD_LETTERS, RECOMPUTE)))
 def test_a_command_prints_it(without: Without, role: Role, right: Right) -> None:
     program, *arguments = COMMANDS[role.name]
     ended = without.run(role, (right,), program, *arguments)

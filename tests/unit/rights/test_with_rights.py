@@ -15,11 +15,11 @@ from aiokafka.errors import (
 from libs.runtime.errors import BrokerLoginError, MissingRightError, PipelineError
 from libs.runtime.kafka_requests.authorized_operations import UNKNOWN_OPERATIONS, GroupOperations
 from libs.runtime.kafka_security.login_refusals import unless_refused
-from libs.runtime.rights import rights_check
 from libs.runtime.rights import with_rights as with_rights_module
 from libs.runtime.rights.right import Operation, Resource, Right, Role
 from libs.runtime.rights.rights_check import RightsCheck
 from libs.runtime.rights.with_rights import with_rights, with_rights_from_the_start
+from libs.runtime.transactions.connection import BrokerConnection
 
 READ_ORDERS = Right(Operation.READ, Resource.TOPIC, "orders")
 CREATE_ORDERS = Right(Operation.CREATE, Resource.TOPIC, "orders", optional="it exists")
@@ -76,7 +76,7 @@ class _Answer:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeConnection:
     fake = FakeConnection()
-    monkeypatch.setattr(rights_check.BrokerConnection, "open", fake)
+    monkeypatch.setattr(BrokerConnection, "open", fake)
     monkeypatch.setattr(with_rights_module, "_CHECK_EVERY_S", 0.0)
     return fake
 
