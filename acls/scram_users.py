@@ -22,7 +22,7 @@ def read_passwords(folder: Path, principals: Mapping[str, str]) -> dict[str, str
     ``principals`` are by role, as in ``User:sink``.
 
     Raises:
-        SettingsError: a file is missing or empty, or a principal cannot be a user's.
+        SettingsError: a file is missing or empty.
     """
     passwords = {}
     for role, principal in principals.items():

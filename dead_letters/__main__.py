@@ -67,7 +67,8 @@ def _show_one(options: argparse.Namespace) -> None:
 def _replay(options: argparse.Namespace) -> None:
     pipeline = _pipeline(options)
     selection = Selection(options.places, options.reason)
-    plan, ends = _run(lambda progress: plan_replay(pipeline, selection, progress), pipeline, DEAD_LETTERS)
+    role = DEAD_LETTERS_READER if options.dry_run else DEAD_LETTERS
+    plan, ends = _run(lambda progress: plan_replay(pipeline, selection, progress), pipeline, role)
     _show(plan_text(plan))
     due = plan.due.total()
     if not due:

@@ -19,6 +19,7 @@ MODULES = {
     "metrics": "metrics_report.__main__",
     "dead-letters": "dead_letters.__main__",
     "recompute": "recompute.__main__",
+    "acls": "acls.__main__",
 }
 
 
