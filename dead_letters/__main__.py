@@ -17,9 +17,10 @@ from dead_letters.letter import Place, parse_place
 from dead_letters.overview import ByReason, Newest
 from dead_letters.rendering import letter_text, letters_table, plan_text, reasons_table
 from dead_letters.selection import Selection
-from libs.cli import kafka_of, pipeline_flags
+from libs.cli import allowed, kafka_of, pipeline_flags
+from libs.events.rights import DEAD_LETTERS, DEAD_LETTERS_READER
 from libs.runtime.errors import PipelineError, described
-from libs.runtime.kafka_security.login_refusals import unless_refused
+from libs.runtime.rights.right import Role
 from libs.runtime.service.logs import configure_logging
 
 T = TypeVar("T")
@@ -47,7 +48,8 @@ def main() -> None:
 def _list(options: argparse.Namespace) -> None:
     selection = Selection(reasons=options.reason)
     found = Newest(options.limit) if options.reason else ByReason()
-    _run(lambda progress: gather(_pipeline(options), selection, found, progress))
+    pipeline = _pipeline(options)
+    _run(lambda progress: gather(pipeline, selection, found, progress), pipeline, DEAD_LETTERS_READER)
     if isinstance(found, Newest):
         _show(letters_json(found) if options.json else letters_table(found))
     elif options.json or found.sums:
@@ -57,14 +59,16 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _show_one(options: argparse.Namespace) -> None:
-    letter, mark, topics = _run(lambda _: look_at(_pipeline(options), options.place))
+    pipeline = _pipeline(options)
+    letter, mark, topics = _run(lambda _: look_at(pipeline, options.place), pipeline, DEAD_LETTERS_READER)
     _show(letter_json(letter, mark) if options.json else letter_text(letter, mark, topics.orders))
 
 
 def _replay(options: argparse.Namespace) -> None:
     pipeline = _pipeline(options)
     selection = Selection(options.places, options.reason)
-    plan, ends = _run(lambda progress: plan_replay(pipeline, selection, progress))
+    role = DEAD_LETTERS_READER if options.dry_run else DEAD_LETTERS
+    plan, ends = _run(lambda progress: plan_replay(pipeline, selection, progress), pipeline, role)
     _show(plan_text(plan))
     due = plan.due.total()
     if not due:
@@ -75,7 +79,7 @@ def _replay(options: argparse.Namespace) -> None:
     if not options.yes and input("Replay them? [y/N] ").strip().lower() not in ("y", "yes"):
         _show("nothing was written")
         return
-    written = _run(lambda progress: replay(pipeline, selection, ends, due, progress))
+    written = _run(lambda progress: replay(pipeline, selection, ends, due, progress), pipeline, DEAD_LETTERS)
     _show(
         f"replayed {written:,}" + (f"; {due - written:,} were replayed or deleted meanwhile" if written < due else "")
     )
@@ -85,9 +89,9 @@ def _pipeline(options: argparse.Namespace) -> Pipeline:
     return Pipeline(kafka_of(options), options.topic_prefix, options.window_seconds)
 
 
-def _run(work: Callable[[Callable[[str], None]], Coroutine[Any, Any, T]]) -> T:
+def _run(work: Callable[[Callable[[str], None]], Coroutine[Any, Any, T]], pipeline: Pipeline, role: Role) -> T:
     with _messages.status("connecting") as status:  # says nothing unless it writes to a terminal
-        return asyncio.run(unless_refused(work(status.update)))
+        return asyncio.run(allowed(lambda: work(status.update), pipeline.kafka, pipeline.topic_prefix, role))
 
 
 def _show(what: object) -> None:

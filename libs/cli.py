@@ -2,10 +2,18 @@
 
 import argparse
 import os
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from libs.runtime.kafka_client.bootstrap_servers import parse_bootstrap_servers
+from libs.runtime.kafka_security.login_refusals import unless_refused
 from libs.runtime.kafka_security.security import KafkaAddress
 from libs.runtime.kafka_security.settings import kafka_security
+from libs.runtime.rights.right import Role
+from libs.runtime.rights.rights_check import RightsCheck
+from libs.runtime.rights.with_rights import with_rights_from_the_start
+
+T = TypeVar("T")
 
 
 def pipeline_flags(*, in_subcommand: bool = False) -> argparse.ArgumentParser:
@@ -43,6 +51,16 @@ def kafka_of(arguments: argparse.Namespace) -> KafkaAddress:
         SettingsError: one of these cannot be used.
     """
     return KafkaAddress(arguments.bootstrap, kafka_security())
+
+
+async def allowed(work: Callable[[], Coroutine[Any, Any, T]], kafka: KafkaAddress, topic_prefix: str, role: Role) -> T:
+    """The result of ``work`` in Kafka.
+
+    Raises:
+        BrokerLoginError: the cluster does not let this client in.
+        MissingRightError: it does, and gives it not all rights of ``role``.
+    """
+    return await unless_refused(with_rights_from_the_start(work, RightsCheck(kafka, topic_prefix, role)))
 
 
 def _servers(text: str) -> str:

@@ -1,7 +1,7 @@
 """One broker and its ZooKeeper in a folder: their configuration files, and the commands that run them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,6 +102,7 @@ class KafkaFiles:
     zookeeper_port: int
     proxy: ProxyPorts | None = None
     more_listeners: tuple[Listener, ...] = ()
+    more_properties: Mapping[str, str] = field(default_factory=dict)
 
     def write(self) -> None:
         """Write the configuration files; data that is already there stays.
@@ -120,6 +121,8 @@ class KafkaFiles:
         (self.directory / "data").mkdir(parents=True, exist_ok=True)
         for name, template in (("zookeeper", _ZOOKEEPER), ("kafka", _KAFKA), ("log4j", _LOG4J)):
             (self.directory / f"{name}.properties").write_text(template.format(**values))
+        with (self.directory / "kafka.properties").open("a") as properties:
+            properties.writelines(f"{name}={value}\n" for name, value in self.more_properties.items())
 
     def _listeners(self) -> str:
         listeners = [Listener("PLAINTEXT", self.kafka_port, "PLAINTEXT"), *self.more_listeners]

@@ -6,14 +6,16 @@ import logging
 import os
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
-from libs.cli import kafka_of, pipeline_flags
+from libs.cli import allowed, kafka_of, pipeline_flags
 from libs.events.product_metrics import MetricRow
+from libs.events.rights import METRICS_READER
 from libs.runtime.errors import PipelineError, described
-from libs.runtime.kafka_security.login_refusals import unless_refused
+from libs.runtime.kafka_security.security import KafkaAddress
 from metrics_report.file_source import from_file
 from metrics_report.formats import TEXTS, dollars, print_table, write_parquet
 from metrics_report.skipped import Skipped
@@ -45,7 +47,9 @@ def main() -> None:
 def _lines(arguments: argparse.Namespace, skipped: Skipped) -> list[Line]:
     selection = Selection(frozenset(arguments.products), arguments.from_s, arguments.to_s)
     if arguments.source == "topic":
-        rows = asyncio.run(unless_refused(_read_topic(arguments, skipped)))
+        kafka = kafka_of(arguments)
+        work = partial(_read_topic, arguments, kafka, skipped)
+        rows = asyncio.run(allowed(work, kafka, arguments.topic_prefix, METRICS_READER))
         return summarize(rows, selection, arguments.by)
     if arguments.source == "file":
         return summarize(from_file(arguments.file, selection, skipped), selection, arguments.by)
@@ -53,8 +57,8 @@ def _lines(arguments: argparse.Namespace, skipped: Skipped) -> list[Line]:
     return summarize(from_database(address, selection), selection, arguments.by)
 
 
-async def _read_topic(arguments: argparse.Namespace, skipped: Skipped) -> list[MetricRow]:
-    return [row async for row in from_topic(kafka_of(arguments), arguments.topic_prefix, skipped)]
+async def _read_topic(arguments: argparse.Namespace, kafka: KafkaAddress, skipped: Skipped) -> list[MetricRow]:
+    return [row async for row in from_topic(kafka, arguments.topic_prefix, skipped)]
 
 
 def _write(lines: list[Line], arguments: argparse.Namespace, messages: Console) -> None:

@@ -8,9 +8,10 @@ import sys
 
 from aiokafka.errors import KafkaError
 
-from libs.cli import kafka_of
+from libs.cli import allowed, kafka_of
+from libs.events.rights import RECOMPUTE
 from libs.runtime.errors import PipelineError
-from libs.runtime.kafka_security.login_refusals import unless_refused
+from libs.runtime.kafka_security.security import KafkaAddress
 from recompute.commands import Plan, carry_out, make_plan
 
 
@@ -19,7 +20,8 @@ def main() -> int:
     arguments = _arguments()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
-        return asyncio.run(unless_refused(_run(arguments)))
+        kafka = kafka_of(arguments)
+        return asyncio.run(allowed(lambda: _run(arguments, kafka), kafka, arguments.topic_prefix, RECOMPUTE))
     except PipelineError as error:
         sys.stderr.write(f"recompute: {error}\n{error.advice}\n")
     except KafkaError as error:
@@ -27,8 +29,7 @@ def main() -> int:
     return 1
 
 
-async def _run(arguments: argparse.Namespace) -> int:
-    kafka = kafka_of(arguments)
+async def _run(arguments: argparse.Namespace, kafka: KafkaAddress) -> int:
     plan = await make_plan(kafka, arguments.topic_prefix)
     sys.stdout.write(_described(plan))
     if not arguments.yes and (await asyncio.to_thread(input, "Go on? [y/N] ")).strip().lower() not in ("y", "yes"):

@@ -7,13 +7,15 @@ import json
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
-from libs.cli import kafka_of, pipeline_flags
+from libs.cli import allowed, kafka_of, pipeline_flags
+from libs.events.rights import VIEWER
 from libs.runtime.errors import PipelineError, described
-from libs.runtime.kafka_security.login_refusals import unless_refused
+from libs.runtime.kafka_security.security import KafkaAddress
 from verification.output_database import OutputDatabase
 from verification.report import Report
 from verification.table import render
@@ -30,7 +32,9 @@ def main() -> None:
     gc.set_threshold(100_000, 50, 100)  # records come and go by the million, none of them in a cycle
     messages = Console(stderr=True)
     try:
-        report = asyncio.run(unless_refused(_verify(arguments, messages)))
+        kafka = kafka_of(arguments)
+        work = partial(_verify, arguments, kafka, messages)
+        report = asyncio.run(allowed(work, kafka, arguments.topic_prefix, VIEWER))
     except PipelineError as error:
         messages.print(f"verification: {described(error)}", style="bold red", soft_wrap=True, markup=False)
         sys.exit(1)
@@ -44,10 +48,10 @@ def main() -> None:
     sys.exit(0 if report.ok else 1)
 
 
-async def _verify(arguments: argparse.Namespace, messages: Console) -> Report:
+async def _verify(arguments: argparse.Namespace, kafka: KafkaAddress, messages: Console) -> Report:
     with messages.status("connecting") as status:  # says nothing unless it writes to a terminal
         return await verify(
-            kafka_of(arguments),
+            kafka,
             topic_prefix=arguments.topic_prefix,
             output=arguments.output,
             database=OutputDatabase(arguments.database, arguments.database_password_file)

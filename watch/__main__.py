@@ -13,8 +13,12 @@ from rich.console import Console
 from rich.live import Live
 
 from libs.cli import kafka_of, pipeline_flags
+from libs.events.rights import VIEWER
 from libs.runtime.errors import PipelineError, described
 from libs.runtime.kafka_security.login_refusals import unless_refused
+from libs.runtime.kafka_security.security import KafkaAddress
+from libs.runtime.rights.rights_check import RightsCheck
+from libs.runtime.rights.with_rights import with_rights
 from watch.follow import follow
 from watch.observation import Observation
 from watch.plain import metric_line, status_line
@@ -32,7 +36,9 @@ def main() -> None:
     arguments = _arguments()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what matters of it, the view says itself
     try:
-        asyncio.run(unless_refused(_watch(arguments)))
+        kafka = kafka_of(arguments)
+        check = RightsCheck(kafka, arguments.topic_prefix, VIEWER)
+        asyncio.run(unless_refused(with_rights(_watch(arguments, kafka), check)))
     except* PipelineError as errors:
         sys.exit(f"watch: {described(errors.exceptions[0])}")
     except* BrokenPipeError:
@@ -40,8 +46,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-async def _watch(arguments: argparse.Namespace) -> None:
-    kafka = kafka_of(arguments)
+async def _watch(arguments: argparse.Namespace, kafka: KafkaAddress) -> None:
     watching = asyncio.current_task()
     assert watching is not None
     for number in (signal.SIGINT, signal.SIGTERM):

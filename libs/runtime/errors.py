@@ -42,6 +42,10 @@ class BrokerLoginError(PipelineError):
     """A broker and this client refuse each other: a password, a certificate or the protocol is not what it has to be."""
 
 
+class MissingRightError(PipelineError):
+    """The cluster's ACLs do not give this client a right that it needs; the message names it."""
+
+
 class BatchTooLargeError(PipelineError):
     """The broker takes no batch of records of this size."""
 

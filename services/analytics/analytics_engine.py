@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from libs.events.dead_letters import Reason
 from libs.events.limits import DECLARED_LIMITS, DerivedLimits, derived_limits
+from libs.events.rights import ANALYTICS
 from libs.events.topics import (
     ALL_TOPICS,
     ANALYTICS_STATE,
@@ -65,7 +66,7 @@ async def compute_metrics(context: Context[AnalyticsSettings]) -> None:
 
 def main() -> None:
     """Start the service."""
-    run_service("analytics", AnalyticsSettings, ALL_TOPICS, compute_metrics)
+    run_service("analytics", AnalyticsSettings, ALL_TOPICS, compute_metrics, lambda _: ANALYTICS)
 
 
 if __name__ == "__main__":

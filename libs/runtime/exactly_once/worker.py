@@ -35,6 +35,7 @@ from libs.runtime.exactly_once.start_offset import StartOffset
 from libs.runtime.exactly_once.take_over import TakeOver
 from libs.runtime.kafka_client.closing import close_quietly
 from libs.runtime.kafka_client.outages import is_outage
+from libs.runtime.rights.denials import DENIALS
 from libs.runtime.service.health import Health
 from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.service.stop_requests import unless_stopped
@@ -132,7 +133,7 @@ class ReplicaWorker:
                 for source in error.args[0]:
                     self._start_offsets[source].out_of_range()
                 self._metrics.retries["offset_out_of_range"].inc()
-            except (StuckConsumerError, OffsetMismatchError, SettingChangedError):
+            except (StuckConsumerError, OffsetMismatchError, SettingChangedError, *DENIALS):
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, work goes on from the last commit
                 delay_s = self._after(error)

@@ -8,10 +8,12 @@ from typing import Any
 import structlog
 from aiokafka.admin import NewTopic
 from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
     IncompatibleBrokerVersion,
     InvalidReplicationFactorError,
     KafkaError,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
     for_code,
 )
 
@@ -19,6 +21,7 @@ from libs.runtime.backoff import Backoff
 from libs.runtime.errors import START_OVER, PipelineError, TopicMismatchError
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, client_arguments
 from libs.runtime.kafka_security.login_refusals import raise_final_refusal
+from libs.runtime.rights.right import Operation, Resource, Right, missing_right_error
 from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.topics.comparison import compare_settings
 from libs.runtime.topics.refusals import refusal
@@ -28,6 +31,7 @@ from libs.runtime.topics.topic import Topic
 log = structlog.get_logger()
 
 _BECOMES_KNOWN_S = 5.0
+_DENIED = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
 _BROKERS_COME_UP_S = 60.0
 
 
@@ -42,6 +46,7 @@ async def ensure_topics(settings: ServiceSettings, topics: Iterable[Topic]) -> C
     Raises:
         TopicMismatchError: a topic has another number of partitions than declared, or a setting that breaks a guarantee.
         TopicRefusedError: the broker answers something that waiting does not mend.
+        MissingRightError: a topic is missing that this client may not create.
     """
     backoff = Backoff()
     too_few_since_s: float | None = None
@@ -95,7 +100,8 @@ async def _create_missing(admin: AIOKafkaAdminClient, settings: ServiceSettings,
     ]
     if missing:
         response = await admin.create_topics(missing)
-        for name, code, *message in response.topic_errors:  # type: ignore[attr-defined]  # aiokafka's base class has no fields
+        _check_may_create(response.topic_errors, settings)  # type: ignore[attr-defined]  # aiokafka's base class has no fields
+        for name, code, *message in response.topic_errors:  # type: ignore[attr-defined]  # as above
             error = for_code(code)
             if code == 0:
                 log.info("topic created", topic=name, partitions=settings.topic_partitions)
@@ -108,6 +114,15 @@ async def _create_missing(admin: AIOKafkaAdminClient, settings: ServiceSettings,
         name = topic["topic"].removeprefix(settings.topic_prefix)
         replicas[name] = min(len(partition["replicas"]) for partition in topic["partitions"])
     return replicas
+
+
+def _check_may_create(topic_errors: Iterable[Any], settings: ServiceSettings) -> None:
+    denied = [name for name, code, *_ in topic_errors if for_code(code) in _DENIED]
+    if denied:
+        rights = [Right(Operation.CREATE, Resource.TOPIC, name) for name in denied]
+        raise missing_right_error(
+            rights, "", settings.kafka, advice="grant it, or have them created by someone else with the same partitions"
+        )
 
 
 def check_partition_counts(counts: Mapping[str, int], declared: int) -> None:
