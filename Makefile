@@ -82,8 +82,9 @@ check: setup ## ruff and mypy on everything
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy .
 
-dashboards: setup ## write Grafana's dashboards from monitoring/dashboards
+dashboards: setup ## write Grafana's dashboards from monitoring/dashboards, and the alerts once more for Kubernetes
 	@$(PYTHON) -m monitoring.dashboards
+	@$(PYTHON) -m monitoring.prometheus_rule
 
 requirements: ## pin the newest versions, with hashes, in requirements*.txt (needs uv)
 	@for name in requirements requirements-dev services/sink/requirements-parquet requirements-readers; do \
