@@ -8,7 +8,7 @@ UV ?= uv
 # Whatever ends the command, also a signal to make, ends all that the command has started.
 CONTAINED = $(PYTHON) -m local.process_tree $(PYTHON)
 
-.PHONY: help setup readers run watch verify metrics dead-letters recompute down test chaos fuzz bench check dashboards requirements clean machine
+.PHONY: help setup readers schemas run watch verify metrics dead-letters recompute down test chaos fuzz bench check dashboards requirements clean machine
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target text; do printf 'make %-13s %s\n' "$$target" "$$text"; done
@@ -23,6 +23,13 @@ readers: .venv-readers/.installed ## make .venv-readers with pandas, Polars and 
 .venv-readers/.installed: requirements-readers.txt .venv/.installed
 	@$(PYTHON) -m venv .venv-readers
 	@.venv-readers/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
+	@touch $@
+
+schemas: .venv-schemas/.installed ## make .venv-schemas with the schemas of Kubernetes, KEDA and the Prometheus Operator, for the tests of kubernetes/
+
+.venv-schemas/.installed: requirements-schemas.txt .venv/.installed
+	@$(PYTHON) -m venv .venv-schemas
+	@.venv-schemas/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
 	@touch $@
 
 machine:
@@ -87,12 +94,12 @@ dashboards: setup ## write Grafana's dashboards from monitoring/dashboards, and 
 	@$(PYTHON) -m monitoring.prometheus_rule
 
 requirements: ## pin the newest versions, with hashes, in requirements*.txt (needs uv)
-	@for name in requirements requirements-dev services/sink/requirements-parquet requirements-readers; do \
+	@for name in requirements requirements-dev services/sink/requirements-parquet requirements-readers requirements-schemas; do \
 		$(UV) pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
 			$$name.in --output-file $$name.txt || exit 1; \
 	done
 
 clean: ## stop what runs here and remove .local, .venv and the caches; output/ stays
 	@if [ -x $(PYTHON) ] && [ -d .local ]; then $(PYTHON) local/pipeline.py down; fi
-	@rm -rf .local .venv .venv-readers .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .local .venv .venv-readers .venv-schemas .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
