@@ -38,6 +38,9 @@ log = structlog.get_logger()
 # six partitions have a backlog.
 FETCH_BYTES = 512 * 1024
 _BECOMES_KNOWN_S = 5.0
+# Two of three brokers have a record before it is acknowledged: any one may fail then, and nothing is lost nor waits.
+_REPLICATED = 3
+_OF_REPLICATED = {"min.insync.replicas": "2"}
 _BROKERS_COME_UP_S = 60.0
 
 
@@ -127,7 +130,7 @@ async def _create_missing(
             name=name,
             num_partitions=settings.topic_partitions,
             replication_factor=settings.topic_replication_factor,
-            topic_configs=dict(spec.config),
+            topic_configs=config_of_new_topic(spec, settings.topic_replication_factor),
         )
         for name, spec in zip(names, specs, strict=True)
         if name not in existing
@@ -147,6 +150,11 @@ async def _create_missing(
         name = topic["topic"].removeprefix(settings.topic_prefix)
         replicas[name] = min(len(partition["replicas"]) for partition in topic["partitions"])
     return replicas
+
+
+def config_of_new_topic(spec: TopicSpec, replicas: int) -> dict[str, str]:
+    """What is declared, and how many of the ``replicas`` have to have a record before it is acknowledged."""
+    return (_OF_REPLICATED if replicas >= _REPLICATED else {}) | dict(spec.config)
 
 
 def check_partition_counts(counts: Mapping[str, int], declared: int) -> None:
