@@ -24,6 +24,7 @@ from local.kafka_files import (
 from local.paths import check_path
 
 DEFAULT_VERSION = "4.4.0"
+VERSION = re.compile(r"4\.\d+\.\d+")
 
 _POM = Path(__file__).with_name("kafka_4.pom.xml")
 
@@ -46,7 +47,7 @@ def kafka_4_libs(version: str) -> Path:
         ValueError: it is no version of Kafka 4.
         LocalModeError: Maven could not fetch it.
     """
-    if not re.fullmatch(r"4\.\d+\.\d+", version):
+    if not VERSION.fullmatch(version):
         raise ValueError(f"{version!r} is not a version of Kafka 4, such as {DEFAULT_VERSION}")
     return kafka_libs(_POM, f"kafka-{version}-libs", f"-Dkafka.version={version}")
 

@@ -9,7 +9,7 @@ from typing import Self
 
 from local.errors import LocalModeError
 from local.jars import ROOT
-from local.kraft_files import DEFAULT_VERSION
+from local.kraft_files import DEFAULT_VERSION, VERSION
 from local.ports import FIRST_EPHEMERAL_PORT
 
 MOST_REPLICAS = 50
@@ -133,7 +133,7 @@ def _kafka_4() -> str | None:
         return None
     if text == "4":
         return DEFAULT_VERSION
-    if re.fullmatch(r"4\.\d+\.\d+", text):
+    if VERSION.fullmatch(text):
         return text
     raise LocalModeError(
         f"LOCAL_KAFKA={text!r}: {_WITH_ZOOKEEPER} (with ZooKeeper), 4, or a version such as {DEFAULT_VERSION} is allowed",
