@@ -8,7 +8,7 @@ UV ?= $(or $(shell command -v uv),.venv-uv/bin/uv)
 # Whatever ends the command, also a signal to make, ends all that the command has started.
 CONTAINED = $(PYTHON) -m local.process_tree $(PYTHON)
 
-.PHONY: help setup hooks readers run watch verify metrics dead-letters recompute down test chaos fuzz bench check docs dashboards requirements update clean machine
+.PHONY: help setup hooks readers schemas run watch verify metrics dead-letters recompute down test chaos fuzz bench check docs dashboards requirements update clean machine
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target text; do printf 'make %-13s %s\n' "$$target" "$$text"; done
@@ -31,6 +31,12 @@ readers: .venv-readers/.installed ## create .venv-readers with pandas, Polars an
 .venv-docs/.installed: requirements-docs.txt .venv/.installed
 	@$(PYTHON) -m venv --without-pip .venv-docs
 	@$(PYTHON) -m pip --python .venv-docs install --no-compile --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
+
+schemas: .venv-schemas/.installed ## make .venv-schemas with the schemas of Kubernetes, KEDA and the Prometheus Operator, for the tests of kubernetes/
+
+.venv-schemas/.installed: requirements-schemas.txt .venv/.installed
+	@$(PYTHON) -m venv .venv-schemas
+	@.venv-schemas/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
 	@touch $@
 
 machine:
@@ -93,15 +99,16 @@ check: setup ## ruff and mypy on everything
 docs: .venv-docs/.installed ## the documentation as a site in site/; a broken link fails it (DOCS_SOURCE_URL=https://…)
 	@.venv-docs/bin/python -m sphinx --quiet --fail-on-warning --keep-going --jobs auto docs site
 
-dashboards: setup ## write Grafana's dashboards from monitoring/dashboards
+dashboards: setup ## write Grafana's dashboards from monitoring/dashboards, and the alerts once more for Kubernetes
 	@$(PYTHON) -m monitoring.dashboards
+	@$(PYTHON) -m monitoring.prometheus_rule
 
 .venv-uv/bin/uv: .venv/.installed
 	@$(PYTHON) -m venv .venv-uv
 	@.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: uv
 
 requirements: $(filter .venv-uv/%,$(UV)) ## pin the newest versions, with hashes, in requirements*.txt
-	@for name in requirements requirements-dev services/sink/requirements-parquet requirements-readers requirements-docs; do \
+	@for name in requirements requirements-dev services/sink/requirements-parquet requirements-readers requirements-docs requirements-schemas; do \
 		$(UV) pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
 			$$name.in --output-file $$name.txt || exit 1; \
 	done
@@ -112,5 +119,5 @@ update: ## requirements, and then everything that CI runs, with them
 
 clean: ## stop what runs here and remove .local, .venv and the caches; output/ stays
 	@if [ -x $(PYTHON) ] && [ -d .local ]; then $(PYTHON) local/pipeline.py down; fi
-	@rm -rf .local .venv .venv-readers .venv-docs .venv-uv site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .local .venv .venv-readers .venv-docs .venv-schemas .venv-uv site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

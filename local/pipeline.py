@@ -47,8 +47,8 @@ def _interrupt_once(_number: int, _frame: FrameType | None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="Environment: LOCAL_DIR (.local), LOCAL_KAFKA_PORT (19092), LOCAL_ZOOKEEPER_PORT (12181), "
-        "LOCAL_HTTP_PORT (18080: the first of the services' health ports), and every setting of the services but their ports.",
+        epilog="Environment: LOCAL_DIR (.local), LOCAL_KAFKA (3.9, which has ZooKeeper; or 4), LOCAL_KAFKA_PORT (19092), "
+        "LOCAL_ZOOKEEPER_PORT (12181), LOCAL_HTTP_PORT (18080: the first of the services' health ports), and every setting of the services but their ports.",
     )
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 

@@ -17,9 +17,10 @@ from rich.console import Console
 from local.broker import LocalBroker
 from local.errors import LocalModeError
 from local.kafka_files import ProxyPorts
+from local.kraft_files import DEFAULT_VERSION
 from local.ports import free_ports
 from tests.brokers.cluster import ThreeBrokers
-from tests.brokers.kraft import DEFAULT_VERSION, KraftBroker
+from tests.brokers.kraft import KraftBroker
 from tests.chaos.episode import Episode, Outcome, run_episode
 from tests.chaos.plan import PARTS, SHORT_FORM, long_form
 from tests.chaos.table import findings, markdown, render

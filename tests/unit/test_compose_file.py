@@ -7,12 +7,10 @@ from tests.integration.services import ROOT
 
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 SETTINGS_PAGE = (ROOT / "docs" / "settings.md").read_text()
-# What is the containers' own, as docs/settings.md says: who they talk to, what they listen on, and where in them the output is.
 SECURED = (ROOT / "compose.secure.yml").read_text()
-README = (ROOT / "README.md").read_text()
-# What is the containers' own, as README says: who they talk to, what they listen on, and where in them the output is.
+# What is the containers' own, as docs/settings.md says: who they talk to, what they listen on, and where in them the output is.
 FIXED = {"KAFKA_BOOTSTRAP_SERVERS", "HTTP_HOST", "HTTP_PORT", "LIVE_HOST", "LIVE_PORT", "SINK_OUTPUT_PATH"}
-LOCAL_MODE = {"LOCAL_DIR", "LOCAL_KAFKA_PORT", "LOCAL_ZOOKEEPER_PORT", "LOCAL_HTTP_PORT"}
+LOCAL_MODE = {"LOCAL_DIR", "LOCAL_KAFKA", "LOCAL_KAFKA_PORT", "LOCAL_ZOOKEEPER_PORT", "LOCAL_HTTP_PORT"}
 
 
 def services(compose: str = COMPOSE) -> dict[str, str]:

@@ -143,6 +143,7 @@ async def _run(
         loop.add_signal_handler(number, stop.set)
     health, registry = Health(), CollectorRegistry()
     ServiceMetrics(registry, health)
+    health.watch(loop)
     try:
         server = HealthServer(health, registry, settings.http_host, settings.http_port)
     except OSError as error:

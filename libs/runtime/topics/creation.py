@@ -32,6 +32,9 @@ log = structlog.get_logger()
 
 _BECOMES_KNOWN_S = 5.0
 _DENIED = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
+# Two of three brokers have a record before it is acknowledged: any one may fail then, and nothing is lost nor waits.
+_REPLICATED = 3
+_OF_REPLICATED = {"min.insync.replicas": "2"}
 _BROKERS_COME_UP_S = 60.0
 
 
@@ -93,7 +96,7 @@ async def _create_missing(admin: AIOKafkaAdminClient, settings: ServiceSettings,
             name=name,
             num_partitions=settings.topic_partitions,
             replication_factor=settings.topic_replication_factor,
-            topic_configs=dict(spec.config),
+            topic_configs=config_of_new_topic(spec, settings.topic_replication_factor),
         )
         for name, spec in zip(names, specs, strict=True)
         if name not in existing
@@ -123,6 +126,11 @@ def _check_may_create(topic_errors: Iterable[Any], settings: ServiceSettings) ->
         raise missing_right_error(
             rights, "", settings.kafka, advice="grant it, or have them created by someone else with the same partitions"
         )
+
+
+def config_of_new_topic(spec: Topic, replicas: int) -> dict[str, str]:
+    """What is declared, and how many of the ``replicas`` have to have a record before it is acknowledged."""
+    return (_OF_REPLICATED if replicas >= _REPLICATED else {}) | dict(spec.config)
 
 
 def check_partition_counts(counts: Mapping[str, int], declared: int) -> None:
