@@ -1,6 +1,7 @@
 # Everything one does with a checkout. Each target does its own set-up.
 
 PYTHON := .venv/bin/python
+AIRFLOW_PYTHON := .venv-airflow/bin/python
 PROCESSORS ?= 2
 ANALYTICS ?= 1
 WORKERS ?= 3
@@ -8,7 +9,7 @@ UV ?= uv
 # Whatever ends the command, also a signal to make, ends all that the command has started.
 CONTAINED = $(PYTHON) -m local.process_tree $(PYTHON)
 
-.PHONY: help setup readers run watch verify metrics dead-letters recompute down test chaos fuzz bench check dashboards requirements clean machine
+.PHONY: help setup readers run watch verify metrics dead-letters recompute down test chaos fuzz bench check airflow airflow-test airflow-check dashboards requirements clean machine
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target text; do printf 'make %-13s %s\n' "$$target" "$$text"; done
@@ -23,6 +24,12 @@ readers: .venv-readers/.installed ## make .venv-readers with pandas, Polars and 
 .venv-readers/.installed: requirements-readers.txt .venv/.installed
 	@$(PYTHON) -m venv .venv-readers
 	@.venv-readers/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
+	@touch $@
+
+.venv-airflow/.installed: bonus_airflow/requirements.txt .venv/.installed
+	@echo "setup: installing Airflow into .venv-airflow"
+	@$(PYTHON) -m venv .venv-airflow
+	@.venv-airflow/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
 	@touch $@
 
 machine:
@@ -82,16 +89,27 @@ check: setup ## ruff and mypy on everything
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy .
 
+# Not contained as the tests are: a pipeline that a DAG has started survives the end of Airflow, as it does that of a shell.
+airflow: machine setup .venv-airflow/.installed ## Airflow with the DAGs of bonus_airflow, on loopback; Ctrl-C ends it (AIRFLOW_PORT=8085)
+	@$(AIRFLOW_PYTHON) -m bonus_airflow.start
+
+airflow-test: machine setup .venv-airflow/.installed ## the DAGs' tests, with a real Airflow and a real pipeline (TESTS=path ARGS=)
+	@$(CONTAINED) -m local.jars
+	@$(PYTHON) -m local.process_tree $(AIRFLOW_PYTHON) -m pytest $(or $(TESTS),bonus_airflow/tests) $(ARGS)
+
+airflow-check: setup .venv-airflow/.installed ## mypy on bonus_airflow, against Airflow's own environment
+	@$(PYTHON) -m mypy --python-executable $(AIRFLOW_PYTHON) bonus_airflow
+
 dashboards: setup ## write Grafana's dashboards from monitoring/dashboards
 	@$(PYTHON) -m monitoring.dashboards
 
 requirements: ## pin the newest versions, with hashes, in requirements*.txt (needs uv)
-	@for name in requirements requirements-dev services/sink/requirements-parquet requirements-readers; do \
+	@for name in requirements requirements-dev services/sink/requirements-parquet requirements-readers bonus_airflow/requirements; do \
 		$(UV) pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
 			$$name.in --output-file $$name.txt || exit 1; \
 	done
 
 clean: ## stop what runs here and remove .local, .venv and the caches; output/ stays
 	@if [ -x $(PYTHON) ] && [ -d .local ]; then $(PYTHON) local/pipeline.py down; fi
-	@rm -rf .local .venv .venv-readers .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .local .venv .venv-readers .venv-airflow .airflow .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
