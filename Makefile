@@ -9,7 +9,7 @@ UV ?= uv
 # Whatever ends the command, also a signal to make, ends all that the command has started.
 CONTAINED = $(PYTHON) -m local.process_tree $(PYTHON)
 
-.PHONY: help setup readers run watch verify metrics dead-letters recompute down test chaos fuzz bench check airflow airflow-test airflow-check dashboards requirements clean machine
+.PHONY: help setup readers run watch verify metrics report dead-letters recompute down test chaos fuzz bench check airflow airflow-test airflow-check dashboards requirements clean machine
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target text; do printf 'make %-13s %s\n' "$$target" "$$text"; done
@@ -55,6 +55,13 @@ endif
 
 metrics: setup ## metrics by product and minute, hour or day: ARGS="--by day --source database --plot" (BOOTSTRAP= for --source topic)
 	@$(PYTHON) -m metrics_report $(if $(BOOTSTRAP),--bootstrap $(BOOTSTRAP)) $(ARGS)
+
+report: setup ## totals of a day or an hour, reconciled, as HTML and CSV in output/reports (SPAN=2026-11-27 or 2026-11-27T14, BOOTSTRAP= ARGS=)
+ifdef BOOTSTRAP
+	@$(PYTHON) -m daily_report --bootstrap $(BOOTSTRAP) $(ARGS) $(SPAN)
+else
+	@$(PYTHON) local/pipeline.py report $(ARGS) $(SPAN)
+endif
 
 dead-letters: setup ## list, show and replay dead letters: ARGS="list" (BOOTSTRAP=, as for verify)
 ifdef BOOTSTRAP

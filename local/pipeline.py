@@ -71,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     dead_letters.set_defaults(command=lambda options: commands.dead_letters(options.passed_on), passes_on=True)
 
+    report = verbs.add_parser("report", help="report a day or an hour of what is running", add_help=False)
+    report.set_defaults(command=lambda options: commands.report(options.passed_on), passes_on=True)
+
     down = verbs.add_parser("down", help="stop everything")
     down.set_defaults(command=lambda _: commands.down())
 
