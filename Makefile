@@ -56,7 +56,7 @@ endif
 metrics: setup ## metrics by product and minute, hour or day: ARGS="--by day --source database --plot" (BOOTSTRAP= for --source topic)
 	@$(PYTHON) -m metrics_report $(if $(BOOTSTRAP),--bootstrap $(BOOTSTRAP)) $(ARGS)
 
-report: setup ## totals of a day or an hour, reconciled, as HTML and CSV in output/reports (SPAN=2026-11-27 or 2026-11-27T14, BOOTSTRAP= ARGS=)
+report: setup ## totals of a day or an hour, reconciled, as HTML, CSV and JSON in output/reports (SPAN=2026-11-27 or 2026-11-27T14, BOOTSTRAP= ARGS=)
 ifdef BOOTSTRAP
 	@$(PYTHON) -m daily_report --bootstrap $(BOOTSTRAP) $(ARGS) $(SPAN)
 else

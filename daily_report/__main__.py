@@ -1,7 +1,7 @@
 """Reports a day or an hour: totals per product, reconciled between topic, file and database; dead letters; late orders.
 
-Writes an HTML page and a CSV file. Exit code 0: reconciled. 1: the sources differ, one cannot be read, or the span is not
-complete yet.
+Writes an HTML page, a CSV file and a JSON file. Exit code 0: reconciled. 3: the sources differ; the report is written all the
+same. 1: there is no report, since a source cannot be read, or the span is not complete yet.
 """
 
 import argparse
@@ -22,14 +22,16 @@ from daily_report.page import as_html
 from daily_report.report import Report, summed
 from daily_report.span import Span, parse_span, yesterday
 from daily_report.wording import difference_lines, verdict
+from dead_letters.printable import printable
 from libs.cli import kafka_of, pipeline_flags
 from libs.runtime.errors import PipelineError, described
 from libs.runtime.kafka_security.login_refusals import unless_refused
 from metrics_report.formats import dollars
 from metrics_report.source_flags import source_flags
-from services.sink.database.address import parse_address
+from services.sink.database.address import Address, parse_address
 
 _WAIT_S = 60.0
+_DIFFERS = 3
 
 
 def main() -> None:
@@ -39,20 +41,17 @@ def main() -> None:
     messages = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         report = asyncio.run(unless_refused(_gather(arguments, messages)))
-        page, table = _write(report, arguments.folder)
+        paths = _write(report, arguments.folder)
     except PipelineError as error:
         messages.print(f"report: {described(error)}", style="bold red", markup=False)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-    if arguments.json:
-        sys.stdout.write(json.dumps({**as_json(report), "html": str(page), "csv": str(table)}, indent=2) + "\n")
-    else:
-        sys.stdout.write(f"{_summary(report)}\n{page}\n{table}\n")
+    sys.stdout.write("".join(f"{line}\n" for line in (*_summary(report), *paths)))
     sys.stdout.flush()
     if not report.is_reconciled:
-        messages.print("\n".join([verdict(report), *difference_lines(report)]), style="bold red", markup=False)
-        sys.exit(1)
+        messages.print("\n".join(difference_lines(report)), style="bold red", markup=False)
+        sys.exit(_DIFFERS)
 
 
 async def _gather(arguments: argparse.Namespace, messages: Console) -> Report:
@@ -60,7 +59,7 @@ async def _gather(arguments: argparse.Namespace, messages: Console) -> Report:
     if span.to_s > time.time():
         raise PipelineError(f"{span.name} is not over", advice="it ends at midnight or at the full hour, UTC")
     has = arguments.outputs.lower().split(",")
-    address = parse_address(arguments.database, arguments.database_password_file) if DATABASE in has else None
+    address = _address(arguments) if DATABASE in has else None
     with messages.status("connecting") as status:  # says nothing unless it writes to a terminal
         return await gather(
             kafka_of(arguments),
@@ -73,12 +72,20 @@ async def _gather(arguments: argparse.Namespace, messages: Console) -> Report:
         )
 
 
-def _write(report: Report, folder: Path) -> tuple[Path, Path]:
-    """The page and the table, each whole or not at all: somebody may be looking at the last ones."""
-    paths = folder / f"report-{report.span.name}.html", folder / f"report-{report.span.name}.csv"
+def _address(arguments: argparse.Namespace) -> Address:
+    try:
+        return parse_address(arguments.database, arguments.database_password_file)
+    except ValueError as error:  # a password file for SQLite
+        raise PipelineError(f"SINK_DATABASE_URL: {error}") from error
+
+
+def _write(report: Report, folder: Path) -> list[Path]:
+    """The files, each whole or not at all: somebody may be looking at the last ones."""
+    texts = {"html": as_html(report), "csv": as_csv(report), "json": json.dumps(as_json(report), indent=2) + "\n"}
+    paths = [folder / f"report-{report.span.name}.{kind}" for kind in texts]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path, text in zip(paths, (as_html(report), as_csv(report)), strict=True):
+        for path, text in zip(paths, texts.values(), strict=True):
             new = path.with_name(f".{path.name}.new")
             new.write_text(text, "utf-8", errors="backslashreplace")
             new.replace(path)
@@ -87,16 +94,15 @@ def _write(report: Report, folder: Path) -> tuple[Path, Path]:
     return paths
 
 
-def _summary(report: Report) -> str:
+def _summary(report: Report) -> list[str]:
     total, late = summed(report.totals), summed(report.late_orders)
-    rejected = ", ".join(f"{reason} {count:,}" for reason, count in sorted(report.dead_letters.items())) or "none"
-    return "\n".join(
-        [
-            f"{report.span.title}: {total.orders:,} orders, {dollars(total.cents)}; {verdict(report)}",
-            f"dead letters: {rejected}; late orders: {late.orders:,}, {dollars(late.cents)}",
-            *report.notes,
-        ]
-    )
+    rejected = ", ".join(f"{printable(reason, 40)} {count:,}" for reason, count in sorted(report.dead_letters.items()))
+    return [
+        f"{report.span.title}: {total.orders:,} orders, {dollars(total.cents)}",
+        verdict(report),
+        f"dead letters: {rejected or 'none'}; late orders: {late.orders:,}, {dollars(late.cents)}",
+        *report.notes,
+    ]
 
 
 def _arguments() -> argparse.Namespace:
@@ -125,7 +131,6 @@ def _arguments() -> argparse.Namespace:
         metavar="SECONDS",
         help=f"how long the last windows may take to close, and the outputs to follow the topic ({_WAIT_S:.0f})",
     )
-    parser.add_argument("--json", action="store_true", help="print the report as JSON, amounts in cents")
     return parser.parse_args()
 
 

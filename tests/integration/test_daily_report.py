@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Reports:
     def __init__(self, kafka: str, prefix: str, folder: Path) -> None:
         self.pipeline = Pipeline(kafka, prefix, folder)
         self.database = folder / "metrics.db"
+        self.folder = folder / "reports"
         self.pipeline.env |= {"SINK_OUTPUTS": "file,database", "SINK_DATABASE_URL": f"sqlite:///{self.database}"}
         self.start_s = time.time() // HOUR_S * HOUR_S - HOUR_S
         self.hour = hour_name(self.start_s)
@@ -51,18 +52,27 @@ class Reports:
         return {product: (count, cents) for product, (count, cents) in sums.items()}
 
     async def run(self, span: str, *arguments: str) -> tuple[int, dict[str, Any], str]:
-        """Exit code, JSON, and what went to standard error."""
+        """Exit code, the report, and what went to standard error."""
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "daily_report", span, "--json",
+            sys.executable, "-m", "daily_report", span,
             f"--bootstrap={self.pipeline.kafka}", f"--topic-prefix={self.pipeline.prefix}",
             f"--window-seconds={self.pipeline.window_s}", "--outputs=file,database", f"--file={self.pipeline.output}",
-            f"--database=sqlite:///{self.database}", f"--folder={self.pipeline.directory / 'reports'}", *arguments,
+            f"--database=sqlite:///{self.database}", f"--folder={self.folder}", *arguments,
             cwd=ROOT, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe,
         )  # fmt: skip
         out, err = await process.communicate()
         assert process.returncode is not None
-        return process.returncode, orjson.loads(out) if out else {}, err.decode()
+        path = self.folder / f"report-{span}.json"
+        assert str(path) in out.decode() or not out
+        return process.returncode, orjson.loads(self.written(span, "json")) if out else {}, err.decode()
+
+    def query(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(self.database)) as database, database:
+            return database.execute(statement, values).fetchall()
+
+    def written(self, span: str, kind: str) -> str:
+        return (self.folder / f"report-{span}.{kind}").read_text()
 
 
 @pytest.fixture
@@ -78,10 +88,6 @@ async def reports(kafka: str, topic_prefix: str, tmp_path: Path) -> AsyncIterato
         yield reports
 
 
-def written(report: dict[str, Any], kind: str) -> str:
-    return Path(report[kind]).read_text()
-
-
 def products(report: dict[str, Any]) -> dict[str, tuple[int, int]]:
     return {name: (each["order_count"], each["revenue_cents"]) for name, each in report["products"].items()}
 
@@ -92,12 +98,12 @@ async def test_an_hour_is_reported_and_what_is_planted_is_found(reports: Reports
     assert products(report) == reports.truth()
     assert report["sources"] == ["topic", "file", "database"]
     assert report["dead_letters"] == {}, "they came in now, not in that hour"
-    lines = list(csv.DictReader(written(report, "csv").splitlines()))
+    lines = list(csv.DictReader(reports.written(reports.hour, "csv").splitlines()))
     assert {line["product_id"]: int(line["order_count"]) for line in lines[:-1]} == {
         product: count for product, (count, _) in reports.truth().items()
     }
     assert f"{sum(cents for _, cents in reports.truth().values()) // 100:d}." in lines[-1]["total_revenue"]
-    assert "Reconciled" in written(report, "html")
+    assert "Reconciled" in reports.written(reports.hour, "html")
 
     _, before, error = await reports.run(hour_name(reports.start_s - 1), "--wait=240")
     expected = Counter(order["product_id"] for order in reports.orders if order["timestamp"] < reports.start_s)
@@ -108,16 +114,15 @@ async def test_an_hour_is_reported_and_what_is_planted_is_found(reports: Reports
 
 
 async def plant_in_database(reports: Reports) -> None:
-    with sqlite3.connect(reports.database) as database:
-        start, product, cents = database.execute(
-            "select window_start, product_id, total_revenue_cents from product_metrics"
-            " where window_start >= ? order by window_start limit 1",
-            [reports.start_s],
-        ).fetchone()
-        set_to = "update product_metrics set total_revenue_cents = ? where window_start = ? and product_id = ?"
-        database.execute(set_to, [cents + 1, start, product])
+    one = (
+        "select window_start, product_id, total_revenue_cents from product_metrics"
+        " where window_start >= ? order by window_start limit 1"
+    )
+    set_to = "update product_metrics set total_revenue_cents = ? where window_start = ? and product_id = ?"
+    ((start, product, cents),) = reports.query(one, reports.start_s)
+    reports.query(set_to, cents + 1, start, product)
     code, report, error = await reports.run(reports.hour, "--wait=0")
-    assert code == 1
+    assert code == 3
     assert (report["reconciled"], report["difference_count"]) == (False, 1)
     (difference,) = report["differences"]
     assert (difference["product_id"], difference["window_start"]) == (product, start)
@@ -126,10 +131,8 @@ async def plant_in_database(reports: Reports) -> None:
     assert f"{product}, window from {at}: topic: " in error
     assert f"{cents // 100}.{cents % 100:02d}" in error
     assert f"{(cents + 1) // 100}.{(cents + 1) % 100:02d}" in error
-    assert "NOT reconciled" in written(report, "html")
-    with sqlite3.connect(reports.database) as database:
-        database.execute(set_to, [cents, start, product])
-    database.close()
+    assert "NOT reconciled" in reports.written(reports.hour, "html")
+    reports.query(set_to, cents, start, product)
     assert (await reports.run(reports.hour, "--wait=0"))[0] == 0
 
 
@@ -144,7 +147,7 @@ async def plant_in_file(reports: Reports) -> None:
     finished.write_bytes(b"".join(lines[:inside] + lines[inside + 1 :]))
     output.write_bytes(b"")
     code, report, error = await reports.run(reports.hour, "--wait=0")
-    assert code == 1, "a line is missing in the finished file"
+    assert code == 3, "a line is missing in the finished file"
     assert report["difference_count"] == 1
     assert "file: no metric" in error
     finished.write_bytes(b"".join(lines))
