@@ -3,8 +3,9 @@
 import importlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from bonus_airflow.operations.errors import OperationError
 
@@ -55,6 +56,13 @@ def notify(notification: Notification) -> None:
         load_notifier(os.environ.get(_SETTING) or _DEFAULT)(notification)
     except Exception:
         log.exception("%s failed; the notification was: %s", _SETTING, notification.text())
+
+
+def notify_failure(context: Mapping[str, Any]) -> None:
+    """For ``on_failure_callback`` of a task: tells which task failed, and with what."""
+    task = context["task_instance"]
+    what = f"task {task.task_id} failed: {context.get('exception')}"
+    notify(Notification(dag_id=task.dag_id, run_id=task.run_id, what=what))
 
 
 def load_notifier(path: str) -> Notifier:

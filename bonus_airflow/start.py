@@ -1,5 +1,5 @@
 """``make airflow``: all of Airflow in one process tree, until Ctrl-C."""
-# ruff: noqa: S603, S607 - starting Airflow is what this file is for
+# ruff: noqa: S607 - starting Airflow is what this file is for
 
 import signal
 import subprocess

@@ -16,3 +16,7 @@ class CommandError(OperationError):
         self.output = output
         ended = "failed" if exit_code is None else f"ended with exit code {exit_code}"
         super().__init__(f"`{' '.join(command)}` {ended}:\n{output}")
+
+
+class PipelineUnwellError(OperationError):
+    """Something is wrong with a running pipeline; the message says what, since when, and what was tried."""

@@ -1,0 +1,75 @@
+"""An operator that waits for a condition of the pipeline without holding a worker slot."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+
+from bonus_airflow.operations.errors import OperationError
+from bonus_airflow.triggers.condition_trigger import ConditionTrigger
+
+_POLL_S = 2.0
+
+
+class AwaitCondition(BaseOperator):
+    """Defers until the condition holds, and returns its result; fails after ``timeout_s`` with what was missing.
+
+    Args:
+        backend: ``local`` or ``compose``; a template.
+        condition: a name of CONDITIONS.
+        options: that condition's own; templates.
+        timeout_s: in seconds; a template.
+    """
+
+    template_fields: Sequence[str] = ("backend", "options", "timeout_s")
+
+    def __init__(
+        self,
+        *,
+        backend: Any,
+        condition: str,
+        timeout_s: float | str,
+        options: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.backend = backend
+        self.condition = condition
+        self.timeout_s = timeout_s
+        self.options = dict(options or {})
+
+    def execute(self, context: Context) -> None:  # noqa: ARG002 - Airflow passes it
+        self.defer(
+            trigger=ConditionTrigger(
+                backend=self.backend,
+                condition=self.condition,
+                options=self.options,
+                deadline_s=time.time() + float(self.timeout_s),
+                poll_s=_POLL_S,
+            ),
+            method_name="resume",
+        )
+
+    def resume(self, context: Context, event: Mapping[str, Any]) -> Any:  # noqa: ARG002 - Airflow passes it
+        """The trigger has fired."""
+        if event["missing"]:
+            raise OperationError(f"not within {float(self.timeout_s):.0f} s: {'; '.join(event['missing'])}")
+        self.log.info("%s", event["result"])
+        return event["result"]
+
+
+class WatchUntil(AwaitCondition):
+    """Waits for the end of the run time, which begins when the task does."""
+
+    template_fields: Sequence[str] = ("backend", "options", "timeout_s", "run_seconds")
+
+    def __init__(self, *, run_seconds: str, grace_s: float, **kwargs: Any) -> None:
+        super().__init__(condition="time_is_over", timeout_s=0.0, **kwargs)
+        self.run_seconds = run_seconds
+        self.grace_s = grace_s
+
+    def execute(self, context: Context) -> None:
+        self.options = {"until_s": time.time() + float(self.run_seconds)}
+        self.timeout_s = float(self.run_seconds) + self.grace_s
+        super().execute(context)

@@ -1,0 +1,36 @@
+"""One Airflow and one pipeline for all tests: an Airflow takes half a minute to start."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from bonus_airflow.tests.airflow_processes import COMPONENTS, Airflow
+from bonus_airflow.tests.local_pipeline import LocalPipeline
+from local.ports import free_ports
+
+
+@pytest.fixture(scope="session")
+def shared_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPipeline]:
+    pipeline = LocalPipeline(tmp_path_factory.mktemp("pipeline") / "files")
+    yield pipeline
+    pipeline("down")
+
+
+@pytest.fixture
+def pipeline(shared_pipeline: LocalPipeline) -> Iterator[LocalPipeline]:
+    """Not running, and without data."""
+    shared_pipeline.make_empty()
+    yield shared_pipeline
+    shared_pipeline("down")
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory: pytest.TempPathFactory, shared_pipeline: LocalPipeline) -> Iterator[Airflow]:
+    """Its tasks find the shared pipeline. `pipeline_health` runs only when a test triggers it."""
+    settings = shared_pipeline.settings | {"PIPELINE_HEALTH_SCHEDULE": ""}
+    airflow = Airflow(tmp_path_factory.mktemp("airflow"), *free_ports(1), settings)
+    airflow.migrate()
+    airflow.start(*COMPONENTS)
+    airflow.wait_until_ready(["pipeline_control", "pipeline_health"])
+    yield airflow
+    airflow.stop()
