@@ -1,10 +1,12 @@
 """Airflow's settings as environment variables, the same for ``make airflow`` and for the tests."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+CONNECTION = "AIRFLOW_CONN_PIPELINE_KAFKA"
 
 
 def airflow_home() -> Path:
@@ -22,6 +24,19 @@ def airflow_port() -> int:
     if text.isdecimal() and 1024 <= int(text) < 65_536:
         return int(text)
     raise SystemExit(f"AIRFLOW_PORT={text!r}: a port from 1024 to 65535 is allowed")
+
+
+def kafka_connection(settings: Mapping[str, str]) -> str:
+    """The connection `pipeline_kafka` to the broker of KAFKA_BOOTSTRAP_SERVERS, or without it to that of local mode."""
+    local = f"127.0.0.1:{settings.get('LOCAL_KAFKA_PORT') or 19_092}"
+    extra = {
+        "bootstrap.servers": settings.get("KAFKA_BOOTSTRAP_SERVERS") or local,
+        "group.id": f"{settings.get('TOPIC_PREFIX', '')}airflow-dead-letter-watch",
+        # The provider's trigger commits an offset once its event is stored, and refuses to start otherwise.
+        "enable.auto.commit": "false",
+        "auto.offset.reset": "earliest",
+    }
+    return json.dumps({"conn_type": "kafka", "extra": extra})
 
 
 def airflow_environment(home: Path, port: int) -> dict[str, str]:
@@ -50,6 +65,8 @@ def airflow_environment(home: Path, port: int) -> dict[str, str]:
         "PATH": f"{bin_folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "PYTHONPATH": str(ROOT),
         "NO_PROXY": "127.0.0.1,localhost",  # tasks call the API on loopback
+        # Ours only where the user has not made one of this name.
+        **({} if CONNECTION in os.environ else {CONNECTION: kafka_connection(os.environ)}),
         **{
             f"AIRFLOW__{section.upper()}__{name.upper()}": str(value)
             for section, values in settings.items()

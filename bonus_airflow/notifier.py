@@ -47,13 +47,18 @@ def write_to_log(notification: Notification) -> None:
     log.warning("NOTIFICATION %s", notification.text())
 
 
-def notify(notification: Notification) -> None:
-    """Tell PIPELINE_NOTIFIER, the dotted path of a ``Notifier``.
+def deliver(notification: Notification) -> None:
+    """Tell PIPELINE_NOTIFIER, the dotted path of a ``Notifier``; raises what that one raises.
 
-    One that raises is logged, and nothing else: what it was to tell must still be the task's own error.
+    For a task that has nothing else to do: it is tried again.
     """
+    load_notifier(os.environ.get(_SETTING) or _DEFAULT)(notification)
+
+
+def notify(notification: Notification) -> None:
+    """``deliver``, but a notifier that raises is logged, and nothing else: what it was to tell must still be the task's error."""
     try:
-        load_notifier(os.environ.get(_SETTING) or _DEFAULT)(notification)
+        deliver(notification)
     except Exception:
         log.exception("%s failed; the notification was: %s", _SETTING, notification.text())
 

@@ -106,7 +106,7 @@ def dead_letters(arguments: Sequence[str]) -> int:
 
 def report(arguments: Sequence[str]) -> int:
     """Report a day or an hour of the running pipeline; ``arguments`` are that command's own, and win."""
-    _running(or_else="; `make report BOOTSTRAP=host:port` reports what runs elsewhere")
+    running_supervisor(or_else="; `make report BOOTSTRAP=host:port` reports what runs elsewhere")
     settings = LocalSettings.of_running()
     told = os.environ | _settings_told(settings) | {"SINK_OUTPUT_PATH": str(settings.sink_output_path)}
     return subprocess.call([*_program("daily_report", settings), *arguments], cwd=ROOT, env=told)

@@ -20,3 +20,7 @@ class CommandError(OperationError):
 
 class PipelineUnwellError(OperationError):
     """Something is wrong with a running pipeline; the message says what, since when, and what was tried."""
+
+
+class SourcesDifferError(OperationError):
+    """A report was made, and its sources do not say the same: to try again changes nothing."""

@@ -1,5 +1,6 @@
 """A real Airflow of the tests' own: API server, scheduler, DAG processor and triggerer, each a process that a test can kill."""
 
+import contextlib
 import json
 import os
 import signal
@@ -87,6 +88,18 @@ class Airflow:
         """End a component; a SIGKILL leaves its children behind, as the kernel's out-of-memory killer does."""
         process = self._processes.pop(component)
         process.send_signal(number)
+        process.wait(HANGS_AFTER_S)
+
+    def pause(self, component: str) -> None:
+        """Halt the component itself; what it has started goes on."""
+        self._processes[component].send_signal(signal.SIGSTOP)
+
+    def kill_tree(self, component: str) -> None:
+        """SIGKILL for the component and all that it has started, as when a container or a machine dies."""
+        process = self._processes.pop(component)
+        for pid in [process.pid, *_descendants(process.pid)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         process.wait(HANGS_AFTER_S)
 
     def stop(self) -> None:
@@ -181,6 +194,16 @@ class Airflow:
     def _login(self) -> None:
         token = self._client.get("/auth/token").json()["access_token"]
         self._client.headers["Authorization"] = f"Bearer {token}"
+
+
+def _descendants(pid: int) -> list[int]:
+    """The processes that a process has started, and theirs."""
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except OSError:  # it has ended
+        return []
+    return [each for child in children for each in (child, *_descendants(child))]
 
 
 def process_ids_of(pattern: str) -> list[int]:

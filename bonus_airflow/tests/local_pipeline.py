@@ -3,6 +3,8 @@
 import json
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ class LocalPipeline:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.metrics = directory / "output" / "metrics.json"
+        self.database = directory / "output" / "metrics.db"
         self.catalogue = directory / "catalogue.json"
         kafka_port, zookeeper_port, http_port = free_ports(3)
         self.settings = {
@@ -27,7 +30,9 @@ class LocalPipeline:
             "LOCAL_KAFKA_PORT": str(kafka_port),
             "LOCAL_ZOOKEEPER_PORT": str(zookeeper_port),
             "LOCAL_HTTP_PORT": str(min(http_port, 32_000)),
+            "SINK_OUTPUTS": "file,database",
             "SINK_OUTPUT_PATH": str(self.metrics),
+            "SINK_DATABASE_URL": f"sqlite:///{self.database}",
             "PROCESSOR_CATALOGUE_PATH": str(self.catalogue),
             "WINDOW_SECONDS": str(WINDOW_S),
             "MAX_OUT_OF_ORDERNESS_SECONDS": "1",
@@ -59,6 +64,16 @@ class LocalPipeline:
         )
         assert done.returncode == exit_code, f"{arguments} exited with {done.returncode}:\n{done.stdout}"
         return done.stdout
+
+    @contextmanager
+    def told(self, **settings: str) -> Iterator[None]:
+        """With more settings than usual."""
+        usual = self.settings
+        self.settings = usual | settings
+        try:
+            yield
+        finally:
+            self.settings = usual
 
     def start(self, *arguments: str) -> None:
         self("up", "--detach", *arguments)

@@ -1,0 +1,120 @@
+"""`dead_letter_watch` with a real scheduler, triggerer and broker: every letter is reported, whenever the triggerer dies."""
+
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from bonus_airflow.tests.airflow_processes import Airflow, eventually
+from bonus_airflow.tests.local_pipeline import LocalPipeline
+from bonus_airflow.tests.recording_notifier import recorded
+
+DAG = "dead_letter_watch"
+GROUP = "airflow-dead-letter-watch"
+NO_UTF_8 = b"\xff\xfe{"
+ORDER = {"order_id": "o", "user_id": "u", "product_id": "prod-1", "amount": 12.5}
+
+
+class Letters:
+    """Writes into `orders` what becomes dead letters, and counts what has been reported of them by reason."""
+
+    def __init__(self, bootstrap: str, notifications: Path) -> None:
+        self.bootstrap = bootstrap
+        self.notifications = notifications
+        self.before = len(recorded(notifications, DAG))
+        self.written: Counter[str] = Counter()
+
+    def write(self, reason: str, values: Sequence[bytes | None]) -> None:
+        producer = Producer({"bootstrap.servers": self.bootstrap})
+        for number, value in enumerate(values):
+            producer.produce("orders", value=value, partition=number % 6)
+        assert producer.flush(60) == 0
+        self.written[reason] += len(values)
+
+    def write_some(self, count: int) -> None:
+        unknown = json.dumps(ORDER | {"product_id": "prod-new", "timestamp": time.time()}).encode()
+        self.write("unknown_product", [unknown] * count)
+        self.write("malformed", [NO_UTF_8, None, b"{"] * count)
+
+    def reported(self) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for each in self.messages():
+            count, reason = re.findall(r"^([\d,]+) new dead letters?, reason (\w+)", each["what"])[0]
+            found[reason] += int(count.replace(",", ""))
+        return found
+
+    def messages(self) -> list[dict[str, Any]]:
+        return recorded(self.notifications, DAG)[self.before :]
+
+    def in_topic(self) -> int:
+        return sum(self._ends().values())
+
+    def committed(self) -> dict[int, int]:
+        """The trigger's consumer group, by partition."""
+        (asked,) = (
+            AdminClient({"bootstrap.servers": self.bootstrap})
+            .list_consumer_group_offsets([ConsumerGroupTopicPartitions(GROUP)])
+            .values()
+        )
+        return {each.partition: each.offset for each in asked.result().topic_partitions if each.offset >= 0}
+
+    def uncommitted(self) -> int:
+        """The partitions that end behind what the group has committed."""
+        committed = self.committed()
+        return sum(end > committed.get(partition, 0) for partition, end in self._ends().items())
+
+    def _ends(self) -> dict[int, int]:
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "test-looks-at-ends"})
+        try:
+            return {
+                number: consumer.get_watermark_offsets(TopicPartition("orders-dlq", number), timeout=30)[1]
+                for number in range(6)
+            }
+        finally:
+            consumer.close()
+
+
+@pytest.fixture
+def letters(airflow: Airflow, pipeline: LocalPipeline, notifications: Path) -> Letters:
+    """Of a pipeline without other orders."""
+    with pipeline.told(GENERATOR_COUNT="1"):
+        pipeline.start()
+    return Letters(f"127.0.0.1:{pipeline.settings['LOCAL_KAFKA_PORT']}", notifications)
+
+
+def runs(airflow: Airflow) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = airflow.get(f"/dags/{DAG}/dagRuns", limit=100)["dag_runs"]
+    return found
+
+
+def test_no_letter_is_lost_whenever_the_triggerer_is_killed(airflow: Airflow, letters: Letters) -> None:
+    letters.write_some(5)
+    eventually(lambda: letters.reported() == letters.written, "the first letters are reported")
+    by_run = Counter((each["run_id"], each["what"].split()[5]) for each in letters.messages())
+    assert set(by_run.values()) == {1}, "each reason once"
+    assert all('make dead-letters ARGS="replay --reason ' in each["what"] for each in letters.messages())
+
+    # The triggerer's consumer reads letters, and the process that stores events has come to a halt.
+    eventually(lambda: not letters.uncommitted(), "the offsets of what was reported are committed")
+    before = letters.committed()
+    airflow.pause("triggerer")
+    letters.write_some(4)
+    eventually(lambda: letters.uncommitted() == 6, "letters in every partition")
+    time.sleep(3)  # The consumer reads them meanwhile, which nothing outside shows; the test holds if it does not.
+    assert letters.committed() == before, "no offset is committed before its event is stored"
+    airflow.kill_tree("triggerer")
+    letters.write_some(3)  # while no triggerer runs
+
+    # Nothing comes after the restart: what was under way must come again by itself.
+    airflow.start("triggerer")
+    eventually(lambda: letters.reported() == letters.written, f"{letters.written} are reported")
+    eventually(lambda: not letters.uncommitted(), "all offsets are committed")
+    eventually(lambda: all(each["state"] == "success" for each in runs(airflow)), "all runs end green")
+    assert letters.reported() == letters.written, "and no letter twice"
