@@ -44,7 +44,7 @@ class ComposeMode:
             )
 
     def parts(self) -> list[Part]:
-        return [_part(container) for container in self._containers("--all") if container["Service"] in _PIPELINE]
+        return [part_of(container) for container in self._containers("--all") if container["Service"] in _PIPELINE]
 
     def restart(self, part: str) -> None:
         # By the container's name: `docker compose restart` knows services only, and would restart all replicas.
