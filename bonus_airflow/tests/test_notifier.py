@@ -44,5 +44,5 @@ def test_one_that_fails_costs_only_its_message(
 
 @pytest.mark.parametrize("path", ["nothing", "no.such.module", f"{__name__}.UNWELL", f"{__name__}.missing"])
 def test_a_path_to_no_function_is_named(path: str) -> None:
-    with pytest.raises(OperationError, match="PIPELINE_NOTIFIER=.*the dotted path of a function is allowed"):
+    with pytest.raises(OperationError, match=r"PIPELINE_NOTIFIER=.*the dotted path of a function is allowed"):
         load_notifier(path)
