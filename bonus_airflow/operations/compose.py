@@ -44,7 +44,7 @@ class ComposeMode:
             )
 
     def parts(self) -> list[Part]:
-        return [_part(container) for container in self._containers("--all") if container["Service"] in _PIPELINE]
+        return [part_of(container) for container in self._containers("--all") if container["Service"] in _PIPELINE]
 
     def restart(self, part: str) -> None:
         # By the container's name: `docker compose restart` knows services only, and would restart all replicas.
@@ -81,7 +81,8 @@ class ComposeMode:
         return [json.loads(line) for line in output_of([*_COMPOSE, "ps", "--format", "json", *filters]).splitlines()]
 
 
-def _part(container: Mapping[str, Any]) -> Part:
+def part_of(container: Mapping[str, Any]) -> Part:
+    """A container, as ``docker compose ps --format json`` tells of it."""
     state, health = container["State"], container["Health"]
     is_stopped = state == "exited" and container["ExitCode"] == 0
     if is_stopped or (state == "running" and health == "healthy"):

@@ -10,7 +10,8 @@ from bonus_airflow.operations.backend import Backend
 from bonus_airflow.operations.errors import OperationError
 from bonus_airflow.operations.parts import INFRASTRUCTURE, Part
 
-BROKEN, SLOW = "broken", "slow"
+BROKEN, SLOW, GONE = "broken", "slow", "gone"
+"""Kinds of findings. Only what is broken is restarted: ``gone`` is the whole pipeline, which a run or a person starts."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,11 @@ class HealthLook:
         return {"findings": [asdict(each) for each in self._findings], "totals": dict(self._totals_now)}
 
     def _broken(self) -> dict[tuple[str, str], tuple[str, float]]:
-        parts = self._backend.parts()
         patience_s = self._thresholds.unhealthy_seconds
+        try:
+            parts = self._backend.parts()
+        except OperationError as error:
+            return {("the pipeline", GONE): (str(error), patience_s)}
         return {(part.name, BROKEN): (part.problem, patience_s) for part in root_causes(parts)}
 
     def _slow(self) -> dict[tuple[str, str], tuple[str, float]]:

@@ -10,6 +10,7 @@ from bonus_airflow.operations.errors import OperationError
 from bonus_airflow.triggers.condition_trigger import ConditionTrigger
 
 _POLL_S = 2.0
+_LONGEST_POLL_S = 30.0
 
 
 class AwaitCondition(BaseOperator):
@@ -38,6 +39,7 @@ class AwaitCondition(BaseOperator):
         self.condition = condition
         self.timeout_s = timeout_s
         self.options = dict(options or {})
+        self.poll_s = _POLL_S
 
     def execute(self, context: Context) -> None:  # noqa: ARG002 - Airflow passes it
         self.defer(
@@ -46,7 +48,7 @@ class AwaitCondition(BaseOperator):
                 condition=self.condition,
                 options=self.options,
                 deadline_s=time.time() + float(self.timeout_s),
-                poll_s=_POLL_S,
+                poll_s=self.poll_s,
             ),
             method_name="resume",
         )
@@ -72,4 +74,6 @@ class WatchUntil(AwaitCondition):
     def execute(self, context: Context) -> None:
         self.options = {"until_s": time.time() + float(self.run_seconds)}
         self.timeout_s = float(self.run_seconds) + self.grace_s
+        # A look costs a quarter of a second of CPU, too much to spend every other second of a day.
+        self.poll_s = max(_POLL_S, min(_LONGEST_POLL_S, float(self.run_seconds) / 20))
         super().execute(context)
