@@ -42,12 +42,12 @@ def report(span: Span = DAY, *, differs: bool = False) -> Report:
 
 
 class Page(HTMLParser):
-    """The page's tags, its cells, and all that would be fetched."""
+    """The page's tags, its pieces of text, and all that would be fetched."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self.tags: list[str] = []
-        self.cells: list[str] = []
+        self.texts = [""]
         self.fetched: list[str] = []
         self.feed(page)
         self.close()
@@ -55,12 +55,13 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.fetched += [value or "" for name, value in attributes if name in ("src", "href", "action", "srcset")]
-        if tag in ("td", "p"):
-            self.cells.append("")
+        self.texts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.texts.append("")
 
     def handle_data(self, data: str) -> None:
-        if self.cells:
-            self.cells[-1] += data
+        self.texts[-1] += data
 
 
 @pytest.mark.parametrize("differs", [False, True])
@@ -68,12 +69,12 @@ def test_the_page_is_one_file_and_escapes_what_it_shows(*, differs: bool) -> Non
     text = as_html(report(differs=differs))
     page = Page(text)
     assert "script" not in page.tags
-    assert HOSTILE in page.cells
-    assert f"A note on {HOSTILE}." in page.cells
+    assert HOSTILE in page.texts
+    assert f"A note on {HOSTILE}." in page.texts
     assert not page.fetched
     assert not re.search(r"url\(|@import", text)
     assert page.tags.count("rect") == 24
-    assert any(cell.startswith("NOT reconciled") for cell in page.cells) is differs
+    assert any(cell.startswith("NOT reconciled") for cell in page.texts) is differs
 
 
 def test_bars_are_hours_of_a_day_and_minutes_of_an_hour() -> None:
