@@ -8,7 +8,7 @@ orders tell, of which none may be in a window that is still open.
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from daily_report.span import Span
@@ -21,41 +21,55 @@ from verification.marks import Marks
 from verification.topic_reader import Offsets, TopicReader
 
 _POLL_S = 0.5
+_MOMENT_S = 5.0
 _TAIL_RECORDS = 256
 
 
 async def wait_until_closed(
     reader: TopicReader, prefix: str, span: Span, window_seconds: int, wait_s: float, progress: Callable[[str], None]
 ) -> None:
-    """Return once no order can be added to a window of ``span`` any more.
+    """Return once no order can be added to a window of ``span`` any more, and their metrics are in the topic.
 
     Raises:
         PipelineError: that is not so after ``wait_s``.
     """
+    orders, processed = prefix + ORDERS.name, prefix + PROCESSED_ORDERS.name
+    orders_ends = await reader.ends(orders)
+    processed_ends: Offsets = {}
+
+    async def open_windows() -> str:
+        nonlocal processed_ends
+        processed_ends = await reader.settled_ends(processed)
+        passed_s = await newest_watermark_s(reader, processed, processed_ends)
+        if passed_s >= span.last_window_end_s(window_seconds):
+            return ""
+        if behind := await _behind(reader, prefix + "processor", orders, orders_ends):
+            return f"the processor has yet to read {behind:,} of the orders"
+        processed_ends = await reader.settled_ends(processed)
+        if await _has_open_window(reader, processed, processed_ends, passed_s, span, window_seconds):
+            return f"it has open windows; event time has come to {_time(passed_s)}"
+        return ""
+
+    async def unread() -> str:
+        behind = await _behind(reader, prefix + "analytics", processed, processed_ends)
+        return f"the analytics has yet to read {behind:,} of its records" if behind else ""
+
     deadline_s = time.monotonic() + wait_s
-    while obstacle := await _obstacle(reader, prefix, span, window_seconds):
+    await _until_clear(open_windows, span, deadline_s, progress)
+    # Watermarks are written all the time, and the analytics is always a moment behind them.
+    await _until_clear(unread, span, max(deadline_s, time.monotonic() + _MOMENT_S), progress)
+
+
+async def _until_clear(
+    obstacle: Callable[[], Awaitable[str]], span: Span, deadline_s: float, progress: Callable[[str], None]
+) -> None:
+    while found := await obstacle():
         if time.monotonic() > deadline_s:
             raise PipelineError(
-                f"{span.name} is not complete yet: {obstacle}", advice="look at `make watch`, and try again later"
+                f"{span.name} is not complete yet: {found}", advice="look at `make watch`, and try again later"
             )
-        progress(f"waiting: {obstacle}")
+        progress(f"waiting: {found}")
         await asyncio.sleep(_POLL_S)
-
-
-async def _obstacle(reader: TopicReader, prefix: str, span: Span, window_seconds: int) -> str:
-    """What keeps the span from being complete; empty when nothing does."""
-    orders, processed = prefix + ORDERS.name, prefix + PROCESSED_ORDERS.name
-    ends = await reader.settled_ends(processed)
-    passed_s = await newest_watermark_s(reader, processed, ends)
-    if passed_s < span.last_window_end_s(window_seconds):
-        if behind := await _behind(reader, prefix + "processor", orders, await reader.ends(orders)):
-            return f"the processor has yet to read {behind:,} of the orders"
-        ends = await reader.settled_ends(processed)
-        if await _has_open_window(reader, processed, ends, passed_s, span, window_seconds):
-            return f"it has open windows; event time has come to {_time(passed_s)}"
-    if behind := await _behind(reader, prefix + "analytics", processed, ends):
-        return f"the analytics has yet to read {behind:,} of its records"
-    return ""
 
 
 async def newest_watermark_s(reader: TopicReader, topic: str, ends: Offsets) -> float:

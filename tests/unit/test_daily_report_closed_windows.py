@@ -75,6 +75,11 @@ async def obstacle(processed: list[FakeRecord], **committed: int) -> str:
 IN = HOUR.from_s + 1800
 
 
+@pytest.fixture(autouse=True)
+def without_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daily_report.closed_windows._MOMENT_S", -1.0)
+
+
 async def test_event_time_beyond_the_last_window_will_do() -> None:
     assert not await obstacle([order(IN), mark(HOUR.to_s)], processor=0)
     assert "event time has come to 2026-11-27 14:59:59Z" in await obstacle([order(HOUR.to_s - 1), mark(HOUR.to_s - 1)])
