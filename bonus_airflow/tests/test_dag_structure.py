@@ -170,3 +170,20 @@ def test_the_services_environment_has_no_airflow() -> None:
         cwd="/",
     )
     assert "No module named 'airflow'" in done.stderr
+
+
+def test_structure_of_daily_report(loaded: Mapping[str, Any]) -> None:
+    dag = loaded["daily_report"]["dags"]["daily_report"]
+    assert list(dag["modules"]) == ["report"]
+    assert not dag["paused"]
+    assert not dag["catchup"], "past days are a backfill's"
+
+
+def test_structure_of_dead_letter_watch(loaded: Mapping[str, Any]) -> None:
+    dag = loaded["dead_letter_watch"]["dags"]["dead_letter_watch"]
+    order = ["wait_for_more", "count", "report", "remember"]
+    assert dag["modules"].keys() == set(order)
+    assert {tuple(edge) for edge in dag["edges"]} >= set(itertools.pairwise(order))
+    assert dag["rules"]["remember"] == "none_failed", "a letter that was not told is told again"
+    assert dag["max_active_runs"] == 1
+    assert not dag["paused"]
