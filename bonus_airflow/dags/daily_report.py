@@ -1,11 +1,11 @@
 """Makes the report of a day or an hour, and fails when topic, file and database differ.
 
-Each run is of one partition of the asset `orders_report`. A scheduled run's is the day before, `2026-11-27`. A backfill makes
+Each run is of one partition of the asset `orders_report`: the day before, `2026-11-27`, if it is a scheduled one. A backfill makes
 those of past days: `airflow backfill create --dag-id daily_report --from-date 2026-11-21 --to-date 2026-11-27`. A run that is
-triggered by hand is of its partition key, a day or an hour (`2026-11-27T14`), or of the parameter `span`.
+triggered by hand is of its partition key, or without one of the parameter `span`, a day or an hour (`2026-11-27T14`).
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Asset, CronPartitionTimetable, Param, dag, task
@@ -39,8 +39,7 @@ PARAMS = {
     dag_id="daily_report",
     # Partitions begin at midnight, as the dates of a backfill do: one that began later would be outside the last of them.
     schedule=CronPartitionTimetable("0 0 * * *", timezone="UTC", run_offset=-1, key_format="%Y-%m-%d"),
-    start_date=datetime(2026, 1, 1),  # noqa: DTZ001 - Airflow takes it for UTC
-    catchup=False,
+    catchup=False,  # nor a start date: either would make a run at once where none has been
     max_active_runs=2,
     is_paused_upon_creation=False,
     params=PARAMS,

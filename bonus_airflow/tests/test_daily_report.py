@@ -63,10 +63,16 @@ def totals_in(report: Any) -> Totals:
     return {name: (each["order_count"], each["revenue_cents"]) for name, each in report["products"].items()}
 
 
-def trigger(airflow: Airflow, partition_key: str, folder: Path) -> tuple[str, str]:
-    body = {"logical_date": None, "partition_key": partition_key, "conf": {"folder": str(folder)}}
+def trigger(airflow: Airflow, folder: Path, span: str = "", partition_key: str | None = None) -> tuple[str, str]:
+    body = {"logical_date": None, "partition_key": partition_key, "conf": {"folder": str(folder), "span": span}}
     run_id = airflow.post(f"/dags/{DAG}/dagRuns", body)["dag_run_id"]
     return run_id, airflow.await_run(DAG, run_id)
+
+
+def newest_event(airflow: Airflow) -> tuple[str | None, int]:
+    """Partition key and orders."""
+    (event,) = airflow.get("/assets/events", order_by="-timestamp", limit=1)["asset_events"]
+    return event["partition_key"], event["extra"]["order_count"]
 
 
 def result(airflow: Airflow, run_id: str) -> Any:
@@ -74,13 +80,13 @@ def result(airflow: Airflow, run_id: str) -> Any:
     return airflow.get(path, deserialize=True)["value"]
 
 
-def test_an_hour_is_a_partition_and_a_planted_difference_fails(
+def test_an_hour_is_reported_and_a_planted_difference_fails(
     airflow: Airflow, history: LocalPipeline, tmp_path: Path
 ) -> None:
     from_s = time.time() // HOUR_S * HOUR_S - HOUR_S
     hour = f"{datetime.fromtimestamp(from_s, UTC):%Y-%m-%dT%H}"
     history("report", hour, "--folder", str(tmp_path / "by-hand"), "--wait", "240")
-    run_id, state = trigger(airflow, hour, tmp_path)
+    run_id, state = trigger(airflow, tmp_path, hour)
     assert state == "success", airflow.told(DAG, run_id)
 
     expected = truth(history, from_s, from_s + HOUR_S)
@@ -95,10 +101,7 @@ def test_an_hour_is_a_partition_and_a_planted_difference_fails(
     }
     assert handed_on["html"] == str(tmp_path / f"report-{hour}.html")
     assert "<svg" in (tmp_path / f"report-{hour}.html").read_text()
-    events = airflow.get("/assets/events", order_by="-timestamp", limit=1)["asset_events"]
-    assert [(each["partition_key"], each["extra"]["order_count"]) for each in events] == [
-        (hour, sum(count for count, _ in expected.values()))
-    ]
+    assert newest_event(airflow) == (None, sum(count for count, _ in expected.values()))
 
     # An order more in the file, in the middle of that hour.
     text = history.metrics.read_text()
@@ -107,7 +110,7 @@ def test_an_hour_is_a_partition_and_a_planted_difference_fails(
     )
     metric = json.loads(planted)
     history.metrics.write_text(text.replace(planted, json.dumps(metric | {"order_count": metric["order_count"] + 1})))
-    run_id, state = trigger(airflow, hour, tmp_path)
+    run_id, state = trigger(airflow, tmp_path, hour)
     assert state == "failed"
     told = airflow.log_of(DAG, run_id, "report")
     assert "topic, file and database differ" in told
@@ -119,7 +122,9 @@ def test_an_hour_is_a_partition_and_a_planted_difference_fails(
     history.metrics.write_text(text)
 
 
-def test_a_backfill_makes_a_report_of_each_day(airflow: Airflow, history: LocalPipeline, tmp_path: Path) -> None:
+def test_days_are_partitions_and_a_backfill_makes_a_report_of_each(
+    airflow: Airflow, history: LocalPipeline, tmp_path: Path
+) -> None:
     days = [f"{datetime.now(UTC) - timedelta(days=ago):%Y-%m-%d}" for ago in (2, 1)]
     history("report", days[-1], "--folder", str(tmp_path / "by-hand"), "--wait", "240")
     airflow.command(
@@ -138,9 +143,22 @@ def test_a_backfill_makes_a_report_of_each_day(airflow: Airflow, history: LocalP
         expected = truth(history, from_s, from_s + 24 * HOUR_S)
         assert expected
         assert totals_in(result(airflow, run["dag_run_id"])) == expected
+        assert sum(count for count, _ in expected.values()) in {
+            each["extra"]["order_count"]
+            for each in airflow.get("/assets/events", limit=100)["asset_events"]
+            if each["partition_key"] == day
+        }
         assert {path.suffix for path in tmp_path.glob(f"report-{day}.*")} == {".html", ".csv", ".json"}
 
 
 @pytest.mark.parametrize("span", ["yesterday", "2026-11-27T14:30", "../2026-11-27"])
 def test_a_span_that_is_none_is_refused_in_the_form(airflow: Airflow, span: str) -> None:
     assert "span" in airflow.refusal(f"/dags/{DAG}/dagRuns", {"logical_date": None, "conf": {"span": span}})
+
+
+def test_a_run_by_hand_may_be_of_a_partition(airflow: Airflow, history: LocalPipeline, tmp_path: Path) -> None:
+    day = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}"
+    run_id, state = trigger(airflow, tmp_path, span="2026-01-01", partition_key=day)
+    assert state == "success", airflow.told(DAG, run_id)
+    assert result(airflow, run_id)["span"] == day
+    assert newest_event(airflow)[0] == day
