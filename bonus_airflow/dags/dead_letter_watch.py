@@ -17,6 +17,7 @@ from bonus_airflow.triggers.dead_letters_trigger import QUIET_S, DeadLettersTrig
 
 _TOPIC = f"{os.environ.get('TOPIC_PREFIX', '')}orders-dlq"
 _REPORTED_UNTIL = "reported_until"
+_UNTIL = "until"
 
 LETTERS = Asset(
     "dead_letters",
@@ -40,9 +41,12 @@ LETTERS = Asset(
 def dead_letter_watch() -> None:
     """The tasks, in their order."""
 
-    @task(inlets=[LETTERS], multiple_outputs=True, retries=3, retry_delay=timedelta(seconds=20))
-    def count(asset_state_store: Any) -> dict[str, Any]:
-        return count_new_letters(asset_state_store[LETTERS].get(_REPORTED_UNTIL, default=[]))
+    # Airflow maps over a task's return value only, so that the place goes another way.
+    @task(inlets=[LETTERS], retries=3, retry_delay=timedelta(seconds=20))
+    def count(asset_state_store: Any, ti: Any) -> list[dict[str, Any]]:
+        found = count_new_letters(asset_state_store[LETTERS].get(_REPORTED_UNTIL, default=[]))
+        ti.xcom_push(_UNTIL, found["until"])
+        return list(found["reasons"])
 
     @task(map_index_template="{{ counted['reason'] }}", retries=3, retry_delay=timedelta(seconds=20))
     def report(counted: dict[str, Any], run_id: str) -> None:
@@ -60,7 +64,7 @@ def dead_letter_watch() -> None:
     )
     counted = count()
     wait >> counted
-    report.expand(counted=counted["reasons"]) >> remember(counted["until"])
+    report.expand(counted=counted) >> remember(counted[_UNTIL])
 
 
 dead_letter_watch()
