@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from tests.integration.pipeline import Pipeline, history
-from tests.integration.services import ROOT, eventually
+from tests.integration.services import ROOT, ServiceProcess, eventually
 from tests.integration.test_verification_after_retention import delete
 
 HOUR_S = 3600
@@ -37,6 +37,7 @@ class Reports:
         self.start_s = time.time() // HOUR_S * HOUR_S - HOUR_S
         self.hour = hour_name(self.start_s)
         self.orders: list[dict[str, Any]] = []
+        self.services: dict[str, ServiceProcess] = {}
 
     async def send(self, orders: list[dict[str, Any]], *bad: bytes) -> None:
         values = [*map(orjson.dumps, orders), *bad]
@@ -83,7 +84,7 @@ async def reports(kafka: str, topic_prefix: str, tmp_path: Path) -> AsyncIterato
     reports.orders = history(3000, HOUR_S + 600, seed=3, end_s=min(reports.start_s + HOUR_S + 300, time.time()))
     async with AsyncExitStack() as stack:
         for name in ("processor", "analytics", "sink"):
-            await stack.enter_async_context(reports.pipeline.service(name))
+            reports.services[name] = await stack.enter_async_context(reports.pipeline.service(name))
         await reports.send(reports.orders, b"no JSON", b"[]")
         yield reports
 
@@ -138,6 +139,8 @@ async def plant_in_database(reports: Reports) -> None:
 
 async def plant_in_file(reports: Reports) -> None:
     """In a finished file, as `SINK_ROTATE` makes them."""
+    reports.services["sink"].terminate()  # it would mend its live file
+    await reports.services["sink"].wait()
     output = reports.pipeline.output
     lines = output.read_bytes().splitlines(keepends=True)
     starts = [orjson.loads(line)["window_start"] for line in lines]
