@@ -35,6 +35,9 @@ def kafka_connection(settings: Mapping[str, str]) -> str:
         # The provider's trigger commits an offset once its event is stored, and refuses to start otherwise.
         "enable.auto.commit": "false",
         "auto.offset.reset": "earliest",
+        # Where no pipeline runs: the default tries, and logs, ten times a second.
+        "reconnect.backoff.ms": "5000",
+        "reconnect.backoff.max.ms": "10000",
     }
     return json.dumps({"conn_type": "kafka", "extra": extra})
 
