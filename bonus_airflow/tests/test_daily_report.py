@@ -50,7 +50,7 @@ def truth(pipeline: LocalPipeline, from_s: float, to_s: float) -> Totals:
             consumer.assign([TopicPartition("orders", number, 0)])
             for _ in range(end):
                 record = consumer.poll(30)
-                assert record
+                assert record is not None
                 assert not record.error()
                 order = json.loads(record.value() or b"")
                 if from_s <= order["timestamp"] // WINDOW_S * WINDOW_S < to_s:

@@ -69,7 +69,7 @@ class Letters:
             ended = 0
             while ended < 6:
                 record = consumer.poll(30)
-                assert record
+                assert record is not None
                 if not record.error():
                     found[record.partition()] += 1
                 elif record.error().code() == KafkaError._PARTITION_EOF:
