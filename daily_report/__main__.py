@@ -21,12 +21,11 @@ from daily_report.gather import DATABASE, FILE, Outputs, gather
 from daily_report.page import as_html
 from daily_report.report import Report, summed
 from daily_report.span import Span, parse_span, yesterday
-from daily_report.wording import difference_lines, verdict
+from daily_report.wording import difference_lines, money, verdict
 from dead_letters.printable import printable
 from libs.cli import kafka_of, pipeline_flags
 from libs.runtime.errors import PipelineError, described
 from libs.runtime.kafka_security.login_refusals import unless_refused
-from metrics_report.formats import dollars
 from metrics_report.source_flags import source_flags
 from services.sink.database.address import Address, parse_address
 
@@ -98,9 +97,9 @@ def _summary(report: Report) -> list[str]:
     total, late = summed(report.totals), summed(report.late_orders)
     rejected = ", ".join(f"{printable(reason, 40)} {count:,}" for reason, count in sorted(report.dead_letters.items()))
     return [
-        f"{report.span.title}: {total.orders:,} orders, {dollars(total.cents)}",
+        f"{report.span.title}: {total.orders:,} orders, {money(total.cents)}",
         verdict(report),
-        f"dead letters: {rejected or 'none'}; late orders: {late.orders:,}, {dollars(late.cents)}",
+        f"dead letters: {rejected or 'none'}; late orders: {late.orders:,}, {money(late.cents)}",
         *report.notes,
     ]
 

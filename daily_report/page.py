@@ -9,10 +9,9 @@ from daily_report.elements import as_document, element
 from daily_report.plot import Bar, plot
 from daily_report.reconciliation import Total
 from daily_report.report import Report, summed
-from daily_report.wording import differs_text, found_text, verdict
+from daily_report.wording import differs_text, found_text, money, verdict
 from dead_letters.printable import printable
 from libs.events.money import mean_cents
-from metrics_report.formats import dollars
 from metrics_report.summary import Selection, summarize
 
 _STYLE = (Path(__file__).parent / "page.css").read_text("utf-8")
@@ -44,7 +43,7 @@ def as_html(report: Report) -> str:
         element("h2", "Dead letters"),
         *_dead_letters(report),
         element("h2", f"All products by {slot} (UTC)"),
-        _table((slot, "orders", "revenue"), [(bar.label, f"{bar.orders:,}", dollars(bar.cents)) for bar in bars]),
+        _table((slot, "orders", "revenue"), [(bar.label, f"{bar.orders:,}", money(bar.cents)) for bar in bars]),
     )
     return as_document(element("html", head, body, lang="en"))
 
@@ -65,9 +64,9 @@ def _totals(report: Report) -> Element:
     headings = ("product", "orders", "revenue", "average", *(f"in the {each}" for each in sources), "late orders")
 
     def row(name: str, total: Total, in_sources: Iterable[Total], late: Total) -> list[str]:
-        average = dollars(mean_cents(total.cents, total.orders)) if total.orders else ""
-        said = [dollars(each.cents) for each in in_sources]
-        return [name, f"{total.orders:,}", dollars(total.cents), average, *said, f"{late.orders:,}"]
+        average = money(mean_cents(total.cents, total.orders)) if total.orders else ""
+        said = [money(each.cents) for each in in_sources]
+        return [name, f"{total.orders:,}", money(total.cents), average, *said, f"{late.orders:,}"]
 
     totals, by_source, late = report.totals, report.reconciliation.totals, report.late_orders
     rows = [

@@ -5,10 +5,11 @@ from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
 from daily_report.elements import element
-from metrics_report.formats import dollars
+from daily_report.wording import money
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 960, 240, 88, 22, 8
 _LABELS = 12
+_ROUND = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 25, 30, 40, 50, 60, 80, 100)
 
 
 class Bar(NamedTuple):
@@ -34,7 +35,7 @@ def plot(bars: Sequence[Bar], title: str) -> Element:
     every = max(1, len(bars) // _LABELS)
     for number, (label, orders, cents) in enumerate(bars):
         left = _LEFT + number * step
-        about = element("title", f"{label}: {orders:,} orders, ${dollars(cents)}")
+        about = element("title", f"{label}: {orders:,} orders, {money(cents)}")
         box = {"x": round(left + step * 0.12, 1), "width": round(step * 0.76, 1), "y": y(cents)}
         parts.append(element("rect", about, class_="bar", height=round(_TOP + height - y(cents), 1), **box))
         if number % every == 0:
@@ -46,9 +47,8 @@ def axis_top(highest_cents: int) -> int:
     """The axis' end, in cents: twice a round number of dollars, at or above the highest bar.
 
     >>> axis_top(0), axis_top(123_456), axis_top(99_900)
-    (200, 200000, 100000)
+    (200, 160000, 100000)
     """
     half_dollars = max(1, -(-highest_cents // 200))
-    power = int(10 ** (len(str(half_dollars)) - 1))
-    step = next(each for each in (1, 2, 5, 10) if each * power >= half_dollars)
-    return 200 * step * power
+    power = int(10 ** max(0, len(str(half_dollars)) - 2))
+    return 200 * power * next(each for each in _ROUND if each * power >= half_dollars)

@@ -7,9 +7,13 @@ from daily_report.reconciliation import Difference
 from daily_report.report import Report
 from dead_letters.printable import printable
 from libs.events.product_metrics import MetricRow
-from metrics_report.formats import dollars
 
 _MOST_LINES = 20
+
+
+def money(cents: int) -> str:
+    """For people: $1,234.50."""
+    return f"${cents // 100:,}.{cents % 100:02d}"
 
 
 def verdict(report: Report) -> str:
@@ -50,6 +54,6 @@ def found_text(metrics: Sequence[MetricRow] | None) -> str:
     if not metrics:
         return "no metric"
     return " and ".join(
-        f"{each.order_count:,} orders, {dollars(each.revenue_cents)}, average {dollars(each.average_cents)}"
+        f"{each.order_count:,} orders, {money(each.revenue_cents)}, average {money(each.average_cents)}"
         for each in metrics
     )

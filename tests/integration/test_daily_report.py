@@ -130,8 +130,8 @@ async def plant_in_database(reports: Reports) -> None:
     assert [found["revenue_cents"] for found in difference["found"]["database"]] == [cents + 1]
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(start))
     assert f"{product}, window from {at}: topic: " in error
-    assert f"{cents // 100}.{cents % 100:02d}" in error
-    assert f"{(cents + 1) // 100}.{(cents + 1) % 100:02d}" in error
+    assert f"${cents // 100:,}.{cents % 100:02d}" in error
+    assert f"${(cents + 1) // 100:,}.{(cents + 1) % 100:02d}" in error
     assert "NOT reconciled" in reports.written(reports.hour, "html")
     reports.query(set_to, cents, start, product)
     assert (await reports.run(reports.hour, "--wait=0"))[0] == 0

@@ -74,6 +74,7 @@ def test_the_page_is_one_file_and_escapes_what_it_shows(*, differs: bool) -> Non
     assert not page.fetched
     assert not re.search(r"url\(|@import", text)
     assert page.tags.count("rect") == 24
+    assert "$90,071,992,547,409.93" in page.texts
     assert any(cell.startswith("NOT reconciled") for cell in page.texts) is differs
 
 

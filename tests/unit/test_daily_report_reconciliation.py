@@ -94,8 +94,8 @@ def test_what_each_source_says_is_told() -> None:
         )
     )
     expected = (
-        "a, window from 2026-11-27T00:00:00Z: topic: 2 orders, 10.50, average 5.25; file: no metric;"
-        " database: 2 orders, 10.49, average 5.24 and 2 orders, 10.49, average 5.24"
+        "a, window from 2026-11-27T00:00:00Z: topic: 2 orders, $10.50, average $5.25; file: no metric;"
+        " database: 2 orders, $10.49, average $5.24 and 2 orders, $10.49, average $5.24"
     )
     assert lines == [expected]
 
