@@ -28,7 +28,8 @@ def pipeline(shared_pipeline: LocalPipeline) -> Iterator[LocalPipeline]:
 def airflow(tmp_path_factory: pytest.TempPathFactory, shared_pipeline: LocalPipeline) -> Iterator[Airflow]:
     """Its tasks find the shared pipeline. `pipeline_health` runs only when a test triggers it."""
     settings = shared_pipeline.settings | {"PIPELINE_HEALTH_SCHEDULE": ""}
-    airflow = Airflow(tmp_path_factory.mktemp("airflow"), *free_ports(1), settings)
+    (port,) = free_ports(1)
+    airflow = Airflow(tmp_path_factory.mktemp("airflow"), port, settings)
     airflow.migrate()
     airflow.start(*COMPONENTS)
     airflow.wait_until_ready(["pipeline_control", "pipeline_health"])
