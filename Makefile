@@ -105,7 +105,7 @@ airflow-test: machine setup .venv-airflow/.installed ## the DAGs' tests, with a 
 	@$(PYTHON) -m local.process_tree $(AIRFLOW_PYTHON) -m pytest $(or $(TESTS),bonus_airflow/tests) $(ARGS)
 
 airflow-check: setup .venv-airflow/.installed ## mypy on bonus_airflow, against Airflow's own environment
-	@$(PYTHON) -m mypy --python-executable $(AIRFLOW_PYTHON) bonus_airflow
+	@$(PYTHON) -m mypy --python-executable $(AIRFLOW_PYTHON) $$(find bonus_airflow -name '*.py')
 
 dashboards: setup ## write Grafana's dashboards from monitoring/dashboards
 	@$(PYTHON) -m monitoring.dashboards

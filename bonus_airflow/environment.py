@@ -57,6 +57,8 @@ def airflow_environment(home: Path, port: int) -> dict[str, str]:
             "execution_api_server_url": f"http://127.0.0.1:{port}/execution/",
         },
         "api": {"host": "127.0.0.1", "port": port, "base_url": f"http://127.0.0.1:{port}", "workers": 1},
+        # A busy machine's API server may take long for its first answers, and a task whose start is not answered fails.
+        "workers": {"execution_api_timeout": 120},
         "database": {"sql_alchemy_conn": f"sqlite:///{home / 'airflow.db'}"},
         "logging": {"base_log_folder": home / "logs"},
         # Nothing is asked of the internet.

@@ -19,6 +19,8 @@ HANGS_AFTER_S = 240.0
 """No test asserts how long anything takes: what has not happened by then never will."""
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+# Logs are read from the folder, which all of them share.
+_FLAGS = {"scheduler": ["--skip-serve-logs"], "triggerer": ["--skip-serve-logs"]}
 _POLL_S = 0.3
 _ENDED = frozenset({"success", "failed"})
 
@@ -52,7 +54,7 @@ class Airflow:
         self.url = f"http://127.0.0.1:{port}"
         self._env = airflow_environment(home, port) | _SETTINGS | dict(settings)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self._client = httpx.Client(base_url=self.url, timeout=HANGS_AFTER_S, trust_env=False)
 
     def migrate(self) -> None:
         """Make the database."""
@@ -76,7 +78,7 @@ class Airflow:
         for component in components:
             with (self.home / f"{component}.log").open("ab") as log:
                 self._processes[component] = subprocess.Popen(
-                    ["airflow", component],
+                    ["airflow", component, *_FLAGS.get(component, ())],
                     env=self._env,
                     stdin=subprocess.DEVNULL,
                     stdout=log,

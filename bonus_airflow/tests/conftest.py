@@ -45,7 +45,8 @@ def airflow(
         CONNECTION: kafka_connection(shared_pipeline.settings),
         "AIRFLOW_VAR_DEAD_LETTERS_GROUP_SECONDS": "3",
     }
-    airflow = Airflow(tmp_path_factory.mktemp("airflow"), *free_ports(1), settings)
+    (port,) = free_ports(1)
+    airflow = Airflow(tmp_path_factory.mktemp("airflow"), port, settings)
     airflow.migrate()
     airflow.start(*COMPONENTS)
     airflow.wait_until_ready(["pipeline_control", "pipeline_health", "daily_report", "dead_letter_watch"])

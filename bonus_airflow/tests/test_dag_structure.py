@@ -37,8 +37,8 @@ sys.addaudithook(audit)
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     imported = True
-    bag = DagBag(dag_folder=path, include_examples=False, collect_dags=False)
-    bag.collect_dags(path, include_examples=False)
+    bag = DagBag(dag_folder=path, collect_dags=False)
+    bag.process_file(path)
     imported = False
 dags = {
     dag_id: {
@@ -46,9 +46,7 @@ dags = {
         "modules": {task.task_id: type(task).__module__ for task in dag.tasks},
         "teardowns": [task.task_id for task in dag.tasks if task.is_teardown],
         "rules": {task.task_id: str(task.trigger_rule) for task in dag.tasks},
-        "params": {name: [param.schema, param.description] for name, param in dag.params.items_in_full()}
-        if hasattr(dag.params, "items_in_full")
-        else {name: [dag.params.get_param(name).schema, dag.params.get_param(name).description] for name in dag.params},
+        "params": {name: [dag.params.get_param(name).schema, dag.params.get_param(name).description] for name in dag.params},
         "max_active_runs": dag.max_active_runs,
         "catchup": dag.catchup,
         "paused": dag.is_paused_upon_creation,
@@ -56,7 +54,7 @@ dags = {
     }
     for dag_id, dag in bag.dags.items()
 }
-captured = [str(each) for each in getattr(bag, "captured_warnings", {}).values()]
+captured = [str(each) for each in bag.captured_warnings.values()]
 print("RESULT" + json.dumps({
     "errors": dict(bag.import_errors), "warnings": [str(each.message) for each in caught] + captured, "done": done, "dags": dags,
 }))

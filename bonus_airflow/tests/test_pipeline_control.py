@@ -1,10 +1,11 @@
 """`pipeline_control` with a real scheduler and triggerer, and a real pipeline in local mode."""
 
+import contextlib
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from bonus_airflow.tests.airflow_processes import Airflow, eventually, process_ids_of
@@ -14,16 +15,15 @@ DAG = "pipeline_control"
 PARAMS = {"backend": "local", "processors": 2, "analytics": 1, "run_seconds": 5, "rate": "200", "faulty_share": 0.05}
 
 
-@contextmanager
-def supervisors_counted(pipeline: LocalPipeline) -> Iterator[set[int]]:
-    """How many pipelines there were at the same time, looked at all the time: each has a supervisor of its own."""
+@contextlib.contextmanager
+def pipelines_counted(pipeline: LocalPipeline) -> Iterator[set[int]]:
+    """How many pipelines there were at the same time, looked at all the time."""
     counts: set[int] = set()
     ended = threading.Event()
 
     def count() -> None:
-        config = "supervisord.conf"
         while not ended.is_set():
-            counts.add(len([pid for pid in process_ids_of(config) if _is_of(pid, pipeline)]))
+            counts.add(len(sessions_of(pipeline)))
             time.sleep(0.2)
 
     thread = threading.Thread(target=count)
@@ -35,11 +35,13 @@ def supervisors_counted(pipeline: LocalPipeline) -> Iterator[set[int]]:
         thread.join()
 
 
-def _is_of(pid: int, pipeline: LocalPipeline) -> bool:
-    try:
-        return str(pipeline.directory).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
+def sessions_of(pipeline: LocalPipeline) -> set[int]:
+    """Each pipeline has a supervisor, which leads a session; a process that it has just forked looks like it, in the same one."""
+    found = set()
+    for pid in process_ids_of(f"{pipeline.settings['LOCAL_DIR']}/supervisord.conf"):
+        with contextlib.suppress(ProcessLookupError):
+            found.add(os.getsid(pid))
+    return found
 
 
 def test_a_run_ends_green_and_exact_and_leaves_nothing_behind(airflow: Airflow, pipeline: LocalPipeline) -> None:
@@ -71,7 +73,7 @@ def test_a_scheduler_killed_in_the_middle_and_a_difference_at_the_end(
     airflow: Airflow, pipeline: LocalPipeline
 ) -> None:
     """The killed scheduler's run goes on, with one pipeline; a line too many in the file makes it red, clean-up or not."""
-    with supervisors_counted(pipeline) as counts:
+    with pipelines_counted(pipeline) as counts:
         run_id = airflow.trigger(DAG, **PARAMS)
         # In the middle of the command that starts the pipeline: its worker is an orphan, and the next scheduler starts the task again.
         eventually(lambda: pipeline.status()["state"] != "stopped", "the pipeline is being started")
