@@ -62,7 +62,7 @@ def dead_letter_watch() -> None:
         seconds="{{ var.value.get('dead_letters_group_seconds', 180) }}",
         at_least_s=2 * QUIET_S,
     )
-    counted = count()
+    counted: Any = count()
     wait >> counted
     report.expand(counted=counted) >> remember(counted[_UNTIL])
 

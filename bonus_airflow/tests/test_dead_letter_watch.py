@@ -77,9 +77,11 @@ class Letters:
             while ended < 6:
                 record = consumer.poll(30)
                 assert record is not None
-                if not record.error():
-                    found[record.partition()] += 1
-                elif record.error().code() == KafkaError._PARTITION_EOF:
+                error, partition = record.error(), record.partition()
+                assert partition is not None
+                if error is None:
+                    found[partition] += 1
+                elif error.code() == KafkaError._PARTITION_EOF:
                     ended += 1
         return found
 
