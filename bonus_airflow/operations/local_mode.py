@@ -14,6 +14,8 @@ from bonus_airflow.operations.run_marker import locked_pipeline
 _PIPELINE = (SERVICES_PYTHON, ROOT / "local" / "pipeline.py")
 _ENDED = "EXITED"
 _STOPPED = ("STOPPED", "STOPPING")
+# The supervisor's words for others; it tells no exit code of these.
+_STATES = {"BACKOFF": "ends soon after each start", "FATAL": "ended soon after each start, and is no longer started"}
 
 
 class LocalMode:
@@ -102,6 +104,8 @@ def _part(program: Mapping[str, Any]) -> Part:
         problem = ""
     elif state == "RUNNING":
         problem = f"unhealthy: {health}"
+    elif state == _ENDED:
+        problem = f"ended with exit code {program['exit_code']}"
     else:
-        problem = f"{state.lower()}, last exit code {program['exit_code']}"
+        problem = _STATES.get(state, state.lower())
     return Part(program["name"], program["service"], problem, is_stopped)

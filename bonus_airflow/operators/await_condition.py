@@ -2,15 +2,22 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowFailException
 
-from bonus_airflow.operations.errors import OperationError
 from bonus_airflow.triggers.condition_trigger import ConditionTrigger
 
 _POLL_S = 2.0
 _LONGEST_POLL_S = 30.0
+
+
+DEFERRING = {"retries": 3, "retry_delay": timedelta(seconds=2)}
+"""For all that defers. A trigger that fires before a busy scheduler has taken in that the task has deferred makes the scheduler
+(3.3.2) take that old news for the resumed task's end, and fail it: "reported ... finished with state success, but the task
+instance's state attribute is queued". Another try is all that it takes, so what waits has to be repeatable."""
 
 
 class AwaitCondition(BaseOperator):
@@ -34,7 +41,7 @@ class AwaitCondition(BaseOperator):
         options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**(DEFERRING | kwargs))
         self.backend = backend
         self.condition = condition
         self.timeout_s = timeout_s
@@ -56,13 +63,13 @@ class AwaitCondition(BaseOperator):
     def resume(self, context: Context, event: Mapping[str, Any]) -> Any:  # noqa: ARG002 - Airflow passes it
         """The trigger has fired."""
         if event["missing"]:
-            raise OperationError(f"not within {float(self.timeout_s):.0f} s: {'; '.join(event['missing'])}")
+            raise AirflowFailException(f"not within {float(self.timeout_s):.0f} s: {'; '.join(event['missing'])}")
         self.log.info("%s", event["result"])
         return event["result"]
 
 
 class WatchUntil(AwaitCondition):
-    """Waits for the end of the run time, which begins when the task does."""
+    """Waits for the end of the run time, which begins with each try of the task."""
 
     template_fields: Sequence[str] = ("backend", "options", "timeout_s", "run_seconds")
 

@@ -7,6 +7,8 @@ from typing import Any
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import BaseOperator, Context
 
+from bonus_airflow.operators.await_condition import DEFERRING
+
 
 class Pause(BaseOperator):
     """Defers for a while, and has nothing to do afterwards.
@@ -19,7 +21,7 @@ class Pause(BaseOperator):
     template_fields: Sequence[str] = ("seconds",)
 
     def __init__(self, *, seconds: str, at_least_s: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**(DEFERRING | kwargs))
         self.seconds = seconds
         self.at_least_s = at_least_s
 

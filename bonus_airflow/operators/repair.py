@@ -3,15 +3,17 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NoReturn
 
 from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowFailException
 
 from bonus_airflow.operations.backend import backend_named
-from bonus_airflow.operations.errors import CommandError, OperationError
+from bonus_airflow.operations.errors import CommandError
 from bonus_airflow.operations.health import BROKEN, Finding, Thresholds
 from bonus_airflow.operations.health_record import HealthRecord
 from bonus_airflow.operations.run_marker import read_marker
+from bonus_airflow.operators.await_condition import DEFERRING
 from bonus_airflow.operators.look import LOOK_LIMIT_S
 from bonus_airflow.triggers.condition_trigger import ConditionTrigger
 
@@ -32,17 +34,21 @@ class RepairBroken(BaseOperator):
     template_fields: Sequence[str] = ("backend", "look")
 
     def __init__(self, *, backend: Any, look: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**(DEFERRING | kwargs))
         self.backend = backend
         self.look = look
 
     def execute(self, context: Context) -> dict[str, Any]:
+        if context["ti"].try_number > 1:  # the first look is older than what another try may have restarted
+            return self._look_again(context, self.look["totals"], tried=[])
         return self._next_step(context, self.look, tried=[])
 
     def resume(self, context: Context, event: Mapping[str, Any], tried: list[str]) -> dict[str, Any]:
         """The look after a restart is done."""
         if event["missing"]:
-            raise OperationError(f"after {'; '.join(tried)}: no look at the pipeline: {'; '.join(event['missing'])}")
+            raise AirflowFailException(
+                f"after {'; '.join(tried)}: no look at the pipeline: {'; '.join(event['missing'])}"
+            )
         return self._next_step(context, event["result"], tried)
 
     def _next_step(self, context: Context, look: Mapping[str, Any], tried: list[str]) -> dict[str, Any]:
@@ -58,14 +64,14 @@ class RepairBroken(BaseOperator):
             return done | {"gave_up": spent}
         for finding in broken:
             tried = [*tried, self._restart(finding.part, record)]
-        return self.defer(  # which raises
+        return self._look_again(context, look["totals"], tried)
+
+    def _look_again(self, context: Context, totals: Mapping[str, int], tried: list[str]) -> NoReturn:
+        self.defer(
             trigger=ConditionTrigger(
                 backend=self.backend,
                 condition="health_look",
-                options={
-                    "thresholds": asdict(Thresholds.from_params(context["params"])),
-                    "totals": look["totals"],
-                },
+                options={"thresholds": asdict(Thresholds.from_params(context["params"])), "totals": totals},
                 deadline_s=time.time() + LOOK_LIMIT_S,
                 poll_s=_POLL_S,
             ),

@@ -28,7 +28,7 @@ class ConditionTrigger(BaseTrigger):
     def __init__(
         self, *, backend: str, condition: str, options: Mapping[str, Any], deadline_s: float, poll_s: float
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # typed in parts only
         self.backend = backend
         self.condition = condition
         self.options = dict(options)
