@@ -29,24 +29,21 @@ cat >"$folder/broker.py" <<'PYTHON'
 import pathlib
 import time
 
-from confluent_kafka import ConsumerGroupTopicPartitions, Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 folder = pathlib.Path(__file__).parent
 producer = Producer({"bootstrap.servers": "unused", "test.mock.num.brokers": 1})
 (broker,) = producer.list_topics(timeout=30).brokers.values()
 address = f"{broker.host}:{broker.port}"
-admin = AdminClient({"bootstrap.servers": address})
-admin.create_topics([NewTopic("letters", 1)])["letters"].result(30)
 for value in (b"first", b"\xff\xfe", b"third"):
     producer.produce("letters", value, partition=0)
 assert producer.flush(30) == 0
 (folder / "address.new").write_text(address)
 (folder / "address.new").rename(folder / "address")
+looks = Consumer({"bootstrap.servers": address, "group.id": "watchers"})
 while True:
-    asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions("watchers")])
-    offsets = [each.offset for each in asked["watchers"].result(30).topic_partitions]
-    (folder / "committed.new").write_text(str(max(offsets, default=0)))
+    (found,) = looks.committed([TopicPartition("letters", 0)], timeout=30)
+    (folder / "committed.new").write_text(str(max(found.offset, 0)))
     (folder / "committed.new").rename(folder / "committed")
     time.sleep(0.5)
 PYTHON
