@@ -14,8 +14,8 @@ QUIET_S = 1.0
 class DeadLettersTrigger(KafkaSharedStreamTrigger):
     """Fires at most once in ``QUIET_S``, with the topic's name and nothing of the letters.
 
-    The provider's own trigger stores each record's value as text in Airflow's database: a letter that is no UTF-8 stops it,
-    again and again, and a flood of letters is a flood of rows. Here an event only says that there are letters. Which they
+    The provider's own trigger stores each record's value as text in Airflow's database: it raises at a letter that is no UTF-8,
+    and a flood of letters is a flood of rows. Here an event only says that there are letters. Which they
     are the DAG's run reads from the topic, later than ``QUIET_S`` after the event; so those that fire none are read as well.
 
     Still the provider's: the offset of a letter is committed after its event is stored, and that of a letter without one
