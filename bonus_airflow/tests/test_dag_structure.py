@@ -45,7 +45,7 @@ dags = {
         "edges": sorted([task.task_id, after] for task in dag.tasks for after in task.downstream_task_ids),
         "modules": {task.task_id: type(task).__module__ for task in dag.tasks},
         "teardowns": [task.task_id for task in dag.tasks if task.is_teardown],
-        "rules": {task.task_id: str(task.trigger_rule) for task in dag.tasks},
+        "rules": {task.task_id: task.trigger_rule.value for task in dag.tasks},
         "params": {name: [dag.params.get_param(name).schema, dag.params.get_param(name).description] for name in dag.params},
         "max_active_runs": dag.max_active_runs,
         "catchup": dag.catchup,
