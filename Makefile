@@ -1,6 +1,7 @@
 # The commands for a checkout. Each target does its own set-up.
 
 PYTHON := .venv/bin/python
+AIRFLOW_PYTHON := .venv-airflow/bin/python
 PROCESSORS ?= 2
 ANALYTICS ?= 1
 WORKERS ?= 3
@@ -8,7 +9,7 @@ UV ?= $(or $(shell command -v uv),.venv-uv/bin/uv)
 # Whatever ends the command, also a signal to make, ends all that the command has started.
 CONTAINED = $(PYTHON) -m local.process_tree $(PYTHON)
 
-.PHONY: help setup hooks readers schemas run watch verify metrics dead-letters recompute down test chaos fuzz bench check docs dashboards requirements update clean machine
+.PHONY: help setup hooks readers schemas run watch verify metrics report dead-letters recompute down test chaos fuzz bench check airflow airflow-test airflow-check docs dashboards requirements update clean machine
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target text; do printf 'make %-13s %s\n' "$$target" "$$text"; done
@@ -31,12 +32,19 @@ readers: .venv-readers/.installed ## create .venv-readers with pandas, Polars an
 .venv-docs/.installed: requirements-docs.txt .venv/.installed
 	@$(PYTHON) -m venv --without-pip .venv-docs
 	@$(PYTHON) -m pip --python .venv-docs install --no-compile --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
+	@touch $@
 
 schemas: .venv-schemas/.installed ## make .venv-schemas with the schemas of Kubernetes, KEDA and the Prometheus Operator, for the tests of kubernetes/
 
 .venv-schemas/.installed: requirements-schemas.txt .venv/.installed
 	@$(PYTHON) -m venv .venv-schemas
 	@.venv-schemas/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
+	@touch $@
+
+.venv-airflow/.installed: bonus_airflow/requirements.txt .venv/.installed
+	@echo "setup: installing Airflow into .venv-airflow"
+	@$(PYTHON) -m venv .venv-airflow
+	@.venv-airflow/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
 	@touch $@
 
 machine:
@@ -62,6 +70,13 @@ endif
 
 metrics: setup ## metrics by product and minute, hour or day: ARGS="--by day --source database --plot" (BOOTSTRAP= for --source topic)
 	@$(PYTHON) -m metrics_report $(if $(BOOTSTRAP),--bootstrap $(BOOTSTRAP)) $(ARGS)
+
+report: setup ## totals of a day or an hour, reconciled, as HTML, CSV and JSON in output/reports (SPAN=2026-11-27 or 2026-11-27T14, BOOTSTRAP= ARGS=)
+ifdef BOOTSTRAP
+	@$(PYTHON) -m daily_report --bootstrap $(BOOTSTRAP) $(ARGS) $(SPAN)
+else
+	@$(PYTHON) local/pipeline.py report $(ARGS) $(SPAN)
+endif
 
 dead-letters: setup ## list, show and replay dead letters: ARGS="list" (BOOTSTRAP=, as for verify)
 ifdef BOOTSTRAP
@@ -96,6 +111,17 @@ check: setup ## ruff and mypy on everything
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy .
 
+# Not contained as the tests are: a pipeline that a DAG has started survives the end of Airflow, as it does that of a shell.
+airflow: machine setup .venv-airflow/.installed ## Airflow with the DAGs of bonus_airflow, on loopback; Ctrl-C ends it (AIRFLOW_PORT=8085)
+	@$(AIRFLOW_PYTHON) -m bonus_airflow.start
+
+airflow-test: machine setup .venv-airflow/.installed ## the DAGs' tests, with a real Airflow and a real pipeline (TESTS=path ARGS=)
+	@$(CONTAINED) -m local.jars
+	@$(PYTHON) -m local.process_tree $(AIRFLOW_PYTHON) -m pytest $(or $(TESTS),bonus_airflow/tests) $(ARGS)
+
+airflow-check: setup .venv-airflow/.installed ## mypy on bonus_airflow, against Airflow's own environment
+	@$(PYTHON) -m mypy --python-executable $(AIRFLOW_PYTHON) $$(find bonus_airflow -name '*.py')
+
 docs: .venv-docs/.installed ## the documentation as a site in site/; a broken link fails it (DOCS_SOURCE_URL=https://…)
 	@.venv-docs/bin/python -m sphinx --quiet --fail-on-warning --keep-going --jobs auto docs site
 
@@ -108,7 +134,7 @@ dashboards: setup ## write Grafana's dashboards from monitoring/dashboards, and 
 	@.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: uv
 
 requirements: $(filter .venv-uv/%,$(UV)) ## pin the newest versions, with hashes, in requirements*.txt
-	@for name in requirements requirements-dev services/sink/requirements-parquet requirements-readers requirements-docs requirements-schemas; do \
+	@for name in requirements requirements-dev services/sink/requirements-parquet requirements-readers requirements-docs requirements-schemas bonus_airflow/requirements; do \
 		$(UV) pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
 			$$name.in --output-file $$name.txt || exit 1; \
 	done
@@ -119,5 +145,5 @@ update: ## requirements, and then everything that CI runs, with them
 
 clean: ## stop what runs here and remove .local, .venv and the caches; output/ stays
 	@if [ -x $(PYTHON) ] && [ -d .local ]; then $(PYTHON) local/pipeline.py down; fi
-	@rm -rf .local .venv .venv-readers .venv-docs .venv-schemas .venv-uv site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .local .venv .venv-readers .venv-docs .venv-airflow .airflow .venv-schemas .venv-uv site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

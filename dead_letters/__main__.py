@@ -49,11 +49,13 @@ def _list(options: argparse.Namespace) -> None:
     selection = Selection(reasons=options.reason)
     found = Newest(options.limit) if options.reason else ByReason()
     pipeline = _pipeline(options)
-    _run(lambda progress: gather(pipeline, selection, found, progress), pipeline, DEAD_LETTERS_READER)
+    ends = _run(
+        lambda progress: gather(pipeline, selection, found, progress, options.since), pipeline, DEAD_LETTERS_READER
+    )
     if isinstance(found, Newest):
         _show(letters_json(found) if options.json else letters_table(found))
     elif options.json or found.sums:
-        _show(reasons_json(found) if options.json else reasons_table(found))
+        _show(reasons_json(found, ends) if options.json else reasons_table(found))
     else:
         _show("there are no dead letters")
 
@@ -113,6 +115,15 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", parents=[flags], help="count them by reason, or list those of one reason")
     listing.add_argument("--reason", action="append", default=[], help="list the newest letters of this reason")
     listing.add_argument("--limit", type=_positive, default=20, metavar="N", help="how many of them (20)")
+    listing.add_argument(
+        "--from",
+        dest="since",
+        nargs="+",
+        type=_place,
+        default=[],
+        metavar="PARTITION/OFFSET",
+        help="of these partitions only letters from there on; the last list's `next` in its JSON: what has come since",
+    )
     listing.add_argument("--json", action="store_true", help="print JSON")
     listing.set_defaults(command=_list)
 

@@ -3,6 +3,7 @@
 
 import contextlib
 import importlib.util
+import json
 import os
 import shlex
 import subprocess
@@ -13,10 +14,11 @@ from local.errors import LocalModeError
 from local.jars import ROOT
 from local.paths import check_path
 from local.programs import SCALABLE, replica_names, supervisor_config
+from local.running import running_supervisor
 from local.settings import LocalSettings, local_directory
 from local.shutdown import stop
 from local.startup import check_ports, start, wait_until_ready
-from local.status import status_table
+from local.status import status_json, status_table
 from local.supervision import Supervisor
 
 _WATCH_END_S = 1.5
@@ -66,7 +68,7 @@ def up(processors: int, analytics: int, *, detach: bool) -> int:
 
 def watch() -> int:
     """Show what flows through a running pipeline."""
-    supervisor = _running(or_else="; `make watch BOOTSTRAP=host:port` shows what runs elsewhere")
+    supervisor = running_supervisor(or_else="; `make watch BOOTSTRAP=host:port` shows what runs elsewhere")
     with contextlib.suppress(KeyboardInterrupt):
         return _watch(LocalSettings.of_running(), supervisor) or 0
     return 0
@@ -74,7 +76,7 @@ def watch() -> int:
 
 def verify(arguments: Sequence[str]) -> int:
     """Verify the running pipeline; ``arguments`` are the verification's own, and win."""
-    _running(or_else="; `make verify BOOTSTRAP=host:port` verifies what runs elsewhere")
+    running_supervisor(or_else="; `make verify BOOTSTRAP=host:port` verifies what runs elsewhere")
     settings = LocalSettings.of_running()
     output = [f"--output={settings.sink_output_path}"] if settings.writes_file else []
     return subprocess.call(
@@ -98,8 +100,16 @@ def _settings_told(settings: LocalSettings) -> dict[str, str]:
 
 def dead_letters(arguments: Sequence[str]) -> int:
     """List, show or replay the running pipeline's dead letters; ``arguments`` are that command's own."""
-    _running(or_else='; `make dead-letters BOOTSTRAP=host:port ARGS="list"` looks at what runs elsewhere')
+    running_supervisor(or_else='; `make dead-letters BOOTSTRAP=host:port ARGS="list"` looks at what runs elsewhere')
     return subprocess.call([*_program("dead_letters", LocalSettings.of_running()), *arguments], cwd=ROOT)
+
+
+def report(arguments: Sequence[str]) -> int:
+    """Report a day or an hour of the running pipeline; ``arguments`` are that command's own, and win."""
+    running_supervisor(or_else="; `make report BOOTSTRAP=host:port` reports what runs elsewhere")
+    settings = LocalSettings.of_running()
+    told = os.environ | _settings_told(settings) | {"SINK_OUTPUT_PATH": str(settings.sink_output_path)}
+    return subprocess.call([*_program("daily_report", settings), *arguments], cwd=ROOT, env=told)
 
 
 def down() -> int:
@@ -115,14 +125,24 @@ def down() -> int:
 
 def status() -> int:
     """Show a table of what runs."""
-    programs = _running().programs()
+    programs = running_supervisor().programs()
     _report(status_table(LocalSettings.of_running(), programs))
+    return 0
+
+
+def status_for_programs() -> int:
+    """Print JSON, whether something runs or not: for programs, for which that is no error."""
+    supervisor = Supervisor(local_directory())
+    if supervisor.answers():
+        _report(json.dumps(status_json(LocalSettings.of_running(), supervisor.programs())))
+    else:
+        _report(json.dumps({"state": "unsupervised" if supervisor.processes() else "stopped"}))
     return 0
 
 
 def scale(wanted: Mapping[str, int]) -> int:
     """Add or remove replicas of the running pipeline."""
-    supervisor = _running()
+    supervisor = running_supervisor()
     settings = LocalSettings.of_running()
     before = {program.name for program in supervisor.programs()}
     counts = {service: sum(name.startswith(f"{service}-") for name in before) for service in SCALABLE}
@@ -142,15 +162,6 @@ def logs(program: str, lines: int, *, follow: bool) -> int:
         known = ", ".join(sorted(file.stem for file in folder.glob("*.log")))
         raise LocalModeError(f"no log of {program!r}", advice=f"there are: {known}" if known else "nothing has run yet")
     os.execvp("tail", ["tail", "-n", str(lines), *(["-F"] if follow else []), *map(str, files)])
-
-
-def _running(or_else: str = "") -> Supervisor:
-    supervisor = Supervisor(local_directory())
-    if not supervisor.answers():
-        if supervisor.processes():
-            raise LocalModeError("the supervisor has gone, its programs have not", advice="`make down` ends them")
-        raise LocalModeError(f"no pipeline is running in {local_directory()}", advice=f"`make run` starts one{or_else}")
-    return supervisor
 
 
 def _program(module: str, settings: LocalSettings) -> list[str]:

@@ -9,7 +9,7 @@ from types import FrameType
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that this file can be started by its path alone
 
-from local import commands
+from local import commands, parts
 from local.errors import LocalModeError
 from local.programs import SCALABLE
 from local.settings import MOST_REPLICAS, forget_kafka_security
@@ -71,11 +71,32 @@ def _parser() -> argparse.ArgumentParser:
     )
     dead_letters.set_defaults(command=lambda options: commands.dead_letters(options.passed_on), passes_on=True)
 
+    report = verbs.add_parser("report", help="report a day or an hour of what is running", add_help=False)
+    report.set_defaults(command=lambda options: commands.report(options.passed_on), passes_on=True)
+
     down = verbs.add_parser("down", help="stop everything")
     down.set_defaults(command=lambda _: commands.down())
 
     status = verbs.add_parser("status", help="show what is running")
-    status.set_defaults(command=lambda _: commands.status())
+    status.add_argument("--json", action="store_true", help="for programs: ports, process ids and health as JSON")
+    status.set_defaults(command=lambda options: commands.status_for_programs() if options.json else commands.status())
+
+    for name, command, text in (
+        ("stop", parts.stop, "stop parts of what is running, each by its program's name or its service's"),
+        ("start", parts.start, "start parts that are stopped, and wait until they are healthy"),
+        ("restart", parts.restart, "stop parts and start them again; the others go on"),
+    ):
+        verb = verbs.add_parser(name, help=text)
+        verb.add_argument(
+            "programs", nargs="+", metavar="PROGRAM", help="sink, processor (all replicas), processor-2, ..."
+        )
+        verb.set_defaults(command=lambda options, command=command: command(options.programs))
+
+    drain = verbs.add_parser(
+        "drain", help="stop the generator and wait until all orders are in closed, written windows"
+    )
+    drain.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="exit code 1 after it (600)")
+    drain.set_defaults(command=lambda options: parts.drain(options.timeout))
 
     scale = verbs.add_parser("scale", help="change the number of replicas; those that stay go on undisturbed")
     scale.add_argument("replicas", nargs="+", type=_scaling, metavar="SERVICE=N", help="processor=3 analytics=2")

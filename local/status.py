@@ -1,4 +1,4 @@
-"""What runs, as a table."""
+"""What runs, as a table or as JSON."""
 
 import time
 from collections.abc import Iterable
@@ -17,21 +17,52 @@ def status_table(settings: LocalSettings, programs: Iterable[Program]) -> str:
     return _table([_HEADERS, *(_row(settings, program) for program in sorted(programs, key=_place))])
 
 
+def status_json(settings: LocalSettings, programs: Iterable[Program]) -> dict[str, object]:
+    """The same as JSON values: where the pipeline is, and each of its programs.
+
+    ``state`` is "running"; where nothing runs the caller has another word for it. A program's ``health`` is "ok", the reason
+    why not, or "no answer"; ``started_at_s`` is in epoch seconds, ``pid`` 0 of one that does not run, ``exit_code`` that of its
+    last end.
+    """
+    return {
+        "state": "running",
+        "directory": str(settings.directory),
+        "bootstrap_servers": settings.bootstrap_servers,
+        "live_page": settings.live_page,
+        "window_seconds": settings.window_seconds,
+        "programs": [
+            {
+                "name": program.name,
+                "service": program.name.partition("-")[0],
+                "state": program.state,
+                "pid": program.pid,
+                "started_at_s": program.started_at_s,
+                "exit_code": program.exit_code,
+                **dict(zip(("port", "health"), _port_and_health(settings, program), strict=True)),
+            }
+            for program in sorted(programs, key=_place)
+        ],
+    }
+
+
 def _place(program: Program) -> tuple[int, int]:
     kind, _, replica = program.name.partition("-")
     return _ORDER.index(kind), int(replica or 0)
 
 
-def _row(settings: LocalSettings, program: Program) -> tuple[str, ...]:
+def _port_and_health(settings: LocalSettings, program: Program) -> tuple[int, str]:
     if program.name == "zookeeper":
         port = settings.zookeeper_port
-        health = "ok" if zookeeper_answers(port) else "no answer"
-    elif program.name == "kafka":
+        return port, "ok" if zookeeper_answers(port) else "no answer"
+    if program.name == "kafka":
         port = settings.kafka_port
-        health = "ok" if kafka_answers(port) else "no answer"
-    else:
-        port = settings.http_port_of(program.name)
-        health = health_of(port)
+        return port, "ok" if kafka_answers(port) else "no answer"
+    port = settings.http_port_of(program.name)
+    return port, health_of(port)
+
+
+def _row(settings: LocalSettings, program: Program) -> tuple[str, ...]:
+    port, health = _port_and_health(settings, program)
     if program.pid:
         up_s = int(time.time()) - program.started_at_s
         up = f"{up_s // 3600}:{up_s // 60 % 60:02}:{up_s % 60:02}"

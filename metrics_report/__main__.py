@@ -19,6 +19,7 @@ from libs.runtime.kafka_security.security import KafkaAddress
 from metrics_report.file_source import from_file
 from metrics_report.formats import TEXTS, dollars, print_table, write_parquet
 from metrics_report.skipped import Skipped
+from metrics_report.source_flags import source_flags
 from metrics_report.sources import from_database, from_topic
 from metrics_report.summary import SECONDS, Line, Selection, summarize, total_of
 from services.sink.database.address import parse_address
@@ -81,8 +82,9 @@ def _write(lines: list[Line], arguments: argparse.Namespace, messages: Console) 
 
 def _arguments() -> argparse.Namespace:
     outputs = os.environ.get("SINK_OUTPUTS") or "file"
-    password_file = os.environ.get("SINK_DATABASE_PASSWORD_FILE")
-    parser = argparse.ArgumentParser(prog="python -m metrics_report", description=__doc__, parents=[pipeline_flags()])
+    parser = argparse.ArgumentParser(
+        prog="python -m metrics_report", description=__doc__, parents=[pipeline_flags(), source_flags()]
+    )
     parser.add_argument(
         "--source",
         choices=["file", "database", "topic"],
@@ -107,26 +109,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--format", choices=_FORMATS, default="table")
     parser.add_argument("--plot", action="store_true", help="with bars of revenue, in the table")
     parser.add_argument("--to-file", type=Path, metavar="FILE", help="write there; Parquet needs it")
-    parser.add_argument(
-        "--file",
-        type=Path,
-        default=Path(os.environ.get("SINK_OUTPUT_PATH") or "output/metrics.json"),
-        help="the metrics file, with the finished files beside it, or one of these (SINK_OUTPUT_PATH)",
-    )
-    parser.add_argument(
-        "--database",
-        type=_address,
-        default=os.environ.get("SINK_DATABASE_URL") or "sqlite:///output/metrics.db",
-        metavar="URL",
-        help="the sink's database (SINK_DATABASE_URL)",
-    )
-    parser.add_argument(
-        "--database-password-file",
-        type=Path,
-        default=Path(password_file) if password_file else None,
-        metavar="FILE",
-        help="file with its password (SINK_DATABASE_PASSWORD_FILE)",
-    )
     arguments = parser.parse_args()
     if arguments.format == "parquet" and arguments.to_file is None:
         parser.error("--format parquet needs --to-file")
@@ -139,14 +121,6 @@ def _time(text: str) -> int:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no time as in 2026-11-27 or 2026-11-27T14:30") from None
     return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
-
-
-def _address(url: str) -> str:
-    try:
-        parse_address(url)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return url
 
 
 if __name__ == "__main__":

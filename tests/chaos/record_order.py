@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 import orjson
-from libs.events.records import Record
 
 from libs.events.watermarks import TYPE_HEADER, WATERMARK_HEADERS
 from libs.runtime.kafka_client.partitioning import partition_for
+from libs.runtime.records import Record
 
 _TOLD = 5
 _WATERMARK = dict(WATERMARK_HEADERS)[TYPE_HEADER]

@@ -1,0 +1,19 @@
+"""The pipeline that runs in LOCAL_DIR."""
+
+from local.errors import LocalModeError
+from local.settings import local_directory
+from local.supervision import Supervisor
+
+
+def running_supervisor(or_else: str = "") -> Supervisor:
+    """The supervisor of the running pipeline; ``or_else`` ends the advice where none runs.
+
+    Raises:
+        LocalModeError: no pipeline is running, or its supervisor has gone.
+    """
+    supervisor = Supervisor(local_directory())
+    if not supervisor.answers():
+        if supervisor.processes():
+            raise LocalModeError("the supervisor has gone, its programs have not", advice="`make down` ends them")
+        raise LocalModeError(f"no pipeline is running in {local_directory()}", advice=f"`make run` starts one{or_else}")
+    return supervisor
