@@ -21,6 +21,8 @@ def main() -> int:
     home.mkdir(parents=True, exist_ok=True)
     _make_password(home / _PASSWORD_FILE)
     _say(_welcome(home, port))
+    # A shell starts what runs in its background with SIGINT ignored, and Airflow would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     child = subprocess.Popen(["airflow", "standalone"], env=airflow_environment(home, port))
     # A terminal sends Ctrl-C to Airflow, too; a signal to this process alone is passed on.
     signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGINT))
