@@ -76,7 +76,7 @@ def test_a_local_pipeline_s_database_password_is_not_in_the_list_of_processes(
         return 0
 
     monkeypatch.setattr("subprocess.call", call)
-    monkeypatch.setattr(commands, "_running", lambda or_else: None)
+    monkeypatch.setattr(commands, "running_supervisor", lambda or_else: None)
     assert commands.verify([]) == 0
     ((command, env),) = called
     assert not any("hidden" in part or part.startswith("--output") for part in command)
@@ -139,7 +139,7 @@ def test_a_local_pipeline_is_verified_with_the_catalogue_that_it_was_started_wit
         return 0
 
     monkeypatch.setattr("subprocess.call", call)
-    monkeypatch.setattr(commands, "_running", lambda or_else: None)
+    monkeypatch.setattr(commands, "running_supervisor", lambda or_else: None)
     monkeypatch.setenv("PROCESSOR_CATALOGUE_PATH", "another.json")
     assert commands.verify(["--json"]) == 0
     assert called == [("--json", ROOT, str(expected))]
