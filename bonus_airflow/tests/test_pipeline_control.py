@@ -94,7 +94,7 @@ def test_a_scheduler_killed_in_the_middle_and_a_difference_at_the_end(
 
 
 def count_one_order_more(metrics: Path) -> None:
-    """In the first metric, which stays where it is and as long as it is: the sink cuts off what others append."""
+    """In place: the sink notices when somebody has appended to its file, and writes it again."""
     before = re.search(rb'"order_count":(\d)', metrics.read_bytes())
     assert before
     with metrics.open("r+b") as file:
