@@ -1,6 +1,8 @@
 """``make airflow``: all of Airflow in one process tree, until Ctrl-C."""
 # ruff: noqa: S607 - starting Airflow is what this file is for
 
+import json
+import secrets
 import signal
 import subprocess
 import sys
@@ -17,7 +19,10 @@ def main() -> int:
     """Start Airflow, say where it is, and wait for its end; the exit code is Airflow's."""
     home, port = airflow_home(), airflow_port()
     home.mkdir(parents=True, exist_ok=True)
+    _make_password(home / _PASSWORD_FILE)
     _say(_welcome(home, port))
+    # A shell starts what runs in its background with SIGINT ignored, and Airflow would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     child = subprocess.Popen(["airflow", "standalone"], env=airflow_environment(home, port))
     # A terminal sends Ctrl-C to Airflow, too; a signal to this process alone is passed on.
     signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGINT))
@@ -27,6 +32,13 @@ def main() -> int:
         exit_code = _wait_or_kill(child)
     _say("Airflow has ended. A pipeline that a DAG has started goes on: `make down` stops local mode's.")
     return exit_code
+
+
+def _make_password(path: Path) -> None:
+    """Airflow would make one, too, and print it; one that is there it only names."""
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(json.dumps({"admin": secrets.token_urlsafe(12)}))
 
 
 def _wait_or_kill(child: "subprocess.Popen[bytes]") -> int:
