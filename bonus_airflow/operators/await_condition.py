@@ -14,7 +14,7 @@ _POLL_S = 2.0
 _LONGEST_POLL_S = 30.0
 
 
-DEFERRING = {"retries": 3, "retry_delay": timedelta(seconds=2)}
+DEFERRING: dict[str, Any] = {"retries": 3, "retry_delay": timedelta(seconds=2)}
 """For all that defers. A trigger that fires before a busy scheduler has taken in that the task has deferred makes the scheduler
 (3.3.2) take that old news for the resumed task's end, and fail it: "reported ... finished with state success, but the task
 instance's state attribute is queued". Another try is all that it takes, so what waits has to be repeatable."""
