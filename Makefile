@@ -1,11 +1,12 @@
-# Everything one does with a checkout. Each target does its own set-up.
+# The commands for a checkout. Each target does its own set-up.
 
 PYTHON := .venv/bin/python
 PIPELINE := .venv/bin/pipeline
+AIRFLOW_PYTHON := .venv-airflow/bin/python
 PROCESSORS ?= 2
 ANALYTICS ?= 1
 WORKERS ?= 3
-UV ?= uv
+UV ?= $(or $(shell command -v uv),.venv-uv/bin/uv)
 # Whatever ends the command, also a signal to make, ends all that the command has started.
 CONTAINED = $(PYTHON) -m local.process_tree
 # Where a run writes Parquet or a report is to be Parquet, what is needed for that.
@@ -14,12 +15,12 @@ AT = $(if $(BOOTSTRAP),--bootstrap $(BOOTSTRAP))
 # The file that a sink elsewhere is taken to write, unless it writes none.
 WRITTEN = $(if $(findstring file,$(or $(SINK_OUTPUTS),file)),--output $(or $(SINK_OUTPUT_PATH),output/metrics.json))
 
-.PHONY: help setup readers run watch verify metrics dead-letters recompute doctor down test chaos fuzz bench check dashboards requirements clean machine
+.PHONY: help setup hooks readers schemas run watch verify metrics report dead-letters recompute doctor down test chaos fuzz bench check airflow airflow-test airflow-check docs dashboards requirements update clean machine
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target text; do printf 'make %-13s %s\n' "$$target" "$$text"; done
 
-setup: .venv/.installed-dev ## make .venv with everything in it, what the tests and the checks need, too
+setup: .venv/.installed-dev ## create .venv with everything in it, also what the tests and the checks need
 
 # Only the services, local mode and the command `pipeline`.
 .venv/.installed: pyproject.toml requirements-cli.txt local/setup.sh
@@ -31,18 +32,39 @@ setup: .venv/.installed-dev ## make .venv with everything in it, what the tests 
 .venv/.installed-parquet: pyproject.toml requirements-cli.txt services/sink/requirements-parquet.txt local/setup.sh
 	@sh local/setup.sh parquet
 
-readers: .venv-readers/.installed ## make .venv-readers with pandas, Polars and DuckDB, for the tests of docs/database.md
+hooks: setup ## install git hooks that run what CI checks, before each commit
+	@$(PYTHON) -m pre_commit install
+
+readers: .venv-readers/.installed ## create .venv-readers with pandas, Polars and DuckDB, for the tests of docs/database.md
 
 .venv-readers/.installed: requirements-readers.txt .venv/.installed
 	@$(PYTHON) -m venv .venv-readers
 	@.venv-readers/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
 	@touch $@
 
+.venv-docs/.installed: requirements-docs.txt .venv/.installed
+	@$(PYTHON) -m venv --without-pip .venv-docs
+	@$(PYTHON) -m pip --python .venv-docs install --no-compile --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
+	@touch $@
+
+schemas: .venv-schemas/.installed ## make .venv-schemas with the schemas of Kubernetes, KEDA and the Prometheus Operator, for the tests of kubernetes/
+
+.venv-schemas/.installed: requirements-schemas.txt .venv/.installed
+	@$(PYTHON) -m venv .venv-schemas
+	@.venv-schemas/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
+	@touch $@
+
+.venv-airflow/.installed: bonus_airflow/requirements.txt .venv/.installed
+	@echo "setup: installing Airflow into .venv-airflow"
+	@$(PYTHON) -m venv .venv-airflow
+	@.venv-airflow/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
+	@touch $@
+
 machine:
 	@sh local/prerequisites.sh python java maven >/dev/null
 
 # Without BOOTSTRAP these are about what runs on this machine, whatever else the shell is set up for.
-watch verify dead-letters: export KAFKA_BOOTSTRAP_SERVERS =
+watch verify report dead-letters: export KAFKA_BOOTSTRAP_SERVERS =
 
 run: machine .venv/.installed $(PARQUET) ## run the pipeline on this machine and watch it; Ctrl-C stops all (PROCESSORS=2 ANALYTICS=1)
 	@$(PIPELINE) up --processors $(PROCESSORS) --analytics $(ANALYTICS)
@@ -56,10 +78,13 @@ verify: .venv/.installed $(PARQUET) ## verify what runs on this machine, or at B
 metrics: .venv/.installed $(PARQUET) ## metrics by product and minute, hour or day: ARGS="--by day --source database --plot" (BOOTSTRAP= for --source topic)
 	@$(PIPELINE) metrics $(AT) $(ARGS)
 
+report: .venv/.installed $(PARQUET) ## totals of a day or an hour, reconciled, as HTML, CSV and JSON in output/reports (SPAN=2026-11-27 or 2026-11-27T14, BOOTSTRAP= ARGS=)
+	@$(PIPELINE) report $(AT) $(ARGS) $(SPAN)
+
 dead-letters: .venv/.installed ## list, show and replay dead letters: ARGS="list" (BOOTSTRAP=, as for verify)
 	@$(PIPELINE) dead-letters $(ARGS) $(AT)
 
-recompute: .venv/.installed ## delete what was made of orders, so that the services make it once more (BOOTSTRAP= ARGS="--yes")
+recompute: .venv/.installed ## delete everything derived from orders, so that the services compute it again (BOOTSTRAP= ARGS="--yes")
 	@$(PIPELINE) recompute --bootstrap $(or $(BOOTSTRAP),localhost:$(or $(LOCAL_KAFKA_PORT),19092)) $(ARGS)
 
 doctor: .venv/.installed ## what will not work on this machine and in the cluster, and how to mend it (BOOTSTRAP=)
@@ -72,14 +97,14 @@ test: machine setup ## all tests: unit, integration, compose, three files at a t
 	@$(CONTAINED) $(PYTHON) -m local.jars
 	@$(CONTAINED) $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
 
-chaos: machine setup ## faults of every kind, an hour and a half, and a table of what came of them (SEED= ARGS="--only killed")
+chaos: machine setup ## inject faults of every kind, an hour and a half, and print a table of the results (SEED= ARGS="--only killed")
 	@$(CONTAINED) $(PYTHON) -m local.jars
 	@$(CONTAINED) $(PIPELINE) chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-fuzz: setup ## bad input by the million for all that is read from outside, and a table of it (SEED= COUNT=1000000)
+fuzz: setup ## give millions of damaged inputs to every reader of outside data, and print a table (SEED= COUNT=1000000)
 	@$(CONTAINED) $(PYTHON) -m tests.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) $(ARGS)
 
-bench: machine setup ## our speed against a bare consumer's, 3 minutes; PEERS=1 against other frameworks', 30 (ARGS="--help")
+bench: machine setup ## speed beside a bare consumer, 3 minutes; PEERS=1 beside other frameworks, 30 minutes (ARGS="--help")
 	@$(CONTAINED) $(PYTHON) -m local.jars
 	@$(CONTAINED) $(PIPELINE) bench $(if $(PEERS),--peers) $(ARGS)
 
@@ -88,18 +113,45 @@ check: setup ## ruff and mypy on everything
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy .
 
-dashboards: setup ## write Grafana's dashboards from monitoring/dashboards
-	@$(PYTHON) -m monitoring.dashboards
+# Not contained as the tests are: a pipeline that a DAG has started survives the end of Airflow, as it does that of a shell.
+airflow: machine .venv/.installed $(PARQUET) .venv-airflow/.installed ## Airflow with the DAGs of bonus_airflow, on loopback; Ctrl-C ends it (AIRFLOW_PORT=8085)
+	@$(AIRFLOW_PYTHON) -m bonus_airflow.start
 
+airflow-test: machine .venv/.installed .venv-airflow/.installed ## the DAGs' tests, with a real Airflow and a real pipeline (TESTS=path ARGS=)
+	@$(CONTAINED) $(PYTHON) -m local.jars
+	@$(CONTAINED) $(AIRFLOW_PYTHON) -m pytest $(or $(TESTS),bonus_airflow/tests) $(ARGS)
+
+airflow-check: setup .venv-airflow/.installed ## mypy on bonus_airflow, against Airflow's own environment
+	@$(PYTHON) -m mypy --python-executable $(AIRFLOW_PYTHON) $$(find bonus_airflow -name '*.py')
+
+docs: .venv-docs/.installed ## the documentation as a site in site/; a broken link fails it (DOCS_SOURCE_URL=https://…)
+	@.venv-docs/bin/python -m sphinx --quiet --fail-on-warning --keep-going --jobs auto docs site
+
+dashboards: setup ## write Grafana's dashboards from monitoring/dashboards, and the alerts once more for Kubernetes
+	@$(PYTHON) -m monitoring.dashboards
+	@$(PYTHON) -m monitoring.prometheus_rule
+
+.venv-uv/bin/uv: .venv/.installed
+	@$(PYTHON) -m venv .venv-uv
+	@.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: uv
+
+# What pyproject.toml declares, in the order in which the files constrain each other; then the environments of their own.
 COMPILE = $(UV) pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
-requirements: ## pin the newest versions that pyproject.toml allows, with hashes, in requirements*.txt (needs uv)
+requirements: $(filter .venv-uv/%,$(UV)) ## pin the newest versions, with hashes, in requirements*.txt
 	@$(COMPILE) pyproject.toml --output-file requirements.txt
 	@$(COMPILE) pyproject.toml --extra cli --group build --constraint requirements.txt --output-file requirements-cli.txt
 	@$(COMPILE) --group dev --constraint requirements-cli.txt --output-file requirements-dev.txt
 	@$(COMPILE) --group parquet --constraint requirements-dev.txt --output-file services/sink/requirements-parquet.txt
 	@$(COMPILE) --group readers --output-file requirements-readers.txt
+	@for name in requirements-docs requirements-schemas bonus_airflow/requirements; do \
+		$(COMPILE) $$name.in --output-file $$name.txt || exit 1; \
+	done
+
+update: ## requirements, and then everything that CI runs, with them
+	@$(MAKE) --no-print-directory requirements
+	@.ci/run
 
 clean: ## stop what runs here and remove .local, .venv and the caches; output/ stays
 	@if [ -x $(PIPELINE) ] && [ -d .local ]; then $(PIPELINE) down; fi
-	@rm -rf .local .venv .venv-readers .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .local .venv .venv-readers .venv-docs .venv-airflow .airflow .venv-schemas .venv-uv site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -23,13 +23,13 @@ from benchmarks.report import table
 from libs.events.dead_letters import Reason
 from libs.events.money import cents_of
 from libs.events.processed_orders import read_processed_order
-from libs.events.records import Headers
 from libs.events.watermarks import ORDER_HEADERS
 from libs.runtime.clock import SystemClock
+from libs.runtime.exactly_once.stage import BATCH_SIZE
 from libs.runtime.kafka_client.lazy_records import _LazyResults, in_batches
 from libs.runtime.metrics import OrderMetrics, WindowMetrics
+from libs.runtime.records import Headers
 from libs.runtime.transactions.record_batches import MAX_BATCH_BYTES, OutputBuffer
-from services.analytics.analytics_engine import BATCH_SIZE as ANALYTICS_BATCH_SIZE
 from services.analytics.metrics_partition import MetricsPartition
 from services.analytics.windows import TumblingWindows
 from services.processor.catalogue import continued, make_product
@@ -89,7 +89,7 @@ def main() -> None:
     gc.set_threshold(100_000, 50, 100)
     for stage, pieces, count in (
         ("processor", _processor(_fetched(workload.orders, [], _PROCESSOR_BATCH_SIZE)), _ORDERS),
-        ("analytics", _analytics(_fetched(enriched, ORDER_HEADERS, ANALYTICS_BATCH_SIZE)), len(enriched)),
+        ("analytics", _analytics(_fetched(enriched, ORDER_HEADERS, BATCH_SIZE)), len(enriched)),
     ):
         rows = [[name, f"{took_ns / count:,.0f}"] for name, took_ns in _smallest_ns(pieces).items()]
         console.print(table(f"{stage}, alone", ("", "ns an order"), rows))

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_DIFFERS = 3
 EXIT_INTERRUPTED = 130
 
 _HELP = """\
@@ -30,19 +31,29 @@ The commands find the pipeline by themselves: --bootstrap, or else KAFKA_BOOTSTR
 Compose at its published port. How to log in to Kafka is said by environment variables only.
 
 Exit codes: 0 done, and nothing is wrong; 1 failed, or something is wrong; 2 a command line or setting that makes no sense;
-130 Ctrl-C. All of this is in docs/cli.md, with the documents that --json prints.
+3 (report) there is a report, and its sources differ; 130 Ctrl-C. All of this is in docs/cli.md, with the documents that --json prints.
 """
 
 _LOCAL = Group("On this machine, without Docker", sort_key=1)
-_LOOK = Group("Look at a pipeline", sort_key=2)
-_REPAIR = Group("Repair", sort_key=3)
-_MEASURE = Group("Measure and break", sort_key=4)
-_OWN = Group("This program", sort_key=5)
+_PARTS = Group("Parts of it, while the rest goes on", sort_key=2)
+_LOOK = Group("Look at a pipeline", sort_key=3)
+_REPAIR = Group("Repair", sort_key=4)
+_MEASURE = Group("Measure and break", sort_key=5)
+_OWN = Group("This program", sort_key=6)
 
 # Functions of modules in cli.commands.
 _COMMANDS = {
     _LOCAL: ("local_mode:up", "local_mode:scale", "local_mode:logs", "local_mode:down"),
-    _LOOK: ("status:status", "watch:watch", "live:live", "verify:verify", "metrics:metrics", "doctor:doctor"),
+    _PARTS: ("parts:stop", "parts:start", "parts:restart", "parts:drain"),
+    _LOOK: (
+        "status:status",
+        "watch:watch",
+        "live:live",
+        "verify:verify",
+        "metrics:metrics",
+        "report:report",
+        "doctor:doctor",
+    ),
     _REPAIR: ("recompute:recompute",),
     _MEASURE: ("bench:bench", "chaos:chaos"),
 }

@@ -121,6 +121,19 @@ def find_context(options: PipelineOptions, environment: Environment, machine: Ma
     )
 
 
+def local_context() -> PipelineContext:
+    """The pipeline that runs in LOCAL_DIR, whatever else there is.
+
+    Raises:
+        NoPipelineError: none does.
+        LocalModeError: its supervisor has gone, its programs have not.
+    """
+    settings = ThisMachine().running_local_mode()
+    if settings is None:
+        raise NoPipelineError(f"no pipeline is running in {local_directory()}", advice="`make run` starts one")
+    return _local(PipelineOptions(), os.environ, settings)
+
+
 def window_seconds(options: PipelineOptions, environment: Environment) -> int:
     """The option, or else WINDOW_SECONDS, or else 60; raises SettingsError."""
     if options.window_seconds:

@@ -1,16 +1,18 @@
 """Letters and sums as JSON for programs. Times are in epoch seconds, as everywhere in the pipeline."""
 
 from base64 import b64encode
+from collections.abc import Mapping
 from typing import Any
 
-from dead_letters.letter import DeadLetter
+from dead_letters.letter import DeadLetter, Place
 from dead_letters.marks import Mark
 from dead_letters.overview import ByReason, Newest
 
 
-def reasons_json(by_reason: ByReason) -> dict[str, Any]:
-    """The sums of all reasons."""
+def reasons_json(by_reason: ByReason, ends: Mapping[int, int]) -> dict[str, Any]:
+    """The sums of all reasons, and the places from which a later ``list --from`` counts on."""
     return {
+        "next": [str(Place(partition, end)) for partition, end in sorted(ends.items())],
         "reasons": {
             reason: {
                 "letters": each.letters,
@@ -20,7 +22,7 @@ def reasons_json(by_reason: ByReason) -> dict[str, Any]:
                 "newest": str(each.newest.place),
             }
             for reason, each in sorted(by_reason.sums.items())
-        }
+        },
     }
 
 

@@ -34,15 +34,21 @@ class Pipeline:
     window_seconds: int
 
 
-async def gather(pipeline: Pipeline, selection: Selection, into: ByReason | Newest, progress: Progress) -> None:
-    """Count the selected letters."""
+async def gather(
+    pipeline: Pipeline, selection: Selection, into: ByReason | Newest, progress: Progress, since: Collection[Place] = ()
+) -> Offsets:
+    """Count the selected letters, of the partitions in ``since`` those from there on; returns where it ended."""
     async with letter_reader(pipeline.kafka, pipeline.topic_prefix) as reader:
         replayed = await reader.replayed()
+        begins, ends = await reader.begins(), await reader.ends()
+        # An offset beyond the end was one of a topic that has been deleted and made anew.
+        begins |= {part: offset for part, offset in since if begins.get(part, offset) < offset <= ends.get(part, -1)}
         seen: set[str] = set()
-        async for letters in _selected(reader, selection, await reader.ends(), progress, seen):
+        async for letters in _selected(reader, selection, ends, progress, seen, begins):
             for letter in letters:
                 into.add(letter, replayed=letter in replayed)
     _check_reasons(selection.reasons, seen)
+    return ends
 
 
 async def look_at(pipeline: Pipeline, place: Place) -> tuple[DeadLetter, Mark | None, Topics]:
@@ -94,12 +100,17 @@ async def replay(pipeline: Pipeline, selection: Selection, ends: Offsets, due: i
 
 
 async def _selected(
-    reader: LetterReader, selection: Selection, ends: Offsets, progress: Progress, seen: set[str]
+    reader: LetterReader,
+    selection: Selection,
+    ends: Offsets,
+    progress: Progress,
+    seen: set[str],
+    begins: Offsets | None = None,
 ) -> AsyncIterator[list[DeadLetter]]:
     """The selected letters; adds the reasons of all letters to ``seen``."""
     count = 0
     places = selection.places
-    async for letters in reader.letters_at(places) if places else reader.letters(ends):
+    async for letters in reader.letters_at(places) if places else reader.letters(ends, begins):
         count += len(letters)
         progress(f"{count:,} dead letters read")
         seen.update(letter.reason for letter in letters)

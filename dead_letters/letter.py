@@ -6,7 +6,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from libs.events.dead_letters import HEADERS, VALUE_SHA256, Rejection, read_dead_letter_headers
-from libs.events.records import LocatedRecord
+from libs.runtime.records import LocatedRecord
 
 DAMAGED = "damaged_headers"
 """Stands for the reason where none can be read."""

@@ -41,9 +41,19 @@ class LetterReader:
         """Where the letters end now."""
         return await self._reader.ends(self.topics.letters)
 
-    async def letters(self, ends: Mapping[int, int]) -> AsyncIterator[list[DeadLetter]]:
-        """All letters before ``ends``, in chunks of one partition each, oldest first."""
-        begins = await self._reader.begins(self.topics.letters)
+    async def begins(self) -> Offsets:
+        """Where the letters begin: those before were deleted."""
+        return await self._reader.begins(self.topics.letters)
+
+    async def offsets_at(self, timestamp_ms: int) -> Offsets:
+        """For each partition the first letter with that timestamp or a later one; the end where there is none."""
+        return await self._reader.offsets_at(self.topics.letters, timestamp_ms)
+
+    async def letters(
+        self, ends: Mapping[int, int], begins: Mapping[int, int] | None = None
+    ) -> AsyncIterator[list[DeadLetter]]:
+        """All letters before ``ends``, or those from ``begins`` on, in chunks of one partition each, oldest first."""
+        begins = await self.begins() if begins is None else begins
         async for records in self._reader.read(self.topics.letters, begins, ends):
             yield [read_letter(record) for record in records]
 

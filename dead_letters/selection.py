@@ -9,7 +9,7 @@ import orjson
 from dead_letters.letter import DeadLetter, Place
 from dead_letters.reader import Topics
 from libs.events.record_sizes import batch_bytes
-from libs.events.records import Headers, carried_headers
+from libs.runtime.records import Headers, carried_headers
 
 FROM_HEADER = "replayed.from"
 

@@ -20,10 +20,13 @@ import orjson
 import structlog
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
 
+from libs.events.rights import VIEWER
 from libs.runtime.errors import PipelineError, SettingsError
 from libs.runtime.kafka_client.bootstrap_servers import address_in_url
 from libs.runtime.kafka_security.login_refusals import unless_refused
 from libs.runtime.metrics import ServiceMetrics
+from libs.runtime.rights.rights_check import RightsCheck
+from libs.runtime.rights.with_rights import with_rights
 from libs.runtime.service.health import Health
 from libs.runtime.service.life_cycle import EXIT_BAD_SETTING, REFUSED_PATIENCE_S, run_to_the_end, warn_of_risks
 from libs.runtime.service.logs import configure_logging
@@ -56,7 +59,8 @@ def main() -> None:
 def serve(settings: LiveSettings) -> None:
     """Serve until SIGTERM or SIGINT; exits the process with 1 when it cannot."""
     configure_logging("live", settings.log_level, settings.log_format)
-    run_to_the_end(unless_refused(_serve(settings), patience_s=REFUSED_PATIENCE_S))
+    check = RightsCheck(settings.kafka, settings.topic_prefix, VIEWER)
+    run_to_the_end(unless_refused(with_rights(_serve(settings), check), patience_s=REFUSED_PATIENCE_S))
 
 
 async def _serve(settings: LiveSettings) -> None:

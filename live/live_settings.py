@@ -1,4 +1,4 @@
-"""What the live page can be told."""
+"""Settings of the live page."""
 
 from pydantic import Field
 

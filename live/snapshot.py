@@ -20,6 +20,7 @@ Json = dict[str, object]
 def snapshot(state: State, now_s: float) -> Json:
     """Everything that the page shows; times in epoch seconds, durations in seconds, money in cents."""
     return {
+        "seen_at_s": state.seen_at_s,
         "age_s": None if state.seen_at_s is None else max(0.0, now_s - state.seen_at_s),
         "now_s": now_s,
         "waiting_for": state.waiting_for,
@@ -28,6 +29,7 @@ def snapshot(state: State, now_s: float) -> Json:
         "accepted": {"per_s": state.accepted_rate.per_s},
         "metrics": {"count": state.metrics_count, "uncounted": state.unread[PRODUCT_METRICS.name]},
         "stages": {group: _stage(state, group) for group in READERS.values()} if state.lags else {},
+        "database_lag": state.database_lag,
         "event_time": {
             "watermark_s": state.watermark_s,
             "silent_partitions": state.silent_sources,

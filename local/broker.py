@@ -5,7 +5,7 @@ import contextlib
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -39,10 +39,17 @@ class LocalBroker:
         zookeeper_port: int | None = None,
         proxy: ProxyPorts | None = None,
         more_listeners: tuple[Listener, ...] = (),
+        more_properties: Mapping[str, str] | None = None,
     ) -> None:
         free = free_ports(2)
         self._files = KafkaFiles(
-            directory, kafka_libs(), kafka_port or free[0], zookeeper_port or free[1], proxy, more_listeners
+            directory,
+            kafka_libs(),
+            kafka_port or free[0],
+            zookeeper_port or free[1],
+            proxy,
+            more_listeners,
+            more_properties or {},
         )
         self.proxy = proxy
         self._zookeeper = BrokerProcess(self._files.zookeeper_command, directory / "zookeeper.log")

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 
 from local.errors import EndedElsewhereError, LocalModeError
-from local.jars import ROOT, kafka_libs
+from local.jars import ROOT
 from local.paths import check_path
 from local.programs import SCALABLE, replica_names, supervisor_config
 from local.running import running_supervisor
@@ -84,7 +84,7 @@ def scale(wanted: Mapping[str, int]) -> int:
     replicas = counts | dict(wanted)
     names = replica_names(replicas)
     check_ports(settings, [name for name in names if name not in before])
-    supervisor.apply(supervisor_config(settings, replicas, supervisor.socket, kafka_libs()))
+    supervisor.apply(supervisor_config(settings, replicas, supervisor.socket))
     wait_until_ready(settings, supervisor, _report, before)
     _report(status_table(settings, supervisor.programs()))
     return 0

@@ -1,7 +1,7 @@
 """One broker and its ZooKeeper in a folder: their configuration files, and the commands that run them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,9 +57,10 @@ inter.broker.listener.name=PLAINTEXT
 _LOG4J = """\
 log4j.rootLogger=WARN, console
 log4j.logger.kafka.server.KafkaServer=INFO
+log4j.logger.kafka.server.KafkaRaftServer=INFO
 log4j.appender.console=org.apache.log4j.ConsoleAppender
 log4j.appender.console.layout=org.apache.log4j.PatternLayout
-log4j.appender.console.layout.ConversionPattern=%d{{ISO8601}} %p %c{{1}}: %m%n
+log4j.appender.console.layout.ConversionPattern=%d{ISO8601} %p %c{1}: %m%n
 """
 
 
@@ -92,6 +93,42 @@ class Listener(NamedTuple):
         return "".join(f"{prefix}{name}={value}\n" for name, value in self.properties.items())
 
 
+def broker_listeners(kafka_port: int, proxy: ProxyPorts | None, more: Sequence[Listener] = ()) -> list[Listener]:
+    """The plain listener, ``more`` of them, and the one that a proxy connects to."""
+    listeners = [Listener("PLAINTEXT", kafka_port, "PLAINTEXT"), *more]
+    if proxy:
+        listeners.append(Listener("PROXIED", proxy.broker, "PLAINTEXT", advertised_port=proxy.clients))
+    return listeners
+
+
+def listener_lines(listeners: Sequence[Listener], controller: Listener | None = None) -> str:
+    """The broker's configuration of ``listeners``, and of that of a ``controller`` in the same process, which no client sees."""
+    bound = [*listeners, controller] if controller else listeners
+    lines = _LISTENERS.format(
+        bound=",".join(f"{each.name}://127.0.0.1:{each.port}" for each in bound),
+        advertised=",".join(
+            f"{each.name}://{each.advertised_host}:{each.advertised_port or each.port}" for each in listeners
+        ),
+        protocols=",".join(f"{each.name}:{each.protocol}" for each in bound),
+    )
+    return lines + "".join(each.lines() for each in listeners)
+
+
+def write_log4j(directory: Path) -> None:
+    """Write the configuration of the logs of what runs in ``directory``."""
+    (directory / "log4j.properties").write_text(_LOG4J)
+
+
+def java(directory: Path, libs: Path, *options: str) -> list[str]:
+    """The command that runs a class of ``libs``, which the caller adds."""
+    # Exit when out of memory: a broker that limps on is worse than one that is started again.
+    log4j = f"-Dlog4j.configuration=file:{directory / 'log4j.properties'}"
+    return [java_command(), *options, "-XX:+ExitOnOutOfMemoryError", log4j, "-cp", f"{libs}/*"]
+
+
+BROKER_HEAP = ("-Xms256m", "-Xmx512m")
+
+
 @dataclass(frozen=True)
 class KafkaFiles:
     """Where one broker and its ZooKeeper keep what is theirs."""
@@ -102,6 +139,7 @@ class KafkaFiles:
     zookeeper_port: int
     proxy: ProxyPorts | None = None
     more_listeners: tuple[Listener, ...] = ()
+    more_properties: Mapping[str, str] = field(default_factory=dict)
 
     def write(self) -> None:
         """Write the configuration files; data that is already there stays.
@@ -113,42 +151,24 @@ class KafkaFiles:
         check_path(self.libs)
         values = {
             "data": self.directory / "data",
-            "listeners": self._listeners(),
+            "listeners": listener_lines(broker_listeners(self.kafka_port, self.proxy, self.more_listeners)),
             "zookeeper_port": self.zookeeper_port,
             "session_ms": ZOOKEEPER_SESSION_MS,
         }
         (self.directory / "data").mkdir(parents=True, exist_ok=True)
-        for name, template in (("zookeeper", _ZOOKEEPER), ("kafka", _KAFKA), ("log4j", _LOG4J)):
+        for name, template in (("zookeeper", _ZOOKEEPER), ("kafka", _KAFKA)):
             (self.directory / f"{name}.properties").write_text(template.format(**values))
-
-    def _listeners(self) -> str:
-        listeners = [Listener("PLAINTEXT", self.kafka_port, "PLAINTEXT"), *self.more_listeners]
-        if self.proxy:
-            proxied = Listener("PROXIED", self.proxy.broker, "PLAINTEXT", advertised_port=self.proxy.clients)
-            listeners.append(proxied)
-        lines = _LISTENERS.format(
-            bound=",".join(f"{each.name}://127.0.0.1:{each.port}" for each in listeners),
-            advertised=",".join(
-                f"{each.name}://{each.advertised_host}:{each.advertised_port or each.port}" for each in listeners
-            ),
-            protocols=",".join(f"{each.name}:{each.protocol}" for each in listeners),
-        )
-        return lines + "".join(each.lines() for each in listeners)
+        with (self.directory / "kafka.properties").open("a") as properties:
+            properties.writelines(f"{name}={value}\n" for name, value in self.more_properties.items())
+        write_log4j(self.directory)
 
     @property
     def zookeeper_command(self) -> list[str]:
+        options = ("-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
         main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
-        return [
-            *self._java("-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
-            main,
-            str(self.directory / "zookeeper.properties"),
-        ]
+        return [*java(self.directory, self.libs, *options), main, str(self.directory / "zookeeper.properties")]
 
     @property
     def kafka_command(self) -> list[str]:
-        return [*self._java("-Xms256m", "-Xmx512m"), "kafka.Kafka", str(self.directory / "kafka.properties")]
-
-    def _java(self, *heap: str) -> list[str]:
-        # Exit when out of memory: a broker that limps on is worse than one that is started again.
-        log4j = f"-Dlog4j.configuration=file:{self.directory / 'log4j.properties'}"
-        return [java_command(), *heap, "-XX:+ExitOnOutOfMemoryError", log4j, "-cp", f"{self.libs}/*"]
+        properties = str(self.directory / "kafka.properties")
+        return [*java(self.directory, self.libs, *BROKER_HEAP), "kafka.Kafka", properties]

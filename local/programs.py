@@ -8,8 +8,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from local.jars import ROOT
+from local.jars import ROOT, kafka_libs
 from local.kafka_files import KafkaFiles
+from local.kraft_files import KraftFiles, kafka_4_libs
 from local.settings import LocalSettings
 
 ENTRY_FILES = {
@@ -63,15 +64,14 @@ def replica_names(replicas: Replicas) -> list[str]:
     return ["generator", *scaled, "sink", "live"]
 
 
-def supervisor_config(settings: LocalSettings, replicas: Replicas, socket: Path, libs: Path) -> str:
+def libs_of(settings: LocalSettings) -> Path:
+    """The folder with the jars of the Kafka that the settings ask for; the first call downloads them."""
+    return kafka_4_libs(settings.kafka_4) if settings.kafka_4 else kafka_libs()
+
+
+def supervisor_config(settings: LocalSettings, replicas: Replicas, socket: Path) -> str:
     """The whole configuration; writes Kafka's own files on the way."""
-    kafka = KafkaFiles(settings.directory, libs, settings.kafka_port, settings.zookeeper_port)
-    kafka.write()
-    sections = [_SUPERVISOR.format(root=ROOT, directory=settings.directory, socket=socket)]
-    # ZooKeeper and Kafka count as started only after some seconds: until then an exit (see LocalBroker) is followed by
-    # growing pauses.
-    sections.append(_program(settings, "zookeeper", kafka.zookeeper_command, priority=1, startsecs=3, stopwaitsecs=10))
-    sections.append(_program(settings, "kafka", kafka.kafka_command, priority=2, startsecs=5, stopwaitsecs=30))
+    sections = [_SUPERVISOR.format(root=ROOT, directory=settings.directory, socket=socket), *_kafka(settings)]
     for name in replica_names(replicas):
         service = name.partition("-")[0]
         options: dict[str, object] = {"priority": 3, "startsecs": 2, "stopwaitsecs": 25}
@@ -82,6 +82,22 @@ def supervisor_config(settings: LocalSettings, replicas: Replicas, socket: Path,
         command = [sys.executable, str(ROOT / STARTED_FILES[service])]
         sections.append(_program(settings, name, command, http_port=settings.http_port_of(name), **options))
     return "".join(sections)
+
+
+def _kafka(settings: LocalSettings) -> list[str]:
+    # ZooKeeper and Kafka count as started only after some seconds: until then an exit (see LocalBroker) is followed by
+    # growing pauses.
+    directory, libs = settings.directory, libs_of(settings)
+    kafka: KafkaFiles | KraftFiles
+    sections = []
+    if settings.kafka_4:
+        kafka = KraftFiles(directory, libs, settings.kafka_port, settings.zookeeper_port)
+    else:
+        kafka = KafkaFiles(directory, libs, settings.kafka_port, settings.zookeeper_port)
+        command = kafka.zookeeper_command
+        sections.append(_program(settings, "zookeeper", command, priority=1, startsecs=3, stopwaitsecs=10))
+    kafka.write()
+    return [*sections, _program(settings, "kafka", kafka.kafka_command, priority=2, startsecs=5, stopwaitsecs=30)]
 
 
 def _program(

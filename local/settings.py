@@ -1,4 +1,4 @@
-"""What local mode can be told by environment variable: a folder, three ports, and what others must know of a run."""
+"""What local mode can be told by environment variable: a folder, three ports, which Kafka, and what others must know of a run."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from typing import Self
 
 from local.errors import LocalModeError
 from local.jars import ROOT
+from local.kraft_files import DEFAULT_VERSION, VERSION
 from local.ports import FIRST_EPHEMERAL_PORT
 
 MOST_REPLICAS = 50
@@ -18,12 +19,14 @@ _HTTP_BLOCKS = {"generator": 0, "sink": 1, "live": 2, "processor": 100, "analyti
 _HIGHEST_HTTP_BASE = FIRST_EPHEMERAL_PORT - 300
 _KAFKA_SECURITY = ("KAFKA_SECURITY_", "KAFKA_SASL_", "KAFKA_SSL_")
 _CATALOGUE = "services/processor/catalogue.json"
+_WITH_ZOOKEEPER = "3.9"
 
 
 @dataclass(frozen=True)
 class LocalSettings:
     """Where a pipeline on this machine keeps its files, and the ports it listens on, all on 127.0.0.1.
 
+    ``kafka_4`` is the version of Kafka 4, None for Kafka 3.9 with ZooKeeper; with Kafka 4 the controller has ZooKeeper's port.
     The other fields are the services' settings of these names, without which nobody can make sense of what they write.
     """
 
@@ -31,6 +34,7 @@ class LocalSettings:
     kafka_port: int
     zookeeper_port: int
     http_port: int
+    kafka_4: str | None
     topic_prefix: str
     window_seconds: int
     sink_outputs: str
@@ -40,16 +44,17 @@ class LocalSettings:
 
     @classmethod
     def from_environment(cls) -> Self:
-        """Settings for a new run: LOCAL_DIR, LOCAL_KAFKA_PORT, LOCAL_ZOOKEEPER_PORT, LOCAL_HTTP_PORT, and the services'.
+        """Settings for a new run: LOCAL_DIR, LOCAL_KAFKA, LOCAL_KAFKA_PORT, LOCAL_ZOOKEEPER_PORT, LOCAL_HTTP_PORT, the services'.
 
         Raises:
-            LocalModeError: naming a setting that is no port, or above those that are safe to use, or no number.
+            LocalModeError: naming a setting that is no port, or above those that are safe to use, no number, or no version.
         """
         return cls(
             directory=local_directory(),
             kafka_port=_port("LOCAL_KAFKA_PORT", 19_092),
             zookeeper_port=_port("LOCAL_ZOOKEEPER_PORT", 12_181),
             http_port=_port("LOCAL_HTTP_PORT", 18_080, _HIGHEST_HTTP_BASE),
+            kafka_4=_kafka_4(),
             topic_prefix=os.environ.get("TOPIC_PREFIX", ""),
             window_seconds=_window_seconds(),
             sink_outputs=os.environ.get("SINK_OUTPUTS") or "file",
@@ -120,6 +125,20 @@ def forget_kafka_security() -> None:
 def local_directory() -> Path:
     """LOCAL_DIR: everything that a run writes is in there, but for the metrics."""
     return Path(os.environ.get("LOCAL_DIR") or ROOT / ".local").resolve()
+
+
+def _kafka_4() -> str | None:
+    text = os.environ.get("LOCAL_KAFKA") or _WITH_ZOOKEEPER
+    if text == _WITH_ZOOKEEPER:
+        return None
+    if text == "4":
+        return DEFAULT_VERSION
+    if VERSION.fullmatch(text):
+        return text
+    raise LocalModeError(
+        f"LOCAL_KAFKA={text!r}: {_WITH_ZOOKEEPER} (with ZooKeeper), 4, or a version such as {DEFAULT_VERSION} is allowed",
+        advice="set another LOCAL_KAFKA",
+    )
 
 
 def _window_seconds() -> int:

@@ -34,7 +34,7 @@ def _stop_in_order(supervisor: Supervisor, report: Report) -> None:
         infrastructure = {"kafka", "zookeeper"}
         report("stopping the services")
         supervisor.stop(names - infrastructure, _SERVICES_S)
-        report("stopping Kafka and ZooKeeper")
+        report("stopping Kafka and ZooKeeper" if "zookeeper" in names else "stopping Kafka")
         supervisor.stop(names & {"kafka"}, _KAFKA_S)
         supervisor.stop(names & {"zookeeper"}, _ZOOKEEPER_S)
     supervisor.end()

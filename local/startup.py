@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Collection
 
 from local.errors import LocalModeError, PortTakenError
-from local.jars import kafka_libs
+from local.kafka_data import check_data
 from local.ports import is_taken
 from local.probes import health_of, kafka_answers, zookeeper_answers
-from local.programs import Replicas, replica_names, supervisor_config
+from local.programs import Replicas, libs_of, replica_names, supervisor_config
 from local.settings import LocalSettings
 from local.supervision import Program, Supervisor
 
@@ -27,7 +27,8 @@ def start(settings: LocalSettings, supervisor: Supervisor, replicas: Replicas, r
         PortTakenError: another program has one of the ports; nothing was started.
         LocalModeError: something is missing, or did not start.
     """
-    libs = kafka_libs()
+    libs_of(settings)
+    check_data(settings.directory, kraft=settings.kafka_4 is not None)
     check_ports(settings, replica_names(replicas))
     for name, port in (("LOCAL_KAFKA_PORT", settings.kafka_port), ("LOCAL_ZOOKEEPER_PORT", settings.zookeeper_port)):
         if is_taken(port):
@@ -38,8 +39,9 @@ def start(settings: LocalSettings, supervisor: Supervisor, replicas: Replicas, r
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
     settings.save()
-    report(f"starting ZooKeeper, Kafka and the services; everything is in {settings.directory}")
-    supervisor.start(supervisor_config(settings, replicas, supervisor.socket, libs), _environment(settings))
+    kafka = f"Kafka {settings.kafka_4}" if settings.kafka_4 else "ZooKeeper, Kafka"
+    report(f"starting {kafka} and the services; everything is in {settings.directory}")
+    supervisor.start(supervisor_config(settings, replicas, supervisor.socket), _environment(settings))
 
 
 def check_ports(settings: LocalSettings, names: list[str]) -> None:

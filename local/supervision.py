@@ -123,6 +123,12 @@ class Supervisor:
                 raise LocalModeError(f"{', '.join(sorted(wanted))} did not stop within {timeout_s:.0f} s")
             time.sleep(_POLL_S)
 
+    def start_programs(self, names: Iterable[str]) -> None:
+        """Start those that do not run; returns at once."""
+        ended = {program.name for program in self.programs() if program.state in ENDED}
+        for name in ended & set(names):
+            self._call("startProcess", name, False)
+
     def end(self) -> None:
         """Let the supervisor itself end; whatever still runs is killed."""
         with contextlib.suppress(LocalModeError):

@@ -13,7 +13,7 @@ from libs.runtime.kafka_client.clients import Kafka
 from metrics_report.skipped import Skipped
 from metrics_report.summary import Selection
 from services.sink.database.address import Address, PostgresqlAddress, SqliteAddress
-from verification.topic_reader import TopicReader
+from verification.topic_reader import Offsets, TopicReader
 
 _FETCHED_ROWS = 10_000
 _POSTGRESQL = """
@@ -61,11 +61,20 @@ async def from_topic(kafka: Kafka, topic_prefix: str, skipped: Skipped) -> Async
     topic = topic_prefix + PRODUCT_METRICS.name
     try:
         async with TopicReader(kafka) as reader:
-            async for records in reader.read(topic, await reader.begins(topic), await reader.ends(topic)):
-                for record in records:
-                    try:
-                        yield decode_metric(record.value)
-                    except ValueError:
-                        skipped.count += 1
+            begins, ends = await reader.begins(topic), await reader.ends(topic)
+            async for row in metrics_between(reader, topic, begins, ends, skipped):
+                yield row
     except KafkaError as error:
         raise PipelineError(f"the broker went away: {error!r}", advice="try again once it is back") from error
+
+
+async def metrics_between(
+    reader: TopicReader, topic: str, begins: Offsets, ends: Offsets, skipped: Skipped
+) -> AsyncIterator[MetricRow]:
+    """The committed records of ``topic`` from ``begins`` up to but without ``ends``."""
+    async for records in reader.read(topic, begins, ends):
+        for record in records:
+            try:
+                yield decode_metric(record.value)
+            except ValueError:
+                skipped.count += 1

@@ -29,6 +29,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # for the end.
 LONG_FILES = (
     "compose/test_compose.py",
+    "compose/test_secured_stack.py",
     "chaos/test_short_form.py",
     "integration/test_exactness.py",
     "databases/test_exactly_once.py",
@@ -38,6 +39,7 @@ LONG_FILES = (
     "integration/test_moved_broker.py",
     "integration/test_recovery.py",
     "browser/test_live_page.py",
+    "security/acls/test_pipelines.py",
     "integration/test_local_mode.py",
     "fuzz/test_fuzzed_pipeline.py",
     "integration/test_topic_settings.py",

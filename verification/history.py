@@ -70,13 +70,20 @@ async def find_history(reader: TopicReader, prefix: str, newest_orders: int | No
         if newest_orders is not None and topic != "product-metrics" and 0 < kept_since_ms < math.inf:
             later = await reader.offsets_at(prefix + topic, int(kept_since_ms))
             all_begins[topic] = {each: max(begin, later[each]) for each, begin in all_begins[topic].items()}
-    return History(all_begins, missing_until_ms, await _metrics_missing_until_s(reader, prefix, all_begins))
+    metrics_missing_until_s = await find_metrics_missing_until_s(
+        reader, prefix + "product-metrics", all_begins["product-metrics"]
+    )
+    return History(all_begins, missing_until_ms, metrics_missing_until_s)
 
 
-async def _metrics_missing_until_s(reader: TopicReader, prefix: str, begins: Mapping[str, Offsets]) -> float:
-    topic, until_s = prefix + "product-metrics", -math.inf
+async def find_metrics_missing_until_s(reader: TopicReader, topic: str, begins: Offsets) -> float:
+    """The latest end, in epoch seconds, of a window whose metric may stand before ``begins`` in ``topic``; else ``-inf``.
+
+    ``inf`` if a partition has lost all that it had.
+    """
+    until_s = -math.inf
     ends = await reader.ends(topic)
-    for partition, begin in begins["product-metrics"].items():
+    for partition, begin in begins.items():
         if not begin:
             continue
         first_ms = None

@@ -3,7 +3,7 @@
 from verification.strict_json import number, parse_object
 
 _NEVER = float("-inf")
-_MAX_SOURCES = 1000  # the most partitions that a pipeline's topics can have
+_MAX_SOURCES = 1000  # more than the partitions that a pipeline's topics can have
 
 
 class Marks:

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from cyclopts.types import PositiveFloat, PositiveInt
 
 from cli.errors import UsageError
-from tests.brokers.kraft import DEFAULT_VERSION
+from local.kraft_files import DEFAULT_VERSION
 from tests.chaos.plan import PARTS
 from tests.chaos.run import ChaosOptions, run_chaos
 

@@ -20,6 +20,8 @@ from dead_letters.letter import Place, parse_place
 from dead_letters.overview import ByReason, Newest
 from dead_letters.rendering import letter_text, letters_table, plan_text, reasons_table
 from dead_letters.selection import Selection
+from libs.events.rights import DEAD_LETTERS, DEAD_LETTERS_READER
+from libs.runtime.rights.right import Role
 from libs.runtime.service.logs import configure_logging
 
 T = TypeVar("T")
@@ -28,26 +30,34 @@ Reasons = Annotated[list[str] | None, Parameter(consume_multiple=False)]
 
 
 def list_letters(
-    *, reason: Reasons = None, limit: PositiveInt = 20, json: bool = False, pipeline: PipelineOptions = FOUND
+    *,
+    reason: Reasons = None,
+    limit: PositiveInt = 20,
+    from_: Annotated[list[str] | None, Parameter(name="--from", consume_multiple=True)] = None,
+    json: bool = False,
+    pipeline: PipelineOptions = FOUND,
 ) -> None:
     """Count dead letters by reason, or list those of one reason.
 
     Args:
         reason: List the newest dead letters of this reason; may be repeated.
         limit: How many of them.
-        json: Print JSON.
+        from_: Of these partitions only what is there and later, each as partition/offset: 3/1207. "next" of the JSON is what to
+            give for all that comes after this list.
+        json: Print JSON; without --reason its "next" is where the list ended.
     """
+    since = [_place(each) for each in from_ or ()]
     where = _pipeline(pipeline)
     selection = Selection(reasons=reason or [])
     found = Newest(limit) if reason else ByReason()
-    _run(lambda progress: gather(where, selection, found, progress))
+    ends = _run(lambda progress: gather(where, selection, found, progress, since), where, DEAD_LETTERS_READER)
     if isinstance(found, Newest):
         if json:
             print_json(letters_json(found))
         else:
             print_table(letters_table(found))
     elif json:
-        print_json(reasons_json(found))
+        print_json(reasons_json(found, ends))
     elif found.sums:
         print_table(reasons_table(found))
     else:
@@ -63,7 +73,7 @@ def show(place: str, *, json: bool = False, pipeline: PipelineOptions = FOUND) -
     """
     at = _place(place)
     where = _pipeline(pipeline)
-    letter, mark, topics = _run(lambda _: look_at(where, at))
+    letter, mark, topics = _run(lambda _: look_at(where, at), where, DEAD_LETTERS_READER)
     if json:
         print_json(letter_json(letter, mark))
     else:
@@ -97,7 +107,8 @@ def replay(
             "nobody can be asked here", advice="--yes replays without asking, --dry-run says what that would do"
         )
     where = _pipeline(pipeline)
-    plan, ends = _run(lambda progress: plan_replay(where, selection, progress))
+    role = DEAD_LETTERS_READER if dry_run else DEAD_LETTERS
+    plan, ends = _run(lambda progress: plan_replay(where, selection, progress), where, role)
     print_line(plan_text(plan))
     due = plan.due.total()
     if not due:
@@ -108,7 +119,7 @@ def replay(
     if not yes and input("Replay them? [y/N] ").strip().lower() not in ("y", "yes"):
         print_line("nothing was written")
         return
-    written = _run(lambda progress: replay_letters(where, selection, ends, due, progress))
+    written = _run(lambda progress: replay_letters(where, selection, ends, due, progress), where, DEAD_LETTERS)
     meanwhile = f"; {due - written:,} were replayed or deleted meanwhile" if written < due else ""
     print_line(f"replayed {written:,}{meanwhile}")
 
@@ -120,9 +131,9 @@ def _pipeline(options: PipelineOptions) -> Pipeline:
     return Pipeline(address_of(context), context.topic_prefix, context.window_seconds)
 
 
-def _run(work: Callable[[Callable[[str], None]], Coroutine[Any, Any, T]]) -> T:
+def _run(work: Callable[[Callable[[str], None]], Coroutine[Any, Any, T]], where: Pipeline, role: Role) -> T:
     with messages.status("connecting") as status:  # says nothing unless it writes to a terminal
-        return run_in_kafka(lambda: work(status.update))
+        return run_in_kafka(lambda: work(status.update), where.kafka, where.topic_prefix, role)
 
 
 def _place(text: str) -> Place:

@@ -72,7 +72,10 @@ def _of_cluster(options: PipelineOptions, progress: Progress) -> list[Finding]:
 
 def _judged(context: PipelineContext, progress: Progress) -> list[Finding]:
     kafka = address_of(context)
-    facts = run_in_kafka(lambda: look_at_cluster(kafka, context.topic_prefix, progress))
+    # No rights are checked: what may not be seen is a finding.
+    facts = run_in_kafka(
+        lambda: look_at_cluster(kafka, context.topic_prefix, progress), kafka, context.topic_prefix, None
+    )
     declared = os.environ.get("TOPIC_PARTITIONS") or ""
     return judge_cluster(facts, context.topic_prefix, int(declared) if declared.isdecimal() else None)
 

@@ -21,7 +21,7 @@ Replicas = Annotated[int, Parameter(validator=Number(gte=1, lte=MOST_REPLICAS))]
 def up(*, processors: Replicas = 2, analytics: Replicas = 1, detach: bool = False) -> int:
     """Start Kafka, ZooKeeper and the services, and watch them; Ctrl-C stops everything.
 
-    Everything is in the folder LOCAL_DIR (.local). LOCAL_KAFKA_PORT (19092), LOCAL_ZOOKEEPER_PORT (12181) and LOCAL_HTTP_PORT
+    Everything is in the folder LOCAL_DIR (.local). LOCAL_KAFKA is 3.9, which has ZooKeeper, or 4. LOCAL_KAFKA_PORT (19092), LOCAL_ZOOKEEPER_PORT (12181) and LOCAL_HTTP_PORT
     (18080, where the ports of the services and the live page begin) make room for a second pipeline. The services take all
     their settings from the environment (docs/settings.md).
 

@@ -17,6 +17,7 @@ from cli.kafka import address_of, run_in_kafka
 from cli.options import FOUND, PipelineOptions
 from cli.output import messages
 from libs.events.product_metrics import MetricRow
+from libs.events.rights import METRICS_READER
 from libs.runtime.errors import PipelineError
 from local.settings import LocalSettings
 from metrics_report.file_source import from_file
@@ -136,7 +137,7 @@ def _rows_of_topic(options: PipelineOptions, skipped: Skipped) -> list[MetricRow
     async def read() -> list[MetricRow]:
         return [row async for row in from_topic(kafka, context.topic_prefix, skipped)]
 
-    return run_in_kafka(read)
+    return run_in_kafka(read, kafka, context.topic_prefix, METRICS_READER)
 
 
 def _check_address(url: str) -> None:

@@ -7,6 +7,7 @@ from cli.context import context_of
 from cli.kafka import address_of, run_in_kafka
 from cli.options import FOUND, PipelineOptions
 from cli.output import print_line
+from libs.events.rights import RECOMPUTE
 from recompute.commands import Plan, carry_out, make_plan
 
 
@@ -31,7 +32,7 @@ def recompute(*, yes: bool = False, pipeline: PipelineOptions = FOUND) -> int:
         print_line("Done. Start the services: they make the topics anew, and process all orders.")
         return EXIT_DONE
 
-    return run_in_kafka(asked_and_done)
+    return run_in_kafka(asked_and_done, kafka, context.topic_prefix, RECOMPUTE)
 
 
 def described(plan: Plan, servers: str) -> str:

@@ -1,8 +1,8 @@
 """`pipeline status`."""
 
 from cli.app import EXIT_DONE, EXIT_FAILED
-from cli.context import Origin, PipelineContext, context_of
-from cli.errors import NoPipelineError
+from cli.context import Origin, PipelineContext, context_of, local_context
+from cli.errors import NoPipelineError, UsageError
 from cli.options import FOUND, PipelineOptions
 from cli.output import print_json, print_line, print_table
 from local.errors import LocalModeError
@@ -11,7 +11,7 @@ from local.settings import LocalSettings
 from local.status import status_json, status_table
 
 
-def status(*, json: bool = False, pipeline: PipelineOptions = FOUND) -> int:
+def status(*, json: bool = False, local: bool = False, pipeline: PipelineOptions = FOUND) -> int:
     """Show what runs.
 
     Of local mode: each program with its state, process, port and health. Of any other pipeline: the replicas and the lag of each
@@ -19,9 +19,12 @@ def status(*, json: bool = False, pipeline: PipelineOptions = FOUND) -> int:
 
     Args:
         json: Print JSON.
+        local: Look at local mode only, whatever KAFKA_BOOTSTRAP_SERVERS says and whatever else runs.
     """
+    if local and pipeline.bootstrap:
+        raise UsageError("--local and --bootstrap name two pipelines", advice="give one of them")
     try:
-        context = context_of(pipeline)
+        context = local_context() if local else context_of(pipeline)
     except (NoPipelineError, LocalModeError) as error:
         if not json:
             raise
@@ -46,9 +49,10 @@ def _of_stages(context: PipelineContext, *, as_json: bool) -> int:
     # Imported only here: of local mode nothing is asked through Kafka's client, which takes half a second to import.
     from cli.kafka import address_of, run_in_kafka  # noqa: PLC0415
     from cli.stages import is_running, look_at_stages, stages_json, stages_table  # noqa: PLC0415
+    from libs.events.rights import VIEWER  # noqa: PLC0415
 
     kafka = address_of(context)
-    stages = run_in_kafka(lambda: look_at_stages(kafka, context.topic_prefix))
+    stages = run_in_kafka(lambda: look_at_stages(kafka, context.topic_prefix), kafka, context.topic_prefix, VIEWER)
     running = is_running(stages)
     if as_json:
         about = {

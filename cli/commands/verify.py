@@ -13,6 +13,7 @@ from cli.context import PipelineContext, context_of
 from cli.kafka import address_of, run_in_kafka
 from cli.options import FOUND, PipelineOptions
 from cli.output import messages, print_json, print_table
+from libs.events.rights import VIEWER
 from verification.output_database import OutputDatabase
 from verification.report import Report
 from verification.table import render
@@ -93,5 +94,8 @@ def _report(
                 catalogues=catalogues,
                 progress=status.update,
                 newest_orders=newest,
-            )
+            ),
+            kafka,
+            context.topic_prefix,
+            VIEWER,
         )

@@ -5,8 +5,9 @@ import contextlib
 import signal
 
 from cli.context import context_of
-from cli.kafka import address_of, run_in_kafka
+from cli.kafka import address_of, watch_in_kafka
 from cli.options import FOUND, PipelineOptions
+from libs.events.rights import VIEWER
 from watch.view import show
 
 
@@ -26,4 +27,4 @@ def watch(*, pipeline: PipelineOptions = FOUND) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await show(kafka, context.topic_prefix, context.window_seconds)
 
-    run_in_kafka(until_stopped)
+    watch_in_kafka(until_stopped, kafka, context.topic_prefix, VIEWER)

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from libs.events.record_sizes import batch_bytes
-from libs.events.records import Headers, Record, carried_headers
+from libs.runtime.records import Headers, Record, carried_headers
 
 _MAX_MESSAGE_CHARS = 500
 _MAX_OFFSET = 2**63 - 1

@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 from libs.events.topic_rules import LARGEST_BATCH_BYTES
-from libs.events.topics import DERIVED_LIMIT_BYTES, LATE_ORDERS, ORDERS_DLQ, PROCESSED_ORDERS, Topic
+from libs.events.topics import DERIVED_LIMIT_BYTES, LATE_ORDERS, ORDERS_DLQ, PROCESSED_ORDERS
 from libs.runtime.topics.rules import Cluster
+from libs.runtime.topics.topic import Topic
 
 _WINDOW_HEADERS_BYTES = 100  # what a late order has more than a processed one
 

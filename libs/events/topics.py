@@ -3,11 +3,8 @@
 Names are without the ``TOPIC_PREFIX`` setting, which the runtime puts before every topic, group and transactional id.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-
 from libs.events import topic_rules
-from libs.runtime.topics.rules import Rule
+from libs.runtime.topics.topic import Topic
 
 # What we derive from a record can be larger than the record: an enriched order has more fields, a dead letter more
 # headers. A record that just fits into `orders` (the broker's 1 MiB) must fit into what comes of it as well.
@@ -19,15 +16,6 @@ _DERIVED = {"max.message.bytes": str(DERIVED_LIMIT_BYTES), "message.timestamp.ty
 # The broker unpacks what a client has compressed. The limit above would else hold for the packed bytes, of which a megabyte
 # can be a gigabyte that no dead letter has room for. What the services write is not compressed.
 _UNPACKED = {"compression.type": "uncompressed"}
-
-
-@dataclass(frozen=True)
-class Topic:
-    """A topic's name, the configuration that differs from the broker's defaults, and the rules for one that exists."""
-
-    name: str
-    config: Mapping[str, str] = field(default_factory=dict)
-    rules: Sequence[Rule] = ()
 
 
 # Stamped by the broker: when an order came in does not depend on its sender's clock, nor on when it is read.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from libs.events.records import Headers
+from libs.runtime.records import Headers
 
 TYPE_HEADER = "type"
 ORDER_HEADERS: Headers = [(TYPE_HEADER, b"order")]
@@ -18,7 +18,7 @@ ORDER_HEADERS: Headers = [(TYPE_HEADER, b"order")]
 WATERMARK_HEADERS: Headers = [(TYPE_HEADER, b"watermark")]
 
 
-# No pipeline has more: TOPIC_PARTITIONS allows none. A mark that claims a billion would hold every window open for ever.
+# No pipeline has more: TOPIC_PARTITIONS allows fewer. A mark that claims a billion would hold every window open for ever.
 MAX_SOURCES = 1000
 # The end of the year 9999. What claims to be later is no time in seconds: milliseconds, or nonsense.
 LATEST_TIME_S = 253_402_300_799.0

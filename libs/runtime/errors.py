@@ -1,5 +1,11 @@
 """The exceptions of the runtime, in one tree."""
 
+START_OVER = (
+    "start over: with all services stopped, delete the output topics and the group's offsets (the order pipeline: "
+    "`make recompute`)"
+)
+"""Advice for what only processing the source topic from its beginning mends."""
+
 
 class PipelineError(Exception):
     """Base of everything the pipeline raises on purpose. ``advice`` tells the reader what to do about it."""
@@ -34,6 +40,10 @@ class TopicMissingError(PipelineError):
 
 class BrokerLoginError(PipelineError):
     """A broker and this client refuse each other: a password, a certificate or the protocol is not what it has to be."""
+
+
+class MissingRightError(PipelineError):
+    """The cluster's ACLs do not give this client a right that it needs; the message names it."""
 
 
 class BatchTooLargeError(PipelineError):

@@ -52,5 +52,8 @@ TICK_S = 0.25
 # No progress for this long while there is work, or no word from the broker: the service calls itself unhealthy.
 HEALTHY_FOR_S = 30.0
 
+# The event loop has not turned for this long: it hangs, since no piece of work takes a tenth of that.
+LOOP_ALIVE_FOR_S = 60.0
+
 # Receiving nothing for this long from a broker that answers: only a restart helps (aiokafka #1154).
 STUCK_AFTER_S = 90.0

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from libs.events.dead_letters import Reason
 from libs.events.limits import DECLARED_LIMITS, DerivedLimits, derived_limits
+from libs.events.rights import ANALYTICS
 from libs.events.topics import (
     ALL_TOPICS,
     ANALYTICS_STATE,
@@ -27,14 +28,10 @@ from libs.events.topics import (
 from libs.runtime.clock import Clock
 from libs.runtime.exactly_once.replica import run_stage
 from libs.runtime.exactly_once.stage import Stage
-from libs.runtime.kafka_client.consumers import FETCH_BYTES
 from libs.runtime.metrics import StageMetrics, WindowMetrics
 from libs.runtime.service.life_cycle import Context, run_service
 from services.analytics.analytics_settings import AnalyticsSettings
 from services.analytics.metrics_partition import MetricsPartition
-
-# Between two looks around: a batch is all in memory and costs a few milliseconds.
-BATCH_SIZE = 500
 
 
 def make_stage(
@@ -54,13 +51,9 @@ def make_stage(
         source=PROCESSED_ORDERS,
         outputs=outputs,
         changelog=ANALYTICS_STATE,
-        fetch_bytes=FETCH_BYTES,
-        batch_size=BATCH_SIZE,
         commit_interval_ms=settings.commit_interval_ms,
         metrics=StageMetrics(registry, PROCESSED_ORDERS.name, [topic.name for topic in outputs], stateful=True),
         depends_on={"TOPIC_PARTITIONS": settings.topic_partitions, "WINDOW_SECONDS": settings.window_seconds},
-        accept_offsets=None,
-        offsets_accepted=False,
         logics=logics,
     )
 
@@ -73,7 +66,7 @@ async def compute_metrics(context: Context[AnalyticsSettings]) -> None:
 
 def main() -> None:
     """Start the service."""
-    run_service("analytics", AnalyticsSettings, ALL_TOPICS, compute_metrics)
+    run_service("analytics", AnalyticsSettings, ALL_TOPICS, compute_metrics, lambda _: ANALYTICS)
 
 
 if __name__ == "__main__":

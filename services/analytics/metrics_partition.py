@@ -10,12 +10,12 @@ from libs.events.order_ids import order_id_in
 from libs.events.processed_orders import read_processed_order
 from libs.events.product_metrics import ProductMetric, encode_metric
 from libs.events.record_sizes import batch_bytes
-from libs.events.records import Output, Record, carried_headers
 from libs.events.topics import ANALYTICS_STATE, LATE_ORDERS, ORDERS_DLQ, PRODUCT_METRICS
 from libs.events.watermarks import ORDER_HEADERS, TYPE_HEADER, WATERMARK_HEADERS, decode_watermark
 from libs.runtime.clock import Clock
 from libs.runtime.exactly_once.stage import Progress
 from libs.runtime.metrics import WindowMetrics
+from libs.runtime.records import Output, Record, carried_headers
 from libs.runtime.service.logs import debugging
 from services.analytics.window_tally import WindowTally
 from services.analytics.windows import TumblingWindows, WindowKey

@@ -19,6 +19,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from libs.events.rights import GENERATOR
 from libs.events.topics import ORDERS
 from libs.runtime.backoff import Backoff
 from libs.runtime.errors import PipelineError
@@ -141,7 +142,7 @@ async def started_producer(kafka: Kafka) -> AIOKafkaProducer:
 
 def main() -> None:
     """Run the service."""
-    run_service("generator", GeneratorSettings, [ORDERS], run)
+    run_service("generator", GeneratorSettings, [ORDERS], run, lambda _: GENERATOR)
 
 
 if __name__ == "__main__":

@@ -78,15 +78,15 @@ class GeneratorSettings(ServiceSettings):
     )
     generator_faults: Annotated[str, _readable_by(parse_faults)] = Field(
         "",
-        description="share of faulty orders, 0 to 1: 0.01 spreads over all kinds, malformed=0.005,unknown_product=0.01"
+        description="share of faulty orders, 0 to 1: 0.01 is divided among all kinds, malformed=0.005,unknown_product=0.01"
         " chooses; default: none",
     )
     generator_backfill_seconds: int = Field(
         0,
         ge=0,
         le=_TEN_YEARS_S,
-        description="begin this many seconds in the past and catch up as fast as the broker takes it; 0 to ten years",
+        description="start this many seconds in the past and catch up as fast as the broker takes orders; 0 to ten years",
     )
     generator_buffer: int = Field(
-        20_000, ge=1, le=10_000_000, description="most orders kept while the broker has not confirmed them; 1 or more"
+        20_000, ge=1, le=10_000_000, description="the most orders that wait for the broker's acknowledgement; 1 or more"
     )

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from libs.events.dead_letters import Reason, RejectedError, dead_letter
 from libs.events.limits import DECLARED_LIMITS, DerivedLimits
 from libs.events.record_sizes import at_most_bytes, batch_bytes
-from libs.events.records import LOG_APPEND_TIME, Output, Record, Row, carried_headers
 from libs.events.topics import ORDERS_DLQ, PROCESSED_ORDERS
 from libs.events.watermarks import ORDER_HEADERS, TYPE_HEADER, WATERMARK_HEADERS, encode_watermark
 from libs.runtime.clock import Clock
 from libs.runtime.exactly_once.stage import Progress
 from libs.runtime.metrics import OrderMetrics
+from libs.runtime.records import LOG_APPEND_TIME, Output, Record, Row, carried_headers
 from libs.runtime.service.logs import debugging
 from services.processor.catalogue import Catalogue, Product, continued, enrich
 from services.processor.event_time_lag import EventTimeLag
@@ -107,8 +107,7 @@ class OrderPartition:
                 continue
             if event_time_s > latest_s:
                 latest_s = event_time_s if event_time_s <= arrived_s else max(latest_s, arrived_s)
-        for partition in self._rows:
-            self._write(partition, output)
+        self._write_all(output)
         if rejected < len(records):
             self._watermark.saw_event(latest_s)
             self._tally.processed(len(records) - rejected, latest_s)
@@ -139,6 +138,15 @@ class OrderPartition:
             tell_processed((row,), partition)
         output.send(PROCESSED_ORDERS.name, partition, key, value, timestamp_ms, all_headers)
         return True
+
+    def _write_all(self, output: Output) -> None:
+        debugs = debugging()
+        for partition, rows in self._rows.items():
+            if rows:
+                if debugs:
+                    tell_processed(rows, partition)
+                output.extend(PROCESSED_ORDERS.name, partition, rows, ORDER_HEADERS)
+                rows.clear()
 
     def _write(self, partition: int, output: Output) -> None:
         rows = self._rows[partition]

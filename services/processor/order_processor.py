@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from libs.events.dead_letters import Reason
 from libs.events.limits import DECLARED_LIMITS, DerivedLimits, derived_limits
+from libs.events.rights import PROCESSOR
 from libs.events.topics import ALL_TOPICS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS
 from libs.runtime.clock import Clock
 from libs.runtime.exactly_once.replica import run_stage
@@ -82,7 +83,7 @@ async def process_orders(context: Context[ProcessorSettings]) -> None:
 
 def main() -> None:
     """Start the service."""
-    run_service("processor", ProcessorSettings, ALL_TOPICS, process_orders)
+    run_service("processor", ProcessorSettings, ALL_TOPICS, process_orders, lambda _: PROCESSOR)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ import structlog
 
 from libs.events.dead_letters import Reason
 from libs.events.order_ids import order_id_in
-from libs.events.records import Record, Row
 from libs.events.topics import ORDERS_DLQ, PROCESSED_ORDERS
+from libs.runtime.records import Record, Row
 from libs.runtime.service.logs import debugging
 from services.processor.validation import MAX_ID_CHARS
 

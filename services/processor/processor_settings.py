@@ -1,4 +1,4 @@
-"""What the processor can be told."""
+"""Settings of the processor."""
 
 from pathlib import Path
 
@@ -11,21 +11,24 @@ from services.processor.catalogue import load_catalogue
 class ProcessorSettings(ServiceSettings):
     """Validates and enriches orders: `orders` to `processed-orders`, bad ones to `orders-dlq`."""
 
-    processor_batch_size: int = Field(50, ge=1, le=100_000, description="messages taken on at a time")
+    processor_batch_size: int = Field(50, ge=1, le=100_000, description="the most orders that are processed at a time")
     processor_catalogue_path: Path = Field(
         Path(__file__).with_name("catalogue.json"),
-        description="JSON object of product ids and what to add to their orders",
+        description="JSON object of product ids and the fields to add to their orders",
     )
     processor_accept_offsets: bool = Field(
         False,
-        description="begin at offsets that the processor has not committed itself: after a reset that is meant, or once "
+        description="start at offsets that the processor has not committed itself: after an intended reset, or once "
         "after an upgrade from a version before 0.2",
     )
     commit_interval_ms: int = Field(
-        100, ge=0, le=5_000, description="how long a transaction takes in what comes; in a backlog three times as long"
+        100, ge=0, le=5_000, description="how long a transaction collects records; in a backlog three times as long"
     )
     max_out_of_orderness_seconds: float = Field(
-        5.0, ge=0, le=86_400, description="an order may come this much after later ones and still be on time"
+        5.0,
+        ge=0,
+        le=86_400,
+        description="an order may be this much older than the newest one of its partition and still be on time",
     )
     idle_after_seconds: float = Field(
         10.0, ge=1, le=86_400, description="a partition without new orders for this long follows the clock"
@@ -34,14 +37,14 @@ class ProcessorSettings(ServiceSettings):
         60,
         ge=1,
         le=86_400,
-        description="length of the analytics' windows: with none open, an idle pipeline writes nothing",
+        description="length of the analytics' windows; if none is open, an idle pipeline writes nothing",
     )
     max_event_age_seconds: float | None = Field(
         None,
         ge=0,
         le=315_360_000,
-        description="how far behind its arrival an order may be before windows no longer wait for it; at least"
-        " MAX_OUT_OF_ORDERNESS_SECONDS, up to ten years; default: they wait, as history that is backfilled needs it",
+        description="how far an order's event time may be behind its arrival while windows still wait for it; at least"
+        " MAX_OUT_OF_ORDERNESS_SECONDS, up to ten years; default: without limit, as a backfill needs it",
     )
 
     @field_validator("processor_catalogue_path")

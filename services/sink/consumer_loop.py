@@ -11,7 +11,6 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from libs.events.records import Record
 from libs.events.topics import PRODUCT_METRICS
 from libs.runtime.backoff import Backoff
 from libs.runtime.errors import StuckConsumerError
@@ -19,6 +18,7 @@ from libs.runtime.kafka_client.closing import close_consumer
 from libs.runtime.kafka_client.consumers import committed_consumer
 from libs.runtime.kafka_client.lazy_records import LazyRecordConsumer
 from libs.runtime.metrics import OutputMetrics
+from libs.runtime.records import Record
 from libs.runtime.service.life_cycle import Context
 from libs.runtime.service.stop_requests import unless_stopped
 from libs.runtime.timing import HEALTHY_FOR_S
@@ -228,7 +228,12 @@ class Sink(Generic[Item]):
         metrics.foreign.inc(len(left_out))
         tell_written(self._writer, batch.items, metrics, now_s)
         if left_out:
-            log.error("not metrics, left out", output=self._writer.kind, count=len(left_out), first=left_out[0])
+            log.error(
+                "records that are not metrics were left out",
+                output=self._writer.kind,
+                count=len(left_out),
+                first=left_out[0],
+            )
 
     async def _note(self, consumer: AIOKafkaConsumer) -> None:
         # Unlike the last record's offset, the position is past the markers that end transactions.

@@ -12,6 +12,7 @@ from libs.runtime.service.startup_signals import exit_on_stop_signals
 if __name__ == "__main__":
     exit_on_stop_signals()  # the imports below take a second or more
 
+from libs.events.rights import GROUP_OF_OUTPUT, sink_role
 from libs.events.topics import PRODUCT_METRICS
 from libs.runtime.metrics import SinkMetrics
 from libs.runtime.service.life_cycle import Context, run_service
@@ -25,9 +26,6 @@ from services.sink.file.metrics_file import MetricsFile
 from services.sink.metrics_writer import MetricsWriter
 from services.sink.outputs import run_all
 from services.sink.sink_settings import SinkSettings
-
-_GROUPS = {"file": "sink", "database": "sink-database"}
-"""Which consumer group shows how far an output is, without ``TOPIC_PREFIX``."""
 
 
 async def run(context: Context[SinkSettings]) -> None:
@@ -54,7 +52,9 @@ def writers_of(context: Context[SinkSettings], file: MetricsFile | None = None) 
 async def copy_into(writers: Sequence[MetricsWriter[Any]], context: Context[SinkSettings]) -> None:
     """Keep ``writers`` equal to the topic until asked to stop, then close them."""
     metrics = SinkMetrics(context.registry, PRODUCT_METRICS.name, [writer.kind for writer in writers]).outputs
-    sinks = {writer.kind: Sink(context, writer, metrics[writer.kind], _GROUPS[writer.kind]) for writer in writers}
+    sinks = {
+        writer.kind: Sink(context, writer, metrics[writer.kind], GROUP_OF_OUTPUT[writer.kind]) for writer in writers
+    }
     # From now on each output has signs of life of its own.
     context.health.forget("connected")
     try:
@@ -66,7 +66,7 @@ async def copy_into(writers: Sequence[MetricsWriter[Any]], context: Context[Sink
 
 def main() -> None:
     """Run the service."""
-    run_service("sink", SinkSettings, [PRODUCT_METRICS], run)
+    run_service("sink", SinkSettings, [PRODUCT_METRICS], run, lambda settings: sink_role(settings.sink_outputs))
 
 
 if __name__ == "__main__":

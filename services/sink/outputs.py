@@ -41,7 +41,8 @@ async def run_all(outputs: Mapping[str, Running], metrics: Mapping[str, OutputMe
                 metrics[name].retries["failed"].inc()
                 if not working:
                     raise
-                log.error("an output failed, the other goes on", output=name, error=str(error), advice=error.advice)  # noqa: TRY400
+                failure = {"output": name, "error": str(error), "advice": error.advice}
+                log.error("an output failed, the other one continues", **failure)  # noqa: TRY400
                 await unless_stopped(asyncio.sleep(_TRY_AGAIN_S), stop)
 
     tasks = [asyncio.ensure_future(keep_running(name)) for name in outputs]

@@ -27,13 +27,14 @@ class SinkSettings(ServiceSettings):
     """Writes metrics, each once: `product-metrics` to the file `output/metrics.json`, to a database, or to both."""
 
     sink_outputs: Annotated[tuple[OutputKind, ...], NoDecode, BeforeValidator(_split)] = Field(
-        ("file",), min_length=1, max_length=2, description="file, database, or both with a comma"
+        ("file",), min_length=1, max_length=2, description="file, database, or both separated by a comma"
     )
     sink_output_path: Path = Field(
         Path("output/metrics.json"), description="file that the metrics are written to, one JSON object a line"
     )
     sink_rotate: str | None = Field(
-        None, description="when that file is finished and a new one begins: day (UTC), or a size from 1KB, as in 100MB"
+        None,
+        description="when that file is finished and a new one begins: day (UTC), or a size from 1KB, such as 100MB",
     )
     sink_rotated_format: Annotated[RotatedFormat, BeforeValidator(_lower)] = Field(
         "json", description="format that finished files are converted to: json (none), gzip or parquet"

@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
-from libs.events.records import Record
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.lazy_records import in_batches
+from libs.runtime.records import Record
 
 Item = TypeVar("Item")
 

@@ -18,6 +18,7 @@ _PROPERTIES = """\
 broker.id={broker}
 default.replication.factor=3
 min.insync.replicas=2
+unclean.leader.election.enable=false
 offsets.topic.replication.factor=3
 transaction.state.log.replication.factor=3
 transaction.state.log.min.isr=2
@@ -90,6 +91,10 @@ class ThreeBrokers(LocalBroker):
     def kill_one(self, broker: int) -> None:
         """Kill this broker, as a power cut would; ``start_one`` brings it back."""
         self._brokers[broker].kill()
+
+    def stop_one(self, broker: int) -> None:
+        """Shut this broker down in an orderly way; ``start_one`` brings it back."""
+        self._brokers[broker].stop()
 
     def pause_one(self, broker: int) -> None:
         """Stop this broker in the middle of whatever it does; ``resume_one`` lets it go on."""

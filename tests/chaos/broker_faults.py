@@ -11,7 +11,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
-from libs.events.topics import ANALYTICS_STATE, LATE_ORDERS, ORDERS_DLQ, PROCESSED_ORDERS, PRODUCT_METRICS, Topic
+from libs.events.topics import ANALYTICS_STATE, LATE_ORDERS, ORDERS_DLQ, PROCESSED_ORDERS, PRODUCT_METRICS
+from libs.runtime.topics.topic import Topic
 from tests.chaos.faults import Fault
 from tests.chaos.stack import Stack
 from tests.integration.services import eventually

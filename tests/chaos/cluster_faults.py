@@ -15,6 +15,9 @@ from tests.integration.services import eventually
 _ONE_DOWN_S = (2.0, 15.0)
 # Longer than eight retries, after which a failure, unlike an outage, ends a service.
 _TWO_DOWN_S = 60.0
+_BETWEEN_TWO_S = 1.0
+# Shorter, and longer, than a broker's session with ZooKeeper, after which the others take over what it leads.
+_CUT_OFF_S = (3.0, 20.0)
 # Shorter, and longer, than the paused controller's session with ZooKeeper, after which there is another controller.
 _WITHOUT_CONTROLLER_S = (3.0, 12.0)
 
@@ -47,6 +50,65 @@ async def _kill_two(stack: Stack, random: Random) -> None:
 
 
 TWO_OF_THREE_KILLED = Fault("two of three brokers killed for 60 s", _kill_two)
+
+
+async def _kill_in_turn(stack: Stack, random: Random) -> int:
+    """Each broker once, and the next one as soon as the former one's replicas have caught up."""
+    for broker in random.sample(BROKERS, len(BROKERS)):
+        await _kill(stack, [broker], _BETWEEN_TWO_S)
+    return len(BROKERS)
+
+
+KILLED_IN_TURN = Fault("brokers killed one after the other", _kill_in_turn)
+
+
+async def _roll(stack: Stack, random: Random) -> int:
+    """As an upgrade does: an orderly stop, a start, and the next one once all replicas are in sync."""
+    cluster = _cluster(stack)
+    for broker in BROKERS:
+        stack.say(f"broker {broker} stopped in order, and started again")
+        await asyncio.to_thread(cluster.stop_one, broker)
+        await asyncio.to_thread(cluster.start_one, broker)
+        await _all_in_sync(stack)
+    return len(BROKERS)
+
+
+ROLLING_RESTART = Fault("rolling restart of three brokers", _roll)
+
+
+async def _cut_off(stack: Stack, random: Random) -> None:
+    """A paused broker answers nobody, takes itself for a leader still when it goes on, and is told then that it is none."""
+    cluster = _cluster(stack)
+    broker, paused_s = random.choice(BROKERS), random.uniform(*_CUT_OFF_S)
+    stack.say(f"broker {broker} paused for {paused_s:.1f} s")
+    await asyncio.to_thread(cluster.pause_one, broker)
+    try:
+        await asyncio.sleep(paused_s)
+    finally:
+        await asyncio.to_thread(cluster.resume_one, broker)
+    await _all_in_sync(stack)
+
+
+CUT_OFF = Fault("one of three brokers paused", _cut_off)
+
+
+async def _kill_controller(stack: Stack, random: Random) -> None:
+    await _kill(stack, [await _controller(stack)], random.uniform(*_ONE_DOWN_S))
+
+
+CONTROLLER_KILLED = Fault("the controller killed", _kill_controller)
+
+
+async def _kill_coordinator(stack: Stack, random: Random) -> None:
+    """The broker that keeps a stage's group, and commits its offsets."""
+    group = stack.pipeline.prefix + random.choice(["processor", "analytics"])
+    async with admin_of(stack) as admin:
+        broker = int(await admin.find_coordinator(group))
+    stack.say(f"broker {broker} is the coordinator of {group}")
+    await _kill(stack, [broker], random.uniform(*_ONE_DOWN_S))
+
+
+COORDINATOR_KILLED = Fault("a group's coordinator killed", _kill_coordinator)
 
 
 async def _start_without_controller(stack: Stack, random: Random) -> None:

@@ -34,7 +34,7 @@ class Episode:
     With ``proxied`` the services reach the broker through the proxy that injects faults of the network. With ``outputs``
     there are two sinks, which write PostgreSQL beside the file, and the file is finished every few seconds. ``replicas`` of
     the processor and of the analytics each are there at first. ``brokers`` is how many
-    there are; of several, none is worth the end of a service.
+    there are; of several, none is worth the end of a service, and a committed reader looks at the order of what it sees.
     """
 
     name: str
@@ -153,5 +153,9 @@ def _conclude(episode: Episode, stack: Stack, outcome: Outcome) -> None:
     outcome.restarts, outcome.memory_mb, outcome.problems = stack.restarts, stack.memory_mb, stack.problems
     if outcome.report.late and not episode.lateness:
         outcome.problems.append(f"{outcome.report.late} orders were late, though none came out of order")
+    if episode.brokers > 1:
+        outcome.problems += stack.probe.order.problems()
+        if stack.probe.order.orders < outcome.report.processed / 2:
+            outcome.problems.append(f"the committed reader saw {stack.probe.order.orders} orders only")
     if stack.restarts and episode.brokers > 1:
         outcome.problems.append(f"a service ended {stack.restarts} times, though no outage is worth that")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this file can be started by its path alone
 
+from libs.events.rights import sink_role
 from libs.events.topics import PRODUCT_METRICS
 from libs.runtime.service.life_cycle import Context, run_service
 from services.sink.data_sink import copy_into, writers_of
@@ -36,4 +37,4 @@ async def run(context: Context[SinkSettings]) -> None:
 
 
 if __name__ == "__main__":
-    run_service("sink", SinkSettings, [PRODUCT_METRICS], run)
+    run_service("sink", SinkSettings, [PRODUCT_METRICS], run, lambda settings: sink_role(settings.sink_outputs))

@@ -12,7 +12,16 @@ from tests.chaos.broker_faults import (
     RECORDS_REFUSED,
     ZOOKEEPER_RESTARTED,
 )
-from tests.chaos.cluster_faults import ONE_OF_THREE_KILLED, STARTED_WITHOUT_CONTROLLER, TWO_OF_THREE_KILLED
+from tests.chaos.cluster_faults import (
+    CONTROLLER_KILLED,
+    COORDINATOR_KILLED,
+    CUT_OFF,
+    KILLED_IN_TURN,
+    ONE_OF_THREE_KILLED,
+    ROLLING_RESTART,
+    STARTED_WITHOUT_CONTROLLER,
+    TWO_OF_THREE_KILLED,
+)
 from tests.chaos.database_faults import (
     CONNECTIONS_CUT,
     DATABASE_FULL,
@@ -101,6 +110,11 @@ def _cluster_episodes() -> list[Episode]:
         Episode(fault.name, [[fault]], seconds, brokers=3)
         for fault, seconds in (
             (ONE_OF_THREE_KILLED, 60),
+            (KILLED_IN_TURN, 1),
+            (ROLLING_RESTART, 1),
+            (CUT_OFF, 90),
+            (CONTROLLER_KILLED, 60),
+            (COORDINATOR_KILLED, 60),
             (TWO_OF_THREE_KILLED, 1),
             (STARTED_WITHOUT_CONTROLLER, 60),
         )

@@ -14,6 +14,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from libs.events.topics import ORDERS, PROCESSED_ORDERS, PRODUCT_METRICS
 from libs.runtime.kafka_client.closing import close_consumer, close_quietly
+from tests.chaos.record_order import RecordOrder
 from tests.integration.services import eventually
 
 STAGES = {"processor": ORDERS.name, "analytics": PROCESSED_ORDERS.name, "sink": PRODUCT_METRICS.name}
@@ -47,6 +48,8 @@ class Probe:
         self._arrived_at_s: dict[TopicPartition, float] = {}
         self._committed: dict[str, dict[int, int]] = {stage: {} for stage in stages}
         self._tasks: list[asyncio.Task[None]] = []
+        self.order = RecordOrder(partitions)
+        """What the committed reader saw, of a pipeline with one generator that is never started again."""
         self.stall_s = 0.0
         """The longest time in which nothing came out of some partition of `processed-orders`."""
         self.peak_lag = 0
@@ -107,8 +110,9 @@ class Probe:
         while True:
             batches = await self._arrivals.getmany(timeout_ms=100)
             now_s = time.monotonic()
-            for partition in batches:
+            for partition, records in batches.items():
                 self._note_arrival(partition, now_s)
+                self.order.saw(partition.partition, records)
 
     def _note_arrival(self, partition: TopicPartition, now_s: float) -> None:
         since_s = now_s - self._arrived_at_s.get(partition, now_s)

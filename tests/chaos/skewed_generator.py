@@ -8,6 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this file can be started by its path alone
 
+from libs.events.rights import GENERATOR
 from libs.events.topics import ORDERS
 from libs.runtime.service.life_cycle import Context, run_service
 from services.generator.event_generator import run
@@ -28,4 +29,4 @@ async def run_skewed(context: Context[GeneratorSettings]) -> None:
 
 
 if __name__ == "__main__":
-    run_service("generator", GeneratorSettings, [ORDERS], run_skewed)
+    run_service("generator", GeneratorSettings, [ORDERS], run_skewed, lambda _: GENERATOR)

@@ -12,10 +12,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this fil
 
 from aiokafka.structs import TopicPartition
 
-from libs.events.records import Output, Record
+from libs.events.rights import ANALYTICS, PROCESSOR
 from libs.events.topics import ALL_TOPICS
 from libs.runtime.exactly_once.replica import run_stage
 from libs.runtime.exactly_once.stage import PartitionLogic, Stage
+from libs.runtime.records import Output, Record
 from libs.runtime.service.life_cycle import Context, run_service
 from services.analytics import analytics_engine
 from services.analytics.analytics_settings import AnalyticsSettings
@@ -59,6 +60,6 @@ async def _analyse(context: Context[AnalyticsSettings]) -> None:
 
 if __name__ == "__main__":
     if os.environ["SLOW_SERVICE"] == "processor":
-        run_service("processor", ProcessorSettings, ALL_TOPICS, _process)
+        run_service("processor", ProcessorSettings, ALL_TOPICS, _process, lambda _: PROCESSOR)
     else:
-        run_service("analytics", AnalyticsSettings, ALL_TOPICS, _analyse)
+        run_service("analytics", AnalyticsSettings, ALL_TOPICS, _analyse, lambda _: ANALYTICS)

@@ -43,6 +43,7 @@ class Project:
     kafka_port: int
     output: Path
     settings: Mapping[str, str]
+    files: tuple[str, ...] = ("docker-compose.yml",)
 
     @property
     def bootstrap(self) -> str:
@@ -66,6 +67,7 @@ class Project:
         }
         # The checkout's `.env` is its owner's: it must not change what is tested.
         command = ["docker", "compose", "--project-name", self.name, "--env-file", os.devnull, "--progress", "quiet"]
+        command += [argument for file in self.files for argument in ("--file", file)]
         done = subprocess.run(
             [*command, *arguments],
             cwd=ROOT,

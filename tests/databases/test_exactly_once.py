@@ -38,7 +38,7 @@ async def test_committed_metrics_stand_in_both_and_aborted_ones_in_none(outputs:
         await sink.healthy()
         await metrics.write_values([b"?", None, b"[]", b'{"window_start":1}', b"{" * 100_000])
         await metrics.write(30)
-        told = await sink.wait_for("not metrics, left out", output="database")
+        told = await sink.wait_for("records that are not metrics were left out", output="database")
         assert told["count"] >= 1
         # In both, as one may be behind the other. The file takes any JSON object for a line: it has one more.
         await eventually(lambda: (outputs.count(), len(outputs.pipeline.lines())) == (60, 61), what="both are complete")
@@ -169,7 +169,7 @@ async def test_a_topic_made_anew_is_never_mixed_and_can_be_rebuilt(outputs: Outp
     async with pipeline.metrics() as metrics:
         await metrics.write(60)
         async with outputs.sink() as sink:
-            told = await sink.wait_for("an output failed, the other goes on", output="database")
+            told = await sink.wait_for("an output failed, the other one continues", output="database")
             assert "services.sink.rebuild_database" in told["advice"]
             await pipeline.written(metrics)
             assert outputs.probe.rows() == before

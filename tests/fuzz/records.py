@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 
-from libs.events.records import LOG_APPEND_TIME, Headers, Row
 from libs.runtime.kafka_client.partitioning import partition_for
+from libs.runtime.records import LOG_APPEND_TIME, Headers, Row
 from tests.fuzz.mutations import pick
 from tests.unit.driver import FakeRecord
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.events.records import Headers
 from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS
+from libs.runtime.records import Headers
 from tests.fuzz.analytics import ProcessedOrders
 from tests.fuzz.orders import Orders
 from tests.fuzz.records import NOW_S

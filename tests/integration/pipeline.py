@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry
 
-from libs.events.topics import ALL_TOPICS, ORDERS, Topic
+from libs.events.topics import ALL_TOPICS, ORDERS
 from libs.runtime.clock import SystemClock
 from libs.runtime.exactly_once.broker_watch import BrokerWatch
 from libs.runtime.exactly_once.group_member import GroupMember
@@ -22,6 +22,7 @@ from libs.runtime.kafka_client.consumers import committed_consumer
 from libs.runtime.kafka_client.lazy_records import LazyRecordConsumer
 from libs.runtime.service.health import Health
 from libs.runtime.topics.creation import ensure_topics
+from libs.runtime.topics.topic import Topic
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 from services.processor.order_processor import make_stage
 from services.processor.processor_settings import ProcessorSettings

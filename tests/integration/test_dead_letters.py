@@ -352,6 +352,36 @@ async def test_a_selection_by_reason_or_place_and_what_cannot_be_replayed(pipeli
     assert [(each["place"], each["replayed"]) for each in newest] == [("0/1", True), (f"{keyed}/0", True)]
 
 
+async def test_what_has_come_since_the_last_list(pipeline: Pipeline) -> None:
+    async def listed(*since: str) -> tuple[dict[str, int], list[str]]:
+        arguments = ["--from", *since] if since else []
+        found = orjson.loads(await output_of(pipeline, "list", "--json", *arguments))
+        return {name: each["letters"] for name, each in found["reasons"].items()}, found["next"]
+
+    empty = [f"{number}/0" for number in range(6)]
+    assert await listed() == ({}, empty)
+    await write_letters(pipeline, many_letters(pipeline, 20))
+    found, after = await listed(*empty)
+    assert found == {"malformed": 20}
+    assert await listed(*after) == ({}, after)
+    new = [
+        letter(pipeline, b"7", reason, key=key) for reason, key in ((Reason.WRONG_TYPE, b"0"), (Reason.MALFORMED, b"1"))
+    ]
+    await write_letters(pipeline, new)
+    found, later = await listed(*after)
+    assert found == {"wrong_type": 1, "malformed": 1}
+    assert later != after
+    assert (await listed(*after[1:]))[0]["malformed"] > 1, "a partition that is not named is counted from its beginning"
+    assert (await listed(*(f"{place}000" for place in later if not place.endswith("/0"))))[0] == {
+        "malformed": 21,
+        "wrong_type": 1,
+    }, "places that are not there yet are those of a topic that has been deleted"
+    of_reason = orjson.loads(
+        await output_of(pipeline, "list", "--reason=wrong_type", "--reason=malformed", "--json", "--from", *after)
+    )
+    assert of_reason["letters"] == 2
+
+
 async def test_what_cannot_be_done_is_said_plainly(pipeline: Pipeline) -> None:
     messages = {
         ("show", "0/0"): "there is no dead letter at 0/0 (that partition ends before 0/0)",

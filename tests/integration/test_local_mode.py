@@ -144,6 +144,35 @@ async def it_is_found_by_itself(pipeline: Pipeline, running: dict[str, int]) -> 
     assert json.loads(pipeline("metrics", "--json"))["total"]["order_count"] > 0
 
 
+def test_parts_are_stopped_restarted_and_drained_while_the_rest_goes_on(pipeline: Pipeline) -> None:
+    """Drained, every order that was sent is in the file or a dead letter: as many as the generator says."""
+    assert json.loads(pipeline("status", "--json")) == {"state": "stopped"}
+    pipeline.env |= {"GENERATOR_RATE": "200", "GENERATOR_FAULTS": "0.1", "IDLE_AFTER_SECONDS": "3"}
+    pipeline("up", "--detach", "--processors", "2")
+    before = pipeline.running()
+
+    pipeline("restart", "processor-2", "sink")
+    after = pipeline.running()
+    assert after.keys() == before.keys()
+    assert {name for name in before if after[name] != before[name]} == {"processor-2", "sink"}
+    pipeline("stop", "processor")
+    status = json.loads(pipeline("status", "--json"))
+    assert status["state"] == "running"
+    programs = {each["name"]: each for each in status["programs"]}
+    assert {name for name, each in programs.items() if each["state"] == "STOPPED"} == {"processor-1", "processor-2"}
+    assert {each["health"] for name, each in programs.items() if not name.startswith("processor")} == {"ok"}
+    pipeline("start", "processor-1")
+    assert "no program 'warehouse'" in pipeline("restart", "warehouse", exit_code=1)
+
+    assert "waiting for" in pipeline("drain", "--timeout", "0", exit_code=1)
+    assert pipeline("drain").endswith("drained\n")
+    log = (pipeline.metrics.parent / "logs" / "generator.log").read_text().splitlines()
+    told = next(event for event in map(json.loads, log) if event["event"] == "all orders sent")
+    lines = [json.loads(line) for line in pipeline.metrics.read_text().splitlines()]
+    assert sum(line.get("order_count", 0) for line in lines) == told["sent"] - told["faulty"]
+    assert pipeline.running().keys() == before.keys() - {"generator", "processor-2"}
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_while_it_starts(pipeline: Pipeline, number: signal.Signals) -> None:
     """make passes SIGTERM on to what its process group has got already, so that comes twice."""

@@ -226,7 +226,7 @@ async def test_the_topic_is_made_anew_while_the_sink_is_away(pipeline: Pipeline,
             if metrics_then:
                 await metrics.write(metrics_then)
             sink.start()
-            await sink.wait_for("writing the metrics file anew from the topic's beginning")
+            await sink.wait_for("rewriting the metrics file from the beginning of the topic")
             await pipeline.written(metrics)
             await metrics.write(6)
             await pipeline.written(metrics)
@@ -241,7 +241,7 @@ async def test_the_topic_is_made_anew_while_the_sink_runs(pipeline: Pipeline) ->
         await pipeline.make_topic_anew()
         async with pipeline.metrics() as metrics:
             await metrics.write(6)
-            await sink.wait_for("writing the metrics file anew from the topic's beginning")
+            await sink.wait_for("rewriting the metrics file from the beginning of the topic")
             await pipeline.written(metrics)
 
 
@@ -252,7 +252,11 @@ async def test_what_is_no_metric_stops_nothing(pipeline: Pipeline) -> None:
         await pipeline.written(metrics)
 
         def left_out() -> int:
-            return sum(event["count"] for event in sink.events() if event["event"] == "not metrics, left out")
+            return sum(
+                event["count"]
+                for event in sink.events()
+                if event["event"] == "records that are not metrics were left out"
+            )
 
         await eventually(lambda: left_out() == 6)
         await sink.healthy()

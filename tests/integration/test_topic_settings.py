@@ -16,10 +16,11 @@ from aiokafka.errors import KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
 from structlog.testing import capture_logs
 
-from libs.events.topics import ALL_TOPICS, ORDERS, ORDERS_DLQ, PRODUCT_METRICS, Topic
+from libs.events.topics import ALL_TOPICS, ORDERS, ORDERS_DLQ, PRODUCT_METRICS
 from libs.runtime.errors import TopicMismatchError
 from libs.runtime.kafka_client.consumers import committed_consumer
 from libs.runtime.topics.creation import ensure_topics
+from libs.runtime.topics.topic import Topic
 from libs.runtime.transactions.connection import BrokerConnection
 from local.broker import LocalBroker
 from local.kafka_files import KafkaFiles

@@ -9,10 +9,14 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
-from libs.events.topics import ANALYTICS_STATE, ORDERS, PROCESSED_ORDERS, Topic
-from libs.runtime.errors import TopicRefusedError
+from acls.acl import Acl
+from acls.admin import create
+from libs.events.topics import ANALYTICS_STATE, ORDERS, PROCESSED_ORDERS
+from libs.runtime.errors import PipelineError, TopicRefusedError
+from libs.runtime.rights.right import Operation, Resource
 from libs.runtime.topics import creation
 from libs.runtime.topics.creation import ensure_topics
+from libs.runtime.topics.topic import Topic
 from recompute.commands import carry_out, make_plan
 from tests.integration.pipeline import Pipeline, history
 from tests.integration.services import eventually
@@ -39,6 +43,11 @@ async def committed(pipeline: Pipeline, admin: AIOKafkaAdminClient, offset: int)
 async def test_a_topic_that_the_broker_will_not_make(pipeline: Pipeline) -> None:
     with pytest.raises(TopicRefusedError, match=r"retention\.ms"):
         await ensure_topics(pipeline.settings(), [Topic("refused", {"retention.ms": "long"})])
+
+
+async def test_acls_for_a_cluster_that_has_none(kafka: str) -> None:
+    with pytest.raises(PipelineError, match="the cluster has no ACLs"):
+        await create(kafka, [Acl("User:sink", Operation.READ, Resource.TOPIC, "product-metrics", prefixed=False)])
 
 
 async def test_brokers_that_are_too_few_are_waited_for_a_while(

@@ -61,6 +61,11 @@ class KafkaProxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 
+    @property
+    def idle_connections(self) -> int:
+        """How many have been idle beyond the limit."""
+        return sum(connection.is_idle() for connection in self._connections)
+
     def cut_all(self) -> int:
         """Close every connection at both ends, at once; returns how many."""
         connections = list(self._connections)
@@ -96,7 +101,9 @@ class KafkaProxy:
             await asyncio.sleep(_POLL_S)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._keep(asyncio.create_task(self._serve(reader, writer)))
+        serving = asyncio.create_task(self._serve(reader, writer))
+        serving.add_done_callback(lambda _: writer.transport.abort())  # also of one that was cancelled before it began
+        self._keep(serving)
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
@@ -106,7 +113,6 @@ class KafkaProxy:
         try:
             broker_reader, broker_writer = await asyncio.open_connection(_HOST, self._broker_port)
         except OSError:
-            writer.transport.abort()
             return
         connection = _Connection(self, self._open, (reader, writer), (broker_reader, broker_writer))
         self._connections.add(connection)
@@ -145,10 +151,12 @@ class _Connection:
         finally:
             for pump in pumps:
                 pump.cancel()
-            results = await asyncio.gather(*pumps, return_exceptions=True)
-            # What was written to the broker still reaches it.
-            self._to_client.transport.abort()
-            self._to_broker.close()
+            try:
+                results = await asyncio.gather(*pumps, return_exceptions=True)
+            finally:
+                # What was written to the broker still reaches it.
+                self._to_client.transport.abort()
+                self._to_broker.close()
         for result in results:
             if isinstance(result, Exception) and not isinstance(result, OSError | EOFError):
                 raise result
@@ -156,9 +164,10 @@ class _Connection:
     async def _pass_requests(self) -> None:
         while True:
             frame = await _read_frame(self._from_client)
-            if self._is_forgotten():
+            if self.is_idle():
                 self._proxy.idle_resets += 1
                 return
+            self._used_s = time.monotonic()
             await self._is_open.wait()
             request = parse_request(frame)
             decision = self._proxy.faults.on_request(request, frame, time.monotonic()) if request else Decision()
@@ -171,11 +180,10 @@ class _Connection:
             _write_frame(self._to_broker, frame)
             await self._to_broker.drain()
 
-    def _is_forgotten(self) -> bool:
-        """Whether it was idle beyond the limit before now, when it is used."""
-        now_s, before_s = time.monotonic(), self._used_s
-        self._used_s = now_s
-        return self._proxy.idle_limit_s is not None and now_s - before_s > self._proxy.idle_limit_s
+    def is_idle(self) -> bool:
+        """Whether it has been idle beyond the limit."""
+        limit_s = self._proxy.idle_limit_s
+        return limit_s is not None and time.monotonic() - self._used_s > limit_s
 
     async def _pass_answers(self) -> None:
         while True:

@@ -1,13 +1,13 @@
 """A broker with a listener for each way to log in, beside the plain one."""
 
-import subprocess
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from acls.scram_users import set_passwords
 from local.broker import LocalBroker
-from local.jars import java_command, kafka_libs
 from local.kafka_files import Listener
 from local.ports import free_ports
 from tests.security.certificates import Authority, Issued
@@ -88,16 +88,7 @@ def secured_broker(directory: Path) -> Iterator[SecuredBroker]:
 
 def set_scram_password(broker: LocalBroker, password: str) -> None:
     """Give ``USER`` this password for SCRAM-SHA-512; the broker takes it up while it runs."""
-    subprocess.run(
-        [
-            *(java_command(), "-XX:TieredStopAtLevel=1", "-cp", f"{kafka_libs()}/*", "kafka.admin.ConfigCommand"),
-            *("--bootstrap-server", broker.bootstrap_servers, "--alter"),
-            *("--entity-type", "users", "--entity-name", USER),
-            *("--add-config", f"SCRAM-SHA-512=[password={password}]"),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    asyncio.run(set_passwords(broker.bootstrap_servers, {USER: password}))
 
 
 def _keystore(issued: Issued) -> dict[str, str]:

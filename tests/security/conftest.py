@@ -1,4 +1,4 @@
-"""One broker for all tests here; each has topics of its own."""
+"""One broker for all tests here; each has topics of its own. Programs start without importing everything anew."""
 
 from collections.abc import Iterator
 
@@ -6,12 +6,18 @@ import pytest
 
 from libs.runtime.kafka_security.settings import KafkaSecuritySettings
 from tests.security.broker import SecuredBroker, secured_broker
+from tests.security.programs import Programs
 
 
 @pytest.fixture(scope="session")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
     with secured_broker(tmp_path_factory.mktemp("secured")) as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def programs() -> Programs:
+    return Programs()
 
 
 @pytest.fixture(autouse=True)

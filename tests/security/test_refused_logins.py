@@ -1,10 +1,7 @@
 """Whatever is wrong with a password, a certificate or a port gives one line with advice, and no service tries for ever."""
 
 import asyncio
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
@@ -19,9 +16,10 @@ from libs.runtime.kafka_security.login_refusals import unless_refused
 from libs.runtime.service.settings import ServiceSettings, load_settings
 from libs.runtime.topics.creation import ensure_topics
 from tests.integration.pipeline import Pipeline
-from tests.integration.services import ROOT, eventually
+from tests.integration.services import eventually
 from tests.security.broker import PASSWORD, SecuredBroker, set_scram_password
 from tests.security.certificates import Authority
+from tests.security.programs import Programs
 from tests.security.tokens import BrokenProvider, Provider, token_endpoint
 
 WRONG = "wrong horse"
@@ -135,20 +133,14 @@ async def test_a_token_provider_of_the_users(
     await unless_refused(ensure_topics(loaded, [ORDERS]))
 
 
-def test_a_tool_says_so_and_ends(secured: SecuredBroker) -> None:
-    for command in (["verify"], ["watch"], ["dead-letters", "list"], ["recompute", "--yes"]):
-        ended = subprocess.run(
-            [sys.executable, "-m", "cli", *command, f"--bootstrap={secured.at('SCRAM')}"],
-            cwd=ROOT,
-            env=os.environ | wrong_password(secured),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ended.returncode == 1, ended
-        assert "refuses user 'pipeline'" in ended.stderr
-        assert "Traceback" not in ended.stderr
-        assert WRONG not in ended.stderr
+def test_a_tool_says_so_and_ends(secured: SecuredBroker, programs: Programs, tmp_path: Path) -> None:
+    for program, *arguments in (["verify"], ["watch"], ["dead-letters", "list"], ["recompute", "--yes"]):
+        flags = (*arguments, f"--bootstrap={secured.at('SCRAM')}")
+        ended = programs.run(program, tmp_path, wrong_password(secured), *flags)
+        assert ended.code == 1, ended
+        assert "refuses user 'pipeline'" in ended.output
+        assert "Traceback" not in ended.output
+        assert WRONG not in ended.output
 
 
 async def test_a_service_takes_a_replaced_password_and_ends_when_it_is_refused_for_good(

@@ -5,7 +5,6 @@ import http.client
 import json
 import os
 import signal
-import subprocess
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -24,6 +23,7 @@ from local.ports import free_ports
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import HANGS_AFTER_S, ROOT, ServiceProcess, eventually
 from tests.security.broker import PASSWORD, REAUTH_MS, USER, SecuredBroker
+from tests.security.programs import Programs
 from tests.security.tokens import token_endpoint
 
 _COUNT, _RATE = 2400, 300
@@ -32,24 +32,29 @@ _COUNT, _RATE = 2400, 300
 class Tool:
     """A command that reads the pipeline from outside, logged in by SCRAM."""
 
-    def __init__(self, secured: SecuredBroker, pipeline: Pipeline) -> None:
-        self._flags = [f"--bootstrap={secured.at('SCRAM')}", f"--topic-prefix={pipeline.prefix}"]
-        self._env = os.environ | secured.scram() | {"WINDOW_SECONDS": str(pipeline.window_s)}
+    def __init__(self, secured: SecuredBroker, pipeline: Pipeline, programs: Programs) -> None:
+        self._programs = programs
+        self._directory = pipeline.directory
+        self._flags = (f"--bootstrap={secured.at('SCRAM')}", f"--topic-prefix={pipeline.prefix}")
+        self._env = secured.scram() | {"WINDOW_SECONDS": str(pipeline.window_s)}
 
-    async def run(self, *arguments: str) -> str:
-        """What it writes to its standard output; it has to exit with 0."""
-        command = [sys.executable, "-m", "cli", *arguments, *self._flags]
+    async def run(self, program: str, *arguments: str) -> str:
+        """What it writes; it has to exit with 0."""
         ended = await asyncio.to_thread(
-            subprocess.run, command, cwd=ROOT, env=self._env, capture_output=True, text=True, check=False
+            self._programs.run, program, self._directory, self._env, *arguments, *self._flags
         )
-        assert ended.returncode == 0, ended.stdout + ended.stderr
-        return str(ended.stdout)
+        assert ended.code == 0, ended.output
+        return ended.output
 
     async def watch(self) -> str:
         """The first two lines of the view."""
         command = [sys.executable, "-m", "cli", "watch", *self._flags]
         watch = await asyncio.create_subprocess_exec(
-            *command, cwd=ROOT, env=self._env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+            *command,
+            cwd=ROOT,
+            env=os.environ | self._env,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
         )
         assert watch.stdout is not None
         async with asyncio.timeout(HANGS_AFTER_S):
@@ -95,10 +100,10 @@ async def live_snapshot(port: int) -> dict[str, object]:
 
 
 async def test_everything_works_over_secured_listeners_and_is_exact(
-    secured: SecuredBroker, topic_prefix: str, tmp_path: Path
+    secured: SecuredBroker, programs: Programs, topic_prefix: str, tmp_path: Path
 ) -> None:
     pipeline = Pipeline(secured.broker.bootstrap_servers, topic_prefix, tmp_path)
-    tool = Tool(secured, pipeline)
+    tool = Tool(secured, pipeline, programs)
     (live_port,) = free_ports(1)
     async with AsyncExitStack() as stack:
 

@@ -11,10 +11,10 @@ from typing import Any
 import orjson
 from prometheus_client import CollectorRegistry
 
-from libs.events.records import Headers, Row
 from libs.runtime.exactly_once.stage import PartitionLogic, Progress
 from libs.runtime.kafka_client.partitioning import partition_for
 from libs.runtime.metrics import totals
+from libs.runtime.records import Headers, Row
 
 
 @dataclass
@@ -89,7 +89,9 @@ class LogicDriver:
         self.commit()
 
     def commit(self) -> None:
-        self.logic.before_commit(self.output, self.position).count(self.now_s)
+        tally = self.logic.before_commit(self.output, self.position)
+        if tally is not None:
+            tally.count(self.now_s)
 
     @property
     def committed(self) -> dict[str, float]:

@@ -7,14 +7,15 @@ from tests.integration.services import ROOT
 
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 SETTINGS_PAGE = (ROOT / "docs" / "settings.md").read_text()
+SECURED = (ROOT / "compose.secure.yml").read_text()
 # What is the containers' own, as docs/settings.md says: who they talk to, what they listen on, and where in them the output is.
 FIXED = {"KAFKA_BOOTSTRAP_SERVERS", "HTTP_HOST", "HTTP_PORT", "LIVE_HOST", "LIVE_PORT", "SINK_OUTPUT_PATH"}
-LOCAL_MODE = {"LOCAL_KAFKA_PORT", "LOCAL_ZOOKEEPER_PORT", "LOCAL_HTTP_PORT"}
+LOCAL_MODE = {"LOCAL_DIR", "LOCAL_KAFKA", "LOCAL_KAFKA_PORT", "LOCAL_ZOOKEEPER_PORT", "LOCAL_HTTP_PORT"}
 
 
-def services() -> dict[str, str]:
+def services(compose: str = COMPOSE) -> dict[str, str]:
     """The text of each service, by name."""
-    text = COMPOSE.partition("\nservices:\n")[2].partition("\nvolumes:\n")[0]
+    text = compose.partition("\nservices:\n")[2].partition("\nvolumes:\n")[0].partition("\nnetworks:\n")[0]
     return dict(re.findall(r"^  ([a-z-]+):\n((?:    .*\n|\n)+)", text, re.MULTILINE))
 
 
@@ -55,7 +56,7 @@ def test_the_settings_of_how_to_log_in_are_documented() -> None:
 
 
 def test_what_belongs_to_the_containers_is_documented() -> None:
-    exceptions = SETTINGS_PAGE.partition("Docker Compose takes them from")[2].partition("\n\n")[0]
+    exceptions = SETTINGS_PAGE.partition("Docker Compose reads the settings from")[2].partition("\n\n")[0]
     assert all(name in exceptions or f"{name.split('_')[0]}_…" in exceptions for name in FIXED)
     published = set(re.findall(r"\$\{(PIPELINE_[A-Z]+_PORT)", COMPOSE))
     assert published == set(re.findall("`(PIPELINE_[A-Z]+_PORT)`", exceptions))
@@ -98,3 +99,21 @@ def test_no_container_mounts_the_checkout_s_files() -> None:
     for name, body in services().items():
         copies = re.findall(r"^ +COPY (.*)$", body, re.MULTILINE)
         assert all("--chmod=" in copy for copy in copies), name
+
+
+def test_whatever_talks_to_kafka_logs_in_on_the_secured_stack_or_is_left_out() -> None:
+    secured = services(SECURED)
+    left_out = set(re.findall(r"^  ([a-z-]+): !reset null$", SECURED, re.MULTILINE))
+    for name, body in services().items():
+        if "<<: *settings" in body:
+            assert "<<: *login" in secured[name], name
+            assert "-secrets:/run/kafka:ro" in secured[name], name
+            # The command is run by hand, and starts nothing.
+            assert ("<<: *after-setup" in secured[name]) is (name != "cli"), name
+        elif "kafka:29092" in body:
+            assert name in left_out or name == "kafka", name
+
+
+def test_there_is_no_password_in_the_secured_stack_s_environment() -> None:
+    names = re.findall(r"\b[A-Z_]*PASSWORD[A-Z_]*", SECURED)
+    assert set(names) == {"KAFKA_SASL_PASSWORD_FILE", "KAFKA_PASSWORDS_DIR"}

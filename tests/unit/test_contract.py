@@ -124,9 +124,9 @@ def test_watermarks_that_make_no_sense_are_refused(text: bytes) -> None:
     assert len(str(raised.value)) < 500
 
 
-def test_there_are_no_more_sources_than_a_topic_may_have_partitions() -> None:
+def test_a_watermark_may_name_as_many_sources_as_a_topic_may_have_partitions() -> None:
     (most,) = [each.le for each in ServiceSettings.model_fields["topic_partitions"].metadata if hasattr(each, "le")]
-    assert most == MAX_SOURCES
+    assert most <= MAX_SOURCES
 
 
 def test_a_processed_order_is_read() -> None:

@@ -108,8 +108,9 @@ def test_a_line_for_each_reason() -> None:
         "[red]2",
     ]
     assert "damaged_headers" in shown
-    found = reasons_json(by_reason)["reasons"]
-    assert found["missing_field"] == {
+    found = reasons_json(by_reason, {1: 7, 0: 12})
+    assert found["next"] == ["0/12", "1/7"]
+    assert found["reasons"]["missing_field"] == {
         "letters": 3,
         "replayed": 1,
         "first": 1_700_000_000.0,

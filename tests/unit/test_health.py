@@ -1,10 +1,12 @@
+import asyncio
 import http.client
 import json
 
 from prometheus_client import CollectorRegistry
 
 from libs.runtime.service.health import Health, HealthServer
-from libs.runtime.timing import HEALTHY_FOR_S
+from libs.runtime.timing import HEALTHY_FOR_S, LOOP_ALIVE_FOR_S
+from tests.integration.services import eventually
 
 
 def get_health(port: int, path: str = "/health") -> tuple[int, dict[str, object]]:
@@ -41,3 +43,25 @@ def test_health_over_http() -> None:
         assert status == 200
         assert report["healthy"] is True
         assert get_health(server.port, "/nothing")[0] == 404
+
+
+def test_a_service_that_waits_for_its_broker_is_alive() -> None:
+    now_s = 1000.0
+    health = Health(lambda: now_s)
+    health.started()
+    with HealthServer(health, CollectorRegistry(), "127.0.0.1", 0) as server, asyncio.Runner() as runner:
+        now_s += max(HEALTHY_FOR_S, LOOP_ALIVE_FOR_S) + 1
+        health.watch(runner.get_loop())
+        assert get_health(server.port)[0] == 503
+        assert get_health(server.port, "/health/live") == (200, {"alive": True, "seconds_since_event_loop_turned": 0.0})
+
+
+async def test_an_event_loop_that_hangs_is_not_alive() -> None:
+    now_s = 1000.0
+    health = Health(lambda: now_s)
+    health.watch(asyncio.get_running_loop())
+    with HealthServer(health, CollectorRegistry(), "127.0.0.1", 0) as server:
+        now_s += LOOP_ALIVE_FOR_S + 1
+        assert get_health(server.port, "/health/live")[0] == 503  # asked without giving the loop a turn
+        await eventually(lambda: health.liveness()[0], what="the loop has turned")
+        assert get_health(server.port, "/health/live")[0] == 200

@@ -224,7 +224,7 @@ def test_only_the_live_file_is_written_again(tmp_path: Path, change: str, capsys
     else:
         path_in(tmp_path).write_bytes(path_in(tmp_path).read_bytes().replace(b"prod", b"x"))
     copy(tmp_path, topic, Disk(), BY_DAY)
-    assert "anew from where the last finished one ends" in capsys.readouterr().out
+    assert "from the end of the last finished file" in capsys.readouterr().out
     assert Counter(lines_in(tmp_path)) == Counter(line for partition in topic for line in partition)
 
 

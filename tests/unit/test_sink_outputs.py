@@ -55,7 +55,7 @@ async def test_one_that_fails_is_tried_again_while_the_other_works(
     stop.set()
     await running
     told = capsys.readouterr().out
-    assert told.count("an output failed, the other goes on") == 2
+    assert told.count("an output failed, the other one continues") == 2
     assert "mend it" in told
     assert metrics["database"].counts()["retries_failed"] == 2
 

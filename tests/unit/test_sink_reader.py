@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.events.product_metrics import ProductMetric, encode_metric
-from libs.events.records import Headers
+from libs.runtime.records import Headers
 from services.sink.file.finished_files import Span
 from services.sink.file.lines import Line, lines_of, span_of
 from services.sink.topic_reader import MetricBatch, Position, TopicReader, TopicRewoundError, crc_of

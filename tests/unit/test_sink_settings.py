@@ -36,7 +36,7 @@ def test_outputs_are_named_with_commas(text: str, outputs: tuple[str, ...], monk
 
 @pytest.mark.parametrize("text", ["kafka", "file,", "file,file", "file database", "file,database,file"])
 def test_other_outputs_are_refused(text: str) -> None:
-    with pytest.raises(SettingsError, match=r"SINK_OUTPUTS=.*file, database, or both with a comma"):
+    with pytest.raises(SettingsError, match=r"SINK_OUTPUTS=.*file, database, or both separated by a comma"):
         load_settings(SinkSettings, [f"--sink-outputs={text}"])
 
 

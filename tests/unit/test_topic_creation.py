@@ -1,8 +1,9 @@
 import pytest
 
+from libs.events.topics import ALL_TOPICS, ANALYTICS_STATE
 from libs.runtime.backoff import Backoff
 from libs.runtime.errors import TopicMismatchError
-from libs.runtime.topics.creation import check_partition_counts
+from libs.runtime.topics.creation import check_partition_counts, config_of_new_topic
 
 
 def test_delays_double_up_to_a_limit() -> None:
@@ -30,3 +31,12 @@ def test_where_topics_differ_the_advice_does_not_go_in_circles(declared: int) ->
     assert ("'orders'" in str(refused.value)) == (declared == 6)
     assert "TOPIC_PARTITIONS=" not in refused.value.advice
     assert "make recompute" in refused.value.advice
+
+
+def test_of_three_replicas_two_have_to_have_a_record() -> None:
+    """Of fewer, Kafka's default holds: with two, one broker's failure would stop all writes."""
+    for topic in ALL_TOPICS:
+        assert config_of_new_topic(topic, 3) == {**topic.config, "min.insync.replicas": "2"}
+        assert config_of_new_topic(topic, 5) == {**topic.config, "min.insync.replicas": "2"}
+        assert config_of_new_topic(topic, 1) == config_of_new_topic(topic, 2) == topic.config
+    assert config_of_new_topic(ANALYTICS_STATE, 3)["cleanup.policy"] == "compact"

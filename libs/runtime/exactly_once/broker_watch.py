@@ -11,7 +11,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.clock import Clock
-from libs.runtime.errors import TopicMismatchError, TopicMissingError
+from libs.runtime.errors import START_OVER, TopicMismatchError, TopicMissingError
 from libs.runtime.service.health import Health
 from libs.runtime.timing import HEALTHY_FOR_S
 
@@ -102,15 +102,15 @@ class BrokerWatch:
         if missing := self._needed.difference(counts):
             raise TopicMissingError(
                 f"deleted while it was in use: {', '.join(sorted(missing))}",
-                advice="start again to have it made anew, empty; what was not deleted with it is not lost",
+                advice="start the service again, which creates the topic, empty; the records of other topics are not lost",
             )
         before = len(self._source)
         changed = [f"{topic!r} has {count} partitions" for topic, count in sorted(counts.items()) if count != before]
         raise TopicMismatchError(
             f"{', '.join(changed)} by now and had {before} at the start: records in new partitions would not be read, and"
             " keys would move to other partitions than their open windows",
-            advice="nothing is lost; Kafka takes no partitions away: stop all services, `make recompute` (which begins anew from"
-            " the records that `orders` still has), and start all with TOPIC_PARTITIONS as many as `orders` has by now",
+            advice="nothing is lost; Kafka takes no partitions away: set TOPIC_PARTITIONS to the number of partitions that"
+            f" {self._source[0].topic!r} has by now, and {START_OVER}",
         )
 
     def _as_expected(self, counts: Mapping[str, int]) -> bool:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.errors import OffsetMismatchError, SettingChangedError
+from libs.runtime.errors import START_OVER, OffsetMismatchError, SettingChangedError
 
 _VERSION = "exactly-once-1"
 
@@ -43,9 +43,8 @@ def check_settings(source: TopicPartition, committed: CommittedOffset, depends_o
     for name, value in depends_on.items():
         if name in before and before[name] != str(value):
             raise SettingChangedError(
-                f"{name}={value}, but {_name(source)} was worked with {name}={before[name]}",
-                advice=f"set {name}={before[name]} again; for another value begin a new pipeline: with another "
-                "TOPIC_PREFIX, or from the start of its source with `make recompute`",
+                f"{name}={value}, but {_name(source)} was processed with {name}={before[name]}",
+                advice=f"set {name}={before[name]} again; for another value use another TOPIC_PREFIX, or {START_OVER}",
             )
 
 
@@ -58,9 +57,9 @@ def check_writer(source: TopicPartition, committed: CommittedOffset, setting: st
     if not is_ours(committed):
         raise OffsetMismatchError(
             f"the committed offset {committed.offset} of {_name(source)} was not committed by this service: the group was "
-            "reset, or worked by a version before 0.2",
-            advice=f"if that is meant, or after an upgrade, start once with {setting}=true: what was processed before is "
-            "processed again after a reset to an earlier offset; `make recompute` begins anew, with outputs that fit",
+            "reset, or used by a version before 0.2",
+            advice=f"if the reset is intended, or after an upgrade, start once with {setting}=true: after a reset to an earlier offset, "
+            f"what was processed before is processed again; for outputs without it, {START_OVER}",
         )
 
 
@@ -75,11 +74,10 @@ def check_gone(committed: Mapping[TopicPartition, CommittedOffset | None], setti
     if not any(committed.values()):
         topic = next(iter(committed)).topic
         raise OffsetMismatchError(
-            f"no offset of {topic} is committed, but there are records of its output: the group's offsets have expired, or "
-            "were deleted, or the topic was made anew",
-            advice=f"if {topic} was made anew, start once with {setting}=true; otherwise what was processed before would be "
-            "processed again: `make recompute` begins anew, with outputs that fit; raise the brokers' "
-            "offsets.retention.minutes",
+            f"no offset of {topic} is committed, but there are records of its output: the group's offsets have expired, "
+            "were deleted, or the topic was deleted and created again",
+            advice=f"if {topic} was created again, start once with {setting}=true; otherwise raise the brokers' "
+            f"offsets.retention.minutes, since what was processed before would be processed again, and {START_OVER}",
         )
 
 
@@ -98,9 +96,9 @@ def check_state(
     found = "none" if committed is None else str(committed.offset)
     raise OffsetMismatchError(
         f"the committed offset of {_name(source)} is {found}, but its state in {changelog} belongs to offset {state_offset}: "
-        "going on would count orders twice, or not at all",
+        "going on would count records twice, or not at all",
         advice=f"set it back with all replicas stopped: kafka-consumer-groups.sh --group {group} --topic "
-        f"{source.topic}:{source.partition} --reset-offsets --to-offset {state_offset} --execute; or `make recompute`",
+        f"{source.topic}:{source.partition} --reset-offsets --to-offset {state_offset} --execute; or {START_OVER}",
     )
 
 

@@ -33,6 +33,6 @@ async def watch_membership(consumer: AIOKafkaConsumer, check_every_s: float = _C
             if coordinator._coordination_task.done():  # noqa: SLF001
                 raise StuckConsumerError(
                     f"membership of the group ended: {error!r}",
-                    advice="start the service again; it goes on from its last commit",
+                    advice="start the service again; it continues from its last commit",
                 ) from error
             log.warning("joining the group failed, trying again", error=repr(error))

@@ -79,15 +79,18 @@ class PipelinedCommits:
         return self._opened_at_s is None and self._commit is None
 
     def due_in_s(self, *, urgent: bool) -> float | None:
-        """Seconds until the open transaction is to be committed; None if there is none.
+        """Seconds until the open transaction is to be committed; None if there is none, or not before ``awaited`` has ended.
 
-        An ``urgent`` one does not wait for its interval, but for the commit before, and takes in what is read until then.
+        It takes in what is read while the one before commits, until it is full. An ``urgent`` one does not wait for its
+        interval.
         """
         if self._opened_at_s is None:
             return None
         if self.outputs.record_count >= MAX_RECORDS or self.outputs.size_bytes >= MAX_BYTES:
             return 0.0
-        if urgent and self._commit is None:
+        if self._is_committing:
+            return None
+        if urgent:
             return 0.0
         due_at_s = self._opened_at_s + self._interval_s * (_BACKLOG_INTERVALS if self.in_backlog else 1)
         return max(due_at_s - time.monotonic(), 0.0)
@@ -97,7 +100,13 @@ class PipelinedCommits:
         """Whether the open transaction has to end in the midst of a fetch."""
         if self._opened_at_s is None:
             return False
-        return time.monotonic() - self._opened_at_s > _LONGEST_FILL_S or self.outputs.size_bytes >= MAX_BYTES
+        if self.outputs.size_bytes >= MAX_BYTES:
+            return True
+        return not self._is_committing and time.monotonic() - self._opened_at_s > _LONGEST_FILL_S
+
+    @property
+    def _is_committing(self) -> bool:
+        return self._commit is not None and not self._commit.done()
 
     @property
     def awaited(self) -> asyncio.Future[None] | None:

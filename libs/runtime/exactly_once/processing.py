@@ -183,7 +183,9 @@ class Processing:
                 partition.touched = False
                 offsets[partition.source] = partition.position
                 self._processing = partition.source
-                tallies.append(partition.logic.before_commit(self._commits.outputs, partition.position))
+                tally = partition.logic.before_commit(self._commits.outputs, partition.position)
+                if tally is not None:
+                    tallies.append(tally)
                 self._processing = None
         await self._commits.commit(offsets, tallies)
 

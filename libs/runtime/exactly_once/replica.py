@@ -112,7 +112,10 @@ class _Replica(ConsumerRebalanceListener):
         log.info("partitions assigned", partitions=sorted(p.partition for p in assigned), generation=member.generation)
         if member.generation < 0:
             self._fail(
-                StuckConsumerError("given partitions, but no member of the group", advice="start the service again")
+                StuckConsumerError(
+                    "partitions were assigned, but this replica is not a member of the group",
+                    advice="start the service again",
+                )
             )
             return
         self._stage.metrics.rebalances.inc()

@@ -1,13 +1,19 @@
-"""What a service is to the runtime: which topics it joins, and the logic that runs for each partition."""
+"""A stage as a pipeline declares it: the topics that it connects, and the logic that runs for each partition."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from aiokafka.structs import TopicPartition
 
+from libs.runtime.kafka_client.consumers import FETCH_BYTES
 from libs.runtime.metrics import StageMetrics
-from libs.runtime.topics.creation import TopicSpec
+from libs.runtime.records import Output, Record
+from libs.runtime.topics.topic import Topic
+
+# A batch is processed without a pause for heartbeats: a few milliseconds.
+BATCH_SIZE = 500
 
 
 @dataclass(frozen=True)
@@ -27,66 +33,96 @@ class Progress:
 
 
 class Tally(Protocol):
-    """What one transaction did."""
+    """What one transaction did with a partition, to be counted if it is committed."""
 
     def count(self, now_s: float) -> None:
         """Add it to the metrics: the transaction is visible since ``now_s``."""
 
 
 class PartitionLogic(Protocol):
-    """The logic of one input partition. It does no I/O, and is thrown away with its state on any error."""
+    """The logic of one input partition. It does no I/O, and is thrown away with its state on any error.
 
-    def restore(self, records: Sequence[Any]) -> None:
-        """Take in changelog records, oldest first, before anything else."""
+    A subclass must implement ``process``. The other members have defaults that fit a stage without state and event time.
+    """
 
-    def process(self, records: Sequence[Any], output: Any) -> None:
-        """Take in a batch of input records."""
-
-    def punctuate(self, progress: Progress) -> None:
-        """Look at the clock; called after every read, and several times a second when there is nothing to read."""
+    def restore(self, records: Sequence[Record]) -> None:  # noqa: ARG002 - a default
+        """Take in changelog records, oldest first, before anything else. A record without value is a tombstone."""
+        return
 
     @property
     def state_offset(self) -> int | None:
         """The source offset that the restored state belongs to, None if the changelog names none."""
+        return None
 
-    def before_commit(self, output: Any, position: int) -> Tally:
-        """Write what belongs at the end of a transaction; returns what the transaction did.
+    @abstractmethod
+    def process(self, records: Sequence[Record], output: Output) -> None:
+        """Take in a batch of input records, in the order of their offsets, and write to ``output``.
 
-        ``position`` is the next offset to process, which is committed with it.
-
-        The next transaction has an ``output`` of its own.
+        An exception gives up the transaction: work starts again from the last commit, with new logic.
         """
+
+    def punctuate(self, progress: Progress) -> None:  # noqa: ARG002 - a default
+        """Look at the clock; called after every read, and several times a second when there is nothing to read."""
+        return
+
+    def before_commit(self, output: Output, position: int) -> Tally | None:  # noqa: ARG002 - a default
+        """Write what belongs at the end of a transaction, such as changes of the state; returns what is to be counted.
+
+        ``position`` is the next offset to process, which is committed with it. The next transaction has an ``output`` of
+        its own.
+        """
+        return None
 
     @property
     def urgent(self) -> bool:
         """Whether there is something that should not wait for the commit interval."""
+        return False
 
     @property
     def watermark_s(self) -> float | None:
         """How far event time has come, in epoch seconds; None before it has begun."""
+        return None
 
     @property
     def event_time_lag_s(self) -> float | None:
         """How far event time trails the arrival of the newest record, in seconds; None where that is not known."""
+        return None
 
     @property
     def state_size(self) -> int:
         """The number of entries kept in memory."""
+        return 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A service that reads one topic exactly once."""
+    """A service that reads one topic exactly once.
 
-    name: str  # the group is named after it
-    source: TopicSpec
-    outputs: Sequence[TopicSpec]  # all that it writes, the main one first, the changelog too
-    changelog: TopicSpec | None
-    fetch_bytes: int  # of each partition at a time: what a backlog costs in memory
-    batch_size: int
-    commit_interval_ms: int
+    Args:
+        name: names the consumer group and the transactional ids, after the ``TOPIC_PREFIX`` setting.
+        source: the topic that is read.
+        outputs: all topics that are written, the main one first, the changelog too.
+        logics: makes the logic of each given partition; called again for each attempt.
+        metrics: where the engine counts.
+        depends_on: settings that state and outputs depend on, by name; a change of one is refused.
+        changelog: the compacted topic that state is restored from; None for a stage without state.
+        accept_offsets: for a stage without a changelog, the name of the setting that accepts committed offsets which the
+            stage has not committed itself; None: they are not checked, since the changelog tells whether they fit.
+        offsets_accepted: that setting's value.
+        fetch_bytes: what is fetched of each partition at a time; a backlog costs so much memory.
+        batch_size: the most records that ``PartitionLogic.process`` gets at a time.
+        commit_interval_ms: how long a transaction collects records; three times as long in a backlog.
+    """
+
+    name: str
+    source: Topic
+    outputs: Sequence[Topic]
+    logics: Callable[[Collection[TopicPartition]], Mapping[TopicPartition, PartitionLogic]]
     metrics: StageMetrics
-    depends_on: Mapping[str, int]  # settings that must not change, by name: the number of partitions, say
-    accept_offsets: str | None  # the setting that accepts offsets of others; None: the changelog tells whether they fit
-    offsets_accepted: bool
-    logics: Callable[[Collection[TopicPartition]], Mapping[TopicPartition, PartitionLogic]]  # makes an attempt's logic
+    depends_on: Mapping[str, int]
+    changelog: Topic | None = None
+    accept_offsets: str | None = None
+    offsets_accepted: bool = False
+    fetch_bytes: int = FETCH_BYTES
+    batch_size: int = BATCH_SIZE
+    commit_interval_ms: int = 100

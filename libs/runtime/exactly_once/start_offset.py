@@ -30,14 +30,14 @@ class StartOffset:
                 "the topic ends before the committed offset: reading it from its beginning",
                 committed_offset=committed,
                 first_offset=first,
-                advice="it was made anew, or the broker has lost its end; then orders may count twice",
+                advice="the topic was deleted and created again, or the broker has lost its end; records may then count twice",
             )
             committed = None
         elif committed is None and first > 0:
             log.warning(
-                "nothing is committed, and the topic's oldest records are gone: reading what is left of it",
+                "nothing is committed, and the topic's oldest records are gone: reading from its first record",
                 first_offset=first,
-                advice="right for a pipeline that is new to this topic; for any other its offsets have expired "
+                advice="expected for a pipeline that is new to this topic; otherwise its offsets have expired "
                 "(offsets.retention.minutes of the brokers), and what was processed before is processed again",
             )
         self._out_of_range = False
@@ -50,12 +50,12 @@ def compare_with_state(committed: int | None, changelog: str, changelog_records:
         log.error(
             "the state is gone",
             committed_offset=committed,
-            advice=f"{changelog} was deleted or made anew; what was counted before and not yet written is lost",
+            advice=f"{changelog} was deleted, or deleted and created again; what was counted and not yet written is lost",
         )
     elif changelog_records and committed is None:
         log.error(
             "the committed offset is gone",
             changelog_records=changelog_records,
-            advice="reading from the beginning, what is read again may count twice: offsets.retention.minutes of the "
+            advice="the topic is read from its beginning, and records that were read before may count twice: offsets.retention.minutes of the "
             "brokers is too short, or the offset or its topic was deleted",
         )

@@ -31,5 +31,5 @@ class Silence:
         if self._lasted_s > STUCK_AFTER_S:
             raise StuckConsumerError(
                 f"{self._name}: the broker answers, but nothing has been received for {STUCK_AFTER_S:.0f} s",
-                advice="start the service again; it goes on from its last commit",
+                advice="start the service again; it continues from its last commit",
             )

@@ -59,10 +59,16 @@ class TakeOver:
             TimeoutError: the offsets did not come; another attempt asks over another connection.
         """
         sources = list(starts)
-        async with asyncio.timeout(_OFFSETS_WITHIN_S):
-            committed = await stable_offsets(connection, self.group, sources)
-            first = await self.consumer.beginning_offsets(sources)
-            await self._check(connection, committed)
+        try:
+            async with asyncio.timeout(_OFFSETS_WITHIN_S):
+                committed = await stable_offsets(connection, self.group, sources)
+                first = await self.consumer.beginning_offsets(sources)
+                await self._check(connection, committed)
+        except TimeoutError as error:
+            raise TimeoutError(
+                f"the offsets to begin at did not come within {_OFFSETS_WITHIN_S:.0f} s; a transaction that somebody has left"
+                " open may hold them up (kafka-transactions.sh find-hanging)"
+            ) from error
         logics = self.stage.logics(sources)
         if self.stage.changelog is not None:
             await self._restore(logics, self.stage.changelog.name, committed)

@@ -35,6 +35,7 @@ from libs.runtime.exactly_once.start_offset import StartOffset
 from libs.runtime.exactly_once.take_over import TakeOver
 from libs.runtime.kafka_client.closing import close_quietly
 from libs.runtime.kafka_client.outages import is_outage
+from libs.runtime.rights.denials import DENIALS
 from libs.runtime.service.health import Health
 from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.service.stop_requests import unless_stopped
@@ -132,7 +133,7 @@ class ReplicaWorker:
                 for source in error.args[0]:
                     self._start_offsets[source].out_of_range()
                 self._metrics.retries["offset_out_of_range"].inc()
-            except (StuckConsumerError, OffsetMismatchError, SettingChangedError):
+            except (StuckConsumerError, OffsetMismatchError, SettingChangedError, *DENIALS):
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, work goes on from the last commit
                 delay_s = self._after(error)
@@ -170,7 +171,7 @@ class ReplicaWorker:
             raise RetriesExhaustedError(
                 f"{_name(culprit) if culprit else self._stage.name} failed {failures} times in a row, "
                 f"at last with {described(error)}",
-                advice="nothing is lost: mend the cause and start again, processing goes on from the last commit",
+                advice="nothing is lost: fix the cause and start the service again; it continues from the last commit",
             ) from error
         return delay_s
 
@@ -180,12 +181,12 @@ class ReplicaWorker:
         Raises:
             StuckConsumerError: that has not come.
         """
-        log.warning("fenced: the group goes on without this replica", error=str(error))
+        log.warning("fenced: this replica is no longer a member of the group", error=str(error))
         await unless_stopped(asyncio.sleep(STUCK_AFTER_S), self._stopping)
         if not self._stopping.is_set():
             raise StuckConsumerError(
-                f"the group gave the partitions away, and no word of it came in {STUCK_AFTER_S:.0f} s",
-                advice="start the service again; it goes on from its last commit",
+                f"the group assigned the partitions to others, and no rebalance came within {STUCK_AFTER_S:.0f} s",
+                advice="start the service again; it continues from its last commit",
             )
 
     async def _attempt(self) -> None:
@@ -228,7 +229,9 @@ class ReplicaWorker:
             self._consumer.resume(*paused)
         if left_out:
             self._consumer.pause(*left_out)
-            log.warning("partitions are left out for a while", partitions=sorted(each.partition for each in left_out))
+            log.warning(
+                "partitions are paused after repeated failures", partitions=sorted(each.partition for each in left_out)
+            )
 
     async def _process(self, producer: TransactionalProducer, partitions: Sequence[WorkedPartition]) -> None:
         commits = PipelinedCommits(

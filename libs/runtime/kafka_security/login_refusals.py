@@ -30,7 +30,7 @@ class Refusals:
         self._monotonic_s = monotonic_s
         self._connected_s: dict[str, float] = {}
         self._refused_since_s: dict[str, float] = {}
-        self.final: BrokerLoginError | None = None
+        self.final: PipelineError | None = None
         self.ended = asyncio.Event()
 
     def connected(self, address: str) -> None:
@@ -45,7 +45,12 @@ class Refusals:
         if address not in self._refused_since_s and patience_s:
             log.warning("%s; trying again for %.0f s", described(error), patience_s)
         since_s = self._refused_since_s.setdefault(address, now_s)
-        if now_s - since_s >= patience_s and self.final is None:
+        if now_s - since_s >= patience_s:
+            self.end_with(error)
+
+    def end_with(self, error: PipelineError) -> None:
+        """End the work, unless something else has ended it before."""
+        if self.final is None:
             self.final = error
             self.ended.set()
 
@@ -61,7 +66,7 @@ def current_refusals() -> Refusals | None:
 
 
 def raise_final_refusal() -> None:
-    """Raise the ``BrokerLoginError`` that ends the work that the caller is a part of, if there is one."""
+    """Raise the error that ends the work that the caller is a part of, if there is one."""
     refusals = current_refusals()
     if refusals is not None and refusals.final is not None:
         raise refusals.final
@@ -79,6 +84,7 @@ async def unless_refused(
 
     Raises:
         BrokerLoginError: a broker refuses this client, or is not the one that it has to be.
+        PipelineError: the error that ``Refusals.end_with`` was given.
     """
     refusals = Refusals(patience_s)
     token = _current.set(refusals)

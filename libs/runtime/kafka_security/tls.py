@@ -89,9 +89,9 @@ class ReloadingTls:
             try:
                 self._context = self.files.context()
             except ValueError as error:
-                log.warning("replaced TLS files cannot be used, the former ones are used on: %s", error)
+                log.warning("the new TLS files cannot be used, the previous ones stay in use: %s", error)
             else:
-                log.info("replaced TLS files are used from now on")
+                log.info("the new TLS files are in use")
         return self._context
 
     def _read_stamp(self) -> _Stamp:

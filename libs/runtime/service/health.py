@@ -1,8 +1,12 @@
 """`/health` over HTTP, true only while the service makes progress or is truly idle, and `/metrics`.
 
+`/health/live` asks less: whether the event loop turns. A service that waits for its broker is unhealthy and alive; to start
+it again would not help.
+
 The server runs in a thread of its own, so that a stuck event loop answers "unhealthy" instead of not at all.
 """
 
+import asyncio
 import socket
 import threading
 import time
@@ -14,9 +18,10 @@ from typing import Self
 import orjson
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
 
-from libs.runtime.timing import HEALTHY_FOR_S
+from libs.runtime.timing import HEALTHY_FOR_S, LOOP_ALIVE_FOR_S
 
 _SLOWEST_CLIENT_S = 10.0
+_LOOP_LOOKED_AT_EVERY_S = 1.0
 
 
 class Health:
@@ -25,6 +30,7 @@ class Health:
     def __init__(self, monotonic_s: Callable[[], float] = time.monotonic) -> None:
         self._monotonic_s = monotonic_s
         self._beats: dict[str, float] = {"started": monotonic_s()}
+        self._loop_turned_at_s = monotonic_s()
         self._lock = threading.Lock()
 
     def beat(self, name: str) -> None:
@@ -53,6 +59,17 @@ class Health:
         self.beat("connected")
         self.forget("started")
 
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take each second in which ``loop`` gets to this for a sign of its life, until it is closed."""
+        self._loop_turned_at_s = self._monotonic_s()
+        loop.call_later(_LOOP_LOOKED_AT_EVERY_S, self.watch, loop)
+
+    def liveness(self) -> tuple[bool, dict[str, object]]:
+        """Whether the event loop turns, and seconds since it last did."""
+        age_s = self._monotonic_s() - self._loop_turned_at_s
+        alive = age_s <= LOOP_ALIVE_FOR_S
+        return alive, {"alive": alive, "seconds_since_event_loop_turned": round(age_s, 1)}
+
 
 class _QuietServer(ThreadingHTTPServer):
     daemon_threads = True
@@ -66,7 +83,9 @@ class _QuietIPv6Server(_QuietServer):
 
 
 class HealthServer:
-    """Serves ``/health`` (200 or 503, with the report as JSON) and ``/metrics``, GET and HEAD, until the ``with`` block ends.
+    """Serves ``/health``, ``/health/live`` (200 or 503, with a report as JSON) and ``/metrics``, until the ``with`` block ends.
+
+    Methods are GET and HEAD.
 
     ``host`` may be an IPv6 address; ``::`` listens on all addresses, those of IPv4 included where the system has it so.
     """
@@ -79,9 +98,9 @@ class HealthServer:
                 path = self.path.partition("?")[0]
                 if path == "/metrics":
                     self._answer(200, CONTENT_TYPE_PLAIN_0_0_4, generate_latest(registry))
-                elif path == "/health":
-                    healthy, report = health.report()
-                    self._answer(200 if healthy else 503, "application/json", orjson.dumps(report))
+                elif path in {"/health", "/health/live"}:
+                    good, report = health.report() if path == "/health" else health.liveness()
+                    self._answer(200 if good else 503, "application/json", orjson.dumps(report))
                 else:
                     self._answer(404, "application/json", b'{"error":"not found; try /health or /metrics"}')
 

@@ -20,14 +20,19 @@ from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.errors import PipelineError, SettingsError
 from libs.runtime.kafka_security.login_refusals import unless_refused
 from libs.runtime.metrics import ServiceMetrics
+from libs.runtime.rights.right import Role
+from libs.runtime.rights.rights_check import RightsCheck
+from libs.runtime.rights.with_rights import with_rights
 from libs.runtime.service.health import Health, HealthServer
 from libs.runtime.service.logs import configure_logging
 from libs.runtime.service.memory import keep_freed_memory
 from libs.runtime.service.settings import ServiceSettings, load_settings
 from libs.runtime.service.startup_signals import STOP_SIGNALS
 from libs.runtime.service.stop_requests import unless_stopped
-from libs.runtime.topics.creation import TopicSpec, ensure_topics
+from libs.runtime.topics.creation import ensure_topics
 from libs.runtime.topics.rules import Cluster
+from libs.runtime.topics.topic import Topic
+from libs.version import VERSION
 
 log = structlog.get_logger()
 S = TypeVar("S", bound=ServiceSettings)
@@ -54,10 +59,18 @@ class Context(Generic[S]):
 def run_service(
     name: str,
     settings_class: type[S],
-    topics: Iterable[TopicSpec],
+    topics: Iterable[Topic],
     main: Callable[[Context[S]], Awaitable[None]],
+    role: Callable[[S], Role] | None = None,
 ) -> None:
     """Run ``main`` until it returns or SIGTERM or SIGINT asks it to stop; exits the process.
+
+    Args:
+        name: of the service, in its log.
+        settings_class: what it can be told.
+        topics: are created where they are missing, before ``main``.
+        main: the work.
+        role: the rights in Kafka that it needs with these settings; without one of them it ends. None: nobody looks.
 
     Exit codes: 0 after a clean end, 1 when ``main`` failed, 2 for a bad setting.
     """
@@ -71,7 +84,8 @@ def run_service(
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
     keep_freed_memory()
-    run_to_the_end(_run_unless_refused(settings, topics, main))
+    check = RightsCheck(settings.kafka, settings.topic_prefix, role(settings)) if role else None
+    run_to_the_end(_run_unless_refused(settings, topics, main, check))
 
 
 def run_to_the_end(main: Coroutine[Any, Any, None]) -> None:
@@ -107,10 +121,11 @@ async def _without_waiting_for_threads(main: Coroutine[Any, Any, None]) -> None:
 
 
 async def _run_unless_refused(
-    settings: S, topics: Iterable[TopicSpec], main: Callable[[Context[S]], Awaitable[None]]
+    settings: S, topics: Iterable[Topic], main: Callable[[Context[S]], Awaitable[None]], check: RightsCheck | None
 ) -> None:
     stop = asyncio.Event()
-    await unless_refused(_run(settings, topics, main, stop), stop.set, REFUSED_PATIENCE_S)
+    work = _run(settings, topics, main, stop)
+    await unless_refused(with_rights(work, check) if check else work, stop.set, REFUSED_PATIENCE_S)
 
 
 def warn_of_risks(settings: ServiceSettings) -> None:
@@ -120,7 +135,7 @@ def warn_of_risks(settings: ServiceSettings) -> None:
 
 
 async def _run(
-    settings: S, topics: Iterable[TopicSpec], main: Callable[[Context[S]], Awaitable[None]], stop: asyncio.Event
+    settings: S, topics: Iterable[Topic], main: Callable[[Context[S]], Awaitable[None]], stop: asyncio.Event
 ) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(pass_over_unsent_batches)
@@ -128,6 +143,7 @@ async def _run(
         loop.add_signal_handler(number, stop.set)
     health, registry = Health(), CollectorRegistry()
     ServiceMetrics(registry, health)
+    health.watch(loop)
     try:
         server = HealthServer(health, registry, settings.http_host, settings.http_port)
     except OSError as error:
@@ -136,7 +152,7 @@ async def _run(
             advice="choose another port, or 0 for a free one",
         ) from error
     with server:
-        log.info("service started", http_port=server.port, broker=settings.kafka_bootstrap_servers)
+        log.info("service started", version=VERSION, http_port=server.port, broker=settings.kafka_bootstrap_servers)
         warn_of_risks(settings)
         if "_crecords" not in DefaultRecordBatch.__module__:
             log.warning(

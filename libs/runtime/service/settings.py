@@ -3,12 +3,14 @@
 ``GENERATOR_RATE=50`` in the environment is ``--generator-rate 50`` on the command line; the flag wins.
 """
 
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from functools import cached_property
+from inspect import getdoc
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSettingError
 
 from libs.runtime.errors import SettingsError
@@ -16,6 +18,7 @@ from libs.runtime.kafka_client.bootstrap_servers import parse_bootstrap_servers
 from libs.runtime.kafka_security.security import KafkaAddress
 from libs.runtime.kafka_security.settings import kafka_security
 from libs.runtime.service.logs import without_secrets
+from libs.version import VERSION
 
 S = TypeVar("S", bound="ServiceSettings")
 
@@ -27,7 +30,7 @@ def _lower(value: object) -> object:
 
 
 class ServiceSettings(BaseSettings):
-    """What every service can be told."""
+    """Settings of every service."""
 
     model_config = SettingsConfigDict(
         cli_kebab_case=True, cli_avoid_json=True, cli_hide_none_type=True, env_ignore_empty=True, extra="ignore"
@@ -39,14 +42,14 @@ class ServiceSettings(BaseSettings):
     topic_prefix: str = Field(
         "",
         pattern=r"^[A-Za-z0-9._-]{0,100}$",
-        description="put before every topic, group and transactional id, so that several pipelines share a cluster",
+        description="prefix of every topic, group and transactional id, so that several pipelines can share a cluster",
     )
-    topic_partitions: int = Field(6, ge=1, le=1000, description="partitions of each topic, when it is created")
+    topic_partitions: int = Field(6, ge=1, le=200, description="partitions of each topic, when it is created")
     topic_replication_factor: int = Field(1, ge=1, le=10, description="replicas of each topic, when it is created")
     http_host: str = Field("127.0.0.1", description="address of /health and /metrics; 0.0.0.0 for all")
     http_port: int = Field(0, ge=0, le=65535, description="port of /health and /metrics; 0 takes a free one")
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
-        "info", description="least severe events logged"
+        "info", description="least severe level that is logged"
     )
     log_format: Literal["json", "console"] | None = Field(
         None, description="json or console; without it console on a terminal, json elsewhere"
@@ -68,10 +71,15 @@ def load_settings(settings_class: type[S], arguments: Sequence[str]) -> S:
 
     Raises:
         SettingsError: naming each bad setting, its value and what is allowed.
-        SystemExit: after ``--help`` (0), or on an unknown flag (2).
+        SystemExit: after ``--help`` or ``--version`` (0), or on an unknown flag (2).
     """
+    parser = ArgumentParser(
+        description=getdoc(settings_class), formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
+    flags: CliSettingsSource[ArgumentParser] = CliSettingsSource(settings_class, root_parser=parser)
     try:
-        settings = settings_class(_cli_parse_args=list(arguments))
+        settings = settings_class(_cli_settings_source=flags(args=list(arguments)))
     except ValidationError as error:
         problems = [
             f"{'_'.join(map(str, item['loc'][:1])).upper()}={item['input']!r:.{_MAX_VALUE_TOLD}}: {item['msg'].removeprefix('Value error, ')}"

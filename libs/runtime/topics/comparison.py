@@ -46,8 +46,8 @@ async def compare_settings(
     except (TopicAuthorizationFailedError, ClusterAuthorizationFailedError) as error:
         log.warning(
             "the settings of topics could not be compared",
-            error=repr(error),
-            advice="allow this client to describe the configurations of its topics",
+            error=f"DESCRIBE_CONFIGS is not allowed: {error}",
+            advice="allow this client DESCRIBE_CONFIGS on each of its topics",
         )
         return {}
     topics = {name: TopicSettings(replicas[name], configs[prefix + name]) for name in rules}

@@ -2,46 +2,43 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import structlog
 from aiokafka.admin import NewTopic
 from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
     IncompatibleBrokerVersion,
     InvalidReplicationFactorError,
     KafkaError,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
     for_code,
 )
 
 from libs.runtime.backoff import Backoff
-from libs.runtime.errors import PipelineError, TopicMismatchError
+from libs.runtime.errors import START_OVER, PipelineError, TopicMismatchError
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, client_arguments
 from libs.runtime.kafka_security.login_refusals import raise_final_refusal
+from libs.runtime.rights.right import Operation, Resource, Right, missing_right_error
 from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.topics.comparison import compare_settings
 from libs.runtime.topics.refusals import refusal
-from libs.runtime.topics.rules import Cluster, Rule
+from libs.runtime.topics.rules import Cluster
+from libs.runtime.topics.topic import Topic
 
 log = structlog.get_logger()
 
 _BECOMES_KNOWN_S = 5.0
+_DENIED = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
+# Two of three brokers have a record before it is acknowledged: any one may fail then, and nothing is lost nor waits.
+_REPLICATED = 3
+_OF_REPLICATED = {"min.insync.replicas": "2"}
 _BROKERS_COME_UP_S = 60.0
 
 
-class TopicSpec(Protocol):
-    """A topic as declared: its name without prefix, its configuration, and the rules for one that exists."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def config(self) -> Mapping[str, str]: ...
-    @property
-    def rules(self) -> Sequence[Rule]: ...
-
-
-async def ensure_topics(settings: ServiceSettings, topics: Iterable[TopicSpec]) -> Cluster:
+async def ensure_topics(settings: ServiceSettings, topics: Iterable[Topic]) -> Cluster:
     """Wait for the broker, however long it takes; create the topics that are missing and check the others.
 
     Brokers that are too few for the replication factor may be starting: they are given ``_BROKERS_COME_UP_S``.
@@ -52,6 +49,7 @@ async def ensure_topics(settings: ServiceSettings, topics: Iterable[TopicSpec]) 
     Raises:
         TopicMismatchError: a topic has another number of partitions than declared, or a setting that breaks a guarantee.
         TopicRefusedError: the broker answers something that waiting does not mend.
+        MissingRightError: a topic is missing that this client may not create.
     """
     backoff = Backoff()
     too_few_since_s: float | None = None
@@ -89,9 +87,7 @@ async def ensure_topics(settings: ServiceSettings, topics: Iterable[TopicSpec]) 
             await admin.close()
 
 
-async def _create_missing(
-    admin: AIOKafkaAdminClient, settings: ServiceSettings, specs: list[TopicSpec]
-) -> dict[str, int]:
+async def _create_missing(admin: AIOKafkaAdminClient, settings: ServiceSettings, specs: list[Topic]) -> dict[str, int]:
     """Returns the replication factor of each topic, by its name without prefix."""
     names = [settings.topic_prefix + spec.name for spec in specs]
     existing = set(await admin.list_topics())
@@ -100,14 +96,15 @@ async def _create_missing(
             name=name,
             num_partitions=settings.topic_partitions,
             replication_factor=settings.topic_replication_factor,
-            topic_configs=dict(spec.config),
+            topic_configs=config_of_new_topic(spec, settings.topic_replication_factor),
         )
         for name, spec in zip(names, specs, strict=True)
         if name not in existing
     ]
     if missing:
         response = await admin.create_topics(missing)
-        for name, code, *message in response.topic_errors:  # type: ignore[attr-defined]  # aiokafka's base class has no fields
+        _check_may_create(response.topic_errors, settings)  # type: ignore[attr-defined]  # aiokafka's base class has no fields
+        for name, code, *message in response.topic_errors:  # type: ignore[attr-defined]  # as above
             error = for_code(code)
             if code == 0:
                 log.info("topic created", topic=name, partitions=settings.topic_partitions)
@@ -120,6 +117,20 @@ async def _create_missing(
         name = topic["topic"].removeprefix(settings.topic_prefix)
         replicas[name] = min(len(partition["replicas"]) for partition in topic["partitions"])
     return replicas
+
+
+def _check_may_create(topic_errors: Iterable[Any], settings: ServiceSettings) -> None:
+    denied = [name for name, code, *_ in topic_errors if for_code(code) in _DENIED]
+    if denied:
+        rights = [Right(Operation.CREATE, Resource.TOPIC, name) for name in denied]
+        raise missing_right_error(
+            rights, "", settings.kafka, advice="grant it, or have them created by someone else with the same partitions"
+        )
+
+
+def config_of_new_topic(spec: Topic, replicas: int) -> dict[str, str]:
+    """What is declared, and how many of the ``replicas`` have to have a record before it is acknowledged."""
+    return (_OF_REPLICATED if replicas >= _REPLICATED else {}) | dict(spec.config)
 
 
 def check_partition_counts(counts: Mapping[str, int], declared: int) -> None:
@@ -136,9 +147,8 @@ def check_partition_counts(counts: Mapping[str, int], declared: int) -> None:
         advice = f"set TOPIC_PARTITIONS={found.pop()}, or use another TOPIC_PREFIX"
     else:
         advice = (
-            "all topics of a pipeline have as many as `orders`: stop all services, `make recompute` (which begins anew from the"
-            " records that `orders` still has), and start all with TOPIC_PARTITIONS as many as `orders` has;"
-            " or use another TOPIC_PREFIX"
+            "all topics of a pipeline have as many partitions as its source topic: set TOPIC_PARTITIONS to that number, and"
+            f" {START_OVER}; or use another TOPIC_PREFIX"
         )
     raise TopicMismatchError(f"{', '.join(others)}, TOPIC_PARTITIONS says {declared}", advice=advice)
 

@@ -78,9 +78,13 @@ class BrokerConnection:
             await self.refresh()
         return int(node)
 
+    def forget_coordinators(self) -> None:
+        """Look them up anew."""
+        self._coordinators.clear()
+
     async def refresh(self) -> None:
         """Ask for the cluster's metadata anew, after a pause, and forget the coordinators."""
-        self._coordinators.clear()
+        self.forget_coordinators()
         await asyncio.sleep(_PAUSE_S)
         await self._client.force_metadata_update()
 
@@ -95,6 +99,25 @@ class BrokerConnection:
                 return await self.send(await self.coordinator(kind, key), request, ConnectionGroup.COORDINATION)
             except NodeNotReadyError:
                 await self.refresh()
+
+    async def ask_any(self, request: Any) -> Any:
+        """The answer of any broker to ``request``.
+
+        Raises:
+            NodeNotReadyError, AnswerLostError: see ``send``.
+        """
+        return await self.send(self._client.get_random_node(), request)
+
+    async def ask_controller(self, request: Any) -> Any:
+        """The answer of the cluster's controller. In KRaft it is a broker that passes the request on to it.
+
+        Raises:
+            NodeNotReadyError, AnswerLostError: see ``send``.
+        """
+        controller = self._client.cluster.controller
+        if controller is None:
+            return await self.ask_any(request)
+        return await self.send(controller.nodeId, request)
 
     async def send(self, node: int, request: Any, group: int = ConnectionGroup.DEFAULT) -> Any:
         """The answer of broker ``node`` to ``request``.

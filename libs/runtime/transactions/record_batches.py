@@ -1,24 +1,23 @@
 """The records of one transaction, encoded into Kafka's record batches (KIP-98) as they come."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from libs.runtime.kafka_client.partitioning import partition_for
+from libs.runtime.records import Headers, Row
 
 # One request is in flight for each broker, so throughput is the size of a batch per round trip: 16 KiB costs half of it.
 MAX_BATCH_BYTES = 256 * 1024
 
+_ROWS_AT_ONCE = 16
+_BYTES_AT_ONCE = 16 * 1024
+
 _MAGIC = 2
 _UNCOMPRESSED = 0
 _NO_PRODUCER = -1
-
-Row = tuple[bytes | None, bytes | None, int]
-"""Key, value, and timestamp in epoch milliseconds."""
-
-Headers = list[tuple[str, bytes | None]]
 
 
 class RecordBatch:
@@ -63,8 +62,36 @@ class RecordBatch:
         return encoded
 
 
+class _PartitionOutput:
+    """What goes to one partition: full batches, the one that is being filled, and rows that are still to be appended to it."""
+
+    __slots__ = ("batches", "headers", "rows", "rows_bytes")
+
+    def __init__(self) -> None:
+        self.batches: list[RecordBatch] = []
+        self.headers: Headers = []
+        self.rows: list[Row] = []
+        self.rows_bytes = 0
+
+    def append_rows(self) -> int:
+        """Append the rows to the batches; returns by how many bytes these have grown."""
+        batches = self.batches
+        before, last_bytes = max(len(batches) - 1, 0), batches[-1].size_bytes if batches else 0
+        remaining = iter(self.rows)
+        refused = batches[-1].extend(remaining, self.headers) if batches else next(remaining, None)
+        while refused is not None:
+            batches.append(RecordBatch())
+            refused = batches[-1].extend(chain((refused,), remaining), self.headers)
+        self.rows.clear()
+        self.rows_bytes = 0
+        return sum(batch.size_bytes for batch in batches[before:]) - last_bytes
+
+
 class OutputBuffer:
     """The records of one transaction by topic, without prefix, and partition.
+
+    Appending a few rows to a batch costs as much as appending many. So rows wait until there are some for their partition:
+    with 200 partitions an input batch has hardly more than one for each.
 
     Args:
         partitions: the number of partitions of each output topic.
@@ -72,10 +99,10 @@ class OutputBuffer:
 
     def __init__(self, partitions: Mapping[str, int]) -> None:
         self._partitions = partitions
-        self._batches: dict[tuple[str, int], list[RecordBatch]] = {}
+        self._outputs: dict[tuple[str, int], _PartitionOutput] = {}
         # Asked for after every batch of input, so they are kept up to date.
         self.size_bytes = 0
-        """The size of all batches."""
+        """The size of all batches, and of the rows that wait."""
         self.record_count = 0
 
     def partition_count(self, topic: str) -> int:
@@ -84,24 +111,27 @@ class OutputBuffer:
     def partition_for(self, topic: str, key: bytes | None) -> int:
         return partition_for(key, self._partitions[topic])
 
-    def extend(self, topic: str, partition: int, rows: Iterable[Row], headers: Headers) -> None:
-        batches = self._batches.get((topic, partition))
-        if batches is None:
-            batches = self._batches[topic, partition] = []
-        before = len(batches)
-        if batches:
-            self._count(batches[-1], -1)
-        remaining = iter(rows)
-        refused = batches[-1].extend(remaining, headers) if batches else next(remaining, None)
-        while refused is not None:
-            batches.append(RecordBatch())
-            refused = batches[-1].extend(chain((refused,), remaining), headers)
-        for batch in batches[max(before - 1, 0) :]:
-            self._count(batch, 1)
+    def extend(self, topic: str, partition: int, rows: Sequence[Row], headers: Headers) -> None:
+        output = self._outputs.get((topic, partition))
+        if output is None:
+            output = self._outputs[topic, partition] = _PartitionOutput()
+        if output.rows and output.headers != headers:
+            self._append_rows(output)
+        output.headers = headers
+        output.rows.extend(rows)
+        size_bytes = 0
+        for _, value, _ in rows:
+            if value is not None:
+                size_bytes += len(value)
+        output.rows_bytes += size_bytes
+        self.size_bytes += size_bytes
+        self.record_count += len(rows)
+        if len(output.rows) >= _ROWS_AT_ONCE or output.rows_bytes >= _BYTES_AT_ONCE:
+            self._append_rows(output)
 
-    def _count(self, batch: RecordBatch, sign: int) -> None:
-        self.size_bytes += sign * batch.size_bytes
-        self.record_count += sign * batch.record_count
+    def _append_rows(self, output: _PartitionOutput) -> None:
+        self.size_bytes -= output.rows_bytes
+        self.size_bytes += output.append_rows()
 
     def send(
         self,
@@ -116,11 +146,13 @@ class OutputBuffer:
 
     def batches(self) -> Mapping[tuple[str, int], list[RecordBatch]]:
         """All batches by topic and partition, in the order in which they were filled."""
-        return {target: batches for target, batches in self._batches.items() if batches}
+        for output in self._outputs.values():
+            self._append_rows(output)
+        return {target: output.batches for target, output in self._outputs.items() if output.batches}
 
     def record_counts(self) -> Counter[str]:
         """The number of records by topic."""
         counts: Counter[str] = Counter()
-        for (topic, _), batches in self._batches.items():
-            counts[topic] += sum(batch.record_count for batch in batches)
+        for (topic, _), output in self._outputs.items():
+            counts[topic] += len(output.rows) + sum(batch.record_count for batch in output.batches)
         return counts

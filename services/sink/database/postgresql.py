@@ -219,7 +219,7 @@ class PostgresqlSession:
             except (errors.SerializationFailure, errors.DeadlockDetected) as error:
                 if attempt == _ATTEMPTS:
                     raise
-                log.info("the database undid a transaction, repeating it", reason=type(error).__name__)
+                log.info("the database rolled a transaction back, retrying", reason=type(error).__name__)
                 await asyncio.sleep(random.uniform(0, 0.05 * attempt))  # noqa: S311 - so that two do not meet again
         raise AssertionError("unreachable")
 

@@ -174,7 +174,7 @@ class MetricsFile:
         if rotated is None:
             return None
         log.warning(
-            "the metrics file was rotated by another program: going on where it was",
+            "the metrics file was rotated by another program: continuing at the same position",
             path=str(self._path),
             rotated_to=rotated.where,
             written_again_bytes=rotated.surplus_bytes,
@@ -226,9 +226,9 @@ class MetricsFile:
         kept_as = self._put_aside(self._path)
         if problem:
             log.warning(
-                "writing the metrics file anew from where the last finished one ends"
+                "rewriting the metrics file from the end of the last finished file"
                 if checkpoint.begins
-                else "writing the metrics file anew from the topic's beginning",
+                else "rewriting the metrics file from the beginning of the topic",
                 path=str(self._path),
                 reason=problem,
                 old_file=kept_as and str(kept_as),

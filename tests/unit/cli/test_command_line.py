@@ -46,6 +46,7 @@ def all_commands() -> list[tuple[str, ...]]:
 def test_the_commands_are_those_that_are_documented() -> None:
     assert {name for name in make_app() if not name.startswith("-")} == {
         *("up", "scale", "logs", "down", "status", "watch", "live", "verify", "metrics", "doctor"),
+        *("stop", "start", "restart", "drain", "report"),
         *("dead-letters", "recompute", "bench", "chaos"),
     }
 
@@ -58,6 +59,8 @@ def test_the_commands_are_those_that_are_documented() -> None:
         ("live",),
         ("verify",),
         ("metrics",),
+        ("report",),
+        ("report", "2026-11-27"),
         ("doctor",),
         ("dead-letters", "list"),
         ("dead-letters", "show", "1/2"),
@@ -79,6 +82,9 @@ def test_options_with_several_values() -> None:
     given = parsed("dead-letters", "replay", "1/2", "3/4", "--reason=malformed", "--reason", "too_large")
     assert given["places"] == ("1/2", "3/4")
     assert given["reason"] == ["malformed", "too_large"]
+    listed = parsed("dead-letters", "list", "--json", "--from", "0/12", "1/7", "--reason=malformed")
+    assert (listed["from_"], listed["json"], listed["reason"]) == (["0/12", "1/7"], True, ["malformed"])
+    assert parsed("restart", "processor-2", "sink") == {"program": "processor-2", "programs": ("sink",)}
     assert parsed("bench", "--only", "quix", "faust", "--parts", "speed")["only"] == ["quix", "faust"]
     chaos = parsed("chaos", "--kafka-4", "--rate", "500", "--only", "late", "EndTxn")
     assert (chaos["kafka_4"], chaos["only"]) == ([], ["late", "EndTxn"])
@@ -110,6 +116,14 @@ def test_times_are_utc_unless_they_say_otherwise() -> None:
         (["scale", "processor=0"], "from 1 to 50 is allowed"),
         (["scale", "processor"], "as in processor=3"),
         (["logs"], "program"),
+        (["stop"], "program"),
+        (["start"], "program"),
+        (["restart"], "program"),
+        (["drain", "--timeout=-1"], "timeout"),
+        (["status", "--local", "--bootstrap=there:2"], "name two pipelines"),
+        (["dead-letters", "list", "--from", "1/2", "zero"], "'zero' is no place of a dead letter"),
+        (["report", "tomorrow"], "'tomorrow' is neither a day"),
+        (["report", "--outputs=tape"], "'tape': file, database"),
         (["dead-letters", "show", "zero"], "'zero' is no place of a dead letter"),
         (["dead-letters", "replay"], "say which dead letters"),
         (["dead-letters", "replay", "--all", "0/1", "--yes"], "say which dead letters"),

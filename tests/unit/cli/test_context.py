@@ -18,6 +18,7 @@ LOCAL = LocalSettings(
     kafka_port=19_092,
     zookeeper_port=12_181,
     http_port=18_080,
+    kafka_4=None,
     topic_prefix="local.",
     window_seconds=2,
     sink_outputs="file,database",

@@ -44,6 +44,17 @@ def test_that_nothing_runs_is_an_answer_for_scripts_and_a_failure_for_people(
     assert run(["status"]) == 1
 
 
+def test_local_mode_alone_can_be_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LOCAL_DIR", str(tmp_path))
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "there:1")
+    assert run(["status", "--json", "--local"]) == 0
+    assert told(capsys) == {"state": "stopped"}
+    assert run(["status", "--local"]) == 1
+    assert f"no pipeline is running in {tmp_path}" in capsys.readouterr().err
+
+
 def test_local_mode_tells_of_each_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("local.status.kafka_answers", lambda _: True)
     monkeypatch.setattr("local.status.zookeeper_answers", lambda _: False)
@@ -110,7 +121,7 @@ def test_the_status_of_stages(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     context = PipelineContext(Origin.COMPOSE, "localhost:9092", "mine.", 60, Outputs(None, None, None), Path())
     monkeypatch.setattr(status_command, "context_of", lambda _: context)
     stages = [Stage("processor", 2, 5), Stage("analytics", 0, 0), Stage("sink", None, 0)]
-    monkeypatch.setattr("cli.kafka.run_in_kafka", lambda _: stages)
+    monkeypatch.setattr("cli.kafka.run_in_kafka", lambda *_: stages)
     assert run(["status", "--json"]) == 0
     assert told(capsys) == {
         "context": "Docker Compose",

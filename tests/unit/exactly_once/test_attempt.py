@@ -235,14 +235,14 @@ async def test_a_setting_that_the_work_depends_on_must_not_change(broker: Broker
     broker.committed = dict.fromkeys(ORDERS, 5)
     broker.metadata = encode_metadata({"TOPIC_PARTITIONS": 6})
     with pytest.raises(
-        SettingChangedError, match="TOPIC_PARTITIONS=3, but orders-0 was worked with TOPIC_PARTITIONS=6"
+        SettingChangedError, match="TOPIC_PARTITIONS=3, but orders-0 was processed with TOPIC_PARTITIONS=6"
     ):
         await Fixture(accepted=True).attempt()
 
 
 async def test_partitions_that_were_added_know_from_the_others_that_it_changed(broker: Broker) -> None:
     broker.committed, broker.metadata = {ORDERS[2]: 5}, encode_metadata({"TOPIC_PARTITIONS": 1})
-    with pytest.raises(SettingChangedError, match="orders-2 was worked with TOPIC_PARTITIONS=1"):
+    with pytest.raises(SettingChangedError, match="orders-2 was processed with TOPIC_PARTITIONS=1"):
         await Fixture().attempt()
 
 

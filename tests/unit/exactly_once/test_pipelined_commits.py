@@ -235,17 +235,40 @@ async def test_what_is_urgent_waits_for_the_commit_before_and_takes_in_what_come
     assert commits.due_in_s(urgent=True) == 0
     await commits.commit(at(5), [Done()])
     commits.open()
-    assert commits.due_in_s(urgent=True) != 0  # the one before is under way
+    assert commits.due_in_s(urgent=True) is None  # the one before is under way
     producer.told.release()
     await commits.close()
 
 
-async def test_what_is_due_waits_for_nothing() -> None:
+async def test_a_transaction_is_filled_until_the_commit_before_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With many partitions a commit takes long; what is committed meanwhile in small pieces would only wait for it."""
+    monkeypatch.setattr(pipelined_commits, "_LONGEST_FILL_S", 0.0)
     producer = FakeProducer(told=False)
     commits = make_commits(producer, interval_ms=0)
     commits.open()
+    assert commits.due_in_s(urgent=False) == 0
     await commits.commit(at(5), [Done()])
     commits.open()
+    assert commits.due_in_s(urgent=False) is None
+    assert not commits.overdue
+    producer.told.release()
+    assert commits.awaited is not None
+    await commits.awaited
     assert commits.due_in_s(urgent=False) == 0
+    assert commits.overdue
+    await commits.close()
+
+
+async def test_a_full_transaction_waits_in_line_for_the_commit_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So no more is read: memory is bounded."""
+    monkeypatch.setattr(pipelined_commits, "MAX_BYTES", 1_000_000)
+    producer = FakeProducer(told=False)
+    commits = make_commits(producer)
+    commits.open()
+    await commits.commit(at(5), [Done()])
+    commits.open()
+    write(commits, 11, bytes(100_000))
+    assert commits.due_in_s(urgent=False) == 0
+    assert commits.overdue
     producer.told.release()
     await commits.close()

@@ -20,7 +20,7 @@ def choose(start: StartOffset, committed: int | None, first: int, monkeypatch: p
     ("committed", "first", "offset", "told"),
     [
         (None, 0, 0, ""),
-        (None, 30, 30, "nothing is committed, and the topic's oldest records are gone: reading what is left of it"),
+        (None, 30, 30, "nothing is committed, and the topic's oldest records are gone: reading from its first record"),
         (50, 30, 50, ""),
         (50, 50, 50, ""),
         (50, 70, 70, "records were deleted before they were read"),

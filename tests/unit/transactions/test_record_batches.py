@@ -5,7 +5,8 @@ import pytest
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from libs.runtime.kafka_client.partitioning import partition_for
-from libs.runtime.transactions.record_batches import MAX_BATCH_BYTES, Headers, OutputBuffer, RecordBatch, Row
+from libs.runtime.records import Headers, Row
+from libs.runtime.transactions.record_batches import MAX_BATCH_BYTES, OutputBuffer, RecordBatch
 
 HEADERS: Headers = [("type", b"order"), ("empty", b"")]
 ROWS: list[Row] = [

@@ -1,4 +1,4 @@
-"""What pure logic sees of Kafka: a record that came in, and a place to put records that go out."""
+"""What a stage's logic sees of Kafka: the records that it reads, and the output that it writes to."""
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
@@ -60,7 +60,7 @@ class Output(Protocol):
         """The partition that Kafka's default partitioner (murmur2) gives ``key``."""
         ...
 
-    def extend(self, topic: str, partition: int, rows: Iterable[Row], headers: Headers) -> None:
+    def extend(self, topic: str, partition: int, rows: Sequence[Row], headers: Headers) -> None:
         """``send`` for many records of one partition: several times quicker."""
         ...
 

@@ -1,0 +1,52 @@
+"""Creates ACLs in a cluster, for which aiokafka 0.14 has requests but no client."""
+
+from collections.abc import Iterable
+
+from aiokafka.errors import ClusterAuthorizationFailedError, SecurityDisabled, for_code
+from aiokafka.protocol.admin import CreateAclsRequest
+
+from acls.acl import Acl
+from libs.runtime.errors import MissingRightError, PipelineError
+from libs.runtime.kafka_client.clients import Kafka
+from libs.runtime.transactions.connection import BrokerConnection
+
+# Codes of org.apache.kafka.common.resource.PatternType and org.apache.kafka.common.acl.AclPermissionType.
+LITERAL, PREFIXED = 3, 4
+ALLOW = 3
+
+
+async def create(kafka: Kafka, acls: Iterable[Acl]) -> None:
+    """Create ``acls``; those that are there already stay.
+
+    Raises:
+        MissingRightError: this client may not.
+        PipelineError: the cluster has no ACLs, or refuses one.
+        KafkaError: no broker can be reached.
+    """
+    connection = await BrokerConnection.open(kafka)
+    try:
+        for acl in acls:
+            answer = await connection.ask_controller(_request(acl))
+            ((code, message),) = answer.creation_responses
+            if code:
+                raise _refusal(code, message or "", acl)
+    finally:
+        await connection.close()
+
+
+def _request(acl: Acl) -> CreateAclsRequest:
+    pattern = PREFIXED if acl.prefixed else LITERAL
+    return CreateAclsRequest(acl.resource, acl.name, pattern, acl.principal, "*", acl.operation, ALLOW)
+
+
+def _refusal(code: int, message: str, acl: Acl) -> PipelineError:
+    error = for_code(code)
+    if error is ClusterAuthorizationFailedError:
+        return MissingRightError(
+            "this client lacks a right in Kafka: ALTER on the cluster", advice="log in as one of its super.users"
+        )
+    if error is SecurityDisabled:
+        return PipelineError(
+            f"the cluster has no ACLs: {message}", advice="set authorizer.class.name in the brokers' configuration"
+        )
+    return PipelineError(f"the cluster refuses the ACL {acl}: {error.__name__} {message}".rstrip())

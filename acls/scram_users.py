@@ -1,0 +1,67 @@
+"""Makes users for SCRAM-SHA-512, or gives them another password."""
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from aiokafka.errors import ClusterAuthorizationFailedError, for_code
+
+from libs.runtime.errors import MissingRightError, PipelineError, SettingsError
+from libs.runtime.kafka_client.clients import Kafka
+from libs.runtime.kafka_requests.scram_credentials import UpsertScramSha512
+from libs.runtime.transactions.connection import BrokerConnection
+
+_ITERATIONS = 4096  # Kafka's least, and its own tools' choice: what is random and long needs no more
+_SALT_BYTES = 24
+
+
+def read_passwords(folder: Path, principals: Mapping[str, str]) -> dict[str, str]:
+    """The password of each user: the first line of the file in ``folder`` that is called as its role.
+
+    ``principals`` are by role, as in ``User:sink``.
+
+    Raises:
+        SettingsError: a file is missing or empty.
+    """
+    passwords = {}
+    for role, principal in principals.items():
+        file = folder / role
+        try:
+            password = file.read_text("utf-8").partition("\n")[0].rstrip("\r")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"no password can be read from {str(file)!r}: {error}") from None
+        if not password:
+            raise SettingsError(f"there is no password in {str(file)!r}: allowed is a file whose first line is one")
+        passwords[principal.removeprefix("User:")] = password
+    return passwords
+
+
+async def set_passwords(kafka: Kafka, passwords: Mapping[str, str]) -> None:
+    """Give each user its password; users that are not there are made.
+
+    Raises:
+        MissingRightError: this client may not.
+        PipelineError: the cluster refuses one.
+        KafkaError: no broker can be reached.
+    """
+    connection = await BrokerConnection.open(kafka)
+    try:
+        for user, password in passwords.items():
+            salt = secrets.token_bytes(_SALT_BYTES)
+            salted = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, _ITERATIONS)
+            answer = await connection.ask_controller(UpsertScramSha512(user, _ITERATIONS, salt, salted))
+            _check(answer.results)
+    finally:
+        await connection.close()
+
+
+def _check(results: Iterable[tuple[str, int, str | None, object]]) -> None:
+    for user, code, message, *_ in results:
+        error = for_code(code)
+        if error is ClusterAuthorizationFailedError:
+            raise MissingRightError(
+                "this client lacks a right in Kafka: ALTER on the cluster", advice="log in as one of its super.users"
+            )
+        if code:
+            raise PipelineError(f"the cluster refuses a password for user {user!r}: {error.__name__} {message or ''}")

@@ -1,0 +1,1 @@
+"""What tasks and triggers do to the pipeline, by the project's own commands and HTTP endpoints. Imports no Airflow."""

@@ -1,0 +1,71 @@
+"""Which run may start, change and stop the pipeline."""
+
+import logging
+
+from bonus_airflow.operations.backend import Backend, backend_named, choose_backend, present_backends
+from bonus_airflow.operations.errors import OperationError
+from bonus_airflow.operations.run_marker import (
+    Phase,
+    RunMarker,
+    locked_pipeline,
+    read_marker,
+    remove_marker,
+    write_marker,
+)
+
+log = logging.getLogger(__name__)
+
+
+def claim_pipeline(run_id: str, wanted_backend: str) -> str:
+    """Take the pipeline for ``run_id``; returns the backend's name.
+
+    A run that has it already goes on with it, whatever has happened to the scheduler or the worker since.
+
+    Raises:
+        OperationError: a pipeline is running that this run has not started.
+    """
+    with locked_pipeline():
+        marker = read_marker()
+        if marker and marker.run_id == run_id:
+            log.info("this run has the pipeline already (%s)", marker.backend)
+            return marker.backend
+        for backend in present_backends():
+            if backend.is_running():
+                raise OperationError(_already_running(backend, marker))
+        if marker:
+            log.info("nothing is left running of run %s, which had the pipeline", marker.run_id)
+        chosen = choose_backend(wanted_backend)
+        write_marker(RunMarker(run_id, chosen.name, Phase.STARTING))
+        return chosen.name
+
+
+def set_phase(run_id: str, phase: Phase) -> None:
+    """Raises OperationError when another run has the pipeline."""
+    with locked_pipeline():
+        marker = read_marker()
+        if not marker or marker.run_id != run_id:
+            raise OperationError(f"run {marker.run_id if marker else 'none'} has the pipeline, not {run_id}")
+        write_marker(RunMarker(run_id, marker.backend, phase))
+
+
+def release_pipeline(run_id: str) -> None:
+    """Stop what is left of the run's pipeline, and let another run have one; does nothing to another run's."""
+    marker = read_marker()
+    if not marker or marker.run_id != run_id:
+        log.info("this run has no pipeline")
+        return
+    backend = backend_named(marker.backend)
+    if backend.is_running():
+        backend.stop_all()
+    remove_marker()
+    log.info("nothing is left running")
+
+
+def _already_running(backend: Backend, marker: RunMarker | None) -> str:
+    stop = {"local": "`make down`", "compose": "`docker compose down`"}[backend.name]
+    if marker and marker.backend == backend.name:
+        return (
+            f"the pipeline of run {marker.run_id} is still running ({backend.name}), and there is never a second one: let that "
+            f"run end or clear its task clean_up; {stop} ends the pipeline by hand"
+        )
+    return f"a pipeline that no run has started is running ({backend.name}), and there is never a second one: {stop} ends it"

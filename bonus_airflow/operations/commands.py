@@ -1,0 +1,94 @@
+"""Runs the project's commands as a person would, in the services' environment."""
+# ruff: noqa: S603 - starting programs is what this file is for
+
+import logging
+import os
+import subprocess
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bonus_airflow.environment import ROOT
+from bonus_airflow.operations.errors import CommandError
+
+log = logging.getLogger(__name__)
+
+SERVICES_PYTHON = ROOT / ".venv" / "bin" / "python"
+"""The interpreter of the services' environment, which the make targets set up."""
+
+PIPELINE = ROOT / ".venv" / "bin" / "pipeline"
+"""The project's command (docs/cli.md), in the same environment."""
+
+_LAST_LINES = 20
+_AIRFLOWS_OWN = ("AIRFLOW", "_AIRFLOW", "PYTHON", "VIRTUAL_ENV", "OTEL_")
+
+
+def project_environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment without what is Airflow's own, and with ``settings`` of the services."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_AIRFLOWS_OWN)}
+    return kept | dict(settings or {})
+
+
+def run_command(
+    command: Sequence[str | Path], *, settings: Mapping[str, str] | None = None, inherited_fds: Sequence[int] = ()
+) -> None:
+    """Run ``command`` in the checkout; each line that it prints goes to the task's log as it comes.
+
+    Args:
+        command: the program and its arguments. Secrets go into files or ``settings``: arguments are logged.
+        settings: environment variables beside this process's own.
+        inherited_fds: file descriptors that the command keeps open, a lock's for instance.
+
+    Raises:
+        CommandError: it ended with another exit code than 0; the message has its last lines.
+    """
+    told = [str(part) for part in command]
+    log.info("$ %s", " ".join(told))
+    last: deque[str] = deque(maxlen=_LAST_LINES)
+    with subprocess.Popen(
+        told,
+        cwd=ROOT,
+        env=project_environment(settings),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        pass_fds=inherited_fds,
+    ) as child:
+        assert child.stdout
+        for line in child.stdout:
+            last.append(line.rstrip())
+            log.info("%s", line.rstrip())
+    if child.returncode:
+        raise CommandError(told, child.returncode, "\n".join(last))
+
+
+def output_of(
+    command: Sequence[str | Path], *, settings: Mapping[str, str] | None = None, timeout_s: float = 60.0
+) -> str:
+    """What ``command`` prints, run in the checkout; not logged.
+
+    Raises:
+        CommandError: it ended with another exit code than 0, or not within ``timeout_s``.
+    """
+    told = [str(part) for part in command]
+    try:
+        done = subprocess.run(
+            told,
+            cwd=ROOT,
+            env=project_environment(settings),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CommandError(told, None, f"not done within {timeout_s:.0f} s") from error
+    except OSError as error:
+        raise CommandError(told, None, str(error)) from error
+    if done.returncode:
+        raise CommandError(told, done.returncode, (done.stdout + done.stderr).strip())
+    return done.stdout

@@ -1,0 +1,55 @@
+"""Dead letters that have come since they were last reported, by the project's own command: `make dead-letters`."""
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from bonus_airflow.notifier import Notification
+from bonus_airflow.operations.commands import PIPELINE, output_of
+
+_TIMEOUT_S = 300.0
+_PLAIN_REASON = re.compile(r"[a-z_]{1,40}")
+_DAMAGED = "damaged_headers"
+
+
+def count_new_letters(reported_until: Sequence[str]) -> dict[str, Any]:
+    """The letters since ``reported_until``, a place for each partition as in 3/1207; without it all of them.
+
+    Returns:
+        ``reasons``, a list of ``{"reason", "letters", "newest", "first", ...}``, and ``until``, the places for the next call.
+    """
+    since = ["--from", *reported_until] if reported_until else []
+    found = json.loads(output_of([PIPELINE, "dead-letters", "list", "--json", *since], timeout_s=_TIMEOUT_S))
+    reasons = [{"reason": reason, **counted} for reason, counted in found["reasons"].items()]
+    return {"reasons": reasons, "until": found["next"]}
+
+
+def letters_notification(counted: Mapping[str, Any], dag_id: str, run_id: str) -> Notification:
+    """The message about the new letters of one reason."""
+    count, reason, newest = counted["letters"], counted["reason"], counted["newest"]
+    shown = reason if _PLAIN_REASON.fullmatch(reason) else ascii(reason[:40])
+    advice = (
+        f"what it is: {_command(f'show {newest}')}"
+        if reason == _DAMAGED
+        else f"once its cause is mended: {_replay_command(reason)}"
+    )
+    what = f"{count:,} new dead letter{'' if count == 1 else 's'}, reason {shown}, the newest at {newest}; {advice}"
+    return Notification(
+        dag_id, run_id, what, since=f"{datetime.fromtimestamp(counted['first'], UTC):%Y-%m-%dT%H:%M:%SZ}"
+    )
+
+
+def _replay_command(reason: str) -> str:
+    # Any program can write any reason into a header, and whoever reads this puts it into a shell.
+    if _PLAIN_REASON.fullmatch(reason):
+        return _command(f"replay --reason {reason}")
+    return f".venv/bin/pipeline dead-letters replay --bootstrap HOST:PORT --reason {shlex.quote(reason)}"
+
+
+def _command(arguments: str) -> str:
+    bootstrap = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+    return f'make dead-letters{f" BOOTSTRAP={bootstrap}" if bootstrap else ""} ARGS="{arguments}"'

@@ -1,0 +1,145 @@
+"""What is wrong with a running pipeline, and for how long: broken parts, which a restart may mend, and slow ones."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from bonus_airflow.operations.backend import Backend
+from bonus_airflow.operations.errors import OperationError
+from bonus_airflow.operations.parts import INFRASTRUCTURE, Part
+
+BROKEN, SLOW, GONE = "broken", "slow", "gone"
+"""Kinds of findings. Only what is broken is restarted: ``gone`` is the whole pipeline, which a run or a person starts."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The DAG's parameters of the same names, which describe them."""
+
+    unhealthy_seconds: float
+    slow_seconds: float
+    max_lag_seconds: float
+    max_watermark_age_seconds: float
+    max_dead_letter_share: float
+    max_sink_delay_seconds: float
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> Self:
+        return cls(**{name: float(params[name]) for name in cls.__dataclass_fields__})
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong; ``since_s`` in epoch seconds."""
+
+    part: str
+    kind: str
+    problem: str
+    since_s: float
+
+    def text(self) -> str:
+        return f"{self.part} is {self.kind} since {moment(self.since_s)}: {self.problem}"
+
+
+def moment(epoch_s: float) -> str:
+    """ISO 8601, to the second, in UTC."""
+    return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="seconds")
+
+
+class HealthLook:
+    """Looks until each suspicion has either gone or lasted so long that it is a finding.
+
+    A pipeline that is well takes one look. ``thresholds`` has the fields of Thresholds; ``totals`` are the counts at the end of
+    the last look, by which the share of dead letters is that of the orders since then; empty at first.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        thresholds: Mapping[str, float],
+        totals: Mapping[str, int],
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._backend = backend
+        self._thresholds = Thresholds(**thresholds)
+        self._totals_before = totals
+        self._totals_now: Mapping[str, int] = totals
+        self._now_s = now_s
+        self._since_s: dict[tuple[str, str], float] = {}
+        self._findings: list[Finding] = []
+
+    def look(self) -> list[str]:
+        """The suspicions that have not lasted long enough yet."""
+        now_s = self._now_s()
+        suspicions = self._broken() or self._slow()
+        self._since_s = {key: self._since_s.get(key, now_s) for key in suspicions}
+        self._findings, pending = [], []
+        for (part, kind), (problem, patience_s) in suspicions.items():
+            since_s = self._since_s[part, kind]
+            if now_s - since_s >= patience_s:
+                self._findings.append(Finding(part, kind, problem, since_s))
+            else:
+                pending.append(f"{part} to get well ({problem})")
+        return pending
+
+    def result(self) -> dict[str, Any]:
+        return {"findings": [asdict(each) for each in self._findings], "totals": dict(self._totals_now)}
+
+    def _broken(self) -> dict[tuple[str, str], tuple[str, float]]:
+        patience_s = self._thresholds.unhealthy_seconds
+        try:
+            parts = self._backend.parts()
+        except OperationError as error:
+            return {("the pipeline", GONE): (str(error), patience_s)}
+        return {(part.name, BROKEN): (part.problem, patience_s) for part in root_causes(parts)}
+
+    def _slow(self) -> dict[tuple[str, str], tuple[str, float]]:
+        try:
+            snapshot = self._backend.snapshot()
+        except OperationError as error:
+            return {("live", SLOW): (str(error), self._thresholds.slow_seconds)}
+        if snapshot["waiting_for"] or not snapshot["stages"]:
+            problem = f"the live page waits for {snapshot['waiting_for'] or 'its first look at Kafka'}"
+            return {("live", SLOW): (problem, self._thresholds.slow_seconds)}
+        self._totals_now = {"orders": snapshot["orders"]["count"], "dead_letters": snapshot["dead_letters"]["count"]}
+        return slow_parts(snapshot, self._thresholds, self._totals_before)
+
+
+def root_causes(parts: Iterable[Part]) -> list[Part]:
+    """The parts that are not well; of those only Kafka or ZooKeeper if one of them is, since nothing works without it."""
+    unwell = [part for part in parts if part.problem]
+    for service in INFRASTRUCTURE:
+        if causes := [part for part in unwell if part.service == service]:
+            return causes
+    return unwell
+
+
+def slow_parts(
+    snapshot: Mapping[str, Any], thresholds: Thresholds, totals: Mapping[str, int]
+) -> dict[tuple[str, str], tuple[str, float]]:
+    """By part and SLOW: what is above its threshold, and how long it must stay so to count."""
+    found: dict[tuple[str, str], tuple[str, float]] = {}
+    for group in ("processor", "analytics"):
+        stage = snapshot["stages"][group]
+        behind_s = stage["behind_s"]
+        if stage["lag"] and (behind_s is None or behind_s > thresholds.max_lag_seconds):
+            told = "and it reads nothing" if behind_s is None else f"{behind_s:.0f} s of work"
+            found[group, SLOW] = (f"lag {stage['lag']:,} records, {told}", thresholds.slow_seconds)
+    if snapshot["stages"]["sink"]["lag"] or snapshot["database_lag"]:
+        # The delay is how long metrics wait: so long they must be seen to.
+        lag = snapshot["stages"]["sink"]["lag"] + (snapshot["database_lag"] or 0)
+        found["sink", SLOW] = (f"{lag:,} metrics wait to be written", thresholds.max_sink_delay_seconds)
+    event_time = snapshot["event_time"]
+    if event_time["watermark_s"] is not None and not event_time["idle"]:
+        age_s = snapshot["now_s"] - event_time["watermark_s"]
+        if age_s > thresholds.max_watermark_age_seconds:
+            found["event time", SLOW] = (f"the watermark is {age_s:.0f} s old", thresholds.slow_seconds)
+    orders = snapshot["orders"]["count"] - totals.get("orders", 0)
+    dead_letters = snapshot["dead_letters"]["count"] - totals.get("dead_letters", 0)
+    if orders > 0 and dead_letters / orders > thresholds.max_dead_letter_share:
+        problem = f"{dead_letters:,} of the last {orders:,} orders are dead letters"
+        found["orders", SLOW] = (problem, 0.0)
+    return found

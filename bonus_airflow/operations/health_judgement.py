@@ -1,0 +1,62 @@
+"""The beginning and the end of a run of `pipeline_health`: which pipeline there is, and what is to be said of it."""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bonus_airflow.notifier import Notification, notify
+from bonus_airflow.operations.backend import present_backends
+from bonus_airflow.operations.errors import PipelineUnwellError
+from bonus_airflow.operations.health import Finding, moment
+from bonus_airflow.operations.health_record import HealthRecord
+from bonus_airflow.operations.run_marker import read_marker
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The backend of the pipeline that is to be looked at; empty where there is none, and then the ``reason``."""
+
+    backend: str
+    reason: str = ""
+
+
+def find_pipeline() -> Found:
+    """The pipeline that a run of `pipeline_control` has, or else one that a person has started."""
+    marker = read_marker()
+    if marker:
+        if marker.is_running:
+            return Found(marker.backend)
+        return Found("", f"run {marker.run_id} of pipeline_control is {marker.phase} the pipeline")
+    for backend in present_backends():
+        if backend.is_running():
+            return Found(backend.name)
+    return Found("", "no pipeline is running")
+
+
+def judge(repaired: Mapping[str, Any], *, dag_id: str, run_id: str) -> None:
+    """Tell the notifier what is new, and what is well again; raise PipelineUnwellError if anything is wrong."""
+    findings = [Finding(**each) for each in repaired["findings"]]
+    tried, gave_up = tuple(repaired["tried"]), repaired["gave_up"]
+    record = HealthRecord.load()
+    told, new, resolved = record.take(findings)
+    record.totals = dict(repaired["totals"])
+    record.save()
+
+    for key in resolved:
+        notify(Notification(dag_id, run_id, f"{key}: no longer", tried=tried, resolved=True))
+    if tried and not findings:
+        # Broken and mended within this run.
+        notify(Notification(dag_id, run_id, "every part is well again", moment(time.time()), tried, resolved=True))
+    if not findings:
+        log.info("every part is well")
+        return
+    what = "; ".join(each.text() for each in told)
+    if gave_up:
+        what += f"; given up after its restarts of the last hour: {', '.join(gave_up)}"
+    if new or tried:
+        notify(Notification(dag_id, run_id, what, moment(min(each.since_s for each in told)), tried))
+    raise PipelineUnwellError(f"{what}; tried: {'; '.join(tried) or 'nothing'}")

@@ -1,0 +1,115 @@
+"""The pipeline as processes of this machine: `pipeline up` and the commands for what it has started."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bonus_airflow.operations.commands import PIPELINE, SERVICES_PYTHON, output_of, run_command
+from bonus_airflow.operations.errors import CommandError, OperationError
+from bonus_airflow.operations.http_json import get_json
+from bonus_airflow.operations.parts import SERVICES, Part, StartPlan
+from bonus_airflow.operations.run_marker import locked_pipeline
+
+# Commands that look at a pipeline would prefer the one that KAFKA_BOOTSTRAP_SERVERS names.
+_LOCAL_MODE = {"KAFKA_BOOTSTRAP_SERVERS": ""}
+_ENDED = "EXITED"
+_STOPPED = ("STOPPED", "STOPPING")
+# The supervisor's words for others; it tells no exit code of these.
+_STATES = {"BACKOFF": "ends soon after each start", "FATAL": "ended soon after each start, and is no longer started"}
+
+
+class LocalMode:
+    """All of it goes through ``.venv/bin/pipeline``, which a person can call, too."""
+
+    name = "local"
+
+    def is_present(self) -> bool:
+        return True
+
+    def is_running(self) -> bool:
+        return bool(self._status()["state"] != "stopped")
+
+    def start(self, plan: StartPlan) -> None:
+        with locked_pipeline() as lock:
+            state = self._status()["state"]
+            if state == "unsupervised":  # of an earlier start, whose supervisor was killed
+                self._run("down", lock=lock)
+            if state != "running":
+                replicas = ("--processors", str(plan.processors), "--analytics", str(plan.analytics))
+                self._run("up", "--detach", *replicas, settings=plan.settings, lock=lock)
+
+    def parts(self) -> list[Part]:
+        status = self._status()
+        if status["state"] != "running":
+            raise OperationError(f"local mode is {status['state']}: `make run` starts it, `make down` ends it")
+        return [_part(program) for program in status["programs"]]
+
+    def restart(self, part: str) -> None:
+        with locked_pipeline() as lock:
+            self._run("restart", part, lock=lock)
+
+    def stop_generator(self) -> None:
+        self._stop("generator")
+
+    def left_to_drain(self) -> list[str]:
+        status = self._status()
+        analytics = [each["port"] for each in status["programs"] if each["service"] == "analytics"]
+        urls = [f"http://127.0.0.1:{port}" for port in analytics]
+        return drained_output(
+            [SERVICES_PYTHON, "-m", "watch.drained", "--live", status["live_page"], "--analytics", *urls]
+        )
+
+    def stop_services(self) -> None:
+        self._stop(*SERVICES)
+
+    def verify(self) -> None:
+        self._run("verify", "--wait-closed", "0")
+
+    def stop_all(self) -> None:
+        with locked_pipeline() as lock:
+            self._run("down", lock=lock)
+
+    def snapshot(self) -> Mapping[str, Any]:
+        return get_json(f"{self._status()['live_page']}snapshot")
+
+    def _stop(self, *programs: str) -> None:
+        with locked_pipeline() as lock:
+            self._run("stop", *programs, lock=lock)
+
+    def _run(self, *arguments: str, settings: Mapping[str, str] | None = None, lock: int | None = None) -> None:
+        run_command(
+            [PIPELINE, *arguments],
+            settings=_LOCAL_MODE | dict(settings or {}),
+            inherited_fds=[] if lock is None else [lock],
+        )
+
+    def _status(self) -> Mapping[str, Any]:
+        status: Mapping[str, Any] = json.loads(output_of([PIPELINE, "status", "--json", "--local"]))
+        return status
+
+
+def drained_output(command: Sequence[object]) -> list[str]:
+    """What ``watch.drained`` says is left; it ends with 1 when that is anything."""
+    try:
+        text = output_of([*map(str, command), "--timeout", "0", "--json"])
+    except CommandError as error:
+        if error.exit_code != 1 or not error.output.startswith("{"):
+            raise
+        text = error.output
+    left: list[str] = json.loads(text)["waiting_for"]
+    return left
+
+
+def _part(program: Mapping[str, Any]) -> Part:
+    state, health = program["state"], program["health"]
+    # A generator that was given a count ends by itself, with 0.
+    is_stopped = state in _STOPPED or (state == _ENDED and program["exit_code"] == 0)
+    if is_stopped or (state == "RUNNING" and health == "ok"):
+        problem = ""
+    elif state == "RUNNING":
+        problem = f"unhealthy: {health}"
+    elif state == _ENDED:
+        problem = f"ended with exit code {program['exit_code']}"
+    else:
+        problem = _STATES.get(state, state.lower())
+    return Part(program["name"], program["service"], problem, is_stopped)

@@ -1,0 +1,32 @@
+"""A part of the pipeline: one process of local mode, or one container."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+INFRASTRUCTURE = ("zookeeper", "kafka")
+"""What the services cannot do without; the first one first."""
+
+SERVICES = ("generator", "processor", "analytics", "sink")
+
+
+@dataclass(frozen=True)
+class Part:
+    """``name`` is the replica's own; ``problem`` is empty when it is well, or when somebody has stopped it on purpose."""
+
+    name: str
+    service: str
+    problem: str
+    is_stopped: bool = False
+
+    @property
+    def is_healthy(self) -> bool:
+        return not self.problem and not self.is_stopped
+
+
+@dataclass(frozen=True)
+class StartPlan:
+    """What a pipeline is started with; ``settings`` are the services' environment variables."""
+
+    processors: int
+    analytics: int
+    settings: Mapping[str, str]

@@ -1,0 +1,1 @@
+"""Operators of the DAGs, thin: they defer to a trigger and judge its event."""

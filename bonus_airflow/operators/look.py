@@ -1,0 +1,27 @@
+"""The operator that looks at the pipeline's health."""
+
+from dataclasses import asdict
+from typing import Any
+
+from airflow.sdk import Context
+
+from bonus_airflow.operations.health import Thresholds
+from bonus_airflow.operations.health_record import HealthRecord
+from bonus_airflow.operators.await_condition import AwaitCondition
+
+LOOK_LIMIT_S = 600.0
+"""A look has an end by itself, unless the pipeline cannot be looked at."""
+
+
+class LookAtHealth(AwaitCondition):
+    """Returns a look's ``findings`` and ``totals``; takes its thresholds from the run's parameters."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(condition="health_look", timeout_s=LOOK_LIMIT_S, **kwargs)
+
+    def execute(self, context: Context) -> None:
+        self.options = {
+            "thresholds": asdict(Thresholds.from_params(context["params"])),
+            "totals": HealthRecord.load().totals,
+        }
+        super().execute(context)

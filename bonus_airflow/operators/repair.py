@@ -1,0 +1,92 @@
+"""The operator that restarts what is broken."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, NoReturn
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowFailException
+
+from bonus_airflow.operations.backend import backend_named
+from bonus_airflow.operations.errors import CommandError
+from bonus_airflow.operations.health import BROKEN, Finding, Thresholds
+from bonus_airflow.operations.health_record import HealthRecord
+from bonus_airflow.operations.run_marker import read_marker
+from bonus_airflow.operators.await_condition import DEFERRING
+from bonus_airflow.operators.look import LOOK_LIMIT_S
+from bonus_airflow.triggers.condition_trigger import ConditionTrigger
+
+_POLL_S = 2.0
+
+
+class RepairBroken(BaseOperator):
+    """Restarts broken parts, looks again, and goes on until nothing is broken or a part has had all its restarts.
+
+    Returns the last look's ``findings``, ``tried`` (one step an entry) and ``gave_up`` (parts). A part that is only slow is left
+    alone. Between a restart and the end of the look after it the task is deferred.
+
+    Args:
+        backend: ``local`` or ``compose``; a template.
+        look: the first look's result; a template.
+    """
+
+    template_fields: Sequence[str] = ("backend", "look")
+
+    def __init__(self, *, backend: Any, look: Any, **kwargs: Any) -> None:
+        super().__init__(**(DEFERRING | kwargs))
+        self.backend = backend
+        self.look = look
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        if context["ti"].try_number > 1:  # the first look is older than what another try may have restarted
+            return self._look_again(context, self.look["totals"], tried=[])
+        return self._next_step(context, self.look, tried=[])
+
+    def resume(self, context: Context, event: Mapping[str, Any], tried: list[str]) -> dict[str, Any]:
+        """The look after a restart is done."""
+        if event["missing"]:
+            raise AirflowFailException(
+                f"after {'; '.join(tried)}: no look at the pipeline: {'; '.join(event['missing'])}"
+            )
+        return self._next_step(context, event["result"], tried)
+
+    def _next_step(self, context: Context, look: Mapping[str, Any], tried: list[str]) -> dict[str, Any]:
+        broken = [Finding(**each) for each in look["findings"] if each["kind"] == BROKEN]
+        done = {"findings": look["findings"], "totals": look["totals"], "tried": tried, "gave_up": []}
+        if not broken:
+            return done
+        limit = int(context["params"]["max_restarts"])
+        record = HealthRecord.load()
+        spent = [each.part for each in broken if record.restarts_of(each.part, time.time()) >= limit]
+        marker = read_marker()
+        if spent or (marker and not marker.is_running):
+            return done | {"gave_up": spent}
+        for finding in broken:
+            tried = [*tried, self._restart(finding.part, record)]
+        return self._look_again(context, look["totals"], tried)
+
+    def _look_again(self, context: Context, totals: Mapping[str, int], tried: list[str]) -> NoReturn:
+        self.defer(
+            trigger=ConditionTrigger(
+                backend=self.backend,
+                condition="health_look",
+                options={"thresholds": asdict(Thresholds.from_params(context["params"])), "totals": totals},
+                deadline_s=time.time() + LOOK_LIMIT_S,
+                poll_s=_POLL_S,
+            ),
+            method_name="resume",
+            kwargs={"tried": tried},
+        )
+
+    def _restart(self, part: str, record: HealthRecord) -> str:
+        now_s = time.time()
+        record.add_restart(part, now_s)
+        record.save()  # before the restart, which may take this task's process with it
+        number = record.restarts_of(part, now_s)
+        try:
+            backend_named(self.backend).restart(part)
+        except CommandError as error:
+            last_line = error.output.strip().rpartition("\n")[2]
+            return f"restart {number} of {part} failed ({last_line})"
+        return f"restart {number} of {part}"

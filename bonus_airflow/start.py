@@ -1,0 +1,67 @@
+"""``make airflow``: all of Airflow in one process tree, until Ctrl-C."""
+# ruff: noqa: S607 - starting Airflow is what this file is for
+
+import json
+import secrets
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from bonus_airflow.environment import airflow_environment, airflow_home, airflow_port
+
+_STOP_S = 30.0
+# Airflow's own name for the file that its simple login keeps in AIRFLOW_HOME.
+_PASSWORD_FILE = "simple_auth_manager_passwords.json.generated"  # noqa: S105 - a file's name, not a password
+
+
+def main() -> int:
+    """Start Airflow, say where it is, and wait for its end; the exit code is Airflow's."""
+    home, port = airflow_home(), airflow_port()
+    home.mkdir(parents=True, exist_ok=True)
+    _make_password(home / _PASSWORD_FILE)
+    _say(_welcome(home, port))
+    # A shell starts what runs in its background with SIGINT ignored, and Airflow would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    child = subprocess.Popen(["airflow", "standalone"], env=airflow_environment(home, port))
+    # A terminal sends Ctrl-C to Airflow, too; a signal to this process alone is passed on.
+    signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGINT))
+    try:
+        exit_code = child.wait()
+    except KeyboardInterrupt:
+        exit_code = _wait_or_kill(child)
+    _say("Airflow has ended. A pipeline that a DAG has started goes on: `make down` stops local mode's.")
+    return exit_code
+
+
+def _make_password(path: Path) -> None:
+    """Airflow would make one, too, and print it; one that is there it only names."""
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(json.dumps({"admin": secrets.token_urlsafe(12)}))
+
+
+def _wait_or_kill(child: "subprocess.Popen[bytes]") -> int:
+    try:
+        return child.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        return child.wait()
+
+
+def _welcome(home: Path, port: int) -> str:
+    return f"""
+    Airflow, in half a minute: http://127.0.0.1:{port}/
+    user admin, password in    {home / _PASSWORD_FILE}
+    run the pipeline:          .venv-airflow/bin/python -m bonus_airflow dags trigger pipeline_control
+    end Airflow:               Ctrl-C
+"""
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

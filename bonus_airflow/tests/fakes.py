@@ -1,0 +1,72 @@
+"""A pipeline that says what a test has told it to."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from bonus_airflow.operations.errors import OperationError
+from bonus_airflow.operations.parts import Part, StartPlan
+
+WELL: Mapping[str, Any] = {
+    "waiting_for": "",
+    "now_s": 1000.0,
+    "orders": {"count": 100, "per_s": 10.0},
+    "accepted": {"per_s": 10.0},
+    "metrics": {"count": 5},
+    "stages": {
+        "processor": {"lag": 0, "behind_s": 0.0},
+        "analytics": {"lag": 0, "behind_s": 0.0},
+        "sink": {"lag": 0, "behind_s": 0.0},
+    },
+    "database_lag": None,
+    "event_time": {"watermark_s": 990.0, "idle": False},
+    "dead_letters": {"count": 1},
+}
+
+
+class FakeBackend:
+    """In ``name``'s place; ``problems`` by part."""
+
+    name = "local"
+
+    def __init__(self, *names: str) -> None:
+        self.running = True
+        self.problems: dict[str, str] = dict.fromkeys(names or ("kafka", "processor-1", "processor-2"), "")
+        self.told = copy.deepcopy(dict(WELL))
+        self.stopped = 0
+
+    def is_present(self) -> bool:
+        return True
+
+    def is_running(self) -> bool:
+        return self.running
+
+    def start(self, plan: StartPlan) -> None:
+        self.running = True
+
+    def parts(self) -> list[Part]:
+        if not self.running:
+            raise OperationError("local mode is stopped")
+        return [Part(name, name.partition("-")[0], problem) for name, problem in self.problems.items()]
+
+    def restart(self, part: str) -> None:
+        self.problems[part] = ""
+
+    def stop_generator(self) -> None:
+        """Nothing comes."""
+
+    def left_to_drain(self) -> list[str]:
+        return []
+
+    def stop_services(self) -> None:
+        """Nothing runs."""
+
+    def verify(self) -> None:
+        """All is well."""
+
+    def stop_all(self) -> None:
+        self.running = False
+        self.stopped += 1
+
+    def snapshot(self) -> Mapping[str, Any]:
+        return copy.deepcopy(self.told)

@@ -1,0 +1,45 @@
+"""What `dead_letter_watch` tells of a reason, and that nobody is made to paste something else into a shell."""
+
+import shlex
+from typing import Any
+
+import pytest
+
+from bonus_airflow.operations.dead_letters import letters_notification
+
+
+def counted(reason: str, letters: int = 12) -> dict[str, Any]:
+    return {"reason": reason, "letters": letters, "newest": "3/1207", "first": 1_795_305_600.25}
+
+
+def told(reason: str, letters: int = 12) -> str:
+    return letters_notification(counted(reason, letters), "dead_letter_watch", "run-1").text()
+
+
+def test_a_reason_is_told_with_its_replay_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
+    assert told("unknown_product") == (
+        "12 new dead letters, reason unknown_product, the newest at 3/1207; once its cause is mended:"
+        ' make dead-letters ARGS="replay --reason unknown_product", since 2026-11-22T00:00:00Z [dead_letter_watch, run-1]'
+    )
+    assert told("malformed", 1).startswith("1 new dead letter, reason")
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "broker:9092")
+    assert 'make dead-letters BOOTSTRAP=broker:9092 ARGS="replay --reason malformed"' in told("malformed")
+
+
+def test_letters_that_cannot_be_replayed_are_to_be_looked_at() -> None:
+    assert 'ARGS="show 3/1207"' in told("damaged_headers")
+    assert "replay" not in told("damaged_headers")
+
+
+@pytest.mark.parametrize(
+    "reason", ['x"; touch /tmp/pwned; "', "$(touch x)", "`touch x`", "a b", "", "\x1b[31mred", "Großes"]
+)
+def test_a_reason_that_another_program_made_up_is_quoted(reason: str) -> None:
+    text = told(reason)
+    command = text.partition("mended: ")[2].rpartition(", since ")[0]
+    assert shlex.split(command)[-2:] == ["--reason", reason]
+    assert "ARGS" not in text
+    shown = text.partition("reason ")[2].partition(", the newest")[0]
+    assert shown.isascii()
+    assert shown.isprintable()

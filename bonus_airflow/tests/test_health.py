@@ -1,0 +1,177 @@
+"""What counts as broken or slow, and from when on."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+
+from bonus_airflow.operations.conditions import OrdersFlow
+from bonus_airflow.operations.health import BROKEN, GONE, SLOW, Finding, HealthLook, Thresholds
+from bonus_airflow.operations.health_record import RESTARTS_COUNT_FOR_S, HealthRecord
+from bonus_airflow.tests.fakes import FakeBackend
+
+THRESHOLDS = Thresholds(
+    unhealthy_seconds=30,
+    slow_seconds=20,
+    max_lag_seconds=30,
+    max_watermark_age_seconds=60,
+    max_dead_letter_share=0.05,
+    max_sink_delay_seconds=60,
+)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 5000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Looking:
+    """Looks at a fake pipeline by a clock that a test moves."""
+
+    def __init__(self, **totals: int) -> None:
+        self.backend = FakeBackend()
+        self.clock = Clock()
+        self._look = HealthLook(self.backend, thresholds=asdict(THRESHOLDS), totals=totals, now_s=self.clock)
+
+    def after(self, seconds: float) -> tuple[list[str], list[tuple[str, str]]]:
+        """What is pending, and the findings' parts and kinds."""
+        self.clock.now_s += seconds
+        pending = self._look.look()
+        return pending, [(each["part"], each["kind"]) for each in self._look.result()["findings"]]
+
+    def finding(self) -> Finding:
+        (finding,) = self._look.result()["findings"]
+        return Finding(**finding)
+
+    def result_survives_json(self) -> bool:
+        result = self._look.result()
+        return bool(json.loads(json.dumps(result)) == result)
+
+
+def test_a_pipeline_that_is_well_takes_one_look() -> None:
+    looking = Looking()
+    assert looking.after(0) == ([], [])
+    assert looking.result_survives_json()
+
+
+def test_a_part_is_broken_once_it_has_been_unwell_for_long_enough() -> None:
+    looking = Looking()
+    looking.backend.problems["processor-2"] = "unhealthy: no answer"
+    assert looking.after(0) == (["processor-2 to get well (unhealthy: no answer)"], [])
+    assert looking.after(29)[1] == []
+    assert looking.after(1) == ([], [("processor-2", BROKEN)])
+    assert looking.finding().since_s == 5000.0
+    assert "processor-2 is broken since 1970-01-01T01:23:20+00:00: unhealthy: no answer" in looking.finding().text()
+    assert looking.result_survives_json()
+
+
+def test_a_part_that_comes_back_by_itself_is_none() -> None:
+    looking = Looking()
+    looking.backend.problems["processor-2"] = "exited"
+    looking.after(0)
+    looking.backend.problems["processor-2"] = ""
+    assert looking.after(29) == ([], [])
+    looking.backend.problems["processor-2"] = "exited"
+    assert looking.after(1)[0], "its patience begins anew"
+
+
+def test_with_kafka_broken_only_kafka_is() -> None:
+    looking = Looking()
+    looking.backend.problems = dict.fromkeys(looking.backend.problems, "unhealthy: no progress")
+    looking.after(0)
+    assert looking.after(30) == ([], [("kafka", BROKEN)])
+
+
+def test_a_pipeline_that_has_gone_is_not_broken() -> None:
+    looking = Looking()
+    looking.backend.running = False
+    looking.after(0)
+    assert looking.after(30) == ([], [("the pipeline", GONE)])
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "patience_s"),
+    [
+        ("processor", {"stages": {"processor": {"lag": 9000, "behind_s": 31.0}}}, 20),
+        ("analytics", {"stages": {"analytics": {"lag": 9000, "behind_s": None}}}, 20),
+        ("sink", {"stages": {"sink": {"lag": 5, "behind_s": 0.1}}}, 60),
+        ("sink", {"database_lag": 5}, 60),
+        ("event time", {"event_time": {"watermark_s": 939.0, "idle": False}}, 20),
+        ("orders", {"dead_letters": {"count": 6}}, 0),
+    ],
+)
+def test_a_slow_part(part: str, change: dict[str, dict[str, object]], patience_s: float) -> None:
+    looking = Looking()
+    for name, value in change.items():
+        looking.backend.told[name] = looking.backend.told[name] | value if isinstance(value, dict) else value
+    if patience_s:
+        assert looking.after(0)[1] == []
+        assert looking.after(patience_s - 1)[1] == []
+        assert looking.after(1) == ([], [(part, SLOW)])
+    else:
+        assert looking.after(0) == ([], [(part, SLOW)])
+
+
+def test_what_is_below_its_threshold_is_not_slow() -> None:
+    looking = Looking()
+    looking.backend.told["stages"]["processor"] = {"lag": 9000, "behind_s": 29.0}
+    looking.backend.told["event_time"] = {"watermark_s": 100.0, "idle": True}  # it rests
+    looking.backend.told["dead_letters"] = {"count": 5}
+    assert looking.after(0) == ([], [])
+
+
+def test_dead_letters_are_counted_since_the_last_look() -> None:
+    looking = Looking(orders=50, dead_letters=1)
+    looking.backend.told["dead_letters"] = {"count": 4}  # 3 of the last 50, but 4 of 100
+    assert looking.after(0) == ([], [("orders", SLOW)])
+
+
+def test_a_broken_part_is_no_slow_one() -> None:
+    looking = Looking()
+    looking.backend.problems["processor-1"] = "exited"
+    looking.backend.told["event_time"] = {"watermark_s": 0.0, "idle": False}
+    looking.after(0)
+    assert looking.after(30) == ([], [("processor-1", BROKEN)])
+
+
+def test_restarts_count_for_an_hour() -> None:
+    record = HealthRecord()
+    record.add_restart("sink", 0.0)
+    record.add_restart("sink", 60.0)
+    record.add_restart("processor-1", 60.0)
+    assert record.restarts_of("sink", 61.0) == 2
+    assert record.restarts_of("sink", RESTARTS_COUNT_FOR_S) == 1
+    assert record.restarts_of("sink", RESTARTS_COUNT_FOR_S + 60) == 0
+
+
+def test_what_is_wrong_keeps_its_first_moment_and_is_new_once() -> None:
+    record = HealthRecord()
+    told, new, gone = record.take([Finding("sink", BROKEN, "exited", 10.0)])
+    assert (len(told), len(new), gone) == (1, 1, [])
+    told, new, gone = record.take([Finding("sink", BROKEN, "unhealthy", 70.0)])
+    assert told == [Finding("sink", BROKEN, "unhealthy", 10.0)]
+    assert (new, gone) == ([], [])
+    assert record.take([]) == ([], [], ["sink broken"])
+
+
+def test_orders_flow_once_each_stage_has_moved() -> None:
+    backend = FakeBackend()
+    flow = OrdersFlow(backend)
+    backend.told["accepted"] = {"per_s": 0.0}
+    assert flow.look() == [
+        "generator: new orders in orders",
+        "processor: orders accepted",
+        "analytics: a window closed",
+    ]
+    backend.told["orders"] = {"count": 140}
+    backend.told["accepted"] = {"per_s": 20.0}
+    assert flow.look() == ["analytics: a window closed"]
+    backend.told["metrics"] = {"count": 10}
+    backend.told["stages"]["sink"] = {"lag": 5}
+    assert flow.look() == ["sink: metrics written"]
+    backend.told["stages"]["sink"] = {"lag": 0}
+    assert flow.look() == []
+    assert flow.result() == "40 orders came, 5 metrics were made and written"

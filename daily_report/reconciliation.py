@@ -1,0 +1,89 @@
+"""Whether topic, file and database hold the same metrics: each once in each of them, to the cent."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from libs.events.product_metrics import MetricRow
+
+TOPIC = "topic"
+
+
+class Total(NamedTuple):
+    """Orders and cents."""
+
+    orders: int = 0
+    cents: int = 0
+
+
+class Difference(NamedTuple):
+    """A window of a product of which the sources do not say the same: each source's metrics, none or several."""
+
+    product_id: str
+    window_start: int
+    found: Mapping[str, Sequence[MetricRow]]
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """What the sources say.
+
+    Attributes:
+        totals: by source and product.
+        rows: a metric for each product and window, oldest first; where sources differ, that of the first that has one.
+        differences: oldest first.
+        unverified: how many windows of a product only one source has, and the topic may have had before retention.
+    """
+
+    totals: Mapping[str, Mapping[str, Total]]
+    rows: Sequence[MetricRow]
+    differences: Sequence[Difference]
+    unverified: int
+
+    @property
+    def verified(self) -> int:
+        """How many windows of a product the sources say the same of."""
+        return len(self.rows) - len(self.differences) - self.unverified
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return tuple(self.totals)
+
+
+def reconcile(found: Mapping[str, Iterable[MetricRow]], topic_missing_until_s: float = -math.inf) -> Reconciliation:
+    """Compare the metrics of a span.
+
+    Args:
+        found: each source's metrics, the most trusted source first.
+        topic_missing_until_s: windows that end then or before may lack their metric in the topic, since retention has
+            deleted it: the other sources are compared with one another.
+    """
+    windows: dict[tuple[int, int, str], dict[str, list[MetricRow]]] = {}
+    for source, metrics in found.items():
+        for metric in metrics:
+            key = (metric.window_start, metric.window_end, metric.product_id)
+            windows.setdefault(key, {}).setdefault(source, []).append(metric)
+    rows, differences, unverified = [], [], 0
+    for (start, end, product_id), of_window in sorted(windows.items()):
+        metric = next(of_window[source] for source in found if source in of_window)[0]
+        rows.append(metric)
+        asked = [each for each in found if each in of_window or each != TOPIC or end > topic_missing_until_s]
+        if any(of_window.get(source) != [metric] for source in asked):
+            differences.append(Difference(product_id, start, {source: of_window.get(source, []) for source in asked}))
+        elif len(asked) < 2:
+            unverified += 1
+    totals = {
+        source: totals_of(row for of_window in windows.values() for row in of_window.get(source, ()))
+        for source in found
+    }
+    return Reconciliation(totals, rows, differences, unverified)
+
+
+def totals_of(rows: Iterable[MetricRow]) -> dict[str, Total]:
+    """By product, in the products' order."""
+    sums: dict[str, Total] = {}
+    for row in rows:
+        before = sums.get(row.product_id, Total())
+        sums[row.product_id] = Total(before.orders + row.order_count, before.cents + row.revenue_cents)
+    return dict(sorted(sums.items()))

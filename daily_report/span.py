@@ -1,0 +1,62 @@
+"""The day or the hour that a report is about."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_HOUR = re.compile(r"(\d{4}-\d\d-\d\dT\d\d)(:00)?(:00)?Z?")
+
+
+class Span(NamedTuple):
+    """A day or an hour of UTC: the windows that begin in ``[from_s, to_s)``, epoch seconds.
+
+    ``name`` is ``2026-11-27`` or ``2026-11-27T14``, and fit for a file's name.
+    """
+
+    name: str
+    from_s: int
+    to_s: int
+
+    @property
+    def is_day(self) -> bool:
+        return self.to_s - self.from_s > timedelta(hours=1).total_seconds()
+
+    @property
+    def title(self) -> str:
+        """For a headline."""
+        start = datetime.fromtimestamp(self.from_s, UTC)
+        return f"{start:%A, %d %B %Y}" if self.is_day else f"{start:%A, %d %B %Y, %H:00} to {start:%H}:59 UTC"
+
+    def last_window_end_s(self, window_seconds: int) -> int:
+        """When the last window that begins in the span ends; beyond the span if windows do not divide it."""
+        return (self.to_s - 1) // window_seconds * window_seconds + window_seconds
+
+    def has_window(self, start_s: int) -> bool:
+        return self.from_s <= start_s < self.to_s
+
+
+def parse_span(text: str) -> Span:
+    """The day or hour in ``text``, which may say the hour's minutes and its zone: ``2026-11-27T14:00:00Z``.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        if _DAY.fullmatch(text):
+            return _span(text, datetime.fromisoformat(text), timedelta(days=1))
+        if hour := _HOUR.fullmatch(text):
+            return _span(hour[1], datetime.fromisoformat(hour[1]), timedelta(hours=1))
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError(f"{text!r} is neither a day as in 2026-11-27 nor an hour as in 2026-11-27T14, in UTC")
+
+
+def yesterday(now: datetime) -> Span:
+    """The day before, in UTC."""
+    return parse_span(f"{now.astimezone(UTC) - timedelta(days=1):%Y-%m-%d}")
+
+
+def _span(name: str, start: datetime, length: timedelta) -> Span:
+    start = start.replace(tzinfo=UTC)
+    return Span(name, int(start.timestamp()), int((start + length).timestamp()))

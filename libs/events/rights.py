@@ -1,0 +1,172 @@
+"""Who may do what in Kafka, declared once: one principal for each service and tool, and the rights that it needs.
+
+Names are without ``TOPIC_PREFIX``, which stands before every topic, group and transactional id: so what a principal of one
+pipeline may do ends at the names of another one. ``python -m acls`` makes ACLs of this, and docs/security.md has it as a table.
+"""
+
+from collections.abc import Iterable
+
+from libs.events.topics import (
+    ALL_TOPICS,
+    ANALYTICS_STATE,
+    DEAD_LETTERS_REPLAYED,
+    LATE_ORDERS,
+    ORDERS,
+    ORDERS_DLQ,
+    PROCESSED_ORDERS,
+    PRODUCT_METRICS,
+)
+from libs.runtime.rights.right import Operation, Resource, Right, Role
+from libs.runtime.topics.topic import Topic
+
+READ, WRITE, CREATE, DELETE = Operation.READ, Operation.WRITE, Operation.CREATE, Operation.DELETE
+DESCRIBE, DESCRIBE_CONFIGS = Operation.DESCRIBE, Operation.DESCRIBE_CONFIGS
+
+_EXISTS = "it works once somebody else has created it"
+_NOT_COMPARED = "it works, and warns that the settings were not compared"
+GROUP_OF_OUTPUT = {"file": "sink", "database": "sink-database"}
+"""Which consumer group shows how far an output of the sink is."""
+
+
+def _topic(operation: Operation, topic: Topic, why: str, optional: str = "") -> Right:
+    return Right(operation, Resource.TOPIC, topic.name, why=why, optional=optional)
+
+
+def _group(operation: Operation, name: str, why: str) -> Right:
+    return Right(operation, Resource.GROUP, name, why=why)
+
+
+def _transactions(name: str, *, prefixed: bool = True) -> Right:
+    return Right(
+        WRITE, Resource.TRANSACTIONAL_ID, name, prefixed=prefixed, why="run transactions, and end those of a crash"
+    )
+
+
+def _made_and_compared(*topics: Topic) -> tuple[Right, ...]:
+    return (
+        *(_topic(CREATE, topic, "create it where it is missing", _EXISTS) for topic in topics),
+        *(
+            _topic(DESCRIBE_CONFIGS, topic, "compare its settings with what the guarantees need", _NOT_COMPARED)
+            for topic in topics
+        ),
+    )
+
+
+def _looked_for(*topics: Topic) -> tuple[Right, ...]:
+    return tuple(_topic(DESCRIBE, topic, "see at the start that it is there") for topic in topics)
+
+
+GENERATOR = Role(
+    "generator",
+    "generator",
+    (_topic(WRITE, ORDERS, "send orders; since Kafka 2.8 idempotent too"), *_made_and_compared(ORDERS)),
+)
+PROCESSOR = Role(
+    "processor",
+    "processor",
+    (
+        _topic(READ, ORDERS, "read them, and commit how far"),
+        _topic(WRITE, PROCESSED_ORDERS, "write what is valid"),
+        _topic(READ, PROCESSED_ORDERS, "see at the first start that no processor has worked before"),
+        _topic(WRITE, ORDERS_DLQ, "write what is not"),
+        _group(READ, "processor", "be a member, and commit offsets"),
+        _transactions("processor-"),
+        *_looked_for(LATE_ORDERS, PRODUCT_METRICS, ANALYTICS_STATE),
+        *_made_and_compared(*ALL_TOPICS),
+    ),
+)
+ANALYTICS = Role(
+    "analytics",
+    "analytics",
+    (
+        _topic(READ, PROCESSED_ORDERS, "read them, and commit how far"),
+        _topic(WRITE, PRODUCT_METRICS, "write the metrics of closed windows"),
+        _topic(WRITE, LATE_ORDERS, "write orders of closed windows"),
+        _topic(WRITE, ORDERS_DLQ, "write foreign records"),
+        _topic(WRITE, ANALYTICS_STATE, "keep open windows"),
+        _topic(READ, ANALYTICS_STATE, "restore them"),
+        _group(READ, "analytics", "be a member, and commit offsets"),
+        _transactions("analytics-"),
+        *_looked_for(ORDERS),
+        *_made_and_compared(*ALL_TOPICS),
+    ),
+)
+SINK = Role(
+    "sink",
+    "sink",
+    (
+        _topic(READ, PRODUCT_METRICS, "read the metrics"),
+        *(
+            _group(READ, group, f"show how far it is, where SINK_OUTPUTS has `{output}`")
+            for output, group in GROUP_OF_OUTPUT.items()
+        ),
+        *_made_and_compared(PRODUCT_METRICS),
+    ),
+)
+_READ_BY_VIEWERS = (ORDERS, PROCESSED_ORDERS, ORDERS_DLQ, LATE_ORDERS, PRODUCT_METRICS)
+VIEWER = Role(
+    "viewer",
+    "live page, `make watch`, `verify`, `metrics` and `report`, `make dead-letters` with `list` and `show`",
+    (
+        *(_topic(READ, topic, "show and verify what is in it") for topic in _READ_BY_VIEWERS),
+        *(
+            _group(DESCRIBE, group, "tell how far it is")
+            for group in ("processor", "analytics", *GROUP_OF_OUTPUT.values())
+        ),
+        _topic(
+            READ, DEAD_LETTERS_REPLAYED, "tell which dead letters were replayed", "all but `make dead-letters` works"
+        ),
+        *(
+            _topic(
+                DESCRIBE_CONFIGS, topic, "know how large a record may be", "it works with the limits that are declared"
+            )
+            for topic in (PROCESSED_ORDERS, ORDERS_DLQ, LATE_ORDERS)
+        ),
+    ),
+)
+DEAD_LETTERS = Role(
+    "dead-letters",
+    "`make dead-letters` with `replay`",
+    (
+        _topic(READ, ORDERS_DLQ, "read what is replayed"),
+        _topic(READ, DEAD_LETTERS_REPLAYED, "know which were replayed"),
+        _topic(WRITE, ORDERS, "replay them"),
+        _topic(WRITE, DEAD_LETTERS_REPLAYED, "mark them as replayed"),
+        _transactions("dead-letters-replay", prefixed=False),
+        _topic(DESCRIBE_CONFIGS, ORDERS, "know how large an order may be", "it works with the broker's default"),
+        *_made_and_compared(DEAD_LETTERS_REPLAYED),
+    ),
+)
+_DERIVED = tuple(topic for topic in ALL_TOPICS if topic is not ORDERS)
+RECOMPUTE = Role(
+    "recompute",
+    "`make recompute`",
+    (
+        _topic(READ, ORDERS, "find its beginning, and commit that"),
+        *(_topic(DELETE, topic, "delete what was made of orders") for topic in _DERIVED),
+        _group(READ, "processor", "see that nobody is a member, and commit the beginning of orders"),
+        _group(DESCRIBE, "analytics", "see that nobody is a member"),
+    ),
+)
+ROLES = (GENERATOR, PROCESSOR, ANALYTICS, SINK, VIEWER, DEAD_LETTERS, RECOMPUTE)
+
+
+METRICS_READER = VIEWER.only(lambda right: right.name == PRODUCT_METRICS.name)
+"""What `make metrics` needs of the viewer's rights."""
+
+DEAD_LETTERS_READER = Role(
+    "viewer",
+    "`make dead-letters` with `list` and `show`",
+    (
+        *_looked_for(ORDERS),
+        _topic(READ, ORDERS_DLQ, "list and show them"),
+        _topic(READ, DEAD_LETTERS_REPLAYED, "tell which were replayed"),
+    ),
+)
+"""What both who views and who replays have."""
+
+
+def sink_role(outputs: Iterable[str]) -> Role:
+    """The sink's rights for these of its outputs."""
+    unused = {group for output, group in GROUP_OF_OUTPUT.items() if output not in set(outputs)}
+    return SINK.only(lambda right: right.resource is not Resource.GROUP or right.name not in unused)

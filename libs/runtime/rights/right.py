@@ -1,0 +1,107 @@
+"""Rights in Kafka: an operation on a topic, a group or a transactional id.
+
+https://kafka.apache.org/39/documentation.html#operations_resources_and_protocols
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Self
+
+from libs.runtime.errors import MissingRightError
+from libs.runtime.kafka_security.security import Kafka, KafkaAddress
+
+
+class Operation(IntEnum):
+    """Codes of ``org.apache.kafka.common.acl.AclOperation``.
+
+    READ, WRITE and DELETE include DESCRIBE.
+    """
+
+    READ = 3
+    WRITE = 4
+    CREATE = 5
+    DELETE = 6
+    DESCRIBE = 8
+    DESCRIBE_CONFIGS = 10
+
+
+class Resource(IntEnum):
+    """Codes of ``org.apache.kafka.common.resource.ResourceType``."""
+
+    TOPIC = 2
+    GROUP = 3
+    TRANSACTIONAL_ID = 5
+
+    @property
+    def words(self) -> str:
+        """The resource in a message."""
+        return self.name.lower().replace("_", " ")
+
+
+@dataclass(frozen=True)
+class Right:
+    """An operation on a resource.
+
+    Args:
+        operation: what is done.
+        resource: the kind of resource it is done to.
+        name: the resource's, without ``TOPIC_PREFIX``.
+        prefixed: ``name`` is the beginning of the names of all resources that are meant.
+        why: what it is needed for.
+        optional: the case in which the program works without it; empty if there is none.
+    """
+
+    operation: Operation
+    resource: Resource
+    name: str
+    prefixed: bool = False
+    why: str = ""
+    optional: str = ""
+
+    def described(self, topic_prefix: str) -> str:
+        """As in ``READ on topic 'orders'``."""
+        beginning = "s that begin with" if self.prefixed else ""
+        return f"{self.operation.name} on {self.resource.words}{beginning} {topic_prefix + self.name!r}"
+
+
+@dataclass(frozen=True)
+class Role:
+    """A program, or several with the same rights, with a principal of its own; ``name`` is that principal's too."""
+
+    name: str
+    programs: str
+    rights: tuple[Right, ...]
+
+    @property
+    def needed(self) -> tuple[Right, ...]:
+        """The rights without which nothing works."""
+        return tuple(right for right in self.rights if not right.optional)
+
+    def only(self, belongs: Callable[[Right], bool]) -> Self:
+        """The same role with fewer rights."""
+        return replace(self, rights=tuple(filter(belongs, self.rights)))
+
+
+def missing_right_error(
+    missing: Iterable[Right], topic_prefix: str, kafka: Kafka, *, role: str = "", advice: str = ""
+) -> MissingRightError:
+    """The error for rights that the cluster does not give this client.
+
+    Without ``advice`` it says how to grant those of ``role``.
+    """
+    rights = " and ".join(right.described(topic_prefix) for right in missing)
+    flags = f" --role {role}" + (f" --topic-prefix {topic_prefix}" if topic_prefix else "")
+    return MissingRightError(
+        f"{_client(kafka)} lacks a right in Kafka: {rights}",
+        advice=advice or f"grant it: `python -m acls{flags}` grants all that are needed, docs/security.md lists them",
+    )
+
+
+def _client(kafka: Kafka) -> str:
+    security = kafka.security if isinstance(kafka, KafkaAddress) else KafkaAddress(kafka).security
+    if security.username is not None:
+        return f"user {security.username!r}"
+    if security.tls is not None and security.tls.files.cert_file is not None:
+        return f"the owner of KAFKA_SSL_CERT_FILE={str(security.tls.files.cert_file)!r}"
+    return "this client"

@@ -1,0 +1,111 @@
+"""`docker compose -f docker-compose.yml -f compose.cluster.yml up --build`: three brokers, one of which is cut off."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError
+
+from libs.events.topics import ALL_TOPICS
+from local.ports import free_ports
+from tests.compose.conftest import SETTINGS, USER
+from tests.compose.looking import assert_exact
+from tests.compose.project import Project, docker, require_engine
+from tests.integration.services import eventually
+
+BROKERS = ("kafka", "kafka-2", "kafka-3")
+SERVICES = ("zookeeper", *BROKERS, "generator", "processor", "analytics", "sink")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Project]:
+    """Three brokers and the four services."""
+    require_engine()
+    output = Path(tempfile.mkdtemp(prefix="cluster-test-"))
+    output.chmod(0o755)
+    if os.geteuid() == 0:
+        os.chown(output, USER, USER)
+    first, second, third = free_ports(3)
+    settings = SETTINGS | {
+        "COMPOSE_FILE": "docker-compose.yml:compose.cluster.yml",
+        "PIPELINE_KAFKA_2_PORT": str(second),
+        "PIPELINE_KAFKA_3_PORT": str(third),
+        "GENERATOR_BACKFILL_SECONDS": "",
+    }
+    project = Project(f"cluster-test-{os.getpid()}", first, output, settings)
+    try:
+        project.compose("up", "--build", "--detach", *SERVICES, timeout_s=420)
+        yield project
+        print(project.compose("logs", "--no-color", "--tail", "80"))  # noqa: T201 - pytest shows it with a failure
+    finally:
+        project.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", "--timeout", "1")
+        shutil.rmtree(output)
+
+
+async def metrics_come(cluster: Project) -> None:
+    def lines() -> int:
+        return cluster.metrics.read_bytes().count(b"\n") if cluster.metrics.exists() else 0
+
+    before = lines()
+    await eventually(lambda: lines() > before, what="more metrics are in the file")
+
+
+async def replicas_in_sync(cluster: Project) -> set[int]:
+    """How many replicas are in sync, of any partition."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap)
+    try:
+        await admin.start()
+        topics = await admin.describe_topics([topic.name for topic in ALL_TOPICS])
+    except (KafkaError, OSError):
+        return set()
+    finally:
+        await admin.close()
+    return {len(partition["isr"]) for topic in topics for partition in topic["partitions"]}
+
+
+async def test_topics_have_three_replicas_of_which_two_suffice(cluster: Project) -> None:
+    await metrics_come(cluster)
+    assert await replicas_in_sync(cluster) == {3}
+    admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap)
+    await admin.start()
+    try:
+        resources = [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in ALL_TOPICS]
+        found = {
+            name: {entry[0]: entry[1] for entry in entries}
+            for response in await admin.describe_configs(resources)
+            for _, _, _, name, entries in response.resources  # type: ignore[attr-defined]  # aiokafka's base class has no fields
+        }
+    finally:
+        await admin.close()
+    for topic in ALL_TOPICS:
+        assert found[topic.name]["min.insync.replicas"] == "2", topic.name
+        assert found[topic.name]["unclean.leader.election.enable"] == "false", topic.name
+
+
+async def test_a_broker_that_is_cut_off_costs_no_order(cluster: Project) -> None:
+    """Cut off from the other brokers, from ZooKeeper and from all clients, while it runs on and takes itself for a leader."""
+    network = f"{cluster.name}_default"
+    (container,) = cluster.containers("kafka-2")
+    docker("network", "disconnect", network, container["Id"])
+    try:
+
+        async def without_it() -> bool:
+            return await replicas_in_sync(cluster) == {2}
+
+        await eventually(without_it, what="the other two go on without it")
+        await metrics_come(cluster)
+    finally:
+        docker("network", "connect", "--alias", "kafka-2", network, container["Id"])
+
+    async def all_three() -> bool:
+        return await replicas_in_sync(cluster) == {3}
+
+    await eventually(all_three, what="it has caught up")
+    await metrics_come(cluster)
+    cluster.compose("stop", "generator")
+    assert_exact(cluster, cluster.metrics)

@@ -1,0 +1,187 @@
+"""compose.secure.yml: the whole stack with TLS, logins and ACLs, as a user starts it, and looks at it from this machine."""
+
+import http.client
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from libs.events.rights import ROLES
+from local.ports import free_ports
+from tests.compose.conftest import SETTINGS, USER
+from tests.compose.groups import eventually
+from tests.compose.looking import states
+from tests.compose.project import ROOT, Project, docker, require_engine
+from tests.integration.services import HANGS_AFTER_S
+
+FILES = ("docker-compose.yml", "compose.secure.yml")
+SERVICES = ("generator", "processor", "analytics", "sink", "live", "prometheus")
+HEALTHY = [(name, "healthy") for name in (*SERVICES, "kafka", "zookeeper")]
+ONE_SHOT = [(name, "exited") for name in ("kafka-secrets", "kafka-setup")]
+OWN = "a password of my own"
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Project]:
+    """One replica of each service; the sink's password is the user's own."""
+    require_engine()
+    directory = Path(tempfile.mkdtemp(prefix="secured-test-"))
+    directory.chmod(0o755)
+    output, passwords = directory / "output", directory / "passwords"
+    for folder in (output, passwords):
+        folder.mkdir()
+    (passwords / "sink").write_text(OWN + "\n")
+    if os.geteuid() == 0:
+        os.chown(output, USER, USER)
+    kafka_port, prometheus_port, live_port = free_ports(3)
+    settings = SETTINGS | {
+        "PIPELINE_PROMETHEUS_PORT": str(prometheus_port),
+        "PIPELINE_LIVE_PORT": str(live_port),
+        "COMPOSE_PROFILES": "monitoring",
+        "KAFKA_PASSWORDS_DIR": str(passwords),
+        "TOPIC_PREFIX": "shop-",
+        "GENERATOR_BACKFILL_SECONDS": "0",
+    }
+    project = Project(f"secured-test-{os.getpid()}", kafka_port, output, settings, FILES)
+    try:
+        project.compose("up", "--build", "--detach", *SERVICES, timeout_s=420)
+        yield project
+        print(project.compose("logs", "--no-color", "--tail", "60"))  # noqa: T201 - pytest shows it after a failure
+    finally:
+        project.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", "--timeout", "1")
+        shutil.rmtree(directory)
+
+
+def secret(project: Project, file: str) -> str:
+    """What a file of the administrator's has, by the command of docs/security.md."""
+    command = ("run", "--rm", "-T", "--no-deps", "--entrypoint", "cat", "kafka-setup", f"/run/kafka/{file}")
+    return project.compose(*command)
+
+
+def login(project: Project, directory: Path, role: str) -> dict[str, str]:
+    """The settings of a tool on this machine, made as docs/security.md says."""
+    (directory / "ca.pem").write_text(secret(project, "ca.pem"))
+    (directory / role).write_text(secret(project, f"passwords/{role}"))
+    return {
+        "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+        "KAFKA_SSL_CA_FILE": str(directory / "ca.pem"),
+        "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
+        "KAFKA_SASL_USERNAME": project.settings["TOPIC_PREFIX"] + role,
+        "KAFKA_SASL_PASSWORD_FILE": str(directory / role),
+    }
+
+
+def tool(project: Project, settings: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    names = ("TOPIC_PREFIX", "WINDOW_SECONDS")
+    environment = os.environ | {name: project.settings[name] for name in names} | settings
+    command = [sys.executable, "-m", "cli", *arguments, f"--bootstrap={project.bootstrap}"]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=2 * HANGS_AFTER_S, check=False
+    )
+
+
+def python_in(project: Project, service: str, code: str) -> str:
+    return project.compose("exec", "-T", service, "python", "-c", code).strip()
+
+
+async def test_everything_runs(stack: Project) -> None:
+    wanted = sorted(HEALTHY + ONE_SHOT)
+    await eventually(
+        lambda: states(stack), lambda seen: seen == wanted, "every service healthy, what sets up at its end"
+    )
+    for service in ("kafka-secrets", "kafka-setup"):
+        (container,) = stack.containers(service)
+        assert container["State"]["ExitCode"] == 0
+
+
+def test_only_loopback_is_published_and_the_live_page_answers(stack: Project) -> None:
+    published = {
+        (container["Config"]["Labels"]["com.docker.compose.service"], binding["HostIp"])
+        for container in stack.containers()
+        for bindings in container["NetworkSettings"]["Ports"].values()
+        for binding in bindings or []
+    }
+    assert published == {("kafka", "127.0.0.1"), ("live", "127.0.0.1"), ("prometheus", "127.0.0.1")}
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", int(stack.settings["PIPELINE_LIVE_PORT"]), timeout=HANGS_AFTER_S
+    )
+    connection.request("GET", "/health")
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
+def test_nobody_gets_in_without_a_login(stack: Project, tmp_path: Path) -> None:
+    plain = tool(stack, {}, "verify")
+    assert plain.returncode == 1
+    assert "speaks TLS, KAFKA_SECURITY_PROTOCOL=PLAINTEXT does not fit" in plain.stderr
+    wrong = login(stack, tmp_path, "viewer") | {"KAFKA_SASL_USERNAME": "shop-processor"}
+    refused = tool(stack, wrong, "verify")
+    assert refused.returncode == 1
+    assert "refuses user 'shop-processor'" in refused.stderr
+
+
+def test_nobody_does_what_is_another_s_work(stack: Project, tmp_path: Path) -> None:
+    denied = tool(stack, login(stack, tmp_path, "viewer"), "recompute", "--yes")
+    assert denied.returncode == 1
+    assert "user 'shop-viewer' lacks a right in Kafka: DELETE on topic 'shop-processed-orders'" in denied.stderr
+
+
+def test_nobody_but_kafka_reaches_zookeeper(stack: Project) -> None:
+    (zookeeper,) = stack.containers("zookeeper")
+    networks = zookeeper["NetworkSettings"]["Networks"]
+    assert [name.rpartition("_")[2] for name in networks] == ["zookeeper"]
+    (address,) = (network["IPAddress"] for network in networks.values())
+    attempt = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], 2181), timeout=3).close()
+    print("connected")
+except OSError as error:
+    print("refused")
+"""
+    for host in ("zookeeper", address):
+        code = f"import sys; sys.argv = ['', {host!r}]\n{attempt}"
+        assert python_in(stack, "live", code) == "refused", host
+    stack.compose("exec", "-T", "kafka", "nc", "-z", "zookeeper", "2181")
+
+
+def test_each_service_has_its_own_secrets_and_no_others(stack: Project) -> None:
+    for service in ("generator", "processor", "analytics", "sink", "live"):
+        found = python_in(stack, service, "import os; print(sorted(os.listdir('/run/kafka')))")
+        assert found == "['ca.pem', 'password']", service
+    seen = {python_in(stack, service, "print(open('/run/kafka/password').read())") for service in ("live", "processor")}
+    assert len(seen) == 2
+    assert python_in(stack, "sink", "print(open('/run/kafka/password').read())") == OWN
+
+
+def test_no_password_is_in_the_configuration_the_containers_their_processes_or_logs(stack: Project) -> None:
+    passwords = {role.name: secret(stack, f"passwords/{role.name}").strip() for role in ROLES}
+    assert passwords.pop("sink") == OWN
+    assert len(set(passwords.values())) == len(passwords)
+    assert all(re.fullmatch("[0-9a-f]{48}", password) for password in passwords.values())
+    looked_at = stack.compose("config") + stack.compose("logs", "--no-color")
+    for container in stack.containers():
+        looked_at += str(container)
+        if container["State"]["Running"]:
+            looked_at += docker("top", container["Id"], "-eo", "pid,args")
+    for password in (OWN, *passwords.values()):
+        assert password not in looked_at
+    assert "PRIVATE KEY" not in looked_at
+
+
+def test_the_result_is_exact_and_passwords_outlive_another_start(stack: Project, tmp_path: Path) -> None:
+    settings = login(stack, tmp_path, "viewer")
+    before = secret(stack, "passwords/viewer")
+    changed = replace(stack, settings={**stack.settings, "KAFKA_PASSWORDS_DIR": os.devnull})
+    changed.compose("up", "--detach", "--no-build", *SERVICES, timeout_s=420)
+    assert secret(stack, "passwords/viewer") == before
+    stack.compose("stop", "generator")
+    verified = tool(stack, settings, "verify", f"--output={stack.metrics}", f"--wait-closed={HANGS_AFTER_S}")
+    assert verified.returncode == 0, verified.stdout + verified.stderr

@@ -1,0 +1,1 @@
+"""The manifests for Kubernetes: what Kustomize makes of them, against the schemas and against the services themselves."""

@@ -1,0 +1,112 @@
+"""The resources that Kustomize builds from `kubernetes/`, and how to find one's way in them."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+MANIFESTS = ROOT / "kubernetes"
+BUILDS = ("base", "overlays/plaintext", "overlays/secured")
+SERVICES = ("generator", "processor", "analytics", "sink", "live")
+
+Resource = dict[str, Any]
+Resources = tuple[Resource, ...]
+
+
+def kustomize() -> list[str]:
+    """The command that builds a folder's resources; skips the test where neither program is installed, but not in CI."""
+    if shutil.which("kustomize"):
+        return ["kustomize", "build"]
+    if shutil.which("kubectl"):
+        return ["kubectl", "kustomize"]
+    if os.environ.get("CI"):
+        pytest.fail("CI needs kubectl or kustomize")
+    pytest.skip("neither kubectl nor kustomize is installed")
+
+
+@cache
+def build(name: str) -> Resources:
+    """All resources of a folder below `kubernetes/`."""
+    return build_folder(MANIFESTS / name)
+
+
+def build_folder(folder: Path) -> Resources:
+    """All resources of ``folder``; raises CalledProcessError."""
+    text = subprocess.run([*kustomize(), str(folder)], capture_output=True, text=True, check=True).stdout
+    return tuple(yaml.safe_load_all(text))
+
+
+def of_kind(resources: Resources, *kinds: str) -> dict[str, Resource]:
+    """The resources of these kinds, by name."""
+    return {each["metadata"]["name"]: each for each in resources if each["kind"] in kinds}
+
+
+def one(resources: Resources, kind: str, name: str) -> Resource:
+    """The resource of this kind and name."""
+    return of_kind(resources, kind)[name]
+
+
+def workloads(resources: Resources) -> dict[str, Resource]:
+    """The Deployments and StatefulSets, by name."""
+    return of_kind(resources, "Deployment", "StatefulSet")
+
+
+def pod_of(workload: Resource) -> Resource:
+    """The specification of its pods."""
+    spec: Resource = workload["spec"]["template"]["spec"]
+    return spec
+
+
+def container_of(workload: Resource) -> Resource:
+    """Its pods' only container."""
+    (container,) = pod_of(workload)["containers"]
+    found: Resource = container
+    return found
+
+
+def pod_labels(workload: Resource) -> Mapping[str, str]:
+    """The labels of its pods."""
+    labels: Mapping[str, str] = workload["spec"]["template"]["metadata"]["labels"]
+    return labels
+
+
+def selects(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+    """Whether a selector by labels takes a pod with ``labels``."""
+    return bool(selector) and selector.items() <= labels.items()
+
+
+def environment_of(resources: Resources, workload: Resource) -> dict[str, str | None]:
+    """The environment of its container; None for a value that stands in a Secret."""
+    container = container_of(workload)
+    values: dict[str, str | None] = {}
+    for source in container.get("envFrom", ()):
+        values |= one(resources, "ConfigMap", source["configMapRef"]["name"])["data"]
+    return values | {each["name"]: each.get("value") for each in container.get("env", ())}
+
+
+def secrets_of(workload: Resource) -> Iterator[tuple[str, str]]:
+    """Name and key of each value of a Secret that its pods need."""
+    for variable in container_of(workload).get("env", ()):
+        if "valueFrom" in variable:
+            reference = variable["valueFrom"]["secretKeyRef"]
+            yield reference["name"], reference["key"]
+    for volume in pod_of(workload)["volumes"]:
+        if "secret" in volume:
+            yield from ((volume["secret"]["secretName"], item["key"]) for item in volume["secret"]["items"])
+
+
+def mounted_files(workload: Resource) -> dict[str, str]:
+    """Path of each file of a Secret in its container, and the key that it has there."""
+    paths = {}
+    volumes = {each["name"]: each for each in pod_of(workload)["volumes"]}
+    for mount in container_of(workload)["volumeMounts"]:
+        for item in volumes.get(mount["name"], {}).get("secret", {}).get("items", ()):
+            paths[f"{mount['mountPath']}/{item['path']}"] = item["key"]
+    return paths

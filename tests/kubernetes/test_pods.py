@@ -1,0 +1,176 @@
+"""What a cluster's owner asks of every pod, and whether everything that is named exists."""
+
+import http.client
+import re
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+
+from libs.runtime.service.health import Health, HealthServer
+from monitoring.prometheus_rule import ALERTS, PROMETHEUS_RULE, prometheus_rule
+from tests.kubernetes.manifests import (
+    MANIFESTS,
+    SERVICES,
+    Resources,
+    build,
+    container_of,
+    of_kind,
+    one,
+    pod_labels,
+    pod_of,
+    secrets_of,
+    selects,
+    workloads,
+)
+
+MEBIBYTE = 2**20
+# Peaks of docs/performance.md and docs/guarantees.md, in their containers or as the process's, whichever is higher; of the live
+# page there is no figure.
+PEAK_MB = {"generator": 53, "processor": 103, "analytics": 78, "sink": 84}
+
+
+def test_every_pod_meets_the_restricted_pod_security_standard(resources: Resources) -> None:
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted, and a root file system to read only."""
+    for name, workload in workloads(resources).items():
+        pod, container = pod_of(workload), container_of(workload)
+        assert pod["securityContext"]["runAsNonRoot"] is True, name
+        assert pod["securityContext"]["runAsUser"] > 0, name
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }, name
+        assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC", "initContainers"}, name
+        kinds = {kind for volume in pod["volumes"] for kind in volume if kind != "name"}
+        assert kinds <= {"emptyDir", "secret"}, name
+    for namespace in of_kind(resources, "Namespace").values():
+        assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_no_pod_gets_what_it_has_no_use_for(resources: Resources) -> None:
+    for name, workload in workloads(resources).items():
+        assert pod_of(workload)["automountServiceAccountToken"] is False, name
+        # They would be settings: LIVE_PORT=tcp://10.0.0.1:80 of the Service `live`.
+        assert pod_of(workload)["enableServiceLinks"] is False, name
+
+
+def test_memory_is_bounded_above_what_was_measured(resources: Resources) -> None:
+    for name, workload in workloads(resources).items():
+        resources_of = container_of(workload)["resources"]
+        requested, limit = (int(resources_of[kind]["memory"].removesuffix("Mi")) for kind in ("requests", "limits"))
+        assert requested <= limit
+        assert limit * MEBIBYTE > 1.5e6 * PEAK_MB.get(name, 0), name
+        assert "cpu" in resources_of["requests"], name
+        assert "cpu" not in resources_of["limits"], f"{name} would be throttled in mid-transaction"
+
+
+def test_no_outage_of_kafka_kills_a_pod(resources: Resources) -> None:
+    """Neither startup nor liveness asks for what turns 503 while the broker is away; readiness of the stages does."""
+    health = Health()  # of a service that has never reached its broker
+    with HealthServer(health, CollectorRegistry(), "127.0.0.1", 0) as server:
+        for name, workload in workloads(resources).items():
+            container = container_of(workload)
+            asked = {kind: container[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")}
+            ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+            assert all(ports[probe["port"]] == 8080 for probe in asked.values()), name
+            if name == "live":
+                assert {probe["path"] for probe in asked.values()} == {"/"}
+                continue
+            answers = {kind: status_of(server.port, probe["path"]) for kind, probe in asked.items()}
+            assert answers == {"startup": 200, "liveness": 200, "readiness": 503}, name
+
+
+def status_of(port: int, path: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", path)
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def test_whatever_selects_pods_finds_some(resources: Resources) -> None:
+    labels = {name: pod_labels(each) for name, each in workloads(resources).items()}
+    for name, workload in workloads(resources).items():
+        assert selects(workload["spec"]["selector"]["matchLabels"], labels[name])
+        for spread in pod_of(workload).get("topologySpreadConstraints", ()):
+            assert selects(spread["labelSelector"]["matchLabels"], labels[name])
+    for kind in ("PodDisruptionBudget", "Service"):
+        for name, resource in of_kind(resources, kind).items():
+            selector = resource["spec"]["selector"]
+            assert [each for each in labels if selects(selector.get("matchLabels", selector), labels[each])] == [name]
+    for kind, path in (("NetworkPolicy", "podSelector"), ("PodMonitor", "selector")):
+        for resource in of_kind(resources, kind).values():
+            assert all(selects(resource["spec"][path]["matchLabels"], each) for each in labels.values())
+
+
+def test_every_named_port_and_volume_is_there(resources: Resources) -> None:
+    for name, workload in workloads(resources).items():
+        claimed = [each["metadata"]["name"] for each in workload["spec"].get("volumeClaimTemplates", ())]
+        volumes = [*claimed, *(each["name"] for each in pod_of(workload)["volumes"])]
+        assert sorted(volumes) == sorted(each["name"] for each in container_of(workload)["volumeMounts"]), name
+    named = {port["name"] for each in workloads(resources).values() for port in container_of(each)["ports"]}
+    for service in of_kind(resources, "Service").values():
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= named
+    for monitor in of_kind(resources, "PodMonitor").values():
+        assert {endpoint["port"] for endpoint in monitor["spec"]["podMetricsEndpoints"]} <= named
+
+
+def test_the_sinks_file_is_on_a_volume_and_no_two_sinks_write_it(resources: Resources) -> None:
+    sink = one(resources, "StatefulSet", "sink")
+    assert sink["spec"]["replicas"] == 1
+    assert sink["spec"]["serviceName"] in of_kind(resources, "Service")
+    (claim,) = sink["spec"]["volumeClaimTemplates"]
+    (mount,) = (each for each in container_of(sink)["volumeMounts"] if each["name"] == claim["metadata"]["name"])
+    (path,) = (each["value"] for each in container_of(sink)["env"] if each["name"] == "SINK_OUTPUT_PATH")
+    assert f"/app/{path}".startswith(f"{mount['mountPath']}/")
+
+
+@pytest.mark.parametrize("stage", ["processor", "analytics"])
+def test_a_stage_is_drained_a_replica_at_a_time_also_while_none_is_ready(resources: Resources, stage: str) -> None:
+    budget = one(resources, "PodDisruptionBudget", stage)["spec"]
+    assert (budget["maxUnavailable"], budget["unhealthyPodEvictionPolicy"]) == (1, "AlwaysAllow")
+
+
+def test_secrets_are_referred_to_and_never_here() -> None:
+    for path in MANIFESTS.rglob("*.yaml"):
+        assert not re.search(r"kind: Secret\b|secretGenerator|PRIVATE KEY", path.read_text()), path
+    secured = build("overlays/secured")
+    for name, workload in workloads(secured).items():
+        assert set(secrets_of(workload)) == {
+            ("kafka-ca", "ca.crt"),
+            (f"kafka-user-{name}", "username"),
+            (f"kafka-user-{name}", "password"),
+        }
+    for name, authentication in of_kind(secured, "TriggerAuthentication").items():
+        (trigger,) = one(secured, "ScaledObject", name)["spec"]["triggers"]
+        assert trigger["authenticationRef"] == {"name": name}
+        assert (trigger["metadata"]["sasl"], trigger["metadata"]["tls"]) == ("scram_sha512", "enable")
+        asked = {(each["name"], each["key"]) for each in authentication["spec"]["secretTargetRef"]}
+        assert asked == set(secrets_of(workloads(secured)[name]))
+
+
+def test_the_guide_makes_every_secret_that_is_referred_to() -> None:
+    guide = (MANIFESTS.parent / "docs" / "kubernetes.md").read_text()
+    names = {name for workload in workloads(build("overlays/secured")).values() for name, _ in secrets_of(workload)}
+    assert names == {"kafka-ca", *(f"kafka-user-{service}" for service in SERVICES)}
+    assert "create secret generic kafka-ca" in guide
+    assert f"for service in {' '.join(SERVICES)}" in guide
+    assert "create secret generic kafka-user-$service" in guide
+
+
+def test_the_alerts_are_those_of_prometheus() -> None:
+    text = PROMETHEUS_RULE.read_text()
+    assert text == prometheus_rule(ALERTS.read_text()), "make dashboards"
+    assert yaml.safe_load(text)["spec"] == yaml.safe_load(ALERTS.read_text())
+
+
+def test_every_job_of_the_alerts_is_scraped_under_its_name() -> None:
+    resources = build("overlays/plaintext")
+    (monitor,) = of_kind(resources, "PodMonitor").values()
+    jobs = {pod_labels(each)[monitor["spec"]["jobLabel"]] for each in workloads(resources).values()}
+    assert jobs == set(SERVICES)
+    asked_for = set(re.findall(r'absent\(up\{job="([a-z-]+)"\}\)', ALERTS.read_text()))
+    assert asked_for
+    assert asked_for <= jobs

@@ -1,0 +1,71 @@
+"""Every resource against the schemas of Kubernetes, of KEDA and of the Prometheus Operator."""
+
+import copy
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kubernetes.manifests import BUILDS, ROOT, Resource, build, of_kind
+
+PYTHON = ROOT / ".venv-schemas" / "bin" / "python"
+
+# A mistake in each kind: a field that there is not, or a value of another type. The key before the last one is a name,
+# or a number in a list.
+MISTAKES: dict[str, tuple[list[str | int], Any]] = {
+    "ConfigMap": (["data", "TOPIC_PARTITIONS"], 6),
+    "Deployment": (["spec", "template", "spec", "containers", 0, "livenessProbe", "httpGet", "url"], "/health"),
+    "Namespace": (["metadata", "label"], {}),
+    "NetworkPolicy": (["spec", "egress", 0, "ports", 0, "protocols"], "TCP"),
+    "PodDisruptionBudget": (["spec", "unhealthyPodEviction"], "AlwaysAllow"),
+    "PodMonitor": (["spec", "podMetricsEndpoints", 0, "every"], "5s"),
+    "PrometheusRule": (["spec", "groups", 0, "rules", 0, "expression"], "up"),
+    "ScaledObject": (["spec", "triggers", 0, "metadata", "lagThreshold"], 10_000),
+    "Service": (["spec", "ports", 0, "targetPorts"], "http"),
+    "StatefulSet": (["spec", "volumeClaimTemplates", 0, "spec", "accessMode"], "ReadWriteOnce"),
+    "TriggerAuthentication": (["spec", "secretTargetRef", 0, "secret"], "kafka-user-processor"),
+}
+
+
+def problems(resources: Sequence[Resource]) -> list[str]:
+    """What the schemas say of each resource; an empty string where all is well."""
+    if not PYTHON.exists():
+        if os.environ.get("CI"):
+            pytest.fail("CI needs `make schemas`")
+        pytest.skip("`make schemas` fetches the schemas")
+    script = Path(__file__).with_name("validate.py")
+    done = subprocess.run(
+        [str(PYTHON), "-W", "ignore", str(script)],
+        input=json.dumps(resources),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found: list[str] = json.loads(done.stdout)
+    return found
+
+
+def test_every_resource_is_valid() -> None:
+    resources = [resource for name in BUILDS for resource in build(name)]  # at once: reading the models takes seconds
+    found = zip(resources, problems(resources), strict=True)
+    assert not [f"{each['kind']} {each['metadata']['name']}: {problem}" for each, problem in found if problem]
+
+
+def test_a_mistake_in_any_kind_is_found() -> None:
+    resources = build("overlays/secured")
+    assert {each["kind"] for each in resources} == MISTAKES.keys()
+    wrong = []
+    for kind, (path, value) in MISTAKES.items():
+        resource = copy.deepcopy(next(iter(of_kind(resources, kind).values())))
+        place: Any = resource
+        for step in path[:-1]:
+            place = place[step]
+        place[path[-1]] = value
+        wrong.append(resource)
+    for kind, problem in zip(MISTAKES, problems(wrong), strict=True):
+        assert str(MISTAKES[kind][0][-1]) in problem or "6 is not of type" in problem, f"{kind}: {problem!r}"

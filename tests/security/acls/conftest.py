@@ -1,0 +1,13 @@
+"""One broker for all tests here; each has a pipeline of its own."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.security.acls.broker import AclBroker, acl_broker
+
+
+@pytest.fixture(scope="package")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AclBroker]:
+    with acl_broker(tmp_path_factory.mktemp("acls")) as broker:
+        yield broker

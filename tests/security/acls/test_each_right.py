@@ -1,0 +1,142 @@
+"""Each right that a program needs is taken away by itself: the program ends, and names it."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from libs.events.rights import (
+    ANALYTICS,
+    DEAD_LETTERS,
+    GENERATOR,
+    GROUP_OF_OUTPUT,
+    PROCESSOR,
+    RECOMPUTE,
+    ROLES,
+    SINK,
+    VIEWER,
+)
+from libs.events.topics import ALL_TOPICS, DEAD_LETTERS_REPLAYED, PRODUCT_METRICS
+from libs.runtime.rights.right import Operation, Resource, Right, Role
+from libs.runtime.service.settings import ServiceSettings
+from libs.runtime.topics.creation import ensure_topics
+from tests.security.acls.broker import AclBroker, acls_for
+from tests.security.programs import Ended, Programs
+
+PREFIX = "rights-"
+SERVICES = (GENERATOR, PROCESSOR, ANALYTICS, SINK)
+COMMANDS = {
+    VIEWER.name: ("verify",),
+    DEAD_LETTERS.name: ("dead-letters", "replay", "--all", "--yes"),
+    RECOMPUTE.name: ("recompute", "--yes"),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _everything_allowed(cluster: AclBroker) -> None:
+    asyncio.run(cluster.allow(acls_for(PREFIX)))
+    settings = ServiceSettings(kafka_bootstrap_servers=cluster.broker.bootstrap_servers, topic_prefix=PREFIX)
+    asyncio.run(ensure_topics(settings, [*ALL_TOPICS, DEAD_LETTERS_REPLAYED]))
+
+
+class Without:
+    """Runs programs while some right is missing."""
+
+    def __init__(self, cluster: AclBroker, programs: Programs, directory: Path) -> None:
+        self._cluster = cluster
+        self._programs = programs
+        self._directory = directory
+
+    def run(self, role: Role, rights: tuple[Right, ...], program: str, *arguments: str, **env: str) -> Ended:
+        env |= {"LOG_FORMAT": "json", "HTTP_PORT": "0", "LIVE_PORT": "0"} | self._cluster.login(PREFIX, role.name)
+        if program == "recompute":
+            arguments = (f"--bootstrap={env['KAFKA_BOOTSTRAP_SERVERS']}", *arguments)
+        acls = acls_for(PREFIX, role, only=rights)
+        asyncio.run(self._cluster.take_away(acls))
+        try:
+            return self._programs.run(program, self._directory, env, *arguments)
+        finally:
+            asyncio.run(self._cluster.allow(acls))
+
+    def service(self, role: Role, *rights: Right, **env: str) -> dict[str, Any]:
+        """The last line of a service's log, which has to end by itself."""
+        env |= {
+            "SINK_OUTPUT_PATH": str(self._directory / "metrics.json"),
+            "SINK_DATABASE_URL": f"sqlite:///{self._directory / 'metrics.db'}",
+            "GENERATOR_COUNT": "10",
+            "GENERATOR_RATE": "10",
+        } | env
+        ended = self.run(role, rights, role.name, **env)
+        assert ended.code == 1, ended
+        assert "Traceback" not in ended.output
+        last: dict[str, Any] = json.loads(ended.output.splitlines()[-1])
+        assert last["event"] == "service failed", last
+        return last
+
+
+@pytest.fixture
+def without(cluster: AclBroker, programs: Programs, tmp_path: Path) -> Without:
+    return Without(cluster, programs, tmp_path)
+
+
+def _needed(*roles: Role) -> Iterator[Any]:
+    for role in roles:
+        for right in role.needed:
+            yield pytest.param(role, right, id=f"{role.name} without {right.described('')}")
+
+
+def _told(role: Role, right: Right) -> str:
+    return f"user '{PREFIX}{role.name}' lacks a right in Kafka: {right.described(PREFIX)}"
+
+
+@pytest.mark.parametrize(("role", "right"), list(_needed(*SERVICES)))
+def test_a_service_ends_and_names_it(without: Without, role: Role, right: Right) -> None:
+    outputs = {group: output for output, group in GROUP_OF_OUTPUT.items()}
+    env = {"SINK_OUTPUTS": outputs[right.name]} if role is SINK and right.resource is Resource.GROUP else {}
+    last = without.service(role, right, **env)
+    assert last["error"] == _told(role, right)
+    assert f"python -m acls --role {role.name} --topic-prefix {PREFIX}" in last["advice"]
+
+
+@pytest.mark.parametrize(("role", "right"), list(_needed(VIEWER, DEAD_LETTERS, RECOMPUTE)))
+def test_a_command_prints_it(without: Without, role: Role, right: Right) -> None:
+    program, *arguments = COMMANDS[role.name]
+    ended = without.run(role, (right,), program, *arguments)
+    assert ended.code == 1, ended
+    assert _told(role, right) in ended.output
+    assert "Traceback" not in ended.output
+    assert len(ended.output.splitlines()) <= 2, ended.output
+
+
+@pytest.mark.parametrize("program", [("watch",), ("live",), ("metrics", "--source=topic"), ("dead-letters", "list")])
+def test_other_programs_of_the_viewer_print_it(without: Without, program: tuple[str, ...]) -> None:
+    name = "orders-dlq" if program[0] == "dead-letters" else PRODUCT_METRICS.name
+    right = next(right for right in VIEWER.needed if right.name == name)
+    ended = without.run(VIEWER, (right,), *program)
+    assert ended.code == 1, ended
+    assert _told(VIEWER, right) in ended.output
+    assert "Traceback" not in ended.output
+
+
+def test_all_that_is_missing_is_named_at_once(without: Without) -> None:
+    error = without.service(ANALYTICS, *ANALYTICS.needed)["error"]
+    assert [right for right in ANALYTICS.needed if right.described(PREFIX) not in error] == []
+
+
+def test_describing_a_transactional_id_is_not_writing_with_it(without: Without, cluster: AclBroker) -> None:
+    transactions = next(right for right in PROCESSOR.needed if right.resource is Resource.TRANSACTIONAL_ID)
+    describing = Role(
+        PROCESSOR.name, "", (Right(Operation.DESCRIBE, transactions.resource, transactions.name, prefixed=True),)
+    )
+    asyncio.run(cluster.allow(acls_for(PREFIX, describing)))
+    try:
+        assert without.service(PROCESSOR, transactions)["error"] == _told(PROCESSOR, transactions)
+    finally:
+        asyncio.run(cluster.take_away(acls_for(PREFIX, describing)))
+
+
+def test_every_role_is_tested() -> None:
+    assert {*SERVICES} | {role for role in ROLES if role.name in COMMANDS} == {*ROLES}

@@ -1,0 +1,54 @@
+"""compose.cluster.yml against the file that it is laid over, read without an engine."""
+
+import re
+from typing import Any
+
+import yaml
+
+from tests.integration.services import ROOT
+from tests.unit.test_compose_file import COMPOSE, services
+
+
+class _Loader(yaml.SafeLoader):
+    """Takes Compose's own tags for nothing."""
+
+
+_Loader.add_constructor("!override", lambda loader, node: loader.construct_sequence(node))  # type: ignore[arg-type]
+CLUSTER: dict[str, Any] = yaml.load((ROOT / "compose.cluster.yml").read_text(), Loader=_Loader)["services"]
+BROKERS = ("kafka", "kafka-2", "kafka-3")
+
+
+def test_everything_that_talks_to_kafka_is_told_all_brokers_and_waits_for_them() -> None:
+    clients = {name for name, body in services().items() if "kafka:29092" in body or "<<: *settings" in body} - {
+        "kafka"
+    }
+    assert clients == CLUSTER.keys() - set(BROKERS)
+    for name in clients:
+        # The command is run by hand, and starts nothing.
+        assert CLUSTER[name].get("depends_on", {}).keys() == (set() if name == "cli" else set(BROKERS)), name
+        told = CLUSTER[name].get("environment", {}) | {"": " ".join(CLUSTER[name].get("command", ()))}
+        assert any(all(f"{broker}:29092" in value for broker in BROKERS) for value in told.values()), name
+    for name, body in services().items():
+        if "<<: *settings" in body:
+            assert CLUSTER[name]["environment"]["TOPIC_REPLICATION_FACTOR"] == "3", name
+
+
+def test_each_broker_has_a_number_a_port_an_address_and_a_volume_of_its_own() -> None:
+    for number, name in enumerate(BROKERS[1:], 2):
+        broker = CLUSTER[name]
+        assert broker["environment"]["KAFKA_BROKER_ID"] == str(number)
+        ((port,), (volume,)) = broker["ports"], broker["volumes"]
+        (published,) = re.findall(rf"^127\.0\.0\.1:(\$\{{PIPELINE_KAFKA_{number}_PORT:-\d+\}}):9092$", port)
+        internal, external = broker["environment"]["KAFKA_ADVERTISED_LISTENERS"].split(",")
+        assert (internal, external) == (f"INTERNAL://{name}:29092", f"EXTERNAL://localhost:{published}")
+        assert volume == f"{name}-data:/var/lib/kafka/data"
+    assert 'KAFKA_BROKER_ID: "1"' in COMPOSE
+
+
+def test_no_broker_acknowledges_what_it_alone_has() -> None:
+    for name in BROKERS:
+        told = CLUSTER[name]["environment"]
+        assert told["KAFKA_MIN_INSYNC_REPLICAS"] == told["KAFKA_TRANSACTION_STATE_LOG_MIN_ISR"] == "2"
+        assert told["KAFKA_UNCLEAN_LEADER_ELECTION_ENABLE"] == "false"
+        for setting in ("DEFAULT", "OFFSETS_TOPIC", "TRANSACTION_STATE_LOG"):
+            assert told[f"KAFKA_{setting}_REPLICATION_FACTOR"] == "3"

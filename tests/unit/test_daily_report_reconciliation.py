@@ -1,0 +1,156 @@
+"""A difference of any kind between topic, file and database is found, and told with product, window and what each says."""
+
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from daily_report.reconciliation import Reconciliation, Total, reconcile
+from daily_report.report import Report
+from daily_report.span import parse_span, yesterday
+from daily_report.wording import difference_lines, verdict
+from libs.events.money import mean_cents
+from libs.events.product_metrics import MetricRow
+
+DAY = parse_span("2026-11-27")
+Rows = list[MetricRow]
+
+
+def metric(minute: int, product: str, orders: int, cents: int) -> MetricRow:
+    start = DAY.from_s + 60 * minute
+    return MetricRow(start, start + 60, product, orders, cents, mean_cents(cents, orders))
+
+
+RANDOM = random.Random(7)
+METRICS = [metric(minute, product, 3, RANDOM.randrange(1, 10**6)) for minute in range(50) for product in ("a", "b")]
+PLANTED = 31  # a metric in the middle
+SAME = METRICS[PLANTED]
+
+
+def report(reconciliation: Reconciliation) -> Report:
+    return Report(DAY, reconciliation, {}, {})
+
+
+def copies() -> dict[str, Rows]:
+    return {source: RANDOM.sample(METRICS, len(METRICS)) for source in ("topic", "file", "database")}
+
+
+def test_the_same_in_any_order_is_reconciled() -> None:
+    found = reconcile(copies())
+    assert report(found).is_reconciled
+    assert list(found.rows) == sorted(METRICS)
+    expected = {p: Total(150, sum(each.revenue_cents for each in METRICS if each.product_id == p)) for p in ("a", "b")}
+    assert found.totals == {"topic": expected, "file": expected, "database": expected}
+    assert "the same 100 metrics" in verdict(report(found))
+
+
+def without(rows: Rows) -> None:
+    rows.remove(SAME)
+
+
+def twice(rows: Rows) -> None:
+    rows.append(SAME)
+
+
+def cent_more(rows: Rows) -> None:
+    rows[rows.index(SAME)] = SAME._replace(revenue_cents=SAME.revenue_cents + 1)
+
+
+def other_average(rows: Rows) -> None:
+    rows[rows.index(SAME)] = SAME._replace(average_cents=SAME.average_cents + 1)
+
+
+def order_more(rows: Rows) -> None:
+    rows[rows.index(SAME)] = SAME._replace(order_count=SAME.order_count + 1)
+
+
+@pytest.mark.parametrize("source", ["topic", "file", "database"])
+@pytest.mark.parametrize("plant", [without, twice, cent_more, other_average, order_more])
+def test_each_difference_is_found_in_each_source(source: str, plant: Callable[[Rows], None]) -> None:
+    sources = copies()
+    plant(sources[source])
+    found = reconcile(sources)
+    (difference,) = found.differences
+    assert (difference.product_id, difference.window_start) == (SAME.product_id, SAME.window_start)
+    assert list(difference.found[source]) == [
+        each
+        for each in sources[source]
+        if each.window_start == SAME.window_start and each.product_id == SAME.product_id
+    ]
+    assert not report(found).is_reconciled
+    assert found.verified == len(METRICS) - 1
+    (line,) = difference_lines(report(found))
+    assert line.startswith("b, window from 2026-11-27T00:15:00Z: topic: ")
+    assert [part in line for part in ("topic: ", "file: ", "database: ")] == [True] * 3
+
+
+def test_what_each_source_says_is_told() -> None:
+    lines = list(
+        difference_lines(
+            report(
+                reconcile({"topic": [metric(0, "a", 2, 1050)], "file": [], "database": [metric(0, "a", 2, 1049)] * 2})
+            )
+        )
+    )
+    expected = (
+        "a, window from 2026-11-27T00:00:00Z: topic: 2 orders, $10.50, average $5.25; file: no metric;"
+        " database: 2 orders, $10.49, average $5.24 and 2 orders, $10.49, average $5.24"
+    )
+    assert lines == [expected]
+
+
+def test_many_differences_are_counted_and_some_are_told() -> None:
+    lines = list(difference_lines(report(reconcile({"topic": METRICS, "file": []}))))
+    assert len(lines) == 21
+    assert lines[-1] == "... and 80 more"
+
+
+def test_windows_of_two_lengths_that_begin_together_are_two() -> None:
+    rows = [metric(0, "a", 2, 10), metric(0, "a", 2, 10)._replace(window_end=DAY.from_s + 120)]
+    assert report(reconcile({"topic": rows, "file": rows})).is_reconciled
+
+
+def test_what_retention_took_from_the_topic_is_no_difference() -> None:
+    kept = [each for each in METRICS if each.window_start >= DAY.from_s + 600]
+    found = reconcile({"topic": kept, "file": METRICS, "database": METRICS}, DAY.from_s + 600)
+    assert report(found).is_reconciled
+    assert (found.verified, found.unverified) == (100, 0), "file and database vouch for one another"
+    alone = reconcile({"topic": kept, "file": METRICS}, DAY.from_s + 600)
+    assert report(alone).is_reconciled
+    assert (alone.verified, alone.unverified) == (80, 20)
+    later = reconcile({"topic": kept[1:], "file": METRICS}, DAY.from_s + 600)
+    assert len(later.differences) == 1, "what retention cannot have taken is missing"
+    assert len(reconcile({"topic": kept, "file": METRICS, "database": METRICS[1:]}, DAY.from_s + 600).differences) == 1
+
+
+def test_nothing_to_compare_is_not_reconciled() -> None:
+    nothing = report(reconcile({"topic": [], "file": METRICS}, float("inf")))
+    assert not nothing.is_reconciled
+    assert "no longer has any" in verdict(nothing)
+    assert report(reconcile({"topic": [], "file": []})).is_reconciled, "a day without orders"
+
+
+@pytest.mark.parametrize("text", ["2026-11-27T14", "2026-11-27T14:00", "2026-11-27T14:00:00", "2026-11-27T14:00:00Z"])
+def test_an_hour(text: str) -> None:
+    span = parse_span(text)
+    start = int(datetime(2026, 11, 27, 14, tzinfo=UTC).timestamp())
+    assert span == ("2026-11-27T14", start, start + 3600)
+    assert not span.is_day
+
+
+def test_a_day() -> None:
+    start = int(datetime(2026, 11, 27, tzinfo=UTC).timestamp())
+    assert parse_span("2026-11-27") == ("2026-11-27", start, start + 86_400)
+    assert DAY.is_day
+    assert yesterday(datetime(2026, 11, 28, 0, 0, 1, tzinfo=UTC)) == DAY
+    assert DAY.last_window_end_s(60) == DAY.to_s
+    assert (DAY.last_window_end_s(7) - 7) in range(DAY.to_s - 7, DAY.to_s)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "2026-13-01", "2026-11-27T24", "2026-11-27T14:30", "9999-12-31", "../../x"]
+)
+def test_neither_day_nor_hour(text: str) -> None:
+    with pytest.raises(ValueError, match="neither a day as in 2026-11-27 nor an hour"):
+        parse_span(text)

@@ -1,0 +1,42 @@
+"""Which Kafka local mode runs, and whose data it refuses."""
+
+from pathlib import Path
+
+import pytest
+
+from local.errors import LocalModeError
+from local.kafka_data import check_data
+from local.kraft_files import DEFAULT_VERSION
+from local.settings import LocalSettings
+
+# As the brokers write them: Kafka 3.9.2 with ZooKeeper, and in KRaft mode.
+ZOOKEEPER_S = "#\n#Sat Nov 28 09:00:00 UTC 2026\nbroker.id=1\ncluster.id=abc\nversion=0\n"
+KRAFT_S = "#\n#Sat Nov 28 09:00:00 UTC 2026\ncluster.id=abc\nnode.id=1\nversion=1\n"
+
+
+@pytest.mark.parametrize(
+    ("told", "version"), [("", None), ("3.9", None), ("4", DEFAULT_VERSION), ("4.3.1", "4.3.1"), ("4.4.0", "4.4.0")]
+)
+def test_a_version_of_kafka(monkeypatch: pytest.MonkeyPatch, told: str, version: str | None) -> None:
+    monkeypatch.setenv("LOCAL_KAFKA", told)
+    assert LocalSettings.from_environment().kafka_4 == version
+
+
+@pytest.mark.parametrize("told", ["3", "3.8.0", "4.4", "5", "kraft", "4.4.0-rc1"])
+def test_any_other_is_refused(monkeypatch: pytest.MonkeyPatch, told: str) -> None:
+    monkeypatch.setenv("LOCAL_KAFKA", told)
+    with pytest.raises(LocalModeError, match=rf"LOCAL_KAFKA='{told}': 3.9 .*, 4, or a version such as 4"):
+        LocalSettings.from_environment()
+
+
+@pytest.mark.parametrize("kraft", [True, False])
+def test_data_of_the_other_kind_is_refused(tmp_path: Path, *, kraft: bool) -> None:
+    check_data(tmp_path, kraft=kraft)
+    (tmp_path / "data" / "kafka").mkdir(parents=True)
+    file = tmp_path / "data" / "kafka" / "meta.properties"
+    file.write_text(KRAFT_S if kraft else ZOOKEEPER_S)
+    check_data(tmp_path, kraft=kraft)
+    file.write_text(ZOOKEEPER_S if kraft else KRAFT_S)
+    with pytest.raises(LocalModeError, match=r"has the data of Kafka .* LOCAL_KAFKA asks for") as refused:
+        check_data(tmp_path, kraft=kraft)
+    assert "LOCAL_DIR" in refused.value.advice

@@ -1,0 +1,119 @@
+"""What keeps a pipeline from being drained, told by the real command from HTTP endpoints that a test has written."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from tests.integration.services import ROOT
+
+
+class Pipeline:
+    """Answers as the live page and one replica of the analytics do; each answer is about a newer look at Kafka."""
+
+    def __init__(self) -> None:
+        self.stages = {"processor": {"lag": 0}, "analytics": {"lag": 0}, "sink": {"lag": 0}}
+        self.waiting_for = ""
+        self.database_lag: int | None = None
+        self.open_windows = 0
+        self.on_metrics: Any = lambda: None
+        self._looks = 0
+        pipeline = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = pipeline.answer(self.path)
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+                """Questions are no events."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def answer(self, path: str) -> str:
+        if path == "/metrics":
+            self.on_metrics()
+            return (
+                "# HELP pipeline_state_entries open windows\n# TYPE pipeline_state_entries gauge\n"
+                f'pipeline_state_entries{{topic="processed-orders",partition="0"}} {self.open_windows}.0\n'
+                'pipeline_state_entries{topic="processed-orders",partition="1"} 0.0\n'
+                "pipeline_state_entries_total 99.0\n"
+            )
+        self._looks += 1
+        return json.dumps(
+            {
+                "waiting_for": self.waiting_for,
+                "stages": self.stages,
+                "database_lag": self.database_lag,
+                "seen_at_s": float(self._looks),
+            }
+        )
+
+    def drained(self, *arguments: str) -> tuple[int, list[str]]:
+        command = [sys.executable, "-m", "watch.drained", "--live", self.url, "--analytics", self.url, "--json"]
+        done = subprocess.run(
+            [*command, *(arguments or ("--timeout", "0"))], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        told = json.loads(done.stdout)
+        assert told["drained"] == (not told["waiting_for"])
+        return done.returncode, told["waiting_for"]
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def pipeline() -> Iterator[Pipeline]:
+    pipeline = Pipeline()
+    yield pipeline
+    pipeline.close()
+
+
+def test_nothing_is_left(pipeline: Pipeline) -> None:
+    assert pipeline.drained() == (0, [])
+
+
+def test_each_stage_that_has_records_to_read_is_told(pipeline: Pipeline) -> None:
+    pipeline.stages["analytics"]["lag"] = 1200
+    pipeline.stages["sink"]["lag"] = 3
+    assert pipeline.drained() == (1, ["analytics to read 1,200 records", "sink to read 3 records"])
+
+
+def test_an_open_window_is_told(pipeline: Pipeline) -> None:
+    pipeline.open_windows = 4
+    assert pipeline.drained() == (1, ["4 open windows, counted by product"])
+
+
+def test_metrics_that_are_made_during_the_look_wait_to_be_written(pipeline: Pipeline) -> None:
+    """The last window has closed after the first answer about the lag, which therefore knows nothing of its metrics."""
+
+    def close_window() -> None:
+        pipeline.stages["sink"]["lag"] = 5
+
+    pipeline.on_metrics = close_window
+    assert pipeline.drained() == (1, ["sink to read 5 records"])
+
+
+def test_a_database_that_is_behind_is_told(pipeline: Pipeline) -> None:
+    pipeline.database_lag = 2
+    assert pipeline.drained() == (1, ["sink to write 2 metrics to the database"])
+
+
+def test_a_pipeline_that_cannot_be_looked_at_is_not_drained(pipeline: Pipeline) -> None:
+    pipeline.waiting_for = "the broker at 127.0.0.1:9092"
+    assert pipeline.drained() == (1, ["the broker at 127.0.0.1:9092"])
+    pipeline.waiting_for = ""
+    pipeline.close()
+    code, waiting_for = pipeline.drained()
+    assert code == 1
+    assert "an answer of the live page" in waiting_for[0]

@@ -1,0 +1,199 @@
+"""``python -m watch.drained``: wait until every order has gone through all stages and every window has closed.
+
+Exit code 0 when the pipeline is drained, 1 when it is not within the time. The generator has to be stopped before, or it never
+is. With Docker: ``docker compose exec live python -m watch.drained``; local mode has it as ``pipeline drain``.
+"""
+
+import argparse
+import http.client
+import json
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+_TIMEOUT_S = 5.0
+_POLL_S = 1.0
+_OPEN_WINDOWS = "pipeline_state_entries{"
+
+
+@dataclass(frozen=True)
+class Drain:
+    """What is left: one entry of ``waiting_for`` for each thing that is, none when the pipeline is drained.
+
+    ``open_windows`` counts a window once for each product; None when no replica of the analytics could be asked.
+    """
+
+    waiting_for: list[str]
+    open_windows: int | None
+
+    @property
+    def done(self) -> bool:
+        return not self.waiting_for
+
+
+class Endpoints:
+    """The HTTP endpoints that are asked: the live page's, and those of all replicas of the analytics.
+
+    A host name that stands for several replicas, as with Docker, is asked at each of its addresses.
+    """
+
+    def __init__(self, live: str, analytics: Sequence[str]) -> None:
+        self._live = live
+        self._analytics = analytics
+
+    def snapshot(self) -> Mapping[str, Any]:
+        """What the live page knows. Raises OSError, HTTPException or ValueError."""
+        found: Mapping[str, Any] = json.loads(_get(_address(self._live), "/snapshot"))
+        return found
+
+    def open_windows(self) -> int:
+        """In all replicas of the analytics. Raises OSError, HTTPException or ValueError: one of them did not answer."""
+        addresses = [address for url in self._analytics for address in _addresses(url)]
+        return sum(_open_windows_in(_get(address, "/metrics").decode()) for address in addresses)
+
+
+def look(endpoints: Endpoints, monotonic_s: Callable[[], float] = time.monotonic) -> Drain:
+    """How much is left now.
+
+    The order makes it exact: nothing waits to be read, then no window is open, then nothing waits to be written. What comes
+    last is read from Kafka after the answer about the windows, hence the second look of the live page.
+    """
+    try:
+        if waiting := _lags(endpoints.snapshot()):
+            return Drain(waiting, None)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return Drain([f"an answer of the live page: {error!r}"], None)
+    try:
+        if count := endpoints.open_windows():
+            return Drain([f"{count:,} open windows, counted by product"], count)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return Drain([f"an answer of every replica of the analytics: {error!r}"], None)
+    try:
+        return Drain(_lags(_newer_snapshot(endpoints, monotonic_s)), 0)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return Drain([f"an answer of the live page: {error!r}"], 0)
+
+
+def wait_until_drained(endpoints: Endpoints, timeout_s: float, report: Callable[[str], None]) -> Drain:
+    """Look until nothing is left or the time is over; ``report`` is told each change of what is left."""
+    deadline_s = time.monotonic() + timeout_s
+    told = ""
+    while True:
+        drain = look(endpoints)
+        if (text := "; ".join(drain.waiting_for)) != told and text:
+            report(f"waiting for {text}")
+            told = text
+        if drain.done or time.monotonic() >= deadline_s:
+            return drain
+        time.sleep(_POLL_S)
+
+
+def _lags(snapshot: Mapping[str, Any]) -> list[str]:
+    if snapshot["waiting_for"] or not snapshot["stages"]:
+        return [snapshot["waiting_for"] or "the first look at Kafka"]
+    left = [f"{group} to read {stage['lag']:,} records" for group, stage in snapshot["stages"].items() if stage["lag"]]
+    if snapshot["database_lag"]:
+        left.append(f"sink to write {snapshot['database_lag']:,} metrics to the database")
+    return left
+
+
+def _newer_snapshot(endpoints: Endpoints, monotonic_s: Callable[[], float]) -> Mapping[str, Any]:
+    """One whose look at Kafka began after this call: the second that ended after it."""
+    seen = {endpoints.snapshot()["seen_at_s"]}
+    deadline_s = monotonic_s() + 4 * _TIMEOUT_S
+    while True:
+        snapshot = endpoints.snapshot()
+        seen.add(snapshot["seen_at_s"])
+        if len(seen) > 2 or snapshot["waiting_for"]:
+            return snapshot
+        if monotonic_s() > deadline_s:
+            raise TimeoutError("it has stopped looking at Kafka")
+        time.sleep(_POLL_S / 4)
+
+
+def _open_windows_in(metrics: str) -> int:
+    """The sum of a gauge of whole numbers in Prometheus' text format; not parsed by the library, which local mode may lack."""
+    return sum(int(float(line.rpartition(" ")[2])) for line in metrics.splitlines() if line.startswith(_OPEN_WINDOWS))
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    assert parts.hostname
+    assert parts.port
+    return parts.hostname, parts.port
+
+
+def _addresses(url: str) -> list[tuple[str, int]]:
+    host, port = _address(url)
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return sorted({(str(address[0]), port) for *_, address in found})
+
+
+def _get(address: tuple[str, int], path: str) -> bytes:
+    # http.client, unlike urllib, pays no regard to a proxy in the environment.
+    connection = http.client.HTTPConnection(*address, timeout=_TIMEOUT_S)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read()
+        if answer.status != http.HTTPStatus.OK:
+            raise ValueError(f"{path} answers {answer.status}")
+        return body
+    finally:
+        connection.close()
+
+
+def main() -> int:
+    """Wait, say what is left, and return the exit code."""
+    arguments = _arguments()
+    endpoints = Endpoints(arguments.live, arguments.analytics)
+    drain = wait_until_drained(endpoints, arguments.timeout, _say_nothing if arguments.json else _say)
+    if arguments.json:
+        _say(json.dumps({"drained": drain.done, **asdict(drain)}))
+    else:
+        _say("drained" if drain.done else f"not drained: {'; '.join(drain.waiting_for)}")
+    return 0 if drain.done else 1
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _say_nothing(_: str) -> None:
+    """The JSON at the end says it."""
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m watch.drained", description=__doc__)
+    parser.add_argument("--live", type=_url, default="http://127.0.0.1:8080", metavar="URL", help="the live page's")
+    parser.add_argument(
+        "--analytics",
+        type=_url,
+        nargs="+",
+        default=["http://analytics:8080"],
+        metavar="URL",
+        help="of each replica, or of a name that stands for all of them",
+    )
+    parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="0 looks once (600)")
+    parser.add_argument("--json", action="store_true", help="print what is left as JSON")
+    return parser.parse_args()
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    try:
+        fits = parts.scheme == "http" and bool(parts.hostname) and bool(parts.port)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise argparse.ArgumentTypeError(f"{text!r}: http://host:port is allowed")
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())
