@@ -9,14 +9,16 @@ import sys
 from pathlib import Path
 
 from bonus_airflow.environment import airflow_environment, airflow_home, airflow_port
+from local.process_tree import end_descendants
 
-_STOP_S = 30.0
+_STOP_S = 5.0
+_GRACE_S = 30.0
 # Airflow's own name for the file that its simple login keeps in AIRFLOW_HOME.
 _PASSWORD_FILE = "simple_auth_manager_passwords.json.generated"  # noqa: S105 - a file's name, not a password
 
 
 def main() -> int:
-    """Start Airflow, say where it is, and wait for its end; the exit code is Airflow's."""
+    """Start Airflow, say where it is, and wait for its end; the exit code is Airflow's, or 0 when it was asked to end."""
     home, port = airflow_home(), airflow_port()
     home.mkdir(parents=True, exist_ok=True)
     _make_password(home / _PASSWORD_FILE)
@@ -24,12 +26,12 @@ def main() -> int:
     # A shell starts what runs in its background with SIGINT ignored, and Airflow would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     child = subprocess.Popen(["airflow", "standalone"], env=airflow_environment(home, port))
-    # A terminal sends Ctrl-C to Airflow, too; a signal to this process alone is passed on.
-    signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         exit_code = child.wait()
     except KeyboardInterrupt:
-        exit_code = _wait_or_kill(child)
+        _end(child)
+        exit_code = 0
     _say("Airflow has ended. A pipeline that a DAG has started goes on: `make down` stops local mode's.")
     return exit_code
 
@@ -41,12 +43,16 @@ def _make_password(path: Path) -> None:
         path.write_text(json.dumps({"admin": secrets.token_urlsafe(12)}))
 
 
-def _wait_or_kill(child: "subprocess.Popen[bytes]") -> int:
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    """Wait until Airflow has ended after Ctrl-C, which a terminal sends to it, too.
+
+    A signal to this process alone is passed on to all of its processes: `airflow standalone` alone would leave the others.
+    """
     try:
-        return child.wait(_STOP_S)
+        child.wait(_STOP_S)
     except subprocess.TimeoutExpired:
-        child.kill()
-        return child.wait()
+        end_descendants(_GRACE_S)
+        child.wait()
 
 
 def _welcome(home: Path, port: int) -> str:

@@ -24,7 +24,7 @@ _GRACE_S = 120
 
 PARAMS = {
     "backend": Param(
-        "auto",
+        "local",
         type="string",
         enum=["auto", "compose", "local"],
         title="Backend",
