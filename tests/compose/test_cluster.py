@@ -32,12 +32,12 @@ def cluster() -> Iterator[Project]:
         os.chown(output, USER, USER)
     first, second, third = free_ports(3)
     settings = SETTINGS | {
-        "COMPOSE_FILE": "docker-compose.yml:compose.cluster.yml",
         "PIPELINE_KAFKA_2_PORT": str(second),
         "PIPELINE_KAFKA_3_PORT": str(third),
         "GENERATOR_BACKFILL_SECONDS": "",
     }
-    project = Project(f"cluster-test-{os.getpid()}", first, output, settings)
+    files = ("docker-compose.yml", "compose.cluster.yml")
+    project = Project(f"cluster-test-{os.getpid()}", first, output, settings, files)
     try:
         project.compose("up", "--build", "--detach", *SERVICES, timeout_s=420)
         yield project
