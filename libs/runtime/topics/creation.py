@@ -23,7 +23,7 @@ from libs.runtime.rights.denials import DENIALS
 from libs.runtime.rights.right import Operation, Resource, Right, missing_right_error
 from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.topics.comparison import compare_settings
-from libs.runtime.topics.refusals import refusal
+from libs.runtime.topics.permanent_errors import refusal
 from libs.runtime.topics.rules import Cluster
 from libs.runtime.topics.topic import Topic
 
