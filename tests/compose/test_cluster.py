@@ -1,7 +1,6 @@
 """`docker compose -f docker-compose.yml -f compose.cluster.yml up --build`: three brokers, one of which is cut off."""
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,13 +37,8 @@ def cluster() -> Iterator[Project]:
     }
     files = ("docker-compose.yml", "compose.cluster.yml")
     project = Project(f"cluster-test-{os.getpid()}", first, output, settings, files)
-    try:
-        project.compose("up", "--build", "--detach", *SERVICES, timeout_s=420)
+    with project.up(*SERVICES, directory=output):
         yield project
-        print(project.compose("logs", "--no-color", "--tail", "80"))  # noqa: T201 - pytest shows it with a failure
-    finally:
-        project.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", "--timeout", "1")
-        shutil.rmtree(output)
 
 
 async def metrics_come(cluster: Project) -> None:
