@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 
-from aiokafka.errors import ClusterAuthorizationFailedError, SecurityDisabled, for_code
+from aiokafka.errors import KafkaError, SecurityDisabled, for_code
 from aiokafka.protocol.admin import CreateAclsRequest
 
 from acls.acl import Acl
-from libs.runtime.errors import MissingRightError, PipelineError
+from acls.superuser import check_may_alter
+from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import Kafka
 from libs.runtime.transactions.connection import BrokerConnection
 
@@ -29,7 +30,9 @@ async def create(kafka: Kafka, acls: Iterable[Acl]) -> None:
             answer = await connection.ask_controller(_request(acl))
             ((code, message),) = answer.creation_responses
             if code:
-                raise _refusal(code, message or "", acl)
+                error = for_code(code)
+                check_may_alter(error)
+                raise _refusal(error, message or "", acl)
     finally:
         await connection.close()
 
@@ -39,12 +42,7 @@ def _request(acl: Acl) -> CreateAclsRequest:
     return CreateAclsRequest(acl.resource, acl.name, pattern, acl.principal, "*", acl.operation, ALLOW)
 
 
-def _refusal(code: int, message: str, acl: Acl) -> PipelineError:
-    error = for_code(code)
-    if error is ClusterAuthorizationFailedError:
-        return MissingRightError(
-            "this client lacks a right in Kafka: ALTER on the cluster", advice="log in as one of its super.users"
-        )
+def _refusal(error: type[KafkaError], message: str, acl: Acl) -> PipelineError:
     if error is SecurityDisabled:
         return PipelineError(
             f"the cluster has no ACLs: {message}", advice="set authorizer.class.name in the brokers' configuration"

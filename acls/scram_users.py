@@ -5,9 +5,10 @@ import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from aiokafka.errors import ClusterAuthorizationFailedError, for_code
+from aiokafka.errors import for_code
 
-from libs.runtime.errors import MissingRightError, PipelineError, SettingsError
+from acls.superuser import check_may_alter
+from libs.runtime.errors import PipelineError, SettingsError
 from libs.runtime.kafka_client.clients import Kafka
 from libs.runtime.kafka_requests.scram_credentials import UpsertScramSha512
 from libs.runtime.transactions.connection import BrokerConnection
@@ -59,9 +60,6 @@ async def set_passwords(kafka: Kafka, passwords: Mapping[str, str]) -> None:
 def _check(results: Iterable[tuple[str, int, str | None, object]]) -> None:
     for user, code, message, *_ in results:
         error = for_code(code)
-        if error is ClusterAuthorizationFailedError:
-            raise MissingRightError(
-                "this client lacks a right in Kafka: ALTER on the cluster", advice="log in as one of its super.users"
-            )
+        check_may_alter(error)
         if code:
             raise PipelineError(f"the cluster refuses a password for user {user!r}: {error.__name__} {message or ''}")

@@ -66,7 +66,6 @@ def write_marker(marker: RunMarker) -> None:
 
 def remove_marker() -> None:
     """No run has a pipeline any more."""
-    """No run has a pipeline any more."""
     _marker_path().unlink(missing_ok=True)
 
 

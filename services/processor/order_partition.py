@@ -132,25 +132,23 @@ class OrderPartition:
                 message = f"the processed order takes {size_bytes} bytes, it may have {limit_bytes}"
                 self._reject(record, RejectedError(Reason.TOO_LARGE, message), output)
                 return False
-        partition = output.partition_for(PROCESSED_ORDERS.name, key)
-        self._write(partition, output)
-        if debugging():
+        partition, debugs = output.partition_for(PROCESSED_ORDERS.name, key), debugging()
+        self._write(partition, output, debugs=debugs)
+        if debugs:
             tell_processed((row,), partition)
         output.send(PROCESSED_ORDERS.name, partition, key, value, timestamp_ms, all_headers)
         return True
 
     def _write_all(self, output: Output) -> None:
         debugs = debugging()
-        for partition, rows in self._rows.items():
-            if rows:
-                if debugs:
-                    tell_processed(rows, partition)
-                output.extend(PROCESSED_ORDERS.name, partition, rows, ORDER_HEADERS)
-                rows.clear()
+        for partition in self._rows:
+            self._write(partition, output, debugs=debugs)
 
-    def _write(self, partition: int, output: Output) -> None:
+    def _write(self, partition: int, output: Output, *, debugs: bool) -> None:
         rows = self._rows[partition]
-        if debugging():
+        if not rows:
+            return
+        if debugs:
             tell_processed(rows, partition)
         output.extend(PROCESSED_ORDERS.name, partition, rows, ORDER_HEADERS)
         rows.clear()

@@ -1,7 +1,6 @@
 """One pipeline for all compose tests: building, starting and stopping it is most of the time that they take."""
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -70,14 +69,8 @@ def pipeline() -> Iterator[Project]:
     }
     project = Project(f"pipeline-test-{os.getpid()}", kafka_port, output, settings)
     scale = [argument for service, count in REPLICAS.items() for argument in ("--scale", f"{service}={count}")]
-    try:
-        project.compose("up", "--build", "--detach", *scale, *REPLICAS, timeout_s=420)
+    with project.up(*scale, *REPLICAS, directory=directory):
         yield project
-        # pytest shows it when the last test failed.
-        print(project.compose("logs", "--no-color", "--tail", "80"))  # noqa: T201
-    finally:
-        project.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", "--timeout", "1")
-        shutil.rmtree(directory)
 
 
 def _impatient_prometheus(directory: Path) -> Path:

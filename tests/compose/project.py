@@ -1,9 +1,11 @@
 """A compose project of the tests' own: own name, port, output folder, volumes and images."""
 
+import contextlib
 import json
 import os
+import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -56,6 +58,18 @@ class Project:
     def writing_to(self, output: Path) -> Self:
         """The same project with another output folder; takes effect when the sink is started anew."""
         return replace(self, output=output)
+
+    @contextlib.contextmanager
+    def up(self, *arguments: str, directory: Path, timeout_s: float = 420.0) -> Iterator[Self]:
+        """Build and start it with ``docker compose up`` and ``arguments``; afterwards remove it, and ``directory`` with it."""
+        try:
+            self.compose("up", "--build", "--detach", *arguments, timeout_s=timeout_s)
+            yield self
+            # pytest shows it when the last test failed.
+            print(self.compose("logs", "--no-color", "--tail", "80"))  # noqa: T201
+        finally:
+            self.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", "--timeout", "1")
+            shutil.rmtree(directory)
 
     def compose(self, *arguments: str, timeout_s: float = HANGS_AFTER_S) -> str:
         """Run ``docker compose`` and return what it printed; its errors go to the test's captured output."""

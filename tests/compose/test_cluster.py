@@ -1,7 +1,6 @@
 """`docker compose -f docker-compose.yml -f compose.cluster.yml up --build`: three brokers, one of which is cut off."""
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,19 +31,14 @@ def cluster() -> Iterator[Project]:
         os.chown(output, USER, USER)
     first, second, third = free_ports(3)
     settings = SETTINGS | {
-        "COMPOSE_FILE": "docker-compose.yml:compose.cluster.yml",
         "PIPELINE_KAFKA_2_PORT": str(second),
         "PIPELINE_KAFKA_3_PORT": str(third),
         "GENERATOR_BACKFILL_SECONDS": "",
     }
-    project = Project(f"cluster-test-{os.getpid()}", first, output, settings)
-    try:
-        project.compose("up", "--build", "--detach", *SERVICES, timeout_s=420)
+    files = ("docker-compose.yml", "compose.cluster.yml")
+    project = Project(f"cluster-test-{os.getpid()}", first, output, settings, files)
+    with project.up(*SERVICES, directory=output):
         yield project
-        print(project.compose("logs", "--no-color", "--tail", "80"))  # noqa: T201 - pytest shows it with a failure
-    finally:
-        project.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", "--timeout", "1")
-        shutil.rmtree(output)
 
 
 async def metrics_come(cluster: Project) -> None:

@@ -1,7 +1,6 @@
 """Profiles `database` and `connect`: PostgreSQL with a sink of its own, and Kafka Connect, as a user starts them."""
 
 import os
-import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -41,12 +40,8 @@ def project() -> Iterator[Project]:
         "TOPIC_PREFIX": "",
     }
     project = Project(f"outputs-test-{os.getpid()}", kafka_port, output, settings)
-    try:
-        project.compose("up", "--build", "--detach", "--wait", *SERVICES, timeout_s=280)
+    with project.up("--wait", *SERVICES, directory=output, timeout_s=280):
         yield project
-    finally:
-        project.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", "--timeout", "1")
-        shutil.rmtree(output)
 
 
 @asynccontextmanager

@@ -3,7 +3,6 @@
 import http.client
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -50,13 +49,8 @@ def stack() -> Iterator[Project]:
         "GENERATOR_BACKFILL_SECONDS": "0",
     }
     project = Project(f"secured-test-{os.getpid()}", kafka_port, output, settings, FILES)
-    try:
-        project.compose("up", "--build", "--detach", *SERVICES, timeout_s=420)
+    with project.up(*SERVICES, directory=directory):
         yield project
-        print(project.compose("logs", "--no-color", "--tail", "60"))  # noqa: T201 - pytest shows it after a failure
-    finally:
-        project.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", "--timeout", "1")
-        shutil.rmtree(directory)
 
 
 def secret(project: Project, file: str) -> str:

@@ -183,12 +183,13 @@ async def test_a_restore_is_told_after_a_restart(pipeline: Pipeline) -> None:
         analytics = await stack.enter_async_context(pipeline.service("analytics"))
 
         async def counted() -> bool:
-            return (await scrape(analytics))("pipeline_orders_processed_total") == 500
+            told = await scrape(analytics)
+            entries = sum(told.by("partition", "pipeline_state_entries").values())  # told once a second
+            return told("pipeline_orders_processed_total") == 500 and entries >= 5 * 4  # products, windows
 
         await eventually(counted, what="all orders are counted")
         before = await scrape(analytics)
         entries = sum(before.by("partition", "pipeline_state_entries").values())
-        assert entries >= 5 * 4  # products, windows
         assert before("pipeline_state_restored_records_total") == 0
         analytics.kill()
         await analytics.wait()

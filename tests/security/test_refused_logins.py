@@ -159,7 +159,10 @@ async def test_a_service_takes_a_replaced_password_and_ends_when_it_is_refused_f
             metric = encode_metric(ProductMetric(60, 120, "prod-1", 1, 100))
             async with AIOKafkaProducer(bootstrap_servers=pipeline.kafka) as producer:
                 await producer.send_and_wait(topic_prefix + PRODUCT_METRICS.name, metric)
-            await eventually(lambda: pipeline.output.read_bytes() == metric + b"\n", what="the sink reads on")
+            await eventually(
+                lambda: pipeline.output.exists() and pipeline.output.read_bytes() == metric + b"\n",
+                what="the sink reads on",
+            )
         finally:
             await asyncio.to_thread(set_scram_password, secured.broker, PASSWORD)
         assert await sink.wait() == 1

@@ -44,8 +44,11 @@ def test_no_flipped_bit_goes_unnoticed(checkpoint: Checkpoint, data: st.DataObje
     encoded = bytearray(encode_checkpoint(checkpoint)[:-1])
     bit = data.draw(st.integers(0, len(encoded) * 8 - 1))
     encoded[bit // 8] ^= 1 << bit % 8
-    with pytest.raises(DamagedCheckpointError):
-        decode_checkpoint(bytes(encoded))
+    try:
+        decoded = decode_checkpoint(bytes(encoded))
+    except DamagedCheckpointError:
+        return
+    assert decoded == checkpoint  # JSON writes some characters in two ways: \u001f is \u001F
 
 
 @given(st.binary() | st.from_regex(rb"[\[\]{}\",:0-9a-z]*", fullmatch=True))

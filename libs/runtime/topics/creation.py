@@ -8,12 +8,10 @@ from typing import Any
 import structlog
 from aiokafka.admin import NewTopic
 from aiokafka.errors import (
-    ClusterAuthorizationFailedError,
     IncompatibleBrokerVersion,
     InvalidReplicationFactorError,
     KafkaError,
     TopicAlreadyExistsError,
-    TopicAuthorizationFailedError,
     for_code,
 )
 
@@ -21,17 +19,17 @@ from libs.runtime.backoff import Backoff
 from libs.runtime.errors import START_OVER, PipelineError, TopicMismatchError
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, client_arguments
 from libs.runtime.kafka_security.login_refusals import raise_final_refusal
+from libs.runtime.rights.denials import DENIALS
 from libs.runtime.rights.right import Operation, Resource, Right, missing_right_error
 from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.topics.comparison import compare_settings
-from libs.runtime.topics.refusals import refusal
+from libs.runtime.topics.permanent_errors import refusal
 from libs.runtime.topics.rules import Cluster
 from libs.runtime.topics.topic import Topic
 
 log = structlog.get_logger()
 
 _BECOMES_KNOWN_S = 5.0
-_DENIED = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
 # Two of three brokers have a record before it is acknowledged: any one may fail then, and nothing is lost nor waits.
 _REPLICATED = 3
 _OF_REPLICATED = {"min.insync.replicas": "2"}
@@ -120,7 +118,7 @@ async def _create_missing(admin: AIOKafkaAdminClient, settings: ServiceSettings,
 
 
 def _check_may_create(topic_errors: Iterable[Any], settings: ServiceSettings) -> None:
-    denied = [name for name, code, *_ in topic_errors if for_code(code) in _DENIED]
+    denied = [name for name, code, *_ in topic_errors if for_code(code) in DENIALS]
     if denied:
         rights = [Right(Operation.CREATE, Resource.TOPIC, name) for name in denied]
         raise missing_right_error(
