@@ -24,11 +24,11 @@ _GRACE_S = 120
 
 PARAMS = {
     "backend": Param(
-        "local",
+        "auto",
         type="string",
         enum=["auto", "compose", "local"],
         title="Backend",
-        description="Where the pipeline runs. auto: Docker Compose where an engine answers, else processes on this machine.",
+        description="compose: containers; local: processes of this machine; auto: containers where Docker Compose can be used.",
     ),
     "processors": Param(
         2,

@@ -1,5 +1,7 @@
-"""The two ways in which a pipeline runs on this machine, behind one interface."""
+"""The ways in which a pipeline runs, behind one interface."""
 
+import logging
+import os
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -7,17 +9,22 @@ from bonus_airflow.operations.compose import ComposeMode
 from bonus_airflow.operations.errors import OperationError
 from bonus_airflow.operations.local_mode import LocalMode
 from bonus_airflow.operations.parts import Part, StartPlan
+from bonus_airflow.operations.watched import LIVE_PAGE, NO_CONTROL, WatchedPipeline
+
+log = logging.getLogger(__name__)
 
 COMPOSE, LOCAL, AUTO = "compose", "local", "auto"
 
 
 class Backend(Protocol):
-    """What DAGs do to a pipeline. Each method runs commands of the project; all raise OperationError."""
+    """What DAGs do to a pipeline. Each method runs commands of the project; all but ``problem`` raise OperationError."""
 
     name: str
+    can_control: bool
+    """Whether a pipeline can be started, changed and stopped; otherwise all that would do so raises OperationError."""
 
-    def is_present(self) -> bool:
-        """Whether this machine can run a pipeline in this way."""
+    def problem(self) -> str:
+        """Why no pipeline can run here in this way; empty when one can."""
 
     def is_running(self) -> bool:
         """Whether any process or container of a pipeline is there."""
@@ -50,11 +57,15 @@ class Backend(Protocol):
         """What the live page knows of the orders' flow: live/snapshot.py says what that is."""
 
 
-BACKENDS: Mapping[str, type[LocalMode] | type[ComposeMode]] = {LOCAL: LocalMode, COMPOSE: ComposeMode}
+BACKENDS: Mapping[str, type[LocalMode] | type[ComposeMode] | type[WatchedPipeline]] = {
+    LOCAL: LocalMode,
+    COMPOSE: ComposeMode,
+    WatchedPipeline.name: WatchedPipeline,
+}
 
 
 def backend_named(name: str) -> Backend:
-    """The backend of this name, ``local`` or ``compose``."""
+    """One of BACKENDS, by its name."""
     try:
         return BACKENDS[name]()
     except KeyError:
@@ -62,13 +73,28 @@ def backend_named(name: str) -> Backend:
 
 
 def choose_backend(wanted: str) -> Backend:
-    """``wanted``, or for ``auto`` Docker Compose where an engine answers, and local mode elsewhere."""
-    if wanted != AUTO:
-        return backend_named(wanted)
-    compose = ComposeMode()
-    return compose if compose.is_present() else LocalMode()
+    """The backend to start a pipeline with; the choice is logged.
+
+    ``auto`` is Docker Compose where it can be used, and local mode elsewhere.
+
+    Raises:
+        OperationError: what is wanted cannot be used here, or this Airflow starts no pipeline at all.
+    """
+    if LIVE_PAGE in os.environ:
+        raise OperationError(NO_CONTROL)
+    backend = backend_named(COMPOSE if wanted == AUTO else wanted)
+    problem = backend.problem()
+    if problem and wanted == AUTO:
+        log.info("backend auto: local mode, since Docker Compose cannot be used: %s", problem)
+        return LocalMode()
+    if problem:
+        raise OperationError(f"backend {wanted} cannot be used: {problem}")
+    log.info("backend %s: %s", wanted, backend.name)
+    return backend
 
 
-def present_backends() -> list[Backend]:
-    """Local mode, and Docker Compose where an engine answers."""
-    return [backend for backend in map(backend_named, BACKENDS) if backend.is_present()]
+def running_backend() -> Backend | None:
+    """The backend of the pipeline that is running; None where none is."""
+    names = (WatchedPipeline.name,) if LIVE_PAGE in os.environ else (LOCAL, COMPOSE)
+    usable = (backend for backend in map(backend_named, names) if not backend.problem())
+    return next((backend for backend in usable if backend.is_running()), None)

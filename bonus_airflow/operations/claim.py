@@ -2,7 +2,7 @@
 
 import logging
 
-from bonus_airflow.operations.backend import Backend, backend_named, choose_backend, present_backends
+from bonus_airflow.operations.backend import Backend, backend_named, choose_backend, running_backend
 from bonus_airflow.operations.errors import OperationError
 from bonus_airflow.operations.run_marker import (
     Phase,
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def claim_pipeline(run_id: str, wanted_backend: str) -> str:
-    """Take the pipeline for ``run_id``; returns the backend's name.
+    """Take the pipeline for ``run_id``; returns the backend's name, which is chosen here once for the whole run.
 
     A run that has it already goes on with it, whatever has happened to the scheduler or the worker since.
 
@@ -29,12 +29,11 @@ def claim_pipeline(run_id: str, wanted_backend: str) -> str:
         if marker and marker.run_id == run_id:
             log.info("this run has the pipeline already (%s)", marker.backend)
             return marker.backend
-        for backend in present_backends():
-            if backend.is_running():
-                raise OperationError(_already_running(backend, marker))
+        chosen = choose_backend(wanted_backend)
+        if running := running_backend():
+            raise OperationError(_already_running(running, marker))
         if marker:
             log.info("nothing is left running of run %s, which had the pipeline", marker.run_id)
-        chosen = choose_backend(wanted_backend)
         write_marker(RunMarker(run_id, chosen.name, Phase.STARTING))
         return chosen.name
 

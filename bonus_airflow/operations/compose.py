@@ -1,44 +1,61 @@
 """The pipeline in containers: docker-compose.yml."""
 
 import json
-import os
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
-from bonus_airflow.environment import ROOT
-from bonus_airflow.operations.commands import PIPELINE, output_of, run_command
-from bonus_airflow.operations.errors import CommandError
+from bonus_airflow.operations.commands import output_of, run_command
+from bonus_airflow.operations.errors import CommandError, OperationError
 from bonus_airflow.operations.http_json import get_json
 from bonus_airflow.operations.local_mode import drained_output
 from bonus_airflow.operations.parts import INFRASTRUCTURE, SERVICES, Part, StartPlan
 from bonus_airflow.operations.run_marker import locked_pipeline
 
+log = logging.getLogger(__name__)
+
 _COMPOSE = ("docker", "compose")
+# One line for each step; with --quiet-pull one for each image rather than for each tick of its progress bars.
+_TOLD_IN_LINES = (*_COMPOSE, "--progress", "plain")
 _PIPELINE = frozenset((*INFRASTRUCTURE, *SERVICES, "live"))
+_NEEDED: tuple[Sequence[str], ...] = (
+    (*_COMPOSE, "version"),
+    ("docker", "info", "--format", "{{json .ServerVersion}}"),
+    (*_COMPOSE, "config", "--quiet"),
+)
+_ANSWERS_WITHIN_S = 20.0
 
 
 class ComposeMode:
-    """All of it goes through ``docker compose`` in the checkout, with COMPOSE_PROJECT_NAME if that is set."""
+    """All of it goes through ``docker compose`` in the checkout.
+
+    What Compose reads from the shell or from `.env` holds for it, COMPOSE_PROJECT_NAME, COMPOSE_FILE and the published ports
+    among them: so ports are asked of Compose, and the verification runs in the Compose network.
+    """
 
     name = "compose"
+    can_control = True
 
-    def is_present(self) -> bool:
-        """Whether there is an engine, and a Compose that can use it."""
-        try:
-            output_of([*_COMPOSE, "version"], timeout_s=20)
-            output_of(["docker", "info", "--format", "{{json .ServerVersion}}"], timeout_s=20)
-        except CommandError:
-            return False
-        return True
+    def problem(self) -> str:
+        """Whether there is Compose v2, an engine that answers, and a compose file that Compose can read."""
+        for command in _NEEDED:
+            try:
+                output_of(command, timeout_s=_ANSWERS_WITHIN_S)
+            except CommandError as error:
+                return f"`{' '.join(command)}`: {error.last_line}"
+        return ""
 
     def is_running(self) -> bool:
-        return bool(self._containers("--status", "running", "--status", "restarting"))
+        running = self._containers("--status", "running", "--status", "restarting")
+        return any(container["Service"] in _PIPELINE for container in running)
 
     def start(self, plan: StartPlan) -> None:
+        log.info("the first start pulls and builds images, which takes minutes; later ones take seconds")
         replicas = ("--scale", f"processor={plan.processors}", "--scale", f"analytics={plan.analytics}")
         with locked_pipeline() as lock:
             run_command(
-                [*_COMPOSE, "--progress", "plain", "up", "--build", "--detach", *replicas],
+                [*_TOLD_IN_LINES, "up", "--build", "--quiet-pull", "--detach", *replicas],
                 settings=plan.settings,
                 inherited_fds=[lock],
             )
@@ -51,24 +68,31 @@ class ComposeMode:
         self._run_locked("docker", "restart", part)
 
     def stop_generator(self) -> None:
-        self._run_locked(*_COMPOSE, "stop", "generator")
+        self._run_locked(*_TOLD_IN_LINES, "stop", "generator")
 
     def left_to_drain(self) -> list[str]:
-        return drained_output([*_COMPOSE, "exec", "-T", "live", "python", "-m", "watch.drained"])
+        return drained_output([*_COMPOSE, "exec", "--no-TTY", "live", "python", "-m", "watch.drained"])
 
     def stop_services(self) -> None:
-        self._run_locked(*_COMPOSE, "stop", *SERVICES)
+        self._run_locked(*_TOLD_IN_LINES, "stop", *SERVICES)
 
     def verify(self) -> None:
-        output = f"{os.environ.get('OUTPUT_DIR') or ROOT / 'output'}/metrics.json"
-        broker = f"localhost:{os.environ.get('PIPELINE_KAFKA_PORT') or 9092}"
-        run_command([PIPELINE, "verify", "--bootstrap", broker, "--output", output, "--wait-closed", "0"])
+        run_command(
+            [*_TOLD_IN_LINES, "run", "--build", "--rm", "--no-TTY", "cli", "verify", "--wait-closed", "0"],
+        )
 
     def stop_all(self) -> None:
-        self._run_locked(*_COMPOSE, "down")
+        self._run_locked(*_TOLD_IN_LINES, "down")
 
     def snapshot(self) -> Mapping[str, Any]:
-        return get_json(f"http://127.0.0.1:{os.environ.get('PIPELINE_LIVE_PORT') or 8080}/snapshot")
+        return get_json(f"http://{self._live_address}/snapshot")
+
+    @cached_property
+    def _live_address(self) -> str:
+        """Where the live page is published, as host:port of loopback."""
+        if address := output_of([*_COMPOSE, "port", "live", "8080"]).strip():
+            return address
+        raise OperationError("the live page is published at no port of this machine")
 
     def _run_locked(self, *command: str) -> None:
         with locked_pipeline() as lock:
@@ -80,7 +104,7 @@ class ComposeMode:
 
 
 def part_of(container: Mapping[str, Any]) -> Part:
-    """A container, as ``docker compose ps --format json`` tells of it."""
+    """A container, as ``docker compose ps --format json`` describes it."""
     state, health = container["State"], container["Health"]
     is_stopped = state == "exited" and container["ExitCode"] == 0
     if is_stopped or (state == "running" and health == "healthy"):

@@ -17,6 +17,11 @@ class CommandError(OperationError):
         ended = "failed" if exit_code is None else f"ended with exit code {exit_code}"
         super().__init__(f"`{' '.join(command)}` {ended}:\n{output}")
 
+    @property
+    def last_line(self) -> str:
+        """Of the output: most programs say there why they failed."""
+        return self.output.strip().rpartition("\n")[2]
+
 
 class PipelineUnwellError(OperationError):
     """Something is wrong with a running pipeline; the message says what, since when, and what was tried."""

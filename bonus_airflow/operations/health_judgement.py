@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bonus_airflow.notifier import Notification, notify
-from bonus_airflow.operations.backend import present_backends
+from bonus_airflow.operations.backend import running_backend
 from bonus_airflow.operations.errors import PipelineUnwellError
 from bonus_airflow.operations.health import Finding, moment
 from bonus_airflow.operations.health_record import HealthRecord
@@ -31,9 +31,8 @@ def find_pipeline() -> Found:
         if marker.is_running:
             return Found(marker.backend)
         return Found("", f"run {marker.run_id} of pipeline_control is {marker.phase} the pipeline")
-    for backend in present_backends():
-        if backend.is_running():
-            return Found(backend.name)
+    if running := running_backend():
+        return Found(running.name)
     return Found("", "no pipeline is running")
 
 

@@ -22,9 +22,10 @@ class LocalMode:
     """All of it goes through ``.venv/bin/pipeline``, which a person can call, too."""
 
     name = "local"
+    can_control = True
 
-    def is_present(self) -> bool:
-        return True
+    def problem(self) -> str:
+        return ""
 
     def is_running(self) -> bool:
         return bool(self._status()["state"] != "stopped")

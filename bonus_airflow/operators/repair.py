@@ -60,7 +60,7 @@ class RepairBroken(BaseOperator):
         record = HealthRecord.load()
         spent = [each.part for each in broken if record.restarts_of(each.part, time.time()) >= limit]
         marker = read_marker()
-        if spent or (marker and not marker.is_running):
+        if spent or (marker and not marker.is_running) or not backend_named(self.backend).can_control:
             return done | {"gave_up": spent}
         for finding in broken:
             tried = [*tried, self._restart(finding.part, record)]
@@ -87,6 +87,5 @@ class RepairBroken(BaseOperator):
         try:
             backend_named(self.backend).restart(part)
         except CommandError as error:
-            last_line = error.output.strip().rpartition("\n")[2]
-            return f"restart {number} of {part} failed ({last_line})"
+            return f"restart {number} of {part} failed ({error.last_line})"
         return f"restart {number} of {part}"

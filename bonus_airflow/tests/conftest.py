@@ -7,6 +7,7 @@ import pytest
 
 from bonus_airflow.environment import CONNECTION, kafka_connection
 from bonus_airflow.tests.airflow_processes import COMPONENTS, Airflow
+from bonus_airflow.tests.compose_pipeline import ComposePipeline
 from bonus_airflow.tests.local_pipeline import LocalPipeline
 from bonus_airflow.tests.recording_notifier import FILE_SETTING
 from local.ports import free_ports
@@ -28,6 +29,12 @@ def pipeline(shared_pipeline: LocalPipeline) -> Iterator[LocalPipeline]:
 
 
 @pytest.fixture(scope="session")
+def compose_pipeline(tmp_path_factory: pytest.TempPathFactory) -> ComposePipeline:
+    """Not running."""
+    return ComposePipeline(tmp_path_factory.mktemp("compose"))
+
+
+@pytest.fixture(scope="session")
 def notifications(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where `recording_notifier` writes what DAGs tell."""
     return tmp_path_factory.mktemp("notifications") / "notifications.jsonl"
@@ -35,16 +42,23 @@ def notifications(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def airflow(
-    tmp_path_factory: pytest.TempPathFactory, shared_pipeline: LocalPipeline, notifications: Path
+    tmp_path_factory: pytest.TempPathFactory,
+    shared_pipeline: LocalPipeline,
+    compose_pipeline: ComposePipeline,
+    notifications: Path,
 ) -> Iterator[Airflow]:
-    """Its tasks find the shared pipeline. `pipeline_health` runs only when a test triggers it."""
-    settings = shared_pipeline.settings | {
-        "PIPELINE_HEALTH_SCHEDULE": "",
-        "PIPELINE_NOTIFIER": "bonus_airflow.tests.recording_notifier.record",
-        FILE_SETTING: str(notifications),
-        CONNECTION: kafka_connection(shared_pipeline.settings),
-        "AIRFLOW_VAR_DEAD_LETTERS_GROUP_SECONDS": "3",
-    }
+    """Its tasks find the tests' pipelines. `pipeline_health` runs only when a test triggers it."""
+    settings = (
+        shared_pipeline.settings
+        | compose_pipeline.settings
+        | {
+            "PIPELINE_HEALTH_SCHEDULE": "",
+            "PIPELINE_NOTIFIER": "bonus_airflow.tests.recording_notifier.record",
+            FILE_SETTING: str(notifications),
+            CONNECTION: kafka_connection(shared_pipeline.settings),
+            "AIRFLOW_VAR_DEAD_LETTERS_GROUP_SECONDS": "3",
+        }
+    )
     (port,) = free_ports(1)
     airflow = Airflow(tmp_path_factory.mktemp("airflow"), port, settings)
     airflow.migrate()

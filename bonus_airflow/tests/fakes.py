@@ -28,6 +28,7 @@ class FakeBackend:
     """In ``name``'s place; ``problems`` by part."""
 
     name = "local"
+    can_control = True
 
     def __init__(self, *names: str) -> None:
         self.running = True
@@ -35,8 +36,8 @@ class FakeBackend:
         self.told = copy.deepcopy(dict(WELL))
         self.stopped = 0
 
-    def is_present(self) -> bool:
-        return True
+    def problem(self) -> str:
+        return ""
 
     def is_running(self) -> bool:
         return self.running

@@ -19,7 +19,7 @@ def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeBackend:
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
     backend = FakeBackend()
     backend.running = False
-    monkeypatch.setattr(claim, "present_backends", lambda: [backend])
+    monkeypatch.setattr(claim, "running_backend", lambda: backend if backend.running else None)
     monkeypatch.setattr(claim, "choose_backend", lambda wanted: backend)
     monkeypatch.setattr(claim, "backend_named", lambda name: backend)
     return backend

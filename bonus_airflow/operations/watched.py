@@ -1,0 +1,66 @@
+"""A pipeline that Airflow reaches over the network and cannot control: that of the containers beside its own."""
+
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
+
+from bonus_airflow.operations.errors import OperationError
+from bonus_airflow.operations.http_json import get_json
+from bonus_airflow.operations.parts import SERVICES, Part
+
+LIVE_PAGE = "PIPELINE_LIVE_PAGE"
+"""The setting that makes Airflow watch, and nothing else: the live page's URL, http://live:8080 in docker-compose.yml."""
+
+NO_CONTROL = "this Airflow only watches the pipeline: `make airflow` starts one that controls it"
+
+_HEALTH_PORT = 8080
+
+
+class WatchedPipeline:
+    """Each service's name stands for the addresses of all its replicas, as it does in a network of Docker Compose.
+
+    A replica that has ended has no address any more and is no part: Docker's restart policy starts it again. A service without
+    any replica is broken, except for the generator, which may have been stopped on purpose.
+    """
+
+    name = "watched"
+    can_control = False
+
+    def problem(self) -> str:
+        return ""
+
+    def is_running(self) -> bool:
+        try:
+            self.snapshot()
+        except OperationError:
+            return False
+        return True
+
+    def parts(self) -> list[Part]:
+        return [part for service in SERVICES for part in replicas(service)]
+
+    def snapshot(self) -> Mapping[str, Any]:
+        return get_json(f"{os.environ[LIVE_PAGE].rstrip('/')}/snapshot")
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise OperationError(NO_CONTROL)
+
+    start = restart = stop_generator = left_to_drain = stop_services = verify = stop_all = _refuse
+
+
+def replicas(service: str, port: int = _HEALTH_PORT) -> Iterator[Part]:
+    """Every replica that the host name ``service`` stands for, and what its `/health` answers."""
+    try:
+        found = socket.getaddrinfo(service, port, socket.AF_INET, socket.SOCK_STREAM)
+    except socket.gaierror:
+        is_stopped = service == "generator"
+        yield Part(service, service, "" if is_stopped else "no replica is running", is_stopped)
+        return
+    for address in sorted({str(address[0]) for *_, address in found}):
+        problem = ""
+        try:
+            get_json(f"http://{address}:{port}/health")
+        except OperationError as error:
+            problem = str(error)
+        yield Part(f"{service} at {address}", service, problem)

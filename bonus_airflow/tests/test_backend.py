@@ -1,0 +1,133 @@
+"""Which backend a run takes, and which pipeline is looked at."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from bonus_airflow.operations import claim
+from bonus_airflow.operations.backend import choose_backend, running_backend
+from bonus_airflow.operations.errors import OperationError
+from bonus_airflow.operations.health_judgement import Found, find_pipeline
+from bonus_airflow.operations.parts import Part
+from bonus_airflow.operations.watched import LIVE_PAGE, replicas
+
+# Stands in for `docker`: each case of ARGUMENTS) fails, and `ps` prints the file beside it.
+DOCKER = """#!/bin/sh
+case "$*" in
+{failures}
+compose\\ ps*) test ! -e "${{0%/*}}/containers" || while read -r line; do echo "$line"; done <"${{0%/*}}/containers" ;;
+esac
+"""
+SINK = {"Name": "p-sink-1", "Service": "sink", "State": "running", "Health": "healthy", "ExitCode": 0}
+Docker = Callable[[Mapping[str, str]], None]
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
+    """Puts a `docker` on an otherwise empty PATH; until then there is none."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    monkeypatch.setenv("LOCAL_DIR", str(tmp_path / "local"))
+    monkeypatch.delenv(LIVE_PAGE, raising=False)
+
+    def install(failures: Mapping[str, str]) -> None:
+        cases = "\n".join(f'"{command}"*) echo "{error}" >&2; exit 1 ;;' for command, error in failures.items())
+        (tmp_path / "docker").write_text(DOCKER.format(failures=cases))
+        (tmp_path / "docker").chmod(0o755)
+
+    return install
+
+
+def test_auto_is_local_mode_without_docker(docker: Docker, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        assert choose_backend("auto").name == "local"
+    assert "backend auto: local mode, since Docker Compose cannot be used: `docker compose version`" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [
+        ("compose version", "docker: 'compose' is not a docker command"),
+        ("info", "Cannot connect to the Docker daemon"),
+        ("compose config", "services.sink.volumes.1 additional property is not allowed"),
+    ],
+)
+def test_auto_is_local_mode_where_compose_cannot_be_used(
+    docker: Docker, caplog: pytest.LogCaptureFixture, command: str, error: str
+) -> None:
+    docker({command: error})
+    with caplog.at_level(logging.INFO):
+        assert choose_backend("auto").name == "local"
+    assert error in caplog.text
+    with pytest.raises(OperationError, match=f"backend compose cannot be used: .*{error}"):
+        choose_backend("compose")
+
+
+def test_auto_is_compose_where_it_can_be_used(docker: Docker, caplog: pytest.LogCaptureFixture) -> None:
+    docker({})
+    with caplog.at_level(logging.INFO):
+        assert choose_backend("auto").name == "compose"
+    assert "backend auto: compose" in caplog.text
+    assert choose_backend("local").name == "local"
+
+
+def test_a_run_keeps_its_backend_when_the_engine_goes_away(docker: Docker) -> None:
+    docker({})
+    assert claim.claim_pipeline("one", "auto") == "compose"
+    docker({"info": "Cannot connect to the Docker daemon"})
+    assert claim.claim_pipeline("one", "auto") == "compose"
+
+
+def test_the_pipeline_that_runs_is_looked_at(docker: Docker, tmp_path: Path) -> None:
+    assert find_pipeline() == Found("", "no pipeline is running")
+    docker({})
+    assert find_pipeline() == Found("", "no pipeline is running")
+    (tmp_path / "containers").write_text(json.dumps(SINK | {"Service": "prometheus"}) + "\n")
+    assert find_pipeline() == Found("", "no pipeline is running")
+    (tmp_path / "containers").write_text(json.dumps(SINK) + "\n")
+    assert find_pipeline() == Found("compose")
+    with pytest.raises(
+        OperationError, match=r"no run has started is running \(compose\).*`docker compose down` ends it"
+    ):
+        claim.claim_pipeline("one", "local")
+
+
+@pytest.fixture
+def http_port() -> Iterator[int]:
+    """A server that is healthy at /health, and that has no live page."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/health" else 503)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def test_a_watched_pipeline_is_all_replicas_behind_a_name(http_port: int) -> None:
+    assert list(replicas("localhost", http_port)) == [Part("localhost at 127.0.0.1", "localhost", "")]
+    (closed,) = replicas("localhost", 1)
+    assert "no answer" in closed.problem
+    assert list(replicas("sink.invalid")) == [Part("sink.invalid", "sink.invalid", "no replica is running")]
+
+
+def test_where_airflow_only_watches_no_pipeline_is_started(
+    docker: Docker, monkeypatch: pytest.MonkeyPatch, http_port: int
+) -> None:
+    docker({})
+    monkeypatch.setenv(LIVE_PAGE, f"http://127.0.0.1:{http_port}")
+    with pytest.raises(OperationError, match="only watches"):
+        claim.claim_pipeline("one", "auto")
+    assert running_backend() is None
