@@ -14,6 +14,11 @@ def airflow_home() -> Path:
     return Path(os.environ.get("AIRFLOW_HOME") or ROOT / ".airflow").resolve()
 
 
+def airflow_host() -> str:
+    """AIRFLOW_HOST: the address that the web interface listens at; in a container all of the container's."""
+    return os.environ.get("AIRFLOW_HOST") or "127.0.0.1"
+
+
 def airflow_port() -> int:
     """AIRFLOW_PORT: of the web interface on loopback.
 
@@ -45,7 +50,7 @@ def kafka_connection(settings: Mapping[str, str]) -> str:
 def airflow_environment(home: Path, port: int) -> dict[str, str]:
     """The environment of all of Airflow's processes: ours over the caller's.
 
-    ``port`` is the web interface's and the task API's, on loopback.
+    ``port`` is the web interface's and the task API's.
     """
     bin_folder = ROOT / ".venv-airflow" / "bin"
     settings: Mapping[str, Mapping[str, object]] = {
@@ -56,7 +61,7 @@ def airflow_environment(home: Path, port: int) -> dict[str, str]:
             "parallelism": 4,  # worker processes are forked at the start, 32 of them by default
             "execution_api_server_url": f"http://127.0.0.1:{port}/execution/",
         },
-        "api": {"host": "127.0.0.1", "port": port, "base_url": f"http://127.0.0.1:{port}", "workers": 1},
+        "api": {"host": airflow_host(), "port": port, "base_url": f"http://127.0.0.1:{port}", "workers": 1},
         # A busy machine's API server may take long for its first answers, and a task whose start is not answered fails.
         "workers": {"execution_api_timeout": 120},
         "database": {"sql_alchemy_conn": f"sqlite:///{home / 'airflow.db'}"},

@@ -2,6 +2,7 @@
 # ruff: noqa: S607 - starting Airflow is what this file is for
 
 import json
+import os
 import secrets
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 from bonus_airflow.environment import airflow_environment, airflow_home, airflow_port
+from bonus_airflow.operations.watched import LIVE_PAGE
 from local.process_tree import end_descendants
 
 _STOP_S = 5.0
@@ -56,9 +58,15 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
 
 
 def _welcome(home: Path, port: int) -> str:
+    password_file = home / _PASSWORD_FILE
+    if LIVE_PAGE in os.environ:
+        return f"""
+    Airflow, in half a minute: http://127.0.0.1:{port}/
+    user admin, password by    docker compose exec airflow cat {password_file}
+"""
     return f"""
     Airflow, in half a minute: http://127.0.0.1:{port}/
-    user admin, password in    {home / _PASSWORD_FILE}
+    user admin, password in    {password_file}
     run the pipeline:          .venv-airflow/bin/python -m bonus_airflow dags trigger pipeline_control
     end Airflow:               Ctrl-C
 """

@@ -32,6 +32,14 @@ PARAMS = {
         title="Folder",
         description="Where the HTML, CSV and JSON files go; a relative path begins in the checkout.",
     ),
+    "wait_seconds": Param(
+        60,
+        type="integer",
+        minimum=0,
+        maximum=3600,
+        title="Patience with the last windows, in seconds",
+        description="How long they may take to close, and then file and database to have what the topic has.",
+    ),
 }
 
 
@@ -54,7 +62,7 @@ def daily_report() -> None:
     @task(outlets=[REPORT], retries=5, retry_delay=timedelta(minutes=2))
     def report(dag_run: Any, params: Any, outlet_events: Any) -> dict[str, Any]:
         try:
-            made = make_report(dag_run.partition_key or params["span"], params["folder"])
+            made = make_report(dag_run.partition_key or params["span"], params["folder"], params["wait_seconds"])
         except SourcesDifferError as error:
             raise AirflowFailException(str(error)) from error
         outlet_events[REPORT].extra = {"html": made["html"], "csv": made["csv"], **made["total"]}

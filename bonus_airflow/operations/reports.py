@@ -16,8 +16,10 @@ _SOURCES_DIFFER = 3
 _SUMMARY = ("span", "products", "total", "dead_letters", "notes")
 
 
-def make_report(span: str, folder: str) -> dict[str, Any]:
+def make_report(span: str, folder: str, wait_s: int) -> dict[str, Any]:
     """Write the report of ``span``, a day or an hour of UTC as in 2026-11-27T14; empty is yesterday.
+
+    ``wait_s`` is the patience with windows that are still open, and with a file and a database that lack what the topic has.
 
     Returns what its JSON file says but for the differences, amounts in whole cents; and the files' paths.
 
@@ -27,7 +29,7 @@ def make_report(span: str, folder: str) -> dict[str, Any]:
     """
     span = span or f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}"
     try:
-        run_command([PIPELINE, "report", "--folder", folder, span])
+        run_command([PIPELINE, "report", "--folder", folder, "--wait", str(wait_s), span])
     except CommandError as error:
         if error.exit_code != _SOURCES_DIFFER:
             raise

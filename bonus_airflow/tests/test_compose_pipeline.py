@@ -13,7 +13,7 @@ from bonus_airflow.tests.compose_pipeline import ComposePipeline, require_engine
 from bonus_airflow.tests.local_pipeline import LocalPipeline
 
 CONTROL, HEALTH = "pipeline_control", "pipeline_health"
-PARAMS = {"backend": "auto", "processors": 2, "analytics": 1, "run_seconds": 5, "rate": "200", "faulty_share": 0.05}
+PARAMS = {"backend": "auto", "processors": 2, "analytics": 1, "run_seconds": 10, "rate": "200", "faulty_share": 0.05}
 PATIENT = {"unhealthy_seconds": 3, "slow_seconds": 3, "max_dead_letter_share": 1, "max_lag_seconds": 600}
 
 
@@ -30,9 +30,10 @@ def test_a_run_in_containers_ends_exact_and_a_killed_replica_comes_back(
 ) -> None:
     run_id = airflow.trigger(CONTROL, **PARAMS)
     airflow.await_task(CONTROL, run_id, "start_pipeline", "success")
-    airflow.await_task(CONTROL, run_id, "keep_watching", "deferred")
-    # The run goes on once every container is healthy again, which is what `pipeline_health` is for.
+    airflow.await_task(CONTROL, run_id, "wait_until_healthy", "success")
     before = compose.started_at()
+    airflow.await_task(CONTROL, run_id, "mark_running", "success")
+    # The run ends its watch once every container is healthy again, which is what `pipeline_health` is for.
     killed = compose.kill("processor", 2)
     generator = follow_log(compose, "generator")
     health_id = airflow.trigger(HEALTH, **PATIENT)

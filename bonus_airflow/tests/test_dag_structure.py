@@ -66,7 +66,6 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
     """By file name, what its import brought."""
     home = tmp_path_factory.mktemp("airflow")
     environment = airflow_environment(home, 1) | {"PYTHONDONTWRITEBYTECODE": "1"}
-    subprocess.run(["airflow", "db", "migrate"], env=environment, capture_output=True, check=True)
     return {path.stem: _load(path, environment) for path in FILES}
 
 

@@ -63,8 +63,11 @@ def totals_in(report: Any) -> Totals:
     return {name: (each["order_count"], each["revenue_cents"]) for name, each in report["products"].items()}
 
 
-def trigger(airflow: Airflow, folder: Path, span: str = "", partition_key: str | None = None) -> tuple[str, str]:
-    body = {"logical_date": None, "partition_key": partition_key, "conf": {"folder": str(folder), "span": span}}
+def trigger(
+    airflow: Airflow, folder: Path, span: str = "", partition_key: str | None = None, **params: object
+) -> tuple[str, str]:
+    conf = {"folder": str(folder), "span": span, **params}
+    body = {"logical_date": None, "partition_key": partition_key, "conf": conf}
     run_id = airflow.post(f"/dags/{DAG}/dagRuns", body)["dag_run_id"]
     return run_id, airflow.await_run(DAG, run_id)
 
@@ -111,7 +114,7 @@ def test_an_hour_is_reported_and_a_planted_difference_fails(
     )
     metric = json.loads(planted)
     history.metrics.write_text(text.replace(planted, json.dumps(metric | {"order_count": metric["order_count"] + 1})))
-    run_id, state = trigger(airflow, tmp_path, hour)
+    run_id, state = trigger(airflow, tmp_path, hour, wait_seconds=1)
     assert state == "failed"
     told = airflow.log_of(DAG, run_id, "report")
     assert "topic, file and database differ" in told
