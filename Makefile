@@ -117,9 +117,9 @@ check: setup ## ruff and mypy on everything
 airflow: machine .venv/.installed $(PARQUET) .venv-airflow/.installed ## Airflow with the DAGs of bonus_airflow, on loopback; Ctrl-C ends it (AIRFLOW_PORT=8085)
 	@$(AIRFLOW_PYTHON) -m bonus_airflow.start
 
-airflow-test: machine .venv/.installed .venv-airflow/.installed ## the DAGs' tests, with a real Airflow and a real pipeline (TESTS=path ARGS=)
+airflow-test: machine .venv/.installed .venv-airflow/.installed ## the DAGs' tests, with two real Airflows and pipelines side by side (TESTS=path ARGS=)
 	@$(CONTAINED) $(PYTHON) -m local.jars
-	@$(CONTAINED) $(AIRFLOW_PYTHON) -m pytest $(or $(TESTS),bonus_airflow/tests) $(ARGS)
+	@$(CONTAINED) $(AIRFLOW_PYTHON) -m pytest -n 2 --dist loadfile $(or $(TESTS),bonus_airflow/tests) $(ARGS)
 
 airflow-check: setup .venv-airflow/.installed ## mypy on bonus_airflow, against Airflow's own environment
 	@$(PYTHON) -m mypy --python-executable $(AIRFLOW_PYTHON) $$(find bonus_airflow -name '*.py')

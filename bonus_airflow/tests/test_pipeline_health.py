@@ -73,8 +73,10 @@ def test_a_hung_service_is_restarted_and_no_other_one(airflow: Airflow, running:
     """The supervisor starts again what ends; what hangs does not end."""
     before = running.pids()
     os.kill(before["processor-2"], signal.SIGSTOP)
-    run_id, state = run(airflow)
-    assert state == "success", airflow.told(DAG, run_id)
+    run_id = airflow.trigger(DAG, **PATIENT)
+    eventually(lambda: running.programs()["processor-2"]["state"] == "STOPPING", "the hung processor is restarted")
+    os.kill(before["processor-2"], signal.SIGCONT)  # or the supervisor would kill it 25 s later
+    assert airflow.await_run(DAG, run_id) == "success", airflow.told(DAG, run_id)
     after = running.pids()
     assert {name for name in before if after[name] != before[name]} == {"processor-2"}
     assert running.programs()["processor-2"]["health"] == "ok"
