@@ -106,8 +106,9 @@ class Airflow:
 
     def stop(self) -> None:
         """End all; what was left behind by kills is ended with the test run, by local/process_tree.py."""
-        for component, process in self._processes.items():
+        for process in self._processes.values():
             process.terminate()
+        for component, process in self._processes.items():
             try:
                 process.wait(20)
             except subprocess.TimeoutExpired:

@@ -67,13 +67,21 @@ class ComposePipeline:
 
     def kill(self, service: str, replica: int) -> str:
         """SIGKILL for a container, which the engine then does not start again by itself; returns its name."""
-        name = f"{self.settings['COMPOSE_PROJECT_NAME']}-{service}-{replica}"
+        name = self._name(service, replica)
         self._run("docker", "kill", name)
         return name
+
+    def follow_log(self, service: str, replica: int) -> "subprocess.Popen[str]":
+        """Collects a container's standard output, which is gone with the container; ends with it."""
+        command = ["docker", "logs", "--follow", self._name(service, replica)]
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
 
     def remove(self) -> None:
         """Containers, data and images."""
         self.compose("--profile", "*", "down", "--volumes", "--rmi", "local", "--timeout", "1")
+
+    def _name(self, service: str, replica: int) -> str:
+        return f"{self.settings['COMPOSE_PROJECT_NAME']}-{service}-{replica}"
 
     def _run(self, *command: str) -> str:
         return subprocess.run(

@@ -1,13 +1,10 @@
 """`pipeline_control` and `pipeline_health` with a real scheduler and triggerer, and a pipeline in containers."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from bonus_airflow.environment import ROOT
-from bonus_airflow.operations.commands import project_environment
 from bonus_airflow.tests.airflow_processes import Airflow
 from bonus_airflow.tests.compose_pipeline import ComposePipeline, require_engine
 from bonus_airflow.tests.local_pipeline import LocalPipeline
@@ -35,7 +32,7 @@ def test_a_run_in_containers_ends_exact_and_a_killed_replica_comes_back(
     airflow.await_task(CONTROL, run_id, "mark_running", "success")
     # The run ends its watch once every container is healthy again, which is what `pipeline_health` is for.
     killed = compose.kill("processor", 2)
-    generator = follow_log(compose, "generator")
+    generator = compose.follow_log("generator", 1)
     health_id = airflow.trigger(HEALTH, **PATIENT)
     assert airflow.await_run(HEALTH, health_id) == "success", airflow.told(HEALTH, health_id)
     assert f"tried: restart 1 of {killed}" in airflow.log_of(HEALTH, health_id, "judge")
@@ -56,15 +53,3 @@ def test_a_run_in_containers_ends_exact_and_a_killed_replica_comes_back(
     assert 0 < sent["faulty"] < sent["sent"]
     lines = [json.loads(line) for line in (compose.output / "metrics.json").read_text().splitlines()]
     assert sum(line["order_count"] for line in lines if "order_count" in line) == sent["sent"] - sent["faulty"]
-
-
-def follow_log(compose: ComposePipeline, service: str) -> "subprocess.Popen[str]":
-    """Collects a service's log, which is gone with its container; ends with it."""
-    return subprocess.Popen(
-        ["docker", "compose", "logs", "--follow", "--no-log-prefix", "--no-color", service],
-        cwd=ROOT,
-        env=project_environment(compose.settings),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
