@@ -34,7 +34,7 @@ def main() -> int:
     except KeyboardInterrupt:
         _end(child)
         exit_code = 0
-    _say("Airflow has ended. A pipeline that a DAG has started goes on: `make down` stops local mode's.")
+    _say("Airflow has ended. A pipeline that a DAG has started goes on: `make down` or `docker compose down` stops it.")
     return exit_code
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from bonus_airflow.operations.compose import ComposeMode
-from bonus_airflow.operations.errors import OperationError
+from bonus_airflow.operations.errors import CommandError, OperationError
 from bonus_airflow.operations.local_mode import LocalMode
 from bonus_airflow.operations.parts import Part, StartPlan
 from bonus_airflow.operations.watched import LIVE_PAGE, NO_CONTROL, WatchedPipeline
@@ -94,7 +94,17 @@ def choose_backend(wanted: str) -> Backend:
 
 
 def running_backend() -> Backend | None:
-    """The backend of the pipeline that is running; None where none is."""
+    """The backend of the pipeline that is running; None where none is.
+
+    Raises:
+        CommandError: that cannot be said.
+    """
     names = (WatchedPipeline.name,) if LIVE_PAGE in os.environ else (LOCAL, COMPOSE)
-    usable = (backend for backend in map(backend_named, names) if not backend.problem())
-    return next((backend for backend in usable if backend.is_running()), None)
+    for backend in map(backend_named, names):
+        try:
+            if backend.is_running():
+                return backend
+        except CommandError:
+            if not backend.problem():  # or nothing can be running there
+                raise
+    return None

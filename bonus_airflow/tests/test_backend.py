@@ -20,7 +20,7 @@ from bonus_airflow.operations.watched import LIVE_PAGE, replicas
 DOCKER = """#!/bin/sh
 case "$*" in
 {failures}
-compose\\ ps*) test ! -e "${{0%/*}}/containers" || while read -r line; do echo "$line"; done <"${{0%/*}}/containers" ;;
+"compose ps"*) test ! -e "${{0%/*}}/containers" || while read -r line; do echo "$line"; done <"${{0%/*}}/containers" ;;
 esac
 """
 SINK = {"Name": "p-sink-1", "Service": "sink", "State": "running", "Health": "healthy", "ExitCode": 0}
@@ -95,6 +95,14 @@ def test_the_pipeline_that_runs_is_looked_at(docker: Docker, tmp_path: Path) -> 
         OperationError, match=r"no run has started is running \(compose\).*`docker compose down` ends it"
     ):
         claim.claim_pipeline("one", "local")
+
+
+def test_an_engine_that_does_not_say_what_is_running_lets_no_second_pipeline_start(docker: Docker) -> None:
+    docker({"compose ps": "context deadline exceeded"})
+    with pytest.raises(OperationError, match="context deadline exceeded"):
+        claim.claim_pipeline("one", "auto")
+    docker({"compose ps": "Cannot connect to the Docker daemon", "info": "Cannot connect to the Docker daemon"})
+    assert claim.claim_pipeline("one", "auto") == "local"
 
 
 @pytest.fixture
