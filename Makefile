@@ -63,7 +63,7 @@ schemas: .venv-schemas/.installed ## make .venv-schemas with the schemas of Kube
 machine:
 	@sh local/prerequisites.sh python java maven >/dev/null
 
-# Without BOOTSTRAP these are about what runs on this machine, whatever else the shell is set up for.
+# Without BOOTSTRAP these read what runs on this machine, whatever KAFKA_BOOTSTRAP_SERVERS the shell has.
 watch verify report dead-letters: export KAFKA_BOOTSTRAP_SERVERS =
 
 run: machine .venv/.installed $(PARQUET) ## run the pipeline on this machine and watch it; Ctrl-C stops all (PROCESSORS=2 ANALYTICS=1)
@@ -85,9 +85,9 @@ dead-letters: .venv/.installed ## list, show and replay dead letters: ARGS="list
 	@$(PIPELINE) dead-letters $(ARGS) $(AT)
 
 recompute: .venv/.installed ## delete everything derived from orders, so that the services compute it again (BOOTSTRAP= ARGS="--yes")
-	@$(PIPELINE) recompute --bootstrap $(or $(BOOTSTRAP),localhost:$(or $(LOCAL_KAFKA_PORT),19092)) $(ARGS)
+	@$(PIPELINE) recompute $(or $(AT),--local) $(ARGS)
 
-doctor: .venv/.installed ## what will not work on this machine and in the cluster, and how to mend it (BOOTSTRAP=)
+doctor: .venv/.installed ## check this machine and the cluster, and print how to fix each problem (BOOTSTRAP=)
 	@$(PIPELINE) doctor $(AT) $(ARGS)
 
 down: .venv/.installed ## stop what runs on this machine

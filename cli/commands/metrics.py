@@ -43,7 +43,7 @@ def _time_s(_: Any, tokens: Any) -> int:
     return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
 
 
-Time = Annotated[int | None, Parameter(converter=_time_s)]
+Time = Annotated[int | None, Parameter(converter=_time_s, metavar="TIME")]
 
 
 @dataclass(frozen=True)
