@@ -135,11 +135,13 @@ dashboards: setup ## write Grafana's dashboards from monitoring/dashboards, and 
 	@$(PYTHON) -m venv .venv-uv
 	@.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: uv
 
-# What pyproject.toml declares, in the order in which the files constrain each other; then the environments of their own.
+# Dependencies of the project that the images of the services do without.
+COMMAND_ONLY = cyclopts rich supervisor
+# Each file constrains the next one, as far as they are installed together.
 COMPILE = $(UV) pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 requirements: $(filter .venv-uv/%,$(UV)) ## pin the newest versions, with hashes, in requirements*.txt
-	@$(COMPILE) pyproject.toml --output-file requirements.txt
-	@$(COMPILE) pyproject.toml --extra cli --group build --constraint requirements.txt --output-file requirements-cli.txt
+	@$(COMPILE) pyproject.toml --group build --output-file requirements-cli.txt
+	@printf '%s\n' $(COMMAND_ONLY) | $(COMPILE) pyproject.toml --excludes - --constraint requirements-cli.txt --output-file requirements.txt
 	@$(COMPILE) --group dev --constraint requirements-cli.txt --output-file requirements-dev.txt
 	@$(COMPILE) --group parquet --constraint requirements-dev.txt --output-file services/sink/requirements-parquet.txt
 	@$(COMPILE) --group readers --output-file requirements-readers.txt
