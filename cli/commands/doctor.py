@@ -45,7 +45,7 @@ def doctor(*, json: bool = False, pipeline: PipelineOptions = FOUND) -> int:
 
 def _of_machine() -> list[Finding]:
     if not (ROOT / "Makefile").exists():
-        return [skipped("machine", "not checked from inside a container; `make doctor` in the checkout does")]
+        return [skipped("machine", "this is no checkout; `make doctor` in one checks the machine")]
     machine = ThisMachine()
     try:
         running = machine.running_local_mode()
