@@ -64,7 +64,7 @@ def list_letters(
         print_line("there are no dead letters")
 
 
-def show(place: str, *, json: bool = False, pipeline: PipelineOptions = FOUND) -> None:
+def show(place: str, /, *, json: bool = False, pipeline: PipelineOptions = FOUND) -> None:
     """Show one dead letter with its value and headers.
 
     Args:

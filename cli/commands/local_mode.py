@@ -56,6 +56,7 @@ def scale(*replicas: str) -> int:
 
 def logs(
     program: str,
+    /,
     *,
     lines: Annotated[PositiveInt, Parameter(alias="-n")] = 30,
     follow: Annotated[bool, Parameter(alias="-f")] = False,

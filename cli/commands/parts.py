@@ -6,7 +6,7 @@ from cli.commands.local_mode import end_as_ctrl_c_does
 from local import parts
 
 
-def stop(program: str, *programs: str) -> int:
+def stop(program: str, /, *programs: str) -> int:
     """Stop programs; they stay stopped.
 
     Args:
@@ -17,7 +17,7 @@ def stop(program: str, *programs: str) -> int:
     return parts.stop([program, *programs])
 
 
-def start(program: str, *programs: str) -> int:
+def start(program: str, /, *programs: str) -> int:
     """Start programs that are stopped or have failed, and wait until they are healthy.
 
     Args:
@@ -28,7 +28,7 @@ def start(program: str, *programs: str) -> int:
     return parts.start([program, *programs])
 
 
-def restart(program: str, *programs: str) -> int:
+def restart(program: str, /, *programs: str) -> int:
     """Stop programs, start them again, and wait until they are healthy.
 
     Args:
