@@ -38,7 +38,7 @@ class ComposeMode:
     can_control = True
 
     def problem(self) -> str:
-        """Whether there is Compose v2, an engine that answers, and a compose file that Compose can read."""
+        """There must be Compose v2, an engine that answers, and a compose file that Compose can read."""
         for command in _NEEDED:
             try:
                 output_of(command, timeout_s=_ANSWERS_WITHIN_S)
@@ -77,9 +77,7 @@ class ComposeMode:
         self._run_locked(*_TOLD_IN_LINES, "stop", *SERVICES)
 
     def verify(self) -> None:
-        run_command(
-            [*_TOLD_IN_LINES, "run", "--build", "--rm", "--no-TTY", "cli", "verify", "--wait-closed", "0"],
-        )
+        run_command([*_TOLD_IN_LINES, "run", "--build", "--rm", "--no-TTY", "cli", "verify", "--wait-closed", "0"])
 
     def stop_all(self) -> None:
         self._run_locked(*_TOLD_IN_LINES, "down")
