@@ -3,18 +3,22 @@
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 
 from bonus_airflow.operations import claim
 from bonus_airflow.operations.backend import choose_backend, running_backend
 from bonus_airflow.operations.errors import OperationError
+from bonus_airflow.operations.health import BROKEN, Finding
 from bonus_airflow.operations.health_judgement import Found, find_pipeline
 from bonus_airflow.operations.parts import Part
 from bonus_airflow.operations.watched import LIVE_PAGE, replicas
+from bonus_airflow.operators.repair import RepairBroken
 
 # Stands in for `docker`: each case of ARGUMENTS) fails, and `ps` prints the file beside it.
 DOCKER = """#!/bin/sh
@@ -139,3 +143,15 @@ def test_where_airflow_only_watches_no_pipeline_is_started(
     with pytest.raises(OperationError, match="only watches"):
         claim.claim_pipeline("one", "auto")
     assert running_backend() is None
+
+
+def test_what_is_broken_in_a_watched_pipeline_is_told_and_not_restarted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    look = {"findings": [asdict(Finding("sink", BROKEN, "no replica is running", 5000.0))], "totals": {}}
+    repair = RepairBroken(task_id="restart_broken", backend="watched", look=look)
+    assert repair.execute({"params": {"max_restarts": 3}, "ti": SimpleNamespace(try_number=1)}) == look | {  # type: ignore[typeddict-item]
+        "tried": [],
+        "gave_up": [],
+    }
