@@ -24,7 +24,7 @@ _NEEDED: tuple[Sequence[str], ...] = (
     ("docker", "info", "--format", "{{json .ServerVersion}}"),
     (*_COMPOSE, "config", "--quiet"),
 )
-_ANSWERS_WITHIN_S = 20.0
+_ANSWERS_WITHIN_S = 60.0
 
 
 class ComposeMode:
