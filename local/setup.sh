@@ -29,7 +29,7 @@ run_pip() {
     pip=$!
     wait "$pip"
 }
-# To compile all bytecode takes as long as the download, and Python compiles what it imports at the first start. Tests start
+# To compile all bytecode takes as long as everything else, and Python compiles what it imports at the first start. Tests start
 # hundreds of processes, and where no bytecode may be written each start would compile anew.
 compile=--no-compile
 if [ "$group" = dev ] || [ -n "${PYTHONDONTWRITEBYTECODE:-}" ]; then compile=--compile; fi
