@@ -72,9 +72,14 @@ class ComposePipeline:
         return name
 
     def follow_log(self, service: str, replica: int) -> "subprocess.Popen[str]":
-        """Collects a container's standard output, which is gone with the container; ends with it."""
-        command = ["docker", "logs", "--follow", self._name(service, replica)]
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        """Collects a container's log, which is gone with the container; ends with it."""
+        return subprocess.Popen(
+            ["docker", "logs", "--follow", self._name(service, replica)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
 
     def remove(self) -> None:
         """Containers, data and images."""
