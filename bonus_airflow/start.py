@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from bonus_airflow.environment import airflow_environment, airflow_home, airflow_port
-from bonus_airflow.operations.watched import LIVE_PAGE
+from bonus_airflow.operations.watched import LIVE_PAGE_SETTING
 from local.process_tree import end_descendants
 
 _STOP_S = 5.0
@@ -59,7 +59,7 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
 
 def _welcome(home: Path, port: int) -> str:
     password_file = home / _PASSWORD_FILE
-    if LIVE_PAGE in os.environ:
+    if LIVE_PAGE_SETTING in os.environ:
         return f"""
     Airflow, in half a minute: http://127.0.0.1:{port}/
     user admin, password by    docker compose exec airflow cat {password_file}

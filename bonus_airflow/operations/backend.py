@@ -9,7 +9,7 @@ from bonus_airflow.operations.compose import ComposeMode
 from bonus_airflow.operations.errors import CommandError, OperationError
 from bonus_airflow.operations.local_mode import LocalMode
 from bonus_airflow.operations.parts import Part, StartPlan
-from bonus_airflow.operations.watched import LIVE_PAGE, NO_CONTROL, WatchedPipeline
+from bonus_airflow.operations.watched import LIVE_PAGE_SETTING, NO_CONTROL, WatchedPipeline
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def choose_backend(wanted: str) -> Backend:
     Raises:
         OperationError: what is wanted cannot be used here, or this Airflow starts no pipeline at all.
     """
-    if LIVE_PAGE in os.environ:
+    if LIVE_PAGE_SETTING in os.environ:
         raise OperationError(NO_CONTROL)
     backend = backend_named(COMPOSE if wanted == AUTO else wanted)
     problem = backend.problem()
@@ -99,7 +99,7 @@ def running_backend() -> Backend | None:
     Raises:
         CommandError: that cannot be said.
     """
-    names = (WatchedPipeline.name,) if LIVE_PAGE in os.environ else (LOCAL, COMPOSE)
+    names = (WatchedPipeline.name,) if LIVE_PAGE_SETTING in os.environ else (LOCAL, COMPOSE)
     for backend in map(backend_named, names):
         try:
             if backend.is_running():

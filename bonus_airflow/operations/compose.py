@@ -16,15 +16,15 @@ from bonus_airflow.operations.run_marker import locked_pipeline
 log = logging.getLogger(__name__)
 
 _COMPOSE = ("docker", "compose")
-# One line for each step; with --quiet-pull one for each image rather than for each tick of its progress bars.
-_TOLD_IN_LINES = (*_COMPOSE, "--progress", "plain")
+# Progress as lines for the task log. With --quiet-pull that is one line for each image, and not one for each update of a bar.
+_COMPOSE_PLAIN = (*_COMPOSE, "--progress", "plain")
 _PIPELINE = frozenset((*INFRASTRUCTURE, *SERVICES, "live"))
-_NEEDED: tuple[Sequence[str], ...] = (
+_REQUIRED: tuple[Sequence[str], ...] = (
     (*_COMPOSE, "version"),
     ("docker", "info", "--format", "{{json .ServerVersion}}"),
     (*_COMPOSE, "config", "--quiet"),
 )
-_ANSWERS_WITHIN_S = 60.0
+_PROBE_TIMEOUT_S = 60.0
 
 
 class ComposeMode:
@@ -39,9 +39,9 @@ class ComposeMode:
 
     def problem(self) -> str:
         """There must be Compose v2, an engine that answers, and a compose file that Compose can read."""
-        for command in _NEEDED:
+        for command in _REQUIRED:
             try:
-                output_of(command, timeout_s=_ANSWERS_WITHIN_S)
+                output_of(command, timeout_s=_PROBE_TIMEOUT_S)
             except CommandError as error:
                 return f"`{' '.join(command)}`: {error.last_line}"
         return ""
@@ -51,11 +51,11 @@ class ComposeMode:
         return any(container["Service"] in _PIPELINE for container in running)
 
     def start(self, plan: StartPlan) -> None:
-        log.info("the first start pulls and builds images, which takes minutes; later ones take seconds")
+        log.info("the first start pulls and builds images, which takes minutes; later starts take seconds")
         replicas = ("--scale", f"processor={plan.processors}", "--scale", f"analytics={plan.analytics}")
         with locked_pipeline() as lock:
             run_command(
-                [*_TOLD_IN_LINES, "up", "--build", "--quiet-pull", "--detach", *replicas],
+                [*_COMPOSE_PLAIN, "up", "--build", "--quiet-pull", "--detach", *replicas],
                 settings=plan.settings,
                 inherited_fds=[lock],
             )
@@ -68,19 +68,19 @@ class ComposeMode:
         self._run_locked("docker", "restart", part)
 
     def stop_generator(self) -> None:
-        self._run_locked(*_TOLD_IN_LINES, "stop", "generator")
+        self._run_locked(*_COMPOSE_PLAIN, "stop", "generator")
 
     def left_to_drain(self) -> list[str]:
         return drained_output([*_COMPOSE, "exec", "--no-TTY", "live", "python", "-m", "watch.drained"])
 
     def stop_services(self) -> None:
-        self._run_locked(*_TOLD_IN_LINES, "stop", *SERVICES)
+        self._run_locked(*_COMPOSE_PLAIN, "stop", *SERVICES)
 
     def verify(self) -> None:
-        run_command([*_TOLD_IN_LINES, "run", "--build", "--rm", "--no-TTY", "cli", "verify", "--wait-closed", "0"])
+        run_command([*_COMPOSE_PLAIN, "run", "--build", "--rm", "--no-TTY", "cli", "verify", "--wait-closed", "0"])
 
     def stop_all(self) -> None:
-        self._run_locked(*_TOLD_IN_LINES, "down")
+        self._run_locked(*_COMPOSE_PLAIN, "down")
 
     def snapshot(self) -> Mapping[str, Any]:
         return get_json(f"http://{self._live_address}/snapshot")

@@ -10,7 +10,7 @@ from typing import Any
 
 from bonus_airflow.notifier import Notification
 from bonus_airflow.operations.commands import PIPELINE, output_of
-from bonus_airflow.operations.watched import LIVE_PAGE
+from bonus_airflow.operations.watched import LIVE_PAGE_SETTING
 
 _TIMEOUT_S = 300.0
 _PLAIN_REASON = re.compile(r"[a-z_]{1,40}")
@@ -52,7 +52,7 @@ def _replay_command(reason: str) -> str:
 
 
 def _command(arguments: str) -> str:
-    if LIVE_PAGE in os.environ:  # its broker's address is one of the containers' network
+    if LIVE_PAGE_SETTING in os.environ:  # its broker's address is one of the containers' network
         return f"docker compose run --rm cli dead-letters {arguments}"
     bootstrap = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     return f'make dead-letters{f" BOOTSTRAP={bootstrap}" if bootstrap else ""} ARGS="{arguments}"'

@@ -9,7 +9,7 @@ from bonus_airflow.operations.errors import OperationError
 from bonus_airflow.operations.http_json import get_json
 from bonus_airflow.operations.parts import SERVICES, Part
 
-LIVE_PAGE = "PIPELINE_LIVE_PAGE"
+LIVE_PAGE_SETTING = "PIPELINE_LIVE_PAGE"
 """The setting that makes Airflow watch, and nothing else: the live page's URL, http://live:8080 in docker-compose.yml."""
 
 NO_CONTROL = "this Airflow only watches the pipeline: `make airflow` starts one that controls it"
@@ -41,7 +41,7 @@ class WatchedPipeline:
         return [part for service in SERVICES for part in replicas(service)]
 
     def snapshot(self) -> Mapping[str, Any]:
-        return get_json(f"{os.environ[LIVE_PAGE].rstrip('/')}/snapshot")
+        return get_json(f"{os.environ[LIVE_PAGE_SETTING].rstrip('/')}/snapshot")
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise OperationError(NO_CONTROL)

@@ -17,7 +17,7 @@ from bonus_airflow.operations.errors import OperationError
 from bonus_airflow.operations.health import BROKEN, Finding
 from bonus_airflow.operations.health_judgement import Found, find_pipeline
 from bonus_airflow.operations.parts import Part
-from bonus_airflow.operations.watched import LIVE_PAGE, replicas
+from bonus_airflow.operations.watched import LIVE_PAGE_SETTING, replicas
 from bonus_airflow.operators.repair import RepairBroken
 
 # Stands in for `docker`: each case of ARGUMENTS) fails, and `ps` prints the file beside it.
@@ -37,7 +37,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
     monkeypatch.setenv("LOCAL_DIR", str(tmp_path / "local"))
-    monkeypatch.delenv(LIVE_PAGE, raising=False)
+    monkeypatch.delenv(LIVE_PAGE_SETTING, raising=False)
 
     def install(failures: Mapping[str, str]) -> None:
         cases = "\n".join(f'"{command}"*) echo "{error}" >&2; exit 1 ;;' for command, error in failures.items())
@@ -139,7 +139,7 @@ def test_where_airflow_only_watches_no_pipeline_is_started(
     docker: Docker, monkeypatch: pytest.MonkeyPatch, http_port: int
 ) -> None:
     docker({})
-    monkeypatch.setenv(LIVE_PAGE, f"http://127.0.0.1:{http_port}")
+    monkeypatch.setenv(LIVE_PAGE_SETTING, f"http://127.0.0.1:{http_port}")
     with pytest.raises(OperationError, match="only watches"):
         claim.claim_pipeline("one", "auto")
     assert running_backend() is None

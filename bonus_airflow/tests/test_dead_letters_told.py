@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bonus_airflow.operations.dead_letters import letters_notification
-from bonus_airflow.operations.watched import LIVE_PAGE
+from bonus_airflow.operations.watched import LIVE_PAGE_SETTING
 
 
 def counted(reason: str, letters: int = 12) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def test_a_reason_is_told_with_its_replay_command(monkeypatch: pytest.MonkeyPatc
     assert told("malformed", 1).startswith("1 new dead letter, reason")
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "broker:9092")
     assert 'make dead-letters BOOTSTRAP=broker:9092 ARGS="replay --reason malformed"' in told("malformed")
-    monkeypatch.setenv(LIVE_PAGE, "http://live:8080")
+    monkeypatch.setenv(LIVE_PAGE_SETTING, "http://live:8080")
     assert "docker compose run --rm cli dead-letters replay --reason malformed" in told("malformed")
 
 
