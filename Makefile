@@ -1,23 +1,36 @@
 # The commands for a checkout. Each target does its own set-up.
 
 PYTHON := .venv/bin/python
+PIPELINE := .venv/bin/pipeline
 AIRFLOW_PYTHON := .venv-airflow/bin/python
 PROCESSORS ?= 2
 ANALYTICS ?= 1
 WORKERS ?= 3
 UV ?= $(or $(shell command -v uv),.venv-uv/bin/uv)
 # Whatever ends the command, also a signal to make, ends all that the command has started.
-CONTAINED = $(PYTHON) -m local.process_tree $(PYTHON)
+CONTAINED = $(PYTHON) -m local.process_tree
+# Where a run writes Parquet or a report is to be Parquet, what is needed for that.
+PARQUET = $(if $(findstring parquet,$(SINK_ROTATED_FORMAT) $(ARGS)),.venv/.installed-parquet)
+AT = $(if $(BOOTSTRAP),--bootstrap $(BOOTSTRAP))
+# The file that a sink elsewhere is taken to write, unless it writes none.
+WRITTEN = $(if $(findstring file,$(or $(SINK_OUTPUTS),file)),--output $(or $(SINK_OUTPUT_PATH),output/metrics.json))
 
-.PHONY: help setup hooks readers schemas run watch verify metrics report dead-letters recompute down test chaos fuzz bench check airflow airflow-test airflow-check docs dashboards requirements update clean machine
+.PHONY: help setup hooks readers schemas run watch verify metrics report dead-letters recompute doctor down test chaos fuzz bench check airflow airflow-test airflow-check docs dashboards requirements update clean machine
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target text; do printf 'make %-13s %s\n' "$$target" "$$text"; done
 
-setup: .venv/.installed ## create .venv with everything in it
+setup: .venv/.installed-dev ## create .venv with everything in it, also what the tests and the checks need
 
-.venv/.installed: requirements.txt requirements-dev.txt local/setup.sh
+# Only the services, local mode and the command `pipeline`.
+.venv/.installed: pyproject.toml requirements-cli.txt local/setup.sh
 	@sh local/setup.sh
+
+.venv/.installed-dev: pyproject.toml requirements-cli.txt requirements-dev.txt local/setup.sh
+	@sh local/setup.sh dev
+
+.venv/.installed-parquet: pyproject.toml requirements-cli.txt services/sink/requirements-parquet.txt local/setup.sh
+	@sh local/setup.sh parquet
 
 hooks: setup ## install git hooks that run what CI checks, before each commit
 	@$(PYTHON) -m pre_commit install
@@ -50,61 +63,50 @@ schemas: .venv-schemas/.installed ## make .venv-schemas with the schemas of Kube
 machine:
 	@sh local/prerequisites.sh python java maven >/dev/null
 
-run: machine setup ## run the pipeline on this machine and watch it; Ctrl-C stops all (PROCESSORS=2 ANALYTICS=1)
-	@$(PYTHON) local/pipeline.py up --processors $(PROCESSORS) --analytics $(ANALYTICS)
+# Without BOOTSTRAP these read what runs on this machine, whatever KAFKA_BOOTSTRAP_SERVERS the shell has.
+watch verify report dead-letters: export KAFKA_BOOTSTRAP_SERVERS =
 
-watch: setup ## watch the pipeline that runs on this machine, or at BOOTSTRAP (BOOTSTRAP=)
-ifdef BOOTSTRAP
-	@$(PYTHON) -m watch --bootstrap $(BOOTSTRAP)
-else
-	@$(PYTHON) local/pipeline.py watch
-endif
+run: machine .venv/.installed $(PARQUET) ## run the pipeline on this machine and watch it; Ctrl-C stops all (PROCESSORS=2 ANALYTICS=1)
+	@$(PIPELINE) up --processors $(PROCESSORS) --analytics $(ANALYTICS)
 
-verify: setup ## verify what runs on this machine, or at BOOTSTRAP, against the topics (BOOTSTRAP= METRICS= ARGS=)
-ifdef BOOTSTRAP
-	@$(PYTHON) -m verification --bootstrap $(BOOTSTRAP) \
-		$(if $(METRICS)$(findstring file,$(or $(SINK_OUTPUTS),file)),--output $(or $(METRICS),$(SINK_OUTPUT_PATH),output/metrics.json)) $(ARGS)
-else
-	@$(PYTHON) local/pipeline.py verify $(if $(METRICS),--output $(METRICS)) $(ARGS)
-endif
+watch: .venv/.installed ## watch the pipeline that runs on this machine, or at BOOTSTRAP (BOOTSTRAP=)
+	@$(PIPELINE) watch $(AT)
 
-metrics: setup ## metrics by product and minute, hour or day: ARGS="--by day --source database --plot" (BOOTSTRAP= for --source topic)
-	@$(PYTHON) -m metrics_report $(if $(BOOTSTRAP),--bootstrap $(BOOTSTRAP)) $(ARGS)
+verify: .venv/.installed $(PARQUET) ## verify what runs on this machine, or at BOOTSTRAP, against the topics (BOOTSTRAP= METRICS= ARGS=)
+	@$(PIPELINE) verify $(AT) $(if $(METRICS),--output $(METRICS),$(if $(BOOTSTRAP),$(WRITTEN))) $(ARGS)
 
-report: setup ## totals of a day or an hour, reconciled, as HTML, CSV and JSON in output/reports (SPAN=2026-11-27 or 2026-11-27T14, BOOTSTRAP= ARGS=)
-ifdef BOOTSTRAP
-	@$(PYTHON) -m daily_report --bootstrap $(BOOTSTRAP) $(ARGS) $(SPAN)
-else
-	@$(PYTHON) local/pipeline.py report $(ARGS) $(SPAN)
-endif
+metrics: .venv/.installed $(PARQUET) ## metrics by product and minute, hour or day: ARGS="--by day --source database --plot" (BOOTSTRAP= for --source topic)
+	@$(PIPELINE) metrics $(AT) $(ARGS)
 
-dead-letters: setup ## list, show and replay dead letters: ARGS="list" (BOOTSTRAP=, as for verify)
-ifdef BOOTSTRAP
-	@$(PYTHON) -m dead_letters --bootstrap $(BOOTSTRAP) $(ARGS)
-else
-	@$(PYTHON) local/pipeline.py dead-letters $(ARGS)
-endif
+report: .venv/.installed $(PARQUET) ## totals of a day or an hour, reconciled, as HTML, CSV and JSON in output/reports (SPAN=2026-11-27 or 2026-11-27T14, BOOTSTRAP= ARGS=)
+	@$(PIPELINE) report $(AT) $(ARGS) $(SPAN)
 
-recompute: setup ## delete everything derived from orders, so that the services compute it again (BOOTSTRAP= ARGS="--yes")
-	@$(PYTHON) -m recompute --bootstrap $(or $(BOOTSTRAP),localhost:$(or $(LOCAL_KAFKA_PORT),19092)) $(ARGS)
+dead-letters: .venv/.installed ## list, show and replay dead letters: ARGS="list" (BOOTSTRAP=, as for verify)
+	@$(PIPELINE) dead-letters $(ARGS) $(AT)
 
-down: setup ## stop what runs on this machine
-	@$(PYTHON) local/pipeline.py down
+recompute: .venv/.installed ## delete everything derived from orders, so that the services compute it again (BOOTSTRAP= ARGS="--yes")
+	@$(PIPELINE) recompute $(or $(AT),--local) $(ARGS)
+
+doctor: .venv/.installed ## check this machine and the cluster, and print how to fix each problem (BOOTSTRAP=)
+	@$(PIPELINE) doctor $(AT) $(ARGS)
+
+down: .venv/.installed ## stop what runs on this machine
+	@$(PIPELINE) down
 
 test: machine setup ## all tests: unit, integration, compose, three files at a time (TESTS=path ARGS= WORKERS=3)
-	@$(CONTAINED) -m local.jars
-	@$(CONTAINED) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
+	@$(CONTAINED) $(PYTHON) -m local.jars
+	@$(CONTAINED) $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
 
 chaos: machine setup ## inject faults of every kind, an hour and a half, and print a table of the results (SEED= ARGS="--only killed")
-	@$(CONTAINED) -m local.jars
-	@$(CONTAINED) -m tests.chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
+	@$(CONTAINED) $(PYTHON) -m local.jars
+	@$(CONTAINED) $(PIPELINE) chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 fuzz: setup ## give millions of damaged inputs to every reader of outside data, and print a table (SEED= COUNT=1000000)
-	@$(CONTAINED) -m tests.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) $(ARGS)
+	@$(CONTAINED) $(PYTHON) -m tests.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) $(ARGS)
 
 bench: machine setup ## speed beside a bare consumer, 3 minutes; PEERS=1 beside other frameworks, 30 minutes (ARGS="--help")
-	@$(CONTAINED) -m local.jars
-	@$(CONTAINED) -m benchmarks $(if $(PEERS),--peers) $(ARGS)
+	@$(CONTAINED) $(PYTHON) -m local.jars
+	@$(CONTAINED) $(PIPELINE) bench $(if $(PEERS),--peers) $(ARGS)
 
 check: setup ## ruff and mypy on everything
 	@$(PYTHON) -m ruff check .
@@ -112,12 +114,12 @@ check: setup ## ruff and mypy on everything
 	@$(PYTHON) -m mypy .
 
 # Not contained as the tests are: a pipeline that a DAG has started survives the end of Airflow, as it does that of a shell.
-airflow: machine setup .venv-airflow/.installed ## Airflow with the DAGs of bonus_airflow, on loopback; Ctrl-C ends it (AIRFLOW_PORT=8085)
+airflow: machine .venv/.installed $(PARQUET) .venv-airflow/.installed ## Airflow with the DAGs of bonus_airflow, on loopback; Ctrl-C ends it (AIRFLOW_PORT=8085)
 	@$(AIRFLOW_PYTHON) -m bonus_airflow.start
 
-airflow-test: machine setup .venv-airflow/.installed ## the DAGs' tests, with a real Airflow and a real pipeline (TESTS=path ARGS=)
-	@$(CONTAINED) -m local.jars
-	@$(PYTHON) -m local.process_tree $(AIRFLOW_PYTHON) -m pytest $(or $(TESTS),bonus_airflow/tests) $(ARGS)
+airflow-test: machine .venv/.installed .venv-airflow/.installed ## the DAGs' tests, with a real Airflow and a real pipeline (TESTS=path ARGS=)
+	@$(CONTAINED) $(PYTHON) -m local.jars
+	@$(CONTAINED) $(AIRFLOW_PYTHON) -m pytest $(or $(TESTS),bonus_airflow/tests) $(ARGS)
 
 airflow-check: setup .venv-airflow/.installed ## mypy on bonus_airflow, against Airflow's own environment
 	@$(PYTHON) -m mypy --python-executable $(AIRFLOW_PYTHON) $$(find bonus_airflow -name '*.py')
@@ -133,10 +135,18 @@ dashboards: setup ## write Grafana's dashboards from monitoring/dashboards, and 
 	@$(PYTHON) -m venv .venv-uv
 	@.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: uv
 
+# Dependencies of the project that the images of the services do without.
+COMMAND_ONLY = cyclopts rich supervisor
+# Each file constrains the next one, as far as they are installed together.
+COMPILE = $(UV) pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 requirements: $(filter .venv-uv/%,$(UV)) ## pin the newest versions, with hashes, in requirements*.txt
-	@for name in requirements requirements-dev services/sink/requirements-parquet requirements-readers requirements-docs requirements-schemas bonus_airflow/requirements; do \
-		$(UV) pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
-			$$name.in --output-file $$name.txt || exit 1; \
+	@$(COMPILE) pyproject.toml --group build --output-file requirements-cli.txt
+	@printf '%s\n' $(COMMAND_ONLY) | $(COMPILE) pyproject.toml --excludes - --constraint requirements-cli.txt --output-file requirements.txt
+	@$(COMPILE) --group dev --constraint requirements-cli.txt --output-file requirements-dev.txt
+	@$(COMPILE) --group parquet --constraint requirements-dev.txt --output-file services/sink/requirements-parquet.txt
+	@$(COMPILE) --group readers --output-file requirements-readers.txt
+	@for name in requirements-docs requirements-schemas bonus_airflow/requirements; do \
+		$(COMPILE) $$name.in --output-file $$name.txt || exit 1; \
 	done
 
 update: ## requirements, and then everything that CI runs, with them
@@ -144,6 +154,6 @@ update: ## requirements, and then everything that CI runs, with them
 	@.ci/run
 
 clean: ## stop what runs here and remove .local, .venv and the caches; output/ stays
-	@if [ -x $(PYTHON) ] && [ -d .local ]; then $(PYTHON) local/pipeline.py down; fi
+	@if [ -x $(PIPELINE) ] && [ -d .local ]; then $(PIPELINE) down; fi
 	@rm -rf .local .venv .venv-readers .venv-docs .venv-airflow .airflow .venv-schemas .venv-uv site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

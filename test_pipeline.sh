@@ -73,14 +73,14 @@ local_up() {
     LOCAL_HTTP_PORT=$((LOCAL_KAFKA_PORT - 10000)) # the first of a block, which must lie below 32468
     export LOCAL_KAFKA_PORT LOCAL_ZOOKEEPER_PORT LOCAL_HTTP_PORT LOCAL_DIR=$scratch SINK_OUTPUT_PATH=$metrics
     bootstrap=localhost:$LOCAL_KAFKA_PORT
-    .venv/bin/python local/pipeline.py up --detach --processors "$processors" --analytics "$analytics"
+    .venv/bin/pipeline up --detach --processors "$processors" --analytics "$analytics"
 }
 
 local_supervisor() { .venv/bin/supervisorctl --serverurl "unix://$LOCAL_DIR/supervisor.sock" "$@"; }
 local_stop_generator() { local_supervisor stop generator; }
 local_generator_ended() { [[ $(local_supervisor status generator || true) =~ EXITED|STOPPED|FATAL ]]; }
 local_logs() { tail -n 15 "$LOCAL_DIR"/logs/{generator,processor-*,analytics-*,sink}.log; }
-local_down() { .venv/bin/python local/pipeline.py down; }
+local_down() { .venv/bin/pipeline down; }
 
 wait_for_generator() {
     local deadline=$((SECONDS + 300))
@@ -111,7 +111,7 @@ clean_up() {
 }
 
 say "setting up"
-make --no-print-directory --silent setup
+make --no-print-directory --silent .venv/.installed
 scratch=$(mktemp -d /tmp/pipeline-check.XXXXXX)
 metrics=$scratch/metrics.json
 trap clean_up EXIT
@@ -134,7 +134,7 @@ else
 fi
 
 say "verifying, once the last window is closed and written"
-.venv/bin/python -m verification --bootstrap "$bootstrap" --output "$metrics" \
+.venv/bin/pipeline verify --bootstrap "$bootstrap" --output "$metrics" \
     --window-seconds "$WINDOW_SECONDS" --wait-closed $((WINDOW_SECONDS + 60))
 say "the metrics written last, of $(wc -l <"$metrics")"
 tail -n 5 "$metrics"

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,11 +15,12 @@ from acls.admin import create
 from acls.kafka_acls_commands import commands
 from acls.scram_users import read_passwords, set_passwords
 from acls.table import markdown
-from libs.cli import kafka_of, pipeline_flags
 from libs.events.rights import ROLES
 from libs.runtime.errors import PipelineError, described
+from libs.runtime.kafka_client.bootstrap_servers import parse_bootstrap_servers
 from libs.runtime.kafka_security.login_refusals import unless_refused
 from libs.runtime.kafka_security.security import KafkaAddress
+from libs.runtime.kafka_security.settings import kafka_security
 
 _BY_NAME = {role.name: role for role in ROLES}
 
@@ -43,7 +45,7 @@ def main() -> None:
 def _create(arguments: argparse.Namespace, acls: Sequence[Acl], principals: Mapping[str, str]) -> None:
     try:
         passwords = read_passwords(arguments.scram_passwords, principals) if arguments.scram_passwords else {}
-        kafka = kafka_of(arguments)
+        kafka = KafkaAddress(arguments.bootstrap, kafka_security())
         asyncio.run(unless_refused(_set_up(kafka, acls, passwords)))
     except PipelineError as error:
         sys.exit(f"acls: {described(error)}")
@@ -61,7 +63,17 @@ async def _set_up(kafka: KafkaAddress, acls: Sequence[Acl], passwords: Mapping[s
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m acls", description=__doc__, parents=[pipeline_flags()])
+    parser = argparse.ArgumentParser(prog="python -m acls", description=__doc__)
+    parser.add_argument(
+        "--bootstrap",
+        type=_servers,
+        default=os.environ.get("KAFKA_BOOTSTRAP_SERVERS") or "localhost:9092",
+        metavar="HOST:PORT",
+        help="the broker (default: KAFKA_BOOTSTRAP_SERVERS, or localhost:9092)",
+    )
+    parser.add_argument(
+        "--topic-prefix", default=os.environ.get("TOPIC_PREFIX", ""), help="the pipeline's TOPIC_PREFIX"
+    )
     parser.add_argument(
         "--role",
         action="append",
@@ -97,6 +109,13 @@ def _arguments() -> argparse.Namespace:
         help="print commands for kafka-acls.sh, or the table of docs/security.md, and create none",
     )
     return parser.parse_args()
+
+
+def _servers(text: str) -> str:
+    try:
+        return parse_bootstrap_servers(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no host:port, nor several with commas: {error}") from error
 
 
 def _principal(text: str) -> tuple[str, str]:

@@ -1,1 +1,1 @@
-"""``python -m daily_report``: a day's or an hour's totals per product, reconciled between topic, file and database."""
+"""`pipeline report`: a day's or an hour's totals per product, reconciled between topic, file and database."""

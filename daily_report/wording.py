@@ -1,10 +1,10 @@
-"""What differs, in words."""
+"""A report in words: its sums, and what differs."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from daily_report.reconciliation import Difference
-from daily_report.report import Report
+from daily_report.report import Report, summed
 from dead_letters.printable import printable
 from libs.events.product_metrics import MetricRow
 
@@ -29,6 +29,18 @@ def verdict(report: Report) -> str:
         f"NOT reconciled: {sources} differ in {len(reconciliation.differences):,}"
         f" of {len(reconciliation.rows):,} metrics."
     )
+
+
+def summary_lines(report: Report) -> list[str]:
+    """What a terminal shows of a report."""
+    total, late = summed(report.totals), summed(report.late_orders)
+    rejected = ", ".join(f"{printable(reason, 40)} {count:,}" for reason, count in sorted(report.dead_letters.items()))
+    return [
+        f"{report.span.title}: {total.orders:,} orders, {money(total.cents)}",
+        verdict(report),
+        f"dead letters: {rejected or 'none'}; late orders: {late.orders:,}, {money(late.cents)}",
+        *report.notes,
+    ]
 
 
 def difference_lines(report: Report) -> Iterator[str]:

@@ -53,6 +53,11 @@ def main() -> None:
     except SettingsError as error:
         sys.stderr.write(f"live: bad setting: {error}\n")
         sys.exit(EXIT_BAD_SETTING)
+    serve(settings)
+
+
+def serve(settings: LiveSettings) -> None:
+    """Serve until SIGTERM or SIGINT; exits the process with 1 when it cannot."""
     configure_logging("live", settings.log_level, settings.log_format)
     check = RightsCheck(settings.kafka, settings.topic_prefix, VIEWER)
     run_to_the_end(unless_refused(with_rights(_serve(settings), check), patience_s=REFUSED_PATIENCE_S))

@@ -9,3 +9,7 @@ class LocalModeError(PipelineError):
 
 class PortTakenError(LocalModeError):
     """Another program listens on a port that local mode needs."""
+
+
+class EndedElsewhereError(LocalModeError):
+    """The pipeline that is shown was stopped by somebody else."""

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Looks for what this project needs on the machine and names everything that is missing, at once.
 #   local/prerequisites.sh python java maven
-# Prints the path of a fitting Python, when asked for one.
+# Prints the path of the newest fitting Python, when asked for one.
 
 missing=0
 
@@ -10,22 +10,34 @@ lacks() {
     missing=1
 }
 
+# The newest that fits; of two of the same version the first one.
 find_python() {
     found=''
+    newest=0
+    without_venv=''
     for name in python3 python3.14 python3.13 python3.12 python3.11 python; do
         command -v "$name" >/dev/null || continue
-        # What is pinned has wheels for these versions, and nothing is compiled here.
-        if "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; then
-            if "$name" -c 'import ensurepip, venv' 2>/dev/null; then
-                command -v "$name"
-            else
-                lacks "Python's venv module (Debian, Ubuntu: apt install python3-venv)"
-            fi
-            return
-        fi
-        found="$found, $("$name" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo unusable) ($name)"
+        version=$("$name" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || version=unusable
+        case $version in
+            # What is pinned has wheels for these versions, and nothing is compiled here.
+            3.11 | 3.12 | 3.13 | 3.14)
+                if ! "$name" -c 'import ensurepip, venv' 2>/dev/null; then
+                    without_venv="$without_venv, Python $version ($name)"
+                elif [ "${version#3.}" -gt "$newest" ]; then
+                    newest=${version#3.}
+                    python=$(command -v "$name")
+                fi
+                ;;
+            *) found="$found, $version ($name)" ;;
+        esac
     done
-    lacks "Python 3.11 to 3.14 (Debian, Ubuntu: apt install python3 python3-venv)${found:+; found ${found#, }}"
+    if [ "$newest" -gt 0 ]; then
+        echo "$python"
+    elif [ -n "$without_venv" ]; then
+        lacks "the venv module of ${without_venv#, } (Debian, Ubuntu: apt install python3-venv)"
+    else
+        lacks "Python 3.11 to 3.14 (Debian, Ubuntu: apt install python3 python3-venv)${found:+; found ${found#, }}"
+    fi
 }
 
 find_java() {

@@ -1,1 +1,1 @@
-"""``python -m metrics_report``: the metrics by product and minute, hour or day, from the file, the database or the topic."""
+"""`pipeline metrics`: the metrics by product and minute, hour or day, from the file, the database or the topic."""

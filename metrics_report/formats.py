@@ -1,4 +1,4 @@
-"""The lines of a report as a table, JSON lines, CSV or Parquet."""
+"""The lines of a report as a table, JSON, JSON lines, CSV or Parquet."""
 
 import csv
 import io
@@ -23,21 +23,27 @@ def dollars(cents: int) -> str:
     return f"{sign}{abs(cents) // 100}.{abs(cents) % 100:02d}"
 
 
+def as_json(lines: Sequence[Line]) -> str:
+    """One JSON document: ``lines``, and their ``total``; amounts are JSON numbers, exact to the cent."""
+    document = {"lines": [_object(line) for line in lines], "total": _object(total_of(lines))}
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
+
+
 def as_json_lines(lines: Sequence[Line]) -> str:
     """One JSON object a line, the total last; amounts are JSON numbers, exact to the cent."""
     return "".join(
-        orjson.dumps(
-            {
-                "period": line.period,
-                "product_id": line.product_id,
-                "order_count": line.order_count,
-                "total_revenue": orjson.Fragment(dollars(line.revenue_cents)),
-                "avg_order_value": orjson.Fragment(dollars(line.average_cents)),
-            },
-            option=orjson.OPT_APPEND_NEWLINE,
-        ).decode()
-        for line in (*lines, total_of(lines))
+        orjson.dumps(_object(line), option=orjson.OPT_APPEND_NEWLINE).decode() for line in (*lines, total_of(lines))
     )
+
+
+def _object(line: Line) -> dict[str, object]:
+    return {
+        "period": line.period,
+        "product_id": line.product_id,
+        "order_count": line.order_count,
+        "total_revenue": orjson.Fragment(dollars(line.revenue_cents)),
+        "avg_order_value": orjson.Fragment(dollars(line.average_cents)),
+    }
 
 
 def as_csv(lines: Sequence[Line]) -> str:
@@ -51,10 +57,10 @@ def as_csv(lines: Sequence[Line]) -> str:
     return text.getvalue()
 
 
-TEXTS: dict[str, Callable[[Sequence[Line]], str]] = {"jsonl": as_json_lines, "csv": as_csv}
+TEXTS: dict[str, Callable[[Sequence[Line]], str]] = {"json": as_json, "jsonl": as_json_lines, "csv": as_csv}
 
 
-def print_table(lines: Sequence[Line], period: Period, console: Console, *, plot: bool) -> None:
+def print_metrics(lines: Sequence[Line], period: Period, console: Console, *, plot: bool) -> None:
     """For a person; with ``plot`` each line has a bar as long as its revenue."""
     table = Table(title=f"Metrics by {period} (UTC)", title_justify="left")
     table.add_column(period, no_wrap=True)

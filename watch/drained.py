@@ -1,7 +1,7 @@
 """``python -m watch.drained``: wait until every order has gone through all stages and every window has closed.
 
 Exit code 0 when the pipeline is drained, 1 when it is not within the time. The generator has to be stopped before, or it never
-is. With Docker: ``docker compose exec live python -m watch.drained``; local mode has it as ``local/pipeline.py drain``.
+is. With Docker: ``docker compose exec live python -m watch.drained``; local mode has it as ``pipeline drain``.
 """
 
 import argparse

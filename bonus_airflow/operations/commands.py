@@ -14,7 +14,10 @@ from bonus_airflow.operations.errors import CommandError
 log = logging.getLogger(__name__)
 
 SERVICES_PYTHON = ROOT / ".venv" / "bin" / "python"
-"""The interpreter of the services' environment, which `make setup` makes."""
+"""The interpreter of the services' environment, which the make targets set up."""
+
+PIPELINE = ROOT / ".venv" / "bin" / "pipeline"
+"""The project's command (docs/cli.md), in the same environment."""
 
 _LAST_LINES = 20
 _AIRFLOWS_OWN = ("AIRFLOW", "_AIRFLOW", "PYTHON", "VIRTUAL_ENV", "OTEL_")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bonus_airflow.environment import ROOT
-from bonus_airflow.operations.commands import SERVICES_PYTHON, output_of, run_command
+from bonus_airflow.operations.commands import PIPELINE, output_of, run_command
 from bonus_airflow.operations.errors import CommandError
 from bonus_airflow.operations.http_json import get_json
 from bonus_airflow.operations.local_mode import drained_output
@@ -62,9 +62,7 @@ class ComposeMode:
     def verify(self) -> None:
         output = f"{os.environ.get('OUTPUT_DIR') or ROOT / 'output'}/metrics.json"
         broker = f"localhost:{os.environ.get('PIPELINE_KAFKA_PORT') or 9092}"
-        run_command(
-            [SERVICES_PYTHON, "-m", "verification", "--bootstrap", broker, "--output", output, "--wait-closed", "0"]
-        )
+        run_command([PIPELINE, "verify", "--bootstrap", broker, "--output", output, "--wait-closed", "0"])
 
     def stop_all(self) -> None:
         self._run_locked(*_COMPOSE, "down")

@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bonus_airflow.notifier import Notification
-from bonus_airflow.operations.commands import output_of
-from bonus_airflow.operations.project_commands import BOOTSTRAP, project_command
+from bonus_airflow.operations.commands import PIPELINE, output_of
 
 _TIMEOUT_S = 300.0
 _PLAIN_REASON = re.compile(r"[a-z_]{1,40}")
@@ -24,8 +23,7 @@ def count_new_letters(reported_until: Sequence[str]) -> dict[str, Any]:
         ``reasons``, a list of ``{"reason", "letters", "newest", "first", ...}``, and ``until``, the places for the next call.
     """
     since = ["--from", *reported_until] if reported_until else []
-    command = [*project_command("dead_letters", "dead-letters"), "list", "--json", *since]
-    found = json.loads(output_of(command, timeout_s=_TIMEOUT_S))
+    found = json.loads(output_of([PIPELINE, "dead-letters", "list", "--json", *since], timeout_s=_TIMEOUT_S))
     reasons = [{"reason": reason, **counted} for reason, counted in found["reasons"].items()]
     return {"reasons": reasons, "until": found["next"]}
 
@@ -49,9 +47,9 @@ def _replay_command(reason: str) -> str:
     # Any program can write any reason into a header, and whoever reads this puts it into a shell.
     if _PLAIN_REASON.fullmatch(reason):
         return _command(f"replay --reason {reason}")
-    return f".venv/bin/python -m dead_letters --bootstrap HOST:PORT replay --reason {shlex.quote(reason)}"
+    return f".venv/bin/pipeline dead-letters replay --bootstrap HOST:PORT --reason {shlex.quote(reason)}"
 
 
 def _command(arguments: str) -> str:
-    bootstrap = os.environ.get(BOOTSTRAP)
+    bootstrap = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     return f'make dead-letters{f" BOOTSTRAP={bootstrap}" if bootstrap else ""} ARGS="{arguments}"'

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bonus_airflow.environment import ROOT
-from bonus_airflow.operations.commands import run_command
+from bonus_airflow.operations.commands import PIPELINE, run_command
 from bonus_airflow.operations.errors import CommandError, SourcesDifferError
-from bonus_airflow.operations.project_commands import project_command
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +27,7 @@ def make_report(span: str, folder: str) -> dict[str, Any]:
     """
     span = span or f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}"
     try:
-        run_command([*project_command("daily_report", "report"), "--folder", folder, span])
+        run_command([PIPELINE, "report", "--folder", folder, span])
     except CommandError as error:
         if error.exit_code != _SOURCES_DIFFER:
             raise

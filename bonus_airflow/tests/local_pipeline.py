@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bonus_airflow.environment import ROOT
-from bonus_airflow.operations.commands import SERVICES_PYTHON, project_environment
+from bonus_airflow.operations.commands import PIPELINE, project_environment
 from bonus_airflow.tests.airflow_processes import HANGS_AFTER_S
 from local.ports import free_ports
 
@@ -53,7 +53,7 @@ class LocalPipeline:
 
     def __call__(self, *arguments: str, exit_code: int = 0) -> str:
         done = subprocess.run(
-            [SERVICES_PYTHON, ROOT / "local" / "pipeline.py", *arguments],
+            [PIPELINE, *arguments],
             env=project_environment(self.settings),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -106,7 +106,7 @@ SINK = Role(
 _READ_BY_VIEWERS = (ORDERS, PROCESSED_ORDERS, ORDERS_DLQ, LATE_ORDERS, PRODUCT_METRICS)
 VIEWER = Role(
     "viewer",
-    "live page, `make watch`, `verify` and `metrics`, `make dead-letters` with `list` and `show`",
+    "live page, `make watch`, `verify`, `metrics` and `report`, `make dead-letters` with `list` and `show`",
     (
         *(_topic(READ, topic, "show and verify what is in it") for topic in _READ_BY_VIEWERS),
         *(

@@ -1,4 +1,4 @@
 """Faults injected on purpose into real services on a real broker, and what came of it, against an independent truth.
 
-``python -m tests.chaos`` runs all of it (``make chaos``); a short form is among the tests.
+`pipeline chaos` runs all of it (``make chaos``); a short form is among the tests.
 """

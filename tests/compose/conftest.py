@@ -64,7 +64,7 @@ def pipeline() -> Iterator[Project]:
     settings = SETTINGS | {
         "PIPELINE_PROMETHEUS_PORT": str(prometheus_port),
         "PIPELINE_LIVE_PORT": str(live_port),
-        "COMPOSE_PROFILES": "monitoring",  # or `down` would leave Prometheus running
+        "COMPOSE_PROFILES": "monitoring,tools",  # or `down` would leave Prometheus and the command's image
         "PROMETHEUS_CONFIG_DIR": str(_impatient_prometheus(directory)),
     }
     project = Project(f"pipeline-test-{os.getpid()}", kafka_port, output, settings)
@@ -95,7 +95,7 @@ def verify(project: Project, metrics: Path) -> subprocess.CompletedProcess[str]:
     where = ["--bootstrap", project.bootstrap, "--output", str(metrics)]
     windows = ["--window-seconds", project.settings["WINDOW_SECONDS"], "--wait-closed", str(HANGS_AFTER_S)]
     return subprocess.run(
-        [sys.executable, "-m", "verification", *where, *windows],
+        [sys.executable, "-m", "cli", "verify", *where, *windows],
         cwd=ROOT,
         capture_output=True,
         text=True,

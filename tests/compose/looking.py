@@ -77,7 +77,7 @@ async def can_be_watched(project: Project) -> None:
     """`make watch BOOTSTRAP=…` through a pipe: wait for a line of the stages, and one of a closed window."""
     where = ("--bootstrap", project.bootstrap, "--window-seconds", project.settings["WINDOW_SECONDS"])
     watch = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "watch", *where, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "cli", "watch", *where, cwd=ROOT, stdout=asyncio.subprocess.PIPE
     )
     assert watch.stdout
     try:

@@ -8,6 +8,7 @@ import os
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -83,6 +84,26 @@ def test_no_service_runs_as_root(pipeline: Project) -> None:
 
 async def test_it_can_be_watched_from_outside(pipeline: Project) -> None:
     await can_be_watched(pipeline)
+
+
+async def test_the_command_needs_no_python_on_this_machine(pipeline: Project) -> None:
+    await eventually(lambda: has_metrics(pipeline), bool, "the first metrics are written")
+
+    def told(*arguments: str) -> Any:
+        return json.loads(pipeline.compose("run", "--rm", "cli", *arguments, "--json", timeout_s=420))
+
+    verified = told("verify")
+    assert verified["ok"]
+    assert verified["lines"] > 0, "the file is compared, too, though only its owner may write it"
+    assert told("dead-letters", "list")["reasons"]
+    assert told("metrics")["total"]["order_count"] > 0
+    stages = {stage["name"]: stage["replicas"] for stage in told("status")["stages"]}
+    assert stages == {"processor": 3, "analytics": 2, "sink": None}
+    assert told("doctor")["ok"]
+
+
+async def has_metrics(pipeline: Project) -> bool:
+    return pipeline.metrics.exists() and pipeline.metrics.stat().st_size > 0
 
 
 async def test_prometheus_finds_every_replica(pipeline: Project, prometheus: Prometheus) -> None:

@@ -75,7 +75,7 @@ def login(project: Project, directory: Path, role: str) -> dict[str, str]:
 def tool(project: Project, settings: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     names = ("TOPIC_PREFIX", "WINDOW_SECONDS")
     environment = os.environ | {name: project.settings[name] for name in names} | settings
-    command = [sys.executable, "-m", arguments[0], f"--bootstrap={project.bootstrap}", *arguments[1:]]
+    command = [sys.executable, "-m", "cli", *arguments, f"--bootstrap={project.bootstrap}"]
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=2 * HANGS_AFTER_S, check=False
     )
@@ -112,11 +112,11 @@ def test_only_loopback_is_published_and_the_live_page_answers(stack: Project) ->
 
 
 def test_nobody_gets_in_without_a_login(stack: Project, tmp_path: Path) -> None:
-    plain = tool(stack, {}, "verification")
+    plain = tool(stack, {}, "verify")
     assert plain.returncode == 1
     assert "speaks TLS, KAFKA_SECURITY_PROTOCOL=PLAINTEXT does not fit" in plain.stderr
     wrong = login(stack, tmp_path, "viewer") | {"KAFKA_SASL_USERNAME": "shop-processor"}
-    refused = tool(stack, wrong, "verification")
+    refused = tool(stack, wrong, "verify")
     assert refused.returncode == 1
     assert "refuses user 'shop-processor'" in refused.stderr
 
@@ -177,5 +177,5 @@ def test_the_result_is_exact_and_passwords_outlive_another_start(stack: Project,
     changed.compose("up", "--detach", "--no-build", *SERVICES, timeout_s=420)
     assert secret(stack, "passwords/viewer") == before
     stack.compose("stop", "generator")
-    verified = tool(stack, settings, "verification", f"--output={stack.metrics}", f"--wait-closed={HANGS_AFTER_S}")
+    verified = tool(stack, settings, "verify", f"--output={stack.metrics}", f"--wait-closed={HANGS_AFTER_S}")
     assert verified.returncode == 0, verified.stdout + verified.stderr

@@ -198,7 +198,7 @@ async def report(outputs: Outputs, *arguments: str) -> bytes:
     """What `make metrics` says."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "metrics_report", "--by", "minute", "--format", "csv", *arguments),
+        *("-m", "cli", "metrics", "--by", "minute", "--format", "csv", *arguments),
         env=os.environ | outputs.pipeline.env,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -22,6 +22,7 @@ from libs.runtime.kafka_client.consumers import committed_consumer
 from libs.runtime.kafka_client.lazy_records import LazyRecordConsumer
 from libs.runtime.service.health import Health
 from libs.runtime.topics.creation import ensure_topics
+from libs.runtime.topics.topic import Topic
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 from services.processor.order_processor import make_stage
 from services.processor.processor_settings import ProcessorSettings
@@ -71,6 +72,10 @@ class Pipeline:
 
     async def make_topics(self) -> None:
         await ensure_topics(self.settings(), ALL_TOPICS)
+
+    async def make_topics_but(self, *others: Topic) -> None:
+        """All but those that the test makes itself."""
+        await ensure_topics(self.settings(), [topic for topic in ALL_TOPICS if topic not in others])
 
     async def send(self, batches: Iterable[tuple[int, Sequence[bytes | None]]]) -> None:
         """Write values into partitions of `orders`, in this order, as any client might."""

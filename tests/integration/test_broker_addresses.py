@@ -120,7 +120,7 @@ async def test_an_advertised_address_that_cannot_be_reached_is_named(
 async def test_a_tool_names_it_too(broker: LocalBroker, listeners: tuple[Listener, Listener], tmp_path: Path) -> None:
     port = listeners[1].port
     verification = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "verification", "--bootstrap", f"127.0.0.1:{port}"),
+        *(sys.executable, "-m", "cli", "verify", "--bootstrap", f"127.0.0.1:{port}"),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

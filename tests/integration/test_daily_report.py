@@ -1,4 +1,4 @@
-"""`python -m daily_report` as its users call it, on a pipeline whose orders the test has added up itself."""
+"""`pipeline report` as its users call it, on a pipeline whose orders the test has added up itself."""
 
 import asyncio
 import csv
@@ -56,7 +56,7 @@ class Reports:
         """Exit code, the report, and what went to standard error."""
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "daily_report", span,
+            sys.executable, "-m", "cli", "report", span,
             f"--bootstrap={self.pipeline.kafka}", f"--topic-prefix={self.pipeline.prefix}",
             f"--window-seconds={self.pipeline.window_s}", "--outputs=file,database", f"--file={self.pipeline.output}",
             f"--database=sqlite:///{self.database}", f"--folder={self.folder}", *arguments,

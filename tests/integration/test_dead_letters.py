@@ -1,4 +1,4 @@
-"""Dead letters come back: `python -m dead_letters` as its users call it, against a real broker."""
+"""Dead letters come back: `pipeline dead-letters` as its users call it, against a real broker."""
 
 import asyncio
 import re
@@ -28,10 +28,7 @@ from verification.report import Damage
 from verification.topic_reader import Record, TopicReader
 from verification.verify import CATALOGUE, verify
 
-SLOWLY = (
-    "import dead_letters.replay; dead_letters.replay.LETTERS_PER_TRANSACTION = 1;"
-    "from dead_letters.__main__ import main; main()"
-)
+SLOWLY = "import dead_letters.replay; dead_letters.replay.LETTERS_PER_TRANSACTION = 1;from cli.app import main; main()"
 
 
 @pytest.fixture
@@ -42,12 +39,12 @@ async def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
 
 
 class Command:
-    """`python -m dead_letters` as a process."""
+    """`pipeline dead-letters` as a process."""
 
-    def __init__(self, pipeline: Pipeline, *arguments: str, slowly: bool = False) -> None:
-        program = ["-c", SLOWLY] if slowly else ["-m", "dead_letters"]
+    def __init__(self, pipeline: Pipeline, command: str, *arguments: str, slowly: bool = False) -> None:
+        program = ["-c", SLOWLY] if slowly else ["-m", "cli"]
         where = [f"--bootstrap={pipeline.kafka}", f"--topic-prefix={pipeline.prefix}", "--window-seconds=5"]
-        self._command = [sys.executable, *program, *where, *arguments]
+        self._command = [sys.executable, *program, "dead-letters", command, *where, *arguments]
 
     async def start(self) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE

@@ -1,4 +1,4 @@
-"""Local mode as its users run it: the command-line program, with ports and a folder of the test's own."""
+"""Local mode as its users run it: the installed command `pipeline`, with ports and a folder of the test's own."""
 
 import contextlib
 import json
@@ -17,7 +17,8 @@ from local.ports import free_ports, is_taken
 from tests.integration.services import HANGS_AFTER_S, ROOT, eventually
 
 READY_S = 2 * HANGS_AFTER_S
-COMMAND = [sys.executable, str(ROOT / "local" / "pipeline.py")]
+COMMAND = [str(Path(sys.executable).with_name("pipeline"))]
+"""As it is installed."""
 
 
 class Pipeline:
@@ -27,11 +28,14 @@ class Pipeline:
         self.metrics = directory / "metrics.json"
         self.ports = free_ports(3)
         kafka_port, zookeeper_port, http_port = self.ports
+        (nobodys_port,) = free_ports(1)
         self.env = os.environ | {
             "LOCAL_DIR": str(directory),
             "LOCAL_KAFKA_PORT": str(kafka_port),
             "LOCAL_ZOOKEEPER_PORT": str(zookeeper_port),
             "LOCAL_HTTP_PORT": str(min(http_port, 32_000)),
+            "PIPELINE_KAFKA_PORT": str(nobodys_port),  # where Docker Compose is sought
+            "GENERATOR_FAULTS": "malformed=0.05",
             "SINK_OUTPUT_PATH": str(self.metrics),
             "WINDOW_SECONDS": "2",
             "MAX_OUT_OF_ORDERNESS_SECONDS": "1",
@@ -97,6 +101,7 @@ async def test_runs_heals_scales_and_leaves_nothing_behind(pipeline: Pipeline) -
     ]
     assert "is still running" in pipeline("up", "--detach", exit_code=1)
     await eventually(pipeline.has_closed_a_window, what="a window is closed and written")
+    await it_is_found_by_itself(pipeline, first)
 
     for program in ("processor-2", "kafka"):
         os.kill(first[program], signal.SIGKILL)
@@ -118,6 +123,25 @@ async def test_runs_heals_scales_and_leaves_nothing_behind(pipeline: Pipeline) -
     assert not [name for name, pid in (first | grown).items() if lives(pid)]
     assert not [port for port in pipeline.ports if is_taken(port)]
     assert "no pipeline is running" in pipeline("status", exit_code=1)
+    assert json.loads(pipeline("status", "--json")) == {"state": "stopped"}
+
+
+async def it_is_found_by_itself(pipeline: Pipeline, running: dict[str, int]) -> None:
+    """Nothing on the command line says where it is, how long its windows are, or where its file is."""
+    status = json.loads(pipeline("status", "--json"))
+    assert (status["state"], status["context"]) == ("running", "local mode")
+    assert {each["name"]: each["pid"] for each in status["programs"]} == running
+
+    def has_dead_letters() -> bool:
+        reasons: dict[str, object] = json.loads(pipeline("dead-letters", "list", "--json"))["reasons"]
+        return reasons.keys() == {"malformed"}
+
+    await eventually(has_dead_letters, what="the generator's faulty orders are dead letters")
+    verified = json.loads(pipeline("verify", "--json"))
+    assert verified["ok"]
+    assert verified["lines"] > 0
+    assert verified["dead_letters"]["malformed"] > 0
+    assert json.loads(pipeline("metrics", "--json"))["total"]["order_count"] > 0
 
 
 def test_parts_are_stopped_restarted_and_drained_while_the_rest_goes_on(pipeline: Pipeline) -> None:

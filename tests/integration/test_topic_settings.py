@@ -80,7 +80,7 @@ def orders(count: int, seed: int) -> list[bytes]:
 async def one_line_of(pipeline: Pipeline, *command: str) -> str:
     where = [f"--bootstrap={pipeline.kafka}", f"--topic-prefix={pipeline.prefix}"]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", *command, *where),
+        *(sys.executable, "-m", "cli", *command, *where),
         cwd=ROOT,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -94,7 +94,7 @@ async def one_line_of(pipeline: Pipeline, *command: str) -> str:
 
 async def test_nobody_makes_a_topic_by_asking_for_it(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
     name = pipeline.prefix + ORDERS.name
-    commands = (("verification",), ("dead_letters", "list"), ("watch",))
+    commands = (("verify",), ("dead-letters", "list"), ("watch",), ("status",))
     for line in await asyncio.gather(*(one_line_of(pipeline, *command) for command in commands)):
         assert "there is no topic" in line
         assert name in line

@@ -74,7 +74,7 @@ async def test_it_is_drawn_until_ctrl_c(kafka: str, topic_prefix: str, tmp_path:
     await pipeline.send([(number, values[number::6]) for number in range(6)])
     flags = ("--bootstrap", kafka, "--topic-prefix", topic_prefix, "--window-seconds", str(pipeline.window_s))
     async with pipeline.service("processor"), pipeline.service("analytics"), pipeline.service("sink"):
-        with Terminal(sys.executable, "-m", "watch", *flags) as terminal:
+        with Terminal(sys.executable, "-m", "cli", "watch", *flags) as terminal:
 
             def is_complete() -> bool:
                 words = ("processor", "analytics", "sink", "s behind the clock", "prod-1")

@@ -14,13 +14,13 @@ MODULES = {
     "analytics": "services.analytics.analytics_engine",
     "sink": "services.sink.data_sink",
     "live": "live.__main__",
-    "watch": "watch.__main__",
-    "verification": "verification.__main__",
-    "metrics": "metrics_report.__main__",
-    "dead-letters": "dead_letters.__main__",
-    "recompute": "recompute.__main__",
     "acls": "acls.__main__",
 }
+COMMANDS = {
+    name: f"cli.commands.{name.replace('-', '_')}"
+    for name in ("status", "watch", "verify", "metrics", "report", "dead-letters", "recompute")
+}
+"""Commands of `pipeline`, by the modules that they import."""
 
 
 class Ended(NamedTuple):
@@ -36,12 +36,13 @@ class Programs:
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
         self._numbers = itertools.count(1)
-        self._context.set_forkserver_preload([__name__, *MODULES.values()])
+        self._context.set_forkserver_preload([__name__, *MODULES.values(), *COMMANDS.values()])
 
     def run(self, name: str, directory: Path, env: dict[str, str], *arguments: str) -> Ended:
-        """Run ``MODULES[name]``; what it writes is also kept in ``directory``."""
+        """Run one of ``MODULES`` or ``COMMANDS``; what it writes is also kept in ``directory``."""
         log = directory / f"{name}-{next(self._numbers)}.out"
-        process = self._context.Process(target=_run, args=(MODULES[name], log, env, arguments))
+        module, words = ("cli.app", (name, *arguments)) if name in COMMANDS else (MODULES[name], arguments)
+        process = self._context.Process(target=_run, args=(module, log, env, words))
         process.start()
         try:
             process.join()

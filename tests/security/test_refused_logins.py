@@ -134,8 +134,8 @@ async def test_a_token_provider_of_the_users(
 
 
 def test_a_tool_says_so_and_ends(secured: SecuredBroker, programs: Programs, tmp_path: Path) -> None:
-    for program, *arguments in (["verification"], ["watch"], ["dead-letters", "list"], ["recompute", "--yes"]):
-        flags = (f"--bootstrap={secured.at('SCRAM')}", *arguments)
+    for program, *arguments in (["verify"], ["watch"], ["dead-letters", "list"], ["recompute", "--yes"]):
+        flags = (*arguments, f"--bootstrap={secured.at('SCRAM')}")
         ended = programs.run(program, tmp_path, wrong_password(secured), *flags)
         assert ended.code == 1, ended
         assert "refuses user 'pipeline'" in ended.output

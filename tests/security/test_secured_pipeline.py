@@ -41,14 +41,14 @@ class Tool:
     async def run(self, program: str, *arguments: str) -> str:
         """What it writes; it has to exit with 0."""
         ended = await asyncio.to_thread(
-            self._programs.run, program, self._directory, self._env, *self._flags, *arguments
+            self._programs.run, program, self._directory, self._env, *arguments, *self._flags
         )
         assert ended.code == 0, ended.output
         return ended.output
 
     async def watch(self) -> str:
         """The first two lines of the view."""
-        command = [sys.executable, "-m", "watch", *self._flags]
+        command = [sys.executable, "-m", "cli", "watch", *self._flags]
         watch = await asyncio.create_subprocess_exec(
             *command,
             cwd=ROOT,
@@ -132,7 +132,7 @@ async def test_everything_works_over_secured_listeners_and_is_exact(
 
         assert "malformed" in await tool.run("dead-letters", "list")
         assert "replayed" in await tool.run("dead-letters", "replay", "--reason=malformed", "--yes")
-        await tool.run("verification", f"--output={pipeline.output}", "--wait-closed=60")
+        await tool.run("verify", f"--output={pipeline.output}", "--wait-closed=60")
         assert "prod-1" in await tool.run("metrics", "--source=topic")
         assert "orders" in await tool.watch()
 

@@ -12,7 +12,14 @@ from local.kafka_files import KafkaFiles
 from local.paths import check_path
 from tests.integration.services import ROOT
 
-SCRIPTS = ("local/prerequisites.sh", "local/setup.sh", "services/sink/entrypoint.sh", "test_pipeline.sh", ".ci/run")
+SCRIPTS = (
+    "cli/entrypoint.sh",
+    "local/prerequisites.sh",
+    "local/setup.sh",
+    "services/sink/entrypoint.sh",
+    "test_pipeline.sh",
+    ".ci/run",
+)
 
 
 def git(*arguments: str) -> str:
@@ -62,7 +69,7 @@ def test_a_path_that_a_program_would_misread_is_refused_at_once(tmp_path: Path, 
         KafkaFiles(tmp_path / name, tmp_path, 1, 2).write()
     assert not (tmp_path / name).exists()
     environment = os.environ | {"LOCAL_DIR": str(tmp_path / name)}
-    command = [sys.executable, "local/pipeline.py", "up", "--detach"]
+    command = [sys.executable, "-m", "cli", "up", "--detach"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "LOCAL_DIR" in done.stderr
@@ -73,8 +80,14 @@ def test_other_paths_are_not(tmp_path: Path, name: str) -> None:
     check_path(tmp_path / name)
 
 
-def stand_in(folder: Path, name: str, version: tuple[int, int]) -> None:
+def stand_in(folder: Path, name: str, version: tuple[int, int], *, has_venv: bool = True) -> None:
     """A command that says it is Python of this version."""
+    if not has_venv:
+        (folder / name).write_text(
+            f"#!/bin/sh\ncase $2 in *venv*) exit 1 ;; *) echo {version[0]}.{version[1]} ;; esac\n"
+        )
+        (folder / name).chmod(0o755)
+        return
     claims = f"import sys; sys.version_info = ({version[0]}, {version[1]}, 0); exec(sys.argv[1])"
     (folder / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{claims}" "$2"\n')
     (folder / name).chmod(0o755)
@@ -95,8 +108,25 @@ def test_a_python_that_has_wheels_is_preferred_to_a_newer_one(tmp_path: Path) ->
     stand_in(tmp_path, "python3", (3, 15))
     stand_in(tmp_path, "python3.13", (3, 13))
     assert chosen(tmp_path).stdout == f"{tmp_path}/python3.13\n"
-    stand_in(tmp_path, "python3", (3, 12))
+    stand_in(tmp_path, "python3", (3, 14))
     assert chosen(tmp_path).stdout == f"{tmp_path}/python3\n"
+
+
+def test_the_newest_python_that_fits_is_chosen(tmp_path: Path) -> None:
+    stand_in(tmp_path, "python3", (3, 11))
+    stand_in(tmp_path, "python3.12", (3, 12))
+    assert chosen(tmp_path).stdout == f"{tmp_path}/python3.12\n"
+    stand_in(tmp_path, "python", (3, 13))
+    assert chosen(tmp_path).stdout == f"{tmp_path}/python\n"
+    stand_in(tmp_path, "python3.14", (3, 14), has_venv=False)
+    assert chosen(tmp_path).stdout == f"{tmp_path}/python\n", "one that can make no environment is passed over"
+
+
+def test_a_python_without_venv_is_named_where_there_is_no_other(tmp_path: Path) -> None:
+    stand_in(tmp_path, "python3", (3, 13), has_venv=False)
+    done = chosen(tmp_path)
+    assert done.returncode == 1
+    assert "the venv module of Python 3.13 (python3)" in done.stderr
 
 
 @pytest.mark.parametrize("version", [(3, 15), (3, 10)])

@@ -4,14 +4,13 @@ import csv
 import io
 import json
 import re
-import sys
 from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from daily_report.__main__ import main
+from cli.app import run
 from daily_report.formats import as_csv, as_json
 from daily_report.page import as_html, bars_of
 from daily_report.plot import axis_top
@@ -123,16 +122,8 @@ def test_json_has_whole_cents_and_text_keys() -> None:
     ],
 )
 def test_what_cannot_be_reported_is_said(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    arguments: list[str],
-    message: str,
-    exit_code: int,
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str], message: str, exit_code: int
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["daily_report", f"--folder={tmp_path}", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == exit_code
+    assert run(["report", f"--folder={tmp_path}", *arguments]) == exit_code
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

@@ -1,11 +1,9 @@
-import argparse
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from libs.cli import pipeline_flags
 from libs.runtime.errors import SettingsError
 from libs.runtime.service.settings import load_settings
 from services.analytics.analytics_settings import AnalyticsSettings
@@ -83,8 +81,6 @@ def test_brokers_may_have_ipv6_addresses_and_blanks_between(
 ) -> None:
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", value)
     assert load_settings(ProcessorSettings, []).kafka_bootstrap_servers == meant
-    flags = argparse.ArgumentParser(parents=[pipeline_flags()])
-    assert flags.parse_args(["--bootstrap", value]).bootstrap == meant
 
 
 def test_a_bad_value_of_any_length_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:

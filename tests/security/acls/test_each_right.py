@@ -29,7 +29,7 @@ from tests.security.programs import Ended, Programs
 PREFIX = "rights-"
 SERVICES = (GENERATOR, PROCESSOR, ANALYTICS, SINK)
 COMMANDS = {
-    VIEWER.name: ("verification",),
+    VIEWER.name: ("verify",),
     DEAD_LETTERS.name: ("dead-letters", "replay", "--all", "--yes"),
     RECOMPUTE.name: ("recompute", "--yes"),
 }
@@ -111,7 +111,17 @@ def test_a_command_prints_it(without: Without, role: Role, right: Right) -> None
     assert len(ended.output.splitlines()) <= 2, ended.output
 
 
-@pytest.mark.parametrize("program", [("watch",), ("live",), ("metrics", "--source=topic"), ("dead-letters", "list")])
+@pytest.mark.parametrize(
+    "program",
+    [
+        ("status",),
+        ("watch",),
+        ("live",),
+        ("metrics", "--source=topic"),
+        ("report", "2026-11-21"),
+        ("dead-letters", "list"),
+    ],
+)
 def test_other_programs_of_the_viewer_print_it(without: Without, program: tuple[str, ...]) -> None:
     name = "orders-dlq" if program[0] == "dead-letters" else PRODUCT_METRICS.name
     right = next(right for right in VIEWER.needed if right.name == name)

@@ -103,7 +103,7 @@ async def test_everything_works_with_these_rights_and_each_is_used(
         assert await _live_page_answers(pipeline) == 0
         await pipeline.send([(0, [orjson.dumps(order) for order in history(1, 1.0, seed=1, end_s=time.time() - 3600)])])
         verification = (f"--output={pipeline.output}", f"--wait-closed={HANGS_AFTER_S}")
-        await pipeline.use(programs, VIEWER, "verification", *verification)
+        await pipeline.use(programs, VIEWER, "verify", *verification)
         await _send_a_foreign_record(pipeline)
         await eventually(lambda: not pipeline.unused(ANALYTICS), what="analytics has used each of its rights")
         for service in services.values():

@@ -1,6 +1,5 @@
-"""``make bench``: exit code 1 when ours is not exact or far slower, against a bare consumer, than it was."""
+"""`pipeline bench`: this pipeline beside a bare consumer, and beside other frameworks."""
 
-import argparse
 import asyncio
 import gc
 import logging
@@ -11,8 +10,9 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from benchmarks.registry import BARE, OURS, PEERS, Contender
 from benchmarks.results import LAST, RESULTS, print_tables, ratios_to_bare, write_results
 from benchmarks.run import Bench
 from local.broker import LocalBroker
-from local.errors import LocalModeError
 
 console = Console(width=None if sys.stdout.isatty() else 220, highlight=False)
 
@@ -35,27 +34,45 @@ console = Console(width=None if sys.stdout.isatty() else 220, highlight=False)
 _MINUTES_ALONE, _MINUTES_WITH_PEERS = 2.5, 28.5
 
 
-def main() -> int:
-    """Measure, print, write; returns the exit code."""
-    arguments = _arguments()
+@dataclass(frozen=True)
+class BenchOptions:
+    """What is measured, and how much; None is the usual value for what is measured."""
+
+    peers: bool = False
+    only: Sequence[str] = ()
+    orders: int = 1_000_000
+    rounds: int = 3
+    minutes: float | None = None
+    parts: Sequence[Part] = tuple(Part)
+    seed: int = 1
+    results: Path | None = None
+    update_reference: bool = False
+
+    @property
+    def has_peers(self) -> bool:
+        return self.peers or bool(self.only)
+
+
+def run_bench(options: BenchOptions) -> int:
+    """Measure, print, write.
+
+    Returns:
+        The exit code: 1 when ours is not exact, or far slower, against a bare consumer, than it was.
+    """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)  # whoever ends this program ends what it has started
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it misses the topics of runs that are over
     gc.disable()  # a million orders in memory, none of them in a cycle
-    commands, left_out = _environments(_chosen(arguments))
+    commands, left_out = _environments(_chosen(options))
     if OURS not in commands:
         console.print(f"nothing to measure: {left_out[OURS.name]}", style="red", markup=False)
         return 1
     started_s = time.monotonic()
-    deadline_s = started_s + arguments.minutes * 60
+    minutes = options.minutes or (_MINUTES_WITH_PEERS if options.has_peers else _MINUTES_ALONE)
+    deadline_s = started_s + minutes * 60
     directory = Path(tempfile.mkdtemp(prefix="bench-"))
     try:
-        results = asyncio.run(_measure(arguments, commands, directory, deadline_s))
-    except LocalModeError as error:
-        console.print(f"{error}\n{error.advice}", style="red", markup=False)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+        results = asyncio.run(_measure(options, commands, directory, deadline_s))
     finally:
         for data in directory.glob("*/data"):
             shutil.rmtree(data, ignore_errors=True)
@@ -65,7 +82,7 @@ def main() -> int:
         shutil.rmtree(directory, ignore_errors=True)
     about: dict[str, Any] = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seed": arguments.seed,
+        "seed": options.seed,
         "minutes": round((time.monotonic() - started_s) / 60, 1),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()} {platform.release()}",
         "python": base_python_version(),
@@ -74,43 +91,13 @@ def main() -> int:
     print_tables(console, results)
     for contender, reason in left_out.items():
         console.print(f"left out: {contender}: {reason}", style="yellow", markup=False)
-    written = write_results(arguments.results, results, about)
+    written = write_results(options.results or (RESULTS if options.peers else LAST), results, about)
     console.print(f"{about['minutes']} minutes; written: {', '.join(map(str, written))}", markup=False, soft_wrap=True)
-    return _judge(results, update=arguments.update_reference)
+    return _judge(results, update=options.update_reference)
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--peers", action="store_true", help="measure all peers too")
-    parser.add_argument(
-        "--only", nargs="+", default=[], metavar="NAME", help="these peers, such as quix or kafka_streams"
-    )
-    parser.add_argument("--orders", type=int, default=1_000_000, metavar="N", help="at most (1000000)")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="at most (3), as far as time allows")
-    parser.add_argument(
-        "--minutes", type=float, help="after which no further run of a round begins (2.5; with peers 28.5)"
-    )
-    parser.add_argument("--parts", nargs="+", choices=list(Part), default=list(Part), help="what to run (all)")
-    parser.add_argument("--seed", type=int, default=1, help="of the orders and of the moments of the kills (1)")
-    parser.add_argument(
-        "--results",
-        type=Path,
-        metavar="DIR",
-        help="where tables and plot go (benchmarks/results; without --peers its folder last)",
-    )
-    parser.add_argument(
-        "--update-reference", action="store_true", help="make this run what later ones are compared with"
-    )
-    arguments = parser.parse_args()
-    if arguments.minutes is None:
-        arguments.minutes = _MINUTES_WITH_PEERS if arguments.peers or arguments.only else _MINUTES_ALONE
-    if arguments.results is None:
-        arguments.results = RESULTS if arguments.peers else LAST
-    return arguments
-
-
-def _chosen(arguments: argparse.Namespace) -> list[Contender]:
-    peers = [peer for peer in PEERS if arguments.peers or peer.folder in arguments.only or peer.name in arguments.only]
+def _chosen(options: BenchOptions) -> list[Contender]:
+    peers = [peer for peer in PEERS if options.peers or peer.folder in options.only or peer.name in options.only]
     return [OURS, BARE, *peers]
 
 
@@ -126,7 +113,7 @@ def _environments(contenders: Collection[Contender]) -> tuple[dict[Contender, li
 
 
 async def _measure(
-    arguments: argparse.Namespace, commands: dict[Contender, list[str]], directory: Path, deadline_s: float
+    options: BenchOptions, commands: dict[Contender, list[str]], directory: Path, deadline_s: float
 ) -> list[Result]:
     all_cores = os.sched_getaffinity(0)
     pinned = frozenset({max(all_cores)})
@@ -143,7 +130,7 @@ async def _measure(
             results.append(result)
             console.print(_line(len(results), result), markup=False)
 
-        workloads = Workloads(arguments.seed, say)
+        workloads = Workloads(options.seed, say)
 
         async def campaign(
             stack: AsyncExitStack, name: str, broker_cores: Collection[int], cores: frozenset[int]
@@ -156,22 +143,22 @@ async def _measure(
             runs = directory / name
             runs.mkdir()
             bench = Bench(broker.bootstrap_servers, inputs, cores, runs, say)
-            return Campaign(bench, commands, workloads, arguments.orders, tell)
+            return Campaign(bench, commands, workloads, options.orders, tell)
 
         async with AsyncExitStack() as stack:
             alone = await campaign(stack, "one-core", others or all_cores, pinned)
             # The kills come first: a broker compiles its code as it runs, and the first to be measured would pay for that.
-            if Part.KILL in arguments.parts:
-                await alone.kills(arguments.seed)
-            if Part.SPEED in arguments.parts:
+            if Part.KILL in options.parts:
+                await alone.kills(options.seed)
+            if Part.SPEED in options.parts:
                 await alone.round(1, deadline_s)
-            if Part.BACKLOG in arguments.parts:
+            if Part.BACKLOG in options.parts:
                 async with AsyncExitStack() as inner:
                     machine = await campaign(inner, "machine", all_cores, frozenset(all_cores))
                     await machine.backlog()
                 os.sched_setaffinity(0, others or all_cores)
-            if Part.SPEED in arguments.parts:
-                for number in range(2, arguments.rounds + 1):
+            if Part.SPEED in options.parts:
+                for number in range(2, options.rounds + 1):
                     await alone.round(number, deadline_s)
     return results
 
@@ -206,7 +193,3 @@ def _judge(results: list[Result], *, update: bool) -> int:
     for stage, ratio in measured.items():
         console.print(f"{stage}: {ratio.median:.0%} of a bare consumer's speed ({ratio.low:.0%} to {ratio.high:.0%})")
     return 1 if findings else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,5 @@
-"""``python -m tests.chaos``: exit code 0 when nothing was lost, duplicated or wrong, whatever went wrong."""
+"""`pipeline chaos`: every fault under load, and a table of the differences that it made."""
 
-import argparse
 import asyncio
 import logging
 import secrets
@@ -9,15 +8,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 from rich.console import Console
 
+from cli.errors import UsageError
 from local.broker import LocalBroker
-from local.errors import LocalModeError
 from local.kafka_files import ProxyPorts
-from local.kraft_files import DEFAULT_VERSION
 from local.ports import free_ports
 from tests.brokers.cluster import ThreeBrokers
 from tests.brokers.kraft import KraftBroker
@@ -29,35 +28,49 @@ from verification.report import Report
 console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
 
 
-def main() -> None:
-    """Run, print the table, exit."""
-    arguments = _arguments()
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # brokers go away here all the time
+@dataclass(frozen=True)
+class ChaosOptions:
+    """Which faults, under how much load; without a seed a random one, without a version of Kafka 4 the usual broker."""
+
+    seed: int | None = None
+    rate: int = 2000
+    scale: float = 1.0
+    part: Sequence[str] = PARTS
+    only: Sequence[str] = ()
+    kafka_4: str | None = None
+    short: bool = False
+    markdown: Path | None = None
+
+
+def run_chaos(options: ChaosOptions) -> int:
+    """Run the faults, print the table.
+
+    Returns:
+        The exit code: 0 when nothing was lost, duplicated or wrong, whatever went wrong.
+
+    Raises:
+        UsageError: no fault has such a name.
+    """
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     # Whoever ends this program ends what it has started.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    seed = secrets.randbits(16) if arguments.seed is None else arguments.seed
-    episodes = [SHORT_FORM] if arguments.short else long_form(arguments.scale, arguments.part)
-    if arguments.kafka_4:
+    seed = secrets.randbits(16) if options.seed is None else options.seed
+    episodes = [SHORT_FORM] if options.short else long_form(options.scale, options.part)
+    if options.kafka_4:
         episodes = [each for each in episodes if each.proxied]
-    chosen = [each for each in episodes if all(word in each.name for word in arguments.only)]
+    chosen = [each for each in episodes if all(word in each.name for word in options.only)]
     if not chosen:
-        sys.exit(f"no such fault; there are: {'; '.join(each.name for each in episodes)}")
+        raise UsageError("no such fault", advice=f"there are: {'; '.join(each.name for each in episodes)}")
     directory = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-"))
-    console.print(f"seed {seed}, {arguments.rate:,} orders a second, logs in {directory}")
-    try:
-        outcomes = asyncio.run(_run(chosen, directory, seed, arguments.rate, kafka_4=arguments.kafka_4))
-    except LocalModeError as error:
-        sys.exit(f"{error}\n{error.advice}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    console.print(f"seed {seed}, {options.rate:,} orders a second, logs in {directory}")
+    outcomes = asyncio.run(_run(chosen, directory, seed, options.rate, kafka_4=options.kafka_4))
     console.print(render(outcomes))
-    if arguments.markdown:
-        arguments.markdown.write_text(markdown(outcomes))
+    if options.markdown:
+        options.markdown.write_text(markdown(outcomes))
     for line in findings(outcomes):
         console.print(line, style="red", markup=False, soft_wrap=True)
-    sys.exit(0 if all(outcome.ok for outcome in outcomes) else 1)
+    return 0 if all(outcome.ok for outcome in outcomes) else 1
 
 
 async def _run(
@@ -107,26 +120,3 @@ def _say_verdict(outcome: Outcome) -> None:
         style="green" if outcome.ok else "bold red",
         markup=False,
     )
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--seed", type=int, help="repeats a run's faults; without it a random one, which is printed")
-    parser.add_argument("--rate", type=int, default=2000, metavar="N", help="orders a second (2000)")
-    parser.add_argument("--scale", type=float, default=1.0, metavar="F", help="times as long (1: an hour and a half)")
-    parser.add_argument("--part", nargs="+", choices=PARTS, default=PARTS, help="parts of the long form (all)")
-    parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="episodes whose names have these words")
-    parser.add_argument(
-        "--kafka-4",
-        nargs="?",
-        const=DEFAULT_VERSION,
-        metavar="VERSION",
-        help=f"faults of the network only, on a broker of Kafka 4 ({DEFAULT_VERSION})",
-    )
-    parser.add_argument("--short", action="store_true", help="the short form that is among the tests")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there as well")
-    return parser.parse_args()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,86 @@
+"""`pipeline doctor`."""
+
+import os
+
+from aiokafka.errors import KafkaError
+
+from cli.app import EXIT_DONE, EXIT_FAILED
+from cli.context import PipelineContext, ThisMachine, context_of
+from cli.errors import NoPipelineError
+from cli.kafka import address_of, run_in_kafka
+from cli.options import FOUND, PipelineOptions
+from cli.output import messages, print_json, print_line, print_table
+from doctor.cluster import judge_cluster
+from doctor.finding import Finding, Level, findings_json, has_problem, problem, skipped
+from doctor.look_at_cluster import Progress, look_at_cluster
+from doctor.machine import judge_machine, no_cluster
+from doctor.machine_facts import look_at_machine
+from doctor.table import findings_table
+from libs.runtime.errors import PipelineError, SettingsError
+from local.errors import LocalModeError
+from local.jars import ROOT
+from local.settings import LocalSettings
+
+
+def doctor(*, json: bool = False, pipeline: PipelineOptions = FOUND) -> int:
+    """Check this machine and the cluster, and print how to fix each problem.
+
+    It writes nothing and takes ten seconds. The exit code is 1 if there is a problem; warnings do not count.
+
+    Args:
+        json: Print JSON.
+    """
+    with messages.status("looking at this machine") as status:
+        findings = _of_machine()
+        status.update("looking for a pipeline")
+        findings += _of_cluster(pipeline, status.update)
+    failed = has_problem(findings)
+    if json:
+        print_json({"ok": not failed, "findings": findings_json(findings)})
+    else:
+        print_table(findings_table(findings))
+        print_line(_summary(findings))
+    return EXIT_FAILED if failed else EXIT_DONE
+
+
+def _of_machine() -> list[Finding]:
+    if not (ROOT / "Makefile").exists():
+        return [skipped("machine", "this is no checkout; `make doctor` in one checks the machine")]
+    machine = ThisMachine()
+    try:
+        running = machine.running_local_mode()
+        settings = running or LocalSettings.from_environment()
+    except LocalModeError as error:  # its supervisor has gone, or a setting cannot be used
+        return [problem("local mode", str(error), error.advice)]
+    facts = look_at_machine(ROOT, settings, machine.compose_environment(), local_mode_runs=running is not None)
+    return judge_machine(facts)
+
+
+def _of_cluster(options: PipelineOptions, progress: Progress) -> list[Finding]:
+    try:
+        context = context_of(options)
+    except (NoPipelineError, LocalModeError) as error:
+        return [no_cluster(str(error))]
+    try:
+        return _judged(context, progress)
+    except SettingsError as error:
+        return [problem("login", str(error), "see docs/security.md")]
+    except (PipelineError, KafkaError, OSError) as error:
+        advice = error.advice if isinstance(error, PipelineError) else ""
+        return [problem("cluster", f"{context.bootstrap_servers}: {error}", advice or "start it, or give --bootstrap")]
+
+
+def _judged(context: PipelineContext, progress: Progress) -> list[Finding]:
+    kafka = address_of(context)
+    # No check of rights at the start: a missing right is a finding.
+    facts = run_in_kafka(
+        lambda: look_at_cluster(kafka, context.topic_prefix, progress), kafka, context.topic_prefix, None
+    )
+    declared = os.environ.get("TOPIC_PARTITIONS") or ""
+    return judge_cluster(facts, context.topic_prefix, int(declared) if declared.isdecimal() else None)
+
+
+def _summary(findings: list[Finding]) -> str:
+    counts = {level: sum(finding.level is level for finding in findings) for level in (Level.PROBLEM, Level.WARNING)}
+    told = [f"{count} {level}{'s' if count > 1 else ''}" for level, count in counts.items() if count]
+    return ", ".join(told) or "no problems"

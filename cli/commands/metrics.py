@@ -1,0 +1,166 @@
+"""`pipeline metrics`."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from cli.context import ThisMachine, context_of, local_settings
+from cli.errors import UsageError
+from cli.kafka import address_of, run_in_kafka
+from cli.options import FOUND, PipelineOptions
+from cli.output import messages
+from libs.events.product_metrics import MetricRow
+from libs.events.rights import METRICS_READER
+from libs.runtime.errors import PipelineError
+from local.settings import LocalSettings
+from metrics_report.file_source import from_file
+from metrics_report.formats import TEXTS, dollars, print_metrics, write_parquet
+from metrics_report.skipped import Skipped
+from metrics_report.sources import from_database, from_topic
+from metrics_report.summary import Line, Period, Selection, summarize, total_of
+from services.sink.database.address import parse_address
+
+Source = Literal["file", "database", "topic"]
+Format = Literal["table", "json", "jsonl", "csv", "parquet"]
+
+_FAR_FUTURE_S = 2**63 - 1
+_WIDTH_IN_A_FILE = 120
+
+
+def _time_s(_: Any, tokens: Any) -> int:
+    text = tokens[0].value
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a time, such as 2026-11-27 or 2026-11-27T14:30") from None
+    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
+
+
+Time = Annotated[int | None, Parameter(converter=_time_s, metavar="TIME")]
+
+
+@dataclass(frozen=True)
+class SinkOutputs:
+    """Where the sink writes, and which of its outputs is read by default."""
+
+    source: Source
+    file: Path
+    database_url: str = field(repr=False)
+    database_password_file: Path | None
+
+
+def metrics(
+    *,
+    source: Source | None = None,
+    by: Period = "hour",
+    product: Annotated[list[str] | None, Parameter(consume_multiple=False)] = None,
+    from_: Annotated[Time, Parameter(name="--from")] = None,
+    to: Time = None,
+    format: Format = "table",
+    json: bool = False,
+    plot: bool = False,
+    to_file: Path | None = None,
+    file: Path | None = None,
+    database: str | None = None,
+    database_password_file: Path | None = None,
+    pipeline: PipelineOptions = FOUND,
+) -> None:
+    """Show count, revenue and average by product and period, with an exact total.
+
+    The exit code is 1 if there are no metrics.
+
+    Args:
+        source: Source of the metrics (default: the sink's output, the file if it has both).
+        by: Length of a period.
+        product: Show this product only; may be repeated.
+        from_: Begin with the windows that start at this time or later: 2026-11-27 or 2026-11-27T14:30, UTC without an offset.
+        to: End before the windows that start at this time.
+        format: jsonl has one JSON object a line, the total last. parquet needs --to-file.
+        json: Print one JSON document, as --format json does.
+        plot: Add bars of revenue to the table.
+        to_file: Write to this file.
+        file: The sink's file, or one of its rotated files (default: SINK_OUTPUT_PATH, or the file of local mode). Rotated files
+            beside the sink's file are read, too.
+        database: URL of the sink's database (default: SINK_DATABASE_URL, or the database of local mode).
+        database_password_file: File with the database's password (default: SINK_DATABASE_PASSWORD_FILE).
+    """
+    wanted: Format = "json" if json else format
+    if wanted == "parquet" and to_file is None:
+        raise UsageError("--format parquet needs --to-file")
+    if database is not None:
+        _check_address(database)
+    machine = ThisMachine()
+    known = (
+        sink_outputs({}, local_settings(pipeline, machine))
+        if pipeline.local
+        else sink_outputs(os.environ, machine.running_local_mode())
+    )
+    selection = Selection(frozenset(product or []), from_ or 0, _FAR_FUTURE_S if to is None else to)
+    skipped = Skipped()
+    where = source or known.source
+    with messages.status(f"reading the {where}"):
+        if where == "topic":
+            lines = summarize(_rows_of_topic(pipeline, skipped), selection, by)
+        elif where == "file":
+            lines = summarize(from_file(file or known.file, selection, skipped), selection, by)
+        else:
+            password_file = database_password_file or known.database_password_file
+            address = parse_address(database or known.database_url, password_file)
+            lines = summarize(from_database(address, selection), selection, by)
+    if skipped.count:
+        messages.print(f"{skipped.count:,} lines or records are not metrics, and were skipped", style="yellow")
+    if not lines:
+        raise PipelineError("no metrics were found", advice="try another --source, --product or --from")
+    _write(lines, wanted, by, to_file, plot=plot)
+
+
+def sink_outputs(environment: Mapping[str, str], running: LocalSettings | None) -> SinkOutputs:
+    """The sink's outputs by the environment, else by the settings of local mode, else the defaults."""
+    outputs = environment.get("SINK_OUTPUTS") or (running.sink_outputs if running else "file")
+    file = environment.get("SINK_OUTPUT_PATH") or (running.sink_output_path if running else "output/metrics.json")
+    database = environment.get("SINK_DATABASE_URL") or (running.sink_database_url if running else None)
+    password_file = environment.get("SINK_DATABASE_PASSWORD_FILE")
+    return SinkOutputs(
+        "file" if "file" in outputs.lower() else "database",
+        Path(file),
+        database or "sqlite:///output/metrics.db",
+        Path(password_file) if password_file else None,
+    )
+
+
+def _rows_of_topic(options: PipelineOptions, skipped: Skipped) -> list[MetricRow]:
+    context = context_of(options)
+    kafka = address_of(context)
+
+    async def read() -> list[MetricRow]:
+        return [row async for row in from_topic(kafka, context.topic_prefix, skipped)]
+
+    return run_in_kafka(read, kafka, context.topic_prefix, METRICS_READER)
+
+
+def _check_address(url: str) -> None:
+    try:
+        parse_address(url)
+    except ValueError as error:
+        raise UsageError(f"--database: {error}") from None
+
+
+def _write(lines: list[Line], wanted: Format, by: Period, to_file: Path | None, *, plot: bool) -> None:
+    if wanted == "table":
+        print_metrics(lines, by, Console(width=None if sys.stdout.isatty() else _WIDTH_IN_A_FILE), plot=plot)
+    elif wanted == "parquet":
+        assert to_file
+        write_parquet(lines, to_file)
+        total = total_of(lines)
+        messages.print(f"{to_file}: {len(lines):,} lines, {total.order_count:,} orders, {dollars(total.revenue_cents)}")
+    elif to_file:
+        to_file.write_text(TEXTS[wanted](lines), "utf-8")
+    else:
+        sys.stdout.write(TEXTS[wanted](lines))

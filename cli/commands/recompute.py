@@ -1,0 +1,47 @@
+"""`pipeline recompute`."""
+
+import asyncio
+
+from cli.app import EXIT_DONE, EXIT_FAILED
+from cli.context import context_of
+from cli.kafka import address_of, run_in_kafka
+from cli.options import FOUND, PipelineOptions
+from cli.output import print_line
+from libs.events.rights import RECOMPUTE
+from recompute.commands import Plan, carry_out, make_plan
+
+
+def recompute(*, yes: bool = False, pipeline: PipelineOptions = FOUND) -> int:
+    """Delete everything derived from `orders`, so that the services compute it again.
+
+    The services must be stopped. The exit code is 1 if the answer to the confirmation is no.
+
+    Args:
+        yes: Do not ask for confirmation.
+    """
+    context = context_of(pipeline)
+    kafka = address_of(context)
+
+    async def asked_and_done() -> int:
+        plan = await make_plan(kafka, context.topic_prefix)
+        print_line(described(plan, context.bootstrap_servers))
+        if not yes and (await asyncio.to_thread(input, "Go on? [y/N] ")).strip().lower() not in ("y", "yes"):
+            print_line("Nothing was done.")
+            return EXIT_FAILED
+        await carry_out(kafka, plan)
+        print_line("Done. Start the services: they make the topics anew, and process all orders.")
+        return EXIT_DONE
+
+    return run_in_kafka(asked_and_done, kafka, context.topic_prefix, RECOMPUTE)
+
+
+def described(plan: Plan, servers: str) -> str:
+    """The text of the confirmation."""
+    orders = sum(plan.ends.values()) - sum(plan.begins.values())
+    lines = [f"At {servers}, {orders:,} orders are processed once more, from the oldest that {plan.orders} still has."]
+    if deleted := sum(plan.begins.values()):
+        lines.append(
+            f"{deleted:,} older ones were deleted by its retention: what was made of them cannot be made again."
+        )
+    lines.append(f"Deleted, with all that is in them: {', '.join(plan.topics) or 'no topic'}.")
+    return "\n".join(lines)

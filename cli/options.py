@@ -1,0 +1,40 @@
+"""The options that name a pipeline; every command that reads one has them."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from cyclopts import Group, Parameter
+from cyclopts.types import PositiveInt
+
+from libs.runtime.kafka_client.bootstrap_servers import parse_bootstrap_servers
+
+
+def _servers(_: object, text: str | None) -> None:
+    if text is None:
+        return
+    try:
+        parse_bootstrap_servers(text)
+    except ValueError as error:
+        raise ValueError(f"It is no host:port, nor several with commas: {error}.") from error
+
+
+@Parameter(name="*", group=Group("Which pipeline", sort_key=10))
+@dataclass(frozen=True, kw_only=True)
+class PipelineOptions:
+    """Which pipeline a command reads. ``cli.context`` finds what is not given."""
+
+    bootstrap: Annotated[str | None, Parameter(validator=_servers)] = None
+    """host:port of a broker, or several with commas."""
+
+    local: bool = False
+    """The pipeline in local mode, even if KAFKA_BOOTSTRAP_SERVERS names another or Docker Compose runs one."""
+
+    topic_prefix: str | None = None
+    """The pipeline's TOPIC_PREFIX."""
+
+    window_seconds: PositiveInt | None = None
+    """The pipeline's WINDOW_SECONDS."""
+
+
+FOUND = PipelineOptions()
+"""No option is given."""

@@ -1,0 +1,28 @@
+"""A report's files: HTML, CSV and JSON, in one folder."""
+
+import json
+from pathlib import Path
+
+from daily_report.formats import as_csv, as_json
+from daily_report.page import as_html
+from daily_report.report import Report
+from libs.runtime.errors import PipelineError
+
+
+def write_files(report: Report, folder: Path) -> list[Path]:
+    """The paths of the files, each of which is written whole or not at all: somebody may be looking at the last ones.
+
+    Raises:
+        PipelineError: the folder cannot be written.
+    """
+    texts = {"html": as_html(report), "csv": as_csv(report), "json": json.dumps(as_json(report), indent=2) + "\n"}
+    paths = [folder / f"report-{report.span.name}.{kind}" for kind in texts]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in zip(paths, texts.values(), strict=True):
+            new = path.with_name(f".{path.name}.new")
+            new.write_text(text, "utf-8", errors="backslashreplace")
+            new.replace(path)
+    except OSError as error:
+        raise PipelineError(f"nothing can be written into {folder}: {error}", advice="give another --folder") from error
+    return paths

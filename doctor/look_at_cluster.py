@@ -1,0 +1,142 @@
+"""Collects facts about a cluster: brokers, topics, clock, and transactions that stay open. It writes nothing."""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+from aiokafka.protocol.admin import ApiVersionRequest
+
+from doctor.cluster import INTERNAL_TOPICS, TOPICS
+from doctor.cluster_facts import ClusterFacts, Partition, TopicFacts
+from doctor.look_at_clock import look_at_clock
+from doctor.look_at_transactions import look_at_transactions
+from libs.events.topics import ORDERS
+from libs.runtime.errors import PipelineError
+from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, Kafka, client_arguments
+from libs.runtime.topics.comparison import topic_configs
+from libs.runtime.transactions.connection import BrokerConnection
+
+_REQUEST_TIMEOUT_MS = 10_000
+
+Progress = Callable[[str], None]
+
+
+async def look_at_cluster(kafka: Kafka, prefix: str, progress: Progress, watch_s: float = 5.0) -> ClusterFacts:
+    """All facts. Takes a little longer than ``watch_s``, the time for which clock and transactions are watched.
+
+    Raises:
+        KafkaError, OSError, PipelineError: no broker answers.
+    """
+    progress("asking the brokers")
+    admin = AIOKafkaAdminClient(**client_arguments(kafka), request_timeout_ms=_REQUEST_TIMEOUT_MS)
+    try:
+        await admin.start()
+        cluster = await admin.describe_cluster()
+        described = await admin.describe_topics([prefix + topic.name for topic in TOPICS])
+        internal = await admin.describe_topics(list(INTERNAL_TOPICS))
+        seen, missing, denied = _sorted_out(described, prefix)
+        configs = await _topic_configs(admin, seen, prefix)
+        broker_config = await _broker_config(admin, cluster["brokers"][0]["node_id"])
+    finally:
+        await admin.close()
+    topics = {name: _topic(name, topic, configs.get(prefix + name)) for name, topic in seen.items()}
+    progress(f"watching the clock and the transactions for {watch_s:.0f} s")
+    partitions = _partitions_of(topics, prefix)
+    connection = await BrokerConnection.open(kafka, list(partitions))
+    try:
+        versions = await _versions(connection)
+        (open_transactions, transactions_denied), clock = await asyncio.gather(
+            look_at_transactions(kafka, connection, partitions, watch_s),
+            look_at_clock(kafka, prefix + ORDERS.name, partitions.get(prefix + ORDERS.name, ()), watch_s),
+        )
+    finally:
+        await connection.close()
+    return ClusterFacts(
+        brokers=len(cluster["brokers"]),
+        versions=versions,
+        broker_config=broker_config,
+        topics=topics,
+        missing=missing,
+        denied=denied,
+        internal_topics={
+            topic["topic"]: _topic(topic["topic"], topic, None) for topic in internal if not topic["error_code"]
+        },
+        clock=clock,
+        watched_s=watch_s,
+        open_transactions=open_transactions,
+        transactions_denied=transactions_denied,
+    )
+
+
+def _sorted_out(
+    described: Sequence[Mapping[str, Any]], prefix: str
+) -> tuple[dict[str, Mapping[str, Any]], tuple[str, ...], tuple[str, ...]]:
+    """The topics described, the names of those missing, and of those not allowed; without prefix."""
+    seen: dict[str, Mapping[str, Any]] = {}
+    missing, denied = [], []
+    for topic in described:
+        name = topic["topic"].removeprefix(prefix)
+        error = for_code(topic["error_code"]) if topic["error_code"] else None
+        if error is TopicAuthorizationFailedError:
+            denied.append(name)
+        elif error is UnknownTopicOrPartitionError:
+            missing.append(name)
+        elif error is not None and not topic["partitions"]:
+            raise PipelineError(f"topic {topic['topic']!r}: {error.__name__}", advice="run `pipeline doctor` again")
+        else:
+            seen[name] = topic
+    return seen, tuple(missing), tuple(denied)
+
+
+def _topic(name: str, described: Mapping[str, Any], config: Mapping[str, str] | None) -> TopicFacts:
+    partitions = tuple(
+        Partition(
+            each["partition"],
+            each["leader"] if each["leader"] >= 0 else None,
+            tuple(each["replicas"]),
+            tuple(each["isr"]),
+        )
+        for each in sorted(described["partitions"], key=lambda each: int(each["partition"]))
+    )
+    return TopicFacts(name, partitions, config)
+
+
+async def _topic_configs(
+    admin: AIOKafkaAdminClient, names: Collection[str], prefix: str
+) -> Mapping[str, Mapping[str, str]]:
+    try:
+        return await topic_configs(admin, [prefix + name for name in names]) if names else {}
+    except (TopicAuthorizationFailedError, ClusterAuthorizationFailedError):
+        return {}
+
+
+async def _broker_config(admin: AIOKafkaAdminClient, broker: int) -> Mapping[str, str] | None:
+    (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.BROKER, str(broker))])
+    ((code, _, _, _, entries),) = answer.resources  # type: ignore[attr-defined]  # aiokafka's base class has no fields
+    if code:
+        return None
+    return {name: value for name, value, *_ in entries if value is not None}
+
+
+async def _versions(connection: BrokerConnection) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for number, broker in enumerate(connection.brokers()):
+        answer = await connection.send(broker, ApiVersionRequest())
+        newest = {key: version for key, _, version in answer.api_versions}
+        found = newest if number == 0 else {key: min(found[key], newest[key]) for key in found.keys() & newest.keys()}
+    return found
+
+
+def _partitions_of(topics: Mapping[str, TopicFacts], prefix: str) -> dict[str, tuple[int, ...]]:
+    """The partitions that have a leader, by the topics' full names."""
+    return {
+        prefix + name: tuple(each.number for each in topic.partitions if each.leader is not None)
+        for name, topic in topics.items()
+    }

@@ -1,0 +1,264 @@
+"""What is typed, and how it ends: parsing, exit codes, errors in one line."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.app import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, make_app, run
+from cli.commands import local_mode
+from cli.commands.recompute import described
+from cli.errors import UsageError
+from cli.options import PipelineOptions
+from libs.runtime.errors import PipelineError, SettingsError
+from libs.version import VERSION
+from live.live_settings import LiveSettings
+from local import commands as local_commands
+from recompute.commands import Plan
+from tests.integration.services import ROOT
+
+
+def parsed(*arguments: str) -> dict[str, Any]:
+    _, bound, _ = make_app().parse_args(arguments, exit_on_error=False, print_error=False)
+    return dict(bound.arguments)
+
+
+def test_every_command_can_be_imported_and_has_a_help() -> None:
+    app = make_app()
+    for names in all_commands():
+        command = app
+        for name in names:
+            command = command[name]
+        assert command.help, names
+
+
+def all_commands() -> list[tuple[str, ...]]:
+    return [
+        *((name,) for name in make_app() if not name.startswith("-")),
+        *(("dead-letters", name) for name in ("list", "show", "replay")),
+    ]
+
+
+def test_the_commands_are_those_that_are_documented() -> None:
+    assert {name for name in make_app() if not name.startswith("-")} == {
+        *("up", "scale", "logs", "down", "status", "watch", "live", "verify", "metrics", "doctor"),
+        *("stop", "start", "restart", "drain", "report"),
+        *("dead-letters", "recompute", "bench", "chaos"),
+    }
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("status",),
+        ("watch",),
+        ("live",),
+        ("verify",),
+        ("metrics",),
+        ("report",),
+        ("report", "2026-11-27"),
+        ("doctor",),
+        ("dead-letters", "list"),
+        ("dead-letters", "show", "1/2"),
+        ("dead-letters", "replay"),
+        ("recompute",),
+    ],
+)
+def test_a_pipeline_is_named_by_the_same_options_everywhere(command: tuple[str, ...]) -> None:
+    given = parsed(*command, "--bootstrap=there:2", "--topic-prefix", "mine.", "--window-seconds=20")
+    assert given["pipeline"] == PipelineOptions(bootstrap="there:2", topic_prefix="mine.", window_seconds=20)
+    assert parsed(*command, "--topic-prefix=", "--local")["pipeline"] == PipelineOptions(topic_prefix="", local=True)
+
+
+def test_options_with_several_values() -> None:
+    assert parsed("verify", "--catalogue", "old.json", "--catalogue=new.json")["catalogue"] == [
+        Path("old.json"),
+        Path("new.json"),
+    ]
+    given = parsed("dead-letters", "replay", "1/2", "3/4", "--reason=malformed", "--reason", "too_large")
+    assert given["places"] == ("1/2", "3/4")
+    assert given["reason"] == ["malformed", "too_large"]
+    listed = parsed("dead-letters", "list", "--json", "--from", "0/12", "1/7", "--reason=malformed")
+    assert (listed["from_"], listed["json"], listed["reason"]) == (["0/12", "1/7"], True, ["malformed"])
+    assert parsed("restart", "processor-2", "sink") == {"program": "processor-2", "programs": ("sink",)}
+    assert parsed("bench", "--only", "quix", "faust", "--parts", "speed")["only"] == ["quix", "faust"]
+    chaos = parsed("chaos", "--kafka-4", "--rate", "500", "--only", "late", "EndTxn")
+    assert (chaos["kafka_4"], chaos["only"]) == ([], ["late", "EndTxn"])
+    assert parsed("chaos", "--kafka-4", "4.1.0")["kafka_4"] == ["4.1.0"]
+    assert "kafka_4" not in parsed("chaos")
+
+
+def test_of_an_option_that_is_given_twice_the_last_counts() -> None:
+    """make gives some, and whoever calls it gives ARGS."""
+    given = parsed("verify", "--output=a", "--json", "--bootstrap=a:1", "--bootstrap=b:2", "--output", "b", "--json")
+    assert (given["output"], given["json"], given["pipeline"].bootstrap) == (Path("b"), True, "b:2")
+
+
+def test_times_are_utc_unless_they_say_otherwise() -> None:
+    given = parsed("metrics", "--from", "2026-11-22T01:00", "--to", "2026-11-22T02:00+01:00")
+    assert given["from_"] == given["to"] == 1_795_309_200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nonsense"], "nonsense"),
+        (["status", "--nonsense"], "--nonsense"),
+        (["up", "--processors", "0"], "processors"),
+        (["up", "--processors", "51"], "processors"),
+        (["up", "--processors", "two"], "two"),
+        (["scale"], "say how many replicas"),
+        (["scale", "sink=2"], "processor or analytics is allowed"),
+        (["scale", "processor=0"], "from 1 to 50 is allowed"),
+        (["scale", "processor"], "as in processor=3"),
+        (["logs"], "PROGRAM"),
+        (["stop"], "PROGRAM"),
+        (["start"], "PROGRAM"),
+        (["restart"], "PROGRAM"),
+        (["drain", "--timeout=-1"], "timeout"),
+        (["status", "--local", "--bootstrap=there:2"], "name two pipelines"),
+        (["metrics", "--local", "--bootstrap=there:2"], "name two pipelines"),
+        (["dead-letters", "list", "--no-json"], "--no-json"),
+        (["dead-letters", "list", "--from", "1/2", "zero"], "'zero' is no place of a dead letter"),
+        (["report", "tomorrow"], "'tomorrow' is neither a day"),
+        (["report", "--outputs=tape"], "'tape': file, database"),
+        (["dead-letters", "show", "zero"], "'zero' is no place of a dead letter"),
+        (["dead-letters", "replay"], "say which dead letters"),
+        (["dead-letters", "replay", "--all", "0/1", "--yes"], "say which dead letters"),
+        (["dead-letters", "replay", "--reason=malformed", "0/1", "--yes"], "say which dead letters"),
+        (["dead-letters", "replay", "--all"], "nobody can be asked here"),
+        (["dead-letters", "list", "--limit=0"], "limit"),
+        (["dead-letters", "list", "--window-seconds=0"], "window-seconds"),
+        (["dead-letters", "list", "--bootstrap=:::"], "is no host:port"),
+        (["verify", "--newest", "-1"], "newest"),
+        (["metrics", "--from", "yesterday"], "'yesterday' is not a time"),
+        (["metrics", "--format", "parquet"], "needs --to-file"),
+        (["metrics", "--database", "mysql://me:hidden@there/db"], "--database"),
+        (["chaos", "--part", "moon"], "--part moon"),
+        (["chaos", "--only", "moon"], "no such fault"),
+        (["live", "--port", "65536"], "port"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line_before_anything_is_done(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", StringIO())
+    assert run(arguments) == EXIT_USAGE
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    [line] = captured.err.splitlines()
+    assert line.startswith("pipeline: ")
+    assert message in line
+    assert "hidden" not in line
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "told"),
+    [
+        (PipelineError("it broke", advice="mend it"), EXIT_FAILED, "pipeline: it broke (mend it)\n"),
+        (PipelineError("it broke"), EXIT_FAILED, "pipeline: it broke\n"),
+        (
+            PipelineError("its log ends:\na\nb", advice="see it"),
+            EXIT_FAILED,
+            "pipeline: its log ends:\na\nb\n(see it)\n",
+        ),
+        (SettingsError("A=1: no"), EXIT_USAGE, "pipeline: A=1: no\n"),
+        (UsageError("what?"), EXIT_USAGE, "pipeline: what?\n"),
+        (KeyboardInterrupt(), EXIT_INTERRUPTED, ""),
+        (ModuleNotFoundError("no", name="hypothesis"), EXIT_FAILED, "`make setup` in a checkout installs it"),
+    ],
+)
+def test_how_a_command_ends(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    exit_code: int,
+    told: str,
+) -> None:
+    def failing() -> int:
+        raise error
+
+    monkeypatch.setattr(local_commands, "down", failing)
+    monkeypatch.setattr(local_mode, "end_as_ctrl_c_does", lambda: None)
+    assert run(["down"]) == exit_code
+    assert told in capsys.readouterr().err
+
+
+def test_a_command_whose_packages_are_not_installed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "cli.commands.chaos", raising=False)
+    monkeypatch.setitem(sys.modules, "cyclopts.types", None)
+    assert run(["chaos", "--short"]) == EXIT_FAILED
+    assert "this command needs cyclopts.types, which is not installed" in capsys.readouterr().err
+
+
+def test_a_missing_module_of_our_own_is_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing() -> int:
+        raise ModuleNotFoundError("no", name="local.nowhere")
+
+    monkeypatch.setattr(local_commands, "down", failing)
+    monkeypatch.setattr(local_mode, "end_as_ctrl_c_does", lambda: None)
+    with pytest.raises(ModuleNotFoundError):
+        run(["down"])
+
+
+@pytest.mark.parametrize("exit_code", [0, 1])
+def test_the_exit_code_is_the_command_s(monkeypatch: pytest.MonkeyPatch, exit_code: int) -> None:
+    monkeypatch.setattr(local_commands, "down", lambda: exit_code)
+    monkeypatch.setattr(local_mode, "end_as_ctrl_c_does", lambda: None)
+    assert run(["down"]) == exit_code
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["verify", "--help"], ["dead-letters", "--help"]])
+def test_help_and_version(capsys: pytest.CaptureFixture[str], arguments: Sequence[str]) -> None:
+    assert run(arguments) == EXIT_DONE
+    assert capsys.readouterr().out.strip()
+
+
+def test_the_version_is_the_project_s(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["--version"])
+    assert capsys.readouterr().out.strip() == VERSION
+
+
+def test_the_help_imports_nothing_that_takes_long() -> None:
+    code = (
+        "import sys; from cli.app import run; run(['--help']); print(*sorted(sys.modules), sep='\\n', file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    imported = set(done.stderr.splitlines())
+    assert "rich" in imported
+    assert not imported & {"aiokafka", "pydantic", "structlog", "psycopg", "prometheus_client", "supervisor"}
+    for command in ("verify", "dead-letters", "doctor", "up"):
+        assert f" {command} " in done.stdout
+
+
+def test_all_options_stand_in_the_completion() -> None:
+    for shell in ("bash", "zsh", "fish"):
+        script = make_app().generate_completion(shell=shell)
+        for word in ("dead-letters", "replay", "wait-closed", "topic-prefix"):
+            assert word in script, (shell, word)
+
+
+def test_a_recomputation_says_where_it_deletes_what() -> None:
+    plan = Plan("processor", "orders", ["processed-orders"], {}, {})
+    told = described(plan, "there:2")
+    assert "At there:2, 0 orders" in told
+    assert "Deleted, with all that is in them: processed-orders." in told
+
+
+def test_the_live_page_is_served_for_the_pipeline_that_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[LiveSettings] = []
+    monkeypatch.setattr("cli.commands.live.serve", served.append)
+    monkeypatch.setenv("LIVE_PORT", "81")
+    where = ("--bootstrap=there:2", "--topic-prefix=mine.", "--window-seconds=20")
+    assert run(["live", *where, "--host", "0.0.0.0"]) == EXIT_DONE
+    assert run(["live", *where, "--port", "0"]) == EXIT_DONE
+    first, second = served
+    assert (first.kafka_bootstrap_servers, first.topic_prefix, first.window_seconds) == ("there:2", "mine.", 20)
+    assert (first.live_host, first.live_port) == ("0.0.0.0", 81)
+    assert (second.live_host, second.live_port) == ("127.0.0.1", 0)

@@ -1,0 +1,78 @@
+"""What a report compares with the topic."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cli.app import EXIT_DIFFERS, EXIT_DONE, run
+from cli.commands import report as command
+from cli.commands.report import compared_outputs
+from cli.context import CATALOGUE, Origin, Outputs, PipelineContext
+from cli.errors import UsageError
+from daily_report.reconciliation import reconcile
+from daily_report.report import Report
+from daily_report.span import parse_span
+from libs.events.product_metrics import MetricRow
+from services.sink.database.address import SqliteAddress
+
+FILE, DATABASE = Path("/there/metrics.json"), "sqlite:////there/metrics.db"
+BOTH, NONE = Outputs(FILE, DATABASE, None), Outputs(None, None, None)
+FOUND = PipelineContext(Origin.LOCAL, "here:1", "", 60, BOTH, CATALOGUE)
+NAMED = replace(FOUND, origin=Origin.OPTION, outputs=NONE)
+DAY = parse_span("2026-11-27")
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SINK_OUTPUTS", "SINK_OUTPUT_PATH", "SINK_DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def names(context: PipelineContext, outputs: str | None = None) -> tuple[Path | None, bool]:
+    compared = compared_outputs(context, outputs)
+    assert compared.database is None or isinstance(compared.database, SqliteAddress)
+    return compared.file, compared.database is not None
+
+
+def test_outputs_of_a_pipeline_that_is_found_are_those_of_its_sink() -> None:
+    assert names(FOUND) == (FILE, True)
+    assert names(replace(FOUND, outputs=replace(BOTH, file=None))) == (None, True)
+    assert names(replace(FOUND, outputs=replace(BOTH, database_url=None))) == (FILE, False)
+    assert names(FOUND, "file") == (FILE, False)
+    assert names(FOUND, "Database") == (None, True)
+
+
+def test_of_a_pipeline_that_is_named_something_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert names(NAMED) == (Path("output/metrics.json"), False)
+    assert names(replace(NAMED, outputs=BOTH)) == (FILE, False)
+    assert names(NAMED, "file,database") == (Path("output/metrics.json"), True)
+    monkeypatch.setenv("SINK_OUTPUTS", "database")
+    assert names(NAMED) == (None, True)
+    monkeypatch.setenv("SINK_OUTPUTS", "tape")
+    with pytest.raises(UsageError, match="SINK_OUTPUTS 'tape': file, database"):
+        names(NAMED)
+
+
+def test_a_database_s_password_is_in_no_error() -> None:
+    hidden = replace(FOUND, outputs=replace(BOTH, database_url="mysql://me:hidden@there/db"))
+    with pytest.raises(UsageError, match="the sink's database: ") as raised:
+        names(hidden)
+    assert "hidden" not in str(raised.value)
+
+
+@pytest.mark.parametrize("differs", [False, True])
+def test_a_difference_is_told_and_has_an_exit_code_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, *, differs: bool
+) -> None:
+    row = MetricRow(DAY.from_s, DAY.from_s + 60, "prod-1", 2, 1050, 525)
+    found = Report(DAY, reconcile({"topic": [row], "file": [] if differs else [row]}), {}, {})
+    monkeypatch.setattr(command, "context_of", lambda _: FOUND)
+    monkeypatch.setattr(command, "_gather", lambda *_: found)
+    assert run(["report", "2026-11-27", f"--folder={tmp_path}"]) == (EXIT_DIFFERS if differs else EXIT_DONE)
+    captured = capsys.readouterr()
+    assert "2 orders, $10.50" in captured.out
+    written = sorted(path.name for path in tmp_path.iterdir())
+    assert written == ["report-2026-11-27.csv", "report-2026-11-27.html", "report-2026-11-27.json"]
+    assert all(str(tmp_path / name) in captured.out for name in written)
+    assert ("prod-1, window from 2026-11-27T00:00:00Z: topic: 2 orders" in captured.err) is differs

@@ -1,0 +1,221 @@
+"""What is said of a cluster, from what was seen of it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+
+from doctor.cluster import judge_cluster
+from doctor.cluster_facts import Clock, ClusterFacts, OpenTransaction, Partition, TopicFacts
+from doctor.finding import Level
+from doctor.look_at_clock import clock_of
+from doctor.look_at_transactions import held_up
+from libs.events.topics import ALL_TOPICS
+
+BROKER = {
+    "inter.broker.protocol.version": "3.9-IV0",
+    "auto.create.topics.enable": "false",
+    "offsets.retention.minutes": "43200",
+    "log.retention.hours": "168",
+}
+CONFIG = {
+    "min.insync.replicas": "1",
+    "unclean.leader.election.enable": "false",
+    "retention.ms": "604800000",
+    "retention.bytes": "-1",
+    "max.message.bytes": "1048588",
+}
+VERSIONS = {28: 3, 9: 8, 66: 0, 61: 0}
+
+
+def topic(name: str, partitions: int = 2, replicas: tuple[int, ...] = (1,), **config: str) -> TopicFacts:
+    policy = {"cleanup.policy": "compact" if name == "analytics-state" else "delete"}
+    every = tuple(Partition(number, replicas[0], replicas, replicas) for number in range(partitions))
+    return TopicFacts(name, every, CONFIG | policy | {key.replace("_", "."): value for key, value in config.items()})
+
+
+TOPICS = {each.name: topic(each.name) for each in ALL_TOPICS}
+SOUND = ClusterFacts(
+    brokers=1,
+    versions=VERSIONS,
+    broker_config=BROKER,
+    topics=TOPICS
+    | {"processed-orders": topic("processed-orders", max_message_bytes="2097152")}
+    | {name: topic(name, max_message_bytes="2097152") for name in ("orders-dlq", "late-orders")},
+    missing=("dead-letters-replayed",),
+    denied=(),
+    internal_topics={"__transaction_state": topic("__transaction_state")},
+    clock=Clock(0.1, None),
+    watched_s=5.0,
+    open_transactions=(),
+)
+
+
+def wrong(facts: ClusterFacts, declared: int | None = None) -> list[tuple[Level, str, str, str]]:
+    return [
+        (each.level, each.subject, each.message, each.advice)
+        for each in judge_cluster(facts, "mine.", declared)
+        if each.level is not Level.OK
+    ]
+
+
+def test_of_a_sound_cluster_everything_is_ok() -> None:
+    findings = judge_cluster(SOUND, "mine.", 2)
+    assert {each.level for each in findings} == {Level.OK}, findings
+    assert [each.subject for each in findings] == [
+        *("broker version", "rights", "topics", "partitions", "topic settings", "replication", "broker settings"),
+        *("clock", "transactions"),
+    ]
+    assert "Kafka 3.9" in findings[0].message
+
+
+def with_topic(**config: str) -> dict[str, Any]:
+    return {"topics": {**SOUND.topics, "orders": topic("orders", 2, (1,), **config)}}
+
+
+def with_partitions(name: str, *partitions: Partition) -> dict[str, Any]:
+    return {"topics": {**SOUND.topics, name: replace(SOUND.topics[name], partitions=partitions)}}
+
+
+@pytest.mark.parametrize(
+    ("change", "level", "subject", "message", "advice"),
+    [
+        ({"versions": VERSIONS | {28: 2}}, Level.PROBLEM, "broker version", "TxnOffsetCommit version 3", "2.5"),
+        ({"versions": {28: 3, 9: 7, 61: 0}}, Level.WARNING, "broker version", "ListTransactions", "3.0"),
+        ({"denied": ("orders",)}, Level.PROBLEM, "rights", "not allowed to describe mine.orders", "allow it"),
+        (
+            {"topics": {**SOUND.topics, "orders": replace(SOUND.topics["orders"], config=None)}},
+            Level.WARNING,
+            "rights",
+            "the settings of mine.orders",
+            "describe the configurations",
+        ),
+        (
+            {"transactions_denied": True},
+            Level.WARNING,
+            "rights",
+            "the producers of open transactions",
+            "transactional ids",
+        ),
+        (
+            {"topics": {}, "missing": tuple(each.name for each in ALL_TOPICS)},
+            Level.WARNING,
+            "topics",
+            "mine.orders, mine.processed-orders",
+            "--topic-prefix",
+        ),
+        ({"missing": ("late-orders",)}, Level.WARNING, "topics", "missing: mine.late-orders", "start the services"),
+        (
+            {"topics": {**SOUND.topics, "orders": topic("orders", 3)}},
+            Level.PROBLEM,
+            "partitions",
+            "orders 3, processed-orders 2",
+            "pipeline recompute",
+        ),
+        (
+            with_topic(cleanup_policy="compact"),
+            Level.PROBLEM,
+            "topic settings",
+            "topic 'mine.orders' has cleanup.policy=compact",
+            "--entity-name mine.orders --add-config cleanup.policy=",
+        ),
+        (
+            with_topic(retention_ms="1000"),
+            Level.WARNING,
+            "topic settings",
+            "topic 'mine.orders' has retention.ms=1000",
+            "--add-config retention.ms=",
+        ),
+        (
+            with_partitions("orders", Partition(0, None, (1,), ()), Partition(1, 1, (1,), (1,))),
+            Level.PROBLEM,
+            "replication",
+            "mine.orders has no leader for partition 0",
+            "start the brokers",
+        ),
+        (
+            with_partitions("orders", Partition(0, 1, (1, 2), (1,)), Partition(1, 1, (1, 2), (1, 2))),
+            Level.WARNING,
+            "replication",
+            "has replicas out of sync, in partition 0",
+            "start the brokers",
+        ),
+        (
+            {"broker_config": BROKER | {"auto.create.topics.enable": "true"}},
+            Level.WARNING,
+            "broker settings",
+            "auto.create.topics.enable=true",
+            "false",
+        ),
+        (
+            {"broker_config": BROKER | {"offsets.retention.minutes": "10080"}},
+            Level.WARNING,
+            "broker settings",
+            "offsets.retention.minutes=10080",
+            "more than 10080",
+        ),
+        ({"broker_config": None}, Level.SKIPPED, "broker settings", "not allowed", ""),
+        ({"clock": Clock(-3.0, None)}, Level.WARNING, "clock", "3.0 s behind the broker's", "NTP"),
+        ({"clock": Clock(61.0, None)}, Level.WARNING, "clock", "61.0 s ahead of the broker's", "NTP"),
+        ({"clock": Clock(None, 4.0)}, Level.WARNING, "clock", "the broker's clock is at least 4.0 s ahead", "NTP"),
+        ({"clock": Clock(None, -400.0)}, Level.SKIPPED, "clock", "no order arrived", ""),
+        (
+            {"open_transactions": (OpenTransaction("mine.late-orders", 1, 7, 1000, "mine.processor-3-x-0"),)},
+            Level.WARNING,
+            "transactions",
+            "'mine.processor-3-x-0' has blocked readers of partition 1 of mine.late-orders for 5 s",
+            "start its service",
+        ),
+        (
+            {"open_transactions": (OpenTransaction("mine.late-orders", 1, 7, 1000, None),)},
+            Level.PROBLEM,
+            "transactions",
+            "the transaction of producer 1000 in partition 1 of mine.late-orders hangs",
+            "abort --topic mine.late-orders --partition 1 --start-offset 7",
+        ),
+        (
+            {"open_transactions": (OpenTransaction("mine.late-orders", 1, None, None, None),)},
+            Level.WARNING,
+            "transactions",
+            "of an unknown producer",
+            "find-hanging",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_with_what_to_do(
+    change: Mapping[str, Any], level: Level, subject: str, message: str, advice: str
+) -> None:
+    [(found_level, found_subject, found_message, found_advice)] = wrong(replace(SOUND, **change))
+    assert (found_level, found_subject) == (level, subject)
+    assert message in found_message
+    assert advice in found_advice
+
+
+def test_the_declared_number_of_partitions_has_to_be_the_topics() -> None:
+    [(level, subject, message, advice)] = wrong(SOUND, declared=6)
+    assert (level, subject) == (Level.PROBLEM, "partitions")
+    assert "each topic has 2, TOPIC_PARTITIONS is 6" in message
+    assert "TOPIC_PARTITIONS=2" in advice
+
+
+def test_one_replica_is_enough_only_where_there_is_one_broker() -> None:
+    [(level, subject, message, _)] = wrong(replace(SOUND, brokers=3))
+    assert (level, subject) == (Level.WARNING, "replication")
+    assert "mine.orders" in message
+    assert "__transaction_state" in message
+
+
+def test_the_order_that_was_quickest_says_most_of_the_clock() -> None:
+    assert clock_of([(10.5, 10_000), (11.125, 11_000)], 9_000, 12.0) == Clock(0.125, -3.0)
+    assert clock_of([], None, 12.0) == Clock(None, None)
+
+
+def test_a_transaction_is_left_if_its_readers_are_where_they_were() -> None:
+    def at(**ends: tuple[int, int]) -> dict[TopicPartition, tuple[int, int]]:
+        return {TopicPartition(name, 0): offsets for name, offsets in ends.items()}
+
+    before = at(left=(5, 9), moves=(5, 9), idle=(9, 9), begun=(9, 9))
+    after = at(left=(5, 12), moves=(8, 12), idle=(9, 9), begun=(9, 12))
+    assert held_up(before, after) == {TopicPartition("left", 0): 5}

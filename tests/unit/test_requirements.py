@@ -1,0 +1,60 @@
+"""What pyproject.toml declares is pinned, and what a run installs is no more than it needs."""
+
+import re
+import tomllib
+from typing import Any
+
+from tests.integration.services import ROOT
+
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def names(requirements: list[Any]) -> set[str]:
+    return {re.split(r"[\[<>=; ]", each)[0] for each in requirements if isinstance(each, str)}
+
+
+def pinned(file: str) -> dict[str, str]:
+    text = (ROOT / file).read_text()
+    found = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE))
+    assert text.count("--hash=sha256:") > len(found), "each is pinned with its hashes"
+    return found
+
+
+SERVICES = pinned("requirements.txt")
+CLI = pinned("requirements-cli.txt")
+DEV = pinned("requirements-dev.txt")
+GROUPS = PROJECT["dependency-groups"]
+MAKEFILE = (ROOT / "Makefile").read_text()
+COMMAND_ONLY = set(re.findall(r"^COMMAND_ONLY = (.*)$", MAKEFILE, re.MULTILINE)[0].split())
+
+
+def test_everything_that_is_declared_is_pinned() -> None:
+    dependencies = names(PROJECT["project"]["dependencies"])
+    assert dependencies - COMMAND_ONLY <= SERVICES.keys()
+    assert dependencies | names(GROUPS["build"]) <= CLI.keys()
+    assert names(GROUPS["dev"]) | names(GROUPS["parquet"]) <= DEV.keys()
+    assert names(GROUPS["parquet"]) <= pinned("services/sink/requirements-parquet.txt").keys()
+    assert names(GROUPS["readers"]) <= pinned("requirements-readers.txt").keys()
+
+
+def test_the_files_that_are_installed_together_agree() -> None:
+    assert SERVICES.items() <= CLI.items()
+    for other in (DEV, pinned("services/sink/requirements-parquet.txt")):
+        assert {name: other[name] for name in CLI.keys() & other.keys()}.items() <= CLI.items()
+
+
+def test_a_run_installs_nothing_that_only_tests_and_checks_need() -> None:
+    assert not CLI.keys() & (names(GROUPS["dev"]) | names(GROUPS["parquet"]) | names(GROUPS["readers"]))
+    setup = (ROOT / "local" / "setup.sh").read_text()
+    assert "requirements='-r requirements-cli.txt'\n" in setup
+    assert re.search(r"^run: machine \.venv/\.installed \$\(PARQUET\) ##", MAKEFILE, re.MULTILINE)
+
+
+def test_the_images_of_the_services_leave_out_what_only_the_command_needs() -> None:
+    assert COMMAND_ONLY
+    assert not SERVICES.keys() & COMMAND_ONLY
+
+
+def test_the_build_backend_is_among_what_is_installed() -> None:
+    """`pip install --no-build-isolation` downloads none."""
+    assert names(PROJECT["build-system"]["requires"]) <= CLI.keys()
