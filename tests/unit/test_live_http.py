@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from live import http_server
-from live.feed import Feed
-from live.http_server import HttpServer, Response
-from live.pages import page_routes
+from libs.runtime.http_server import connections
+from libs.runtime.http_server.allowed_hosts import AllowedHosts
+from libs.runtime.http_server.listening import listening_socket
+from libs.runtime.http_server.responses import content
+from libs.runtime.http_server.server import HttpServer
+from live import feed as live_feed
+from live.feed import Feed, event_stream
+from live.pages import FOLDER, page_routes
 from tests.integration.services import eventually
 
 

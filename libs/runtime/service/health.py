@@ -3,24 +3,28 @@
 `/health/live` asks less: whether the event loop turns. A service that waits for its broker is unhealthy and alive; to start
 it again would not help.
 
-The server runs in a thread of its own, so that a stuck event loop answers "unhealthy" instead of not at all.
+The server runs in a thread and an event loop of its own, so that a stuck event loop answers "unhealthy" instead of not at all.
 """
 
 import asyncio
-import socket
 import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 
 import orjson
+from aiohttp import web
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
 
+from libs.runtime.http_server.allowed_hosts import AllowedHosts, is_loopback
+from libs.runtime.http_server.listening import listening_socket
+from libs.runtime.http_server.responses import content
+from libs.runtime.http_server.server import Handler, HttpServer
 from libs.runtime.timing import HEALTHY_FOR_S, LOOP_ALIVE_FOR_S
 
-_SLOWEST_CLIENT_S = 10.0
+_MAX_CONNECTIONS = 32
 _LOOP_LOOKED_AT_EVERY_S = 1.0
 
 
@@ -71,62 +75,75 @@ class Health:
         return alive, {"alive": alive, "seconds_since_event_loop_turned": round(age_s, 1)}
 
 
-class _QuietServer(ThreadingHTTPServer):
-    daemon_threads = True
+def health_routes(health: Health, registry: CollectorRegistry) -> dict[str, Handler]:
+    """``/health``, 200 or 503 with a report as JSON, and ``/metrics``."""
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away in the middle of an answer is no event."""
+    async def metrics(_: web.Request) -> web.StreamResponse:
+        return content(CONTENT_TYPE_PLAIN_0_0_4, generate_latest(registry))
+
+    async def ready(_: web.Request) -> web.StreamResponse:
+        return _reported(*health.report())
+
+    return {"/health": ready, "/metrics": metrics}
 
 
-class _QuietIPv6Server(_QuietServer):
-    address_family = socket.AF_INET6
+def _reported(good: bool, report: dict[str, object]) -> web.Response:
+    status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
+    return content("application/json", orjson.dumps(report), status)
+
+
+def _not_found() -> web.Response:
+    return content("application/json", b'{"error":"not found; try /health or /metrics"}', HTTPStatus.NOT_FOUND)
 
 
 class HealthServer:
     """Serves ``/health``, ``/health/live`` (200 or 503, with a report as JSON) and ``/metrics``, until the ``with`` block ends.
 
-    Methods are GET and HEAD.
+    Methods are GET and HEAD. Where other machines can ask, they may call this one by any name: in a network of containers
+    it has many. On a loopback address only this machine's own names are allowed, since a browser may run beside it.
 
-    ``host`` may be an IPv6 address; ``::`` listens on all addresses, those of IPv4 included where the system has it so.
+    Args:
+        health: answers for the service.
+        registry: of the metrics.
+        host: address to listen on: a name, IPv4 or IPv6. ``::`` stands for all addresses, those of IPv4 included where the
+            system has it so.
+        port: 0 takes a free one.
+
+    Raises:
+        OSError: the address cannot be used.
     """
 
     def __init__(self, health: Health, registry: CollectorRegistry, host: str, port: int) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            timeout = _SLOWEST_CLIENT_S
+        async def alive(_: web.Request) -> web.StreamResponse:
+            return _reported(*health.liveness())
 
-            def do_GET(self) -> None:
-                path = self.path.partition("?")[0]
-                if path == "/metrics":
-                    self._answer(200, CONTENT_TYPE_PLAIN_0_0_4, generate_latest(registry))
-                elif path in {"/health", "/health/live"}:
-                    good, report = health.report() if path == "/health" else health.liveness()
-                    self._answer(200 if good else 503, "application/json", orjson.dumps(report))
-                else:
-                    self._answer(404, "application/json", b'{"error":"not found; try /health or /metrics"}')
-
-            do_HEAD = do_GET  # noqa: N815 - as the base class names it
-
-            def _answer(self, status: int, content_type: str, body: bytes) -> None:
-                self.send_response(status)
-                self.send_header("Content-Type", content_type)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
-                """Questions are no events."""
-
-        server = _QuietIPv6Server if ":" in host else _QuietServer
-        self._server = server((host, port), Handler)
-        self.port: int = self._server.server_address[1]
+        self._listening = listening_socket(host, port)
+        self.port: int = self._listening.getsockname()[1]
+        self._server = HttpServer(
+            health_routes(health, registry) | {"/health/live": alive},
+            hosts=AllowedHosts() if is_loopback(host) else None,
+            max_connections=_MAX_CONNECTIONS,
+            not_found=_not_found,
+        )
+        self._stop = asyncio.Event()
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="health", daemon=True)
+        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        async with self._server as server:
+            await server.start(self._listening)
+            await self._stop.wait()
