@@ -58,7 +58,12 @@ class HttpServer:
                 application.router.add_get(served_path, handler)
         if path_prefix:
             application.router.add_get(path_prefix, _redirect_to(f"{path_prefix.rpartition('/')[2]}/"))
-        self._runner = web.AppRunner(application, handle_signals=False, shutdown_timeout=stop_timeout_s)
+        self._runner = web.AppRunner(
+            application,
+            handle_signals=False,
+            handler_cancellation=True,  # when the client goes away
+            shutdown_timeout=stop_timeout_s,
+        )
         self._listener: asyncio.Server | None = None
 
     async def start(self, listening: socket) -> int:
