@@ -1,5 +1,6 @@
 """What `/metrics` tells: the names that docs/metrics.md promises, by Prometheus' conventions, from a server that answers."""
 
+import asyncio
 import http.client
 import re
 import socket
@@ -8,6 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -69,7 +72,10 @@ def registry_of(service: str) -> CollectorRegistry:
 def told_by_live() -> list[Metric]:
     live = Live(load_settings(LiveSettings, []))
     live.take(observation(time.time(), committed={topic: {0: 0} for topic in READERS}))
-    return list(text_string_to_metric_families(live.routes()["/metrics"]().body.decode()))
+    response = asyncio.run(live.probes()["/metrics"](make_mocked_request("GET", "/metrics")))
+    assert isinstance(response, web.Response)
+    assert isinstance(response.body, bytes)
+    return list(text_string_to_metric_families(response.body.decode()))
 
 
 def served(registry: CollectorRegistry) -> list[Metric]:
