@@ -31,7 +31,8 @@ from libs.runtime.kafka_security.login_refusals import unless_refused
 from libs.runtime.metrics import ServiceMetrics
 from libs.runtime.rights.rights_check import RightsCheck
 from libs.runtime.rights.with_rights import with_rights
-from libs.runtime.service.health import Health, health_routes
+from libs.runtime.service.health import Health
+from libs.runtime.service.health_server import health_routes
 from libs.runtime.service.life_cycle import EXIT_BAD_SETTING, REFUSED_PATIENCE_S, run_to_the_end, warn_of_risks
 from libs.runtime.service.logs import configure_logging
 from libs.runtime.service.settings import load_settings

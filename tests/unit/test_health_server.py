@@ -7,7 +7,8 @@ from http import HTTPStatus
 import pytest
 from prometheus_client import CollectorRegistry
 
-from libs.runtime.service.health import Health, HealthServer
+from libs.runtime.service.health import Health
+from libs.runtime.service.health_server import HealthServer
 
 
 def has_ipv6() -> bool:

@@ -25,7 +25,8 @@ from libs.runtime.metrics import (
     WindowMetrics,
     totals,
 )
-from libs.runtime.service.health import Health, HealthServer
+from libs.runtime.service.health import Health
+from libs.runtime.service.health_server import HealthServer
 from libs.runtime.service.settings import load_settings
 from live.__main__ import Live
 from live.live_settings import LiveSettings
@@ -222,7 +223,7 @@ def test_a_client_that_says_nothing_or_goes_away_stops_nobody(capfd: pytest.Capt
         for _ in range(20):
             with socket.create_connection(("127.0.0.1", server.port)) as rude:
                 rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
-                rude.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+                rude.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert "pipeline_standby" in get(server.port)
         silent.close()
     assert capfd.readouterr().err == ""
