@@ -73,7 +73,11 @@ def registry_of(service: str) -> CollectorRegistry:
 def told_by_live() -> list[Metric]:
     live = Live(load_settings(LiveSettings, []))
     live.take(observation(time.time(), committed={topic: {0: 0} for topic in READERS}))
-    response = asyncio.run(live.probes()["/metrics"](make_mocked_request("GET", "/metrics")))
+
+    async def answer() -> web.StreamResponse:
+        return await live.probes()["/metrics"](make_mocked_request("GET", "/metrics"))
+
+    response = asyncio.run(answer())
     assert isinstance(response, web.Response)
     assert isinstance(response.body, bytes)
     return list(text_string_to_metric_families(response.body.decode()))
