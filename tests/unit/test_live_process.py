@@ -26,18 +26,27 @@ class LiveProcess:
         )
         assert self.process.stderr
         assert any("service started" in line for line in self.process.stderr)
+        self._connections: list[http.client.HTTPConnection] = []
 
-    def request(self, method: str, path: str, host: str = "localhost") -> http.client.HTTPResponse:
+    def connect(self) -> http.client.HTTPConnection:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.request(method, path, headers={"Host": host})
+        connection.connect()
+        self._connections.append(connection)
+        return connection
+
+    def get(self, path: str, host: str = "localhost") -> http.client.HTTPResponse:
+        connection = self.connect()
+        connection.request("GET", path, headers={"Host": host})
         return connection.getresponse()
 
     def status(self, path: str, host: str = "localhost") -> int:
-        with self.request("GET", path, host) as response:
+        with self.get(path, host) as response:
             return response.status
 
     def end(self) -> None:
         assert self.process.stderr
+        for connection in self._connections:
+            connection.close()
         self.process.kill()
         self.process.wait()
         self.process.stderr.close()
@@ -55,17 +64,15 @@ def started() -> Iterator[list[LiveProcess]]:
 def test_a_signal_ends_it_and_its_event_streams(started: list[LiveProcess], number: signal.Signals) -> None:
     live = LiveProcess()
     started.append(live)
-    events = live.request("GET", "/events")
+    events = live.get("/events")
     assert events.readline() == b"retry: 1000\n"
-    slow = http.client.HTTPConnection("127.0.0.1", live.port, timeout=60)
-    slow.connect()
-    slow.sock.sendall(b"GET / HT")
+    live.connect().sock.sendall(b"GET / HT")
     live.process.send_signal(number)
     assert b"data: {" in events.read(), "read() would raise IncompleteRead if the stream had been cut"
     assert live.process.wait(60) == 0
     assert live.process.stderr
     assert '"event":"service stopped"' in live.process.stderr.read()
-    slow.close()
+    events.close()
 
 
 def test_it_answers_to_its_own_names_and_below_its_prefix(started: list[LiveProcess]) -> None:
