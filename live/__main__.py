@@ -90,9 +90,10 @@ def _server(live: "Live", settings: LiveSettings) -> HttpServer:
     the service's name. Where only this machine reaches the port, nobody but its browsers could mean anything else.
     """
     probes = live.probes()
+    names = {settings.live_host.lower(), *parse_host_names(settings.live_allowed_hosts)}
     server = HttpServer(
         live.pages() | probes,
-        hosts=AllowedHosts(parse_host_names(settings.live_allowed_hosts), "LIVE_ALLOWED_HOSTS"),
+        hosts=AllowedHosts(names, "LIVE_ALLOWED_HOSTS"),
         for_any_host=() if is_loopback(settings.live_host) else probes.keys(),
         path_prefix=settings.live_path_prefix,
     )
