@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from http import HTTPStatus
 from socket import socket
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from aiohttp import hdrs, web
 
@@ -83,7 +83,7 @@ class HttpServer:
         await self._runner.cleanup()
 
     def on_stop(self, ending: Callable[[], None]) -> None:
-        """Call ``ending`` before the server waits for the responses under way: it ends those that would not end."""
+        """Call ``ending`` before the server waits for responses under way, to end event streams. To be set before ``start``."""
 
         async def end(_: web.Application) -> None:
             ending()
@@ -127,7 +127,7 @@ class _Refused(asyncio.Protocol):
     """A connection that is closed at once."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.abort()  # type: ignore[attr-defined] # a socket's transport has it
+        cast(asyncio.Transport, transport).abort()
 
 
 async def _set_headers(_: web.Request, response: web.StreamResponse) -> None:
