@@ -9,6 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from libs.runtime.service.settings import load_settings
+from live.__main__ import Live, _server
+from live.live_settings import LiveSettings
 from local.ports import free_ports
 from tests.integration.services import ROOT
 
@@ -93,3 +96,11 @@ def test_in_a_network_probes_may_use_any_name_and_browsers_may_not(started: list
     assert live.status("/", "10.244.1.7:8080") == 200, "as kubelet asks"
     for path in ("/", "/snapshot", "/events"):
         assert live.status(path, "evil.example") == 403, path
+
+
+def test_the_name_that_it_listens_on_is_its_own() -> None:
+    settings = load_settings(LiveSettings, ["--live-host", "Orders-Box"])
+    hosts = _server(Live(settings), settings)._hosts
+    assert hosts
+    assert hosts.allows("orders-box:8080")
+    assert not hosts.allows("another-box:8080")
