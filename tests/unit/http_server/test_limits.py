@@ -97,7 +97,9 @@ async def test_connections_beyond_the_limit_are_told_so_and_many_more_are_not_ac
         assert (await served.get("/")).status == 503
         one_more = await served.connect()
         await eventually(lambda: served.server.connections == 34)
-        assert await (await served.connect()).is_closed()
+        refused = await served.connect()
+        refused.writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert await refused.is_closed(), "without an answer"
         for client in (*idle, one_more, listeners[0]):
             client.writer.close()
         await eventually(lambda: served.server.connections == 1)
