@@ -1,6 +1,7 @@
 """The end of the server: what is under way is finished, nothing holds it up, and signals are the process's own business."""
 
 import asyncio
+import contextlib
 import os
 import signal
 
@@ -10,7 +11,7 @@ from libs.runtime.http_server.listening import listening_socket
 from libs.runtime.http_server.server import HttpServer
 from live.feed import Feed
 from tests.integration.services import eventually
-from tests.unit.http_server.served import routes_of, serving
+from tests.unit.http_server.served import PAGE, routes_of, serving
 
 
 async def test_an_event_stream_is_ended_properly() -> None:
@@ -42,6 +43,12 @@ async def test_idle_and_slow_connections_do_not_hold_it_up() -> None:
         assert served.server.connections == 0
         assert await idle.is_closed()
         assert await half.is_closed()
+        deaf.reader._transport.resume_reading()  # type: ignore[attr-defined]
+        received = bytearray()
+        with contextlib.suppress(ConnectionError):
+            while chunk := await deaf.reader.read(1_000_000):
+                received += chunk
+        assert len(received) < len(PAGE) * received.count(b"HTTP/1.1 200 "), "the last response was cut, not flushed"
 
 
 async def test_a_response_under_way_is_finished() -> None:
