@@ -86,6 +86,18 @@ async def test_a_listener_that_goes_away_leaves_nothing_behind() -> None:
         await no_connection(served)
 
 
+async def test_a_response_is_sent_when_the_kernel_has_all_of_it() -> None:
+    """Else the rest of one that nobody reads would keep a connection that is about to be closed, without a time limit."""
+    async with serving() as served:
+        await served.connect()
+        await eventually(lambda: served.server.connections == 1)
+        server = served.server._runner.server
+        assert server
+        [connection] = server.connections
+        assert connection.transport
+        assert connection.transport.get_write_buffer_limits() == (0, 0)
+
+
 async def test_connections_beyond_the_limit_are_told_so_and_many_more_are_not_accepted() -> None:
     async with serving(max_connections=2) as served:
         listeners = [await served.listen() for _ in range(2)]
