@@ -108,10 +108,8 @@ class HttpServer:
             response = plain_text(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
             response.force_close()
             return response
-        named = request.headers.getall(hdrs.HOST, [])
-        if len(named) != 1 and (named or request.version >= (1, 1)):
-            return plain_text(HTTPStatus.BAD_REQUEST, "one Host header is needed")
-        if self._hosts and named and request.path not in self._for_any_host and not self._hosts.allows(named[0]):
+        host = request.headers.get(hdrs.HOST)  # None with HTTP/1.0 only: aiohttp sees to it, and that there is one
+        if self._hosts and host is not None and request.path not in self._for_any_host and not self._hosts.allows(host):
             return plain_text(HTTPStatus.FORBIDDEN, f"this host name is not allowed{self._hosts.advice}")
         try:
             return await handler(request)
