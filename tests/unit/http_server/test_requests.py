@@ -49,7 +49,11 @@ async def test_it_answers_get_and_head(served: Served) -> None:
     ],
 )
 async def test_it_refuses_what_it_does_not_know(
-    served: Served, request_text: str, status: int, caplog: pytest.LogCaptureFixture
+    served: Served,
+    request_text: str,
+    status: int,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with caplog.at_level(logging.DEBUG):
         answer, head, body = await served.ask(request_text)
@@ -60,6 +64,7 @@ async def test_it_refuses_what_it_does_not_know(
     assert "default-src 'none'" in head
     assert "aiohttp" not in head + body.decode()
     assert not [record for record in caplog.records if record.name != "asyncio"], "a client cannot fill the log"
+    assert "".join(capsys.readouterr()) == "", "nor structlog's, which these tests have on standard output"
 
 
 async def test_empty_lines_before_a_request_are_ignored(served: Served) -> None:
@@ -90,4 +95,4 @@ async def test_a_defect_is_logged_and_a_client_learns_nothing_of_it(
     assert "nosniff" in head
     logged = "".join(capsys.readouterr())
     assert "a secret of the inside" in logged
-    assert "path=/broken" in logged or '"path":"/broken"' in logged or "/broken" in logged
+    assert "/broken" in logged
