@@ -63,7 +63,7 @@ schemas: .venv-schemas/.installed ## make .venv-schemas with the schemas of Kube
 machine:
 	@sh local/prerequisites.sh python java maven >/dev/null
 
-# Without BOOTSTRAP these are about what runs on this machine, whatever else the shell is set up for.
+# Without BOOTSTRAP these read what runs on this machine, whatever KAFKA_BOOTSTRAP_SERVERS the shell has.
 watch verify report dead-letters: export KAFKA_BOOTSTRAP_SERVERS =
 
 run: machine .venv/.installed $(PARQUET) ## run the pipeline on this machine and watch it; Ctrl-C stops all (PROCESSORS=2 ANALYTICS=1)
@@ -85,9 +85,9 @@ dead-letters: .venv/.installed ## list, show and replay dead letters: ARGS="list
 	@$(PIPELINE) dead-letters $(ARGS) $(AT)
 
 recompute: .venv/.installed ## delete everything derived from orders, so that the services compute it again (BOOTSTRAP= ARGS="--yes")
-	@$(PIPELINE) recompute --bootstrap $(or $(BOOTSTRAP),localhost:$(or $(LOCAL_KAFKA_PORT),19092)) $(ARGS)
+	@$(PIPELINE) recompute $(or $(AT),--local) $(ARGS)
 
-doctor: .venv/.installed ## what will not work on this machine and in the cluster, and how to mend it (BOOTSTRAP=)
+doctor: .venv/.installed ## check this machine and the cluster, and print how to fix each problem (BOOTSTRAP=)
 	@$(PIPELINE) doctor $(AT) $(ARGS)
 
 down: .venv/.installed ## stop what runs on this machine
@@ -135,11 +135,13 @@ dashboards: setup ## write Grafana's dashboards from monitoring/dashboards, and 
 	@$(PYTHON) -m venv .venv-uv
 	@.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: uv
 
-# What pyproject.toml declares, in the order in which the files constrain each other; then the environments of their own.
+# Dependencies of the project that the images of the services do without.
+COMMAND_ONLY = cyclopts rich supervisor
+# Each file constrains the next one, as far as they are installed together.
 COMPILE = $(UV) pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 requirements: $(filter .venv-uv/%,$(UV)) ## pin the newest versions, with hashes, in requirements*.txt
-	@$(COMPILE) pyproject.toml --output-file requirements.txt
-	@$(COMPILE) pyproject.toml --extra cli --group build --constraint requirements.txt --output-file requirements-cli.txt
+	@$(COMPILE) pyproject.toml --group build --output-file requirements-cli.txt
+	@printf '%s\n' $(COMMAND_ONLY) | $(COMPILE) pyproject.toml --excludes - --constraint requirements-cli.txt --output-file requirements.txt
 	@$(COMPILE) --group dev --constraint requirements-cli.txt --output-file requirements-dev.txt
 	@$(COMPILE) --group parquet --constraint requirements-dev.txt --output-file services/sink/requirements-parquet.txt
 	@$(COMPILE) --group readers --output-file requirements-readers.txt

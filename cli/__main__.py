@@ -1,4 +1,4 @@
-"""``python -m cli`` is the command `pipeline` where it is not installed, as in the container of that name."""
+"""``python -m cli`` is the command `pipeline` where the project is not installed, as in its container image."""
 
 from cli.app import main
 

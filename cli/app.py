@@ -1,6 +1,6 @@
-"""The command-line program: its subcommands, and how each of them ends.
+"""The command-line program: its subcommands, their exit codes and their error messages.
 
-A subcommand is named here by its import path: `pipeline --help` and the completion import none of them.
+Subcommands are registered by import path, so that `pipeline --help` and the completion import none of them.
 """
 
 import ast
@@ -27,19 +27,25 @@ EXIT_INTERRUPTED = 130
 _HELP = """\
 Runs, watches, verifies and repairs the real-time order pipeline.
 
-The commands find the pipeline by themselves: --bootstrap, or else KAFKA_BOOTSTRAP_SERVERS, or else local mode, or else Docker
-Compose at its published port. How to log in to Kafka is said by environment variables only.
+Commands that read a pipeline find it in this order: --bootstrap or --local, KAFKA_BOOTSTRAP_SERVERS, local mode, Docker Compose
+at its published port. Credentials for Kafka are set by environment variables only (docs/security.md).
 
-Exit codes: 0 done, and nothing is wrong; 1 failed, or something is wrong; 2 a command line or setting that makes no sense;
-3 (report) there is a report, and its sources differ; 130 Ctrl-C. All of this is in docs/cli.md, with the documents that --json prints.
+Exit codes: 0 success; 1 failure, or the command found something wrong; 2 invalid option or setting; 3 (report only) the report
+was written, but its sources differ; 130 Ctrl-C. docs/cli.md is the full reference, with the documents that --json prints.
 """
 
-_LOCAL = Group("On this machine, without Docker", sort_key=1)
-_PARTS = Group("Parts of it, while the rest goes on", sort_key=2)
-_LOOK = Group("Look at a pipeline", sort_key=3)
+_LOCAL = Group("Local mode: on this machine, without Docker", sort_key=1)
+_PARTS = Group("Single programs of local mode", sort_key=2)
+_LOOK = Group("Inspect a pipeline", sort_key=3)
 _REPAIR = Group("Repair", sort_key=4)
-_MEASURE = Group("Measure and break", sort_key=5)
+_MEASURE = Group("Benchmark and fault injection", sort_key=5)
 _OWN = Group("This program", sort_key=6)
+
+_PARAMETER = Parameter(
+    negative=(),
+    allow_repeating=True,  # the last one counts, as usual
+    show_default=lambda value: None if value is None or value is False else str(value),
+)
 
 # Functions of modules in cli.commands.
 _COMMANDS = {
@@ -72,7 +78,7 @@ def make_app() -> App:
         help=_HELP,
         help_format="markdown",
         version=VERSION,
-        default_parameter=Parameter(negative=(), allow_repeating=True),  # the last one counts, as everywhere
+        default_parameter=_PARAMETER,
         group_commands=_OWN,
         suppress_keyboard_interrupt=False,
     )
@@ -88,7 +94,8 @@ def make_app() -> App:
 def _dead_letters() -> App:
     letters = App(
         name="dead-letters",
-        help="List, show and replay the records that are no valid orders.",
+        help="List, show and replay rejected orders.",
+        default_parameter=_PARAMETER,
         group=_REPAIR,
         group_commands=Group("Commands"),
         sort_key=0,
@@ -100,7 +107,7 @@ def _dead_letters() -> App:
 
 
 def _help_of(path: str) -> str:
-    """The function's docstring but for its arguments, read from the source: to import it would take half a second."""
+    """The function's docstring without its arguments. It is parsed, not imported: an import takes half a second."""
     module, _, name = path.partition(":")
     tree = ast.parse((Path(__file__).parent / "commands" / f"{module}.py").read_text())
     function = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
@@ -109,7 +116,7 @@ def _help_of(path: str) -> str:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what matters of it, the commands say themselves
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # commands report errors themselves
     try:
         result = make_app()(arguments, result_action="return_value", exit_on_error=False, print_error=False)
     except CycloptsError as error:
@@ -121,7 +128,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has gone, and Python would flush into the closed pipe once more.
+        # The reader of the pipe has gone. Python would flush into the closed pipe once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
     except ModuleNotFoundError as error:
@@ -139,12 +146,12 @@ def _is_ours(module: str) -> bool:
 
 
 def _say(error: PipelineError) -> None:
-    """In one line, with the advice; an error that quotes a log has several."""
+    """Print the error and its advice in one line; an error that quotes a log has more."""
     separator = "\n" if "\n" in str(error) else " "
     advice = f"{separator}({error.advice})" if error.advice else ""
     sys.stderr.write(f"pipeline: {error}{advice}\n")
 
 
 def main() -> None:
-    """The entry point: run what the command line says, and exit."""
+    """The entry point."""
     sys.exit(run())

@@ -1,4 +1,4 @@
-"""Which pipeline a command is about: the one that is named, or else the one that is found."""
+"""Finds the pipeline that a command is about: by its options, else by the environment, else on this machine."""
 
 import os
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Protocol
 
 from dotenv import dotenv_values
 
-from cli.errors import NoPipelineError
+from cli.errors import NoPipelineError, UsageError
 from cli.options import PipelineOptions
 from libs.runtime.errors import SettingsError
 from libs.runtime.kafka_client.bootstrap_servers import parse_bootstrap_servers
@@ -28,7 +28,7 @@ Environment = Mapping[str, str]
 
 
 class Origin(StrEnum):
-    """Where a pipeline's address is from; the value is for people."""
+    """How a pipeline was found. The value is shown to people and in JSON."""
 
     OPTION = "--bootstrap"
     ENVIRONMENT = "KAFKA_BOOTSTRAP_SERVERS"
@@ -38,7 +38,7 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where the sink writes; None for an output that it does not have, or that cannot be seen from here."""
+    """Where the sink writes. None: the sink has no such output, or it cannot be read from this machine."""
 
     file: Path | None
     database_url: str | None = field(repr=False)
@@ -47,7 +47,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class PipelineContext:
-    """A pipeline: its cluster, and those of its settings that its readers must know."""
+    """A pipeline: its cluster, and those of its settings that a reader needs."""
 
     origin: Origin
     bootstrap_servers: str
@@ -58,13 +58,13 @@ class PipelineContext:
 
 
 class Machine(Protocol):
-    """What is looked at to find a pipeline."""
+    """The parts of this machine that discovery reads; a fake in its tests."""
 
     def running_local_mode(self) -> LocalSettings | None:
-        """The settings of the pipeline that runs in LOCAL_DIR."""
+        """The settings of the pipeline that runs in LOCAL_DIR; None if none does."""
 
     def compose_environment(self) -> Environment:
-        """The variables that Docker Compose takes: those of the shell, and of `.env`."""
+        """The variables that Docker Compose uses: those of the shell, and those of `.env`."""
 
     def kafka_answers(self, port: int) -> bool:
         """Whether a broker listens on this port of 127.0.0.1."""
@@ -89,13 +89,15 @@ class ThisMachine:
 
 
 def context_of(options: PipelineOptions) -> PipelineContext:
-    """The pipeline that ``options`` and this process's environment mean.
+    """The pipeline for ``options`` and this process's environment.
 
-    Local mode's broker asks nobody who they are: then the environment's settings of how to log in are dropped.
+    The broker of local mode has no authentication: the KAFKA_… security settings are removed from the environment then.
 
     Raises:
         NoPipelineError: none is named, and none is found.
-        SettingsError: a setting cannot be used.
+        LocalModeError: the supervisor of local mode has gone, its programs have not.
+        SettingsError: a setting has a wrong value.
+        UsageError: the options contradict each other.
     """
     found = find_context(options, os.environ, ThisMachine())
     if found.origin is Origin.LOCAL:
@@ -104,7 +106,9 @@ def context_of(options: PipelineOptions) -> PipelineContext:
 
 
 def find_context(options: PipelineOptions, environment: Environment, machine: Machine) -> PipelineContext:
-    """As ``context_of``, changing nothing."""
+    """As ``context_of``, but changes nothing."""
+    if options.local:
+        return _local(options, environment, local_settings(options, machine))
     if options.bootstrap:
         return _named(options, environment, options.bootstrap, Origin.OPTION)
     if servers := environment.get(Origin.ENVIRONMENT):
@@ -121,21 +125,23 @@ def find_context(options: PipelineOptions, environment: Environment, machine: Ma
     )
 
 
-def local_context() -> PipelineContext:
-    """The pipeline that runs in LOCAL_DIR, whatever else there is.
+def local_settings(options: PipelineOptions, machine: Machine) -> LocalSettings:
+    """The settings of the pipeline in local mode, for ``options`` that ask for it.
 
     Raises:
-        NoPipelineError: none does.
-        LocalModeError: its supervisor has gone, its programs have not.
+        NoPipelineError: none is running.
+        UsageError: the options name another pipeline as well.
     """
-    settings = ThisMachine().running_local_mode()
+    if options.bootstrap:
+        raise UsageError("--local and --bootstrap name two pipelines", advice="give one of them")
+    settings = machine.running_local_mode()
     if settings is None:
         raise NoPipelineError(f"no pipeline is running in {local_directory()}", advice="`make run` starts one")
-    return _local(PipelineOptions(), os.environ, settings)
+    return settings
 
 
 def window_seconds(options: PipelineOptions, environment: Environment) -> int:
-    """The option, or else WINDOW_SECONDS, or else 60; raises SettingsError."""
+    """The option, else WINDOW_SECONDS, else 60; raises SettingsError for a value that is not allowed."""
     if options.window_seconds:
         return options.window_seconds
     text = environment.get("WINDOW_SECONDS") or "60"

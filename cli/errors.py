@@ -1,10 +1,10 @@
-"""Errors of the command itself."""
+"""Errors of the command line."""
 
 from libs.runtime.errors import PipelineError
 
 
 class UsageError(PipelineError):
-    """The command line makes no sense; nothing was done."""
+    """The command line is invalid; nothing was done."""
 
 
 class NoPipelineError(PipelineError):

@@ -1,4 +1,4 @@
-"""Work in the cluster of a pipeline that was found, with errors that say what to do."""
+"""Runs a command's work against the cluster of its pipeline; turns Kafka's errors into errors with advice."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -30,12 +30,12 @@ def address_of(context: PipelineContext) -> KafkaAddress:
 def run_in_kafka(
     work: Callable[[], Coroutine[Any, Any, T]], kafka: KafkaAddress, topic_prefix: str, role: Role | None
 ) -> T:
-    """The result of ``work``, which begins once Kafka allows all that ``role`` needs; None checks no rights.
+    """Run ``work`` once the client is known to have every right of ``role`` (None: no check); returns its result.
 
     Raises:
-        BrokerLoginError: the brokers refuse this client.
-        MissingRightError: they do not, but a right of ``role`` is missing.
-        PipelineError: ``work`` failed with an error of its own, or one of Kafka.
+        BrokerLoginError: the brokers reject this client's login.
+        MissingRightError: a right of ``role`` is missing.
+        PipelineError: ``work`` failed, with an error of its own or of Kafka.
     """
     if role is None:
         return _run(work())
@@ -45,7 +45,7 @@ def run_in_kafka(
 def watch_in_kafka(
     work: Callable[[], Coroutine[Any, Any, None]], kafka: KafkaAddress, topic_prefix: str, role: Role
 ) -> None:
-    """As ``run_in_kafka``, but ``work`` begins at once: it goes on until it is stopped, and says itself what it waits for."""
+    """As ``run_in_kafka`` for work without an end, which starts at once and reports by itself what it waits for."""
     _run(with_rights(work(), RightsCheck(kafka, topic_prefix, role)))
 
 
@@ -54,5 +54,5 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(unless_refused(work))
     except KafkaError as error:
         raise PipelineError(
-            f"the broker cannot be asked: {error!r}", advice="start the pipeline, or give another --bootstrap"
+            f"the broker does not answer: {error!r}", advice="start the pipeline, or give another --bootstrap"
         ) from error

@@ -1,4 +1,4 @@
-"""The options by which every command that looks at a pipeline finds it."""
+"""The options that name a pipeline; every command that reads one has them."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -21,10 +21,13 @@ def _servers(_: object, text: str | None) -> None:
 @Parameter(name="*", group=Group("Which pipeline", sort_key=10))
 @dataclass(frozen=True, kw_only=True)
 class PipelineOptions:
-    """Which pipeline is meant; what is not given is found (``cli.context``)."""
+    """Which pipeline a command reads. ``cli.context`` finds what is not given."""
 
     bootstrap: Annotated[str | None, Parameter(validator=_servers)] = None
     """host:port of a broker, or several with commas."""
+
+    local: bool = False
+    """The pipeline in local mode, even if KAFKA_BOOTSTRAP_SERVERS names another or Docker Compose runs one."""
 
     topic_prefix: str | None = None
     """The pipeline's TOPIC_PREFIX."""
@@ -34,4 +37,4 @@ class PipelineOptions:
 
 
 FOUND = PipelineOptions()
-"""Nothing is given."""
+"""No option is given."""

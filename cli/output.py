@@ -1,4 +1,4 @@
-"""What commands write: results to standard output, all else to standard error."""
+"""Output of commands: results go to standard output, everything else to standard error."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ def print_json(value: Any) -> None:
 
 
 def print_table(table: RenderableType, width_in_a_file: int = _WIDTH_IN_A_FILE) -> None:
-    """Into a file or a pipe, a table as wide as it needs to be is easier to search than a folded one."""
+    """A table; in a file or a pipe it is wide, since folded lines are hard to search."""
     Console(width=None if sys.stdout.isatty() else width_in_a_file).print(table)
 
 

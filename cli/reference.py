@@ -1,4 +1,4 @@
-"""``python -m cli.reference`` writes the part of docs/cli.md that is made of the commands themselves."""
+"""``python -m cli.reference`` writes the generated part of docs/cli.md, from the commands' help texts."""
 
 from cli.app import ROOT, make_app
 
@@ -7,7 +7,7 @@ MARK = "<!-- Below this line the page is written by `python -m cli.reference`. -
 
 
 def page() -> str:
-    """docs/cli.md as it has to be: what is written by hand, and the reference."""
+    """The text of docs/cli.md: the part written by hand, and the generated reference."""
     by_hand = PAGE.read_text().partition(MARK)[0]
     return f"{by_hand}{MARK}\n{reference()}"
 
@@ -15,7 +15,7 @@ def page() -> str:
 def reference() -> str:
     """Each command with its options, in Markdown."""
     text = make_app().generate_docs()
-    # What is before the first command stands above in other words; the last one is the library's own.
+    # The hand-written part covers what precedes the first command; the last one is the library's own.
     begin, end = text.index("\n## pipeline "), text.index("\n## pipeline --")
     return "\n".join(line.rstrip() for line in text[begin:end].splitlines()).strip() + "\n"
 

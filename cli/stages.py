@@ -1,4 +1,4 @@
-"""The stages of a pipeline as Kafka knows them: who reads, and how much is left to read."""
+"""The stages of a pipeline as Kafka reports them: replicas in the consumer group, and lag."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ from watch.state import READERS, WITH_MEMBERS, lags_of
 class Stage:
     """A service that reads a topic.
 
-    ``replicas`` counts the members of its group; None for the sink, which is no member of one. ``lag`` is in records.
+    ``replicas`` is the number of members of its consumer group, None for the sink, which has none. ``lag`` is in records.
     """
 
     name: str
@@ -24,13 +24,13 @@ class Stage:
 
 
 async def look_at_stages(kafka: Kafka, topic_prefix: str) -> list[Stage]:
-    """How the stages stand now; raises TopicsMissingError where there is no pipeline."""
+    """The stages' present state; raises TopicsMissingError where there is no pipeline."""
     async with KafkaView(kafka, topic_prefix, {}) as view:
         return stages_of(await view.look())
 
 
 def stages_of(seen: Observation) -> list[Stage]:
-    """The stages in the order in which the data flows."""
+    """The stages, upstream first."""
     return [
         Stage(name, seen.members[name] if name in WITH_MEMBERS else None, sum(lags_of(seen, topic).values()))
         for topic, name in READERS.items()
@@ -38,7 +38,7 @@ def stages_of(seen: Observation) -> list[Stage]:
 
 
 def is_running(stages: Sequence[Stage]) -> bool:
-    """Whether each stage that is known by its members has one."""
+    """Whether each stage with a consumer group has a member."""
     return all(stage.replicas for stage in stages if stage.replicas is not None)
 
 
@@ -48,7 +48,7 @@ def stages_json(stages: Sequence[Stage]) -> list[dict[str, object]]:
 
 
 def stages_table(stages: Sequence[Stage], title: str) -> Table:
-    """One row a stage."""
+    """One row for each stage."""
     table = Table(title=title, title_justify="left")
     table.add_column("stage")
     table.add_column("replicas", justify="right")

@@ -1,4 +1,4 @@
-"""`pipeline doctor`: what will not work on this machine and in the cluster, and how to mend it.
+"""`pipeline doctor`: checks this machine and the cluster.
 
-``machine_facts`` and ``cluster_facts`` look; ``machine`` and ``cluster`` judge what was seen, and do no I/O.
+``machine_facts`` and ``look_at_…`` collect facts; ``machine`` and ``cluster`` turn them into findings, without I/O.
 """

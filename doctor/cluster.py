@@ -1,4 +1,4 @@
-"""Judges what was seen of a cluster."""
+"""Turns facts about a cluster into findings."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -10,10 +10,10 @@ from libs.runtime.topics.rules import TopicSettings, differences
 TOPICS = (*ALL_TOPICS, DEAD_LETTERS_REPLAYED)
 INTERNAL_TOPICS = ("__consumer_offsets", "__transaction_state")
 
-# A difference of this much is more than an answer takes on its way.
+# Larger than the time that an order needs to arrive here.
 _CLOCKS_DIFFER_S = 2.0
 
-# Request, its key, the version that is needed, since when Kafka has it, and what fails without it.
+# Request, its key, the required version, the Kafka release that has it, and the consequence without it.
 _NEEDED = (
     ("TxnOffsetCommit", 28, 3, "2.5", "the services do not start"),
     ("OffsetFetch", 9, 7, "2.5", "the services do not start"),
@@ -24,17 +24,17 @@ _WANTED = (
         66,
         0,
         "3.0",
-        "a replica that takes over waits for the timeout of what a crashed one left open",
+        "after a crash the next replica waits until the transactions of the crashed one time out",
     ),
-    ("DescribeProducers", 61, 0, "2.8", "nobody can say who holds a transaction open"),
+    ("DescribeProducers", 61, 0, "2.8", "`pipeline doctor` cannot name the producer of an open transaction"),
 )
 
 
 def judge_cluster(facts: ClusterFacts, prefix: str, declared_partitions: int | None) -> list[Finding]:
-    """A finding for each thing that was looked at.
+    """At least one finding for each check.
 
     Args:
-        facts: what was seen.
+        facts: what was collected.
         prefix: the pipeline's TOPIC_PREFIX.
         declared_partitions: TOPIC_PARTITIONS, if that is set.
     """
@@ -59,57 +59,55 @@ def _versions(facts: ClusterFacts) -> Iterator[Finding]:
     for request, _, version, since, otherwise in lacking:
         yield problem(
             "broker version",
-            f"{name} does not know {request} version {version}: {otherwise}",
+            f"{name} does not support {request} version {version}: {otherwise}",
             f"use Kafka {since} or later",
         )
     for request, _, version, since, otherwise in missing:
         yield warning(
             "broker version",
-            f"{name} does not know {request} version {version}: {otherwise}",
+            f"{name} does not support {request} version {version}: {otherwise}",
             f"use Kafka {since} or later",
         )
     if not lacking and not missing:
         brokers = "1 broker" if facts.brokers == 1 else f"{facts.brokers} brokers"
-        yield ok("broker version", f"{brokers}, {name}, with every request that is needed")
+        yield ok("broker version", f"{brokers}, {name}, all required requests")
 
 
 def _rights(facts: ClusterFacts, prefix: str) -> Iterator[Finding]:
     if facts.denied:
         yield problem(
             "rights",
-            f"this client may not see {_names(facts.denied, prefix)}",
+            f"this client is not allowed to describe {_names(facts.denied, prefix)}",
             "allow it to describe, read and write the topics of TOPIC_PREFIX (docs/security.md)",
         )
     unseen = [name for name, topic in facts.topics.items() if topic.config is None]
     if unseen:
         yield warning(
             "rights",
-            f"this client may not see the settings of {_names(unseen, prefix)}, which were not checked",
+            f"not checked: the settings of {_names(unseen, prefix)}, which this client is not allowed to describe",
             "allow it to describe the configurations of these topics",
         )
     if facts.transactions_denied:
         yield warning(
             "rights",
-            "this client may not see who holds transactions open",
+            "this client is not allowed to list the producers of open transactions",
             "allow it to read these topics, and to describe the transactional ids of TOPIC_PREFIX",
         )
     if not (facts.denied or unseen or facts.transactions_denied):
-        yield ok("rights", "this client may see all that was looked at")
+        yield ok("rights", "this client may describe everything that was checked")
 
 
 def _topics_exist(facts: ClusterFacts, prefix: str) -> Finding:
     made_by_services = [name for name in facts.missing if name != DEAD_LETTERS_REPLAYED.name]
     if not made_by_services:
-        return ok("topics", f"all there: {_names([topic.name for topic in ALL_TOPICS], prefix)}")
+        return ok("topics", f"all exist: {_names([topic.name for topic in ALL_TOPICS], prefix)}")
     if len(made_by_services) == len(ALL_TOPICS):
         return warning(
             "topics",
-            f"there is no {_names(made_by_services, prefix)}",
-            "start the services, which make them; or give the pipeline's --topic-prefix",
+            f"missing: {_names(made_by_services, prefix)}",
+            "start the services, which create them, or give the pipeline's --topic-prefix",
         )
-    return warning(
-        "topics", f"there is no {_names(made_by_services, prefix)}", "start the services, which make what is missing"
-    )
+    return warning("topics", f"missing: {_names(made_by_services, prefix)}", "start the services, which create them")
 
 
 def _partition_counts(topics: Mapping[str, TopicFacts], declared: int | None) -> Iterator[Finding]:
@@ -120,19 +118,19 @@ def _partition_counts(topics: Mapping[str, TopicFacts], declared: int | None) ->
     if len(set(counts.values())) > 1:
         yield problem(
             "partitions",
-            f"not the same for all topics: {told}; the services do not start",
-            "stop all services, `pipeline recompute`, start all with TOPIC_PARTITIONS as many as orders has",
+            f"different numbers: {told}; the services do not start",
+            "stop all services, run `pipeline recompute`, start them with TOPIC_PARTITIONS set to the number of orders",
         )
         return
     count = next(iter(counts.values()))
     if declared is not None and declared != count:
         yield problem(
             "partitions",
-            f"each topic has {count}, TOPIC_PARTITIONS says {declared}: the services do not start",
+            f"each topic has {count}, TOPIC_PARTITIONS is {declared}: the services do not start",
             f"set TOPIC_PARTITIONS={count}, or use another TOPIC_PREFIX",
         )
         return
-    yield ok("partitions", f"{count} of each topic")
+    yield ok("partitions", f"{count} in each topic")
 
 
 def _settings(topics: Mapping[str, TopicFacts], prefix: str) -> Iterator[Finding]:
@@ -152,7 +150,7 @@ def _settings(topics: Mapping[str, TopicFacts], prefix: str) -> Iterator[Finding
             f"kafka-configs.sh --alter --entity-type topics --entity-name {each.topic} --add-config {each.rule.setting}=...",
         )
     if not found:
-        yield ok("topic settings", f"as the guarantees need them, in {len(seen)} topics")
+        yield ok("topic settings", f"correct in {len(seen)} topics")
 
 
 def _replication(facts: ClusterFacts, prefix: str) -> Iterator[Finding]:
@@ -173,7 +171,7 @@ def _replication(facts: ClusterFacts, prefix: str) -> Iterator[Finding]:
             healthy = False
             yield warning(
                 subject,
-                f"{name} has fewer replicas in sync than it should, in partition {_numbers(behind)}",
+                f"{name} has replicas out of sync, in partition {_numbers(behind)}",
                 "start the brokers that are down, or wait until they have caught up",
             )
     single = [its_prefix + topic.name for its_prefix, topic in everything if topic.replication_factor == 1]
@@ -181,26 +179,26 @@ def _replication(facts: ClusterFacts, prefix: str) -> Iterator[Finding]:
         healthy = False
         yield warning(
             subject,
-            f"{', '.join(single)}: one replica on {facts.brokers} brokers, so that a single failure stops the pipeline",
-            "TOPIC_REPLICATION_FACTOR=3 before the topics are made, or kafka-reassign-partitions.sh",
+            f"{', '.join(single)}: one replica on {facts.brokers} brokers; the failure of a single broker stops the pipeline",
+            "TOPIC_REPLICATION_FACTOR=3 before the topics are created, or kafka-reassign-partitions.sh",
         )
     if healthy and everything:
         factors = sorted({topic.replication_factor for _, topic in everything})
-        yield ok(subject, f"{_numbers(factors)}, all in sync; brokers: {facts.brokers}")
+        yield ok(subject, f"factor {_numbers(factors)}, all replicas in sync")
 
 
 def _broker_settings(config: Mapping[str, str] | None) -> Iterator[Finding]:
     subject = "broker settings"
     if config is None:
-        yield skipped(subject, "this client may not see them")
+        yield skipped(subject, "this client is not allowed to describe them")
         return
     sound = True
     if config.get("auto.create.topics.enable") == "true":
         sound = False
         yield warning(
             subject,
-            "auto.create.topics.enable=true: a client that mistypes a topic makes it",
-            "set it to false; the services make their topics themselves",
+            "auto.create.topics.enable=true: a client with a mistyped topic creates that topic",
+            "set it to false; the services create their topics themselves",
         )
     kept_minutes = int(config.get("offsets.retention.minutes", "0"))
     records_minutes = (
@@ -210,36 +208,35 @@ def _broker_settings(config: Mapping[str, str] | None) -> Iterator[Finding]:
         sound = False
         yield warning(
             subject,
-            f"offsets.retention.minutes={kept_minutes}: a group that is away for so long forgets its place before its records"
-            " are gone",
-            f"set it to more than {records_minutes}, for which records are kept",
+            f"offsets.retention.minutes={kept_minutes}: offsets of an inactive group expire before the records do",
+            f"set it to more than {records_minutes}, the retention of records",
         )
     if sound:
-        yield ok(subject, "topics are not made by accident, and groups keep their places longer than there are records")
+        yield ok(subject, "no automatic creation of topics; offsets are kept longer than records")
 
 
 def _clock(clock: Clock) -> Finding:
     subject = "clock"
-    advice = "set both machines' clocks by NTP: orders ahead of their arrival by a minute become dead letters"
+    advice = "synchronize both machines by NTP: an order that is a minute ahead of its arrival becomes a dead letter"
     ahead_s = clock.ahead_s
     if ahead_s is None and clock.newest_order_ahead_s is not None and clock.newest_order_ahead_s > _CLOCKS_DIFFER_S:
         return warning(
-            subject, f"the broker's is {clock.newest_order_ahead_s:.1f} s ahead of this machine's, or more", advice
+            subject,
+            f"the broker's clock is at least {clock.newest_order_ahead_s:.1f} s ahead of this machine's",
+            advice,
         )
     if ahead_s is None:
-        return skipped(subject, "no order came in while this looked, so the broker's clock was not seen")
+        return skipped(subject, "no order arrived during the check, so the broker's clock is unknown")
     if abs(ahead_s) > _CLOCKS_DIFFER_S:
         which = "ahead of" if ahead_s > 0 else "behind"
-        return warning(subject, f"this machine's is {abs(ahead_s):.1f} s {which} the broker's", advice)
-    return ok(
-        subject, f"within {_CLOCKS_DIFFER_S:.0f} s of the broker's ({ahead_s:+.2f} s, the way of an order included)"
-    )
+        return warning(subject, f"this machine's clock is {abs(ahead_s):.1f} s {which} the broker's", advice)
+    return ok(subject, f"{ahead_s:+.2f} s from the broker's, including the time an order takes to arrive")
 
 
 def _transactions(facts: ClusterFacts) -> Iterator[Finding]:
     subject = "transactions"
     if not facts.open_transactions:
-        yield ok(subject, f"none has been open for {facts.watched_s:.0f} s")
+        yield ok(subject, f"none is open for {facts.watched_s:.0f} s or longer")
         return
     for each in facts.open_transactions:
         yield _transaction(each, subject, facts.watched_s)
@@ -250,20 +247,20 @@ def _transaction(found: OpenTransaction, subject: str, watched_s: float) -> Find
     if found.producer_id is None:
         return warning(
             subject,
-            f"one has held up the readers of {where} for {watched_s:.0f} s; nobody could say whose it is",
-            "run this once more; if it stays: kafka-transactions.sh find-hanging",
+            f"a transaction of an unknown producer has blocked readers of {where} for {watched_s:.0f} s",
+            "run `pipeline doctor` again; if it is still there, kafka-transactions.sh find-hanging",
         )
     if found.transactional_id is not None:
         return warning(
             subject,
-            f"that of {found.transactional_id!r} has held up the readers of {where} for {watched_s:.0f} s",
-            "start the service that it belongs to, which ends it; or wait for its timeout (15 s for the services' own)",
+            f"the transaction of {found.transactional_id!r} has blocked readers of {where} for {watched_s:.0f} s",
+            "start its service, which aborts it, or wait for its timeout (15 s for the services)",
         )
     return problem(
         subject,
-        f"that of producer {found.producer_id} in {where} hangs: no coordinator tells of it, so nobody ends it, and readers"
-        f" stop at offset {found.start_offset}",
-        "make sure that this client may describe every transactional id, or the coordinator only keeps it secret; then"
+        f"the transaction of producer {found.producer_id} in {where} hangs: no coordinator knows it, no timeout ends it, and"
+        f" readers are blocked at offset {found.start_offset}",
+        "make sure that this client may describe every transactional id, or the coordinator hides it; then"
         f" kafka-transactions.sh abort --topic {found.topic} --partition {found.partition}"
         f" --start-offset {found.start_offset}",
     )

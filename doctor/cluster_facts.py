@@ -1,4 +1,4 @@
-"""What was seen of a cluster and of the pipeline's topics in it."""
+"""Facts about a cluster and the pipeline's topics in it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class TopicFacts:
-    """``config`` is None where this client may not see it."""
+    """``config`` is None if this client is not allowed to describe it."""
 
     name: str
     partitions: tuple[Partition, ...]
@@ -29,9 +29,10 @@ class TopicFacts:
 
 @dataclass(frozen=True)
 class OpenTransaction:
-    """A transaction that holds readers of committed records up. ``start_offset`` is None where nobody could tell.
+    """A transaction that blocks readers of committed records.
 
-    ``transactional_id`` is None if no coordinator knows of it: a hanging transaction, which nobody is going to end.
+    ``start_offset`` and ``producer_id`` are None if the brokers did not name its producer. ``transactional_id`` is None if no
+    coordinator knows it: the transaction hangs, and no timeout ends it (KIP-664).
     """
 
     topic: str
@@ -43,7 +44,7 @@ class OpenTransaction:
 
 @dataclass(frozen=True)
 class Clock:
-    """How far this machine's clock is ahead of the broker's, in seconds; None if no order came in to measure it by.
+    """How far this machine's clock is ahead of the broker's, in seconds; None if no order arrived to measure it with.
 
     ``newest_order_ahead_s`` is how far the newest order's time, by the broker's clock, is ahead of this machine's.
     """
@@ -54,7 +55,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class ClusterFacts:
-    """What was seen; topics are named without the pipeline's prefix, and ``denied`` are those that it may not see."""
+    """Topics are named without the pipeline's prefix. ``denied``: topics that this client is not allowed to describe."""
 
     brokers: int
     versions: Mapping[int, int]
@@ -66,6 +67,6 @@ class ClusterFacts:
     internal_topics: Mapping[str, TopicFacts]
     clock: Clock
     watched_s: float
-    """How long the transactions below have been open at least."""
+    """The least time for which the transactions below have been open."""
     open_transactions: tuple[OpenTransaction, ...]
     transactions_denied: bool = False

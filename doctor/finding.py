@@ -1,4 +1,4 @@
-"""What a check comes to."""
+"""The result of a check."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How bad it is: a PROBLEM keeps something from working, a WARNING may, a check that was SKIPPED says nothing."""
+    """PROBLEM: something does not work. WARNING: something may not work. SKIPPED: could not be checked."""
 
     OK = "ok"
     SKIPPED = "skipped"
@@ -16,7 +16,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the table; ``advice`` says how to mend it."""
+    """One row of the table; ``advice`` says how to fix it."""
 
     subject: str
     level: Level
@@ -30,17 +30,17 @@ def ok(subject: str, message: str) -> Finding:
 
 
 def skipped(subject: str, message: str) -> Finding:
-    """It could not be looked at."""
+    """It could not be checked."""
     return Finding(subject, Level.SKIPPED, message)
 
 
 def warning(subject: str, message: str, advice: str) -> Finding:
-    """It may keep something from working."""
+    """Something may not work."""
     return Finding(subject, Level.WARNING, message, advice)
 
 
 def problem(subject: str, message: str, advice: str) -> Finding:
-    """It keeps something from working."""
+    """Something does not work."""
     return Finding(subject, Level.PROBLEM, message, advice)
 
 

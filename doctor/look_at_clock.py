@@ -1,4 +1,4 @@
-"""How far this machine's clock is from the broker's, which stamps each order when it comes in (LogAppendTime)."""
+"""Measures this machine's clock against the broker's, which stamps each order at its arrival (LogAppendTime)."""
 
 import asyncio
 import time
@@ -17,12 +17,12 @@ Record = ConsumerRecord[bytes | None, bytes | None]
 
 
 def clock_of(arrivals: Collection[tuple[float, int]], newest_ms: int | None, now_s: float) -> Clock:
-    """What orders say of the clocks.
+    """The clocks' difference by the stamps of orders.
 
     Args:
-        arrivals: of each order that came in: when it was here by this machine's clock, and the broker's stamp in ms. An order
-            takes its time from there to here, so the smallest difference is the closest.
-        newest_ms: the stamp of the newest order that was there before.
+        arrivals: for each order that arrived: this machine's time of arrival in seconds, and the broker's stamp in ms. The
+            transport takes time, so the smallest difference is the most exact.
+        newest_ms: the stamp of the newest order from before the check.
         now_s: this machine's clock.
     """
     ahead_s = min((here_s - stamp_ms / 1000 for here_s, stamp_ms in arrivals), default=None)
@@ -30,7 +30,7 @@ def clock_of(arrivals: Collection[tuple[float, int]], newest_ms: int | None, now
 
 
 async def look_at_clock(kafka: Kafka, orders: str, partitions: Collection[int], watch_s: float) -> Clock:
-    """Read the newest orders, and those that come in within ``watch_s``."""
+    """Read the newest orders, and those that arrive within ``watch_s``."""
     if not partitions:
         return Clock(None, None)
     read_any_header_key()

@@ -1,4 +1,4 @@
-"""Looks at a cluster: its brokers, the pipeline's topics, the clock, and transactions that stay open. It writes nothing."""
+"""Collects facts about a cluster: brokers, topics, clock, and transactions that stay open. It writes nothing."""
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -29,7 +29,7 @@ Progress = Callable[[str], None]
 
 
 async def look_at_cluster(kafka: Kafka, prefix: str, progress: Progress, watch_s: float = 5.0) -> ClusterFacts:
-    """Everything that can be seen, in some ``watch_s`` seconds: for so long transactions and the clock are watched.
+    """All facts. Takes a little longer than ``watch_s``, the time for which clock and transactions are watched.
 
     Raises:
         KafkaError, OSError, PipelineError: no broker answers.
@@ -78,7 +78,7 @@ async def look_at_cluster(kafka: Kafka, prefix: str, progress: Progress, watch_s
 def _sorted_out(
     described: Sequence[Mapping[str, Any]], prefix: str
 ) -> tuple[dict[str, Mapping[str, Any]], tuple[str, ...], tuple[str, ...]]:
-    """The topics that can be seen, those that are missing, and those that this client may not see; without prefix."""
+    """The topics described, the names of those missing, and of those not allowed; without prefix."""
     seen: dict[str, Mapping[str, Any]] = {}
     missing, denied = [], []
     for topic in described:
@@ -89,7 +89,7 @@ def _sorted_out(
         elif error is UnknownTopicOrPartitionError:
             missing.append(name)
         elif error is not None and not topic["partitions"]:
-            raise PipelineError(f"topic {topic['topic']!r}: {error.__name__}", advice="run this once more")
+            raise PipelineError(f"topic {topic['topic']!r}: {error.__name__}", advice="run `pipeline doctor` again")
         else:
             seen[name] = topic
     return seen, tuple(missing), tuple(denied)

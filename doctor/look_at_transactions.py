@@ -1,7 +1,7 @@
-"""Which transactions stay open, and whose they are.
+"""Finds transactions that stay open, and their producers.
 
-Readers of committed records come no further than the first open transaction. One that is open at both ends of a few seconds
-was left by a producer that crashed, or it hangs: then a partition knows of it and no coordinator does (KIP-664).
+Readers of committed records stop at the first open transaction. One that stays open for seconds was left by a producer that
+crashed, or it hangs: the partition has it and no coordinator knows it (KIP-664).
 """
 
 import asyncio
@@ -26,9 +26,9 @@ Partitions = Mapping[str, Collection[int]]
 def held_up(
     before: Mapping[TopicPartition, tuple[int, int]], after: Mapping[TopicPartition, tuple[int, int]]
 ) -> dict[TopicPartition, int]:
-    """The partitions whose readers are where they were, with records behind that, and the offset where they are.
+    """The partitions whose last stable offset has not moved although records follow it, with that offset.
 
-    Each partition has its last stable offset, up to which committed records can be read, and its end.
+    Both arguments have (last stable offset, end offset) for each partition.
     """
     return {each: stable for each, (stable, end) in before.items() if after[each][0] == stable < end}
 
@@ -36,7 +36,7 @@ def held_up(
 async def look_at_transactions(
     kafka: Kafka, connection: BrokerConnection, partitions: Partitions, watch_s: float
 ) -> tuple[tuple[OpenTransaction, ...], bool]:
-    """Those that are open for ``watch_s`` at least, and whether this client may not know more about them."""
+    """The transactions open for at least ``watch_s``, and whether this client is not allowed to learn their producers."""
     watched = [TopicPartition(topic, number) for topic, numbers in partitions.items() for number in numbers]
     if not watched:
         return (), False
@@ -49,7 +49,7 @@ async def look_at_transactions(
         await all_records.start()
 
         async def look() -> dict[TopicPartition, tuple[int, int]]:
-            # The ends first: what comes in between must not look as if it were held up.
+            # The ends first: a record that arrives in between must not look blocked.
             ends = await all_records.end_offsets(watched)
             stable = await committed.end_offsets(watched)
             return {each: (stable[each], ends[each]) for each in watched}
@@ -64,7 +64,7 @@ async def look_at_transactions(
         return (), False
     try:
         return tuple(await _whose(connection, stuck)), False
-    except (KafkaError, PipelineError):  # the broker is too old, or this client may not ask
+    except (KafkaError, PipelineError):  # the broker is too old, or this client has no right to ask
         return tuple(OpenTransaction(each.topic, each.partition, None, None, None) for each in stuck), True
 
 
@@ -73,7 +73,7 @@ async def _whose(connection: BrokerConnection, stuck: Mapping[TopicPartition, in
     found = []
     for partition, stable in stuck.items():
         owners = await _open_producers(connection, partition)
-        # Those that begin later hold nobody up, and are those of a pipeline at work.
+        # Transactions that begin later do not block readers: the pipeline is at work.
         found += [
             OpenTransaction(partition.topic, partition.partition, start, producer, ids.get(producer))
             for producer, start in owners.items()
@@ -83,7 +83,7 @@ async def _whose(connection: BrokerConnection, stuck: Mapping[TopicPartition, in
 
 
 async def _open_producers(connection: BrokerConnection, partition: TopicPartition) -> dict[int, int]:
-    """Producer ids with an open transaction in ``partition``, and the offset where it begins."""
+    """Producer ids with an open transaction in ``partition``, and its first offset."""
     leader = await connection.leader(partition)
     answer = await connection.send(leader, DescribeProducers({partition.topic: [partition.partition]}))
     (((_, ((_, code, message, producers, *_),), *_),),) = (answer.topics,)
@@ -93,7 +93,7 @@ async def _open_producers(connection: BrokerConnection, partition: TopicPartitio
 
 
 async def _transactional_ids(connection: BrokerConnection) -> dict[int, str]:
-    """The transactional ids of open transactions that coordinators know of, by producer id."""
+    """The transactional ids of open transactions that the coordinators know, by producer id."""
     found: dict[int, str] = {}
     for broker in connection.brokers():
         answer = await connection.send(broker, ListTransactions(_UNDECIDED))

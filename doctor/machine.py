@@ -1,4 +1,4 @@
-"""Judges what was seen of this machine."""
+"""Turns facts about this machine into findings."""
 
 from collections.abc import Iterable, Iterator
 
@@ -18,7 +18,7 @@ _FEWEST_OPEN_FILES = 1024
 
 
 def judge_machine(facts: MachineFacts) -> list[Finding]:
-    """A finding for each thing that was looked at, in the order of a start."""
+    """At least one finding for each check."""
     return [
         _python(facts.python),
         *_ways_to_run(facts),
@@ -39,7 +39,7 @@ def _python(version: tuple[int, int]) -> Finding:
 
 
 def _ways_to_run(facts: MachineFacts) -> Iterator[Finding]:
-    """Local mode needs Java and Maven, Compose needs Docker. What is missing is a problem only where nothing else is left."""
+    """Local mode needs Java and Maven, Compose needs Docker. It is a problem only if neither can run."""
     local, docker = [*_local_mode(facts)], _docker(facts)
     local_works = all(finding.level is Level.OK for finding in local)
     docker_works = docker.level is Level.OK
@@ -51,9 +51,9 @@ def _ways_to_run(facts: MachineFacts) -> Iterator[Finding]:
 
 
 def _local_mode(facts: MachineFacts) -> Iterator[Finding]:
-    without = "without it there is no local mode (`make run`, `make test`)"
+    without = "local mode needs it (`make run`, `make test`)"
     if facts.java is None:
-        yield warning("Java", f"none; {without}", "Debian, Ubuntu: apt install default-jre-headless")
+        yield warning("Java", f"not found; {without}", "Debian, Ubuntu: apt install default-jre-headless")
     elif facts.java < OLDEST_JAVA:
         yield warning(
             "Java", f"Java {facts.java}; {OLDEST_JAVA} or later is needed", "install one, or set JAVA_HOME to one"
@@ -61,7 +61,7 @@ def _local_mode(facts: MachineFacts) -> Iterator[Finding]:
     else:
         yield ok("Java", f"Java {facts.java}")
     if facts.maven is None:
-        yield warning("Maven", f"none; {without}", "Debian, Ubuntu: apt install maven")
+        yield warning("Maven", f"not found; {without}", "Debian, Ubuntu: apt install maven")
     else:
         yield ok("Maven", f"Maven {facts.maven}")
 
@@ -70,7 +70,7 @@ def _docker(facts: MachineFacts) -> Finding:
     docker = facts.docker
     if docker.engine is None:
         message = f"no engine answers: {docker.problem}" if docker.problem else "not installed"
-        return warning("Docker", message, "install or start Docker, where the pipeline is to run in containers")
+        return warning("Docker", message, "install or start Docker to run the pipeline in containers")
     if docker.compose is None:
         return warning("Docker", f"engine {docker.engine}, without Compose", "install the plugin docker-compose-plugin")
     if tuple(map(int, docker.compose.split(".")[:2])) < OLDEST_COMPOSE:
@@ -83,7 +83,7 @@ def _docker(facts: MachineFacts) -> Finding:
 def _local_ports(facts: MachineFacts) -> list[Finding]:
     ports = facts.local_ports
     if facts.local_mode_runs:
-        return [ok("ports of local mode", "its pipeline is running and has them")]
+        return [ok("ports of local mode", "used by the running pipeline")]
     taken = [
         warning(
             "ports of local mode",
@@ -120,7 +120,7 @@ def _numbers(ports: Iterable[Port]) -> str:
 def _disk(disk: Disk) -> Finding:
     message = f"{disk.free_bytes / _GIB:.1f} GiB free for {disk.purpose} ({disk.folder})"
     if disk.free_bytes < _NO_DISK:
-        return problem("disk", message, "make room: a broker without it stops, and the sink waits")
+        return problem("disk", message, "make room: the broker stops on a full disk, and the sink waits")
     if disk.free_bytes < _LITTLE_DISK:
         return warning("disk", message, "make room: Kafka keeps seven days of records")
     return ok("disk", message)
@@ -132,8 +132,8 @@ def _open_files(soft: int, hard: int) -> Finding:
         if limit != -1 and limit < _FEWEST_OPEN_FILES:
             return warning(
                 "open files",
-                f"the {name} limit is {limit}; Kafka and the tests need {_FEWEST_OPEN_FILES} or more",
-                f"`ulimit -n {_FEWEST_OPEN_FILES}` in the shell that starts the pipeline; lasting: /etc/security/limits.conf",
+                f"the {name} limit is {limit}; Kafka and the tests need at least {_FEWEST_OPEN_FILES}",
+                f"`ulimit -n {_FEWEST_OPEN_FILES}` in the shell that starts the pipeline; permanently in /etc/security/limits.conf",
             )
     return ok("open files", f"limits {'none' if soft == -1 else soft} and {'none' if hard == -1 else hard}")
 
@@ -141,19 +141,19 @@ def _open_files(soft: int, hard: int) -> Finding:
 def _paths(odd: tuple[str, ...]) -> Finding:
     if odd:
         return problem("paths", "; ".join(odd), "move the checkout, or set LOCAL_DIR, to a path of plain ASCII")
-    return ok("paths", "all programs can work in this checkout and in LOCAL_DIR")
+    return ok("paths", "the checkout and LOCAL_DIR have usable names")
 
 
 def _line_ends(scripts: tuple[str, ...]) -> Finding:
     if scripts:
         return problem(
             "line ends",
-            f"of Windows in {', '.join(scripts)}: no shell runs these, and images made of them do not start",
+            f"Windows line ends in {', '.join(scripts)}: no shell runs these scripts, and their images do not start",
             "`git config core.autocrlf input`, then `git rm -rq --cached . && git reset --hard`, which drops local changes",
         )
-    return ok("line ends", "the scripts have those of Unix")
+    return ok("line ends", "Unix line ends in all scripts")
 
 
 def no_cluster(reason: str) -> Finding:
-    """In the place of all that would have been seen of a cluster."""
+    """The finding in place of all checks of a cluster."""
     return skipped("cluster", reason)

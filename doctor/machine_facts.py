@@ -1,4 +1,4 @@
-"""Looks at this machine and this checkout."""
+"""Collects facts about this machine and this checkout."""
 # ruff: noqa: S603, S607 - asking programs for their versions is what this file is for
 
 import re
@@ -25,7 +25,7 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)*")
 
 @dataclass(frozen=True)
 class Docker:
-    """None for a part that does not answer; ``problem`` is what the client says then."""
+    """Versions, None for a part that does not answer; ``problem`` is the client's error message then."""
 
     engine: str | None
     compose: str | None
@@ -34,7 +34,7 @@ class Docker:
 
 @dataclass(frozen=True)
 class Port:
-    """A port that is going to be needed, and the setting that moves it. ``has_broker``: a Kafka broker has it."""
+    """A port that a start needs, and the setting that changes it. ``has_broker``: a Kafka broker listens on it."""
 
     number: int
     setting: str
@@ -45,7 +45,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Disk:
-    """The file system of a folder, or of the one that it will be made in."""
+    """Free space for a folder, which may not exist yet."""
 
     folder: Path
     purpose: str
@@ -54,7 +54,7 @@ class Disk:
 
 @dataclass(frozen=True)
 class MachineFacts:
-    """What was seen. A version is None where the program is missing or does not run."""
+    """A version is None if the program is missing or does not run."""
 
     python: tuple[int, int]
     java: int | None
@@ -73,7 +73,7 @@ class MachineFacts:
 def look_at_machine(
     root: Path, local: LocalSettings, compose_environment: Mapping[str, str], *, local_mode_runs: bool
 ) -> MachineFacts:
-    """Everything that can be seen without the cluster; takes a second, most of it for Java."""
+    """All facts; takes a second, most of it for Java."""
     return MachineFacts(
         python=sys.version_info[:2],
         java=_java(),
@@ -93,7 +93,7 @@ def look_at_machine(
 
 
 def scripts_with_crlf(root: Path) -> Iterator[str]:
-    """Scripts whose lines end as on Windows: the shell takes the carriage return for a part of the last word."""
+    """Scripts with Windows line ends: the shell takes the carriage return as a part of the last word."""
     for pattern in _SCRIPTS:
         for script in sorted(root.glob(pattern)):
             if b"\r\n" in script.read_bytes():
@@ -125,7 +125,7 @@ def _docker() -> Docker:
 
 
 def _output_of(*command: str) -> str:
-    """What it writes, to either of its outputs; empty if it is missing, fails or hangs."""
+    """Standard output and standard error; empty if the command is missing, fails or hangs."""
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False

@@ -11,7 +11,7 @@ _STYLES = {Level.OK: "green", Level.SKIPPED: "dim", Level.WARNING: "yellow", Lev
 
 
 def findings_table(findings: Iterable[Finding]) -> Table:
-    """One row a finding; the advice stands below what is wrong."""
+    """One row for each finding, the advice below the message."""
     table = Table(show_lines=False)
     table.add_column("", no_wrap=True)
     table.add_column("what", no_wrap=True)

@@ -29,9 +29,13 @@ run_pip() {
     pip=$!
     wait "$pip"
 }
+# To compile all bytecode takes as long as everything else, and Python compiles what it imports at the first start. Tests start
+# hundreds of processes, and where no bytecode may be written each start would compile anew.
+compile=--no-compile
+if [ "$group" = dev ] || [ -n "${PYTHONDONTWRITEBYTECODE:-}" ]; then compile=--compile; fi
 # Wheels only: a source build of aiokafka without a compiler leaves out its C extension, silently.
 # shellcheck disable=SC2086 # one word for each file
-run_pip --only-binary :all: --require-hashes $requirements
+run_pip "$compile" --only-binary :all: --require-hashes $requirements
 # The project itself, as it is in this checkout: that makes .venv/bin/pipeline. Its build backend is among what was installed.
 run_pip --no-deps --no-build-isolation --editable .
 trap - TERM HUP

@@ -10,8 +10,6 @@ from bonus_airflow.operations.http_json import get_json
 from bonus_airflow.operations.parts import SERVICES, Part, StartPlan
 from bonus_airflow.operations.run_marker import locked_pipeline
 
-# Commands that look at a pipeline would prefer the one that KAFKA_BOOTSTRAP_SERVERS names.
-_LOCAL_MODE = {"KAFKA_BOOTSTRAP_SERVERS": ""}
 _ENDED = "EXITED"
 _STOPPED = ("STOPPED", "STOPPING")
 # The supervisor's words for others; it tells no exit code of these.
@@ -39,9 +37,7 @@ class LocalMode:
                 self._run("up", "--detach", *replicas, settings=plan.settings, lock=lock)
 
     def parts(self) -> list[Part]:
-        status = self._status()
-        if status["state"] != "running":
-            raise OperationError(f"local mode is {status['state']}: `make run` starts it, `make down` ends it")
+        status = self._running_status()
         return [_part(program) for program in status["programs"]]
 
     def restart(self, part: str) -> None:
@@ -52,7 +48,7 @@ class LocalMode:
         self._stop("generator")
 
     def left_to_drain(self) -> list[str]:
-        status = self._status()
+        status = self._running_status()
         analytics = [each["port"] for each in status["programs"] if each["service"] == "analytics"]
         urls = [f"http://127.0.0.1:{port}" for port in analytics]
         return drained_output(
@@ -63,25 +59,27 @@ class LocalMode:
         self._stop(*SERVICES)
 
     def verify(self) -> None:
-        self._run("verify", "--wait-closed", "0")
+        self._run("verify", "--local", "--wait-closed", "0")
 
     def stop_all(self) -> None:
         with locked_pipeline() as lock:
             self._run("down", lock=lock)
 
     def snapshot(self) -> Mapping[str, Any]:
-        return get_json(f"{self._status()['live_page']}snapshot")
+        return get_json(f"{self._running_status()['live_page']}snapshot")
 
     def _stop(self, *programs: str) -> None:
         with locked_pipeline() as lock:
             self._run("stop", *programs, lock=lock)
 
     def _run(self, *arguments: str, settings: Mapping[str, str] | None = None, lock: int | None = None) -> None:
-        run_command(
-            [PIPELINE, *arguments],
-            settings=_LOCAL_MODE | dict(settings or {}),
-            inherited_fds=[] if lock is None else [lock],
-        )
+        run_command([PIPELINE, *arguments], settings=settings, inherited_fds=[] if lock is None else [lock])
+
+    def _running_status(self) -> Mapping[str, Any]:
+        status = self._status()
+        if status["state"] != "running":
+            raise OperationError(f"local mode is {status['state']}: `make run` starts it, `make down` ends it")
+        return status
 
     def _status(self) -> Mapping[str, Any]:
         status: Mapping[str, Any] = json.loads(output_of([PIPELINE, "status", "--json", "--local"]))

@@ -1,1 +1,1 @@
-"""The subcommands. Each file is imported only when one of its commands runs, so it may import what is heavy."""
+"""The subcommands. A file is imported only when one of its commands runs, so it may have slow imports."""

@@ -24,20 +24,21 @@ def bench(
     results: Path | None = None,
     update_reference: bool = False,
 ) -> int:
-    """Measure this pipeline's speed beside a bare consumer's; three minutes.
+    """Compare this pipeline's speed with a bare consumer's; takes three minutes.
 
-    It starts a broker of its own. Exit code 1 if it is not exact, or far slower, against the bare consumer, than it was.
+    It starts its own broker. The exit code is 1 if a result is not exact, or if the ratio to the bare consumer is far below the
+    stored reference.
 
     Args:
-        peers: Measure all other frameworks, too; half an hour.
-        only: These peers, such as quix or kafka_streams.
-        orders: At most so many in a run.
-        rounds: At most so many, as far as time allows.
-        minutes: After which no further run of a round begins (default: 2.5, with peers 28.5).
-        parts: What to run (default: all).
-        seed: Of the orders and of the moments of the kills.
-        results: Folder for tables and plot (default: benchmarks/results, without --peers its folder last).
-        update_reference: Make this run what later ones are compared with.
+        peers: Measure all other frameworks, too; takes half an hour.
+        only: Measure these other frameworks only, such as quix or kafka_streams.
+        orders: Largest number of orders in a run.
+        rounds: Largest number of rounds, as far as time allows.
+        minutes: Start no further run after so many minutes (default: 2.5, with --peers 28.5).
+        parts: Parts to run (default: all).
+        seed: Seed of the orders and of the times of the kills.
+        results: Folder for tables and plot (default: benchmarks/results, without --peers benchmarks/results/last).
+        update_reference: Store this run's ratios as the reference of later runs.
     """
     return run_bench(
         BenchOptions(

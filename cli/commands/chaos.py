@@ -25,19 +25,19 @@ def chaos(
     short: bool = False,
     markdown: Path | None = None,
 ) -> int:
-    """Kill, pause and cut off every part under load, and verify the result; an hour and a half.
+    """Kill, pause and disconnect every part under load, and verify the results; takes an hour and a half.
 
-    Exit code 1 if anything was lost, duplicated or wrong.
+    The exit code is 1 if anything was lost, duplicated or wrong.
 
     Args:
-        seed: Repeats a run's faults; without it a random one, which is printed.
+        seed: Seed of the faults, to repeat a run (default: a random one, which is printed).
         rate: Orders a second.
-        scale: So many times as long.
-        part: Parts of the long form: pipeline, outputs, cluster, network (default: all).
-        only: Faults whose names have these words.
-        kafka_4: Faults of the network only, on a broker of Kafka 4, of this version if one is given.
-        short: The short form that is among the tests; two minutes.
-        markdown: Write the table there as well.
+        scale: Factor for the length of each fault.
+        part: Parts to run: pipeline, outputs, cluster, network (default: all).
+        only: Run the faults whose names contain all of these words.
+        kafka_4: Run the network faults only, on a Kafka 4 broker; its version may follow.
+        short: The short form, which is one of the tests; takes two minutes.
+        markdown: Also write the table to this file.
     """
     for name in part or ():
         if name not in PARTS:

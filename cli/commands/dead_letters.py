@@ -41,10 +41,10 @@ def list_letters(
 
     Args:
         reason: List the newest dead letters of this reason; may be repeated.
-        limit: How many of them.
-        from_: Of these partitions only what is there and later, each as partition/offset: 3/1207. "next" of the JSON is what to
-            give for all that comes after this list.
-        json: Print JSON; without --reason its "next" is where the list ended.
+        limit: Number of dead letters to list.
+        from_: Skip what is older: for each partition the first offset to read, as partition/offset (3/1207). "next" in the JSON
+            has the values that continue after this list.
+        json: Print JSON. Without --reason it has "next", where this list ended.
     """
     since = [_place(each) for each in from_ or ()]
     where = _pipeline(pipeline)
@@ -64,11 +64,11 @@ def list_letters(
         print_line("there are no dead letters")
 
 
-def show(place: str, *, json: bool = False, pipeline: PipelineOptions = FOUND) -> None:
-    """Show all of one dead letter.
+def show(place: str, /, *, json: bool = False, pipeline: PipelineOptions = FOUND) -> None:
+    """Show one dead letter with its value and headers.
 
     Args:
-        place: Its partition and offset in orders-dlq, as `list` names it: 3/1207.
+        place: Partition and offset in orders-dlq, as `list` prints it: 3/1207.
         json: Print JSON.
     """
     at = _place(place)
@@ -88,20 +88,21 @@ def replay(
     yes: bool = False,
     pipeline: PipelineOptions = FOUND,
 ) -> None:
-    """Write dead letters back into the partitions of orders that they came from.
+    """Write dead letters back to the partitions of `orders` that they came from.
 
-    Each is written exactly once, however often this is cut short and run again. Dead letters that come up meanwhile are left.
+    Each is replayed exactly once, even if the command is interrupted and repeated. Dead letters that arrive after the start are
+    not replayed.
 
     Args:
-        places: These dead letters, each by its partition and offset in orders-dlq: 3/1207.
-        reason: All dead letters of this reason; may be repeated.
-        all: All dead letters.
-        dry_run: Say what would be done, and do nothing.
-        yes: Do not ask.
+        places: Dead letters to replay, by partition and offset in orders-dlq: 3/1207.
+        reason: Replay the dead letters of this reason; may be repeated.
+        all: Replay all dead letters.
+        dry_run: Print what would be replayed, and write nothing.
+        yes: Do not ask for confirmation.
     """
     selection = Selection([_place(each) for each in places], reason or [])
     if sum(map(bool, (places, reason, all))) != 1:
-        raise UsageError("say which dead letters", advice="their places, or --reason, or --all")
+        raise UsageError("say which dead letters", advice="by partition/offset, by --reason, or --all")
     if not (yes or dry_run or sys.stdin.isatty()):
         raise UsageError(
             "nobody can be asked here", advice="--yes replays without asking, --dry-run says what that would do"
@@ -126,13 +127,13 @@ def replay(
 
 def _pipeline(options: PipelineOptions) -> Pipeline:
     configure_logging("dead-letters", "error", None)
-    gc.set_threshold(100_000, 50, 100)  # letters come and go by the million, none of them in a cycle
+    gc.set_threshold(100_000, 50, 100)  # millions of short-lived letters, none of them in a cycle
     context = context_of(options)
     return Pipeline(address_of(context), context.topic_prefix, context.window_seconds)
 
 
 def _run(work: Callable[[Callable[[str], None]], Coroutine[Any, Any, T]], where: Pipeline, role: Role) -> T:
-    with messages.status("connecting") as status:  # says nothing unless it writes to a terminal
+    with messages.status("connecting") as status:  # shown on a terminal only
         return run_in_kafka(lambda: work(status.update), where.kafka, where.topic_prefix, role)
 
 

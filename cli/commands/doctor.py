@@ -23,12 +23,12 @@ from local.settings import LocalSettings
 
 
 def doctor(*, json: bool = False, pipeline: PipelineOptions = FOUND) -> int:
-    """Say what will not work on this machine and in the cluster, and how to mend it.
+    """Check this machine and the cluster, and print how to fix each problem.
 
-    It changes and writes nothing, and takes some ten seconds. Exit code 1 if there is a problem; a warning is none.
+    It writes nothing and takes ten seconds. The exit code is 1 if there is a problem; warnings do not count.
 
     Args:
-        json: Print JSON: "ok", and "findings" with subject, level (ok, skipped, warning, problem), message and advice.
+        json: Print JSON.
     """
     with messages.status("looking at this machine") as status:
         findings = _of_machine()
@@ -45,7 +45,7 @@ def doctor(*, json: bool = False, pipeline: PipelineOptions = FOUND) -> int:
 
 def _of_machine() -> list[Finding]:
     if not (ROOT / "Makefile").exists():
-        return [skipped("machine", "this is no checkout, but a container; `make doctor` looks at the machine itself")]
+        return [skipped("machine", "this is no checkout; `make doctor` in one checks the machine")]
     machine = ThisMachine()
     try:
         running = machine.running_local_mode()
@@ -72,7 +72,7 @@ def _of_cluster(options: PipelineOptions, progress: Progress) -> list[Finding]:
 
 def _judged(context: PipelineContext, progress: Progress) -> list[Finding]:
     kafka = address_of(context)
-    # No rights are checked: what may not be seen is a finding.
+    # No check of rights at the start: a missing right is a finding.
     facts = run_in_kafka(
         lambda: look_at_cluster(kafka, context.topic_prefix, progress), kafka, context.topic_prefix, None
     )

@@ -20,11 +20,11 @@ def live(
 ) -> None:
     """Serve the live page until Ctrl-C.
 
-    What runs in local mode or in Compose has one already.
+    Local mode and Docker Compose serve one already.
 
     Args:
-        host: Address that the page is served on; 0.0.0.0 for all (default: LIVE_HOST, or 127.0.0.1).
-        port: Its port; 0 takes a free one (default: LIVE_PORT, or 8080).
+        host: Address to listen on; 0.0.0.0 for all (default: LIVE_HOST, or 127.0.0.1).
+        port: Port to listen on; 0 for any free port (default: LIVE_PORT, or 8080).
     """
     context = context_of(pipeline)
     flags = {

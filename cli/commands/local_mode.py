@@ -19,15 +19,15 @@ Replicas = Annotated[int, Parameter(validator=Number(gte=1, lte=MOST_REPLICAS))]
 
 
 def up(*, processors: Replicas = 2, analytics: Replicas = 1, detach: bool = False) -> int:
-    """Start Kafka, ZooKeeper and the services, and watch them; Ctrl-C stops everything.
+    """Start Kafka, ZooKeeper and the services on this machine, and watch them; Ctrl-C stops everything.
 
-    Everything is in the folder LOCAL_DIR (.local). LOCAL_KAFKA is 3.9, which has ZooKeeper, or 4. LOCAL_KAFKA_PORT (19092), LOCAL_ZOOKEEPER_PORT (12181) and LOCAL_HTTP_PORT
-    (18080, where the ports of the services and the live page begin) make room for a second pipeline. The services take all
-    their settings from the environment (docs/settings.md).
+    Environment variables: LOCAL_DIR is the folder of all data and logs (.local). LOCAL_KAFKA is the version of Kafka: 3.9, with
+    ZooKeeper, or 4, without. LOCAL_KAFKA_PORT (19092), LOCAL_ZOOKEEPER_PORT (12181) and LOCAL_HTTP_PORT (18080, the first port
+    of services and live page) allow a second pipeline beside the first. Settings of the services are in docs/settings.md.
 
     Args:
         processors: Replicas of the processor.
-        analytics: Replicas of the analytics.
+        analytics: Replicas of the analytics service.
         detach: Return once everything is ready, and leave it running.
     """
     end_as_ctrl_c_does()
@@ -36,16 +36,16 @@ def up(*, processors: Replicas = 2, analytics: Replicas = 1, detach: bool = Fals
 
 
 def down() -> int:
-    """Stop what runs on this machine; its data stays."""
+    """Stop everything in local mode; the data stays."""
     end_as_ctrl_c_does()
     return commands.down()
 
 
 def scale(*replicas: str) -> int:
-    """Change the number of replicas; those that stay go on undisturbed.
+    """Change the number of replicas; replicas that remain are not restarted.
 
     Args:
-        replicas: As in processor=3 analytics=2.
+        replicas: New numbers: processor=3 analytics=2.
     """
     end_as_ctrl_c_does()
     forget_kafka_security()
@@ -56,6 +56,7 @@ def scale(*replicas: str) -> int:
 
 def logs(
     program: str,
+    /,
     *,
     lines: Annotated[PositiveInt, Parameter(alias="-n")] = 30,
     follow: Annotated[bool, Parameter(alias="-f")] = False,
@@ -63,9 +64,9 @@ def logs(
     """Show the end of a program's log.
 
     Args:
-        program: generator, processor (all its replicas), processor-2, analytics, sink, live, kafka or zookeeper.
-        lines: How many lines.
-        follow: Go on as the log grows.
+        program: generator, processor (all replicas), processor-2, analytics, sink, live, kafka or zookeeper.
+        lines: Number of lines.
+        follow: Follow the log as it grows.
     """
     return commands.logs(program, lines, follow=follow)
 
@@ -81,13 +82,13 @@ def parse_scaling(text: str) -> tuple[str, int]:
 
 
 def end_as_ctrl_c_does() -> None:
-    """Whoever ends this program, by a signal or by closing the terminal, ends the pipeline that it shows."""
+    """SIGTERM and SIGHUP (a closed terminal) stop the pipeline as Ctrl-C does."""
     for number in _END_SIGNALS:
         signal.signal(number, _interrupt_once)
 
 
 def _interrupt_once(_number: int, _frame: FrameType | None) -> None:
-    """As Ctrl-C, but a second signal (make passes on what its process group has got already) disturbs nothing."""
+    """As Ctrl-C, once: make sends the signal a second time to a process group that has received it already."""
     for number in _END_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

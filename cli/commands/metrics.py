@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 from rich.console import Console
 
-from cli.context import ThisMachine, context_of
+from cli.context import ThisMachine, context_of, local_settings
 from cli.errors import UsageError
 from cli.kafka import address_of, run_in_kafka
 from cli.options import FOUND, PipelineOptions
@@ -39,16 +39,16 @@ def _time_s(_: Any, tokens: Any) -> int:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"{text!r} is no time as in 2026-11-27 or 2026-11-27T14:30") from None
+        raise ValueError(f"{text!r} is not a time, such as 2026-11-27 or 2026-11-27T14:30") from None
     return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
 
 
-Time = Annotated[int | None, Parameter(converter=_time_s)]
+Time = Annotated[int | None, Parameter(converter=_time_s, metavar="TIME")]
 
 
 @dataclass(frozen=True)
 class SinkOutputs:
-    """Where metrics are unless the command line says so."""
+    """Where the sink writes, and which of its outputs is read by default."""
 
     source: Source
     file: Path
@@ -72,31 +72,36 @@ def metrics(
     database_password_file: Path | None = None,
     pipeline: PipelineOptions = FOUND,
 ) -> None:
-    """Show metrics by product and period, with a total that is their sum to the cent.
+    """Show count, revenue and average by product and period, with an exact total.
 
-    Exit code 1 if there are none.
+    The exit code is 1 if there are no metrics.
 
     Args:
-        source: Where to read (default: what SINK_OUTPUTS names, the file first).
+        source: Source of the metrics (default: the sink's output, the file if it has both).
         by: Length of a period.
-        product: Only this product; may be repeated.
-        from_: Windows that begin at this time or later: 2026-11-27, or 2026-11-27T14:30; UTC unless it says otherwise.
-        to: Windows that begin before this time.
-        format: jsonl is a JSON object a line, the total last; parquet needs --to-file.
-        json: The same as --format json: one JSON document.
-        plot: With bars of revenue, in the table.
-        to_file: Write there.
-        file: The metrics file, with the finished files beside it, or one of these (default: SINK_OUTPUT_PATH, or the file of what
-            runs on this machine).
-        database: URL of the sink's database (default: SINK_DATABASE_URL, or that of what runs on this machine).
-        database_password_file: File that holds its password (default: SINK_DATABASE_PASSWORD_FILE).
+        product: Show this product only; may be repeated.
+        from_: Begin with the windows that start at this time or later: 2026-11-27 or 2026-11-27T14:30, UTC without an offset.
+        to: End before the windows that start at this time.
+        format: jsonl has one JSON object a line, the total last. parquet needs --to-file.
+        json: Print one JSON document, as --format json does.
+        plot: Add bars of revenue to the table.
+        to_file: Write to this file.
+        file: The sink's file, or one of its rotated files (default: SINK_OUTPUT_PATH, or the file of local mode). Rotated files
+            beside the sink's file are read, too.
+        database: URL of the sink's database (default: SINK_DATABASE_URL, or the database of local mode).
+        database_password_file: File with the database's password (default: SINK_DATABASE_PASSWORD_FILE).
     """
     wanted: Format = "json" if json else format
     if wanted == "parquet" and to_file is None:
         raise UsageError("--format parquet needs --to-file")
     if database is not None:
         _check_address(database)
-    known = sink_outputs(os.environ, ThisMachine().running_local_mode())
+    machine = ThisMachine()
+    known = (
+        sink_outputs({}, local_settings(pipeline, machine))
+        if pipeline.local
+        else sink_outputs(os.environ, machine.running_local_mode())
+    )
     selection = Selection(frozenset(product or []), from_ or 0, _FAR_FUTURE_S if to is None else to)
     skipped = Skipped()
     where = source or known.source
@@ -110,14 +115,14 @@ def metrics(
             address = parse_address(database or known.database_url, password_file)
             lines = summarize(from_database(address, selection), selection, by)
     if skipped.count:
-        messages.print(f"{skipped.count:,} lines or records are no metrics, left out", style="yellow")
+        messages.print(f"{skipped.count:,} lines or records are not metrics, and were skipped", style="yellow")
     if not lines:
-        raise PipelineError("no metrics were found", advice="is there another --source, --product or --from?")
+        raise PipelineError("no metrics were found", advice="try another --source, --product or --from")
     _write(lines, wanted, by, to_file, plot=plot)
 
 
 def sink_outputs(environment: Mapping[str, str], running: LocalSettings | None) -> SinkOutputs:
-    """What the environment says, or else what was said to the pipeline that runs on this machine, or else the defaults."""
+    """The sink's outputs by the environment, else by the settings of local mode, else the defaults."""
     outputs = environment.get("SINK_OUTPUTS") or (running.sink_outputs if running else "file")
     file = environment.get("SINK_OUTPUT_PATH") or (running.sink_output_path if running else "output/metrics.json")
     database = environment.get("SINK_DATABASE_URL") or (running.sink_database_url if running else None)

@@ -1,4 +1,4 @@
-"""`pipeline stop`, `start`, `restart` and `drain`: parts of what runs on this machine, while the rest goes on."""
+"""`pipeline stop`, `start`, `restart` and `drain`: single programs of local mode."""
 
 from cyclopts.types import NonNegativeFloat
 
@@ -6,34 +6,34 @@ from cli.commands.local_mode import end_as_ctrl_c_does
 from local import parts
 
 
-def stop(program: str, *programs: str) -> int:
-    """Stop parts of what runs on this machine; they stay stopped.
+def stop(program: str, /, *programs: str) -> int:
+    """Stop programs; they stay stopped.
 
     Args:
-        program: A program, such as sink or processor-2, or a service: processor is all its replicas.
-        programs: More of them.
+        program: A program, such as sink or processor-2, or all replicas of a service: processor.
+        programs: More programs or services.
     """
     end_as_ctrl_c_does()
     return parts.stop([program, *programs])
 
 
-def start(program: str, *programs: str) -> int:
-    """Start parts that are stopped or have failed, and wait until they are healthy.
+def start(program: str, /, *programs: str) -> int:
+    """Start programs that are stopped or have failed, and wait until they are healthy.
 
     Args:
-        program: A program, such as sink or processor-2, or a service: processor is all its replicas.
-        programs: More of them.
+        program: A program, such as sink or processor-2, or all replicas of a service: processor.
+        programs: More programs or services.
     """
     end_as_ctrl_c_does()
     return parts.start([program, *programs])
 
 
-def restart(program: str, *programs: str) -> int:
-    """Stop parts, start them again, and wait until they are healthy.
+def restart(program: str, /, *programs: str) -> int:
+    """Stop programs, start them again, and wait until they are healthy.
 
     Args:
-        program: A program, such as sink or processor-2, or a service: processor is all its replicas.
-        programs: More of them.
+        program: A program, such as sink or processor-2, or all replicas of a service: processor.
+        programs: More programs or services.
     """
     end_as_ctrl_c_does()
     return parts.restart([program, *programs])
@@ -42,10 +42,10 @@ def restart(program: str, *programs: str) -> int:
 def drain(*, timeout: NonNegativeFloat = 600.0) -> int:
     """Stop the generator, and wait until every order is in a closed window and every metric is written.
 
-    The services go on running. Exit code 1 if something is left after the time.
+    The services keep running. The exit code is 1 if something is left at the timeout.
 
     Args:
-        timeout: How many seconds to wait; 0 looks once.
+        timeout: Seconds to wait; 0 checks once.
     """
     end_as_ctrl_c_does()
     return parts.drain(timeout)

@@ -12,12 +12,12 @@ from recompute.commands import Plan, carry_out, make_plan
 
 
 def recompute(*, yes: bool = False, pipeline: PipelineOptions = FOUND) -> int:
-    """Delete all that was made of orders, so that the services make it once more.
+    """Delete everything derived from `orders`, so that the services compute it again.
 
-    The services have to be stopped. Exit code 1 if it was not wanted after all.
+    The services must be stopped. The exit code is 1 if the answer to the confirmation is no.
 
     Args:
-        yes: Do not ask.
+        yes: Do not ask for confirmation.
     """
     context = context_of(pipeline)
     kafka = address_of(context)
@@ -36,7 +36,7 @@ def recompute(*, yes: bool = False, pipeline: PipelineOptions = FOUND) -> int:
 
 
 def described(plan: Plan, servers: str) -> str:
-    """What is going to be done, in words."""
+    """The text of the confirmation."""
     orders = sum(plan.ends.values()) - sum(plan.begins.values())
     lines = [f"At {servers}, {orders:,} orders are processed once more, from the oldest that {plan.orders} still has."]
     if deleted := sum(plan.begins.values()):

@@ -41,17 +41,17 @@ def report(
 ) -> int:
     """Report a day or an hour: totals per product, reconciled between topic, file and database; dead letters; late orders.
 
-    Writes an HTML page, a CSV file and a JSON file. Exit code 3 if the sources differ, and the report is written all the same; 1
-    if there is none, since a source cannot be read or the span is not complete yet.
+    Writes an HTML page, a CSV file and a JSON file. The exit code is 3 if the sources differ; the report is written then, too. It
+    is 1 if there is no report, because a source cannot be read or the span is not complete yet.
 
     Args:
-        span: A day, 2026-11-27, or an hour, 2026-11-27T14, in UTC (default: yesterday).
-        outputs: What the topic is compared with: file, database, or both with a comma (default: what the sink writes).
-        folder: Where to write.
-        wait: How many seconds the last windows may take to close, and the outputs to follow the topic.
-        file: The metrics file, with the finished files beside it (default: SINK_OUTPUT_PATH, or what runs on this machine writes).
-        database: URL of the sink's database (default: SINK_DATABASE_URL, or that of what runs on this machine).
-        database_password_file: File that holds its password (default: SINK_DATABASE_PASSWORD_FILE).
+        span: A day (2026-11-27) or an hour (2026-11-27T14) in UTC (default: yesterday).
+        outputs: Outputs to compare with the topic: file, database, or both with a comma (default: those of the sink).
+        folder: Folder to write to.
+        wait: Seconds to wait for the last windows to close and to reach the outputs.
+        file: The sink's file (default: SINK_OUTPUT_PATH, or the file of local mode). Rotated files beside it are read, too.
+        database: URL of the sink's database (default: SINK_DATABASE_URL, or the database of local mode).
+        database_password_file: File with the database's password (default: SINK_DATABASE_PASSWORD_FILE).
     """
     when = _span(span)
     if outputs is not None:
@@ -70,9 +70,10 @@ def report(
 
 
 def compared_outputs(context: PipelineContext, names: str | None) -> Outputs:
-    """The outputs in ``names``, or else those that the pipeline's sink has.
+    """The outputs in ``names``, else those of the pipeline's sink.
 
-    Of a pipeline that is only named, SINK_OUTPUTS says what its sink has: to compare nothing would prove nothing.
+    For a pipeline named by its address, SINK_OUTPUTS says what its sink writes (default: the file), so that there is always
+    something to compare.
     """
     found = context.outputs
     if names is None and context.origin in (Origin.LOCAL, Origin.COMPOSE):

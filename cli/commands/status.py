@@ -1,8 +1,8 @@
 """`pipeline status`."""
 
 from cli.app import EXIT_DONE, EXIT_FAILED
-from cli.context import Origin, PipelineContext, context_of, local_context
-from cli.errors import NoPipelineError, UsageError
+from cli.context import Origin, PipelineContext, context_of
+from cli.errors import NoPipelineError
 from cli.options import FOUND, PipelineOptions
 from cli.output import print_json, print_line, print_table
 from local.errors import LocalModeError
@@ -11,20 +11,17 @@ from local.settings import LocalSettings
 from local.status import status_json, status_table
 
 
-def status(*, json: bool = False, local: bool = False, pipeline: PipelineOptions = FOUND) -> int:
-    """Show what runs.
+def status(*, json: bool = False, pipeline: PipelineOptions = FOUND) -> int:
+    """Show what is running.
 
-    Of local mode: each program with its state, process, port and health. Of any other pipeline: the replicas and the lag of each
-    stage, as Kafka knows them. Exit code 1 if nothing runs; with --json it is 0 then, and "state" is "stopped".
+    In local mode: state, process id, port and health of each program. For any other pipeline: replicas and lag of each stage,
+    as Kafka reports them. The exit code is 1 if nothing is running. With --json it is 0 then, and "state" is "stopped".
 
     Args:
         json: Print JSON.
-        local: Look at local mode only, whatever KAFKA_BOOTSTRAP_SERVERS says and whatever else runs.
     """
-    if local and pipeline.bootstrap:
-        raise UsageError("--local and --bootstrap name two pipelines", advice="give one of them")
     try:
-        context = local_context() if local else context_of(pipeline)
+        context = context_of(pipeline)
     except (NoPipelineError, LocalModeError) as error:
         if not json:
             raise
@@ -46,7 +43,7 @@ def _of_local_mode(*, as_json: bool) -> int:
 
 
 def _of_stages(context: PipelineContext, *, as_json: bool) -> int:
-    # Imported only here: of local mode nothing is asked through Kafka's client, which takes half a second to import.
+    # Imported here: Kafka's client takes half a second to import, and local mode does not need it.
     from cli.kafka import address_of, run_in_kafka  # noqa: PLC0415
     from cli.stages import is_running, look_at_stages, stages_json, stages_table  # noqa: PLC0415
     from libs.events.rights import VIEWER  # noqa: PLC0415

@@ -34,18 +34,20 @@ def verify(
     json: bool = False,
     pipeline: PipelineOptions = FOUND,
 ) -> int:
-    """Recompute everything from the topics, and compare it with what the pipeline wrote.
+    """Recompute everything from `orders`, and compare it with what the pipeline wrote.
 
-    Compared are orders, dead letters, late orders, metrics, the file and the database. Exit code 0 if nothing differs, 1 if something does or nothing can be proved. It may run beside the pipeline.
+    It compares processed orders, dead letters, late orders and metrics with the topics, the file and the database. It may run
+    while the pipeline runs. The exit code is 1 if anything differs, or if there is nothing to verify.
 
     Args:
-        output: The sink's file (default: what runs on this machine writes, or SINK_OUTPUT_PATH if there is such a file).
+        output: The sink's file (default: the file of local mode or Compose, or SINK_OUTPUT_PATH if that file exists).
         database: URL of the sink's database (default: SINK_DATABASE_URL, if SINK_OUTPUTS has database).
-        database_password_file: File that holds its password (default: SINK_DATABASE_PASSWORD_FILE).
-        catalogue: The processor's catalogue (default: PROCESSOR_CATALOGUE_PATH, or the services' own). If that has changed, give
-            the option once for each that the processor has had.
-        wait_closed: Wait so many seconds for every window to close and to reach the outputs; one that stays open is a difference.
-        newest: Verify only about so many of the newest orders, for which a million take 200 MB of memory; 0 is all.
+        database_password_file: File with the database's password (default: SINK_DATABASE_PASSWORD_FILE).
+        catalogue: The processor's catalogue (default: PROCESSOR_CATALOGUE_PATH, or the services' own). If the catalogue has
+            changed, repeat the option for each version.
+        wait_closed: Wait so many seconds for every window to close and to reach the outputs. A window that stays open counts as
+            a difference.
+        newest: Verify about so many of the newest orders only; a million take 200 MB of memory. 0 verifies all.
         json: Print the report as JSON.
     """
     context = with_outputs(context_of(pipeline), output, database, database_password_file)
@@ -60,7 +62,7 @@ def verify(
 def with_outputs(
     context: PipelineContext, file: Path | None, database: str | None, password_file: Path | None
 ) -> PipelineContext:
-    """The context with what is given on the command line in the place of what was found."""
+    """The context, with the outputs that the command line names instead of those found."""
     found = context.outputs
     outputs = replace(
         found,
@@ -74,7 +76,7 @@ def with_outputs(
 def _report(
     context: PipelineContext, catalogues: list[Path], wait_closed_s: float | None, newest: int | None
 ) -> Report:
-    gc.set_threshold(100_000, 50, 100)  # records come and go by the million, none of them in a cycle
+    gc.set_threshold(100_000, 50, 100)  # millions of short-lived records, none of them in a cycle
     kafka = address_of(context)
     outputs = context.outputs
     database = (

@@ -12,9 +12,9 @@ from watch.view import show
 
 
 def watch(*, pipeline: PipelineOptions = FOUND) -> None:
-    """Show lag and throughput of each stage and each window's metrics, until Ctrl-C.
+    """Show lag and throughput of each stage, and the metrics of each window, until Ctrl-C.
 
-    On a terminal a screen that is drawn anew; elsewhere a line every five seconds, and one for each metric.
+    On a terminal it is a live screen. Otherwise it prints a line every five seconds and one for each metric.
     """
     context = context_of(pipeline)
     kafka = address_of(context)

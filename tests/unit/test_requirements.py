@@ -24,13 +24,14 @@ SERVICES = pinned("requirements.txt")
 CLI = pinned("requirements-cli.txt")
 DEV = pinned("requirements-dev.txt")
 GROUPS = PROJECT["dependency-groups"]
+MAKEFILE = (ROOT / "Makefile").read_text()
+COMMAND_ONLY = set(re.findall(r"^COMMAND_ONLY = (.*)$", MAKEFILE, re.MULTILINE)[0].split())
 
 
 def test_everything_that_is_declared_is_pinned() -> None:
-    services = names(PROJECT["project"]["dependencies"])
-    cli = names(PROJECT["project"]["optional-dependencies"]["cli"])
-    assert services <= SERVICES.keys()
-    assert cli | names(GROUPS["build"]) <= CLI.keys()
+    dependencies = names(PROJECT["project"]["dependencies"])
+    assert dependencies - COMMAND_ONLY <= SERVICES.keys()
+    assert dependencies | names(GROUPS["build"]) <= CLI.keys()
     assert names(GROUPS["dev"]) | names(GROUPS["parquet"]) <= DEV.keys()
     assert names(GROUPS["parquet"]) <= pinned("services/sink/requirements-parquet.txt").keys()
     assert names(GROUPS["readers"]) <= pinned("requirements-readers.txt").keys()
@@ -46,9 +47,12 @@ def test_a_run_installs_nothing_that_only_tests_and_checks_need() -> None:
     assert not CLI.keys() & (names(GROUPS["dev"]) | names(GROUPS["parquet"]) | names(GROUPS["readers"]))
     setup = (ROOT / "local" / "setup.sh").read_text()
     assert "requirements='-r requirements-cli.txt'\n" in setup
-    assert re.search(
-        r"^run: machine \.venv/\.installed \$\(PARQUET\) ##", (ROOT / "Makefile").read_text(), re.MULTILINE
-    )
+    assert re.search(r"^run: machine \.venv/\.installed \$\(PARQUET\) ##", MAKEFILE, re.MULTILINE)
+
+
+def test_the_images_of_the_services_leave_out_what_only_the_command_needs() -> None:
+    assert COMMAND_ONLY
+    assert not SERVICES.keys() & COMMAND_ONLY
 
 
 def test_the_build_backend_is_among_what_is_installed() -> None:

@@ -71,7 +71,7 @@ def test_the_commands_are_those_that_are_documented() -> None:
 def test_a_pipeline_is_named_by_the_same_options_everywhere(command: tuple[str, ...]) -> None:
     given = parsed(*command, "--bootstrap=there:2", "--topic-prefix", "mine.", "--window-seconds=20")
     assert given["pipeline"] == PipelineOptions(bootstrap="there:2", topic_prefix="mine.", window_seconds=20)
-    assert parsed(*command, "--topic-prefix=")["pipeline"] == PipelineOptions(topic_prefix="")
+    assert parsed(*command, "--topic-prefix=", "--local")["pipeline"] == PipelineOptions(topic_prefix="", local=True)
 
 
 def test_options_with_several_values() -> None:
@@ -115,12 +115,14 @@ def test_times_are_utc_unless_they_say_otherwise() -> None:
         (["scale", "sink=2"], "processor or analytics is allowed"),
         (["scale", "processor=0"], "from 1 to 50 is allowed"),
         (["scale", "processor"], "as in processor=3"),
-        (["logs"], "program"),
-        (["stop"], "program"),
-        (["start"], "program"),
-        (["restart"], "program"),
+        (["logs"], "PROGRAM"),
+        (["stop"], "PROGRAM"),
+        (["start"], "PROGRAM"),
+        (["restart"], "PROGRAM"),
         (["drain", "--timeout=-1"], "timeout"),
         (["status", "--local", "--bootstrap=there:2"], "name two pipelines"),
+        (["metrics", "--local", "--bootstrap=there:2"], "name two pipelines"),
+        (["dead-letters", "list", "--no-json"], "--no-json"),
         (["dead-letters", "list", "--from", "1/2", "zero"], "'zero' is no place of a dead letter"),
         (["report", "tomorrow"], "'tomorrow' is neither a day"),
         (["report", "--outputs=tape"], "'tape': file, database"),
@@ -133,7 +135,7 @@ def test_times_are_utc_unless_they_say_otherwise() -> None:
         (["dead-letters", "list", "--window-seconds=0"], "window-seconds"),
         (["dead-letters", "list", "--bootstrap=:::"], "is no host:port"),
         (["verify", "--newest", "-1"], "newest"),
-        (["metrics", "--from", "yesterday"], "'yesterday' is no time"),
+        (["metrics", "--from", "yesterday"], "'yesterday' is not a time"),
         (["metrics", "--format", "parquet"], "needs --to-file"),
         (["metrics", "--database", "mysql://me:hidden@there/db"], "--database"),
         (["chaos", "--part", "moon"], "--part moon"),

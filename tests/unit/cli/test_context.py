@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.context import CATALOGUE, Origin, Outputs, PipelineContext, find_context
-from cli.errors import NoPipelineError
+from cli.errors import NoPipelineError, UsageError
 from cli.options import PipelineOptions
 from libs.runtime.errors import SettingsError
 from local.jars import ROOT
@@ -88,6 +88,16 @@ def test_local_mode_is_read_with_the_settings_that_it_was_started_with() -> None
     assert found(EVERYTHING, environment) == expected
     given = PipelineOptions(topic_prefix="", window_seconds=5)
     assert found(EVERYTHING, environment, given) == replace(expected, topic_prefix="", window_seconds=5)
+
+
+def test_local_mode_can_be_asked_for_although_others_are_there() -> None:
+    environment = {"KAFKA_BOOTSTRAP_SERVERS": "there:1"}
+    local = PipelineOptions(local=True)
+    assert found(EVERYTHING, environment, local) == found(EVERYTHING)
+    with pytest.raises(NoPipelineError, match="no pipeline is running in"):
+        found(FakeMachine(None, {}, (9092,)), environment, local)
+    with pytest.raises(UsageError, match="name two pipelines"):
+        found(EVERYTHING, {}, PipelineOptions(local=True, bootstrap="there:2"))
 
 
 def test_the_outputs_that_local_mode_does_not_have_are_not_compared() -> None:

@@ -84,7 +84,7 @@ def with_partitions(name: str, *partitions: Partition) -> dict[str, Any]:
     [
         ({"versions": VERSIONS | {28: 2}}, Level.PROBLEM, "broker version", "TxnOffsetCommit version 3", "2.5"),
         ({"versions": {28: 3, 9: 7, 61: 0}}, Level.WARNING, "broker version", "ListTransactions", "3.0"),
-        ({"denied": ("orders",)}, Level.PROBLEM, "rights", "may not see mine.orders", "allow it"),
+        ({"denied": ("orders",)}, Level.PROBLEM, "rights", "not allowed to describe mine.orders", "allow it"),
         (
             {"topics": {**SOUND.topics, "orders": replace(SOUND.topics["orders"], config=None)}},
             Level.WARNING,
@@ -92,7 +92,13 @@ def with_partitions(name: str, *partitions: Partition) -> dict[str, Any]:
             "the settings of mine.orders",
             "describe the configurations",
         ),
-        ({"transactions_denied": True}, Level.WARNING, "rights", "who holds transactions open", "transactional ids"),
+        (
+            {"transactions_denied": True},
+            Level.WARNING,
+            "rights",
+            "the producers of open transactions",
+            "transactional ids",
+        ),
         (
             {"topics": {}, "missing": tuple(each.name for each in ALL_TOPICS)},
             Level.WARNING,
@@ -100,7 +106,7 @@ def with_partitions(name: str, *partitions: Partition) -> dict[str, Any]:
             "mine.orders, mine.processed-orders",
             "--topic-prefix",
         ),
-        ({"missing": ("late-orders",)}, Level.WARNING, "topics", "there is no mine.late-orders", "start the services"),
+        ({"missing": ("late-orders",)}, Level.WARNING, "topics", "missing: mine.late-orders", "start the services"),
         (
             {"topics": {**SOUND.topics, "orders": topic("orders", 3)}},
             Level.PROBLEM,
@@ -133,7 +139,7 @@ def with_partitions(name: str, *partitions: Partition) -> dict[str, Any]:
             with_partitions("orders", Partition(0, 1, (1, 2), (1,)), Partition(1, 1, (1, 2), (1, 2))),
             Level.WARNING,
             "replication",
-            "fewer replicas in sync than it should, in partition 0",
+            "has replicas out of sync, in partition 0",
             "start the brokers",
         ),
         (
@@ -150,30 +156,30 @@ def with_partitions(name: str, *partitions: Partition) -> dict[str, Any]:
             "offsets.retention.minutes=10080",
             "more than 10080",
         ),
-        ({"broker_config": None}, Level.SKIPPED, "broker settings", "may not see", ""),
+        ({"broker_config": None}, Level.SKIPPED, "broker settings", "not allowed", ""),
         ({"clock": Clock(-3.0, None)}, Level.WARNING, "clock", "3.0 s behind the broker's", "NTP"),
         ({"clock": Clock(61.0, None)}, Level.WARNING, "clock", "61.0 s ahead of the broker's", "NTP"),
-        ({"clock": Clock(None, 4.0)}, Level.WARNING, "clock", "the broker's is 4.0 s ahead", "NTP"),
-        ({"clock": Clock(None, -400.0)}, Level.SKIPPED, "clock", "no order came in", ""),
+        ({"clock": Clock(None, 4.0)}, Level.WARNING, "clock", "the broker's clock is at least 4.0 s ahead", "NTP"),
+        ({"clock": Clock(None, -400.0)}, Level.SKIPPED, "clock", "no order arrived", ""),
         (
             {"open_transactions": (OpenTransaction("mine.late-orders", 1, 7, 1000, "mine.processor-3-x-0"),)},
             Level.WARNING,
             "transactions",
-            "'mine.processor-3-x-0' has held up the readers of partition 1 of mine.late-orders for 5 s",
-            "start the service",
+            "'mine.processor-3-x-0' has blocked readers of partition 1 of mine.late-orders for 5 s",
+            "start its service",
         ),
         (
             {"open_transactions": (OpenTransaction("mine.late-orders", 1, 7, 1000, None),)},
             Level.PROBLEM,
             "transactions",
-            "that of producer 1000 in partition 1 of mine.late-orders hangs",
+            "the transaction of producer 1000 in partition 1 of mine.late-orders hangs",
             "abort --topic mine.late-orders --partition 1 --start-offset 7",
         ),
         (
             {"open_transactions": (OpenTransaction("mine.late-orders", 1, None, None, None),)},
             Level.WARNING,
             "transactions",
-            "nobody could say whose it is",
+            "of an unknown producer",
             "find-hanging",
         ),
     ],
@@ -190,7 +196,7 @@ def test_what_is_wrong_is_said_with_what_to_do(
 def test_the_declared_number_of_partitions_has_to_be_the_topics() -> None:
     [(level, subject, message, advice)] = wrong(SOUND, declared=6)
     assert (level, subject) == (Level.PROBLEM, "partitions")
-    assert "each topic has 2, TOPIC_PARTITIONS says 6" in message
+    assert "each topic has 2, TOPIC_PARTITIONS is 6" in message
     assert "TOPIC_PARTITIONS=2" in advice
 
 

@@ -48,9 +48,9 @@ def test_of_a_sound_machine_everything_is_ok() -> None:
     [
         ({"python": (3, 10)}, Level.PROBLEM, "Python", "Python 3.10", "remove .venv"),
         ({"python": (3, 15)}, Level.PROBLEM, "Python", "Python 3.15", "remove .venv"),
-        ({"java": None}, Level.WARNING, "Java", "no local mode", "apt install"),
+        ({"java": None}, Level.WARNING, "Java", "local mode needs it", "apt install"),
         ({"java": 11}, Level.WARNING, "Java", "Java 11", "JAVA_HOME"),
-        ({"maven": None}, Level.WARNING, "Maven", "no local mode", "apt install maven"),
+        ({"maven": None}, Level.WARNING, "Maven", "local mode needs it", "apt install maven"),
         ({"docker": Docker(None, None)}, Level.WARNING, "Docker", "not installed", "install"),
         ({"docker": Docker(None, None, "refused")}, Level.WARNING, "Docker", "no engine answers: refused", "start"),
         ({"docker": Docker("28", None)}, Level.WARNING, "Docker", "without Compose", "docker-compose-plugin"),
