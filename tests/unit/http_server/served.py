@@ -52,7 +52,7 @@ class Client:
 
 
 class Served:
-    """Args: server, port, feed: what is under test, where it is, and what ``/events`` sends."""
+    """The server under test, its port, and the feed that ``/events`` sends."""
 
     def __init__(self, server: HttpServer, port: int, feed: Feed) -> None:
         self.server = server
