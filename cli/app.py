@@ -131,11 +131,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
         # The reader of the pipe has gone. Python would flush into the closed pipe once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
-    except ModuleNotFoundError as error:
-        if not error.name or _is_ours(error.name):
+    except ImportError as error:
+        missing = error.__cause__ or error  # cyclopts wraps what a command's import raises
+        if not isinstance(missing, ModuleNotFoundError) or not missing.name or _is_ours(missing.name):
             raise
         _say(
-            PipelineError(f"this command needs {error.name}, which is not installed", advice="`make setup` installs it")
+            PipelineError(
+                f"this command needs {missing.name}, which is not installed",
+                advice="`make setup` in a checkout installs it",
+            )
         )
         return EXIT_FAILED
     return result if isinstance(result, int) else EXIT_DONE

@@ -169,7 +169,7 @@ def test_what_makes_no_sense_is_refused_in_one_line_before_anything_is_done(
         (SettingsError("A=1: no"), EXIT_USAGE, "pipeline: A=1: no\n"),
         (UsageError("what?"), EXIT_USAGE, "pipeline: what?\n"),
         (KeyboardInterrupt(), EXIT_INTERRUPTED, ""),
-        (ModuleNotFoundError("no", name="hypothesis"), EXIT_FAILED, "`make setup` installs it"),
+        (ModuleNotFoundError("no", name="hypothesis"), EXIT_FAILED, "`make setup` in a checkout installs it"),
     ],
 )
 def test_how_a_command_ends(
@@ -186,6 +186,15 @@ def test_how_a_command_ends(
     monkeypatch.setattr(local_mode, "end_as_ctrl_c_does", lambda: None)
     assert run(["down"]) == exit_code
     assert told in capsys.readouterr().err
+
+
+def test_a_command_whose_packages_are_not_installed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "cli.commands.chaos", raising=False)
+    monkeypatch.setitem(sys.modules, "cyclopts.types", None)
+    assert run(["chaos", "--short"]) == EXIT_FAILED
+    assert "this command needs cyclopts.types, which is not installed" in capsys.readouterr().err
 
 
 def test_a_missing_module_of_our_own_is_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
