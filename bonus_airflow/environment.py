@@ -43,6 +43,9 @@ def kafka_connection(settings: Mapping[str, str]) -> str:
         # Where no pipeline runs: the default tries, and logs, ten times a second.
         "reconnect.backoff.ms": "5000",
         "reconnect.backoff.max.ms": "10000",
+        # A topic that is deleted and made anew, as with an empty pipeline, is noticed with the next metadata: by default after five
+        # minutes, in which the group has no partition.
+        "topic.metadata.refresh.interval.ms": "10000",
     }
     return json.dumps({"conn_type": "kafka", "extra": extra})
 

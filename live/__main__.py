@@ -14,25 +14,29 @@ import asyncio
 import contextlib
 import signal
 import time
-from http import HTTPStatus
 
 import orjson
 import structlog
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
+from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from libs.events.rights import VIEWER
 from libs.runtime.errors import PipelineError, SettingsError
+from libs.runtime.http_server.allowed_hosts import AllowedHosts, is_loopback, parse_host_names
+from libs.runtime.http_server.listening import listening_socket
+from libs.runtime.http_server.responses import content
+from libs.runtime.http_server.server import Handler, HttpServer
 from libs.runtime.kafka_client.bootstrap_servers import address_in_url
 from libs.runtime.kafka_security.login_refusals import unless_refused
 from libs.runtime.metrics import ServiceMetrics
 from libs.runtime.rights.rights_check import RightsCheck
 from libs.runtime.rights.with_rights import with_rights
 from libs.runtime.service.health import Health
+from libs.runtime.service.health_server import health_routes
 from libs.runtime.service.life_cycle import EXIT_BAD_SETTING, REFUSED_PATIENCE_S, run_to_the_end, warn_of_risks
 from libs.runtime.service.logs import configure_logging
 from libs.runtime.service.settings import load_settings
-from live.feed import Feed
-from live.http_server import HttpServer, Response, Route
+from live.feed import Feed, event_stream
 from live.lag_metrics import LagMetrics
 from live.live_settings import LiveSettings
 from live.pages import page_routes
@@ -71,7 +75,7 @@ async def _serve(settings: LiveSettings) -> None:
     warn_of_risks(settings)
     live = Live(settings)
     with contextlib.suppress(asyncio.CancelledError):
-        async with HttpServer(live.routes(), {"/events": live.feed}) as server:
+        async with _server(live, settings) as server:
             port = await _listen(server, settings.live_host, settings.live_port)
             log.info("service started", http_port=port, page=f"http://{address_in_url(settings.live_host)}:{port}/")
             async with asyncio.TaskGroup() as tasks:
@@ -79,9 +83,27 @@ async def _serve(settings: LiveSettings) -> None:
                 tasks.create_task(follow(live.state, settings.kafka, settings.topic_prefix, live.take))
 
 
+def _server(live: "Live", settings: LiveSettings) -> HttpServer:
+    """The page's server.
+
+    What Prometheus and health checks ask for is told whatever they call this host: in a network of containers that is
+    the service's name. Where only this machine reaches the port, nobody but its browsers could mean anything else.
+    """
+    probes = live.probes()
+    names = {settings.live_host.lower(), *parse_host_names(settings.live_allowed_hosts)}
+    server = HttpServer(
+        live.pages() | probes,
+        hosts=AllowedHosts(names, "LIVE_ALLOWED_HOSTS"),
+        for_any_host=() if is_loopback(settings.live_host) else probes.keys(),
+        path_prefix=settings.live_path_prefix,
+    )
+    server.on_stop(live.feed.close)
+    return server
+
+
 async def _listen(server: HttpServer, host: str, port: int) -> int:
     try:
-        return await server.start(host, port)
+        return await server.start(listening_socket(host, port))
     except OSError as error:
         raise PipelineError(
             f"LIVE_HOST={host!r}, LIVE_PORT={port} cannot be used: {error}",
@@ -102,12 +124,17 @@ class Live:
         ServiceMetrics(self._registry, self._health)
         self._looked = asyncio.Event()
 
-    def routes(self) -> dict[str, Route]:
-        return page_routes() | {
-            "/snapshot": lambda: Response("application/json", self._snapshot()),
-            "/metrics": lambda: Response(CONTENT_TYPE_PLAIN_0_0_4, generate_latest(self._registry)),
-            "/health": self._report,
-        }
+    def pages(self) -> dict[str, Handler]:
+        """What a browser asks for."""
+
+        async def newest(_: web.Request) -> web.StreamResponse:
+            return content("application/json", self._snapshot())
+
+        return page_routes() | {"/snapshot": newest, "/events": event_stream(self.feed)}
+
+    def probes(self) -> dict[str, Handler]:
+        """What Prometheus and health checks ask for."""
+        return health_routes(self._health, self._registry)
 
     def take(self, seen: Observation) -> None:
         """A look at Kafka has succeeded."""
@@ -130,11 +157,6 @@ class Live:
 
     def _snapshot(self) -> bytes:
         return orjson.dumps(snapshot(self.state, time.time()))
-
-    def _report(self) -> Response:
-        healthy, report = self._health.report()
-        status = HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE
-        return Response("application/json", orjson.dumps(report), status)
 
 
 if __name__ == "__main__":

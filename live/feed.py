@@ -1,6 +1,15 @@
-"""The newest message, for any number of readers."""
+"""The newest message, for any number of readers, and as server-sent events."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from aiohttp import hdrs, web
+
+from libs.runtime.http_server.connections import SEND_TIMEOUT_S
+from libs.runtime.http_server.server import Handler
+
+_RECONNECT_MS = 1_000
 
 
 class Feed:
@@ -9,16 +18,54 @@ class Feed:
     def __init__(self) -> None:
         self._number = 0
         self._message = b""
-        self._published = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._closed = False
 
     def publish(self, message: bytes) -> None:
         self._number += 1
         self._message = message
-        self._published.set()
-        self._published = asyncio.Event()
+        self._wake_readers()
 
-    async def after(self, number: int) -> tuple[int, bytes]:
-        """The newest message and its number, once that is another than ``number``; the first one's is 1."""
-        while self._number == number:
-            await self._published.wait()
-        return self._number, self._message
+    def close(self) -> None:
+        """End every reader's iteration."""
+        self._closed = True
+        self._wake_readers()
+
+    async def messages(self) -> AsyncIterator[bytes]:
+        """The newest message at once, if there is one, then each newer one that the reader is in time for."""
+        number = 0
+        while not self._closed:
+            if self._number == number:
+                await self._changed.wait()
+                continue
+            number = self._number
+            yield self._message
+
+    def _wake_readers(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+def event_stream(feed: Feed) -> Handler:
+    """Server-sent events with the messages of ``feed``. A client that does not read one in time is disconnected."""
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        # The last header keeps nginx from holding events back until its buffer is full.
+        headers = {hdrs.CONTENT_TYPE: "text/event-stream", "X-Accel-Buffering": "no"}
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(request)
+        if request.method == hdrs.METH_HEAD:
+            return response
+        with contextlib.suppress(ConnectionError):
+            await response.write(b"retry: %d\n\n" % _RECONNECT_MS)
+            async for message in feed.messages():
+                try:
+                    async with asyncio.timeout(SEND_TIMEOUT_S):
+                        await response.write(b"data: %b\n\n" % message)
+                except TimeoutError:
+                    if request.transport:
+                        request.transport.abort()
+                    break
+        return response
+
+    return stream

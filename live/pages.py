@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
-from live.http_server import Response, Route
+from aiohttp import web
 
-_FOLDER = Path(__file__).parent / "page"
+from libs.runtime.http_server.responses import content
+from libs.runtime.http_server.server import Handler
+
+FOLDER = Path(__file__).parent / "page"
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -13,14 +16,16 @@ _TYPES = {
 }
 
 
-def page_routes() -> dict[str, Route]:
+def page_routes() -> dict[str, Handler]:
     """A route for each file, by its name; ``index.html`` is ``/``."""
     return {
         f"/{'' if file.name == 'index.html' else file.name}": _route(_TYPES[file.suffix], file.read_bytes())
-        for file in _FOLDER.iterdir()
+        for file in FOLDER.iterdir()
     }
 
 
-def _route(content_type: str, body: bytes) -> Route:
-    response = Response(content_type, body)
-    return lambda: response
+def _route(content_type: str, body: bytes) -> Handler:
+    async def respond(_: web.Request) -> web.StreamResponse:
+        return content(content_type, body)
+
+    return respond

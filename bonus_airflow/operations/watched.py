@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 from bonus_airflow.operations.errors import OperationError
 from bonus_airflow.operations.http_json import get_json
@@ -41,7 +42,13 @@ class WatchedPipeline:
         return [part for service in SERVICES for part in replicas(service)]
 
     def snapshot(self) -> Mapping[str, Any]:
-        return get_json(f"{os.environ[LIVE_PAGE_SETTING].rstrip('/')}/snapshot")
+        page = urlsplit(os.environ[LIVE_PAGE_SETTING])
+        try:
+            # By address: the live page refuses host names that LIVE_ALLOWED_HOSTS does not have.
+            address = socket.gethostbyname(page.hostname or "")
+        except OSError as error:
+            raise OperationError(f"{LIVE_PAGE_SETTING}={page.geturl()}: {error}") from error
+        return get_json(f"http://{address}:{page.port or 80}{page.path.rstrip('/')}/snapshot")
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise OperationError(NO_CONTROL)

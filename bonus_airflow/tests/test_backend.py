@@ -111,11 +111,12 @@ def test_an_engine_that_does_not_say_what_is_running_lets_no_second_pipeline_sta
 
 @pytest.fixture
 def http_port() -> Iterator[int]:
-    """A server that is healthy at /health, and that has no live page."""
+    """A server that is healthy at /health, and whose /snapshot is told only to those who name it by its address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200 if self.path == "/health" else 503)
+            by_address = self.headers["Host"].startswith("127.0.0.1")
+            self.send_response(200 if self.path == "/health" or (self.path == "/snapshot" and by_address) else 503)
             self.end_headers()
             self.wfile.write(b"{}")
 
@@ -139,10 +140,13 @@ def test_where_airflow_only_watches_no_pipeline_is_started(
     docker: Docker, monkeypatch: pytest.MonkeyPatch, http_port: int
 ) -> None:
     docker({})
-    monkeypatch.setenv(LIVE_PAGE_SETTING, f"http://127.0.0.1:{http_port}")
+    monkeypatch.setenv(LIVE_PAGE_SETTING, f"http://localhost:{http_port}")
     with pytest.raises(OperationError, match="only watches"):
         claim.claim_pipeline("one", "auto")
-    assert running_backend() is None
+    assert find_pipeline() == Found("watched")
+    for nothing in ("http://127.0.0.1:1", "http://live.invalid:8080"):
+        monkeypatch.setenv(LIVE_PAGE_SETTING, nothing)
+        assert running_backend() is None
 
 
 def test_what_is_broken_in_a_watched_pipeline_is_told_and_not_restarted(

@@ -88,9 +88,11 @@ class Letters:
 
 @pytest.fixture
 def letters(airflow: Airflow, pipeline: LocalPipeline, notifications: Path) -> Letters:
-    """Of a pipeline without other orders."""
+    """Of a pipeline without other orders, and a triggerer that has not seen the cluster of an earlier test at its address."""
     with pipeline.told(GENERATOR_COUNT="1"):
         pipeline.start()
+    airflow.kill_tree("triggerer")
+    airflow.start("triggerer")
     return Letters(f"127.0.0.1:{pipeline.settings['LOCAL_KAFKA_PORT']}", notifications)
 
 

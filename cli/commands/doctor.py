@@ -1,6 +1,7 @@
 """`pipeline doctor`."""
 
 import os
+from typing import Literal
 
 from aiokafka.errors import KafkaError
 
@@ -15,25 +16,30 @@ from doctor.finding import Finding, Level, findings_json, has_problem, problem, 
 from doctor.look_at_cluster import Progress, look_at_cluster
 from doctor.machine import judge_machine, no_cluster
 from doctor.machine_facts import look_at_machine
+from doctor.rights import check_rights
 from doctor.table import findings_table
+from libs.events.rights import ROLES
 from libs.runtime.errors import PipelineError, SettingsError
 from local.errors import LocalModeError
 from local.jars import ROOT
 from local.settings import LocalSettings
 
+RoleName = Literal["generator", "processor", "analytics", "sink", "viewer", "dead-letters", "recompute"]
 
-def doctor(*, json: bool = False, pipeline: PipelineOptions = FOUND) -> int:
+
+def doctor(*, role: RoleName | None = None, json: bool = False, pipeline: PipelineOptions = FOUND) -> int:
     """Check this machine and the cluster, and print how to fix each problem.
 
     It writes nothing and takes ten seconds. The exit code is 1 if there is a problem; warnings do not count.
 
     Args:
+        role: Check that the credentials in the environment have the rights of this principal.
         json: Print JSON.
     """
     with messages.status("looking at this machine") as status:
         findings = _of_machine()
         status.update("looking for a pipeline")
-        findings += _of_cluster(pipeline, status.update)
+        findings += _of_cluster(pipeline, role, status.update)
     failed = has_problem(findings)
     if json:
         print_json({"ok": not failed, "findings": findings_json(findings)})
@@ -56,13 +62,13 @@ def _of_machine() -> list[Finding]:
     return judge_machine(facts)
 
 
-def _of_cluster(options: PipelineOptions, progress: Progress) -> list[Finding]:
+def _of_cluster(options: PipelineOptions, role: RoleName | None, progress: Progress) -> list[Finding]:
     try:
         context = context_of(options)
     except (NoPipelineError, LocalModeError) as error:
         return [no_cluster(str(error))]
     try:
-        return _judged(context, progress)
+        return _judged(context, role, progress)
     except SettingsError as error:
         return [problem("login", str(error), "see docs/security.md")]
     except (PipelineError, KafkaError, OSError) as error:
@@ -70,14 +76,17 @@ def _of_cluster(options: PipelineOptions, progress: Progress) -> list[Finding]:
         return [problem("cluster", f"{context.bootstrap_servers}: {error}", advice or "start it, or give --bootstrap")]
 
 
-def _judged(context: PipelineContext, progress: Progress) -> list[Finding]:
-    kafka = address_of(context)
-    # No check of rights at the start: a missing right is a finding.
-    facts = run_in_kafka(
-        lambda: look_at_cluster(kafka, context.topic_prefix, progress), kafka, context.topic_prefix, None
-    )
+def _judged(context: PipelineContext, role: RoleName | None, progress: Progress) -> list[Finding]:
+    kafka, prefix = address_of(context), context.topic_prefix
     declared = os.environ.get("TOPIC_PARTITIONS") or ""
-    return judge_cluster(facts, context.topic_prefix, int(declared) if declared.isdecimal() else None)
+
+    async def examine() -> list[Finding]:
+        rights = [finding for each in ROLES if each.name == role for finding in await check_rights(kafka, prefix, each)]
+        facts = await look_at_cluster(kafka, prefix, progress)
+        return judge_cluster(facts, prefix, int(declared) if declared.isdecimal() else None) + rights
+
+    # No check of rights at the start: a missing right is a finding.
+    return run_in_kafka(examine, kafka, prefix, None)
 
 
 def _summary(findings: list[Finding]) -> str:

@@ -5,7 +5,7 @@ What they promise, wherever a standby replica can take over or the service is st
 - A crashed replica's partitions are worked again within ``SESSION_TIMEOUT_MS`` + 2 s.
 - After a clean stop they are worked again within 1 s: the replica leaves its group, and the others learn of it with their
   next heartbeat. When a replica joins or leaves, all others hand over, too (eager rebalancing), and stand still for a
-  heartbeat and a take-over at most.
+  heartbeat and a take-over at most. Where no order has come for ``IDLE_AFTER_S``, each of these takes ``IDLE_INTERVAL_S`` longer.
 - A reader of committed records is held up for ``TRANSACTION_TIMEOUT_MS`` + 5 s at most, also when nobody takes over: that
   long, and as long as it takes to notice, the coordinator keeps the transaction of a replica that crashed in it. (The
   broker looks once a second: ``transaction.abort.timed.out.transaction.cleanup.interval.ms``.)
@@ -48,6 +48,11 @@ FETCH_MAX_WAIT_MS = 500
 
 # How often an idle partition's logic gets to look at the clock.
 TICK_S = 0.25
+
+# A replica without work for this long asks and looks once in IDLE_INTERVAL_S: heartbeats, long polls, the clock. In the longer
+# of them a replica that joins or leaves is noticed, and the connection's next request waits for a long poll to end.
+IDLE_AFTER_S = 60.0
+IDLE_INTERVAL_S = 1.0
 
 # No progress for this long while there is work, or no word from the broker: the service calls itself unhealthy.
 HEALTHY_FOR_S = 30.0

@@ -16,12 +16,13 @@ from libs.runtime.backoff import Backoff
 from libs.runtime.errors import StuckConsumerError
 from libs.runtime.kafka_client.closing import close_consumer
 from libs.runtime.kafka_client.consumers import committed_consumer
+from libs.runtime.kafka_client.idle_pace import IdlePace
 from libs.runtime.kafka_client.lazy_records import LazyRecordConsumer
 from libs.runtime.metrics import OutputMetrics
 from libs.runtime.records import Record
 from libs.runtime.service.life_cycle import Context
 from libs.runtime.service.stop_requests import unless_stopped
-from libs.runtime.timing import HEALTHY_FOR_S
+from libs.runtime.timing import HEALTHY_FOR_S, IDLE_INTERVAL_S
 from libs.runtime.topics.creation import ensure_topics
 from services.sink.metrics_writer import (
     Item,
@@ -40,6 +41,7 @@ from services.sink.written import tell_written
 log = structlog.get_logger()
 
 _POLL_MS = 250
+_IDLE_POLL_MS = int(IDLE_INTERVAL_S * 1000)
 MOST_RECORDS = 20_000
 """In one write: so many take about 10 MB, and a database is no faster with more."""
 _STANDBY_POLL_S = 0.5
@@ -184,11 +186,13 @@ class Sink(Generic[Item]):
 
     async def _copy(self, consumer: AIOKafkaConsumer, reader: TopicReader[Item]) -> None:
         reporting = asyncio.create_task(self._progress.report(consumer))
+        pace = IdlePace(consumer)
         try:
             last_answer: int | None = None
             started_s = answered_s = time.monotonic()
             while not self._stop.is_set():
-                fetched = await consumer.getmany(timeout_ms=_POLL_MS)
+                fetched = await consumer.getmany(timeout_ms=_IDLE_POLL_MS if pace.idle else _POLL_MS)
+                pace.note(busy=bool(fetched))
                 wrote = await self._write_all(reader, {tp.partition: records for tp, records in fetched.items()})
                 if wrote or time.monotonic() - started_s > _SETTLED_S:
                     self._backoff.reset()
@@ -202,6 +206,7 @@ class Sink(Generic[Item]):
                 elif time.monotonic() - answered_s > _RECONNECT_AFTER_S:
                     raise StuckConsumerError(f"no answer from the broker for {_RECONNECT_AFTER_S:.0f} s")
         finally:
+            pace.close()
             reporting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await reporting

@@ -11,8 +11,9 @@ import orjson
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from live.feed import Feed
-from live.http_server import HttpServer
+from libs.runtime.http_server.listening import listening_socket
+from libs.runtime.http_server.server import HttpServer
+from live.feed import Feed, event_stream
 from live.pages import page_routes
 from tests.browser.chromium import Browser
 from tests.integration.services import eventually
@@ -66,8 +67,9 @@ def url() -> Iterator[str]:
     stop = asyncio.Event()
 
     async def serve() -> None:
-        async with HttpServer(page_routes(), {"/events": feed}) as server:
-            port.set_result(await server.start("127.0.0.1", 0))
+        async with HttpServer(page_routes() | {"/events": event_stream(feed)}) as server:
+            server.on_stop(feed.close)
+            port.set_result(await server.start(listening_socket("127.0.0.1", 0)))
             while not stop.is_set():
                 feed.publish(orjson.dumps(BUSY))
                 with contextlib.suppress(TimeoutError):

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Collection
+from itertools import pairwise
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
@@ -11,7 +12,8 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.kafka_client.consumers import committed_consumer
-from libs.runtime.timing import HEARTBEAT_INTERVAL_MS
+from libs.runtime.kafka_client.idle_pace import IdlePace
+from libs.runtime.timing import HEARTBEAT_INTERVAL_MS, IDLE_AFTER_S, IDLE_INTERVAL_S, SESSION_TIMEOUT_MS
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import eventually
 
@@ -46,6 +48,35 @@ async def test_a_replica_without_work_stays_in_its_group(pipeline: Pipeline) -> 
         await asyncio.sleep(4 * HEARTBEAT_INTERVAL_MS / 1000)  # the next heartbeat is where it would leave
         assert coordinator.generation == generation
         assert not coordinator._coordination_task.done()
+    finally:
+        await consumer.stop()
+
+
+async def test_an_idle_replica_stays_in_its_group_with_fewer_heartbeats(pipeline: Pipeline) -> None:
+    await pipeline.make_topics()
+    consumer = committed_consumer(pipeline.settings(), "idle")
+    await consumer.start()
+    try:
+        coordinator: Any = consumer._coordinator
+        heartbeat, sent = coordinator._do_heartbeat, []
+
+        async def counted() -> bool:
+            sent.append(time.monotonic())
+            return bool(await heartbeat())
+
+        coordinator._do_heartbeat = counted
+        ahead_s = 0.0
+        pace = IdlePace(consumer, lambda: time.monotonic() + ahead_s)
+        consumer.subscribe([pipeline.prefix + "orders"])
+        await eventually(lambda: bool(consumer.assignment()))
+        generation = coordinator.generation
+        ahead_s = IDLE_AFTER_S
+        pace.note(busy=False)
+        sent.clear()
+        await eventually(lambda: len(sent) > 1.5 * SESSION_TIMEOUT_MS / 1000)
+        assert all(later - earlier >= IDLE_INTERVAL_S * 0.9 for earlier, later in pairwise(sent))
+        assert coordinator.generation == generation
+        assert await members_of(pipeline.prefix + "idle", pipeline.kafka) == 1
     finally:
         await consumer.stop()
 

@@ -7,7 +7,8 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from libs.runtime.service.health import Health, HealthServer
+from libs.runtime.service.health import Health
+from libs.runtime.service.health_server import HealthServer
 from monitoring.prometheus_rule import ALERTS, PROMETHEUS_RULE, prometheus_rule
 from tests.kubernetes.manifests import (
     MANIFESTS,

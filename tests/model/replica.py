@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
-from types import SimpleNamespace
 from typing import Any, cast
 
 from aiokafka.structs import TopicPartition
@@ -157,7 +156,7 @@ class _Worker(ReplicaWorker):
         member = GroupMember("group", generation, member_of(generation))
         consumer: Any = FakeConsumer()
         # It does not learn that the group goes on without it, unless the broker tells it.
-        consumer._coordinator = SimpleNamespace(generation=generation, member_id=member.member_id)
+        vars(consumer._coordinator).update(generation=generation, member_id=member.member_id)
         super().__init__(
             _STAGE,
             _SETTINGS,

@@ -18,7 +18,7 @@ MODULES = {
 }
 COMMANDS = {
     name: f"cli.commands.{name.replace('-', '_')}"
-    for name in ("status", "watch", "verify", "metrics", "report", "dead-letters", "recompute")
+    for name in ("status", "watch", "verify", "metrics", "report", "dead-letters", "recompute", "doctor")
 }
 """Commands of `pipeline`, by the modules that they import."""
 

@@ -4,7 +4,8 @@ import json
 
 from prometheus_client import CollectorRegistry
 
-from libs.runtime.service.health import Health, HealthServer
+from libs.runtime.service.health import Health
+from libs.runtime.service.health_server import HealthServer
 from libs.runtime.timing import HEALTHY_FOR_S, LOOP_ALIVE_FOR_S
 from tests.integration.services import eventually
 

@@ -7,7 +7,8 @@ from http import HTTPStatus
 import pytest
 from prometheus_client import CollectorRegistry
 
-from libs.runtime.service.health import Health, HealthServer
+from libs.runtime.service.health import Health
+from libs.runtime.service.health_server import HealthServer
 
 
 def has_ipv6() -> bool:
@@ -48,3 +49,59 @@ def test_an_ipv6_address(host: str) -> None:
     health.started()
     with HealthServer(health, CollectorRegistry(), host, 0) as server:
         assert ask("::1", server.port, "GET", "/health")[0] == HTTPStatus.OK
+
+
+@pytest.mark.skipif(
+    not has_ipv6() or not socket.has_dualstack_ipv6(), reason="this machine has no IPv6, or keeps both apart"
+)
+def test_all_addresses_are_those_of_ipv4_too() -> None:
+    with HealthServer(Health(), CollectorRegistry(), "::", 0) as server:
+        assert ask("127.0.0.1", server.port, "GET", "/metrics")[0] == HTTPStatus.OK
+
+
+def test_a_connection_serves_one_scrape_after_another() -> None:
+    with HealthServer(Health(), CollectorRegistry(), "127.0.0.1", 0) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        connection.connect()
+        local_port = connection.sock.getsockname()[1]
+        for _ in range(3):
+            connection.request("GET", "/metrics")
+            assert connection.getresponse().read() == b""
+            assert connection.sock.getsockname()[1] == local_port
+        connection.close()
+
+
+def status_for(server: HealthServer, host: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection.request("GET", "/metrics", headers={"Host": host})
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def test_in_a_network_it_is_asked_by_any_name_and_on_loopback_by_its_own() -> None:
+    with HealthServer(Health(), CollectorRegistry(), "0.0.0.0", 0) as server:
+        for host in ("processor:8080", "10.244.1.7:8080", "sink.order-pipeline.svc.cluster.local"):
+            assert status_for(server, host) == HTTPStatus.OK
+    with HealthServer(Health(), CollectorRegistry(), "127.0.0.1", 0) as server:
+        for host in (f"127.0.0.1:{server.port}", f"localhost:{server.port}", f"[::1]:{server.port}"):
+            assert status_for(server, host) == HTTPStatus.OK
+        assert status_for(server, "evil.example") == HTTPStatus.FORBIDDEN
+
+
+def test_clients_that_send_or_read_nothing_do_not_hold_up_its_end() -> None:
+    with HealthServer(Health(), CollectorRegistry(), "127.0.0.1", 0) as server:
+        silent = socket.create_connection(("127.0.0.1", server.port))
+        half = socket.create_connection(("127.0.0.1", server.port))
+        half.sendall(b"GET /hea")
+        assert ask("127.0.0.1", server.port, "GET", "/metrics")[0] == HTTPStatus.OK
+    for client in (silent, half):
+        assert client.recv(1) == b""
+        client.close()
+
+
+def test_a_port_that_is_taken_is_an_error_before_anything_runs() -> None:
+    with HealthServer(Health(), CollectorRegistry(), "127.0.0.1", 0) as server:
+        with pytest.raises(OSError, match="in use"):
+            HealthServer(Health(), CollectorRegistry(), "127.0.0.1", server.port)
+        assert ask("127.0.0.1", server.port, "GET", "/metrics")[0] == HTTPStatus.OK

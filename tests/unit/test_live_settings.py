@@ -27,6 +27,10 @@ def test_the_page_is_served_on_loopback_unless_told_otherwise(monkeypatch: pytes
     [
         ("LIVE_PORT", "65536", "port of the page; 0 takes a free one"),
         ("LIVE_PORT", "http", "port of the page; 0 takes a free one"),
+        ("LIVE_ALLOWED_HOSTS", "https://x.example", "no scheme, port or path .names that the page is addressed by"),
+        ("LIVE_PATH_PREFIX", "orders", "what a reverse proxy puts before the page's paths"),
+        ("LIVE_PATH_PREFIX", "/../x", "what a reverse proxy puts before the page's paths"),
+        ("LIVE_PATH_PREFIX", "/{x}", "what a reverse proxy puts before the page's paths"),
         ("WINDOW_SECONDS", "0", "the pipeline's windows, in seconds"),
     ],
 )

@@ -1,5 +1,6 @@
 """What `/metrics` tells: the names that docs/metrics.md promises, by Prometheus' conventions, from a server that answers."""
 
+import asyncio
 import http.client
 import re
 import socket
@@ -8,6 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -22,7 +25,8 @@ from libs.runtime.metrics import (
     WindowMetrics,
     totals,
 )
-from libs.runtime.service.health import Health, HealthServer
+from libs.runtime.service.health import Health
+from libs.runtime.service.health_server import HealthServer
 from libs.runtime.service.settings import load_settings
 from live.__main__ import Live
 from live.live_settings import LiveSettings
@@ -69,7 +73,14 @@ def registry_of(service: str) -> CollectorRegistry:
 def told_by_live() -> list[Metric]:
     live = Live(load_settings(LiveSettings, []))
     live.take(observation(time.time(), committed={topic: {0: 0} for topic in READERS}))
-    return list(text_string_to_metric_families(live.routes()["/metrics"]().body.decode()))
+
+    async def answer() -> web.StreamResponse:
+        return await live.probes()["/metrics"](make_mocked_request("GET", "/metrics"))
+
+    response = asyncio.run(answer())
+    assert isinstance(response, web.Response)
+    assert isinstance(response.body, bytes)
+    return list(text_string_to_metric_families(response.body.decode()))
 
 
 def served(registry: CollectorRegistry) -> list[Metric]:
@@ -216,7 +227,7 @@ def test_a_client_that_says_nothing_or_goes_away_stops_nobody(capfd: pytest.Capt
         for _ in range(20):
             with socket.create_connection(("127.0.0.1", server.port)) as rude:
                 rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
-                rude.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+                rude.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert "pipeline_standby" in get(server.port)
         silent.close()
     assert capfd.readouterr().err == ""

@@ -13,7 +13,7 @@ from libs.runtime.timing import TICK_S
 Fetched = Mapping[TopicPartition, Iterable[Any]]
 
 # Longer than a tick: beginning a read anew each time is a part of what an idle replica costs.
-_READ_MS = 1_000
+_READ_MS = 2_000
 
 
 class FetchReader:
@@ -29,8 +29,10 @@ class FetchReader:
         self._stopping = asyncio.ensure_future(stop.wait())
         self._reading: asyncio.Task[Fetched] | None = None
 
-    async def read(self, due_in_s: float | None, commit: asyncio.Future[None] | None) -> Fetched | None:
-        """What has been fetched; nothing after ``due_in_s`` or a tick, or when ``commit`` ends; None when stopping."""
+    async def read(
+        self, due_in_s: float | None, commit: asyncio.Future[None] | None, *, tick_s: float = TICK_S
+    ) -> Fetched | None:
+        """What has been fetched; nothing after ``due_in_s`` or ``tick_s``, or when ``commit`` ends; None when stopping."""
         if self._stop.is_set():  # in a backlog there would always be something to read first
             return None
         if self._reading is None:
@@ -38,7 +40,7 @@ class FetchReader:
         ends: set[asyncio.Future[Any]] = {self._reading, self._stopping}
         if commit is not None:
             ends.add(commit)
-        timeout_s = TICK_S if due_in_s is None else min(TICK_S, due_in_s)
+        timeout_s = tick_s if due_in_s is None else min(tick_s, due_in_s)
         await asyncio.wait(ends, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if not self._reading.done():
             return None if self._stop.is_set() else {}

@@ -15,9 +15,10 @@ from libs.runtime.exactly_once.fetching import FetchReader
 from libs.runtime.exactly_once.pipelined_commits import PipelinedCommits
 from libs.runtime.exactly_once.stage import PartitionLogic, Progress, Stage, Tally
 from libs.runtime.exactly_once.stuck_consumer import Silence
+from libs.runtime.kafka_client.idle_pace import IdlePace
 from libs.runtime.kafka_client.lazy_records import in_batches
 from libs.runtime.service.health import Health
-from libs.runtime.timing import TICK_S
+from libs.runtime.timing import IDLE_INTERVAL_S, TICK_S
 
 LONGEST_TURN_S = 0.005
 _SHOWN_EVERY_S = 1.0  # in the metrics
@@ -84,11 +85,16 @@ class Processing:
     async def run(self, until_s: float = float("inf")) -> None:
         """Run until stopped, or past ``until_s`` (monotonic); what is open then is dropped."""
         commits = self._commits
-        reader = FetchReader(self._consumer, self._stop)
+        reader, pace = FetchReader(self._consumer, self._stop), IdlePace(self._consumer)
         urgent = False
         try:
-            while (fetched := await reader.read(commits.due_in_s(urgent=urgent), commits.awaited)) is not None:
+            while True:
+                tick_s = IDLE_INTERVAL_S if pace.idle else TICK_S
+                fetched = await reader.read(commits.due_in_s(urgent=urgent), commits.awaited, tick_s=tick_s)
+                if fetched is None:
+                    return
                 commits.check()
+                pace.note(busy=bool(fetched) or not commits.idle)
                 for source, records in fetched.items():
                     partition = self._partitions.get(source)
                     if partition is not None and not await self._process(partition, records):
@@ -100,12 +106,13 @@ class Processing:
                 if commits.due_in_s(urgent=urgent) == 0:
                     await self._commit()
                 if tick:
-                    self._next_tick_s = now_s + TICK_S
+                    self._next_tick_s = now_s + tick_s
                     if not fetched:
                         self._nothing_received()
                 if now_s > until_s and commits.idle:
                     return
         finally:
+            pace.close()
             await reader.close()
             await commits.close()
 

@@ -23,7 +23,8 @@ from libs.runtime.metrics import ServiceMetrics
 from libs.runtime.rights.right import Role
 from libs.runtime.rights.rights_check import RightsCheck
 from libs.runtime.rights.with_rights import with_rights
-from libs.runtime.service.health import Health, HealthServer
+from libs.runtime.service.health import Health
+from libs.runtime.service.health_server import HealthServer
 from libs.runtime.service.logs import configure_logging
 from libs.runtime.service.memory import keep_freed_memory
 from libs.runtime.service.settings import ServiceSettings, load_settings

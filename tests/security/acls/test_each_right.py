@@ -150,3 +150,14 @@ def test_describing_a_transactional_id_is_not_writing_with_it(without: Without, 
 
 def test_every_role_is_tested() -> None:
     assert {*SERVICES} | {role for role in ROLES if role.name in COMMANDS} == {*ROLES}
+
+
+def test_doctor_finds_it_before_the_service_starts(without: Without) -> None:
+    def found(*rights: Right) -> list[dict[str, str]]:
+        ended = without.run(PROCESSOR, rights, "doctor", "--role", PROCESSOR.name, "--json")
+        report = json.loads(ended.output[ended.output.index("{") : ended.output.rindex("}") + 1])
+        return [each for each in report["findings"] if each["subject"] == "rights"]
+
+    right = PROCESSOR.needed[1]
+    assert any(each["level"] == "problem" and right.described(PREFIX) in each["message"] for each in found(right))
+    assert "all that processor needs" in [each["message"] for each in found()]

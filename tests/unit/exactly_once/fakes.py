@@ -14,6 +14,7 @@ from libs.runtime.exactly_once.group_member import GroupMember
 from libs.runtime.exactly_once.pipelined_commits import PipelinedCommits
 from libs.runtime.exactly_once.stage import PartitionLogic, Stage
 from libs.runtime.metrics import StageMetrics
+from libs.runtime.timing import FETCH_MAX_WAIT_MS
 from libs.runtime.transactions.producer import TransactionalProducer
 from libs.runtime.transactions.record_batches import OutputBuffer
 
@@ -112,6 +113,11 @@ class FakeConsumer:
         self.first: dict[TopicPartition, int] = {}
         self.confirmed_ms: int | None = None
         self.left_out: set[TopicPartition] = set()
+        self._fetcher = SimpleNamespace(_fetch_max_wait_ms=FETCH_MAX_WAIT_MS)
+        self._coordinator = SimpleNamespace(_do_heartbeat=self._do_heartbeat)
+
+    async def _do_heartbeat(self) -> bool:
+        return True
 
     def put(self, found: Mapping[TopicPartition, Iterable[int]]) -> None:
         """Records of these offsets are fetched."""

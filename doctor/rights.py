@@ -1,0 +1,36 @@
+"""Checks the rights that one of the pipeline's principals needs."""
+
+from dataclasses import replace
+
+from aiokafka.errors import KafkaError
+
+from doctor.finding import Finding, ok, problem, skipped, warning
+from libs.runtime.errors import PipelineError
+from libs.runtime.kafka_client.clients import Kafka
+from libs.runtime.rights.right import Right, Role
+from libs.runtime.rights.rights_check import RightsCheck
+
+
+async def check_rights(kafka: Kafka, prefix: str, role: Role) -> list[Finding]:
+    """Which rights of ``role`` this client lacks: a problem, or a warning if the program works without it."""
+    asked = replace(role, rights=tuple(replace(right, optional="") for right in role.rights))
+    check = RightsCheck(kafka, prefix, asked)
+    try:
+        missing = await check.missing()
+    except (KafkaError, OSError, PipelineError, TimeoutError) as error:
+        return [skipped("rights", f"the brokers did not tell the rights of {role.name}: {error!r}")]
+    finally:
+        await check.close()
+    return judge_rights(role, missing, prefix)
+
+
+def judge_rights(role: Role, missing: list[Right], prefix: str) -> list[Finding]:
+    """Findings for the rights of ``role`` in ``missing``, whose ``optional`` does not count."""
+    optional = {replace(right, optional=""): right.optional for right in role.rights}
+    advice = f"python -m acls --role {role.name}" + (f" --topic-prefix {prefix}" if prefix else "")
+    findings = []
+    for right in missing:
+        what = f"{role.name} lacks {right.described(prefix)}: {right.why}"
+        without = optional[right]
+        findings.append(warning("rights", f"{what}; {without}", advice) if without else problem("rights", what, advice))
+    return findings or [ok("rights", f"all that {role.name} needs")]

@@ -1,0 +1,28 @@
+"""The socket that a server listens on."""
+
+import socket
+from ipaddress import ip_address
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A listening TCP socket on ``host``, which may be a name, an IPv4 or an IPv6 address.
+
+    A name with addresses of both kinds stands for the IPv4 one. ``::`` listens on all addresses, those of IPv4 included
+    where the system has it so. Port 0 takes a free one.
+
+    Raises:
+        OSError: ``host`` has no address on this machine, or the port is in use.
+    """
+    family, address = _address_of(host)
+    both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+    return socket.create_server((address, port), family=family, dualstack_ipv6=both)
+
+
+def _address_of(host: str) -> tuple[socket.AddressFamily, str]:
+    try:
+        version = ip_address(host).version  # no look-up, which may take long where there is no name server
+    except ValueError:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+        return family, str(address[0])
+    return socket.AF_INET if version == 4 else socket.AF_INET6, host

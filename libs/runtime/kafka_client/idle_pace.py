@@ -1,0 +1,53 @@
+"""Asks the brokers less often while nothing happens."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from aiokafka import AIOKafkaConsumer
+
+from libs.runtime.timing import FETCH_MAX_WAIT_MS, IDLE_AFTER_S, IDLE_INTERVAL_S
+
+
+class IdlePace:
+    """Makes an idle consumer's heartbeats and long polls as rare as ``IDLE_INTERVAL_S``.
+
+    A record ends a long poll at once, so the first one after a quiet time is as quick as any other. What takes longer is a
+    rebalance among idle replicas: they hear of it by a heartbeat.
+
+    Args:
+        consumer: started.
+        monotonic_s: tells the time.
+    """
+
+    def __init__(self, consumer: AIOKafkaConsumer, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+        # aiokafka reads both settings when it starts, and has no public way to change them afterwards.
+        self._fetcher: Any = consumer._fetcher  # noqa: SLF001
+        self._coordinator: Any = cast(Any, consumer._coordinator)  # noqa: SLF001
+        self._heartbeat: Callable[[], Awaitable[bool]] = self._coordinator._do_heartbeat  # noqa: SLF001
+        self._monotonic_s = monotonic_s
+        self._idle_from_s = monotonic_s() + IDLE_AFTER_S
+        self._next_heartbeat_s = 0.0
+        self.idle = False
+        self._coordinator._do_heartbeat = self._heartbeat_when_due  # noqa: SLF001
+
+    def note(self, *, busy: bool) -> None:
+        """Tell whether there is work; idle is who has had none for ``IDLE_AFTER_S``."""
+        now_s = self._monotonic_s()
+        if busy:
+            self._idle_from_s = now_s + IDLE_AFTER_S
+        if self.idle != (idle := now_s >= self._idle_from_s):
+            self.idle = idle
+            self._fetcher._fetch_max_wait_ms = int(IDLE_INTERVAL_S * 1000) if idle else FETCH_MAX_WAIT_MS  # noqa: SLF001
+
+    async def _heartbeat_when_due(self) -> bool:
+        now_s = self._monotonic_s()
+        if self.idle and now_s < self._next_heartbeat_s:
+            return True
+        self._next_heartbeat_s = now_s + IDLE_INTERVAL_S
+        return await self._heartbeat()
+
+    def close(self) -> None:
+        """Leave the consumer as it was."""
+        self.note(busy=True)
+        self._coordinator._do_heartbeat = self._heartbeat  # noqa: SLF001

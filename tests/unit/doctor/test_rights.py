@@ -1,0 +1,26 @@
+"""What is said of the rights that a principal lacks."""
+
+from dataclasses import replace
+
+from doctor.finding import Level
+from doctor.rights import judge_rights
+from libs.events.rights import PROCESSOR
+
+
+def test_a_right_without_which_nothing_works_is_a_problem() -> None:
+    (finding,) = judge_rights(PROCESSOR, [PROCESSOR.needed[0]], "mine.")
+    assert finding.level is Level.PROBLEM
+    assert finding.message == "processor lacks READ on topic 'mine.orders': read them, and commit how far"
+    assert finding.advice == "python -m acls --role processor --topic-prefix mine."
+
+
+def test_one_that_it_can_do_without_is_a_warning_that_says_so() -> None:
+    right = next(right for right in PROCESSOR.rights if right.optional)
+    (finding,) = judge_rights(PROCESSOR, [replace(right, optional="")], "")
+    assert finding.level is Level.WARNING
+    assert finding.message.endswith(right.optional)
+
+
+def test_nothing_missing() -> None:
+    (finding,) = judge_rights(PROCESSOR, [], "")
+    assert finding.level is Level.OK
