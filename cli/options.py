@@ -15,7 +15,7 @@ def _servers(_: object, text: str | None) -> None:
     try:
         parse_bootstrap_servers(text)
     except ValueError as error:
-        raise ValueError(f"It is no host:port, nor several with commas: {error}.") from error
+        raise ValueError(f"Expected host:port, or several separated by commas: {error}.") from error
 
 
 @Parameter(name="*", group=Group("Which pipeline", sort_key=10))

@@ -121,7 +121,7 @@ def _check_reasons(asked_for: Collection[str], seen: Collection[str]) -> None:
     unknown = set(asked_for) - set(seen) - set(Reason) - {DAMAGED}
     if unknown:
         raise PipelineError(
-            f"no dead letter has the reason {reasons_found(unknown)}", advice=f"there are: {reasons_found(seen)}"
+            f"no dead letter has the reason {reasons_found(unknown)}", advice=f"reasons found: {reasons_found(seen)}"
         )
 
 

@@ -67,7 +67,10 @@ class LetterReader:
             if place.offset < begins[place.partition]:
                 raise _no_letter(place, f"letters before {place.partition}/{begins[place.partition]} were deleted")
             if place.offset >= ends[place.partition]:
-                raise _no_letter(place, f"that partition ends before {place.partition}/{ends[place.partition]}")
+                end = ends[place.partition]
+                raise _no_letter(
+                    place, f"that partition ends before {place.partition}/{end}" if end else "that partition is empty"
+                )
         wanted = set(places)
         for partition in sorted({place.partition for place in places}):
             offsets = [place.offset for place in places if place.partition == partition]

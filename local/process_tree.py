@@ -38,7 +38,7 @@ def main(command: Sequence[str]) -> int:
     except _EndedBySignalError as error:
         exit_code = 128 + error.number
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, _ignored)
     end_descendants()
     return exit_code
 
@@ -52,7 +52,13 @@ def _wait_for(child: "subprocess.Popen[bytes]") -> int:
             return 128 - code if code < 0 else code
 
 
+def _ignored(_number: int, _frame: FrameType | None) -> None:
+    return
+
+
 def _ended_by_signal(number: int, _frame: FrameType | None) -> None:
+    for each in (signal.SIGTERM, signal.SIGHUP):  # `timeout` and make may both send one
+        signal.signal(each, _ignored)
     raise _EndedBySignalError(number)
 
 

@@ -36,6 +36,11 @@ def from_database(address: Address, selection: Selection) -> Iterator[MetricRow]
 
 
 def _sqlite(address: SqliteAddress, selection: Selection) -> Iterator[MetricRow]:
+    if not address.path.exists():
+        raise PipelineError(
+            f"there is no database {address.path}",
+            advice="SINK_OUTPUTS=file,database makes the sink write one, or give another --database",
+        )
     connection = sqlite3.connect(f"{address.path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
     try:
         statement = "select * from product_metrics where window_start >= ? and window_start < ?"

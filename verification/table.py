@@ -61,7 +61,14 @@ def render(report: Report) -> RenderableType:
     damage.add_column("for example", overflow="fold")
     for kind, count in report.damage.items():
         damage.add_row(kind.value, f"{count:,}", Text("\n".join(report.examples[kind])))
-    return Group(counts, notes, damage, Text(f"Differences: {report.damage.total():,}.", style="bold red"))
+    return Group(counts, notes, damage, _verdict(report))
+
+
+def _verdict(report: Report) -> Text:
+    verdict = Text.assemble((f"Differences: {report.damage.total():,}.", "bold red"))
+    if report.damage[Damage.DEAD_LETTER_UNEXPECTED] and report.dead_letters["unknown_product"]:
+        verdict.append("\nIf the catalogue has changed, name each version: --catalogue old.json --catalogue new.json.")
+    return verdict
 
 
 def _mark(holds: bool) -> Text:

@@ -105,7 +105,8 @@ def replay(
         raise UsageError("say which dead letters", advice="by partition/offset, by --reason, or --all")
     if not (yes or dry_run or sys.stdin.isatty()):
         raise UsageError(
-            "nobody can be asked here", advice="--yes replays without asking, --dry-run says what that would do"
+            "cannot ask for confirmation without a terminal",
+            advice="--yes replays without asking, --dry-run prints what would be replayed",
         )
     where = _pipeline(pipeline)
     role = DEAD_LETTERS_READER if dry_run else DEAD_LETTERS

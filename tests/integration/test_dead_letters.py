@@ -384,9 +384,9 @@ async def test_what_has_come_since_the_last_list(pipeline: Pipeline) -> None:
 
 async def test_what_cannot_be_done_is_said_plainly(pipeline: Pipeline) -> None:
     messages = {
-        ("show", "0/0"): "there is no dead letter at 0/0 (that partition ends before 0/0)",
+        ("show", "0/0"): "there is no dead letter at 0/0 (that partition is empty)",
         ("show", "77/0"): "there is no dead letter at 77/0",
-        ("replay", "--reason=none_such", "--yes"): "no dead letter has the reason none_such (there are: none)",
+        ("replay", "--reason=none_such", "--yes"): "no dead letter has the reason none_such (reasons found: none)",
         ("list", "--topic-prefix=other-"): "there is no topic 'other-orders'",
         ("list", "--bootstrap=127.0.0.1:1"): "no broker at 127.0.0.1:1",
     }

@@ -157,6 +157,8 @@ async def test_a_database_says_the_same_as_the_file(folder: Path) -> None:
 def test_nothing_found_is_told(folder: Path) -> None:
     assert "no metrics were found" in report(folder, "--product", "none", exit_code=1)
     assert "cannot be read" in report(folder, "--file", str(folder / "none.json"), exit_code=1)
+    missing = ("--source", "database", "--database", f"sqlite:///{folder / 'none.db'}")
+    assert "there is no database" in report(folder, *missing, exit_code=1)
     assert "is not a time" in report(folder, "--from", "yesterday", exit_code=2)
     assert "hidden" not in report(folder, "--database", "mysql://me:hidden@there/db", exit_code=2).partition("usage")[0]
 

@@ -43,3 +43,11 @@ def test_the_table_says_why_more_are_accepted_than_processed() -> None:
     report = Report(sent=9, processed=8, accepted=9, in_closed_windows=9)
     report.found(Damage.LOST, "orders[0]@1")
     assert "is running" not in table(report)
+
+
+def test_a_dead_letter_of_a_valid_order_may_come_from_another_catalogue() -> None:
+    report = Report(sent=9, processed=8, accepted=8)
+    report.found(Damage.DEAD_LETTER_UNEXPECTED, "orders[0]@1 of orders as unknown_product")
+    assert "--catalogue" not in table(report)
+    report.dead_letters["unknown_product"] = 1
+    assert "If the catalogue has changed, name each version" in table(report)

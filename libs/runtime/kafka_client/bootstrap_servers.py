@@ -21,7 +21,7 @@ def parse_bootstrap_servers(text: str) -> str:
     for server in servers:
         match = _SERVER.fullmatch(server)
         if match is None:
-            raise ValueError(f"{server!r:.100} is no host:port, [IPv6 address]:port included")
+            raise ValueError(f"{server!r:.100} is no host:port or [IPv6 address]:port")
         if match["ipv6"]:
             ipaddress.IPv6Address(match["ipv6"])
         else:

@@ -130,7 +130,7 @@ def test_times_are_utc_unless_they_say_otherwise() -> None:
         (["dead-letters", "replay"], "say which dead letters"),
         (["dead-letters", "replay", "--all", "0/1", "--yes"], "say which dead letters"),
         (["dead-letters", "replay", "--reason=malformed", "0/1", "--yes"], "say which dead letters"),
-        (["dead-letters", "replay", "--all"], "nobody can be asked here"),
+        (["dead-letters", "replay", "--all"], "cannot ask for confirmation without a terminal"),
         (["dead-letters", "list", "--limit=0"], "limit"),
         (["dead-letters", "list", "--window-seconds=0"], "window-seconds"),
         (["dead-letters", "list", "--bootstrap=:::"], "is no host:port"),
