@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from bonus_airflow.operations.commands import output_of, run_command
+from bonus_airflow.operations.draining import stop_in_order
 from bonus_airflow.operations.errors import CommandError, OperationError
 from bonus_airflow.operations.http_json import get_json
 from bonus_airflow.operations.local_mode import drained_output
@@ -68,13 +69,13 @@ class ComposeMode:
         self._run_locked("docker", "restart", part)
 
     def stop_generator(self) -> None:
-        self._run_locked(*_COMPOSE_PLAIN, "stop", "generator")
+        self._stop("generator")
 
     def left_to_drain(self) -> list[str]:
         return drained_output([*_COMPOSE, "exec", "--no-TTY", "live", "python", "-m", "watch.drained"])
 
     def stop_services(self) -> None:
-        self._run_locked(*_COMPOSE_PLAIN, "stop", *SERVICES)
+        stop_in_order(self._stop, self.left_to_drain)
 
     def verify(self) -> None:
         run_command([*_COMPOSE_PLAIN, "run", "--build", "--rm", "--no-TTY", "cli", "verify", "--wait-closed", "0"])
@@ -91,6 +92,9 @@ class ComposeMode:
         if address := output_of([*_COMPOSE, "port", "live", "8080"]).strip():
             return address
         raise OperationError("the live page is published at no port of this machine")
+
+    def _stop(self, *services: str) -> None:
+        self._run_locked(*_COMPOSE_PLAIN, "stop", *services)
 
     def _run_locked(self, *command: str) -> None:
         with locked_pipeline() as lock:

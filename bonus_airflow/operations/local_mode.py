@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bonus_airflow.operations.commands import PIPELINE, SERVICES_PYTHON, output_of, run_command
+from bonus_airflow.operations.draining import stop_in_order
 from bonus_airflow.operations.errors import CommandError, OperationError
 from bonus_airflow.operations.http_json import get_json
-from bonus_airflow.operations.parts import SERVICES, Part, StartPlan
+from bonus_airflow.operations.parts import Part, StartPlan
 from bonus_airflow.operations.run_marker import locked_pipeline
 
 _ENDED = "EXITED"
@@ -57,7 +58,7 @@ class LocalMode:
         )
 
     def stop_services(self) -> None:
-        self._stop(*SERVICES)
+        stop_in_order(self._stop, self.left_to_drain)
 
     def verify(self) -> None:
         self._run("verify", "--local", "--wait-closed", "0")
