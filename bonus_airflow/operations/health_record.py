@@ -45,6 +45,15 @@ class HealthRecord:
         """How many restarts of ``part`` count."""
         return sum(now_s - at_s < RESTARTS_COUNT_FOR_S for at_s in self.restarts.get(part, []))
 
+    def restarts_since(self, since_s: float) -> list[str]:
+        """What was restarted from then on, as in ``restart 1 of sink``."""
+        return [
+            f"restart {number} of {part}"
+            for part, times in self.restarts.items()
+            for number, at_s in enumerate(times, 1)
+            if at_s >= since_s
+        ]
+
     def add_restart(self, part: str, now_s: float) -> None:
         kept = [at_s for at_s in self.restarts.get(part, []) if now_s - at_s < RESTARTS_COUNT_FOR_S]
         self.restarts[part] = [*kept, now_s]

@@ -40,7 +40,8 @@ class RepairBroken(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         if context["ti"].try_number > 1:  # the first look is older than what another try may have restarted
-            return self._look_again(context, self.look["totals"], tried=[])
+            began_s = context["dag_run"].run_after.timestamp()
+            return self._look_again(context, self.look["totals"], HealthRecord.load().restarts_since(began_s))
         return self._next_step(context, self.look, tried=[])
 
     def resume(self, context: Context, event: Mapping[str, Any], tried: list[str]) -> dict[str, Any]:

@@ -147,6 +147,15 @@ def test_restarts_count_for_an_hour() -> None:
     assert record.restarts_of("sink", RESTARTS_COUNT_FOR_S + 60) == 0
 
 
+def test_another_try_of_a_run_knows_what_the_run_has_restarted() -> None:
+    record = HealthRecord()
+    record.add_restart("sink", 0.0)
+    record.add_restart("sink", 60.0)
+    record.add_restart("processor-1", 70.0)
+    assert record.restarts_since(60.0) == ["restart 2 of sink", "restart 1 of processor-1"]
+    assert record.restarts_since(71.0) == []
+
+
 def test_what_is_wrong_keeps_its_first_moment_and_is_new_once() -> None:
     record = HealthRecord()
     told, new, gone = record.take([Finding("sink", BROKEN, "exited", 10.0)])
