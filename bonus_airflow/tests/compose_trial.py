@@ -1,4 +1,7 @@
-"""`pipeline_control` and `pipeline_health` with a real scheduler and triggerer, and a pipeline in containers."""
+"""`pipeline_control` and `pipeline_health` with a real scheduler and triggerer, and a pipeline in containers.
+
+It takes four minutes of two cores, so `make airflow-test` leaves it out: ``make airflow-test TESTS=bonus_airflow/tests/compose_trial.py``.
+"""
 
 import json
 from collections.abc import Iterator
