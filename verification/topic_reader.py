@@ -10,6 +10,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupCoordinatorNotAvailableError,
+    KafkaConnectionError,
     KafkaError,
     TopicAuthorizationFailedError,
     for_code,
@@ -46,8 +47,10 @@ class TopicReader:
             await self._ahead.start()
         except KafkaError as error:
             await self.__aexit__(None, None, None)
+            # What aiokafka says of a failed bootstrap is the list of addresses, as Python shows it.
+            reason = "" if isinstance(error, KafkaConnectionError) else f": {error}"
             raise PipelineError(
-                f"no broker at {self._kafka}: {error}", advice="start the pipeline, or give another --bootstrap"
+                f"no broker at {self._kafka}{reason}", advice="start the pipeline, or give another --bootstrap"
             ) from error
         return self
 
