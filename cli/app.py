@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from cyclopts import App, CycloptsError, Group, Parameter
@@ -109,9 +110,13 @@ def _dead_letters() -> App:
 def _help_of(path: str) -> str:
     """The function's docstring without its arguments. It is parsed, not imported: an import takes half a second."""
     module, _, name = path.partition(":")
+    return (ast.get_docstring(_functions_of(module)[name]) or "").partition("Args:")[0].strip()
+
+
+@cache
+def _functions_of(module: str) -> dict[str, ast.FunctionDef]:
     tree = ast.parse((Path(__file__).parent / "commands" / f"{module}.py").read_text())
-    function = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
-    return (ast.get_docstring(function) or "").partition("Args:")[0].strip()
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

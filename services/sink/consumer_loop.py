@@ -22,7 +22,7 @@ from libs.runtime.metrics import OutputMetrics
 from libs.runtime.records import Record
 from libs.runtime.service.life_cycle import Context
 from libs.runtime.service.stop_requests import unless_stopped
-from libs.runtime.timing import HEALTHY_FOR_S, IDLE_INTERVAL_S
+from libs.runtime.timing import HEALTHY_FOR_S
 from libs.runtime.topics.creation import ensure_topics
 from services.sink.metrics_writer import (
     Item,
@@ -41,7 +41,6 @@ from services.sink.written import tell_written
 log = structlog.get_logger()
 
 _POLL_MS = 250
-_IDLE_POLL_MS = int(IDLE_INTERVAL_S * 1000)
 MOST_RECORDS = 20_000
 """In one write: so many take about 10 MB, and a database is no faster with more."""
 _STANDBY_POLL_S = 0.5
@@ -191,7 +190,7 @@ class Sink(Generic[Item]):
             last_answer: int | None = None
             started_s = answered_s = time.monotonic()
             while not self._stop.is_set():
-                fetched = await consumer.getmany(timeout_ms=_IDLE_POLL_MS if pace.idle else _POLL_MS)
+                fetched = await consumer.getmany(timeout_ms=int(pace.tick_s * 1000))
                 pace.note(busy=bool(fetched))
                 wrote = await self._write_all(reader, {tp.partition: records for tp, records in fetched.items()})
                 if wrote or time.monotonic() - started_s > _SETTLED_S:

@@ -13,6 +13,7 @@ from libs.runtime.timing import (
     IDLE_AFTER_S,
     IDLE_INTERVAL_S,
     SESSION_TIMEOUT_MS,
+    TICK_S,
 )
 
 
@@ -57,6 +58,7 @@ async def test_the_usual_pace_until_nothing_has_happened_for_long(consumer: Cons
     consumer.now_s += IDLE_AFTER_S - 1
     pace.note(busy=False)
     assert not pace.idle
+    assert pace.tick_s == TICK_S
     assert consumer.long_poll_ms() == FETCH_MAX_WAIT_MS
     assert await consumer.heartbeats(10) == 40
 
@@ -65,6 +67,7 @@ async def test_idle_it_asks_once_in_an_interval(consumer: Consumer, pace: IdlePa
     consumer.now_s += IDLE_AFTER_S
     pace.note(busy=False)
     assert pace.idle
+    assert pace.tick_s == IDLE_INTERVAL_S
     assert consumer.long_poll_ms() == IDLE_INTERVAL_S * 1000
     assert await consumer.heartbeats(10) == 10
     assert 3 * IDLE_INTERVAL_S < SESSION_TIMEOUT_MS / 1000, "a heartbeat or two may get lost"
@@ -75,6 +78,7 @@ async def test_the_first_record_ends_it(consumer: Consumer, pace: IdlePace) -> N
     pace.note(busy=False)
     pace.note(busy=True)
     assert not pace.idle
+    assert pace.tick_s == TICK_S
     assert consumer.long_poll_ms() == FETCH_MAX_WAIT_MS
     assert await consumer.heartbeats(10) == 40
 

@@ -18,7 +18,6 @@ from libs.runtime.exactly_once.stuck_consumer import Silence
 from libs.runtime.kafka_client.idle_pace import IdlePace
 from libs.runtime.kafka_client.lazy_records import in_batches
 from libs.runtime.service.health import Health
-from libs.runtime.timing import IDLE_INTERVAL_S, TICK_S
 
 LONGEST_TURN_S = 0.005
 _SHOWN_EVERY_S = 1.0  # in the metrics
@@ -89,7 +88,7 @@ class Processing:
         urgent = False
         try:
             while True:
-                tick_s = IDLE_INTERVAL_S if pace.idle else TICK_S
+                tick_s = pace.tick_s
                 fetched = await reader.read(commits.due_in_s(urgent=urgent), commits.awaited, tick_s=tick_s)
                 if fetched is None:
                     return

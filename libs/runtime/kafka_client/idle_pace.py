@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer
 
-from libs.runtime.timing import FETCH_MAX_WAIT_MS, IDLE_AFTER_S, IDLE_INTERVAL_S
+from libs.runtime.timing import FETCH_MAX_WAIT_MS, IDLE_AFTER_S, IDLE_INTERVAL_S, TICK_S
 
 
 class IdlePace:
@@ -39,6 +39,11 @@ class IdlePace:
         if self.idle != (idle := now_s >= self._idle_from_s):
             self.idle = idle
             self._fetcher._fetch_max_wait_ms = int(IDLE_INTERVAL_S * 1000) if idle else FETCH_MAX_WAIT_MS  # noqa: SLF001
+
+    @property
+    def tick_s(self) -> float:
+        """How long to wait for records before looking at the clock."""
+        return IDLE_INTERVAL_S if self.idle else TICK_S
 
     async def _heartbeat_when_due(self) -> bool:
         now_s = self._monotonic_s()

@@ -1,10 +1,12 @@
 """What is said of the rights that a principal lacks."""
 
 from dataclasses import replace
+from typing import get_args
 
+from cli.commands.doctor import RoleName
 from doctor.finding import Level
 from doctor.rights import judge_rights
-from libs.events.rights import PROCESSOR
+from libs.events.rights import PROCESSOR, ROLES
 
 
 def test_a_right_without_which_nothing_works_is_a_problem() -> None:
@@ -24,3 +26,7 @@ def test_one_that_it_can_do_without_is_a_warning_that_says_so() -> None:
 def test_nothing_missing() -> None:
     (finding,) = judge_rights(PROCESSOR, [], "")
     assert finding.level is Level.OK
+
+
+def test_every_principal_can_be_checked() -> None:
+    assert set(get_args(RoleName)) == {role.name for role in ROLES}

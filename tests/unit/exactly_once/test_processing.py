@@ -7,7 +7,8 @@ import pytest
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.errors import StuckConsumerError
-from libs.runtime.exactly_once import fetching, processing, stuck_consumer
+from libs.runtime.exactly_once import processing, stuck_consumer
+from libs.runtime.kafka_client import idle_pace
 from libs.runtime.timing import TICK_S
 from tests.unit.exactly_once.attempt import Attempt
 from tests.unit.exactly_once.fakes import ORDERS, Backlog, FakeConsumer, FakeLogic
@@ -93,7 +94,7 @@ async def test_a_backlog_is_one_of_all_partitions_at_work() -> None:
 
 
 async def test_what_the_clock_makes_urgent_is_committed_without_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "TICK_S", 0.001)
+    monkeypatch.setattr(idle_pace, "TICK_S", 0.001)
     attempt = Attempt(FakeConsumer(), [FakeLogic(), FakeLogic(urgent=True)])
     attempt.partitions[1].position = 7
     assert await attempt.committed() == {ORDERS[1]: 7}
@@ -158,8 +159,7 @@ class Confirmed(FakeConsumer):
 async def test_a_partition_with_nothing_to_read_is_alive(
     end: int, alive: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetching, "TICK_S", 0.001)
-    monkeypatch.setattr(processing, "TICK_S", 0.0)
+    monkeypatch.setattr(idle_pace, "TICK_S", 0.001)
     consumer = Confirmed()
     consumer.ends[ORDERS[0]] = end
     attempt = Attempt(consumer, [FakeLogic()])
@@ -175,8 +175,7 @@ async def test_a_partition_with_nothing_to_read_is_alive(
 async def test_a_partition_of_which_nothing_is_heard_is_stuck_if_the_broker_answers(
     answering: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetching, "TICK_S", 0.001)
-    monkeypatch.setattr(processing, "TICK_S", 0.0)
+    monkeypatch.setattr(idle_pace, "TICK_S", 0.001)
     monkeypatch.setattr(processing, "FRESH_S", 0.0)
     monkeypatch.setattr(stuck_consumer, "STUCK_AFTER_S", 0.0)
     attempt = Attempt(FakeConsumer(), [FakeLogic()], answering=answering)
