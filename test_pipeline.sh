@@ -52,6 +52,7 @@ else
 fi
 
 free_ports() { .venv/bin/python -c "from local.ports import free_ports; print(*free_ports($1))"; }
+free_http_ports() { .venv/bin/python -c "from local import ports, settings; print(ports.free_block(settings.HTTP_PORTS))"; }
 
 docker_compose() { docker compose --project-name "pipeline-check-$$" --env-file /dev/null --progress quiet "$@"; }
 
@@ -70,7 +71,7 @@ docker_down() { docker_compose down --volumes --rmi local --timeout 20; }
 
 local_up() {
     read -r LOCAL_KAFKA_PORT LOCAL_ZOOKEEPER_PORT <<<"$(free_ports 2)"
-    LOCAL_HTTP_PORT=$((LOCAL_KAFKA_PORT - 10000)) # the first of a block, which must lie below 32468
+    LOCAL_HTTP_PORT=$(free_http_ports)
     export LOCAL_KAFKA_PORT LOCAL_ZOOKEEPER_PORT LOCAL_HTTP_PORT LOCAL_DIR=$scratch SINK_OUTPUT_PATH=$metrics
     bootstrap=localhost:$LOCAL_KAFKA_PORT
     .venv/bin/pipeline up --detach --processors "$processors" --analytics "$analytics"

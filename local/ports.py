@@ -9,6 +9,7 @@ import socket
 
 FIRST_EPHEMERAL_PORT = 32_768
 _LOWEST = 20_000
+_LOWEST_OF_BLOCKS = 10_000
 
 
 def is_taken(port: int) -> bool:
@@ -31,3 +32,11 @@ def free_ports(count: int) -> list[int]:
     candidates = random.SystemRandom().sample(range(_LOWEST, FIRST_EPHEMERAL_PORT), FIRST_EPHEMERAL_PORT - _LOWEST)
     free = (port for port in candidates if not is_taken(port))
     return [next(free) for _ in range(count)]
+
+
+def free_block(count: int) -> int:
+    """The first of ``count`` consecutive ports that nobody listens on now, apart from those of `free_ports`."""
+    candidates = random.SystemRandom().sample(
+        range(_LOWEST_OF_BLOCKS, _LOWEST - count), _LOWEST - count - _LOWEST_OF_BLOCKS
+    )
+    return next(first for first in candidates if not any(is_taken(port) for port in range(first, first + count)))

@@ -16,7 +16,9 @@ MOST_REPLICAS = 50
 
 # Each service has a block of ports of its own, so that replicas come and go without moving one another's.
 _HTTP_BLOCKS = {"generator": 0, "sink": 1, "live": 2, "processor": 100, "analytics": 200}
-_HIGHEST_HTTP_BASE = FIRST_EPHEMERAL_PORT - 300
+HTTP_PORTS = 300
+"""As many as the blocks take up, from `LocalSettings.http_port` on."""
+_HIGHEST_HTTP_BASE = FIRST_EPHEMERAL_PORT - HTTP_PORTS
 _KAFKA_SECURITY = ("KAFKA_SECURITY_", "KAFKA_SASL_", "KAFKA_SSL_")
 _CATALOGUE = "services/processor/catalogue.json"
 _WITH_ZOOKEEPER = "3.9"

@@ -11,7 +11,8 @@ from typing import Any
 from bonus_airflow.environment import ROOT
 from bonus_airflow.operations.commands import PIPELINE, project_environment
 from bonus_airflow.tests.airflow_processes import HANGS_AFTER_S
-from local.ports import free_ports
+from local.ports import free_block, free_ports
+from local.settings import HTTP_PORTS
 
 WINDOW_S = 5
 
@@ -24,12 +25,12 @@ class LocalPipeline:
         self.metrics = directory / "output" / "metrics.json"
         self.database = directory / "output" / "metrics.db"
         self.catalogue = directory / "catalogue.json"
-        kafka_port, zookeeper_port, http_port = free_ports(3)
+        kafka_port, zookeeper_port = free_ports(2)
         self.settings = {
             "LOCAL_DIR": str(directory / "local"),
             "LOCAL_KAFKA_PORT": str(kafka_port),
             "LOCAL_ZOOKEEPER_PORT": str(zookeeper_port),
-            "LOCAL_HTTP_PORT": str(min(http_port, 32_000)),
+            "LOCAL_HTTP_PORT": str(free_block(HTTP_PORTS)),
             "SINK_OUTPUTS": "file,database",
             "SINK_OUTPUT_PATH": str(self.metrics),
             "SINK_DATABASE_URL": f"sqlite:///{self.database}",

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from local.ports import free_ports, is_taken
+from local.ports import free_block, free_ports, is_taken
+from local.settings import HTTP_PORTS
 from tests.integration.services import HANGS_AFTER_S, ROOT, eventually
 
 READY_S = 2 * HANGS_AFTER_S
@@ -26,14 +27,14 @@ class Pipeline:
 
     def __init__(self, directory: Path) -> None:
         self.metrics = directory / "metrics.json"
-        self.ports = free_ports(3)
-        kafka_port, zookeeper_port, http_port = self.ports
-        (nobodys_port,) = free_ports(1)
+        kafka_port, zookeeper_port, nobodys_port = free_ports(3)
+        http_port = free_block(HTTP_PORTS)
+        self.ports = [kafka_port, zookeeper_port, http_port]
         self.env = os.environ | {
             "LOCAL_DIR": str(directory),
             "LOCAL_KAFKA_PORT": str(kafka_port),
             "LOCAL_ZOOKEEPER_PORT": str(zookeeper_port),
-            "LOCAL_HTTP_PORT": str(min(http_port, 32_000)),
+            "LOCAL_HTTP_PORT": str(http_port),
             "PIPELINE_KAFKA_PORT": str(nobodys_port),  # where Docker Compose is sought
             "GENERATOR_FAULTS": "malformed=0.05",
             "SINK_OUTPUT_PATH": str(self.metrics),
