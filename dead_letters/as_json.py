@@ -1,18 +1,18 @@
 """Letters and sums as JSON for programs. Times are in epoch seconds, as everywhere in the pipeline."""
 
 from base64 import b64encode
-from collections.abc import Mapping
 from typing import Any
 
 from dead_letters.letter import DeadLetter, Place
 from dead_letters.marks import Mark
-from dead_letters.overview import ByReason, Newest
+from dead_letters.overview import ByReason, ListEnd, Newest
 
 
-def reasons_json(by_reason: ByReason, ends: Mapping[int, int]) -> dict[str, Any]:
-    """The sums of all reasons, and the places from which a later ``list --from`` counts on."""
+def reasons_json(by_reason: ByReason, end: ListEnd) -> dict[str, Any]:
+    """The sums of all reasons, and the places from which a later ``list --from`` of the same cluster counts on."""
     return {
-        "next": [str(Place(partition, end)) for partition, end in sorted(ends.items())],
+        "cluster_id": end.cluster_id,
+        "next": [str(Place(partition, offset)) for partition, offset in sorted(end.offsets.items())],
         "reasons": {
             reason: {
                 "letters": each.letters,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from dead_letters.letter import DAMAGED, DeadLetter, Place
 from dead_letters.marks import Mark
-from dead_letters.overview import ByReason, Newest
+from dead_letters.overview import ByReason, ListEnd, Newest
 from dead_letters.reader import LetterReader, Topics, letter_reader
 from dead_letters.rendering import reasons_found
 from dead_letters.replay import ReplayProducer, in_transactions
@@ -36,8 +36,8 @@ class Pipeline:
 
 async def gather(
     pipeline: Pipeline, selection: Selection, into: ByReason | Newest, progress: Progress, since: Collection[Place] = ()
-) -> Offsets:
-    """Count the selected letters, of the partitions in ``since`` those from there on; returns where it ended."""
+) -> ListEnd:
+    """Count the selected letters, of the partitions in ``since`` those from there on."""
     async with letter_reader(pipeline.kafka, pipeline.topic_prefix) as reader:
         replayed = await reader.replayed()
         begins, ends = await reader.begins(), await reader.ends()
@@ -48,7 +48,7 @@ async def gather(
             for letter in letters:
                 into.add(letter, replayed=letter in replayed)
     _check_reasons(selection.reasons, seen)
-    return ends
+    return ListEnd(reader.topics.cluster_id, ends)
 
 
 async def look_at(pipeline: Pipeline, place: Place) -> tuple[DeadLetter, Mark | None, Topics]:

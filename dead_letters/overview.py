@@ -4,6 +4,15 @@ import heapq
 from dataclasses import dataclass, field
 
 from dead_letters.letter import DeadLetter, Place
+from verification.topic_reader import Offsets
+
+
+@dataclass(frozen=True)
+class ListEnd:
+    """Where a list of letters ended: ``offsets`` by partition mean something in that cluster only."""
+
+    cluster_id: str
+    offsets: Offsets
 
 
 @dataclass

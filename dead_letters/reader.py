@@ -18,8 +18,9 @@ _BROKERS_DEFAULT_BYTES = 1_048_588
 
 @dataclass(frozen=True)
 class Topics:
-    """The full names of the topics, and how they are laid out; ``orders_max_bytes`` limits a batch of records."""
+    """The full names of the topics of one cluster, and how they are laid out; ``orders_max_bytes`` limits a batch of records."""
 
+    cluster_id: str
     orders: str
     letters: str
     marks: str
@@ -130,6 +131,7 @@ async def _look_up(kafka: Kafka, topic_prefix: str, reader: TopicReader) -> Topi
                 raise for_code(topic["error_code"])(f"topic {topic['topic']!r}")
             partitions[topic["topic"]] = topic["partitions"]
         return Topics(
+            str((await admin.describe_cluster())["cluster_id"]),
             orders,
             letters,
             marks,

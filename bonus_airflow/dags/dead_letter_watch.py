@@ -1,7 +1,7 @@
 """Wakes up when dead letters arrive, lets them come for some minutes, and reports each reason once, with the replay command.
 
-What has been reported is kept with the asset `dead_letters`: a place in `orders-dlq` for each partition. It moves on when all
-reasons have been reported. So no letter is left out, and after a failure a reason may be reported once more.
+What has been reported is kept with the asset `dead_letters`: the cluster's id and a place in `orders-dlq` for each partition.
+It moves on when all reasons have been reported. So no letter is left out, and after a failure a reason may be reported once more.
 """
 
 import os
@@ -10,12 +10,14 @@ from typing import Any
 
 from airflow.sdk import Asset, AssetWatcher, dag, task
 
+from bonus_airflow.environment import COMPOSE_CONNECTION
 from bonus_airflow.notifier import deliver, notify_failure
 from bonus_airflow.operations.dead_letters import count_new_letters, letters_notification
 from bonus_airflow.operators.pause import Pause
 from bonus_airflow.triggers.dead_letters_trigger import QUIET_S, DeadLettersTrigger
 
 _TOPIC = f"{os.environ.get('TOPIC_PREFIX', '')}orders-dlq"
+_CONNECTIONS = ["pipeline_kafka", *(["pipeline_kafka_compose"] if COMPOSE_CONNECTION in os.environ else [])]
 _REPORTED_UNTIL = "reported_until"
 _UNTIL = "until"
 
@@ -23,7 +25,8 @@ LETTERS = Asset(
     "dead_letters",
     uri=f"x-pipeline://{_TOPIC}",
     watchers=[
-        AssetWatcher(name="dead_letters", trigger=DeadLettersTrigger(topics=[_TOPIC], kafka_config_id="pipeline_kafka"))
+        AssetWatcher(name=connection, trigger=DeadLettersTrigger(topics=[_TOPIC], kafka_config_id=connection))
+        for connection in _CONNECTIONS
     ],
 )
 
@@ -44,7 +47,7 @@ def dead_letter_watch() -> None:
     # Airflow maps over a task's return value only, so that the place goes another way.
     @task(inlets=[LETTERS], retries=3, retry_delay=timedelta(seconds=20))
     def count(asset_state_store: Any, ti: Any) -> list[dict[str, Any]]:
-        found = count_new_letters(asset_state_store[LETTERS].get(_REPORTED_UNTIL, default=[]))
+        found = count_new_letters(asset_state_store[LETTERS].get(_REPORTED_UNTIL, default={}))
         ti.xcom_push(_UNTIL, found["until"])
         return list(found["reasons"])
 
@@ -54,7 +57,7 @@ def dead_letter_watch() -> None:
 
     # Not `all_done`: where a report has failed, its letters are to be reported again.
     @task(inlets=[LETTERS], trigger_rule="none_failed", retries=3, retry_delay=timedelta(seconds=20))
-    def remember(until: list[str], asset_state_store: Any) -> None:
+    def remember(until: dict[str, Any], asset_state_store: Any) -> None:
         asset_state_store[LETTERS].set(_REPORTED_UNTIL, until)
 
     wait = Pause(

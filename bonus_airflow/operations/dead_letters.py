@@ -17,16 +17,23 @@ _PLAIN_REASON = re.compile(r"[a-z_]{1,40}")
 _DAMAGED = "damaged_headers"
 
 
-def count_new_letters(reported_until: Sequence[str]) -> dict[str, Any]:
-    """The letters since ``reported_until``, a place for each partition as in 3/1207; without it all of them.
+def count_new_letters(reported_until: Mapping[str, Any]) -> dict[str, Any]:
+    """The letters since ``reported_until``, which is ``until`` of an earlier call; all of them without it or in another cluster.
 
     Returns:
-        ``reasons``, a list of ``{"reason", "letters", "newest", "first", ...}``, and ``until``, the places for the next call.
+        ``reasons``, a list of ``{"reason", "letters", "newest", "first", ...}``, and ``until``: the cluster's id, and a place for
+        each partition as in 3/1207.
     """
-    since = ["--from", *reported_until] if reported_until else []
-    found = json.loads(output_of([PIPELINE, "dead-letters", "list", "--json", *since], timeout_s=_TIMEOUT_S))
+    found = _listed(reported_until.get("next", ()))
+    if reported_until and found["cluster_id"] != reported_until["cluster_id"]:
+        found = _listed(())
     reasons = [{"reason": reason, **counted} for reason, counted in found["reasons"].items()]
-    return {"reasons": reasons, "until": found["next"]}
+    return {"reasons": reasons, "until": {name: found[name] for name in ("cluster_id", "next")}}
+
+
+def _listed(since: Sequence[str]) -> Any:
+    arguments = ["--from", *since] if since else []
+    return json.loads(output_of([PIPELINE, "dead-letters", "list", "--json", *arguments], timeout_s=_TIMEOUT_S))
 
 
 def letters_notification(counted: Mapping[str, Any], dag_id: str, run_id: str) -> Notification:

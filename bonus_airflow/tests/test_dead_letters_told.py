@@ -1,11 +1,15 @@
-"""What `dead_letter_watch` tells of a reason, and that nobody is made to paste something else into a shell."""
+"""What `dead_letter_watch` listens to, counts and tells, and that nobody is made to paste something else into a shell."""
 
+import json
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from bonus_airflow.operations.dead_letters import letters_notification
+from bonus_airflow.environment import COMPOSE_CONNECTION, CONNECTION, kafka_connections
+from bonus_airflow.operations import dead_letters
+from bonus_airflow.operations.dead_letters import count_new_letters, letters_notification
 from bonus_airflow.operations.watched import LIVE_PAGE_SETTING
 
 
@@ -15,6 +19,42 @@ def counted(reason: str, letters: int = 12) -> dict[str, Any]:
 
 def told(reason: str, letters: int = 12) -> str:
     return letters_notification(counted(reason, letters), "dead_letter_watch", "run-1").text()
+
+
+def brokers(settings: dict[str, str]) -> dict[str, str]:
+    return {name: json.loads(text)["extra"]["bootstrap.servers"] for name, text in kafka_connections(settings).items()}
+
+
+def test_local_mode_and_compose_are_listened_to_unless_a_broker_is_named() -> None:
+    assert brokers({}) == {CONNECTION: "127.0.0.1:19092", COMPOSE_CONNECTION: "localhost:9092"}
+    ports = {"LOCAL_KAFKA_PORT": "21", "PIPELINE_KAFKA_PORT": "22"}
+    assert brokers(ports) == {CONNECTION: "127.0.0.1:21", COMPOSE_CONNECTION: "localhost:22"}
+    assert brokers(ports | {"KAFKA_BOOTSTRAP_SERVERS": "kafka-1:9092"}) == {CONNECTION: "kafka-1:9092"}
+
+
+class Listing:
+    """`pipeline dead-letters list --json` of a cluster with three letters in its only partition."""
+
+    def __init__(self, cluster_id: str) -> None:
+        self.cluster_id = cluster_id
+
+    def output(self, command: Sequence[str], timeout_s: float) -> str:
+        place = command[command.index("--from") + 1] if "--from" in command else "0/0"
+        letters = 3 - int(place.partition("/")[2])
+        reasons = {"malformed": counted("malformed", letters)} if letters else {}
+        return json.dumps({"cluster_id": self.cluster_id, "next": ["0/3"], "reasons": reasons})
+
+
+def test_letters_are_counted_on_in_the_same_cluster_and_anew_in_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    listing = Listing("first")
+    monkeypatch.setattr(dead_letters, "output_of", listing.output)
+    found = count_new_letters({})
+    assert [each["letters"] for each in found["reasons"]] == [3]
+    assert count_new_letters(found["until"])["reasons"] == []
+    listing.cluster_id = "second"
+    again = count_new_letters(found["until"])
+    assert [each["letters"] for each in again["reasons"]] == [3]
+    assert count_new_letters(again["until"])["reasons"] == []
 
 
 def test_a_reason_is_told_with_its_replay_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,21 +43,21 @@ def list_letters(
         reason: List the newest dead letters of this reason; may be repeated.
         limit: Number of dead letters to list.
         from_: Skip what is older: for each partition the first offset to read, as partition/offset (3/1207). "next" in the JSON
-            has the values that continue after this list.
+            has the values that continue after this list, in the cluster of its "cluster_id".
         json: Print JSON. Without --reason it has "next", where this list ended.
     """
     since = [_place(each) for each in from_ or ()]
     where = _pipeline(pipeline)
     selection = Selection(reasons=reason or [])
     found = Newest(limit) if reason else ByReason()
-    ends = _run(lambda progress: gather(where, selection, found, progress, since), where, DEAD_LETTERS_READER)
+    end = _run(lambda progress: gather(where, selection, found, progress, since), where, DEAD_LETTERS_READER)
     if isinstance(found, Newest):
         if json:
             print_json(letters_json(found))
         else:
             print_table(letters_table(found))
     elif json:
-        print_json(reasons_json(found, ends))
+        print_json(reasons_json(found, end))
     elif found.sums:
         print_table(reasons_table(found))
     else:

@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from dead_letters.as_json import letter_json, letters_json, reasons_json
 from dead_letters.letter import DeadLetter, Place, read_letter
 from dead_letters.marks import Mark
-from dead_letters.overview import ByReason, Newest
+from dead_letters.overview import ByReason, ListEnd, Newest
 from dead_letters.printable import pretty, printable, time_of
 from dead_letters.reader import Topics
 from dead_letters.rendering import letter_text, letters_table, plan_text, reasons_table
@@ -19,7 +19,7 @@ from dead_letters.selection import Plan, Selection, obstacle, replay_headers, wi
 from libs.events.dead_letters import Reason, RejectedError, dead_letter_headers
 from tests.unit.driver import FakeRecord
 
-TOPICS = Topics("p-orders", "p-orders-dlq", "p-dead-letters-replayed", 6, 1_000_000, 6, 1, has_marks=True)
+TOPICS = Topics("cluster-1", "p-orders", "p-orders-dlq", "p-dead-letters-replayed", 6, 1_000_000, 6, 1, has_marks=True)
 T0_MS = 1_700_000_000_000
 
 
@@ -108,7 +108,8 @@ def test_a_line_for_each_reason() -> None:
         "[red]2",
     ]
     assert "damaged_headers" in shown
-    found = reasons_json(by_reason, {1: 7, 0: 12})
+    found = reasons_json(by_reason, ListEnd("cluster-1", {1: 7, 0: 12}))
+    assert found["cluster_id"] == "cluster-1"
     assert found["next"] == ["0/12", "1/7"]
     assert found["reasons"]["missing_field"] == {
         "letters": 3,
