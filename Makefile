@@ -64,7 +64,7 @@ machine:
 	@sh local/prerequisites.sh python java maven >/dev/null
 
 # Without BOOTSTRAP these read what runs on this machine, whatever KAFKA_BOOTSTRAP_SERVERS the shell has.
-watch verify report dead-letters: export KAFKA_BOOTSTRAP_SERVERS =
+watch verify metrics report dead-letters: export KAFKA_BOOTSTRAP_SERVERS =
 
 run: machine .venv/.installed $(PARQUET) ## run the pipeline on this machine and watch it; Ctrl-C stops all (PROCESSORS=2 ANALYTICS=1)
 	@$(PIPELINE) up --processors $(PROCESSORS) --analytics $(ANALYTICS)
