@@ -1,5 +1,6 @@
 """An idle consumer asks the brokers less often, and goes on as before with the first record."""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -9,12 +10,13 @@ from aiokafka import AIOKafkaConsumer
 from libs.runtime.kafka_client.idle_pace import IdlePace
 from libs.runtime.timing import (
     FETCH_MAX_WAIT_MS,
-    HEARTBEAT_INTERVAL_MS,
     IDLE_AFTER_S,
     IDLE_INTERVAL_S,
     SESSION_TIMEOUT_MS,
     TICK_S,
 )
+
+PLAN_EVERY_S = 0.2
 
 
 class Consumer:
@@ -23,7 +25,7 @@ class Consumer:
     def __init__(self) -> None:
         self.now_s = 1000.0
         self.sent = 0
-        self._fetcher = SimpleNamespace(_fetch_max_wait_ms=FETCH_MAX_WAIT_MS)
+        self._fetcher = SimpleNamespace(_fetch_max_wait_ms=FETCH_MAX_WAIT_MS, _fetcher_timeout=PLAN_EVERY_S)
         self._coordinator = SimpleNamespace(_do_heartbeat=self._send)
 
     async def _send(self) -> bool:
@@ -33,13 +35,12 @@ class Consumer:
     def long_poll_ms(self) -> int:
         return int(self._fetcher._fetch_max_wait_ms)
 
-    async def heartbeats(self, seconds: float) -> int:
-        """How many are sent in so many seconds of aiokafka's loop."""
-        before = self.sent
-        for _ in range(int(seconds * 1000 / HEARTBEAT_INTERVAL_MS)):
-            assert await self._coordinator._do_heartbeat()
-            self.now_s += HEARTBEAT_INTERVAL_MS / 1000
-        return self.sent - before
+    def plans_every_s(self) -> float:
+        return float(self._fetcher._fetcher_timeout)
+
+    async def heartbeat(self) -> bool:
+        """As aiokafka's loop calls it, once in ``HEARTBEAT_INTERVAL_MS``."""
+        return bool(await self._coordinator._do_heartbeat())
 
 
 @pytest.fixture
@@ -60,7 +61,9 @@ async def test_the_usual_pace_until_nothing_has_happened_for_long(consumer: Cons
     assert not pace.idle
     assert pace.tick_s == TICK_S
     assert consumer.long_poll_ms() == FETCH_MAX_WAIT_MS
-    assert await consumer.heartbeats(10) == 40
+    assert consumer.plans_every_s() == PLAN_EVERY_S
+    assert [await consumer.heartbeat() for _ in range(4)] == [True] * 4
+    assert consumer.sent == 4
 
 
 async def test_idle_it_asks_once_in_an_interval(consumer: Consumer, pace: IdlePace) -> None:
@@ -69,18 +72,35 @@ async def test_idle_it_asks_once_in_an_interval(consumer: Consumer, pace: IdlePa
     assert pace.idle
     assert pace.tick_s == IDLE_INTERVAL_S
     assert consumer.long_poll_ms() == IDLE_INTERVAL_S * 1000
-    assert await consumer.heartbeats(10) == 10
+    assert consumer.plans_every_s() == IDLE_INTERVAL_S
+    assert await consumer.heartbeat()
+    assert consumer.sent == 1
+    began_s = asyncio.get_running_loop().time()
+    assert await consumer.heartbeat()
+    assert consumer.sent == 2
+    assert asyncio.get_running_loop().time() - began_s >= 0.9 * IDLE_INTERVAL_S, "the next one is due after an interval"
+    consumer.now_s += IDLE_INTERVAL_S
+    assert await consumer.heartbeat()
+    assert consumer.sent == 3
     assert 3 * IDLE_INTERVAL_S < SESSION_TIMEOUT_MS / 1000, "a heartbeat or two may get lost"
 
 
 async def test_the_first_record_ends_it(consumer: Consumer, pace: IdlePace) -> None:
     consumer.now_s += IDLE_AFTER_S
     pace.note(busy=False)
+    await consumer.heartbeat()
+    waiting = asyncio.create_task(consumer.heartbeat())
+    await asyncio.sleep(0)
+    assert consumer.sent == 1
     pace.note(busy=True)
+    assert await waiting
+    assert consumer.sent == 2
     assert not pace.idle
     assert pace.tick_s == TICK_S
     assert consumer.long_poll_ms() == FETCH_MAX_WAIT_MS
-    assert await consumer.heartbeats(10) == 40
+    assert consumer.plans_every_s() == PLAN_EVERY_S
+    assert [await consumer.heartbeat() for _ in range(4)] == [True] * 4
+    assert consumer.sent == 6
 
 
 async def test_closed_it_leaves_the_consumer_as_it_was(consumer: Consumer, pace: IdlePace) -> None:
@@ -88,4 +108,5 @@ async def test_closed_it_leaves_the_consumer_as_it_was(consumer: Consumer, pace:
     pace.note(busy=False)
     pace.close()
     assert consumer.long_poll_ms() == FETCH_MAX_WAIT_MS
-    assert await consumer.heartbeats(10) == 40
+    assert consumer.plans_every_s() == PLAN_EVERY_S
+    assert consumer._coordinator._do_heartbeat == consumer._send

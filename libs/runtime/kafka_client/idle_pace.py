@@ -1,5 +1,7 @@
 """Asks the brokers less often while nothing happens."""
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -10,7 +12,7 @@ from libs.runtime.timing import FETCH_MAX_WAIT_MS, IDLE_AFTER_S, IDLE_INTERVAL_S
 
 
 class IdlePace:
-    """Makes an idle consumer's heartbeats and long polls as rare as ``IDLE_INTERVAL_S``.
+    """Makes an idle consumer's heartbeats, long polls and timers as rare as ``IDLE_INTERVAL_S``.
 
     A record ends a long poll at once, so the first one after a quiet time is as quick as any other. What takes longer is a
     rebalance among idle replicas: they hear of it by a heartbeat.
@@ -21,13 +23,16 @@ class IdlePace:
     """
 
     def __init__(self, consumer: AIOKafkaConsumer, monotonic_s: Callable[[], float] = time.monotonic) -> None:
-        # aiokafka reads both settings when it starts, and has no public way to change them afterwards.
-        self._fetcher: Any = consumer._fetcher  # noqa: SLF001
+        # aiokafka reads its settings when it starts, and has no public way to change them afterwards.
+        self._fetcher: Any = cast(Any, consumer._fetcher)  # noqa: SLF001
+        # How often it plans fetches of all partitions anew while one is under way.
+        self._plan_every_s: float = self._fetcher._fetcher_timeout  # noqa: SLF001
         self._coordinator: Any = cast(Any, consumer._coordinator)  # noqa: SLF001
         self._heartbeat: Callable[[], Awaitable[bool]] = self._coordinator._do_heartbeat  # noqa: SLF001
         self._monotonic_s = monotonic_s
         self._idle_from_s = monotonic_s() + IDLE_AFTER_S
         self._next_heartbeat_s = 0.0
+        self._busy = asyncio.Event()
         self.idle = False
         self._coordinator._do_heartbeat = self._heartbeat_when_due  # noqa: SLF001
 
@@ -36,9 +41,15 @@ class IdlePace:
         now_s = self._monotonic_s()
         if busy:
             self._idle_from_s = now_s + IDLE_AFTER_S
-        if self.idle != (idle := now_s >= self._idle_from_s):
-            self.idle = idle
-            self._fetcher._fetch_max_wait_ms = int(IDLE_INTERVAL_S * 1000) if idle else FETCH_MAX_WAIT_MS  # noqa: SLF001
+        if self.idle == (idle := now_s >= self._idle_from_s):
+            return
+        self.idle = idle
+        self._fetcher._fetch_max_wait_ms = int(IDLE_INTERVAL_S * 1000) if idle else FETCH_MAX_WAIT_MS  # noqa: SLF001
+        self._fetcher._fetcher_timeout = IDLE_INTERVAL_S if idle else self._plan_every_s  # noqa: SLF001
+        if idle:
+            self._busy.clear()
+        else:
+            self._busy.set()
 
     @property
     def tick_s(self) -> float:
@@ -46,10 +57,11 @@ class IdlePace:
         return IDLE_INTERVAL_S if self.idle else TICK_S
 
     async def _heartbeat_when_due(self) -> bool:
-        now_s = self._monotonic_s()
-        if self.idle and now_s < self._next_heartbeat_s:
-            return True
-        self._next_heartbeat_s = now_s + IDLE_INTERVAL_S
+        if self.idle:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._next_heartbeat_s - self._monotonic_s()):
+                    await self._busy.wait()
+        self._next_heartbeat_s = self._monotonic_s() + IDLE_INTERVAL_S
         return await self._heartbeat()
 
     def close(self) -> None:
