@@ -115,7 +115,7 @@ def _servers(text: str) -> str:
     try:
         return parse_bootstrap_servers(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no host:port, nor several with commas: {error}") from error
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _principal(text: str) -> tuple[str, str]:

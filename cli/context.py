@@ -154,7 +154,7 @@ def _named(options: PipelineOptions, environment: Environment, servers: str, ori
     try:
         servers = parse_bootstrap_servers(servers)
     except ValueError as error:
-        raise SettingsError(f"{origin}={servers!r} is no host:port, nor several with commas: {error}") from error
+        raise SettingsError(f"{origin}={servers!r}: {error}") from error
     written = environment.get("SINK_OUTPUT_PATH")
     file = Path(written) if written and Path(written).exists() else None
     return PipelineContext(

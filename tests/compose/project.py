@@ -46,6 +46,8 @@ class Project:
     output: Path
     settings: Mapping[str, str]
     files: tuple[str, ...] = ("docker-compose.yml",)
+    java: tuple[str, ...] = ("zookeeper", "kafka")
+    """Services in Java: they live for minutes, and are compiled no further than local brokers of tests are."""
 
     @property
     def bootstrap(self) -> str:
@@ -81,12 +83,13 @@ class Project:
         }
         # The checkout's `.env` is its owner's: it must not change what is tested.
         command = ["docker", "compose", "--project-name", self.name, "--env-file", os.devnull, "--progress", "quiet"]
-        command += [argument for file in self.files for argument in ("--file", file)]
+        command += [argument for file in (*self.files, "-") for argument in ("--file", file)]
+        options = {"environment": {"JAVA_TOOL_OPTIONS": os.environ["JAVA_TOOL_OPTIONS"]}}
         done = subprocess.run(
             [*command, *arguments],
             cwd=ROOT,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            input=json.dumps({"services": dict.fromkeys(self.java, options)}),  # YAML, too
             stdout=subprocess.PIPE,
             text=True,
             timeout=timeout_s,

@@ -36,7 +36,8 @@ def cluster() -> Iterator[Project]:
         "GENERATOR_BACKFILL_SECONDS": "",
     }
     files = ("docker-compose.yml", "compose.cluster.yml")
-    project = Project(f"cluster-test-{os.getpid()}", first, output, settings, files)
+    java = ("zookeeper", "kafka", "kafka-2", "kafka-3")
+    project = Project(f"cluster-test-{os.getpid()}", first, output, settings, files, java)
     with project.up(*SERVICES, directory=output):
         yield project
 

@@ -39,7 +39,9 @@ def project() -> Iterator[Project]:
         "PIPELINE_CONNECT_PORT": str(connect_port),
         "TOPIC_PREFIX": "",
     }
-    project = Project(f"outputs-test-{os.getpid()}", kafka_port, output, settings)
+    project = Project(
+        f"outputs-test-{os.getpid()}", kafka_port, output, settings, java=("zookeeper", "kafka", "connect")
+    )
     with project.up("--wait", *SERVICES, directory=output, timeout_s=280):
         yield project
 

@@ -21,6 +21,7 @@ from tests.compose.project import ROOT, Project, docker, require_engine
 from tests.integration.services import HANGS_AFTER_S
 
 FILES = ("docker-compose.yml", "compose.secure.yml")
+JAVA = ("zookeeper", "kafka", "kafka-secrets", "kafka-setup")
 SERVICES = ("generator", "processor", "analytics", "sink", "live", "prometheus")
 HEALTHY = [(name, "healthy") for name in (*SERVICES, "kafka", "zookeeper")]
 ONE_SHOT = [(name, "exited") for name in ("kafka-secrets", "kafka-setup")]
@@ -48,7 +49,7 @@ def stack() -> Iterator[Project]:
         "TOPIC_PREFIX": "shop-",
         "GENERATOR_BACKFILL_SECONDS": "0",
     }
-    project = Project(f"secured-test-{os.getpid()}", kafka_port, output, settings, FILES)
+    project = Project(f"secured-test-{os.getpid()}", kafka_port, output, settings, FILES, JAVA)
     with project.up(*SERVICES, directory=directory):
         yield project
 

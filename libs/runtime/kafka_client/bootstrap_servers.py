@@ -25,10 +25,17 @@ def parse_bootstrap_servers(text: str) -> str:
         if match["ipv6"]:
             ipaddress.IPv6Address(match["ipv6"])
         else:
-            match["host"].encode("idna")  # a ValueError, which a look-up of the host would raise only later
+            _check_host(match["host"])
         if int(match["port"]) > 65_535:
             raise ValueError(f"there is no port {match['port']}")
     return ",".join(servers)
+
+
+def _check_host(name: str) -> None:
+    try:
+        name.encode("idna")  # as a look-up does, whose error would come much later
+    except UnicodeError as error:
+        raise ValueError(f"{name!r:.100} is no host name: {error}") from error
 
 
 def address_in_url(host: str) -> str:
