@@ -94,18 +94,18 @@ down: .venv/.installed ## stop what runs on this machine
 	@$(PIPELINE) down
 
 test: machine setup ## all tests: unit, integration, compose, three files at a time (TESTS=path ARGS= WORKERS=3)
-	@$(CONTAINED) $(PYTHON) -m local.jars
+	@$(CONTAINED) $(PYTHON) -m local.class_archives
 	@$(CONTAINED) $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
 
 chaos: machine setup ## inject faults of every kind, an hour and a half, and print a table of the results (SEED= ARGS="--only killed")
-	@$(CONTAINED) $(PYTHON) -m local.jars
+	@$(CONTAINED) $(PYTHON) -m local.class_archives
 	@$(CONTAINED) $(PIPELINE) chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 fuzz: setup ## give millions of damaged inputs to every reader of outside data, and print a table (SEED= COUNT=1000000)
 	@$(CONTAINED) $(PYTHON) -m tests.fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) $(ARGS)
 
 bench: machine setup ## speed beside a bare consumer, 3 minutes; PEERS=1 beside other frameworks, 30 minutes (ARGS="--help")
-	@$(CONTAINED) $(PYTHON) -m local.jars
+	@$(CONTAINED) $(PYTHON) -m local.class_archives
 	@$(CONTAINED) $(PIPELINE) bench $(if $(PEERS),--peers) $(ARGS)
 
 check: setup ## ruff and mypy on everything
@@ -118,7 +118,7 @@ airflow: machine .venv/.installed $(PARQUET) .venv-airflow/.installed ## Airflow
 	@$(AIRFLOW_PYTHON) -m bonus_airflow.start
 
 airflow-test: machine .venv/.installed .venv-airflow/.installed ## the DAGs' tests, with two real Airflows and pipelines side by side (TESTS=path ARGS=)
-	@$(CONTAINED) $(PYTHON) -m local.jars
+	@$(CONTAINED) $(PYTHON) -m local.class_archives
 	@$(CONTAINED) $(AIRFLOW_PYTHON) -m pytest -n 2 --dist loadfile $(or $(TESTS),bonus_airflow/tests) $(ARGS)
 
 airflow-check: setup .venv-airflow/.installed ## mypy on bonus_airflow, against Airflow's own environment

@@ -1,7 +1,4 @@
-"""Kafka's and ZooKeeper's jars, resolved by Maven once and kept in ``.local/kafka-libs``.
-
-``python -m local.jars`` resolves them ahead of time.
-"""
+"""Kafka's and ZooKeeper's jars, resolved by Maven once and kept in ``.local/kafka-libs``."""
 # ruff: noqa: S603, S607 - starting programs is what this file is for
 
 import fcntl
@@ -79,10 +76,3 @@ def _resolve(pom: Path, libs: Path, *properties: str) -> None:
             f"Maven could not fetch Kafka:\n{maven.stdout[-2000:].strip()}",
             advice="check the network, then start again",
         )
-
-
-if __name__ == "__main__":
-    try:
-        kafka_libs()
-    except LocalModeError as error:
-        sys.exit(f"{error}\n{error.advice}")

@@ -8,6 +8,9 @@ from typing import NamedTuple
 from local.jars import java_command
 from local.paths import check_path
 
+ZOOKEEPER_MAIN = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
+KAFKA_MAIN = "kafka.Kafka"
+
 ZOOKEEPER_SESSION_MS = 6_000
 
 _ZOOKEEPER = """\
@@ -119,11 +122,18 @@ def write_log4j(directory: Path) -> None:
     (directory / "log4j.properties").write_text(_LOG4J)
 
 
-def java(directory: Path, libs: Path, *options: str) -> list[str]:
-    """The command that runs a class of ``libs``, which the caller adds."""
+def java(directory: Path, libs: Path, main: str, *options: str) -> list[str]:
+    """The command that runs the class ``main`` of ``libs``, to which the caller adds its arguments."""
+    archive = class_archive(libs, main)
+    shared = [f"-XX:SharedArchiveFile={archive}"] if archive.exists() else []
     # Exit when out of memory: a broker that limps on is worse than one that is started again.
     log4j = f"-Dlog4j.configuration=file:{directory / 'log4j.properties'}"
-    return [java_command(), *options, "-XX:+ExitOnOutOfMemoryError", log4j, "-cp", f"{libs}/*"]
+    return [java_command(), *options, *shared, "-XX:+ExitOnOutOfMemoryError", log4j, "-cp", f"{libs}/*", main]
+
+
+def class_archive(libs: Path, main: str) -> Path:
+    """Where the classes that ``main`` loads are kept, if they are (local/class_archives.py)."""
+    return libs / f"{main}.jsa"
 
 
 BROKER_HEAP = ("-Xms256m", "-Xmx512m")
@@ -165,10 +175,10 @@ class KafkaFiles:
     @property
     def zookeeper_command(self) -> list[str]:
         options = ("-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-        main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
-        return [*java(self.directory, self.libs, *options), main, str(self.directory / "zookeeper.properties")]
+        properties = str(self.directory / "zookeeper.properties")
+        return [*java(self.directory, self.libs, ZOOKEEPER_MAIN, *options), properties]
 
     @property
     def kafka_command(self) -> list[str]:
         properties = str(self.directory / "kafka.properties")
-        return [*java(self.directory, self.libs, *BROKER_HEAP), "kafka.Kafka", properties]
+        return [*java(self.directory, self.libs, KAFKA_MAIN, *BROKER_HEAP), properties]

@@ -13,6 +13,7 @@ from local.errors import LocalModeError
 from local.jars import kafka_libs
 from local.kafka_files import (
     BROKER_HEAP,
+    KAFKA_MAIN,
     SMALL_CLUSTER,
     Listener,
     ProxyPorts,
@@ -82,7 +83,7 @@ class KraftFiles:
 
     @property
     def kafka_command(self) -> list[str]:
-        return [*java(self.directory, self.libs, *BROKER_HEAP), "kafka.Kafka", str(self._properties)]
+        return [*java(self.directory, self.libs, KAFKA_MAIN, *BROKER_HEAP), str(self._properties)]
 
     @property
     def _properties(self) -> Path:
@@ -94,7 +95,7 @@ class KraftFiles:
 
     def _format(self) -> None:
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = [*java(self.directory, self.libs), "kafka.tools.StorageTool", "format"]
+        tool = [*java(self.directory, self.libs, "kafka.tools.StorageTool"), "format"]
         # One word: an id may begin with a hyphen.
         done = subprocess.run(
             [*tool, f"--cluster-id={cluster_id}", "--config", str(self._properties)],

@@ -13,7 +13,7 @@ from typing import Self
 
 from local.broker import START_S, BrokerProcess
 from local.jars import kafka_libs
-from local.kafka_files import BROKER_HEAP, KafkaFiles, java
+from local.kafka_files import BROKER_HEAP, KAFKA_MAIN, KafkaFiles, java
 from local.kraft_files import DEFAULT_VERSION, kafka_4_libs
 from local.ports import free_ports, is_taken
 from local.probes import kafka_answers, zookeeper_answers
@@ -170,7 +170,7 @@ class MovingCluster:
         Path(self._controller_file).write_text(self._filled(_CONTROLLER + (_MIGRATION if migrating else "")))
 
     def _start_controller(self, libs: Path) -> None:
-        command = [*java(self._directory, libs, "-Xmx256m"), "kafka.Kafka", self._controller_file]
+        command = [*java(self._directory, libs, KAFKA_MAIN, "-Xmx256m"), self._controller_file]
         self._controller = BrokerProcess(command, self._directory / "controller.log")
         self._controller.start_until(lambda: is_taken(self._controller_port), time.monotonic() + START_S)
 
@@ -181,7 +181,7 @@ class MovingCluster:
 
     def _restart_broker(self, libs: Path) -> None:
         self._broker.stop()
-        command = [*java(self._directory, libs, *BROKER_HEAP), "kafka.Kafka", str(self._kafka_file)]
+        command = [*java(self._directory, libs, KAFKA_MAIN, *BROKER_HEAP), str(self._kafka_file)]
         self._broker = BrokerProcess(command, self._directory / "kafka.log")
         self._broker.start_until(lambda: kafka_answers(self._files.kafka_port), time.monotonic() + START_S)
 
@@ -189,15 +189,15 @@ class MovingCluster:
         tool = "org.apache.kafka.tools.FeatureCommand"
         return self._run(self._libs_4, tool, "--bootstrap-server", self.bootstrap_servers, *arguments)
 
-    def _run(self, libs: Path, *command: str) -> str:
+    def _run(self, libs: Path, tool: str, *arguments: str) -> str:
         done = subprocess.run(
-            [*java(self._directory, libs), *command],
+            [*java(self._directory, libs, tool), *arguments],
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
             check=False,
         )
-        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        assert done.returncode == 0, f"{tool} {arguments}: {done.stdout}{done.stderr}"
         return done.stdout
 
     def _wait_until(self, condition: Callable[[], bool], what: str) -> None:

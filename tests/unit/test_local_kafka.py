@@ -6,6 +6,7 @@ import pytest
 
 from local.errors import LocalModeError
 from local.kafka_data import check_data
+from local.kafka_files import KAFKA_MAIN, ZOOKEEPER_MAIN, KafkaFiles, class_archive
 from local.kraft_files import DEFAULT_VERSION
 from local.settings import LocalSettings
 
@@ -40,3 +41,14 @@ def test_data_of_the_other_kind_is_refused(tmp_path: Path, *, kraft: bool) -> No
     with pytest.raises(LocalModeError, match=r"has the data of Kafka .* LOCAL_KAFKA asks for") as refused:
         check_data(tmp_path, kraft=kraft)
     assert "LOCAL_DIR" in refused.value.advice
+
+
+def test_a_class_archive_is_mapped_where_there_is_one(tmp_path: Path) -> None:
+    libs = tmp_path / "libs"
+    libs.mkdir()
+    files = KafkaFiles(tmp_path, libs, 1, 2)
+    class_archive(libs, KAFKA_MAIN).touch()
+    assert f"-XX:SharedArchiveFile={libs}/kafka.Kafka.jsa" in files.kafka_command
+    assert not [option for option in files.zookeeper_command if "SharedArchiveFile" in option]
+    class_archive(libs, ZOOKEEPER_MAIN).touch()
+    assert f"-XX:SharedArchiveFile={libs}/{ZOOKEEPER_MAIN}.jsa" in files.zookeeper_command

@@ -1,0 +1,71 @@
+"""Archives of the classes that a broker and its ZooKeeper load, with which their JVMs start in half the CPU time.
+
+Application class-data sharing (JEP 350, Java 13): a JVM writes what it has loaded at its end, and later ones map it. A JVM that
+cannot use an archive, because another version of Java wrote it, starts without it.
+
+``python -m local.class_archives`` makes them where there are none yet, and fetches the jars first.
+"""
+# ruff: noqa: S603 - starting programs is what this file is for
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from local.broker import START_S, BrokerProcess
+from local.errors import LocalModeError
+from local.jars import java_command, kafka_libs
+from local.kafka_files import KAFKA_MAIN, ZOOKEEPER_MAIN, KafkaFiles, class_archive
+from local.ports import free_ports
+from local.probes import kafka_answers, zookeeper_answers
+
+
+def make_class_archives(libs: Path) -> None:
+    """Run a broker once and keep its archives in ``libs``; none where this Java writes none.
+
+    Raises:
+        LocalModeError: the broker does not start.
+    """
+    with tempfile.TemporaryDirectory(dir=libs.parent) as folder:
+        kafka_port, zookeeper_port = free_ports(2)
+        files = KafkaFiles(Path(folder), libs, kafka_port, zookeeper_port)
+        files.write()
+        made = {main: Path(folder) / f"{main}.jsa" for main in (ZOOKEEPER_MAIN, KAFKA_MAIN)}
+        zookeeper = BrokerProcess(
+            _writing(made[ZOOKEEPER_MAIN], files.zookeeper_command), Path(folder) / "zookeeper.log"
+        )
+        kafka = BrokerProcess(_writing(made[KAFKA_MAIN], files.kafka_command), Path(folder) / "kafka.log")
+        try:
+            deadline = time.monotonic() + START_S
+            zookeeper.start_until(lambda: zookeeper_answers(files.zookeeper_port), deadline)
+            kafka.start_until(lambda: kafka_answers(files.kafka_port), deadline)
+        finally:
+            kafka.stop()
+            zookeeper.stop()
+        for main, archive in made.items():
+            if _is_usable(archive, libs):
+                archive.replace(class_archive(libs, main))
+
+
+def _writing(archive: Path, command: list[str]) -> list[str]:
+    return [command[0], f"-XX:ArchiveClassesAtExit={archive}", *command[1:]]
+
+
+def _is_usable(archive: Path, libs: Path) -> bool:
+    command = [java_command(), "-Xshare:on", f"-XX:SharedArchiveFile={archive}", "-cp", f"{libs}/*", "-version"]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
+
+
+def main() -> None:
+    """Make the archives, unless they are there."""
+    try:
+        libs = kafka_libs()
+        if not class_archive(libs, KAFKA_MAIN).exists():
+            make_class_archives(libs)
+    except LocalModeError as error:
+        sys.exit(f"{error}\n{error.advice}")
+
+
+if __name__ == "__main__":
+    main()
