@@ -1,9 +1,10 @@
 """What all parts have in common: a broker, topics, a curtain before a backlog, and a clock."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -109,7 +110,11 @@ class Bench:
 
     def stored_bytes(self) -> int:
         """The size of all that the broker has written to its logs, those of offsets and transactions included."""
-        return sum(log.stat().st_size for log in (self.directory / "broker" / "data" / "kafka").glob("*/*.log"))
+        size = 0
+        for partition in (self.directory / "broker" / "data" / "kafka").iterdir():
+            with suppress(FileNotFoundError, NotADirectoryError):  # of a topic that is being deleted; no partition
+                size += sum(file.stat().st_size for file in os.scandir(partition) if file.name.endswith(".log"))
+        return size
 
     @contextmanager
     def service(

@@ -15,6 +15,7 @@ from benchmarks.scaling.replicas import both_stages
 from benchmarks.scaling.service import Service, core_shares
 from benchmarks.scaling.workload import Backlog, metrics_batches
 from libs.events.topics import ORDERS, PROCESSED_ORDERS, PRODUCT_METRICS
+from libs.runtime.timing import IDLE_AFTER_S
 
 _PARTITIONS = 6
 _LIVE_RATE = 50
@@ -97,7 +98,7 @@ async def _live_and_idle(bench: Bench, partitions: int, seconds: float) -> list[
 
 
 async def _at_rest(bench: Bench, services: Collection[Service], partitions: int, seconds: float) -> list[Cost]:
-    """When every window that an order could belong to is over, nothing is written: to the broker's disk, that is."""
+    """When every window that an order could belong to is over, nothing is written to the broker's disk; idle is who has no work then."""
     bench.say(f"waiting for the last watermark, {partitions} partitions")
 
     async def settled() -> bool:
@@ -106,6 +107,7 @@ async def _at_rest(bench: Bench, services: Collection[Service], partitions: int,
         return bench.stored_bytes() == before
 
     await until(settled, *services, within_s=_REST_COMES_WITHIN_S)
+    await asyncio.sleep(IDLE_AFTER_S)
     before = bench.stored_bytes()
     rest = await _watched(bench, services, "at rest", partitions, seconds)
     return [replace(cost, output=f"{bench.stored_bytes() - before:,} bytes written") for cost in rest]

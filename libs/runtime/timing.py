@@ -52,7 +52,7 @@ TICK_S = 0.25
 # A replica without work for this long asks and looks once in IDLE_INTERVAL_S: heartbeats, long polls, the clock. In the longer
 # of them a replica that joins or leaves is noticed, and the connection's next request waits for a long poll to end.
 IDLE_AFTER_S = 60.0
-IDLE_INTERVAL_S = 1.0
+IDLE_INTERVAL_S = 2.0
 
 # No progress for this long while there is work, or no word from the broker: the service calls itself unhealthy.
 HEALTHY_FOR_S = 30.0
