@@ -98,7 +98,7 @@ async def _live_and_idle(bench: Bench, partitions: int, seconds: float) -> list[
 
 
 async def _at_rest(bench: Bench, services: Collection[Service], partitions: int, seconds: float) -> list[Cost]:
-    """When every window that an order could belong to is over, nothing is written to the broker's disk; idle is who has no work then."""
+    """Wait until nothing is written to the broker's disk, since no window is open, and the replicas are idle; then measure."""
     bench.say(f"waiting for the last watermark, {partitions} partitions")
 
     async def settled() -> bool:
