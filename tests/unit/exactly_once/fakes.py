@@ -113,7 +113,7 @@ class FakeConsumer:
         self.first: dict[TopicPartition, int] = {}
         self.confirmed_ms: int | None = None
         self.left_out: set[TopicPartition] = set()
-        self._fetcher = SimpleNamespace(_fetch_max_wait_ms=FETCH_MAX_WAIT_MS)
+        self._fetcher = SimpleNamespace(_fetch_max_wait_ms=FETCH_MAX_WAIT_MS, _fetcher_timeout=0.2)
         self._coordinator = SimpleNamespace(_do_heartbeat=self._do_heartbeat)
 
     async def _do_heartbeat(self) -> bool:
