@@ -1,13 +1,14 @@
 """The metrics report: whatever the source and the format, the total is the sum to the cent."""
 
+import asyncio
 import csv
 import gzip
 import io
 import json
+import os
 import random
-import subprocess
-import sys
 from collections import defaultdict
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from pyarrow import parquet
 
+from cli.app import run
 from libs.events.money import mean_cents
 from libs.events.product_metrics import MetricRow, ProductMetric, encode_metric
 from metrics_report.summary import Selection, summarize
@@ -25,7 +27,6 @@ from services.sink.file.convert import convert
 from services.sink.file.disk import Disk
 from services.sink.topic_reader import Position
 
-ROOT = Path(__file__).resolve().parents[2]
 START = 1_795_305_600  # 2026-11-22T00:00:00Z
 RANDOM = random.Random(11)
 METRICS = [
@@ -36,25 +37,32 @@ METRICS = [
 LARGE = ProductMetric(START, START + 60, "prod-3", 7, 2**53)
 
 
-def report(folder: Path, *arguments: str, exit_code: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "cli", "metrics", *arguments],
-        cwd=ROOT,
-        env={"PATH": "", "SINK_OUTPUT_PATH": str(folder / "metrics.json")},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == exit_code, done.stderr
-    return done.stdout or done.stderr
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     lines = [encode_metric(metric) + b"\n" for metric in (*METRICS, LARGE)]
     (tmp_path / "metrics.json").write_bytes(b"".join(lines) + b"?\n" + lines[0][:30])
     return tmp_path
+
+
+Report = Callable[..., str]
+
+
+@pytest.fixture
+def report(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Report:
+    """Runs `pipeline metrics` on the file in ``folder``; returns what it prints."""
+    for name in list(os.environ):
+        if name.startswith(("KAFKA_", "SINK_", "LOCAL_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("SINK_OUTPUT_PATH", str(folder / "metrics.json"))
+
+    def printed(*arguments: str, exit_code: int = 0) -> str:
+        capsys.readouterr()
+        ended = run(["metrics", *arguments])
+        out, err = capsys.readouterr()
+        assert ended == exit_code, err
+        return out or err
+
+    return printed
 
 
 def by_hand(period_s: int) -> dict[tuple[int, str], tuple[int, int]]:
@@ -67,8 +75,8 @@ def by_hand(period_s: int) -> dict[tuple[int, str], tuple[int, int]]:
 
 
 @pytest.mark.parametrize(("period", "length_s"), [("minute", 60), ("hour", 3600), ("day", 86_400)])
-def test_csv_by_period(folder: Path, period: str, length_s: int) -> None:
-    *rows, total = csv.DictReader(io.StringIO(report(folder, "--by", period, "--format", "csv")))
+def test_csv_by_period(report: Report, period: str, length_s: int) -> None:
+    *rows, total = csv.DictReader(io.StringIO(report("--by", period, "--format", "csv")))
     expected = by_hand(length_s)
     assert len(rows) == len(expected)
     assert [int(Decimal(row["total_revenue"]) * 100) for row in rows] == [
@@ -79,8 +87,8 @@ def test_csv_by_period(folder: Path, period: str, length_s: int) -> None:
     assert int(total["order_count"]) == sum(int(row["order_count"]) for row in rows)
 
 
-def test_json_lines_are_exact_where_floats_are_not(folder: Path) -> None:
-    text = report(folder, "--format", "jsonl", "--product", "prod-3")
+def test_json_lines_are_exact_where_floats_are_not(report: Report) -> None:
+    text = report("--format", "jsonl", "--product", "prod-3")
     row, total = (json.loads(line, parse_float=Decimal) for line in text.splitlines())
     assert row == {
         "period": "2026-11-22T00:00:00Z",
@@ -92,24 +100,24 @@ def test_json_lines_are_exact_where_floats_are_not(folder: Path) -> None:
     assert total["total_revenue"] == row["total_revenue"]
 
 
-def test_a_time_range(folder: Path) -> None:
+def test_a_time_range(report: Report) -> None:
     arguments = ("--from", "2026-11-22T01:00", "--to", "2026-11-22T04:00+01:00", "--format", "jsonl", "--by", "minute")
-    *rows, _ = map(json.loads, report(folder, *arguments, "--product=prod-1", "--product=prod-2").splitlines())
+    *rows, _ = map(json.loads, report(*arguments, "--product=prod-1", "--product=prod-2").splitlines())
     inside = [each for each in METRICS if START + 3600 <= each.window_start < START + 3 * 3600]
     assert len(rows) == len(inside) > 20
 
 
-def test_a_table_with_bars(folder: Path) -> None:
-    text = report(folder, "--by", "day", "--plot", "--product", "prod-1")
+def test_a_table_with_bars(report: Report) -> None:
+    text = report("--by", "day", "--plot", "--product", "prod-1")
     cents = sum(each.revenue_cents for each in METRICS if each.product_id == "prod-1")
     assert f"{cents // 100}.{cents % 100:02d}" in text.splitlines()[-2]
     assert "█" in text
 
 
 @pytest.mark.parametrize("suffix", [".json", ".json.gz", ".parquet"])
-def test_finished_files_are_read_with_the_live_one(folder: Path, suffix: str) -> None:
+def test_finished_files_are_read_with_the_live_one(folder: Path, report: Report, suffix: str) -> None:
     arguments = ("--format", "csv", "--from", "2026-11-22T05:00")
-    same = report(folder, *arguments)
+    same = report(*arguments)
     lines = (folder / "metrics.json").read_bytes().splitlines(keepends=True)
     finished = folder / "metrics-2026-11-22T00-00Z--2026-11-22T11-33Z.json"
     finished.write_bytes(b"".join(lines[:200]))
@@ -117,50 +125,54 @@ def test_finished_files_are_read_with_the_live_one(folder: Path, suffix: str) ->
     if suffix != ".json":
         target = finished.with_name(finished.stem + suffix)
         convert(finished, target, Disk())
-        assert report(folder, *arguments) == same, "each metric once, though it stands in two formats"
+        assert report(*arguments) == same, "each metric once, though it stands in two formats"
         finished.unlink()
-        assert report(folder, "--file", str(target), "--format", "csv").count("\n") > 20
-    assert report(folder, *arguments) == same
+        assert report("--file", str(target), "--format", "csv").count("\n") > 20
+    assert report(*arguments) == same
     # By its name it has nothing of that time, so it is not even opened.
     for name in folder.glob("metrics-*"):
         name.write_bytes(b"?")
-    assert report(folder, "--format", "csv", "--from", "2026-11-22T11:34").count("\n") > 20
+    assert report("--format", "csv", "--from", "2026-11-22T11:34").count("\n") > 20
 
 
-def test_a_gzipped_file(folder: Path) -> None:
+def test_a_gzipped_file(folder: Path, report: Report) -> None:
     (folder / "old.json.gz").write_bytes(gzip.compress((folder / "metrics.json").read_bytes()))
-    same = report(folder, "--format", "csv")
-    assert report(folder, "--format", "csv", "--file", str(folder / "old.json.gz")) == same
+    same = report("--format", "csv")
+    assert report("--format", "csv", "--file", str(folder / "old.json.gz")) == same
 
 
-def test_parquet(folder: Path) -> None:
+def test_parquet(folder: Path, report: Report) -> None:
     path = folder / "report.parquet"
-    report(folder, "--format", "parquet", "--to-file", str(path), "--by", "hour")
+    report("--format", "parquet", "--to-file", str(path), "--by", "hour")
     rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
     expected = by_hand(3600)
     assert sum(row["total_revenue"] for row in rows) * 100 == sum(cents for _, cents in expected.values())
     assert len(rows) == len(expected)
 
 
-async def test_a_database_says_the_same_as_the_file(folder: Path) -> None:
-    url = f"sqlite:///{folder}/metrics.db"
+async def fill_database(url: str) -> None:
     session = await database_at(parse_address(url)).connect()
     epoch = await session.take_over("test", 10)
     assert epoch
     rows = [MetricRow(*each, mean_cents(each.revenue_cents, each.order_count)) for each in (*METRICS, LARGE)]
     await session.write(epoch, rows, [Move(0, None, Position(1, 1))])
     await session.close()
+
+
+def test_a_database_says_the_same_as_the_file(folder: Path, report: Report) -> None:
+    url = f"sqlite:///{folder}/metrics.db"
+    asyncio.run(fill_database(url))
     arguments = ("--format", "csv", "--from", "2026-11-22T01:00", "--to", "2026-11-23")
-    assert report(folder, "--source", "database", "--database", url, *arguments) == report(folder, *arguments)
+    assert report("--source", "database", "--database", url, *arguments) == report(*arguments)
 
 
-def test_nothing_found_is_told(folder: Path) -> None:
-    assert "no metrics were found" in report(folder, "--product", "none", exit_code=1)
-    assert "cannot be read" in report(folder, "--file", str(folder / "none.json"), exit_code=1)
+def test_nothing_found_is_told(folder: Path, report: Report) -> None:
+    assert "no metrics were found" in report("--product", "none", exit_code=1)
+    assert "cannot be read" in report("--file", str(folder / "none.json"), exit_code=1)
     missing = ("--source", "database", "--database", f"sqlite:///{folder / 'none.db'}")
-    assert "there is no database" in report(folder, *missing, exit_code=1)
-    assert "is not a time" in report(folder, "--from", "yesterday", exit_code=2)
-    assert "hidden" not in report(folder, "--database", "mysql://me:hidden@there/db", exit_code=2).partition("usage")[0]
+    assert "there is no database" in report(*missing, exit_code=1)
+    assert "is not a time" in report("--from", "yesterday", exit_code=2)
+    assert "hidden" not in report("--database", "mysql://me:hidden@there/db", exit_code=2).partition("usage")[0]
 
 
 def test_windows_are_counted_where_they_begin() -> None:
