@@ -3,7 +3,7 @@
 Application class-data sharing (JEP 350, Java 13): a JVM writes what it has loaded at its end, and later ones map it. A JVM that
 cannot use an archive, because another version of Java wrote it, starts without it.
 
-``python -m local.class_archives`` makes them where there are none yet, and fetches the jars first.
+``python -m local.class_archives`` makes them where there are none of this Java's yet, and fetches the jars first.
 """
 # ruff: noqa: S603 - starting programs is what this file is for
 
@@ -57,14 +57,27 @@ def _is_usable(archive: Path, libs: Path) -> bool:
     return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
 
 
+def _java_version() -> str:
+    command = [java_command(), "--version"]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False).stdout
+
+
 def main() -> None:
-    """Make the archives, unless they are there."""
+    """Make the archives, unless this Java has been asked before."""
     try:
         libs = kafka_libs()
-        if not class_archive(libs, KAFKA_MAIN).exists():
-            make_class_archives(libs)
     except LocalModeError as error:
         sys.exit(f"{error}\n{error.advice}")
+    stamp, version = libs / "class-archives.java-version", _java_version()
+    if stamp.exists() and stamp.read_text() == version:
+        return
+    for main_class in (ZOOKEEPER_MAIN, KAFKA_MAIN):
+        class_archive(libs, main_class).unlink(missing_ok=True)
+    try:
+        make_class_archives(libs)
+    except LocalModeError as error:
+        sys.stderr.write(f"brokers will start without archives of their classes: {error}\n")
+    stamp.write_text(version)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Wakes up when dead letters arrive, lets them come for some minutes, and reports each reason once, with the replay command.
 
-What has been reported is kept with the asset `dead_letters`: the cluster's id and a place in `orders-dlq` for each partition.
+What has been reported is kept with the asset `dead_letters`: by cluster id a place in `orders-dlq` for each partition.
 It moves on when all reasons have been reported. So no letter is left out, and after a failure a reason may be reported once more.
 """
 

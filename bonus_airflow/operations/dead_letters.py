@@ -18,17 +18,21 @@ _DAMAGED = "damaged_headers"
 
 
 def count_new_letters(reported_until: Mapping[str, Any]) -> dict[str, Any]:
-    """The letters since ``reported_until``, which is ``until`` of an earlier call; all of them without it or in another cluster.
+    """The letters since ``reported_until``, which is ``until`` of an earlier call; all of them in a cluster that it does not name.
 
     Returns:
-        ``reasons``, a list of ``{"reason", "letters", "newest", "first", ...}``, and ``until``: the cluster's id, and a place for
-        each partition as in 3/1207.
+        ``reasons``, a list of ``{"reason", "letters", "newest", "first", ...}``, and ``until``: by cluster id, a place for each
+        partition as in 3/1207.
     """
-    found = _listed(reported_until.get("next", ()))
-    if reported_until and found["cluster_id"] != reported_until["cluster_id"]:
-        found = _listed(())
+    # Which cluster it is, only an answer tells: most likely the one of the last report.
+    expected_id, places = next(reversed(list(reported_until.items())), (None, ()))
+    found = _listed(places)
+    cluster_id = found["cluster_id"]
+    if expected_id is not None and cluster_id != expected_id:
+        found = _listed(reported_until.get(cluster_id, ()))
     reasons = [{"reason": reason, **counted} for reason, counted in found["reasons"].items()]
-    return {"reasons": reasons, "until": {name: found[name] for name in ("cluster_id", "next")}}
+    others = {each: places for each, places in reported_until.items() if each != cluster_id}
+    return {"reasons": reasons, "until": {**others, cluster_id: found["next"]}}
 
 
 def _listed(since: Sequence[str]) -> Any:

@@ -55,6 +55,9 @@ def test_letters_are_counted_on_in_the_same_cluster_and_anew_in_another_one(monk
     again = count_new_letters(found["until"])
     assert [each["letters"] for each in again["reasons"]] == [3]
     assert count_new_letters(again["until"])["reasons"] == []
+    listing.cluster_id = "first"
+    back = count_new_letters(again["until"])
+    assert back == {"reasons": [], "until": {"second": ["0/3"], "first": ["0/3"]}}
 
 
 def test_a_reason_is_told_with_its_replay_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,8 @@ What they promise, wherever a standby replica can take over or the service is st
 - A crashed replica's partitions are worked again within ``SESSION_TIMEOUT_MS`` + 2 s.
 - After a clean stop they are worked again within 1 s: the replica leaves its group, and the others learn of it with their
   next heartbeat. When a replica joins or leaves, all others hand over, too (eager rebalancing), and stand still for a
-  heartbeat and a take-over at most. Where no order has come for ``IDLE_AFTER_S``, each of these takes ``IDLE_INTERVAL_S`` longer.
+  heartbeat and a take-over at most. Where no order has come for ``IDLE_AFTER_S``, each of these takes up to twice
+  ``IDLE_INTERVAL_S`` longer.
 - A reader of committed records is held up for ``TRANSACTION_TIMEOUT_MS`` + 5 s at most, also when nobody takes over: that
   long, and as long as it takes to notice, the coordinator keeps the transaction of a replica that crashed in it. (The
   broker looks once a second: ``transaction.abort.timed.out.transaction.cleanup.interval.ms``.)
@@ -17,7 +18,7 @@ docs/decisions/0009-timeouts.md has the measurements behind the figures.
 SESSION_TIMEOUT_MS = 10_000
 
 # Kafka advises a third of the session so that some may get lost. It is also how late the others hear that a replica has
-# come or gone, which is what a rebalance mostly waits for; and a replica that idles spends 0.5 % of a core on it at most.
+# come or gone, which is what a rebalance mostly waits for.
 HEARTBEAT_INTERVAL_MS = 250
 
 # Longer than the session, so that a replica which merely pauses is not robbed of its transaction before its partition.

@@ -27,6 +27,7 @@ class MetricsPartition:
     """Counts orders into windows, and writes a window's metrics once, when no source can add to it any more."""
 
     event_time_lag_s = None  # of what the processor writes: the processor's own
+    waits_for_clock = False  # its time comes with records
 
     def __init__(
         self,

@@ -55,6 +55,7 @@ class OrderPartition:
         self._rows: defaultdict[int, list[Row]] = defaultdict(list)  # of the batch at hand, by output partition
         self._watermark = watermark
         self._replica_watermark = replica_watermark
+        self._source_started = False
         self._event_time_lag = event_time_lag
         self._clock = clock
         self._metrics = metrics
@@ -165,7 +166,12 @@ class OrderPartition:
         self._tally.dead_letters[letter.reason] += 1
         tell_rejected(record, letter.reason)
 
+    @property
+    def waits_for_clock(self) -> bool:
+        return self._source_started and not self._replica_watermark.is_at_rest
+
     def punctuate(self, progress: Progress) -> None:
+        self._source_started = progress.source_started
         self._watermark.saw_progress(progress)
         self._replica_watermark.saw_quiet(progress.quiet_since_s)
         self._replica_watermark.advance(self._source, self._watermark.value_s)

@@ -52,6 +52,12 @@ class ReplicaWatermark:
         # Windows end at whole seconds: a watermark that has passed none since the last one closes nothing.
         return floor(min(self._values_s.values())) > floor(written.watermark_s) and not self._has_closed_all(written)
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether no watermark will be written until an order comes."""
+        written = self._written
+        return written is not None and len(written.sources) == len(self._values_s) and self._has_closed_all(written)
+
     def take(self) -> Watermark:
         """The watermark to write; counts as written from then on."""
         self._written = Watermark(tuple(sorted(self._values_s)), self._source_count, min(self._values_s.values()))

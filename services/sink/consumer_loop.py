@@ -190,7 +190,9 @@ class Sink(Generic[Item]):
             last_answer: int | None = None
             started_s = answered_s = time.monotonic()
             while not self._stop.is_set():
-                fetched = await consumer.getmany(timeout_ms=int(pace.tick_s * 1000))
+                fetched = await unless_stopped(consumer.getmany(timeout_ms=int(pace.tick_s * 1000)), self._stop)
+                if fetched is None:
+                    break
                 pace.note(busy=bool(fetched))
                 wrote = await self._write_all(reader, {tp.partition: records for tp, records in fetched.items()})
                 if wrote or time.monotonic() - started_s > _SETTLED_S:

@@ -25,12 +25,13 @@ class Consumer:
     def __init__(self) -> None:
         self.now_s = 1000.0
         self.sent = 0
+        self.answered = True
         self._fetcher = SimpleNamespace(_fetch_max_wait_ms=FETCH_MAX_WAIT_MS, _fetcher_timeout=PLAN_EVERY_S)
         self._coordinator = SimpleNamespace(_do_heartbeat=self._send)
 
     async def _send(self) -> bool:
         self.sent += 1
-        return True
+        return self.answered
 
     def long_poll_ms(self) -> int:
         return int(self._fetcher._fetch_max_wait_ms)
@@ -83,6 +84,18 @@ async def test_idle_it_asks_once_in_an_interval(consumer: Consumer, pace: IdlePa
     assert await consumer.heartbeat()
     assert consumer.sent == 3
     assert 3 * IDLE_INTERVAL_S < SESSION_TIMEOUT_MS / 1000, "a heartbeat or two may get lost"
+
+
+async def test_a_heartbeat_that_failed_is_repeated_at_once(consumer: Consumer, pace: IdlePace) -> None:
+    consumer.now_s += IDLE_AFTER_S
+    pace.note(busy=False)
+    consumer.answered = False
+    for _ in range(3):
+        consumer.now_s += 0.1
+        assert not await consumer.heartbeat()
+    consumer.answered = True
+    assert await consumer.heartbeat()
+    assert consumer.sent == 4
 
 
 async def test_the_first_record_ends_it(consumer: Consumer, pace: IdlePace) -> None:

@@ -140,12 +140,18 @@ def test_a_drained_pipeline_comes_to_rest_and_wakes_with_the_next_order() -> Non
             driver.logic.punctuate(Progress(10, 10, moment_s, source_started=True, quiet_since_s=1000.0))
             if driver.logic.urgent:
                 driver.commit()
+        assert first.logic.waits_for_clock or moment_s > 1000.0 + QUIET_S
     marks = [record for record in output.records["processed-orders", 0] if record.headers == WATERMARK]
     newest = orjson.loads(marks[-1].value or b"")
     assert newest["source"] == [0, 1]
     assert 1000.0 + QUIET_S <= newest["watermark"] < 1000.0 + QUIET_S + 1.5
     assert not first.logic.urgent
     assert not second.logic.urgent
+    assert not first.logic.waits_for_clock
+    assert not second.logic.waits_for_clock
+    second.logic.punctuate(Progress(10, 10, 1498.0, source_started=True, quiet_since_s=1497.0))
+    assert second.logic.waits_for_clock, "another replica has had an order"
+    second.logic.punctuate(Progress(10, 10, 1498.5, source_started=True, quiet_since_s=1000.0))
     clock.time_s = 1499.0
     first.pipe([order_record(timestamp=1499.0)])
     woken = [record for record in output.records["processed-orders", 0] if record.headers == WATERMARK]

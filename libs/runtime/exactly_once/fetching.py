@@ -8,12 +8,12 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.timing import TICK_S
+from libs.runtime.timing import IDLE_INTERVAL_S, TICK_S
 
 Fetched = Mapping[TopicPartition, Iterable[Any]]
 
 # Longer than a tick: beginning a read anew each time is a part of what an idle replica costs.
-_READ_MS = 2_000
+_READ_MS = int(2_000 * IDLE_INTERVAL_S)
 
 
 class FetchReader:

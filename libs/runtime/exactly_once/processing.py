@@ -18,10 +18,11 @@ from libs.runtime.exactly_once.stuck_consumer import Silence
 from libs.runtime.kafka_client.idle_pace import IdlePace
 from libs.runtime.kafka_client.lazy_records import in_batches
 from libs.runtime.service.health import Health
+from libs.runtime.timing import IDLE_INTERVAL_S
 
 LONGEST_TURN_S = 0.005
 _SHOWN_EVERY_S = 1.0  # in the metrics
-FRESH_S = 2.0  # a confirmation of a partition's end, a few long polls ago at most
+FRESH_S = 3 * IDLE_INTERVAL_S  # a confirmation of a partition's end, a few long polls ago at most
 
 
 @dataclass
@@ -72,6 +73,7 @@ class Processing:
         self._started_s = time.time()
         self._next_tick_s = 0.0
         self._next_show_s = 0.0
+        self._waits_for_clock = True
         self._processing: TopicPartition | None = None
 
     def culprit(self) -> TopicPartition | None:
@@ -93,7 +95,7 @@ class Processing:
                 if fetched is None:
                     return
                 commits.check()
-                pace.note(busy=bool(fetched) or not commits.idle)
+                pace.note(busy=bool(fetched) or not commits.idle or self._waits_for_clock)
                 for source, records in fetched.items():
                     partition = self._partitions.get(source)
                     if partition is not None and not await self._process(partition, records):
@@ -173,6 +175,8 @@ class Processing:
                 lags.append(self._lag(partition))
             if show:
                 self._show(partition)
+        if tick:
+            self._waits_for_clock = any(partition.logic.waits_for_clock for partition in self._partitions.values())
         if lags:
             caught_up = min(lags) == 0
         self._commits.in_backlog = bool(lags) and not caught_up

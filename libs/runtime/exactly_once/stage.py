@@ -62,7 +62,10 @@ class PartitionLogic(Protocol):
         """
 
     def punctuate(self, progress: Progress) -> None:  # noqa: ARG002 - a default
-        """Look at the clock; called after every read, and several times a second when there is nothing to read."""
+        """Look at the clock; called after every read, and several times a second when there is nothing to read.
+
+        Without a record for a minute, once in two seconds is enough, unless logic ``waits_for_clock``.
+        """
         return
 
     def before_commit(self, output: Output, position: int) -> Tally | None:  # noqa: ARG002 - a default
@@ -76,6 +79,11 @@ class PartitionLogic(Protocol):
     @property
     def urgent(self) -> bool:
         """Whether there is something that should not wait for the commit interval."""
+        return False
+
+    @property
+    def waits_for_clock(self) -> bool:
+        """Whether a look at the clock may yet change something without a new record. As long as it may, looks stay frequent."""
         return False
 
     @property

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from libs.runtime.errors import StuckConsumerError
-from libs.runtime.timing import STUCK_AFTER_S, TICK_S
+from libs.runtime.timing import IDLE_INTERVAL_S, STUCK_AFTER_S
 
 
 class Silence:
@@ -27,7 +27,7 @@ class Silence:
             self._lasted_s = 0.0
             return
         # Time in which this process did not run (a suspended machine, a pause) is no silence of the consumer.
-        self._lasted_s += min(self._looked_s - looked_s, 2 * TICK_S)
+        self._lasted_s += min(self._looked_s - looked_s, 2 * IDLE_INTERVAL_S)
         if self._lasted_s > STUCK_AFTER_S:
             raise StuckConsumerError(
                 f"{self._name}: the broker answers, but nothing has been received for {STUCK_AFTER_S:.0f} s",

@@ -61,8 +61,11 @@ class IdlePace:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._next_heartbeat_s - self._monotonic_s()):
                     await self._busy.wait()
-        self._next_heartbeat_s = self._monotonic_s() + IDLE_INTERVAL_S
-        return await self._heartbeat()
+        sent_s = self._monotonic_s()
+        is_answered = await self._heartbeat()
+        # aiokafka repeats one that has failed after its own short pause.
+        self._next_heartbeat_s = sent_s + IDLE_INTERVAL_S if is_answered else sent_s
+        return is_answered
 
     def close(self) -> None:
         """Leave the consumer as it was."""

@@ -43,6 +43,7 @@ class FakeLogic:
 
     def __init__(self, *, urgent: bool = False) -> None:
         self.urgent = urgent
+        self.waits_for_clock = False
         self.watermark_s: float | None = None
         self.event_time_lag_s: float | None = None
         self.state_size = 0

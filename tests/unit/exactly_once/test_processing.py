@@ -9,7 +9,7 @@ from aiokafka.structs import TopicPartition
 from libs.runtime.errors import StuckConsumerError
 from libs.runtime.exactly_once import processing, stuck_consumer
 from libs.runtime.kafka_client import idle_pace
-from libs.runtime.timing import TICK_S
+from libs.runtime.timing import FETCH_MAX_WAIT_MS, TICK_S
 from tests.unit.exactly_once.attempt import Attempt
 from tests.unit.exactly_once.fakes import ORDERS, Backlog, FakeConsumer, FakeLogic
 
@@ -98,6 +98,23 @@ async def test_what_the_clock_makes_urgent_is_committed_without_a_record(monkeyp
     attempt = Attempt(FakeConsumer(), [FakeLogic(), FakeLogic(urgent=True)])
     attempt.partitions[1].position = 7
     assert await attempt.committed() == {ORDERS[1]: 7}
+    await attempt.end()
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_no_replica_is_idle_that_waits_for_the_clock(waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idle_pace, "TICK_S", 0.001)
+    monkeypatch.setattr(idle_pace, "IDLE_AFTER_S", 0.01)
+    monkeypatch.setattr(idle_pace, "IDLE_INTERVAL_S", 0.002)
+    looked = asyncio.Event()
+    logics = [FakeLogic(), FakeLogic()]
+    logics[1].waits_for_clock = waits
+    attempt = Attempt(consumer := FakeConsumer(), logics)
+    monkeypatch.setattr(attempt.partitions[0].silence, "look", lambda **_: looked.set())
+    for _ in range(30):
+        looked.clear()
+        await looked.wait()
+    assert (consumer._fetcher._fetch_max_wait_ms < FETCH_MAX_WAIT_MS) is not waits
     await attempt.end()
 
 

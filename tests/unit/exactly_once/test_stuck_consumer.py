@@ -2,15 +2,15 @@ import pytest
 
 from libs.runtime.errors import StuckConsumerError
 from libs.runtime.exactly_once.stuck_consumer import Silence
-from libs.runtime.timing import STUCK_AFTER_S, TICK_S
+from libs.runtime.timing import IDLE_INTERVAL_S, STUCK_AFTER_S, TICK_S
 
 
 class FakeTime:
     now_s = 1000.0
 
-    def look_for(self, silence: Silence, seconds: float, *, excused: bool = False) -> None:
-        for _ in range(int(seconds / TICK_S)):
-            self.now_s += TICK_S
+    def look_for(self, silence: Silence, seconds: float, *, excused: bool = False, every_s: float = TICK_S) -> None:
+        for _ in range(int(seconds / every_s)):
+            self.now_s += every_s
             silence.look(excused=excused)
 
 
@@ -22,6 +22,14 @@ def test_a_consumer_that_hears_nothing_from_a_broker_that_answers_is_stuck() -> 
     time.look_for(silence, STUCK_AFTER_S)
     with pytest.raises(StuckConsumerError, match="orders-0"):
         time.look_for(silence, 1)
+
+
+def test_an_idle_replica_s_consumer_is_stuck_after_the_same_time() -> None:
+    time = FakeTime()
+    silence = Silence("orders-0", lambda: time.now_s)
+    time.look_for(silence, STUCK_AFTER_S, every_s=IDLE_INTERVAL_S)
+    with pytest.raises(StuckConsumerError, match="orders-0"):
+        time.look_for(silence, IDLE_INTERVAL_S, every_s=IDLE_INTERVAL_S)
 
 
 def test_a_machine_that_was_suspended_has_no_stuck_consumer() -> None:
