@@ -7,7 +7,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CONNECTION = "AIRFLOW_CONN_PIPELINE_KAFKA"
-COMPOSE_CONNECTION = "AIRFLOW_CONN_PIPELINE_KAFKA_COMPOSE"
 
 
 def airflow_home() -> Path:
@@ -32,23 +31,11 @@ def airflow_port() -> int:
     raise SystemExit(f"AIRFLOW_PORT={text!r}: a port from 1024 to 65535 is allowed")
 
 
-def kafka_connections(settings: Mapping[str, str]) -> dict[str, str]:
-    """Connections to the brokers that may run the pipeline, by environment variable.
-
-    `pipeline_kafka` is to the broker of KAFKA_BOOTSTRAP_SERVERS. Without it, it is to local mode's, and `pipeline_kafka_compose` to
-    Docker Compose's: which of them runs can change while Airflow is running.
-    """
-    if named := settings.get("KAFKA_BOOTSTRAP_SERVERS"):
-        return {CONNECTION: _kafka_connection(named, settings)}
-    return {
-        CONNECTION: _kafka_connection(f"127.0.0.1:{settings.get('LOCAL_KAFKA_PORT') or 19_092}", settings),
-        COMPOSE_CONNECTION: _kafka_connection(f"localhost:{settings.get('PIPELINE_KAFKA_PORT') or 9092}", settings),
-    }
-
-
-def _kafka_connection(bootstrap_servers: str, settings: Mapping[str, str]) -> str:
+def kafka_connection(settings: Mapping[str, str]) -> str:
+    """The connection `pipeline_kafka` to the broker of KAFKA_BOOTSTRAP_SERVERS, or without it to that of local mode."""
+    local = f"127.0.0.1:{settings.get('LOCAL_KAFKA_PORT') or 19_092}"
     extra = {
-        "bootstrap.servers": bootstrap_servers,
+        "bootstrap.servers": settings.get("KAFKA_BOOTSTRAP_SERVERS") or local,
         "group.id": f"{settings.get('TOPIC_PREFIX', '')}airflow-dead-letter-watch",
         # The provider's trigger commits an offset once its event is stored, and refuses to start otherwise.
         "enable.auto.commit": "false",
@@ -92,7 +79,7 @@ def airflow_environment(home: Path, port: int) -> dict[str, str]:
         "PYTHONPATH": str(ROOT),
         "NO_PROXY": "127.0.0.1,localhost",  # tasks call the API on loopback
         # Ours only where the user has not made one of this name.
-        **({} if CONNECTION in os.environ else kafka_connections(os.environ)),
+        **({} if CONNECTION in os.environ else {CONNECTION: kafka_connection(os.environ)}),
         **{
             f"AIRFLOW__{section.upper()}__{name.upper()}": str(value)
             for section, values in settings.items()

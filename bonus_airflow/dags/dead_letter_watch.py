@@ -10,14 +10,12 @@ from typing import Any
 
 from airflow.sdk import Asset, AssetWatcher, dag, task
 
-from bonus_airflow.environment import COMPOSE_CONNECTION
 from bonus_airflow.notifier import deliver, notify_failure
 from bonus_airflow.operations.dead_letters import count_new_letters, letters_notification
 from bonus_airflow.operators.pause import Pause
 from bonus_airflow.triggers.dead_letters_trigger import QUIET_S, DeadLettersTrigger
 
 _TOPIC = f"{os.environ.get('TOPIC_PREFIX', '')}orders-dlq"
-_CONNECTIONS = ["pipeline_kafka", *(["pipeline_kafka_compose"] if COMPOSE_CONNECTION in os.environ else [])]
 _REPORTED_UNTIL = "reported_until"
 _UNTIL = "until"
 
@@ -25,8 +23,7 @@ LETTERS = Asset(
     "dead_letters",
     uri=f"x-pipeline://{_TOPIC}",
     watchers=[
-        AssetWatcher(name=connection, trigger=DeadLettersTrigger(topics=[_TOPIC], kafka_config_id=connection))
-        for connection in _CONNECTIONS
+        AssetWatcher(name="dead_letters", trigger=DeadLettersTrigger(topics=[_TOPIC], kafka_config_id="pipeline_kafka"))
     ],
 )
 

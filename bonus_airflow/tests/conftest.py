@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bonus_airflow.environment import kafka_connections
+from bonus_airflow.environment import CONNECTION, kafka_connection
 from bonus_airflow.tests.airflow_processes import COMPONENTS, Airflow
 from bonus_airflow.tests.compose_pipeline import ComposePipeline
 from bonus_airflow.tests.local_pipeline import LocalPipeline
@@ -51,11 +51,11 @@ def airflow(
     settings = (
         shared_pipeline.settings
         | compose_pipeline.settings
-        | kafka_connections(shared_pipeline.settings | compose_pipeline.settings)
         | {
             "PIPELINE_HEALTH_SCHEDULE": "",
             "PIPELINE_NOTIFIER": "bonus_airflow.tests.recording_notifier.record",
             FILE_SETTING: str(notifications),
+            CONNECTION: kafka_connection(shared_pipeline.settings),
             "AIRFLOW_VAR_DEAD_LETTERS_GROUP_SECONDS": "3",
         }
     )

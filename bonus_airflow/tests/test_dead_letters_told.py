@@ -1,4 +1,4 @@
-"""What `dead_letter_watch` listens to, counts and tells, and that nobody is made to paste something else into a shell."""
+"""What `dead_letter_watch` counts and tells, and that nobody is made to paste something else into a shell."""
 
 import json
 import shlex
@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from bonus_airflow.environment import COMPOSE_CONNECTION, CONNECTION, kafka_connections
 from bonus_airflow.operations import dead_letters
 from bonus_airflow.operations.dead_letters import count_new_letters, letters_notification
 from bonus_airflow.operations.watched import LIVE_PAGE_SETTING
@@ -19,17 +18,6 @@ def counted(reason: str, letters: int = 12) -> dict[str, Any]:
 
 def told(reason: str, letters: int = 12) -> str:
     return letters_notification(counted(reason, letters), "dead_letter_watch", "run-1").text()
-
-
-def brokers(settings: dict[str, str]) -> dict[str, str]:
-    return {name: json.loads(text)["extra"]["bootstrap.servers"] for name, text in kafka_connections(settings).items()}
-
-
-def test_local_mode_and_compose_are_listened_to_unless_a_broker_is_named() -> None:
-    assert brokers({}) == {CONNECTION: "127.0.0.1:19092", COMPOSE_CONNECTION: "localhost:9092"}
-    ports = {"LOCAL_KAFKA_PORT": "21", "PIPELINE_KAFKA_PORT": "22"}
-    assert brokers(ports) == {CONNECTION: "127.0.0.1:21", COMPOSE_CONNECTION: "localhost:22"}
-    assert brokers(ports | {"KAFKA_BOOTSTRAP_SERVERS": "kafka-1:9092"}) == {CONNECTION: "kafka-1:9092"}
 
 
 class Listing:
