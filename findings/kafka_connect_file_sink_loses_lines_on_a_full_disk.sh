@@ -20,7 +20,7 @@ cat >pom.xml <<'POM'
   </dependencies>
 </project>
 POM
-mvn -B -q -ntp dependency:copy-dependencies -DoutputDirectory=libs -DincludeScope=runtime
+mvn -B -q -ntp org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies -DoutputDirectory=libs -DincludeScope=runtime
 cat >FullDisk.java <<'JAVA'
 import java.util.List;
 import java.util.Map;

@@ -24,7 +24,7 @@ cat >pom.xml <<'POM'
   </dependencies>
 </project>
 POM
-mvn -B -q -ntp dependency:copy-dependencies -DoutputDirectory=libs -DincludeScope=runtime
+mvn -B -q -ntp org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies -DoutputDirectory=libs -DincludeScope=runtime
 cat >Headers.java <<'JAVA'
 import static java.nio.charset.StandardCharsets.UTF_8;
 

@@ -10,8 +10,8 @@ far event time may trail arrival.
 from libs.runtime.exactly_once.stage import Progress
 
 # Two confirmations of the same end further apart than this are no proof of quiet: the broker may have been away, and
-# producers may hold back what they could not send meanwhile. A long poll ends every half second, but
-# for a replica that is idle because it does not wait for the clock.
+# producers may hold back what they could not send meanwhile. A long poll ends every half second; only
+# an idle replica, which does not wait for the clock, polls less often.
 LONGEST_SILENCE_S = 2.0
 
 

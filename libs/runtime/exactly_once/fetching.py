@@ -13,7 +13,7 @@ from libs.runtime.timing import IDLE_INTERVAL_S, TICK_S
 Fetched = Mapping[TopicPartition, Iterable[Any]]
 
 # Longer than a tick: beginning a read anew each time is a part of what an idle replica costs.
-_READ_MS = int(2_000 * IDLE_INTERVAL_S)
+_READ_MS = int(2 * IDLE_INTERVAL_S * 1000)
 
 
 class FetchReader:
