@@ -67,9 +67,9 @@ class Project:
         try:
             self.compose("up", "--build", "--detach", *arguments, timeout_s=timeout_s)
             yield self
-            # pytest shows it when the last test failed.
-            print(self.compose("logs", "--no-color", "--tail", "80"))  # noqa: T201
         finally:
+            # pytest shows it when the start or the last test failed.
+            print(self.compose("logs", "--no-color", "--tail", "80"))  # noqa: T201
             self.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", "--timeout", "1")
             shutil.rmtree(directory)
 

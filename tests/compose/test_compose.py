@@ -132,35 +132,43 @@ def test_every_drop_down_offers_all_there_is(pipeline: Project, prometheus: Prom
     assert set(offered) == OFFERED[choice.variable]
 
 
+async def instances(prometheus: Prometheus, service: str) -> set[str]:
+    """The addresses whose processes' series have not ended."""
+    found = await prometheus.query(f'process_start_time_seconds{{job="{service}"}}')
+    return {series.labels["instance"] for series in found}
+
+
 async def test_a_killed_replica_s_series_end_and_a_new_one_s_begin(pipeline: Project, prometheus: Prometheus) -> None:
     victim = pipeline.containers("processor")[0]
     [network] = victim["NetworkSettings"]["Networks"].values()
     instance = f"{network['IPAddress']}:8080"
 
-    async def instances() -> set[str]:
-        found = await prometheus.query('process_start_time_seconds{job="processor"}')
-        return {series.labels["instance"] for series in found}
+    async def processors() -> set[str]:
+        return await instances(prometheus, "processor")
 
-    assert instance in await instances()
+    assert instance in await processors()
     docker("kill", "--signal", "KILL", victim["Id"])
-    await eventually(instances, lambda seen: len(seen) == 2 and instance not in seen, "its series end")
+    await eventually(processors, lambda seen: len(seen) == 2 and instance not in seen, "its series end")
     await told_once_each(prometheus, "processor", 2)
     docker("start", victim["Id"])
-    await eventually(instances, lambda seen: len(seen) == 3, "a replica's series begin")
+    await eventually(processors, lambda seen: len(seen) == 3, "a replica's series begin")
     await told_once_each(prometheus, "processor", 3)
 
 
 async def test_partitions_series_move_to_others_when_replicas_come_and_go(
     pipeline: Project, prometheus: Prometheus
 ) -> None:
+    async def processors() -> set[str]:
+        return await instances(prometheus, "processor")
+
     for replicas in (REPLICAS["processor"] + 1, REPLICAS["processor"]):
         pipeline.compose(
             "up", "--detach", "--no-recreate", "--no-deps", "--scale", f"processor={replicas}", "processor"
         )
 
         await told_once_each(prometheus, "processor", replicas)
-        known = await prometheus.query('process_start_time_seconds{job="processor"}')
-        assert len(known) == replicas
+        # A stopped replica gives its partitions up first; its own series end with its container.
+        await eventually(processors, lambda seen: len(seen) == replicas, f"{replicas} replicas have series")
 
 
 async def test_alerts_for_a_stage_that_stands(pipeline: Project, prometheus: Prometheus) -> None:
@@ -221,6 +229,13 @@ def test_every_alert_is_seen_to_fire() -> None:
     here = Path(__file__).read_text()
 
     assert set(re.findall(r'fires\(prometheus, "(\w+)"', here)) == set(re.findall(r"- alert: (\w+)", RULES.read_text()))
+
+
+async def test_up_brings_a_killed_kafka_back(pipeline: Project) -> None:
+    [kafka] = pipeline.containers("kafka")
+    docker("kill", "--signal", "KILL", kafka["Id"])
+    pipeline.compose("up", "--detach", "--no-recreate", "--no-build", "--wait", "kafka")
+    assert await restarts(pipeline, "kafka") == 0
 
 
 async def test_the_result_is_exact_after_crashes(pipeline: Project) -> None:
