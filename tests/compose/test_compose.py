@@ -158,8 +158,8 @@ async def test_a_killed_replica_s_series_end_and_a_new_one_s_begin(pipeline: Pro
 async def test_partitions_series_move_to_others_when_replicas_come_and_go(
     pipeline: Project, prometheus: Prometheus
 ) -> None:
-    async def processors() -> set[str]:
-        return await instances(prometheus, "processor")
+    async def count() -> int:
+        return len(await instances(prometheus, "processor"))
 
     for replicas in (REPLICAS["processor"] + 1, REPLICAS["processor"]):
         pipeline.compose(
@@ -168,7 +168,7 @@ async def test_partitions_series_move_to_others_when_replicas_come_and_go(
 
         await told_once_each(prometheus, "processor", replicas)
         # A stopped replica gives its partitions up first; its own series end with its container.
-        await eventually(processors, lambda seen: len(seen) == replicas, f"{replicas} replicas have series")
+        await eventually(count, replicas.__eq__, f"{replicas} replicas have series")
 
 
 async def test_alerts_for_a_stage_that_stands(pipeline: Project, prometheus: Prometheus) -> None:
