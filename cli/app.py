@@ -51,7 +51,7 @@ _PARAMETER = Parameter(
 # Functions of modules in cli.commands.
 _COMMANDS = {
     _LOCAL: ("local_mode:up", "local_mode:scale", "local_mode:logs", "local_mode:down"),
-    _PARTS: ("parts:stop", "parts:start", "parts:restart", "parts:drain"),
+    _PARTS: ("program_control:stop", "program_control:start", "program_control:restart", "program_control:drain"),
     _LOOK: (
         "status:status",
         "watch:watch",

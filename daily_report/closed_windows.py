@@ -17,8 +17,8 @@ from libs.events.topics import ORDERS, PROCESSED_ORDERS
 from libs.events.watermarks import WATERMARK_HEADERS
 from libs.runtime.errors import PipelineError
 from services.processor.validation import MAX_AHEAD_S
-from verification.marks import Marks
 from verification.topic_reader import Offsets, TopicReader
+from verification.watermarks import Watermarks
 
 _POLL_S = 0.5
 _MOMENT_S = 5.0
@@ -82,15 +82,15 @@ async def newest_watermark_s(reader: TopicReader, topic: str, ends: Offsets) -> 
     span = _TAIL_RECORDS
     while True:
         begin = max(begins[partition], ends[partition] - span)
-        marks = Marks()
+        watermarks = Watermarks()
         async for records in reader.read(topic, {partition: begin}, {partition: ends[partition]}):
             for record in records:
                 if list(record.headers) == WATERMARK_HEADERS:
                     try:
-                        marks.add(partition, record.value)
+                        watermarks.add(partition, record.value)
                     except ValueError:
                         continue  # another program's; the analytics makes it a dead letter
-        passed_s = marks.passed_s(partition)
+        passed_s = watermarks.passed_s(partition)
         if passed_s > -math.inf or begin == begins[partition]:
             return passed_s
         span *= 8

@@ -3,9 +3,9 @@
 from base64 import b64encode
 from typing import Any
 
-from dead_letters.letter import DeadLetter, Place
-from dead_letters.marks import Mark
-from dead_letters.overview import ByReason, ListEnd, Newest
+from dead_letters.dead_letter import DeadLetter, Place
+from dead_letters.replay_marks import Mark
+from dead_letters.summaries import ByReason, ListEnd, Newest
 
 
 def reasons_json(by_reason: ByReason, end: ListEnd) -> dict[str, Any]:

@@ -5,13 +5,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, replace
 
-from dead_letters.letter import DAMAGED, DeadLetter, Place
-from dead_letters.marks import Mark
-from dead_letters.overview import ByReason, ListEnd, Newest
+from dead_letters.dead_letter import DAMAGED, DeadLetter, Place
 from dead_letters.reader import LetterReader, Topics, letter_reader
 from dead_letters.rendering import reasons_found
 from dead_letters.replay import ReplayProducer, in_transactions
+from dead_letters.replay_marks import Mark
 from dead_letters.selection import Plan, Selection, obstacle
+from dead_letters.summaries import ByReason, ListEnd, Newest
 from libs.events.dead_letters import Reason
 from libs.events.topics import DEAD_LETTERS_REPLAYED
 from libs.runtime.errors import PipelineError

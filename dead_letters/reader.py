@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from aiokafka.errors import KafkaError, for_code
 
-from dead_letters.letter import DeadLetter, Place, read_letter
-from dead_letters.marks import Mark, Replayed, decode_mark
+from dead_letters.dead_letter import DeadLetter, Place, read_letter
+from dead_letters.replay_marks import Mark, Replayed, decode_mark
 from libs.events.topics import DEAD_LETTERS_REPLAYED, ORDERS, ORDERS_DLQ
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, Kafka, client_arguments

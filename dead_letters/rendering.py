@@ -6,11 +6,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from dead_letters.letter import DeadLetter
-from dead_letters.marks import Mark
-from dead_letters.overview import ByReason, Newest
+from dead_letters.dead_letter import DeadLetter
 from dead_letters.printable import pretty, printable, time_of
+from dead_letters.replay_marks import Mark
 from dead_letters.selection import Plan
+from dead_letters.summaries import ByReason, Newest
 
 _EXCERPT_CHARS = 70
 _REASON_CHARS = 40

@@ -14,9 +14,9 @@ from typing import Self
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from dead_letters.letter import DeadLetter
-from dead_letters.marks import Mark, encode_mark, mark_key
+from dead_letters.dead_letter import DeadLetter
 from dead_letters.reader import Topics
+from dead_letters.replay_marks import Mark, encode_mark, mark_key
 from dead_letters.selection import replay_headers
 from libs.runtime.errors import AnswerLostError, PipelineError, TransactionFencedError, TransactionTimeoutError
 from libs.runtime.kafka_client.clients import Kafka

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from dead_letters.letter import DeadLetter, Place
+from dead_letters.dead_letter import DeadLetter, Place
 from dead_letters.reader import Topics
 from libs.events.record_sizes import batch_bytes
 from libs.runtime.records import Headers, carried_headers

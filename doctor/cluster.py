@@ -30,7 +30,7 @@ _WANTED = (
 )
 
 
-def judge_cluster(facts: ClusterFacts, prefix: str, declared_partitions: int | None) -> list[Finding]:
+def cluster_findings(facts: ClusterFacts, prefix: str, declared_partitions: int | None) -> list[Finding]:
     """At least one finding for each check.
 
     Args:

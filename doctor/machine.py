@@ -17,7 +17,7 @@ _NO_DISK = _GIB // 2
 _FEWEST_OPEN_FILES = 1024
 
 
-def judge_machine(facts: MachineFacts) -> list[Finding]:
+def machine_findings(facts: MachineFacts) -> list[Finding]:
     """At least one finding for each check."""
     return [
         _python(facts.python),

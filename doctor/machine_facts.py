@@ -70,7 +70,7 @@ class MachineFacts:
     scripts_with_crlf: tuple[str, ...]
 
 
-def look_at_machine(
+def collect_machine_facts(
     root: Path, local: LocalSettings, compose_environment: Mapping[str, str], *, local_mode_runs: bool
 ) -> MachineFacts:
     """All facts; takes a second, most of it for Java."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from aiokafka.partitioner import murmur2
 
 from verification.history import WHOLE, History
-from verification.judge import Judge, Order, Verdict
+from verification.reference_processor import AllowedOutcome, Order, ReferenceProcessor
 from verification.report import Damage, NotVerified, Report
 from verification.sizes import SizeLimits, record_bytes, size_limits
 from verification.windows import WindowSums
@@ -62,7 +62,7 @@ class Ledger:
 
     def __init__(
         self,
-        judge: Judge,
+        reference: ReferenceProcessor,
         sums: WindowSums,
         snapshot: Mapping[int, int],
         report: Report,
@@ -75,7 +75,7 @@ class Ledger:
         # Of each partition of `processed-orders`, by partition of `orders`: the offset of the first order that is left there.
         self._first_left: dict[tuple[int, int], int] = {}
         self._first_letter_left: dict[int, int] = {}
-        self._judge = judge
+        self._reference = reference
         self._sums = sums
         self._snapshot = snapshot
         self._report = report
@@ -83,7 +83,7 @@ class Ledger:
         # Per identity: where the order stands and its `rest` in one number, complemented once it is matched.
         self._orders: dict[bytes, int | list[int]] = {}
         self._faulty: dict[Source, _DeadLetter] = {}
-        self._undecided: dict[Source, Verdict] = {}
+        self._undecided: dict[Source, AllowedOutcome] = {}
         self._rests: dict[Source, tuple[int, ...]] = {}  # of the orders for which there are several
         self._seen_faulty: set[Source] = set()
         self._late: Counter[bytes] = Counter()
@@ -112,21 +112,21 @@ class Ledger:
             now_s = float("inf")  # may be judged any time from now
         if timestamp_type == _LOG_APPEND_TIME:
             now_s = timestamp_ms / 1000
-        verdict: Verdict = self._judge.judge(value, timestamp_ms / 1000, now_s)
+        outcome: AllowedOutcome = self._reference.allowed_outcome(value, timestamp_ms / 1000, now_s)
         size_bytes = record_bytes(key, value, headers)
-        if verdict.order and size_bytes > self._sizes.processed_order:
-            verdict = verdict._replace(reasons=verdict.reasons | {_TOO_LARGE})
-        if verdict.reasons:
-            letter = _DeadLetter(verdict.reasons, _content(key, value, timestamp_ms))
+        if outcome.order and size_bytes > self._sizes.processed_order:
+            outcome = outcome._replace(reasons=outcome.reasons | {_TOO_LARGE})
+        if outcome.reasons:
+            letter = _DeadLetter(outcome.reasons, _content(key, value, timestamp_ms))
             if size_bytes > self._sizes.dead_letter:
                 size_and_digest = b"%d" % len(value or b""), sha256(value or b"").hexdigest().encode()
                 contents = tuple(_without_value(each, *size_and_digest, timestamp_ms) for each in (key, None))
-                letter = _DeadLetter(verdict.reasons | {_TOO_LARGE}, letter.content, contents)
+                letter = _DeadLetter(outcome.reasons | {_TOO_LARGE}, letter.content, contents)
             self._faulty[source] = letter
-            if verdict.order:
-                self._undecided[source] = verdict
-        elif verdict.order:
-            self._expect(source, verdict.order, verdict.rests)
+            if outcome.order:
+                self._undecided[source] = outcome
+        elif outcome.order:
+            self._expect(source, outcome.order, outcome.rests)
 
     def add_dead_letter(
         self, headers: Mapping[str, bytes], topic: str, key: bytes | None, value: bytes | None, timestamp_ms: int
@@ -171,12 +171,12 @@ class Ledger:
         ``only_due`` says that those of the records before the snapshot are in, and maybe not all of the others.
         """
         undecided, self._undecided = self._undecided, {}
-        for source, verdict in undecided.items():
+        for source, outcome in undecided.items():
             if only_due and not self._is_due(source):
-                self._undecided[source] = verdict
-            elif verdict.order and source not in self._seen_faulty:
+                self._undecided[source] = outcome
+            elif outcome.order and source not in self._seen_faulty:
                 del self._faulty[source]
-                self._expect(source, verdict.order, verdict.rests)
+                self._expect(source, outcome.order, outcome.rests)
 
     def add_late(self, value: bytes | None, timestamp_ms: int = 0) -> Order | None:
         """Take in a record of ``late-orders``."""
@@ -281,7 +281,7 @@ class Ledger:
 
     def _read(self, topic: str, value: bytes | None) -> Order | None:
         try:
-            return self._judge.processed(value)
+            return self._reference.processed(value)
         except ValueError as error:
             self._report.found(Damage.UNREADABLE, f"{topic}: {value!r}: {error}"[:300])
             return None

@@ -17,14 +17,14 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import Kafka
 from verification.history import WHOLE, History, find_history
-from verification.judge import Judge, read_catalogue
 from verification.ledger import Ledger, Source
-from verification.marks import Marks
 from verification.output_database import ROWS, OutputDatabase, read_rows
 from verification.output_file import LINES, read_lines
+from verification.reference_processor import ReferenceProcessor, read_catalogue
 from verification.report import Damage, NotVerified, Report
 from verification.sizes import SizeLimits, size_limits
 from verification.topic_reader import Offsets, Record, TopicReader
+from verification.watermarks import Watermarks
 from verification.windows import Metric, Window, WindowSums, check_metrics, check_output, read_metric_record
 
 CATALOGUE = Path(__file__).resolve().parents[1] / "services" / "processor" / "catalogue.json"
@@ -62,10 +62,10 @@ async def verify(  # noqa: PLR0913 - all but the first are named at the call
     Raises:
         PipelineError: there is no broker, topic or catalogue, so that nothing is proved.
     """
-    judge = Judge(*map(read_catalogue, catalogues))
+    reference = ReferenceProcessor(*map(read_catalogue, catalogues))
     try:
         async with TopicReader(kafka) as reader:
-            run = _Run(reader, topic_prefix, window_seconds, settle_s, judge, progress, newest_orders)
+            run = _Run(reader, topic_prefix, window_seconds, settle_s, reference, progress, newest_orders)
             return await run.all(output, database, wait_closed_s)
     except OffsetOutOfRangeError as error:
         raise PipelineError(f"records were deleted while they were read: {error}", advice="verify again") from error
@@ -79,7 +79,7 @@ class _Run:
     prefix: str
     window_seconds: int
     settle_s: float
-    judge: Judge
+    reference: ReferenceProcessor
     progress: Callable[[str], None]
     newest_orders: int | None
     report: Report = field(default_factory=Report)
@@ -94,7 +94,7 @@ class _Run:
             self.report.not_verified[NotVerified.ORDER] += gone
         snapshot = await self.reader.ends(orders)
         sums = WindowSums(self.window_seconds)
-        ledger = Ledger(self.judge, sums, snapshot, self.report, self.history, await self._sizes())
+        ledger = Ledger(self.reference, sums, snapshot, self.report, self.history, await self._sizes())
 
         caught_up = await self._caught_up("processor", orders, snapshot)
         old_dead_letters_end = await self._settled_ends("orders-dlq")
@@ -193,13 +193,15 @@ class _Run:
     ) -> dict[Window, bool]:
         """Match the processed and late orders; returns which windows analytics must have closed."""
         late = await self._add_late(ledger, sums, late_end)
-        known_marks, all_marks, partition_of, count = Marks(), Marks(), dict[str, int](), 0
+        known_watermarks, all_watermarks, partition_of, count = Watermarks(), Watermarks(), dict[str, int](), 0
         begins = self.history.begins["processed-orders"]
         async for records in self.reader.read(self.prefix + "processed-orders", begins, ends):
             for record in records:
                 read_by_analytics = record.offset < snapshot[record.partition]
                 if ("type", b"watermark") in record.headers:
-                    self._add_mark(record, [known_marks, all_marks] if read_by_analytics else [all_marks])
+                    self._add_watermark(
+                        record, [known_watermarks, all_watermarks] if read_by_analytics else [all_watermarks]
+                    )
                 elif order := ledger.add_processed(
                     record.value,
                     read_by_analytics=read_by_analytics,
@@ -210,15 +212,15 @@ class _Run:
             count += len(records)
             self.progress(f"processed-orders: {count:,} read")
 
-        def passed(marks: Marks, window: Window) -> bool:
+        def passed(watermarks: Watermarks, window: Window) -> bool:
             product, start = window
-            return product in partition_of and start + self.window_seconds <= marks.passed_s(partition_of[product])
+            return product in partition_of and start + self.window_seconds <= watermarks.passed_s(partition_of[product])
 
         for window in sorted(late):
             may_be_gone = self.history.is_cut("processed-orders") and window[0] not in partition_of
-            if not passed(all_marks, window) and not may_be_gone:
+            if not passed(all_watermarks, window) and not may_be_gone:
                 self.report.found(Damage.LATE_TOO_EARLY, f"{window[0]} from {window[1]}")
-        return {window: passed(known_marks, window) for window in sums.windows()}
+        return {window: passed(known_watermarks, window) for window in sums.windows()}
 
     async def _add_late(self, ledger: Ledger, sums: WindowSums, ends: Offsets) -> set[Window]:
         late: set[Window] = set()
@@ -228,9 +230,9 @@ class _Run:
             late.update(sums.window_of(order) for order in orders if order)
         return late
 
-    def _add_mark(self, record: Record, marks: list[Marks]) -> None:
+    def _add_watermark(self, record: Record, watermarks: list[Watermarks]) -> None:
         try:
-            for each in marks:
+            for each in watermarks:
                 each.add(record.partition, record.value)
         except ValueError as error:
             self.report.found(Damage.UNREADABLE, f"processed-orders: {record.value!r}: {error}"[:300])
@@ -250,7 +252,7 @@ class _Run:
         unused = Report()  # what is read here is read again, and judged then
         closed: set[Window] = set()
         late = WindowSums(self.window_seconds)
-        late_orders = Ledger(self.judge, late, {}, unused)
+        late_orders = Ledger(self.reference, late, {}, unused)
         metrics_read = dict(self.history.begins["product-metrics"])
         late_read = dict(self.history.begins["late-orders"])
         while True:

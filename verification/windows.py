@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from verification.history import WHOLE, History
-from verification.judge import Order, cents_of
+from verification.reference_processor import Order, cents_of
 from verification.report import Damage, NotVerified, Report
 from verification.strict_json import number, parse_object
 

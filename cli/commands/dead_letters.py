@@ -16,10 +16,10 @@ from cli.output import messages, print_json, print_line, print_table
 from dead_letters.as_json import letter_json, letters_json, reasons_json
 from dead_letters.commands import Pipeline, gather, look_at, plan_replay
 from dead_letters.commands import replay as replay_letters
-from dead_letters.letter import Place, parse_place
-from dead_letters.overview import ByReason, Newest
+from dead_letters.dead_letter import Place, parse_place
 from dead_letters.rendering import letter_text, letters_table, plan_text, reasons_table
 from dead_letters.selection import Selection
+from dead_letters.summaries import ByReason, Newest
 from libs.events.rights import DEAD_LETTERS, DEAD_LETTERS_READER
 from libs.runtime.rights.right import Role
 from libs.runtime.service.logs import configure_logging

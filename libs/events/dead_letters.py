@@ -57,7 +57,7 @@ def dead_letter_headers(
     ]
 
 
-class Letter(NamedTuple):
+class DeadLetterRecord(NamedTuple):
     """A record for ``orders-dlq``; ``reason`` is the one in its headers."""
 
     reason: Reason
@@ -66,7 +66,7 @@ class Letter(NamedTuple):
     headers: Headers
 
 
-def dead_letter(topic: str, partition: int, record: Record, error: RejectedError, limit_bytes: int) -> Letter:
+def dead_letter(topic: str, partition: int, record: Record, error: RejectedError, limit_bytes: int) -> DeadLetterRecord:
     """The letter of a record that stands in ``topic`` and ``partition``.
 
     What would take a batch of more than ``limit_bytes`` goes without its value, and if that does not suffice, without its
@@ -75,7 +75,7 @@ def dead_letter(topic: str, partition: int, record: Record, error: RejectedError
     key, value, offset = record.key, record.value, record.offset
     headers = dead_letter_headers(topic, partition, offset, error, record.headers)
     if batch_bytes(key, value, headers) <= limit_bytes:
-        return Letter(error.reason, key, value, headers)
+        return DeadLetterRecord(error.reason, key, value, headers)
     cause = str(error) if error.reason is Reason.TOO_LARGE else f"{error.reason}: {error}"
     too_large = RejectedError(
         Reason.TOO_LARGE, f"kept without its value, a dead letter has {limit_bytes} bytes; {cause}"
@@ -87,8 +87,8 @@ def dead_letter(topic: str, partition: int, record: Record, error: RejectedError
     place = [*dead_letter_headers(topic, partition, offset, too_large), *size_and_digest]
     with_sent = [*place, *carried_headers(record.headers, (*HEADERS, *OMITTED_HEADERS))]
     if batch_bytes(key, None, with_sent) <= limit_bytes:
-        return Letter(Reason.TOO_LARGE, key, None, with_sent)
-    return Letter(Reason.TOO_LARGE, None, None, place)
+        return DeadLetterRecord(Reason.TOO_LARGE, key, None, with_sent)
+    return DeadLetterRecord(Reason.TOO_LARGE, None, None, place)
 
 
 class Rejection(NamedTuple):

@@ -49,7 +49,7 @@ class _Batch:
 
 
 @dataclass
-class _Lane:
+class _PartitionQueue:
     """One partition's unconfirmed batches, oldest first."""
 
     partition: int
@@ -90,7 +90,7 @@ class OrderSender:
         self._on_confirmed = on_confirmed
         self._metrics = metrics
         self._monotonic = monotonic
-        self._lanes = [_Lane(partition) for partition in range(partitions)]
+        self._queues = [_PartitionQueue(partition) for partition in range(partitions)]
         self._tasks: list[asyncio.Task[None]] = []
         self._failure: BaseException | None = None
         self._changed = asyncio.Event()
@@ -100,8 +100,8 @@ class OrderSender:
         """How many records the broker has confirmed."""
 
     async def __aenter__(self) -> Self:
-        for lane in self._lanes:
-            task = asyncio.create_task(self._deliver(lane), name=f"deliver {self._topic}-{lane.partition}")
+        for queue in self._queues:
+            task = asyncio.create_task(self._deliver(queue), name=f"deliver {self._topic}-{queue.partition}")
             task.add_done_callback(self._ended)
             self._tasks.append(task)
         return self
@@ -136,16 +136,16 @@ class OrderSender:
             self._waiting_since_s = self._monotonic()
         self._taken += 1
         mark = (self._taken, key)
-        lane = self._lanes[partition_for(key, len(self._lanes))]
-        batch = lane.batches[-1] if lane.batches else None
+        queue = self._queues[partition_for(key, len(self._queues))]
+        batch = queue.batches[-1] if queue.batches else None
         if batch is None or batch.builder.append(timestamp=now_ms, key=key, value=value) is None:
             batch = _Batch(self._producer.create_batch(), first=mark, last=mark, oldest_ms=event_time_ms)
             batch.builder.append(timestamp=now_ms, key=key, value=value)
-            lane.batches.append(batch)
-            lane.filled.set()
+            queue.batches.append(batch)
+            queue.filled.set()
         batch.last = mark
         batch.count += 1
-        return lane.partition
+        return queue.partition
 
     async def wait_for_change(self, timeout_s: float) -> None:
         """Wait until something was confirmed or has failed, at most ``timeout_s``."""
@@ -168,7 +168,7 @@ class OrderSender:
 
     def unsent_error(self, what: str, *, advice: str) -> UnsentError:
         """An error that names the unconfirmed records."""
-        batches = [batch for lane in self._lanes for batch in lane.batches]
+        batches = [batch for queue in self._queues for batch in queue.batches]
         first = min(batch.first for batch in batches)[1].decode()
         last = max(batch.last for batch in batches)[1].decode()
         return UnsentError(
@@ -180,15 +180,15 @@ class OrderSender:
             return f"allow this client to write to topic {self._topic!r}, then start the generator again"
         return "look at the broker's log, then start the generator again"
 
-    async def _deliver(self, lane: _Lane) -> None:
+    async def _deliver(self, queue: _PartitionQueue) -> None:
         while True:
-            await lane.filled.wait()
-            batch = lane.batches[0]
+            await queue.filled.wait()
+            batch = queue.batches[0]
             batch.builder.close()
-            await (await self._hand_over(batch, lane.partition))
-            lane.batches.popleft()
-            if not lane.batches:
-                lane.filled.clear()
+            await (await self._hand_over(batch, queue.partition))
+            queue.batches.popleft()
+            if not queue.batches:
+                queue.filled.clear()
             self.confirmed += batch.count
             self._metrics.sent.inc(batch.count)
             self._metrics.latency.observe(max(time.time() - batch.oldest_ms / 1000, 0.0))

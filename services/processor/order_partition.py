@@ -15,8 +15,8 @@ from libs.runtime.records import LOG_APPEND_TIME, Output, Record, Row, carried_h
 from libs.runtime.service.logs import debugging
 from services.processor.catalogue import Catalogue, Product, continued, enrich
 from services.processor.event_time_lag import EventTimeLag
+from services.processor.order_log import log_processed, log_rejected
 from services.processor.order_tally import OrderTally
-from services.processor.order_trail import tell_processed, tell_rejected
 from services.processor.plain_orders import read_plain_order
 from services.processor.replica_watermark import ReplicaWatermark
 from services.processor.source_watermark import SourceWatermark
@@ -136,7 +136,7 @@ class OrderPartition:
         partition, debugs = output.partition_for(PROCESSED_ORDERS.name, key), debugging()
         self._write(partition, output, debugs=debugs)
         if debugs:
-            tell_processed((row,), partition)
+            log_processed((row,), partition)
         output.send(PROCESSED_ORDERS.name, partition, key, value, timestamp_ms, all_headers)
         return True
 
@@ -150,7 +150,7 @@ class OrderPartition:
         if not rows:
             return
         if debugs:
-            tell_processed(rows, partition)
+            log_processed(rows, partition)
         output.extend(PROCESSED_ORDERS.name, partition, rows, ORDER_HEADERS)
         rows.clear()
 
@@ -164,18 +164,18 @@ class OrderPartition:
         # One partition for all of this source's, as Spring Kafka does it: a transaction over fewer partitions costs less.
         output.send(ORDERS_DLQ.name, self._source, letter.key, letter.value, record.timestamp, letter.headers)
         self._tally.dead_letters[letter.reason] += 1
-        tell_rejected(record, letter.reason)
+        log_rejected(record, letter.reason)
 
     @property
     def waits_for_clock(self) -> bool:
-        return self._source_started and not self._replica_watermark.is_at_rest
+        return self._source_started and not self._replica_watermark.is_complete
 
     def punctuate(self, progress: Progress) -> None:
         self._source_started = progress.source_started
         self._watermark.saw_progress(progress)
         self._replica_watermark.saw_quiet(progress.quiet_since_s)
         self._replica_watermark.advance(self._source, self._watermark.value_s)
-        if self._replica_watermark.is_news():
+        if self._replica_watermark.is_due():
             self.urgent = True
 
     def before_commit(self, output: Output, position: int) -> OrderTally:  # noqa: ARG002 - there is no state
@@ -183,7 +183,7 @@ class OrderPartition:
 
         Whichever partition comes first writes it: ``output`` has everyone's orders by then.
         """
-        if self._replica_watermark.is_news():
+        if self._replica_watermark.is_due():
             mark = encode_watermark(self._replica_watermark.take())
             now_ms = int(self._clock.now_s() * 1000)
             for partition in range(output.partition_count(PROCESSED_ORDERS.name)):

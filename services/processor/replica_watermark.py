@@ -42,7 +42,7 @@ class ReplicaWatermark:
         if watermark_s is not None:
             self._values_s[source] = watermark_s
 
-    def is_news(self) -> bool:
+    def is_due(self) -> bool:
         """Whether a watermark is to be written that closes more windows than the one before."""
         if not self._values_s:
             return False
@@ -53,7 +53,7 @@ class ReplicaWatermark:
         return floor(min(self._values_s.values())) > floor(written.watermark_s) and not self._has_closed_all(written)
 
     @property
-    def is_at_rest(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether no watermark will be written until an order comes."""
         written = self._written
         return written is not None and len(written.sources) == len(self._values_s) and self._has_closed_all(written)

@@ -16,7 +16,7 @@ from libs.runtime.backoff import Backoff
 from libs.runtime.errors import StuckConsumerError
 from libs.runtime.kafka_client.closing import close_consumer
 from libs.runtime.kafka_client.consumers import committed_consumer
-from libs.runtime.kafka_client.idle_pace import IdlePace
+from libs.runtime.kafka_client.idle_polling import IdlePolling
 from libs.runtime.kafka_client.lazy_records import LazyRecordConsumer
 from libs.runtime.metrics import OutputMetrics
 from libs.runtime.records import Record
@@ -24,6 +24,7 @@ from libs.runtime.service.life_cycle import Context
 from libs.runtime.service.stop_requests import unless_stopped
 from libs.runtime.timing import HEALTHY_FOR_S
 from libs.runtime.topics.creation import ensure_topics
+from services.sink.interruption_log import InterruptionLog
 from services.sink.metrics_writer import (
     Item,
     MetricsWriter,
@@ -33,10 +34,9 @@ from services.sink.metrics_writer import (
 )
 from services.sink.output_health import OutputHealth
 from services.sink.progress import Progress
+from services.sink.report_written import report_written
 from services.sink.sink_settings import SinkSettings
 from services.sink.topic_reader import MetricBatch, Position, TopicReader, TopicRewoundError
-from services.sink.trouble import Trouble
-from services.sink.written import tell_written
 
 log = structlog.get_logger()
 
@@ -76,7 +76,7 @@ class Sink(Generic[Item]):
         self._partitions = [TopicPartition(topic, number) for number in range(context.settings.topic_partitions)]
         self._start_over_because = ""
         self._backoff = Backoff()
-        self._trouble = Trouble(writer.kind)
+        self._interruption_log = InterruptionLog(writer.kind)
 
     async def run(self) -> None:
         """Work until asked to stop; raises ``PipelineError`` when trying again cannot help."""
@@ -96,7 +96,7 @@ class Sink(Generic[Item]):
                     return
                 delay_s = self._backoff.next_s()
                 self._metrics.retries[_reason(error)].inc()
-                self._trouble.interrupted(error, delay_s)
+                self._interruption_log.interrupted(error, delay_s)
                 await unless_stopped(asyncio.sleep(delay_s), self._stop)
 
     async def _session(self) -> None:
@@ -185,7 +185,7 @@ class Sink(Generic[Item]):
 
     async def _copy(self, consumer: AIOKafkaConsumer, reader: TopicReader[Item]) -> None:
         reporting = asyncio.create_task(self._progress.report(consumer))
-        pace = IdlePace(consumer)
+        pace = IdlePolling(consumer)
         try:
             last_answer: int | None = None
             started_s = answered_s = time.monotonic()
@@ -197,7 +197,7 @@ class Sink(Generic[Item]):
                 wrote = await self._write_all(reader, {tp.partition: records for tp, records in fetched.items()})
                 if wrote or time.monotonic() - started_s > _SETTLED_S:
                     self._backoff.reset()
-                    self._trouble.over()
+                    self._interruption_log.resolved()
                     self._health.written()
                 await self._note(consumer)
                 answer = self._slowest_answer(consumer)
@@ -232,7 +232,7 @@ class Sink(Generic[Item]):
         metrics.output_bytes.set(self._writer.size_bytes)
         metrics.consumed.inc(len(batch.items) + len(batch.rejected))
         metrics.foreign.inc(len(left_out))
-        tell_written(self._writer, batch.items, metrics, now_s)
+        report_written(self._writer, batch.items, metrics, now_s)
         if left_out:
             log.error(
                 "records that are not metrics were left out",

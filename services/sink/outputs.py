@@ -15,7 +15,7 @@ log = structlog.get_logger()
 _TRY_AGAIN_S = 15.0
 
 
-class Running(Protocol):
+class RunnableOutput(Protocol):
     """One output at work."""
 
     def run(self) -> Coroutine[Any, Any, None]:
@@ -23,7 +23,9 @@ class Running(Protocol):
         ...
 
 
-async def run_all(outputs: Mapping[str, Running], metrics: Mapping[str, OutputMetrics], stop: asyncio.Event) -> None:
+async def run_all(
+    outputs: Mapping[str, RunnableOutput], metrics: Mapping[str, OutputMetrics], stop: asyncio.Event
+) -> None:
     """Run every output until ``stop`` is set.
 
     One that fails is tried again every 15 seconds for as long as another works; when none works any more the error of

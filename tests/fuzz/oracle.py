@@ -4,21 +4,21 @@ import re
 from typing import Any
 
 from services.processor.processor_settings import ProcessorSettings
-from verification.judge import Judge, Verdict, cents_of, read_catalogue
+from verification.reference_processor import AllowedOutcome, ReferenceProcessor, cents_of, read_catalogue
 from verification.strict_json import Literal, NotAnObjectError, number, overflows, parse_object
 
 CATALOGUE = ProcessorSettings.model_fields["processor_catalogue_path"].default
 MAX_DEPTH = 100
 LATEST_S = 253_402_300_799
 
-JUDGE = Judge(read_catalogue(CATALOGUE))
+REFERENCE = ReferenceProcessor(read_catalogue(CATALOGUE))
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET = re.compile(rb"[\[\]{}]")
 
 
-def verdict(value: bytes | None, arrived_s: float) -> Verdict:
+def allowed_outcome(value: bytes | None, arrived_s: float) -> AllowedOutcome:
     """What has to become of a record of ``orders`` that came in at ``arrived_s`` (epoch seconds)."""
-    return JUDGE.judge(value, arrived_s, arrived_s)
+    return REFERENCE.allowed_outcome(value, arrived_s, arrived_s)
 
 
 def depth(value: bytes) -> int:

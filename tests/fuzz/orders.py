@@ -20,11 +20,11 @@ from services.processor.order_partition import OrderPartition
 from services.processor.replica_watermark import ReplicaWatermark
 from services.processor.source_watermark import SourceWatermark
 from tests.fuzz.mutations import Fields, Mutator, pick
-from tests.fuzz.oracle import CATALOGUE, JUDGE, verdict
+from tests.fuzz.oracle import CATALOGUE, REFERENCE, allowed_outcome
 from tests.fuzz.records import NOW_S, PARTITIONS, Outbox, Sent, any_record
 from tests.fuzz.target import Tally
 from tests.unit.driver import FakeClock, FakeRecord
-from verification.judge import Order, Verdict
+from verification.reference_processor import AllowedOutcome, Order
 
 BATCH = 50
 SOURCE = 2
@@ -136,7 +136,7 @@ class _Outcomes:
 def _check(record: FakeRecord, came_of: _Outcomes, limits: DerivedLimits) -> float | None:
     """The event time that counts for the watermark, None for a dead letter."""
     arrived_s = record.timestamp / 1000 if record.timestamp_type == LOG_APPEND_TIME else NOW_S
-    right = verdict(record.value, arrived_s)
+    right = allowed_outcome(record.value, arrived_s)
     sent = came_of.take(record, right.order)
     try:
         assert sent is not None
@@ -151,7 +151,7 @@ def _check(record: FakeRecord, came_of: _Outcomes, limits: DerivedLimits) -> flo
     return min(right.order.timestamp_s, arrived_s)
 
 
-def _check_dead_letter(record: FakeRecord, sent: Sent, right: Verdict, limits: DerivedLimits) -> None:
+def _check_dead_letter(record: FakeRecord, sent: Sent, right: AllowedOutcome, limits: DerivedLimits) -> None:
     ours = sent.headers[:5]
     assert [name for name, _ in ours] == list(HEADERS)
     reason, message, *source = [value or b"" for _, value in ours]
@@ -190,7 +190,7 @@ def _check_processed(record: FakeRecord, sent: Sent, order: Order, limits: Deriv
     assert sent.topic == "processed-orders"
     assert batch_size(sent) <= limits.processed_order
     assert list(sent.headers) == [*ORDER_HEADERS, *(header for header in record.headers if header[0] != "type")]
-    assert JUDGE.processed(sent.value) == order
+    assert REFERENCE.processed(sent.value) == order
     assert sent.key == order.product_id.encode()
     assert sent.partition == partition_for(sent.key, PARTITIONS)
     # However it is made, it fits where its record fitted: see the topics' max.message.bytes.

@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dead_letters.letter import DAMAGED, DeadLetter, Place, parse_place, read_letter
-from dead_letters.marks import DamagedMarkError, Mark, Replayed, decode_mark, encode_mark, mark_key
+from dead_letters.dead_letter import DAMAGED, DeadLetter, Place, parse_place, read_letter
 from dead_letters.reader import Topics
 from dead_letters.rendering import letter_text
+from dead_letters.replay_marks import DamagedMarkError, Mark, Replayed, decode_mark, encode_mark, mark_key
 from dead_letters.selection import obstacle
 from libs.events.dead_letters import (
     Reason,

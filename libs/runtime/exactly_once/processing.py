@@ -14,14 +14,14 @@ from libs.runtime.exactly_once.broker_watch import BrokerWatch
 from libs.runtime.exactly_once.fetching import FetchReader
 from libs.runtime.exactly_once.pipelined_commits import PipelinedCommits
 from libs.runtime.exactly_once.stage import PartitionLogic, Progress, Stage, Tally
-from libs.runtime.exactly_once.stuck_consumer import Silence
-from libs.runtime.kafka_client.idle_pace import IdlePace
+from libs.runtime.exactly_once.stuck_consumer import StuckConsumerCheck
+from libs.runtime.kafka_client.idle_polling import IdlePolling
 from libs.runtime.kafka_client.lazy_records import in_batches
 from libs.runtime.service.health import Health
 from libs.runtime.timing import IDLE_INTERVAL_S
 
-LONGEST_TURN_S = 0.005
-_SHOWN_EVERY_S = 1.0  # in the metrics
+MAX_BLOCKING_S = 0.005
+_METRICS_EVERY_S = 1.0  # in the metrics
 FRESH_S = 3 * IDLE_INTERVAL_S  # a confirmation of a partition's end, a few long polls ago at most
 
 
@@ -33,10 +33,10 @@ class WorkedPartition:
     logic: PartitionLogic
     position: int
     touched: bool = False  # since the last commit
-    silence: Silence = field(init=False)
+    stuck_check: StuckConsumerCheck = field(init=False)
 
     def __post_init__(self) -> None:
-        self.silence = Silence(self.name)
+        self.stuck_check = StuckConsumerCheck(self.name)
 
     @property
     def name(self) -> str:
@@ -72,11 +72,11 @@ class Processing:
         self._alone = alone
         self._started_s = time.time()
         self._next_tick_s = 0.0
-        self._next_show_s = 0.0
+        self._next_metrics_s = 0.0
         self._waits_for_clock = True
         self._processing: TopicPartition | None = None
 
-    def culprit(self) -> TopicPartition | None:
+    def failed_partition(self) -> TopicPartition | None:
         """For whose sake the loop has failed, if that is known."""
         if self._processing is not None:
             return self._processing
@@ -86,7 +86,7 @@ class Processing:
     async def run(self, until_s: float = float("inf")) -> None:
         """Run until stopped, or past ``until_s`` (monotonic); what is open then is dropped."""
         commits = self._commits
-        reader, pace = FetchReader(self._consumer, self._stop), IdlePace(self._consumer)
+        reader, pace = FetchReader(self._consumer, self._stop), IdlePolling(self._consumer)
         urgent = False
         try:
             while True:
@@ -102,14 +102,14 @@ class Processing:
                         return
                 now_s = time.monotonic()
                 tick = now_s >= self._next_tick_s
-                caught_up = self._look_around(tick=tick)
+                caught_up = self._punctuate(tick=tick)
                 urgent = caught_up and self._urgent()
                 if commits.due_in_s(urgent=urgent) == 0:
                     await self._commit()
                 if tick:
                     self._next_tick_s = now_s + tick_s
                     if not fetched:
-                        self._nothing_received()
+                        self._check_idle_partitions()
                 if now_s > until_s and commits.idle:
                     return
         finally:
@@ -128,7 +128,7 @@ class Processing:
         if self._alone and any(other.touched for other in self._partitions.values() if other is not partition):
             await self._commit()
         structlog.contextvars.bind_contextvars(partition=partition.name)
-        turn_ends_s = time.monotonic() + LONGEST_TURN_S
+        yield_at_s = time.monotonic() + MAX_BLOCKING_S
         commits, process = self._commits, partition.logic.process
         batches = in_batches(fetched, self._stage.batch_size)
         while (batch := self._next(partition, batches)) is not None:
@@ -140,11 +140,11 @@ class Processing:
             process(batch, commits.outputs)
             self._processing = None
             partition.position = batch[-1].offset + 1
-            if time.monotonic() > turn_ends_s:
+            if time.monotonic() > yield_at_s:
                 await asyncio.sleep(0)  # heartbeats share this loop
                 if self._stop.is_set():
                     return False
-                turn_ends_s = time.monotonic() + LONGEST_TURN_S
+                yield_at_s = time.monotonic() + MAX_BLOCKING_S
         partition.position = max(partition.position, end)
         structlog.contextvars.unbind_contextvars("partition")
         return True
@@ -155,12 +155,12 @@ class Processing:
         self._processing = None
         return batch
 
-    def _look_around(self, *, tick: bool) -> bool:
+    def _punctuate(self, *, tick: bool) -> bool:
         """Let logic look at the clock; whether some partition in the open transaction has nothing more to read."""
         caught_up = False
-        show = tick and time.monotonic() >= self._next_show_s
+        show = tick and time.monotonic() >= self._next_metrics_s
         if show:
-            self._next_show_s = time.monotonic() + _SHOWN_EVERY_S
+            self._next_metrics_s = time.monotonic() + _METRICS_EVERY_S
         lags = []
         for partition in self._partitions.values():
             if not (tick or partition.touched):
@@ -174,7 +174,7 @@ class Processing:
             if partition.touched:
                 lags.append(self._lag(partition))
             if show:
-                self._show(partition)
+                self._update_metrics(partition)
         if tick:
             self._waits_for_clock = any(partition.logic.waits_for_clock for partition in self._partitions.values())
         if lags:
@@ -204,7 +204,7 @@ class Processing:
         end = self._consumer.last_stable_offset(partition.source)
         return 0 if end is None else max(end - partition.position, 0)
 
-    def _show(self, partition: WorkedPartition) -> None:
+    def _update_metrics(self, partition: WorkedPartition) -> None:
         # What a fetch says of the partition's end is old by the time that slow work on its records is done.
         lag = max(self._lag(partition), self._watch.ends.get(partition.source, 0) - partition.position)
         logic = partition.logic
@@ -221,11 +221,11 @@ class Processing:
             quiet_since_s=self._watch.quiet_since_s,
         )
 
-    def _nothing_received(self) -> None:
+    def _check_idle_partitions(self) -> None:
         """Having nothing to do is healthy only if the broker has just said so."""
         for partition in self._partitions.values():
             confirmed_ms = self._consumer.last_poll_timestamp(partition.source) or 0
             fresh = time.time() - max(confirmed_ms / 1000, self._started_s) < FRESH_S
             if fresh and self._commits.idle and self._lag(partition) == 0:
                 self._health.beat(partition.name)
-            partition.silence.look(excused=fresh or not self._watch.answering)
+            partition.stuck_check.update(excused=fresh or not self._watch.answering)

@@ -13,10 +13,10 @@ _ALONE_FOR_S = 60.0
 
 
 class Retries:
-    """Counts failures in a row, of single partitions where the culprit is known, otherwise of all together.
+    """Counts failures in a row, of single partitions where the failed_partition is known, otherwise of all together.
 
     A failure aborts the transaction of all partitions. So that one partition does not stop the others, it is left out for a
-    while from its second failure on. Where the culprit is not known, partitions commit one at a time, until it is.
+    while from its second failure on. Where the failed_partition is not known, partitions commit one at a time, until it is.
     """
 
     def __init__(self, monotonic_s: Callable[[], float] = time.monotonic) -> None:

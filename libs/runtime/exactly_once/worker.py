@@ -156,20 +156,20 @@ class ReplicaWorker:
                 retry_in_s=delay_s,
             )
             return delay_s
-        culprit = self._processing.culprit() if self._processing is not None else None
-        delay_s = self._retries.failed(culprit)
-        failures = self._retries.failures(culprit)
+        failed_partition = self._processing.failed_partition() if self._processing is not None else None
+        delay_s = self._retries.failed(failed_partition)
+        failures = self._retries.failures(failed_partition)
         self._metrics.retries["error"].inc()
         log.warning(
             "processing failed, starting again from the last commit",
-            failed_partition=_name(culprit) if culprit else "unknown",
+            failed_partition=_name(failed_partition) if failed_partition else "unknown",
             error=described(error),
             failures=failures,
             retry_in_s=delay_s,
         )
         if self._retries.exhausted:
             raise RetriesExhaustedError(
-                f"{_name(culprit) if culprit else self._stage.name} failed {failures} times in a row, "
+                f"{_name(failed_partition) if failed_partition else self._stage.name} failed {failures} times in a row, "
                 f"at last with {described(error)}",
                 advice="nothing is lost: fix the cause and start the service again; it continues from the last commit",
             ) from error

@@ -21,7 +21,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from libs.runtime.errors import BrokerLoginError
 from libs.runtime.kafka_security.addresses import BrokerAddresses
-from libs.runtime.kafka_security.attempt import Attempt
+from libs.runtime.kafka_security.connection_attempt import ConnectionAttempt
 from libs.runtime.kafka_security.explanations import explain, explain_listener, may_be_another_listener
 from libs.runtime.kafka_security.listeners import enabled_mechanisms, other_listener
 from libs.runtime.kafka_security.login_refusals import current_refusals
@@ -55,7 +55,7 @@ async def connect(
     context = ssl_context.current() if isinstance(ssl_context, ReloadingTls) else ssl_context
     tokens = options.get("sasl_oauth_token_provider")
     bootstraps = options.get("on_close") is None  # the others go to the addresses that the brokers advertise
-    attempt = Attempt(
+    attempt = ConnectionAttempt(
         host,
         port,
         security_protocol,
@@ -111,7 +111,7 @@ def _password(password: str | Secret | None) -> str | None:
         raise BrokerLoginError(str(error), advice="put the password there") from None
 
 
-async def _note_refusal(error: Exception, attempt: Attempt, context: ssl.SSLContext | None) -> None:
+async def _note_refusal(error: Exception, attempt: ConnectionAttempt, context: ssl.SSLContext | None) -> None:
     refusals = current_refusals()
     if refusals is None:
         return
@@ -130,7 +130,7 @@ async def _note_refusal(error: Exception, attempt: Attempt, context: ssl.SSLCont
         refusals.refused(attempt.address, explained)
 
 
-async def _of_another_listener(attempt: Attempt, context: ssl.SSLContext | None) -> BrokerLoginError | None:
+async def _of_another_listener(attempt: ConnectionAttempt, context: ssl.SSLContext | None) -> BrokerLoginError | None:
     try:
         listener = await other_listener(attempt, context)
     except ssl.SSLError as alert:

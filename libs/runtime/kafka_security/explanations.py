@@ -13,7 +13,7 @@ from aiokafka.errors import (
 )
 
 from libs.runtime.errors import BrokerLoginError
-from libs.runtime.kafka_security.attempt import Attempt
+from libs.runtime.kafka_security.connection_attempt import ConnectionAttempt
 
 # X509_V_ERR_... of OpenSSL's x509_vfy.h.
 _EXPIRED, _NOT_YET_VALID = 10, 9
@@ -33,7 +33,7 @@ class Listener(Enum):
     SASL = "asks who the client is, by SASL"
 
 
-def explain(error: BaseException, attempt: Attempt) -> BrokerLoginError | None:
+def explain(error: BaseException, attempt: ConnectionAttempt) -> BrokerLoginError | None:
     """What ``error`` says for certain about how this client and the broker log in; None if it may be an outage."""
     for each in _with_causes(error):
         if isinstance(each, BrokerLoginError):
@@ -53,7 +53,7 @@ def may_be_another_listener(error: BaseException) -> bool:
     )
 
 
-def explain_listener(listener: Listener, attempt: Attempt) -> BrokerLoginError:
+def explain_listener(listener: Listener, attempt: ConnectionAttempt) -> BrokerLoginError:
     """The error for a listener that was found to be of another protocol."""
     if listener is Listener.PLAINTEXT:
         other = _PLAINTEXT_OF[attempt.protocol]
@@ -76,7 +76,7 @@ def _with_causes(error: BaseException) -> Iterator[BaseException]:
         each = each.__cause__ or each.__context__
 
 
-def _of_certificate(error: ssl.SSLCertVerificationError, attempt: Attempt) -> BrokerLoginError:
+def _of_certificate(error: ssl.SSLCertVerificationError, attempt: ConnectionAttempt) -> BrokerLoginError:
     code = error.verify_code
     what = f"the certificate of broker {attempt.address}"
     if code in (_EXPIRED, _NOT_YET_VALID):
@@ -101,7 +101,7 @@ def _of_certificate(error: ssl.SSLCertVerificationError, attempt: Attempt) -> Br
     )
 
 
-def _of_alert(error: ssl.SSLError, attempt: Attempt) -> BrokerLoginError | None:
+def _of_alert(error: ssl.SSLError, attempt: ConnectionAttempt) -> BrokerLoginError | None:
     alert = (error.reason or "").partition("_ALERT_")[2].lower().replace("_", " ")
     if not alert:
         return None
@@ -112,7 +112,7 @@ def _of_alert(error: ssl.SSLError, attempt: Attempt) -> BrokerLoginError | None:
     return BrokerLoginError(f"broker {attempt.address} refuses the TLS connection: {alert}", advice=advice)
 
 
-def _of_credentials(error: SaslAuthenticationFailed, attempt: Attempt) -> BrokerLoginError:
+def _of_credentials(error: SaslAuthenticationFailed, attempt: ConnectionAttempt) -> BrokerLoginError:
     told = str(error.args[0]) if error.args and error.args[0] else "authentication failed"
     if attempt.mechanism == "OAUTHBEARER":
         return BrokerLoginError(
@@ -126,21 +126,21 @@ def _of_credentials(error: SaslAuthenticationFailed, attempt: Attempt) -> Broker
     )
 
 
-def _of_mechanism(error: UnsupportedSaslMechanismError, attempt: Attempt) -> BrokerLoginError:
+def _of_mechanism(error: UnsupportedSaslMechanismError, attempt: ConnectionAttempt) -> BrokerLoginError:
     return BrokerLoginError(
         f"broker {attempt.address} does not take KAFKA_SASL_MECHANISM={attempt.mechanism}",
         advice=f"set KAFKA_SASL_MECHANISM to one that this listener has enabled: {error.args[0]}",
     )
 
 
-def _of_no_sasl(_: IllegalSaslStateError, attempt: Attempt) -> BrokerLoginError:
+def _of_no_sasl(_: IllegalSaslStateError, attempt: ConnectionAttempt) -> BrokerLoginError:
     return BrokerLoginError(
         f"the listener at {attempt.address} has no SASL, KAFKA_SECURITY_PROTOCOL={attempt.protocol} asks for it",
         advice=f"use the port of its SASL listener, or set KAFKA_SECURITY_PROTOCOL={attempt.protocol.removeprefix('SASL_')}",
     )
 
 
-_EXPLANATIONS: dict[type[BaseException], Callable[[Any, Attempt], BrokerLoginError | None]] = {
+_EXPLANATIONS: dict[type[BaseException], Callable[[Any, ConnectionAttempt], BrokerLoginError | None]] = {
     ssl.SSLCertVerificationError: _of_certificate,
     ssl.SSLError: _of_alert,
     SaslAuthenticationFailed: _of_credentials,

@@ -16,7 +16,7 @@ from aiokafka.structs import TopicPartition
 from libs.runtime.errors import AnswerLostError
 from libs.runtime.kafka_client.clients import AIOKafkaClient, Kafka, client_arguments
 from libs.runtime.timing import TRANSACTION_TIMEOUT_MS
-from libs.runtime.transactions.answers import Meaning, meaning_of
+from libs.runtime.transactions.error_codes import Meaning, meaning_of
 
 TRANSACTION = CoordinationType.TRANSACTION
 GROUP = CoordinationType.GROUP

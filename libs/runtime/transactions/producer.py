@@ -30,8 +30,8 @@ from libs.runtime.errors import (
 from libs.runtime.exactly_once.group_member import GroupMember
 from libs.runtime.kafka_requests.txn_offset_commit import MemberOffsetCommit
 from libs.runtime.timing import COMMIT_TIMEOUT_S, TRANSACTION_TIMEOUT_MS
-from libs.runtime.transactions.answers import Meaning, meaning_of, refusal
 from libs.runtime.transactions.connection import GROUP, TRANSACTION, BrokerConnection
+from libs.runtime.transactions.error_codes import Meaning, meaning_of, refusal
 from libs.runtime.transactions.record_batches import OutputBuffer, RecordBatch
 from libs.runtime.transactions.unwritten_batches import UnwrittenBatches
 
@@ -145,10 +145,10 @@ class TransactionalProducer:
             answer = await self._connection.ask_coordinator(kind, key, request)
             for code in sorted(error_codes(answer)):
                 meaning = meaning_of(code)
-                if meaning is Meaning.AGAIN:
+                if meaning is Meaning.RETRY:
                     await asyncio.sleep(pauses.next_s())
                     break
-                if meaning is Meaning.ELSEWHERE:
+                if meaning is Meaning.REFRESH_AND_RETRY:
                     await self._connection.refresh()
                     break
                 if meaning is not Meaning.DONE:
@@ -190,11 +190,11 @@ class TransactionalProducer:
                 for number, code, offset, *_ in answers
             }
             for meaning, code in meanings:
-                if meaning not in (Meaning.DONE, Meaning.AGAIN, Meaning.ELSEWHERE):
+                if meaning not in (Meaning.DONE, Meaning.RETRY, Meaning.REFRESH_AND_RETRY):
                     raise self._error(meaning, code, "Produce")
-            if any(meaning is Meaning.ELSEWHERE for meaning, _ in meanings):
+            if any(meaning is Meaning.REFRESH_AND_RETRY for meaning, _ in meanings):
                 return
-            if any(meaning is Meaning.AGAIN for meaning, _ in meanings):
+            if any(meaning is Meaning.RETRY for meaning, _ in meanings):
                 await asyncio.sleep(pauses.next_s())
 
     def _error(self, meaning: Meaning, code: int, name: str) -> Exception:
@@ -219,9 +219,9 @@ async def init_producer_id(connection: BrokerConnection, transactional_id: str) 
         meaning = meaning_of(answer.error_code)
         if meaning is Meaning.DONE:
             return answer.producer_id, answer.producer_epoch
-        if meaning is Meaning.AGAIN:
+        if meaning is Meaning.RETRY:
             await asyncio.sleep(pauses.next_s())
-        elif meaning is Meaning.ELSEWHERE:
+        elif meaning is Meaning.REFRESH_AND_RETRY:
             await connection.refresh()
         elif meaning is Meaning.FENCED:
             raise TransactionFencedError(f"{transactional_id}: another producer with this id has just started")

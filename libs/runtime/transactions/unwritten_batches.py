@@ -7,7 +7,7 @@ from typing import Any
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.errors import BatchTooLargeError
-from libs.runtime.transactions.answers import Meaning, meaning_of
+from libs.runtime.transactions.error_codes import Meaning, meaning_of
 from libs.runtime.transactions.record_batches import RecordBatch
 
 # A record derived from one that just fits the broker's 1 MiB has to fit as well (see the topics' max.message.bytes).

@@ -13,9 +13,9 @@ class Meaning(Enum):
     """What to do next."""
 
     DONE = auto()
-    AGAIN = auto()
+    RETRY = auto()
     """The broker cannot do it yet: ask the same broker again."""
-    ELSEWHERE = auto()
+    REFRESH_AND_RETRY = auto()
     """Another broker is responsible by now, or none: look it up and ask again."""
     FENCED = auto()
     """The transaction was ended by a successor or by its timeout."""
@@ -30,18 +30,18 @@ class Meaning(Enum):
 _MEANINGS: dict[int, Meaning] = {
     0: Meaning.DONE,
     46: Meaning.DONE,  # DUPLICATE_SEQUENCE_NUMBER: the batch was written when it was sent before
-    14: Meaning.AGAIN,  # COORDINATOR_LOAD_IN_PROGRESS
-    19: Meaning.AGAIN,  # NOT_ENOUGH_REPLICAS: also while the broker verifies the transaction (KIP-890)
-    20: Meaning.AGAIN,  # NOT_ENOUGH_REPLICAS_AFTER_APPEND
-    51: Meaning.AGAIN,  # CONCURRENT_TRANSACTIONS: the markers of the previous transaction are still being written
-    3: Meaning.ELSEWHERE,  # UNKNOWN_TOPIC_OR_PARTITION: of a topic that is there, known to others by now
-    5: Meaning.ELSEWHERE,  # LEADER_NOT_AVAILABLE
-    6: Meaning.ELSEWHERE,  # NOT_LEADER_OR_FOLLOWER
-    7: Meaning.ELSEWHERE,  # REQUEST_TIMED_OUT: the replicas did not acknowledge in time
-    13: Meaning.ELSEWHERE,  # NETWORK_EXCEPTION
-    15: Meaning.ELSEWHERE,  # COORDINATOR_NOT_AVAILABLE
-    16: Meaning.ELSEWHERE,  # NOT_COORDINATOR
-    56: Meaning.ELSEWHERE,  # KAFKA_STORAGE_ERROR
+    14: Meaning.RETRY,  # COORDINATOR_LOAD_IN_PROGRESS
+    19: Meaning.RETRY,  # NOT_ENOUGH_REPLICAS: also while the broker verifies the transaction (KIP-890)
+    20: Meaning.RETRY,  # NOT_ENOUGH_REPLICAS_AFTER_APPEND
+    51: Meaning.RETRY,  # CONCURRENT_TRANSACTIONS: the markers of the previous transaction are still being written
+    3: Meaning.REFRESH_AND_RETRY,  # UNKNOWN_TOPIC_OR_PARTITION: of a topic that is there, known to others by now
+    5: Meaning.REFRESH_AND_RETRY,  # LEADER_NOT_AVAILABLE
+    6: Meaning.REFRESH_AND_RETRY,  # NOT_LEADER_OR_FOLLOWER
+    7: Meaning.REFRESH_AND_RETRY,  # REQUEST_TIMED_OUT: the replicas did not acknowledge in time
+    13: Meaning.REFRESH_AND_RETRY,  # NETWORK_EXCEPTION
+    15: Meaning.REFRESH_AND_RETRY,  # COORDINATOR_NOT_AVAILABLE
+    16: Meaning.REFRESH_AND_RETRY,  # NOT_COORDINATOR
+    56: Meaning.REFRESH_AND_RETRY,  # KAFKA_STORAGE_ERROR
     47: Meaning.FENCED,  # INVALID_PRODUCER_EPOCH
     48: Meaning.FENCED,  # INVALID_TXN_STATE
     49: Meaning.FENCED,  # INVALID_PRODUCER_ID_MAPPING

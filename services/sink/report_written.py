@@ -11,7 +11,7 @@ from services.sink.metrics_writer import Item, MetricsWriter
 log = structlog.get_logger()
 
 
-def tell_written(writer: MetricsWriter[Item], items: Sequence[Item], metrics: OutputMetrics, now_s: float) -> None:
+def report_written(writer: MetricsWriter[Item], items: Sequence[Item], metrics: OutputMetrics, now_s: float) -> None:
     """``items`` are safe in the output of ``writer`` since ``now_s``."""
     if debugging():
         for window in writer.windows_of(items):

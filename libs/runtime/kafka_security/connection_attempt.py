@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Attempt:
+class ConnectionAttempt:
     """What an error message needs to know of an attempt to connect; no secrets."""
 
     host: str

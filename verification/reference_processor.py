@@ -35,7 +35,7 @@ class Order(NamedTuple):
     cents: int
 
 
-class Verdict(NamedTuple):
+class AllowedOutcome(NamedTuple):
     """What may become of a record: the order, or a dead letter with one of ``reasons``; with both, either is right.
 
     ``rests`` holds the ``rest`` by each catalogue that has the order's product, that of ``order`` first.
@@ -61,7 +61,7 @@ def read_catalogue(path: Path) -> Catalogue:
     return catalogue
 
 
-class Judge:
+class ReferenceProcessor:
     """Judges records by the catalogues that the processor had, which are data that the code under test shares.
 
     When it had which is not known: what any of them makes of a record is right.
@@ -76,8 +76,8 @@ class Judge:
         self._plain_rests = {product: tuple(entries) for product, entries in self._entries.items()}
         self._always_known = frozenset(self._entries).intersection(*catalogues)
 
-    def judge(self, value: bytes | None, written_s: float, now_s: float) -> Verdict:
-        """The verdict on a record of ``orders``.
+    def allowed_outcome(self, value: bytes | None, written_s: float, now_s: float) -> AllowedOutcome:
+        """The outcome on a record of ``orders``.
 
         The processor judged it as of some moment between ``written_s`` (the record's own timestamp) and ``now_s``.
         Whether a timestamp was more than a minute ahead of that moment is unknown when it lies between the two limits;
@@ -86,7 +86,7 @@ class Judge:
         try:
             fields = parse_object(value)
         except NotAnObjectError:
-            return Verdict(None, frozenset(["malformed"]))
+            return AllowedOutcome(None, frozenset(["malformed"]))
         amount, timestamp_s = _amount_sent(fields), number(fields.get("timestamp"))
         reasons = self._faults(fields, amount, timestamp_s)
         may_be_either = {"future_timestamp"}
@@ -98,12 +98,12 @@ class Judge:
         if timestamp_s is not None and timestamp_s > written_s + _MAX_AHEAD_S:
             reasons.add("future_timestamp")
             if timestamp_s > now_s + _MAX_AHEAD_S:
-                return Verdict(None, frozenset(reasons))
+                return AllowedOutcome(None, frozenset(reasons))
         if amount is None or timestamp_s is None or reasons - may_be_either:
-            return Verdict(None, frozenset(reasons))
+            return AllowedOutcome(None, frozenset(reasons))
         rests = self._rests_of(fields)
         order = _order(fields, timestamp_s, amount, rests[0])
-        return Verdict(order, frozenset(reasons) if reasons else _NONE, rests)
+        return AllowedOutcome(order, frozenset(reasons) if reasons else _NONE, rests)
 
     def _faults(self, fields: Mapping[str, Any], cents: int | None, timestamp_s: float | None) -> set[str]:
         """Every reason that applies, whatever the clock says."""

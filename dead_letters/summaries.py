@@ -3,7 +3,7 @@
 import heapq
 from dataclasses import dataclass, field
 
-from dead_letters.letter import DeadLetter, Place
+from dead_letters.dead_letter import DeadLetter, Place
 from verification.topic_reader import Offsets
 
 

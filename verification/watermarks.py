@@ -6,7 +6,7 @@ _NEVER = float("-inf")
 _MAX_SOURCES = 1000  # more than the partitions that a pipeline's topics can have
 
 
-class Marks:
+class Watermarks:
     """The newest watermark of each source, per partition of ``processed-orders``."""
 
     def __init__(self) -> None:

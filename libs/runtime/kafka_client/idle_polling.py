@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer
 from libs.runtime.timing import FETCH_MAX_WAIT_MS, IDLE_AFTER_S, IDLE_INTERVAL_S, TICK_S
 
 
-class IdlePace:
+class IdlePolling:
     """Makes an idle consumer's heartbeats, long polls and timers as rare as ``IDLE_INTERVAL_S``.
 
     A record ends a long poll at once, so the first one after a quiet time is as quick as any other. What takes longer is a

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from dead_letters.letter import DeadLetter, Place, parse_place
+from dead_letters.dead_letter import DeadLetter, Place, parse_place
 from libs.runtime.errors import PipelineError
 
 _OFFSET_BITS = 60

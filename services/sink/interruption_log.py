@@ -9,7 +9,7 @@ log = structlog.get_logger()
 _SAY_AGAIN_S = 60.0
 
 
-class Trouble:
+class InterruptionLog:
     """The trouble that the output ``kind`` is in, as the log has it."""
 
     def __init__(self, kind: str) -> None:
@@ -27,7 +27,7 @@ class Trouble:
             self._said, self._said_at_s = text, now_s
             log.error("interrupted", output=self._kind, error=text, retry_in_s=retry_in_s)
 
-    def over(self) -> None:
+    def resolved(self) -> None:
         """Say that the output works again, if it did not."""
         if self._since_s is not None:
             log.info("works again", output=self._kind, after_s=round(time.monotonic() - self._since_s, 1))

@@ -14,7 +14,7 @@ from services.processor.validation import MAX_ID_CHARS
 log = structlog.get_logger()
 
 
-def tell_processed(rows: Iterable[Row], partition: int) -> None:
+def log_processed(rows: Iterable[Row], partition: int) -> None:
     """These processed orders go to ``partition``."""
     for _, value, _ in rows:
         log.debug(
@@ -22,7 +22,7 @@ def tell_processed(rows: Iterable[Row], partition: int) -> None:
         )
 
 
-def tell_rejected(record: Record, reason: Reason) -> None:
+def log_rejected(record: Record, reason: Reason) -> None:
     """``record`` becomes a dead letter."""
     if debugging():
         order_id = _id_of(record)
