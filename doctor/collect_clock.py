@@ -17,7 +17,7 @@ Record = ConsumerRecord[bytes | None, bytes | None]
 
 
 def clock_of(arrivals: Collection[tuple[float, int]], newest_ms: int | None, now_s: float) -> Clock:
-    """The clocks' difference by the stamps of orders.
+    """The difference of the clocks, computed from the timestamps of orders.
 
     Args:
         arrivals: for each order that arrived: this machine's time of arrival in seconds, and the broker's stamp in ms. The

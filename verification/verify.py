@@ -1,7 +1,7 @@
 """The verification, step by step.
 
-What a running pipeline writes meanwhile must not look like damage. So the ends of the topics are taken in an order in
-which each explains the one before: a metric, the orders it may hold, the late orders among those, their sources.
+Records that a running pipeline writes meanwhile must not be reported as damage. So the ends of the topics are read in an
+order in which each explains the previous one: metrics, the orders in them, the late orders among those, their sources.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ CATALOGUE = Path(__file__).resolve().parents[1] / "services" / "processor" / "ca
 _POLL_S = 0.5
 
 
-async def verify(  # noqa: PLR0913 - all but the first are named at the call
+async def verify(  # noqa: PLR0913 - all except the first are keyword arguments
     kafka: Kafka,
     *,
     topic_prefix: str = "",
@@ -45,7 +45,7 @@ async def verify(  # noqa: PLR0913 - all but the first are named at the call
     progress: Callable[[str], None] = lambda _: None,
     newest_orders: int | None = None,
 ) -> Report:
-    """Compare what the pipeline wrote with what it had to write.
+    """Compare what the pipeline wrote with what it should have written.
 
     Args:
         kafka: the cluster.
@@ -55,12 +55,12 @@ async def verify(  # noqa: PLR0913 - all but the first are named at the call
         window_seconds: the pipeline's ``WINDOW_SECONDS``.
         wait_closed_s: wait this long for every window to close and to reach the outputs; None takes open ones as they are.
         settle_s: how long each stage may take to catch up with the one before.
-        catalogues: those that the processor has had since the first order, in any order.
-        progress: is told what is being done.
-        newest_orders: read about so many of the newest orders only, which bounds the memory; None reads all.
+        catalogues: the catalogues that the processor has had since the first order, in any order.
+        progress: called with the current step.
+        newest_orders: read only about so many of the newest orders, which limits the memory; None reads all.
 
     Raises:
-        PipelineError: there is no broker, topic or catalogue, so that nothing is proved.
+        PipelineError: there is no broker, topic or catalogue, so nothing can be verified.
     """
     reference = ReferenceProcessor(*map(read_catalogue, catalogues))
     try:
@@ -191,7 +191,7 @@ class _Run:
     async def _add_processed(
         self, ledger: Ledger, sums: WindowSums, late_end: Offsets, snapshot: Offsets, ends: Offsets
     ) -> dict[Window, bool]:
-        """Match the processed and late orders; returns which windows analytics must have closed."""
+        """Match the processed and late orders; returns the windows that the analytics must have closed."""
         late = await self._add_late(ledger, sums, late_end)
         known_watermarks, all_watermarks, partition_of, count = Watermarks(), Watermarks(), dict[str, int](), 0
         begins = self.history.begins["processed-orders"]
@@ -249,7 +249,7 @@ class _Run:
 
     async def _wait_until_closed(self, sums: WindowSums, deadline_s: float) -> None:
         """Wait until each window has a metric, or has late orders only."""
-        unused = Report()  # what is read here is read again, and judged then
+        unused = Report()  # differences are reported when this is read again later
         closed: set[Window] = set()
         late = WindowSums(self.window_seconds)
         late_orders = Ledger(self.reference, late, {}, unused)
@@ -279,7 +279,7 @@ class _Run:
     async def _read_output(
         self, name: str, read: Callable[[Report | None], Counter[Metric]], metrics: list[Metric], deadline_s: float
     ) -> Counter[Metric]:
-        """What ``read`` finds in an output once all of ``metrics`` are there, or when the time to wait is over."""
+        """The content of an output once it has all of ``metrics``, or after the time to wait."""
         deadline_s = max(deadline_s, time.monotonic() + self.settle_s)
         wanted = Counter(metrics)
         while missing := (wanted - await asyncio.to_thread(read, None)).total():

@@ -1,4 +1,4 @@
-"""What one look at Kafka brings."""
+"""The data of one observation of Kafka."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import orjson
 from libs.events.money import cents_of
 from libs.events.watermarks import Watermark
 
-_MAX_EPOCH_S = 10**11  # beyond it no clock can show a time
+_MAX_EPOCH_S = 10**11  # datetime cannot represent later times
 
 Offsets = Mapping[int, int]
 """Offset by partition."""
@@ -28,7 +28,7 @@ class Metric(NamedTuple):
 
 
 def decode_metric(value: bytes | None) -> Metric | None:
-    """The metric in a record of ``product-metrics``; None if it is none: a view shows what it can."""
+    """The metric in a record of ``product-metrics``; None if it is invalid."""
     try:
         fields = orjson.loads(value or b"")
         metric = Metric(*(fields[name] for name in Metric._fields))

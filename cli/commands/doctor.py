@@ -56,7 +56,7 @@ def _of_machine() -> list[Finding]:
     try:
         running = machine.running_local_mode()
         settings = running or LocalSettings.from_environment()
-    except LocalModeError as error:  # its supervisor has gone, or a setting cannot be used
+    except LocalModeError as error:  # its supervisor has ended, or a setting cannot be used
         return [problem("local mode", str(error), error.advice)]
     facts = collect_machine_facts(ROOT, settings, machine.compose_environment(), local_mode_runs=running is not None)
     return machine_findings(facts)

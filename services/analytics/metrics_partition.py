@@ -67,17 +67,17 @@ class MetricsPartition:
     def process(self, records: Sequence[Record], output: Output) -> None:
         if debugging():
             for record in records:
-                self._process_and_tell(record, output)
+                self._process_and_log(record, output)
         else:
             self._process(records, output)
 
-    def _process_and_tell(self, record: Record, output: Output) -> None:
+    def _process_and_log(self, record: Record, output: Output) -> None:
         before = self._tally.orders
         self._process((record,), output)
         if self._tally.orders > before:
             product_id, event_time_s, _ = read_processed_order(record.value)
             window = self._windows.key_for(product_id, event_time_s)
-            _tell("order counted", record, window)
+            _log_order("order counted", record, window)
 
     def _process(self, records: Sequence[Record], output: Output) -> None:
         add = self._windows.add
@@ -130,7 +130,7 @@ class MetricsPartition:
         output.send(LATE_ORDERS.name, partition, record.key, record.value, record.timestamp, headers)
         self._tally.late += 1
         if debugging():
-            _tell("order late", record, window)
+            _log_order("order late", record, window)
         self.urgent = True
 
     def _reject(self, record: Record, error: RejectedError, output: Output) -> None:
@@ -158,7 +158,7 @@ class MetricsPartition:
         return int(self._clock.now_s() * 1000)
 
 
-def _tell(event: str, record: Record, window: WindowKey) -> None:
+def _log_order(event: str, record: Record, window: WindowKey) -> None:
     # The same names and order as in the product-metrics record: one search finds the order and its window's metrics.
     of_window = {"window_start": window.start_s, "window_end": window.end_s, "product_id": window.product_id}
     log.debug(event, order_id=order_id_in(record.value), offset=record.offset, **of_window)

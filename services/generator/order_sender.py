@@ -1,4 +1,4 @@
-"""Sends records to ``orders``: each once, in order, with patience and within a bound."""
+"""Sends records to ``orders``: each once, in order, through a bounded buffer that outlasts outages."""
 
 import asyncio
 import contextlib
@@ -22,19 +22,19 @@ _RETRY_S = 0.5
 
 
 class UnsentError(PipelineError):
-    """Records were left that the broker has not confirmed."""
+    """The broker has not confirmed some records."""
 
 
 def idempotent_producer(kafka: Kafka) -> AIOKafkaProducer:
-    """A producer that writes every record once and never gives one up for having waited too long."""
+    """A producer that writes every record once, and never drops one because of a timeout."""
     producer = AIOKafkaProducer(
         **client_arguments(kafka),
         enable_idempotence=True,
         acks="all",
         max_batch_size=256 * 1024,
     )
-    # aiokafka never expires an idempotent batch, except one whose partition has no leader after request_timeout_ms
-    # (MessageAccumulator.drain_by_nodes), which is what a broker that has just come back reports.
+    # aiokafka expires an idempotent batch only if its partition has no leader after request_timeout_ms
+    # (MessageAccumulator.drain_by_nodes). A broker that has just restarted reports that.
     producer._message_accumulator._batch_ttl = math.inf  # noqa: SLF001 - there is no setting for it
     return producer
 
@@ -58,19 +58,18 @@ class _PartitionQueue:
 
 
 class OrderSender:
-    """Takes records into a bounded buffer and delivers them, one batch a partition at a time.
+    """Buffers records, within a bound, and delivers them in batches, one at a time for each partition.
 
-    While a batch is on its way the next one fills: a batch is a single record when little comes in, and 256 KiB when
-    much does. A failed delivery is final: aiokafka has burnt its sequence number, so nothing more can be sent through
-    that producer without a gap.
+    While a batch is in flight, the next one is filled: at a low rate a batch has a single record, at a high rate up to 256
+    KiB. A failed delivery is final: aiokafka has used its sequence number, so the producer cannot send more without a gap.
 
     Args:
-        producer: started, idempotent; the sender does not stop it.
+        producer: a started idempotent producer; the sender does not stop it.
         topic: the full name, with ``partitions`` partitions.
-        capacity: most unconfirmed records.
+        capacity: the maximum number of unconfirmed records.
         on_confirmed: called whenever the broker has confirmed a batch.
-        metrics: counts what is confirmed, and what is not.
-        monotonic: seconds of a clock that never steps.
+        metrics: counts confirmed and unconfirmed records.
+        monotonic: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -113,24 +112,24 @@ class OrderSender:
 
     @property
     def unconfirmed(self) -> int:
-        """How many records are in the buffer or on their way."""
+        """The number of records in the buffer or in flight."""
         return self._taken - self.confirmed
 
     @property
     def room(self) -> int:
-        """How many more records the buffer takes."""
+        """The number of records that still fit into the buffer."""
         return self._capacity - self.unconfirmed
 
     def silent_for_s(self) -> float:
-        """How long the broker has owed a confirmation; 0 when nothing is unconfirmed."""
+        """Seconds since the broker last confirmed anything; 0 if nothing is unconfirmed."""
         return self._monotonic() - self._waiting_since_s if self.unconfirmed else 0.0
 
     def put(self, key: bytes, value: bytes | None, event_time_ms: float) -> int:
-        """Take one record, and return the partition that it goes to; the caller has seen that there is room.
+        """Add one record to the buffer, and return its partition; the caller has checked ``room``.
 
-        Event time (epoch milliseconds) does not fall from record to record.
+        Event time (epoch milliseconds) must not decrease from record to record.
         """
-        # The producer's clock, not event time: retention goes by it, and a backfill is not to be deleted on arrival.
+        # The producer's clock and not event time: retention depends on it, and must not delete a backfill on arrival.
         now_ms = int(time.time() * 1000)
         if not self.unconfirmed:
             self._waiting_since_s = self._monotonic()
@@ -148,16 +147,16 @@ class OrderSender:
         return queue.partition
 
     async def wait_for_change(self, timeout_s: float) -> None:
-        """Wait until something was confirmed or has failed, at most ``timeout_s``."""
+        """Wait until a batch is confirmed or has failed, at most ``timeout_s``."""
         self._changed.clear()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), timeout_s)
 
     def raise_failure(self) -> None:
-        """Raise what has ended a delivery, if anything has.
+        """Raise the error of a failed delivery, if there is one.
 
         Raises:
-            UnsentError: the broker refused a record.
+            UnsentError: the broker rejected a record.
         """
         if isinstance(self._failure, KafkaError):
             raise self.unsent_error(
@@ -203,7 +202,7 @@ class OrderSender:
                     batch.builder, self._topic, partition=partition
                 )
             except KafkaError as error:
-                # Only before the producer has taken the batch: its metadata does not know the topic (any more).
+                # Raised only before the producer has accepted the batch: its metadata lacks the topic.
                 if not (error.retriable or is_outage(error)):
                     raise
                 self._metrics.delivery_errors["retried"].inc()

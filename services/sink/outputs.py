@@ -1,4 +1,4 @@
-"""The sink's outputs, side by side: what becomes of one is nothing to the other."""
+"""Runs the sink's outputs concurrently and independently of each other."""
 
 import asyncio
 from collections.abc import Coroutine, Mapping
@@ -16,10 +16,10 @@ _TRY_AGAIN_S = 15.0
 
 
 class RunnableOutput(Protocol):
-    """One output at work."""
+    """An output that can be run."""
 
     def run(self) -> Coroutine[Any, Any, None]:
-        """Work until asked to stop; raises ``PipelineError`` when the output cannot be used as things are."""
+        """Run until asked to stop; raises ``PipelineError`` if the output cannot be used."""
         ...
 
 
@@ -28,8 +28,8 @@ async def run_all(
 ) -> None:
     """Run every output until ``stop`` is set.
 
-    One that fails is tried again every 15 seconds for as long as another works; when none works any more the error of
-    the last one is raised.
+    A failed output is retried every 15 seconds for as long as another one works; if none works any more, the error of the
+    last one is raised.
     """
     working = set(outputs)
 

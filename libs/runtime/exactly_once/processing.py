@@ -20,14 +20,14 @@ from libs.runtime.kafka_client.lazy_records import in_batches
 from libs.runtime.service.health import Health
 from libs.runtime.timing import IDLE_INTERVAL_S
 
-MAX_BLOCKING_S = 0.005
-_METRICS_EVERY_S = 1.0  # in the metrics
-FRESH_S = 3 * IDLE_INTERVAL_S  # a confirmation of a partition's end, a few long polls ago at most
+MAX_BLOCKING_S = 0.005  # of the event loop, by processing records
+_METRICS_EVERY_S = 1.0
+FRESH_S = 3 * IDLE_INTERVAL_S  # the age limit of a fetch response that confirms a partition's end: a few long polls
 
 
 @dataclass
 class WorkedPartition:
-    """A partition in work: its logic, and the offset of the next record to process."""
+    """An assigned partition: its logic, and the offset of the next record to process."""
 
     source: TopicPartition
     logic: PartitionLogic
@@ -44,7 +44,7 @@ class WorkedPartition:
 
 
 class Processing:
-    """Works partitions until ``stop`` is set.
+    """Processes partitions until ``stop`` is set.
 
     Args:
         alone: each transaction has records of one partition only.
@@ -77,14 +77,14 @@ class Processing:
         self._processing: TopicPartition | None = None
 
     def failed_partition(self) -> TopicPartition | None:
-        """For whose sake the loop has failed, if that is known."""
+        """The partition whose records or logic made the loop fail, if that is known."""
         if self._processing is not None:
             return self._processing
         failed = self._commits.failed
         return next(iter(failed)) if len(failed) == 1 else None
 
     async def run(self, until_s: float = float("inf")) -> None:
-        """Run until stopped, or past ``until_s`` (monotonic); what is open then is dropped."""
+        """Run until stopped, or past ``until_s`` (monotonic); a transaction that is open then is dropped."""
         commits = self._commits
         reader, pace = FetchReader(self._consumer, self._stop), IdlePolling(self._consumer)
         urgent = False
@@ -118,12 +118,12 @@ class Processing:
             await commits.close()
 
     async def _process(self, partition: WorkedPartition, fetched: Iterable[Any]) -> bool:
-        """Batch by batch; False when asked to stop before all were done.
+        """Process fetched records batch by batch; returns False if asked to stop before the last one.
 
-        One fetch may bring more than can be processed in a transaction's time: 1 MiB of orders, for 10 s if each takes a
-        millisecond. So transactions may end between its batches.
+        Processing one fetch may take longer than a transaction may: 1 MiB of orders takes 10 s at a millisecond each. So a
+        transaction may end between two batches.
         """
-        # Before the records are looked at: the consumer's position is after all of them already.
+        # Before the records are parsed: the consumer's position is already after all of them.
         end = int(await self._consumer.position(partition.source))
         if self._alone and any(other.touched for other in self._partitions.values() if other is not partition):
             await self._commit()
@@ -156,7 +156,7 @@ class Processing:
         return batch
 
     def _punctuate(self, *, tick: bool) -> bool:
-        """Let logic look at the clock; whether some partition in the open transaction has nothing more to read."""
+        """Call ``punctuate`` of the logics; returns whether a partition of the open transaction is read to its end."""
         caught_up = False
         show = tick and time.monotonic() >= self._next_metrics_s
         if show:
@@ -200,12 +200,12 @@ class Processing:
         await self._commits.commit(offsets, tallies)
 
     def _lag(self, partition: WorkedPartition) -> int:
-        # Up to the last stable offset: what lies beyond is in open transactions and cannot be read yet.
+        # Up to the last stable offset: records after it belong to open transactions and cannot be read yet.
         end = self._consumer.last_stable_offset(partition.source)
         return 0 if end is None else max(end - partition.position, 0)
 
     def _update_metrics(self, partition: WorkedPartition) -> None:
-        # What a fetch says of the partition's end is old by the time that slow work on its records is done.
+        # The partition's end in a fetch response is outdated when processing its records has taken long.
         lag = max(self._lag(partition), self._watch.ends.get(partition.source, 0) - partition.position)
         logic = partition.logic
         progress = (logic.watermark_s, logic.state_size, logic.event_time_lag_s)
@@ -222,7 +222,7 @@ class Processing:
         )
 
     def _check_idle_partitions(self) -> None:
-        """Having nothing to do is healthy only if the broker has just said so."""
+        """An idle partition is healthy only if a recent fetch response confirms that there is nothing to read."""
         for partition in self._partitions.values():
             confirmed_ms = self._consumer.last_poll_timestamp(partition.source) or 0
             fresh = time.time() - max(confirmed_ms / 1000, self._started_s) < FRESH_S

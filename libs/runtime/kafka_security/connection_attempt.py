@@ -1,4 +1,4 @@
-"""Whom a connection was to reach, and how it was to log in."""
+"""The target and the login parameters of a connection attempt."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class ConnectionAttempt:
-    """What an error message needs to know of an attempt to connect; no secrets."""
+    """The parameters of a connection attempt that an error message needs; no secrets."""
 
     host: str
     port: int

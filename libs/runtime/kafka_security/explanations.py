@@ -1,4 +1,4 @@
-"""What an error of a connection says about a password, a certificate or a protocol, and what to do about it."""
+"""Explains connection errors that are caused by a password, a certificate or a protocol, with advice how to fix them."""
 
 import ssl
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ _WITH_SASL = {"PLAINTEXT": "SASL_PLAINTEXT", "SSL": "SASL_SSL"}
 
 
 class Listener(Enum):
-    """What a listener turns out to be, where a client expects another one."""
+    """The protocol of a listener, where a client expects another one."""
 
     PLAINTEXT = "speaks no TLS"
     TLS = "speaks TLS"
@@ -34,7 +34,7 @@ class Listener(Enum):
 
 
 def explain(error: BaseException, attempt: ConnectionAttempt) -> BrokerLoginError | None:
-    """What ``error`` says for certain about how this client and the broker log in; None if it may be an outage."""
+    """The explanation of ``error`` if it is certainly a login problem; None if it may be an outage."""
     for each in _with_causes(error):
         if isinstance(each, BrokerLoginError):
             return each
@@ -45,7 +45,7 @@ def explain(error: BaseException, attempt: ConnectionAttempt) -> BrokerLoginErro
 
 
 def may_be_another_listener(error: BaseException) -> bool:
-    """Whether the broker has closed the connection, or answered what is no answer, as one does to another protocol."""
+    """Whether the broker closed the connection or sent an invalid response, as it does for another protocol."""
     return any(
         isinstance(each, ConnectionError | EOFError | ssl.SSLError | KafkaConnectionError)
         and not isinstance(each, ConnectionRefusedError)
@@ -54,7 +54,7 @@ def may_be_another_listener(error: BaseException) -> bool:
 
 
 def explain_listener(listener: Listener, attempt: ConnectionAttempt) -> BrokerLoginError:
-    """The error for a listener that was found to be of another protocol."""
+    """The error for a listener that has another protocol."""
     if listener is Listener.PLAINTEXT:
         other = _PLAINTEXT_OF[attempt.protocol]
     elif listener is Listener.TLS:

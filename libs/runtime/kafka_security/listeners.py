@@ -1,4 +1,4 @@
-"""Finds out what kind of listener a broker has at an address. Nothing secret is sent."""
+"""Detects the protocol of a broker's listener. No secret is sent."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ _ANSWERS_WITHIN_S = 3.0
 
 
 async def other_listener(attempt: ConnectionAttempt, context: ssl.SSLContext | None) -> Listener | None:
-    """What the listener is, if it is certain that ``attempt`` takes it for another kind.
+    """The listener's protocol, if it certainly differs from the one of ``attempt``; otherwise None.
 
     Raises:
         ssl.SSLError: the broker has answered the TLS handshake with an alert.
@@ -35,14 +35,14 @@ async def other_listener(attempt: ConnectionAttempt, context: ssl.SSLContext | N
 
 
 async def enabled_mechanisms(attempt: ConnectionAttempt, context: ssl.SSLContext | None) -> list[str]:
-    """The SASL mechanisms of a SASL listener; none if it does not tell them."""
+    """The enabled mechanisms of a SASL listener; empty if it does not report them."""
     answer = await _sasl_handshake(attempt, context)
     return [] if answer is None else list(answer.enabled_mechanisms)
 
 
 async def _speaks_tls(attempt: ConnectionAttempt) -> bool:
     context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # whoever it is: nothing is sent
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # unverified: no secret is sent
     try:
         async with asyncio.timeout(_ANSWERS_WITHIN_S):
             _, writer = await asyncio.open_connection(attempt.host, attempt.port, ssl=context)
@@ -55,7 +55,7 @@ async def _speaks_tls(attempt: ConnectionAttempt) -> bool:
 
 
 async def _wait_for_alert(attempt: ConnectionAttempt, context: ssl.SSLContext) -> None:
-    """Under TLS 1.3 a broker refuses a client's certificate after the client's part of the handshake (RFC 8446)."""
+    """Wait for the alert of a broker that rejects the client's certificate: in TLS 1.3 it comes after the handshake (RFC 8446)."""
     try:
         async with asyncio.timeout(_ANSWERS_WITHIN_S):
             reader, writer = await asyncio.open_connection(attempt.host, attempt.port, ssl=context)
@@ -91,7 +91,7 @@ async def _asks_for_sasl(attempt: ConnectionAttempt, context: ssl.SSLContext | N
 
 
 async def _sasl_handshake(attempt: ConnectionAttempt, context: ssl.SSLContext | None) -> Any:
-    """The broker's answer to the first step of SASL, which only names a mechanism; None without an answer."""
+    """The broker's response to SaslHandshake, which only names a mechanism; None without a response."""
     try:
         connection = await _connection(attempt, "PLAINTEXT" if context is None else "SSL", context)
         try:
@@ -103,7 +103,7 @@ async def _sasl_handshake(attempt: ConnectionAttempt, context: ssl.SSLContext | 
 
 
 async def _connection(attempt: ConnectionAttempt, protocol: str, context: ssl.SSLContext | None) -> Any:
-    """A connection over which the broker has told the versions of its requests."""
+    """A connection on which the broker has answered ApiVersions."""
     return await create_conn(
         attempt.host,
         attempt.port,

@@ -1,28 +1,28 @@
-"""What the broker's answer to a transactional request means for the transaction."""
+"""Maps the error codes of transactional requests to what they mean for the transaction."""
 
 from enum import Enum, auto
 
 from aiokafka.errors import BrokerResponseError, for_code
 
-# Newer than aiokafka's table of errors.
+# Not in aiokafka's table of errors.
 _PRODUCER_FENCED = 90
 _FENCED_INSTANCE_ID = 82
 
 
 class Meaning(Enum):
-    """What to do next."""
+    """What an error code means for the request and its transaction."""
 
     DONE = auto()
     RETRY = auto()
-    """The broker cannot do it yet: ask the same broker again."""
+    """The broker cannot do it yet: send the request to the same broker again."""
     REFRESH_AND_RETRY = auto()
-    """Another broker is responsible by now, or none: look it up and ask again."""
+    """The broker is not responsible, or no longer: refresh the metadata and send the request again."""
     FENCED = auto()
     """The transaction was ended by a successor or by its timeout."""
     NOT_A_MEMBER = auto()
-    """The group goes on without this member."""
+    """This replica is no longer a member of its group."""
     TOO_LARGE = auto()
-    """The topic takes no batch of this size."""
+    """The batch is larger than the topic's limit."""
     REFUSED = auto()
     """Anything else: the transaction cannot be committed."""
 
@@ -56,14 +56,14 @@ _MEANINGS: dict[int, Meaning] = {
 
 
 def meaning_of(error_code: int) -> Meaning:
-    """What an answer with this error code means.
+    """The meaning of a response with this error code.
 
-    To ask again is safe: the broker has answered, so no copy of the request is on its way any more.
+    A retry is safe: the broker has responded, so no copy of the request can arrive later.
     """
     return _MEANINGS.get(error_code, Meaning.REFUSED)
 
 
 def refusal(error_code: int, request: str) -> BrokerResponseError:
-    """The error to raise for an answer that means ``REFUSED``."""
+    """The error to raise for a response that means ``REFUSED``."""
     error: type[BrokerResponseError] = for_code(error_code)
     return error(f"{request}: error code {error_code}")
