@@ -7,12 +7,12 @@ PROCESSORS ?= 2
 ANALYTICS ?= 1
 WORKERS ?= 3
 UV ?= $(or $(shell command -v uv),.venv-uv/bin/uv)
-# Whatever ends the command, also a signal to make, ends all that the command has started.
+# Ends all descendants of the command when it ends, however it ends, including by a signal to make.
 CONTAINED = $(PYTHON) -m local.process_tree
-# Where a run writes Parquet or a report is to be Parquet, what is needed for that.
+# Needed only if a run writes Parquet or a report is to be Parquet.
 PARQUET = $(if $(findstring parquet,$(SINK_ROTATED_FORMAT) $(ARGS)),.venv/.installed-parquet)
 AT = $(if $(BOOTSTRAP),--bootstrap $(BOOTSTRAP))
-# The file that a sink elsewhere is taken to write, unless it writes none.
+# The file that a remote pipeline's sink is assumed to write, unless SINK_OUTPUTS has no file.
 WRITTEN = $(if $(findstring file,$(or $(SINK_OUTPUTS),file)),--output $(or $(SINK_OUTPUT_PATH),output/metrics.json))
 
 .PHONY: help setup hooks readers schemas run watch verify metrics report dead-letters recompute doctor down test chaos fuzz bench check airflow airflow-test airflow-check docs dashboards requirements update clean machine
@@ -63,7 +63,7 @@ schemas: .venv-schemas/.installed ## make .venv-schemas with the schemas of Kube
 machine:
 	@sh local/prerequisites.sh python java maven >/dev/null
 
-# Without BOOTSTRAP these read what runs on this machine, whatever KAFKA_BOOTSTRAP_SERVERS the shell has.
+# Without BOOTSTRAP these read the pipeline on this machine, even if the shell has KAFKA_BOOTSTRAP_SERVERS.
 watch verify metrics report dead-letters: export KAFKA_BOOTSTRAP_SERVERS =
 
 run: machine .venv/.installed $(PARQUET) ## run the pipeline on this machine and watch it; Ctrl-C stops all (PROCESSORS=2 ANALYTICS=1)
@@ -113,7 +113,7 @@ check: setup ## ruff and mypy on everything
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy .
 
-# Not contained as the tests are: a pipeline that a DAG has started survives the end of Airflow, as it does that of a shell.
+# Not CONTAINED, unlike the tests: a pipeline that a DAG has started keeps running after the end of Airflow.
 airflow: machine .venv/.installed $(PARQUET) .venv-airflow/.installed ## Airflow with the DAGs of bonus_airflow, on loopback; Ctrl-C ends it (AIRFLOW_PORT=8085)
 	@$(AIRFLOW_PYTHON) -m bonus_airflow.start
 
@@ -135,9 +135,9 @@ dashboards: setup ## write Grafana's dashboards from monitoring/dashboards, and 
 	@$(PYTHON) -m venv .venv-uv
 	@.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: uv
 
-# Dependencies of the project that the images of the services do without.
+# Dependencies of the project that the services' images do not need.
 COMMAND_ONLY = cyclopts rich supervisor
-# Each file constrains the next one, as far as they are installed together.
+# Each file constrains the next one if they are installed together.
 COMPILE = $(UV) pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 requirements: $(filter .venv-uv/%,$(UV)) ## pin the newest versions, with hashes, in requirements*.txt
 	@$(COMPILE) pyproject.toml --group build --output-file requirements-cli.txt

@@ -37,14 +37,14 @@ def kafka_connection(settings: Mapping[str, str]) -> str:
     extra = {
         "bootstrap.servers": settings.get("KAFKA_BOOTSTRAP_SERVERS") or local,
         "group.id": f"{settings.get('TOPIC_PREFIX', '')}airflow-dead-letter-watch",
-        # The provider's trigger commits an offset once its event is stored, and refuses to start otherwise.
+        # The provider's trigger commits an offset once its event is stored, and does not start with auto-commit.
         "enable.auto.commit": "false",
         "auto.offset.reset": "earliest",
-        # Where no pipeline runs: the default tries, and logs, ten times a second.
+        # For the time without a pipeline: by default it reconnects, and logs, ten times a second.
         "reconnect.backoff.ms": "5000",
         "reconnect.backoff.max.ms": "10000",
-        # A topic that is deleted and made anew, as with an empty pipeline, is noticed with the next metadata: by default after five
-        # minutes, in which the group has no partition.
+        # A recreated topic is noticed at the next metadata refresh: by default after five minutes, in which the group has no
+        # partition.
         "topic.metadata.refresh.interval.ms": "10000",
     }
     return json.dumps({"conn_type": "kafka", "extra": extra})
@@ -65,11 +65,11 @@ def airflow_environment(home: Path, port: int) -> dict[str, str]:
             "execution_api_server_url": f"http://127.0.0.1:{port}/execution/",
         },
         "api": {"host": airflow_host(), "port": port, "base_url": f"http://127.0.0.1:{port}", "workers": 1},
-        # A busy machine's API server may take long for its first answers, and a task whose start is not answered fails.
+        # On a busy machine the API server's first responses may take long, and a task without a response to its start fails.
         "workers": {"execution_api_timeout": 120},
         "database": {"sql_alchemy_conn": f"sqlite:///{home / 'airflow.db'}"},
         "logging": {"base_log_folder": home / "logs"},
-        # Nothing is asked of the internet.
+        # No requests to the internet.
         "usage_data_collection": {"enabled": False},
     }
     return os.environ | {
@@ -78,7 +78,7 @@ def airflow_environment(home: Path, port: int) -> dict[str, str]:
         "PATH": f"{bin_folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "PYTHONPATH": str(ROOT),
         "NO_PROXY": "127.0.0.1,localhost",  # tasks call the API on loopback
-        # Ours only where the user has not made one of this name.
+        # Only if the user has not defined a connection with this name.
         **({} if CONNECTION in os.environ else {CONNECTION: kafka_connection(os.environ)}),
         **{
             f"AIRFLOW__{section.upper()}__{name.upper()}": str(value)

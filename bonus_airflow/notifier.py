@@ -1,4 +1,4 @@
-"""Whom a DAG tells what is wrong. Users replace ``write_to_log`` by a function of their own: README.md, "Notifier"."""
+"""Notifications of the DAGs. Users replace ``write_to_log`` by their own function: README.md, "Notifier"."""
 
 import importlib
 import logging
@@ -17,7 +17,7 @@ _DEFAULT = "bonus_airflow.notifier.write_to_log"
 
 @dataclass(frozen=True)
 class Notification:
-    """What a person has to know, in text.
+    """A notification for a person.
 
     ``since`` is a moment in ISO 8601; ``tried`` says what has been done about it, one step an entry.
     """
@@ -30,7 +30,7 @@ class Notification:
     resolved: bool = False
 
     def text(self) -> str:
-        """All of it in one message."""
+        """The notification as one message."""
         parts = [f"{'resolved: ' if self.resolved else ''}{self.what}"]
         if self.since:
             parts.append(f"since {self.since}")
@@ -43,20 +43,20 @@ Notifier = Callable[[Notification], None]
 
 
 def write_to_log(notification: Notification) -> None:
-    """The default: the message stands in the task's log."""
+    """The default notifier: writes the message into the task's log."""
     log.warning("NOTIFICATION %s", notification.text())
 
 
 def deliver(notification: Notification) -> None:
-    """Tell PIPELINE_NOTIFIER, the dotted path of a ``Notifier``; raises what that one raises.
+    """Call PIPELINE_NOTIFIER, the dotted path of a ``Notifier``; passes on its exceptions.
 
-    For a task that has nothing else to do: it is tried again.
+    For a task that does nothing else, so that Airflow retries it.
     """
     load_notifier(os.environ.get(_SETTING) or _DEFAULT)(notification)
 
 
 def notify(notification: Notification) -> None:
-    """``deliver``, but a notifier that raises is logged, and nothing else: what it was to tell must still be the task's error."""
+    """``deliver``, but exceptions of the notifier are only logged, so that they do not replace the task's own error."""
     try:
         deliver(notification)
     except Exception:
@@ -64,7 +64,7 @@ def notify(notification: Notification) -> None:
 
 
 def notify_failure(context: Mapping[str, Any]) -> None:
-    """For ``on_failure_callback`` of a task: tells which task failed, and with what."""
+    """For ``on_failure_callback`` of a task: notifies of the failed task and its error."""
     task = context["task_instance"]
     what = f"task {task.task_id} failed: {context.get('exception')}"
     notify(Notification(dag_id=task.dag_id, run_id=task.run_id, what=what))

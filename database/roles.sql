@@ -1,5 +1,5 @@
--- Run once by psql, when the database's volume is empty: a role for the sink, which makes its own tables, and one for those
--- who read them. Their passwords are files; `passwords` is the folder, if it is another than in the container.
+-- Run once by psql, when the database's volume is empty: creates a role for the sink, which creates its own tables, and one for
+-- readers. Their passwords are files; `passwords` is the folder, if it differs from the container's.
 \if :{?passwords}
 \else
     \set passwords /run/passwords
@@ -17,5 +17,5 @@ revoke all on database :"name" from public;
 grant connect on database :"name" to sink, analyst;
 grant usage, create on schema public to sink;
 grant usage on schema public to analyst;
--- Of every table and view that the sink will ever make.
+-- For all tables and views that the sink creates.
 alter default privileges for role sink in schema public grant select on tables to analyst;

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Looks for what this project needs on the machine and names everything that is missing, at once.
+# Checks the prerequisites of this project, and names everything that is missing at once.
 #   local/prerequisites.sh python java maven
-# Prints the path of the newest fitting Python, when asked for one.
+# Prints the path of the newest suitable Python, if `python` is among the arguments.
 
 missing=0
 
@@ -10,7 +10,7 @@ lacks() {
     missing=1
 }
 
-# The newest that fits; of two of the same version the first one.
+# The newest suitable one; of two with the same version, the first one.
 find_python() {
     found=''
     newest=0
@@ -19,7 +19,7 @@ find_python() {
         command -v "$name" >/dev/null || continue
         version=$("$name" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || version=unusable
         case $version in
-            # What is pinned has wheels for these versions, and nothing is compiled here.
+            # The pinned packages have wheels for these versions; nothing is compiled.
             3.11 | 3.12 | 3.13 | 3.14)
                 if ! "$name" -c 'import ensurepip, venv' 2>/dev/null; then
                     without_venv="$without_venv, Python $version ($name)"

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Makes .venv with what is pinned in the requirements files, or brings it up to date.
+# Creates .venv with the pinned requirements, or updates it.
 #   local/setup.sh           the services, local mode and the command `pipeline`
-#   local/setup.sh parquet   and what reads and writes Parquet
-#   local/setup.sh dev       and all that the tests and the checks need
+#   local/setup.sh parquet   also the packages for Parquet
+#   local/setup.sh dev       also everything for tests and checks
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -15,7 +15,7 @@ case $group in
     *) echo "setup: '$group' is neither parquet nor dev" >&2 && exit 2 ;;
 esac
 
-# A virtual environment breaks when the Python that it was made from goes away, or when the checkout is moved.
+# A virtual environment breaks if its Python is removed or the checkout is moved.
 if ! .venv/bin/python -c 'import sys, pip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; then
     python=$(sh local/prerequisites.sh python)
     echo "setup: making .venv with $("$python" --version)"
@@ -29,14 +29,14 @@ run_pip() {
     pip=$!
     wait "$pip"
 }
-# To compile all bytecode takes as long as everything else, and Python compiles what it imports at the first start. Tests start
-# hundreds of processes, and where no bytecode may be written each start would compile anew.
+# Compiling all bytecode takes as long as everything else, and Python compiles modules at their first import anyway. But tests
+# start hundreds of processes, and if bytecode cannot be written, each of them would compile again.
 compile=--no-compile
 if [ "$group" = dev ] || [ -n "${PYTHONDONTWRITEBYTECODE:-}" ]; then compile=--compile; fi
-# Wheels only: a source build of aiokafka without a compiler leaves out its C extension, silently.
-# shellcheck disable=SC2086 # one word for each file
+# Wheels only: a source build of aiokafka without a compiler silently omits its C extension.
+# shellcheck disable=SC2086 # one argument for each file
 run_pip "$compile" --only-binary :all: --require-hashes $requirements
-# The project itself, as it is in this checkout: that makes .venv/bin/pipeline. Its build backend is among what was installed.
+# Installs the project itself from this checkout, which creates .venv/bin/pipeline. Its build backend is already installed.
 run_pip --no-deps --no-build-isolation --editable .
 trap - TERM HUP
 touch .venv/.installed ".venv/.installed${group:+-$group}"

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes what the programs of compose.secure.yml need to know and trust each other: a CA, certificates of the broker and of
-# its administrator, and a password for each principal. Runs at each `up`: what is there stays, but for certificates that
-# end within 30 days, which are issued anew. Each program has a volume of its own, below $secrets, with what is its own.
+# Creates the certificates and passwords for compose.secure.yml: a CA, certificates of the broker and of its administrator, and a
+# password for each principal. Runs at each `up`: existing files are kept, except certificates that expire within 30 days,
+# which are issued again. Each program has its own volume, below $secrets, with its own files only.
 set -eu
 umask 077
 secrets=${SECRETS:-/secrets}
@@ -11,7 +11,7 @@ services="generator processor analytics sink viewer" # those that run in contain
 app=10001 # the user of the services' images
 kafka=1000 # the user of Kafka's image
 
-# A file is made under another name first, so that a start that is cut short leaves no half of one.
+# A file is first written under another name, so that an interrupted start leaves no incomplete file.
 put() { # FILE OWNER MODE: the standard input becomes the file
     cat >"$1.new"
     chown "$2" "$1.new"
@@ -64,6 +64,6 @@ for role in $roles; do
     fi
 done
 for service in $services; do
-    # Whoever owns the output folder is the sink's user; nobody else has this volume.
+    # The sink runs as the owner of the output folder; no other program has this volume.
     put "$secrets/$service/password" root 444 <"$secrets/admin/passwords/$service"
 done

@@ -45,9 +45,9 @@ PARAMS = {
 
 @dag(
     dag_id="daily_report",
-    # Partitions begin at midnight, as the dates of a backfill do: one that began later would be outside the last of them.
+    # Partitions begin at midnight, like the dates of a backfill: one that begins later would be outside the last date.
     schedule=CronPartitionTimetable("0 0 * * *", timezone="UTC", run_offset=-1, key_format="%Y-%m-%d"),
-    catchup=False,  # nor a start date: either would make a run at once where none has been
+    catchup=False,  # and no start date: either would create a run immediately
     max_active_runs=2,
     is_paused_upon_creation=False,
     params=PARAMS,
@@ -58,7 +58,7 @@ PARAMS = {
 def daily_report() -> None:
     """One task."""
 
-    # The last windows of a day close a minute or two after it; and a broker that is away comes back.
+    # The last windows of a day close a minute or two after its end, and an outage of the broker may end.
     @task(outlets=[REPORT], retries=5, retry_delay=timedelta(minutes=2))
     def report(dag_run: Any, params: Any, outlet_events: Any) -> dict[str, Any]:
         try:

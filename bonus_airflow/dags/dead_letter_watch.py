@@ -32,7 +32,7 @@ LETTERS = Asset(
     dag_id="dead_letter_watch",
     schedule=[LETTERS],
     catchup=False,
-    max_active_runs=1,  # what one run reports, the next one must not
+    max_active_runs=1,  # so that two runs do not report the same dead letters
     is_paused_upon_creation=False,
     default_args={"on_failure_callback": notify_failure},
     tags=["pipeline"],
@@ -41,7 +41,7 @@ LETTERS = Asset(
 def dead_letter_watch() -> None:
     """The tasks, in their order."""
 
-    # Airflow maps over a task's return value only, so that the place goes another way.
+    # Airflow can only map over a task's return value, so the place is passed separately.
     @task(inlets=[LETTERS], retries=3, retry_delay=timedelta(seconds=20))
     def count(asset_state_store: Any, ti: Any) -> list[dict[str, Any]]:
         found = count_new_letters(asset_state_store[LETTERS].get(_REPORTED_UNTIL, default={}))
@@ -52,7 +52,7 @@ def dead_letter_watch() -> None:
     def report(counted: dict[str, Any], run_id: str) -> None:
         deliver(letters_notification(counted, "dead_letter_watch", run_id))
 
-    # Not `all_done`: where a report has failed, its letters are to be reported again.
+    # Not `all_done`: if a report has failed, its letters have to be reported again.
     @task(inlets=[LETTERS], trigger_rule="none_failed", retries=3, retry_delay=timedelta(seconds=20))
     def remember(until: dict[str, Any], asset_state_store: Any) -> None:
         asset_state_store[LETTERS].set(_REPORTED_UNTIL, until)

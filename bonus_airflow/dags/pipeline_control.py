@@ -98,7 +98,7 @@ def pipeline_control() -> None:
     def claim_pipeline(params: dict[str, Any], run_id: str) -> str:
         return claim.claim_pipeline(run_id, params["backend"])
 
-    # One retry: a worker that is killed in the middle is no failure of the pipeline, and what it did is found and gone on with.
+    # One retry: a killed worker is not a failure of the pipeline, and the next try continues from what it has done.
     @task(retries=1, retry_delay=timedelta(seconds=5))
     def start_pipeline(backend: str, params: dict[str, Any]) -> None:
         settings = {"GENERATOR_RATE": params["rate"], "GENERATOR_FAULTS": f"{params['faulty_share']:.6f}"}
@@ -151,8 +151,8 @@ def pipeline_control() -> None:
         >> verify(backend)
         >> stopped
     )
-    # A teardown runs once `claim_pipeline` has succeeded, whatever came after it, and has no say in the run's state: that is
-    # `stop_pipeline`'s, the last task before it. A clean-up with the trigger rule all_done would make a failed run green.
+    # A teardown runs if `claim_pipeline` has succeeded, whatever happens afterwards, and does not affect the run's state, which is
+    # that of `stop_pipeline`, the last task before it. With the trigger rule all_done it would turn a failed run into a success.
     stopped >> clean_up().as_teardown(setups=backend)
 
 

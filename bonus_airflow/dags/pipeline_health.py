@@ -100,7 +100,7 @@ def pipeline_health() -> None:
             raise AirflowSkipException(found.reason)
         return found.backend
 
-    # It notifies by itself, with what was tried.
+    # It sends its own notification, with the steps that were tried.
     @task(on_failure_callback=None)
     def judge(repaired: dict[str, Any], run_id: str) -> None:
         health_judgement.judge(repaired, dag_id="pipeline_health", run_id=run_id)

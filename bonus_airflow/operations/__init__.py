@@ -1,1 +1,1 @@
-"""What tasks and triggers do to the pipeline, by the project's own commands and HTTP endpoints. Imports no Airflow."""
+"""The operations of tasks and triggers, by the project's commands and HTTP endpoints. Does not import Airflow."""

@@ -1,4 +1,4 @@
-"""The ways in which a pipeline runs, behind one interface."""
+"""A common interface for the ways to run a pipeline."""
 
 import logging
 import os
@@ -17,44 +17,44 @@ COMPOSE, LOCAL, AUTO = "compose", "local", "auto"
 
 
 class Backend(Protocol):
-    """What DAGs do to a pipeline. Each method runs commands of the project; all but ``problem`` raise OperationError."""
+    """The operations of DAGs on a pipeline. Each method runs commands of the project; all but ``problem`` raise OperationError."""
 
     name: str
     can_control: bool
     """Whether a pipeline can be started, changed and stopped; otherwise all that would do so raises OperationError."""
 
     def problem(self) -> str:
-        """Why no pipeline can run here in this way; empty when one can."""
+        """Why no pipeline can be run in this way; empty if one can."""
 
     def is_running(self) -> bool:
         """Whether any process or container of a pipeline is there."""
 
     def start(self, plan: StartPlan) -> None:
-        """Start all; returns once everything was healthy, or was at least started."""
+        """Start everything; returns once everything is healthy, or at least started."""
 
     def parts(self) -> list[Part]:
-        """Every process or container, and how it is."""
+        """All processes or containers, with their health."""
 
     def restart(self, part: str) -> None:
-        """Stop one part, and start it again."""
+        """Restart one part."""
 
     def stop_generator(self) -> None:
-        """No order comes any more."""
+        """Stop the generator."""
 
     def left_to_drain(self) -> list[str]:
-        """What keeps the pipeline from being drained; nothing when it is."""
+        """What is left to drain; empty if the pipeline is drained."""
 
     def stop_services(self) -> None:
-        """Stop the services and leave Kafka running, so that what they have done can be verified."""
+        """Stop the services, and keep Kafka running for the verification."""
 
     def verify(self) -> None:
-        """Verify all that was written, and that no window is open; raises CommandError when something differs."""
+        """Verify the output, and that no window is open; raises CommandError if anything differs."""
 
     def stop_all(self) -> None:
-        """Nothing is left running; data stays."""
+        """Stop everything; data is kept."""
 
     def snapshot(self) -> Mapping[str, Any]:
-        """What the live page knows of the orders' flow: live/snapshot.py says what that is."""
+        """The live page's snapshot (live/snapshot.py)."""
 
 
 BACKENDS: Mapping[str, type[LocalMode] | type[ComposeMode] | type[WatchedPipeline]] = {
@@ -78,7 +78,7 @@ def choose_backend(wanted: str) -> Backend:
     ``auto`` is Docker Compose where it can be used, and local mode elsewhere.
 
     Raises:
-        OperationError: what is wanted cannot be used here, or this Airflow starts no pipeline at all.
+        OperationError: the wanted backend cannot be used, or this Airflow does not start pipelines.
     """
     if LIVE_PAGE_SETTING in os.environ:
         raise OperationError(NO_CONTROL)
@@ -94,10 +94,10 @@ def choose_backend(wanted: str) -> Backend:
 
 
 def running_backend() -> Backend | None:
-    """The backend of the pipeline that is running; None where none is.
+    """The backend of the running pipeline; None if none is running.
 
     Raises:
-        CommandError: that cannot be said.
+        CommandError: it cannot be determined.
     """
     names = (WatchedPipeline.name,) if LIVE_PAGE_SETTING in os.environ else (LOCAL, COMPOSE)
     for backend in map(backend_named, names):
@@ -105,6 +105,6 @@ def running_backend() -> Backend | None:
             if backend.is_running():
                 return backend
         except CommandError:
-            if not backend.problem():  # or nothing can be running there
+            if not backend.problem():  # otherwise nothing can be running there
                 raise
     return None

@@ -1,4 +1,4 @@
-"""Which run may start, change and stop the pipeline."""
+"""Ensures that only one run starts, changes and stops the pipeline."""
 
 import logging
 
@@ -17,12 +17,12 @@ log = logging.getLogger(__name__)
 
 
 def claim_pipeline(run_id: str, wanted_backend: str) -> str:
-    """Take the pipeline for ``run_id``; returns the backend's name, which is chosen here once for the whole run.
+    """Claim the pipeline for ``run_id``; returns the backend's name, which is chosen here for the whole run.
 
-    A run that has it already goes on with it, whatever has happened to the scheduler or the worker since.
+    A run that has already claimed it continues, even after a restart of the scheduler or worker.
 
     Raises:
-        OperationError: a pipeline is running that this run has not started.
+        OperationError: another pipeline is running, which this run has not started.
     """
     with locked_pipeline():
         marker = read_marker()
@@ -39,7 +39,7 @@ def claim_pipeline(run_id: str, wanted_backend: str) -> str:
 
 
 def set_phase(run_id: str, phase: Phase) -> None:
-    """Raises OperationError when another run has the pipeline."""
+    """Set the run's phase; raises OperationError if another run has claimed the pipeline."""
     with locked_pipeline():
         marker = read_marker()
         if not marker or marker.run_id != run_id:
@@ -48,7 +48,7 @@ def set_phase(run_id: str, phase: Phase) -> None:
 
 
 def release_pipeline(run_id: str) -> None:
-    """Stop what is left of the run's pipeline, and let another run have one; does nothing to another run's."""
+    """Stop the rest of the run's pipeline, and release the claim; does nothing if another run has claimed it."""
     marker = read_marker()
     if not marker or marker.run_id != run_id:
         log.info("this run has no pipeline")

@@ -1,5 +1,5 @@
-"""Runs the project's commands as a person would, in the services' environment."""
-# ruff: noqa: S603 - starting programs is what this file is for
+"""Runs the project's commands, with the services' environment."""
+# ruff: noqa: S603 - this file starts programs
 
 import logging
 import os
@@ -24,7 +24,7 @@ _AIRFLOWS_OWN = ("AIRFLOW", "_AIRFLOW", "PYTHON", "VIRTUAL_ENV", "OTEL_")
 
 
 def project_environment(settings: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment without what is Airflow's own, and with ``settings`` of the services."""
+    """This process's environment without Airflow's variables, and with ``settings`` of the services."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_AIRFLOWS_OWN)}
     return kept | dict(settings or {})
 
@@ -32,15 +32,15 @@ def project_environment(settings: Mapping[str, str] | None = None) -> dict[str, 
 def run_command(
     command: Sequence[str | Path], *, settings: Mapping[str, str] | None = None, inherited_fds: Sequence[int] = ()
 ) -> None:
-    """Run ``command`` in the checkout; each line that it prints goes to the task's log as it comes.
+    """Run ``command`` in the checkout; its output is written to the task's log line by line.
 
     Args:
         command: the program and its arguments. Secrets go into files or ``settings``: arguments are logged.
-        settings: environment variables beside this process's own.
-        inherited_fds: file descriptors that the command keeps open, a lock's for instance.
+        settings: additional environment variables.
+        inherited_fds: file descriptors that the command inherits, for example of a lock.
 
     Raises:
-        CommandError: it ended with another exit code than 0; the message has its last lines.
+        CommandError: its exit code is not 0; the message has its last lines.
     """
     told = [str(part) for part in command]
     log.info("$ %s", " ".join(told))
@@ -67,10 +67,10 @@ def run_command(
 def output_of(
     command: Sequence[str | Path], *, settings: Mapping[str, str] | None = None, timeout_s: float = 60.0
 ) -> str:
-    """What ``command`` prints, run in the checkout; not logged.
+    """The output of ``command``, run in the checkout; it is not logged.
 
     Raises:
-        CommandError: it ended with another exit code than 0, or not within ``timeout_s``.
+        CommandError: its exit code is not 0, or it did not end within ``timeout_s``.
     """
     told = [str(part) for part in command]
     try:

@@ -1,6 +1,6 @@
-"""What a wait is for: each condition is looked at again and again until nothing is missing.
+"""Conditions that a task can wait for: each is checked repeatedly until nothing is missing.
 
-A trigger makes them by name from values that survive JSON, so that a restarted triggerer makes the same one again.
+A trigger creates them by name from JSON values, so that a restarted triggerer can create the same one again.
 """
 
 import time
@@ -13,13 +13,13 @@ from bonus_airflow.operations.health import HealthLook
 
 
 class Condition(Protocol):
-    """Each look returns what is still missing, one entry a thing; nothing once the condition holds."""
+    """Each check returns what is still missing, one entry for each part; empty once the condition is true."""
 
     def look(self) -> list[str]:
-        """Blocks for as long as commands and HTTP requests take. Raises OperationError, after which it is looked at again."""
+        """Check once; blocks while commands and HTTP requests run. After an OperationError it is checked again."""
 
     def result(self) -> Any:
-        """What the waiting task returns, as JSON values, once nothing is missing."""
+        """The result of the waiting task, as JSON values, once nothing is missing."""
 
 
 class Healthy:
@@ -39,7 +39,7 @@ class Healthy:
 
 
 class OrdersFlow:
-    """Since the first look, orders have come through every stage, and a window has closed and was written."""
+    """Since the first check, orders have passed every stage, and a window was closed and written."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -85,7 +85,7 @@ class TimeIsOver:
         unwell = [f"{part.name} ({part.problem or 'stopped'})" for part in self._backend.parts() if not part.is_healthy]
         self._seen.update(unwell)
         if self._now_s() >= self._until_s:
-            return unwell  # it is to be well when it is stopped
+            return unwell  # it has to be healthy when it is stopped
         return [f"the end of the run time, {time.strftime('%H:%M:%S', time.gmtime(self._until_s))} UTC", *unwell]
 
     def result(self) -> str:

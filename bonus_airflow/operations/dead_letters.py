@@ -1,4 +1,4 @@
-"""Dead letters that have come since they were last reported, by the project's own command: `make dead-letters`."""
+"""Counts the dead letters since the last report, by the project's command `make dead-letters`."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def count_new_letters(reported_until: Mapping[str, Any]) -> dict[str, Any]:
         ``reasons``, a list of ``{"reason", "letters", "newest", "first", ...}``, and ``until``: by cluster id, a place for each
         partition as in 3/1207.
     """
-    # Which cluster it is, only an answer tells: most likely the one of the last report.
+    # The cluster is only known from the command's output: assume the one of the last report first.
     expected_id, places = next(reversed(list(reported_until.items())), (None, ()))
     found = _listed(places)
     cluster_id = found["cluster_id"]
@@ -56,14 +56,14 @@ def letters_notification(counted: Mapping[str, Any], dag_id: str, run_id: str) -
 
 
 def _replay_command(reason: str) -> str:
-    # Any program can write any reason into a header, and whoever reads this puts it into a shell.
+    # Any program can write any reason into a header, and a reader will paste this command into a shell.
     if _PLAIN_REASON.fullmatch(reason):
         return _command(f"replay --reason {reason}")
     return f".venv/bin/pipeline dead-letters replay --bootstrap HOST:PORT --reason {shlex.quote(reason)}"
 
 
 def _command(arguments: str) -> str:
-    if LIVE_PAGE_SETTING in os.environ:  # its broker's address is one of the containers' network
+    if LIVE_PAGE_SETTING in os.environ:  # its broker address is in the containers' network
         return f"docker compose run --rm cli dead-letters {arguments}"
     bootstrap = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     return f'make dead-letters{f" BOOTSTRAP={bootstrap}" if bootstrap else ""} ARGS="{arguments}"'

@@ -1,4 +1,4 @@
-"""Stopping the services without leaving anything between them."""
+"""Stops the services so that no records are left between them."""
 
 import time
 from collections.abc import Callable
@@ -10,13 +10,13 @@ _POLL_S = 1.0
 
 
 def stop_in_order(stop: Callable[..., None], left_to_drain: Callable[[], list[str]]) -> None:
-    """Stop the processor, then, once the analytics has read what that wrote last, the rest.
+    """Stop the processor, and, once the analytics has read all of its output, the other services.
 
-    A processor writes watermarks also without orders. Stopped at the same time, the analytics leaves some of them unread, and the
-    verification finds a stage that is behind.
+    A processor writes watermarks even without orders. If both are stopped at the same time, the analytics may leave some of them
+    unread, and the verification reports a lag.
 
     Raises:
-        OperationError: something is left after minutes.
+        OperationError: something is left after some minutes.
     """
     stop("generator", "processor")
     deadline_s = time.monotonic() + _DRAINED_WITHIN_S

@@ -1,14 +1,14 @@
-"""What can go wrong between a DAG and the pipeline, in one tree."""
+"""The exceptions of the DAG code, in one tree."""
 
 from collections.abc import Sequence
 
 
 class OperationError(Exception):
-    """Base of everything that DAG code raises on purpose; the message is written for the reader of a task's log."""
+    """Base of all exceptions that DAG code raises on purpose; the message is for the reader of a task's log."""
 
 
 class CommandError(OperationError):
-    """One of the project's commands failed; ``exit_code`` is None when it did not end by itself, or never started."""
+    """One of the project's commands failed; ``exit_code`` is None if it did not end by itself, or did not start."""
 
     def __init__(self, command: Sequence[str], exit_code: int | None, output: str) -> None:
         self.command = list(command)
@@ -19,13 +19,13 @@ class CommandError(OperationError):
 
     @property
     def last_line(self) -> str:
-        """Of the output: most programs say there why they failed."""
+        """The last line of the output, where most programs report their error."""
         return self.output.strip().rpartition("\n")[2]
 
 
 class PipelineUnwellError(OperationError):
-    """Something is wrong with a running pipeline; the message says what, since when, and what was tried."""
+    """A running pipeline has a problem; the message says what, since when, and what was tried."""
 
 
 class SourcesDifferError(OperationError):
-    """A report was made, and its sources do not say the same: to try again changes nothing."""
+    """A report was made, and its sources differ; a retry does not help."""

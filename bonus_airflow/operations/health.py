@@ -1,4 +1,4 @@
-"""What is wrong with a running pipeline, and for how long: broken parts, which a restart may mend, and slow ones."""
+"""Finds problems of a running pipeline and their durations: broken parts, which a restart may fix, and slow ones."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +16,7 @@ BROKEN, SLOW, GONE = "broken", "slow", "gone"
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The DAG's parameters of the same names, which describe them."""
+    """The DAG's parameters of the same names, described there."""
 
     unhealthy_seconds: float
     slow_seconds: float
@@ -32,7 +32,7 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong; ``since_s`` in epoch seconds."""
+    """One problem; ``since_s`` in epoch seconds."""
 
     part: str
     kind: str
@@ -49,10 +49,10 @@ def moment(epoch_s: float) -> str:
 
 
 class HealthLook:
-    """Looks until each suspicion has either gone or lasted so long that it is a finding.
+    """Checks repeatedly until each suspected problem has either disappeared or lasted so long that it is a finding.
 
-    A pipeline that is well takes one look. ``thresholds`` has the fields of Thresholds; ``totals`` are the counts at the end of
-    the last look, by which the share of dead letters is that of the orders since then; empty at first.
+    A healthy pipeline needs one check. ``thresholds`` has the fields of Thresholds. ``totals`` are the counts at the end of the
+    previous run, to compute the share of dead letters since then; empty at first.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class HealthLook:
         self._findings: list[Finding] = []
 
     def look(self) -> list[str]:
-        """The suspicions that have not lasted long enough yet."""
+        """The suspected problems that have not lasted long enough yet."""
         now_s = self._now_s()
         suspicions = self._broken() or self._slow()
         self._since_s = {key: self._since_s.get(key, now_s) for key in suspicions}
@@ -109,7 +109,7 @@ class HealthLook:
 
 
 def root_causes(parts: Iterable[Part]) -> list[Part]:
-    """The parts that are not well; of those only Kafka or ZooKeeper if one of them is, since nothing works without it."""
+    """The unhealthy parts; only Kafka or ZooKeeper if one of them is unhealthy, since all others depend on it."""
     unwell = [part for part in parts if part.problem]
     for service in INFRASTRUCTURE:
         if causes := [part for part in unwell if part.service == service]:
@@ -120,7 +120,7 @@ def root_causes(parts: Iterable[Part]) -> list[Part]:
 def slow_parts(
     snapshot: Mapping[str, Any], thresholds: Thresholds, totals: Mapping[str, int]
 ) -> dict[tuple[str, str], tuple[str, float]]:
-    """By part and SLOW: what is above its threshold, and how long it must stay so to count."""
+    """By part and SLOW: the values above their thresholds, and how long they must stay so to be a finding."""
     found: dict[tuple[str, str], tuple[str, float]] = {}
     for group in ("processor", "analytics"):
         stage = snapshot["stages"][group]
@@ -129,7 +129,7 @@ def slow_parts(
             told = "and it reads nothing" if behind_s is None else f"{behind_s:.0f} s of work"
             found[group, SLOW] = (f"lag {stage['lag']:,} records, {told}", thresholds.slow_seconds)
     if snapshot["stages"]["sink"]["lag"] or snapshot["database_lag"]:
-        # The delay is how long metrics wait: so long they must be seen to.
+        # The delay is the waiting time of metrics, so it has to be observed for that long.
         lag = snapshot["stages"]["sink"]["lag"] + (snapshot["database_lag"] or 0)
         found["sink", SLOW] = (f"{lag:,} metrics wait to be written", thresholds.max_sink_delay_seconds)
     event_time = snapshot["event_time"]

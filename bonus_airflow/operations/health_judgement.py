@@ -1,4 +1,4 @@
-"""The beginning and the end of a run of `pipeline_health`: which pipeline there is, and what is to be said of it."""
+"""The first and the last step of `pipeline_health`: finds the pipeline, and evaluates the findings."""
 
 import logging
 import time
@@ -18,14 +18,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Found:
-    """The backend of the pipeline that is to be looked at; empty where there is none, and then the ``reason``."""
+    """The backend of the pipeline to be checked; if there is none, it is empty and ``reason`` says why."""
 
     backend: str
     reason: str = ""
 
 
 def find_pipeline() -> Found:
-    """The pipeline that a run of `pipeline_control` has, or else one that a person has started."""
+    """The pipeline of a run of `pipeline_control`, or else one that a user has started."""
     marker = read_marker()
     if marker:
         if marker.is_running:
@@ -37,7 +37,7 @@ def find_pipeline() -> Found:
 
 
 def judge(repaired: Mapping[str, Any], *, dag_id: str, run_id: str) -> None:
-    """Tell the notifier what is new, and what is well again; raise PipelineUnwellError if anything is wrong."""
+    """Notify of new and resolved problems; raise PipelineUnwellError if there is any problem."""
     findings = [Finding(**each) for each in repaired["findings"]]
     tried, gave_up = tuple(repaired["tried"]), repaired["gave_up"]
     record = HealthRecord.load()
@@ -48,7 +48,7 @@ def judge(repaired: Mapping[str, Any], *, dag_id: str, run_id: str) -> None:
     for key in resolved:
         notify(Notification(dag_id, run_id, f"{key}: no longer", tried=tried, resolved=True))
     if tried and not findings:
-        # Broken and mended within this run.
+        # Broken and repaired within this run.
         notify(Notification(dag_id, run_id, "every part is well again", moment(time.time()), tried, resolved=True))
     if not findings:
         log.info("every part is well")

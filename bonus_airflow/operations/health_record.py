@@ -1,4 +1,4 @@
-"""What `pipeline_health` remembers from run to run: restarts, what is wrong and since when, and counts."""
+"""The state that `pipeline_health` keeps between runs: restarts, problems with their start, and counts."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -32,7 +32,7 @@ class HealthRecord:
         except FileNotFoundError:
             return cls()
         except (ValueError, KeyError, TypeError):
-            return cls()  # it is a memory only: without it a part may be restarted a few times more
+            return cls()  # not critical: without it a part may be restarted a few times more
 
     def save(self, path: Path | None = None) -> None:
         path = path or _path()
@@ -42,11 +42,11 @@ class HealthRecord:
         draft.replace(path)
 
     def restarts_of(self, part: str, now_s: float) -> int:
-        """How many restarts of ``part`` count."""
+        """The number of restarts of ``part`` within the last hour."""
         return sum(now_s - at_s < RESTARTS_COUNT_FOR_S for at_s in self.restarts.get(part, []))
 
     def restarts_since(self, since_s: float) -> list[str]:
-        """What was restarted from then on, as in ``restart 1 of sink``."""
+        """The restarts since then, as in ``restart 1 of sink``."""
         return [
             f"restart {number} of {part}"
             for part, times in self.restarts.items()
@@ -59,9 +59,9 @@ class HealthRecord:
         self.restarts[part] = [*kept, now_s]
 
     def take(self, findings: Iterable[Finding]) -> tuple[list[Finding], list[Finding], list[str]]:
-        """Remember what is wrong now; returns all of it, what is new, and the keys of what has gone.
+        """Store the current findings; returns all of them, the new ones, and the keys of resolved ones.
 
-        A finding that was there before keeps its first ``since_s``.
+        A finding that already existed keeps its first ``since_s``.
         """
         before = self.wrong
         now = {key_of(each): before.get(key_of(each), each.since_s) for each in findings}
@@ -71,7 +71,7 @@ class HealthRecord:
 
 
 def key_of(finding: Finding) -> str:
-    """What makes it the same thing as in another run."""
+    """Identifies the same finding in another run."""
     return f"{finding.part} {finding.kind}"
 
 

@@ -12,10 +12,10 @@ _TIMEOUT_S = 5.0
 
 
 def get_json(url: str) -> Mapping[str, Any]:
-    """The JSON object at ``url``; a proxy of the environment is not asked.
+    """The JSON object at ``url``; a proxy in the environment is ignored.
 
     Raises:
-        OperationError: there is no answer, or it is none.
+        OperationError: there is no response, or it is not a JSON object.
     """
     parts = urlsplit(url)
     assert parts.hostname

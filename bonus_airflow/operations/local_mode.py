@@ -1,4 +1,4 @@
-"""The pipeline as processes of this machine: `pipeline up` and the commands for what it has started."""
+"""The pipeline as processes on this machine: `pipeline up` and the related commands."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,12 @@ from bonus_airflow.operations.run_marker import locked_pipeline
 
 _ENDED = "EXITED"
 _STOPPED = ("STOPPED", "STOPPING")
-# The supervisor's words for others; it tells no exit code of these.
+# Other states of the supervisor, which have no exit code.
 _STATES = {"BACKOFF": "ends soon after each start", "FATAL": "ended soon after each start, and is no longer started"}
 
 
 class LocalMode:
-    """All of it goes through ``.venv/bin/pipeline``, which a person can call, too."""
+    """Uses the command ``.venv/bin/pipeline`` for everything."""
 
     name = "local"
     can_control = True
@@ -89,7 +89,7 @@ class LocalMode:
 
 
 def drained_output(command: Sequence[object]) -> list[str]:
-    """What ``watch.drained`` says is left; it ends with 1 when that is anything."""
+    """The remaining work by ``watch.drained``, whose exit code is 1 if there is any."""
     try:
         text = output_of([*map(str, command), "--timeout", "0", "--json"])
     except CommandError as error:
@@ -102,7 +102,7 @@ def drained_output(command: Sequence[object]) -> list[str]:
 
 def _part(program: Mapping[str, Any]) -> Part:
     state, health = program["state"], program["health"]
-    # A generator that was given a count ends by itself, with 0.
+    # A generator with a count ends by itself, with exit code 0.
     is_stopped = state in _STOPPED or (state == _ENDED and program["exit_code"] == 0)
     if is_stopped or (state == "RUNNING" and health == "ok"):
         problem = ""

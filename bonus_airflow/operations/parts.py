@@ -11,7 +11,7 @@ SERVICES = ("generator", "processor", "analytics", "sink")
 
 @dataclass(frozen=True)
 class Part:
-    """``name`` is the replica's own; ``problem`` is empty when it is well, or when somebody has stopped it on purpose."""
+    """``name`` is the replica's name; ``problem`` is empty if it is healthy, or was stopped on purpose."""
 
     name: str
     service: str
@@ -25,7 +25,7 @@ class Part:
 
 @dataclass(frozen=True)
 class StartPlan:
-    """What a pipeline is started with; ``settings`` are the services' environment variables."""
+    """The parameters of a start; ``settings`` are the services' environment variables."""
 
     processors: int
     analytics: int

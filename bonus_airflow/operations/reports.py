@@ -19,13 +19,13 @@ _SUMMARY = ("span", "products", "total", "dead_letters", "notes")
 def make_report(span: str, folder: str, wait_s: int) -> dict[str, Any]:
     """Write the report of ``span``, a day or an hour of UTC as in 2026-11-27T14; empty is yesterday.
 
-    ``wait_s`` is the patience with windows that are still open, and with a file and a database that lack what the topic has.
+    ``wait_s`` is how long to wait for open windows, and for file and database to match the topic.
 
-    Returns what its JSON file says but for the differences, amounts in whole cents; and the files' paths.
+    Returns the content of its JSON file without the differences, amounts in whole cents, and the files' paths.
 
     Raises:
-        SourcesDifferError: topic, file and database differ. The report is written all the same.
-        CommandError: there is no report, and there may be one later.
+        SourcesDifferError: topic, file and database differ. The report is still written.
+        CommandError: there is no report; a retry may help.
     """
     span = span or f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}"
     try:

@@ -1,8 +1,8 @@
-"""Which run has started the pipeline: a file that outlives the scheduler, the worker, and Airflow itself.
+"""Records which run has started the pipeline, in a file that survives restarts of the scheduler, worker and Airflow.
 
-A second pipeline is ruled out by three things: the DAG has one active run; a run finds another one's marker, or a pipeline that
-nobody's marker tells of, and says so; and whatever changes the pipeline holds a lock meanwhile. The lock is inherited by the
-command that does the work, so that it lasts as long as that, also when the task that has called it was killed.
+Three things prevent a second pipeline: the DAG has one active run; a run fails if it finds the marker of another run or a
+pipeline without a marker; and all changes of the pipeline hold a lock. The command that makes the change inherits the lock, so
+that it is held for as long as the command runs, even if the task is killed.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from bonus_airflow.operations.errors import OperationError
 
 
 class Phase(StrEnum):
-    """How far a run is. Only in ``RUNNING`` has every part to be there, and may ``pipeline_health`` restart one."""
+    """The phase of a run. Only in ``RUNNING`` do all parts have to run, and may ``pipeline_health`` restart one."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -40,10 +40,10 @@ class RunMarker:
 
 
 def read_marker() -> RunMarker | None:
-    """The marker, None where there is none.
+    """The marker; None if there is none.
 
     Raises:
-        OperationError: it is none that this program has written.
+        OperationError: the file was not written by this program.
     """
     path = _marker_path()
     try:
@@ -56,7 +56,7 @@ def read_marker() -> RunMarker | None:
 
 
 def write_marker(marker: RunMarker) -> None:
-    """Replace it as a whole: a crash leaves the old one or the new one."""
+    """Replace the marker atomically."""
     path = _marker_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".draft")
@@ -65,13 +65,13 @@ def write_marker(marker: RunMarker) -> None:
 
 
 def remove_marker() -> None:
-    """No run has a pipeline any more."""
+    """Delete the marker: no run has a pipeline any more."""
     _marker_path().unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def locked_pipeline() -> Iterator[int]:
-    """Wait for the lock and hold it; gives its file descriptor, for the command to inherit."""
+    """Acquire and hold the lock; yields its file descriptor, which the command inherits."""
     path = airflow_home() / "pipeline.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

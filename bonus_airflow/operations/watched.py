@@ -1,4 +1,4 @@
-"""A pipeline that Airflow reaches over the network and cannot control: that of the containers beside its own."""
+"""A pipeline in other containers, which Airflow reaches over the network and cannot control."""
 
 import os
 import socket
@@ -19,10 +19,10 @@ _HEALTH_PORT = 8080
 
 
 class WatchedPipeline:
-    """Each service's name stands for the addresses of all its replicas, as it does in a network of Docker Compose.
+    """A service's host name has the addresses of all its replicas, as in a network of Docker Compose.
 
-    A replica that has ended has no address any more and is no part: Docker's restart policy starts it again. A service without
-    any replica is broken, except for the generator, which may have been stopped on purpose.
+    A replica that has ended has no address, and is not listed: Docker's restart policy restarts it. A service without any replica
+    is broken, except the generator, which may have been stopped on purpose.
     """
 
     name = "watched"
@@ -44,7 +44,7 @@ class WatchedPipeline:
     def snapshot(self) -> Mapping[str, Any]:
         page = urlsplit(os.environ[LIVE_PAGE_SETTING])
         try:
-            # By address: the live page refuses host names that LIVE_ALLOWED_HOSTS does not have.
+            # By address, since the live page rejects host names that are not in LIVE_ALLOWED_HOSTS.
             address = socket.gethostbyname(page.hostname or "")
         except OSError as error:
             raise OperationError(f"{LIVE_PAGE_SETTING}={page.geturl()}: {error}") from error
@@ -57,7 +57,7 @@ class WatchedPipeline:
 
 
 def replicas(service: str, port: int = _HEALTH_PORT) -> Iterator[Part]:
-    """Every replica that the host name ``service`` stands for, and what its `/health` answers."""
+    """All replicas of the host name ``service``, with the results of their `/health`."""
     try:
         found = socket.getaddrinfo(service, port, socket.AF_INET, socket.SOCK_STREAM)
     except socket.gaierror:

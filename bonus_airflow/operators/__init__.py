@@ -1,1 +1,1 @@
-"""Operators of the DAGs, thin: they defer to a trigger and judge its event."""
+"""Thin operators of the DAGs: they defer to a trigger and evaluate its event."""

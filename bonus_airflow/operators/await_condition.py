@@ -21,7 +21,7 @@ instance's state attribute is queued". Another try is all that it takes, so what
 
 
 class AwaitCondition(BaseOperator):
-    """Defers until the condition holds, and returns its result; fails after ``timeout_s`` with what was missing.
+    """Defers until the condition is true, and returns its result; fails after ``timeout_s``, naming what was missing.
 
     Args:
         backend: ``local`` or ``compose``; a template.
@@ -81,6 +81,6 @@ class WatchUntil(AwaitCondition):
     def execute(self, context: Context) -> None:
         self.options = {"until_s": time.time() + float(self.run_seconds)}
         self.timeout_s = float(self.run_seconds) + self.grace_s
-        # A look costs a quarter of a second of CPU, too much to spend every other second of a day.
+        # A check takes a quarter of a second of CPU time, too much for every other second of a day.
         self.poll_s = max(_POLL_S, min(_LONGEST_POLL_S, float(self.run_seconds) / 20))
         super().execute(context)

@@ -1,4 +1,4 @@
-"""The operator that looks at the pipeline's health."""
+"""The operator that checks the pipeline's health."""
 
 from dataclasses import asdict
 from typing import Any
@@ -14,7 +14,7 @@ LOOK_LIMIT_S = 600.0
 
 
 class LookAtHealth(AwaitCondition):
-    """Returns a look's ``findings`` and ``totals``; takes its thresholds from the run's parameters."""
+    """Returns the ``findings`` and ``totals`` of a check; the thresholds are the run's parameters."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(condition="health_look", timeout_s=LOOK_LIMIT_S, **kwargs)

@@ -1,4 +1,4 @@
-"""The operator that restarts what is broken."""
+"""The operator that restarts broken parts."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -21,14 +21,14 @@ _POLL_S = 2.0
 
 
 class RepairBroken(BaseOperator):
-    """Restarts broken parts, looks again, and goes on until nothing is broken or a part has had all its restarts.
+    """Restarts broken parts and checks again, until nothing is broken or a part has no restart left.
 
-    Returns the last look's ``findings``, ``tried`` (one step an entry) and ``gave_up`` (parts). A part that is only slow is left
-    alone. Between a restart and the end of the look after it the task is deferred.
+    Returns the last check's ``findings``, ``tried`` (one entry a step) and ``gave_up`` (parts). Slow parts are not restarted.
+    Between a restart and the end of the following check the task is deferred.
 
     Args:
         backend: ``local`` or ``compose``; a template.
-        look: the first look's result; a template.
+        look: the first check's result; a template.
     """
 
     template_fields: Sequence[str] = ("backend", "look")
@@ -39,13 +39,13 @@ class RepairBroken(BaseOperator):
         self.look = look
 
     def execute(self, context: Context) -> dict[str, Any]:
-        if context["ti"].try_number > 1:  # the first look is older than what another try may have restarted
+        if context["ti"].try_number > 1:  # the first check is from before the restarts of the previous try
             began_s = context["dag_run"].run_after.timestamp()
             return self._look_again(context, self.look["totals"], HealthRecord.load().restarts_since(began_s))
         return self._next_step(context, self.look, tried=[])
 
     def resume(self, context: Context, event: Mapping[str, Any], tried: list[str]) -> dict[str, Any]:
-        """The look after a restart is done."""
+        """Continue after the check that follows a restart."""
         if event["missing"]:
             raise AirflowFailException(
                 f"after {'; '.join(tried)}: no look at the pipeline: {'; '.join(event['missing'])}"

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Runs the sink as the owner of the output folder, so that who started it can read and delete what it writes.
+# Runs the sink as the owner of the output folder, so that the user can read and delete its files.
 set -eu
 
-if [ "$(id -u)" -ne 0 ]; then # started with a user of the caller's choice
+if [ "$(id -u)" -ne 0 ]; then # started with an explicit user
     exec "$@"
 fi
 
@@ -11,7 +11,7 @@ folder=$(dirname "$output")
 uid=$(stat -c %u "$folder")
 gid=$(stat -c %g "$folder")
 if [ "$uid" -eq 0 ]; then
-    # root may delete anything in its folder; the service gets in by group.
+    # root may delete anything in its folder; the service has access by its group.
     uid=10001
     if [ "$gid" -eq 0 ]; then
         gid=10001
@@ -22,9 +22,9 @@ if [ "$uid" -eq 0 ]; then
         *) chmod g+rwx "$folder" ;;
     esac
 fi
-# An earlier run may have been somebody else's: local mode as root, or this container when the folder was root's.
+# Files of an earlier run may have another owner: of local mode as root, or of this container with a folder of root's.
 for file in "$output"* "${output%.*}"-*Z--*Z*; do
-    # What has the right owner is left alone: a file system that maps root to nobody (NFS) would refuse even that.
+    # Files with the right owner are skipped: a file system that maps root to nobody (NFS) would reject even those changes.
     if [ -e "$file" ] && [ "$(stat -c %u:%g "$file")" != "$uid:$gid" ]; then
         chown -h "$uid:$gid" "$file"
     fi
