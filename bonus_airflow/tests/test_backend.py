@@ -87,7 +87,7 @@ def test_a_run_keeps_its_backend_when_the_engine_goes_away(docker: Docker) -> No
     assert claim.claim_pipeline("one", "auto") == "compose"
 
 
-def test_the_pipeline_that_runs_is_looked_at(docker: Docker, tmp_path: Path) -> None:
+def test_the_running_pipeline_is_checked(docker: Docker, tmp_path: Path) -> None:
     assert find_pipeline() == Found("", "no pipeline is running")
     docker({})
     assert find_pipeline() == Found("", "no pipeline is running")
@@ -149,7 +149,7 @@ def test_where_airflow_only_watches_no_pipeline_is_started(
         assert running_backend() is None
 
 
-def test_what_is_broken_in_a_watched_pipeline_is_told_and_not_restarted(
+def test_broken_parts_of_a_watched_pipeline_are_reported_and_not_restarted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))

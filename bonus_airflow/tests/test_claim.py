@@ -51,7 +51,7 @@ def test_a_persons_pipeline_is_not_taken(backend: FakeBackend) -> None:
     assert read_marker() is None
 
 
-def test_a_marker_whose_pipeline_has_gone_keeps_nobody_off(backend: FakeBackend) -> None:
+def test_a_marker_of_a_stopped_pipeline_blocks_no_other_run(backend: FakeBackend) -> None:
     write_marker(RunMarker("killed", "local", Phase.RUNNING))
     assert claim.claim_pipeline("two", "auto") == "local"
 

@@ -52,7 +52,7 @@ def test_a_command_sees_the_users_environment_without_airflows(monkeypatch: pyte
         ("exited", "", 0, "", True),
     ],
 )
-def test_a_container_as_compose_tells_of_it(
+def test_a_container_is_parsed_from_compose_output(
     state: str, health: str, exit_code: int, problem: str, is_stopped: bool
 ) -> None:
     told = {"Name": "p-sink-1", "Service": "sink", "State": state, "Health": health, "ExitCode": exit_code}

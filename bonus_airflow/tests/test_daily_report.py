@@ -157,7 +157,7 @@ def test_days_are_partitions_and_a_backfill_makes_a_report_of_each(
 
 
 @pytest.mark.parametrize("span", ["yesterday", "2026-11-27T14:30", "../2026-11-27"])
-def test_a_span_that_is_none_is_refused_in_the_form(airflow: Airflow, span: str) -> None:
+def test_an_invalid_span_is_rejected_by_the_form(airflow: Airflow, span: str) -> None:
     assert "span" in airflow.refusal(f"/dags/{DAG}/dagRuns", {"logical_date": None, "conf": {"span": span}})
 
 

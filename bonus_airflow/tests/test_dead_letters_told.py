@@ -48,7 +48,7 @@ def test_letters_are_counted_on_in_the_same_cluster_and_anew_in_another_one(monk
     assert back == {"reasons": [], "until": {"second": ["0/3"], "first": ["0/3"]}}
 
 
-def test_a_reason_is_told_with_its_replay_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reason_is_reported_with_its_replay_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
     assert told("unknown_product") == (
         "12 new dead letters, reason unknown_product, the newest at 3/1207; once its cause is mended:"

@@ -21,7 +21,7 @@ def test_the_analytics_is_stopped_when_it_has_read_what_the_processor_wrote_last
     assert done == [("generator", "processor"), ("look",), ("look",), ("look",), ("analytics", "sink")]
 
 
-def test_what_is_left_for_minutes_is_told_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_left_for_minutes_is_reported_and_the_rest_continues(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(draining, "_POLL_S", 0.0)
     monkeypatch.setattr(draining, "_DRAINED_WITHIN_S", 0.0)
     done: list[tuple[str, ...]] = []

@@ -68,7 +68,7 @@ def test_a_part_is_broken_once_it_has_been_unwell_for_long_enough() -> None:
     assert looking.result_survives_json()
 
 
-def test_a_part_that_comes_back_by_itself_is_none() -> None:
+def test_a_part_that_recovers_by_itself_is_not_a_finding() -> None:
     looking = Looking()
     looking.backend.problems["processor-2"] = "exited"
     looking.after(0)
@@ -156,7 +156,7 @@ def test_another_try_of_a_run_knows_what_the_run_has_restarted() -> None:
     assert record.restarts_since(71.0) == []
 
 
-def test_what_is_wrong_keeps_its_first_moment_and_is_new_once() -> None:
+def test_a_finding_keeps_its_start_and_is_new_only_once() -> None:
     record = HealthRecord()
     told, new, gone = record.take([Finding("sink", BROKEN, "exited", 10.0)])
     assert (len(told), len(new), gone) == (1, 1, [])

@@ -25,7 +25,7 @@ def test_a_notification_says_what_since_when_and_what_was_tried() -> None:
     )
 
 
-def test_the_users_own_notifier_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_own_notifier_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPELINE_NOTIFIER", f"{__name__}.keep")
     TOLD.clear()
     notify(UNWELL)

@@ -58,7 +58,7 @@ def test_pipeline_control_starts_no_second_pipeline(airflow: Airflow, running: L
     assert running.pids() == before, "nor does it touch somebody else's"
 
 
-def test_a_slow_part_is_told_and_never_restarted(airflow: Airflow, running: LocalPipeline) -> None:
+def test_a_slow_part_is_reported_and_never_restarted(airflow: Airflow, running: LocalPipeline) -> None:
     before = running.pids()
     # Event time is always a second behind at least, since orders may come a second late.
     run_id, state = run(airflow, max_watermark_age_seconds=1)

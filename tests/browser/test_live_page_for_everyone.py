@@ -191,7 +191,7 @@ async def test_a_pointer_chooses_the_window_that_it_is_over(page: Browser) -> No
     assert page.text("#cursor-told").endswith(", the newest, of which only a part was read")
 
 
-async def test_who_cannot_see_it_is_told_what_it_is(page: Browser) -> None:
+async def test_the_page_is_accessible_to_screen_readers(page: Browser) -> None:
     nameless = """
         return [...document.querySelectorAll('svg, input, button, section, ul, th')]
             .filter(each => !(each.ariaLabel || each.labels?.length || each.textContent.trim() && each.localName !== 'svg'
@@ -212,7 +212,7 @@ async def test_who_wants_no_motion_has_none(page: Browser) -> None:
     assert page.run(moving) == 0
 
 
-async def test_a_page_that_nobody_sees_takes_up_no_connection(page: Browser, url: str) -> None:
+async def test_a_hidden_page_uses_no_connection(page: Browser, url: str) -> None:
     hide = "Object.defineProperty(document, 'hidden', {value: arguments[0], configurable: true}); document.dispatchEvent(new Event('visibilitychange'))"
     finished = "return performance.getEntriesByName(arguments[0]).length"
     assert page.run(finished, f"{url}events") == 0

@@ -112,7 +112,7 @@ def test_only_loopback_is_published_and_the_live_page_answers(stack: Project) ->
     connection.close()
 
 
-def test_nobody_gets_in_without_a_login(stack: Project, tmp_path: Path) -> None:
+def test_clients_without_a_login_are_rejected(stack: Project, tmp_path: Path) -> None:
     plain = tool(stack, {}, "verify")
     assert plain.returncode == 1
     assert "speaks TLS, KAFKA_SECURITY_PROTOCOL=PLAINTEXT does not fit" in plain.stderr
@@ -122,13 +122,13 @@ def test_nobody_gets_in_without_a_login(stack: Project, tmp_path: Path) -> None:
     assert "refuses user 'shop-processor'" in refused.stderr
 
 
-def test_nobody_does_what_is_another_s_work(stack: Project, tmp_path: Path) -> None:
+def test_each_principal_has_only_its_own_rights(stack: Project, tmp_path: Path) -> None:
     denied = tool(stack, login(stack, tmp_path, "viewer"), "recompute", "--yes")
     assert denied.returncode == 1
     assert "user 'shop-viewer' lacks a right in Kafka: DELETE on topic 'shop-processed-orders'" in denied.stderr
 
 
-def test_nobody_but_kafka_reaches_zookeeper(stack: Project) -> None:
+def test_only_kafka_reaches_zookeeper(stack: Project) -> None:
     (zookeeper,) = stack.containers("zookeeper")
     networks = zookeeper["NetworkSettings"]["Networks"]
     assert [name.rpartition("_")[2] for name in networks] == ["zookeeper"]

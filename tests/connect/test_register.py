@@ -57,7 +57,7 @@ def test_a_connector_runs_when_its_tasks_do(state: State, *, runs: bool, has_fai
 
 
 @pytest.mark.parametrize("url", ["connect:8083", "https://connect:8083", ""])
-def test_an_address_that_is_none_is_refused(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_address_is_rejected(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--url", url]) == 1
     assert "CONNECT_URL" in capsys.readouterr().err
 

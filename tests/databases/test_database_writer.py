@@ -160,7 +160,7 @@ async def test_a_commit_whose_outcome_is_unknown_is_looked_up(
     assert probe.rows() == ROWS
 
 
-async def test_a_row_that_is_there_already_is_told(probe: Probe, writer: DatabaseWriter) -> None:
+async def test_an_existing_row_is_reported(probe: Probe, writer: DatabaseWriter) -> None:
     (told,) = await writer.write([ROWS[0]._replace(revenue_cents=1)], {0: Position(6, 1)})
     assert "already" in told
     assert probe.rows() == ROWS[:1]

@@ -48,7 +48,7 @@ def fail_writes(probe: PostgresqlProbe, sqlstate: str, times: int) -> None:
 
 
 @pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
-async def test_what_the_server_has_undone_is_repeated(
+async def test_a_transaction_that_the_server_rolled_back_is_repeated(
     probe: PostgresqlProbe, session: PostgresqlSession, sqlstate: str
 ) -> None:
     epoch = await session.take_over("first", 10)
@@ -60,7 +60,7 @@ async def test_what_the_server_has_undone_is_repeated(
 
 
 @pytest.mark.parametrize("sqlstate", ["40001", "53100", "57014", "25006"])
-async def test_what_goes_on_failing_is_left_to_later(
+async def test_a_repeated_failure_is_left_to_a_later_attempt(
     probe: PostgresqlProbe, session: PostgresqlSession, sqlstate: str
 ) -> None:
     epoch = await session.take_over("first", 10)
@@ -103,7 +103,7 @@ async def test_a_commit_that_is_a_rollback_is_an_error(
     assert probe.progress() == {}
 
 
-async def test_what_is_written_after_a_read_is_committed(probe: PostgresqlProbe, session: PostgresqlSession) -> None:
+async def test_output_after_a_read_is_committed(probe: PostgresqlProbe, session: PostgresqlSession) -> None:
     """Were the connection not in autocommit mode, the read would have opened a transaction that nobody commits."""
     epoch = await session.take_over("first", 10)
     assert epoch
@@ -136,7 +136,9 @@ async def test_a_sink_that_stops_in_mid_transaction_loses_it(
     assert probe.progress() == {0: 2, 4: 1}
 
 
-async def test_a_role_without_rights_is_told_what_it_lacks(postgres: PostgresServer, probe: PostgresqlProbe) -> None:
+async def test_a_role_without_rights_gets_an_error_naming_them(
+    postgres: PostgresServer, probe: PostgresqlProbe
+) -> None:
     probe.query("create role poor login password 'poor'")
     probe.query("revoke create on schema public from public")
     poor = PostgresqlProbe(probe.url.replace(f"admin:{postgres.password}", "poor:poor"))

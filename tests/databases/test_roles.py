@@ -53,6 +53,6 @@ async def test_the_sink_writes_and_an_analyst_reads(urls: dict[str, str]) -> Non
             analyst.query(statement)
 
 
-def test_nobody_else_gets_in(urls: dict[str, str]) -> None:
+def test_other_clients_are_rejected(urls: dict[str, str]) -> None:
     with pytest.raises(psycopg.OperationalError, match="authentication"):
         PostgresqlProbe(urls["analyst"].replace("analyst%22", "wrong")).query("select 1")

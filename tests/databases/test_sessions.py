@@ -161,7 +161,7 @@ async def test_an_identity_is_kept(probe: Probe, session: Session, epoch: int) -
         await second.close()
 
 
-async def test_cleared_it_is_empty_and_nobody_s(probe: Probe, session: Session, epoch: int) -> None:
+async def test_after_clear_it_is_empty_and_has_no_owner(probe: Probe, session: Session, epoch: int) -> None:
     await session.adopt(epoch, Identity("cluster", "topic"))
     await session.write(epoch, ROWS, BEGIN)
     other = await probe.session()

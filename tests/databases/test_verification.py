@@ -33,7 +33,7 @@ def verified(probe: Probe) -> Report:
     return report
 
 
-async def test_what_is_right_passes(probe: Probe) -> None:
+async def test_correct_rows_pass(probe: Probe) -> None:
     await write(probe, [*TOPIC, *NEWER])
     assert verified(probe).ok
 

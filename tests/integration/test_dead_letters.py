@@ -382,7 +382,7 @@ async def test_what_has_come_since_the_last_list(pipeline: Pipeline) -> None:
     assert of_reason["letters"] == 2
 
 
-async def test_what_cannot_be_done_is_said_plainly(pipeline: Pipeline) -> None:
+async def test_an_impossible_command_has_a_clear_error(pipeline: Pipeline) -> None:
     messages = {
         ("show", "0/0"): "there is no dead letter at 0/0 (that partition is empty)",
         ("show", "77/0"): "there is no dead letter at 77/0",

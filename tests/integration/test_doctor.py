@@ -56,7 +56,7 @@ async def test_of_a_sound_pipeline_all_is_well(pipeline: Pipeline) -> None:
     )
 
 
-async def test_what_others_have_changed_is_found(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
+async def test_changed_topic_settings_are_found(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
     compacted = {"cleanup.policy": "compact", "retention.ms": "1000"}
     await admin.create_topics(
         [NewTopic(pipeline.prefix + ORDERS.name, num_partitions=3, replication_factor=1, topic_configs=compacted)]

@@ -57,7 +57,7 @@ def programs(tmp_path: Path) -> Iterator[Programs]:
     assert programs.supervisor.processes() == []
 
 
-async def test_a_new_configuration_leaves_alone_what_stays(programs: Programs) -> None:
+async def test_a_new_configuration_does_not_restart_unchanged_programs(programs: Programs) -> None:
     programs.supervisor.start(programs.config("a", "b"), os.environ)
     before = programs.ids()
     programs.supervisor.apply(programs.config("b", "c"))
@@ -68,7 +68,7 @@ async def test_a_new_configuration_leaves_alone_what_stays(programs: Programs) -
     await eventually(lambda: len(programs.supervisor.processes()) == 3, what="three processes")
 
 
-async def test_finds_what_a_killed_supervisor_left_behind(programs: Programs) -> None:
+async def test_finds_the_processes_of_a_killed_supervisor(programs: Programs) -> None:
     programs.supervisor.start(programs.config("a", "b"), os.environ)
     left = set(programs.ids().values())
     leader, *_ = programs.supervisor.processes()
@@ -88,7 +88,7 @@ async def test_kills_a_program_that_overruns_its_grace_period(programs: Programs
     assert [program.state for program in programs.supervisor.programs()] == ["STOPPED"]
 
 
-def test_a_configuration_that_cannot_be_used_is_told(programs: Programs) -> None:
+def test_an_invalid_configuration_is_reported(programs: Programs) -> None:
     with pytest.raises(LocalModeError, match=r"(?s)the supervisor did not start: .*badly formatted"):
         programs.supervisor.start(programs.config("a", code="%"), os.environ)
 

@@ -174,7 +174,7 @@ async def test_each_partition_is_told_by_the_replica_that_works_it(pipeline: Pip
         assert (await scrape(first))("pipeline_rebalances_total") >= 3
 
 
-async def test_a_restore_is_told_after_a_restart(pipeline: Pipeline) -> None:
+async def test_a_restore_is_logged_after_a_restart(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     # One partition of orders only: the others' watermarks hold every window open.
     await pipeline.send([(0, [orjson.dumps(order) for order in history(500, span_s=20, seed=5)])])

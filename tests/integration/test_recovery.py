@@ -77,7 +77,7 @@ async def test_every_partition_is_worked_again_after_a_stop_and_after_a_crash(pi
 
 
 @pytest.mark.parametrize(("stage", "topic"), [("processor", "processed-orders"), ("analytics", "analytics-state")])
-async def test_a_transaction_that_nobody_ends_does_not_hold_readers_up_for_ever(
+async def test_an_abandoned_transaction_does_not_block_readers_for_ever(
     pipeline: Pipeline, stage: str, topic: str
 ) -> None:
     await pipeline.make_topics()

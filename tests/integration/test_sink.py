@@ -245,7 +245,7 @@ async def test_the_topic_is_made_anew_while_the_sink_runs(pipeline: Pipeline) ->
             await pipeline.written(metrics)
 
 
-async def test_what_is_no_metric_stops_nothing(pipeline: Pipeline) -> None:
+async def test_an_invalid_metric_does_not_stop_the_sink(pipeline: Pipeline) -> None:
     async with pipeline.metrics() as metrics, pipeline.sink() as sink:
         await metrics.write_values([b"?", None, b"[]", b"\xff", b"{" * 100_000, b""])
         await metrics.write(12)

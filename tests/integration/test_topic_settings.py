@@ -92,7 +92,7 @@ async def one_line_of(pipeline: Pipeline, *command: str) -> str:
     return line
 
 
-async def test_nobody_makes_a_topic_by_asking_for_it(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
+async def test_no_client_creates_a_topic_by_a_metadata_request(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
     name = pipeline.prefix + ORDERS.name
     commands = (("verify",), ("dead-letters", "list"), ("watch",), ("status",))
     for line in await asyncio.gather(*(one_line_of(pipeline, *command) for command in commands)):

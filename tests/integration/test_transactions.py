@@ -77,7 +77,7 @@ async def test_an_offset_in_an_open_transaction_is_waited_for(
     assert await fetching == 41
 
 
-async def test_what_former_generations_left_open_is_ended_and_nothing_else(
+async def test_only_transactions_of_former_generations_are_ended(
     pipeline: Pipeline, connection: BrokerConnection, offsets: CommittedOffsets
 ) -> None:
     former, present = Writer(connection, pipeline, 4), Writer(connection, pipeline, 5)
@@ -133,7 +133,7 @@ async def test_many_transactions_of_one_producer_with_batches_of_all_sizes(
     assert len(await pipeline.read("processed-orders")) == 25_002
 
 
-async def test_a_record_that_the_topic_does_not_take_is_told(pipeline: Pipeline, connection: BrokerConnection) -> None:
+async def test_a_record_that_the_topic_rejects_is_reported(pipeline: Pipeline, connection: BrokerConnection) -> None:
     writer = Writer(connection, pipeline, 1)
     await writer.producer.start()
     with pytest.raises(BatchTooLargeError, match="processed-orders"):

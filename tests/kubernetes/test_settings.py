@@ -87,7 +87,7 @@ def test_every_service_takes_the_values(
             no_other_settings.delenv(variable)
 
 
-def test_every_service_is_told_the_same_window_and_prefix() -> None:
+def test_all_services_get_the_same_window_and_prefix() -> None:
     """They stand in one place for all, and so does the number of partitions, which is autoscaling's limit."""
     for name in BUILDS:
         own = [each["name"] for each in workloads(build(name)).values() for each in container_of(each).get("env", ())]

@@ -1,7 +1,7 @@
-"""A model of what Kafka 3.9's coordinators and partition leaders do with transactions of the protocol's first version.
+"""A model of Kafka 3.9's coordinators and partition leaders for transactions of the protocol's first version.
 
-One transaction coordinator, one group with one input partition, one output partition. A state is a value, and a step makes
-another one, so that all orders of steps can be tried. Sources: KIP-98, KIP-447, KIP-890 part 1 (verification), and of the
+One transaction coordinator, one group with one input partition, one output partition. A state is immutable, and a step creates
+a new one, so that all orders of steps can be explored. Sources: KIP-98, KIP-447, KIP-890 part 1 (verification), and of the
 broker's code TransactionCoordinator, GroupCoordinator, GroupMetadataManager, ProducerStateManager.
 """
 
@@ -19,27 +19,27 @@ _READS = ("ListTransactions", "OffsetFetch", "ReadOutput")
 
 
 class Request(NamedTuple):
-    """A request on its way; fields that its kind does not have keep their defaults."""
+    """A request in flight; fields that its kind does not have keep their defaults."""
 
     name: str
     transactional_id: str = ""
     producer_id: int = -1
     epoch: int = -1
-    value: int = -1  # of a record, or an offset
+    value: int = -1  # a record's value, or an offset
     sequence: int = -1
     generation: int = -1
     member: str = ""
-    flag: bool = False  # to commit; only stable offsets
+    flag: bool = False  # EndTxn: commit; OffsetFetch: require stable offsets
 
 
 class Transaction(NamedTuple):
-    """What the coordinator keeps of a transactional id."""
+    """The coordinator's state of a transactional id."""
 
     transactional_id: str
     producer_id: int
     epoch: int
     state: str = "Empty"
-    targets: frozenset[str] = frozenset()  # with records or an offset that are undecided
+    targets: frozenset[str] = frozenset()  # with records or an offset that are not committed or aborted yet
     commit: bool = False  # of a prepared or complete one
 
 
@@ -61,7 +61,7 @@ class Cluster(NamedTuple):
     transactions: tuple[Transaction, ...] = ()
     generation: int = 1
     committed: int = 0
-    pending: frozenset[tuple[int, int]] = frozenset()  # offsets of undecided transactions by producer id
+    pending: frozenset[tuple[int, int]] = frozenset()  # offsets of open transactions by producer id
     log: tuple[Record, ...] = ()
     sequences: frozenset[tuple[int, int, int]] = frozenset()  # the output's next one by producer id and epoch
     epochs: frozenset[tuple[str, int, int]] = frozenset()  # of what is undecided, by target and producer id
@@ -94,16 +94,16 @@ class Cluster(NamedTuple):
         return any(record.producer_id == producer_id and not record.committed for record in self.log)
 
     def committed_values(self) -> list[int]:
-        """What a reader of committed records gets in the end."""
+        """The values that a read_committed consumer gets in the end."""
         return [record.value for record in self.log if record.committed]
 
     def stable_values(self) -> list[int]:
-        """What it gets now: the committed ones before the last stable offset."""
+        """The values that it gets now: the committed ones before the last stable offset."""
         return [record.value for record in takewhile(lambda record: record.committed, self.log)]
 
 
 def handle(cluster: Cluster, request: Request) -> tuple[Cluster, Answer]:
-    """What a broker does with a request, and its answer."""
+    """Process a request; returns the new state and the response."""
     if request.name in _READS:
         return cluster, _read(cluster, request)
     if request.name == "InitProducerId":
@@ -153,13 +153,13 @@ def _init_producer_id(cluster: Cluster, transactional_id: str) -> tuple[Cluster,
 
 
 def _producer_id_of(transactional_id: str) -> int:
-    """Any number will do; the same one in each history makes for fewer states."""
+    """An arbitrary number that is the same in each history, which reduces the number of states."""
     _, generation, _, attempt = transactional_id.split("-")
     return 100 * int(generation) + int(attempt)
 
 
 def _aborting(cluster: Cluster, transaction: Transaction) -> Cluster:
-    """The coordinator ends a transaction by itself: with a new epoch, which fences its producer."""
+    """The coordinator aborts a transaction itself, with a new epoch that fences its producer."""
     return cluster.put(transaction._replace(epoch=transaction.epoch + 1, state="Prepare", commit=False))
 
 
@@ -170,7 +170,7 @@ def _add(cluster: Cluster, transaction: Transaction, target: str) -> tuple[Clust
 
 
 def _end(cluster: Cluster, transaction: Transaction, *, commit: bool) -> tuple[Cluster, Answer]:
-    """The answer does not wait for the markers."""
+    """The response does not wait for the markers."""
     if transaction.state == "Ongoing":
         return cluster.put(transaction._replace(state="Prepare", commit=commit)), 0
     if transaction.state == "Empty" or transaction.commit is not commit:
@@ -179,7 +179,7 @@ def _end(cluster: Cluster, transaction: Transaction, *, commit: bool) -> tuple[C
 
 
 def _is_ongoing(cluster: Cluster, request: Request, target: str) -> bool:
-    """What a leader asks the transaction coordinator before it lets a producer begin there (KIP-890)."""
+    """The verification by which a leader checks with the coordinator that a transaction is ongoing (KIP-890)."""
     transaction = cluster.find(request.transactional_id)
     return (
         transaction is not None
@@ -206,9 +206,9 @@ def _produce(cluster: Cluster, request: Request) -> tuple[Cluster, Answer]:
 
 
 def _commit_offset(cluster: Cluster, request: Request) -> tuple[Cluster, Answer]:
-    """The group is looked at before anything is noted, the epoch afterwards; a refusal forgets what is noted then.
+    """The group is checked before the offset becomes pending, the epoch afterwards; a rejection removes pending offsets.
 
-    GroupMetadataManager.failPendingTxnOffsetCommit: by producer id, whichever request has noted it.
+    GroupMetadataManager.failPendingTxnOffsetCommit removes them by producer id, whichever request they are from.
     """
     producer_id = request.producer_id
     if cluster.pending_of(producer_id) is None and not _is_ongoing(cluster, request, OFFSETS):
@@ -226,14 +226,14 @@ def _commit_offset(cluster: Cluster, request: Request) -> tuple[Cluster, Answer]
 
 
 def member_of(generation: int) -> str:
-    """Each generation has one member, another one than the generation before."""
+    """The member of a generation; each generation has a different one."""
     return f"member{generation}"
 
 
 def can_act(cluster: Cluster, request: Request) -> bool:
-    """Whether a request that nobody waits for may change something yet.
+    """Whether an abandoned request may still change the state.
 
-    After its transactional id has a later epoch, only what is undecided of its producer id can be hurt.
+    Once its transactional id has a later epoch, only an open transaction of its producer id can be affected.
     """
     if request.name in _READS:
         return False
@@ -274,13 +274,13 @@ def write_marker(cluster: Cluster, transactional_id: str, target: str) -> Cluste
         cluster = cluster.without_pending(producer_id)
     left = transaction.targets - {target}
     changed = transaction._replace(targets=left, state="Prepare" if left else "Complete")
-    # The target's memory of the epoch is of no use by now: whoever begins there is looked up at the coordinator.
+    # The target's epoch is no longer needed: the next transaction is verified with the coordinator.
     epochs = frozenset(each for each in cluster.epochs if each[:2] != (target, producer_id))
     return cluster._replace(epochs=epochs).put(changed)
 
 
 def time_out(cluster: Cluster) -> Cluster:
-    """All open transactions have lasted too long."""
+    """All open transactions time out."""
     for transaction in cluster.transactions:
         if transaction.state == "Ongoing":
             cluster = _aborting(cluster, transaction)

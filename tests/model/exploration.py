@@ -1,4 +1,4 @@
-"""All orders of steps: which request is worked next, which answer is lost, who crashes, when the group is rebalanced."""
+"""Explores all orders of steps: requests, lost responses, crashes and rebalances."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
@@ -8,12 +8,12 @@ from tests.model.replica import FINISHED, LOST, Event, Node, Rules, Run, step
 
 
 class Budget(NamedTuple):
-    """How much goes wrong in one history."""
+    """The maximum number of faults in one history."""
 
-    lost: int = 0  # answers
+    lost: int = 0  # responses
     crashes: int = 0
     rebalances: int = 0  # without a crash
-    switches: int = 0  # to another replica while the one before could go on
+    switches: int = 0  # to another replica while the previous one could continue
 
 
 CRASHED, FENCED_REPLICA, FINISHED_REPLICA = -1, -2, -3
@@ -21,7 +21,7 @@ CRASHED, FENCED_REPLICA, FINISHED_REPLICA = -1, -2, -3
 
 
 class State(NamedTuple):
-    """Everything: the brokers, the replicas by generation, and requests that nobody waits for any more."""
+    """The complete state: the brokers, the replicas by generation, and abandoned requests."""
 
     cluster: Cluster
     replicas: tuple[int, ...]
@@ -31,14 +31,14 @@ class State(NamedTuple):
 
 
 class Violation(NamedTuple):
-    """What must not happen, and the steps that led to it."""
+    """A violated property, and the steps that lead to it."""
 
     what: str
     steps: list[str]
 
 
 class Exploration:
-    """Visits each state once, depth first."""
+    """A depth-first search that visits each state once."""
 
     def __init__(self, rules: Rules, budget: Budget) -> None:
         self._rules = rules
@@ -71,7 +71,7 @@ class Exploration:
         return None
 
     async def end(self) -> None:
-        """Give up the replicas that are still waiting."""
+        """End the replicas that are still waiting."""
         for run in self.runs:
             await run.end()
 
@@ -87,7 +87,7 @@ class Exploration:
         return self.runs[-1]
 
     def _number(self, node: Node) -> int:
-        if node.outcome is not None:  # whatever its life was
+        if node.outcome is not None:  # its history no longer matters
             return FINISHED_REPLICA if node.outcome == FINISHED else FENCED_REPLICA
         if id(node) not in self._numbers:
             self._numbers[id(node)] = len(self._nodes)
@@ -95,8 +95,8 @@ class Exploration:
         return self._numbers[id(node)]
 
     async def _following(self, state: State) -> AsyncIterator[tuple[bool, str, State]]:
-        """The states that one step leads to; with each whether it is progress, and what happens in it."""
-        waits = True  # for time to pass
+        """The successor states, each with whether the step is progress, and its description."""
+        waits = True  # until time passes
         for transactional_id, target in markers(state.cluster):
             waits = False
             cluster = write_marker(state.cluster, transactional_id, target)
@@ -119,7 +119,7 @@ class Exploration:
             yield True, "time-out", _clean(state._replace(cluster=time_out(state.cluster)))
 
     async def _requests(self, state: State) -> AsyncIterator[tuple[bool, str, State | None]]:
-        """Requests of replicas are worked, or their answers are lost; None where that would be a switch too many."""
+        """Process requests of replicas, or lose their responses; None if the switch would exceed the budget."""
         steps = [(*each, *handle(state.cluster, each[2])) for each in self._parked(state)]
         able = {step[0] for step in steps if step[3:] != (state.cluster, None)}
         for generation, number, request, cluster, answer in steps:
@@ -198,13 +198,13 @@ def _put(replicas: tuple[int, ...], generation: int, number: int) -> tuple[int, 
 
 
 def _clean(state: State) -> State:
-    """Without late requests that can do nothing any more, and with the others in one order."""
+    """A canonical state: without ineffective late requests, and with the others sorted."""
     late = tuple(sorted(request for request in state.late if can_act(state.cluster, request)))
     return state if late == state.late else state._replace(late=late)
 
 
 def _switched(state: State, generation: int, *, free: bool) -> State | None:
-    """The state in which this replica runs; None if that would be a switch too many."""
+    """The state in which this replica runs; None if the switch would exceed the budget."""
     if generation == state.running:
         return state
     if free:

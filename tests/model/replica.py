@@ -1,7 +1,7 @@
-"""A replica in the model: the product's own worker, producer and requests, with answers given one by one.
+"""A replica in the model: the real worker, producer and requests, which get their responses one by one.
 
-What it sends next depends on nothing but the answers that it has got. So each sequence of answers is run once, however
-many states of the cluster lead to it.
+Its next request depends only on the responses that it has got. So each sequence of responses is run once, however many states
+of the cluster lead to it.
 """
 
 import asyncio
@@ -43,19 +43,19 @@ current_run: ContextVar["Run"] = ContextVar("current_run")
 
 @dataclass(frozen=True)
 class Rules:
-    """What a variant of the product does otherwise: by default nothing."""
+    """The deliberate defects of a variant; none by default."""
 
     orders: int = 2
     change: Change = lambda request: request
-    repeat: frozenset[str] = frozenset()  # requests that are sent again when their answer was lost
+    repeat: frozenset[str] = frozenset()  # requests that are sent again if their response is lost
 
 
 @dataclass
 class Node:
-    """A replica after a sequence of answers: what waits for an answer now, and how it has ended if it has."""
+    """A replica after a sequence of responses: its pending requests, and its outcome if it has ended."""
 
     parked: tuple[tuple[int, Request], ...]
-    abandoned: tuple[Request, ...]  # given up by the replica at the last event, and still on their way
+    abandoned: tuple[Request, ...]  # no longer awaited since the last event, and still in flight
     outcome: str | None
     parent: "Node | None"
     event: Event | None
@@ -64,7 +64,7 @@ class Node:
 
 
 class Run:
-    """One life of a replica."""
+    """One run of a replica."""
 
     def __init__(self, generation: int, rules: Rules) -> None:
         self.rules = rules
@@ -82,7 +82,7 @@ class Run:
         self.outcome = self._worker.outcome
 
     async def end(self) -> None:
-        """No answer comes any more, and no request is sent."""
+        """End the run: no further responses and requests."""
         self._ended = True
         self._worker._stopping.set()
         for _, answer in self._parked.values():
@@ -105,7 +105,7 @@ class Run:
             del self._parked[number]
 
     async def advance(self, event: Event | None) -> None:
-        """Give one answer, and wait until the replica waits for the next."""
+        """Deliver one response, and wait until the replica waits for the next one."""
         self._abandoned.clear()
         if event is not None:
             number, answer = event
@@ -116,7 +116,7 @@ class Run:
                 waiting.set_result(answer)
         ready: Any = asyncio.get_running_loop()
         await asyncio.sleep(0)
-        while ready._ready:  # noqa: ASYNC110 - what it waits for is that nothing is left to run
+        while ready._ready:  # noqa: ASYNC110 - it waits until no callback is left to run
             await asyncio.sleep(0)
 
     def node(self, parent: Node | None, event: Event | None) -> Node:
@@ -125,7 +125,7 @@ class Run:
 
 
 async def step(node: Node, event: Event, begin: Callable[[], Run]) -> Node:
-    """The replica after one more answer."""
+    """The replica after one more response."""
     known = node.children.get(event)
     if known is not None:
         return known
@@ -150,12 +150,12 @@ def _events(node: Node) -> list[Event]:
 
 
 class _Worker(ReplicaWorker):
-    """The product's worker, but that it commits one order after the other, and does not wait for the group."""
+    """The real worker, except that it commits one order after the other, and does not wait for the group."""
 
     def __init__(self, generation: int, orders: int) -> None:
         member = GroupMember("group", generation, member_of(generation))
         consumer: Any = FakeConsumer()
-        # It does not learn that the group goes on without it, unless the broker tells it.
+        # It learns only from the broker's responses that it is no longer a member.
         vars(consumer._coordinator).update(generation=generation, member_id=member.member_id)
         super().__init__(
             _STAGE,
@@ -171,7 +171,7 @@ class _Worker(ReplicaWorker):
         self.outcome: str | None = None
 
     async def _process(self, producer: TransactionalProducer, partitions: Sequence[WorkedPartition]) -> None:
-        """An order's output is the number of orders before it, as the restored state says: a wrong state shows in it."""
+        """An order's output is the number of orders before it by the restored state, so that a wrong state is visible."""
         [partition] = partitions
         state = len(cast(FakeLogic, partition.logic).restored)
         for number in range(partition.position, self._orders):
@@ -191,7 +191,7 @@ _STAGE = make_stage(lambda *_: FakeLogic(), changelog="out")
 
 
 class ModelConnection:
-    """Takes the place of ``BrokerConnection``."""
+    """Replaces ``BrokerConnection``."""
 
     def brokers(self) -> list[int]:
         return [1]
@@ -217,7 +217,7 @@ async def open_connection(*_: object) -> ModelConnection:
 async def read_output(
     _: object, changelogs: Collection[TopicPartition]
 ) -> AsyncIterator[tuple[TopicPartition, list[int]]]:
-    """Takes the place of ``read_changelog``: the output is its own changelog."""
+    """Replaces ``read_changelog``: the output is also the changelog."""
     [changelog] = changelogs
     yield changelog, list(await _ask(Request("ReadOutput", flag=True)))
 
@@ -244,7 +244,7 @@ def _request(request: Sent) -> Request:
         case "Produce":
             [batch] = request.values().values()
             producer_id, epoch, sequence = struct.unpack_from(">qhi", batch, 43)
-            # Key and headers are empty: the value is what stands before the number of headers.
+            # Key and headers are empty: the value is followed only by the number of headers.
             return Request(
                 "Produce", fields["transactional_id"], producer_id, epoch, int(batch[-2:-1]), sequence=sequence
             )

@@ -1,9 +1,9 @@
-"""Every order's output is committed exactly once, in whatever order things happen.
+"""Every order's output is committed exactly once, for all interleavings within a bound.
 
-All interleavings within a bound: the steps of two replicas, the markers of the transaction coordinator, one lost answer whose
-request arrives at any later time or never, one crash, one rebalance that the former owner does not hear of. The replicas run
-the product's own worker, producer and requests; only the brokers are a model. Variants that break one rule show that
-the model can see what the rule is for.
+The interleaved steps are: those of two replicas, the markers of the transaction coordinator, one lost response whose request
+arrives at any later time or never, one crash, one rebalance that the former owner does not notice. The replicas run the real
+worker, producer and requests; only the brokers are a model. Variants that break one rule show that the model detects the
+violation that the rule prevents.
 """
 
 from types import SimpleNamespace
@@ -26,7 +26,7 @@ def replicas_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "log", silent)
     monkeypatch.setattr(worker_module, "BrokerConnection", SimpleNamespace(open=open_connection))
     monkeypatch.setattr(take_over, "read_changelog", read_output)
-    # Time is no part of the model: nothing waits for it, and no limit is ever reached.
+    # The model has no time: nothing waits for it, and no timeout expires.
     monkeypatch.setattr(worker_module, "FENCED_WAIT_S", 0.0)
     monkeypatch.setattr(Backoff, "next_s", lambda _: 0.0)
     monkeypatch.setattr(producer, "COMMIT_TIMEOUT_S", 1e6)
@@ -39,7 +39,7 @@ def _nothing(*_: object, **__: object) -> None:
 
 
 async def explore(rules: Rules, budget: Budget) -> tuple[Violation | None, int]:
-    """The violation that was found, and the number of states."""
+    """The first violation, if there is one, and the number of states."""
     exploration = Exploration(rules, budget)
     try:
         return await exploration.run(), exploration.states
@@ -75,10 +75,10 @@ def unstable(request: Request) -> Request:
 @pytest.mark.parametrize(
     ("rules", "budget"),
     [
-        # As aiokafka's producer does: the late first copy commits records of the next transaction without their offset.
+        # As in aiokafka's producer: the late first copy commits records of the next transaction without their offset.
         (Rules(2, repeat=frozenset({"EndTxn"})), Budget(lost=1)),
         (Rules(1, of_no_member), Budget(rebalances=1, switches=1)),
-        # What former members have left open could not be listed: then the offset has to be waited for.
+        # The open transactions of former members cannot be listed: then it has to wait for stable offsets.
         (Rules(1, unstable), Budget(lost=1, rebalances=1)),
     ],
     ids=["the producer goes on after a lost answer", "offsets of no generation", "offsets that are not stable"],

@@ -1,4 +1,4 @@
-"""What a test does to the log, by hand or by a command that it runs, does not last."""
+"""Restores the logging configuration after each test."""
 
 import logging
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
-"""Drives a partition's logic without Kafka, in the manner of Kafka Streams' TopologyTestDriver.
+"""Drives a partition's logic without Kafka, like Kafka Streams' TopologyTestDriver.
 
-It pushes records in, moves the clock, commits, and keeps what came out per topic and partition.
+It passes records in, advances the clock, commits, and keeps the output by topic and partition.
 """
 
 from collections import defaultdict
@@ -19,7 +19,7 @@ from libs.runtime.records import Headers, Row
 
 @dataclass
 class FakeClock:
-    """A clock that stands still until it is moved."""
+    """A clock that only changes when it is set."""
 
     time_s: float = 1_700_000_000.0
 
@@ -74,7 +74,7 @@ class FakeOutput:
 
 @dataclass
 class LogicDriver:
-    """One partition's logic with its output; ``registry`` has what its transactions counted."""
+    """One partition's logic with its output; ``registry`` has the metrics of its transactions."""
 
     logic: PartitionLogic
     output: FakeOutput = field(default_factory=FakeOutput)
@@ -95,11 +95,11 @@ class LogicDriver:
 
     @property
     def committed(self) -> dict[str, float]:
-        """What the transactions so far have counted."""
+        """The counts of the transactions so far."""
         return totals(self.registry)
 
     def quiet(self, confirmed_at_s: Iterable[float], position: int = 10, *, source_started: bool = True) -> None:
-        """Nothing to read at any of these moments; commits when the logic wants it."""
+        """Punctuate at these times without input; commits if the logic is urgent."""
         for moment_s in confirmed_at_s:
             self.logic.punctuate(Progress(position, position, moment_s, source_started))
             if self.logic.urgent:
@@ -107,7 +107,7 @@ class LogicDriver:
 
 
 def order(number: int = 0, /, **fields: object) -> dict[str, Any]:
-    """A valid order, with ``fields`` in the place of its own; a field that is ``...`` is left out."""
+    """A valid order with changed ``fields``; a field with the value ``...`` is left out."""
     valid: dict[str, Any] = {
         "order_id": f"order-{number}",
         "user_id": "user-1",

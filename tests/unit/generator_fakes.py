@@ -1,4 +1,4 @@
-"""A producer that keeps its broker's answers until the test gives them."""
+"""A fake producer whose deliveries the test completes."""
 
 import asyncio
 from collections import deque
@@ -26,7 +26,7 @@ class FakeBatch:
 
 @dataclass
 class FakeProducer:
-    """Takes batches; ``answer`` confirms or fails what is outstanding. ``refusals`` are raised before taking any."""
+    """Accepts batches; ``answer`` confirms or fails the outstanding ones. ``refusals`` are raised before accepting any."""
 
     refusals: deque[Exception] = field(default_factory=deque)
     written: dict[int, list[bytes]] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class FakeProducer:
         return future
 
     def answer(self, error: Exception | None = None) -> int:
-        """Answer everything outstanding; returns how many records that were."""
+        """Confirm or fail all outstanding batches; returns their number of records."""
         answered, self.outstanding = self.outstanding, {}
         for partition, (batch, future) in answered.items():
             if error is None:
@@ -60,6 +60,6 @@ class FakeProducer:
 
 
 async def settle() -> None:
-    """Let every task run until it waits for something else than the loop."""
+    """Run the event loop until all tasks wait for something else."""
     for _ in range(20):
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Disks that break off, refuse, or forget what was not synced."""
+"""Fake disks that crash, reject writes, or lose data that was not synced."""
 
 import errno
 import os
@@ -13,11 +13,11 @@ from services.sink.file.disk import Disk
 
 
 class Crash(BaseException):
-    """The process ends here: nothing may handle it."""
+    """Simulates a crash of the process: must not be handled."""
 
 
 class CrashingDisk(Disk):
-    """Counts the calls that change files and crashes before call ``crash_at``, an append half done."""
+    """Counts the calls that change files, and crashes before call ``crash_at``; an append is half done then."""
 
     def __init__(self, crash_at: int | None = None) -> None:
         self.calls: list[str] = []
@@ -65,7 +65,7 @@ class CrashingDisk(Disk):
 
 
 class PowerCutDisk(CrashingDisk):
-    """After a crash, ``cut_power`` takes back a random part of what was not synced."""
+    """After a crash, ``cut_power`` reverts a random part of the changes that were not synced."""
 
     def __init__(self, crash_at: int | None, chance: random.Random) -> None:
         super().__init__(crash_at)
@@ -124,7 +124,7 @@ class PowerCutDisk(CrashingDisk):
             self._undo.append(lambda: former.rename(path))
 
     def _kept(self, path: Path) -> Path | None:
-        """The file at ``path`` by another name, so that it can come back as the same file."""
+        """A hard link to the file at ``path``, so that the same file can be restored."""
         if not path.exists():
             return None
         self._count += 1
@@ -147,7 +147,7 @@ class PowerCutDisk(CrashingDisk):
 
 
 class FullDisk(Disk):
-    """Refuses to grow files once ``room`` bytes are written; ``room`` None is a disk with space."""
+    """Rejects appends once ``room`` bytes are written; with ``room`` None it has space."""
 
     def __init__(self, room: int | None) -> None:
         self.room = room

@@ -74,13 +74,13 @@ def test_a_changed_dead_letter_is_wrong(workload: Workload) -> None:
     assert differences_of(workload, good, [dead[0]._replace(value=dead[0].value + b" "), *dead[1:]]) == {"wrong": 1}
 
 
-def test_what_belongs_into_the_other_topic_is_wrong(workload: Workload) -> None:
+def test_a_record_in_the_wrong_topic_is_wrong(workload: Workload) -> None:
     good, dead = right(workload)
     misplaced = next(order for number, order in enumerate(workload.orders) if workload.is_valid[number])
     assert differences_of(workload, good[1:], [*dead, misplaced]) == {"wrong": 1}
 
 
-def test_what_nobody_sent_is_foreign(workload: Workload) -> None:
+def test_a_record_that_was_not_sent_is_foreign(workload: Workload) -> None:
     good, dead = right(workload)
     foreign = [Item(0, b"", value) for value in (b"{}", b"[]", b"null", b'{"order_id":"xyz"}')]
     assert differences_of(workload, [*good, *foreign], [*dead, Item(0, b"no number", b"")]) == {"foreign": 5}
@@ -126,7 +126,7 @@ def test_windows_lost_duplicated_and_wrong(workload: Workload) -> None:
 
 
 @pytest.mark.parametrize("off", [{"avg_order_value": 0.01}, {"window_end": 1}, {"window_end": -60}])
-def test_a_metric_that_contradicts_itself_is_none(workload: Workload, off: dict[str, float]) -> None:
+def test_an_inconsistent_metric_is_invalid(workload: Workload, off: dict[str, float]) -> None:
     records = metrics(workload)
     contradictory = {**records[0], **{name: records[0][name] + by for name, by in off.items()}}
     found, _ = window_differences(workload, [contradictory, *records[1:]])

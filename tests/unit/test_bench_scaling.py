@@ -72,7 +72,7 @@ def restored(records: int, seconds: float) -> Restored:
     return Restored(1_000, 1, "not compacted", records, 60 * records, seconds, 70 * MB, "exact")
 
 
-def test_growth_is_told_of_changelogs_that_take_longer_than_a_start() -> None:
+def test_growth_is_reported_for_changelogs_that_take_longer_than_a_start() -> None:
     rows = [restored(100_000, 1.0), restored(1_000, 0.9), restored(200_000, 2.0), restored(400_000, 4.0)]
     (table,) = tables(rows)
     assert table.title.endswith("seconds grow with records^1.00")
@@ -97,7 +97,7 @@ def test_a_peak_beyond_100_mb_stands_out() -> None:
     assert [row[table.headings.index("at most MB")] for row in table.rows] == ["100: MORE", "100"]
 
 
-def test_what_came_out_wrong_is_told() -> None:
+def test_inexact_results_are_reported() -> None:
     lost = scaled(2, 90.0, "3 windows lost")
     assert Measured("", every_kind()).wrong == []
     assert Measured("", [*every_kind(), lost]).wrong == [f"{lost}"]

@@ -31,7 +31,7 @@ def test_products_are_spread_evenly(partitions: int) -> None:
     assert len(set(shares.values())) == 1
 
 
-def test_a_backlog_is_dealt_to_all_partitions_and_is_what_its_truth_says() -> None:
+def test_a_backlog_covers_all_partitions_and_matches_its_expected_result() -> None:
     backlog = Backlog(5_000)
     items = list(backlog.dealt(12))
     orders, closing = items[:-12], items[-12:]

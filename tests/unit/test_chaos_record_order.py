@@ -28,7 +28,7 @@ def watermark(offset: int) -> ConsumerRecord[Any, Any]:
     return record(offset, b"{}", WATERMARK_HEADERS)
 
 
-def test_what_is_in_order_is_no_problem() -> None:
+def test_records_in_order_are_no_problem() -> None:
     """Orders of two partitions of `orders` may be mixed, and ends of transactions leave gaps."""
     seen = RecordOrder(PARTITIONS)
     seen.add(0, [order(0, SAME[0], 5.0), watermark(2), order(3, OTHER, 1.0), order(7, SAME[1], 5.0)])

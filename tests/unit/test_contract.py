@@ -142,7 +142,7 @@ def test_a_processed_order_is_read() -> None:
         ("amount", (None, "1", True, [0] * 1000, 0, -1, 0.001, 1e300, ...)),
     ],
 )
-def test_what_only_looks_like_a_processed_order_is_refused(name: str, values: tuple[object, ...]) -> None:
+def test_a_record_similar_to_a_processed_order_is_rejected(name: str, values: tuple[object, ...]) -> None:
     for value in values:
         with pytest.raises(ValueError, match="not a processed order"):
             read_processed_order(orjson.dumps(order(**{name: value})))

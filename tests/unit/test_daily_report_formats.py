@@ -121,7 +121,7 @@ def test_json_has_whole_cents_and_text_keys() -> None:
         (["2026-11-27", "--bootstrap=127.0.0.1:1"], "no broker at 127.0.0.1:1", 1),
     ],
 )
-def test_what_cannot_be_reported_is_said(
+def test_a_failing_report_has_a_clear_error(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str], message: str, exit_code: int
 ) -> None:
     assert run(["report", f"--folder={tmp_path}", *arguments]) == exit_code

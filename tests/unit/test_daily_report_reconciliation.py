@@ -85,7 +85,7 @@ def test_each_difference_is_found_in_each_source(source: str, plant: Callable[[R
     assert [part in line for part in ("topic: ", "file: ", "database: ")] == [True] * 3
 
 
-def test_what_each_source_says_is_told() -> None:
+def test_the_metrics_of_each_source_are_listed() -> None:
     lines = list(
         difference_lines(
             report(
@@ -100,7 +100,7 @@ def test_what_each_source_says_is_told() -> None:
     assert lines == [expected]
 
 
-def test_many_differences_are_counted_and_some_are_told() -> None:
+def test_many_differences_are_counted_and_some_are_listed() -> None:
     lines = list(difference_lines(report(reconcile({"topic": METRICS, "file": []}))))
     assert len(lines) == 21
     assert lines[-1] == "... and 80 more"

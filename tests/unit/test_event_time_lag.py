@@ -55,7 +55,7 @@ def test_with_a_bound_it_says_that_the_orders_are_late() -> None:
     assert "wait" in line["consequence"]
 
 
-def test_it_is_told_once_a_minute_and_partition() -> None:
+def test_it_is_logged_once_a_minute_and_partition() -> None:
     replica = Replica({0: 0.2, 4: DAY_S, 5: DAY_S})
     lines = replica.read_for(int(10 * TOLD_EVERY_S))
     assert [line["partition"] for line in lines] == 10 * ["orders/4", "orders/5"]
@@ -76,26 +76,26 @@ def test_a_clock_that_is_set_back_silences_nobody() -> None:
         {0: 0.2, 5: 0.3},
     ],
 )
-def test_nothing_is_told_of_a_lag_that_is_small_or_everybody_s(slow_by_s: dict[int, float]) -> None:
+def test_a_lag_that_is_small_or_common_to_all_is_not_logged(slow_by_s: dict[int, float]) -> None:
     assert Replica(slow_by_s).read_for(120) == []
 
 
-def test_nothing_is_told_of_what_catches_up() -> None:
+def test_a_partition_that_catches_up_is_not_logged() -> None:
     """A backfill of one partition: event time runs faster than the orders come."""
     assert Replica({0: 0.2, 5: DAY_S}).read_for(300, caught_up_a_second=20.0) == []
 
 
-def test_nothing_is_told_before_it_has_lasted() -> None:
+def test_nothing_is_logged_before_it_has_lasted() -> None:
     replica = Replica({0: 0.2, 5: DAY_S})
     assert replica.read_for(int(WATCHED_FOR_S)) == []
     assert len(replica.read_for(2)) == 1
 
 
-def test_a_replica_that_works_one_partition_only_tells_of_it_too() -> None:
+def test_a_replica_with_a_single_partition_logs_it_too() -> None:
     assert [line["partition"] for line in Replica({3: DAY_S}).read_for(30)] == ["orders/3"]
 
 
-def test_nothing_is_told_before_there_was_an_order() -> None:
+def test_nothing_is_logged_before_the_first_order() -> None:
     watermark = SourceWatermark(5.0, 10.0)
     watermark.saw_arrival(NOW_S)
     with capture_logs() as lines:

@@ -126,7 +126,7 @@ async def test_it_ends_after_its_count_and_catches_up_at_once() -> None:
     assert totals(run.registry) == {"orders_sent": 777}
 
 
-async def test_what_was_broken_on_purpose_is_counted_by_kind() -> None:
+async def test_injected_faults_are_counted_by_kind() -> None:
     run = Run(count=1000)
     run.faults = {Reason.MALFORMED: 0.02, Reason.UNKNOWN_PRODUCT: 0.05}
     run.clock.time_s += 3600

@@ -112,7 +112,7 @@ def test_no_more_are_held_than_are_wanted() -> None:
     assert wire.transaction() == [PASS] * 4
 
 
-def test_what_the_broker_did_not_answer_is_no_hit() -> None:
+def test_a_request_without_a_response_is_not_a_hit() -> None:
     fault = late(Api.END_TXN, before=Api.TXN_OFFSET_COMMIT, within_s=(0.0, 4.0))
     wire = Wire(fault)
     wire.transaction()

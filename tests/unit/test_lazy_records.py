@@ -78,7 +78,7 @@ def test_the_next_fetch_begins_after_all_records_before_they_are_read() -> None:
     assert list(in_batches(records, 40)) == []
 
 
-def test_what_is_cut_off_is_left_to_the_next_fetch() -> None:
+def test_a_truncated_batch_is_left_to_the_next_fetch() -> None:
     position = Position(0)
     records = handed_out(position, batch(0), batch(30)[:-1])
     assert [record.offset for some in in_batches(records, 50) for record in some] == list(range(30))

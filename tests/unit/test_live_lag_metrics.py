@@ -65,7 +65,7 @@ def test_the_series_are_those_of_kafka_exporter() -> None:
     }
 
 
-def test_a_lag_that_is_no_longer_known_is_not_told() -> None:
+def test_an_outdated_lag_is_not_exported() -> None:
     assert series(None, T0) == {("kafka_view_up",): 0}
     assert len(series(SEEN, T0 + 15)) > 1
     assert series(SEEN, T0 + 15.1) == {("kafka_view_up",): 0}

@@ -64,7 +64,7 @@ def test_where_it_cannot_serve_it_says_so_and_what_to_do_in_one_line() -> None:
     assert told["advice"] == "choose another port, or 0 for a free one"
 
 
-def test_a_defect_is_told_in_one_line_with_its_trace() -> None:
+def test_a_bug_is_logged_in_one_line_with_its_stack_trace() -> None:
     live = ended("-c", "from live import __main__ as live; live.snapshot = None; live.main()", "--live-port", "0")
     assert live.returncode == 1
     told = json.loads(live.stderr.splitlines()[-1])

@@ -29,7 +29,7 @@ def test_nothing_is_known_before_the_first_look() -> None:
     assert told["sales"] == {"products": [], "others": 0, "windows": []}
 
 
-def test_it_tells_what_the_terminal_view_tells() -> None:
+def test_it_shows_the_same_as_the_terminal_view() -> None:
     state = State(60)
     state.apply(flowing(T0, 100, 80, marks=[Watermark((0,), 1, T0 - 9)]))
     state.apply(

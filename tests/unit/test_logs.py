@@ -71,7 +71,7 @@ def test_an_order_can_be_followed_at_debug_level(capsys: pytest.CaptureFixture[s
     assert (rejected["event"], rejected["reason"]) == ("order rejected", "invalid_amount")
 
 
-def test_one_search_finds_what_became_of_an_order_s_window(capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_search_finds_an_order_and_its_window(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("test", "debug", "json")
     process_one_of_each()
     lines = capsys.readouterr().err.splitlines()
@@ -96,7 +96,7 @@ def test_one_search_finds_what_became_of_an_order_s_window(capsys: pytest.Captur
         (None, None, ""),
     ],
 )
-def test_a_rejected_order_is_told_by_the_id_that_it_was_sent_with(
+def test_a_rejected_order_is_logged_with_its_original_id(
     key: bytes | None, value: bytes | None, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging("test", "debug", "json")
@@ -104,7 +104,7 @@ def test_a_rejected_order_is_told_by_the_id_that_it_was_sent_with(
     assert [event["order_id"] for event in events(capsys)] == [told]
 
 
-def test_at_info_level_no_order_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_at_info_level_no_order_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("test", "info", "json")
     process_one_of_each()
     assert events(capsys) == []

@@ -17,7 +17,9 @@ IDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1,
     count=st.integers(1, 10**9),
     cents=st.integers(0, 10**15 - 1),  # a double has 15 digits, whatever they are
 )
-def test_what_the_analytics_writes_comes_back(start: int, length: int, product_id: str, count: int, cents: int) -> None:
+def test_encoded_metrics_are_decoded_to_the_same_values(
+    start: int, length: int, product_id: str, count: int, cents: int
+) -> None:
     metric = ProductMetric(start, start + length, product_id, count, cents)
     assert decode_metric(encode_metric(metric)) == MetricRow(*metric, mean_cents(cents, count))
 
@@ -79,7 +81,7 @@ def test_amounts_are_exact_also_where_a_float_is_not(literal: str, cents: int) -
         text(avg_order_value="NaN"),
     ],
 )
-def test_what_is_no_metric_is_refused(value: bytes | None) -> None:
+def test_invalid_metrics_are_rejected(value: bytes | None) -> None:
     with pytest.raises(ValueError, match=r"."):
         decode_metric(value)
 

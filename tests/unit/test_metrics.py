@@ -153,7 +153,7 @@ def test_counters_are_there_from_the_start(service: str) -> None:
         assert {value for sample in found.samples for value in sample.labels.values()} == set(Reason)
 
 
-def test_a_partition_that_was_given_up_is_told_no_more_and_counters_stay() -> None:
+def test_a_revoked_partition_has_no_series_and_counters_stay() -> None:
     registry = CollectorRegistry()
     stage = StageMetrics(registry, "orders", ["processed-orders"], stateful=True, from_senders=True)
     for partition in (1, 2):
@@ -169,7 +169,7 @@ def test_a_partition_that_was_given_up_is_told_no_more_and_counters_stay() -> No
     assert registry.get_sample_value("pipeline_records_produced_total", {"topic": "processed-orders"}) == 39
 
 
-def test_a_watermark_that_is_not_known_is_not_told() -> None:
+def test_an_unknown_watermark_is_not_exported() -> None:
     registry = CollectorRegistry()
     StageMetrics(registry, "orders", [], stateful=False).progress(0, 0, None, 0)
     assert (
@@ -191,7 +191,7 @@ def test_products_beyond_the_first_fifty_share_a_series() -> None:
     assert revenue == pytest.approx(150 * 20.02, abs=1e-6)
 
 
-def test_the_log_tells_what_has_counted() -> None:
+def test_the_log_has_the_counters_above_zero() -> None:
     registry = CollectorRegistry()
     metrics = OrderMetrics(registry, Reason)
     Counter("other", "Not ours.", registry=registry).inc()
@@ -212,7 +212,7 @@ def test_the_sink_observes_each_window_once_for_each_write() -> None:
     assert registry.get_sample_value("pipeline_event_latency_seconds_sum", {"output": "file"}) == 80.0
 
 
-async def test_metrics_are_told_while_the_loop_is_stuck() -> None:
+async def test_metrics_are_served_while_the_event_loop_is_blocked() -> None:
     with HealthServer(Health(), registry_of("processor"), "127.0.0.1", 0) as server:
         answers: list[str] = []
         asking = threading.Thread(target=lambda: answers.append(get(server.port)))
@@ -221,7 +221,7 @@ async def test_metrics_are_told_while_the_loop_is_stuck() -> None:
         assert "pipeline_orders_processed_total" in answers[0]
 
 
-def test_a_client_that_says_nothing_or_goes_away_stops_nobody(capfd: pytest.CaptureFixture[str]) -> None:
+def test_silent_or_disconnecting_clients_do_not_affect_others(capfd: pytest.CaptureFixture[str]) -> None:
     with HealthServer(Health(), registry_of("sink"), "127.0.0.1", 0) as server:
         silent = socket.create_connection(("127.0.0.1", server.port))
         for _ in range(20):

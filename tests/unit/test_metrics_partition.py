@@ -123,7 +123,7 @@ def test_a_foreign_record_is_a_dead_letter_and_changes_nothing(record: FakeRecor
     assert [metric["total_revenue"] for metric in driver.output.values("product-metrics")] == [2.5]
 
 
-def test_what_is_larger_than_the_next_topic_takes_is_a_dead_letter() -> None:
+def test_an_order_that_is_too_large_for_the_next_topic_is_a_dead_letter() -> None:
     limits = DerivedLimits(processed_order=2_000, late_order=2_100, dead_letter=3_000)
     driver = make_driver(limits)
     late = replace(processed("a", 59.9), headers=(("type", b"order"), ("baggage", b"x" * 2_050)))

@@ -166,7 +166,7 @@ def test_a_database_says_the_same_as_the_file(folder: Path, report: Report) -> N
     assert report("--source", "database", "--database", url, *arguments) == report(*arguments)
 
 
-def test_nothing_found_is_told(folder: Path, report: Report) -> None:
+def test_no_metrics_is_an_error_message(folder: Path, report: Report) -> None:
     assert "no metrics were found" in report("--product", "none", exit_code=1)
     assert "cannot be read" in report("--file", str(folder / "none.json"), exit_code=1)
     missing = ("--source", "database", "--database", f"sqlite:///{folder / 'none.db'}")

@@ -235,7 +235,7 @@ def test_large_headers_count_too() -> None:
 
 
 @pytest.mark.parametrize("large", [padded(5_000), FakeRecord(b"?" * 5_000, b"k", (("traceparent", b"00-1"),))])
-def test_what_has_no_room_as_a_dead_letter_is_one_without_its_value(large: FakeRecord) -> None:
+def test_a_dead_letter_that_is_too_large_has_no_value(large: FakeRecord) -> None:
     driver = driver_at(FakeClock(), limits=SMALL)
     driver.pipe([replace(large, offset=7), order_record(2)])
     (letter,) = driver.output.topic("orders-dlq")

@@ -137,20 +137,20 @@ def test_every_error_of_aiokafka_is_one_or_the_other() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(OUTAGES | FAILURES))
-def test_an_outage_is_one_and_a_failure_is_none(name: str) -> None:
+def test_outages_and_failures_are_distinguished(name: str) -> None:
     assert is_outage(classes()[name]()) == (name in OUTAGES)
 
 
 @pytest.mark.parametrize(
     "error", [ConnectionResetError(), TimeoutError(), AnswerLostError(""), TransactionTimeoutError("")]
 )
-def test_what_the_connection_or_this_client_tells_of_an_outage_is_one(error: Exception) -> None:
+def test_connection_and_client_errors_of_an_outage_are_recognised(error: Exception) -> None:
     assert is_outage(error)
 
 
 @pytest.mark.parametrize(
     "kind", [PipelineError, BatchTooLargeError, NotAMemberError, StuckConsumerError, TransactionFencedError]
 )
-def test_what_else_this_client_tells_is_none(kind: type[PipelineError]) -> None:
+def test_other_errors_are_not_outages(kind: type[PipelineError]) -> None:
     assert not is_outage(kind(""))
     assert not is_outage(ValueError())

@@ -77,7 +77,7 @@ def test_an_order_anywhere_in_the_topic_makes_it_news_again() -> None:
     assert watermark.is_due()
 
 
-def test_an_order_of_its_own_makes_it_news_before_the_topic_is_looked_at_again() -> None:
+def test_an_own_order_makes_a_watermark_due_before_the_next_topic_check() -> None:
     watermark = at(source_0=5000.0)
     watermark.saw_quiet(1000.0)
     watermark.take()

@@ -83,7 +83,7 @@ def test_brokers_may_have_ipv6_addresses_and_blanks_between(
     assert load_settings(ProcessorSettings, []).kafka_bootstrap_servers == meant
 
 
-def test_a_bad_value_of_any_length_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_bad_value_of_any_length_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROCESSOR_BATCH_SIZE", "9" * 5000)
     monkeypatch.setenv("PROCESSOR_CATALOGUE_PATH", "x" * 5000)
     with pytest.raises(SettingsError) as raised:

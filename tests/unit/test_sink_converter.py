@@ -120,7 +120,7 @@ async def test_the_original_goes_a_minute_after_it_was_converted(live: Path, tar
         assert target.stat().st_ctime == converted_s, "it is converted once"
 
 
-async def test_what_cannot_be_converted_stays_and_is_told(
+async def test_a_file_that_cannot_be_converted_is_kept_and_reported(
     live: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     program = tmp_path / "program.py"

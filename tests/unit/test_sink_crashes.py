@@ -120,7 +120,7 @@ def test_lines_without_a_checkpoint_are_written_once(tmp_path: Path) -> None:
     assert_equal(path, topic_of(9))
 
 
-def test_what_was_written_survives_a_power_cut(tmp_path: Path) -> None:
+def test_written_data_survives_a_power_cut(tmp_path: Path) -> None:
     topic = topic_of(8)
     path = tmp_path / "metrics.json"
     for seed in range(20):
@@ -200,7 +200,7 @@ def damage(path: Path, kind: str, number: int) -> None:
     path.write_bytes(data)
 
 
-def test_a_damaged_checkpoint_is_told_from_a_missing_one(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_distinguished_from_a_missing_one(tmp_path: Path) -> None:
     path = tmp_path / "x.checkpoint"
     assert load_checkpoint(path) is None
     path.write_bytes(b"{}")

@@ -22,7 +22,7 @@ def refuse_to_sync_directories(monkeypatch: pytest.MonkeyPatch, number: int) -> 
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
-def test_a_file_system_that_cannot_sync_a_directory_is_none_that_fails(
+def test_a_file_system_that_cannot_sync_a_directory_is_not_an_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int
 ) -> None:
     refuse_to_sync_directories(monkeypatch, number)

@@ -54,7 +54,7 @@ def test_a_file_of_an_earlier_run_as_somebody_else_is_taken_over(folder: Path) -
     assert owners == [(OWNER, GROUP), (OWNER, GROUP), (os.getuid(), os.getgid())], "not what is no file of the sink's"
 
 
-def test_a_file_that_cannot_be_taken_over_is_told(folder: Path) -> None:
+def test_a_file_that_cannot_be_taken_over_is_reported(folder: Path) -> None:
     os.chown(folder, OWNER, GROUP)
     (folder / "metrics.json").touch()
     done = run(folder, refused=("chown",))

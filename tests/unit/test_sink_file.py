@@ -173,7 +173,7 @@ def test_only_one_may_write(writer: MetricsFile, path: Path) -> None:
     second.close()
 
 
-def test_a_lock_whose_file_was_deleted_lets_nobody_write(writer: MetricsFile, path: Path) -> None:
+def test_without_its_lock_file_a_writer_does_not_write(writer: MetricsFile, path: Path) -> None:
     path.with_name("metrics.json.lock").unlink()
     second = MetricsFile(path, "product-metrics")
     assert second.acquire()

@@ -92,7 +92,7 @@ def test_health_names_the_output_that_stands() -> None:
     assert health.report()[1]["seconds_since"] == {"file connected": 0.0, "database connected": 0.0}
 
 
-def test_trouble_is_told_once_and_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interruption_and_its_end_are_logged_once(capsys: pytest.CaptureFixture[str]) -> None:
     interruption_log = InterruptionLog("database")
     interruption_log.resolved()
     for _ in range(20):

@@ -95,7 +95,7 @@ def test_other_bytes_are_refused(value: bytes) -> None:
         b"{" * 1_000_000,
     ],
 )
-def test_what_is_no_object_is_refused(value: bytes | None) -> None:
+def test_a_value_that_is_not_an_object_is_rejected(value: bytes | None) -> None:
     with pytest.raises(ValueError, match=r"."):
         line_of(value)
 
@@ -130,7 +130,7 @@ def test_much_is_divided_into_batches_each_with_positions_of_its_own() -> None:
     ]  # fmt: skip
 
 
-def test_a_record_that_is_no_metric_is_passed_over_and_told() -> None:
+def test_an_invalid_metric_is_skipped_and_reported() -> None:
     records = [FakeRecord(number, b'{"a":%d}' % number) for number in range(20)]
     for number in (0, 7, 19):
         records[number].value = (b"?", b"[]", None)[number % 3]

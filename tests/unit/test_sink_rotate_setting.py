@@ -18,12 +18,12 @@ BY_DAY = Rotate(by_day=True)
         ("2 GB", Rotate(size_bytes=2 * 10**9)),
     ],
 )
-def test_what_may_be_set(text: str, rotate: Rotate) -> None:
+def test_valid_settings(text: str, rotate: Rotate) -> None:
     assert parse_rotate(text) == rotate
 
 
 @pytest.mark.parametrize("text", ["", "week", "100", "0MB", "1.5GB", "-1MB", "1TB", "MB", "9999999999MB", "1MB day"])
-def test_what_may_not(text: str) -> None:
+def test_invalid_settings(text: str) -> None:
     with pytest.raises(ValueError, match="neither day nor a size"):
         parse_rotate(text)
 

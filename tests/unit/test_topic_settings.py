@@ -77,7 +77,7 @@ def test_three_replicas_are_to_acknowledge_with_two() -> None:
     assert {setting for _, setting, _ in broken(declared(replicas=3))} == {"min.insync.replicas"}
 
 
-def test_what_is_kept_for_ever_is_kept_long_enough() -> None:
+def test_unlimited_retention_is_long_enough() -> None:
     assert broken(with_setting("orders", retention_ms="-1")) == set()
 
 
@@ -88,7 +88,7 @@ def test_a_topic_that_was_not_looked_at_and_a_setting_that_the_broker_does_not_k
     assert broken(topics) == set()
 
 
-def test_a_difference_tells_topic_value_wish_and_consequence() -> None:
+def test_a_difference_names_topic_value_required_value_and_consequence() -> None:
     topics = with_setting(ANALYTICS_STATE.name, cleanup_policy="delete")
     (found,) = differences("p-", [(ANALYTICS_STATE.name, ANALYTICS_STATE.rules)], topics)
     for part in ("'p-analytics-state'", "cleanup.policy=delete", "must be compact", "state of open windows is deleted"):

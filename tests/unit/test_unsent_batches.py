@@ -11,7 +11,9 @@ from libs.runtime.service.life_cycle import ignore_unsent_batches
 
 
 @pytest.mark.parametrize(("error", "told"), [(ProducerFenced(), False), (ValueError(), True)])
-async def test_what_nobody_looks_at(error: Exception, told: bool, caplog: pytest.LogCaptureFixture) -> None:
+async def test_only_errors_of_unsent_batches_are_ignored(
+    error: Exception, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(ignore_unsent_batches)
     with caplog.at_level(logging.ERROR, "asyncio"):
@@ -20,7 +22,7 @@ async def test_what_nobody_looks_at(error: Exception, told: bool, caplog: pytest
     assert bool(caplog.records) is told
 
 
-async def test_a_task_s_error_is_told_of_whatever_it_is(caplog: pytest.LogCaptureFixture) -> None:
+async def test_any_error_of_a_task_is_notified(caplog: pytest.LogCaptureFixture) -> None:
     async def fails() -> None:
         raise ProducerFenced
 

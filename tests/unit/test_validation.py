@@ -46,7 +46,7 @@ def reason_of_order(**fields: object) -> Reason | None:
         json.dumps(order())[:-1].encode() + b',"extra":{"a":1,"a":2}}',
     ],
 )
-def test_what_is_no_json_object_is_malformed(value: bytes | None) -> None:
+def test_a_value_that_is_not_a_json_object_is_malformed(value: bytes | None) -> None:
     assert reason_of(value) is Reason.MALFORMED
 
 

@@ -35,7 +35,7 @@ def verdict_on(catalogues: Iterable[Catalogue], fields: dict[str, object]) -> tu
 
 
 @pytest.mark.parametrize("catalogues", [(BEFORE, AFTER), (AFTER, BEFORE), (AFTER, BEFORE, BEFORE)])
-def test_what_may_become_of_an_order_is_what_any_catalogue_makes_of_it(catalogues: tuple[Catalogue, ...]) -> None:
+def test_the_result_by_any_catalogue_is_allowed(catalogues: tuple[Catalogue, ...]) -> None:
     assert verdict_on(catalogues, order("same")) == (True, set(), 1)
     assert verdict_on(catalogues, order("renamed")) == (True, set(), 2)
     for product in ("added", "dropped"):
@@ -129,7 +129,7 @@ def test_an_order_whose_product_no_catalogue_has_is_rejected() -> None:
     assert found(record, [record]) == {Damage.UNEXPECTED: 1, Damage.DEAD_LETTER_LOST: 1}
 
 
-def test_a_replayed_order_and_the_letter_that_it_was_are_told_apart() -> None:
+def test_a_replayed_order_and_its_dead_letter_are_distinguished() -> None:
     record = order("added")
     processed = enriched(AFTER, record)
     for outputs, expected in (

@@ -11,7 +11,7 @@ from verification.verify import CATALOGUE, verify
 
 
 @pytest.mark.parametrize("content", [None, "[]", '{"prod-1": "Lamp"}', '{"prod-1": {}, "prod-1": {}}'])
-def test_what_is_no_catalogue_is_named(tmp_path: Path, content: str | None) -> None:
+def test_an_invalid_catalogue_is_named(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "catalogue.json"
     if content is not None:
         path.write_text(content)

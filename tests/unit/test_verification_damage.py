@@ -175,7 +175,7 @@ ARRIVED_S = 1_700_000_100.0
 
 
 @pytest.mark.parametrize("newer", [False, True])
-def test_what_the_broker_stamped_is_judged_by_its_arrival(newer: bool) -> None:
+def test_a_record_with_a_broker_timestamp_is_validated_by_its_arrival(newer: bool) -> None:
     """Whenever it was read: so a minute and a bit ahead must be a dead letter, and a minute must not."""
     partition, offset = (0, 4) if newer else (1, 0)
     for ahead_s, must_be_dead in ((60.0, False), (60.5, True)):
@@ -201,7 +201,7 @@ def test_a_window_that_closed_meanwhile_is_not_missing_and_may_be_in_the_file() 
     assert outputs.verify().damage == {Damage.LINE_DUPLICATED: 1}
 
 
-def test_equal_orders_are_told_apart_by_what_they_carry_along() -> None:
+def test_equal_orders_are_distinguished_by_their_additional_fields() -> None:
     outputs = Outputs()
     marked = order("twin") | {"note": 2}
     outputs.others[3] = dump(marked)

@@ -162,7 +162,7 @@ def test_where_one_id_ends_and_the_next_begins_matters() -> None:
 
 
 @pytest.mark.parametrize("value", [None, b"{", raw(amount="-"), raw(amount="1"), raw(amount=0.001), raw(user_id=1)])
-def test_what_is_no_processed_order_is_refused(value: bytes | None) -> None:
+def test_an_invalid_processed_order_is_rejected(value: bytes | None) -> None:
     with pytest.raises(ValueError, match=r".+"):
         REFERENCE.processed(value)
 
@@ -190,7 +190,7 @@ def test_cents_come_from_the_shortest_decimal(dollars: float, cents: int | None)
 @example(1e11 + 0.001)
 @example(5e-324)
 @example(5e-12)
-def test_what_the_services_take_an_amount_for_is_what_the_verification_does(dollars: float) -> None:
+def test_services_and_verification_read_amounts_equally(dollars: float) -> None:
     expected = cents_sent(dollars)
     assert cents_of_computed(dollars) == (expected if expected is None or abs(expected) <= 10**13 else None)
 

@@ -83,13 +83,13 @@ def test_nothing_is_left(pipeline: Pipeline) -> None:
     assert pipeline.drained() == (0, [])
 
 
-def test_each_stage_that_has_records_to_read_is_told(pipeline: Pipeline) -> None:
+def test_each_stage_with_lag_is_reported(pipeline: Pipeline) -> None:
     pipeline.stages["analytics"]["lag"] = 1200
     pipeline.stages["sink"]["lag"] = 3
     assert pipeline.drained() == (1, ["analytics to read 1,200 records", "sink to read 3 records"])
 
 
-def test_an_open_window_is_told(pipeline: Pipeline) -> None:
+def test_an_open_window_is_reported(pipeline: Pipeline) -> None:
     pipeline.open_windows = 4
     assert pipeline.drained() == (1, ["4 open windows, counted by product"])
 
@@ -104,12 +104,12 @@ def test_metrics_that_are_made_during_the_look_wait_to_be_written(pipeline: Pipe
     assert pipeline.drained() == (1, ["sink to read 5 records"])
 
 
-def test_a_database_that_is_behind_is_told(pipeline: Pipeline) -> None:
+def test_the_lag_of_the_database_is_reported(pipeline: Pipeline) -> None:
     pipeline.database_lag = 2
     assert pipeline.drained() == (1, ["sink to write 2 metrics to the database"])
 
 
-def test_a_pipeline_that_cannot_be_looked_at_is_not_drained(pipeline: Pipeline) -> None:
+def test_an_unreachable_pipeline_is_not_drained(pipeline: Pipeline) -> None:
     pipeline.waiting_for = "the broker at 127.0.0.1:9092"
     assert pipeline.drained() == (1, ["the broker at 127.0.0.1:9092"])
     pipeline.waiting_for = ""

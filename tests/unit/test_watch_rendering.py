@@ -105,7 +105,7 @@ def test_a_narrow_screen_has_no_boxes_and_every_name_and_lag(width: int) -> None
     assert len(lines) <= 30
 
 
-def test_what_was_not_counted_is_told() -> None:
+def test_skipped_records_are_reported() -> None:
     state = busy()
     assert " 4 " in screen(state)
     state.apply(
@@ -139,7 +139,7 @@ def test_before_the_first_window_it_says_when_that_closes() -> None:
     assert "no watermark yet from partition 1, 2 of orders" in screen(state)
 
 
-def test_a_line_tells_everything_where_there_is_no_terminal() -> None:
+def test_without_a_terminal_one_line_has_everything() -> None:
     assert status_line(busy(), T0 + 6) == (
         "22:13:26 orders 499,700/s, 1,000,406 in all → processor 94/s accepted, lag 1,000,100 (2.8 h) → analytics lag 0"
         " → sink lag 0 | event time 22:13:17, 9 s behind the clock; the next window to close ends at 22:14:00, in about"
@@ -158,7 +158,7 @@ def test_durations_have_two_units_at_most(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_where_nobody_reads_it_says_so() -> None:
+def test_a_group_without_a_reader_is_reported() -> None:
     state = busy()
     state.members = {"processor": 0, "analytics": 1}
     assert screen(state).count("no reader") == 1

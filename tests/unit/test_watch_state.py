@@ -172,7 +172,7 @@ def test_a_metric_is_decoded() -> None:
         b'{"window_start":0,"window_end":60,"product_id":"p","order_count":1,"total_revenue":0.001,"avg_order_value":2}',
     ],
 )
-def test_what_is_no_metric_is_passed_over(value: bytes | None) -> None:
+def test_invalid_metrics_are_skipped(value: bytes | None) -> None:
     assert decode_metric(value) is None
 
 

@@ -27,7 +27,9 @@ def test_it_creates_what_it_says(cluster: AclBroker, programs: Programs, tmp_pat
     assert f"user '{PREFIX}sink' lacks a right in Kafka: READ on topic" in ended.output, "the user can log in"
 
 
-def test_who_may_not_create_acls_is_told(cluster: AclBroker, programs: Programs, tmp_path: Path) -> None:
+def test_a_client_without_the_right_to_create_acls_gets_an_error(
+    cluster: AclBroker, programs: Programs, tmp_path: Path
+) -> None:
     ended = programs.run("acls", tmp_path, cluster.login("rights-", VIEWER.name), "--role=sink")
     assert ended.code == 1
     assert "lacks a right in Kafka: ALTER on the cluster" in ended.output

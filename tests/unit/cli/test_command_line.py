@@ -143,7 +143,7 @@ def test_times_are_utc_unless_they_say_otherwise() -> None:
         (["live", "--port", "65536"], "port"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_one_line_before_anything_is_done(
+def test_invalid_arguments_are_rejected_in_one_line_before_anything_is_done(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     monkeypatch.setattr("sys.stdin", StringIO())

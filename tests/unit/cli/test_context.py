@@ -54,7 +54,7 @@ def found(
     return find_context(options or PipelineOptions(), environment or {}, machine)
 
 
-def test_what_is_named_wins_over_what_is_found() -> None:
+def test_explicit_options_take_precedence_over_discovery() -> None:
     environment = {"KAFKA_BOOTSTRAP_SERVERS": "here:1", "TOPIC_PREFIX": "mine.", "WINDOW_SECONDS": "10"}
     named = PipelineContext(Origin.ENVIRONMENT, "here:1", "mine.", 10, NOTHING, CATALOGUE)
     assert found(EVERYTHING, environment) == named
@@ -180,7 +180,7 @@ def test_a_setting_that_cannot_be_used_is_named(environment: dict[str, str], tol
         found(FakeMachine(), environment)
 
 
-def test_a_published_port_that_is_none_is_named() -> None:
+def test_an_invalid_published_port_is_named() -> None:
     with pytest.raises(SettingsError, match="PIPELINE_KAFKA_PORT='kafka'"):
         found(FakeMachine(None, {"PIPELINE_KAFKA_PORT": "kafka"}))
 

@@ -55,7 +55,7 @@ def test_local_mode_alone_can_be_asked_for(
     assert f"no pipeline is running in {tmp_path}" in capsys.readouterr().err
 
 
-def test_local_mode_tells_of_each_program(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_mode_reports_each_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("local.status.kafka_answers", lambda _: True)
     monkeypatch.setattr("local.status.zookeeper_answers", lambda _: False)
     monkeypatch.setattr("local.status.health_of", lambda port: f"health at {port}")
@@ -174,7 +174,7 @@ def test_metrics_are_one_document_exact_to_the_cent(capsys: pytest.CaptureFixtur
     ("finding", "exit_code"),
     [(ok("a", "fine"), 0), (warning("a", "may be", "do this"), 0), (problem("a", "is not", "do that"), 1)],
 )
-def test_the_doctor_tells_of_each_finding(
+def test_the_doctor_prints_each_finding(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], finding: Finding, exit_code: int
 ) -> None:
     monkeypatch.setattr(doctor_command, "_of_machine", lambda: [finding])

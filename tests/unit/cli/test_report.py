@@ -62,7 +62,7 @@ def test_a_database_s_password_is_in_no_error() -> None:
 
 
 @pytest.mark.parametrize("differs", [False, True])
-def test_a_difference_is_told_and_has_an_exit_code_of_its_own(
+def test_a_difference_is_reported_and_has_its_own_exit_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, *, differs: bool
 ) -> None:
     row = MetricRow(DAY.from_s, DAY.from_s + 60, "prod-1", 2, 1050, 525)

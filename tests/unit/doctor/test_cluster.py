@@ -184,7 +184,7 @@ def with_partitions(name: str, *partitions: Partition) -> dict[str, Any]:
         ),
     ],
 )
-def test_what_is_wrong_is_said_with_what_to_do(
+def test_a_problem_is_reported_with_advice(
     change: Mapping[str, Any], level: Level, subject: str, message: str, advice: str
 ) -> None:
     [(found_level, found_subject, found_message, found_advice)] = wrong(replace(SOUND, **change))

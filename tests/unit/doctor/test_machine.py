@@ -77,7 +77,7 @@ def test_of_a_sound_machine_everything_is_ok() -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_said_with_what_to_do(
+def test_a_problem_is_reported_with_advice(
     change: Mapping[str, Any], level: Level, subject: str, message: str, advice: str
 ) -> None:
     [finding] = [each for each in machine_findings(replace(SOUND, **change)) if each.level is not Level.OK]

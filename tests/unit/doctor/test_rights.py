@@ -16,7 +16,7 @@ def test_a_right_without_which_nothing_works_is_a_problem() -> None:
     assert finding.advice == "python -m acls --role processor --topic-prefix mine."
 
 
-def test_one_that_it_can_do_without_is_a_warning_that_says_so() -> None:
+def test_a_missing_optional_right_is_a_warning() -> None:
     right = next(right for right in PROCESSOR.rights if right.optional)
     (finding,) = rights_findings(PROCESSOR, [replace(right, optional="")], "")
     assert finding.level is Level.WARNING

@@ -1,4 +1,4 @@
-"""One attempt of the engine with fakes all around it."""
+"""One attempt of the engine, with fakes for all of its collaborators."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from tests.unit.exactly_once.fakes import (
 
 
 class Attempt:
-    """A loop at work on the first partitions, with a logic each."""
+    """A running processing loop for the first partitions, each with its own logic."""
 
     def __init__(
         self,
@@ -64,6 +64,6 @@ class Attempt:
             return [await self.logics[number].processed.get() for _ in range(count)]
 
     async def committed(self) -> Mapping[TopicPartition, int]:
-        """The offsets of the next commit that has begun."""
+        """Wait for the next commit to begin; returns its offsets."""
         async with asyncio.timeout(30):
             return await self.producer.begun.get()

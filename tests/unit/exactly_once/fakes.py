@@ -1,4 +1,4 @@
-"""Hand-written stand-ins for what the exactly-once engine works with: consumer, producer, logic, stage."""
+"""Hand-written fakes for the exactly-once engine: consumer, producer, logic, stage."""
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,14 +32,14 @@ def records(*offsets: int) -> list[Any]:
 
 
 class Done:
-    """What a transaction did: nothing to be counted."""
+    """A tally that counts nothing."""
 
     def count(self, now_s: float) -> None:
         pass
 
 
 class FakeLogic:
-    """Notes the offsets that it is given, and writes one record for each."""
+    """Records the offsets that it gets, and writes one record for each."""
 
     def __init__(self, *, urgent: bool = False) -> None:
         self.urgent = urgent
@@ -72,7 +72,7 @@ class FakeLogic:
 
 
 class FakeProducer:
-    """Notes what it is to commit, and does so when it is told to."""
+    """Records the commits, and completes them when the test says so."""
 
     transactional_id = "id"
 
@@ -86,7 +86,7 @@ class FakeProducer:
 
     @property
     def offsets(self) -> list[Mapping[TopicPartition, int]]:
-        """Those of each commit."""
+        """The offsets of each commit."""
         return [offsets for _, offsets in self.commits]
 
     async def commit(self, outputs: OutputBuffer, offsets: Mapping[TopicPartition, int], member: GroupMember) -> None:
@@ -103,7 +103,7 @@ class FakeProducer:
 
 
 class FakeConsumer:
-    """Hands out what is put into ``found``, as aiokafka does: it is past the records before anybody looks at them."""
+    """Returns the records in ``found`` like aiokafka: its position is after them before they are parsed."""
 
     def __init__(self) -> None:
         self.found: asyncio.Queue[Mapping[TopicPartition, list[Any]] | BaseException] = asyncio.Queue()
@@ -121,7 +121,7 @@ class FakeConsumer:
         return True
 
     def put(self, found: Mapping[TopicPartition, Iterable[int]]) -> None:
-        """Records of these offsets are fetched."""
+        """Add fetched records with these offsets."""
         self.found.put_nowait({source: records(*offsets) for source, offsets in found.items()})
 
     async def getmany(self, **_: object) -> Mapping[TopicPartition, list[Any]]:
@@ -215,7 +215,7 @@ def make_commits(
     counts: list[Any] | None = None,
     metrics: StageMetrics | None = None,
 ) -> PipelinedCommits:
-    """What is committed is appended to ``counts``: offsets and tallies."""
+    """Commits whose offsets and tallies are appended to ``counts``."""
     told: list[Any] = [] if counts is None else counts
     return PipelinedCommits(
         cast(TransactionalProducer, producer),

@@ -151,7 +151,7 @@ async def test_the_next_attempt_has_an_id_of_its_own_and_ends_what_the_failed_on
     assert broker.asked[1:3] == [("end", id_of(1)), ("start", id_of(2))]
 
 
-async def test_what_could_not_be_ended_is_ended_by_a_later_attempt(broker: Broker) -> None:
+async def test_a_transaction_that_could_not_be_ended_is_ended_by_a_later_attempt(broker: Broker) -> None:
     fixture = Fixture()
     await fixture.attempt()
     broker.asked, broker.fails_at = [], "end"
@@ -163,7 +163,7 @@ async def test_what_could_not_be_ended_is_ended_by_a_later_attempt(broker: Broke
     assert broker.asked[1:3] == [("end", id_of(0)), ("start", id_of(1))]
 
 
-async def test_a_worker_of_an_older_generation_asks_nothing(broker: Broker) -> None:
+async def test_a_worker_of_an_older_generation_sends_no_requests(broker: Broker) -> None:
     with pytest.raises(NotAMemberError):
         await Fixture(member=MEMBER._replace(generation=6)).attempt()
     assert not broker.asked

@@ -52,7 +52,7 @@ async def test_a_commit_that_is_refused_is_a_partitions_failure_if_it_was_alone_
 
 
 @pytest.mark.usefixtures("no_ticks")
-async def test_an_error_of_the_consumer_is_nobodys_failure_whoever_has_committed_just_now() -> None:
+async def test_a_consumer_error_is_no_partitions_failure_even_after_a_commit() -> None:
     attempt = Attempt(consumer := FakeConsumer(), [FakeLogic(), FakeLogic()], interval_ms=0)
     consumer.put({ORDERS[1]: [0]})
     await attempt.committed()

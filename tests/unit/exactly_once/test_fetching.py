@@ -18,7 +18,7 @@ def commit_under_way() -> asyncio.Future[None]:
     return asyncio.get_running_loop().create_future()
 
 
-async def test_what_comes_after_the_wait_has_ended_belongs_to_the_next_read() -> None:
+async def test_records_after_the_wait_belong_to_the_next_read() -> None:
     reader, consumer, _ = make_reader()
     assert await reader.read(0.0, None) == {}
     consumer.put({ORDERS[0]: [7, 8], ORDERS[1]: [3]})

@@ -226,7 +226,7 @@ async def test_a_transaction_that_has_been_filled_for_long_ends_in_the_midst_of_
     assert commits.overdue
 
 
-async def test_what_is_urgent_waits_for_the_commit_before_and_takes_in_what_comes_meanwhile() -> None:
+async def test_an_urgent_transaction_waits_for_the_previous_commit_and_collects_records() -> None:
     producer = FakeProducer(told=False)
     commits = make_commits(producer)
     assert commits.due_in_s(urgent=True) is None  # nothing to commit

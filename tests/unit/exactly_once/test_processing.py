@@ -37,7 +37,7 @@ async def test_slow_work_is_committed_in_the_midst_of_a_fetch_and_can_be_stopped
 
 
 @pytest.mark.usefixtures("no_ticks")
-async def test_what_comes_while_a_transaction_commits_is_all_in_the_next_one() -> None:
+async def test_records_during_a_commit_are_all_in_the_next_transaction() -> None:
     """Only the commit's end can begin the next one."""
     consumer = FakeConsumer()
     attempt = Attempt(consumer, [FakeLogic(urgent=True)], told=False)
@@ -65,7 +65,7 @@ async def test_one_transaction_has_all_partitions_that_had_records_and_no_other(
 
 
 @pytest.mark.usefixtures("no_ticks")
-async def test_what_is_urgent_waits_until_a_partition_has_been_read_to_its_end() -> None:
+async def test_an_urgent_transaction_waits_until_a_partition_is_read_to_its_end() -> None:
     consumer = FakeConsumer()
     consumer.ends = {ORDERS[0]: 3, ORDERS[1]: 9}
     attempt = Attempt(consumer, [FakeLogic(urgent=True), FakeLogic()])
@@ -93,7 +93,9 @@ async def test_a_backlog_is_one_of_all_partitions_at_work() -> None:
     await attempt.end()
 
 
-async def test_what_the_clock_makes_urgent_is_committed_without_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_output_that_the_clock_makes_urgent_is_committed_without_a_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
     attempt = Attempt(FakeConsumer(), [FakeLogic(), FakeLogic(urgent=True)])
     attempt.partitions[1].position = 7

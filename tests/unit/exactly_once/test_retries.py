@@ -119,7 +119,7 @@ def test_a_commit_of_others_leaves_a_bad_partition_out(time: FakeTime) -> None:
     assert retries.exhausted
 
 
-def test_an_outage_is_nobodys_failure(time: FakeTime) -> None:
+def test_an_outage_is_no_partitions_failure(time: FakeTime) -> None:
     retries, backoff = Retries(time), Backoff()
     assert retries.outage() == 0.0  # one broken connection
     for _ in range(10 * MAX_FAILURES):

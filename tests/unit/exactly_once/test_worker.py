@@ -64,11 +64,11 @@ async def failure_of(worker: ReplicaWorker) -> BaseException:
     return await asyncio.wait_for(failed, 30)
 
 
-async def test_a_worker_that_nobody_here_cancelled_is_missed() -> None:
+async def test_an_unexpectedly_cancelled_worker_is_noticed() -> None:
     assert isinstance(await failure_of(make_worker(asyncio.CancelledError())), StuckConsumerError)
 
 
-async def test_when_trying_again_does_not_help_it_gives_up_and_says_what_to_do() -> None:
+async def test_without_a_retry_left_it_ends_with_advice() -> None:
     worker = make_worker(RuntimeError("refused"))
     error = await failure_of(worker)
     assert isinstance(error, RetriesExhaustedError)
@@ -87,7 +87,7 @@ async def test_when_trying_again_does_not_help_it_gives_up_and_says_what_to_do()
         (OffsetOutOfRangeError({ORDERS[1]: 50}), "retries_offset_out_of_range"),
     ],
 )
-async def test_what_may_pass_by_itself_is_tried_again_for_ever(error: Exception, counted: str) -> None:
+async def test_transient_errors_are_retried_for_ever(error: Exception, counted: str) -> None:
     worker = make_worker(error)
     failures: list[BaseException] = []
     worker.start(failures.append)
@@ -112,7 +112,7 @@ async def test_a_stuck_consumer_ends_the_service_at_once() -> None:
     assert worker.attempts == 1
 
 
-async def test_whoever_has_lost_its_place_in_the_group_does_not_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_replica_that_is_no_longer_a_member_does_not_retry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_module, "STUCK_AFTER_S", 0.05)
     worker = make_worker(NotAMemberError("no member of the group any more"))
     assert isinstance(await failure_of(worker), StuckConsumerError)

@@ -30,7 +30,7 @@ class Client:
         self.writer = writer
 
     async def ask(self, request: str, *, head: bool = False) -> Answer:
-        """The answer to a request, which leaves the connection open if the server does."""
+        """The response to a request; the connection stays open if the server keeps it open."""
         self.writer.write(request.encode("latin-1"))
         return await self.answer(head=head)
 
@@ -41,7 +41,7 @@ class Client:
         return Answer(int(text.split()[1]), text, body)
 
     async def is_closed(self) -> bool:
-        """True once the server has ended the connection; fails on anything that it still sends."""
+        """Wait until the server closes the connection; fails if it sends anything before."""
         try:
             return await self.reader.read() == b""
         except ConnectionError:
@@ -66,7 +66,7 @@ class Served:
         return client
 
     async def ask(self, request: str, host: str | None = "localhost") -> Answer:
-        """The answer on a connection of its own, which the client asks to end; ``host`` None sends no Host header."""
+        """The response on a new connection with `Connection: close`; ``host`` None sends no Host header."""
         named = "" if host is None else f"Host: {host}\r\n"
         client = await self.connect()
         client.writer.write(
@@ -79,7 +79,7 @@ class Served:
         return await self.ask(f"GET {path} HTTP/1.1\r\n\r\n", host)
 
     async def listen(self) -> Client:
-        """A client of the event stream. HTTP/1.0 has no chunks, so that the bytes are the events."""
+        """A client of the event stream, by HTTP/1.0, which has no chunked encoding."""
         client = await self.connect()
         client.writer.write(b"GET /events HTTP/1.0\r\n\r\n")
         assert b"200 OK" in await client.reader.readuntil(b"\r\n\r\n")

@@ -67,7 +67,7 @@ def test_any_name_can_be_allowed() -> None:
 
 
 @pytest.mark.parametrize("text", ["http://x", "x:80", "x/y", "a b", "-x", "x..y", "*.x", "[::1]", "x" * 254])
-def test_what_is_no_name_is_not_taken_for_one(text: str) -> None:
+def test_an_invalid_host_name_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="is not a host name"):
         parse_host_names(f"good.example,{text}")
 

@@ -47,7 +47,7 @@ async def test_so_is_one_that_sends_a_byte_at_a_time() -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_so_is_one_that_keeps_a_connection_and_asks_for_nothing_more() -> None:
+async def test_an_incomplete_second_request_on_a_connection_ends_it_too() -> None:
     async with serving() as served:
         client = await served.connect()
         assert (await client.ask("GET /ill HTTP/1.1\r\nHost: localhost\r\n\r\n")).body == b"ill"
@@ -98,7 +98,7 @@ async def test_a_response_is_sent_when_the_kernel_has_all_of_it() -> None:
         assert connection.transport.get_write_buffer_limits() == (0, 0)
 
 
-async def test_connections_beyond_the_limit_are_told_so_and_many_more_are_not_accepted() -> None:
+async def test_connections_beyond_the_limit_get_503_and_many_more_are_closed() -> None:
     async with serving(max_connections=2) as served:
         listeners = [await served.listen() for _ in range(2)]
         answer = await served.get("/")

@@ -76,7 +76,7 @@ def test_a_refusal_is_explained(error: Exception, attempt: ConnectionAttempt, to
         OSError("no"),
     ],
 )
-def test_what_may_be_an_outage_is_not(error: Exception) -> None:
+def test_a_possible_outage_is_not_explained_as_a_login_problem(error: Exception) -> None:
     assert explain(error, ATTEMPT) is None
 
 

@@ -42,7 +42,7 @@ async def test_a_broker_that_did_is_tried_again_for_a_while() -> None:
     assert refusals.final is REFUSED
 
 
-async def test_what_a_broker_was_a_minute_ago_it_need_not_be_now() -> None:
+async def test_a_connection_counts_as_recent_for_a_minute() -> None:
     clock = Clock()
     refusals = Refusals(0, clock)
     assert not refusals.connected_recently("a:1")

@@ -97,7 +97,7 @@ async def test_an_endpoint_that_is_away_is_waited_for_while_the_token_lasts(endp
     assert await tokens.token() == "token-4"
 
 
-async def test_an_endpoint_that_nobody_is_at() -> None:
+async def test_an_endpoint_without_a_listener() -> None:
     endpoint = Endpoint()
     endpoint.server_close()
     with pytest.raises(KafkaConnectionError, match="cannot be reached"):

@@ -66,7 +66,7 @@ def arguments(monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]) -> dict
     return client_arguments(load_settings(ServiceSettings, ["--kafka-bootstrap-servers=b:1"]).kafka)
 
 
-def test_nobody_asks_who_we_are_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_no_login_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = {"bootstrap_servers": "b:1", "security_protocol": "PLAINTEXT"}
     assert arguments(monkeypatch, {}) == plain
     assert client_arguments("b:1") == client_arguments(KafkaAddress("b:1")) == plain
@@ -121,7 +121,9 @@ def test_a_client_certificate_with_an_encrypted_key(
         kafka_security()
 
 
-def test_an_encrypted_key_without_password_asks_nobody(monkeypatch: pytest.MonkeyPatch, issued: Issued) -> None:
+def test_an_encrypted_key_without_password_prompts_on_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, issued: Issued
+) -> None:
     with pytest.raises(SettingsError, match=r"KAFKA_SSL_CERT_FILE=.* cannot be used.*KAFKA_SSL_KEY_PASSWORD"):
         arguments(monkeypatch, {"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CERT_FILE": str(issued.both)})
 

@@ -62,7 +62,7 @@ def test_a_sink_needs_the_groups_of_its_outputs() -> None:
     ]
 
 
-def test_what_is_optional_is_not_needed() -> None:
+def test_optional_rights_are_not_needed() -> None:
     assert {right.operation for right in ANALYTICS.rights if right not in ANALYTICS.needed} == {
         Operation.CREATE,
         Operation.DESCRIBE_CONFIGS,
@@ -79,7 +79,7 @@ def test_without_a_cluster_it_only_prints() -> None:
 
 
 @pytest.mark.parametrize("principal", ["cook=User:x", "sink", "sink=x", "sink=User:"])
-def test_a_principal_that_is_none_is_refused(principal: str) -> None:
+def test_an_invalid_principal_is_rejected(principal: str) -> None:
     refused = acls("--dry-run", "--principal", principal)
     assert refused.returncode == 2
     assert "is not like processor=User:name" in refused.stderr

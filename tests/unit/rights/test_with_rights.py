@@ -171,7 +171,7 @@ async def test_an_error_while_nothing_is_missing(cluster: FakeConnection, error:
         await unless_refused(with_rights(fails(error), check()))
 
 
-async def test_without_an_answer_work_goes_on(cluster: FakeConnection) -> None:
+async def test_without_a_response_the_work_continues(cluster: FakeConnection) -> None:
     cluster.away = True
 
     async def works() -> str:

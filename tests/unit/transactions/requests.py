@@ -1,4 +1,4 @@
-"""Requests taken apart, and answers as aiokafka hands them out."""
+"""Parses requests, and creates responses as aiokafka returns them."""
 
 from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
@@ -10,18 +10,18 @@ _PRODUCE, _PRODUCE_V3 = 0, 3
 
 
 class Sent(NamedTuple):
-    """A request: its name without ``Request``, what it says, and the broker or coordinator that it is for."""
+    """A request: its name without ``Request``, its fields, and the broker or coordinator that it is sent to."""
 
     name: str
     fields: dict[str, Any]
     to: Any = None
 
     def partitions(self) -> list[TopicPartition]:
-        """Those that it names."""
+        """The partitions in the request."""
         return [TopicPartition(topic, entry[0]) for topic, entries in self._topics() for entry in entries]
 
     def values(self) -> dict[TopicPartition, Any]:
-        """The batch, or the offset, of each partition."""
+        """The batch or the offset of each partition."""
         return {TopicPartition(topic, entry[0]): entry[1] for topic, entries in self._topics() for entry in entries}
 
     def _topics(self) -> list[tuple[str, list[Any]]]:
@@ -32,7 +32,7 @@ class Sent(NamedTuple):
 
 
 def sent(request: Any, to: Any = None) -> Sent:
-    """``request``, built as it is for a broker of today."""
+    """``request``, built for a current broker."""
     classes = [kind for kind in request._CLASSES if kind.API_KEY != _PRODUCE or kind.API_VERSION >= _PRODUCE_V3]
     struct = request.build(classes[-1])
     fields = {name: getattr(struct, name) for name in struct.SCHEMA.names}
@@ -48,12 +48,12 @@ def answer_to(  # noqa: PLR0911 - a table of answers
     producer: tuple[int, int] = (7, 0),
     listed: Sequence[tuple[str, str]] = (),
 ) -> Any:
-    """An answer with this error code, by partition if ``codes`` has one for it.
+    """A response with this error code; ``codes`` has other ones by partition.
 
     Args:
-        offsets: of an OffsetFetch, the committed ones; of a Produce, those of the batches.
-        producer: the id and epoch that InitProducerId has got.
-        listed: of ListTransactions, transactional ids and states.
+        offsets: for OffsetFetch, the committed offsets; for Produce, those of the batches.
+        producer: for InitProducerId, the producer id and epoch.
+        listed: for ListTransactions, transactional ids and states.
     """
     by_partition, numbers = codes or {}, offsets or {}
 

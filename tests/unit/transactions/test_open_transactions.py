@@ -81,7 +81,7 @@ async def test_it_waits_until_they_have_ended(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("error", [NodeNotReadyError("away"), AnswerLostError("no answer")])
-async def test_a_broker_that_is_away_keeps_nobody_from_the_others(
+async def test_an_unavailable_broker_does_not_block_the_others(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = FakeConnection()

@@ -40,7 +40,7 @@ async def test_a_transaction_that_was_ended_by_another_is_fenced(name: str, code
 
 
 @pytest.mark.parametrize("code", NOT_A_MEMBER)
-async def test_whoever_is_no_member_any_more_is_told_so(code: int) -> None:
+async def test_a_former_member_gets_an_error(code: int) -> None:
     await refused("MemberOffsetCommit", code, NotAMemberError)
 
 
