@@ -42,11 +42,11 @@ def run_command(
     Raises:
         CommandError: its exit code is not 0; the message has its last lines.
     """
-    told = [str(part) for part in command]
-    log.info("$ %s", " ".join(told))
+    arguments = [str(part) for part in command]
+    log.info("$ %s", " ".join(arguments))
     last: deque[str] = deque(maxlen=_LAST_LINES)
     with subprocess.Popen(
-        told,
+        arguments,
         cwd=ROOT,
         env=project_environment(settings),
         stdin=subprocess.DEVNULL,
@@ -61,7 +61,7 @@ def run_command(
             last.append(line.rstrip())
             log.info("%s", line.rstrip())
     if child.returncode:
-        raise CommandError(told, child.returncode, "\n".join(last))
+        raise CommandError(arguments, child.returncode, "\n".join(last))
 
 
 def output_of(
@@ -72,10 +72,10 @@ def output_of(
     Raises:
         CommandError: its exit code is not 0, or it did not end within ``timeout_s``.
     """
-    told = [str(part) for part in command]
+    arguments = [str(part) for part in command]
     try:
         done = subprocess.run(
-            told,
+            arguments,
             cwd=ROOT,
             env=project_environment(settings),
             stdin=subprocess.DEVNULL,
@@ -86,9 +86,9 @@ def output_of(
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise CommandError(told, None, f"not done within {timeout_s:.0f} s") from error
+        raise CommandError(arguments, None, f"not done within {timeout_s:.0f} s") from error
     except OSError as error:
-        raise CommandError(told, None, str(error)) from error
+        raise CommandError(arguments, None, str(error)) from error
     if done.returncode:
-        raise CommandError(told, done.returncode, (done.stdout + done.stderr).strip())
+        raise CommandError(arguments, done.returncode, (done.stdout + done.stderr).strip())
     return done.stdout

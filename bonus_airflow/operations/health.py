@@ -126,8 +126,8 @@ def slow_parts(
         stage = snapshot["stages"][group]
         behind_s = stage["behind_s"]
         if stage["lag"] and (behind_s is None or behind_s > thresholds.max_lag_seconds):
-            told = "and it reads nothing" if behind_s is None else f"{behind_s:.0f} s of work"
-            found[group, SLOW] = (f"lag {stage['lag']:,} records, {told}", thresholds.slow_seconds)
+            duration = "and it reads nothing" if behind_s is None else f"{behind_s:.0f} s of work"
+            found[group, SLOW] = (f"lag {stage['lag']:,} records, {duration}", thresholds.slow_seconds)
     if snapshot["stages"]["sink"]["lag"] or snapshot["database_lag"]:
         # The delay is the waiting time of metrics, so it has to be observed for that long.
         lag = snapshot["stages"]["sink"]["lag"] + (snapshot["database_lag"] or 0)

@@ -41,7 +41,7 @@ def judge(repaired: Mapping[str, Any], *, dag_id: str, run_id: str) -> None:
     findings = [Finding(**each) for each in repaired["findings"]]
     tried, gave_up = tuple(repaired["tried"]), repaired["gave_up"]
     record = HealthRecord.load()
-    told, new, resolved = record.take(findings)
+    current, new, resolved = record.take(findings)
     record.totals = dict(repaired["totals"])
     record.save()
 
@@ -53,9 +53,9 @@ def judge(repaired: Mapping[str, Any], *, dag_id: str, run_id: str) -> None:
     if not findings:
         log.info("every part is well")
         return
-    what = "; ".join(each.text() for each in told)
+    what = "; ".join(each.text() for each in current)
     if gave_up:
         what += f"; given up after its restarts of the last hour: {', '.join(gave_up)}"
     if new or tried:
-        notify(Notification(dag_id, run_id, what, moment(min(each.since_s for each in told)), tried))
+        notify(Notification(dag_id, run_id, what, moment(min(each.since_s for each in current)), tried))
     raise PipelineUnwellError(f"{what}; tried: {'; '.join(tried) or 'nothing'}")

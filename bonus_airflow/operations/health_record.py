@@ -65,9 +65,9 @@ class HealthRecord:
         """
         before = self.wrong
         now = {key_of(each): before.get(key_of(each), each.since_s) for each in findings}
-        told = [Finding(each.part, each.kind, each.problem, now[key_of(each)]) for each in findings]
+        current = [Finding(each.part, each.kind, each.problem, now[key_of(each)]) for each in findings]
         self.wrong = now
-        return told, [each for each in told if key_of(each) not in before], sorted(before.keys() - now.keys())
+        return current, [each for each in current if key_of(each) not in before], sorted(before.keys() - now.keys())
 
 
 def key_of(finding: Finding) -> str:

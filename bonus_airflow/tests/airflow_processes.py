@@ -171,7 +171,7 @@ class Airflow:
         def is_there() -> bool:
             run_state = self.state_of(dag_id, run_id)
             found = self.states(dag_id, run_id).get(task_id) in states
-            assert found or run_state not in _ENDED, self.told(dag_id, run_id)
+            assert found or run_state not in _ENDED, self.failure_details(dag_id, run_id)
             return found
 
         eventually(is_there, f"{task_id} of {run_id} is {' or '.join(states)}")
@@ -188,7 +188,7 @@ class Airflow:
         content = self.get(path, full_content=True)["content"]
         return "\n".join(json.dumps(each) if isinstance(each, dict) else str(each) for each in content)
 
-    def told(self, dag_id: str, run_id: str) -> str:
+    def failure_details(self, dag_id: str, run_id: str) -> str:
         """The run's tasks, and the logs of those that failed: for the message of an assertion."""
         states = self.states(dag_id, run_id)
         failed = [name for name, state in states.items() if state == "failed"]

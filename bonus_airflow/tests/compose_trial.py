@@ -37,13 +37,13 @@ def test_a_run_in_containers_ends_exact_and_a_killed_replica_comes_back(
     killed = compose.kill("processor", 2)
     generator = compose.follow_log("generator", 1)
     health_id = airflow.trigger(HEALTH, **PATIENT)
-    assert airflow.await_run(HEALTH, health_id) == "success", airflow.told(HEALTH, health_id)
+    assert airflow.await_run(HEALTH, health_id) == "success", airflow.failure_details(HEALTH, health_id)
     assert f"tried: restart 1 of {killed}" in airflow.log_of(HEALTH, health_id, "judge")
 
     airflow.await_task(CONTROL, run_id, "stop_generator", "success")
     after = compose.started_at()
     assert {name for name in before if after[name] != before[name]} == {killed}
-    assert airflow.await_run(CONTROL, run_id) == "success", airflow.told(CONTROL, run_id)
+    assert airflow.await_run(CONTROL, run_id) == "success", airflow.failure_details(CONTROL, run_id)
     assert set(airflow.states(CONTROL, run_id).values()) == {"success"}
     assert "backend auto: compose" in airflow.log_of(CONTROL, run_id, "claim_pipeline")
     assert "docker compose" in airflow.log_of(CONTROL, run_id, "stop_pipeline")

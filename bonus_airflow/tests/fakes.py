@@ -1,4 +1,4 @@
-"""A pipeline that says what a test has told it to."""
+"""A fake pipeline whose state the test sets."""
 
 import copy
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ WELL: Mapping[str, Any] = {
 
 
 class FakeBackend:
-    """In ``name``'s place; ``problems`` by part."""
+    """Replaces the backend ``name``; ``problems`` has the problem of each part."""
 
     name = "local"
     can_control = True
@@ -33,7 +33,7 @@ class FakeBackend:
     def __init__(self, *names: str) -> None:
         self.running = True
         self.problems: dict[str, str] = dict.fromkeys(names or ("kafka", "processor-1", "processor-2"), "")
-        self.told = copy.deepcopy(dict(WELL))
+        self.snapshot_data = copy.deepcopy(dict(WELL))
         self.stopped = 0
 
     def problem(self) -> str:
@@ -70,4 +70,4 @@ class FakeBackend:
         self.stopped += 1
 
     def snapshot(self) -> Mapping[str, Any]:
-        return copy.deepcopy(self.told)
+        return copy.deepcopy(self.snapshot_data)

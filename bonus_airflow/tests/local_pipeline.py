@@ -1,4 +1,4 @@
-"""Local mode with a folder and ports of the tests' own, called as a person calls it."""
+"""A separate local-mode pipeline with its own folder and ports, controlled by the user's commands."""
 
 import json
 import shutil
@@ -67,8 +67,8 @@ class LocalPipeline:
         return done.stdout
 
     @contextmanager
-    def told(self, **settings: str) -> Iterator[None]:
-        """With more settings than usual."""
+    def with_settings(self, **settings: str) -> Iterator[None]:
+        """Inside the block, start with additional settings."""
         usual = self.settings
         self.settings = usual | settings
         try:
@@ -84,7 +84,7 @@ class LocalPipeline:
         return status
 
     def programs(self) -> dict[str, dict[str, Any]]:
-        """By name, as ``status --json`` tells of them; none when nothing runs."""
+        """The programs of ``status --json`` by name; empty if nothing runs."""
         return {each["name"]: each for each in self.status().get("programs", [])}
 
     def pids(self) -> dict[str, int]:

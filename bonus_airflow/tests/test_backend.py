@@ -1,4 +1,4 @@
-"""Which backend a run takes, and which pipeline is looked at."""
+"""Tests of choosing the backend, and of finding the pipeline to be checked."""
 
 import json
 import logging
@@ -111,7 +111,7 @@ def test_an_engine_that_does_not_say_what_is_running_lets_no_second_pipeline_sta
 
 @pytest.fixture
 def http_port() -> Iterator[int]:
-    """A server that is healthy at /health, and whose /snapshot is told only to those who name it by its address."""
+    """A server with a healthy /health, whose /snapshot requires an IP address in the Host header."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

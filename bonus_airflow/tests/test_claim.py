@@ -1,4 +1,4 @@
-"""Which run has the pipeline."""
+"""Tests of the claim by which only one run has the pipeline."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""How commands are run."""
+"""Tests of running commands and parsing their output."""
 
 import logging
 import sys

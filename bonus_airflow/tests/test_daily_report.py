@@ -26,7 +26,7 @@ def history(shared_pipeline: LocalPipeline) -> Iterator[LocalPipeline]:
     shared_pipeline.make_empty()
     since_s = midnight(datetime.now(UTC) - timedelta(days=1)) - 1800
     seconds = int(time.time() - since_s)
-    with shared_pipeline.told(
+    with shared_pipeline.with_settings(
         GENERATOR_BACKFILL_SECONDS=str(seconds), GENERATOR_RATE="0.05", GENERATOR_COUNT=str(seconds // 20)
     ):
         shared_pipeline.start()
@@ -90,7 +90,7 @@ def test_an_hour_is_reported_and_a_planted_difference_fails(
     hour = f"{datetime.fromtimestamp(from_s, UTC):%Y-%m-%dT%H}"
     history("report", hour, "--folder", str(tmp_path / "by-hand"), "--wait", "240")
     run_id, state = trigger(airflow, tmp_path, hour)
-    assert state == "success", airflow.told(DAG, run_id)
+    assert state == "success", airflow.failure_details(DAG, run_id)
 
     expected = truth(history, from_s, from_s + HOUR_S)
     assert len(expected) == 5
@@ -139,7 +139,9 @@ def test_days_are_partitions_and_a_backfill_makes_a_report_of_each(
 
     def made() -> dict[str, Any]:
         runs = airflow.get(f"/dags/{DAG}/dagRuns", run_type="backfill", limit=100)["dag_runs"]
-        assert all(each["state"] != "failed" for each in runs), [airflow.told(DAG, each["dag_run_id"]) for each in runs]
+        assert all(each["state"] != "failed" for each in runs), [
+            airflow.failure_details(DAG, each["dag_run_id"]) for each in runs
+        ]
         return {each["partition_key"]: each for each in runs if each["state"] == "success"}
 
     eventually(lambda: made().keys() == set(days), f"a run for each of {days}")
@@ -164,6 +166,6 @@ def test_an_invalid_span_is_rejected_by_the_form(airflow: Airflow, span: str) ->
 def test_a_run_by_hand_may_be_of_a_partition(airflow: Airflow, history: LocalPipeline, tmp_path: Path) -> None:
     day = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}"
     run_id, state = trigger(airflow, tmp_path, span="2026-01-01", partition_key=day)
-    assert state == "success", airflow.told(DAG, run_id)
+    assert state == "success", airflow.failure_details(DAG, run_id)
     assert result(airflow, run_id)["span"] == day
     assert newest_event(airflow)[0] == day

@@ -89,7 +89,7 @@ class Letters:
 @pytest.fixture
 def letters(airflow: Airflow, pipeline: LocalPipeline, notifications: Path) -> Letters:
     """Of a pipeline without other orders, and a triggerer that has not seen the cluster of an earlier test at its address."""
-    with pipeline.told(GENERATOR_COUNT="1"):
+    with pipeline.with_settings(GENERATOR_COUNT="1"):
         pipeline.start()
     airflow.kill_tree("triggerer")
     airflow.start("triggerer")

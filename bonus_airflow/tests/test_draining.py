@@ -1,4 +1,4 @@
-"""Services are stopped one behind the other, so that nothing is left between them."""
+"""Services are stopped in order, so that no records are left between them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What counts as broken or slow, and from when on."""
+"""Tests when a part counts as broken or slow."""
 
 import json
 from dataclasses import asdict
@@ -106,7 +106,9 @@ def test_a_pipeline_that_has_gone_is_not_broken() -> None:
 def test_a_slow_part(part: str, change: dict[str, dict[str, object]], patience_s: float) -> None:
     looking = Looking()
     for name, value in change.items():
-        looking.backend.told[name] = looking.backend.told[name] | value if isinstance(value, dict) else value
+        looking.backend.snapshot_data[name] = (
+            looking.backend.snapshot_data[name] | value if isinstance(value, dict) else value
+        )
     if patience_s:
         assert looking.after(0)[1] == []
         assert looking.after(patience_s - 1)[1] == []
@@ -117,22 +119,22 @@ def test_a_slow_part(part: str, change: dict[str, dict[str, object]], patience_s
 
 def test_what_is_below_its_threshold_is_not_slow() -> None:
     looking = Looking()
-    looking.backend.told["stages"]["processor"] = {"lag": 9000, "behind_s": 29.0}
-    looking.backend.told["event_time"] = {"watermark_s": 100.0, "idle": True}  # it rests
-    looking.backend.told["dead_letters"] = {"count": 5}
+    looking.backend.snapshot_data["stages"]["processor"] = {"lag": 9000, "behind_s": 29.0}
+    looking.backend.snapshot_data["event_time"] = {"watermark_s": 100.0, "idle": True}  # it rests
+    looking.backend.snapshot_data["dead_letters"] = {"count": 5}
     assert looking.after(0) == ([], [])
 
 
 def test_dead_letters_are_counted_since_the_last_look() -> None:
     looking = Looking(orders=50, dead_letters=1)
-    looking.backend.told["dead_letters"] = {"count": 4}  # 3 of the last 50, but 4 of 100
+    looking.backend.snapshot_data["dead_letters"] = {"count": 4}  # 3 of the last 50, but 4 of 100
     assert looking.after(0) == ([], [("orders", SLOW)])
 
 
 def test_a_broken_part_is_no_slow_one() -> None:
     looking = Looking()
     looking.backend.problems["processor-1"] = "exited"
-    looking.backend.told["event_time"] = {"watermark_s": 0.0, "idle": False}
+    looking.backend.snapshot_data["event_time"] = {"watermark_s": 0.0, "idle": False}
     looking.after(0)
     assert looking.after(30) == ([], [("processor-1", BROKEN)])
 
@@ -169,18 +171,18 @@ def test_a_finding_keeps_its_start_and_is_new_only_once() -> None:
 def test_orders_flow_once_each_stage_has_moved() -> None:
     backend = FakeBackend()
     flow = OrdersFlow(backend)
-    backend.told["accepted"] = {"per_s": 0.0}
+    backend.snapshot_data["accepted"] = {"per_s": 0.0}
     assert flow.look() == [
         "generator: new orders in orders",
         "processor: orders accepted",
         "analytics: a window closed",
     ]
-    backend.told["orders"] = {"count": 140}
-    backend.told["accepted"] = {"per_s": 20.0}
+    backend.snapshot_data["orders"] = {"count": 140}
+    backend.snapshot_data["accepted"] = {"per_s": 20.0}
     assert flow.look() == ["analytics: a window closed"]
-    backend.told["metrics"] = {"count": 10}
-    backend.told["stages"]["sink"] = {"lag": 5}
+    backend.snapshot_data["metrics"] = {"count": 10}
+    backend.snapshot_data["stages"]["sink"] = {"lag": 5}
     assert flow.look() == ["sink: metrics written"]
-    backend.told["stages"]["sink"] = {"lag": 0}
+    backend.snapshot_data["stages"]["sink"] = {"lag": 0}
     assert flow.look() == []
     assert flow.result() == "40 orders came, 5 metrics were made and written"

@@ -1,4 +1,4 @@
-"""Local mode as DAGs see it while no pipeline is running in it."""
+"""The local-mode backend while no pipeline is running."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whom a DAG tells."""
+"""Tests of the notifier."""
 
 import logging
 

@@ -49,7 +49,7 @@ def test_a_run_ends_green_and_exact_and_leaves_nothing_behind(airflow: Airflow, 
     run_id = airflow.trigger(DAG, **PARAMS)
     airflow.await_task(DAG, run_id, "keep_watching", "deferred", "success")
     assert {name for name in pipeline.programs() if name.startswith("processor")} == {"processor-1", "processor-2"}
-    assert airflow.await_run(DAG, run_id) == "success", airflow.told(DAG, run_id)
+    assert airflow.await_run(DAG, run_id) == "success", airflow.failure_details(DAG, run_id)
     assert set(airflow.states(DAG, run_id).values()) == {"success"}
     assert pipeline.status() == {"state": "stopped"}
 
@@ -86,9 +86,9 @@ def test_a_scheduler_killed_in_the_middle_and_a_difference_at_the_end(
         assert airflow.await_run(DAG, run_id) == "failed"
     assert max(counts) == 1
     states = airflow.states(DAG, run_id)
-    assert states.pop("verify") == "failed", airflow.told(DAG, run_id)
+    assert states.pop("verify") == "failed", airflow.failure_details(DAG, run_id)
     assert states.pop("stop_pipeline") == "upstream_failed"
-    assert set(states.values()) == {"success"}, airflow.told(DAG, run_id)
+    assert set(states.values()) == {"success"}, airflow.failure_details(DAG, run_id)
     assert "line of the file that is no metric of the topic" in airflow.log_of(DAG, run_id, "verify")
     assert pipeline.status() == {"state": "stopped"}
 

@@ -30,7 +30,7 @@ def run(airflow: Airflow, **params: object) -> tuple[str, str]:
 
 def test_without_a_pipeline_there_is_nothing_to_look_at(airflow: Airflow, pipeline: LocalPipeline) -> None:
     run_id, state = run(airflow)
-    assert state == "success", airflow.told(DAG, run_id)
+    assert state == "success", airflow.failure_details(DAG, run_id)
     assert set(airflow.states(DAG, run_id).values()) == {"skipped"}
     assert "no pipeline is running" in airflow.log_of(DAG, run_id, "find_pipeline")
 
@@ -38,7 +38,7 @@ def test_without_a_pipeline_there_is_nothing_to_look_at(airflow: Airflow, pipeli
 def test_a_pipeline_that_is_well(airflow: Airflow, running: LocalPipeline) -> None:
     before = running.pids()
     run_id, state = run(airflow)
-    assert state == "success", airflow.told(DAG, run_id)
+    assert state == "success", airflow.failure_details(DAG, run_id)
     assert set(airflow.states(DAG, run_id).values()) == {"success"}
     assert running.pids() == before
     # What tasks hand on survives Airflow's JSON as it is: no key is a number, no value a decimal.
@@ -76,7 +76,7 @@ def test_a_hung_service_is_restarted_and_no_other_one(airflow: Airflow, running:
     run_id = airflow.trigger(DAG, **PATIENT)
     eventually(lambda: running.programs()["processor-2"]["state"] == "STOPPING", "the hung processor is restarted")
     os.kill(before["processor-2"], signal.SIGCONT)  # or the supervisor would kill it 25 s later
-    assert airflow.await_run(DAG, run_id) == "success", airflow.told(DAG, run_id)
+    assert airflow.await_run(DAG, run_id) == "success", airflow.failure_details(DAG, run_id)
     after = running.pids()
     assert {name for name in before if after[name] != before[name]} == {"processor-2"}
     assert running.programs()["processor-2"]["health"] == "ok"
@@ -90,7 +90,7 @@ def test_a_killed_service_comes_back_and_is_left_alone(airflow: Airflow, running
     before = running.pids()
     os.kill(before["sink"], signal.SIGKILL)
     run_id, state = run(airflow, unhealthy_seconds=120)
-    assert state == "success", airflow.told(DAG, run_id)
+    assert state == "success", airflow.failure_details(DAG, run_id)
     assert "restart" not in json.dumps(airflow.log_of(DAG, run_id, "judge"))
     eventually(lambda: running.programs()["sink"]["health"] == "ok", "the sink is back")
 
@@ -120,6 +120,6 @@ def test_a_service_that_always_dies_is_given_up(airflow: Airflow, running: Local
     running.restore_catalogue()
     running("restart", "processor-1")
     run_id, state = run(airflow, max_restarts=2)
-    assert state == "success", airflow.told(DAG, run_id)
+    assert state == "success", airflow.failure_details(DAG, run_id)
     assert "NOTIFICATION resolved: processor-1 broken: no longer" in airflow.log_of(DAG, run_id, "judge")
     assert {name for name, pid in running.pids().items() if pid != before[name]} >= {"processor-1"}

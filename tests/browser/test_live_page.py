@@ -1,4 +1,4 @@
-"""The live page in a real Chromium, of a real pipeline: what it shows, and how it goes on when something is away."""
+"""The live page of a real pipeline in a real Chromium: its content, and its recovery after outages."""
 
 import signal
 import time

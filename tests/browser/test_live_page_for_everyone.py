@@ -1,4 +1,4 @@
-"""The live page for those who use a keyboard or a phone, prefer the dark, or see no motion or few colours."""
+"""Accessibility of the live page: keyboard, small screens, dark mode, reduced motion, few colours."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The live page and the terminal say the same of the same numbers."""
+"""The live page and the terminal format numbers equally."""
 
 from base64 import b64encode
 from collections.abc import Callable

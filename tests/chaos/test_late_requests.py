@@ -1,4 +1,4 @@
-"""Requests that a broken connection leaves behind in the network, and that arrive in the next transaction."""
+"""Requests that are delayed in the network after a broken connection, and arrive during the next transaction."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The short form of the chaos suite: every guarantee under the fault that would break it."""
+"""The short form of the chaos suite: each guarantee under a fault that could break it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The connectors of ``connect/`` in a real worker: what they write, and what connect/README.md says they do not."""
+"""The connectors of ``connect/`` in a real worker: their output, and the limitations documented in connect/README.md."""
 
 import itertools
 

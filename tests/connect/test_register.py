@@ -1,4 +1,4 @@
-"""What ``connect/register.py`` makes of the files and of a worker's words, without a worker."""
+"""Unit tests of ``connect/register.py``: connector files and responses of a worker, without a worker."""
 
 import json
 import re

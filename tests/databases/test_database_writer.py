@@ -1,4 +1,4 @@
-"""The writer above the databases: whose the database is, who may write, and what is not known."""
+"""``DatabaseWriter`` with each database: identity, ownership, and commits with an unknown outcome."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -117,7 +117,7 @@ async def test_an_idle_one_stays_the_owner(probe: Probe) -> None:
 
 
 async def test_a_database_set_back_is_read_again(probe: Probe, writer: DatabaseWriter) -> None:
-    """As after somebody restored a backup: its rows and its progress are older, but belong together."""
+    """As after restoring a backup: its rows and progress are older, but consistent."""
     probe.query("delete from product_metrics")
     probe.query("update sink_progress set next_offset = 2")
     with pytest.raises(OutputChangedError):

@@ -1,4 +1,4 @@
-"""A real sink, a real Kafka and a real database: whatever is killed, paused or cut, database = file = topic."""
+"""A real sink, Kafka and database: after kills, pauses and cut connections, database, file and topic are equal."""
 
 import asyncio
 import os
@@ -84,7 +84,7 @@ async def test_paused_and_awake_again_after_another_has_taken_over(outputs: Outp
 
 
 async def pause(sink: ServiceProcess, probe: Probe) -> None:
-    """Stop ``sink`` where it does not hold SQLite's lock: nobody could take that away from it."""
+    """Suspend ``sink`` at a time at which it does not hold SQLite's lock, which no other process could release."""
     while True:
         sink.pause()
         if not isinstance(probe, SqliteProbe) or is_free(probe.path):

@@ -1,4 +1,4 @@
-"""Damage planted into the way to PostgreSQL: a test that cannot find it proves nothing about the sink without it."""
+"""Tests of the tests: defects planted into the PostgreSQL code have to be detected."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence

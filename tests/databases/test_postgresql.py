@@ -1,4 +1,4 @@
-"""What PostgreSQL alone does: it undoes transactions, goes away, and answers COMMIT by ROLLBACK."""
+"""Behaviour that only PostgreSQL has: rolled-back transactions, outages, and COMMIT that ends as ROLLBACK."""
 
 import asyncio
 import itertools
@@ -104,7 +104,7 @@ async def test_a_commit_that_is_a_rollback_is_an_error(
 
 
 async def test_output_after_a_read_is_committed(probe: PostgresqlProbe, session: PostgresqlSession) -> None:
-    """Were the connection not in autocommit mode, the read would have opened a transaction that nobody commits."""
+    """Without autocommit mode, the read would have opened a transaction that is never committed."""
     epoch = await session.take_over("first", 10)
     assert epoch
     assert await session.identity() is None

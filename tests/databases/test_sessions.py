@@ -1,4 +1,4 @@
-"""What each database has to do for the sink, the same for all of them."""
+"""The interface ``Session``, tested with each database."""
 
 import asyncio
 from collections.abc import AsyncIterator

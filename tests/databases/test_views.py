@@ -1,4 +1,4 @@
-"""The views answer as sums made by hand do, in both databases."""
+"""The views' results equal sums computed independently, in both databases."""
 
 from collections import defaultdict
 from datetime import UTC, date, datetime

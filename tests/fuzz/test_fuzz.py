@@ -1,4 +1,4 @@
-"""The short form of ``make fuzz``: every target, seeded, so that a failure comes again; and what hypothesis finds."""
+"""The short form of ``make fuzz``: all targets with a fixed seed, and property tests by hypothesis."""
 
 import json
 import subprocess

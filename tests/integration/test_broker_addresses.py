@@ -1,4 +1,4 @@
-"""The ways to a broker as they are in real networks: dead entries, slow names, load balancers, wrong advertised addresses."""
+"""Network conditions: dead bootstrap servers, slow DNS, load balancers, wrong advertised addresses."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""A group that was reset, and a setting that has changed: nothing is counted twice without a word."""
+"""A reset group or a changed setting is detected, so that nothing is silently counted twice."""
 
 import time
 from pathlib import Path

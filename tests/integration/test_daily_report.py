@@ -1,4 +1,4 @@
-"""`pipeline report` as its users call it, on a pipeline whose orders the test has added up itself."""
+"""`pipeline report` on a pipeline, compared with sums that the test has computed."""
 
 import asyncio
 import csv

@@ -1,4 +1,4 @@
-"""Dead letters come back: `pipeline dead-letters` as its users call it, against a real broker."""
+"""`pipeline dead-letters` against a real broker, including replays."""
 
 import asyncio
 import re

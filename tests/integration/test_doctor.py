@@ -1,4 +1,4 @@
-"""`pipeline doctor` against a real broker: a sound pipeline, and one that others have meddled with."""
+"""`pipeline doctor` against a real broker: a healthy pipeline, and one with changed topics."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Windows by event time: right under lag, in any order of reading, and closed when traffic stops."""
+"""Event-time windows: correct under lag and in any reading order, and closed when traffic stops."""
 
 import asyncio
 import time

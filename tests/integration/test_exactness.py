@@ -90,7 +90,7 @@ async def test_replicas_come_and_go(pipeline: Pipeline) -> None:
 
 
 async def test_a_stage_may_be_away_while_orders_flow(pipeline: Pipeline) -> None:
-    """Nobody claims anything for partitions that nobody works: what waits there is not late."""
+    """There is no watermark of partitions without a replica, so orders waiting there are not late."""
     async with AsyncExitStack() as stack:
         (processor,) = await start(stack, pipeline, "processor")
         (analytics,) = await start(stack, pipeline, "analytics")

@@ -1,4 +1,4 @@
-"""A replica that has lost its place in the group commits nothing, and takes nothing away from its successor."""
+"""A replica that is no longer a group member commits nothing, and does not disturb its successor."""
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable

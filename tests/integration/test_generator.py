@@ -1,4 +1,4 @@
-"""The generator against a real broker: what it promised is in ``orders``, once and in order."""
+"""The generator against a real broker: its orders are in ``orders`` once and in order."""
 
 import time
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""What cannot be read any more is not skipped in silence, and stops nobody."""
+"""Records that were deleted before they were read are reported, and do not block the services."""
 
 import orjson
 from aiokafka.admin import AIOKafkaAdminClient

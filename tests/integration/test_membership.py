@@ -1,4 +1,4 @@
-"""A replica stays in its group whatever comes between, since the others count on it to take over."""
+"""A replica stays a member of its group, so that it can take over."""
 
 import asyncio
 import time

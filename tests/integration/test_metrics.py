@@ -1,4 +1,4 @@
-"""`/metrics` of the real services on a real broker, compared with what is known to have been sent."""
+"""`/metrics` of real services on a real broker, compared with the orders that were sent."""
 
 import http.client
 import time
@@ -22,7 +22,7 @@ Labels = tuple[tuple[str, str], ...]
 
 
 class Scrape:
-    """What one service told at one moment."""
+    """The metrics of one service at one time."""
 
     def __init__(self, text: str) -> None:
         self._samples: dict[str, dict[Labels, float]] = {}

@@ -1,4 +1,4 @@
-"""Work goes on when a replica stops or crashes. How soon is measured: `python -m benchmarks.scaling --only recovery`."""
+"""Processing continues when a replica stops or crashes. The time is measured by `python -m benchmarks.scaling --only recovery`."""
 
 import asyncio
 from contextlib import AsyncExitStack

@@ -1,4 +1,4 @@
-"""A sender a day behind, alone in its partition, while the others' clocks are right."""
+"""The only sender of a partition has a clock a day behind, while the other clocks are correct."""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""Topics that others have made, and a broker that would make any that is asked for."""
+"""Topics that another program has created, and a broker with automatic topic creation."""
 
 import asyncio
 import sys

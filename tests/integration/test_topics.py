@@ -1,4 +1,4 @@
-"""What the broker refuses, or somebody takes away, is told in words, and ends in work again."""
+"""Topics that the broker rejects or that are deleted cause a clear error, and processing continues once they are fixed."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Transactions on a real broker: what is open is waited for, ended by a successor, and touched by no late request."""
+"""Transactions on a real broker: open ones are awaited, ended by a successor, and not affected by late requests."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""The verification when the topics no longer have their first records: what is left is judged, the rest is counted."""
+"""The verification after retention has deleted records: the remaining ones are verified, the others counted."""
 
 import time
 from collections.abc import Callable

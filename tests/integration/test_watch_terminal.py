@@ -1,4 +1,4 @@
-"""The view as a person at a terminal has it."""
+"""`pipeline watch` on a terminal."""
 
 import contextlib
 import fcntl

@@ -1,4 +1,4 @@
-"""What docs/kafka_4.md says is different on Kafka 4, seen on a broker of it."""
+"""The differences documented in docs/kafka_4.md, on a real Kafka 4 broker."""
 
 import subprocess
 import time

@@ -1,4 +1,4 @@
-"""What a cluster's owner asks of every pod, and whether everything that is named exists."""
+"""Requirements of cluster administrators for pods, and that all referenced objects exist."""
 
 import http.client
 import re

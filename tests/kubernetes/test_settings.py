@@ -1,4 +1,4 @@
-"""What the manifests tell the services is what the services can be told."""
+"""The settings in the manifests are valid settings of the services."""
 
 import os
 from pathlib import Path

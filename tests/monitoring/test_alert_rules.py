@@ -1,4 +1,4 @@
-"""The rules as promtool sees them, and what a person who is woken by one needs to find."""
+"""The alert rules, checked by promtool, and the information that an alert has to contain."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""The dashboards as Grafana would read them, as far as that shows without Grafana."""
+"""Checks of the dashboards' JSON and queries, without Grafana."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a password, a certificate or a port gives one line with advice, and no service tries for ever."""
+"""A wrong password, certificate or port causes a one-line error with advice, and no endless retries."""
 
 import asyncio
 import re

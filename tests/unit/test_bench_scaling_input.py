@@ -1,4 +1,4 @@
-"""The scaling benchmark's input and the truth about it, which are made together and have to agree."""
+"""The scaling benchmark's input matches its expected results."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""The chaos suite's look at the order of committed records finds what it looks for."""
+"""The chaos suite's check of the order of committed records detects violations."""
 
 from typing import Any
 

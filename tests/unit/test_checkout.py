@@ -1,4 +1,4 @@
-"""A checkout works wherever and however it was made, or says at once why not."""
+"""A checkout works in any folder and with any umask, or reports at once why not."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What closing a client raises is no news, however late it comes."""
+"""Errors of closing a client are ignored, even late ones."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""Which partition's lag of event time is told, when, and how often."""
+"""Which partitions' event-time lag is logged, when, and how often."""
 
 import pytest
 from structlog.testing import capture_logs

@@ -1,4 +1,4 @@
-"""The sender: every record once and in order, within the bound, and honest about what it could not send."""
+"""The sender: each record once and in order, a bounded buffer, and errors that name unsent records."""
 
 import math
 import time

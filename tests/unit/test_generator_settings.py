@@ -1,4 +1,4 @@
-"""The generator's settings: what they mean, and what they say when they cannot be used."""
+"""The generator's settings: parsing, and errors for invalid values."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""``python -m live`` as a process, without a broker: the page is shown all the same."""
+"""``python -m live`` as a process without a broker: the page is served."""
 
 import http.client
 import os

@@ -1,4 +1,4 @@
-"""Which Kafka local mode runs, and whose data it refuses."""
+"""The Kafka version of local mode, and data of another version that it rejects."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What is freed is used again, without going through the system."""
+"""Freed memory is reused without returning it to the system."""
 
 import platform
 import subprocess

@@ -1,4 +1,4 @@
-"""The quick look takes what the thorough validation takes, and nothing else of an order in the contract's form."""
+"""The fast path accepts the same orders of the usual form as the full validation."""
 
 import orjson
 from hypothesis import example, given

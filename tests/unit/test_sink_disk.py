@@ -1,4 +1,4 @@
-"""What the sink asks of a file system that others cannot be asked for."""
+"""Operations of the sink that some file systems do not support."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""The sink's outputs side by side, and what they say of themselves."""
+"""The sink's outputs run independently, and log their interruptions."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ from services.sink.outputs import run_all
 
 
 class Output:
-    """Fails so many times, then works until it is told to stop."""
+    """Fails a number of times, then runs until it is stopped."""
 
     def __init__(self, stop: asyncio.Event, failures: int, error: Exception | None = None) -> None:
         self._stop = stop

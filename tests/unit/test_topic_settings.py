@@ -1,4 +1,4 @@
-"""Which settings of a topic break a guarantee, and what is told of them."""
+"""Topic settings that break a guarantee, and the messages about them."""
 
 import pytest
 

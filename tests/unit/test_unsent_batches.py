@@ -1,4 +1,4 @@
-"""A fenced producer's waiters are no news; whatever else nobody has looked at is."""
+"""Errors of a fenced producer's unsent batches are ignored; other unretrieved exceptions are logged."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""Where the catalogue changed, an order is right if it is what one of the catalogues makes of it."""
+"""After a change of the catalogue, the result by any of the catalogues is correct."""
 
 import json
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What is right for a record that may have been too large."""
+"""The allowed results for a record that may have been too large."""
 
 from hashlib import sha256
 

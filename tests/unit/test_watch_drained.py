@@ -1,4 +1,4 @@
-"""What keeps a pipeline from being drained, told by the real command from HTTP endpoints that a test has written."""
+"""`watch.drained` against fake HTTP endpoints: what keeps a pipeline from being drained."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Whole pipelines whose programs have the rights that are declared, and no others."""
+"""Complete pipelines whose programs have exactly the declared rights."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""What is typed, and how it ends: parsing, exit codes, errors in one line."""
+"""The command line: parsing, exit codes, one-line errors."""
 
 import subprocess
 import sys

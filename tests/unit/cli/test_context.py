@@ -1,4 +1,4 @@
-"""Which pipeline is found, and with which of its settings."""
+"""Discovery of the pipeline and its settings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

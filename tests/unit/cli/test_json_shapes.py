@@ -1,4 +1,4 @@
-"""What scripts get with --json."""
+"""The output of commands with --json."""
 
 import json
 from decimal import Decimal

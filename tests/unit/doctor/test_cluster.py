@@ -1,4 +1,4 @@
-"""What is said of a cluster, from what was seen of it."""
+"""The findings for facts about a cluster."""
 
 from collections.abc import Mapping
 from dataclasses import replace

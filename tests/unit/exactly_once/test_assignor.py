@@ -1,4 +1,4 @@
-"""Partitions are shared out by their declared number, whatever the leader's client knows of the topic."""
+"""Partitions are assigned by their declared number, whatever metadata the group leader has."""
 
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor

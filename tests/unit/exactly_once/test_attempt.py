@@ -1,4 +1,4 @@
-"""How a worker begins an attempt: what it ends, with which transactional id, and where it reads on."""
+"""The start of an attempt: transactions that it ends, its transactional id, and its start offsets."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -26,7 +26,7 @@ OURS = encode_metadata({"TOPIC_PARTITIONS": len(ORDERS)})
 
 
 class Broker:
-    """Notes what an attempt asks of the broker, in order, and fails at ``fails_at``."""
+    """Records the requests of an attempt in order, and fails at ``fails_at``."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: list[Any] = []

@@ -1,4 +1,4 @@
-"""What is done about brokers that have lost a topic, or enlarged one, or only say so."""
+"""Deleted topics and added partitions are detected, also if only some brokers report them."""
 
 import asyncio
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Which partition an attempt blames for its failure."""
+"""The partition to which an attempt attributes its failure."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is tried again after a failure, and what is left out meanwhile."""
+"""Retries after failures, and partitions that are left out meanwhile."""
 
 import pytest
 

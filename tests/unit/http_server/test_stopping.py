@@ -1,4 +1,4 @@
-"""The end of the server: what is under way is finished, nothing holds it up, and signals are the process's own business."""
+"""Stopping the server: responses in progress are finished within a time limit, and no signal handlers are installed."""
 
 import asyncio
 import contextlib

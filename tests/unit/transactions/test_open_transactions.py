@@ -1,4 +1,4 @@
-"""Ending what former members have left open."""
+"""Ending the open transactions of former members."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a transactional producer sends, in which order, and when it sends something again."""
+"""The requests of a transactional producer: their order, and when they are repeated."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What a refused request of a transaction is to the caller."""
+"""The exceptions for rejected requests of a transaction."""
 
 import asyncio
 

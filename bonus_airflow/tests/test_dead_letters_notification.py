@@ -1,4 +1,4 @@
-"""What `dead_letter_watch` counts and tells, and that nobody is made to paste something else into a shell."""
+"""Counts and notifications of `dead_letter_watch`; a reason in a header cannot inject a command into the printed one."""
 
 import json
 import shlex
@@ -16,7 +16,7 @@ def counted(reason: str, letters: int = 12) -> dict[str, Any]:
     return {"reason": reason, "letters": letters, "newest": "3/1207", "first": 1_795_305_600.25}
 
 
-def told(reason: str, letters: int = 12) -> str:
+def notification_text(reason: str, letters: int = 12) -> str:
     return letters_notification(counted(reason, letters), "dead_letter_watch", "run-1").text()
 
 
@@ -50,27 +50,27 @@ def test_letters_are_counted_on_in_the_same_cluster_and_anew_in_another_one(monk
 
 def test_a_reason_is_reported_with_its_replay_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
-    assert told("unknown_product") == (
+    assert notification_text("unknown_product") == (
         "12 new dead letters, reason unknown_product, the newest at 3/1207; once its cause is mended:"
         ' make dead-letters ARGS="replay --reason unknown_product", since 2026-11-22T00:00:00Z [dead_letter_watch, run-1]'
     )
-    assert told("malformed", 1).startswith("1 new dead letter, reason")
+    assert notification_text("malformed", 1).startswith("1 new dead letter, reason")
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "broker:9092")
-    assert 'make dead-letters BOOTSTRAP=broker:9092 ARGS="replay --reason malformed"' in told("malformed")
+    assert 'make dead-letters BOOTSTRAP=broker:9092 ARGS="replay --reason malformed"' in notification_text("malformed")
     monkeypatch.setenv(LIVE_PAGE_SETTING, "http://live:8080")
-    assert "docker compose run --rm cli dead-letters replay --reason malformed" in told("malformed")
+    assert "docker compose run --rm cli dead-letters replay --reason malformed" in notification_text("malformed")
 
 
 def test_letters_that_cannot_be_replayed_are_to_be_looked_at() -> None:
-    assert 'ARGS="show 3/1207"' in told("damaged_headers")
-    assert "replay" not in told("damaged_headers")
+    assert 'ARGS="show 3/1207"' in notification_text("damaged_headers")
+    assert "replay" not in notification_text("damaged_headers")
 
 
 @pytest.mark.parametrize(
     "reason", ['x"; touch /tmp/pwned; "', "$(touch x)", "`touch x`", "a b", "", "\x1b[31mred", "Großes"]
 )
 def test_a_reason_that_another_program_made_up_is_quoted(reason: str) -> None:
-    text = told(reason)
+    text = notification_text(reason)
     command = text.partition("mended: ")[2].rpartition(", since ")[0]
     assert shlex.split(command)[-2:] == ["--reason", reason]
     assert "ARGS" not in text
