@@ -47,7 +47,7 @@ class Processing:
     """Works partitions until ``stop`` is set.
 
     Args:
-        alone: each transaction has records of one partition only.
+        alone_until_s: until then (monotonic) each transaction has records of one partition only.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Processing:
         health: Health,
         stop: asyncio.Event,
         *,
-        alone: bool = False,
+        alone_until_s: float = 0.0,
     ) -> None:
         self._stage = stage
         self._consumer = consumer
@@ -69,7 +69,7 @@ class Processing:
         self._watch = watch
         self._health = health
         self._stop = stop
-        self._alone = alone
+        self._alone_until_s = alone_until_s
         self._started_s = time.time()
         self._next_tick_s = 0.0
         self._next_show_s = 0.0
@@ -84,7 +84,7 @@ class Processing:
         return next(iter(failed)) if len(failed) == 1 else None
 
     async def run(self, until_s: float = float("inf")) -> None:
-        """Run until stopped, or past ``until_s`` (monotonic); what is open then is dropped."""
+        """Run until stopped, when what is open is dropped, or past ``until_s`` (monotonic), when it is committed."""
         commits = self._commits
         reader, pace = FetchReader(self._consumer, self._stop), IdlePace(self._consumer)
         urgent = False
@@ -110,7 +110,8 @@ class Processing:
                     self._next_tick_s = now_s + tick_s
                     if not fetched:
                         self._nothing_received()
-                if now_s > until_s and commits.idle:
+                if now_s > until_s:
+                    await self._commit_the_rest()
                     return
         finally:
             pace.close()
@@ -125,7 +126,7 @@ class Processing:
         """
         # Before the records are looked at: the consumer's position is after all of them already.
         end = int(await self._consumer.position(partition.source))
-        if self._alone and any(other.touched for other in self._partitions.values() if other is not partition):
+        if time.monotonic() < self._alone_until_s and self._touched_besides(partition):
             await self._commit()
         structlog.contextvars.bind_contextvars(partition=partition.name)
         turn_ends_s = time.monotonic() + LONGEST_TURN_S
@@ -198,6 +199,15 @@ class Processing:
                     tallies.append(tally)
                 self._processing = None
         await self._commits.commit(offsets, tallies)
+
+    async def _commit_the_rest(self) -> None:
+        if any(partition.touched for partition in self._partitions.values()):
+            await self._commit()
+        if self._commits.awaited is not None:
+            await self._commits.awaited
+
+    def _touched_besides(self, partition: WorkedPartition) -> bool:
+        return any(other.touched for other in self._partitions.values() if other is not partition)
 
     def _lag(self, partition: WorkedPartition) -> int:
         # Up to the last stable offset: what lies beyond is in open transactions and cannot be read yet.

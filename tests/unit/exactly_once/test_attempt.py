@@ -14,6 +14,7 @@ from libs.runtime.exactly_once import worker as worker_module
 from libs.runtime.exactly_once.committed_offsets import CommittedOffset, encode_metadata
 from libs.runtime.exactly_once.group_member import GroupMember
 from libs.runtime.exactly_once.processing import Processing
+from libs.runtime.exactly_once.retries import Retries
 from libs.runtime.exactly_once.worker import ReplicaWorker
 from libs.runtime.kafka_client.outages import is_outage
 from libs.runtime.service.health import Health
@@ -30,6 +31,7 @@ class Broker:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: list[Any] = []
+        self.now_s = 0.0
         self.fails_at: Any = None
         self.committed: dict[TopicPartition, int] = {}
         self.changelog: dict[TopicPartition, list[str]] = {}
@@ -44,6 +46,7 @@ class Broker:
 
     async def _note(self, *what: Any) -> None:
         self.asked.append(what)
+        self.now_s += 0.125
         await asyncio.sleep(0)
         if what[0] == self.fails_at:
             raise RuntimeError("refused")
@@ -210,6 +213,17 @@ async def test_a_partition_that_is_left_out_is_paused_and_not_taken_over(broker:
     assert fixture.consumer.left_out == set()
     assert ("offsets", "group", *ORDERS[:2]) in broker.asked
     assert ("process", True) in broker.asked
+
+
+async def test_a_partition_whose_time_is_over_during_the_take_over_comes_back(broker: Broker) -> None:
+    """Its time was compared twice: it was paused, and nothing ended the attempt."""
+    fixture = Fixture()
+    retries = fixture.worker._retries = Retries(lambda: broker.now_s)
+    for _ in range(2):
+        retries.failed(ORDERS[0])  # back after 0.4 s
+    await fixture.attempt()
+    assert fixture.consumer.left_out == {ORDERS[0]}
+    assert ("process", False) in broker.asked
 
 
 async def test_an_offset_of_somebody_else_is_refused_unless_it_is_accepted(broker: Broker) -> None:
