@@ -117,3 +117,8 @@ def test_ten_thousand_products_are_ranked_and_older_windows_make_room() -> None:
     assert told["products"] == [f"p{number}" for number in range(9_993, 10_000)]
     assert told["others"] == 9_993
     assert {window["all"][0] for window in told["windows"]} == {10_000}
+
+
+def test_sales_are_exact_also_beyond_what_one_order_can_have() -> None:
+    [window] = of(metric(0, "a", 3, 200_000_000_000.01))["windows"]
+    assert window["all"][:2] == [3, 20_000_000_000_001]
