@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from aiokafka.structs import TopicPartition
@@ -206,6 +208,27 @@ async def test_a_partition_that_ends_with_an_aborted_transaction_is_drained_and_
     await attempt.end()
     assert progress.get_nowait().position == 2
     assert set(attempt.health._beats) == {"started", "orders-0"}
+
+
+class Aborted(Confirmed):
+    """Has transactions of the first partition that are all aborted, and never an end of them."""
+
+    async def getmany(self, **_: object) -> Mapping[TopicPartition, list[Any]]:
+        await asyncio.sleep(0)
+        return {ORDERS[0]: []}
+
+
+async def test_aborted_transactions_without_end_leave_the_other_partitions_alive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(idle_pace, "TICK_S", 0.001)
+    attempt = Attempt(Aborted(), [FakeLogic(), FakeLogic()])
+    looked = asyncio.Event()
+    monkeypatch.setattr(attempt.partitions[1].silence, "look", lambda **_: looked.set())
+    async with asyncio.timeout(30):
+        await looked.wait()
+    await attempt.end()
+    assert set(attempt.health._beats) == {"started", "orders-0", "orders-1"}
 
 
 @pytest.mark.parametrize("answering", [True, False])
