@@ -196,6 +196,9 @@ class ReplicaWorker:
         producer = None
         try:
             await self._end_what_is_left_open(connection)
+            if self._retries.left_out().issuperset(self._sources):
+                await unless_stopped(asyncio.sleep(self._retries.next_return_in_s() or 0.0), self._stopping)
+                return
             producer = TransactionalProducer(
                 connection,
                 self._ids.next_for(self._member),
