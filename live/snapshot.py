@@ -25,7 +25,7 @@ def snapshot(state: State, now_s: float) -> Json:
         "now_s": now_s,
         "waiting_for": state.waiting_for,
         "window_s": state.window_seconds,
-        "orders": {"count": state.orders, "per_s": state.orders_rate.per_s},
+        "orders": {"count": state.orders, "written": state.orders_written, "per_s": state.orders_rate.per_s},
         "accepted": {"per_s": state.accepted_rate.per_s},
         "metrics": {"count": state.metrics_count, "uncounted": state.unread[PRODUCT_METRICS.name]},
         "stages": {group: _stage(state, group) for group in READERS.values()} if state.lags else {},

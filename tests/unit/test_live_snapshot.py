@@ -47,7 +47,7 @@ def test_it_tells_what_the_terminal_view_tells() -> None:
     )
     told = orjson.loads(orjson.dumps(snapshot(state, T0 + 3)))
     assert told["age_s"] == 1
-    assert told["orders"] == {"count": 206, "per_s": 50}
+    assert told["orders"] == {"count": 206, "written": 210, "per_s": 50}
     assert told["accepted"] == {"per_s": 34}
     assert told["stages"] == {
         "processor": {"lag": 40, "behind_s": 1.0, "keeps_up": True, "members": 2},
