@@ -108,7 +108,7 @@ class Processing:
                     await self._commit()
                 if tick:
                     self._next_tick_s = now_s + tick_s
-                    if not fetched:
+                    if not fetched or commits.idle:  # what is fetched may have no record
                         self._nothing_received()
                 if now_s > until_s:
                     await self._commit_the_rest()

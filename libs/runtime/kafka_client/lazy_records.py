@@ -29,7 +29,7 @@ KNOWN_INSIDE = "0.14.0"
 
 
 class LazyRecordConsumer(AnyHeaderConsumer):
-    """A consumer whose ``getmany`` returns records to be read ``in_batches``, without ``topic`` and ``partition``.
+    """A consumer whose ``getmany`` returns records to be read ``in_batches``, without ``topic`` and ``partition``; maybe none.
 
     The position is after all of them before they are read. So whoever does not read all, for an error or for lack of time,
     has to ``seek``.
@@ -70,7 +70,11 @@ class _LazyResults(dict[TopicPartition, Any]):
 
 
 def _take_all(result: Any, max_records: int | None = None) -> Iterable[Any]:
-    """``FetchResult.getall``, but before the records are parsed: so the next fetch can begin at once, as with it."""
+    """``FetchResult.getall``, but before the records are parsed: so the next fetch can begin at once, as with it.
+
+    A fetch may have no record, only an aborted transaction or the end of one. ``getmany`` returns those partitions, too: the position
+    has moved, and at a partition's end nothing else would tell.
+    """
     if max_records is not None:
         raise NotImplementedError("max_records: in_batches takes as many as wanted")
     records, state = result._partition_records, result._assignment.state_value  # noqa: SLF001 - as above
@@ -80,7 +84,8 @@ def _take_all(result: Any, max_records: int | None = None) -> Iterable[Any]:
     end = records.list_batches()
     first = next(records, None)
     state(result._topic_partition).consumed_to(end)  # noqa: SLF001 - as above
-    return () if first is None else chain(first, records)
+    # aiokafka leaves out what is false, such as an empty tuple; an iterator never is.
+    return iter(()) if first is None else chain(first, records)
 
 
 class _UnwrappedRecords(PartitionRecords):

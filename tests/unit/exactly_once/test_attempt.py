@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 from aiokafka.structs import TopicPartition
 
+from libs.runtime.backoff import Backoff
 from libs.runtime.errors import NotAMemberError, OffsetMismatchError, SettingChangedError
 from libs.runtime.exactly_once import take_over
 from libs.runtime.exactly_once import worker as worker_module
@@ -243,6 +244,19 @@ async def test_offsets_that_are_gone_are_missed_if_something_was_written(broker:
         await fixture.attempt()
     broker.committed = {ORDERS[2]: 1}  # another replica's: this one's partitions are new
     await fixture.attempt()
+
+
+async def test_where_all_partitions_are_left_out_an_attempt_only_waits_for_the_first_to_come_back(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica may have one partition only."""
+    monkeypatch.setattr(Backoff, "next_s", lambda _: 0.05)
+    fixture = Fixture()
+    for source in [*ORDERS[:2], *ORDERS[:2]]:
+        fixture.worker._retries.failed(source)
+    await fixture.attempt()
+    assert broker.asked == [("open", "mine.out"), ("end former", 7), ("close",)]
+    assert len(fixture.worker._retries.left_out()) < 2
 
 
 async def test_a_setting_that_the_work_depends_on_must_not_change(broker: Broker) -> None:

@@ -2,12 +2,15 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.errors import StuckConsumerError
 from libs.runtime.exactly_once import processing, stuck_consumer
+from libs.runtime.exactly_once.stage import Progress
 from libs.runtime.kafka_client import idle_pace
 from libs.runtime.timing import FETCH_MAX_WAIT_MS, TICK_S
 from tests.unit.exactly_once.attempt import Attempt
@@ -203,6 +206,46 @@ async def test_a_partition_with_nothing_to_read_is_alive(
         await looked.get()
     await attempt.end()
     assert set(attempt.health._beats) == alive
+
+
+async def test_a_partition_that_ends_with_an_aborted_transaction_is_drained_and_alive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(idle_pace, "TICK_S", 0.001)
+    consumer = Confirmed()
+    consumer.ends[ORDERS[0]] = consumer.positions[ORDERS[0]] = 2  # past a record and its transaction's end
+    consumer.put({ORDERS[0]: []})
+    logic, progress = FakeLogic(), asyncio.Queue[Progress]()
+    monkeypatch.setattr(logic, "punctuate", progress.put_nowait)
+    attempt = Attempt(consumer, [logic])
+    looked: asyncio.Queue[None] = asyncio.Queue()
+    monkeypatch.setattr(attempt.partitions[0].silence, "look", lambda **_: looked.put_nowait(None))
+    for _ in range(2):
+        await looked.get()
+    await attempt.end()
+    assert progress.get_nowait().position == 2
+    assert set(attempt.health._beats) == {"started", "orders-0"}
+
+
+class Aborted(Confirmed):
+    """Has transactions of the first partition that are all aborted, and never an end of them."""
+
+    async def getmany(self, **_: object) -> Mapping[TopicPartition, list[Any]]:
+        await asyncio.sleep(0)
+        return {ORDERS[0]: []}
+
+
+async def test_aborted_transactions_without_end_leave_the_other_partitions_alive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(idle_pace, "TICK_S", 0.001)
+    attempt = Attempt(Aborted(), [FakeLogic(), FakeLogic()])
+    looked = asyncio.Event()
+    monkeypatch.setattr(attempt.partitions[1].silence, "look", lambda **_: looked.set())
+    async with asyncio.timeout(30):
+        await looked.wait()
+    await attempt.end()
+    assert set(attempt.health._beats) == {"started", "orders-0", "orders-1"}
 
 
 @pytest.mark.parametrize("answering", [True, False])
