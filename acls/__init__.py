@@ -1,1 +1,1 @@
-"""Makes the ACLs that the pipeline's principals need."""
+"""Creates the ACLs that the pipeline's principals need."""

@@ -1,4 +1,4 @@
-"""``python -m acls``: creates the ACLs of the pipeline's principals, and users for these, or prints the commands that do."""
+"""``python -m acls``: creates the ACLs and SCRAM users of the pipeline's principals, or prints commands that create them."""
 
 import argparse
 import asyncio
@@ -26,7 +26,7 @@ _BY_NAME = {role.name: role for role in ROLES}
 
 
 def main() -> None:
-    """Create or print; exits with 1 when the cluster refuses."""
+    """Create or print; exits with 1 if the cluster rejects a request."""
     arguments = _arguments()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     roles = [_BY_NAME[name] for name in dict.fromkeys(arguments.roles or _BY_NAME)]

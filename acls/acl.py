@@ -1,4 +1,4 @@
-"""ACLs that allow what the roles need, as Kafka knows them."""
+"""The Kafka ACLs for the rights of the roles."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from libs.runtime.rights.right import Operation, Resource, Role
 
 @dataclass(frozen=True)
 class Acl:
-    """Allows ``principal``, as in ``User:sink``, an operation from every host; ``name`` is whole, with ``TOPIC_PREFIX``."""
+    """Allows ``principal`` (``User:sink``) an operation from every host; ``name`` is the full name, with ``TOPIC_PREFIX``."""
 
     principal: str
     operation: Operation
@@ -22,7 +22,7 @@ class Acl:
 
 
 def principals_of(roles: Iterable[Role], topic_prefix: str, named: Mapping[str, str]) -> dict[str, str]:
-    """The principal of each role: the one that is ``named``, or else ``User:`` with the prefix and the role's name."""
+    """The principal of each role: the one in ``named``, or else ``User:`` with the prefix and the role's name."""
     return {role.name: named.get(role.name, f"User:{topic_prefix}{role.name}") for role in roles}
 
 
@@ -32,9 +32,9 @@ def acls_of(
     """The ACLs of ``roles``.
 
     Args:
-        roles: whose rights are allowed.
+        roles: the roles.
         topic_prefix: the pipeline's ``TOPIC_PREFIX``.
-        principals: by the names of the roles.
+        principals: the principals by role name.
         may_create: whether they may create topics.
     """
     for role in roles:

@@ -17,11 +17,11 @@ ALLOW = 3
 
 
 async def create(kafka: Kafka, acls: Iterable[Acl]) -> None:
-    """Create ``acls``; those that are there already stay.
+    """Create ``acls``; existing ones are kept.
 
     Raises:
-        MissingRightError: this client may not.
-        PipelineError: the cluster has no ACLs, or refuses one.
+        MissingRightError: this client is not allowed to.
+        PipelineError: the cluster has no authorizer, or rejects an ACL.
         KafkaError: no broker can be reached.
     """
     connection = await BrokerConnection.open(kafka)

@@ -1,4 +1,4 @@
-"""Commands for Kafka's own ``kafka-acls.sh`` that create ACLs."""
+"""Commands of Kafka's own ``kafka-acls.sh`` that create the ACLs."""
 
 import shlex
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Makes users for SCRAM-SHA-512, or gives them another password."""
+"""Creates users for SCRAM-SHA-512, or changes their passwords."""
 
 import hashlib
 import secrets
@@ -13,14 +13,14 @@ from libs.runtime.kafka_client.clients import Kafka
 from libs.runtime.kafka_requests.scram_credentials import UpsertScramSha512
 from libs.runtime.transactions.connection import BrokerConnection
 
-_ITERATIONS = 4096  # Kafka's least, and its own tools' choice: what is random and long needs no more
+_ITERATIONS = 4096  # Kafka's minimum, and the default of its tools: enough for long random passwords
 _SALT_BYTES = 24
 
 
 def read_passwords(folder: Path, principals: Mapping[str, str]) -> dict[str, str]:
-    """The password of each user: the first line of the file in ``folder`` that is called as its role.
+    """The password of each user: the first line of the file in ``folder`` that has its role's name.
 
-    ``principals`` are by role, as in ``User:sink``.
+    ``principals`` has the principal of each role, such as ``User:sink``.
 
     Raises:
         SettingsError: a file is missing or empty.
@@ -39,11 +39,11 @@ def read_passwords(folder: Path, principals: Mapping[str, str]) -> dict[str, str
 
 
 async def set_passwords(kafka: Kafka, passwords: Mapping[str, str]) -> None:
-    """Give each user its password; users that are not there are made.
+    """Set the password of each user; missing users are created.
 
     Raises:
-        MissingRightError: this client may not.
-        PipelineError: the cluster refuses one.
+        MissingRightError: this client is not allowed to.
+        PipelineError: the cluster rejects one.
         KafkaError: no broker can be reached.
     """
     connection = await BrokerConnection.open(kafka)

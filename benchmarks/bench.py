@@ -1,4 +1,4 @@
-"""`pipeline bench`: this pipeline beside a bare consumer, and beside other frameworks."""
+"""`pipeline bench`: compares this pipeline with a bare consumer, and with other frameworks."""
 
 import asyncio
 import gc
@@ -19,24 +19,24 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.campaign import Campaign, Part, Result, Workloads
 from benchmarks.environment import EnvironmentMissingError, base_python_version, command_of
-from benchmarks.guard import read_reference, regressions, store_reference
 from benchmarks.inputs import Inputs
 from benchmarks.registry import BARE, OURS, PEERS, Contender
+from benchmarks.regression_guard import read_reference, regressions, store_reference
 from benchmarks.results import LAST, RESULTS, print_tables, ratios_to_bare, write_results
 from benchmarks.run import Bench
+from benchmarks.run_series import Part, Result, RunSeries, Workloads
 from local.broker import LocalBroker
 
 console = Console(width=None if sys.stdout.isatty() else 220, highlight=False)
 
-# The first round, the kills and the backlog always take place; further rounds as far as this allows.
+# The first round, the kills and the backlog always run; further rounds as far as this time allows.
 _MINUTES_ALONE, _MINUTES_WITH_PEERS = 2.5, 28.5
 
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """What is measured, and how much; None is the usual value for what is measured."""
+    """What is measured, and how much; None means the default of that measurement."""
 
     peers: bool = False
     only: Sequence[str] = ()
@@ -54,14 +54,14 @@ class BenchOptions:
 
 
 def run_bench(options: BenchOptions) -> int:
-    """Measure, print, write.
+    """Run the benchmark, print the results, write them to files.
 
     Returns:
-        The exit code: 1 when ours is not exact, or far slower, against a bare consumer, than it was.
+        The exit code: 1 if our output is not exact, or our ratio to the bare consumer is far below the reference.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)  # whoever ends this program ends what it has started
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it misses the topics of runs that are over
+        signal.signal(number, signal.default_int_handler)  # so that the programs it has started are ended, too
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs errors for the deleted topics of finished runs
     gc.disable()  # a million orders in memory, none of them in a cycle
     commands, left_out = _environments(_chosen(options))
     if OURS not in commands:
@@ -102,7 +102,7 @@ def _chosen(options: BenchOptions) -> list[Contender]:
 
 
 def _environments(contenders: Collection[Contender]) -> tuple[dict[Contender, list[str]], dict[str, str]]:
-    """The commands of those that can be run here, and why the others cannot."""
+    """The commands of the contenders that can be run on this machine, and why the others cannot."""
     commands, left_out = {}, {}
     for contender in contenders:
         try:
@@ -134,8 +134,8 @@ async def _measure(
 
         async def campaign(
             stack: AsyncExitStack, name: str, broker_cores: Collection[int], cores: frozenset[int]
-        ) -> Campaign:
-            os.sched_setaffinity(0, broker_cores)  # of this program, and of the broker that it starts
+        ) -> RunSeries:
+            os.sched_setaffinity(0, broker_cores)  # for this program, and for the broker that it starts
             broker = LocalBroker(directory / f"broker-{name}")
             stack.callback(broker.stop)
             await asyncio.to_thread(broker.start)
@@ -143,11 +143,11 @@ async def _measure(
             runs = directory / name
             runs.mkdir()
             bench = Bench(broker.bootstrap_servers, inputs, cores, runs, say)
-            return Campaign(bench, commands, workloads, options.orders, tell)
+            return RunSeries(bench, commands, workloads, options.orders, tell)
 
         async with AsyncExitStack() as stack:
             alone = await campaign(stack, "one-core", others or all_cores, pinned)
-            # The kills come first: a broker compiles its code as it runs, and the first to be measured would pay for that.
+            # The kills come first: the broker's JVM is still compiling at the start, which would slow down the first contender.
             if Part.KILL in options.parts:
                 await alone.kills(options.seed)
             if Part.SPEED in options.parts:
@@ -169,17 +169,17 @@ def _line(number: int, result: Result) -> str:
     what = f"{number:3}. {result.part} {result.round}, {plan.contender.title} {plan.contender.guarantee}, {plan.stage}"
     if outcome.figures is None:
         return f"{what}: failed: {outcome.failure}"
-    verdict = f", {outcome.verdict}" if outcome.verdict else ""
+    differences = f", {outcome.differences}" if outcome.differences else ""
     missing = f", {outcome.missing_orders:,} orders missing" if outcome.missing_orders else ""
-    return f"{what}: {outcome.orders:,} orders, {outcome.figures.whole_per_s:,.0f}/s{verdict}{missing}"
+    return f"{what}: {outcome.orders:,} orders, {outcome.figures.whole_per_s:,.0f}/s{differences}{missing}"
 
 
 def _judge(results: list[Result], *, update: bool) -> int:
     ours = [result for result in results if result.outcome.plan.contender is OURS]
     findings = [
-        f"{result.part}, {result.outcome.plan.stage}: {result.outcome.failure or result.outcome.verdict}"
+        f"{result.part}, {result.outcome.plan.stage}: {result.outcome.failure or result.outcome.differences}"
         for result in ours
-        if result.outcome.verdict is None or not result.outcome.verdict.exact
+        if result.outcome.differences is None or not result.outcome.differences.exact
     ]
     measured = ratios_to_bare(results)
     if measured and update:

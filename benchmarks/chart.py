@@ -1,4 +1,4 @@
-"""A bar chart as SVG: orders per second by stage and contender, the line at a bar's end from lowest to highest round."""
+"""A bar chart as SVG: orders per second by stage and contender, with a line from the lowest to the highest round."""
 
 from collections.abc import Sequence
 from html import escape

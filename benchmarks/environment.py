@@ -1,5 +1,5 @@
-"""The contenders' environments, each of its own in ``.local/bench``, made when first needed and kept."""
-# ruff: noqa: S603 - starting programs is what this file is for
+"""The contenders' environments in ``.local/bench``, created when first needed and kept."""
+# ruff: noqa: S603 - this file starts programs
 
 import hashlib
 import shutil
@@ -24,10 +24,10 @@ class EnvironmentMissingError(PipelineError):
 
 
 def command_of(contender: Contender, say: Callable[[str], None]) -> list[str]:
-    """The command that starts it; makes its environment if need be.
+    """The command that starts a contender; creates its environment if needed.
 
     Raises:
-        EnvironmentMissingError: that failed.
+        EnvironmentMissingError: the environment could not be created.
     """
     folder = FOLDERS / contender.folder
     if not folder.is_dir():
@@ -45,10 +45,10 @@ def command_of(contender: Contender, say: Callable[[str], None]) -> list[str]:
 
 @cache
 def base_python() -> str:
-    """What all of Python run on: the distribution's, if it is new enough and complete, or else this one.
+    """The interpreter for all Python contenders: the distribution's, if it is new enough and complete, or else this one.
 
-    Distributions build theirs with profile-guided optimisation, as the containers' is. What a version manager compiles on
-    the machine is often built without, and is slower.
+    Distributions build Python with profile-guided optimisation, as it is in the containers. Builds of version managers
+    often lack it, and are slower.
     """
     usable = "import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))"
     try:
@@ -65,10 +65,10 @@ def base_python_version() -> str:
 
 
 def services_python(say: Callable[[str], None]) -> str:
-    """The interpreter of an environment that has what the services' containers have, and nothing else.
+    """The interpreter of an environment with the same packages as the services' containers.
 
     Raises:
-        EnvironmentMissingError: it could not be made.
+        EnvironmentMissingError: it could not be created.
     """
     home = _made("services", "the services' environment", [ROOT / "requirements.txt"], _make_venv, say)
     return str(home / "venv" / "bin" / "python")

@@ -1,4 +1,4 @@
-"""Topics, and the input written into them: encoded once, copied into the fresh topics of every run."""
+"""Creates topics and writes the input: encoded once, and written into the new topics of every run."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ METRICS = "product-metrics"
 TOPICS = (ORDERS, PROCESSED, DEAD_LETTERS, METRICS)
 
 _BATCH_BYTES = 64 * 1024
-# Batches of one partition handed over at a time: enough to keep the broker busy, few enough to keep it evenly so.
+# Batches of one partition sent at a time: enough to keep the broker busy, few enough to keep the partitions even.
 _AT_A_TIME = 32
 _VISIBLE_WITHIN_S = 10.0
 
@@ -27,7 +27,7 @@ Batches = Mapping[int, list[BatchBuilder]]
 
 
 class Inputs:
-    """One client of the benchmark's broker that makes topics and writes input; an async context manager."""
+    """A client of the benchmark's broker that creates topics and writes input; an async context manager."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._producer = AIOKafkaProducer(
@@ -70,7 +70,7 @@ class Inputs:
             await asyncio.gather(*deliveries)
 
     async def create(self, prefix: str) -> None:
-        """Make the contract's topics, empty."""
+        """Create the contract's topics."""
         names = [prefix + name for name in TOPICS]
         await self._admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names])
         deadline = time.monotonic() + _VISIBLE_WITHIN_S
@@ -80,7 +80,7 @@ class Inputs:
             await asyncio.sleep(0.05)
 
     async def delete(self, prefix: str) -> None:
-        """Delete all topics that begin with ``prefix``, those that a contender made for itself, too."""
+        """Delete all topics that begin with ``prefix``, including those that a contender has created."""
         names = [name for name in await self._admin.list_topics() if name.startswith(prefix)]
         if names:
             await self._admin.delete_topics(names)

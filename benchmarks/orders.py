@@ -1,4 +1,4 @@
-"""The input and the truth about it, made together by seed: nothing here uses the code that is measured."""
+"""Generates the input together with the expected output, from a seed, without the measured code."""
 
 import json
 from array import array
@@ -14,10 +14,10 @@ PARTITIONS = 6
 WINDOW_S = 60
 SPAN_S = 20 * 60
 FAULTY_SHARE = 0.01
-# Less than the bound of 5 s by more than a timestamp's rounding.
+# Below the bound of 5 s by more than a timestamp's rounding.
 OUT_OF_ORDER_S = 4.9
 CLOSING_AFTER_S = 15 * 60
-# The last event then lies 15 minutes back: no order is from the future, and none is as old as a topic's retention.
+# The last event is then 15 minutes ago: no order is in the future, and none is older than a topic's retention.
 AGE_S = 50 * 60
 
 Window = tuple[str, int]
@@ -33,12 +33,12 @@ REAL_PRODUCTS = {
 
 
 def partition_of(key: bytes) -> int:
-    """Where Kafka's default partitioner puts ``key``."""
+    """The partition of ``key`` by Kafka's default partitioner."""
     return int(murmur2(key) & 0x7FFFFFFF) % PARTITIONS
 
 
 def _closing_products() -> dict[str, dict[str, str]]:
-    """Products without customers, one for each partition of the processed orders."""
+    """Products without orders of their own, one for each partition of the processed orders."""
     names: dict[int, str] = {}
     number = 0
     while len(names) < PARTITIONS:
@@ -60,9 +60,9 @@ class Item(NamedTuple):
 
 @dataclass
 class Workload:
-    """Orders, and what has to become of each.
+    """Orders, and the expected result of each.
 
-    An order's number is in the last 8 hex digits of its id, and of its record's key when the id is spoilt.
+    An order's number is in the last 8 hex digits of its id, and of its record's key if the id is invalid.
     """
 
     count: int
@@ -79,18 +79,18 @@ class Workload:
 
     @property
     def end_s(self) -> int:
-        """The last window's end; later ones are made by the closing events, and do not count."""
+        """The end of the last window; later windows belong to the closing events, and are ignored."""
         return self.first_s + SPAN_S
 
 
 def make_workload(count: int, seed: int, now_s: float) -> Workload:
-    """``count`` orders over 20 minutes of event time, and events that close the last windows.
+    """``count`` orders over 20 minutes of event time, and closing events that close the last windows.
 
-    The same seed gives the same orders but for their times, which are counted from the minute of ``now_s``.
+    The same seed gives the same orders except for their times, which are relative to the minute of ``now_s``.
     """
     first_s = int(now_s) // WINDOW_S * WINDOW_S - AGE_S
     workload = Workload(count, first_s)
-    random = Random(seed)  # noqa: S311 - no secret
+    random = Random(seed)  # noqa: S311 - not for cryptography
     sums: defaultdict[Window, list[int]] = defaultdict(lambda: [0, 0])
     for number in range(count):
         order_id = f"{random.getrandbits(96):024x}{number:08x}"
@@ -103,7 +103,7 @@ def make_workload(count: int, seed: int, now_s: float) -> Workload:
         value = _order_json(order_id, user_id, product_id, amount, timestamp)
         valid = random.random() >= FAULTY_SHARE
         if valid:
-            # int(), so that a clock that is no float's rounding decides about the window
+            # int(), so that float rounding does not decide about the window
             window = sums[product_id, int(timestamp) // WINDOW_S * WINDOW_S]
             window[0] += 1
             window[1] += cents
@@ -130,9 +130,9 @@ def _order_json(order_id: str, user_id: str, product_id: str, amount: str, times
 
 
 def _closing_events(workload: Workload) -> list[Item]:
-    """Every product once more in every partition, far behind the last window.
+    """An order for every product in every partition, long after the last window.
 
-    Some close windows by the stream time of a partition, some by that of a key, and all need a later event.
+    Some frameworks close windows by the stream time of a partition, some by that of a key, and all need a later event.
     """
     closing: list[Item] = []
     for partition in range(PARTITIONS):
@@ -175,7 +175,7 @@ FAULTS: list[Callable[[bytes], bytes]] = [
 
 
 def processed(workload: Workload) -> list[Item]:
-    """What the processor makes of the valid orders, in the order of the input, and the closing events behind them."""
+    """The processor's output for the valid orders, in the order of the input, followed by the closing events."""
     items = []
     for number, order in enumerate(workload.orders):
         if workload.is_valid[number]:

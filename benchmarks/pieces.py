@@ -1,4 +1,4 @@
-"""``python -m benchmarks.pieces``: what each piece of a stage's work takes for an order, alone and without a broker."""
+"""``python -m benchmarks.pieces``: CPU time per order of each piece of a stage's work, in isolation and without a broker."""
 
 import gc
 import struct
@@ -50,7 +50,7 @@ console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
 
 
 class _Assignment:
-    """What a fetch asks of the consumer that it is for."""
+    """The part of a consumer's assignment that a fetch result uses."""
 
     active, paused = True, False
 
@@ -66,13 +66,13 @@ class _Assignment:
 
 @dataclass
 class _Fetches:
-    """Records as a broker would send them."""
+    """Fetch responses as from a broker."""
 
     batches: list[bytes]
     stage_batch_size: int
 
     def read(self) -> Iterator[list[Any]]:
-        """In batches as the stage's worker has them."""
+        """The records in batches, as the stage's worker gets them."""
         records = PartitionRecords(
             _PARTITION, MemoryRecords(b"".join(self.batches)), [], 0, None, None, check_crcs=True, isolation_level=1
         )
@@ -96,7 +96,7 @@ def main() -> None:
 
 
 def _smallest_ns(pieces: Mapping[str, Callable[[], object]]) -> dict[str, int]:
-    """CPU time of each in the best of many rounds, all of them in turn: a shared host has slow minutes."""
+    """The minimum CPU time of each piece over many rounds that take turns, since a shared host has slow minutes."""
     smallest: dict[str, int] = {}
     for _ in range(_ROUNDS):
         for name, piece in pieces.items():
@@ -124,7 +124,7 @@ def _processor(fetches: _Fetches) -> dict[str, Callable[[], object]]:
 
     def appended() -> None:
         output = OutputBuffer(_PARTITIONS)
-        for start in range(0, len(rows), 10):  # of fifty orders, those of a product
+        for start in range(0, len(rows), 10):  # the orders of one product in a batch of fifty
             output.extend("processed-orders", 0, rows[start : start + 10], ORDER_HEADERS)
 
     return {
@@ -171,7 +171,7 @@ def _fetched(items: Sequence[Item], headers: Headers, stage_batch_size: int) -> 
         for number, item in enumerate(items[start : start + _RECORDS_A_BATCH]):
             builder.append(number, now_ms, item.key, item.value, headers)
         batch = bytearray(builder.build())
-        struct.pack_into(">q", batch, 0, start)  # as the broker does; the checksum leaves it out
+        struct.pack_into(">q", batch, 0, start)  # as the broker does; the checksum excludes it
         batches.append(bytes(batch))
     return _Fetches(batches, stage_batch_size)
 

@@ -1,4 +1,4 @@
-"""What the kernel says of a process: its CPU time and the most memory that it has had (Linux)."""
+"""Reads a process's CPU time and peak memory from /proc (Linux)."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_seconds(pid: int, *, ended_too: bool = False) -> float:
-    """CPU time of a process; ``ended_too``: with that of its children that have ended. 0 if it has."""
+    """CPU time of a process, with ``ended_too`` including its ended children; 0 if the process has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except FileNotFoundError:
@@ -16,5 +16,5 @@ def cpu_seconds(pid: int, *, ended_too: bool = False) -> float:
 
 
 def peak_bytes(pid: int) -> int:
-    """The most memory resident since its start (VmHWM); raises ``OSError`` if it has ended, ``IndexError`` while it ends."""
+    """Peak resident memory (VmHWM); raises ``OSError`` if the process has ended, ``IndexError`` while it ends."""
     return int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024

@@ -1,5 +1,5 @@
-"""A contender's processes: started, killed, and looked at from outside through /proc."""
-# ruff: noqa: S603 - starting programs is what this file is for
+"""Starts, kills and measures a contender's processes, through /proc."""
+# ruff: noqa: S603 - this file starts programs
 
 import contextlib
 import os
@@ -17,24 +17,24 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Usage(NamedTuple):
-    """What some processes have used so far, and the memory that they hold now."""
+    """The CPU time that processes have used so far, and their current memory."""
 
     cpu_s: float
     rss_bytes: int
 
 
 class Program:
-    """One process of a contender, in a session of its own; it can be killed and started again.
+    """One process of a contender, in its own session; it can be killed and restarted.
 
     Args:
-        command: what to start.
-        env: beside this process's own environment.
-        cores: the only ones that it may use.
-        log: where its output goes; a second start goes on in the same file.
+        command: the command to start.
+        env: added to this process's environment.
+        cores: the cores that it may use.
+        log: the file of its output; a restart appends to it.
     """
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str], cores: Iterable[int], log: Path) -> None:
-        # Whatever ends this program ends it as well.
+        # The process ends when this program ends, however it ends.
         pinned = ["setpriv", "--pdeathsig", "KILL", "taskset", "-c", ",".join(map(str, sorted(cores)))]
         self._command = [*pinned, *command]
         self._env = {**os.environ, **env}
@@ -61,13 +61,13 @@ class Program:
         return self._process.poll()
 
     def pids(self) -> list[int]:
-        """It and all its descendants."""
+        """The ids of the process and all of its descendants."""
         if self._process is None or self._process.poll() is not None:
             return []
         return list(_tree(self._process.pid))
 
     def usage(self) -> Usage:
-        """CPU time since the first start, of processes that have ended, too."""
+        """CPU time since the first start, including ended processes."""
         rss_bytes = 0
         for pid in self.pids():
             with contextlib.suppress(OSError, IndexError):
@@ -77,7 +77,7 @@ class Program:
         return Usage(sum(self._cpu_by_pid.values()), rss_bytes)
 
     def kill(self) -> None:
-        """SIGKILL to all of it."""
+        """Send SIGKILL to all of its processes."""
         assert self._process is not None
         for pid in self.pids():
             with contextlib.suppress(ProcessLookupError):
@@ -85,12 +85,12 @@ class Program:
         self._process.wait()
 
     def terminate(self) -> None:
-        """Ask it to end, if it runs."""
+        """Send SIGTERM, if it runs."""
         if self._process is not None:
             self._process.terminate()
 
     def stop(self) -> None:
-        """SIGTERM, and SIGKILL when that does not end it within 10 s."""
+        """Send SIGTERM, and SIGKILL if it does not end within 10 s."""
         if self._process is None:
             return
         self._process.terminate()

@@ -1,11 +1,11 @@
-"""Who takes part, and how each wants to be run."""
+"""The contenders, and how each is run."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
 class Stage(StrEnum):
-    """What is measured; ``BOTH`` is both services on one core."""
+    """The measured stage; ``BOTH`` is both services on one core."""
 
     PROCESSOR = "processor"
     ANALYTICS = "analytics"
@@ -13,9 +13,9 @@ class Stage(StrEnum):
 
 
 class Kind(StrEnum):
-    """Where a contender's environment comes from."""
+    """The kind of a contender's environment."""
 
-    SERVICES = "services"  # what the services' containers have
+    SERVICES = "services"  # the packages of the services' containers
     VENV = "venv"  # requirements.txt
     JAVA = "java"  # pom.xml
 
@@ -25,14 +25,14 @@ _ALL_STAGES = (Stage.PROCESSOR, Stage.ANALYTICS, Stage.BOTH)
 
 @dataclass(frozen=True)
 class Contender:
-    """A program in ``contenders/<folder>``, with one guarantee.
+    """A program in ``contenders/<folder>``, with one delivery guarantee.
 
     Attributes:
-        orders: how many at most in a run: fewer for those that would take minutes.
-        one_topology: whether both stages are one process.
-        machine_processes: processes of each program when the whole machine works on a backlog; 0 leaves it out.
-        machine_threads: threads of each.
-        graces_s: periods of grace to try then; one figure for those that have none.
+        orders: the maximum number in a run, lower for contenders that would take minutes.
+        one_topology: whether both stages run in one process.
+        machine_processes: processes of each program in the run on the whole machine; 0 leaves the contender out.
+        machine_threads: threads of each process.
+        graces_s: the grace periods to try in that run; a single value for contenders without one.
     """
 
     folder: str

@@ -1,4 +1,4 @@
-"""The results as tables: for a terminal, as Markdown, and as JSON with every single run."""
+"""The results as tables for a terminal and in Markdown, and as JSON with every run."""
 
 import json
 from collections import defaultdict
@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from rich.table import Table
 
-from benchmarks.campaign import Part, Result
-from benchmarks.judge import joined
-from benchmarks.lines import lines_of
+from benchmarks.lines_of_code import lines_of
+from benchmarks.output_check import joined
 from benchmarks.registry import BARE, REFERENCE, Contender, Stage
+from benchmarks.run_series import Part, Result
 from benchmarks.samples import Figures
 from benchmarks.stats import Spread, ratios, spread
 
@@ -48,13 +48,13 @@ Rows = list[list[str]]
 
 
 class Measured(NamedTuple):
-    """One contender in one stage: its figures by round."""
+    """The figures of one contender in one stage, by round."""
 
     contender: Contender
     by_round: dict[int, Figures]
 
     def values(self, name: str) -> dict[int, float]:
-        """One figure by round, where there is one."""
+        """One figure by round, for the rounds that have it."""
         found = {number: getattr(each, name) for number, each in self.by_round.items()}
         return {number: value for number, value in found.items() if value is not None}
 
@@ -76,7 +76,7 @@ def ratio_to(results: Sequence[Result], stage: Stage, of: Contender, to: Contend
 
 
 def speed_rows(results: Sequence[Result], stage: Stage) -> Rows:
-    """A row for each contender in ``stage``, those that failed at the end."""
+    """A row for each contender in ``stage``; failed ones come last."""
     rows = []
     everyone = measured(results, stage)
     for each in everyone:
@@ -84,7 +84,7 @@ def speed_rows(results: Sequence[Result], stage: Stage) -> Rows:
         runs = [
             result.outcome for result in _of(results, Part.SPEED, stage) if result.outcome.plan.contender == contender
         ]
-        verdicts = [outcome.verdict for outcome in runs if outcome.verdict]
+        differences = [outcome.differences for outcome in runs if outcome.differences]
         rows.append(
             [
                 contender.title,
@@ -99,7 +99,7 @@ def speed_rows(results: Sequence[Result], stage: Stage) -> Rows:
                 f"{_median(each.values('cpu_s_per_million')):.1f}",
                 f"{max(each.values('peak_rss_mib').values()):.0f}",
                 f"{_median(each.values('start_s')):.1f}",
-                joined(verdicts) if verdicts else "-",
+                joined(differences) if differences else "-",
                 _after_kill(results, stage, contender),
                 lines_of(contender),
             ]
@@ -127,14 +127,14 @@ def backlog_rows(results: Sequence[Result]) -> Rows:
             str(outcome.plan.threads),
             f"{outcome.figures.whole_per_s:,.0f}" if outcome.figures else "-",
             "-" if outcome.missing_orders is None else f"{outcome.missing_orders:,}",
-            str(outcome.verdict) if outcome.verdict else f"failed: {_first_line(outcome.failure)}",
+            str(outcome.differences) if outcome.differences else f"failed: {_first_line(outcome.failure)}",
         ]
         for outcome in (result.outcome for result in results if result.part is Part.BACKLOG)
     ]
 
 
 def table(title: str, headings: Sequence[str], rows: Rows) -> Table:
-    """For a terminal."""
+    """A table for a terminal."""
     shown = Table(title=title, title_justify="left")
     for number, heading in enumerate(headings):
         words = heading in ("output", "windows", "after a SIGKILL", "contender")
@@ -145,13 +145,13 @@ def table(title: str, headings: Sequence[str], rows: Rows) -> Table:
 
 
 def markdown(title: str, headings: Sequence[str], rows: Rows) -> str:
-    """The same for a file."""
+    """The same table in Markdown."""
     lines = [f"## {title}", "", _line(headings), _line(["---"] * len(headings)), *map(_line, rows)]
     return "\n".join(lines) + "\n"
 
 
 def as_json(results: Sequence[Result], about: Mapping[str, Any]) -> str:
-    """Every run."""
+    """All runs as JSON values."""
     runs = []
     for result in results:
         outcome = result.outcome
@@ -170,8 +170,8 @@ def as_json(results: Sequence[Result], about: Mapping[str, Any]) -> str:
                 "threads": plan.threads,
                 "grace_s": plan.grace_s,
                 "figures": asdict(outcome.figures) if outcome.figures else None,
-                "exact": outcome.verdict.exact if outcome.verdict else None,
-                "differences": outcome.verdict.differences if outcome.verdict else None,
+                "exact": outcome.differences.exact if outcome.differences else None,
+                "differences": outcome.differences.counts if outcome.differences else None,
                 "missing_orders": outcome.missing_orders,
                 "failure": outcome.failure,
             }
@@ -184,9 +184,9 @@ def _after_kill(results: Sequence[Result], stage: Stage, contender: Contender) -
     if not outcomes:
         return "-"
     (outcome,) = outcomes
-    if outcome.verdict is None:
+    if outcome.differences is None:
         return f"failed: {_first_line(outcome.failure)}"
-    return str(outcome.verdict) + ("" if outcome.killed_in_time else ", but killed too late")
+    return str(outcome.differences) + ("" if outcome.killed_in_time else ", but killed too late")
 
 
 def _of(results: Sequence[Result], part: Part, stage: Stage) -> list[Result]:

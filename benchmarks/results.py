@@ -1,4 +1,4 @@
-"""Showing a campaign's results, and writing them to files."""
+"""Prints the results, and writes them to files."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,7 +6,6 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.campaign import Result
 from benchmarks.chart import Bar, chart
 from benchmarks.registry import BARE, OURS, Contender, Stage
 from benchmarks.report import (
@@ -21,10 +20,11 @@ from benchmarks.report import (
     speed_rows,
     table,
 )
+from benchmarks.run_series import Result
 from benchmarks.stats import Spread, spread
 
 RESULTS = Path(__file__).with_name("results")
-# What is in the repository has all peers; a run without them leaves it as it is.
+# The results in the repository are of a run with all peers; a run without them does not change these files.
 LAST = RESULTS / "last"
 _TITLES = {
     Stage.PROCESSOR: "Processor, one core",
@@ -43,7 +43,7 @@ def _tables(results: Sequence[Result]) -> list[tuple[str, Sequence[str], Rows]]:
 
 
 def print_tables(console: Console, results: Sequence[Result]) -> None:
-    """For a person."""
+    """Print all tables."""
     for each in _tables(results):
         console.print(table(*each))
 
@@ -71,7 +71,7 @@ def write_results(directory: Path, results: Sequence[Result], about: Mapping[str
 
 
 def ratios_to_bare(results: Sequence[Result]) -> dict[Stage, Spread]:
-    """Our speed as a share of the bare consumer's, in each stage that both have."""
+    """Our speed as a share of the bare consumer's, in each stage that both have run."""
     found = {stage: ratio_to(results, stage, OURS, BARE, "whole_per_s") for stage in BARE.stages}
     return {stage: ratio for stage, ratio in found.items() if ratio}
 

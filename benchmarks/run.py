@@ -1,4 +1,4 @@
-"""One run of one contender: input, start, watch, perhaps kill, judge, clean up."""
+"""One run of one contender: write input, start, monitor, optionally kill, check the output, clean up."""
 
 import asyncio
 import json
@@ -12,26 +12,26 @@ from subprocess import TimeoutExpired
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from benchmarks.inputs import ORDERS, PROCESSED, Batches, Inputs
-from benchmarks.judge import OrdersJudge, Verdict, WindowsJudge
 from benchmarks.orders import CATALOGUE, Workload, processed
+from benchmarks.output_check import Differences, OrdersCheck, WindowsCheck
 from benchmarks.processes import Program
 from benchmarks.registry import Contender, Stage
+from benchmarks.run_monitor import SAMPLE_EVERY_S, RunMonitor, read_outputs
 from benchmarks.samples import FIRST_RECORDS_BYTES, Figures, figures, visible_since
-from benchmarks.watch import SAMPLE_EVERY_S, Watch, read_outputs
 from libs.runtime.errors import PipelineError
 
 QUIET_S = 1.0
-# An at-least-once program that was killed may write once more what it has written, after its next commit.
+# After a kill, an at-least-once program may write records a second time, up to its next commit.
 QUIET_AFTER_KILL_S = 3.0
 CLOSING_QUIET_S = 0.5
-# When nothing goes on for this long, nothing more will come; longer at the start and after a kill, when groups wait.
+# Without activity for this long, no more output is expected; long enough for rebalances at the start and after a kill.
 PATIENCE_S = 15.0
 STALLED_S = 40.0
 PINNED_GRACE_S = 300
 
 
 class RunFailedError(PipelineError):
-    """A contender did not do its work."""
+    """A contender has failed."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Prepared:
 
 
 def prepare(inputs: Inputs, workload: Workload) -> Prepared:
-    """Encode ``workload``; its orders themselves are dropped, as they take more memory than the batches."""
+    """Encode ``workload``, and drop its orders, which take more memory than the batches."""
     prepared = Prepared(
         workload, inputs.encode(workload.orders), inputs.encode(workload.closing), inputs.encode(processed(workload))
     )
@@ -55,13 +55,13 @@ def prepare(inputs: Inputs, workload: Workload) -> Prepared:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a run is to go.
+    """The parameters of a run.
 
     Attributes:
-        kill_at: share of the work after which it is killed; None for an undisturbed run.
-        kill_after_s: how long after that, since work becomes visible with a commit, and a kill has to hit any moment.
+        kill_at: the share of the work after which it is killed; None: no kill.
+        kill_after_s: an additional random delay, since progress is visible at commits only, and the kill may come at any time.
         copies: processes of each program.
-        own_input: whether topics are made and filled; otherwise those of an earlier run with ``prefix`` are read.
+        own_input: whether topics are created and filled; otherwise those of an earlier run with ``prefix`` are read.
     """
 
     contender: Contender
@@ -77,12 +77,12 @@ class Plan:
 
 @dataclass
 class Outcome:
-    """What came of a run; ``failure`` says why there are no figures, ``killed_in_time`` that it had not finished then."""
+    """The outcome of a run; ``failure`` says why there are no figures; ``killed_in_time``: it was killed before its end."""
 
     plan: Plan
     orders: int
     figures: Figures | None = None
-    verdict: Verdict | None = None
+    differences: Differences | None = None
     missing_orders: int | None = None
     killed_in_time: bool = False
     failure: str = ""
@@ -90,7 +90,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Bench:
-    """Where runs take place: a broker, the cores of the contender, a directory for logs and state."""
+    """The test bench: a broker, the cores of the contender, a directory for logs and state."""
 
     bootstrap_servers: str
     inputs: Inputs
@@ -99,51 +99,55 @@ class Bench:
     say: Callable[[str], None]
 
     async def run(self, plan: Plan, command: list[str], prepared: Prepared) -> Outcome:
-        """Make ``plan`` come true; what goes wrong stands in the outcome."""
+        """Carry out ``plan``; failures are part of the outcome."""
         workload = prepared.workload
         outcome = Outcome(plan, workload.valid if plan.stage is Stage.ANALYTICS else workload.count)
         if plan.own_input:
             await self.inputs.create(plan.prefix)
             await self._write_input(plan, prepared)
         programs = self._programs(plan, command)
-        windows = WindowsJudge(workload)
+        windows = WindowsCheck(workload)
         async with AsyncExitStack() as stack:
             stack.callback(_stop_all, programs)
-            watch = await stack.enter_async_context(Watch(self.bootstrap_servers, plan.prefix, programs, windows))
+            monitor = await stack.enter_async_context(
+                RunMonitor(self.bootstrap_servers, plan.prefix, programs, windows)
+            )
             started_s = time.monotonic()
             for program in programs:
                 program.start()
             try:
-                idle_s = await self._until_done(plan, prepared, programs, watch, outcome)
+                idle_s = await self._until_done(plan, prepared, programs, monitor, outcome)
                 if plan.stage is Stage.PROCESSOR:
-                    ended_s = await self._judge_orders(plan, workload, watch, outcome)
+                    ended_s = await self._check_orders(plan, workload, monitor, outcome)
                 else:
-                    ended_s = watch.last_metric_s - idle_s
-                    outcome.verdict = windows.verdict()
+                    ended_s = monitor.last_metric_s - idle_s
+                    outcome.differences = windows.differences()
                     outcome.missing_orders = windows.missing_orders
                 by_output = plan.stage is not Stage.ANALYTICS
-                outcome.figures = figures(watch.samples, started_s, ended_s, outcome.orders, by_output=by_output)
+                outcome.figures = figures(monitor.samples, started_s, ended_s, outcome.orders, by_output=by_output)
             except (RunFailedError, ValueError) as error:
                 outcome.failure = f"{error}\n{programs[0].tail()}"
         return outcome
 
     async def read_all(self, plan: Plan, command: list[str], prepared: Prepared) -> Outcome:
-        """A run of the bare consumer, which says by itself how long it took."""
+        """A run of the bare consumer, which measures its time itself."""
         workload = prepared.workload
         outcome = Outcome(plan, workload.valid if plan.stage is Stage.ANALYTICS else workload.count)
         (program,) = self._programs(plan, command)
         async with AsyncExitStack() as stack:
             stack.callback(_stop_all, [program])
-            windows = WindowsJudge(workload)
-            watch = await stack.enter_async_context(Watch(self.bootstrap_servers, plan.prefix, [program], windows))
+            windows = WindowsCheck(workload)
+            monitor = await stack.enter_async_context(
+                RunMonitor(self.bootstrap_servers, plan.prefix, [program], windows)
+            )
             started_s = time.monotonic()
             program.start()
             try:
                 await asyncio.to_thread(program.wait, STALLED_S)
                 said = json.loads(program.tail(1))
                 seconds = said["seconds"]
-                ended_s = watch.samples[-1].at_s
-                seen = figures(watch.samples, started_s, ended_s, outcome.orders, by_output=False)
+                ended_s = monitor.samples[-1].at_s
+                seen = figures(monitor.samples, started_s, ended_s, outcome.orders, by_output=False)
                 outcome.figures = Figures(
                     seconds,
                     outcome.orders / seconds,
@@ -187,25 +191,25 @@ class Bench:
         return programs
 
     async def _until_done(
-        self, plan: Plan, prepared: Prepared, programs: list[Program], watch: Watch, outcome: Outcome
+        self, plan: Plan, prepared: Prepared, programs: list[Program], monitor: RunMonitor, outcome: Outcome
     ) -> float:
-        """Wait for the last output; returns the seconds for which it was the benchmark that kept the contender waiting.
+        """Wait for the last output; returns the seconds for which the contender waited because of the benchmark.
 
         Raises:
-            RunFailedError: a program ended, or nothing came.
+            RunFailedError: a program ended, or there was no progress.
         """
         count = prepared.workload.count
         outputs = count + (sum(map(_records, prepared.closing.values())) if plan.stage is Stage.PROCESSOR else 0)
 
         def complete() -> bool:
-            return watch.visible >= outputs if plan.stage is Stage.PROCESSOR else watch.windows.complete
+            return monitor.visible >= outputs if plan.stage is Stage.PROCESSOR else monitor.windows.complete
 
         kill_at, idle_s, closing_due = plan.kill_at, 0.0, plan.stage is Stage.BOTH
         quiet_s = QUIET_S if kill_at is None else QUIET_AFTER_KILL_S
         while True:
             await asyncio.sleep(SAMPLE_EVERY_S)
-            watch.check()
-            share = min(self._progress(plan, prepared, watch), 1.0)
+            monitor.check()
+            share = min(self._progress(plan, prepared, monitor), 1.0)
             self.say(f"{plan.contender.title} {plan.contender.guarantee}, {plan.stage}: {share:.0%}")
             ended = next((program for program in programs if program.exit_code is not None), None)
             if ended:
@@ -218,30 +222,30 @@ class Bench:
                     program.start()
                 kill_at = None
                 continue
-            quiet_for_s, inactive_s = time.monotonic() - watch.changed_s, time.monotonic() - watch.active_s
+            quiet_for_s, inactive_s = time.monotonic() - monitor.changed_s, time.monotonic() - monitor.active_s
             if closing_due:
-                if (watch.visible >= count and quiet_for_s >= CLOSING_QUIET_S) or inactive_s >= PATIENCE_S:
+                if (monitor.visible >= count and quiet_for_s >= CLOSING_QUIET_S) or inactive_s >= PATIENCE_S:
                     await self.inputs.write(plan.prefix + ORDERS, prepared.closing)
                     idle_s, closing_due = quiet_for_s, False
                 continue
-            working = plan.kill_at is None and watch.samples[-1].received_bytes >= FIRST_RECORDS_BYTES
+            working = plan.kill_at is None and monitor.samples[-1].received_bytes >= FIRST_RECORDS_BYTES
             if (complete() and quiet_for_s >= quiet_s) or inactive_s >= (PATIENCE_S if working else STALLED_S):
                 return idle_s
 
-    def _progress(self, plan: Plan, prepared: Prepared, watch: Watch) -> float:
+    def _progress(self, plan: Plan, prepared: Prepared, monitor: RunMonitor) -> float:
         if plan.stage is not Stage.ANALYTICS:
-            return watch.visible / prepared.workload.count
+            return monitor.visible / prepared.workload.count
         total = sum(batch.size() for filled in prepared.processed.values() for batch in filled)
-        return watch.samples[-1].received_bytes / int(total)
+        return monitor.samples[-1].received_bytes / int(total)
 
-    async def _judge_orders(self, plan: Plan, workload: Workload, watch: Watch, outcome: Outcome) -> float:
-        """Judge what the processor wrote; returns when the last of it became visible."""
+    async def _check_orders(self, plan: Plan, workload: Workload, monitor: RunMonitor, outcome: Outcome) -> float:
+        """Check the processor's output; returns when its last record became visible."""
         while True:
-            judge = OrdersJudge(workload)
-            ends = await read_outputs(self.bootstrap_servers, plan.prefix, judge)
-            outcome.verdict = judge.verdict()
-            if not judge.lost or time.monotonic() - watch.changed_s > PATIENCE_S:
-                return visible_since(watch.samples, ends)
+            check = OrdersCheck(workload)
+            ends = await read_outputs(self.bootstrap_servers, plan.prefix, check)
+            outcome.differences = check.differences()
+            if not check.lost or time.monotonic() - monitor.changed_s > PATIENCE_S:
+                return visible_since(monitor.samples, ends)
 
 
 def _records(filled: list[BatchBuilder]) -> int:

@@ -1,18 +1,18 @@
-"""What was seen of a run from outside, over time, and the figures that follow from it. Nothing here does I/O."""
+"""Samples of a run over time, and the figures computed from them. Without I/O."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-# The first fetch brings more than this; all that a client receives before it, metadata and its group, less.
+# Less than the first fetch, and more than a client receives before it (metadata and group coordination).
 FIRST_RECORDS_BYTES = 64 * 1024
 STEADY_FROM, STEADY_TO = 0.3, 0.9
 
 
 class Sample(NamedTuple):
-    """The state of a run at one moment.
+    """The state of a run at one time.
 
-    ``visible`` has, for each partition of the watched topics, the offset up to which a committed reader can read.
+    ``visible`` has the last stable offset of each partition of the monitored topics.
     """
 
     at_s: float
@@ -24,7 +24,7 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class Figures:
-    """What one run showed; speeds in orders per second."""
+    """The figures of one run; speeds in orders per second."""
 
     seconds: float
     whole_per_s: float
@@ -35,10 +35,10 @@ class Figures:
 
 
 def figures(samples: Sequence[Sample], started_s: float, ended_s: float, orders: int, *, by_output: bool) -> Figures:
-    """The figures of a run of ``orders`` that ended, for a committed reader, at ``ended_s``.
+    """The figures of a run of ``orders`` whose last output was committed at ``ended_s``.
 
-    The clock starts with the first records received. Steady is from 30 % to 90 % of what became visible (``by_output``)
-    or of what was received.
+    The time starts with the first records received. The steady speed is measured from 30 % to 90 % of the visible records
+    (``by_output``) or of the received bytes.
     """
     first_s = began(samples)
     within = [sample for sample in samples if first_s <= sample.at_s <= ended_s]
@@ -58,7 +58,7 @@ def figures(samples: Sequence[Sample], started_s: float, ended_s: float, orders:
 
 
 def began(samples: Sequence[Sample]) -> float:
-    """When the first records were received, as closely as the samples tell: the last sample before them."""
+    """The time at which the first records were received: that of the last sample before them."""
     before = samples[0].at_s
     for sample in samples:
         if sample.received_bytes >= FIRST_RECORDS_BYTES:
@@ -68,7 +68,7 @@ def began(samples: Sequence[Sample]) -> float:
 
 
 def visible_since(samples: Sequence[Sample], ends: Sequence[int]) -> float:
-    """When a committed reader could first read all partitions up to ``ends``, the offsets behind their last outputs."""
+    """The time at which the last stable offsets reached ``ends``, the offsets after the last outputs."""
     for sample in samples:
         if all(seen >= end for seen, end in zip(sample.visible, ends, strict=True)):
             return sample.at_s
@@ -84,7 +84,7 @@ def _received(sample: Sample) -> float:
 
 
 def _steady(samples: Sequence[Sample], progress: Callable[[Sample], float], orders: int) -> float | None:
-    """None when there are too few samples to tell."""
+    """The steady speed; None if there are too few samples."""
     first, total = progress(samples[0]), progress(samples[-1]) - progress(samples[0])
     if total <= 0:
         return None

@@ -1,4 +1,4 @@
-"""How many bytes a process has received from the broker, as the kernel counts them: seen from outside, the same for all.
+"""Counts the bytes that a process has received from the broker, as the kernel reports them.
 
 Linux only (NETLINK_SOCK_DIAG, sock_diag(7); struct tcp_info since 4.1).
 """
@@ -23,7 +23,7 @@ _INODE_AT = 68
 
 
 class ReceivedBytes:
-    """Adds up what all sockets of some processes have received from ``port``, those closed by now included."""
+    """Sums up the bytes that all sockets of some processes have received from ``port``, including closed ones."""
 
     def __init__(self, port: int) -> None:
         self._port = port

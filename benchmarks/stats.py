@@ -1,4 +1,4 @@
-"""Medians, ratios and their spread over rounds. Nothing here does I/O."""
+"""Medians, ratios and their spread over rounds. Without I/O."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Spread(NamedTuple):
-    """The median of some rounds, their lowest and highest, and how many they were."""
+    """The median, minimum, maximum and number of some rounds."""
 
     median: float
     low: float
@@ -22,6 +22,6 @@ def spread(values: Sequence[float]) -> Spread | None:
 def ratios(values: Mapping[int, float], reference: Mapping[int, float]) -> Spread | None:
     """The ratio to ``reference`` round by round, both keyed by round; rounds that lack either do not count.
 
-    What disturbs a machine for a minute disturbs both, so a round's ratio says more than the ratio of two medians.
+    Disturbances of the machine affect both in the same round, so ratios by round are more exact than a ratio of two medians.
     """
     return spread([value / reference[number] for number, value in values.items() if reference.get(number)])

@@ -44,14 +44,14 @@ _OWN = Group("This program", sort_key=6)
 
 _PARAMETER = Parameter(
     negative=(),
-    allow_repeating=True,  # the last one counts, as usual
+    allow_repeating=True,  # the last one wins, as usual
     show_default=lambda value: None if value is None or value is False else str(value),
 )
 
 # Functions of modules in cli.commands.
 _COMMANDS = {
     _LOCAL: ("local_mode:up", "local_mode:scale", "local_mode:logs", "local_mode:down"),
-    _PARTS: ("parts:stop", "parts:start", "parts:restart", "parts:drain"),
+    _PARTS: ("program_control:stop", "program_control:start", "program_control:restart", "program_control:drain"),
     _LOOK: (
         "status:status",
         "watch:watch",
@@ -128,19 +128,19 @@ def run(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"pipeline: {_one_line(error)}\n")
         return EXIT_USAGE
     except PipelineError as error:
-        _say(error)
+        _print_error(error)
         return EXIT_USAGE if isinstance(error, UsageError | SettingsError) else EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader of the pipe has gone. Python would flush into the closed pipe once more at exit.
+        # The reader of the pipe has ended. Python would flush into the closed pipe again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
     except ImportError as error:
-        missing = error.__cause__ or error  # cyclopts wraps what a command's import raises
+        missing = error.__cause__ or error  # cyclopts wraps exceptions of a command's import
         if not isinstance(missing, ModuleNotFoundError) or not missing.name or _is_ours(missing.name):
             raise
-        _say(
+        _print_error(
             PipelineError(
                 f"this command needs {missing.name}, which is not installed",
                 advice="`make setup` in a checkout installs it",
@@ -154,8 +154,8 @@ def _is_ours(module: str) -> bool:
     return (ROOT / module.partition(".")[0]).is_dir()
 
 
-def _say(error: PipelineError) -> None:
-    """Print the error and its advice in one line; an error that quotes a log has more."""
+def _print_error(error: PipelineError) -> None:
+    """Print the error and its advice in one line; an error with a log excerpt has more."""
     separator = "\n" if "\n" in str(error) else " "
     advice = f"{separator}({error.advice})" if error.advice else ""
     sys.stderr.write(f"pipeline: {error}{advice}\n")

@@ -1,4 +1,4 @@
-"""Finds the pipeline that a command is about: by its options, else by the environment, else on this machine."""
+"""Finds the pipeline for a command: by its options, else by the environment, else on this machine."""
 
 import os
 from collections.abc import Mapping
@@ -58,10 +58,10 @@ class PipelineContext:
 
 
 class Machine(Protocol):
-    """The parts of this machine that discovery reads; a fake in its tests."""
+    """What discovery reads from this machine; a fake in its tests."""
 
     def running_local_mode(self) -> LocalSettings | None:
-        """The settings of the pipeline that runs in LOCAL_DIR; None if none does."""
+        """The settings of the pipeline that runs in LOCAL_DIR; None if none runs."""
 
     def compose_environment(self) -> Environment:
         """The variables that Docker Compose uses: those of the shell, and those of `.env`."""
@@ -77,7 +77,7 @@ class ThisMachine:
         supervisor = Supervisor(local_directory())
         if not (supervisor.answers() or supervisor.processes()):
             return None
-        running_supervisor()  # raises LocalModeError where the supervisor has gone and its programs have not
+        running_supervisor()  # raises LocalModeError if the supervisor has ended and its programs have not
         return LocalSettings.of_running()
 
     def compose_environment(self) -> Environment:
@@ -95,7 +95,7 @@ def context_of(options: PipelineOptions) -> PipelineContext:
 
     Raises:
         NoPipelineError: none is named, and none is found.
-        LocalModeError: the supervisor of local mode has gone, its programs have not.
+        LocalModeError: the supervisor of local mode has ended, its programs have not.
         SettingsError: a setting has a wrong value.
         UsageError: the options contradict each other.
     """

@@ -22,7 +22,7 @@ def address_of(context: PipelineContext) -> KafkaAddress:
     """The cluster, and how to log in to it.
 
     Raises:
-        SettingsError: a setting of how to log in cannot be used.
+        SettingsError: a login setting cannot be used.
     """
     return KafkaAddress(context.bootstrap_servers, kafka_security())
 
@@ -45,7 +45,7 @@ def run_in_kafka(
 def watch_in_kafka(
     work: Callable[[], Coroutine[Any, Any, None]], kafka: KafkaAddress, topic_prefix: str, role: Role
 ) -> None:
-    """As ``run_in_kafka`` for work without an end, which starts at once and reports by itself what it waits for."""
+    """As ``run_in_kafka``, for endless work: it starts at once, and reports by itself what it waits for."""
     _run(with_rights(work(), RightsCheck(kafka, topic_prefix, role)))
 
 

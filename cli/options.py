@@ -1,4 +1,4 @@
-"""The options that name a pipeline; every command that reads one has them."""
+"""The options that name a pipeline, shared by all commands that read one."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -17,7 +17,7 @@ def _servers(_: object, text: str | None) -> None:
 @Parameter(name="*", group=Group("Which pipeline", sort_key=10))
 @dataclass(frozen=True, kw_only=True)
 class PipelineOptions:
-    """Which pipeline a command reads. ``cli.context`` finds what is not given."""
+    """The pipeline that a command reads. ``cli.context`` finds everything that is not given."""
 
     bootstrap: Annotated[str | None, Parameter(validator=_servers)] = None
     """host:port of a broker, or several with commas."""

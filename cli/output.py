@@ -23,6 +23,6 @@ def print_table(table: RenderableType, width_in_a_file: int = _WIDTH_IN_A_FILE) 
 
 
 def print_line(text: str) -> None:
-    """As it is, without colours or folding."""
+    """Print a line unchanged, without colours or line folding."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()

@@ -1,8 +1,7 @@
 """Register the connectors in ``connectors/`` with a Kafka Connect worker, and wait until all of their tasks run.
 
-``python connect/register.py``. It may run again: a connector that has its configuration already is left alone, and failed
-tasks are restarted. ``--check`` only tells the states. It needs nothing but the standard library, so that a plain Python
-image can run it.
+``python connect/register.py``. It is idempotent: connectors with the right configuration are left alone, and failed tasks are
+restarted. ``--check`` only prints the states. It uses only the standard library, so that a plain Python image can run it.
 """
 
 import argparse
@@ -22,7 +21,7 @@ Config = dict[str, str]
 _REQUEST_TIMEOUT_S = 30.0
 _POLL_S = 0.5
 _RESTART_EVERY_S = 5.0
-# The workers are rebalancing, or one is starting: until it knows its resources, it answers 404 whatever it is asked.
+# The workers are rebalancing, or a worker is starting: it responds 404 to all requests until its REST resources are loaded.
 _BUSY = (http.client.CONFLICT, http.client.SERVICE_UNAVAILABLE, http.client.NOT_FOUND)
 
 
@@ -31,7 +30,7 @@ class RegistrationError(Exception):
 
 
 class State(NamedTuple):
-    """What a worker says about a connector: the states of connector and tasks, and the first failure's stack trace."""
+    """The status of a connector: the states of connector and tasks, and the stack trace of the first failure."""
 
     connector: str
     tasks: Sequence[str]
@@ -39,7 +38,7 @@ class State(NamedTuple):
 
     @property
     def runs(self) -> bool:
-        """Whether the connector and each of its tasks run: a connector runs on when all of its tasks have failed."""
+        """Whether the connector and each of its tasks run: a connector stays RUNNING even if all of its tasks have failed."""
         return bool(self.tasks) and {self.connector, *self.tasks} == {"RUNNING"}
 
     @property
@@ -61,7 +60,7 @@ class Worker:
         self.url = url
 
     def request(self, method: str, path: str, body: Mapping[str, str] | None = None) -> tuple[int, Any]:
-        """Status and decoded answer; busy (503) where no worker answers."""
+        """Status and decoded body of the response; 503 if no worker responds."""
         # http.client, unlike urllib, ignores a proxy in the environment.
         connection = http.client.HTTPConnection(self._host, self._port, timeout=_REQUEST_TIMEOUT_S)
         try:
@@ -79,24 +78,24 @@ class Worker:
             return answer.status, {"message": text.decode(errors="replace")}
 
     def patiently(self, deadline: float, method: str, path: str, body: Mapping[str, str] | None = None) -> Any:
-        """The decoded answer; repeated until ``deadline`` (monotonic seconds) while the worker is busy.
+        """The decoded response; the request is repeated until ``deadline`` (monotonic seconds) while the worker is busy.
 
         Raises:
-            RegistrationError: the worker refuses, or was busy all the time.
+            RegistrationError: the worker rejects the request, or was busy until the deadline.
         """
         while True:
             status, answer = self.request(method, path, body)
             if status < http.client.BAD_REQUEST:
                 return answer
             message = answer.get("message") if isinstance(answer, dict) else answer
-            # 500 is a defect, or a worker that has been waiting too long for the others.
+            # 500 is a bug, or the worker's timeout while waiting for the other workers.
             busy = status in _BUSY or (status == http.client.INTERNAL_SERVER_ERROR and "timed out" in str(message))
             if not busy or time.monotonic() > deadline:
                 raise RegistrationError(f"{method} {self.url}{path}: {status}, {message}")
             time.sleep(_POLL_S)
 
     def states(self, names: Sequence[str], deadline: float) -> dict[str, State]:
-        """How the connectors are; UNKNOWN without tasks where the worker does not know one."""
+        """The connectors' states; UNKNOWN without tasks for one that the worker does not have."""
         found = self.patiently(deadline, "GET", "/connectors?expand=status")
         return {name: self._state(found[name]["status"]) if name in found else _UNKNOWN for name in names}
 
@@ -108,7 +107,7 @@ class Worker:
 
 
 def connectors(prefix: str, folder: Path = CONNECTORS) -> dict[str, Config]:
-    """The configuration of each connector by its name; ``prefix`` is before names, topics and the files' names."""
+    """The configuration of each connector by name; ``prefix`` is put before connector, topic and file names."""
     return {
         prefix + path.stem: _with_prefix(json.loads(path.read_text()), prefix) for path in sorted(folder.glob("*.json"))
     }
@@ -126,23 +125,23 @@ def _with_prefix(config: Config, prefix: str) -> Config:
 
 
 def register(worker: Worker, wanted: Mapping[str, Config], deadline: float) -> None:
-    """Create or change what is not as ``wanted``.
+    """Create or update the connectors that differ from ``wanted``.
 
     Raises:
-        RegistrationError: the worker refuses, or is away until ``deadline``.
+        RegistrationError: the worker rejects a request, or is unavailable until ``deadline``.
     """
     known = worker.patiently(deadline, "GET", "/connectors?expand=info")
     for name, config in wanted.items():
         found = known[name]["info"]["config"] if name in known else None
         if found == config | {"name": name}:
-            _tell(f"{name}: registered already")
+            _print_line(f"{name}: registered already")
             continue
         worker.patiently(deadline, "PUT", f"/connectors/{quote(name, safe='')}/config", config)
-        _tell(f"{name}: {'registered' if found is None else 'changed'}")
+        _print_line(f"{name}: {'registered' if found is None else 'changed'}")
 
 
 def wait_until_running(worker: Worker, names: Sequence[str], deadline: float) -> dict[str, State]:
-    """The states once all run, or those at the ``deadline``. What has failed is restarted every few seconds."""
+    """The states once all run, or at the ``deadline``. Failed connectors and tasks are restarted every few seconds."""
     restart_at = dict.fromkeys(names, 0.0)
     while True:
         states = worker.states(names, deadline)
@@ -151,24 +150,24 @@ def wait_until_running(worker: Worker, names: Sequence[str], deadline: float) ->
             return states
         for name, state in states.items():
             if state.has_failed and now >= restart_at[name]:
-                # Without includeTasks only the connector is restarted, and its failed tasks stay as they are.
+                # Without includeTasks only the connector is restarted, not its failed tasks.
                 restart = f"/connectors/{quote(name, safe='')}/restart?includeTasks=true&onlyFailed=true"
                 worker.patiently(deadline, "POST", restart)
-                _tell(f"{name}: failed, restarted")
+                _print_line(f"{name}: failed, restarted")
                 restart_at[name] = now + _RESTART_EVERY_S
         time.sleep(_POLL_S)
 
 
-def tell_states(states: Mapping[str, State]) -> bool:
+def print_states(states: Mapping[str, State]) -> bool:
     """Print a line for each connector; whether all run."""
     for name, state in states.items():
-        _tell(f"{name}: connector {state.connector}, tasks {' '.join(state.tasks) or 'none'}")
+        _print_line(f"{name}: connector {state.connector}, tasks {' '.join(state.tasks) or 'none'}")
         if state.trace:
-            _tell(f"    {state.trace.strip()}")
+            _print_line(f"    {state.trace.strip()}")
     return all(state.runs for state in states.values())
 
 
-def _tell(line: str) -> None:
+def _print_line(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
@@ -198,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RegistrationError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    return 0 if tell_states(states) else 1
+    return 0 if print_states(states) else 1
 
 
 if __name__ == "__main__":

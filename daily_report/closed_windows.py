@@ -1,8 +1,8 @@
 """Waits until all windows of a span are closed, and their metrics are in the topic.
 
-A watermark says that every order up to some event time has been written before it. Where it has not passed the span's last
-window, the span may be complete all the same: event time rests when no order comes and no window is open. Then the newest
-orders tell, of which none may be in a window that is still open.
+A watermark says that all orders up to its event time have been written before it. If the watermark has not passed the span's
+last window, the span may still be complete: watermarks stop when no order comes and no window is open. Then the newest orders
+are checked: none of them may be in a window that is still open.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from libs.events.topics import ORDERS, PROCESSED_ORDERS
 from libs.events.watermarks import WATERMARK_HEADERS
 from libs.runtime.errors import PipelineError
 from services.processor.validation import MAX_AHEAD_S
-from verification.marks import Marks
 from verification.topic_reader import Offsets, TopicReader
+from verification.watermarks import Watermarks
 
 _POLL_S = 0.5
 _MOMENT_S = 5.0
@@ -28,10 +28,10 @@ _TAIL_RECORDS = 256
 async def wait_until_closed(
     reader: TopicReader, prefix: str, span: Span, window_seconds: int, wait_s: float, progress: Callable[[str], None]
 ) -> None:
-    """Return once no order can be added to a window of ``span`` any more, and their metrics are in the topic.
+    """Return once all windows of ``span`` are closed, and their metrics are in the topic.
 
     Raises:
-        PipelineError: that is not so after ``wait_s``.
+        PipelineError: they are not after ``wait_s``.
     """
     orders, processed = prefix + ORDERS.name, prefix + PROCESSED_ORDERS.name
     orders_ends = await reader.ends(orders)
@@ -59,7 +59,7 @@ async def wait_until_closed(
 
     deadline_s = time.monotonic() + wait_s
     await _until_clear(open_windows, span, deadline_s, progress)
-    # Watermarks are written all the time, and the analytics is always a moment behind them.
+    # Watermarks are written continuously, and the analytics is always a moment behind.
     await _until_clear(unread, span, max(deadline_s, time.monotonic() + _MOMENT_S), progress)
 
 
@@ -76,7 +76,7 @@ async def _until_clear(
 
 
 async def newest_watermark_s(reader: TopicReader, topic: str, ends: Offsets) -> float:
-    """The event time that every source partition has passed by the watermarks before ``ends``; ``-inf`` if they do not say."""
+    """The event time that all source partitions have passed, by the watermarks before ``ends``; ``-inf`` if unknown."""
     begins = await reader.begins(topic)
     left = {partition: end - begins[partition] for partition, end in ends.items() if end > begins[partition]}
     if not left:
@@ -85,15 +85,15 @@ async def newest_watermark_s(reader: TopicReader, topic: str, ends: Offsets) -> 
     span = _TAIL_RECORDS
     while True:
         begin = max(begins[partition], ends[partition] - span)
-        marks = Marks()
+        watermarks = Watermarks()
         async for records in reader.read(topic, {partition: begin}, {partition: ends[partition]}):
             for record in records:
                 if list(record.headers) == WATERMARK_HEADERS:
                     try:
-                        marks.add(partition, record.value)
+                        watermarks.add(partition, record.value)
                     except ValueError:
-                        continue  # another program's; the analytics makes it a dead letter
-        passed_s = marks.passed_s(partition)
+                        continue  # written by another program; the analytics makes it a dead letter
+        passed_s = watermarks.passed_s(partition)
         if passed_s > -math.inf or begin == begins[partition]:
             return passed_s
         span *= 8
@@ -103,7 +103,7 @@ async def _has_open_window(
     reader: TopicReader, topic: str, ends: Offsets, passed_s: float, span: Span, window_seconds: int
 ) -> bool:
     """Whether an order before ``ends`` is in a window of ``span`` that event time has not passed."""
-    # An order of an open window came in at most a window's length and the allowed advance before.
+    # An order of an open window arrived at most a window's length and the allowed clock advance before now.
     since_s = max(passed_s, span.from_s) - window_seconds - MAX_AHEAD_S
     begins = await reader.offsets_at(topic, max(0, int(since_s * 1000)))
     async for records in reader.read(topic, begins, ends):
@@ -113,7 +113,7 @@ async def _has_open_window(
             try:
                 _, event_time_s, _ = read_processed_order(record.value)
             except ValueError:
-                continue  # another program's
+                continue  # written by another program
             start_s = int(event_time_s) // window_seconds * window_seconds
             if start_s + window_seconds > passed_s and span.has_window(start_s):
                 return True

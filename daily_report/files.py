@@ -10,7 +10,7 @@ from libs.runtime.errors import PipelineError
 
 
 def write_files(report: Report, folder: Path) -> list[Path]:
-    """The paths of the files, each of which is written whole or not at all: somebody may be looking at the last ones.
+    """Write the files, each atomically, since the previous ones may be open; returns their paths.
 
     Raises:
         PipelineError: the folder cannot be written.

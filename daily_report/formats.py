@@ -12,7 +12,7 @@ from metrics_report.formats import dollars
 
 
 def as_csv(report: Report) -> str:
-    """With a header; a line for each product, the total last; amounts are dollars, exact to the cent."""
+    """CSV with a header, a line for each product, and the total last; amounts are dollars, exact to the cent."""
     sources, totals, late = report.reconciliation.sources, report.totals, report.late_orders
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -35,7 +35,7 @@ def as_csv(report: Report) -> str:
 
 
 def as_json(report: Report, most_differences: int = 100) -> dict[str, Any]:
-    """Plain JSON values: amounts in whole cents, times in epoch seconds; all differences are counted, some are shown."""
+    """Plain JSON values: amounts in whole cents, times in epoch seconds; all differences are counted, the first are listed."""
     reconciliation = report.reconciliation
     late = report.late_orders
     return {

@@ -1,4 +1,4 @@
-"""Reads what a report is made of: the metrics from each source, the dead letters and the late orders."""
+"""Reads the data of a report: the metrics of each source, the dead letters and the late orders."""
 
 import asyncio
 import time
@@ -32,8 +32,8 @@ from verification.topic_reader import Offsets, TopicReader
 FILE, DATABASE = "file", "database"
 
 _POLL_S = 0.5
-# No order is more than a minute ahead of its arrival, and no window closes before its orders have arrived: what concerns a
-# span was written at its beginning or later. The rest of the hour is for clocks that disagree.
+# An order's event time is at most a minute ahead of its arrival, and a window closes after its orders have arrived. So all
+# records of a span were written after its beginning. The rest of the hour allows for clocks that differ.
 _WRITTEN_BEFORE_S = 3600
 
 
@@ -57,7 +57,7 @@ async def gather(
 ) -> Report:
     """The report of ``span``.
 
-    ``wait_s`` is how long the span's last windows may take to close, and then the outputs to hold what the topic holds.
+    ``wait_s`` is how long to wait for the span's last windows to close, and then for the outputs to match the topic.
 
     Raises:
         PipelineError: a source cannot be read, or the span is not complete.
@@ -94,7 +94,7 @@ async def gather(
 async def _settled(
     compare: Callable[[], tuple[Reconciliation, int]], wait_s: float, progress: Callable[[str], None]
 ) -> tuple[Reconciliation, int]:
-    """What ``compare`` says once the sources agree, or when the time to wait is over."""
+    """The result of ``compare`` once the sources agree, or after ``wait_s``."""
     deadline_s = time.monotonic() + wait_s
     while True:
         reconciliation, skipped = await asyncio.to_thread(compare)
@@ -107,7 +107,7 @@ async def _settled(
 def _compare(
     topic: list[MetricRow], outputs: Outputs, span: Span, topic_missing_until_s: float
 ) -> tuple[Reconciliation, int]:
-    """The outputs as they are now against the topic; and how many lines of the file are no metrics."""
+    """Compare the current outputs with the topic; also returns the number of lines in the file that are not metrics."""
     selection, skipped = Selection(from_s=span.from_s, to_s=span.to_s), Skipped()
     found: dict[str, Iterable[MetricRow]] = {TOPIC: topic}
     if outputs.file:
@@ -128,7 +128,7 @@ async def _topic_metrics(reader: TopicReader, topic: str, span: Span, skipped: S
 async def _late_orders(
     reader: TopicReader, topic: str, span: Span, window_seconds: int
 ) -> tuple[dict[str, Total], bool]:
-    """By product; and whether retention may have deleted some."""
+    """The late orders by product, and whether retention may have deleted some."""
     begins = await reader.offsets_at(topic, _since_ms(span))
     late: dict[str, Total] = {}
     async for records in reader.read(topic, begins, await reader.settled_ends(topic)):
@@ -136,7 +136,7 @@ async def _late_orders(
             try:
                 product_id, event_time_s, cents = read_processed_order(record.value)
             except ValueError:
-                continue  # another program's
+                continue  # written by another program
             if span.has_window(int(event_time_s) // window_seconds * window_seconds):
                 before = late.get(product_id, Total())
                 late[product_id] = Total(before.orders + 1, before.cents + cents)
@@ -144,7 +144,7 @@ async def _late_orders(
 
 
 async def _dead_letters(kafka: Kafka, topic_prefix: str, span: Span) -> tuple[Counter[str], bool]:
-    """Those of records that came in during the span, by reason; and whether retention may have deleted some."""
+    """The dead letters of records that arrived during the span, by reason, and whether retention may have deleted some."""
     found: Counter[str] = Counter()
     async with letter_reader(kafka, topic_prefix) as reader:
         begins = await reader.offsets_at(span.from_s * 1000)

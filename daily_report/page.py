@@ -49,7 +49,7 @@ def as_html(report: Report) -> str:
 
 
 def bars_of(report: Report) -> list[Bar]:
-    """A bar for each hour of a day, or minute of an hour, those without orders included."""
+    """A bar for each hour of a day, or minute of an hour, including those without orders."""
     span, slot_s = report.span, 3600 if report.span.is_day else 60
     sums = {start: Total() for start in range(span.from_s, span.to_s, slot_s)}
     for line in summarize(report.reconciliation.rows, Selection(), "hour" if span.is_day else "minute"):

@@ -13,7 +13,7 @@ _ROUND = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 25, 30, 40, 50, 60, 80, 100)
 
 
 class Bar(NamedTuple):
-    """What was sold in an hour or a minute."""
+    """The sales of an hour or a minute."""
 
     label: str
     orders: int
@@ -44,7 +44,7 @@ def plot(bars: Sequence[Bar], title: str) -> Element:
 
 
 def axis_top(highest_cents: int) -> int:
-    """The axis' end, in cents: twice a round number of dollars, at or above the highest bar.
+    """The upper end of the axis, in cents: twice a round number of dollars, at or above the highest bar.
 
     >>> axis_top(0), axis_top(123_456), axis_top(99_900)
     (200, 160000, 100000)

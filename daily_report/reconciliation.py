@@ -1,4 +1,4 @@
-"""Whether topic, file and database hold the same metrics: each once in each of them, to the cent."""
+"""Checks that topic, file and database have the same metrics: each once, equal to the cent."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ class Total(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A window of a product of which the sources do not say the same: each source's metrics, none or several."""
+    """A window of a product for which the sources differ: each source's metrics, none or several."""
 
     product_id: str
     window_start: int
@@ -27,13 +27,14 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """What the sources say.
+    """The result of comparing the sources.
 
     Attributes:
         totals: by source and product.
-        rows: a metric for each product and window, oldest first; where sources differ, that of the first that has one.
+        rows: a metric for each product and window, oldest first; if sources differ, that of the first one that has it.
         differences: oldest first.
-        unverified: how many windows of a product only one source has, and the topic may have had before retention.
+        unverified: the number of windows of a product that only one source has, because retention may have deleted them in the
+            topic.
     """
 
     totals: Mapping[str, Mapping[str, Total]]
@@ -43,7 +44,7 @@ class Reconciliation:
 
     @property
     def verified(self) -> int:
-        """How many windows of a product the sources say the same of."""
+        """The number of windows of a product for which the sources agree."""
         return len(self.rows) - len(self.differences) - self.unverified
 
     @property
@@ -56,8 +57,8 @@ def reconcile(found: Mapping[str, Iterable[MetricRow]], topic_missing_until_s: f
 
     Args:
         found: each source's metrics, the most trusted source first.
-        topic_missing_until_s: windows that end then or before may lack their metric in the topic, since retention has
-            deleted it: the other sources are compared with one another.
+        topic_missing_until_s: retention may have deleted the metrics of windows that end then or earlier: for these, the
+            other sources are compared with one another.
     """
     windows: dict[tuple[int, int, str], dict[str, list[MetricRow]]] = {}
     for source, metrics in found.items():

@@ -1,4 +1,4 @@
-"""What a report says, whatever it is written as."""
+"""The data of a report, independent of its format."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from daily_report.span import Span
 
 @dataclass(frozen=True)
 class Report:
-    """A span's totals, and what did not become one of them.
+    """A span's totals, and the orders that are not in them.
 
     Attributes:
         span: the day or hour.
         reconciliation: the metrics of the windows that begin in it.
-        dead_letters: how many of the orders that came in during the span were rejected, by reason.
-        late_orders: by product, the orders whose windows begin in the span and were closed before they came.
-        notes: what the reader has to know, a sentence each: what retention has deleted, for example.
+        dead_letters: the number of rejected orders that arrived during the span, by reason.
+        late_orders: by product, the late orders of windows that begin in the span.
+        notes: remarks for the reader, a sentence each, for example about records that retention has deleted.
     """
 
     span: Span
@@ -27,21 +27,21 @@ class Report:
 
     @property
     def is_reconciled(self) -> bool:
-        """Whether no window differs, and there is one that could differ, or none at all."""
+        """Whether no window differs, and at least one was compared, unless there are none at all."""
         reconciliation = self.reconciliation
         return not reconciliation.differences and (not reconciliation.rows or reconciliation.verified > 0)
 
     @property
     def totals(self) -> dict[str, Total]:
-        """By product; where sources differ, of the first one that has the window."""
+        """The totals by product; if sources differ, of the first one that has the window."""
         return totals_of(self.reconciliation.rows)
 
     @property
     def products(self) -> list[str]:
-        """Those with an order in a window or a late one."""
+        """The products with an order in a window or a late one."""
         return sorted({*self.totals, *self.late_orders})
 
 
 def summed(totals: Mapping[str, Total]) -> Total:
-    """All products together."""
+    """The sum of all products."""
     return Total(sum(each.orders for each in totals.values()), sum(each.cents for each in totals.values()))

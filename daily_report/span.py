@@ -1,4 +1,4 @@
-"""The day or the hour that a report is about."""
+"""The day or hour that a report covers."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -9,9 +9,9 @@ _HOUR = re.compile(r"(\d{4}-\d\d-\d\dT\d\d)(:00)?(:00)?Z?")
 
 
 class Span(NamedTuple):
-    """A day or an hour of UTC: the windows that begin in ``[from_s, to_s)``, epoch seconds.
+    """A day or an hour in UTC: the windows that begin in ``[from_s, to_s)``, epoch seconds.
 
-    ``name`` is ``2026-11-27`` or ``2026-11-27T14``, and fit for a file's name.
+    ``name`` is ``2026-11-27`` or ``2026-11-27T14``, and suitable as a file name.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Span(NamedTuple):
         return f"{start:%A, %d %B %Y}" if self.is_day else f"{start:%A, %d %B %Y, %H:00} to {start:%H}:59 UTC"
 
     def last_window_end_s(self, window_seconds: int) -> int:
-        """When the last window that begins in the span ends; beyond the span if windows do not divide it."""
+        """The end of the last window that begins in the span; after the span's end if its length is not a multiple of the window's."""
         return (self.to_s - 1) // window_seconds * window_seconds + window_seconds
 
     def has_window(self, start_s: int) -> bool:
@@ -37,7 +37,7 @@ class Span(NamedTuple):
 
 
 def parse_span(text: str) -> Span:
-    """The day or hour in ``text``, which may say the hour's minutes and its zone: ``2026-11-27T14:00:00Z``.
+    """The day or hour in ``text``, which may include the minutes and the time zone: ``2026-11-27T14:00:00Z``.
 
     Raises:
         ValueError: it is neither.
@@ -53,7 +53,7 @@ def parse_span(text: str) -> Span:
 
 
 def yesterday(now: datetime) -> Span:
-    """The day before, in UTC."""
+    """The previous day, in UTC."""
     return parse_span(f"{now.astimezone(UTC) - timedelta(days=1):%Y-%m-%d}")
 
 

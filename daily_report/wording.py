@@ -13,12 +13,12 @@ _MOST_LINES = 20
 
 
 def money(cents: int) -> str:
-    """For people: $1,234.50."""
+    """Cents as text: $1,234.50."""
     return f"${cents // 100:,}.{cents % 100:02d}"
 
 
 def verdict(report: Report) -> str:
-    """One sentence."""
+    """The result of the reconciliation in one sentence."""
     reconciliation = report.reconciliation
     *others, last = reconciliation.sources
     sources = f"{', '.join(others)} and {last}"
@@ -45,7 +45,7 @@ def retention_notes(span: Span, topic_missing_until_s: float) -> list[str]:
 
 
 def summary_lines(report: Report) -> list[str]:
-    """What a terminal shows of a report."""
+    """The summary of a report for a terminal."""
     total, late = summed(report.totals), summed(report.late_orders)
     rejected = ", ".join(f"{printable(reason, 40)} {count:,}" for reason, count in sorted(report.dead_letters.items()))
     return [
@@ -57,7 +57,7 @@ def summary_lines(report: Report) -> list[str]:
 
 
 def difference_lines(report: Report) -> Iterator[str]:
-    """A line for each difference: product, window and what each source says; not more than a screen of them."""
+    """A line for each difference: product, window and each source's value; at most a screen of them."""
     found = report.reconciliation.differences
     for each in found[:_MOST_LINES]:
         said = "; ".join(f"{source}: {found_text(metrics)}" for source, metrics in each.found.items())
@@ -73,7 +73,7 @@ def differs_text(difference: Difference) -> str:
 
 
 def found_text(metrics: Sequence[MetricRow] | None) -> str:
-    """What a source has for a window; None if it was not asked."""
+    """A source's metrics for a window; None if the source was not read."""
     if metrics is None:
         return "not asked"
     if not metrics:

@@ -1,15 +1,15 @@
-"""Letters and sums as JSON for programs. Times are in epoch seconds, as everywhere in the pipeline."""
+"""Dead letters and summaries as JSON. Times are in epoch seconds, as everywhere in the pipeline."""
 
 from base64 import b64encode
 from typing import Any
 
-from dead_letters.letter import DeadLetter, Place
-from dead_letters.marks import Mark
-from dead_letters.overview import ByReason, ListEnd, Newest
+from dead_letters.dead_letter import DeadLetter, Place
+from dead_letters.replay_marks import ReplayMark
+from dead_letters.summaries import ByReason, ListEnd, Newest
 
 
 def reasons_json(by_reason: ByReason, end: ListEnd) -> dict[str, Any]:
-    """The sums of all reasons, and the places from which a later ``list --from`` of the same cluster counts on."""
+    """The summary of all reasons, and the places for ``list --from`` to continue from in the same cluster."""
     return {
         "cluster_id": end.cluster_id,
         "next": [str(Place(partition, offset)) for partition, offset in sorted(end.offsets.items())],
@@ -27,15 +27,15 @@ def reasons_json(by_reason: ByReason, end: ListEnd) -> dict[str, Any]:
 
 
 def letters_json(newest: Newest) -> dict[str, Any]:
-    """The newest letters and how many there are."""
+    """The newest letters, and the number of all."""
     return {
         "letters": newest.count,
         "newest": [{**letter_json(letter), "replayed": replayed} for letter, replayed in newest.letters()],
     }
 
 
-def letter_json(letter: DeadLetter, mark: Mark | None = None) -> dict[str, Any]:
-    """All of one letter. Bytes are a string, or ``{"base64": ...}`` when they are no UTF-8."""
+def letter_json(letter: DeadLetter, mark: ReplayMark | None = None) -> dict[str, Any]:
+    """One letter with all fields. Bytes are a string, or ``{"base64": ...}`` if they are not UTF-8."""
     source = letter.rejection
     return {
         "place": str(letter.place),

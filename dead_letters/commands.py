@@ -1,17 +1,17 @@
-"""The commands, from what was asked for to what is to be shown."""
+"""Implements the commands: reads from Kafka and returns the data to be shown."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, replace
 
-from dead_letters.letter import DAMAGED, DeadLetter, Place
-from dead_letters.marks import Mark
-from dead_letters.overview import ByReason, ListEnd, Newest
+from dead_letters.dead_letter import DAMAGED, DeadLetter, Place
 from dead_letters.reader import LetterReader, Topics, letter_reader
 from dead_letters.rendering import reasons_found
 from dead_letters.replay import ReplayProducer, in_transactions
+from dead_letters.replay_marks import ReplayMark
 from dead_letters.selection import Plan, Selection, obstacle
+from dead_letters.summaries import ByReason, ListEnd, Newest
 from libs.events.dead_letters import Reason
 from libs.events.topics import DEAD_LETTERS_REPLAYED
 from libs.runtime.errors import PipelineError
@@ -27,7 +27,7 @@ _MAKE_TOPIC_S = 30.0
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Which pipeline is meant, by the settings of its services."""
+    """The settings of the pipeline's services that the commands need."""
 
     kafka: KafkaAddress
     topic_prefix: str
@@ -37,11 +37,11 @@ class Pipeline:
 async def gather(
     pipeline: Pipeline, selection: Selection, into: ByReason | Newest, progress: Progress, since: Collection[Place] = ()
 ) -> ListEnd:
-    """Count the selected letters, of the partitions in ``since`` those from there on."""
+    """Add the selected letters to ``into``; in the partitions in ``since``, only those from that offset on."""
     async with letter_reader(pipeline.kafka, pipeline.topic_prefix) as reader:
         replayed = await reader.replayed()
         begins, ends = await reader.begins(), await reader.ends()
-        # An offset beyond the end was one of a topic that has been deleted and made anew.
+        # An offset beyond the end belongs to a topic that has been deleted and recreated.
         begins |= {part: offset for part, offset in since if begins.get(part, offset) < offset <= ends.get(part, -1)}
         seen: set[str] = set()
         async for letters in _selected(reader, selection, ends, progress, seen, begins):
@@ -51,8 +51,8 @@ async def gather(
     return ListEnd(reader.topics.cluster_id, ends)
 
 
-async def look_at(pipeline: Pipeline, place: Place) -> tuple[DeadLetter, Mark | None, Topics]:
-    """One letter, and its mark if it was replayed."""
+async def find_letter(pipeline: Pipeline, place: Place) -> tuple[DeadLetter, ReplayMark | None, Topics]:
+    """One letter, and its replay mark if it was replayed."""
     async with letter_reader(pipeline.kafka, pipeline.topic_prefix) as reader:
         letter = next(iter([each async for letters in reader.letters_at([place]) for each in letters]))
         found = None
@@ -63,7 +63,7 @@ async def look_at(pipeline: Pipeline, place: Place) -> tuple[DeadLetter, Mark | 
 
 
 async def plan_replay(pipeline: Pipeline, selection: Selection, progress: Progress) -> tuple[Plan, Offsets]:
-    """What a replay comes to, and the end of the letters that it takes: those that it causes are not among them."""
+    """The plan of a replay, and the end offsets of the letters that it takes: letters that it causes are excluded."""
     async with letter_reader(pipeline.kafka, pipeline.topic_prefix) as reader:
         plan = Plan(reader.topics, pipeline.window_seconds, time.time())
         replayed, ends = await reader.replayed(), await reader.ends()
@@ -76,16 +76,16 @@ async def plan_replay(pipeline: Pipeline, selection: Selection, progress: Progre
 
 
 async def replay(pipeline: Pipeline, selection: Selection, ends: Offsets, due: int, progress: Progress) -> int:
-    """Write the selected letters before ``ends`` back into `orders`; returns how many it wrote.
+    """Write the selected letters before ``ends`` back into `orders`; returns their number.
 
-    ``due`` is how many the plan found, for the progress only.
+    ``due`` is the number in the plan, for the progress only.
     """
     written = 0
     async with letter_reader(pipeline.kafka, pipeline.topic_prefix) as reader:
         await _make_marks_topic(pipeline, reader.topics)
         topics = reader.topics = replace(reader.topics, has_marks=True)
         async with ReplayProducer(pipeline.kafka, pipeline.topic_prefix, topics) as producer:
-            # Only now: what an earlier replay had under way is committed or aborted, and no other goes on.
+            # Read the marks only now: transactions of an earlier replay are committed or aborted, and other replays fenced.
             replayed = await reader.replayed()
 
             async def left_to_do() -> AsyncIterator[list[DeadLetter]]:
@@ -107,7 +107,7 @@ async def _selected(
     seen: set[str],
     begins: Offsets | None = None,
 ) -> AsyncIterator[list[DeadLetter]]:
-    """The selected letters; adds the reasons of all letters to ``seen``."""
+    """Iterate over the selected letters; adds the reasons of all letters to ``seen``."""
     count = 0
     places = selection.places
     async for letters in reader.letters_at(places) if places else reader.letters(ends, begins):

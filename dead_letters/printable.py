@@ -1,4 +1,4 @@
-"""Bytes, times and places as text that a terminal shows and does not obey."""
+"""Bytes, times and places as printable text, without control sequences that a terminal would execute."""
 
 import re
 from datetime import UTC, datetime
@@ -10,10 +10,10 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|\{\s*\}|\[\s*\]|[\[\]{},:]|[^\s"\[\]{},:
 
 
 def printable(value: bytes | str | None, most_chars: int | None = None) -> str:
-    """``value`` with escapes for all that is not printable, cut after ``most_chars``; None is ``(none)``."""
+    """``value`` with escapes for non-printable characters, truncated after ``most_chars``; None is ``(none)``."""
     if value is None:
         return _NONE
-    # A character takes four bytes at most: what lies behind need not be decoded.
+    # A character takes four bytes at most, so later bytes need not be decoded.
     head = value if most_chars is None else value[: 4 * most_chars]
     text = head.decode(errors="backslashreplace") if isinstance(head, bytes) else head
     escaped = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
@@ -23,9 +23,9 @@ def printable(value: bytes | str | None, most_chars: int | None = None) -> str:
 
 
 def pretty(value: bytes | None) -> str:
-    """JSON indented, anything else as it is, in printable characters and lines.
+    """``value`` as printable text: JSON indented, anything else unchanged.
 
-    The tokens stay as they were sent: what was wrong may be a field named twice, or a number's digits.
+    JSON tokens are kept as they were sent: the fault may be a repeated field, or the digits of a number.
     """
     try:
         orjson.loads(value or b"")
@@ -47,7 +47,7 @@ def pretty(value: bytes | None) -> str:
 
 
 def time_of(epoch_ms: float, timespec: str = "seconds") -> str:
-    """UTC, as ``2026-01-31 23:59:59Z``; a number that is no time is named as such."""
+    """UTC, as ``2026-01-31 23:59:59Z``; for a number out of range, a text that says so."""
     try:
         moment = datetime.fromtimestamp(epoch_ms / 1000, UTC)
     except (ValueError, OverflowError, OSError):

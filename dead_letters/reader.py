@@ -1,4 +1,4 @@
-"""Reads letters and marks, and what has to be known of the topics."""
+"""Reads letters and replay marks, and the layout of the topics."""
 
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from aiokafka.errors import KafkaError, for_code
 
-from dead_letters.letter import DeadLetter, Place, read_letter
-from dead_letters.marks import Mark, Replayed, decode_mark
+from dead_letters.dead_letter import DeadLetter, Place, read_letter
+from dead_letters.replay_marks import Replayed, ReplayMark, decode_mark
 from libs.events.topics import DEAD_LETTERS_REPLAYED, ORDERS, ORDERS_DLQ
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, Kafka, client_arguments
@@ -18,7 +18,7 @@ _BROKERS_DEFAULT_BYTES = 1_048_588
 
 @dataclass(frozen=True)
 class Topics:
-    """The full names of the topics of one cluster, and how they are laid out; ``orders_max_bytes`` limits a batch of records."""
+    """The topics' full names and partitions in one cluster; ``orders_max_bytes`` limits a record batch."""
 
     cluster_id: str
     orders: str
@@ -32,34 +32,34 @@ class Topics:
 
 
 class LetterReader:
-    """Reads committed records; begins a topic anew with each call."""
+    """Reads committed records; each call reads its topic from the beginning."""
 
     def __init__(self, topics: Topics, reader: TopicReader) -> None:
         self.topics = topics
         self._reader = reader
 
     async def ends(self) -> Offsets:
-        """Where the letters end now."""
+        """The current end offsets of the letters."""
         return await self._reader.ends(self.topics.letters)
 
     async def begins(self) -> Offsets:
-        """Where the letters begin: those before were deleted."""
+        """The first offsets of the letters: earlier ones were deleted."""
         return await self._reader.begins(self.topics.letters)
 
     async def offsets_at(self, timestamp_ms: int) -> Offsets:
-        """For each partition the first letter with that timestamp or a later one; the end where there is none."""
+        """For each partition the offset of the first letter with that timestamp or a later one; the end if there is none."""
         return await self._reader.offsets_at(self.topics.letters, timestamp_ms)
 
     async def letters(
         self, ends: Mapping[int, int], begins: Mapping[int, int] | None = None
     ) -> AsyncIterator[list[DeadLetter]]:
-        """All letters before ``ends``, or those from ``begins`` on, in chunks of one partition each, oldest first."""
+        """The letters from ``begins`` (None: all) to ``ends``, in chunks of one partition each, oldest first."""
         begins = await self.begins() if begins is None else begins
         async for records in self._reader.read(self.topics.letters, begins, ends):
             yield [read_letter(record) for record in records]
 
     async def letters_at(self, places: Collection[Place]) -> AsyncIterator[list[DeadLetter]]:
-        """The letters at ``places``; raises ``PipelineError`` when there is none at one of them."""
+        """The letters at ``places``; raises ``PipelineError`` if there is none at one of them."""
         begins = await self._reader.begins(self.topics.letters)
         ends = await self.ends()
         for place in sorted(places):
@@ -83,8 +83,8 @@ class LetterReader:
         if wanted:
             raise _no_letter(min(wanted), "what stands there is the end of a transaction, or was never committed")
 
-    async def marks(self) -> AsyncIterator[tuple[Place, Mark | None]]:
-        """All marks, oldest first in each partition; none while no letter was ever replayed."""
+    async def marks(self) -> AsyncIterator[tuple[Place, ReplayMark | None]]:
+        """All replay marks, oldest first in each partition; empty as long as no letter was ever replayed."""
         if not self.topics.has_marks:
             return
         begins, ends = await self._reader.begins(self.topics.marks), await self._reader.ends(self.topics.marks)
@@ -93,7 +93,7 @@ class LetterReader:
                 yield decode_mark(record.key, record.value)
 
     async def replayed(self) -> Replayed:
-        """Which letters the marks name."""
+        """The letters that have a replay mark."""
         replayed = Replayed()
         async for place, mark in self.marks():
             replayed.add(place, mark)
@@ -106,7 +106,7 @@ def _no_letter(place: Place, why: str) -> PipelineError:
 
 @asynccontextmanager
 async def letter_reader(kafka: Kafka, topic_prefix: str) -> AsyncIterator[LetterReader]:
-    """A connected reader; what the broker refuses meanwhile becomes a ``PipelineError``."""
+    """A connected reader; errors of the broker inside the block become ``PipelineError``."""
     try:
         async with TopicReader(kafka) as reader:
             yield LetterReader(await _look_up(kafka, topic_prefix, reader), reader)

@@ -1,4 +1,4 @@
-"""Letters and plans as text for a person."""
+"""Letters and plans as text for a terminal."""
 
 from collections.abc import Iterable
 
@@ -6,11 +6,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from dead_letters.letter import DeadLetter
-from dead_letters.marks import Mark
-from dead_letters.overview import ByReason, Newest
+from dead_letters.dead_letter import DeadLetter
 from dead_letters.printable import pretty, printable, time_of
+from dead_letters.replay_marks import ReplayMark
 from dead_letters.selection import Plan
+from dead_letters.summaries import ByReason, Newest
 
 _EXCERPT_CHARS = 70
 _REASON_CHARS = 40
@@ -59,8 +59,8 @@ def letters_table(newest: Newest) -> Table:
     return table
 
 
-def letter_text(letter: DeadLetter, mark: Mark | None, orders: str) -> str:
-    """All of one letter."""
+def letter_text(letter: DeadLetter, mark: ReplayMark | None, orders: str) -> str:
+    """One letter with all fields."""
     replayed = "no"
     if mark:
         replayed = f"{time_of(mark.replayed_at_s * 1000, 'milliseconds')}, as {orders} {mark.partition}/{mark.offset}"
@@ -83,7 +83,7 @@ def letter_text(letter: DeadLetter, mark: Mark | None, orders: str) -> str:
 
 
 def plan_text(plan: Plan) -> str:
-    """What a replay would do, and what its reader should know before."""
+    """What a replay would do, with warnings."""
     lines = [f"{_letters(plan.selected)} selected"]
     if plan.replayed_before:
         lines.append(f"  {plan.replayed_before:,} replayed before: skipped")
@@ -109,7 +109,7 @@ def _table(title: str) -> Table:
 
 
 def _excerpt(value: bytes | str | None) -> Text:
-    # These give way when the terminal is narrow.
+    # These columns shrink if the terminal is narrow.
     return Text(printable(value, _EXCERPT_CHARS), no_wrap=True, overflow="ellipsis")
 
 
@@ -123,5 +123,5 @@ def _source(letter: DeadLetter, most_chars: int | None = None) -> str:
 
 
 def reasons_found(reasons: Iterable[str]) -> str:
-    """The reasons that there are, for a message."""
+    """The existing reasons, for a message."""
     return ", ".join(sorted(printable(reason, _REASON_CHARS) for reason in reasons)) or "none"

@@ -1,8 +1,8 @@
-"""Writes letters back into ``orders``, each exactly once however often a replay is cut short and run again.
+"""Writes letters back into ``orders``, each exactly once, however often a replay is interrupted and repeated.
 
-Orders and marks are one transaction. The transactional id is the same in every run: starting one fences a run that
-hangs elsewhere and ends its transaction (KIP-98), and only after that the marks are read. After an error the producer is
-not used again: the next run has a later epoch, and a late request of this one is refused.
+Orders and replay marks are written in one transaction. The transactional id is the same in every run: starting a run fences
+any other one and ends its transaction (KIP-98), and the marks are read only after that. After an error the producer is not
+used again: the next run has a later epoch, and late requests of this one are rejected.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ from typing import Self
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from dead_letters.letter import DeadLetter
-from dead_letters.marks import Mark, encode_mark, mark_key
+from dead_letters.dead_letter import DeadLetter
 from dead_letters.reader import Topics
+from dead_letters.replay_marks import ReplayMark, encode_mark, mark_key
 from dead_letters.selection import replay_headers
 from libs.runtime.errors import AnswerLostError, PipelineError, TransactionFencedError, TransactionTimeoutError
 from libs.runtime.kafka_client.clients import Kafka
@@ -35,7 +35,7 @@ _AGAIN = "run the same command again: what was replayed is marked, and is skippe
 
 
 class ReplayProducer:
-    """``async with`` fences every other replay of this pipeline; ``write`` is one transaction."""
+    """``async with`` fences every other replay of this pipeline; each ``write`` is one transaction."""
 
     def __init__(self, kafka: Kafka, topic_prefix: str, topics: Topics) -> None:
         self._kafka = kafka
@@ -61,17 +61,17 @@ class ReplayProducer:
         await close_quietly(self._connection.close())
 
     async def write(self, letters: Sequence[DeadLetter]) -> None:
-        """Put ``letters`` back into the partitions they came from, and mark them.
+        """Write ``letters`` back into the partitions they came from, with a replay mark for each.
 
         Raises:
-            PipelineError: it is not certain that they were written; this producer cannot be used again.
+            PipelineError: it is unknown whether they were written; this producer cannot be used again.
         """
         try:
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
                 await self._write_marks(letters, await self._write_orders(letters))
                 await self._producer.end(commit=True)
         except TransactionFencedError as error:
-            # The broker does not tell which of the two it was.
+            # The broker does not report which of the two it was.
             raise PipelineError(
                 "another replay has taken over, or this one stood still for too long", advice=_AGAIN
             ) from error
@@ -81,7 +81,7 @@ class ReplayProducer:
             raise PipelineError(f"a transaction failed: {error!r}", advice=_AGAIN) from error
 
     async def _write_orders(self, letters: Sequence[DeadLetter]) -> dict[int, list[int]]:
-        """Returns the orders' new offsets by partition, in the order of their letters."""
+        """Write the orders; returns their new offsets by partition, in the order of their letters."""
         outputs = OutputBuffer({})
         now_ms = int(time.time() * 1000)
         for letter in letters:
@@ -95,7 +95,7 @@ class ReplayProducer:
         next_offset = {partition: iter(each) for partition, each in offsets.items()}
         for letter in letters:
             partition = _partition(letter)
-            mark = Mark(letter.fingerprint(), now_s, partition, next(next_offset[partition]))
+            mark = ReplayMark(letter.fingerprint(), now_s, partition, next(next_offset[partition]))
             outputs.send(
                 self._topics.marks,
                 letter.place.partition,
@@ -122,12 +122,12 @@ class ReplayProducer:
 
 
 def _partition(letter: DeadLetter) -> int:
-    assert letter.rejection is not None  # one without is never selected
+    assert letter.rejection is not None  # letters without one are never selected
     return letter.rejection.partition
 
 
 async def in_transactions(letters: AsyncIterator[list[DeadLetter]]) -> AsyncIterator[list[DeadLetter]]:
-    """The same letters, in portions for one transaction each."""
+    """Split letters into chunks of one transaction each."""
     portion: list[DeadLetter] = []
     portion_bytes = 0
     async for chunk in letters:

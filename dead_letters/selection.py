@@ -1,4 +1,4 @@
-"""Which letters a replay takes, and which of them it can write back."""
+"""Selects the letters of a replay, and checks which of them can be written back."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from dead_letters.letter import DeadLetter, Place
+from dead_letters.dead_letter import DeadLetter, Place
 from dead_letters.reader import Topics
 from libs.events.record_sizes import batch_bytes
 from libs.runtime.records import Headers, carried_headers
@@ -17,10 +17,9 @@ _EXAMPLES = 5
 
 
 def replay_headers(letter: DeadLetter, topics: Topics) -> Headers:
-    """The sender's headers, and one that says of an order from which letter it came.
+    """The sender's headers, and one that names the letter that the order was replayed from.
 
-    A record that just fitted into ``orders`` has no room for the latter, and may have been given back without the former
-    by an earlier version: then it goes without.
+    A record that just fitted into ``orders`` has no room for the additional header; then it is left out.
     """
     sent = carried_headers(letter.other_headers(), (FROM_HEADER,))
     origin: Headers = [(FROM_HEADER, f"{topics.letters}/{letter.place}".encode())]
@@ -28,7 +27,7 @@ def replay_headers(letter: DeadLetter, topics: Topics) -> Headers:
 
 
 def obstacle(letter: DeadLetter, topics: Topics) -> str:
-    """Why ``letter`` cannot be written back; empty when it can."""
+    """The reason why ``letter`` cannot be written back; empty if it can."""
     source = letter.rejection
     if source is None:
         return "their headers do not tell whence they came"
@@ -44,12 +43,12 @@ def obstacle(letter: DeadLetter, topics: Topics) -> str:
 
 
 def _fits(letter: DeadLetter, headers: Sequence[tuple[str, bytes | None]], topics: Topics) -> bool:
-    # The broker's limit is one of batches. A letter near it makes a batch of its own, uncompressed.
+    # The broker limits batches. A letter near the limit gets its own batch, uncompressed.
     return batch_bytes(letter.key, letter.value, headers) <= topics.orders_max_bytes
 
 
 def window_has_ended(letter: DeadLetter, window_seconds: int, now_s: float) -> bool:
-    """Whether the order's window lies in the past; no if it has no readable event time, and is no order."""
+    """Whether the order's window has ended; False if the value has no readable event time."""
     try:
         timestamp_s = orjson.loads(letter.value or b"")["timestamp"]
     except (ValueError, KeyError, TypeError):
@@ -61,7 +60,7 @@ def window_has_ended(letter: DeadLetter, window_seconds: int, now_s: float) -> b
 
 @dataclass(frozen=True)
 class Selection:
-    """What the user asked for: the letters at ``places``, or else all of ``reasons``, or else all."""
+    """The selected letters: those at ``places``, or else all of ``reasons``, or else all."""
 
     places: Collection[Place] = ()
     reasons: Collection[str] = ()
@@ -72,7 +71,7 @@ class Selection:
 
 @dataclass
 class Plan:
-    """What a replay of a selection comes to."""
+    """The result that a replay of a selection would have."""
 
     topics: Topics
     window_seconds: int

@@ -10,7 +10,7 @@ from libs.runtime.topics.rules import TopicSettings, differences
 TOPICS = (*ALL_TOPICS, DEAD_LETTERS_REPLAYED)
 INTERNAL_TOPICS = ("__consumer_offsets", "__transaction_state")
 
-# Larger than the time that an order needs to arrive here.
+# More than the time from an order's arrival at the broker to its arrival here.
 _CLOCKS_DIFFER_S = 2.0
 
 # Request, its key, the required version, the Kafka release that has it, and the consequence without it.
@@ -30,7 +30,7 @@ _WANTED = (
 )
 
 
-def judge_cluster(facts: ClusterFacts, prefix: str, declared_partitions: int | None) -> list[Finding]:
+def cluster_findings(facts: ClusterFacts, prefix: str, declared_partitions: int | None) -> list[Finding]:
     """At least one finding for each check.
 
     Args:

@@ -7,7 +7,7 @@ from doctor.machine_facts import Disk, MachineFacts, Port
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 14)
 OLDEST_JAVA = 17
-OLDEST_COMPOSE = (2, 17)  # knows dockerfile_inline
+OLDEST_COMPOSE = (2, 17)  # the first with dockerfile_inline
 
 _GIB = 1024**3
 _LITTLE_DISK = 5 * _GIB
@@ -17,7 +17,7 @@ _NO_DISK = _GIB // 2
 _FEWEST_OPEN_FILES = 1024
 
 
-def judge_machine(facts: MachineFacts) -> list[Finding]:
+def machine_findings(facts: MachineFacts) -> list[Finding]:
     """At least one finding for each check."""
     return [
         _python(facts.python),
@@ -155,5 +155,5 @@ def _line_ends(scripts: tuple[str, ...]) -> Finding:
 
 
 def no_cluster(reason: str) -> Finding:
-    """The finding in place of all checks of a cluster."""
+    """The finding that replaces all checks of a cluster."""
     return skipped("cluster", reason)

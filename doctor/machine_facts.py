@@ -1,5 +1,5 @@
 """Collects facts about this machine and this checkout."""
-# ruff: noqa: S603, S607 - asking programs for their versions is what this file is for
+# ruff: noqa: S603, S607 - this file runs programs to get their versions
 
 import re
 import resource
@@ -70,7 +70,7 @@ class MachineFacts:
     scripts_with_crlf: tuple[str, ...]
 
 
-def look_at_machine(
+def collect_machine_facts(
     root: Path, local: LocalSettings, compose_environment: Mapping[str, str], *, local_mode_runs: bool
 ) -> MachineFacts:
     """All facts; takes a second, most of it for Java."""
@@ -93,7 +93,7 @@ def look_at_machine(
 
 
 def scripts_with_crlf(root: Path) -> Iterator[str]:
-    """Scripts with Windows line ends: the shell takes the carriage return as a part of the last word."""
+    """Scripts with Windows line ends: the shell takes the carriage return as part of the last word."""
     for pattern in _SCRIPTS:
         for script in sorted(root.glob(pattern)):
             if b"\r\n" in script.read_bytes():

@@ -21,10 +21,10 @@ async def check_rights(kafka: Kafka, prefix: str, role: Role) -> list[Finding]:
         return [skipped("rights", f"the brokers did not tell the rights of {role.name}: {error!r}")]
     finally:
         await check.close()
-    return judge_rights(role, missing, prefix)
+    return rights_findings(role, missing, prefix)
 
 
-def judge_rights(role: Role, missing: list[Right], prefix: str) -> list[Finding]:
+def rights_findings(role: Role, missing: list[Right], prefix: str) -> list[Finding]:
     """Findings for the rights of ``role`` in ``missing``, whose ``optional`` does not count."""
     optional = {replace(right, optional=""): right.optional for right in role.rights}
     advice = f"python -m acls --role {role.name}" + (f" --topic-prefix {prefix}" if prefix else "")

@@ -1,1 +1,1 @@
-"""Pipelines that are not orders: all of the runtime that they use is ``libs.runtime.api`` (docs/runtime.md)."""
+"""Other pipelines on the runtime, which import ``libs.runtime.api`` only (docs/runtime.md)."""

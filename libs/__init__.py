@@ -1,1 +1,1 @@
-"""What the services share: the event contract and the runtime."""
+"""The code that the services share: the event contract and the runtime."""

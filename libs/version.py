@@ -1,3 +1,3 @@
-"""The project's version, which services and images tell. Its format is PEP 440's; CHANGELOG.md says what is in it."""
+"""The project's version, reported by services and images, in the format of PEP 440; CHANGELOG.md describes each."""
 
 VERSION = "0.2.0.dev0"

@@ -1,4 +1,5 @@
-"""The pipeline's live page: the facts of the terminal view in a browser, and the lag as the broker sees it for Prometheus.
+"""The pipeline's live page: the data of the terminal view in a browser, and consumer lag for Prometheus.
 
-It only looks: it makes no topic and joins no group, so that it changes nothing, and tells the lag of what has died.
+It is read-only: it creates no topic and joins no group. It reads the lag from the broker, so that it also reports the lag of
+consumers that are down.
 """

@@ -1,4 +1,4 @@
-"""``python -m live``: serves the live page, its facts, the broker's view of the lag, and its own health."""
+"""``python -m live``: serves the live page, its data, the lag metrics, and its own health."""
 
 import sys
 from pathlib import Path
@@ -33,7 +33,7 @@ from libs.runtime.rights.rights_check import RightsCheck
 from libs.runtime.rights.with_rights import with_rights
 from libs.runtime.service.health import Health
 from libs.runtime.service.health_server import health_routes
-from libs.runtime.service.life_cycle import EXIT_BAD_SETTING, REFUSED_PATIENCE_S, run_to_the_end, warn_of_risks
+from libs.runtime.service.life_cycle import EXIT_BAD_SETTING, REFUSED_PATIENCE_S, run_and_exit, warn_of_risks
 from libs.runtime.service.logs import configure_logging
 from libs.runtime.service.settings import load_settings
 from live.feed import Feed, event_stream
@@ -45,7 +45,7 @@ from watch.follow import follow
 from watch.observation import Observation
 from watch.state import State
 
-_PUBLISH_EVERY_S = 2.0  # also when Kafka cannot be looked at, so that a page knows whether it is still connected
+_PUBLISH_EVERY_S = 2.0  # also while Kafka is unavailable, so that a page knows whether it is still connected
 
 log = structlog.get_logger()
 
@@ -64,7 +64,7 @@ def serve(settings: LiveSettings) -> None:
     """Serve until SIGTERM or SIGINT; exits the process with 1 when it cannot."""
     configure_logging("live", settings.log_level, settings.log_format)
     check = RightsCheck(settings.kafka, settings.topic_prefix, VIEWER)
-    run_to_the_end(unless_refused(with_rights(_serve(settings), check), patience_s=REFUSED_PATIENCE_S))
+    run_and_exit(unless_refused(with_rights(_serve(settings), check), patience_s=REFUSED_PATIENCE_S))
 
 
 async def _serve(settings: LiveSettings) -> None:
@@ -86,8 +86,8 @@ async def _serve(settings: LiveSettings) -> None:
 def _server(live: "Live", settings: LiveSettings) -> HttpServer:
     """The page's server.
 
-    What Prometheus and health checks ask for is told whatever they call this host: in a network of containers that is
-    the service's name. Where only this machine reaches the port, nobody but its browsers could mean anything else.
+    The paths for Prometheus and health checks accept any Host header: in a network of containers it is the service's name.
+    If only this machine reaches the port, they are restricted, too, since only its browsers could send another name.
     """
     probes = live.probes()
     names = {settings.live_host.lower(), *parse_host_names(settings.live_allowed_hosts)}
@@ -112,7 +112,7 @@ async def _listen(server: HttpServer, host: str, port: int) -> int:
 
 
 class Live:
-    """What is known, and who asks for it."""
+    """The newest state of the pipeline, and the HTTP routes that serve it."""
 
     def __init__(self, settings: LiveSettings) -> None:
         self.state = State(settings.window_seconds)
@@ -125,7 +125,7 @@ class Live:
         self._looked = asyncio.Event()
 
     def pages(self) -> dict[str, Handler]:
-        """What a browser asks for."""
+        """The routes for browsers."""
 
         async def newest(_: web.Request) -> web.StreamResponse:
             return content("application/json", self._snapshot())
@@ -133,17 +133,17 @@ class Live:
         return page_routes() | {"/snapshot": newest, "/events": event_stream(self.feed)}
 
     def probes(self) -> dict[str, Handler]:
-        """What Prometheus and health checks ask for."""
+        """The routes for Prometheus and health checks."""
         return health_routes(self._health, self._registry)
 
     def take(self, seen: Observation) -> None:
-        """A look at Kafka has succeeded."""
+        """Take in a new observation of Kafka."""
         self._lag_metrics.take(seen)
         self._health.started()
         self._looked.set()
 
     async def publish(self) -> None:
-        """Tell all pages how things stand, at once after each look; and the log when Kafka goes away or comes back."""
+        """Send the state to all pages; log when Kafka becomes unavailable or available again."""
         logged = None
         while True:
             if (waiting_for := self.state.waiting_for) != logged:

@@ -1,4 +1,4 @@
-"""The newest message, for any number of readers, and as server-sent events."""
+"""Broadcasts the newest message to any number of readers, also as server-sent events."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ _RECONNECT_MS = 1_000
 
 
 class Feed:
-    """Keeps only the newest message: a slow reader misses what is outdated, and nothing piles up for it."""
+    """Keeps only the newest message: a slow reader skips outdated ones, so nothing is queued for it."""
 
     def __init__(self) -> None:
         self._number = 0
@@ -32,7 +32,7 @@ class Feed:
         self._wake_readers()
 
     async def messages(self) -> AsyncIterator[bytes]:
-        """The newest message at once, if there is one, then each newer one that the reader is in time for."""
+        """The newest message at once, if there is one, and then newer ones; messages that the reader is too slow for are skipped."""
         number = 0
         while not self._closed:
             if self._number == number:
@@ -50,7 +50,7 @@ def event_stream(feed: Feed) -> Handler:
     """Server-sent events with the messages of ``feed``. A client that does not read one in time is disconnected."""
 
     async def stream(request: web.Request) -> web.StreamResponse:
-        # The last header keeps nginx from holding events back until its buffer is full.
+        # The last header keeps nginx from buffering events.
         headers = {hdrs.CONTENT_TYPE: "text/event-stream", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)

@@ -1,14 +1,14 @@
-"""The lag as the broker sees it, for Prometheus: known also when the consumer is dead.
+"""Consumer lag for Prometheus, read from the broker: known also if the consumer is down.
 
 The series are those of danielqsj/kafka-exporter, for the pipeline's own topics and groups, with three differences:
 
-- Offsets end at the last stable offset, and the end of a transaction is no record: the exporter's end at the log's end, so
-  that its lag counts what stands in a transaction under way, and may count a transaction's end.
-- Where a group has committed nothing, its lag is all that is there, as its first member will read it all; there the
-  exporter says -1.
-- The sink, which is no member of a group but only keeps its place there, has no series of members; the exporter says 0.
+- End offsets are last stable offsets, and transaction markers are not counted. The exporter uses the log end offset, so its
+  lag includes open transactions, and possibly a marker.
+- If a group has committed nothing, its lag is the number of all records, since its first member will read them all. The
+  exporter reports -1.
+- The sink has no series of members, since it only commits offsets and is not a member of its group. The exporter reports 0.
 
-When Kafka cannot be looked at, the series end rather than stand still.
+While Kafka is unavailable, there are no series, rather than outdated ones.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +24,7 @@ _FRESH_FOR_S = 15.0
 
 
 class LagMetrics(Collector):
-    """Tells what the newest look at Kafka has brought.
+    """A Prometheus collector of the newest observation of Kafka.
 
     Args:
         prefix: the pipeline's ``TOPIC_PREFIX``.
@@ -37,7 +37,7 @@ class LagMetrics(Collector):
         self._newest: Observation | None = None
 
     def take(self, seen: Observation) -> None:
-        """From now on this is what it tells."""
+        """Set the newest observation."""
         self._newest = seen
 
     def collect(self) -> Iterator[GaugeMetricFamily]:

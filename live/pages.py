@@ -1,4 +1,4 @@
-"""The files that make up the page, read once at the start."""
+"""The page's static files, read once at the start."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ _TYPES = {
 
 
 def page_routes() -> dict[str, Handler]:
-    """A route for each file, by its name; ``index.html`` is ``/``."""
+    """A route for each file by its name; ``index.html`` is ``/``."""
     return {
         f"/{'' if file.name == 'index.html' else file.name}": _route(_TYPES[file.suffix], file.read_bytes())
         for file in FOLDER.iterdir()

@@ -1,4 +1,4 @@
-"""The state as the page is told it: facts only, words and clocks are the browser's."""
+"""The state as JSON for the page: data only; the browser renders texts and times."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -57,10 +57,10 @@ def _stage(state: State, group: str) -> Json:
 
 
 def sales(state: State) -> Json:
-    """The newest windows, oldest first, and in each the sales of all products and of each one that has a name here.
+    """The newest windows, oldest first, each with the total sales and those of the listed products.
 
-    The best-selling products have one; where there are more than a page can show, the others are added up. A product
-    that sold nothing in a window has zeros there. A window that is not ``whole`` has had more sales than are added up.
+    The best-selling products are listed; if there are more than a page can show, the others are summed up. A product
+    without sales in a window has zeros. A window that is not ``whole`` has more sales than those that were read.
     """
     windows = _shown(state)
     revenue: Counter[str] = Counter()
@@ -94,7 +94,7 @@ def sales(state: State) -> Json:
 
 
 def _shown(state: State) -> list[tuple[Window, dict[str, Metric]]]:
-    """The windows of the newest half hour, if a window is a minute: a gap in time takes its place in a plot."""
+    """The newest windows (half an hour with windows of a minute), with empty ones for gaps, as a plot needs them."""
     if not state.windows:
         return []
     newest_end_s = next(reversed(state.windows))[1]

@@ -1,5 +1,5 @@
 """A Kafka broker with its ZooKeeper, as processes of this program."""
-# ruff: noqa: S603, S607 - starting programs is what this file is for
+# ruff: noqa: S603, S607 - this file starts programs
 
 import contextlib
 import signal
@@ -21,15 +21,15 @@ _STOP_S = 20.0
 START_S = 180.0
 """How long a start may take, on a slow machine with much else to do."""
 
-# Kills its process when this program ends in whatever way, since then the pipe to its standard input closes.
+# A watchdog that kills the process when this program ends, however it ends: the pipe to the watchdog's stdin then closes.
 _WATCHDOG = 'read -r _; kill -KILL "$0" 2>/dev/null'
 
 
 class LocalBroker:
-    """Starts and stops a broker on 127.0.0.1 that keeps its files in ``directory``; a context manager.
+    """Starts and stops a broker on 127.0.0.1 with its files in ``directory``; a context manager.
 
-    All calls block. None of the processes outlives this one, even when it is killed. With ``proxy`` the broker also
-    listens for a proxy, which the caller runs.
+    All calls block. No process outlives this one, even if this one is killed. With ``proxy`` the broker has an additional
+    listener for a proxy, which the caller runs.
     """
 
     def __init__(
@@ -60,10 +60,10 @@ class LocalBroker:
         return f"127.0.0.1:{self._files.kafka_port}"
 
     def start(self, timeout_s: float = START_S) -> None:
-        """Start what is not running, and wait until the broker answers.
+        """Start what is not running, and wait until the broker responds.
 
         Raises:
-            LocalModeError: it did not within ``timeout_s``; the message ends with its log's last lines.
+            LocalModeError: it did not respond within ``timeout_s``; the message ends with the last lines of its log.
         """
         self._files.write()
         deadline = time.monotonic() + timeout_s
@@ -71,16 +71,16 @@ class LocalBroker:
         self._kafka.start_until(lambda: kafka_answers(self._files.kafka_port), deadline)
 
     def stop(self) -> None:
-        """Shut the broker down in an orderly way, then ZooKeeper."""
+        """Shut down the broker gracefully, then ZooKeeper."""
         self._kafka.stop()
         self._zookeeper.stop()
 
     def kill(self) -> None:
-        """Kill the broker, as a power cut would; ZooKeeper stays. ``start`` brings it back."""
+        """Kill the broker, as a power cut would; ZooKeeper keeps running. ``start`` restarts the broker."""
         self._kafka.kill()
 
     def pause(self) -> None:
-        """Stop the broker in the middle of whatever it does; ``resume`` lets it go on."""
+        """Suspend the broker (SIGSTOP); ``resume`` continues it."""
         self._kafka.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -88,11 +88,11 @@ class LocalBroker:
         self._kafka.send_signal(signal.SIGCONT)
 
     def stop_broker(self) -> None:
-        """Shut the broker down in an orderly way; ZooKeeper stays. ``start`` brings it back."""
+        """Shut down the broker gracefully; ZooKeeper keeps running. ``start`` restarts the broker."""
         self._kafka.stop()
 
     def stop_zookeeper(self) -> None:
-        """Shut ZooKeeper down; the broker stays. ``start`` brings it back."""
+        """Shut down ZooKeeper; the broker keeps running. ``start`` restarts ZooKeeper."""
         self._zookeeper.stop()
 
     def __enter__(self) -> Self:
@@ -110,7 +110,7 @@ class LocalBroker:
 
 
 class BrokerProcess:
-    """One program, started again when it ends before it is ready."""
+    """One program, which is restarted if it ends before it is ready."""
 
     def __init__(self, command: list[str], log: Path) -> None:
         self._command = command
@@ -140,7 +140,7 @@ class BrokerProcess:
 
     def _start(self) -> None:
         with self._log.open("ab") as log:
-            # A session of its own: Ctrl-C in a terminal is for this program, which then stops the broker in order.
+            # In its own session: Ctrl-C in a terminal reaches only this program, which then stops the broker gracefully.
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
@@ -164,7 +164,7 @@ class BrokerProcess:
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        # The watchdog first: by the time its pipe closes, the process's id may be another's.
+        # The watchdog first: when its pipe closes later, the process id may have been reused.
         if self._watchdog:
             self._watchdog.kill()
             self._watchdog.communicate()

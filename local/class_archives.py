@@ -1,11 +1,11 @@
-"""Archives of the classes that a broker and its ZooKeeper load, with which their JVMs start in half the CPU time.
+"""Class-data archives for Kafka and ZooKeeper, with which their JVMs start in half the CPU time.
 
-Application class-data sharing (JEP 350, Java 13): a JVM writes what it has loaded at its end, and later ones map it. A JVM that
-cannot use an archive, because another version of Java wrote it, starts without it.
+Application class-data sharing (JEP 350, Java 13): a JVM writes its loaded classes into an archive when it ends, and later JVMs
+map it. A JVM that cannot use an archive, because another version of Java wrote it, starts without it.
 
-``python -m local.class_archives`` makes them where there are none of this Java's yet, and fetches the jars first.
+``python -m local.class_archives`` creates missing archives for this version of Java, and downloads the jars first.
 """
-# ruff: noqa: S603 - starting programs is what this file is for
+# ruff: noqa: S603 - this file starts programs
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ from local.probes import kafka_answers, zookeeper_answers
 
 
 def make_class_archives(libs: Path) -> None:
-    """Run a broker once and keep its archives in ``libs``; none where this Java writes none.
+    """Run a broker once and keep its archives in ``libs``; none if this version of Java writes none.
 
     Raises:
         LocalModeError: the broker does not start.
@@ -63,7 +63,7 @@ def _java_version() -> str:
 
 
 def main() -> None:
-    """Make the archives, unless this Java has been asked before."""
+    """Create the archives, unless it was already tried with this version of Java."""
     try:
         libs = kafka_libs()
     except LocalModeError as error:

@@ -1,5 +1,5 @@
-"""What one can do with a pipeline on this machine; each returns the program's exit code."""
-# ruff: noqa: S606, S607 - starting programs is what this file is for
+"""The commands of local mode; each returns the program's exit code."""
+# ruff: noqa: S606, S607 - this file starts programs
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ _STILL_THERE_S = 1.0
 
 
 def up(processors: int, analytics: int, *, detach: bool) -> int:
-    """Start everything. Unless told to ``detach``, show it until that ends or Ctrl-C, then stop everything."""
+    """Start everything. Without ``detach``, show it until the pipeline ends or Ctrl-C, then stop everything."""
     if importlib.util.find_spec("supervisor") is None:
         raise LocalModeError(
             f"{sys.executable} has no supervisor", advice="call `make setup`, then use .venv/bin/python"
@@ -104,14 +104,14 @@ def _watch(settings: LocalSettings, supervisor: Supervisor) -> None:
     """Show the pipeline until the view ends.
 
     Raises:
-        EndedElsewhereError: the pipeline ended before.
+        EndedElsewhereError: another command has stopped the pipeline.
     """
     _report(f"live page: {settings.live_page}")
     asyncio.run(_show_while_running(settings, supervisor))
 
 
 async def _show_while_running(settings: LocalSettings, supervisor: Supervisor) -> None:
-    from watch.view import show  # noqa: PLC0415 - takes half a second, which the start need not wait for
+    from watch.view import show  # noqa: PLC0415 - takes half a second, which would delay the start
 
     session = supervisor.session()
     view = asyncio.create_task(show(settings.bootstrap_servers, settings.topic_prefix, settings.window_seconds))
@@ -128,7 +128,7 @@ async def _show_while_running(settings: LocalSettings, supervisor: Supervisor) -
 
 
 def _report(line: str) -> None:
-    # The terminal may be gone, and there is still a pipeline to stop.
+    # The terminal may be closed, and the pipeline still has to be stopped.
     with contextlib.suppress(OSError):
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()

@@ -1,10 +1,10 @@
-"""What can go wrong on this machine."""
+"""The errors of local mode."""
 
 from libs.runtime.errors import PipelineError
 
 
 class LocalModeError(PipelineError):
-    """Local mode cannot go on; the message says why, and ``advice`` what to do."""
+    """Local mode cannot continue; the message says why, and ``advice`` how to fix it."""
 
 
 class PortTakenError(LocalModeError):
@@ -12,4 +12,4 @@ class PortTakenError(LocalModeError):
 
 
 class EndedElsewhereError(LocalModeError):
-    """The pipeline that is shown was stopped by somebody else."""
+    """Another command has stopped the pipeline that is shown."""

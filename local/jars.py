@@ -1,5 +1,5 @@
 """Kafka's and ZooKeeper's jars, resolved by Maven once and kept in ``.local/kafka-libs``."""
-# ruff: noqa: S603, S607 - starting programs is what this file is for
+# ruff: noqa: S603, S607 - this file starts programs
 
 import fcntl
 import hashlib
@@ -17,15 +17,15 @@ _RESOLVE_TIMEOUT_S = 900
 
 
 def java_command() -> str:
-    """The Java to run: JAVA_HOME's, or else the first on the path."""
+    """The Java program: JAVA_HOME's, or else the first on the path."""
     home = os.environ.get("JAVA_HOME")
     return str(Path(home) / "bin" / "java") if home else "java"
 
 
 def kafka_libs(pom: Path = _POM, name: str = "kafka-libs", *properties: str) -> Path:
-    """The folder with the jars of ``pom``, ``.local/{name}``; the first call takes as long as Maven needs to download them.
+    """The folder with the jars of ``pom``, ``.local/{name}``; at the first call Maven downloads them.
 
-    ``properties`` are those of the pom that it leaves open, as Maven's arguments (``-Dname=value``).
+    ``properties`` are passed to Maven (``-Dname=value``).
 
     Raises:
         LocalModeError: Java or Maven is missing, or Maven failed.
@@ -45,7 +45,7 @@ def kafka_libs(pom: Path = _POM, name: str = "kafka-libs", *properties: str) -> 
 
 
 def check_machine() -> None:
-    """Raise LocalModeError naming Java or Maven, or both, when they are missing."""
+    """Raise LocalModeError naming Java or Maven, or both, if they are missing."""
     check = subprocess.run(
         ["sh", ROOT / "local" / "prerequisites.sh", "java", "maven"], capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""Whose data a folder holds: Kafka's with ZooKeeper, or Kafka 4's, which none of them can read of the other."""
+"""Checks the format of a data folder: Kafka 3.9 with ZooKeeper and Kafka 4 cannot read each other's data."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ _WITH_ZOOKEEPER, _WITH_KRAFT = "version=0", "version=1"
 
 
 def check_data(directory: Path, *, kraft: bool) -> None:
-    """Raise LocalModeError if the pipeline in ``directory`` has data of the other kind."""
+    """Raise LocalModeError if the pipeline in ``directory`` has data in the other format."""
     file = directory / "data" / "kafka" / "meta.properties"
     lines = file.read_text().splitlines() if file.exists() else []
     other = _WITH_ZOOKEEPER if kraft else _WITH_KRAFT

@@ -1,4 +1,4 @@
-"""One broker and its ZooKeeper in a folder: their configuration files, and the commands that run them."""
+"""The configuration files of a broker and its ZooKeeper, and the commands that run them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,10 +23,10 @@ autopurge.snapRetainCount=3
 autopurge.purgeInterval=24
 """
 
-# One replica of everything, quick elections and rebalances, and memory that fits beside the services on a laptop.
-# Internal topics have 50 partitions by default: with one broker that only makes its start slower.
-# A group's offsets are kept longer than records (7 days), so that whoever was away that long is told what it missed.
-# Transactions that ran into their timeout are looked for each second instead of every ten: readers wait for them.
+# One replica of everything, fast elections and rebalances, and little memory, so that all fits on a laptop.
+# Internal topics have 50 partitions by default: with one broker that only slows down its start.
+# Group offsets are kept longer than records (7 days), so that a service that was down that long notices what it missed.
+# The coordinator looks for timed-out transactions each second instead of every ten: readers wait for them.
 SMALL_CLUSTER = """\
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -68,9 +68,9 @@ log4j.appender.console.layout.ConversionPattern=%d{ISO8601} %p %c{1}: %m%n
 
 
 class ProxyPorts(NamedTuple):
-    """Ports of a proxy before the broker: where it listens for clients, and where the broker listens for it.
+    """Ports of a proxy in front of the broker: the proxy's own port for clients, and the broker's port for the proxy.
 
-    Whoever comes by the proxy is told its port as the broker's.
+    The broker advertises the proxy's port to clients that connect through the proxy.
     """
 
     clients: int
@@ -78,7 +78,7 @@ class ProxyPorts(NamedTuple):
 
 
 class Listener(NamedTuple):
-    """A listener of the broker beside the plain one; ``properties`` are those that Kafka lets each listener have.
+    """An additional listener of the broker; ``properties`` are Kafka's settings for a single listener.
 
     https://kafka.apache.org/39/documentation.html#listener_configuration
     """
@@ -91,13 +91,13 @@ class Listener(NamedTuple):
     advertised_host: str = "127.0.0.1"
 
     def lines(self) -> str:
-        """Its own lines of the broker's configuration."""
+        """The listener's own lines in the broker's configuration."""
         prefix = f"listener.name.{self.name.lower()}."
         return "".join(f"{prefix}{name}={value}\n" for name, value in self.properties.items())
 
 
 def broker_listeners(kafka_port: int, proxy: ProxyPorts | None, more: Sequence[Listener] = ()) -> list[Listener]:
-    """The plain listener, ``more`` of them, and the one that a proxy connects to."""
+    """The plaintext listener, those in ``more``, and the one for a proxy."""
     listeners = [Listener("PLAINTEXT", kafka_port, "PLAINTEXT"), *more]
     if proxy:
         listeners.append(Listener("PROXIED", proxy.broker, "PLAINTEXT", advertised_port=proxy.clients))
@@ -105,7 +105,7 @@ def broker_listeners(kafka_port: int, proxy: ProxyPorts | None, more: Sequence[L
 
 
 def listener_lines(listeners: Sequence[Listener], controller: Listener | None = None) -> str:
-    """The broker's configuration of ``listeners``, and of that of a ``controller`` in the same process, which no client sees."""
+    """The broker's configuration of ``listeners``, and of the internal one of a ``controller`` in the same process."""
     bound = [*listeners, controller] if controller else listeners
     lines = _LISTENERS.format(
         bound=",".join(f"{each.name}://127.0.0.1:{each.port}" for each in bound),
@@ -118,21 +118,21 @@ def listener_lines(listeners: Sequence[Listener], controller: Listener | None = 
 
 
 def write_log4j(directory: Path) -> None:
-    """Write the configuration of the logs of what runs in ``directory``."""
+    """Write the logging configuration for the programs in ``directory``."""
     (directory / "log4j.properties").write_text(_LOG4J)
 
 
 def java(directory: Path, libs: Path, main: str, *options: str) -> list[str]:
-    """The command that runs the class ``main`` of ``libs``, to which the caller adds its arguments."""
+    """The command that runs the class ``main`` of ``libs``; the caller appends arguments."""
     archive = class_archive(libs, main)
     shared = [f"-XX:SharedArchiveFile={archive}"] if archive.exists() else []
-    # Exit when out of memory: a broker that limps on is worse than one that is started again.
+    # Exit on OutOfMemoryError: a restart is better than a broker in an undefined state.
     log4j = f"-Dlog4j.configuration=file:{directory / 'log4j.properties'}"
     return [java_command(), *options, *shared, "-XX:+ExitOnOutOfMemoryError", log4j, "-cp", f"{libs}/*", main]
 
 
 def class_archive(libs: Path, main: str) -> Path:
-    """Where the classes that ``main`` loads are kept, if they are (local/class_archives.py)."""
+    """The path of the class-data archive of ``main``, which may not exist (local/class_archives.py)."""
     return libs / f"{main}.jsa"
 
 
@@ -141,7 +141,7 @@ BROKER_HEAP = ("-Xms256m", "-Xmx512m")
 
 @dataclass(frozen=True)
 class KafkaFiles:
-    """Where one broker and its ZooKeeper keep what is theirs."""
+    """The files of one broker and its ZooKeeper."""
 
     directory: Path
     libs: Path
@@ -152,10 +152,10 @@ class KafkaFiles:
     more_properties: Mapping[str, str] = field(default_factory=dict)
 
     def write(self) -> None:
-        """Write the configuration files; data that is already there stays.
+        """Write the configuration files; existing data is kept.
 
         Raises:
-            LocalModeError: the folder's path cannot be written into them.
+            LocalModeError: the folder's path cannot be represented in them.
         """
         check_path(self.directory)
         check_path(self.libs)

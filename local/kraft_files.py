@@ -1,6 +1,6 @@
-"""A broker of Kafka 4 that is its own controller (KRaft), in a folder: its configuration, its data's format, its command."""
+"""The configuration, data folder and command of a Kafka 4 broker that is its own controller (KRaft)."""
 
-# ruff: noqa: S603 - starting programs is what this file is for
+# ruff: noqa: S603 - this file starts programs
 
 import base64
 import re
@@ -42,11 +42,11 @@ controller.listener.names=CONTROLLER
 
 
 def kafka_4_libs(version: str) -> Path:
-    """The folder with the jars of this version of Kafka 4; the first call downloads them.
+    """The folder with the jars of this version of Kafka 4, which the first call downloads.
 
     Raises:
-        ValueError: it is no version of Kafka 4.
-        LocalModeError: Maven could not fetch it.
+        ValueError: it is not a version of Kafka 4.
+        LocalModeError: Maven could not download it.
     """
     if not VERSION.fullmatch(version):
         raise ValueError(f"{version!r} is not a version of Kafka 4, such as {DEFAULT_VERSION}")
@@ -55,7 +55,7 @@ def kafka_4_libs(version: str) -> Path:
 
 @dataclass(frozen=True)
 class KraftFiles:
-    """Where one broker of Kafka 4 keeps what is its own."""
+    """The files of one Kafka 4 broker."""
 
     directory: Path
     libs: Path
@@ -64,10 +64,10 @@ class KraftFiles:
     proxy: ProxyPorts | None = None
 
     def write(self) -> None:
-        """Write the configuration, and format the folder of the data if it is new.
+        """Write the configuration, and format the data folder if it is new.
 
         Raises:
-            LocalModeError: the folder's path cannot be written into a configuration, or its data is not of KRaft.
+            LocalModeError: the folder's path cannot be represented in a configuration, or its data is not of KRaft.
         """
         check_path(self.directory)
         check_path(self.libs)
@@ -96,7 +96,7 @@ class KraftFiles:
     def _format(self) -> None:
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         tool = [*java(self.directory, self.libs, "kafka.tools.StorageTool"), "format"]
-        # One word: an id may begin with a hyphen.
+        # One argument with an equals sign: an id may begin with a hyphen.
         done = subprocess.run(
             [*tool, f"--cluster-id={cluster_id}", "--config", str(self._properties)],
             stdin=subprocess.DEVNULL,

@@ -1,18 +1,18 @@
-"""Paths that all programs of local mode can work in."""
+"""Checks that all programs of local mode can use a path."""
 
 from pathlib import Path
 
 from local.errors import LocalModeError
 
-# Kafka takes a comma for the end of a folder's name, Java a colon or an asterisk in its class path; a backslash is an escape
-# in Java's properties, # and ? end the path in a URL, a percent sign is special to the supervisor, where ; begins a comment.
+# The comma separates folders in Kafka's log.dirs; colon and asterisk are special in Java's class path, the backslash in its
+# properties, the number sign and ? in a URL, percent sign and semicolon in the supervisor's configuration.
 _SPECIAL = frozenset(',:*\\#?%;"')
 
 
 def check_path(path: Path) -> None:
-    """Raise LocalModeError when Kafka, ZooKeeper or the supervisor would take ``path`` for another one.
+    """Raise LocalModeError if Kafka, ZooKeeper or the supervisor would misinterpret ``path``.
 
-    Java reads properties as ISO 8859-1, and names of files by the locale: so only ASCII means the same to all of them.
+    Java reads properties as ISO 8859-1, and file names in the locale's encoding, so only ASCII is safe.
     """
     odd = sorted({sign for sign in str(path) if sign in _SPECIAL or not (sign.isascii() and sign.isprintable())})
     if odd:

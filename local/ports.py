@@ -1,7 +1,7 @@
 """Ports on loopback.
 
-All of them lie below 32768, where Linux begins to take ports for outgoing connections: a client that reconnects to a
-broker which is down could otherwise be given the broker's own port, and keep it from coming back.
+All of them are below 32768, where Linux's range of ephemeral ports begins. Otherwise a client that reconnects to a broker that
+is down could get the broker's own port as source port, and so prevent the broker's restart.
 """
 
 import random
@@ -13,9 +13,9 @@ _LOWEST_OF_BLOCKS = 10_000
 
 
 def is_taken(port: int) -> bool:
-    """Whether something on this machine listens on ``port``."""
+    """Whether a program on this machine listens on ``port``."""
     with socket.socket() as probe:
-        # Connections of an earlier run that linger in TIME_WAIT keep nobody from listening.
+        # Connections of an earlier run in TIME_WAIT do not prevent listening.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -25,9 +25,9 @@ def is_taken(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Distinct ports that nobody listens on now.
+    """Distinct free ports.
 
-    Chosen at random, so that test runs at the same time on one machine keep out of each other's way.
+    They are chosen at random, so that concurrent test runs on one machine do not collide.
     """
     candidates = random.SystemRandom().sample(range(_LOWEST, FIRST_EPHEMERAL_PORT), FIRST_EPHEMERAL_PORT - _LOWEST)
     free = (port for port in candidates if not is_taken(port))
@@ -35,7 +35,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def free_block(count: int) -> int:
-    """The first of ``count`` consecutive ports that nobody listens on now, apart from those of `free_ports`."""
+    """The first of ``count`` consecutive free ports, from another range than those of `free_ports`."""
     candidates = random.SystemRandom().sample(
         range(_LOWEST_OF_BLOCKS, _LOWEST - count), _LOWEST - count - _LOWEST_OF_BLOCKS
     )

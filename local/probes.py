@@ -1,4 +1,4 @@
-"""Whether ZooKeeper, Kafka and a service answer, asked over the wire with nothing but the standard library."""
+"""Probes whether ZooKeeper, Kafka and a service respond, with the standard library only."""
 
 import http.client
 import json
@@ -10,7 +10,7 @@ _METADATA, _VERSION, _CORRELATION_ID = 3, 1, 7
 
 
 def zookeeper_answers(port: int) -> bool:
-    """Whether ZooKeeper listens on ``port``. To ask it more as early as that makes it log an error of its own."""
+    """Whether ZooKeeper listens on ``port``. A request that early would make it log an error."""
     try:
         socket.create_connection(("127.0.0.1", port), _TIMEOUT_S).close()
     except OSError:
@@ -19,9 +19,9 @@ def zookeeper_answers(port: int) -> bool:
 
 
 def kafka_answers(port: int) -> bool:
-    """Whether the broker on ``port`` takes requests and knows itself as a member of the cluster.
+    """Whether the broker on ``port`` accepts requests and is in its own list of brokers.
 
-    An open port alone says neither: topics created too early fail for want of live brokers.
+    An open port is not enough: topics created too early fail because there are no live brokers.
     """
     # MetadataRequest v1: no client id, no topics.
     request = struct.pack(">hhihi", _METADATA, _VERSION, _CORRELATION_ID, -1, 0)
@@ -38,7 +38,7 @@ def kafka_answers(port: int) -> bool:
 
 
 def health_of(port: int) -> str:
-    """A service's word on its health: "ok", or the reason why not."""
+    """The health that a service reports: "ok", or the reason why not."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)
     try:
         connection.request("GET", "/health")

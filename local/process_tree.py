@@ -1,9 +1,9 @@
-"""``python -m local.process_tree COMMAND ...`` runs a command; when it ends, everything that it has started ends, too.
+"""``python -m local.process_tree COMMAND ...`` runs a command, and ends all of its descendants when it ends.
 
-SIGTERM and SIGHUP end the command with all its descendants, those included that lead sessions of their own or whose parents
-have gone. SIGINT, which a terminal sends to all of them, is left to the command.
+SIGTERM and SIGHUP end the command with all its descendants, including session leaders and orphans. SIGINT, which a terminal
+sends to all of them, is left to the command.
 """
-# ruff: noqa: S603 - starting programs is what this file is for
+# ruff: noqa: S603 - this file starts programs
 
 import ctypes
 import os
@@ -27,7 +27,7 @@ class _EndedBySignalError(Exception):
 
 
 def main(command: Sequence[str]) -> int:
-    """Run ``command``; returns its exit code, or 128 and the signal's number."""
+    """Run ``command``; returns its exit code, or 128 plus the signal's number."""
     adopt_orphans()
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda *_: None)  # unlike SIG_IGN, the command does not inherit that
@@ -44,7 +44,7 @@ def main(command: Sequence[str]) -> int:
 
 
 def _wait_for(child: "subprocess.Popen[bytes]") -> int:
-    """The exit code of ``child``; meanwhile other children that have been adopted are taken note of when they end."""
+    """The exit code of ``child``; meanwhile adopted children are reaped when they end."""
     while True:
         pid, status = os.wait()
         if pid == child.pid:
@@ -63,13 +63,13 @@ def _ended_by_signal(number: int, _frame: FrameType | None) -> None:
 
 
 def adopt_orphans() -> None:
-    """From now on a descendant whose parent ends becomes this process's child (Linux; elsewhere it is lost from sight)."""
+    """Become the parent of descendants whose parent ends (Linux only: PR_SET_CHILD_SUBREAPER)."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def end_descendants(grace_s: float = _GRACE_S) -> None:
-    """SIGTERM to all descendants, and SIGKILL to those that are still there after ``grace_s``."""
+    """Send SIGTERM to all descendants, and SIGKILL to those that still run after ``grace_s``."""
     asked: set[int] = set()
     deadline_s = time.monotonic() + grace_s
     while pids := [*descendants()]:
@@ -83,7 +83,7 @@ def end_descendants(grace_s: float = _GRACE_S) -> None:
 
 
 def descendants() -> Iterator[int]:
-    """The process ids of this process's children and of theirs, zombies left out."""
+    """The process ids of all descendants of this process, except zombies."""
     children: dict[int, list[int]] = {}
     for pid, parent in _processes():
         children.setdefault(parent, []).append(pid)
@@ -95,7 +95,7 @@ def descendants() -> Iterator[int]:
 
 
 def _processes() -> Iterator[tuple[int, int]]:
-    """Each process that is no zombie, and its parent."""
+    """The parent of each process that is not a zombie."""
     if not Path("/proc/self/stat").exists():
         listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True)  # noqa: S607
         for line in listing.stdout.splitlines():
@@ -107,7 +107,7 @@ def _processes() -> Iterator[tuple[int, int]]:
         if entry.name.isdecimal():
             try:
                 state, parent, *_ = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:  # ended in between
+            except OSError:  # it has ended meanwhile
                 continue
             if state != "Z":
                 yield int(entry.name), int(parent)

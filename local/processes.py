@@ -1,5 +1,5 @@
-"""The processes of one session whose command lines name a folder: what a supervisor that was killed has left behind."""
-# ruff: noqa: S607 - ps is where the system has it
+"""Finds the processes of a session whose command lines contain a folder: the programs of a supervisor that was killed."""
+# ruff: noqa: S607 - ps is found on the path
 
 import contextlib
 import os
@@ -11,8 +11,8 @@ from pathlib import Path
 def session_members(session: int, folders: Iterable[Path]) -> list[int]:
     """Process ids, the session's leader first.
 
-    A process id may be given to another program later, and a session's is its leader's: hence the look at the command
-    lines. Zombies have none and are not listed.
+    A session's id is the process id of its leader, which may be reused later. So the command lines are checked, too. Zombies
+    have none and are not included.
     """
     named = tuple(str(folder) for folder in folders)
     pids = [pid for pid, command in _commands().items() if any(name in command for name in named)]
@@ -24,7 +24,7 @@ def _commands() -> dict[int, str]:
         commands = {}
         for entry in Path("/proc").iterdir():
             if entry.name.isdecimal():
-                with contextlib.suppress(OSError):  # ended in between
+                with contextlib.suppress(OSError):  # it has ended meanwhile
                     commands[int(entry.name)] = os.fsdecode((entry / "cmdline").read_bytes())
         return commands
     listing = subprocess.run(["ps", "-A", "-o", "pid=,command="], capture_output=True, text=True, check=True).stdout

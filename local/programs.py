@@ -1,6 +1,6 @@
 """The programs of a pipeline, and the supervisor's configuration that runs them.
 
-Each replica is a program of its own: the supervisor then adds and removes replicas without touching the others.
+Each replica is a separate program, so that the supervisor can add and remove replicas without restarting the others.
 """
 
 import shlex
@@ -65,19 +65,19 @@ def replica_names(replicas: Replicas) -> list[str]:
 
 
 def libs_of(settings: LocalSettings) -> Path:
-    """The folder with the jars of the Kafka that the settings ask for; the first call downloads them."""
+    """The folder with the jars of the configured Kafka version, which the first call downloads."""
     return kafka_4_libs(settings.kafka_4) if settings.kafka_4 else kafka_libs()
 
 
 def supervisor_config(settings: LocalSettings, replicas: Replicas, socket: Path) -> str:
-    """The whole configuration; writes Kafka's own files on the way."""
+    """The supervisor's configuration; also writes Kafka's configuration files."""
     sections = [_SUPERVISOR.format(root=ROOT, directory=settings.directory, socket=socket), *_kafka(settings)]
     for name in replica_names(replicas):
         service = name.partition("-")[0]
         options: dict[str, object] = {"priority": 3, "startsecs": 2, "stopwaitsecs": 25}
         if service == "generator":
-            # It may be told to end after a count: then exit code 0, however soon, is no failure. Nor does it help to
-            # repeat a bad setting (2).
+            # With a count it ends by itself: exit code 0, however early, is not a failure. Exit code 2 is a bad setting, for
+            # which a restart does not help.
             options |= {"autorestart": "unexpected", "exitcodes": "0,2", "startsecs": 0}
         command = [sys.executable, str(ROOT / STARTED_FILES[service])]
         sections.append(_program(settings, name, command, http_port=settings.http_port_of(name), **options))
@@ -85,8 +85,8 @@ def supervisor_config(settings: LocalSettings, replicas: Replicas, socket: Path)
 
 
 def _kafka(settings: LocalSettings) -> list[str]:
-    # ZooKeeper and Kafka count as started only after some seconds: until then an exit (see LocalBroker) is followed by
-    # growing pauses.
+    # ZooKeeper and Kafka count as started only after some seconds: after an earlier exit (see LocalBroker) the supervisor
+    # restarts them with growing delays.
     directory, libs = settings.directory, libs_of(settings)
     kafka: KafkaFiles | KraftFiles
     sections = []

@@ -1,4 +1,4 @@
-"""The pipeline that runs in LOCAL_DIR."""
+"""Finds the pipeline that runs in LOCAL_DIR."""
 
 from local.errors import LocalModeError
 from local.settings import local_directory
@@ -6,10 +6,10 @@ from local.supervision import Supervisor
 
 
 def running_supervisor(or_else: str = "") -> Supervisor:
-    """The supervisor of the running pipeline; ``or_else`` ends the advice where none runs.
+    """The supervisor of the running pipeline; ``or_else`` is the end of the advice if none runs.
 
     Raises:
-        LocalModeError: no pipeline is running, or its supervisor has gone.
+        LocalModeError: no pipeline is running, or its supervisor has ended.
     """
     supervisor = Supervisor(local_directory())
     if not supervisor.answers():

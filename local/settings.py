@@ -1,4 +1,4 @@
-"""What local mode can be told by environment variable: a folder, three ports, which Kafka, and what others must know of a run."""
+"""Settings of local mode from environment variables: folder, ports, Kafka version, and settings that other commands need."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from local.ports import FIRST_EPHEMERAL_PORT
 
 MOST_REPLICAS = 50
 
-# Each service has a block of ports of its own, so that replicas come and go without moving one another's.
+# Each service has its own range of ports, so that adding or removing replicas does not change the ports of others.
 _HTTP_BLOCKS = {"generator": 0, "sink": 1, "live": 2, "processor": 100, "analytics": 200}
 HTTP_PORTS = 300
 """As many as the blocks take up, from `LocalSettings.http_port` on."""
@@ -26,10 +26,10 @@ _WITH_ZOOKEEPER = "3.9"
 
 @dataclass(frozen=True)
 class LocalSettings:
-    """Where a pipeline on this machine keeps its files, and the ports it listens on, all on 127.0.0.1.
+    """The files and ports of a pipeline on this machine; all ports are on 127.0.0.1.
 
-    ``kafka_4`` is the version of Kafka 4, None for Kafka 3.9 with ZooKeeper; with Kafka 4 the controller has ZooKeeper's port.
-    The other fields are the services' settings of these names, without which nobody can make sense of what they write.
+    ``kafka_4`` is the version of Kafka 4, None for Kafka 3.9 with ZooKeeper; with Kafka 4 the controller uses ZooKeeper's port.
+    The other fields are the services' settings of the same names, which are needed to interpret their output.
     """
 
     directory: Path
@@ -49,7 +49,7 @@ class LocalSettings:
         """Settings for a new run: LOCAL_DIR, LOCAL_KAFKA, LOCAL_KAFKA_PORT, LOCAL_ZOOKEEPER_PORT, LOCAL_HTTP_PORT, the services'.
 
         Raises:
-            LocalModeError: naming a setting that is no port, or above those that are safe to use, no number, or no version.
+            LocalModeError: naming a setting that is not a valid port, number or version, or a port above the safe range.
         """
         return cls(
             directory=local_directory(),
@@ -62,13 +62,13 @@ class LocalSettings:
             sink_outputs=os.environ.get("SINK_OUTPUTS") or "file",
             sink_output_path=Path(os.environ.get("SINK_OUTPUT_PATH") or ROOT / "output" / "metrics.json").resolve(),
             sink_database_url=os.environ.get("SINK_DATABASE_URL") or f"sqlite:///{ROOT / 'output' / 'metrics.db'}",
-            # Seen from ROOT, where the services run.
+            # Relative to ROOT, where the services run.
             processor_catalogue_path=ROOT / (os.environ.get("PROCESSOR_CATALOGUE_PATH") or _CATALOGUE),
         )
 
     @classmethod
     def of_running(cls) -> Self:
-        """The settings that the pipeline in LOCAL_DIR was started with.
+        """The settings with which the pipeline in LOCAL_DIR was started.
 
         Raises:
             LocalModeError: it was started by another version of this program.
@@ -83,9 +83,9 @@ class LocalSettings:
             ) from error
 
     def save(self) -> None:
-        """Keep them for ``of_running``: a later call may come from a shell that has other ports set."""
+        """Save them for ``of_running``: a later command may run in a shell with other settings."""
         path = self.directory / "settings.json"
-        path.touch(mode=0o600)  # a database's URL may have its password
+        path.touch(mode=0o600)  # the database's URL may contain the password
         path.write_text(json.dumps(asdict(self), default=str))
 
     @property
@@ -102,7 +102,7 @@ class LocalSettings:
 
     @property
     def outputs(self) -> str:
-        """Where the metrics are, for people; without a password."""
+        """The outputs as text, without passwords."""
         places = [str(self.sink_output_path)] if self.writes_file else []
         if self.writes_database:
             places.append(re.sub(r"//([^/@:]*):[^/@]*@", r"//\1@", self.sink_database_url).partition("?")[0])
@@ -119,13 +119,13 @@ class LocalSettings:
 
 
 def forget_kafka_security() -> None:
-    """Local mode's broker asks nobody who they are: settings of how to log in elsewhere are not for its services."""
+    """Remove login settings from the environment: local mode's broker has no authentication."""
     for name in [each for each in os.environ if each.startswith(_KAFKA_SECURITY)]:
         del os.environ[name]
 
 
 def local_directory() -> Path:
-    """LOCAL_DIR: everything that a run writes is in there, but for the metrics."""
+    """LOCAL_DIR: the folder of all files of a run, except the metrics."""
     return Path(os.environ.get("LOCAL_DIR") or ROOT / ".local").resolve()
 
 

@@ -1,4 +1,4 @@
-"""Stopping a pipeline, whatever state it is in."""
+"""Stops a pipeline, whatever state it is in."""
 
 import signal
 
@@ -6,16 +6,16 @@ from local.errors import LocalModeError
 from local.startup import Report
 from local.supervision import Supervisor
 
-# Each a little longer than the programs' own grace period, after which the supervisor kills them.
+# Each a little longer than the programs' grace periods, after which the supervisor kills them.
 _SERVICES_S = 25.0
 _KAFKA_S = 35.0
 _ZOOKEEPER_S = 15.0
 
 
 def stop(supervisor: Supervisor, report: Report) -> None:
-    """Stop the services, then Kafka, then ZooKeeper; nothing is left running.
+    """Stop the services, then Kafka, then ZooKeeper; nothing keeps running.
 
-    Bounded in time. Ctrl-C while it works kills what is left at once; after that, nothing interrupts it any more.
+    Limited in time. Ctrl-C kills the remaining programs at once; after that, it cannot be interrupted.
     """
     try:
         _stop_in_order(supervisor, report)

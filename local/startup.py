@@ -1,4 +1,4 @@
-"""Starting a pipeline: everything that could be in the way is looked at first, then each program is waited for."""
+"""Starts a pipeline: checks all preconditions first, then waits for each program."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ _LOG_LINES = 15
 
 
 def start(settings: LocalSettings, supervisor: Supervisor, replicas: Replicas, report: Report) -> None:
-    """Start everything in ``settings.directory``; it is the caller's to stop, also after an error.
+    """Start everything in ``settings.directory``; the caller has to stop it, also after an error.
 
     Raises:
         PortTakenError: another program has one of the ports; nothing was started.
@@ -45,7 +45,7 @@ def start(settings: LocalSettings, supervisor: Supervisor, replicas: Replicas, r
 
 
 def check_ports(settings: LocalSettings, names: list[str]) -> None:
-    """Raise PortTakenError when the health port of one of these services is taken."""
+    """Raise PortTakenError if the health port of one of these services is taken."""
     for name in names:
         port = settings.http_port_of(name)
         if is_taken(port):
@@ -69,10 +69,10 @@ def _environment(settings: LocalSettings) -> dict[str, str]:
 def wait_until_ready(
     settings: LocalSettings, supervisor: Supervisor, report: Report, before: Collection[str] = ()
 ) -> None:
-    """Return when all programs answer, except those that were there ``before``; report each as it does.
+    """Wait until all programs respond, except those that ran ``before``; report each one.
 
     Raises:
-        LocalModeError: one of them failed, or took too long; the message ends with its log's last lines.
+        LocalModeError: one of them failed, or took too long; the message ends with the last lines of its log.
     """
     started = time.monotonic()
     ready = set(before)
@@ -82,7 +82,7 @@ def wait_until_ready(
             if program.name not in ready and _is_ready(settings, program):
                 ready.add(program.name)
                 report(f"  {program.name:<14}{'ready':<8}{time.monotonic() - started:5.1f} s")
-        # What the others wait for comes first: a message has to name that.
+        # Programs that others depend on come first, so that a message names the cause.
         waiting = sorted((each for each in programs if each.name not in ready), key=_needed_first)
         if not waiting:
             return
@@ -111,15 +111,15 @@ def _is_ready(settings: LocalSettings, program: Program) -> bool:
         return zookeeper_answers(settings.zookeeper_port)
     if program.name == "kafka":
         return kafka_answers(settings.kafka_port)
-    # The generator may have been told to end after a count.
+    # The generator may have ended after its configured count.
     ended_well = program.state == "EXITED" and program.exit_code == 0
     return ended_well or (program.state == "RUNNING" and health_of(settings.http_port_of(program.name)) == "ok")
 
 
 def _has_failed(program: Program) -> bool:
-    """A service waits for whatever it needs: one that ends at the start has a bad setting or a defect.
+    """Whether a program has failed. Services wait for their dependencies, so one that ends has a bad setting or a bug.
 
-    Not so ZooKeeper and Kafka: after a crash they need more than one start.
+    ZooKeeper and Kafka may need more than one start after a crash.
     """
     is_service = program.name not in {"zookeeper", "kafka"}
     return program.state == "FATAL" or (is_service and program.state in {"BACKOFF", "EXITED"})

@@ -1,4 +1,4 @@
-"""What runs, as a table or as JSON."""
+"""The state of all programs, as a table or as JSON."""
 
 import time
 from collections.abc import Iterable
@@ -13,16 +13,15 @@ _ORDER = ("zookeeper", "kafka", *STARTED_FILES)
 
 
 def status_table(settings: LocalSettings, programs: Iterable[Program]) -> str:
-    """One line a program, in the order in which the data flows."""
+    """One row for each program, in the order of the data flow."""
     return _table([_HEADERS, *(_row(settings, program) for program in sorted(programs, key=_place))])
 
 
 def status_json(settings: LocalSettings, programs: Iterable[Program]) -> dict[str, object]:
-    """The same as JSON values: where the pipeline is, and each of its programs.
+    """The same as JSON values: the pipeline's addresses, and its programs.
 
-    ``state`` is "running"; where nothing runs the caller has another word for it. A program's ``health`` is "ok", the reason
-    why not, or "no answer"; ``started_at_s`` is in epoch seconds, ``pid`` 0 of one that does not run, ``exit_code`` that of its
-    last end.
+    ``state`` is "running"; if nothing runs, the caller replaces it. A program's ``health`` is "ok", the reason why not, or "no
+    answer"; ``started_at_s`` is in epoch seconds, ``pid`` is 0 for one that does not run, ``exit_code`` is its last one.
     """
     return {
         "state": "running",

@@ -1,9 +1,9 @@
-"""The process supervisor (supervisord) that runs a pipeline: starting it, and asking it over its socket.
+"""Starts the process supervisor (supervisord) of a pipeline, and controls it over its socket.
 
-The supervisor leads a session of its own, and what it runs stays in it. So even after the supervisor itself was killed
-it can be told which processes were its own.
+The supervisor leads its own session, and its programs stay in that session. So its processes can be found even after the
+supervisor itself was killed.
 """
-# ruff: noqa: S603 - starting programs is what this file is for
+# ruff: noqa: S603 - this file starts programs
 
 import contextlib
 import hashlib
@@ -28,7 +28,7 @@ from local.unix_rpc import UnixTransport
 _START_S = 15.0
 _END_S = 15.0
 _POLL_S = 0.1
-# The kernel's limit is 107 on Linux, 103 on macOS; the supervisor at first appends a dot and its process id.
+# The kernel's limit is 107 on Linux, 103 on macOS; the supervisor temporarily appends a dot and its process id.
 _LONGEST_SOCKET_PATH = 94
 _ADVICE = "is another command at work? `make down` ends everything"
 
@@ -37,7 +37,7 @@ ENDED = frozenset({"STOPPED", "EXITED", "FATAL"})
 
 @dataclass(frozen=True)
 class Program:
-    """One supervised program, as the supervisor sees it. ``state`` is a name of its documentation, like RUNNING."""
+    """The supervisor's information about a program. ``state`` is one of the supervisor's states, such as RUNNING."""
 
     name: str
     state: str
@@ -47,7 +47,7 @@ class Program:
 
 
 class Supervisor:
-    """The supervisor of the pipeline in ``directory``, whether it runs or not."""
+    """The supervisor of the pipeline in ``directory``, running or not."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -60,7 +60,7 @@ class Supervisor:
         """Start it with all its programs; they inherit ``env``.
 
         Raises:
-            LocalModeError: it did not come up.
+            LocalModeError: it did not start.
         """
         self._config.write_text(config)
         output = self._directory / "logs" / "supervisord.out"
@@ -83,7 +83,7 @@ class Supervisor:
             time.sleep(_POLL_S)
 
     def answers(self) -> bool:
-        """Whether it runs."""
+        """Whether it responds."""
         try:
             self._call("getState")
         except LocalModeError:
@@ -97,7 +97,7 @@ class Supervisor:
         ]
 
     def apply(self, config: str) -> None:
-        """Go over to ``config``: start what is new, stop what is gone, leave the rest alone."""
+        """Apply a new configuration: start added programs, stop removed ones, leave the others running."""
         self._config.write_text(config)
         [[added, changed, removed]] = self._call("reloadConfig")
         if changed:
@@ -112,7 +112,7 @@ class Supervisor:
             self._call("addProcessGroup", name)
 
     def stop(self, names: Iterable[str], timeout_s: float) -> None:
-        """Stop programs, all at the same time; the supervisor kills those that overrun their grace period."""
+        """Stop programs concurrently; the supervisor kills those that exceed their grace period."""
         wanted = set(names)
         for name in wanted:
             with contextlib.suppress(LocalModeError):  # it does not run
@@ -124,13 +124,13 @@ class Supervisor:
             time.sleep(_POLL_S)
 
     def start_programs(self, names: Iterable[str]) -> None:
-        """Start those that do not run; returns at once."""
+        """Start the programs that do not run; returns at once."""
         ended = {program.name for program in self.programs() if program.state in ENDED}
         for name in ended & set(names):
             self._call("startProcess", name, False)
 
     def end(self) -> None:
-        """Let the supervisor itself end; whatever still runs is killed."""
+        """End the supervisor; programs that still run are killed."""
         with contextlib.suppress(LocalModeError):
             self._call("shutdown")
             deadline = time.monotonic() + _END_S
@@ -139,9 +139,9 @@ class Supervisor:
         self.kill()
 
     def kill(self) -> None:
-        """Kill the supervisor and everything that it runs."""
+        """Kill the supervisor and all of its programs."""
         deadline = time.monotonic() + _END_S
-        # The supervisor comes first in the list, so that it cannot start again what is killed after it.
+        # The supervisor is first in the list, so that it cannot restart the programs that are killed after it.
         while pids := self.processes():
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
@@ -153,14 +153,14 @@ class Supervisor:
         self._session_file.unlink(missing_ok=True)
 
     def processes(self) -> list[int]:
-        """The supervisor's process and all those that it started."""
+        """The supervisor's process and all that it started."""
         if self._child:
-            self._child.poll()  # it would stay as a zombie
+            self._child.poll()  # reap it, or it would stay a zombie
         session = self.session()
         return [] if session is None else session_members(session, [ROOT, self._directory])
 
     def session(self) -> int | None:
-        """Which run this is: the next one in the same folder is another."""
+        """Identifies this run: the next run in the same folder has another id."""
         try:
             return int(self._session_file.read_text())
         except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""XML-RPC over a Unix socket, each call bounded in time."""
+"""XML-RPC over a Unix socket, with a timeout for each call."""
 
 import http.client
 import socket
@@ -9,7 +9,7 @@ _TIMEOUT_S = 10.0
 
 
 class UnixTransport(xmlrpc.client.Transport):
-    """Carries a ServerProxy's calls to the socket at ``path``, whatever host its URL names."""
+    """A transport for ServerProxy that connects to the socket at ``path`` and ignores the host of the URL."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The metrics in the sink's files: those that are finished, and the one that still grows."""
+"""Reads the metrics from the sink's files: the finished ones and the live one."""
 
 import gzip
 import os
@@ -13,14 +13,14 @@ from metrics_report.skipped import Skipped
 from metrics_report.summary import Selection
 from services.sink.file.finished_files import GZIP_SUFFIX, PARQUET_SUFFIX, FinishedFile, finished_files
 
-_MINUTE_S = 60  # to which the times in a file's name are exact
+_MINUTE_S = 60  # the resolution of the times in file names
 _READ_ROWS = 50_000
 
 
 def from_file(path: Path, selection: Selection, skipped: Skipped) -> Iterator[MetricRow]:
-    """The metrics of the file at ``path`` and of the finished files beside it, each once, also while one is being finished.
+    """The metrics of the file at ``path`` and of the finished files beside it, each once, even while one is being finished.
 
-    Finished files without a window in the selection's time are passed over. ``path`` may be a finished file itself.
+    Finished files without a window in the selection's time are skipped. ``path`` may be a finished file itself.
 
     Raises:
         PipelineError: there is no such file, or one cannot be read.
@@ -30,7 +30,7 @@ def from_file(path: Path, selection: Selection, skipped: Skipped) -> Iterator[Me
             yield from _rows(path, skipped)
             return
         with ExitStack() as exits:
-            # The live file first. If it is finished while this goes on, it is among the finished files and known by its inode.
+            # Open the live file first. If it is finished meanwhile, it is recognised among the finished files by its inode.
             live = exits.enter_context(path.open("rb")) if path.exists() else None
             finished = list(finished_files(path))
             if live is None and not finished:
@@ -45,7 +45,7 @@ def from_file(path: Path, selection: Selection, skipped: Skipped) -> Iterator[Me
 
 
 def _by_name(finished: Iterable[FinishedFile], live: BinaryIO | None) -> Iterator[list[FinishedFile]]:
-    """The formats of each finished file but the one that is ``live``, converted ones first: they are never removed."""
+    """The formats of each finished file except ``live``, converted ones first, since those are never removed."""
     by_name: dict[str, list[FinishedFile]] = {}
     for file in sorted(finished, key=lambda each: (each.name, not each.is_converted)):
         by_name.setdefault(file.name, []).append(file)
@@ -62,7 +62,7 @@ def _is_same(path: Path, live: BinaryIO) -> bool:
 
 
 def _rows_of_first(files: list[FinishedFile], skipped: Skipped) -> Iterator[MetricRow]:
-    """Of whichever format is there: an original is removed some time after it was converted."""
+    """The rows of the first format that exists: an original is removed some time after its conversion."""
     original = files[-1].path
     name = original.with_name(files[-1].name)
     others = [original.with_name(original.name + GZIP_SUFFIX), name.with_name(name.name + PARQUET_SUFFIX)]
@@ -79,7 +79,7 @@ def _rows(path: Path, skipped: Skipped) -> Iterator[MetricRow]:
 
 
 def _rows_of_lines(file: BinaryIO, skipped: Skipped) -> Iterator[MetricRow]:
-    """What follows the last line break is still being written."""
+    """The rows of all complete lines; one without a line break is still being written."""
     for line in file:
         if not line.endswith(b"\n"):
             return

@@ -1,4 +1,4 @@
-"""The lines of a report as a table, JSON, JSON lines, CSV or Parquet."""
+"""Formats the lines of a report as a table, JSON, JSON lines, CSV or Parquet."""
 
 import csv
 import io
@@ -47,7 +47,7 @@ def _object(line: Line) -> dict[str, object]:
 
 
 def as_csv(lines: Sequence[Line]) -> str:
-    """With a header, the total last."""
+    """CSV with a header, the total last."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
@@ -61,7 +61,7 @@ TEXTS: dict[str, Callable[[Sequence[Line]], str]] = {"json": as_json, "jsonl": a
 
 
 def print_metrics(lines: Sequence[Line], period: Period, console: Console, *, plot: bool) -> None:
-    """For a person; with ``plot`` each line has a bar as long as its revenue."""
+    """Print a table; with ``plot`` each line has a bar proportional to its revenue."""
     table = Table(title=f"Metrics by {period} (UTC)", title_justify="left")
     table.add_column(period, no_wrap=True)
     table.add_column("product")

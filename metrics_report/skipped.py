@@ -1,7 +1,7 @@
-"""What a source has that is no metric."""
+"""Counts the records of a source that are not metrics."""
 
 
 class Skipped:
-    """Counts what is no metric; it is told, and not added up."""
+    """The number of records that are not metrics; reported, and not in the sums."""
 
     count = 0

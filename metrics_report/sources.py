@@ -1,4 +1,4 @@
-"""Databases and the topic as sources of metrics: each gives them one by one, and holds none back."""
+"""Databases and the topic as sources of metrics, as iterators."""
 
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
@@ -76,7 +76,7 @@ async def from_topic(kafka: Kafka, topic_prefix: str, skipped: Skipped) -> Async
 async def metrics_between(
     reader: TopicReader, topic: str, begins: Offsets, ends: Offsets, skipped: Skipped
 ) -> AsyncIterator[MetricRow]:
-    """The committed records of ``topic`` from ``begins`` up to but without ``ends``."""
+    """The metrics in the committed records of ``topic`` from ``begins`` (inclusive) to ``ends`` (exclusive)."""
     async for records in reader.read(topic, begins, ends):
         for record in records:
             try:

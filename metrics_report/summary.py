@@ -12,7 +12,7 @@ SECONDS: dict[Period, int] = {"minute": 60, "hour": 3600, "day": 86_400}
 
 
 class Selection(NamedTuple):
-    """Which metrics are asked for: windows that begin in ``[from_s, to_s)``, epoch seconds; no products means all."""
+    """Selects metrics: windows that begin in ``[from_s, to_s)``, epoch seconds; no products means all."""
 
     products: frozenset[str] = frozenset()
     from_s: int = 0
@@ -23,7 +23,7 @@ class Selection(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One product in one period; the total has neither."""
+    """The sums of one product in one period; the total has neither."""
 
     period_start: int | None
     product_id: str | None
@@ -36,7 +36,7 @@ class Line(NamedTuple):
 
     @property
     def period(self) -> str:
-        """The period's beginning in UTC, or what the line is."""
+        """The period's beginning in UTC, or the label of the total."""
         if self.period_start is None:
             return "total"
         return datetime.fromtimestamp(self.period_start, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -55,5 +55,5 @@ def summarize(rows: Iterable[MetricRow], selection: Selection, period: Period) -
 
 
 def total_of(lines: Sequence[Line]) -> Line:
-    """What the lines add up to."""
+    """The sum of the lines."""
     return Line(None, None, sum(line.order_count for line in lines), sum(line.revenue_cents for line in lines))

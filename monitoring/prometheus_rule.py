@@ -1,4 +1,4 @@
-"""Writes Prometheus' alerts once more, as the resource that the Prometheus Operator reads."""
+"""Writes the Prometheus alerts as a PrometheusRule, the resource of the Prometheus Operator."""
 
 import textwrap
 from pathlib import Path
@@ -18,7 +18,7 @@ spec:
 
 
 def prometheus_rule(alerts: str) -> str:
-    """The resource's text, comments included; ``alerts`` is that of a file of rules."""
+    """The resource's text, comments included; ``alerts`` is the text of a rule file."""
     return _HEAD + textwrap.indent(alerts, "  ")
 
 

@@ -1,1 +1,1 @@
-"""Begins a pipeline's work anew from `orders`: derived topics are deleted, and the processor's group is set to the beginning."""
+"""Restarts a pipeline's computation from `orders`: deletes derived topics, and resets the processor's group to the beginning."""

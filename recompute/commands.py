@@ -1,4 +1,4 @@
-"""What a recomputation deletes and resets."""
+"""Plans and carries out a recomputation."""
 
 import asyncio
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _GONE_WITHIN_S = 30.0
 
 @dataclass(frozen=True)
 class Plan:
-    """Which topics are deleted, and where `orders` begins and ends. ``replayed`` says whether dead letters were ever replayed."""
+    """The topics to be deleted, the first and end offsets of `orders`, and whether dead letters were ever ``replayed``."""
 
     group: str
     orders: str
@@ -28,10 +28,10 @@ class Plan:
 
 
 async def make_plan(kafka: Kafka, topic_prefix: str) -> Plan:
-    """Look, and change nothing.
+    """Make the plan without changing anything.
 
     Raises:
-        PipelineError: there is no such pipeline, or its services run.
+        PipelineError: there is no such pipeline, or its services are running.
     """
     admin = AIOKafkaAdminClient(**client_arguments(kafka))
     await admin.start()
@@ -61,7 +61,7 @@ async def make_plan(kafka: Kafka, topic_prefix: str) -> Plan:
 async def carry_out(kafka: Kafka, plan: Plan) -> None:
     """Delete the derived topics, then set the processor's offsets to the beginning of `orders`.
 
-    The broker forgets the other groups' offsets with their topics. Cut short, it can be run again.
+    The broker deletes the other groups' offsets with their topics. If interrupted, it can be run again.
 
     Raises:
         PipelineError: a topic was not deleted.
@@ -87,7 +87,7 @@ async def _delete(kafka: Kafka, topics: list[str]) -> None:
             if code:
                 raise PipelineError(f"topic {topic!r} cannot be deleted: {for_code(code).__name__}")
         async with asyncio.timeout(_GONE_WITHIN_S):
-            while set(topics) & set(await admin.list_topics()):  # noqa: ASYNC110 - the broker tells nobody
+            while set(topics) & set(await admin.list_topics()):  # noqa: ASYNC110 - the broker sends no notification
                 await asyncio.sleep(0.1)
     except TimeoutError as error:
         raise PipelineError("the broker has not deleted the topics yet", advice="run the command again") from error

@@ -1,5 +1,5 @@
-"""Proves a pipeline, running or at rest, against its topics.
+"""Verifies the output of a pipeline, running or stopped, against its topics.
 
-It is computed apart from the code under test: nothing here imports a service or the contract's validation, money or
-codec. What an order, a dead letter and a metric have to be is read afresh from the design, on the standard library.
+It is independent of the code under test: it imports no service, and not the contract's validation, money or codec. The rules
+for orders, dead letters and metrics are implemented a second time from the design, with the standard library.
 """

@@ -1,12 +1,12 @@
-"""What is missing at the beginnings of the topics, because retention has deleted it or because only the newest is verified.
+"""Records missing at the beginning of topics, because of retention or because only the newest orders are verified.
 
-Nothing is guessed: what could be the outcome of something missing is not verified, and counted as that. The rest is judged
-as strictly as ever. It rests on what Kafka and the pipeline keep in order:
+A record that may be derived from a missing one is not verified, and counted as such. All others are verified as strictly as
+ever. This relies on the following orderings of Kafka and the pipeline:
 
 - A partition loses its oldest records first, and ``orders`` is stamped by the broker (KIP-32), in order.
-- What comes of an order has the order's timestamp, and an order's event time is at most a minute ahead of it.
-- Of one partition of ``orders``, what goes to one partition of ``processed-orders`` is there in the same order; and all dead
-  letters go to the partition of ``orders-dlq`` of the same number.
+- Records derived from an order have its timestamp, and an order's event time is at most a minute ahead of it.
+- Orders from one partition of ``orders`` to one partition of ``processed-orders`` keep their order, and all their dead letters
+  go to the partition of ``orders-dlq`` with the same number.
 """
 
 import math
@@ -19,13 +19,13 @@ from verification.topic_reader import Offsets, TopicReader
 
 _LOG_APPEND_TIME = 1
 _MAX_AHEAD_S = 60
-# Windows that close at the same moment are written in no order.
+# Windows that close at the same moment are written in any order.
 _AT_THE_SAME_MOMENT_MS = 2_000
 
 
 @dataclass(frozen=True)
 class History:
-    """Where reading begins, by topic without prefix, and what may be missing before.
+    """The offsets at which reading begins, by topic without prefix, and limits of what may be missing before.
 
     ``orders_missing_until_ms`` is the latest timestamp that a missing order may have; ``metrics_missing_until_s`` the latest
     end of a window whose metric may be missing. Both are ``-inf`` if nothing is missing.
@@ -41,7 +41,7 @@ class History:
         return any(begins.values()) if partition is None else begins.get(partition, 0) > 0
 
     def has_all_orders_of(self, window_start_s: int) -> bool:
-        """Whether no missing order can be of a window that starts then."""
+        """Whether no missing order can belong to a window with this start."""
         return window_start_s > self.orders_missing_until_ms / 1000 + _MAX_AHEAD_S
 
 
@@ -49,7 +49,7 @@ WHOLE = History()
 
 
 async def find_history(reader: TopicReader, prefix: str, newest_orders: int | None) -> History:
-    """Look at where the topics begin; of ``orders``, at most about ``newest_orders`` are to be read (None: all)."""
+    """Find the first offsets of the topics; of ``orders``, about ``newest_orders`` are to be read at most (None: all)."""
     orders = prefix + "orders"
     begins, ends = await reader.begins(orders), await reader.ends(orders)
     if newest_orders is not None:
@@ -77,9 +77,9 @@ async def find_history(reader: TopicReader, prefix: str, newest_orders: int | No
 
 
 async def find_metrics_missing_until_s(reader: TopicReader, topic: str, begins: Offsets) -> float:
-    """The latest end, in epoch seconds, of a window whose metric may stand before ``begins`` in ``topic``; else ``-inf``.
+    """The latest end, in epoch seconds, of a window whose metric may be before ``begins`` in ``topic``; else ``-inf``.
 
-    ``inf`` if a partition has lost all that it had.
+    ``inf`` if a partition has lost all of its records.
     """
     until_s = -math.inf
     ends = await reader.ends(topic)
@@ -98,7 +98,7 @@ async def find_metrics_missing_until_s(reader: TopicReader, topic: str, begins: 
 
 
 def _window_end_s(value: bytes | None) -> float:
-    """The end of the window in a metric's value; ``-inf`` where nothing of the kind stands."""
+    """The end of the window in a metric's value; ``-inf`` if it has none."""
     try:
         end_s = number(parse_object(value).get("window_end"))
     except ValueError:

@@ -1,9 +1,9 @@
-"""Every order accounted for: ``orders`` against ``processed-orders``, ``orders-dlq`` and ``late-orders``.
+"""Accounts for every order: compares ``orders`` with ``processed-orders``, ``orders-dlq`` and ``late-orders``.
 
 The calls come in this order: ``add_source`` for all of ``orders``, ``add_dead_letter``, ``settle``, ``add_late``,
-``add_processed``, ``close``; the first three may come again for what has been written since. A million orders take
-about 200 MB: one digest and one whole number each; twice as much if catalogues differ in the products' fields, and 900
-MB if one of them lacks the products.
+``add_processed``, ``close``; the first three may be repeated for records written since. A million orders take about
+200 MB: a digest and an integer each; twice as much if catalogues differ in the products' fields, and 900 MB if one
+of them lacks the products.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from aiokafka.partitioner import murmur2
 
 from verification.history import WHOLE, History
-from verification.judge import Judge, Order, Verdict
+from verification.reference_processor import AllowedOutcome, Order, ReferenceProcessor
 from verification.report import Damage, NotVerified, Report
 from verification.sizes import SizeLimits, record_bytes, size_limits
 from verification.windows import WindowSums
@@ -32,7 +32,7 @@ _PROCESSED_SHIFT = _REST_BITS + _OFFSET_BITS + _PARTITION_BITS
 
 
 class Source(NamedTuple):
-    """Where a record of ``orders`` stands."""
+    """The position of a record of ``orders``."""
 
     partition: int
     offset: int
@@ -42,9 +42,9 @@ class Source(NamedTuple):
 
 
 class _DeadLetter(NamedTuple):
-    """The reasons that apply, and the contents that the letter may have.
+    """The allowed reasons and contents of a dead letter.
 
-    ``without_value`` are those of a letter that has the value's size and digest instead.
+    ``without_value`` are the contents of a letter that has the size and digest instead of the value.
     """
 
     reasons: frozenset[str]
@@ -53,16 +53,16 @@ class _DeadLetter(NamedTuple):
 
 
 class Ledger:
-    """Matches what came out with what went in, and adds up per window what has to come out of the next stage.
+    """Matches the processor's outputs with its inputs, and sums up per window what the analytics has to write.
 
-    ``snapshot`` is the end of each partition of ``orders`` when the verification began: what stands before it must have
-    come through; what came since only explains newer outputs. ``processed_snapshot`` is the same for the orders that
-    analytics has read: see ``add_processed``. ``history`` says what may be missing at the topics' beginnings. From ``sizes`` on a record may be a dead letter for its size alone.
+    ``snapshot`` has the end of each partition of ``orders`` when the verification began: records before it must have been
+    processed; later ones only explain newer outputs. ``history`` says what may be missing at the topics' beginnings. A
+    record of at least ``sizes`` may be a dead letter because of its size.
     """
 
     def __init__(
         self,
-        judge: Judge,
+        reference: ReferenceProcessor,
         sums: WindowSums,
         snapshot: Mapping[int, int],
         report: Report,
@@ -72,19 +72,19 @@ class Ledger:
         self._history = history
         self._processed_is_cut = history.is_cut("processed-orders")
         self._processed_partitions = len(history.begins.get("processed-orders", {}))
-        # Of each partition of `processed-orders`, by partition of `orders`: the offset of the first order that is left there.
+        # For each partition of `processed-orders`, by partition of `orders`: the offset of the first order that is left.
         self._first_left: dict[tuple[int, int], int] = {}
         self._first_letter_left: dict[int, int] = {}
-        self._judge = judge
+        self._reference = reference
         self._sums = sums
         self._snapshot = snapshot
         self._report = report
         self._sizes = sizes
-        # Per identity: where the order stands and its `rest` in one number, complemented once it is matched.
+        # By identity: the order's position and its `rest` packed into one number, complemented once it is matched.
         self._orders: dict[bytes, int | list[int]] = {}
         self._faulty: dict[Source, _DeadLetter] = {}
-        self._undecided: dict[Source, Verdict] = {}
-        self._rests: dict[Source, tuple[int, ...]] = {}  # of the orders for which there are several
+        self._undecided: dict[Source, AllowedOutcome] = {}
+        self._rests: dict[Source, tuple[int, ...]] = {}  # of the orders with several allowed ones
         self._seen_faulty: set[Source] = set()
         self._late: Counter[bytes] = Counter()
         self._late_orders: dict[bytes, tuple[Order, int]] = {}  # and their timestamps, where their orders may be gone
@@ -100,38 +100,38 @@ class Ledger:
         timestamp_type: int,
         headers: Sequence[tuple[str, bytes | None]] = (),
     ) -> None:
-        """Take in a record of ``orders``.
+        """Add a record of ``orders``.
 
-        ``now_s`` is a time at which the snapshot has been processed. ``timestamp_type`` says whose the timestamp is
-        (KIP-32): the broker's tells when the record came in, by which it is judged whenever it is read.
+        ``now_s`` is a time at which the snapshot has been processed. ``timestamp_type`` says who set the timestamp (KIP-32).
+        If the broker did, it is the arrival time, by which the record is validated, whenever it is read.
         """
         due = source.offset < self._snapshot[source.partition]
         if due:
             self._report.sent += 1
         else:
-            now_s = float("inf")  # may be judged any time from now
+            now_s = float("inf")  # may be processed any time from now
         if timestamp_type == _LOG_APPEND_TIME:
             now_s = timestamp_ms / 1000
-        verdict: Verdict = self._judge.judge(value, timestamp_ms / 1000, now_s)
+        outcome: AllowedOutcome = self._reference.allowed_outcome(value, timestamp_ms / 1000, now_s)
         size_bytes = record_bytes(key, value, headers)
-        if verdict.order and size_bytes > self._sizes.processed_order:
-            verdict = verdict._replace(reasons=verdict.reasons | {_TOO_LARGE})
-        if verdict.reasons:
-            letter = _DeadLetter(verdict.reasons, _content(key, value, timestamp_ms))
+        if outcome.order and size_bytes > self._sizes.processed_order:
+            outcome = outcome._replace(reasons=outcome.reasons | {_TOO_LARGE})
+        if outcome.reasons:
+            letter = _DeadLetter(outcome.reasons, _content(key, value, timestamp_ms))
             if size_bytes > self._sizes.dead_letter:
                 size_and_digest = b"%d" % len(value or b""), sha256(value or b"").hexdigest().encode()
                 contents = tuple(_without_value(each, *size_and_digest, timestamp_ms) for each in (key, None))
-                letter = _DeadLetter(verdict.reasons | {_TOO_LARGE}, letter.content, contents)
+                letter = _DeadLetter(outcome.reasons | {_TOO_LARGE}, letter.content, contents)
             self._faulty[source] = letter
-            if verdict.order:
-                self._undecided[source] = verdict
-        elif verdict.order:
-            self._expect(source, verdict.order, verdict.rests)
+            if outcome.order:
+                self._undecided[source] = outcome
+        elif outcome.order:
+            self._expect(source, outcome.order, outcome.rests)
 
     def add_dead_letter(
         self, headers: Mapping[str, bytes | None], topic: str, key: bytes | None, value: bytes | None, timestamp_ms: int
     ) -> None:
-        """Take in a record of ``orders-dlq``; ``topic`` is the full name of ``orders``."""
+        """Add a record of ``orders-dlq``; ``topic`` is the full name of ``orders``."""
         try:
             source = Source(int(_content_of(headers, "source.partition")), int(_content_of(headers, "source.offset")))
             reason = _content_of(headers, "error.reason").decode()
@@ -166,20 +166,20 @@ class Ledger:
             self._report.found(Damage.DEAD_LETTER_CHANGED, f"{source}: now key {key!r}, value {value!r}"[:300])
 
     def settle(self, *, only_due: bool = False) -> None:
-        """All dead letters are in: what could be either is an order if it is not among them.
+        """All dead letters have been added: records with both allowed results and no dead letter have to be orders.
 
-        ``only_due`` says that those of the records before the snapshot are in, and maybe not all of the others.
+        ``only_due``: those of records before the snapshot have been added, but maybe not all of the others.
         """
         undecided, self._undecided = self._undecided, {}
-        for source, verdict in undecided.items():
+        for source, outcome in undecided.items():
             if only_due and not self._is_due(source):
-                self._undecided[source] = verdict
-            elif verdict.order and source not in self._seen_faulty:
+                self._undecided[source] = outcome
+            elif outcome.order and source not in self._seen_faulty:
                 del self._faulty[source]
-                self._expect(source, verdict.order, verdict.rests)
+                self._expect(source, outcome.order, outcome.rests)
 
     def add_late(self, value: bytes | None, timestamp_ms: int = 0) -> Order | None:
-        """Take in a record of ``late-orders``."""
+        """Add a record of ``late-orders``."""
         order = self._read("late-orders", value)
         if order:
             self._late[order.identity] += 1
@@ -190,10 +190,10 @@ class Ledger:
     def add_processed(
         self, value: bytes | None, *, read_by_analytics: bool, partition: int = 0, timestamp_ms: int = 0
     ) -> Order | None:
-        """Take in an order of ``processed-orders``.
+        """Add an order of ``processed-orders``.
 
-        Only orders that analytics had read before its late orders and metrics were, ``read_by_analytics``, are added
-        to the sums: a later one may be in a window or late, and nothing read so far tells which.
+        Only orders that the analytics had read before its late orders and metrics were read (``read_by_analytics``) are
+        added to the sums: for a later one it is not known yet whether it is in a window or late.
         """
         order = self._read("processed-orders", value)
         if order is None:
@@ -219,7 +219,7 @@ class Ledger:
         return order
 
     def close(self) -> None:
-        """All outputs are in: what is left is missing, or too much."""
+        """All outputs have been added: report what is missing, or too much."""
         for source, letter in self._faulty.items():
             if source not in self._seen_faulty and self._is_due(source):
                 if self._letter_may_be_gone(source):
@@ -248,7 +248,7 @@ class Ledger:
         return self._history.is_cut("processed-orders", partition) and (first is None or source.offset < first)
 
     def _late_may_be_right(self, identity: bytes) -> bool:
-        """Whether a late order that no processed order was found for may have had one; then it counts as late."""
+        """Whether the processed order of a late order may have been deleted; then it counts as late."""
         order, timestamp_ms = self._late_orders.get(identity, (None, 0))
         entry = self._orders.get(identity)
         if order is None:
@@ -274,14 +274,14 @@ class Ledger:
         if self._processed_is_cut:
             packed |= (murmur2(order.product_id.encode()) & 0x7FFFFFFF) % self._processed_partitions << _PROCESSED_SHIFT
         present = self._orders.setdefault(order.identity, packed)
-        if present is not packed:  # the same order once more
+        if present is not packed:  # the same order again
             self._orders[order.identity] = [*present, packed] if isinstance(present, list) else [present, packed]
         if self._is_due(source):
             self._sums.accept(order)
 
     def _read(self, topic: str, value: bytes | None) -> Order | None:
         try:
-            return self._judge.processed(value)
+            return self._reference.processed(value)
         except ValueError as error:
             self._report.found(Damage.UNREADABLE, f"{topic}: {value!r}: {error}"[:300])
             return None

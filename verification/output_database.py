@@ -1,4 +1,4 @@
-"""The sink's database: one metric a row, read by the database's driver alone."""
+"""Reads the sink's database: one metric a row, without code of the sink."""
 
 import sqlite3
 from collections import Counter
@@ -34,7 +34,7 @@ class OutputDatabase(NamedTuple):
 
 
 def read_rows(database: OutputDatabase, window_seconds: int, report: Report | None = None) -> Counter[Metric]:
-    """The metrics in the database, none when the sink has not made it yet; what is no metric is reported.
+    """The metrics in the database, none if the sink has not created it yet; invalid rows are reported.
 
     Raises:
         PipelineError: the database cannot be read.
@@ -55,7 +55,7 @@ def read_rows(database: OutputDatabase, window_seconds: int, report: Report | No
 
 
 def metric_of_row(row: Row, window_seconds: int) -> Metric | None:
-    """The metric of a row, its amounts in cents; None if it is no window of ``window_seconds``, or not of whole numbers."""
+    """The metric of a row, amounts in cents; None if its window is not one of ``window_seconds``, or a number is not whole."""
     start, end, product_id, count, revenue, average = row
     whole = [int(each) for each in (start, end, count, revenue, average)]
     if whole != [start, end, count, revenue, average] or start % window_seconds or end != start + window_seconds:

@@ -1,4 +1,4 @@
-"""The sink's files, the live one and those that are finished: one metric a line, or a row where they are Parquet."""
+"""Reads the sink's files, the live one and the finished ones: one metric a line, or a row in Parquet."""
 
 import gzip
 import os
@@ -23,14 +23,14 @@ _TIME = r"\d{4}-\d\d-\d\dT\d\d-\d\dZ"
 def read_lines(
     path: Path, window_seconds: int, report: Report | None = None, since_s: float = float("-inf")
 ) -> Counter[Metric]:
-    """The metrics in the files, none when there is no file yet; what is no metric is reported, if ``report`` is given.
+    """The metrics in the files, none if there is no file yet; invalid lines are reported, if ``report`` is given.
 
-    A last line without its newline is still being written, or was cut by a crash and will be cut off: not yet a line.
-    Finished files whose windows all end before ``since_s`` are passed over.
+    A last line without a newline is ignored: it is still being written, or a crash interrupted it. Finished files whose
+    windows all end before ``since_s`` are skipped.
     """
     found: Counter[Metric] = Counter()
     with ExitStack() as exits:
-        # Opened before the folder is listed: if it is finished meanwhile, the same inode stands under both names.
+        # Opened before the folder is listed: if it is finished meanwhile, both names have the same inode.
         live = exits.enter_context(path.open("rb")) if path.exists() else None
         for finished in _finished(path, live, since_s - window_seconds):
             if finished.suffix == ".parquet":
@@ -44,7 +44,7 @@ def read_lines(
 
 
 def _finished(path: Path, live: BinaryIO | None, since_s: float) -> Iterator[Path]:
-    """One file for each name: an original stands beside its converted copy for some time, and is removed then."""
+    """One file for each name: an original exists beside its converted copy for some time, and is then removed."""
     live_inode = os.fstat(live.fileno()).st_ino if live else None
     suffixes = [path.suffix, f"{path.suffix}.gz", ".parquet"]
     pattern = rf"({re.escape(path.stem)}-{_TIME}--({_TIME})(?:\.\d+)?)(?:{'|'.join(map(re.escape, suffixes))})"
@@ -90,7 +90,7 @@ def _add_rows(found: Counter[Metric], path: Path, window_seconds: int, report: R
 
 
 def _metric_of(row: dict[str, Any], window_seconds: int) -> Metric:
-    if row["json"] is not None:  # whatever the other columns do not say
+    if row["json"] is not None:  # the original line, if the other columns do not contain all of it
         return read_metric(row["json"].encode(), window_seconds)
     times = (int(row[name].timestamp()) for name in ("window_start", "window_end"))
     amounts = (row[name] * 100 for name in ("total_revenue", "avg_order_value"))

@@ -1,4 +1,4 @@
-"""What a verification found."""
+"""The result of a verification."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ _MAX_EXAMPLES = 5
 
 
 class Damage(StrEnum):
-    """The kinds of difference between what the topics hold and what they must hold."""
+    """The kinds of difference between the actual and the expected content of the topics."""
 
     LOST = "order neither in processed-orders nor in orders-dlq"
     DUPLICATED = "order more than once in processed-orders"
@@ -41,7 +41,7 @@ class Damage(StrEnum):
 
 
 class NotVerified(StrEnum):
-    """What cannot be verified where the topics no longer have their first records."""
+    """Counts of what cannot be verified because topics no longer have their first records."""
 
     ORDER = "order that was deleted, or is older than those that are verified"
     OUTCOME = "order of which nothing is left, as what came of it may have been deleted"
@@ -54,10 +54,10 @@ class NotVerified(StrEnum):
 
 @dataclass
 class Report:
-    """Counts over the orders that were there when the verification began, and every difference found.
+    """Counts of the orders that existed when the verification began, and all differences found.
 
-    ``accepted``, ``in_closed_windows``, ``in_open_windows`` and ``late`` also count the orders that came since and were
-    processed before the metrics were read; in a pipeline at rest there are none.
+    ``accepted``, ``in_closed_windows``, ``in_open_windows`` and ``late`` also count orders that arrived later and were
+    processed before the metrics were read; in a stopped pipeline there are none.
     """
 
     sent: int = 0
@@ -93,7 +93,7 @@ class Report:
         return self.damage[Damage.DUPLICATED] + self.damage[Damage.DEAD_LETTER_DUPLICATED]
 
     def found(self, damage: Damage, example: str, count: int = 1) -> None:
-        """Note ``count`` differences of a kind, of which the first few are kept as examples."""
+        """Add ``count`` differences of a kind; the first few are kept as examples."""
         self.damage[damage] += count
         examples = self.examples.setdefault(damage, [])
         if len(examples) < _MAX_EXAMPLES:

@@ -1,4 +1,4 @@
-"""JSON by the letter of RFC 8259, in UTF-8, on the standard library alone."""
+"""A strict parser for JSON (RFC 8259) in UTF-8, with the standard library only."""
 
 import json
 from typing import Any, Never
@@ -8,11 +8,11 @@ _MAX_DEPTH = 100
 
 
 class NotAnObjectError(ValueError):
-    """The bytes are no JSON object."""
+    """The bytes are not a JSON object."""
 
 
 class Literal(str):
-    """A number as it was written; every other string is a plain ``str``."""
+    """The text of a number; every other string is a plain ``str``."""
 
     __slots__ = ()
 
@@ -38,10 +38,10 @@ def parse_object(raw: bytes | None) -> dict[str, Any]:
     if raw is None:
         raise NotAnObjectError("there is no value")
     try:
-        # Decoded here: given bytes, the json module would also take UTF-16, UTF-32 and surrogates.
+        # Decoded here: with bytes, the json module would also accept UTF-16, UTF-32 and surrogates.
         value = _DECODER.decode(raw.decode("utf-8"))
         if b"\\u" in raw:
-            repr_utf8(value)  # an escape may have made half a surrogate pair, which is no Unicode text
+            repr_utf8(value)  # an escape may be half of a surrogate pair, which is not valid Unicode text
     except (ValueError, RecursionError) as error:
         raise NotAnObjectError(str(error)) from error
     if type(value) is not dict:
@@ -61,12 +61,12 @@ def _refuse_deep(value: dict[str, Any]) -> None:
 
 
 def number(value: object) -> float | None:
-    """The double nearest to a number as written, infinity past the largest; None when ``value`` is no number."""
+    """The double nearest to a number, infinity beyond the largest; None if ``value`` is not a number."""
     return float(value) + 0.0 if type(value) is Literal else None  # adding 0.0 makes -0.0 and 0.0 the same
 
 
 def overflows(value: Any) -> bool:
-    """Whether a number in ``value`` is past the largest double: good by the grammar, but most decoders refuse it."""
+    """Whether a number in ``value`` is beyond the largest double: valid by the grammar, but most decoders reject it."""
     if type(value) is dict:
         return any(map(overflows, value.values()))
     if type(value) is list:
@@ -75,7 +75,7 @@ def overflows(value: Any) -> bool:
 
 
 def repr_utf8(value: Any) -> bytes:
-    """One spelling for every way to write the same JSON value: the names sorted, each number as its nearest double."""
+    """A canonical form of a JSON value: names sorted, each number as its nearest double."""
     return _spell(value).encode("utf-8")
 
 

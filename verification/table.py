@@ -1,4 +1,4 @@
-"""The report as tables for a person."""
+"""Renders the report as tables."""
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -8,7 +8,7 @@ from verification.report import Damage, NotVerified, Report
 
 
 def render(report: Report) -> RenderableType:
-    """Counts, then what is wrong, then the verdict."""
+    """Counts, then the differences, then the result."""
     counts = Table(title="Pipeline verification", title_justify="left", show_header=False)
     counts.add_column()
     counts.add_column(justify="right")

@@ -1,4 +1,4 @@
-"""Reads committed records between two offsets, and says where partitions end and groups stand."""
+"""Reads committed records between two offsets, the end offsets of partitions, and the offsets of groups."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -31,7 +31,7 @@ _TAIL_RECORDS = 64
 
 
 class TopicReader:
-    """A consumer that belongs to no group and commits nothing."""
+    """A consumer without a group, which commits nothing."""
 
     def __init__(self, kafka: Kafka) -> None:
         read_any_header_key()
@@ -47,7 +47,7 @@ class TopicReader:
             await self._ahead.start()
         except KafkaError as error:
             await self.__aexit__(None, None, None)
-            # What aiokafka says of a failed bootstrap is the list of addresses, as Python shows it.
+            # aiokafka's message for a failed bootstrap is the repr of the list of addresses.
             reason = "" if isinstance(error, KafkaConnectionError) else f": {error}"
             raise PipelineError(
                 f"no broker at {self._kafka}{reason}", advice="start the pipeline, or give another --bootstrap"
@@ -62,14 +62,14 @@ class TopicReader:
         await self._admin.close()
 
     async def partitions(self, topic: str) -> list[int]:
-        """The partitions of ``topic``; raises ``PipelineError`` when there is no such topic."""
+        """The partitions of ``topic``; raises ``PipelineError`` if it does not exist."""
         (description,) = await self._admin.describe_topics([topic])
         if description["error_code"]:
             raise PipelineError(f"there is no topic {topic!r}", advice="start the pipeline, or give its --topic-prefix")
         return sorted(each["partition"] for each in description["partitions"])
 
     async def max_message_bytes(self, topic: str) -> int | None:
-        """The largest batch of records that ``topic`` takes; None if this client may not know."""
+        """The largest record batch that ``topic`` accepts; None if this client is not allowed to read it."""
         name = "max.message.bytes"
         resource = ConfigResource(ConfigResourceType.TOPIC, topic, {name: ""})
         (response,) = await self._admin.describe_configs([resource])
@@ -81,33 +81,33 @@ class TopicReader:
         return next(int(value) for found, value, *_ in entries if found == name)
 
     async def begins(self, topic: str) -> Offsets:
-        """The oldest offset of each partition."""
+        """The first offset of each partition."""
         found = await self._consumer.beginning_offsets(await self._topic_partitions(topic))
         return {partition.partition: offset for partition, offset in found.items()}
 
     async def offsets_at(self, topic: str, timestamp_ms: int) -> Offsets:
-        """For each partition the first offset with that timestamp or a later one; the end where there is none."""
+        """For each partition the first offset with that timestamp or a later one; the end if there is none."""
         partitions, ends = await self._topic_partitions(topic), await self.ends(topic)
         found = await self._consumer.offsets_for_times(dict.fromkeys(partitions, timestamp_ms))
         return {each.partition: at.offset if (at := found[each]) else ends[each.partition] for each in partitions}
 
     async def first_record(self, topic: str, partition: int, begin: int, end: int) -> Record | None:
-        """The first committed record from ``begin`` on; None if there is none before ``end``."""
+        """The first committed record at or after ``begin``; None if there is none before ``end``."""
         async for records in self.read(topic, {partition: begin}, {partition: end}):
             if records:
                 return records[0]
         return None
 
     async def ends(self, topic: str) -> Offsets:
-        """Where the committed records of each partition end: the last stable offset."""
+        """The last stable offset of each partition."""
         found = await self._consumer.end_offsets(await self._topic_partitions(topic))
         return {partition.partition: offset for partition, offset in found.items()}
 
     async def settled_ends(self, topic: str) -> Offsets:
-        """The ends, once everything written up to now is committed or aborted.
+        """The end offsets, once all records written up to now are committed or aborted.
 
-        A group's offset can be seen a moment before the records of the same transaction: the coordinator ends it in
-        each partition on its own.
+        A group's committed offset can be visible a moment before the records of the same transaction: the coordinator writes the
+        marker to each partition separately.
         """
         partitions = await self._topic_partitions(topic)
         written = {each.partition: end for each, end in (await self._ahead.end_offsets(partitions)).items()}
@@ -119,10 +119,10 @@ class TopicReader:
         raise PipelineError(f"a transaction in {topic} stays open", advice="look at the broker's log")
 
     async def committed(self, group: str, topic: str) -> Offsets:
-        """The group's next offset in each partition of ``topic``, for those in which it has committed one."""
+        """The group's committed offset in each partition of ``topic`` that has one."""
         try:
             found = await self._admin.list_consumer_group_offsets(group)
-        except GroupCoordinatorNotAvailableError:  # a new broker only now makes the topic that groups commit to
+        except GroupCoordinatorNotAvailableError:  # a new broker creates __consumer_offsets at the first request
             return {}
         return {
             partition.partition: position.offset
@@ -131,7 +131,7 @@ class TopicReader:
         }
 
     async def read(self, topic: str, begins: Mapping[int, int], ends: Mapping[int, int]) -> AsyncIterator[list[Record]]:
-        """The committed records from ``begins`` up to but without ``ends``, in chunks of one partition each."""
+        """The committed records from ``begins`` (inclusive) to ``ends`` (exclusive), in chunks of one partition each."""
         open_ends = {
             TopicPartition(topic, partition): end for partition, end in ends.items() if begins.get(partition, 0) < end
         }
@@ -146,7 +146,7 @@ class TopicReader:
                 end = open_ends[partition]
                 yield records if records[-1].offset < end else [each for each in records if each.offset < end]
                 moved_s = loop.time()
-            # The position also moves over what carries no record: transaction markers and aborted records.
+            # The position also advances over offsets without a record: transaction markers and aborted records.
             for partition in list(open_ends):
                 if await self._consumer.position(partition) >= open_ends[partition]:
                     del open_ends[partition]
@@ -158,8 +158,8 @@ class TopicReader:
     async def record_ends(self, topic: str, ends: Mapping[int, int]) -> Offsets:
         """For each partition the offset after its last record before ``ends``.
 
-        A transaction's end takes an offset too, so a group that has read everything may stand before the partition's
-        end for good.
+        A transaction marker takes an offset, too, so the offset of a group that has read everything may stay below the
+        partition's end.
         """
         begins = await self.begins(topic)
         found = {partition: begins[partition] for partition in ends}

@@ -1,7 +1,7 @@
 """The verification, step by step.
 
-What a running pipeline writes meanwhile must not look like damage. So the ends of the topics are taken in an order in
-which each explains the one before: a metric, the orders it may hold, the late orders among those, their sources.
+Records that a running pipeline writes meanwhile must not be reported as damage. So the ends of the topics are read in an
+order in which each explains the previous one: metrics, the orders in them, the late orders among those, their sources.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import Kafka
 from verification.history import WHOLE, History, find_history
-from verification.judge import Judge, read_catalogue
 from verification.ledger import Ledger, Source
-from verification.marks import Marks
 from verification.output_database import ROWS, OutputDatabase, read_rows
 from verification.output_file import LINES, read_lines
+from verification.reference_processor import ReferenceProcessor, read_catalogue
 from verification.report import Damage, NotVerified, Report
 from verification.sizes import SizeLimits, size_limits
 from verification.topic_reader import Offsets, Record, TopicReader
+from verification.watermarks import Watermarks
 from verification.windows import Metric, Window, WindowSums, check_metrics, check_output, read_metric_record
 
 CATALOGUE = Path(__file__).resolve().parents[1] / "services" / "processor" / "catalogue.json"
@@ -32,7 +32,7 @@ CATALOGUE = Path(__file__).resolve().parents[1] / "services" / "processor" / "ca
 _POLL_S = 0.5
 
 
-async def verify(  # noqa: PLR0913 - all but the first are named at the call
+async def verify(  # noqa: PLR0913 - all except the first are keyword arguments
     kafka: Kafka,
     *,
     topic_prefix: str = "",
@@ -45,7 +45,7 @@ async def verify(  # noqa: PLR0913 - all but the first are named at the call
     progress: Callable[[str], None] = lambda _: None,
     newest_orders: int | None = None,
 ) -> Report:
-    """Compare what the pipeline wrote with what it had to write.
+    """Compare what the pipeline wrote with what it should have written.
 
     Args:
         kafka: the cluster.
@@ -55,17 +55,17 @@ async def verify(  # noqa: PLR0913 - all but the first are named at the call
         window_seconds: the pipeline's ``WINDOW_SECONDS``.
         wait_closed_s: wait this long for every window to close and to reach the outputs; None takes open ones as they are.
         settle_s: how long each stage may take to catch up with the one before.
-        catalogues: those that the processor has had since the first order, in any order.
-        progress: is told what is being done.
-        newest_orders: read about so many of the newest orders only, which bounds the memory; None reads all.
+        catalogues: the catalogues that the processor has had since the first order, in any order.
+        progress: called with the current step.
+        newest_orders: read only about so many of the newest orders, which limits the memory; None reads all.
 
     Raises:
-        PipelineError: there is no broker, topic or catalogue, so that nothing is proved.
+        PipelineError: there is no broker, topic or catalogue, so nothing can be verified.
     """
-    judge = Judge(*map(read_catalogue, catalogues))
+    reference = ReferenceProcessor(*map(read_catalogue, catalogues))
     try:
         async with TopicReader(kafka) as reader:
-            run = _Run(reader, topic_prefix, window_seconds, settle_s, judge, progress, newest_orders)
+            run = _Run(reader, topic_prefix, window_seconds, settle_s, reference, progress, newest_orders)
             return await run.all(output, database, wait_closed_s)
     except OffsetOutOfRangeError as error:
         raise PipelineError(f"records were deleted while they were read: {error}", advice="verify again") from error
@@ -79,7 +79,7 @@ class _Run:
     prefix: str
     window_seconds: int
     settle_s: float
-    judge: Judge
+    reference: ReferenceProcessor
     progress: Callable[[str], None]
     newest_orders: int | None
     report: Report = field(default_factory=Report)
@@ -94,7 +94,7 @@ class _Run:
             self.report.not_verified[NotVerified.ORDER] += gone
         snapshot = await self.reader.ends(orders)
         sums = WindowSums(self.window_seconds)
-        ledger = Ledger(self.judge, sums, snapshot, self.report, self.history, await self._sizes())
+        ledger = Ledger(self.reference, sums, snapshot, self.report, self.history, await self._sizes())
 
         caught_up = await self._caught_up("processor", orders, snapshot)
         old_dead_letters_end = await self._settled_ends("orders-dlq")
@@ -191,15 +191,17 @@ class _Run:
     async def _add_processed(
         self, ledger: Ledger, sums: WindowSums, late_end: Offsets, snapshot: Offsets, ends: Offsets
     ) -> dict[Window, bool]:
-        """Match the processed and late orders; returns which windows analytics must have closed."""
+        """Match the processed and late orders; returns the windows that the analytics must have closed."""
         late = await self._add_late(ledger, sums, late_end)
-        known_marks, all_marks, partition_of, count = Marks(), Marks(), dict[str, int](), 0
+        known_watermarks, all_watermarks, partition_of, count = Watermarks(), Watermarks(), dict[str, int](), 0
         begins = self.history.begins["processed-orders"]
         async for records in self.reader.read(self.prefix + "processed-orders", begins, ends):
             for record in records:
                 read_by_analytics = record.offset < snapshot[record.partition]
                 if ("type", b"watermark") in record.headers:
-                    self._add_mark(record, [known_marks, all_marks] if read_by_analytics else [all_marks])
+                    self._add_watermark(
+                        record, [known_watermarks, all_watermarks] if read_by_analytics else [all_watermarks]
+                    )
                 elif order := ledger.add_processed(
                     record.value,
                     read_by_analytics=read_by_analytics,
@@ -210,15 +212,15 @@ class _Run:
             count += len(records)
             self.progress(f"processed-orders: {count:,} read")
 
-        def passed(marks: Marks, window: Window) -> bool:
+        def passed(watermarks: Watermarks, window: Window) -> bool:
             product, start = window
-            return product in partition_of and start + self.window_seconds <= marks.passed_s(partition_of[product])
+            return product in partition_of and start + self.window_seconds <= watermarks.passed_s(partition_of[product])
 
         for window in sorted(late):
             may_be_gone = self.history.is_cut("processed-orders") and window[0] not in partition_of
-            if not passed(all_marks, window) and not may_be_gone:
+            if not passed(all_watermarks, window) and not may_be_gone:
                 self.report.found(Damage.LATE_TOO_EARLY, f"{window[0]} from {window[1]}")
-        return {window: passed(known_marks, window) for window in sums.windows()}
+        return {window: passed(known_watermarks, window) for window in sums.windows()}
 
     async def _add_late(self, ledger: Ledger, sums: WindowSums, ends: Offsets) -> set[Window]:
         late: set[Window] = set()
@@ -228,9 +230,9 @@ class _Run:
             late.update(sums.window_of(order) for order in orders if order)
         return late
 
-    def _add_mark(self, record: Record, marks: list[Marks]) -> None:
+    def _add_watermark(self, record: Record, watermarks: list[Watermarks]) -> None:
         try:
-            for each in marks:
+            for each in watermarks:
                 each.add(record.partition, record.value)
         except ValueError as error:
             self.report.found(Damage.UNREADABLE, f"processed-orders: {record.value!r}: {error}"[:300])
@@ -247,10 +249,10 @@ class _Run:
 
     async def _wait_until_closed(self, sums: WindowSums, deadline_s: float) -> None:
         """Wait until each window has a metric, or has late orders only."""
-        unused = Report()  # what is read here is read again, and judged then
+        unused = Report()  # differences are reported when this is read again later
         closed: set[Window] = set()
         late = WindowSums(self.window_seconds)
-        late_orders = Ledger(self.judge, late, {}, unused)
+        late_orders = Ledger(self.reference, late, {}, unused)
         metrics_read = dict(self.history.begins["product-metrics"])
         late_read = dict(self.history.begins["late-orders"])
         while True:
@@ -277,7 +279,7 @@ class _Run:
     async def _read_output(
         self, name: str, read: Callable[[Report | None], Counter[Metric]], metrics: list[Metric], deadline_s: float
     ) -> Counter[Metric]:
-        """What ``read`` finds in an output once all of ``metrics`` are there, or when the time to wait is over."""
+        """The content of an output once it has all of ``metrics``, or after the time to wait."""
         deadline_s = max(deadline_s, time.monotonic() + self.settle_s)
         wanted = Counter(metrics)
         while missing := (wanted - await asyncio.to_thread(read, None)).total():

@@ -1,4 +1,4 @@
-"""What each product must show for each window, against what ``product-metrics``, the file and the database show."""
+"""Compares the expected metric of each product and window with ``product-metrics``, the file and the database."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from decimal import Context, Decimal
 from typing import NamedTuple
 
 from verification.history import WHOLE, History
-from verification.judge import Order, cents_of
+from verification.reference_processor import Order, cents_of
 from verification.report import Damage, NotVerified, Report
 from verification.strict_json import number, parse_object
 
@@ -62,7 +62,7 @@ def read_metric_record(key: bytes | None, value: bytes | None, window_seconds: i
 
 
 def read_metric(value: bytes | None, window_seconds: int) -> Metric:
-    """The metric in a record's value or a line; raises ``ValueError`` saying what is not as the contract says."""
+    """The metric in a record's value or a line; raises ``ValueError`` saying what violates the contract."""
     fields = parse_object(value)
     if sorted(fields) != sorted(_FIELDS):
         raise ValueError(f"fields are {list(fields)}")
@@ -92,7 +92,7 @@ def _cents_written(value: object) -> int | None:
 
 
 class WindowSums:
-    """The orders of each product and window, added up in whole cents, and those of them that came late."""
+    """The sums of the orders of each product and window, in whole cents, and of the late ones among them."""
 
     def __init__(self, window_seconds: int) -> None:
         self.window_seconds = window_seconds
@@ -109,7 +109,7 @@ class WindowSums:
         _add(self._late, self.window_of(order), order.cents)
 
     def expected(self) -> dict[Window, Total]:
-        """Per window what its metric must say once it is closed; a window whose every order was late has none."""
+        """The expected metric of each window once it is closed; a window with only late orders has none."""
         totals = {window: self.accepted_in(window).minus(self.late_in(window)) for window in self._accepted}
         return {window: total for window, total in totals.items() if total.orders}
 
@@ -129,7 +129,7 @@ class WindowSums:
         return set(self._accepted)
 
     def forget(self, window: Window) -> None:
-        """Nothing is asked of this window any more."""
+        """Expect nothing of this window any more."""
         self._accepted.pop(window, None)
         self._late.pop(window, None)
 
@@ -145,12 +145,12 @@ def check_metrics(
     """Compare ``metrics`` with the sums.
 
     Args:
-        sums: what the orders that analytics has read add up to.
-        metrics: what stood in ``product-metrics`` before those orders were counted.
-        newer: windows that closed since; their orders may have come since as well.
-        closed: for each window of the sums whether every source has passed its end.
-        report: takes the differences and the counts.
-        history: which windows cannot be judged.
+        sums: the sums of the orders that the analytics has read.
+        metrics: the content of ``product-metrics`` before those orders were counted.
+        newer: windows that were closed since; their orders may have arrived since, too.
+        closed: for each window of the sums, whether every source has passed its end.
+        report: gets the differences and the counts.
+        history: determines the windows that cannot be verified.
     """
     left_out = _leave_out(sums, metrics, closed, report, history)
     expected = sums.expected()
@@ -187,7 +187,7 @@ def check_metrics(
 def _leave_out(
     sums: WindowSums, metrics: list[Metric], closed: Mapping[Window, bool], report: Report, history: History
 ) -> set[Window]:
-    """Take those windows out of ``sums`` that ``history`` does not let be judged; counts and returns them."""
+    """Remove the windows from ``sums`` that cannot be verified because of ``history``; counts and returns them."""
     left_out: set[Window] = set()
     counted = {metric.window: metric.order_count for metric in metrics}
     for window, right in sums.expected().items():
@@ -203,7 +203,7 @@ def _leave_out(
             report.not_verified[NotVerified.WINDOW] += 1
     for window in sums.windows():
         if not history.has_all_orders_of(window[1]):
-            sums.forget(window)  # all its orders that are left were late
+            sums.forget(window)  # all of its remaining orders were late
     return left_out
 
 
@@ -215,7 +215,7 @@ def check_output(
     report: Report,
     history: History = WHOLE,
 ) -> None:
-    """Compare what an output holds with the topic: each of ``metrics`` once, each of ``newer`` at most once."""
+    """Compare an output with the topic: it has to have each of ``metrics`` once, each of ``newer`` at most once."""
     for metric in (metrics - written).elements():
         report.found(kinds.missing, _describe(metric.window))
     for metric, count in (written - metrics - newer).items():
@@ -227,7 +227,7 @@ def check_output(
 
 
 def mean_cents(total: Total) -> int:
-    """The average in cents, a half rounded to the even neighbour."""
+    """The average in cents, rounded half to even."""
     below, remainder = divmod(total.cents, total.orders)
     doubled = 2 * remainder
     return below + (doubled > total.orders or (doubled == total.orders and below % 2 == 1))

@@ -1,5 +1,5 @@
-"""Shows a pipeline at work: what flows through each stage, the lag, and each window's metrics as it closes.
+"""Shows a running pipeline: throughput and lag of each stage, and each window's metrics when it closes.
 
-Everything is read from Kafka, and of the busy topics only the offsets and the newest records: the view works for every
-way to run the pipeline, and costs next to nothing at any rate.
+All data is read from Kafka; of the busy topics only the offsets and the newest records are read. So the view works however
+the pipeline is run, and costs next to nothing at any rate.
 """

@@ -1,7 +1,7 @@
 """``python -m watch.drained``: wait until every order has gone through all stages and every window has closed.
 
-Exit code 0 when the pipeline is drained, 1 when it is not within the time. The generator has to be stopped before, or it never
-is. With Docker: ``docker compose exec live python -m watch.drained``; local mode has it as ``pipeline drain``.
+Exit code 0 if the pipeline is drained, 1 if it is not within the time. The generator has to be stopped first. With Docker:
+``docker compose exec live python -m watch.drained``; in local mode: ``pipeline drain``.
 """
 
 import argparse
@@ -22,9 +22,9 @@ _OPEN_WINDOWS = "pipeline_state_entries{"
 
 @dataclass(frozen=True)
 class Drain:
-    """What is left: one entry of ``waiting_for`` for each thing that is, none when the pipeline is drained.
+    """The remaining work: ``waiting_for`` has an entry for each part that is not drained, and is empty if all are.
 
-    ``open_windows`` counts a window once for each product; None when no replica of the analytics could be asked.
+    ``open_windows`` counts a window once for each product; None if a replica of the analytics did not respond.
     """
 
     waiting_for: list[str]
@@ -36,9 +36,9 @@ class Drain:
 
 
 class Endpoints:
-    """The HTTP endpoints that are asked: the live page's, and those of all replicas of the analytics.
+    """The HTTP endpoints of the live page and of all replicas of the analytics.
 
-    A host name that stands for several replicas, as with Docker, is asked at each of its addresses.
+    For a host name with several addresses (the replicas of a Compose service), each address is requested.
     """
 
     def __init__(self, live: str, analytics: Sequence[str]) -> None:
@@ -46,21 +46,21 @@ class Endpoints:
         self._analytics = analytics
 
     def snapshot(self) -> Mapping[str, Any]:
-        """What the live page knows. Raises OSError, HTTPException or ValueError."""
+        """The live page's snapshot. Raises OSError, HTTPException or ValueError."""
         found: Mapping[str, Any] = json.loads(_get(_address(self._live), "/snapshot"))
         return found
 
     def open_windows(self) -> int:
-        """In all replicas of the analytics. Raises OSError, HTTPException or ValueError: one of them did not answer."""
+        """The open windows of all replicas of the analytics. Raises OSError, HTTPException or ValueError if one does not respond."""
         addresses = [address for url in self._analytics for address in _addresses(url)]
         return sum(_open_windows_in(_get(address, "/metrics").decode()) for address in addresses)
 
 
 def look(endpoints: Endpoints, monotonic_s: Callable[[], float] = time.monotonic) -> Drain:
-    """How much is left now.
+    """The remaining work now.
 
-    The order makes it exact: nothing waits to be read, then no window is open, then nothing waits to be written. What comes
-    last is read from Kafka after the answer about the windows, hence the second look of the live page.
+    The order of the checks makes it exact: no lag of the first stages, then no open window, then no lag of the sink. The last one
+    has to be read from Kafka after the windows were checked, so a second, newer snapshot of the live page is awaited.
     """
     try:
         if waiting := _lags(endpoints.snapshot()):
@@ -79,7 +79,7 @@ def look(endpoints: Endpoints, monotonic_s: Callable[[], float] = time.monotonic
 
 
 def wait_until_drained(endpoints: Endpoints, timeout_s: float, report: Callable[[str], None]) -> Drain:
-    """Look until nothing is left or the time is over; ``report`` is told each change of what is left."""
+    """Check until nothing is left or the time is over; ``report`` is called with each change of the remaining work."""
     deadline_s = time.monotonic() + timeout_s
     told = ""
     while True:
@@ -102,7 +102,7 @@ def _lags(snapshot: Mapping[str, Any]) -> list[str]:
 
 
 def _newer_snapshot(endpoints: Endpoints, monotonic_s: Callable[[], float]) -> Mapping[str, Any]:
-    """One whose look at Kafka began after this call: the second that ended after it."""
+    """A snapshot that was begun after this call: the second one that is finished after it."""
     seen = {endpoints.snapshot()["seen_at_s"]}
     deadline_s = monotonic_s() + 4 * _TIMEOUT_S
     while True:
@@ -134,7 +134,7 @@ def _addresses(url: str) -> list[tuple[str, int]]:
 
 
 def _get(address: tuple[str, int], path: str) -> bytes:
-    # http.client, unlike urllib, pays no regard to a proxy in the environment.
+    # http.client, unlike urllib, ignores a proxy in the environment.
     connection = http.client.HTTPConnection(*address, timeout=_TIMEOUT_S)
     try:
         connection.request("GET", path)
@@ -148,24 +148,24 @@ def _get(address: tuple[str, int], path: str) -> bytes:
 
 
 def main() -> int:
-    """Wait, say what is left, and return the exit code."""
+    """Wait, print the remaining work, and return the exit code."""
     arguments = _arguments()
     endpoints = Endpoints(arguments.live, arguments.analytics)
-    drain = wait_until_drained(endpoints, arguments.timeout, _say_nothing if arguments.json else _say)
+    drain = wait_until_drained(endpoints, arguments.timeout, _ignore if arguments.json else _print_line)
     if arguments.json:
-        _say(json.dumps({"drained": drain.done, **asdict(drain)}))
+        _print_line(json.dumps({"drained": drain.done, **asdict(drain)}))
     else:
-        _say("drained" if drain.done else f"not drained: {'; '.join(drain.waiting_for)}")
+        _print_line("drained" if drain.done else f"not drained: {'; '.join(drain.waiting_for)}")
     return 0 if drain.done else 1
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
-def _say_nothing(_: str) -> None:
-    """The JSON at the end says it."""
+def _ignore(_: str) -> None:
+    """With --json only the final JSON is printed."""
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""Keeps the state up to date, through every absence of the broker."""
+"""Keeps the state up to date, across outages of the broker."""
 
 import asyncio
 import math
@@ -24,10 +24,10 @@ async def follow(
     *,
     topics_within_s: float = math.inf,
 ) -> None:
-    """Look at the pipeline once a second until cancelled; ``on_look`` is told what each look brought.
+    """Observe the pipeline once a second until cancelled; ``on_look`` is called with each observation.
 
     Raises:
-        TopicsMissingError: the broker answers, and has not had all topics for ``topics_within_s``.
+        TopicsMissingError: the broker responds, but has not had all topics for ``topics_within_s``.
     """
     positions: Positions = {}
     missing_since_s: float | None = None
@@ -48,7 +48,7 @@ async def follow(
                 raise
             state.waiting_for = f"the topics {error.topics}"
         except (KafkaError, OSError, TimeoutError, AssertionError):
-            # AssertionError: aiokafka's client before it has any metadata.
+            # aiokafka's client raises AssertionError before it has any metadata.
             missing_since_s = None
             state.waiting_for = f"the broker at {kafka}"
         await asyncio.sleep(_LOOK_EVERY_S)

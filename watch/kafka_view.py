@@ -1,4 +1,4 @@
-"""Looks at Kafka: offsets of everything, records of the quiet topics, and only the newest of the busy one."""
+"""Observes a pipeline in Kafka: all offsets, the records of low-volume topics, and the newest ones of the busy topic."""
 
 import asyncio
 import time
@@ -23,9 +23,9 @@ Record = ConsumerRecord[bytes | None, bytes | None]
 _TOPICS = (ORDERS.name, PROCESSED_ORDERS.name, ORDERS_DLQ.name, LATE_ORDERS.name, PRODUCT_METRICS.name)
 _FOLLOWED = (ORDERS_DLQ.name, LATE_ORDERS.name, PRODUCT_METRICS.name)
 
-# Per look and partition: bounds the cost when there is more than anyone could read.
+# Records per observation and partition: limits the cost if there are more than anyone could read.
 _MOST_RECORDS = 2_000
-# Metrics come in bursts, one for each product whenever a window closes.
+# Metrics come in bursts: one for each product when a window closes.
 _MOST_METRICS = 20_000
 _READ_TIMEOUT_S = 2.0
 
@@ -35,7 +35,7 @@ Positions = dict[TopicPartition, int]
 
 
 class TopicsMissingError(PipelineError):
-    """No service has made the topics yet, or nobody ever will."""
+    """The topics do not exist: no service has created them yet, or none is running."""
 
     def __init__(self, topics: list[str]) -> None:
         self.topics = ", ".join(topics)
@@ -43,12 +43,12 @@ class TopicsMissingError(PipelineError):
 
 
 class KafkaView:
-    """A connection to look through: ``async with``, then ``look`` now and then.
+    """A connection to Kafka: use it by ``async with``, and call ``look`` periodically.
 
     Args:
         kafka: the cluster.
         topic_prefix: the pipeline's ``TOPIC_PREFIX``.
-        positions: where the quiet topics are read on; moves with each look that ends well.
+        positions: the positions in the low-volume topics; updated after each successful observation.
     """
 
     def __init__(self, kafka: Kafka, topic_prefix: str, positions: Positions) -> None:
@@ -66,7 +66,7 @@ class KafkaView:
         self._partitions: dict[str, list[TopicPartition]] = {}
         self._positions = positions
         self._next = dict(positions)
-        self._cut: set[TopicPartition] = set()  # metrics were passed over there, and none has been read since
+        self._cut: set[TopicPartition] = set()  # where metrics were skipped, and none has been read since
 
     async def __aenter__(self) -> Self:
         try:
@@ -98,10 +98,10 @@ class KafkaView:
             self._partitions[name] = [TopicPartition(topic["topic"], each["partition"]) for each in topic["partitions"]]
 
     async def look(self) -> Observation:
-        """How things stand now, and what came since the last look."""
+        """The current offsets, and the records since the last observation."""
         everything = [each for partitions in self._partitions.values() for each in partitions]
         begins = await self._consumer.beginning_offsets(everything)
-        # The groups first: whatever they have committed lies before the ends read afterwards.
+        # The groups first: their committed offsets are then below the end offsets read afterwards.
         committed = {topic: await self._committed(group, topic) for topic, group in READERS.items()}
         in_database = await self._committed(DATABASE_GROUP, PRODUCT_METRICS.name)
         if in_database and not committed[PRODUCT_METRICS.name]:  # the database is the sink's only output
@@ -138,9 +138,9 @@ class KafkaView:
         return seen
 
     def _cut_until_s(self, metrics: Iterable[tuple[Record, Metric | None]]) -> int | None:
-        """The end of the latest window that may have metrics among those that were passed over.
+        """The end of the latest window that may have metrics among the skipped ones.
 
-        A partition has its windows in order: behind the first that is read, all are whole there.
+        A partition has its windows in order, so all windows after the first one read are complete in that partition.
         """
         ends_s = []
         for record, metric in metrics:
@@ -162,8 +162,8 @@ class KafkaView:
         }
 
     async def _members(self, group: str) -> int:
-        # One group a request: of an answer about several, aiokafka 0.14 misreads all but the first (it takes version 3,
-        # which has a field more after each group, for version 2).
+        # One group per request: in a response with several, aiokafka 0.14 decodes all but the first wrongly (it takes
+        # version 3, which has an additional field after each group, for version 2).
         (answer,) = await self._admin.describe_consumer_groups([self._prefix + group])
         ((code, _, _, _, _, members, *_),) = answer.groups  # type: ignore[attr-defined]  # aiokafka's base class has no fields
         if code:
@@ -177,7 +177,7 @@ class KafkaView:
         }
 
     def _start_followed(self, begins: dict[TopicPartition, int], ends: dict[TopicPartition, int]) -> Counter[str]:
-        """Where to read on in the quiet topics; returns how many offsets are left out because they are too many."""
+        """Set the positions in the low-volume topics; returns the number of offsets that are skipped."""
         unread: Counter[str] = Counter()
         for name in _FOLLOWED:
             for partition in self._partitions[name]:
@@ -192,7 +192,7 @@ class KafkaView:
     async def _newest_marks(
         self, begins: dict[TopicPartition, int], ends: dict[TopicPartition, int]
     ) -> list[Watermark]:
-        """The watermarks at the end of one partition: each partition has them all, the shortest one the fewest orders."""
+        """The watermarks at the end of one partition. Each partition has them all; the shortest has the fewest orders to read."""
         partition = min(self._partitions[PROCESSED_ORDERS.name], key=lambda each: ends[each] - begins[each])
         position = min(self._next.get(partition, 0), ends[partition])
         self._next[partition] = max(begins[partition], ends[partition] - _MOST_RECORDS, position)
@@ -202,11 +202,11 @@ class KafkaView:
                 try:
                     marks.append(decode_watermark(record.value))
                 except ValueError:
-                    continue  # analytics will say so; a view shows what it can
+                    continue  # invalid; the analytics reports it
         return marks
 
     async def _read(self, ends: dict[TopicPartition, int], partitions: Iterable[TopicPartition]) -> list[Record]:
-        """The records from where the last look ended up to ``ends``; nothing is fetched between two looks."""
+        """The records from the end of the last observation to ``ends``; nothing is fetched between two observations."""
         due = [each for each in partitions if self._next[each] < ends[each]]
         for partition in due:
             self._consumer.seek(partition, self._next[partition])

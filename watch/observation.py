@@ -1,4 +1,4 @@
-"""What one look at Kafka brings."""
+"""The data of one observation of Kafka."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from libs.events import product_metrics
 from libs.events.money import dollars_of
 from libs.events.watermarks import Watermark
 
-_MAX_EPOCH_S = 10**11  # beyond it no clock can show a time
+_MAX_EPOCH_S = 10**11  # datetime cannot represent later times
 
 Offsets = Mapping[int, int]
 """Offset by partition."""
@@ -27,7 +27,7 @@ class Metric(NamedTuple):
 
 
 def decode_metric(value: bytes | None) -> Metric | None:
-    """The metric in a record of ``product-metrics``; None if it is none: a view shows what it can."""
+    """The metric in a record of ``product-metrics``; None if it is invalid."""
     try:
         row = product_metrics.decode_metric(value)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The state as lines, where there is no terminal."""
+"""The state as lines of text, for an output that is not a terminal."""
 
 from watch.observation import Metric
 from watch.state import State
@@ -6,7 +6,7 @@ from watch.wording import clock, database, dead_letters, event_time, lag, late_o
 
 
 def status_line(state: State, now_s: float) -> str:
-    """Everything in one line."""
+    """The whole state in one line."""
     if state.waiting_for:
         return f"{clock(now_s, now_s)} waiting for {state.waiting_for}"
     stages = [
@@ -26,7 +26,7 @@ def status_line(state: State, now_s: float) -> str:
 
 
 def metric_line(metric: Metric, now_s: float) -> str:
-    """What one product sold in a window that has closed."""
+    """The sales of one product in a closed window."""
     return (
         f"closed {clock(metric.window_start, now_s)} to {clock(metric.window_end, now_s)} {metric.product_id}:"
         f" {metric.order_count:,} orders, revenue {money(metric.total_revenue)}, average {money(metric.avg_order_value)}"

@@ -1,4 +1,4 @@
-"""The state as a screen: the stages from left to right, then event time and faults, then the newest windows."""
+"""The state as a full screen: the stages from left to right, then event time and faults, then the newest windows."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -29,12 +29,12 @@ from watch.wording import (
 _BOX_COLUMNS = 18
 _FEWEST_COLUMNS_FOR_BOXES = 80
 _FIXED_LINES = 19
-_FIXED_LINES_NARROW = 25  # sentences are folded there
+_FIXED_LINES_NARROW = 25  # lines are folded there
 _FEWEST_ROWS = 5
 
 
 def render(state: State, title: str, width: int, height: int, now_s: float) -> RenderableType:
-    """The whole screen, ``height`` lines at most where that leaves room for some windows; without boxes if narrow."""
+    """The screen, ``height`` lines at most if that leaves room for some windows; without boxes if it is narrow."""
     head = Text(title, style="bold")
     if state.waiting_for:
         head.append(f"\nwaiting for {state.waiting_for} …", style="bold yellow")
@@ -65,7 +65,7 @@ def _list(state: State) -> Table:
 
 
 def _flow(state: State) -> Table:
-    """Fits into 80 columns; what is more goes to the arrows."""
+    """The flow from left to right: 80 columns, with longer arrows on wider terminals."""
     flow = Table.grid(expand=True)
     for _ in READERS:
         flow.add_column(width=_BOX_COLUMNS)

@@ -1,4 +1,4 @@
-"""What the view knows of the pipeline, gathered from one observation after the other."""
+"""The state of the pipeline, accumulated from observations."""
 
 from collections import Counter, deque
 from collections.abc import Mapping
@@ -55,12 +55,12 @@ class Rate:
 
 
 def lags_of(seen: Observation, topic: str, committed: Offsets | None = None) -> dict[int, int]:
-    """Offsets of ``topic`` that its group has still to read, by partition; all of them where it has committed none.
+    """The lag of a topic's group by partition; all offsets if the group has committed none.
 
-    ``committed`` is another group's, if the lag of that one is asked for.
+    ``committed`` replaces the offsets of the topic's usual group.
 
-    In a topic that is written in transactions each end of a transaction takes an offset, too. It comes after at least
-    one record, so where a single offset is left, it is such an end and nothing is waiting.
+    In a topic that is written in transactions, each transaction marker takes an offset, too. It comes after at least one
+    record, so a single remaining offset is a marker, and the lag is 0.
     """
     begins, committed = seen.begins[topic], seen.committed[topic] if committed is None else committed
     nothing = 0 if topic == ORDERS.name else 1
@@ -73,7 +73,7 @@ def lags_of(seen: Observation, topic: str, committed: Offsets | None = None) -> 
 
 @dataclass
 class State:
-    """The pipeline as far as it is known; rates are None until two observations have been made."""
+    """The known state of the pipeline; rates are None until there are two observations."""
 
     window_seconds: int
     waiting_for: str = "the broker"
@@ -109,7 +109,7 @@ class State:
     """When orders were last seen to come, in epoch seconds; None if that has not been seen."""
 
     def apply(self, seen: Observation) -> None:
-        """Take in what one look brought."""
+        """Take in an observation."""
         self.waiting_for = ""
         at_s = self.seen_at_s = seen.at_s
         for topic, group in READERS.items():
@@ -145,7 +145,7 @@ class State:
         for metric in metrics:
             window = (metric.window_start, metric.window_end)
             self.windows.setdefault(window, {})[metric.product_id] = metric
-        # Partitions are read one after the other, so what comes last need not be the newest.
+        # Partitions are read one after the other, so the last metric need not be the newest.
         newest = sorted(self.windows, key=lambda each: each[::-1])[-_KEPT_WINDOWS:]
         kept = sum(len(self.windows[window]) for window in newest)
         while kept > _MOST_KEPT_METRICS and len(newest) > 1:
@@ -157,14 +157,14 @@ class State:
         return window[1] > self.cut_until_s
 
     def behind_s(self, group: str) -> float | None:
-        """Seconds that ``group`` needs for its lag at the pace of the last ten seconds; None if it reads nothing."""
+        """Seconds that ``group`` needs for its lag at its rate of the last ten seconds; None if it reads nothing."""
         if not self.lags[group]:
             return 0.0
         rate = self.read_rates[group].per_s
         return self.lags[group] / rate if rate else None
 
     def keeps_up(self, group: str) -> bool | None:
-        """Whether ``group`` is at most a few seconds behind, and has members; None while its pace is not known yet."""
+        """Whether ``group`` is at most a few seconds behind, and has members; None while its rate is not known yet."""
         if self.members.get(group) == 0:
             return False
         if self.lags[group] and self.read_rates[group].per_s is None:
@@ -174,35 +174,35 @@ class State:
 
     @property
     def watermark_s(self) -> float | None:
-        """The event time, in epoch seconds, that every source has passed; None until each has said how far it is."""
+        """The event time, in epoch seconds, that all sources have passed; None until each has a watermark."""
         if not self.sources or len(self.marks_s) < self.sources:
             return None
         return min(self.marks_s.values())
 
     @property
     def is_idle(self) -> bool:
-        """Whether no order comes and no window is open, so that the processor lets event time rest."""
+        """Whether no order comes and no window is open, so that the processor writes no watermarks."""
         if self.watermark_s is None or self.watermark_rate.per_s != 0 or self.orders_rate.per_s != 0:
             return False
         if self.last_order_s is not None and self.watermark_s < self.last_order_s + self.window_seconds:
-            return False  # it stands still, and windows wait for it
+            return False  # the watermark has stopped while windows are open
         return self.members.get("processor") != 0 and not self.lags["processor"] and not self.lags["analytics"]
 
     @property
     def silent_sources(self) -> list[int]:
-        """Partitions of ``orders`` of which no watermark has been seen."""
+        """Partitions of ``orders`` without a watermark so far."""
         return [source for source in range(self.sources) if source not in self.marks_s]
 
     @property
     def next_close_s(self) -> int | None:
-        """The end, in epoch seconds, of the window that event time is in."""
+        """The end, in epoch seconds, of the window that contains the watermark."""
         if self.watermark_s is None:
             return None
         return (int(self.watermark_s) // self.window_seconds + 1) * self.window_seconds
 
     @property
     def closes_in_s(self) -> float | None:
-        """Seconds until that window closes, if event time goes on as it has; None if it stands still."""
+        """Seconds until that window closes, if the watermark keeps its rate; None if it has stopped."""
         pace = self.watermark_rate.per_s
         if self.watermark_s is None or self.next_close_s is None or not pace:
             return None

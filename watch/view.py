@@ -1,4 +1,4 @@
-"""The view of a pipeline at work: a screen that is drawn anew, or lines where the output is no terminal."""
+"""Shows a running pipeline: a live screen, or lines of text if the output is not a terminal."""
 
 import asyncio
 import sys
@@ -17,15 +17,15 @@ from watch.state import State
 _DRAW_EVERY_S = 0.5
 _LINE_EVERY_S = 5.0
 _FIRST_METRICS = 20
-_TOPICS_WITHIN_S = 10.0  # services that are starting make them sooner
+_TOPICS_WITHIN_S = 10.0  # services create them sooner after their start
 
 
 async def show(kafka: Kafka, topic_prefix: str, window_seconds: int) -> None:
     """Show until cancelled.
 
     Raises:
-        TopicsMissingError: the broker answers, and the topics do not come up.
-        BrokenPipeError: whoever read the lines has gone.
+        TopicsMissingError: the broker responds, but the topics are not created.
+        BrokenPipeError: the reader of the lines has ended.
     """
     state = State(window_seconds)
     console = Console()
@@ -54,7 +54,7 @@ async def _print(state: State) -> None:
 
 
 class _MetricPrinter:
-    """Prints each metric once; of what was there before the view, only the newest are of interest."""
+    """Prints each metric once; of the metrics from before the start, only the newest."""
 
     def __init__(self) -> None:
         self._from: int | None = -_FIRST_METRICS
@@ -67,7 +67,7 @@ class _MetricPrinter:
 
 
 def _ignore(_: Observation) -> None:
-    """The screen shows the metrics that the state holds."""
+    """Do nothing: the screen shows the metrics of the state."""
 
 
 def _write(line: str) -> None:

@@ -1,4 +1,4 @@
-"""Numbers, times and sentences, the same on a terminal and in a file."""
+"""Formats numbers, times and messages, the same for a terminal and for a file."""
 
 import time
 
@@ -7,7 +7,7 @@ from watch.state import State
 
 
 def per_second(rate: float | None) -> str:
-    """A rate with as many digits as one can read at a glance."""
+    """A rate with few significant digits."""
     if rate is None:
         return "…"
     return f"{rate:,.0f}/s" if rate >= 10 or rate == 0 else f"{rate:.1f}/s"
@@ -21,7 +21,7 @@ def short(count: int) -> str:
 
 
 def short_duration(seconds: float) -> str:
-    """In at most seven characters, and with tenths of the few seconds that a stage usually takes."""
+    """A duration in at most seven characters, with tenths of a second if it is short."""
     if 0 < seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 3600:
@@ -30,18 +30,18 @@ def short_duration(seconds: float) -> str:
 
 
 def lag(state: State, group: str) -> str:
-    """What a group has still to read, and how long that takes it."""
+    """A group's lag, and the time that it needs for it."""
     told = time_behind(state, group)
     return f"lag {state.lags[group]:,}" + (f" ({told})" if told not in {"…", "0 s"} else "")
 
 
 def database(state: State) -> str:
-    """How far the sink's database is behind."""
+    """The lag of the sink's database."""
     return f"lag {state.database_lag:,}" if state.database_lag else "has every metric"
 
 
 def time_behind(state: State, group: str) -> str:
-    """How long a group needs for its lag, or why that cannot be told; short enough to stand beside a stage."""
+    """The time that a group needs for its lag, or why it is unknown; short enough to be shown beside a stage."""
     if state.members.get(group) == 0:
         return "no reader"
     behind_s = state.behind_s(group)
@@ -51,7 +51,7 @@ def time_behind(state: State, group: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds, minutes, hours or days, in at most two of them."""
+    """A duration in at most two units of days, hours, minutes and seconds."""
     whole = max(0, round(seconds))
     for unit_s, unit, smaller_s, smaller in ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
         if whole >= unit_s:
@@ -61,18 +61,18 @@ def duration(seconds: float) -> str:
 
 
 def clock(epoch_s: float, now_s: float) -> str:
-    """Local time; with its date when that is not today's."""
+    """Local time, with the date if it is not today."""
     then, now = time.localtime(epoch_s), time.localtime(now_s)
     return time.strftime("%H:%M:%S" if then[:3] == now[:3] else "%Y-%m-%d %H:%M:%S", then)
 
 
 def money(dollars: float) -> str:
-    """Dollars and cents."""
+    """An amount in dollars and cents."""
     return f"{dollars:,.2f}"
 
 
 def event_time(state: State, now_s: float) -> str:
-    """How far event time has come, or what it is waiting for."""
+    """The watermark, or what it is waiting for."""
     if state.watermark_s is not None:
         if state.is_idle:
             return f"{clock(state.watermark_s, now_s)}; it rests, since no order comes and no window is open"
@@ -84,7 +84,7 @@ def event_time(state: State, now_s: float) -> str:
 
 
 def outlook(state: State, now_s: float) -> str:
-    """When the next window closes."""
+    """When the next window is going to close."""
     which = "next" if state.windows else "first"
     if state.next_close_s is None:
         return f"the {which} window closes once its {duration(state.window_seconds)} are over and every partition is past it"
@@ -96,18 +96,18 @@ def outlook(state: State, now_s: float) -> str:
 
 
 def dead_letters(state: State) -> str:
-    """How many, and why."""
+    """The number of dead letters, and their reasons."""
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in state.dead_letters.most_common())
     return _counted(state, ORDERS_DLQ.name, state.dead_letters.total()) + (f" ({reasons})" if reasons else "")
 
 
 def late_orders(state: State) -> str:
-    """How many."""
+    """The number of late orders."""
     return _counted(state, LATE_ORDERS.name, state.late)
 
 
 def metrics(state: State) -> str:
-    """How many; each is one product's in one window."""
+    """The number of metrics, one for each product and window."""
     return f"{state.metrics_count:,}" + ("+" if state.unread[PRODUCT_METRICS.name] else "")
 
 

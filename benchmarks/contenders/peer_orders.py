@@ -1,4 +1,4 @@
-"""What an order is to the Python peers: the contract's rules, with orjson."""
+"""Validation and enrichment for the other Python frameworks: the contract's rules, with orjson."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ CATALOGUE: dict[str, dict[str, str]] = orjson.loads(Path(os.environ["BENCH_CATAL
 
 
 def enriched(value: bytes | None) -> dict[str, Any] | None:
-    """The order in ``value`` with its product's data, or None if it is not a valid one."""
+    """The order in ``value`` with its product's data, or None if it is invalid."""
     try:
         order = orjson.loads(value or b"")
         amount, timestamp = order["amount"], order["timestamp"]
@@ -30,5 +30,5 @@ def enriched(value: bytes | None) -> dict[str, Any] | None:
 
 
 def is_id(value: Any) -> bool:
-    """Whether it is a string with something in it."""
+    """Whether it is a non-empty string."""
     return type(value) is str and value != ""

@@ -1,1 +1,1 @@
-"""How long an order takes to be seen, and a closed window to be in the file: ``python -m benchmarks.latency``."""
+"""Latency from an order to its processed order, and from a window's end to its line: ``python -m benchmarks.latency``."""

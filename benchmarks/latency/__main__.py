@@ -1,4 +1,4 @@
-"""``python -m benchmarks.latency``: the services on a broker of their own, orders one by one, and two waiting times."""
+"""``python -m benchmarks.latency``: runs the services on their own broker with live traffic, and measures two latencies."""
 
 import argparse
 import asyncio
@@ -32,14 +32,14 @@ _RATES = (50, 2000)
 _WINDOW_S = 2
 _BOUND_S = 5.0
 _READY_S = 60.0
-# A broker that has just been started takes three times as long, until its code is compiled: on two busy cores for so long.
+# A broker that has just started takes three times as long, until its JVM has compiled the code: so long on two busy cores.
 _WARM_UP_S = 120.0
 
 console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
 
 
 def main() -> None:
-    """Measure, print the table, write it if asked to."""
+    """Measure, print the table, optionally write it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__)
     parser.add_argument("--seconds", type=float, default=30.0, help="how long each figure is measured (30)")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the figures there as JSON, too")
@@ -47,7 +47,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="latency-") as directory:
         try:
             with LocalBroker(Path(directory) / "broker") as broker:
-                _come_first()
+                _raise_priority()
                 rows = [*_all(broker, Path(directory), arguments.seconds)]
         except (EnvironmentMissingError, LocalModeError) as error:
             sys.exit(f"{error}\n{error.advice}")
@@ -66,8 +66,8 @@ def main() -> None:
         arguments.write.write_text(json.dumps(found, indent=2) + "\n")
 
 
-def _come_first() -> None:
-    """What measures must not wait for what is measured: with both on two cores that was a quarter of an order's time."""
+def _raise_priority() -> None:
+    """Raise this process's priority, so that it does not wait for the measured services: that was a quarter of the latency."""
     try:
         os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
     except PermissionError:

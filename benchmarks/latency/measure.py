@@ -1,4 +1,4 @@
-"""The two latencies, each measured from outside: by a reader of the topic, and by a reader of the file."""
+"""Measures the two latencies from outside: by a reader of the topic, and by a reader of the file."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ _DRAIN_S = 5.0
 async def until_visible(
     bootstrap_servers: str, prefix: str, rate: int, seconds: float, topic: str = "processed-orders"
 ) -> list[float]:
-    """Milliseconds from an order's sending until a reader of committed records has it from ``topic``."""
+    """Milliseconds from sending an order until a read_committed consumer gets it from ``topic``."""
     sent_s: dict[str, float] = {}
     took_ms: list[float] = []
     measured_from_s = time.time() + _WARM_UP_S
@@ -52,7 +52,7 @@ async def _collect(consumer: AIOKafkaConsumer, sent_s: dict[str, float], took_ms
 
 
 class InFile(NamedTuple):
-    """Milliseconds until each of a window's metrics was in the file."""
+    """Milliseconds until the metrics of a window were in the file."""
 
     since_it_may_close: list[float]
     """Since the window's end and the bound of out-of-orderness."""
@@ -63,7 +63,7 @@ class InFile(NamedTuple):
 async def until_in_file(
     bootstrap_servers: str, prefix: str, rate: int, seconds: float, output: Path, bound_s: float
 ) -> InFile:
-    """How long windows that may close take to be in the file, under traffic."""
+    """Measure under traffic how long it takes until the metrics of a window that can be closed are in the file."""
     took = InFile([], [])
     started_s = time.time()
     sent_s: list[list[float]] = [[] for _ in range(PARTITIONS)]

@@ -1,4 +1,4 @@
-"""Orders at a steady rate, each with its own time, as live traffic is."""
+"""Sends orders at a steady rate, like live traffic."""
 
 import asyncio
 import json
@@ -14,17 +14,17 @@ OnSent = Callable[[str, int, float], None]
 """Hears of each order: its id, its partition, and its event time, which is when it was due, in epoch seconds."""
 
 _PRODUCTS = tuple(f"prod-{number}" for number in range(1, 6))
-# Sent one by one, 2,000 orders a second cost more of the machine than the services that are measured.
+# Sending 2,000 orders a second one by one takes more CPU time than the measured services.
 _SEND_EVERY_S = 0.004
 
 
 async def send_orders(producer: AIOKafkaProducer, topic: str, rate: int, on_sent: OnSent) -> None:
     """Send ``rate`` orders a second until cancelled.
 
-    Their gaps are random (a Poisson process), since evenly spaced orders would fall into step with what they meet. What
-    falls due within 4 ms is sent together, and has waited from the moment when it was due.
+    The gaps are random (a Poisson process), since evenly spaced orders would synchronise with the services' intervals. Orders
+    that are due within 4 ms are sent together; their latency is measured from the time at which they were due.
     """
-    random = Random(rate)  # noqa: S311 - no secret
+    random = Random(rate)  # noqa: S311 - not for cryptography
     due_s = time.time()
     while True:
         due: defaultdict[int, list[tuple[str, float, bytes]]] = defaultdict(list)

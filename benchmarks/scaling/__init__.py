@@ -1,1 +1,1 @@
-"""How our own services scale, what a replica costs, and how state grows: ``python -m benchmarks.scaling``."""
+"""Measures how our services scale, the cost of a replica, and the growth of state: ``python -m benchmarks.scaling``."""

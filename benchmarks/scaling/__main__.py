@@ -21,9 +21,9 @@ from rich.console import Console
 from benchmarks.environment import EnvironmentMissingError, services_python
 from benchmarks.report import table
 from benchmarks.scaling import costs, recovery, replicas, start, state
-from benchmarks.scaling.bench import Bench, Show
+from benchmarks.scaling.bench import Bench, Progress
 from benchmarks.scaling.report import Measured, Row, tables, write
-from benchmarks.scaling.service import MOST_REPLICAS, ServiceFailedError, broker_cores, told
+from benchmarks.scaling.service import MOST_REPLICAS, ServiceFailedError, broker_cores, describe_cores
 from local.broker import LocalBroker
 from local.errors import LocalModeError
 
@@ -33,7 +33,7 @@ console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
 
 
 class Part(StrEnum):
-    """What can be measured by itself."""
+    """A part that can be measured separately."""
 
     REPLICAS = "replicas"
     PARTITIONS = "partitions"
@@ -45,15 +45,15 @@ class Part(StrEnum):
 
 
 def main() -> int:
-    """Measure, print, write if asked to; exit code 1 when something was lost or has failed."""
+    """Measure, print, optionally write; exit code 1 if records were lost or something failed."""
     arguments = _arguments()
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)  # whoever ends this program ends what it has started
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it misses the topics of runs that are over
+        signal.signal(number, signal.default_int_handler)  # so that the programs it has started are ended, too
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs errors for the deleted topics of finished runs
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     since_s, failure = time.monotonic(), ""
     cores = frozenset(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, broker_cores(cores))  # of this program, and of the broker that it starts
+    os.sched_setaffinity(0, broker_cores(cores))  # for this program, and for the broker that it starts
     directory = Path(tempfile.mkdtemp(prefix="scaling-"))
     measured: dict[str, Measured] = {}
     try:
@@ -71,7 +71,7 @@ def main() -> int:
         for each in tables(part.rows):
             console.print(table(*each))
         failure += "".join(f"\nWRONG: {row}" for row in part.wrong)
-    console.print(f"{told(cores)}; {(time.monotonic() - since_s) / 60:.1f} minutes", markup=False)
+    console.print(f"{describe_cores(cores)}; {(time.monotonic() - since_s) / 60:.1f} minutes", markup=False)
     if arguments.write and measured:
         console.print(f"written: {', '.join(map(str, write(arguments.write, measured)))}", markup=False, soft_wrap=True)
     if failure:
@@ -105,14 +105,14 @@ async def _measure(
     arguments: argparse.Namespace, python: str, cores: frozenset[int], directory: Path, measured: dict[str, Measured]
 ) -> None:
     with console.status("starting a broker") as status, LocalBroker(directory / "broker") as broker:
-        show = Show(status.update, lambda text: console.print(text, style="dim", markup=False))
-        async with Bench(broker.bootstrap_servers, python, cores, directory, show) as bench:
+        progress = Progress(status.update, lambda text: console.print(text, style="dim", markup=False))
+        async with Bench(broker.bootstrap_servers, python, cores, directory, progress) as bench:
             for part in dict.fromkeys(arguments.only):
                 began = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, load {os.getloadavg()[0]:.1f} before"
                 since_s = time.monotonic()
                 rows = await _part(part, arguments, bench)
                 took = f"{time.monotonic() - since_s:.0f} s"
-                measured[part] = Measured(f"{began}, took {took}; {platform.machine()}; {told(cores)}", rows)
+                measured[part] = Measured(f"{began}, took {took}; {platform.machine()}; {describe_cores(cores)}", rows)
 
 
 async def _part(part: Part, arguments: argparse.Namespace, bench: Bench) -> list[Row]:

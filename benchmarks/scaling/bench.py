@@ -1,4 +1,4 @@
-"""What all parts have in common: a broker, topics, a curtain before a backlog, and a clock."""
+"""The test bench that all parts share: a broker, topics, services, and the measurement of a backlog."""
 
 import asyncio
 import os
@@ -15,8 +15,8 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.structs import TopicPartition
 
 from benchmarks.inputs import Inputs
-from benchmarks.judge import WindowsJudge
 from benchmarks.orders import Workload
+from benchmarks.output_check import WindowsCheck
 from benchmarks.scaling.service import Service, ServiceFailedError, core_of
 from libs.events.topics import ALL_TOPICS, PRODUCT_METRICS
 from libs.runtime.service.settings import ServiceSettings
@@ -26,11 +26,11 @@ PATIENCE_S = 90.0
 _POLL_S = 0.03
 _LOOK_MS = 20
 _QUIET_MS = 1500
-_CURTAIN_TIMEOUT_MS = 600_000
+_BLOCKING_TIMEOUT_MS = 600_000
 
 
 class Work(NamedTuple):
-    """How long some services took together, and the most memory that one of them needed."""
+    """The time that some services took together, and the highest peak memory among them."""
 
     seconds: float
     cpu_s: float
@@ -38,43 +38,48 @@ class Work(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Show:
-    """For whoever waits: ``say`` what is going on, ``tell`` what was found."""
+class Progress:
+    """Progress output: ``say`` shows the current step, ``report`` prints a result."""
 
     say: Callable[[str], None]
-    tell: Callable[[str], None]
+    report: Callable[[str], None]
 
 
-class Curtain:
-    """An open transaction at the front of a topic: readers of committed records see nothing of what lies behind it."""
+class BlockingTransaction:
+    """A transaction that is held open at the beginning of a topic, so that read_committed consumers see nothing after it.
+
+    A backlog can so be written while the services already run, and becomes visible to all of them at the same time.
+    """
 
     def __init__(self, producer: AIOKafkaProducer, topic: str, partitions: int) -> None:
         self._producer = producer
         self._partitions = range(partitions)
         self.topic = topic
 
-    async def draw(self) -> None:
+    async def open(self) -> None:
         await self._producer.begin_transaction()
         for partition in self._partitions:
-            await self._producer.send_and_wait(self.topic, b"curtain", partition=partition)
+            await self._producer.send_and_wait(self.topic, b"blocker", partition=partition)
 
-    async def lift(self) -> None:
-        """All of the topic becomes visible at once; the curtain itself, an aborted record, never does."""
+    async def abort(self) -> None:
+        """Make all of the topic visible at once, except the transaction's own record, which is aborted."""
         await self._producer.abort_transaction()
 
 
 class Bench:
-    """Where everything takes place; an async context manager.
+    """A broker's clients and the services under test; an async context manager.
 
-    ``python`` runs the services; ``cores`` are all that may be used.
+    ``python`` is the interpreter of the services; ``cores`` are the cores that may be used.
     """
 
-    def __init__(self, bootstrap_servers: str, python: str, cores: frozenset[int], directory: Path, show: Show) -> None:
+    def __init__(
+        self, bootstrap_servers: str, python: str, cores: frozenset[int], directory: Path, progress: Progress
+    ) -> None:
         self.bootstrap_servers = bootstrap_servers
         self._python = python
         self.cores = cores
         self.directory = directory
-        self.say, self.tell = show.say, show.tell
+        self.say, self.report = progress.say, progress.report
         self.inputs = Inputs(bootstrap_servers)
         self.producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers, max_batch_size=64 * 1024)
         self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
@@ -97,22 +102,24 @@ class Bench:
         await self._stack.aclose()
 
     def new_prefix(self, name: str) -> str:
-        """Before the topics and groups of one run."""
+        """A new prefix for the topics and groups of one run."""
         self._prefixes += 1
         return f"{name}-{self._prefixes}-"
 
     async def make_topics(self, prefix: str, partitions: int) -> None:
-        """The pipeline's topics, as the services make them."""
+        """Create the pipeline's topics as the services do."""
         settings = ServiceSettings(
             kafka_bootstrap_servers=self.bootstrap_servers, topic_prefix=prefix, topic_partitions=partitions
         )
         await ensure_topics(settings, ALL_TOPICS)
 
     def stored_bytes(self) -> int:
-        """The size of all that the broker has written to its logs, those of offsets and transactions included."""
+        """The total size of the broker's log segments, including internal topics."""
         size = 0
         for partition in (self.directory / "broker" / "data" / "kafka").iterdir():
-            with suppress(FileNotFoundError, NotADirectoryError):  # of a topic that is being deleted; no partition
+            with suppress(
+                FileNotFoundError, NotADirectoryError
+            ):  # a topic that is being deleted, or not a partition's folder
                 size += sum(file.stat().st_size for file in os.scandir(partition) if file.name.endswith(".log"))
         return size
 
@@ -125,7 +132,7 @@ class Bench:
         settings: Mapping[str, str] | None = None,
         core: int | None = None,
     ) -> Iterator[Service]:
-        """A service that is not started yet; it is stopped at the end."""
+        """A service that is not started yet; it is stopped at the end of the block."""
         common = {
             "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers,
             "TOPIC_PREFIX": prefix,
@@ -145,7 +152,7 @@ class Bench:
     def replicas(
         self, name: str, count: int, prefix: str, partitions: int, settings: Mapping[str, str] | None = None
     ) -> Iterator[list[Service]]:
-        """Replicas of a service, started, each on a core of its own as far as there are any."""
+        """Started replicas of a service, each on its own core as far as there are enough."""
         with ExitStack() as stack:
             services = [
                 stack.enter_context(self.service(name, prefix, partitions, settings, core_of(self.cores, number)))
@@ -156,34 +163,38 @@ class Bench:
             yield services
 
     @asynccontextmanager
-    async def curtain(self, topic: str, partitions: int) -> AsyncIterator[Curtain]:
-        """A curtain that can be drawn before ``topic``."""
+    async def blocking_transaction(self, topic: str, partitions: int) -> AsyncIterator[BlockingTransaction]:
+        """A blocking transaction for ``topic``, which is not open yet."""
         async with AIOKafkaProducer(
             bootstrap_servers=self.bootstrap_servers,
-            transactional_id=f"curtain-{topic}",
-            transaction_timeout_ms=_CURTAIN_TIMEOUT_MS,
+            transactional_id=f"blocker-{topic}",
+            transaction_timeout_ms=_BLOCKING_TIMEOUT_MS,
         ) as producer:
-            yield Curtain(producer, topic, partitions)
+            yield BlockingTransaction(producer, topic, partitions)
 
-    async def work_off(
-        self, services: Sequence[Service], partitions: int, curtain: Curtain, done: Callable[[], Awaitable[bool]]
+    async def measure_backlog(
+        self,
+        services: Sequence[Service],
+        partitions: int,
+        blocker: BlockingTransaction,
+        done: Callable[[], Awaitable[bool]],
     ) -> Work:
-        """Lift ``curtain`` once all partitions are taken, and take the time until all is ``done``."""
-        await until_taken(services, partitions)
+        """Abort ``blocker`` once all partitions are assigned, and measure the time until ``done``."""
+        await until_assigned(services, partitions)
         cpu_s, since_s = sum(service.cpu_s for service in services), time.monotonic()
-        await curtain.lift()
+        await blocker.abort()
         await until(done, *services)
         seconds = time.monotonic() - since_s
         cpu_s = sum(service.cpu_s for service in services) - cpu_s
         return Work(seconds, cpu_s, max(service.peak_bytes for service in services))
 
     async def ends(self, topic: str, partitions: int) -> dict[int, int]:
-        """Where each partition ends, for a reader of uncommitted records."""
+        """The end offset of each partition (read_uncommitted)."""
         wanted = [TopicPartition(topic, number) for number in range(partitions)]
         return {each.partition: offset for each, offset in (await self._consumer.end_offsets(wanted)).items()}
 
     async def committed(self, group: str) -> dict[int, int]:
-        """The group's committed offset by partition of its only topic; none while the group has no coordinator yet."""
+        """The group's committed offsets by partition of its only topic; empty while the group has no coordinator."""
         try:
             found = await self._admin.list_consumer_group_offsets(group)
         except GroupCoordinatorNotAvailableError:
@@ -191,13 +202,13 @@ class Bench:
         return {each.partition: offset.offset for each, offset in found.items()}
 
     async def read_up_to(self, group: str, ends: Mapping[int, int]) -> bool:
-        """Whether the group has committed all that lies before ``ends``."""
+        """Whether the group has committed up to ``ends``."""
         committed = await self.committed(group)
         return all(committed.get(partition, -1) >= end for partition, end in ends.items() if end)
 
     @asynccontextmanager
     async def metrics(self, prefix: str, partitions: int, truth: Workload) -> AsyncIterator["Metrics"]:
-        """The analytics' output, judged."""
+        """Reads and checks the analytics' output."""
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self.bootstrap_servers,
             isolation_level="read_committed",
@@ -207,34 +218,34 @@ class Bench:
         )
         async with consumer:
             consumer.assign([TopicPartition(prefix + PRODUCT_METRICS.name, number) for number in range(partitions)])
-            yield Metrics(consumer, WindowsJudge(truth))
+            yield Metrics(consumer, WindowsCheck(truth))
 
 
 class Metrics:
-    """What a reader of committed records has seen of the metrics so far."""
+    """The metrics that a read_committed consumer has read so far."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, judge: WindowsJudge) -> None:
+    def __init__(self, consumer: AIOKafkaConsumer, check: WindowsCheck) -> None:
         self._consumer = consumer
-        self._judge = judge
+        self._check = check
 
     async def complete(self) -> bool:
-        """Whether each window has come, after reading what there is."""
+        """Read all available metrics; returns whether there is one for each window."""
         await self._read(_LOOK_MS)
-        return self._judge.complete
+        return self._check.complete
 
     async def finish(self) -> str:
-        """The verdict, when nothing has come for a while: what is missing now was lost."""
+        """The differences as text, once nothing has come for a while: metrics that are missing then were lost."""
         await self._read(_QUIET_MS)
-        return str(self._judge.verdict())
+        return str(self._check.differences())
 
     async def _read(self, timeout_ms: int) -> None:
         while fetched := await self._consumer.getmany(timeout_ms=timeout_ms):
             for record in (record for records in fetched.values() for record in records):
-                self._judge.metric(record.value or b"null")
+                self._check.metric(record.value or b"null")
 
 
-async def until_taken(services: Sequence[Service], partitions: int) -> None:
-    """Wait until every partition is worked by one of ``services``, and each of them has its share."""
+async def until_assigned(services: Sequence[Service], partitions: int) -> None:
+    """Wait until every partition is processed by one of ``services``, and each of them has an assignment."""
 
     async def taken() -> bool:
         shares = [service.assigned for service in services]
@@ -242,7 +253,7 @@ async def until_taken(services: Sequence[Service], partitions: int) -> None:
         return (
             None not in shares
             and given == list(range(partitions))
-            and all(service.works_its_partitions for service in services)
+            and all(service.has_started_its_partitions for service in services)
         )
 
     await until(taken, *services)

@@ -1,4 +1,4 @@
-"""What a replica costs while it idles and at live traffic, and the most memory that it needs under full load."""
+"""Measures the CPU time of a replica while idle and at live traffic, and its peak memory under full load."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import orjson
 
-from benchmarks.scaling.bench import Bench, until, until_taken
+from benchmarks.scaling.bench import Bench, until, until_assigned
 from benchmarks.scaling.replicas import both_stages
 from benchmarks.scaling.service import Service, core_shares
 from benchmarks.scaling.workload import Backlog, metrics_batches
@@ -30,7 +30,7 @@ _LARGE_LIMIT_BYTES = 256 * 2**20
 
 @dataclass(frozen=True)
 class Cost:
-    """One replica for a while: the share of a core that it used, and the memory resident at the end."""
+    """The share of a core that one replica used, and its resident memory at the end."""
 
     service: str
     load: str
@@ -42,7 +42,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Peak:
-    """The most memory resident in one replica under full load."""
+    """The peak resident memory of one replica under full load."""
 
     service: str
     load: str
@@ -52,7 +52,7 @@ class Peak:
 
 
 async def idle(bench: Bench, seconds: float) -> list[Cost]:
-    """Live traffic, then none, then at rest, with few and with many partitions; at last replicas without any partition."""
+    """Measure at live traffic, without traffic, and idle, with few and many partitions; then replicas without partitions."""
     return [
         *await _live_and_idle(bench, 6, seconds),
         *await _live_and_idle(bench, 48, seconds),
@@ -81,7 +81,7 @@ async def _live_and_idle(bench: Bench, partitions: int, seconds: float) -> list[
         for service in others:
             service.start()
         for service in others[:2]:
-            await until_taken([service], partitions)
+            await until_assigned([service], partitions)
         generator.start()
         live = await _watched(bench, [generator, *others], f"{_LIVE_RATE} orders/s", partitions, seconds)
 
@@ -91,14 +91,14 @@ async def _live_and_idle(bench: Bench, partitions: int, seconds: float) -> list[
         await until(all_written, generator, *others)
         calm = await _watched(bench, others, "no traffic", partitions, seconds)
         written = sum(_order_counts(output))
-        verdict = "exact" if written == count else f"{written:,} of {count:,} orders"
+        exactness = "exact" if written == count else f"{written:,} of {count:,} orders"
         rest = await _at_rest(bench, others, partitions, seconds)
     await bench.inputs.delete(prefix)
-    return [*(replace(cost, output=verdict) for cost in live + calm), *rest]
+    return [*(replace(cost, output=exactness) for cost in live + calm), *rest]
 
 
 async def _at_rest(bench: Bench, services: Collection[Service], partitions: int, seconds: float) -> list[Cost]:
-    """Wait until nothing is written to the broker's disk, since no window is open, and the replicas are idle; then measure."""
+    """Measure idle replicas: wait until nothing is written to the broker's logs any more, since no window is open."""
     bench.say(f"waiting for the last watermark, {partitions} partitions")
 
     async def settled() -> bool:
@@ -120,7 +120,7 @@ async def _standby(bench: Bench, seconds: float) -> list[Cost]:
     costs: list[Cost] = []
     for name in ("processor", "analytics"):
         with bench.replicas(name, 2, prefix, 1) as services:
-            await until_taken(services, 1)
+            await until_assigned(services, 1)
             spare = [service for service in services if not service.assigned]
             costs += await _watched(bench, spare, "no partition", 0, seconds)
     await bench.inputs.delete(prefix)
@@ -137,12 +137,12 @@ async def _watched(
     shares = core_shares(services, since)
     for service in services:
         service.check()
-        bench.tell(f"{service.name}, {load}, {partitions} partitions: {shares[service]:.1%} of a core")
+        bench.report(f"{service.name}, {load}, {partitions} partitions: {shares[service]:.1%} of a core")
     return [Cost(each.name, load, partitions, shares[each], each.rss_bytes) for each in services]
 
 
 async def memory(bench: Bench, orders: int, metrics: int) -> list[Peak]:
-    """Each service with a backlog, or, the generator, as fast as it can."""
+    """Measure each service with a backlog, and the generator at its maximum rate."""
     stages = await both_stages(bench, Backlog(orders), 1, _PARTITIONS)
     found = [Peak(each.service, f"{orders:,} orders", each.peak_bytes, each.output) for each in stages]
     return [*found, await _sink(bench, metrics), await _generator(bench, orders), *await _large_orders(bench)]
@@ -163,7 +163,7 @@ async def _sink(bench: Bench, metrics: int) -> Peak:
 
 
 async def _large_orders(bench: Bench) -> list[Peak]:
-    """A backlog of large orders in many partitions: what is fetched of each adds up."""
+    """Measure a backlog of large orders in many partitions, since each partition has its own fetch buffer."""
     prefix = bench.new_prefix("large")
     await bench.make_topics(prefix, _MANY_PARTITIONS)
     backlog = Backlog(_LARGE_ORDERS, _MANY_PARTITIONS)
@@ -176,12 +176,12 @@ async def _large_orders(bench: Bench) -> list[Peak]:
     found = []
     for name, topic in (("processor", ORDERS.name), ("analytics", PROCESSED_ORDERS.name)):
         ends = await bench.ends(prefix + topic, _MANY_PARTITIONS)
-        # The last offset may be the end of a transaction.
+        # The last offset may be a transaction marker.
         last = {partition: end - (topic != ORDERS.name) for partition, end in ends.items()}
         settings = {"PROCESSOR_CATALOGUE_PATH": str(catalogue)}
         with bench.service(name, prefix, _MANY_PARTITIONS, settings) as service:
             peak_bytes = await _peak_until(service, partial(bench.read_up_to, prefix + name, last))
-        bench.tell(f"{name}, {load}: {peak_bytes / 1e6:.0f} MB")
+        bench.report(f"{name}, {load}: {peak_bytes / 1e6:.0f} MB")
         found.append(Peak(name, load, peak_bytes, "-", _LARGE_LIMIT_BYTES))
     await bench.inputs.delete(prefix)
     return found
@@ -212,12 +212,12 @@ async def _ran(bench: Bench, service: Service, load: str, count: int, seen: Call
 
     peak_bytes = await _peak_until(service, all_seen)
     total = await seen()
-    bench.tell(f"{service.name}, {load}: {peak_bytes / 1e6:.0f} MB")
+    bench.report(f"{service.name}, {load}: {peak_bytes / 1e6:.0f} MB")
     return Peak(service.name, load, peak_bytes, "exact" if total == count else f"{total:,} of {count:,}")
 
 
 async def _peak_until(service: Service, done: Callable[[], Awaitable[bool]]) -> int:
-    """Start it; the most memory that it has had when ``done`` is true."""
+    """Start the service; returns its peak memory when ``done`` is true."""
     service.start()
     peak_bytes = 0
 

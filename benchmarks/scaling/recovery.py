@@ -1,6 +1,6 @@
-"""How long partitions stand still when a replica stops, joins or is killed, and readers after an unfinished transaction.
+"""Measures how long partitions make no progress when a replica stops, joins or is killed, and how long readers are blocked.
 
-``libs/runtime/timing.py`` promises these times on a machine with time to spare; docs/decisions/0009-timeouts.md says why.
+``libs/runtime/timing.py`` guarantees these times on a machine that is not overloaded; docs/decisions/0009-timeouts.md says why.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ from typing import Self
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from benchmarks.scaling.bench import Bench, until, until_taken
+from benchmarks.scaling.bench import Bench, until, until_assigned
+from benchmarks.scaling.commit_gaps import CommitGaps
 from benchmarks.scaling.service import Service
-from benchmarks.scaling.standstill import Standstill
 from libs.events.topics import ANALYTICS_STATE, PROCESSED_ORDERS
 from libs.runtime.kafka_client.partitioning import partition_for
 from libs.runtime.timing import SESSION_TIMEOUT_MS, TRANSACTION_TIMEOUT_MS
@@ -26,7 +26,7 @@ from libs.runtime.timing import SESSION_TIMEOUT_MS, TRANSACTION_TIMEOUT_MS
 _PARTITIONS = 6
 _ORDERS_PER_S = "300"
 _PRODUCTS = tuple(f"prod-{number}" for number in range(1, 6))
-# Partitions without orders get watermarks only, which may wait; so no promise is made for them.
+# Partitions without orders get watermarks only, for which there is no guarantee.
 _WITH_ORDERS = {
     "processor": set(range(_PARTITIONS)),
     "analytics": {partition_for(product.encode(), _PARTITIONS) for product in _PRODUCTS},
@@ -40,7 +40,7 @@ _COMMIT_ENDS_S = 0.2
 
 @dataclass(frozen=True)
 class Recovered:
-    """Seconds without progress, by attempt, and how many at most are promised."""
+    """Seconds without progress, by attempt, and the guaranteed maximum."""
 
     service: str
     event: str
@@ -49,7 +49,7 @@ class Recovered:
 
 
 async def measure(bench: Bench, times: int) -> list[Recovered]:
-    """Each event so often, for either stage, with the generator's live traffic."""
+    """Measure each event ``times`` times for both stages, at live traffic."""
     found = []
     for stage in _WITH_ORDERS:
         found += await _replicas_of(bench, stage, times)
@@ -58,7 +58,7 @@ async def measure(bench: Bench, times: int) -> list[Recovered]:
 
 
 async def _replicas_of(bench: Bench, stage: str, times: int) -> list[Recovered]:
-    """Two replicas of ``stage``: in turn one is stopped and started again, then killed and started again."""
+    """With two replicas of ``stage``: stop and restart one of them, then kill and restart it."""
     stopped = Recovered(stage, "a replica is stopped (SIGTERM)", _AFTER_STOP_S)
     joined = Recovered(stage, "a replica joins", _AFTER_JOIN_S)
     killed = Recovered(stage, "a replica is killed", _AFTER_KILL_S)
@@ -67,30 +67,30 @@ async def _replicas_of(bench: Bench, stage: str, times: int) -> list[Recovered]:
     with ExitStack() as stack:
         _start_others(bench, prefix, stack, *(["processor"] if stage == "analytics" else []))
         replicas = stack.enter_context(bench.replicas(stage, 2, prefix, _PARTITIONS))
-        await until_taken(replicas, _PARTITIONS)
-        async with Standstill(bench.bootstrap_servers, prefix + stage, _WITH_ORDERS[stage]) as standstill:
+        await until_assigned(replicas, _PARTITIONS)
+        async with CommitGaps(bench.bootstrap_servers, prefix + stage, _WITH_ORDERS[stage]) as gaps:
             for attempt in range(times):
                 for row, end in ((stopped, Service.stop), (killed, _kill)):
                     bench.say(f"{stage}: {row.event}, {attempt + 1} of {times}")
                     leaving, staying = replicas[attempt % 2], replicas[1 - attempt % 2]
-                    await standstill.all_moved(staying)
+                    await gaps.all_committed(staying)
                     since_s = time.monotonic()
                     await asyncio.to_thread(end, leaving)
-                    await standstill.all_moved(staying)
-                    row.seconds.append(standstill.longest_s(since_s))
+                    await gaps.all_committed(staying)
+                    row.seconds.append(gaps.longest_s(since_s))
                     since_s = time.monotonic()
                     leaving.start()
-                    await until_taken(replicas, _PARTITIONS)
-                    await standstill.all_moved(*replicas)
-                    joined.seconds.append(standstill.longest_s(since_s))
+                    await until_assigned(replicas, _PARTITIONS)
+                    await gaps.all_committed(*replicas)
+                    joined.seconds.append(gaps.longest_s(since_s))
     await bench.inputs.delete(prefix)
     for row in (stopped, joined, killed):
-        bench.tell(f"{stage}: {row.event}: {max(row.seconds):.2f} s at most")
+        bench.report(f"{stage}: {row.event}: {max(row.seconds):.2f} s at most")
     return [stopped, joined, killed]
 
 
 async def _unfinished_transactions(bench: Bench, times: int) -> list[Recovered]:
-    """A stage's only replica is killed in a transaction: how long a reader of what it writes is held up."""
+    """Kill a stage's only replica inside a transaction, and measure how long a reader of its output is blocked."""
     found = []
     for stage, topic in _WRITES.items():
         row = Recovered(stage, f"a reader of {topic}, after a kill in a transaction", _READERS_S)
@@ -101,13 +101,13 @@ async def _unfinished_transactions(bench: Bench, times: int) -> list[Recovered]:
             with ExitStack() as stack:
                 _start_others(bench, prefix, stack, *(["processor"] if stage == "analytics" else []))
                 (service,) = stack.enter_context(bench.replicas(stage, 1, prefix, _PARTITIONS))
-                await until_taken([service], _PARTITIONS)
+                await until_assigned([service], _PARTITIONS)
                 async with _Readers(bench, prefix + topic) as readers:
-                    since_s = await _kill_in_a_transaction(service, readers.held_up, Random(attempt))  # noqa: S311 - no secret
+                    since_s = await _kill_in_a_transaction(service, readers.held_up, Random(attempt))  # noqa: S311 - not for cryptography
                     await until(readers.released)
                     row.seconds.append(time.monotonic() - since_s)
             await bench.inputs.delete(prefix)
-        bench.tell(f"{row.event}: {max(row.seconds):.2f} s at most")
+        bench.report(f"{row.event}: {max(row.seconds):.2f} s at most")
         found.append(row)
     return found
 
@@ -123,12 +123,12 @@ def _kill(service: Service) -> None:
 
 
 async def _kill_in_a_transaction(service: Service, held_up: Callable[[], Awaitable[bool]], random: Random) -> float:
-    """Pause it again and again until that leaves a transaction open, then kill it; returns when it was paused."""
+    """Suspend the service repeatedly until a transaction stays open, then kill it; returns when it was suspended."""
     while True:
         await asyncio.sleep(random.uniform(0.02, 0.2))
         _send(service, signal.SIGSTOP)
         paused_s = time.monotonic()
-        await asyncio.sleep(_COMMIT_ENDS_S)  # a commit that the broker has taken comes to its end
+        await asyncio.sleep(_COMMIT_ENDS_S)  # a commit that the broker has accepted is completed meanwhile
         if await held_up():
             service.program.kill()
             return paused_s
@@ -141,7 +141,7 @@ def _send(service: Service, number: signal.Signals) -> None:
 
 
 class _Readers:
-    """Compares how far a topic can be read with how far it is written."""
+    """Compares a topic's last stable offsets with its end offsets."""
 
     def __init__(self, bench: Bench, topic: str) -> None:
         self._partitions: Sequence[TopicPartition] = [TopicPartition(topic, number) for number in range(_PARTITIONS)]
@@ -158,7 +158,7 @@ class _Readers:
             await consumer.stop()
 
     async def held_up(self) -> bool:
-        # In this order: what is added in between must not look like a record that cannot be read.
+        # In this order, so that a record added in between does not look blocked.
         written = await self._written.end_offsets(self._partitions)
         readable = await self._committed.end_offsets(self._partitions)
         return any(readable[partition] < written[partition] for partition in self._partitions)

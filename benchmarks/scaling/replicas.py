@@ -1,4 +1,4 @@
-"""How fast one, two and three replicas are, and one with more partitions: a backlog through both stages."""
+"""Measures the speed of one, two and three replicas, and of one with more partitions: a backlog through both stages."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ _WARM_UP_ORDERS = 150_000
 
 @dataclass(frozen=True)
 class Scaled:
-    """One stage with so many replicas and partitions; ``peak_bytes`` is the largest replica's.
+    """One stage with a number of replicas and partitions; ``peak_bytes`` is the highest among the replicas.
 
-    The output is that of both stages: each window against the truth.
+    ``output`` is the check of both stages: each window against the expected one.
     """
 
     service: str
@@ -27,7 +27,7 @@ class Scaled:
 
 
 async def measure(bench: Bench, shapes: list[tuple[int, int]], orders: int, rounds: int) -> list[Scaled]:
-    """Each of ``shapes``, replicas and partitions, in turn, so many times; first once to warm the broker up."""
+    """Measure each of ``shapes`` (replicas, partitions) in turn, ``rounds`` times, after a warm-up of the broker."""
     await both_stages(bench, Backlog(min(orders, _WARM_UP_ORDERS)), max(replicas for replicas, _ in shapes), 6)
     backlogs = {
         even: Backlog(orders, even) for even in dict.fromkeys(even_over(partitions) for _, partitions in shapes)
@@ -41,7 +41,7 @@ async def measure(bench: Bench, shapes: list[tuple[int, int]], orders: int, roun
 
 
 async def both_stages(bench: Bench, backlog: Backlog, replicas: int, partitions: int) -> list[Scaled]:
-    """The processors first; the analytics then read what they have written, watermarks included."""
+    """Measure the processors first, then the analytics with their output, including watermarks."""
     prefix = bench.new_prefix("replicas")
     source, processed = prefix + ORDERS.name, prefix + PROCESSED_ORDERS.name
     shape = f"{replicas} of each, {partitions} partitions"
@@ -50,12 +50,12 @@ async def both_stages(bench: Bench, backlog: Backlog, replicas: int, partitions:
     catalogue.write_bytes(backlog.catalogue())
     await bench.make_topics(prefix, partitions)
     async with (
-        bench.curtain(source, partitions) as before_orders,
-        bench.curtain(processed, partitions) as before_processed,
+        bench.blocking_transaction(source, partitions) as before_orders,
+        bench.blocking_transaction(processed, partitions) as before_processed,
         bench.metrics(prefix, partitions, backlog.truth) as metrics,
     ):
-        await before_orders.draw()
-        await before_processed.draw()
+        await before_orders.open()
+        await before_processed.open()
         await bench.inputs.write(source, bench.inputs.encode(backlog.dealt(partitions)))
         ends = await bench.ends(source, partitions)
 
@@ -63,22 +63,22 @@ async def both_stages(bench: Bench, backlog: Backlog, replicas: int, partitions:
             return await bench.read_up_to(prefix + "processor", ends)
 
         bench.say(f"{shape}: processor")
-        # The curtain before its output would hold up the look whether this pipeline's processor has worked before.
+        # An open transaction in its output topic would block the processor's check whether it has run before.
         settings = {"PROCESSOR_CATALOGUE_PATH": str(catalogue), "PROCESSOR_ACCEPT_OFFSETS": "true"}
         with bench.replicas("processor", replicas, prefix, partitions, settings) as services:
-            processor = await bench.work_off(services, partitions, before_orders, processed_all)
+            processor = await bench.measure_backlog(services, partitions, before_orders, processed_all)
         bench.say(f"{shape}: analytics")
         with bench.replicas("analytics", replicas, prefix, partitions) as services:
-            analytics = await bench.work_off(services, partitions, before_processed, metrics.complete)
-        verdict = await metrics.finish()
+            analytics = await bench.measure_backlog(services, partitions, before_processed, metrics.complete)
+        output = await metrics.finish()
     await bench.inputs.delete(prefix)
 
     def scaled(service: str, work: Work) -> Scaled:
         count = backlog.truth.count
         per_million = work.cpu_s / count * 1e6
-        return Scaled(service, replicas, partitions, count, count / work.seconds, per_million, work.peak_bytes, verdict)
+        return Scaled(service, replicas, partitions, count, count / work.seconds, per_million, work.peak_bytes, output)
 
     found = [scaled("processor", processor), scaled("analytics", analytics)]
     for each in found:
-        bench.tell(f"{shape}: {each.service}: {each.per_s:,.0f}/s, {each.output}")
+        bench.report(f"{shape}: {each.service}: {each.per_s:,.0f}/s, {each.output}")
     return found

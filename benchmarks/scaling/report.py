@@ -1,4 +1,4 @@
-"""The figures as tables, and kept as JSON, part by part."""
+"""Renders the figures as tables, and stores them as JSON, part by part."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from benchmarks.scaling.replicas import Scaled
 from benchmarks.scaling.start import Started
 from benchmarks.scaling.state import Restored, State
 
-# With fewer, it is mostly the consumer's start that takes the time.
+# With fewer records, the consumer's start dominates the time.
 _MOSTLY_RECORDS = 50_000
 _KINDS = {kind.__name__: kind for kind in (Scaled, Cost, Peak, Started, State, Restored, Recovered)}
 
@@ -24,14 +24,14 @@ Row = Scaled | Cost | Peak | Started | State | Restored | Recovered
 
 @dataclass
 class Measured:
-    """One part: when, on what, and what was found."""
+    """The results of one part, with time and machine."""
 
     about: str
     rows: list[Row] = field(default_factory=list)
 
     @property
     def wrong(self) -> list[str]:
-        """What came out wrong."""
+        """The results that are not exact."""
         outputs = [(row, getattr(row, "output", "")) for row in self.rows]
         return [f"{row}" for row, output in outputs if output not in ("", "exact")]
 
@@ -45,7 +45,7 @@ class Table(NamedTuple):
 
 
 def exponent(points: Sequence[tuple[float, float]]) -> float | None:
-    """Of the power law that fits ``points`` best: 1 is in proportion, 2 quadratic; None for fewer than two sizes."""
+    """The exponent of the power law that fits ``points`` best: 1 is linear, 2 quadratic; None for fewer than two sizes."""
     logs = [(math.log(x), math.log(y)) for x, y in points if x > 0 and y > 0]
     if len({x for x, _ in logs}) < 2:
         return None
@@ -53,7 +53,7 @@ def exponent(points: Sequence[tuple[float, float]]) -> float | None:
 
 
 def tables(rows: Sequence[Row]) -> list[Table]:
-    """Those that have rows."""
+    """The tables that have rows."""
     scaled = [row for row in rows if isinstance(row, Scaled)]
     found = [
         _scaled("Replicas, 6 partitions", "replicas", [row for row in scaled if row.partitions == 6]),
@@ -206,7 +206,7 @@ def _joined(outputs: Any) -> str:
 
 
 def write(directory: Path, measured: dict[str, Measured]) -> list[Path]:
-    """Write ``scaling.md`` and ``scaling.json``; parts that were not measured now stay as they are there."""
+    """Write ``scaling.md`` and ``scaling.json``; parts that were not measured keep their stored results."""
     directory.mkdir(parents=True, exist_ok=True)
     kept = directory / "scaling.json"
     parts = {**(_read(kept) if kept.exists() else {}), **measured}

@@ -1,4 +1,4 @@
-"""One of our services as a process, looked at from outside: its health, its log, its memory."""
+"""Runs one of our services as a process, and reads its health, log and memory."""
 
 import contextlib
 import time
@@ -22,11 +22,11 @@ _LEAST_FOR_BROKER = 2
 
 
 class ServiceFailedError(PipelineError):
-    """A service did not do its work; the message has the end of its log."""
+    """A service has failed; the message has the end of its log."""
 
 
 class Service:
-    """A replica; ``name`` is one of the four services, ``settings`` go beside those for its log and its port."""
+    """A replica; ``name`` is one of the four services, ``settings`` are added to those for its log and port."""
 
     def __init__(self, python: str, name: str, log: Path, settings: Mapping[str, str], cores: Collection[int]) -> None:
         self.name = name
@@ -56,14 +56,14 @@ class Service:
 
     @property
     def peak_bytes(self) -> int:
-        """The most memory resident since its last start, as the kernel keeps it (VmHWM); of the last look if it ended."""
+        """Peak resident memory since its last start (VmHWM); the last known value if it has ended."""
         for pid in self.program.pids():
             with contextlib.suppress(OSError):
                 self._peak_bytes = peak_bytes(pid)
         return self._peak_bytes
 
     def events(self, *names: str) -> list[dict[str, Any]]:
-        """What it has logged by these names since its last start."""
+        """The log events with these names since its last start."""
         with self.program.log.open("rb") as log:
             log.seek(self._log_from)
             lines = [line for line in log if line.endswith(b"\n") and line.startswith(b"{")]
@@ -71,13 +71,13 @@ class Service:
 
     @property
     def assigned(self) -> list[int] | None:
-        """The partitions that it was given last; None before it was given any, or none."""
+        """Its last assigned partitions; None before the first assignment."""
         found = self.events("partitions assigned")
         return found[-1]["partitions"] if found else None
 
     @property
-    def works_its_partitions(self) -> bool:
-        """Whether it has started all partitions that it was given last."""
+    def has_started_its_partitions(self) -> bool:
+        """Whether it has started all partitions of its last assignment."""
         events = self.events("partitions assigned", "partition started")
         last = max((at for at, event in enumerate(events) if event["event"] == "partitions assigned"), default=None)
         return last is not None and len(events) - last - 1 >= len(events[last]["partitions"])
@@ -94,33 +94,33 @@ class Service:
             connection.close()
 
     def check(self) -> None:
-        """Raise ServiceFailedError if it has ended in any way but a good one."""
+        """Raise ServiceFailedError if it has ended with a non-zero exit code."""
         if self.program.exit_code:
             raise ServiceFailedError(f"{self.name} ended:\n{self.program.tail()}")
 
 
 def logged_at_s(event: Mapping[str, Any]) -> float:
-    """When it was logged, in epoch seconds."""
+    """The time of a log event, in epoch seconds."""
     return datetime.fromisoformat(event["timestamp"]).timestamp()
 
 
 def core_shares(services: Collection[Service], since: Mapping[Service, tuple[float, float]]) -> dict[Service, float]:
-    """The share of a core that each has used ``since`` it was looked at: a monotonic time, and CPU seconds."""
+    """The share of a core that each has used ``since`` a previous sample: monotonic time and CPU seconds."""
     return {each: (each.cpu_s - since[each][1]) / (time.monotonic() - since[each][0]) for each in services}
 
 
 def broker_cores(cores: Collection[int]) -> set[int]:
-    """The broker's and the benchmark's, the same however many replicas there are: two, and what three replicas leave."""
+    """The cores of broker and benchmark, whatever the number of replicas: at least two, and all that three replicas leave."""
     return set(sorted(cores)[: max(_LEAST_FOR_BROKER, len(cores) - MOST_REPLICAS)])
 
 
 def core_of(cores: Collection[int], replica: int) -> int:
-    """The core of a replica, counted from 0: from the last core down, around again when there are no more."""
+    """The core of a replica, counted from 0: from the last core down, wrapping around."""
     return sorted(cores, reverse=True)[replica % len(cores)]
 
 
-def told(cores: Collection[int]) -> str:
-    """The same in words."""
+def describe_cores(cores: Collection[int]) -> str:
+    """The distribution of the cores as text."""
     brokers = broker_cores(cores)
     alone = len({core_of(cores, replica) for replica in range(MOST_REPLICAS)} - brokers)
     whose = "its" if alone == 1 else "their"

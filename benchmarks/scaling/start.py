@@ -1,4 +1,4 @@
-"""How long a service takes to start: until it calls itself healthy, and until it has committed something."""
+"""Measures the start of a service: until it reports healthy, and until its first commit or output."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ class Started:
 
 
 class _Pipeline:
-    """Topics of its own, and something to do for each service at each of its starts."""
+    """Creates topics, and writes input for each service at each of its starts."""
 
     def __init__(self, bench: Bench, prefix: str) -> None:
         self._bench = bench
@@ -43,7 +43,7 @@ class _Pipeline:
         }
 
     async def write_for(self, service: str, attempt: int) -> None:
-        """A few records; the generator needs none."""
+        """Write a few input records; the generator needs none."""
         create_batch = self._bench.producer.create_batch
         if service == "processor":
             orders = self._bench.inputs.encode(self._backlog.dealt(_PARTITIONS))
@@ -56,7 +56,7 @@ class _Pipeline:
             await self._bench.inputs.write(self._prefix + PRODUCT_METRICS.name, batches)
 
     async def done_by(self, service: str) -> int:
-        """What grows with a commit or an output."""
+        """A number that grows with each commit or output of the service."""
         if service == "sink":
             return self._output.stat().st_size if self._output.exists() else 0
         if service == "generator":
@@ -65,7 +65,7 @@ class _Pipeline:
 
 
 async def measure(bench: Bench, times: int) -> list[Started]:
-    """Each service so often; it finds topics that are there, and a few records to work at."""
+    """Start each service ``times`` times, with existing topics and a few records to process."""
     prefix = bench.new_prefix("start")
     await bench.make_topics(prefix, _PARTITIONS)
     pipeline = _Pipeline(bench, prefix)
@@ -80,7 +80,7 @@ async def measure(bench: Bench, times: int) -> list[Started]:
                 service.stop()
                 started.healthy_s.append(healthy_s)
                 started.worked_s.append(worked_s)
-        bench.tell(
+        bench.report(
             f"{name}: healthy after {min(started.healthy_s):.2f} s, did its first work after {min(started.worked_s):.2f} s"
         )
         found.append(started)

@@ -1,10 +1,10 @@
-"""Many windows open at once: speed, memory, the changelog, restoring from it, and closing all of them together."""
+"""Measures many open windows: speed, memory, changelog, restoring state, and closing all windows at once."""
 
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from benchmarks.scaling.bench import Bench, Curtain, Work, until, until_taken
+from benchmarks.scaling.bench import Bench, BlockingTransaction, Work, until, until_assigned
 from benchmarks.scaling.service import Service, core_of
 from benchmarks.scaling.workload import STATE_PARTITIONS, Processed, StateLoad, encode
 from libs.events.topics import ANALYTICS_STATE, PROCESSED_ORDERS
@@ -18,15 +18,15 @@ _DISTURBANCES = (
 
 @dataclass(frozen=True)
 class State:
-    """What so many open windows cost one replica.
+    """The cost of many open windows for one replica.
 
     Attributes:
-        filling_per_s: orders that open a window each.
-        per_s: further orders, for open windows at random.
-        peak_bytes: the most resident while it did either.
+        filling_per_s: speed for orders that each open a window.
+        per_s: speed for further orders, for random open windows.
+        peak_bytes: peak memory while it processed both.
         close_s: from writing the watermarks that close all windows until that is committed.
-        closing_peak_bytes: the most resident of the process that did.
-        disturbances: rebalances and failed transactions, of which there should be none.
+        closing_peak_bytes: peak memory of the process that closed them.
+        disturbances: the number of rebalances and failed transactions, which should be 0.
     """
 
     products: int
@@ -48,8 +48,8 @@ class Restored:
 
     Attributes:
         changelog: "one record a window", or "not compacted": further records for most windows.
-        seconds: until the slowest partition had its state back, as the service says.
-        peak_bytes: the most resident until then.
+        seconds: until the state of the slowest partition was restored, as the service logs it.
+        peak_bytes: peak memory until then.
     """
 
     products: int
@@ -63,21 +63,21 @@ class Restored:
 
 
 async def measure(bench: Bench, products: int, minutes: int, further: int) -> list[State | Restored]:
-    """Fill the windows, start again, count further orders, start again, close all windows at once."""
+    """Fill the windows, restart, process further orders, restart, close all windows at once."""
     load = StateLoad(products, minutes)
     prefix = bench.new_prefix("state")
     run = _Run(bench, load, prefix)
     await bench.make_topics(prefix, STATE_PARTITIONS)
     async with (
-        bench.curtain(run.topic, STATE_PARTITIONS) as curtain,
+        bench.blocking_transaction(run.topic, STATE_PARTITIONS) as blocker,
         bench.metrics(prefix, STATE_PARTITIONS, load.truth) as metrics,
     ):
         with bench.service("analytics", prefix, STATE_PARTITIONS, core=core_of(bench.cores, 0)) as service:
             service.start()
-            await until_taken([service], STATE_PARTITIONS)
-            filled = await run.count(service, curtain, load.filling(), "filling")
+            await until_assigned([service], STATE_PARTITIONS)
+            filled = await run.count(service, blocker, load.filling(), "filling")
             fresh = await run.restore(service, "one record a window")
-            counted = await run.count(service, curtain, load.further(further), "further orders")
+            counted = await run.count(service, blocker, load.further(further), "further orders")
             grown = await run.restore(service, "not compacted")
             run.say("closing all windows")
             since_s = time.monotonic()
@@ -87,7 +87,7 @@ async def measure(bench: Bench, products: int, minutes: int, further: int) -> li
             close_s = time.monotonic() - since_s
             closing_peak_bytes = service.peak_bytes
             disturbances = run.disturbances + len(service.events(*_DISTURBANCES))
-        verdict = await metrics.finish()
+        output = await metrics.finish()
     await bench.inputs.delete(prefix)
     state = State(
         products,
@@ -100,14 +100,14 @@ async def measure(bench: Bench, products: int, minutes: int, further: int) -> li
         close_s,
         closing_peak_bytes,
         disturbances,
-        verdict,
+        output,
     )
     run.say(f"{state.per_s:,.0f}/s, restored in {fresh.seconds:.2f} s and {grown.seconds:.2f} s", done=True)
     return [state, fresh, grown]
 
 
 class _Run:
-    """One load in topics of its own."""
+    """One load with its own topics."""
 
     def __init__(self, bench: Bench, load: StateLoad, prefix: str) -> None:
         self._bench = bench
@@ -117,26 +117,28 @@ class _Run:
         self.disturbances = 0
 
     def say(self, text: str, *, done: bool = False) -> None:
-        (self._bench.tell if done else self._bench.say)(
+        (self._bench.report if done else self._bench.say)(
             f"{self._load.products:,} products, {self._load.minutes} minutes open: {text}"
         )
 
     async def write(self, records: Iterable[Processed]) -> None:
         await self._bench.inputs.write(self.topic, encode(self._bench.producer.create_batch, records))
 
-    async def count(self, service: Service, curtain: Curtain, records: Iterable[Processed], what: str) -> Work:
-        """Let the service, which runs, work at ``records``."""
+    async def count(
+        self, service: Service, blocker: BlockingTransaction, records: Iterable[Processed], what: str
+    ) -> Work:
+        """Let the running service process ``records``."""
         self.say(what)
-        await curtain.draw()
+        await blocker.open()
         await self.write(records)
         ends = await self._bench.ends(self.topic, STATE_PARTITIONS)
         group = self._prefix + "analytics"
-        return await self._bench.work_off(
-            [service], STATE_PARTITIONS, curtain, lambda: self._bench.read_up_to(group, ends)
+        return await self._bench.measure_backlog(
+            [service], STATE_PARTITIONS, blocker, lambda: self._bench.read_up_to(group, ends)
         )
 
     async def restore(self, service: Service, changelog: str) -> Restored:
-        """Start the service again."""
+        """Restart the service, and measure how long it restores its state."""
         self.say(f"restoring, {changelog}")
         self.disturbances += len(service.events(*_DISTURBANCES))
         service.stop()
@@ -144,7 +146,7 @@ class _Run:
         topic = self._prefix + ANALYTICS_STATE.name
         size = sum(file.stat().st_size for file in data.glob(f"{topic}-*/*.log"))
         service.start()
-        await until_taken([service], STATE_PARTITIONS)
+        await until_assigned([service], STATE_PARTITIONS)
         events = service.events("state restored")
         windows = sum(event["state_size"] for event in service.events("partition started"))
         wanted = self._load.windows

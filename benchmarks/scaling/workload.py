@@ -1,4 +1,4 @@
-"""Orders of many products, spread evenly over the partitions: else it would be the keys that are measured."""
+"""Orders of many products, spread evenly over the partitions, so that the distribution of keys does not affect the results."""
 
 import time
 from collections import defaultdict
@@ -22,17 +22,17 @@ _MARK_EVERY = 500
 
 
 def partition_of(product_id: str, partitions: int) -> int:
-    """Where Kafka's default partitioner puts the product's orders."""
+    """The partition of a product's orders by Kafka's default partitioner."""
     return (int(murmur2(product_id.encode())) & 0x7FFFFFFF) % partitions
 
 
 def even_over(partitions: int) -> int:
-    """Over how many partitions products are spread evenly, and so over ``partitions``, too: 48 if these divide it."""
+    """The number of partitions to spread products over, so that they are even over ``partitions``, too: 48 if it is a divisor."""
     return _EVEN_UP_TO if _EVEN_UP_TO % partitions == 0 else partitions
 
 
 def spread_products(partitions: int) -> list[str]:
-    """As many products in each partition: 96, or one for each partition where there are more."""
+    """The same number of products in each partition: 96 in total, or one for each partition if there are more partitions."""
     even = even_over(partitions)
     free = dict.fromkeys(range(even), max(1, _PRODUCTS // even))
     products = []
@@ -48,14 +48,14 @@ def spread_products(partitions: int) -> list[str]:
 
 
 class Backlog:
-    """``count`` valid orders over 20 minutes of event time, up to 5 s out of order; ``truth`` is what comes of them.
+    """``count`` valid orders over 20 minutes of event time, up to 5 s out of order; ``truth`` is the expected result.
 
     Args:
-        partitions: the products are spread evenly over so many; and over any number that divides 48, if this one does.
+        partitions: the products are spread evenly over this number, and over any divisor of 48 if it is one.
     """
 
     def __init__(self, count: int, partitions: int = _EVEN_UP_TO) -> None:
-        self._random = Random(1)  # noqa: S311 - no secret
+        self._random = Random(1)  # noqa: S311 - not for cryptography
         self._products = spread_products(partitions)
         self.truth = Workload(count, int(time.time()) // WINDOW_S * WINDOW_S - AGE_S)
         sums = _Sums()
@@ -71,7 +71,7 @@ class Backlog:
         return orjson.dumps({each: {"product_name": each, "category": "Any"} for each in self._products})
 
     def dealt(self, partitions: int) -> Iterator[Item]:
-        """The orders in turn to all partitions, and behind them one in each that closes all windows."""
+        """The orders, distributed round-robin over the partitions, and then one in each that closes all windows."""
         closing = [
             self._order(self.truth.count + number, float(self.truth.end_s + CLOSING_AFTER_S), _Sums())
             for number in range(partitions)
@@ -95,7 +95,7 @@ class Processed(NamedTuple):
 
 @dataclass
 class StateTruth(Workload):
-    """What has to come of many windows that are open together."""
+    """The expected metrics of many concurrently open windows."""
 
     minutes: int = 1
 
@@ -109,7 +109,7 @@ class StateLoad:
 
     def __init__(self, products: int, minutes: int) -> None:
         first_s = int(time.time()) // WINDOW_S * WINDOW_S - max(AGE_S, minutes * WINDOW_S)
-        self._random = Random(2)  # noqa: S311 - no secret
+        self._random = Random(2)  # noqa: S311 - not for cryptography
         self._products = [f"product-{number}" for number in range(products)]
         self._partitions = [partition_of(name, STATE_PARTITIONS) for name in self._products]
         self._sums = _Sums()
@@ -126,7 +126,7 @@ class StateLoad:
                 yield from self._next(minute, product)
 
     def further(self, count: int) -> Iterator[Processed]:
-        """Orders for windows at random."""
+        """Orders for random windows."""
         for _ in range(count):
             yield from self._next(self._random.randrange(self.minutes), self._random.randrange(self.products))
 
@@ -135,7 +135,7 @@ class StateLoad:
         return _marks(float(self.truth.end_s))
 
     def _next(self, minute: int, product: int) -> Iterator[Processed]:
-        # As a processor would, a watermark now and then; one that closes nothing.
+        # Like a processor, write a watermark from time to time, which closes no window.
         if self._number % _MARK_EVERY == 0:
             yield from _marks(float(self.truth.first_s))
         start_s = self.truth.first_s + WINDOW_S * minute
@@ -168,7 +168,7 @@ def encode(create_batch: Callable[[], BatchBuilder], records: Iterable[Processed
 def metrics_batches(
     create_batch: Callable[[], BatchBuilder], count: int, partitions: int, first_s: int = 0
 ) -> dict[int, list[BatchBuilder]]:
-    """So many metrics, as the analytics writes them but for the headers: a window each, from ``first_s`` on."""
+    """``count`` metrics as the analytics writes them, without headers, each of another window, from ``first_s`` on."""
     records = (
         Processed(number % partitions, b"any", encode_metric(ProductMetric(start_s, start_s + WINDOW_S, "any", 1, 100)))
         for number, start_s in enumerate(range(first_s, first_s + count * WINDOW_S, WINDOW_S))

@@ -1,1 +1,1 @@
-"""How fast the sink writes, beside the bare call that writes the same rows."""
+"""Compares the sink's speed with bare calls that write the same rows."""

@@ -1,9 +1,9 @@
-"""``python -m benchmarks.sink``: from ``product-metrics`` into each output, and how that compares with the bare call.
+"""``python -m benchmarks.sink``: the sink's speed for each output, compared with the bare call.
 
-One after the other in one run, on the same machine: only the ratios mean anything elsewhere.
+Both run one after the other on the same machine: only the ratios can be compared with other machines.
 """
 
-# ruff: noqa: S603 - starting the sink is what this file is for
+# ruff: noqa: S603 - this file starts the sink
 
 import argparse
 import asyncio
@@ -34,7 +34,7 @@ from tests.databases.postgresql import PostgresServer
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUTS = ("postgresql", "sqlite", "file")
-_POLL_S = 0.25  # each look costs the sink some milliseconds; the times are its own
+_POLL_S = 0.25  # each request costs the sink some milliseconds; the times are measured by the sink itself
 _PROFILED_LINES = 15
 _NAMES = (
     "pipeline_metrics_written_total",
@@ -45,7 +45,7 @@ _SERIES = re.compile(rf'^({"|".join(_NAMES)})\{{output="\w+"\}} (\S+)', re.MULTI
 
 
 class Run(NamedTuple):
-    """One sink from its first metric to its last: its speed and CPU in between, its peak memory, the size of its writes."""
+    """A run of the sink from its first metric to its last: speed, CPU time, peak memory, and size of its writes."""
 
     per_s: float
     cpu_us: float
@@ -54,7 +54,7 @@ class Run(NamedTuple):
 
 
 def sink(bootstrap: str, count: int, env: dict[str, str], profile: Path | None = None) -> Run:
-    """Start a sink, and measure it until it has written everything; with ``profile`` cProfile's statistics go there."""
+    """Start a sink, and measure it until it has written everything; with ``profile``, write cProfile's statistics there."""
     (port,) = free_ports(1)
     settings = {"KAFKA_BOOTSTRAP_SERVERS": bootstrap, "HTTP_PORT": str(port), "LOG_LEVEL": "warning"}
     profiler = ["-m", "cProfile", "-o", str(profile)] if profile else []
@@ -83,7 +83,7 @@ def sink(bootstrap: str, count: int, env: dict[str, str], profile: Path | None =
 
 
 class Sample(NamedTuple):
-    """What a sink had written, in how many writes, when the last of them was done, and the CPU time up to about then."""
+    """A sink's written metrics, number of writes, time of the last write, and CPU time at about that time."""
 
     written: float
     writes: float
@@ -92,7 +92,7 @@ class Sample(NamedTuple):
 
     @classmethod
     def of(cls, pid: int, port: int) -> "Sample":
-        """As its ``/metrics`` says; all zero while it does not answer."""
+        """A sample from ``/metrics``; all zero while the sink does not respond."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
                 found = dict(_SERIES.findall(answer.read().decode()))
@@ -103,9 +103,9 @@ class Sample(NamedTuple):
 
 
 class Result(NamedTuple):
-    """A run of the sink, and its share of the bare call: by the clock, and by the CPU that database and client take together.
+    """A run of the sink, and its speed relative to the bare call: by time, and by CPU time of database and client together.
 
-    On a machine with other work the second is the one that can be repeated.
+    On a machine with other load only the second one is reproducible.
     """
 
     run: Run
@@ -113,8 +113,8 @@ class Result(NamedTuple):
     of_bare_by_cpu: float
 
 
-class Contest:
-    """The sink against the bare call, each time into a database or file of their own."""
+class Comparison:
+    """Compares the sink with the bare call; each run has its own database or file."""
 
     def __init__(self, bootstrap: str, server: PostgresServer, scratch: Path, rows: list[MetricRow]) -> None:
         self._bootstrap = bootstrap
@@ -140,7 +140,7 @@ class Contest:
         return sink(self._bootstrap, len(self._rows), env[output](), profile)
 
     def both(self, output: str) -> "Result":
-        """The sink, then the bare call in transactions of the size that the sink had."""
+        """The sink, then the bare call with transactions of the same size as the sink's."""
         server_s = self._server_cpu_seconds()
         run = self.sink(output)
         server_s = self._server_cpu_seconds() - server_s
@@ -157,7 +157,7 @@ class Contest:
         return Result(run, run.per_s * bare_s / len(rows), bare_cpu_s / cpu_s)
 
     def _server_cpu_seconds(self) -> float:
-        """What PostgreSQL has taken: the server, its processes, and those that have ended."""
+        """The CPU time of PostgreSQL: the server and its processes, including ended ones."""
         pid = self._server.pid
         others = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return sum(cpu_seconds(each, ended_too=True) for each in [pid, *map(int, others)])
@@ -180,16 +180,16 @@ def main() -> None:
         PostgresServer() as server,
     ):
         asyncio.run(fill(broker.bootstrap_servers, rows))
-        contest = Contest(broker.bootstrap_servers, server, Path(scratch), rows)
+        comparison = Comparison(broker.bootstrap_servers, server, Path(scratch), rows)
         for number, name in itertools.product(range(arguments.rounds), outputs):
-            result = contest.both(name)
+            result = comparison.both(name)
             found[name].append(result)
             console.print(
                 f"round {number + 1}, {name}: {result.run.per_s:,.0f} metrics/s, {result.of_bare:.2f} of the bare call"
             )
         console.print(table(found))
         for name in outputs if arguments.profile else ():
-            contest.sink(name, profile := Path(scratch) / f"{name}.profile")
+            comparison.sink(name, profile := Path(scratch) / f"{name}.profile")
             console.rule(name)
             if profile.exists():
                 pstats.Stats(str(profile)).sort_stats("tottime").print_stats(_PROFILED_LINES)

@@ -1,4 +1,4 @@
-"""The bare calls that the sink is measured against: the same rows, in transactions of the same size, and nothing else."""
+"""The bare calls that the sink is compared with: they write the same rows in transactions of the same size."""
 
 import sqlite3
 import time
@@ -13,12 +13,12 @@ from services.sink.database.schema import migrations
 
 
 def batches(rows: Sequence[MetricRow], size: int) -> Iterator[Sequence[MetricRow]]:
-    """``rows`` in pieces of ``size``."""
+    """``rows`` in chunks of ``size``."""
     return (rows[at : at + size] for at in range(0, len(rows), size))
 
 
 def copy_seconds(url: str, rows: Sequence[MetricRow], size: int) -> float:
-    """COPY of text that is ready, into the sink's own table, ``size`` rows a transaction."""
+    """The time for COPY of prepared text into the sink's table, ``size`` rows a transaction."""
     with psycopg.connect(url, autocommit=True) as connection:
         for migration in migrations("postgresql"):
             connection.execute(migration.statements.encode())
@@ -31,7 +31,7 @@ def copy_seconds(url: str, rows: Sequence[MetricRow], size: int) -> float:
 
 
 def executemany_seconds(path: Path, rows: Sequence[MetricRow], size: int) -> float:
-    """``executemany`` into the sink's own table, as durable as the sink writes it, ``size`` rows a transaction."""
+    """The time for ``executemany`` into the sink's table, with the sink's durability, ``size`` rows a transaction."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = full")

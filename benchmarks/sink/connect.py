@@ -1,7 +1,7 @@
-"""``python -m benchmarks.sink.connect``: our sink's file beside Kafka Connect's file sink, in one run on one broker.
+"""``python -m benchmarks.sink.connect``: compares our sink's file output with Kafka Connect's file sink, on one broker.
 
-A backlog is read by one after the other. Then both follow the same metrics: how long each takes from a metric's commit to
-its line, what they leave twice when they are killed. Only the ratios mean anything elsewhere.
+First they read a backlog, one after the other. Then both follow the same metrics: measured are the time from a metric's commit
+to its line, and the duplicates after a kill. Only the ratios can be compared with other machines.
 """
 
 import argparse
@@ -36,7 +36,7 @@ _STARTS_WITHIN_S = 120.0
 
 
 class FileSink(Protocol):
-    """A program that writes metrics into ``file``."""
+    """A sink process that writes metrics into ``file``."""
 
     file: Path
 
@@ -67,7 +67,7 @@ class OurSink:
 
 
 class ConnectSink:
-    """The connector of ``connect/connectors/metrics-file.json`` in a worker of its own."""
+    """The connector of ``connect/connectors/metrics-file.json`` in its own worker."""
 
     def __init__(self, bootstrap: str, folder: Path, prefix: str, flush_ms: str = "1000") -> None:
         name = f"{prefix}{folder.name}-metrics-file"
@@ -92,7 +92,7 @@ class ConnectSink:
 
 
 class Backlog(NamedTuple):
-    """From the first line to the last: metrics a second, a second of CPU time, and the peak of resident memory."""
+    """Speed from the first line to the last: metrics per second and per second of CPU time, and peak memory."""
 
     per_s: float
     per_cpu_s: float
@@ -100,7 +100,7 @@ class Backlog(NamedTuple):
 
 
 def read_backlog(sink: FileSink, rows: Sequence[MetricRow]) -> Backlog:
-    """Start ``sink``, and measure it until it has written a line for each of ``rows``."""
+    """Start ``sink``, and measure until it has written a line for each of ``rows``."""
     whole = sum(len(encoded(row)) + 1 for row in rows)
     sink.start()
     try:
@@ -118,8 +118,8 @@ def read_backlog(sink: FileSink, rows: Sequence[MetricRow]) -> Backlog:
         sink.kill()
 
 
-class Trickle:
-    """Metrics of one minute after the other, a few in each transaction, as the analytics writes them."""
+class SteadyLoad:
+    """Writes metrics minute by minute, a few in each transaction, like the analytics."""
 
     def __init__(self, producer: AIOKafkaProducer, topic: str) -> None:
         self._producer = producer
@@ -138,14 +138,14 @@ class Trickle:
         return self.values[-1]
 
 
-async def latencies_ms(sinks: Sequence[FileSink], trickle: Trickle, count: int) -> list[list[float]]:
-    """For each of ``sinks`` how long it was from a metric's commit to its line."""
+async def latencies_ms(sinks: Sequence[FileSink], load: SteadyLoad, count: int) -> list[list[float]]:
+    """For each of ``sinks``, the times from a metric's commit to its line."""
     found: list[list[float]] = [[] for _ in sinks]
     chance = Random(1)  # noqa: S311 - a load that can be repeated, no secret
     for _ in range(count):
         await asyncio.sleep(chance.uniform(0.02, 0.12))
         before = [_size(sink.file) for sink in sinks]
-        await trickle.write(1)
+        await load.write(1)
         committed_s, waiting = time.perf_counter(), set(range(len(sinks)))
         while waiting:
             await asyncio.sleep(0.0005)
@@ -155,30 +155,30 @@ async def latencies_ms(sinks: Sequence[FileSink], trickle: Trickle, count: int) 
     return found
 
 
-async def twice_after_a_kill(sink: FileSink, trickle: Trickle, seconds: float) -> int:
-    """How many lines stand twice after a SIGKILL in the middle of ``seconds`` with 50 metrics a second.
+async def twice_after_a_kill(sink: FileSink, load: SteadyLoad, seconds: float) -> int:
+    """The number of duplicate lines after a SIGKILL in the middle of ``seconds`` with 50 metrics a second.
 
     Raises:
-        AssertionError: a metric is missing, or a line is none.
+        AssertionError: a metric is missing, or a line is not a metric.
     """
     kill_at_s = time.monotonic() + seconds / 2
     killed = False
     for _ in range(int(seconds * 10)):
-        await trickle.write(5)
+        await load.write(5)
         await asyncio.sleep(0.1)
         if not killed and time.monotonic() > kill_at_s:
             await asyncio.to_thread(sink.kill)
             killed = True
     await asyncio.to_thread(sink.start)
-    await _until(lambda: set(_lines(sink.file)) >= set(trickle.values))
+    await _until(lambda: set(_lines(sink.file)) >= set(load.values))
     lines = _lines(sink.file)
-    assert set(lines) == set(trickle.values), "lines that are no metric"
-    return len(lines) - len(trickle.values)
+    assert set(lines) == set(load.values), "lines that are no metric"
+    return len(lines) - len(load.values)
 
 
 async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(120):
-        while not condition():  # noqa: ASYNC110 - a file tells nobody that it has grown
+        while not condition():  # noqa: ASYNC110 - there is no notification for a growing file
             await asyncio.sleep(0.1)
 
 
@@ -193,8 +193,8 @@ def _lines(file: Path) -> list[bytes]:
 
 
 async def follow(bootstrap: str, scratch: Path, count: int, kill_s: float) -> dict[str, tuple[list[float], int]]:
-    """Latencies and lines left twice, by the name of the sink."""
-    prefix = "trickle-"
+    """Latencies and duplicate lines, by the name of the sink."""
+    prefix = "load-"
     await ensure_topics(ServiceSettings(kafka_bootstrap_servers=bootstrap, topic_prefix=prefix), [PRODUCT_METRICS])
     folders = [scratch / name for name in ("ours", "connect", "connect-default")]
     for folder in folders:
@@ -205,24 +205,24 @@ async def follow(bootstrap: str, scratch: Path, count: int, kill_s: float) -> di
         "Connect, offsets flushed every 60 s": ConnectSink(bootstrap, folders[2], prefix, "60000"),
     }
     topic = prefix + PRODUCT_METRICS.name
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, transactional_id="trickle")
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, transactional_id="load")
     await producer.start()
     try:
-        trickle = Trickle(producer, topic)
+        load = SteadyLoad(producer, topic)
         followed = list(sinks.values())[:2]
         for sink in followed:
             await asyncio.to_thread(sink.start)
-        await trickle.write(1)
+        await load.write(1)
         await _until(lambda: all(_size(sink.file) for sink in followed))
-        latencies = await latencies_ms(followed, trickle, count)
+        latencies = await latencies_ms(followed, load, count)
         for sink in followed:
             sink.kill()
         found = {}
         for number, (name, sink) in enumerate(sinks.items()):
             await asyncio.to_thread(sink.start)
-            await _until(lambda sink=sink: set(_lines(sink.file)) >= set(trickle.values))  # type: ignore[misc]
-            before = len(_lines(sink.file)) - len(trickle.values)  # what the kill of before has left
-            twice = await twice_after_a_kill(sink, trickle, kill_s) - before
+            await _until(lambda sink=sink: set(_lines(sink.file)) >= set(load.values))  # type: ignore[misc]
+            before = len(_lines(sink.file)) - len(load.values)  # the duplicates of the previous kill
+            twice = await twice_after_a_kill(sink, load, kill_s) - before
             sink.kill()
             found[name] = (latencies[number] if number < len(latencies) else [], twice)
         return found

@@ -1,4 +1,4 @@
-"""``product-metrics`` as the sink's benchmarks fill it."""
+"""Fills ``product-metrics`` for the sink's benchmarks."""
 
 from aiokafka import AIOKafkaProducer
 
@@ -18,18 +18,18 @@ def metrics(count: int) -> list[MetricRow]:
 
 
 def metric(minute: int, product: str, cents: int) -> MetricRow:
-    """What a product sold in a minute."""
+    """The metric of a product in a minute."""
     start = 1_700_000_040 + 60 * minute
     return MetricRow(start, start + 60, product, _ORDERS, cents, mean_cents(cents, _ORDERS))
 
 
 def encoded(row: MetricRow) -> bytes:
-    """The record's value."""
+    """The value of the metric's record."""
     return encode_metric(ProductMetric(*row[:5]))
 
 
 async def fill(bootstrap: str, rows: list[MetricRow]) -> None:
-    """Write the topic."""
+    """Write ``rows`` into the topic."""
     await ensure_topics(ServiceSettings(kafka_bootstrap_servers=bootstrap), [PRODUCT_METRICS])
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, max_batch_size=_BATCH_BYTES)
     await producer.start()

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from cyclopts.types import PositiveFloat, PositiveInt
 
 from benchmarks.bench import BenchOptions, run_bench
-from benchmarks.campaign import Part
+from benchmarks.run_series import Part
 
 Several = Parameter(consume_multiple=True)
 

@@ -14,12 +14,12 @@ from cli.kafka import address_of, run_in_kafka
 from cli.options import FOUND, PipelineOptions
 from cli.output import messages, print_json, print_line, print_table
 from dead_letters.as_json import letter_json, letters_json, reasons_json
-from dead_letters.commands import Pipeline, gather, look_at, plan_replay
+from dead_letters.commands import Pipeline, find_letter, gather, plan_replay
 from dead_letters.commands import replay as replay_letters
-from dead_letters.letter import Place, parse_place
-from dead_letters.overview import ByReason, Newest
+from dead_letters.dead_letter import Place, parse_place
 from dead_letters.rendering import letter_text, letters_table, plan_text, reasons_table
 from dead_letters.selection import Selection
+from dead_letters.summaries import ByReason, Newest
 from libs.events.rights import DEAD_LETTERS, DEAD_LETTERS_READER
 from libs.runtime.rights.right import Role
 from libs.runtime.service.logs import configure_logging
@@ -73,7 +73,7 @@ def show(place: str, /, *, json: bool = False, pipeline: PipelineOptions = FOUND
     """
     at = _place(place)
     where = _pipeline(pipeline)
-    letter, mark, topics = _run(lambda _: look_at(where, at), where, DEAD_LETTERS_READER)
+    letter, mark, topics = _run(lambda _: find_letter(where, at), where, DEAD_LETTERS_READER)
     if json:
         print_json(letter_json(letter, mark))
     else:
@@ -128,7 +128,7 @@ def replay(
 
 def _pipeline(options: PipelineOptions) -> Pipeline:
     configure_logging("dead-letters", "error", None)
-    gc.set_threshold(100_000, 50, 100)  # millions of short-lived letters, none of them in a cycle
+    gc.set_threshold(100_000, 50, 100)  # millions of short-lived objects without reference cycles
     context = context_of(options)
     return Pipeline(address_of(context), context.topic_prefix, context.window_seconds)
 

@@ -11,11 +11,11 @@ from cli.errors import NoPipelineError
 from cli.kafka import address_of, run_in_kafka
 from cli.options import FOUND, PipelineOptions
 from cli.output import messages, print_json, print_line, print_table
-from doctor.cluster import judge_cluster
+from doctor.cluster import cluster_findings
+from doctor.collect_cluster import Progress, collect_cluster_facts
 from doctor.finding import Finding, Level, findings_json, has_problem, problem, skipped
-from doctor.look_at_cluster import Progress, look_at_cluster
-from doctor.machine import judge_machine, no_cluster
-from doctor.machine_facts import look_at_machine
+from doctor.machine import machine_findings, no_cluster
+from doctor.machine_facts import collect_machine_facts
 from doctor.rights import check_rights
 from doctor.table import findings_table
 from libs.events.rights import ROLES
@@ -56,10 +56,10 @@ def _of_machine() -> list[Finding]:
     try:
         running = machine.running_local_mode()
         settings = running or LocalSettings.from_environment()
-    except LocalModeError as error:  # its supervisor has gone, or a setting cannot be used
+    except LocalModeError as error:  # its supervisor has ended, or a setting cannot be used
         return [problem("local mode", str(error), error.advice)]
-    facts = look_at_machine(ROOT, settings, machine.compose_environment(), local_mode_runs=running is not None)
-    return judge_machine(facts)
+    facts = collect_machine_facts(ROOT, settings, machine.compose_environment(), local_mode_runs=running is not None)
+    return machine_findings(facts)
 
 
 def _of_cluster(options: PipelineOptions, role: RoleName | None, progress: Progress) -> list[Finding]:
@@ -82,8 +82,8 @@ def _judged(context: PipelineContext, role: RoleName | None, progress: Progress)
 
     async def examine() -> list[Finding]:
         rights = [finding for each in ROLES if each.name == role for finding in await check_rights(kafka, prefix, each)]
-        facts = await look_at_cluster(kafka, prefix, progress)
-        return judge_cluster(facts, prefix, int(declared) if declared.isdecimal() else None) + rights
+        facts = await collect_cluster_facts(kafka, prefix, progress)
+        return cluster_findings(facts, prefix, int(declared) if declared.isdecimal() else None) + rights
 
     # No check of rights at the start: a missing right is a finding.
     return run_in_kafka(examine, kafka, prefix, None)

@@ -88,7 +88,7 @@ def end_as_ctrl_c_does() -> None:
 
 
 def _interrupt_once(_number: int, _frame: FrameType | None) -> None:
-    """As Ctrl-C, once: make sends the signal a second time to a process group that has received it already."""
+    """Act as on Ctrl-C, once: make sends the signal a second time to a process group that has already received it."""
     for number in _END_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

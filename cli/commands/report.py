@@ -125,5 +125,5 @@ def _check_names(text: str, where: str) -> set[str]:
 def _address(url: str, password_file: Path | None) -> Address:
     try:
         return parse_address(url, password_file)
-    except ValueError as error:  # no URL of a database, or a password file for SQLite
+    except ValueError as error:  # not the URL of a database, or a password file for SQLite
         raise UsageError(f"the sink's database: {error}") from None

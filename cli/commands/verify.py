@@ -62,7 +62,7 @@ def verify(
 def with_outputs(
     context: PipelineContext, file: Path | None, database: str | None, password_file: Path | None
 ) -> PipelineContext:
-    """The context, with the outputs that the command line names instead of those found."""
+    """The context, with the outputs of the command line in place of those found."""
     found = context.outputs
     outputs = replace(
         found,
@@ -76,7 +76,7 @@ def with_outputs(
 def _report(
     context: PipelineContext, catalogues: list[Path], wait_closed_s: float | None, newest: int | None
 ) -> Report:
-    gc.set_threshold(100_000, 50, 100)  # millions of short-lived records, none of them in a cycle
+    gc.set_threshold(100_000, 50, 100)  # millions of short-lived objects without reference cycles
     kafka = address_of(context)
     outputs = context.outputs
     database = (

@@ -1,10 +1,10 @@
-"""What a request does that aiokafka sends again after its connection broke, once the first copy arrives.
+"""Shows the effect of the late first copy of a request that aiokafka has sent again after its connection broke.
 
     python late_requests.py localhost:9092
 
-Needs aiokafka 0.14.0 and a broker on which it may create a topic. The network's part is played by ``connection_breaks``:
-it takes the bytes of one request out of aiokafka's connection and breaks that connection; ``arrive_late`` gives the same
-bytes to the broker later.
+Needs aiokafka 0.14.0 and a broker on which it may create a topic. ``connection_breaks`` simulates the network: it takes the
+bytes of one request out of aiokafka's connection and breaks that connection. ``arrive_late`` sends the same bytes to the
+broker later.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ Connection: Any = AIOKafkaConnection
 
 @contextmanager
 def connection_breaks(api_key: int) -> Iterator[bytearray]:
-    """The next request of this kind gets stuck in the network, and its connection breaks; yields its bytes."""
+    """Delay the next request of this kind in the network, and break its connection; yields its bytes."""
     stuck = bytearray()
     send = Connection.send
 
@@ -47,7 +47,7 @@ def connection_breaks(api_key: int) -> Iterator[bytearray]:
 
 
 async def arrive_late(broker: str, stuck: bytearray) -> None:
-    """The network delivers what was stuck in it."""
+    """Deliver the delayed request."""
     host, _, port = broker.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(stuck)
@@ -58,7 +58,7 @@ async def arrive_late(broker: str, stuck: bytearray) -> None:
 
 
 async def late_end_txn(broker: str, topic: str) -> None:
-    """A record is committed that the application aborts."""
+    """Show that a record is committed that the application has aborted."""
     producer = AIOKafkaProducer(bootstrap_servers=broker, transactional_id=f"{topic}-producer")
     await producer.start()
     with connection_breaks(END_TXN) as stuck:
@@ -86,7 +86,7 @@ async def late_end_txn(broker: str, topic: str) -> None:
 
 
 async def late_txn_offset_commit(broker: str, topic: str) -> None:
-    """A group's committed offset is not that of the last committed transaction."""
+    """Show that a group's committed offset is not that of the last committed transaction."""
     group, partition = f"{topic}-group", TopicPartition(topic, 0)
     producer = AIOKafkaProducer(bootstrap_servers=broker, transactional_id=f"{topic}-producer-2")
     await producer.start()

@@ -1,6 +1,6 @@
-"""``orders-dlq``: records that cannot be an order, kept byte for byte, with the reason in their headers.
+"""``orders-dlq``: records that are not valid orders, kept byte for byte, with the reason in their headers.
 
-Only a record that the topic has no room for is kept without its value: then the headers have the value's size and digest.
+Only a record that is too large for the topic is kept without its value. Then the headers have the value's size and digest.
 """
 
 from collections.abc import Iterable, Sequence
@@ -32,7 +32,7 @@ class Reason(StrEnum):
     INVALID_AMOUNT = "invalid_amount"  # not positive, sub-cent digits, or too large to be exact
     INVALID_TIMESTAMP = "invalid_timestamp"  # before 1970
     FUTURE_TIMESTAMP = "future_timestamp"  # more than a minute ahead of the clock
-    TOO_LARGE = "too_large"  # larger than the topic takes to which it would go on
+    TOO_LARGE = "too_large"  # larger than the limit of the output topic
 
 
 class RejectedError(Exception):
@@ -46,7 +46,7 @@ class RejectedError(Exception):
 def dead_letter_headers(
     topic: str, partition: int, offset: int, error: RejectedError, sent: Iterable[tuple[str, bytes | None]] = ()
 ) -> Headers:
-    """The headers that say why a record was rejected and where it stands, and then those that were ``sent`` with it."""
+    """The headers with the reason and the position of a rejected record, followed by those that were ``sent`` with it."""
     return [
         ("error.reason", error.reason.encode()),
         ("error.message", str(error)[:_MAX_MESSAGE_CHARS].encode(errors="backslashreplace")),
@@ -57,7 +57,7 @@ def dead_letter_headers(
     ]
 
 
-class Letter(NamedTuple):
+class DeadLetterRecord(NamedTuple):
     """A record for ``orders-dlq``; ``reason`` is the one in its headers."""
 
     reason: Reason
@@ -66,16 +66,16 @@ class Letter(NamedTuple):
     headers: Headers
 
 
-def dead_letter(topic: str, partition: int, record: Record, error: RejectedError, limit_bytes: int) -> Letter:
-    """The letter of a record that stands in ``topic`` and ``partition``.
+def dead_letter(topic: str, partition: int, record: Record, error: RejectedError, limit_bytes: int) -> DeadLetterRecord:
+    """The dead letter for a record of ``topic`` and ``partition``.
 
-    What would take a batch of more than ``limit_bytes`` goes without its value, and if that does not suffice, without its
-    key and its sender's headers, too.
+    If its batch would be larger than ``limit_bytes``, the value is left out, and if that is not enough, the key and the
+    sender's headers, too.
     """
     key, value, offset = record.key, record.value, record.offset
     headers = dead_letter_headers(topic, partition, offset, error, record.headers)
     if batch_bytes(key, value, headers) <= limit_bytes:
-        return Letter(error.reason, key, value, headers)
+        return DeadLetterRecord(error.reason, key, value, headers)
     cause = str(error) if error.reason is Reason.TOO_LARGE else f"{error.reason}: {error}"
     too_large = RejectedError(
         Reason.TOO_LARGE, f"kept without its value, a dead letter has {limit_bytes} bytes; {cause}"
@@ -87,14 +87,14 @@ def dead_letter(topic: str, partition: int, record: Record, error: RejectedError
     place = [*dead_letter_headers(topic, partition, offset, too_large), *size_and_digest]
     with_sent = [*place, *carried_headers(record.headers, (*HEADERS, *OMITTED_HEADERS))]
     if batch_bytes(key, None, with_sent) <= limit_bytes:
-        return Letter(Reason.TOO_LARGE, key, None, with_sent)
-    return Letter(Reason.TOO_LARGE, None, None, place)
+        return DeadLetterRecord(Reason.TOO_LARGE, key, None, with_sent)
+    return DeadLetterRecord(Reason.TOO_LARGE, None, None, place)
 
 
 class Rejection(NamedTuple):
-    """What a dead letter's headers say: why a record was rejected, and where it stands.
+    """The content of a dead letter's headers: why the record was rejected, and its position.
 
-    The reason is a ``Reason`` unless another program wrote the letter.
+    The reason is one of ``Reason`` unless another program wrote the dead letter.
     """
 
     reason: str
@@ -105,7 +105,7 @@ class Rejection(NamedTuple):
 
 
 def read_dead_letter_headers(headers: Sequence[tuple[str, bytes | None]]) -> Rejection:
-    """What ``dead_letter_headers`` wrote; raises ``ValueError`` naming the header that is missing or damaged."""
+    """Decode the headers of ``dead_letter_headers``; raises ``ValueError`` naming the header that is missing or damaged."""
     found = dict(headers)
     return Rejection(
         _text(found, "error.reason"),
@@ -128,7 +128,7 @@ def _text(headers: dict[str, bytes | None], name: str) -> str:
 
 def _number(headers: dict[str, bytes | None], name: str) -> int:
     text = _text(headers, name)
-    # The length first: Python refuses to read thousands of digits.
+    # Check the length first: int() raises for thousands of digits.
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(_MAX_OFFSET)) and int(text) <= _MAX_OFFSET):
         raise ValueError(f"the header {name} is not a whole number")
     return int(text)

@@ -1,4 +1,4 @@
-"""How large what is derived from a record of ``orders`` may be."""
+"""The largest sizes of records that are derived from a record of ``orders``."""
 
 from typing import NamedTuple
 
@@ -7,13 +7,13 @@ from libs.events.topics import DERIVED_LIMIT_BYTES, LATE_ORDERS, ORDERS_DLQ, PRO
 from libs.runtime.topics.rules import Cluster
 from libs.runtime.topics.topic import Topic
 
-_WINDOW_HEADERS_BYTES = 100  # what a late order has more than a processed one
+_WINDOW_HEADERS_BYTES = 100  # the additional headers of a late order
 
 
 class DerivedLimits(NamedTuple):
     """The largest batches of a single record, in bytes.
 
-    ``processed_order`` is such that the order also fits into ``late-orders``, where it may go next.
+    An order within ``processed_order`` also fits into ``late-orders``, where it may be copied.
     """
 
     processed_order: int
@@ -22,10 +22,10 @@ class DerivedLimits(NamedTuple):
 
 
 def derived_limits(cluster: Cluster) -> DerivedLimits:
-    """The limits of the topics as they are; those declared where nobody could tell.
+    """The limits of the existing topics; the declared ones where the broker does not tell them.
 
-    A limit that does not even take the services' own batches is a mistake, and no reason to refuse orders: the warning at
-    the start says what to do.
+    A limit that is smaller than the services' own batches is a misconfiguration, not a reason to reject orders. A warning
+    at the start says how to fix it.
     """
 
     def limit(topic: Topic) -> int:

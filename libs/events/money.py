@@ -1,6 +1,6 @@
-"""Money: whole cents inside, JSON dollars with at most two decimals outside. Binary floats never add up money."""
+"""Money: whole cents internally, JSON dollars with at most two decimals externally. Floats are never summed."""
 
-# Up to here every whole number of cents has its own double, so that a JSON number can be turned into cents exactly.
+# Up to this amount each number of cents has a double of its own, so a JSON number converts to cents exactly.
 MAX_CENTS = 10**13
 _MOST_CENTS = float(MAX_CENTS)
 _AT_14_DIGITS_11_ARE_DECIMALS = 1000.0
@@ -12,18 +12,18 @@ def cents_of(dollars: float) -> int | None:
     >>> cents_of(12.34), cents_of(500), cents_of(0.001)
     (1234, 50000, None)
     """
-    # In floats throughout: whole numbers of cents are exact in them, and telling them apart costs half as much.
+    # All in floats: whole numbers of cents are exact in them, and the check costs half as much.
     cents = (dollars * 100.0 + 0.5) // 1.0
-    # Division is correctly rounded: the quotient is the double that parsing the two-decimal literal gives.
+    # IEEE 754 division is correctly rounded: the quotient equals the double that parsing the two-decimal literal gives.
     return int(cents) if cents / 100.0 == dollars and -_MOST_CENTS <= cents <= _MOST_CENTS else None
 
 
 def cents_of_computed(dollars: float) -> int | None:
     """``cents_of`` for an amount that its sender may have computed in binary floating point.
 
-    The amount is first rounded to 14 significant digits, of which at most 11 are decimals. So much the largest amount
-    needs (100,000,000,000.00), and a double keeps 15: what that takes away is the noise of a sum, a product or a
-    difference of prices, never a digit of an amount that was written with so many (docs/decisions/0020).
+    The amount is first rounded to 14 significant digits, at most 11 of them decimals. The largest amount
+    (100,000,000,000.00) needs 14, and a double keeps 15. So rounding removes the noise of a sum, a product or a
+    difference of prices, and never a digit of an amount that was written with 14 digits (docs/decisions/0020).
 
     >>> cents_of_computed(0.1 + 0.2), cents_of_computed(863.3700000000001), cents_of_computed(100.1 - 100)
     (30, 86337, 10)

@@ -1,10 +1,10 @@
-"""An order's id, for whoever follows it through the logs."""
+"""Extracts an order's id from a record, for debug logs."""
 
 import orjson
 
 
 def order_id_in(value: bytes | None) -> str | None:
-    """The ``order_id`` in a record's value; None where there is none, whatever else the value is."""
+    """The ``order_id`` in a record's value; None if there is none or the value is not a JSON object."""
     try:
         order = orjson.loads(value or b"")
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""``processed-orders``: what whoever adds orders up needs to know of one."""
+"""``processed-orders``: decodes the fields that the analytics needs."""
 
 import msgspec
 
@@ -7,7 +7,7 @@ from libs.events.watermarks import LATEST_TIME_S
 
 
 class _Sold(msgspec.Struct, gc=False):
-    """What counts; the other fields are not looked at."""
+    """The fields that are decoded; all others are ignored."""
 
     product_id: str
     timestamp: float
@@ -18,9 +18,9 @@ _decode = msgspec.json.Decoder(_Sold).decode
 
 
 def read_processed_order(value: bytes | None) -> tuple[str, float, int]:
-    """Product id, event time in epoch seconds and whole cents; raises ``ValueError`` when ``value`` is no such order.
+    """Product id, event time in epoch seconds and whole cents; raises ``ValueError`` if ``value`` is not such an order.
 
-    The processor writes no other, but any Kafka client can write into the topic.
+    The processor writes valid orders only, but any Kafka client can write into the topic.
     """
     try:
         order = _decode(value or b"")

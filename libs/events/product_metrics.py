@@ -1,4 +1,4 @@
-"""``product-metrics``: what one product sold in one closed window."""
+"""``product-metrics``: the totals of one product in one closed window."""
 
 from decimal import Decimal
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from libs.events.money import cents_of, dollars_of, mean_cents
 
 LAST_SECOND = 253_402_300_799
 """The last second of the year 9999, after which no database has a time and no file a name."""
-# What a table of any database can hold: PostgreSQL's numeric(18,2).
+# The range of PostgreSQL's numeric(18,2), so that every total fits into the sink's table.
 _MOST_CENTS = 10**18
 _MOST_ORDERS = 2**63
 _LONGEST_ID_CHARS = 64
@@ -77,9 +77,9 @@ _amounts_decoder = msgspec.json.Decoder(_LargeAmounts)
 
 
 def decode_metric(value: bytes | None) -> MetricRow:
-    """The metric in a record's value; raises ``ValueError`` saying what is not as the contract says.
+    """The metric in a record's value; raises ``ValueError`` saying what violates the contract.
 
-    Other fields than the contract's are passed over. Amounts are exact also where a float would not be.
+    Fields that are not in the contract are ignored. Amounts are exact, also where a float would not be.
     """
     try:
         fields = _fields_decoder.decode(value or b"")

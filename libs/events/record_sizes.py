@@ -1,4 +1,4 @@
-"""How large a record is for the broker, whose ``max.message.bytes`` limits a batch of records."""
+"""The size of a record as the broker counts it: ``max.message.bytes`` limits a record batch."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ _NULL = 1  # the length -1, as a varint
 
 
 def batch_bytes(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> int:
-    """The size of a batch that has this record only, uncompressed, in bytes."""
+    """The size of an uncompressed batch with this record only, in bytes."""
     all_headers = list(headers)
     record = _ATTRIBUTES_AND_DELTAS + _field(key) + _field(value) + _varint(len(all_headers))
     record += sum(_field(name.encode()) + _field(of_header) for name, of_header in all_headers)
@@ -17,7 +17,7 @@ def batch_bytes(key: bytes | None, value: bytes | None, headers: Iterable[tuple[
 
 
 def at_most_bytes(value: bytes, headers: Iterable[tuple[str, bytes | None]]) -> int:
-    """No less than what value and headers take, and ten times as quick."""
+    """An upper bound of the size of value and headers, ten times as fast to compute."""
     size = len(value)
     for name, content in headers:
         size += _MOST_OF_TWO_LENGTHS + 4 * len(name) + (len(content) if content else 0)
@@ -29,5 +29,5 @@ def _field(content: bytes | None) -> int:
 
 
 def _varint(number: int) -> int:
-    """The bytes of a number from 0 in ZigZag code, seven bits a byte."""
+    """The length in bytes of a non-negative number as a ZigZag varint: seven bits a byte."""
     return max(((number << 1).bit_length() + 6) // 7, 1)

@@ -1,7 +1,7 @@
-"""Who may do what in Kafka, declared once: one principal for each service and tool, and the rights that it needs.
+"""The ACLs of the pipeline: one principal for each service and tool, and the rights that it needs.
 
-Names are without ``TOPIC_PREFIX``, which stands before every topic, group and transactional id: so what a principal of one
-pipeline may do ends at the names of another one. ``python -m acls`` makes ACLs of this, and docs/security.md has it as a table.
+Names are without ``TOPIC_PREFIX``, which is put before every topic, group and transactional id. So a principal of one
+pipeline has no rights in another one. ``python -m acls`` creates ACLs from this, and docs/security.md has it as a table.
 """
 
 from collections.abc import Iterable
@@ -42,7 +42,7 @@ def _transactions(name: str, *, prefixed: bool = True) -> Right:
     )
 
 
-def _made_and_compared(*topics: Topic) -> tuple[Right, ...]:
+def _create_and_describe(*topics: Topic) -> tuple[Right, ...]:
     return (
         *(_topic(CREATE, topic, "create it where it is missing", _EXISTS) for topic in topics),
         *(
@@ -52,14 +52,14 @@ def _made_and_compared(*topics: Topic) -> tuple[Right, ...]:
     )
 
 
-def _looked_for(*topics: Topic) -> tuple[Right, ...]:
+def _describe(*topics: Topic) -> tuple[Right, ...]:
     return tuple(_topic(DESCRIBE, topic, "see at the start that it is there") for topic in topics)
 
 
 GENERATOR = Role(
     "generator",
     "generator",
-    (_topic(WRITE, ORDERS, "send orders; since Kafka 2.8 idempotent too"), *_made_and_compared(ORDERS)),
+    (_topic(WRITE, ORDERS, "send orders; since Kafka 2.8 idempotent too"), *_create_and_describe(ORDERS)),
 )
 PROCESSOR = Role(
     "processor",
@@ -71,8 +71,8 @@ PROCESSOR = Role(
         _topic(WRITE, ORDERS_DLQ, "write what is not"),
         _group(READ, "processor", "be a member, and commit offsets"),
         _transactions("processor-"),
-        *_looked_for(LATE_ORDERS, PRODUCT_METRICS, ANALYTICS_STATE),
-        *_made_and_compared(*ALL_TOPICS),
+        *_describe(LATE_ORDERS, PRODUCT_METRICS, ANALYTICS_STATE),
+        *_create_and_describe(*ALL_TOPICS),
     ),
 )
 ANALYTICS = Role(
@@ -87,8 +87,8 @@ ANALYTICS = Role(
         _topic(READ, ANALYTICS_STATE, "restore them"),
         _group(READ, "analytics", "be a member, and commit offsets"),
         _transactions("analytics-"),
-        *_looked_for(ORDERS),
-        *_made_and_compared(*ALL_TOPICS),
+        *_describe(ORDERS),
+        *_create_and_describe(*ALL_TOPICS),
     ),
 )
 SINK = Role(
@@ -100,7 +100,7 @@ SINK = Role(
             _group(READ, group, f"show how far it is, where SINK_OUTPUTS has `{output}`")
             for output, group in GROUP_OF_OUTPUT.items()
         ),
-        *_made_and_compared(PRODUCT_METRICS),
+        *_create_and_describe(PRODUCT_METRICS),
     ),
 )
 _READ_BY_VIEWERS = (ORDERS, PROCESSED_ORDERS, ORDERS_DLQ, LATE_ORDERS, PRODUCT_METRICS)
@@ -134,7 +134,7 @@ DEAD_LETTERS = Role(
         _topic(WRITE, DEAD_LETTERS_REPLAYED, "mark them as replayed"),
         _transactions("dead-letters-replay", prefixed=False),
         _topic(DESCRIBE_CONFIGS, ORDERS, "know how large an order may be", "it works with the broker's default"),
-        *_made_and_compared(DEAD_LETTERS_REPLAYED),
+        *_create_and_describe(DEAD_LETTERS_REPLAYED),
     ),
 )
 _DERIVED = tuple(topic for topic in ALL_TOPICS if topic is not ORDERS)
@@ -158,7 +158,7 @@ DEAD_LETTERS_READER = Role(
     "viewer",
     "`make dead-letters` with `list` and `show`",
     (
-        *_looked_for(ORDERS),
+        *_describe(ORDERS),
         _topic(READ, ORDERS_DLQ, "list and show them"),
         _topic(READ, DEAD_LETTERS_REPLAYED, "tell which were replayed"),
     ),

@@ -1,12 +1,12 @@
-"""What the settings of a topic have to be, for topics that others have made or changed.
+"""The required settings of each topic, to check topics that somebody else has created or changed.
 
-Those that the services create are right by ``topics``, apart from what the broker's defaults decide.
+Topics that the services create have the settings of ``topics``; the broker's defaults decide the rest.
 """
 
 from libs.runtime.topics.rules import Rule, Seen
 
-# What is derived from an order is larger: a dead letter's headers take 3 KiB at most, the catalogue's fields some hundred
-# bytes.
+# Derived records are larger than the order: by a dead letter's headers (3 KiB at most), or by the catalogue's fields (some
+# hundred bytes).
 ROOM_FOR_DERIVED_BYTES = 64 * 1024
 
 # The services fill a batch up to this size, whatever the limit of its topic.

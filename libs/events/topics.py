@@ -6,19 +6,19 @@ Names are without the ``TOPIC_PREFIX`` setting, which the runtime puts before ev
 from libs.events import topic_rules
 from libs.runtime.topics.topic import Topic
 
-# What we derive from a record can be larger than the record: an enriched order has more fields, a dead letter more
-# headers. A record that just fits into `orders` (the broker's 1 MiB) must fit into what comes of it as well.
+# Derived records can be larger than the original: an enriched order has more fields, a dead letter more headers. For each
+# record that just fits into `orders` (the broker's 1 MiB), the derived record has to fit, too.
 DERIVED_LIMIT_BYTES = 2 * 1024 * 1024
 
-# What is derived keeps the time at which its order came in, also where the broker's default is another.
+# Derived records keep the arrival time of their order as timestamp, whatever the broker's default is.
 _DERIVED = {"max.message.bytes": str(DERIVED_LIMIT_BYTES), "message.timestamp.type": "CreateTime"}
 
-# The broker unpacks what a client has compressed. The limit above would else hold for the packed bytes, of which a megabyte
-# can be a gigabyte that no dead letter has room for. What the services write is not compressed.
+# The broker decompresses batches of clients that compress. Otherwise the limit above would apply to compressed bytes: one
+# megabyte of those can be a gigabyte, too large for any dead letter. The services themselves do not compress.
 _UNPACKED = {"compression.type": "uncompressed"}
 
 
-# Stamped by the broker: when an order came in does not depend on its sender's clock, nor on when it is read.
+# Stamped by the broker: the arrival time depends neither on the sender's clock nor on when the order is read.
 ORDERS = Topic("orders", _UNPACKED | {"message.timestamp.type": "LogAppendTime"}, topic_rules.SOURCE)
 PROCESSED_ORDERS = Topic("processed-orders", _UNPACKED | _DERIVED, topic_rules.DERIVED)
 ORDERS_DLQ = Topic("orders-dlq", _UNPACKED | _DERIVED, topic_rules.DERIVED)
@@ -29,14 +29,14 @@ ANALYTICS_STATE = Topic(
     _UNPACKED
     | {
         "cleanup.policy": "compact",
-        # Restoring reads the whole partition: small segments and an eager cleaner keep it close to the live state.
+        # Restoring reads the whole partition: small segments and frequent compaction keep it close to the size of the live state.
         "segment.bytes": str(16 * 1024 * 1024),
         "segment.ms": "600000",
         "min.cleanable.dirty.ratio": "0.1",
     },
     topic_rules.STATE,
 )
-# Which dead letters have been replayed. Made by the first replay; no service needs it.
+# Records which dead letters have been replayed. Created by the first replay; no service needs it.
 DEAD_LETTERS_REPLAYED = Topic("dead-letters-replayed", {"cleanup.policy": "compact"}, topic_rules.MARKS)
 
 ALL_TOPICS = (ORDERS, PROCESSED_ORDERS, ORDERS_DLQ, LATE_ORDERS, PRODUCT_METRICS, ANALYTICS_STATE)

@@ -1,7 +1,7 @@
-"""The watermark records that ride in ``processed-orders`` between the orders.
+"""The watermark records in ``processed-orders``, between the orders.
 
-A watermark record says: of each source partition in ``source`` (out of ``sources``), every order up to ``watermark`` has been
-written before this record. Kafka keeps the order within a partition, so whoever reads it has read those orders.
+A watermark record says: all orders of the source partitions in ``source`` (out of ``sources``) up to ``watermark`` have been
+written before this record. Kafka keeps the order within a partition, so a reader of the record has read those orders.
 
 ``source`` is a list, or the number of a single partition, as versions before 0.2 write it.
 """
@@ -18,27 +18,29 @@ ORDER_HEADERS: Headers = [(TYPE_HEADER, b"order")]
 WATERMARK_HEADERS: Headers = [(TYPE_HEADER, b"watermark")]
 
 
-# No pipeline has more: TOPIC_PARTITIONS allows fewer. A mark that claims a billion would hold every window open for ever.
+# More than TOPIC_PARTITIONS allows. A watermark that claims a billion sources would keep every window open for ever.
 MAX_SOURCES = 1000
-# The end of the year 9999. What claims to be later is no time in seconds: milliseconds, or nonsense.
+# The end of the year 9999. A larger value is not in seconds, but for example in milliseconds.
 LATEST_TIME_S = 253_402_300_799.0
 
 
 class Watermark(NamedTuple):
-    """How far event time has come in some of the source partitions, out of ``source_count``; in epoch seconds."""
+    """The event time that some source partitions have passed, in epoch seconds; ``source_count`` is the number of all of them."""
 
     sources: tuple[int, ...]
     source_count: int
     watermark_s: float
 
 
-def encode_watermark(mark: Watermark) -> bytes:
+def encode_watermark(watermark: Watermark) -> bytes:
     """The record's JSON value."""
-    return orjson.dumps({"source": mark.sources, "sources": mark.source_count, "watermark": mark.watermark_s})
+    return orjson.dumps(
+        {"source": watermark.sources, "sources": watermark.source_count, "watermark": watermark.watermark_s}
+    )
 
 
 def decode_watermark(value: bytes | None) -> Watermark:
-    """The mark in a record's value; raises ``ValueError`` naming what is wrong with it."""
+    """The watermark in a record's value; raises ``ValueError`` naming what is wrong with it."""
     try:
         fields = orjson.loads(value or b"")
         sources, source_count, watermark_s = fields["source"], fields["sources"], fields["watermark"]
@@ -48,8 +50,8 @@ def decode_watermark(value: bytes | None) -> Watermark:
 
 
 def checked_watermark(sources: list[Any], source_count: Any, watermark_s: Any) -> Watermark:
-    """A mark of values that came from outside; raises ``ValueError`` when they can be none."""
-    # `type() is` and not isinstance: True is an int. The values are not told: they may be of any size and depth.
+    """A watermark from untrusted values; raises ``ValueError`` if they are not valid."""
+    # `type() is` and not isinstance: True is an int. The message leaves the values out: they may be of any size and depth.
     if type(source_count) is not int or type(watermark_s) not in (int, float):
         raise ValueError("not a watermark record: sources or watermark has the wrong type")
     if not 0 < source_count <= MAX_SOURCES:

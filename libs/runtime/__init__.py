@@ -1,9 +1,9 @@
-"""The runtime that the services share. It knows no event.
+"""The runtime that the services share. It does not depend on the events.
 
 - ``api``: the public interface, of which docs/runtime.md is the reference
-- ``service``: what every service is made of
-- ``exactly_once``: the engine of a stage that reads one topic exactly once
+- ``service``: settings, logs, health, signals and exit code of every service
+- ``exactly_once``: the engine of a stage, which reads one topic exactly once
 - ``transactions``: its transactions
 - ``topics``, ``metrics``
-- ``kafka_client``, ``kafka_requests``, ``kafka_security``: aiokafka, and what it lacks
+- ``kafka_client``, ``kafka_requests``, ``kafka_security``: aiokafka, and the features that it lacks
 """

@@ -1,4 +1,4 @@
-"""What a pipeline imports to be run by the runtime: its public interface (docs/runtime.md).
+"""The public interface of the runtime, which a pipeline imports (docs/runtime.md).
 
 Everything else below ``libs/runtime`` may change in any version; a name here changes with an entry in CHANGELOG.md.
 """

@@ -1,4 +1,4 @@
-"""The wall clock, injected wherever time decides something, so that tests can move it."""
+"""The wall clock, injected wherever behaviour depends on time, so that tests can set it."""
 
 import time
 from typing import Protocol

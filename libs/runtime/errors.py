@@ -16,7 +16,7 @@ class PipelineError(Exception):
 
 
 def described(error: BaseException) -> str:
-    """``error`` for a log line: what happened, and what to do about it if that is known."""
+    """``error`` for a log line: its message and its advice, if it has one."""
     if isinstance(error, PipelineError):
         return f"{error} ({error.advice})" if error.advice else str(error)
     return repr(error)
@@ -39,7 +39,7 @@ class TopicMissingError(PipelineError):
 
 
 class BrokerLoginError(PipelineError):
-    """A broker and this client refuse each other: a password, a certificate or the protocol is not what it has to be."""
+    """The broker rejects this client, or this client the broker: a wrong password, certificate or protocol."""
 
 
 class MissingRightError(PipelineError):
@@ -47,27 +47,27 @@ class MissingRightError(PipelineError):
 
 
 class BatchTooLargeError(PipelineError):
-    """The broker takes no batch of records of this size."""
+    """The broker rejects a record batch because of its size."""
 
 
 class RetriesExhaustedError(PipelineError):
-    """An operation went on failing, and trying again did not help."""
+    """An operation failed again and again, and no retry is left."""
 
 
 class OffsetMismatchError(PipelineError):
-    """The group's committed offset is not where this stage's own work ended."""
+    """The group's committed offset is not the one that this stage committed last."""
 
 
 class SettingChangedError(PipelineError):
-    """A setting that state and outputs depend on is not what it was."""
+    """A setting that state and outputs depend on has changed."""
 
 
 class NotAMemberError(PipelineError):
-    """The group goes on without this replica; its partitions are others' now."""
+    """This replica is no longer a member of its group; other members have its partitions."""
 
 
 class AnswerLostError(PipelineError):
-    """The broker did not answer a request: it may have acted on it, or may still do so."""
+    """The broker did not respond to a request. It may have processed the request, or may still do so."""
 
 
 class TransactionFencedError(PipelineError):

@@ -1,4 +1,4 @@
-"""What a stage's logic sees of Kafka: the records that it reads, and the output that it writes to."""
+"""A stage's view of Kafka: the records that it reads, and the output that it writes to."""
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
@@ -8,7 +8,7 @@ Headers = list[tuple[str, bytes | None]]
 
 
 def carried_headers(headers: Iterable[tuple[str, bytes | None]], ours: Collection[str]) -> Headers:
-    """The sender's headers as they go on with what comes of its record: all but those whose names are ``ours``."""
+    """The sender's headers that a derived record keeps: all except those whose names are in ``ours``."""
     return [header for header in headers if header[0] not in ours]
 
 
@@ -37,7 +37,7 @@ class Record(Protocol):
 
 
 class LocatedRecord(Record, Protocol):
-    """A record that says where it is from."""
+    """A record with its topic and partition."""
 
     @property
     def topic(self) -> str: ...
@@ -50,7 +50,7 @@ Row = tuple[bytes | None, bytes | None, int]
 
 
 class Output(Protocol):
-    """Takes the records that become visible, all or none, with the next commit."""
+    """Collects the records that the next commit makes visible, all or none."""
 
     def partition_count(self, topic: str) -> int:
         """The number of partitions of ``topic``."""

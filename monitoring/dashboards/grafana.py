@@ -1,6 +1,6 @@
-"""Grafana's JSON (schema 42, Grafana 12) from as few words as a panel needs.
+"""Helpers that create Grafana's JSON (schema 42, Grafana 12).
 
-Queries are a mapping from what a series is called (`{{label}}` is the label's value) to its PromQL.
+Queries are a mapping from a series' legend (`{{label}}` is the label's value) to its PromQL.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ _DATASOURCE: Json = {"type": "prometheus", "uid": "prometheus"}
 
 
 def stat(title: str, query: str, unit: str, about: str, limits: tuple[float, ...] = (), alert: str = "") -> Json:
-    """One number and its course behind it; red from the last of ``limits``, orange from the one before."""
+    """One number with a sparkline; red from the last of ``limits``, orange from the one before."""
     options = {
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
         "graphMode": "area",
@@ -43,13 +43,13 @@ def lines(
 
 
 def bars(title: str, queries: Mapping[str, str], unit: str, about: str, every: str) -> Json:
-    """Sums over spans of ``every``, stacked."""
+    """Stacked bars of sums over ``every``."""
     style: Json = {"drawStyle": "bars", "lineWidth": 0, "fillOpacity": 80, "stacking": {"mode": "normal", "group": "A"}}
     return _plot(title, queries, unit, about, style, (), "") | {"interval": every}
 
 
 def text(title: str, markdown: str) -> Json:
-    """Words."""
+    """A text panel."""
     return {"type": "text", "title": title, "options": {"mode": "markdown", "content": markdown}}
 
 
@@ -63,7 +63,7 @@ class Row:
 
 
 def dashboard(uid: str, title: str, about: str, rows: Sequence[Row], variables: Sequence[Json] = ()) -> Json:
-    """The whole file. Every dashboard links to the others."""
+    """A dashboard. Every dashboard links to the others."""
     panels: list[Json] = []
     y = 0
     for row in rows:
@@ -103,7 +103,7 @@ def dashboard(uid: str, title: str, about: str, rows: Sequence[Row], variables: 
 
 
 def choice(name: str, label: str, query: str) -> Json:
-    """A drop-down of what ``query`` (`label_values(...)`) finds; all of it at first."""
+    """A drop-down with the values of ``query`` (`label_values(...)`); the default is all."""
     return {
         "type": "query",
         "name": name,

@@ -1,4 +1,4 @@
-"""Dashboard *Service internals*: what goes on in each replica."""
+"""Dashboard *Service internals*: the metrics of each replica."""
 
 from monitoring.dashboards.grafana import Row, choice, dashboard, lines
 from monitoring.dashboards.promql import quantile

@@ -1,8 +1,8 @@
-"""Dashboard *Kafka*: what the broker says of the topics and groups, also when a service is silent."""
+"""Dashboard *Kafka*: topics and groups as the broker reports them, also while a service is down."""
 
 from monitoring.dashboards.grafana import Row, choice, dashboard, lines
 
-# The series may come twice, from kafka-exporter and from the live page: `max` takes them once.
+# The series may exist twice, from kafka-exporter and from the live page: `max` counts them once.
 _LAG = 'max by (consumergroup, topic, partition) (clamp_min(kafka_consumergroup_lag{topic=~"$topic"}, 0))'
 _OFFSETS = 'max by (topic, partition) (kafka_topic_partition_current_offset{topic=~"$topic"})'
 _OLDEST = 'max by (topic, partition) (kafka_topic_partition_oldest_offset{topic=~"$topic"})'

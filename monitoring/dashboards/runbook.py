@@ -1,4 +1,4 @@
-"""Dashboard *Runbook*: docs/runbook.md, at hand where an alert is seen."""
+"""Dashboard *Runbook*: docs/runbook.md in Grafana, beside the alerts."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from monitoring.dashboards.grafana import RUNBOOK_UID, Json, Row, dashboard, text
 
 _TEXT = (Path(__file__).parents[2] / "docs" / "runbook.md").read_text()
-_LINK = re.compile(r"\[([^]]+)\]\([^)]+\)")  # into the repository, where Grafana cannot go
+_LINK = re.compile(r"\[([^]]+)\]\([^)]+\)")  # links into the repository do not work in Grafana
 _INTRODUCTION, *_SECTIONS = re.split(r"^##? ", _LINK.sub(r"\1", _TEXT), flags=re.MULTILINE)[1:]
 
 

@@ -1,7 +1,7 @@
-"""Dashboard *Sales*: the metrics in the database, as far back as they go. Its queries are SQL for PostgreSQL.
+"""Dashboard *Sales*: all metrics in the database. Its queries are SQL for PostgreSQL.
 
-``$__timeFilter``, ``$__timeGroup``, ``$__timeFrom``, ``$__timeTo`` and ``$__interval`` are Grafana's: the range and the
-step that are shown.
+``$__timeFilter``, ``$__timeGroup``, ``$__timeFrom``, ``$__timeTo`` and ``$__interval`` are Grafana's macros for the time range
+and the step.
 """
 
 from monitoring.dashboards.grafana import Json, Row, dashboard
@@ -56,7 +56,7 @@ def _per_product(title: str, unit: str, about: str, value: str) -> Json:
         "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
         "tooltip": {"mode": "multi", "sort": "desc"},
     }
-    # No bar is narrower than a window.
+    # A bar covers at least one window.
     return _panel("timeseries", title, about, sql, options, unit=unit, custom=style) | {"interval": "1m"}
 
 

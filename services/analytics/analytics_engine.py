@@ -1,4 +1,4 @@
-"""The analytics: what each product sold, per event-time window, each window once."""
+"""The analytics: aggregates orders by product and event-time window, and writes the result of each window once."""
 
 import sys
 from collections.abc import Collection
@@ -37,7 +37,7 @@ from services.analytics.metrics_partition import MetricsPartition
 def make_stage(
     settings: AnalyticsSettings, clock: Clock, registry: CollectorRegistry, limits: DerivedLimits = DECLARED_LIMITS
 ) -> Stage:
-    """`processed-orders` to `product-metrics` and `late-orders`; the open windows are kept in `analytics-state`."""
+    """From `processed-orders` to `product-metrics` and `late-orders`; the changelog of open windows is `analytics-state`."""
     outputs = (PRODUCT_METRICS, LATE_ORDERS, ORDERS_DLQ, ANALYTICS_STATE)
     metrics = WindowMetrics(registry, Reason.MALFORMED)
 

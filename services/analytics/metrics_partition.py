@@ -24,10 +24,10 @@ log = structlog.get_logger()
 
 
 class MetricsPartition:
-    """Counts orders into windows, and writes a window's metrics once, when no source can add to it any more."""
+    """Counts orders into windows. Writes a window's metrics once, when the watermark of every source has passed its end."""
 
-    event_time_lag_s = None  # of what the processor writes: the processor's own
-    waits_for_clock = False  # its time comes with records
+    event_time_lag_s = None  # measured by the processor, whose input comes from outside
+    waits_for_clock = False  # watermarks come as records
 
     def __init__(
         self,
@@ -67,17 +67,17 @@ class MetricsPartition:
     def process(self, records: Sequence[Record], output: Output) -> None:
         if debugging():
             for record in records:
-                self._process_and_tell(record, output)
+                self._process_and_log(record, output)
         else:
             self._process(records, output)
 
-    def _process_and_tell(self, record: Record, output: Output) -> None:
+    def _process_and_log(self, record: Record, output: Output) -> None:
         before = self._tally.orders
         self._process((record,), output)
         if self._tally.orders > before:
             product_id, event_time_s, _ = read_processed_order(record.value)
             window = self._windows.key_for(product_id, event_time_s)
-            _tell("order counted", record, window)
+            _log_order("order counted", record, window)
 
     def _process(self, records: Sequence[Record], output: Output) -> None:
         add = self._windows.add
@@ -103,7 +103,7 @@ class MetricsPartition:
         except ValueError as error:
             self._reject(record, RejectedError(Reason.MALFORMED, str(error)), output)
             return
-        for metric in self._windows.saw(mark):
+        for metric in self._windows.advance(mark):
             self._close(metric, output)
 
     def _close(self, metric: ProductMetric, output: Output) -> None:
@@ -122,7 +122,7 @@ class MetricsPartition:
             *carried_headers(record.headers, (TYPE_HEADER, "window.start", "window.end")),
         ]
         if batch_bytes(record.key, record.value, headers) > self._limits.late_order:
-            # The processor writes no such order, unless the limit was another then.
+            # The processor writes no such order, unless the limit was a different one then.
             error = RejectedError(Reason.TOO_LARGE, f"late-orders takes {self._limits.late_order} bytes")
             self._reject(record, error, output)
             return
@@ -130,11 +130,11 @@ class MetricsPartition:
         output.send(LATE_ORDERS.name, partition, record.key, record.value, record.timestamp, headers)
         self._tally.late += 1
         if debugging():
-            _tell("order late", record, window)
+            _log_order("order late", record, window)
         self.urgent = True
 
     def _reject(self, record: Record, error: RejectedError, output: Output) -> None:
-        # Only the processor writes into this topic, so this is another writer's doing; even so it is kept, and seen.
+        # Only the processor should write into this topic. A record of another writer becomes a dead letter and is counted.
         log.error("foreign record in processed-orders", offset=record.offset, error=str(error))
         partition = output.partition_for(ORDERS_DLQ.name, record.key)
         letter = dead_letter(self._topic, self._partition, record, error, self._limits.dead_letter)
@@ -143,10 +143,10 @@ class MetricsPartition:
         self.urgent = True
 
     def punctuate(self, progress: Progress) -> None:
-        """Windows close by the watermarks that come in, not by this service's clock."""
+        """Do nothing: windows are closed by the watermarks in the topic, not by this service's clock."""
 
     def before_commit(self, output: Output, position: int) -> WindowTally:
-        """The changelog moves on in the same transaction as the offsets and the metrics."""
+        """Write the changelog in the same transaction as the offsets and the metrics."""
         now_ms = self._now_ms()
         for key, value in self._windows.take_changes(position):
             output.send(ANALYTICS_STATE.name, self._partition, key, value, now_ms, [])
@@ -158,7 +158,7 @@ class MetricsPartition:
         return int(self._clock.now_s() * 1000)
 
 
-def _tell(event: str, record: Record, window: WindowKey) -> None:
-    # The window by the names, and in the order, in which its metrics are told: one search finds what became of it.
+def _log_order(event: str, record: Record, window: WindowKey) -> None:
+    # The same names and order as in the product-metrics record: one search finds the order and its window's metrics.
     of_window = {"window_start": window.start_s, "window_end": window.end_s, "product_id": window.product_id}
     log.debug(event, order_id=order_id_in(record.value), offset=record.offset, **of_window)

@@ -1,4 +1,4 @@
-"""What a transaction of the analytics did, until it is committed and may be counted."""
+"""The counts of one transaction of the analytics, added to the metrics when it is committed."""
 
 from libs.events.product_metrics import ProductMetric
 from libs.runtime.metrics import WindowMetrics
@@ -15,7 +15,7 @@ class WindowTally:
         self.closed: list[ProductMetric] = []
 
     def count(self, now_s: float) -> None:
-        """Add it to the metrics: it is visible since ``now_s``."""
+        """Add the counts to the metrics: the transaction was committed at ``now_s``."""
         self._metrics.processed.inc(self.orders)
         self._metrics.late.inc(self.late)
         self._metrics.foreign.inc(self.foreign)

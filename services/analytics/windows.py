@@ -1,4 +1,4 @@
-"""Event-time tumbling windows, the clock that closes them, and the changelog that lets them survive."""
+"""Event-time tumbling windows, the clock that closes them, and the changelog that they are restored from."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -26,13 +26,13 @@ class WindowKey(NamedTuple):
 
 
 class DamagedStateError(PipelineError):
-    """A changelog record cannot be understood."""
+    """A changelog record cannot be decoded."""
 
 
 class EventClock:
-    """How far event time has come in all sources together: the slowest one's watermark.
+    """The event time that all sources have passed: the minimum of their watermarks.
 
-    ``now_s`` never goes back, not even when a source is added, since the windows before it have been closed for good.
+    ``now_s`` never decreases, not even when a source is added: the windows before it are already closed.
     """
 
     def __init__(self) -> None:
@@ -40,12 +40,12 @@ class EventClock:
         self._sources = 0
         self.now_s = _BEFORE_ALL_S
 
-    def saw(self, mark: Watermark) -> None:
-        """A watermark was read. Of each source its latest one counts."""
-        self._sources = max(self._sources, mark.source_count)
-        for source in mark.sources:
-            if mark.watermark_s > self._watermarks_s.get(source, _BEFORE_ALL_S):
-                self._watermarks_s[source] = mark.watermark_s
+    def advance(self, watermark: Watermark) -> None:
+        """Take in a watermark that was read; the latest one of each source counts."""
+        self._sources = max(self._sources, watermark.source_count)
+        for source in watermark.sources:
+            if watermark.watermark_s > self._watermarks_s.get(source, _BEFORE_ALL_S):
+                self._watermarks_s[source] = watermark.watermark_s
         if len(self._watermarks_s) == self._sources:
             self.now_s = max(self.now_s, min(self._watermarks_s.values()))
 
@@ -77,7 +77,7 @@ class EventClock:
 
 
 class _Window:
-    """What has been counted into a window; ``changed`` since the changelog was last written."""
+    """The count and sum of a window; ``changed``: since the changelog was last written."""
 
     __slots__ = ("begins_s", "cents", "changed", "closed", "count", "ends_s", "key")
 
@@ -96,7 +96,7 @@ class TumblingWindows:
     def __init__(self, window_s: int) -> None:
         self._window_s = window_s
         self._open: dict[int, dict[str, _Window]] = {}  # by end and product
-        self._latest: dict[str, _Window] = {}  # by product, where its next order most likely belongs
+        self._latest: dict[str, _Window] = {}  # by product: the window that its next order most likely falls into
         self._changed: list[_Window] = []
         self.clock = EventClock()
         self.source_offset: int | None = None
@@ -106,12 +106,12 @@ class TumblingWindows:
         return sum(len(windows) for windows in self._open.values())
 
     def key_for(self, product_id: str, event_time_s: float) -> WindowKey:
-        """The window that an event falls into: aligned to the epoch, its start belongs to it, its end does not."""
+        """The window that an event falls into: aligned to the epoch, start inclusive, end exclusive."""
         start_s = int(event_time_s // self._window_s) * self._window_s
         return WindowKey(start_s, start_s + self._window_s, product_id)
 
     def add(self, product_id: str, event_time_s: float, cents: int) -> bool:
-        """Count an order in; False if its window is closed already: the order is late."""
+        """Count an order; returns False if it is late: its window is already closed."""
         window = self._latest.get(product_id)
         if window is None or not window.begins_s <= event_time_s < window.ends_s:
             key = self.key_for(product_id, event_time_s)
@@ -126,9 +126,9 @@ class TumblingWindows:
             self._changed.append(window)
         return True
 
-    def saw(self, mark: Watermark) -> list[ProductMetric]:
-        """Move the clock; returns the windows that this closes, earliest first."""
-        self.clock.saw(mark)
+    def advance(self, watermark: Watermark) -> list[ProductMetric]:
+        """Advance the clock; returns the metrics of the windows that this closes, earliest first."""
+        self.clock.advance(watermark)
         ends = sorted(end_s for end_s in self._open if end_s <= self.clock.now_s)
         return [self._close(window) for end_s in ends for _, window in sorted(self._open.pop(end_s).items())]
 
@@ -141,9 +141,9 @@ class TumblingWindows:
         return ProductMetric(*window.key, window.count, window.cents)
 
     def take_changes(self, source_offset: int) -> Iterator[tuple[bytes, bytes | None]]:
-        """What changed since the last call, as changelog keys and values; a closed window's value is None.
+        """The changes since the last call, as changelog keys and values; the value of a closed window is None (a tombstone).
 
-        ``source_offset`` is the next offset to process, which the state belongs to from then on.
+        ``source_offset`` is the next offset to process, to which the state then belongs.
         """
         for window in self._changed:
             window.changed = False
@@ -155,7 +155,7 @@ class TumblingWindows:
         """Take in one changelog record; later ones replace earlier ones.
 
         Raises:
-            DamagedStateError: it is none that ``take_changes`` writes.
+            DamagedStateError: ``take_changes`` does not write such a record.
         """
         try:
             if key == _WATERMARKS_KEY:

@@ -82,7 +82,7 @@ async def _wait(context: Context[GeneratorSettings]) -> None:
 
 @asynccontextmanager
 async def rebootstrapping(producer: AIOKafkaProducer, sender: OrderSender) -> AsyncIterator[None]:
-    """Meanwhile ``producer`` finds brokers that have moved."""
+    """Inside the block, ``producer`` reconnects to brokers whose addresses have changed."""
     task = asyncio.create_task(rebootstrap_when_silent(producer.client, sender.silent_for_s))
     try:
         yield
@@ -92,7 +92,7 @@ async def rebootstrapping(producer: AIOKafkaProducer, sender: OrderSender) -> As
 
 
 def order_stream(settings: GeneratorSettings, now_s: float) -> OrderStream:
-    """The orders that the settings ask for, from ``now_s`` or so far before it as they say."""
+    """The stream of orders for these settings, starting at ``now_s`` or before it by their backfill time."""
     seed = secrets.randbits(32) if settings.generator_seed is None else settings.generator_seed
     now_ms = int(now_s * 1000)
     start_ms = now_ms - settings.generator_backfill_seconds * 1000
@@ -114,10 +114,10 @@ def order_stream(settings: GeneratorSettings, now_s: float) -> OrderStream:
 
 
 async def started_producer(kafka: Kafka) -> AIOKafkaProducer:
-    """A producer that has reached the broker, however long that takes.
+    """A producer that is connected to the broker; waits for it however long it takes.
 
     Raises:
-        PipelineError: the broker does not let this client produce.
+        PipelineError: the broker does not allow this client to produce.
     """
     backoff = Backoff()
     while True:

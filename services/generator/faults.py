@@ -1,4 +1,4 @@
-"""Faulty orders on purpose, pure: for each kind, records that its rule rejects."""
+"""Makes faulty orders on purpose, without I/O: records that the processor rejects, for each reason."""
 
 from collections.abc import Callable, Mapping
 from random import Random
@@ -9,17 +9,17 @@ import orjson
 from libs.events.dead_letters import Reason
 from services.generator.traffic import Order
 
-# Not the hour that would do now: read by a processor that was away for an hour, the order would have become a good one.
+# A day: an order one hour ahead would be valid for a processor that reads it after an outage of an hour.
 _AHEAD_S = 86_400
 
 KINDS = tuple(reason for reason in Reason if reason is not Reason.TOO_LARGE)
-"""What can be broken in an order. How large it may be is up to the topics."""
+"""The kinds of faults. TOO_LARGE is not one of them: it depends on the topics' limits."""
 
 Fields = dict[str, Any]
 
 
-class Saboteur:
-    """Decides which orders are broken, and breaks them.
+class FaultInjector:
+    """Decides which orders get a fault, and applies it.
 
     ``shares`` gives the probability of each kind; ``now_s`` is the wall clock at the start, which in a backfill is
     later than the orders' timestamps.
@@ -32,7 +32,7 @@ class Saboteur:
         self._total = sum(shares.values())
 
     def choose(self) -> Reason | None:
-        """How to break the next order; None leaves it whole."""
+        """The fault of the next order; None: it stays valid."""
         if not self._total:
             return None
         draw = self._rng.random()
@@ -44,8 +44,8 @@ class Saboteur:
                 return reason
         return None
 
-    def spoil(self, order: Order, reason: Reason) -> bytes | None:
-        """The record's value: ``order`` with the one fault that ``reason`` names."""
+    def inject(self, order: Order, reason: Reason) -> bytes | None:
+        """The record's value: ``order`` with one fault, which is rejected for ``reason``."""
         if reason is Reason.MALFORMED:
             return self._rng.choice(_MALFORMED)(orjson.dumps(order))
         fields: Fields = {**order}

@@ -1,4 +1,4 @@
-"""The generator's run: orders go out when they are due, the rest waits; says now and then how it goes."""
+"""The generator's main loop: sends each order when it is due, and logs progress."""
 
 import asyncio
 import contextlib
@@ -21,15 +21,15 @@ log = structlog.get_logger()
 
 FLUSH_TIMEOUT_S = 8.0
 
-_CHUNK = 200  # orders between two looks at the network: two or three milliseconds
-_SHORTEST_SLEEP_S = 0.005  # above 200 orders a second several go out at a time
+_CHUNK = 200  # orders sent before yielding to the event loop: two or three milliseconds
+_SHORTEST_SLEEP_S = 0.005  # above 200 orders a second, several are sent at a time
 _LONGEST_SLEEP_S = 1.0
 _REPORT_EVERY_S = 10.0
 _SILENT_AFTER_S = 3.0
 
 
 class Progress(Protocol):
-    """What the monitor wants to know of the sender."""
+    """The sender's state that the monitor reads."""
 
     confirmed: int
 
@@ -41,7 +41,7 @@ class Progress(Protocol):
 
 
 class Monitor:
-    """Reports progress every ten seconds, and once each when the broker falls silent and when it is back."""
+    """Logs progress every ten seconds, and once when the broker stops responding and when it responds again."""
 
     def __init__(
         self,
@@ -61,18 +61,18 @@ class Monitor:
         self.faulty = 0
         """How many of the orders taken so far were broken on purpose."""
 
-    def broken(self, fault: Reason) -> None:
-        """An order was broken on purpose."""
+    def count_fault(self, fault: Reason) -> None:
+        """Count an injected fault."""
         self.faulty += 1
         self._metrics.faulty[fault].inc()
 
-    def look(self, *, behind_s: float) -> None:
-        """Called at least once a second; ``behind_s`` is how far event time trails the clock."""
+    def update(self, *, behind_s: float) -> None:
+        """Called at least once a second; ``behind_s`` is how far event time is behind the clock."""
         self._metrics.buffered.set(self._sender.unconfirmed)
         self._metrics.behind.set(max(behind_s, 0.0))
         if not self._sender.unconfirmed:
             self._health.beat("connected")
-        self._look_for_broker()
+        self._check_broker()
         elapsed_s = self._monotonic() - self._reported_s
         if elapsed_s >= _REPORT_EVERY_S:
             log.info(
@@ -86,7 +86,7 @@ class Monitor:
             self._reported_s += elapsed_s
             self._reported = self._sender.confirmed
 
-    def _look_for_broker(self) -> None:
+    def _check_broker(self) -> None:
         silent_s = self._sender.silent_for_s()
         if silent_s < _SILENT_AFTER_S:
             if self._away:
@@ -104,18 +104,18 @@ class Monitor:
 async def generate(
     stream: OrderStream, sender: OrderSender, monitor: Monitor, clock: Clock, stop: asyncio.Event, count: int | None
 ) -> None:
-    """Send ``count`` orders (None: endlessly), each not before it is due; returns when confirmed or asked to stop.
+    """Send ``count`` orders (None: without end), none before it is due; returns when all are confirmed or asked to stop.
 
-    An order is due at its own timestamp. What is overdue, from a backfill or a time without broker, goes out as fast as
-    the broker takes it; nothing is skipped.
+    An order is due at its timestamp. Overdue orders, of a backfill or after an outage, are sent as fast as the broker
+    accepts them; none is skipped.
 
     Raises:
-        UnsentError: the broker refused orders, or did not confirm them within ``FLUSH_TIMEOUT_S`` of ``stop``.
+        UnsentError: the broker rejected orders, or did not confirm them within ``FLUSH_TIMEOUT_S`` after ``stop``.
     """
     taken = 0
     while not stop.is_set() and (count is None or taken < count):
         now_ms = clock.now_s() * 1000
-        monitor.look(behind_s=(now_ms - stream.due_ms) / 1000)
+        monitor.update(behind_s=(now_ms - stream.due_ms) / 1000)
         sender.raise_failure()
         debug = debugging()
         chunk_end = taken + min(_CHUNK, sender.room)
@@ -126,9 +126,9 @@ async def generate(
             record = stream.take()
             partition = sender.put(record.key, record.value, event_time_ms)
             if record.fault is not None:
-                monitor.broken(record.fault)
+                monitor.count_fault(record.fault)
             if debug:
-                _tell(record, partition)
+                _log_order(record, partition)
             taken += 1
         if sender.room <= 0:
             await sender.wait_for_change(_LONGEST_SLEEP_S)
@@ -140,7 +140,7 @@ async def generate(
     await _flush(sender, monitor, stop)
 
 
-def _tell(record: OrderRecord, partition: int) -> None:
+def _log_order(record: OrderRecord, partition: int) -> None:
     log.debug(
         "order queued",
         order_id=record.key.decode(),
@@ -158,7 +158,7 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
 async def _flush(sender: OrderSender, monitor: Monitor, stop: asyncio.Event) -> None:
     deadline_s: float | None = None
     while sender.unconfirmed:
-        monitor.look(behind_s=0.0)
+        monitor.update(behind_s=0.0)
         sender.raise_failure()
         if stop.is_set():
             deadline_s = deadline_s or time.monotonic() + FLUSH_TIMEOUT_S
@@ -168,4 +168,4 @@ async def _flush(sender: OrderSender, monitor: Monitor, stop: asyncio.Event) -> 
                     advice="start the broker, then the generator; some of these orders may have arrived all the same",
                 )
         await sender.wait_for_change(0.25)
-    monitor.look(behind_s=0.0)
+    monitor.update(behind_s=0.0)

@@ -1,4 +1,4 @@
-"""The generator's settings and how their texts are read."""
+"""The generator's settings, and the parsers of their values."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
@@ -27,7 +27,7 @@ def parse_rate(text: str) -> RateRange:
 
 
 def parse_faults(text: str) -> Mapping[Reason, float]:
-    """The share of orders to break, by kind: nothing, one share for all kinds together, or ``kind=share,...``."""
+    """The share of faulty orders by kind: an empty text, one share for all kinds together, or ``kind=share,...``."""
     if not text:
         return {}
     try:

@@ -1,4 +1,4 @@
-"""Sends records to ``orders``: each once, in order, with patience and within a bound."""
+"""Sends records to ``orders``: each once, in order, through a bounded buffer that outlasts outages."""
 
 import asyncio
 import contextlib
@@ -22,19 +22,19 @@ _RETRY_S = 0.5
 
 
 class UnsentError(PipelineError):
-    """Records were left that the broker has not confirmed."""
+    """The broker has not confirmed some records."""
 
 
 def idempotent_producer(kafka: Kafka) -> AIOKafkaProducer:
-    """A producer that writes every record once and never gives one up for having waited too long."""
+    """A producer that writes every record once, and never drops one because of a timeout."""
     producer = AIOKafkaProducer(
         **client_arguments(kafka),
         enable_idempotence=True,
         acks="all",
         max_batch_size=256 * 1024,
     )
-    # aiokafka never expires an idempotent batch, except one whose partition has no leader after request_timeout_ms
-    # (MessageAccumulator.drain_by_nodes), which is what a broker that has just come back reports.
+    # aiokafka expires an idempotent batch only if its partition has no leader after request_timeout_ms
+    # (MessageAccumulator.drain_by_nodes). A broker that has just restarted reports that.
     producer._message_accumulator._batch_ttl = math.inf  # noqa: SLF001 - there is no setting for it
     return producer
 
@@ -49,7 +49,7 @@ class _Batch:
 
 
 @dataclass
-class _Lane:
+class _PartitionQueue:
     """One partition's unconfirmed batches, oldest first."""
 
     partition: int
@@ -58,19 +58,18 @@ class _Lane:
 
 
 class OrderSender:
-    """Takes records into a bounded buffer and delivers them, one batch a partition at a time.
+    """Buffers records, within a bound, and delivers them in batches, one at a time for each partition.
 
-    While a batch is on its way the next one fills: a batch is a single record when little comes in, and 256 KiB when
-    much does. A failed delivery is final: aiokafka has burnt its sequence number, so nothing more can be sent through
-    that producer without a gap.
+    While a batch is in flight, the next one is filled: at a low rate a batch has a single record, at a high rate up to 256
+    KiB. A failed delivery is final: aiokafka has used its sequence number, so the producer cannot send more without a gap.
 
     Args:
-        producer: started, idempotent; the sender does not stop it.
+        producer: a started idempotent producer; the sender does not stop it.
         topic: the full name, with ``partitions`` partitions.
-        capacity: most unconfirmed records.
+        capacity: the maximum number of unconfirmed records.
         on_confirmed: called whenever the broker has confirmed a batch.
-        metrics: counts what is confirmed, and what is not.
-        monotonic: seconds of a clock that never steps.
+        metrics: counts confirmed and unconfirmed records.
+        monotonic: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -90,7 +89,7 @@ class OrderSender:
         self._on_confirmed = on_confirmed
         self._metrics = metrics
         self._monotonic = monotonic
-        self._lanes = [_Lane(partition) for partition in range(partitions)]
+        self._queues = [_PartitionQueue(partition) for partition in range(partitions)]
         self._tasks: list[asyncio.Task[None]] = []
         self._failure: BaseException | None = None
         self._changed = asyncio.Event()
@@ -100,8 +99,8 @@ class OrderSender:
         """How many records the broker has confirmed."""
 
     async def __aenter__(self) -> Self:
-        for lane in self._lanes:
-            task = asyncio.create_task(self._deliver(lane), name=f"deliver {self._topic}-{lane.partition}")
+        for queue in self._queues:
+            task = asyncio.create_task(self._deliver(queue), name=f"deliver {self._topic}-{queue.partition}")
             task.add_done_callback(self._ended)
             self._tasks.append(task)
         return self
@@ -113,51 +112,51 @@ class OrderSender:
 
     @property
     def unconfirmed(self) -> int:
-        """How many records are in the buffer or on their way."""
+        """The number of records in the buffer or in flight."""
         return self._taken - self.confirmed
 
     @property
     def room(self) -> int:
-        """How many more records the buffer takes."""
+        """The number of records that still fit into the buffer."""
         return self._capacity - self.unconfirmed
 
     def silent_for_s(self) -> float:
-        """How long the broker has owed a confirmation; 0 when nothing is unconfirmed."""
+        """Seconds since the broker last confirmed anything; 0 if nothing is unconfirmed."""
         return self._monotonic() - self._waiting_since_s if self.unconfirmed else 0.0
 
     def put(self, key: bytes, value: bytes | None, event_time_ms: float) -> int:
-        """Take one record, and return the partition that it goes to; the caller has seen that there is room.
+        """Add one record to the buffer, and return its partition; the caller has checked ``room``.
 
-        Event time (epoch milliseconds) does not fall from record to record.
+        Event time (epoch milliseconds) must not decrease from record to record.
         """
-        # The producer's clock, not event time: retention goes by it, and a backfill is not to be deleted on arrival.
+        # The producer's clock and not event time: retention depends on it, and must not delete a backfill on arrival.
         now_ms = int(time.time() * 1000)
         if not self.unconfirmed:
             self._waiting_since_s = self._monotonic()
         self._taken += 1
         mark = (self._taken, key)
-        lane = self._lanes[partition_for(key, len(self._lanes))]
-        batch = lane.batches[-1] if lane.batches else None
+        queue = self._queues[partition_for(key, len(self._queues))]
+        batch = queue.batches[-1] if queue.batches else None
         if batch is None or batch.builder.append(timestamp=now_ms, key=key, value=value) is None:
             batch = _Batch(self._producer.create_batch(), first=mark, last=mark, oldest_ms=event_time_ms)
             batch.builder.append(timestamp=now_ms, key=key, value=value)
-            lane.batches.append(batch)
-            lane.filled.set()
+            queue.batches.append(batch)
+            queue.filled.set()
         batch.last = mark
         batch.count += 1
-        return lane.partition
+        return queue.partition
 
     async def wait_for_change(self, timeout_s: float) -> None:
-        """Wait until something was confirmed or has failed, at most ``timeout_s``."""
+        """Wait until a batch is confirmed or has failed, at most ``timeout_s``."""
         self._changed.clear()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), timeout_s)
 
     def raise_failure(self) -> None:
-        """Raise what has ended a delivery, if anything has.
+        """Raise the error of a failed delivery, if there is one.
 
         Raises:
-            UnsentError: the broker refused a record.
+            UnsentError: the broker rejected a record.
         """
         if isinstance(self._failure, KafkaError):
             raise self.unsent_error(
@@ -168,7 +167,7 @@ class OrderSender:
 
     def unsent_error(self, what: str, *, advice: str) -> UnsentError:
         """An error that names the unconfirmed records."""
-        batches = [batch for lane in self._lanes for batch in lane.batches]
+        batches = [batch for queue in self._queues for batch in queue.batches]
         first = min(batch.first for batch in batches)[1].decode()
         last = max(batch.last for batch in batches)[1].decode()
         return UnsentError(
@@ -180,15 +179,15 @@ class OrderSender:
             return f"allow this client to write to topic {self._topic!r}, then start the generator again"
         return "look at the broker's log, then start the generator again"
 
-    async def _deliver(self, lane: _Lane) -> None:
+    async def _deliver(self, queue: _PartitionQueue) -> None:
         while True:
-            await lane.filled.wait()
-            batch = lane.batches[0]
+            await queue.filled.wait()
+            batch = queue.batches[0]
             batch.builder.close()
-            await (await self._hand_over(batch, lane.partition))
-            lane.batches.popleft()
-            if not lane.batches:
-                lane.filled.clear()
+            await (await self._hand_over(batch, queue.partition))
+            queue.batches.popleft()
+            if not queue.batches:
+                queue.filled.clear()
             self.confirmed += batch.count
             self._metrics.sent.inc(batch.count)
             self._metrics.latency.observe(max(time.time() - batch.oldest_ms / 1000, 0.0))
@@ -203,7 +202,7 @@ class OrderSender:
                     batch.builder, self._topic, partition=partition
                 )
             except KafkaError as error:
-                # Only before the producer has taken the batch: its metadata does not know the topic (any more).
+                # Raised only before the producer has accepted the batch: its metadata lacks the topic.
                 if not (error.retriable or is_outage(error)):
                     raise
                 self._metrics.delivery_errors["retried"].inc()

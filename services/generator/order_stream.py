@@ -1,4 +1,4 @@
-"""The stream of records for ``orders``, pure: the same seed and start give the same records, whoever takes them when."""
+"""The stream of records for ``orders``, without I/O: the same seed and start give the same records."""
 
 from collections.abc import Mapping
 from random import Random
@@ -7,12 +7,12 @@ from typing import NamedTuple
 import orjson
 
 from libs.events.dead_letters import Reason
-from services.generator.faults import Saboteur
+from services.generator.faults import FaultInjector
 from services.generator.traffic import Arrivals, RateRange, Shop
 
 
 class OrderRecord(NamedTuple):
-    """Key and value as they go to Kafka; ``fault`` says how the order was broken, if it was."""
+    """Key and value of the Kafka record; ``fault`` is the injected fault, None if there is none."""
 
     key: bytes
     value: bytes | None
@@ -22,8 +22,8 @@ class OrderRecord(NamedTuple):
 class OrderStream:
     """Records in the order of their arrival.
 
-    Arrivals, orders and faults draw from sources of their own: breaking some orders, or another rate, leaves all else
-    as it was.
+    Arrivals, orders and faults each have a random generator of their own: with other faults or another rate, everything
+    else stays the same.
 
     Args:
         rate: orders a second.
@@ -38,7 +38,7 @@ class OrderStream:
     ) -> None:
         self._arrivals = Arrivals(rate, start_ms, Random(f"arrivals {seed}"))  # noqa: S311 - repeatable on purpose
         self._shop = Shop(Random(f"orders {seed}"))  # noqa: S311
-        self._saboteur = Saboteur(faults, now_s, Random(f"faults {seed}"))  # noqa: S311
+        self._fault_injector = FaultInjector(faults, now_s, Random(f"faults {seed}"))  # noqa: S311
         self.due_ms = self._arrivals.next_ms()
         """When the next order arrives, epoch milliseconds."""
 
@@ -46,6 +46,6 @@ class OrderStream:
         """The next record."""
         order = self._shop.order(self.due_ms)
         self.due_ms = self._arrivals.next_ms()
-        fault = self._saboteur.choose()
-        value = orjson.dumps(order) if fault is None else self._saboteur.spoil(order, fault)
+        fault = self._fault_injector.choose()
+        value = orjson.dumps(order) if fault is None else self._fault_injector.inject(order, fault)
         return OrderRecord(order["order_id"].encode(), value, fault)

@@ -1,6 +1,6 @@
-"""Realistic traffic, pure: when orders arrive, who buys what, at which price.
+"""Realistic traffic, without I/O: the orders' arrival times, users, products and prices.
 
-Times are event time. Every random number comes from the generator handed in, so that a seed repeats the traffic.
+Times are event times. All random numbers come from the generator that is passed in, so a seed reproduces the traffic.
 """
 
 import math
@@ -30,7 +30,7 @@ class Order(TypedDict):
 
 
 class Product(NamedTuple):
-    """What is sold: ``share`` of all orders, and the price that its orders spread around."""
+    """A product: its share of all orders, and its mean price."""
 
     product_id: str
     share: float
@@ -47,11 +47,11 @@ PRODUCTS = (
 
 
 class RateCurve:
-    """How busy it is: a daily curve, quietest at 04:00 UTC and busiest at 16:00, with random bursts on top."""
+    """The rate over time: a daily curve with its minimum at 04:00 UTC and its maximum at 16:00, plus random bursts."""
 
     _DAY_S = 86_400
     _QUIETEST_S = 4 * 3600
-    _DAILY_SHARE = 0.7  # of the range; the rest is left to the bursts, so that they show at the busiest hour too
+    _DAILY_SHARE = 0.7  # of the range; the rest is for bursts, so that they are visible at the busiest hour, too
     _BETWEEN_BURSTS_S = 120
     _BURST_S = 15
 
@@ -61,7 +61,7 @@ class RateCurve:
         self._plan_burst(start_s)
 
     def rate_at(self, time_s: float) -> float:
-        """Orders a second at ``time_s`` (epoch seconds), which never decreases from call to call."""
+        """Orders a second at ``time_s`` (epoch seconds), which must not decrease from call to call."""
         while time_s >= self._burst_end_s:
             self._plan_burst(self._burst_end_s)
         level = self._DAILY_SHARE * (1 - math.cos(2 * math.pi * (time_s - self._QUIETEST_S) / self._DAY_S)) / 2
@@ -78,7 +78,7 @@ class RateCurve:
 class Arrivals:
     """A Poisson process whose rate follows the curve, by thinning (Lewis and Shedler, 1979).
 
-    With a fixed rate the gaps do not depend on ``start_ms``; with a range they do, through the time of day.
+    With a fixed rate the gaps do not depend on ``start_ms``; with a range they depend on the time of day.
     """
 
     def __init__(self, rate: RateRange, start_ms: int, rng: Random) -> None:
@@ -101,10 +101,10 @@ class Arrivals:
 
 
 class Shop:
-    """Who buys what at which price.
+    """Generates orders: user, product and price.
 
-    User *k* of ``_USERS`` comes with a probability near 1 / (k + ``_REGULARS``): one in a hundred users makes a quarter
-    of the orders, and there is always someone who has never come before.
+    User *k* of ``_USERS`` is chosen with a probability near 1 / (k + ``_REGULARS``): one in a hundred users places a quarter
+    of the orders, and new users keep appearing.
     """
 
     _USERS = 20_000
@@ -114,7 +114,7 @@ class Shop:
     def __init__(self, rng: Random) -> None:
         self._rng = rng
         self._tail = 1 + self._USERS / self._REGULARS
-        # The last product takes what is left, whatever the rounding of the sums.
+        # The last product gets the rest, whatever the rounding of the sums.
         self._bounds = [sum(product.share for product in PRODUCTS[:end]) for end in range(1, len(PRODUCTS))]
 
     def order(self, at_ms: int) -> Order:

@@ -1,4 +1,4 @@
-"""The product catalogue, and enriching an order with it."""
+"""The product catalogue, and the enrichment of orders with it."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ _CLOSING_BRACE = ord("}")
 
 
 class Product(NamedTuple):
-    """What an order is enriched with: its ``fields``, and the same as the JSON text that closes an object."""
+    """The fields that are added to an order, also as JSON text that is appended in place of the closing brace."""
 
     key: bytes
     fields: dict[str, Any]
@@ -25,10 +25,10 @@ Catalogue = dict[str, Product]
 
 
 def load_catalogue(path: Path) -> Catalogue:
-    """The catalogue in the JSON file ``path``: an object of product ids, each with the fields to add to its orders.
+    """The catalogue in the JSON file ``path``: an object with the fields to add to the orders of each product id.
 
     Raises:
-        ValueError: the file cannot be read, or is no such object.
+        ValueError: the file cannot be read, or has no such object.
     """
     try:
         products = orjson.loads(path.read_bytes())
@@ -47,7 +47,7 @@ def load_catalogue(path: Path) -> Catalogue:
             raise ValueError(f"{product_id!r} must leave an order's own fields alone, but has {', '.join(sorted(own))}")
     try:
         return {product_id: make_product(product_id, fields) for product_id, fields in products.items()}
-    except orjson.JSONEncodeError as error:  # nested deeper than orjson writes
+    except orjson.JSONEncodeError as error:  # nested deeper than orjson can encode
         raise ValueError(str(error)) from error
 
 
@@ -57,11 +57,11 @@ def make_product(product_id: str, fields: dict[str, Any]) -> Product:
 
 
 def enrich(value: bytes, order: Order, product: Product) -> bytes:
-    """``value`` with the product's fields added; where the order brought fields of the same names, ours win.
+    """``value`` with the product's fields added; they replace fields of the order with the same names.
 
-    The order's own text is kept as it is and only continued: that costs a tenth of encoding it anew, its numbers keep
-    their digits, and it grows by no more than our fields. Only an amount with rounding noise becomes the exact cents:
-    whoever reads it next need not know of the rule for that.
+    The fields are appended to the order's text, which is otherwise unchanged: that costs a tenth of encoding it again, and
+    its numbers keep their digits. Only an amount with rounding noise is replaced by the exact one, so that consumers do
+    not need the rule for rounding.
     """
     cents = cents_of_computed(order["amount"])
     assert cents is not None  # it has been validated
@@ -73,7 +73,7 @@ def enrich(value: bytes, order: Order, product: Product) -> bytes:
 
 
 def continued(value: bytes, closing_json: bytes) -> bytes:
-    """``enrich`` for an order that has none of the product's fields, with the JSON text that closes an object."""
+    """``enrich`` for an order without any of the product's fields; ``closing_json`` replaces the closing brace."""
     if value[-1] != _CLOSING_BRACE:
         value = value.rstrip(_SPACE)
     return value[:-1] + closing_json

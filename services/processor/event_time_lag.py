@@ -1,4 +1,4 @@
-"""Tells of partitions whose event time trails the arrival of their orders: most likely a sender's clock is slow."""
+"""Logs partitions whose event time stays behind the arrival of their orders: most likely a sender's clock is slow."""
 
 from typing import NamedTuple
 
@@ -22,12 +22,12 @@ class _Since(NamedTuple):
 
 
 class EventTimeLag:
-    """Knows the event time of all partitions that a replica works, and logs which of them trails.
+    """Tracks the event time of all partitions of a replica, and logs those that are behind.
 
     Args:
-        topic: the source topic, for the line.
+        topic: the source topic, for the log.
         max_event_age_s: how far behind its arrival an order may be before the windows no longer wait for it.
-        clock: limits the lines to one a minute for each partition.
+        clock: used to log each partition at most once a minute.
     """
 
     def __init__(self, topic: str, max_event_age_s: float | None, clock: Clock) -> None:
@@ -39,7 +39,7 @@ class EventTimeLag:
         self._told_at_s: dict[int, float] = {}
 
     def saw_orders(self, partition: int, watermark: SourceWatermark) -> None:
-        """Orders of ``partition`` were read, and its ``watermark`` knows of them."""
+        """Orders of ``partition`` were read, and its ``watermark`` has been updated."""
         lag_s, event_time_s = watermark.lag_s, watermark.event_time_s
         if lag_s is None or event_time_s is None:
             return
@@ -54,14 +54,14 @@ class EventTimeLag:
             return
         self._since[partition] = _Since(arrived_s, lag_s)
         if lag_s > since.lag_s - watched_s / 2:  # otherwise it catches up
-            self._tell(partition, lag_s)
+            self._log_lag(partition, lag_s)
 
     def _trails_the_others(self, partition: int, event_time_s: float) -> bool:
-        """Whether some other partition is far ahead, or no other is known. History that all bring is a backfill."""
+        """Whether another partition is far ahead, or no other is known. If all are behind, it is a backfill."""
         others_s = [time_s for other, time_s in self._event_times_s.items() if other != partition]
         return not others_s or max(others_s) - event_time_s >= TOLD_FROM_S
 
-    def _tell(self, partition: int, lag_s: float) -> None:
+    def _log_lag(self, partition: int, lag_s: float) -> None:
         now_s = self._clock.now_s()
         told_at_s = self._told_at_s.get(partition)
         if told_at_s is not None and 0 <= now_s - told_at_s < TOLD_EVERY_S:

@@ -1,14 +1,14 @@
-"""Changing fields in a JSON object's text, and leaving every other byte of it as it is."""
+"""Changes fields in the text of a JSON object, and leaves all other bytes unchanged."""
 
 from collections.abc import Container, Iterator
 from json import JSONDecoder
 from typing import NamedTuple
 
-_DECODER = JSONDecoder(parse_int=str, parse_float=str)  # only where a value ends is asked: no number need be made
+_DECODER = JSONDecoder(parse_int=str, parse_float=str)  # only the end of a value is needed: skip number conversion
 
 
 class _Field(NamedTuple):
-    """A field's name, and where in the text it starts, its value starts, its value ends and the field ends."""
+    """A field's name, and positions in the text: start of the field, start and end of its value, end of the field."""
 
     name: str
     start: int

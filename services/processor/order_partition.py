@@ -1,4 +1,4 @@
-"""The processor's logic for one partition of `orders`: validate, enrich, and tell how far event time has come."""
+"""The processor's logic for one partition of `orders`: validates and enriches orders, and writes watermarks."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -15,14 +15,14 @@ from libs.runtime.records import LOG_APPEND_TIME, Output, Record, Row, carried_h
 from libs.runtime.service.logs import debugging
 from services.processor.catalogue import Catalogue, Product, continued, enrich
 from services.processor.event_time_lag import EventTimeLag
+from services.processor.order_log import log_processed, log_rejected
 from services.processor.order_tally import OrderTally
-from services.processor.order_trail import tell_processed, tell_rejected
 from services.processor.plain_orders import read_plain_order
 from services.processor.replica_watermark import ReplicaWatermark
 from services.processor.source_watermark import SourceWatermark
 from services.processor.validation import validate
 
-# More than a batch of one order has besides its value, if nobody has sent headers with it.
+# More than the overhead of a batch with one order that has no headers of its sender.
 _AROUND_A_VALUE_BYTES = 1024
 
 _Route = tuple[Callable[[Row], None], bytes, bytes]
@@ -30,12 +30,12 @@ _Route = tuple[Callable[[Row], None], bytes, bytes]
 
 
 class OrderPartition:
-    """Turns orders into processed orders or dead letters. Keeps no state but the watermark."""
+    """Turns orders into processed orders or dead letters. Has no state but the watermark."""
 
     state_size = 0
     state_offset = None
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what it is made of, each of its own kind
+    def __init__(  # noqa: PLR0913, PLR0917 - its collaborators, each of its own type
         self,
         topic: str,
         source: int,
@@ -52,7 +52,7 @@ class OrderPartition:
         self._catalogue = catalogue
         self._known_products = frozenset(catalogue)
         self._routes: dict[str, _Route] = {}
-        self._rows: defaultdict[int, list[Row]] = defaultdict(list)  # of the batch at hand, by output partition
+        self._rows: defaultdict[int, list[Row]] = defaultdict(list)  # of the current batch, by output partition
         self._watermark = watermark
         self._replica_watermark = replica_watermark
         self._source_started = False
@@ -77,15 +77,15 @@ class OrderPartition:
 
     def process(self, records: Sequence[Record], output: Output) -> None:
         routes, now_s, surely_fits_bytes = self._routes, self._clock.now_s(), self._surely_fits_bytes
-        latest_s = 0.0  # the latest event time, none counted for more than its order's time of arrival
+        latest_s = 0.0  # the latest event time, each limited by its order's time of arrival
         rejected = 0
         for record in records:
             value, timestamp_ms = record.value, record.timestamp
-            # Judged by its arrival, an order fares the same whether it is read at once or after an outage.
+            # Validated by its arrival time, an order has the same result whether it is read at once or after an outage.
             arrived_s = timestamp_ms / 1000 if record.timestamp_type == LOG_APPEND_TIME else now_s
             plain = read_plain_order(value, arrived_s)
             if plain is not None and (route := routes.get(plain.product_id)) is not None:
-                assert value is not None  # or it would be no order
+                assert value is not None  # a null value is not a valid order
                 add_row, key, closing_json = route
                 row = (key, continued(value, closing_json), timestamp_ms)
                 event_time_s = plain.timestamp
@@ -113,7 +113,7 @@ class OrderPartition:
             self._watermark.saw_event(latest_s)
             self._tally.processed(len(records) - rejected, latest_s)
         newest = records[-1]
-        if newest.timestamp_type == LOG_APPEND_TIME:  # a sender's own claim says nothing of when it came
+        if newest.timestamp_type == LOG_APPEND_TIME:  # a timestamp of the sender does not tell the arrival time
             self._watermark.saw_arrival(newest.timestamp / 1000)
             self._event_time_lag.saw_orders(self._source, self._watermark)
         self._replica_watermark.saw_order(now_s)
@@ -121,9 +121,9 @@ class OrderPartition:
         self.urgent = True
 
     def _send_alone(self, record: Record, row: tuple[bytes, bytes, int], output: Output) -> bool:
-        """Write an order with its sender's headers, after those of its partition that were read before it.
+        """Write an order with its sender's headers, after the earlier orders of its output partition.
 
-        False if it became a dead letter, for it is too large.
+        Returns False if it is too large and became a dead letter.
         """
         key, value, timestamp_ms = row
         all_headers = [*ORDER_HEADERS, *carried_headers(record.headers, (TYPE_HEADER,))]
@@ -136,7 +136,7 @@ class OrderPartition:
         partition, debugs = output.partition_for(PROCESSED_ORDERS.name, key), debugging()
         self._write(partition, output, debugs=debugs)
         if debugs:
-            tell_processed((row,), partition)
+            log_processed((row,), partition)
         output.send(PROCESSED_ORDERS.name, partition, key, value, timestamp_ms, all_headers)
         return True
 
@@ -150,7 +150,7 @@ class OrderPartition:
         if not rows:
             return
         if debugs:
-            tell_processed(rows, partition)
+            log_processed(rows, partition)
         output.extend(PROCESSED_ORDERS.name, partition, rows, ORDER_HEADERS)
         rows.clear()
 
@@ -161,29 +161,30 @@ class OrderPartition:
 
     def _reject(self, record: Record, error: RejectedError, output: Output) -> None:
         letter = dead_letter(self._topic, self._source, record, error, self._limits.dead_letter)
-        # One partition for all of this source's, as Spring Kafka does it: a transaction over fewer partitions costs less.
+        # All dead letters of a source partition go to one partition, as in Spring Kafka: fewer partitions per transaction
+        # cost less.
         output.send(ORDERS_DLQ.name, self._source, letter.key, letter.value, record.timestamp, letter.headers)
         self._tally.dead_letters[letter.reason] += 1
-        tell_rejected(record, letter.reason)
+        log_rejected(record, letter.reason)
 
     @property
     def waits_for_clock(self) -> bool:
-        return self._source_started and not self._replica_watermark.is_at_rest
+        return self._source_started and not self._replica_watermark.is_complete
 
     def punctuate(self, progress: Progress) -> None:
         self._source_started = progress.source_started
         self._watermark.saw_progress(progress)
         self._replica_watermark.saw_quiet(progress.quiet_since_s)
         self._replica_watermark.advance(self._source, self._watermark.value_s)
-        if self._replica_watermark.is_news():
+        if self._replica_watermark.is_due():
             self.urgent = True
 
     def before_commit(self, output: Output, position: int) -> OrderTally:  # noqa: ARG002 - there is no state
-        """After the orders of all partitions in a transaction, the watermark that covers them goes to every output partition.
+        """Write the watermark to every output partition, after the orders of all partitions in the transaction.
 
-        Whichever partition comes first writes it: ``output`` has everyone's orders by then.
+        The first partition for which this is called writes it: ``output`` has the orders of all partitions by then.
         """
-        if self._replica_watermark.is_news():
+        if self._replica_watermark.is_due():
             mark = encode_watermark(self._replica_watermark.take())
             now_ms = int(self._clock.now_s() * 1000)
             for partition in range(output.partition_count(PROCESSED_ORDERS.name)):

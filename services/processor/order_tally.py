@@ -1,4 +1,4 @@
-"""What a transaction of the processor did, until it is committed and may be counted."""
+"""The counts of one transaction of the processor, added to the metrics when it is committed."""
 
 from collections import Counter
 
@@ -7,7 +7,7 @@ from libs.runtime.metrics import OrderMetrics
 
 
 class OrderTally:
-    """Valid orders, dead letters, and how old the newest order of the first and of the last batch is."""
+    """Valid orders, dead letters, and the ages of the newest orders of the first and the last batch."""
 
     def __init__(self, metrics: OrderMetrics) -> None:
         self._metrics = metrics
@@ -16,12 +16,12 @@ class OrderTally:
         self.dead_letters: Counter[Reason] = Counter()
 
     def processed(self, orders: int, newest_s: float) -> None:
-        """A batch with so many valid orders was processed, the newest of them of ``newest_s``."""
+        """Add a batch with so many valid orders; the newest has the event time ``newest_s``."""
         self.orders += orders
         self._event_times_s[1:] = (newest_s,)
 
     def count(self, now_s: float) -> None:
-        """Add it to the metrics: it is visible since ``now_s``."""
+        """Add the counts to the metrics: the transaction was committed at ``now_s``."""
         self._metrics.processed.inc(self.orders)
         for reason, count in self.dead_letters.items():
             self._metrics.dead_letters[reason].inc(count)

@@ -1,4 +1,4 @@
-"""The quick look that suffices for nearly every order; whatever it does not take is for ``validation`` to judge."""
+"""A fast path for nearly all valid orders; ``validation`` handles everything else."""
 
 from typing import Annotated
 
@@ -26,18 +26,18 @@ _COLONS = len(PlainOrder.__struct_fields__)
 
 
 def read_plain_order(value: bytes | None, arrived_s: float) -> PlainOrder | None:
-    """The order in ``value`` if it is valid, apart from its product, and has nothing out of the ordinary.
+    """The order in ``value`` if it is valid and of the usual form; its product is not checked. Otherwise None.
 
-    ``arrived_s`` as for ``validate``, which would take every order that is taken here.
+    ``arrived_s`` as for ``validate``, which accepts every order that is accepted here.
     """
-    # More colons than fields: a field named twice, which the decoder would overlook; or a colon in an id.
+    # More colons than fields: a repeated field, which the decoder would not notice, or a colon in an id.
     if value is None or value.count(b":") != _COLONS:
         return None
     try:
         order = _decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    # Is it whole cents? The question of ``cents_of``, asked in floats only, which is twice as quick.
+    # Whole cents? The same check as in ``cents_of``, in floats only, which is twice as fast.
     cents = (order.amount * 100.0 + 0.5) // 1.0
     if (
         cents / 100.0 == order.amount

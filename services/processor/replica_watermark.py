@@ -1,7 +1,7 @@
-"""The watermark of all source partitions that a replica works, for one attempt: the slowest one's.
+"""The watermark of all source partitions of a replica, for one attempt: their minimum.
 
-Each output partition gets one record for all of them, so the cost does not grow with the product of both. When no order has
-come for so long that no window can be open, no more is written until one comes.
+Each output partition gets one record for all source partitions, so the cost does not grow with the product of both numbers.
+If no order has come for so long that no window can be open, no watermark is written until one comes.
 """
 
 from math import floor
@@ -10,11 +10,11 @@ from libs.events.watermarks import Watermark
 from services.processor.validation import MAX_AHEAD_S
 
 CLOCK_SKEW_S = 60.0
-"""How far the broker's clock, which tells when an order arrived, may be ahead of this replica's."""
+"""How far the broker's clock, which stamps the arrival of orders, may be ahead of this replica's."""
 
 
 class ReplicaWatermark:
-    """Knows each source's watermark, and what of it has been written.
+    """Tracks the watermark of each source partition, and the one that was written last.
 
     Args:
         source_count: the number of partitions of the source topic.
@@ -30,41 +30,41 @@ class ReplicaWatermark:
         self._last_order_s = 0.0
 
     def saw_order(self, now_s: float) -> None:
-        """There was an order: the sources are not quiet."""
+        """Note that an order was read."""
         self._last_order_s = now_s
 
     def saw_quiet(self, since_s: float | None) -> None:
-        """No partition of the topic has got a record since then, also none of another replica's; None: not known."""
+        """Note since when no partition of the topic has got a record, those of other replicas included; None: unknown."""
         self._quiet_since_s = since_s
 
     def advance(self, source: int, watermark_s: float | None) -> None:
-        """A source's watermark has come so far; None as long as it has none."""
+        """Set the watermark of a source partition; None as long as it has none."""
         if watermark_s is not None:
             self._values_s[source] = watermark_s
 
-    def is_news(self) -> bool:
-        """Whether a watermark is to be written that closes more windows than the one before."""
+    def is_due(self) -> bool:
+        """Whether the current watermark closes more windows than the last one written."""
         if not self._values_s:
             return False
         written = self._written
         if written is None or len(written.sources) != len(self._values_s):
             return True
-        # Windows end at whole seconds: a watermark that has passed none since the last one closes nothing.
+        # Windows end at whole seconds: a watermark within the same second as the last one closes none.
         return floor(min(self._values_s.values())) > floor(written.watermark_s) and not self._has_closed_all(written)
 
     @property
-    def is_at_rest(self) -> bool:
-        """Whether no watermark will be written until an order comes."""
+    def is_complete(self) -> bool:
+        """Whether the last watermark has closed all windows, so that none is written until an order comes."""
         written = self._written
         return written is not None and len(written.sources) == len(self._values_s) and self._has_closed_all(written)
 
     def take(self) -> Watermark:
-        """The watermark to write; counts as written from then on."""
+        """The watermark to write; it then counts as written."""
         self._written = Watermark(tuple(sorted(self._values_s)), self._source_count, min(self._values_s.values()))
         return self._written
 
     def _has_closed_all(self, written: Watermark) -> bool:
-        """Whether no window can be open after ``written``. An order may be ahead of its arrival; its window ends later still."""
+        """Whether ``written`` has closed all windows. Event time may be ahead of arrival, and the window's end is after that."""
         if self._quiet_since_s is None:
             return False
         arrived_s = max(self._quiet_since_s, self._last_order_s)

@@ -1,17 +1,17 @@
-"""How far event time has come in one source partition: by the events seen, or, when it is drained, by the clock.
+"""The watermark of one source partition: it follows the events, or the clock if the partition is drained.
 
-A lagging source holds the windows open, so nothing of a backlog is late; a drained one lets them close, so the last
-window closes when traffic stops. The rules for the second are strict, since a wrong claim makes orders late.
+A partition with a backlog keeps the windows open, so that none of its orders is late. A drained one does not, so that the
+last window closes when traffic stops. The rules for a drained partition are strict, since a wrong decision makes orders late.
 
-A source whose only sender has a slow clock holds them open for as long as that one sends, unless there is a bound to how
-far event time may trail arrival.
+A partition whose only sender has a slow clock keeps windows open for as long as it sends, unless there is a limit to how far
+event time may be behind arrival.
 """
 
 from libs.runtime.exactly_once.stage import Progress
 
-# Two confirmations of the same end further apart than this are no proof of quiet: the broker may have been away, and
-# producers may hold back what they could not send meanwhile. A long poll ends every half second; only
-# an idle replica, which does not wait for the clock, polls less often.
+# Two confirmations of the same end that are further apart do not prove that nothing was sent: the broker may have been
+# down, and producers may have buffered records meanwhile. A long poll ends every half second; only an idle replica, which
+# does not wait for the clock, polls less often.
 LONGEST_SILENCE_S = 2.0
 
 
@@ -19,9 +19,9 @@ class SourceWatermark:
     """The watermark of one source partition, in epoch seconds; it never goes back.
 
     Args:
-        max_out_of_orderness_s: how much earlier than the latest one an event may still come.
-        idle_after_s: how long the partition must be drained before the clock counts.
-        max_event_age_s: how far behind the newest arrival it may stay; without it, however far.
+        max_out_of_orderness_s: how much earlier than the latest event another one may be.
+        idle_after_s: how long the partition must be drained before the watermark follows the clock.
+        max_event_age_s: how far it may be behind the newest arrival; None: no limit.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class SourceWatermark:
 
     @property
     def lag_s(self) -> float | None:
-        """How far event time trails the arrival of the newest record; None before both are known."""
+        """How far event time is behind the arrival of the newest record; None until both are known."""
         if self._arrived_s is None or self.event_time_s is None:
             return None
         return max(self._arrived_s - self.event_time_s, 0.0)
@@ -50,13 +50,13 @@ class SourceWatermark:
         self._saw_time(event_time_s)
 
     def saw_arrival(self, arrived_s: float) -> None:
-        """A record was read that the broker took in at this time; whether it is an order does not matter."""
+        """A record was read that arrived at the broker at this time, whether it is a valid order or not."""
         self._arrived_s = max(self._arrived_s or 0.0, arrived_s)
         if self._max_event_age_s is not None:
             self._advance(self._arrived_s - self._max_event_age_s)
 
     def saw_progress(self, progress: Progress) -> None:
-        """The partition was looked at, whether or not there was anything to read."""
+        """Update from the partition's progress, whether or not there was anything to read."""
         confirmed_at_s = progress.confirmed_at_s
         drained = progress.source_started and progress.position == progress.end_offset
         if confirmed_at_s is None or not drained:
@@ -64,11 +64,11 @@ class SourceWatermark:
             return
         before_s, self._confirmed_at_s = self._confirmed_at_s, confirmed_at_s
         moved, self._position = progress.position != self._position, progress.position
-        # A clock that was set back has to begin anew too, or the wait would last until it is where it was.
+        # Also restart the wait if the clock was set back, or it would last until the clock has caught up.
         if self._drained_since_s is None or moved or not 0 <= confirmed_at_s - before_s <= LONGEST_SILENCE_S:
             self._drained_since_s = confirmed_at_s
         elif confirmed_at_s > before_s and before_s - self._drained_since_s >= self._idle_after_s:
-            # As of the confirmation before: the question that was just answered was asked after it.
+            # Use the time of the previous confirmation: the request of the newest one was sent after it.
             self._saw_time(before_s)
 
     def _saw_time(self, event_time_s: float) -> None:

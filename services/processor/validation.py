@@ -1,4 +1,4 @@
-"""Is it an order? The rules of the contract, for one record's value."""
+"""Validates the value of one record by the rules of the contract."""
 
 import json
 from itertools import chain
@@ -13,8 +13,8 @@ ORDER_FIELDS = frozenset({"order_id", "user_id", "product_id", "amount", "timest
 MAX_ID_CHARS = 64
 MAX_AHEAD_S = 60.0
 
-# How deep JSON can be read depends on the parser, and in Python's own on how full the stack is. A limit of our own is
-# the same everywhere, and below that of every common parser.
+# The nesting depth that can be parsed depends on the parser, and in Python's own on the stack. This limit is the same
+# everywhere, and below that of all common parsers.
 MAX_DEPTH = 100
 
 Order = dict[str, Any]
@@ -23,11 +23,11 @@ Order = dict[str, Any]
 def validate(value: bytes | None, known_products: frozenset[str], arrived_s: float) -> Order:
     """The order in ``value``: its fields as parsed, extra ones included.
 
-    ``arrived_s`` is when it came in, in epoch seconds: one event from the future would close everyone's window, so none
-    may be more than a minute ahead of that.
+    ``arrived_s`` is the arrival time in epoch seconds. The event time may be at most a minute ahead of it, since a single
+    event in the future would close all windows before it.
 
     Raises:
-        RejectedError: it breaks a rule; the first one broken is named.
+        RejectedError: a rule is violated; the first one is named.
     """
     order = _parse(value)
     try:
@@ -68,7 +68,7 @@ def _parse(value: bytes | None) -> Order:
         raise RejectedError(Reason.MALFORMED, f"not a JSON object but {type(order).__name__}")
     assert value is not None
     # As many colons as fields and no array: a flat object without a repeated field, which orjson would silently drop.
-    # Anything else is worth a slower look.
+    # Anything else needs the slower check.
     if value.count(b":") != len(order) or b"[" in value:
         _refuse_deep(order)
         _refuse_repeated_fields(value)
@@ -94,7 +94,7 @@ def _refuse_repeated_fields(value: bytes) -> None:
 
     try:
         json.loads(value, object_pairs_hook=unique)
-    except RecursionError:  # what is deep is a repeated field's earlier value, which orjson has dropped
+    except RecursionError:  # the deep value belongs to a repeated field, and orjson has dropped it
         raise RejectedError(Reason.MALFORMED, "nested too deeply") from None
     except ValueError as error:
         raise RejectedError(Reason.MALFORMED, f"not JSON: {error}") from None

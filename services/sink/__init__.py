@@ -1,1 +1,1 @@
-"""The sink: keeps the metrics of closed windows where people and programs read them."""
+"""The sink: writes the metrics of closed windows into a file, a database, or both."""

@@ -1,4 +1,4 @@
-"""Reads ``product-metrics`` and hands it to one writer; after any trouble it starts again from what the writer has."""
+"""Reads ``product-metrics`` and passes it to one writer; after any error it starts again from the writer's positions."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from libs.runtime.backoff import Backoff
 from libs.runtime.errors import StuckConsumerError
 from libs.runtime.kafka_client.closing import close_consumer
 from libs.runtime.kafka_client.consumers import committed_consumer
-from libs.runtime.kafka_client.idle_pace import IdlePace
+from libs.runtime.kafka_client.idle_polling import IdlePolling
 from libs.runtime.kafka_client.lazy_records import LazyRecordConsumer
 from libs.runtime.metrics import OutputMetrics
 from libs.runtime.records import Record
@@ -24,6 +24,7 @@ from libs.runtime.service.life_cycle import Context
 from libs.runtime.service.stop_requests import unless_stopped
 from libs.runtime.timing import HEALTHY_FOR_S
 from libs.runtime.topics.creation import ensure_topics
+from services.sink.interruption_log import InterruptionLog
 from services.sink.metrics_writer import (
     Item,
     MetricsWriter,
@@ -33,10 +34,9 @@ from services.sink.metrics_writer import (
 )
 from services.sink.output_health import OutputHealth
 from services.sink.progress import Progress
+from services.sink.report_written import report_written
 from services.sink.sink_settings import SinkSettings
 from services.sink.topic_reader import MetricBatch, Position, TopicReader, TopicRewoundError
-from services.sink.trouble import Trouble
-from services.sink.written import tell_written
 
 log = structlog.get_logger()
 
@@ -46,20 +46,20 @@ MOST_RECORDS = 20_000
 _STANDBY_POLL_S = 0.5
 _CONFIRM_S = 2.0
 
-# A full disk shows only when there is something to write: an empty batch right after a start proves nothing.
+# A full disk is noticed only when there is something to write: an empty batch right after a start proves nothing.
 _SETTLED_S = 5.0
 
-# A new consumer costs nothing here, and sees a topic that was deleted or a client that is stuck (aiokafka #1154) put
-# right before the service is called unhealthy.
+# A new consumer is cheap here. It resolves a deleted topic or a stuck client (aiokafka #1154) before the service reports
+# unhealthy.
 _RECONNECT_AFTER_S = HEALTHY_FOR_S / 2
 
 
 class Sink(Generic[Item]):
-    """Keeps ``writer`` equal to the topic until the context's ``stop`` is set.
+    """Copies the topic into ``writer`` until the context's ``stop`` is set.
 
-    It reads every partition by ``assign`` and takes no part in a group's rebalancing: the writer already says who
-    works, and a member that shares the partitions with another would write but a part of the topic. ``group`` (without
-    ``TOPIC_PREFIX``) only shows how far it is.
+    It reads every partition by ``assign`` and takes no part in a group's rebalancing: the writer already ensures that only
+    one sink writes, and a member of a group would get only some of the partitions. ``group`` (without ``TOPIC_PREFIX``) is
+    used only to report progress.
     """
 
     def __init__(
@@ -76,10 +76,10 @@ class Sink(Generic[Item]):
         self._partitions = [TopicPartition(topic, number) for number in range(context.settings.topic_partitions)]
         self._start_over_because = ""
         self._backoff = Backoff()
-        self._trouble = Trouble(writer.kind)
+        self._interruption_log = InterruptionLog(writer.kind)
 
     async def run(self) -> None:
-        """Work until asked to stop; raises ``PipelineError`` when trying again cannot help."""
+        """Run until asked to stop; raises ``PipelineError`` if a retry cannot help."""
         self._health.connected()
         self._start_over_because = ""  # of an earlier run that ended with it: the output may have been rebuilt since
         while not self._stop.is_set():
@@ -96,11 +96,11 @@ class Sink(Generic[Item]):
                     return
                 delay_s = self._backoff.next_s()
                 self._metrics.retries[_reason(error)].inc()
-                self._trouble.interrupted(error, delay_s)
+                self._interruption_log.interrupted(error, delay_s)
                 await unless_stopped(asyncio.sleep(delay_s), self._stop)
 
     async def _session(self) -> None:
-        """One life of a consumer, from what the writer has to the first trouble or the end."""
+        """Run one consumer, from the writer's positions to the first error or the end."""
         if not await self._become_writer():
             return
         cluster = await unless_stopped(ensure_topics(self._settings, [PRODUCT_METRICS]), self._stop)
@@ -117,21 +117,21 @@ class Sink(Generic[Item]):
             await close_consumer(consumer)
 
     async def _become_writer(self) -> bool:
-        """Wait until no other process writes; False if asked to stop before."""
+        """Wait until no other process writes; returns False if asked to stop before."""
         waiting = False
         while not await self._writer.acquire():
             if not waiting:
                 waiting = True
                 self._metrics.standby.set(1)
                 self._health.standing_by()
-                log.info("standing by: another sink writes this output", **self._told())
+                log.info("standing by: another sink writes this output", **self._log_fields())
             self._health.beat_standby()
             await unless_stopped(asyncio.sleep(_STANDBY_POLL_S), self._stop)
             if self._stop.is_set():
                 return False
         if waiting:
             self._metrics.standby.set(0)
-            log.info("taking over the output", **self._told())
+            log.info("taking over the output", **self._log_fields())
             self._health.taking_over()
         return True
 
@@ -141,7 +141,7 @@ class Sink(Generic[Item]):
         return True
 
     async def _position(self, consumer: AIOKafkaConsumer, cluster_id: str) -> TopicReader[Item] | None:
-        """Open the writer, and let the consumer read on from there; None if asked to stop before."""
+        """Open the writer, and seek the consumer to its positions; returns None if asked to stop before."""
         positions = await self._writer.open(cluster_id)
         reason = self._start_over_because or await unless_stopped(self._beyond_the_end(consumer, positions), self._stop)
         if reason:
@@ -154,7 +154,7 @@ class Sink(Generic[Item]):
             return None
         consumer.assign(self._partitions)
         rereading = set()
-        # Nothing is awaited between assigning and seeking, so nothing is fetched from the group's offsets.
+        # No await between assigning and seeking, so that nothing is fetched from the group's offsets.
         for tp, begin in begins.items():
             position = positions.get(tp.partition)
             if position and begin < position.next_offset:
@@ -168,7 +168,7 @@ class Sink(Generic[Item]):
         return TopicReader(self._writer.parse, positions, rereading, self._writer.groups_of)
 
     async def _beyond_the_end(self, consumer: AIOKafkaConsumer, positions: Mapping[int, Position]) -> str:
-        """Why the topic cannot be the one that was written, if so: it has not got as far as that."""
+        """If the positions are beyond the topic's end, the reason why this is not the topic that was written."""
         for pause_s in (_CONFIRM_S, 0.0):
             ends = await consumer.end_offsets(self._partitions)
             known = {tp.partition: end for tp, end in ends.items()}
@@ -179,13 +179,13 @@ class Sink(Generic[Item]):
             }
             if not beyond:
                 return ""
-            # A broker that has just started may still be behind its own log.
+            # A broker that has just started may not have loaded all of its log yet.
             await asyncio.sleep(pause_s)
         return f"the topic ends at {known}, but {beyond} was written: it must have been made anew"
 
     async def _copy(self, consumer: AIOKafkaConsumer, reader: TopicReader[Item]) -> None:
         reporting = asyncio.create_task(self._progress.report(consumer))
-        pace = IdlePace(consumer)
+        pace = IdlePolling(consumer)
         try:
             last_answer: int | None = None
             started_s = answered_s = time.monotonic()
@@ -197,7 +197,7 @@ class Sink(Generic[Item]):
                 wrote = await self._write_all(reader, {tp.partition: records for tp, records in fetched.items()})
                 if wrote or time.monotonic() - started_s > _SETTLED_S:
                     self._backoff.reset()
-                    self._trouble.over()
+                    self._interruption_log.resolved()
                     self._health.written()
                 await self._note(consumer)
                 answer = self._slowest_answer(consumer)
@@ -214,13 +214,13 @@ class Sink(Generic[Item]):
         await self._progress.commit(consumer)
 
     async def _write_all(self, reader: TopicReader[Item], fetched: Mapping[int, Iterable[Record]]) -> bool:
-        """Write what was fetched of each partition; returns whether there was a metric among it."""
+        """Write the records fetched of each partition; returns whether there was a metric among them."""
         wrote = False
         for batch in reader.batches(fetched, MOST_RECORDS):
             await self._write(batch)
             wrote = wrote or bool(batch.items)
         if not wrote:
-            await self._writer.write([], {})  # that the output is as left is worth knowing also without traffic
+            await self._writer.write([], {})  # without traffic, too, check that the output is unchanged
         return wrote
 
     async def _write(self, batch: MetricBatch[Item]) -> None:
@@ -232,7 +232,7 @@ class Sink(Generic[Item]):
         metrics.output_bytes.set(self._writer.size_bytes)
         metrics.consumed.inc(len(batch.items) + len(batch.rejected))
         metrics.foreign.inc(len(left_out))
-        tell_written(self._writer, batch.items, metrics, now_s)
+        report_written(self._writer, batch.items, metrics, now_s)
         if left_out:
             log.error(
                 "records that are not metrics were left out",
@@ -242,19 +242,19 @@ class Sink(Generic[Item]):
             )
 
     async def _note(self, consumer: AIOKafkaConsumer) -> None:
-        # Unlike the last record's offset, the position is past the markers that end transactions.
+        # Unlike the last record's offset, the position is after the markers that end transactions.
         positions: dict[TopicPartition, int] = {}
-        with contextlib.suppress(TimeoutError):  # a partition whose position is being looked up anew has none
+        with contextlib.suppress(TimeoutError):  # a partition whose position is being reset has none
             async with asyncio.timeout(_POLL_MS / 1000):
                 positions = {tp: await consumer.position(tp) for tp in self._partitions}
         self._progress.written(positions, consumer)
 
     def _slowest_answer(self, consumer: AIOKafkaConsumer) -> int | None:
-        """When the broker last answered for the partition that waits longest, empty answers included (epoch ms)."""
+        """The oldest of the partitions' latest fetch responses, empty ones included (epoch ms)."""
         answers = [consumer.last_poll_timestamp(tp) for tp in self._partitions]
         return None if None in answers else min(answers)
 
-    def _told(self) -> dict[str, object]:
+    def _log_fields(self) -> dict[str, object]:
         return {"output": self._writer.kind, **self._writer.status()}
 
 

@@ -29,12 +29,12 @@ from services.sink.sink_settings import SinkSettings
 
 
 async def run(context: Context[SinkSettings]) -> None:
-    """Keep each output equal to the topic until asked to stop."""
+    """Copy the topic into each output until asked to stop."""
     await copy_into(writers_of(context), context)
 
 
 def writers_of(context: Context[SinkSettings], file: MetricsFile | None = None) -> list[MetricsWriter[Any]]:
-    """What writes each output that the settings name; ``file`` is taken in place of their metrics file."""
+    """The writer of each output in the settings; ``file`` replaces the metrics file of the settings."""
     settings, writers = context.settings, list[MetricsWriter[Any]]()
     topic = settings.topic_prefix + PRODUCT_METRICS.name
     if "file" in settings.sink_outputs:
@@ -50,12 +50,12 @@ def writers_of(context: Context[SinkSettings], file: MetricsFile | None = None) 
 
 
 async def copy_into(writers: Sequence[MetricsWriter[Any]], context: Context[SinkSettings]) -> None:
-    """Keep ``writers`` equal to the topic until asked to stop, then close them."""
+    """Copy the topic into ``writers`` until asked to stop, then close them."""
     metrics = SinkMetrics(context.registry, PRODUCT_METRICS.name, [writer.kind for writer in writers]).outputs
     sinks = {
         writer.kind: Sink(context, writer, metrics[writer.kind], GROUP_OF_OUTPUT[writer.kind]) for writer in writers
     }
-    # From now on each output has signs of life of its own.
+    # From now on each output has its own heartbeats.
     context.health.forget("connected")
     try:
         await run_all(sinks, metrics, context.stop)

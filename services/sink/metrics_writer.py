@@ -1,4 +1,4 @@
-"""What the sink asks of a place it writes to, so that a metric stands there exactly once after any crash."""
+"""The interface of an output, which has to contain each metric exactly once after any crash."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar
@@ -10,11 +10,11 @@ Item = TypeVar("Item")
 
 
 class OutputUnavailableError(PipelineError):
-    """The output cannot be written to now (a full disk, say). Nothing is lost; ``open`` again later."""
+    """The output cannot be written to now, for example because the disk is full. Nothing is lost; ``open`` again later."""
 
 
 class OutputChangedError(PipelineError):
-    """The output is not as the writer left it: somebody deleted or changed it. ``open`` again."""
+    """Another program has deleted or changed the output. ``open`` again."""
 
 
 class WriterDisplacedError(PipelineError):
@@ -22,7 +22,7 @@ class WriterDisplacedError(PipelineError):
 
 
 class Window(NamedTuple):
-    """Of which product and window a metric is; None where it does not say. Times in epoch seconds."""
+    """A metric's product and window; None where it has none. Times in epoch seconds."""
 
     window_start: object
     window_end: object
@@ -30,65 +30,65 @@ class Window(NamedTuple):
 
 
 class MetricsWriter(Protocol[Item]):
-    """Keeps metrics together with how far the topic has been read, so that both change at once or not at all.
+    """Writes metrics together with the positions in the topic, both or neither.
 
     The calls are made from one task. After any exception the writer has to be acquired and opened again.
     """
 
     @property
     def kind(self) -> str:
-        """What it is: one of a small closed set, fit for a metric label."""
+        """The kind of output: one of a small closed set, suitable as a metric label."""
         ...
 
     @property
     def size_bytes(self) -> int:
-        """How large the output is, as last looked at."""
+        """The size of the output when it was last checked."""
         ...
 
     def parse(self, values: Sequence[bytes | None]) -> Sequence[Item]:
-        """What is written for the values of records, one for each; raises ``ValueError`` when one of them is no metric."""
+        """The item to write for each record's value; raises ``ValueError`` if one of them is not a metric."""
         ...
 
     def groups_of(self, items: Sequence[Item]) -> Collection[int]:
-        """The groups that ``items`` belong to; a ``write`` takes items of one group at most."""
+        """The groups that ``items`` belong to; one ``write`` gets items of one group at most."""
         ...
 
     def windows_of(self, items: Sequence[Item]) -> Sequence[Window]:
-        """Of which product and window each of ``items`` is."""
+        """The product and window of each of ``items``."""
         ...
 
     def window_ends_of(self, items: Sequence[Item]) -> Collection[float]:
-        """The ends of the windows of ``items``, each once, in epoch seconds."""
+        """The distinct window ends of ``items``, in epoch seconds."""
         ...
 
     async def acquire(self) -> bool:
-        """Become the one writer; False while another process is."""
+        """Become the only writer; returns False while another process is."""
         ...
 
     async def open(self, cluster_id: str) -> Mapping[int, Position]:
         """Bring the output to its last consistent state.
 
         Returns:
-            Where each partition goes on of which something was written; the others are read from their beginning.
+            The next position of each partition that has been written; the others are read from their beginning.
         """
         ...
 
     async def start_over(self, reason: str) -> None:
-        """What was written does not belong to the topic as it is now: begin anew and keep the old, or raise."""
+        """The output does not belong to the current topic: begin a new one and keep the old, or raise."""
         ...
 
     async def write(self, items: Sequence[Item], positions: Mapping[int, Position]) -> Sequence[str]:
-        """Make ``items`` and ``positions`` durable together. An empty batch confirms that the output is as left.
+        """Write ``items`` and ``positions`` durably together. An empty batch checks that the output is unchanged.
 
         Returns:
-            The items that have no place in the output, each described.
+            Descriptions of the items that could not be written because the output already has another one in their place.
         """
         ...
 
     def status(self) -> Mapping[str, object]:
-        """What the periodic log line tells about the output."""
+        """The output's fields in the periodic log line."""
         ...
 
     async def close(self) -> None:
-        """Let go of everything; what was written stays."""
+        """Release all resources; the written data is kept."""
         ...

@@ -1,10 +1,10 @@
-"""An output's own signs of life, so that `/health` names the output that stands."""
+"""An output's own heartbeats, so that `/health` names the output that makes no progress."""
 
 from libs.runtime.service.health import Health
 
 
 class OutputHealth:
-    """Signs of life of the output ``kind``: the broker answers, what is written is safe, another sink writes it."""
+    """Heartbeats of the output ``kind``: the broker responds, data has been written, or another sink writes it."""
 
     def __init__(self, health: Health, kind: str) -> None:
         self._health = health
@@ -13,15 +13,15 @@ class OutputHealth:
         )
 
     def connected(self) -> None:
-        """The broker has answered."""
+        """The broker has responded."""
         self._health.beat(self._connected)
 
     def written(self) -> None:
-        """All that was read is safe in the output."""
+        """All records read so far are durable in the output."""
         self._health.beat(self._written)
 
     def standing_by(self) -> None:
-        """Another sink writes the output; this one has nothing else to do than to wait."""
+        """Another sink writes the output; this one is a standby."""
         self._health.forget(self._connected)
         self._health.forget(self._written)
         self.beat_standby()

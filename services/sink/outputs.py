@@ -1,4 +1,4 @@
-"""The sink's outputs, side by side: what becomes of one is nothing to the other."""
+"""Runs the sink's outputs concurrently and independently of each other."""
 
 import asyncio
 from collections.abc import Coroutine, Mapping
@@ -15,19 +15,21 @@ log = structlog.get_logger()
 _TRY_AGAIN_S = 15.0
 
 
-class Running(Protocol):
-    """One output at work."""
+class RunnableOutput(Protocol):
+    """An output that can be run."""
 
     def run(self) -> Coroutine[Any, Any, None]:
-        """Work until asked to stop; raises ``PipelineError`` when the output cannot be used as things are."""
+        """Run until asked to stop; raises ``PipelineError`` if the output cannot be used."""
         ...
 
 
-async def run_all(outputs: Mapping[str, Running], metrics: Mapping[str, OutputMetrics], stop: asyncio.Event) -> None:
+async def run_all(
+    outputs: Mapping[str, RunnableOutput], metrics: Mapping[str, OutputMetrics], stop: asyncio.Event
+) -> None:
     """Run every output until ``stop`` is set.
 
-    One that fails is tried again every 15 seconds for as long as another works; when none works any more the error of
-    the last one is raised.
+    A failed output is retried every 15 seconds for as long as another one works; if none works any more, the error of the
+    last one is raised.
     """
     working = set(outputs)
 

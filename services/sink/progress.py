@@ -1,4 +1,4 @@
-"""Tells how far the sink has come: offsets of its group for monitoring, and a line in the log."""
+"""Reports the sink's progress: commits its group's offsets for monitoring, and writes a periodic log line."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -18,10 +18,10 @@ _LOG_EVERY_S = 10.0
 
 
 class Progress:
-    """Says in the background how far the sink has come.
+    """Reports the sink's progress in the background.
 
-    The group's offsets only serve those who watch the lag; where to read on says the output. So a commit that fails
-    is tried again later and hurts nobody.
+    The group's offsets are used only to monitor the lag; the positions to continue from are in the output. So a failed
+    commit is harmless and retried later.
     """
 
     def __init__(self, status: Callable[[], Mapping[str, object]], metrics: OutputMetrics) -> None:
@@ -32,7 +32,7 @@ class Progress:
         self._commits_fail = False
 
     def written(self, positions: Mapping[TopicPartition, int], consumer: AIOKafkaConsumer) -> None:
-        """What was read before ``positions`` is in the output."""
+        """Note that all records before ``positions`` are in the output."""
         ends = {tp: consumer.last_stable_offset(tp) for tp in positions}
         self._metrics.progress(
             {tp.partition: max(0, end - positions[tp]) for tp, end in ends.items() if end is not None}

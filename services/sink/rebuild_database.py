@@ -1,7 +1,7 @@
-"""``python -m services.sink.rebuild_database``: empties the sink's database, which the sink then fills anew.
+"""``python -m services.sink.rebuild_database``: empties the sink's database, which the sink then fills again.
 
-It takes the sink's own settings, from the environment or as flags. A sink that is running notices, and begins at once;
-metrics that are no longer in the topic do not come back.
+It uses the sink's settings, from the environment or as flags. A running sink notices it and begins at once. Metrics that are
+no longer in the topic are lost.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from services.sink.sink_settings import SinkSettings
 
 
 def main() -> None:
-    """Ask, empty the database, exit."""
+    """Ask for confirmation, empty the database, exit."""
     confirmed = "--yes" in sys.argv[1:]
     try:
         settings = load_settings(SinkSettings, [each for each in sys.argv[1:] if each != "--yes"])

@@ -1,4 +1,4 @@
-"""From records of ``product-metrics`` to what is written for them, and to positions that can be recognised."""
+"""Converts records of ``product-metrics`` to items and positions; detects that the topic was recreated."""
 
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -16,11 +16,11 @@ Parser = Callable[[Sequence[bytes | None]], Sequence[Item]]
 
 
 class TopicRewoundError(PipelineError):
-    """The topic is not the one that was written: it was deleted and made anew, or lost its end."""
+    """The topic is not the one that was written: it was deleted and recreated, or lost its last records."""
 
 
 class Position(NamedTuple):
-    """Where a partition goes on, and a checksum of the record before, by which to tell that it still is the same."""
+    """A partition's next offset, and a checksum of the record before it, to check that the topic is still the same."""
 
     next_offset: int
     crc: int
@@ -28,7 +28,7 @@ class Position(NamedTuple):
 
 @dataclass
 class MetricBatch(Generic[Item]):
-    """What to write, where its partitions go on after it, and the records that are no metric."""
+    """The items to write, their partitions' positions afterwards, and the records that are not metrics."""
 
     items: list[Item] = field(default_factory=list)
     positions: dict[int, Position] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class MetricBatch(Generic[Item]):
 
 
 class _Piece(NamedTuple, Generic[Item]):
-    """Records that follow one another in a partition, of one group at most."""
+    """Consecutive records of a partition, of one group at most."""
 
     last: Record
     items: Sequence[Item]
@@ -50,13 +50,13 @@ def _no_groups(_: Sequence[object]) -> Collection[int]:
 
 
 class TopicReader(Generic[Item]):
-    """Follows the topic from what was written.
+    """Reads the topic from the positions that have been written.
 
     Args:
-        parse: what to write for the records' values.
-        positions: where each partition that has been written goes on.
-        rereading: the partitions that begin one record before their position. That record has to be the one that was
-            written; a topic made anew may by now be longer than the old one was, and offsets alone would not tell.
+        parse: converts the records' values to items.
+        positions: the next position of each partition that has been written.
+        rereading: the partitions that are read from one record before their position. That record has to be the one that
+            was written. Offsets alone would not show it: a recreated topic may already be longer than the old one was.
         groups_of: the groups that items belong to; items of different groups are never put into one batch.
     """
 
@@ -73,7 +73,7 @@ class TopicReader(Generic[Item]):
         self._groups_of = groups_of
 
     def batches(self, fetched: Mapping[int, Iterable[Record]], most_records: int) -> Iterator[MetricBatch[Item]]:
-        """What was fetched of each partition, in batches of about ``most_records``; raises ``TopicRewoundError``.
+        """The records fetched of each partition, in batches of about ``most_records``; raises ``TopicRewoundError``.
 
         Each batch has to be written before the next one is asked for.
         """
@@ -95,8 +95,8 @@ class TopicReader(Generic[Item]):
             yield batch
 
     def _new(self, partition: int, run: Sequence[Record]) -> Sequence[Record]:
-        """``run`` without the record that was written before."""
-        # Within what was fetched of a partition offsets only grow: looking at its first record will do.
+        """``run`` without the record that was read again for the check."""
+        # Offsets increase within a fetch, so checking its first record is enough.
         if not self._is_reread(partition, run[0]):
             return run
         if len(run) > 1:
@@ -104,7 +104,7 @@ class TopicReader(Generic[Item]):
         return run[1:]
 
     def _pieces(self, partition: int, run: Sequence[Record]) -> Iterator[_Piece[Item]]:
-        """``run``, halved until each piece has one group at most, and all metrics or a single record that is none."""
+        """``run``, halved until each piece has one group at most, and is all metrics or a single record that is not a metric."""
         try:
             items = self._parse([record.value for record in run])
             groups = self._groups_of(items)
@@ -136,5 +136,5 @@ class TopicReader(Generic[Item]):
 
 
 def crc_of(record: Record) -> int:
-    """What tells a record from another at the same offset."""
+    """A checksum that distinguishes a record from another one at the same offset."""
     return zlib.crc32(b"%d:" % record.timestamp + (record.value or b""))

@@ -1,1 +1,1 @@
-"""Brokers other than local mode's: Kafka 4 without ZooKeeper, and a cluster of three."""
+"""Brokers that local mode does not have: Kafka 4 (KRaft), and a cluster of three."""

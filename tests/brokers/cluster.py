@@ -1,4 +1,4 @@
-"""Three brokers of one cluster with a ZooKeeper, as production has them: three replicas of everything, of which two suffice."""
+"""A cluster of three brokers with a ZooKeeper, as in production: replication factor 3, min.insync.replicas 2."""
 
 import signal
 import time
@@ -13,7 +13,7 @@ from local.probes import kafka_answers, zookeeper_answers
 
 BROKERS = (1, 2, 3)
 
-# Of two lines for one property the last one holds.
+# If a property occurs twice, the last line wins.
 _PROPERTIES = """\
 broker.id={broker}
 default.replication.factor=3
@@ -27,7 +27,7 @@ transaction.state.log.min.isr=2
 
 @dataclass(frozen=True)
 class _ClusterFiles(KafkaFiles):
-    """One broker's files, beside those of a ZooKeeper that only the first one starts."""
+    """The files of one broker and of the ZooKeeper, which only the first broker starts."""
 
     broker: int = 1
 
@@ -38,7 +38,7 @@ class _ClusterFiles(KafkaFiles):
 
 
 class ThreeBrokers(LocalBroker):
-    """In place of a ``LocalBroker``: starts, stops and kills all brokers, or a single one. Only single ones can be paused."""
+    """Has the interface of ``LocalBroker``: starts, stops and kills all brokers or a single one; only single ones can be paused."""
 
     def __init__(self, directory: Path) -> None:
         self.proxy = None
@@ -71,7 +71,7 @@ class ThreeBrokers(LocalBroker):
             self.start_one(broker, deadline - time.monotonic())
 
     def start_one(self, broker: int, timeout_s: float = START_S) -> None:
-        """Start this broker, and wait until it knows the cluster."""
+        """Start this broker, and wait until it is part of the cluster."""
         port = self._all_files[broker].kafka_port
         self._brokers[broker].start_until(lambda: kafka_answers(port), time.monotonic() + timeout_s)
 
@@ -89,15 +89,15 @@ class ThreeBrokers(LocalBroker):
             process.kill()
 
     def kill_one(self, broker: int) -> None:
-        """Kill this broker, as a power cut would; ``start_one`` brings it back."""
+        """Kill this broker, as a power cut would; ``start_one`` restarts it."""
         self._brokers[broker].kill()
 
     def stop_one(self, broker: int) -> None:
-        """Shut this broker down in an orderly way; ``start_one`` brings it back."""
+        """Shut down this broker gracefully; ``start_one`` restarts it."""
         self._brokers[broker].stop()
 
     def pause_one(self, broker: int) -> None:
-        """Stop this broker in the middle of whatever it does; ``resume_one`` lets it go on."""
+        """Suspend this broker (SIGSTOP); ``resume_one`` continues it."""
         self._brokers[broker].send_signal(signal.SIGSTOP)
 
     def resume_one(self, broker: int) -> None:

@@ -11,7 +11,7 @@ from local.probes import kafka_answers
 
 
 class KraftBroker(LocalBroker):
-    """In place of a ``LocalBroker``; there is no ZooKeeper to stop.
+    """Has the interface of ``LocalBroker``, without a ZooKeeper.
 
     Raises:
         ValueError: ``version`` is not one of Kafka 4.

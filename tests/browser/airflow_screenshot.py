@@ -1,4 +1,4 @@
-"""``python -m tests.browser.airflow_screenshot``: the pictures in bonus_airflow/images, of the Airflow that `make airflow` runs.
+"""``python -m tests.browser.airflow_screenshot``: makes the screenshots in bonus_airflow/images, of a running `make airflow`.
 
 Trigger `pipeline_control` before, and wait for the end of the run.
 """
@@ -23,7 +23,7 @@ _SHOWN_S = 60.0
 
 
 def main() -> None:
-    """Log in, and take a picture of the grid and of the newest run that has succeeded."""
+    """Log in, and take screenshots of the grid and of the newest successful run."""
     port = int(os.environ.get("AIRFLOW_PORT") or 8085)
     home = Path(os.environ.get("AIRFLOW_HOME") or ROOT / ".airflow")
     password = json.loads((home / _PASSWORDS).read_text())["admin"]

@@ -1,4 +1,4 @@
-"""A real, headless Chromium, and what a test asks it."""
+"""A headless Chromium, with the operations that the tests need."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ _FLAGS = (
 
 
 def chromium_problem() -> str:
-    """What is missing, and how to get it; empty where all is there."""
+    """The missing program, and how to install it; empty if nothing is missing."""
     if any(map(shutil.which, _BINARIES)) and shutil.which("chromedriver"):
         return ""
     return "no Chromium with its driver: install them, on Debian with `apt-get install chromium chromium-driver`"
@@ -43,11 +43,11 @@ class Browser:
         self._driver.get(url)
 
     def run(self, script: str, *arguments: object) -> Any:
-        """What a piece of JavaScript returns; a function's body."""
+        """The result of a piece of JavaScript, which is the body of a function."""
         return self._driver.execute_script(script, *arguments)
 
     def text(self, selector: str) -> str:
-        """The text that a person sees of an element; empty where there is none."""
+        """The visible text of an element; empty if there is no such element."""
         return str(self.run("return document.querySelector(arguments[0])?.innerText ?? ''", selector))
 
     def texts(self, selector: str) -> list[str]:
@@ -60,21 +60,21 @@ class Browser:
         ActionChains(self._driver).send_keys(key).perform()
 
     def resize(self, width: int, height: int) -> None:
-        """The size of what the page has to itself, in CSS pixels."""
+        """Set the size of the viewport, in CSS pixels."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self._driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
     def prefer(self, **features: str) -> None:
-        """What the person prefers: ``color_scheme="dark"``, ``reduced_motion="reduce"``."""
+        """Set media features: ``color_scheme="dark"``, ``reduced_motion="reduce"``."""
         told = [{"name": f"prefers-{name.replace('_', '-')}", "value": value} for name, value in features.items()]
         self._driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": told})
 
     def complaints(self) -> list[str]:
-        """What the console has been told since the last call: errors, warnings, violations of the page's policy."""
+        """The console messages since the last call: errors, warnings, violations of the content security policy."""
         return [entry["message"] for entry in self._log("browser") if entry["level"] in {"SEVERE", "WARNING"}]
 
     def requests(self) -> list[str]:
-        """The addresses of all that the page has asked for since the last call."""
+        """The URLs of all requests since the last call."""
         events = [json.loads(entry["message"])["message"] for entry in self._log("performance")]
         return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
 
@@ -83,7 +83,7 @@ class Browser:
         return entries
 
     def picture(self) -> bytes:
-        """What is to be seen, as a PNG."""
+        """A screenshot as PNG."""
         return self._driver.get_screenshot_as_png()
 
 

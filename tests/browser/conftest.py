@@ -1,4 +1,4 @@
-"""One pipeline, one page and one browser for all tests of a file: starting them is most of the time that they take."""
+"""One pipeline, one page and one browser for all tests of a file, since starting them takes most of the time."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ S = TypeVar("S", bound=ServiceProcess)
 
 @dataclass
 class Stage:
-    """What the tests play on."""
+    """The pipeline, page and browser of the tests."""
 
     broker: LocalBroker
     pipeline: Pipeline
@@ -41,7 +41,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def stage(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """A pipeline without orders, but for those that the tests send."""
+    """A pipeline with only the orders that the tests send."""
     directory = tmp_path_factory.mktemp("live")
     with ExitStack() as stack:
         broker = stack.enter_context(LocalBroker(directory / "kafka"))

@@ -1,4 +1,4 @@
-"""The live page as its users start it."""
+"""Runs the live page as its users do."""
 
 import http.client
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from tests.integration.services import ROOT, ServiceProcess
 
 
 class Answer(NamedTuple):
-    """What the server answers to a request."""
+    """The server's response to a request."""
 
     status: int
     headers: dict[str, str]
@@ -20,14 +20,14 @@ class Answer(NamedTuple):
 
 
 class LivePage(ServiceProcess):
-    """``python -m live``, looking at ``pipeline``; on the same port again when it is started again."""
+    """``python -m live`` for ``pipeline``; a restart uses the same port."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         env = pipeline.env | {"LIVE_PORT": str(free_ports(1)[0])}
         super().__init__("live", pipeline.directory, env, entry_file=ROOT / "live" / "__main__.py")
 
     async def url(self) -> str:
-        """Where it is served, once it is."""
+        """The page's URL, once it is served."""
         return str((await self.wait_for("service started"))["page"])
 
     async def get(self, path: str) -> Answer:

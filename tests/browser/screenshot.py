@@ -1,4 +1,4 @@
-"""``python -m tests.browser.screenshot``: the page's pictures in docs/images, of a pipeline that really runs.
+"""``python -m tests.browser.screenshot``: makes the screenshots of the live page in docs/images, of a running pipeline.
 
 Starts a broker and the services with half an hour of history and a few faults, waits for the page to show it, and stops
 everything again: a minute. In the Inter typeface where that is installed (Debian: `fonts-inter`).
@@ -52,7 +52,7 @@ async def _main() -> None:
 
 
 def _is_full(browser: Browser) -> bool:
-    # The backlog's pace is in the rates for ten more seconds, in the second one for longer than in the first.
+    # The rates include the backlog for ten more seconds, the second stage's for longer than the first one's.
     sent, accepted = (_rate(browser, topic) for topic in ("orders", "processed-orders"))
     if not 0.8 * sent < accepted < 1.2 * sent < 100:
         return False

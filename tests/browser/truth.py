@@ -1,4 +1,4 @@
-"""What the page has to show of orders that a test has sent, worked out from these orders alone."""
+"""Computes the expected content of the page from the orders that a test has sent."""
 
 import time
 from collections import defaultdict
@@ -12,7 +12,7 @@ Row = tuple[str, str, str, str]
 
 
 class Truth(NamedTuple):
-    """Each window's rows by when it starts and ends, oldest first; the last row adds up all products."""
+    """The expected rows of each window, by its start and end, oldest first; the last row is the total."""
 
     windows: dict[tuple[str, str], list[Row]]
     revenue: list[Decimal]

@@ -1,4 +1,4 @@
-"""Faults injected on purpose into real services on a real broker, and what came of it, against an independent truth.
+"""Injects faults into real services on a real broker, and verifies the results against an independent ground truth.
 
 `pipeline chaos` runs all of it (``make chaos``); a short form is among the tests.
 """

@@ -1,4 +1,4 @@
-"""Faults of the broker, of ZooKeeper, and of what the broker takes."""
+"""Faults of the broker, of ZooKeeper, and of topics and their configuration."""
 
 import asyncio
 import time
@@ -45,7 +45,7 @@ BROKER_STOPPED = Fault("broker stopped for 60 s", _stop_broker)
 
 
 async def _restart_zookeeper(stack: Stack, random: Random) -> None:
-    down_s = random.uniform(0, 8)  # longer, and shorter, than the broker's session with it
+    down_s = random.uniform(0, 8)  # sometimes longer than the broker's ZooKeeper session, sometimes shorter
     stack.say(f"ZooKeeper stopped, back in {down_s:.1f} s")
     await asyncio.to_thread(stack.broker.stop_zookeeper)
     await asyncio.sleep(down_s)
@@ -71,7 +71,7 @@ ORDERS_REFUSED = _refused("processed orders refused as too large", PROCESSED_ORD
 
 
 async def _delete_dead_letters(stack: Stack, random: Random) -> None:
-    """Before the first dead letter: a topic's deletion takes along what it holds, which nobody could make good."""
+    """Delete the topic before the first dead letter, since its content could not be restored."""
     stack.say(f"{ORDERS_DLQ.name} deleted, and {_REFUSED_RECORDS} orders that belong there sent")
     await _delete(stack, ORDERS_DLQ)
     await stack.pipeline.send([(random.randrange(6), [b"no order"]) for _ in range(_REFUSED_RECORDS)])
@@ -97,7 +97,7 @@ async def _delete(stack: Stack, topic: Topic) -> None:
 
 
 async def _configure(stack: Stack, topic: Topic, changed: Mapping[str, str]) -> None:
-    """Set the topic's configuration: as declared, and what is ``changed``."""
+    """Set the topic's configuration to the declared one with the changes in ``changed``."""
     name = stack.pipeline.prefix + topic.name
     resource = ConfigResource(ConfigResourceType.TOPIC, name, configs={**topic.config, **changed})
 
@@ -106,7 +106,7 @@ async def _configure(stack: Stack, topic: Topic, changed: Mapping[str, str]) -> 
             async with admin_of(stack) as admin:
                 (response,) = await admin.alter_configs([resource])
         except (KafkaError, OSError, AssertionError):
-            return False  # other faults may be at work
+            return False  # another fault may be active
         ((code, *_),) = response.resources  # type: ignore[attr-defined]  # aiokafka's base class has no fields
         return bool(code == 0)
 
@@ -115,7 +115,7 @@ async def _configure(stack: Stack, topic: Topic, changed: Mapping[str, str]) -> 
 
 @asynccontextmanager
 async def admin_of(stack: Stack) -> AsyncIterator[AIOKafkaAdminClient]:
-    """A client that asks for and changes what the brokers have."""
+    """An admin client for the brokers."""
     admin = AIOKafkaAdminClient(bootstrap_servers=stack.broker.bootstrap_servers)
     try:
         await admin.start()

@@ -1,4 +1,4 @@
-"""The PostgreSQL of an episode, reached by the sinks through a proxy that cuts connections when told to."""
+"""The PostgreSQL server of an episode; the sinks connect through a proxy that can cut connections."""
 
 import asyncio
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _SPACE = "drop trigger no_space on product_metrics"
 
 
 class ChaosDatabase:
-    """``async with`` it; the server and its data are gone afterwards."""
+    """An async context manager; it deletes the server and its data at the end."""
 
     def __init__(self) -> None:
         self.server = PostgresServer()
@@ -43,7 +43,7 @@ class ChaosDatabase:
 
     @property
     def url(self) -> str:
-        """Where the sinks connect to."""
+        """The URL for the sinks, through the proxy."""
         return self.direct_url.replace(f":{self.server.port}/", f":{self._proxy.port}/")
 
     @property
@@ -52,11 +52,11 @@ class ChaosDatabase:
         return self._proxy.made
 
     def cut_at_commits(self, cuts: Callable[[], Cut | None]) -> None:
-        """Ask ``cuts`` at each COMMIT from now on."""
+        """Call ``cuts`` at each COMMIT from now on to decide whether to cut the connection."""
         self._cuts = cuts
 
     async def fill(self) -> None:
-        """From now on the server answers writes as if its disk were full (SQLSTATE 53100)."""
+        """Make the server fail writes as if its disk were full (SQLSTATE 53100)."""
         await asyncio.to_thread(self._execute, _FULL)
 
     async def make_space(self) -> None:

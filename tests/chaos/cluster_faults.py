@@ -1,4 +1,4 @@
-"""Faults of single brokers of a cluster of three, whose topics need two replicas in sync."""
+"""Faults of single brokers in a cluster of three, with min.insync.replicas 2."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from tests.chaos.stack import Stack
 from tests.integration.services import eventually
 
 _ONE_DOWN_S = (2.0, 15.0)
-# Longer than eight retries, after which a failure, unlike an outage, ends a service.
+# Longer than eight retries: a failure (unlike an outage) would end a service by then.
 _TWO_DOWN_S = 60.0
 _BETWEEN_TWO_S = 1.0
-# Shorter, and longer, than a broker's session with ZooKeeper, after which the others take over what it leads.
+# Shorter and longer than a broker's ZooKeeper session, after which others become leaders of its partitions.
 _CUT_OFF_S = (3.0, 20.0)
-# Shorter, and longer, than the paused controller's session with ZooKeeper, after which there is another controller.
+# Shorter and longer than the paused controller's ZooKeeper session, after which another broker becomes controller.
 _WITHOUT_CONTROLLER_S = (3.0, 12.0)
 
 
@@ -53,7 +53,7 @@ TWO_OF_THREE_KILLED = Fault("two of three brokers killed for 60 s", _kill_two)
 
 
 async def _kill_in_turn(stack: Stack, random: Random) -> int:
-    """Each broker once, and the next one as soon as the former one's replicas have caught up."""
+    """Kill each broker once, the next one as soon as the previous one's replicas have caught up."""
     for broker in random.sample(BROKERS, len(BROKERS)):
         await _kill(stack, [broker], _BETWEEN_TWO_S)
     return len(BROKERS)
@@ -63,7 +63,7 @@ KILLED_IN_TURN = Fault("brokers killed one after the other", _kill_in_turn)
 
 
 async def _roll(stack: Stack, random: Random) -> int:
-    """As an upgrade does: an orderly stop, a start, and the next one once all replicas are in sync."""
+    """A rolling restart, as for an upgrade: a graceful stop and a start, and the next one once all replicas are in sync."""
     cluster = _cluster(stack)
     for broker in BROKERS:
         stack.say(f"broker {broker} stopped in order, and started again")
@@ -77,7 +77,7 @@ ROLLING_RESTART = Fault("rolling restart of three brokers", _roll)
 
 
 async def _cut_off(stack: Stack, random: Random) -> None:
-    """A paused broker answers nobody, takes itself for a leader still when it goes on, and is told then that it is none."""
+    """Pause a broker: it does not respond, and when it continues, it first still considers itself a leader."""
     cluster = _cluster(stack)
     broker, paused_s = random.choice(BROKERS), random.uniform(*_CUT_OFF_S)
     stack.say(f"broker {broker} paused for {paused_s:.1f} s")
@@ -100,7 +100,7 @@ CONTROLLER_KILLED = Fault("the controller killed", _kill_controller)
 
 
 async def _kill_coordinator(stack: Stack, random: Random) -> None:
-    """The broker that keeps a stage's group, and commits its offsets."""
+    """Kill the group coordinator of a stage."""
     group = stack.pipeline.prefix + random.choice(["processor", "analytics"])
     async with admin_of(stack) as admin:
         broker = int(await admin.find_coordinator(group))
@@ -112,7 +112,7 @@ COORDINATOR_KILLED = Fault("a group's coordinator killed", _kill_coordinator)
 
 
 async def _start_without_controller(stack: Stack, random: Random) -> None:
-    """A broker that has just started knows no topic before the controller tells it of all."""
+    """Start a broker while there is no controller: it has no metadata until a controller sends it."""
     cluster = _cluster(stack)
     controller = await _controller(stack)
     started = random.choice([each for each in BROKERS if each != controller])
@@ -140,7 +140,7 @@ async def _controller(stack: Stack) -> int:
 
 
 async def _all_in_sync(stack: Stack) -> None:
-    """Return once every replica of every partition follows its leader."""
+    """Wait until all replicas of all partitions are in sync."""
 
     async def in_sync() -> bool:
         try:

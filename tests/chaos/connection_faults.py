@@ -1,4 +1,4 @@
-"""Faults of all connections at once: cut, half-open, or with a broker at their end that does nothing."""
+"""Faults of all connections at once: cut, half-open, or to a broker that is paused."""
 
 import asyncio
 from random import Random
@@ -21,7 +21,7 @@ CONNECTIONS_CUT = Fault("all connections cut at once", _cut)
 
 
 def half_open(between_s: tuple[float, float], *, delivered: bool) -> Fault:
-    """Nothing gets through for a while, though no connection closes; then all of it does (``delivered``) or none."""
+    """Block all traffic for a while without closing connections; then deliver all of it (``delivered``) or nothing."""
 
     async def inject(stack: Stack, random: Random) -> None:
         lasts_s = random.uniform(*between_s)

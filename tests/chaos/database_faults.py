@@ -1,4 +1,4 @@
-"""Faults of the sink's database, and of the sinks that write it."""
+"""Faults of the sink's database, and of the sinks that write into it."""
 
 import asyncio
 from random import Random
@@ -34,7 +34,7 @@ DATABASE_RESTARTED = Fault("PostgreSQL restarted", _restart)
 
 
 async def _cut(stack: Stack, random: Random) -> int:
-    """Cut connections at a COMMIT, some before the server has seen it and some before its answer came through."""
+    """Cut connections at a COMMIT, some before the server receives it, some before the client receives the response."""
     made = stack.database.cuts_made
     before = len(made)
 
@@ -63,15 +63,15 @@ DATABASE_FULL = Fault("no space left in the database", _fill)
 
 
 async def _pause_sink(stack: Stack, random: Random) -> None:
-    """One of two sinks stops in whatever it does, and wakes up after the other has taken over the database.
+    """Pause one of two sinks until the other one has taken over the database.
 
-    It keeps the lock on the file, which then waits for it.
+    The paused sink keeps the lock on the file, so the file is not written meanwhile.
     """
-    sink = await stack.lease(random, "sink")
+    sink = await stack.acquire(random, "sink")
     paused_s = random.uniform(LEASE_S + 1, LEASE_S + 4)
     stack.say(f"SIGSTOP {sink} for {paused_s:.1f} s")
     sink.process.pause()
     await resume(stack, sink, paused_s)
 
 
-SINK_PAUSED = Fault("sink paused beyond its lease", _pause_sink)
+SINK_PAUSED = Fault("sink paused beyond its acquire", _pause_sink)

@@ -1,4 +1,4 @@
-"""Faults at the pipeline's two ends: the sink's disk, and the clocks of those who send orders."""
+"""Faults at the two ends of the pipeline: the sink's disk, and the clocks of senders."""
 
 import asyncio
 import signal
@@ -6,31 +6,31 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-from tests.chaos.dying_sink import FINISHING_STEPS, STEPS
+from tests.chaos.crashing_sink import FINISHING_STEPS, STEPS
 from tests.chaos.faults import Fault
 from tests.chaos.stack import Replica, Stack
 
 _HERE = Path(__file__).parent
-# What the sink dies of, or runs out of space for, is its next write; in the mix there may be nothing to write for long.
+# These faults take effect at the sink's next write; together with other faults there may be no write for long.
 _FULL_S = (3.0, 10.0)
 _SKEWED_S = (3.0, 6.0)
 _SKEWED_RATE = 300
 
 
 def sink_killed_at(*steps: str) -> Fault:
-    """The sink dies of SIGKILL at each of these steps, one life after the other."""
+    """Kill the sink (SIGKILL) at each of these steps, with a restart after each."""
 
     async def inject(stack: Stack, random: Random) -> int:
-        sinks = await stack.lease_all(random, "sink")  # or another would write instead
+        sinks = await stack.acquire_all(random, "sink")  # all, or another one would write instead
         await asyncio.gather(*map(stack.stop, sinks))
         for step in random.sample(steps, len(steps)):
             stack.say(f"sink killed {step}")
-            dying = stack.add("sink", _HERE / "dying_sink.py", wanted=False, DYING_SINK_STEP=step)
+            crashing = stack.add("sink", _HERE / "crashing_sink.py", wanted=False, CRASHING_SINK_STEP=step)
             problems = len(stack.problems)
-            await stack.ends_with({-signal.SIGKILL}, dying)
-            stack.replicas.remove(dying)
+            await stack.ends_with({-signal.SIGKILL}, crashing)
+            stack.replicas.remove(crashing)
             if len(stack.problems) > problems:
-                break  # a sink that writes no more would keep each of the other steps waiting as long
+                break  # if the sink has stopped writing, the other steps would wait as long, too
         _start(stack, sinks)
         return len(steps)
 
@@ -49,7 +49,7 @@ FINISHING_STEPS_OF_SINK = sink_killed_at(*FINISHING_STEPS)
 
 
 async def _fill_disk(stack: Stack, random: Random) -> None:
-    sinks = await stack.lease_all(random, "sink")
+    sinks = await stack.acquire_all(random, "sink")
     await asyncio.gather(*map(stack.stop, sinks))
     marker = stack.pipeline.directory / "disk-is-full"
     marker.touch()
@@ -66,7 +66,7 @@ async def _fill_disk(stack: Stack, random: Random) -> None:
         await stack.remove(full)
         _start(stack, sinks)
 
-    stack.later(back())
+    stack.run_in_background(back())
 
 
 DISK_FULL = Fault("no space left for the output", _fill_disk)

@@ -1,4 +1,4 @@
-"""One pipeline from its start to its verification, with faults on the way."""
+"""Runs one pipeline from its start to its verification, and injects faults meanwhile."""
 
 import asyncio
 import time
@@ -27,14 +27,14 @@ _PAUSE_AMONG_OTHERS_S = (1.0, 6.0)
 
 @dataclass(frozen=True)
 class Episode:
-    """What goes wrong in one pipeline's life.
+    """The faults and parameters of one pipeline run.
 
-    Each of ``lanes`` injects its faults one after the other, beside the other lanes: each once, and then for the rest of
-    ``seconds`` in random order. ``faulty`` is the share of orders that are none. ``lateness`` says that orders may be late.
-    With ``proxied`` the services reach the broker through the proxy that injects faults of the network. With ``outputs``
-    there are two sinks, which write PostgreSQL beside the file, and the file is finished every few seconds. ``replicas`` of
-    the processor and of the analytics each are there at first. ``brokers`` is how many
-    there are; of several, none is worth the end of a service, and a committed reader looks at the order of what it sees.
+    The ``lanes`` run concurrently. Each injects its faults one after the other: each fault once, and then in random order
+    for the rest of ``seconds``. ``faulty`` is the share of invalid orders. ``lateness``: orders may be late. ``proxied``:
+    the services connect through the proxy that injects network faults. ``outputs``: there are two sinks, which also write
+    into PostgreSQL, and the file is finished every few seconds. ``replicas`` is the initial number of processors and of
+    analytics. ``brokers`` is the number of brokers; with several, no fault of one may end a service, and the order of
+    committed records is checked.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Episode:
 
 @dataclass
 class Outcome:
-    """What came of an episode. How long things took is told, and judged by nobody: that depends on the machine."""
+    """The outcome of an episode. Durations are reported but not checked, since they depend on the machine."""
 
     name: str
     report: Report
@@ -72,8 +72,8 @@ class Outcome:
 async def run_episode(
     episode: Episode, broker: LocalBroker, directory: Path, *, seed: int, rate: int, say: Callable[[str], None]
 ) -> Outcome:
-    """Start a pipeline on topics of its own, let everything go wrong, and see whether anything is."""
-    directory.mkdir(parents=True)  # noqa: ASYNC240 - nothing runs yet that it could hold up
+    """Start a pipeline with its own topics, inject the faults, and verify the result."""
+    directory.mkdir(parents=True)  # noqa: ASYNC240 - nothing else runs yet that it could block
     async with AsyncExitStack() as exits:
         proxy = None
         if episode.proxied:
@@ -136,7 +136,7 @@ async def _lane(
         outcome.injected[fault.name] += await fault.inject(stack, random) or 1
         if one_by_one:
             await _recover(stack, outcome)
-        await stack.undone()
+        await stack.background_done()
 
 
 async def _recover(stack: Stack, outcome: Outcome) -> None:

@@ -1,4 +1,4 @@
-"""What a fault is, and the faults of processes: killed, paused, asked to stop, scaled."""
+"""The type of a fault, and the faults of processes: killed, paused, terminated, scaled."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,10 +13,10 @@ SESSION_S = SESSION_TIMEOUT_MS / 1000
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that goes wrong.
+    """A fault that can be injected.
 
-    ``inject`` returns as soon as the pipeline could recover; what it leaves to be undone later it gives to
-    ``Stack.later``. If it was more than one fault, it returns how many.
+    ``inject`` returns as soon as the pipeline can recover; it passes later clean-up to ``Stack.run_in_background``. It
+    returns the number of faults if that is not 1.
     """
 
     name: str
@@ -24,10 +24,10 @@ class Fault:
 
 
 def killed(service: str) -> Fault:
-    """SIGKILL of a replica, which is started again at once, soon, or after its session has ended."""
+    """Kill a replica (SIGKILL), and restart it at once, soon, or after its session timeout."""
 
     async def inject(stack: Stack, random: Random) -> None:
-        replica = await stack.lease(random, service)
+        replica = await stack.acquire(random, service)
         down_s = random.choice([0.0, random.uniform(0, 2), random.uniform(SESSION_S, SESSION_S + 2)])
         stack.say(f"SIGKILL {replica}, back in {down_s:.1f} s")
         await stack.kill(replica)
@@ -37,22 +37,22 @@ def killed(service: str) -> Fault:
             stack.start(replica)
             replica.leased = False
 
-        stack.later(back())
+        stack.run_in_background(back())
 
     return Fault(f"{service} killed", inject)
 
 
 async def _pause(stack: Stack, random: Random) -> None:
     for service in ("processor", "analytics"):
-        replica = await stack.lease(random, service)
+        replica = await stack.acquire(random, service)
         paused_s = random.uniform(SESSION_S + 1, SESSION_S + 4)
         stack.say(f"SIGSTOP {replica} for {paused_s:.1f} s")
         replica.process.pause()
-        stack.later(resume(stack, replica, paused_s))
+        stack.run_in_background(resume(stack, replica, paused_s))
 
 
 async def resume(stack: Stack, replica: Replica, after_s: float) -> None:
-    """Let a paused replica go on, also when the wait is cancelled, and give it back."""
+    """Resume a paused replica, also if the wait is cancelled, and release it."""
     try:
         await asyncio.sleep(after_s)
     finally:
@@ -65,7 +65,7 @@ PAUSED = Fault("paused beyond the session (zombie)", _pause)
 
 
 async def _terminate(stack: Stack, random: Random) -> None:
-    replica = await stack.lease(random, "processor", "analytics", "sink", "generator")
+    replica = await stack.acquire(random, "processor", "analytics", "sink", "generator")
     stack.say(f"SIGTERM {replica}")
     await stack.stop(replica)
 
@@ -74,19 +74,19 @@ async def _terminate(stack: Stack, random: Random) -> None:
         stack.start(replica)
         replica.leased = False
 
-    stack.later(back())
+    stack.run_in_background(back())
 
 
 TERMINATED = Fault("asked to stop in mid-batch (SIGTERM)", _terminate)
 
 
 async def _scale(stack: Stack, random: Random) -> None:
-    # Those that a fault keeps down count, too: they come back.
+    # Replicas that a fault has stopped count, too, since they are restarted.
     wanted = {1: 3, 3: 2}.get(_count(stack, "processor"), 1)
     for service in ("processor", "analytics"):
         stack.say(f"{service}={wanted}")
         while _count(stack, service) > wanted:
-            await stack.remove(await stack.lease(random, service))
+            await stack.remove(await stack.acquire(random, service))
         while _count(stack, service) < wanted:
             stack.add(service)
 

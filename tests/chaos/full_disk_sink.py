@@ -1,4 +1,4 @@
-"""The sink on a disk without space left for as long as the file named by DISK_IS_FULL_WHILE exists."""
+"""The sink on a simulated disk that is full for as long as the file named by DISK_IS_FULL_WHILE exists."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ class _FullDisk(Disk):
 
     def append(self, descriptor: int, data: bytes) -> None:
         if self._while_exists.exists():
-            super().append(descriptor, data[: len(data) // 2])  # what still fitted
+            super().append(descriptor, data[: len(data) // 2])  # the part that still fitted
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         super().append(descriptor, data)
 

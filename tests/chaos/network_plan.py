@@ -1,11 +1,11 @@
-"""Which faults of the network, and how many."""
+"""The episodes with network faults."""
 
 from tests.chaos.connection_faults import BROKER_PAUSED, CONNECTIONS_CUT, HALF_OPEN
 from tests.chaos.episode import Episode
 from tests.chaos.faults import Fault
 from tests.chaos.request_faults import every_kind, late, requests_hit
 from tests.kafka_proxy.faults import Treatment
-from tests.kafka_proxy.wire import Api
+from tests.kafka_proxy.wire_format import Api
 
 _AIMED = 200
 _AT_RANDOM = 50
@@ -14,9 +14,9 @@ _HARMLESS = (Api.ADD_PARTITIONS_TO_TXN, Api.ADD_OFFSETS_TO_TXN, Api.PRODUCE)
 
 
 def network_episodes(scale: float) -> list[Episode]:
-    """Requests late, twice and without an answer, with kills and without; and all connections at once.
+    """Late and duplicated requests and lost responses, with and without kills, and faults of all connections at once.
 
-    ``scale`` multiplies how many requests of each kind: 200 aimed ones, 50 at random.
+    ``scale`` multiplies the number of requests of each kind: 200 aimed ones, 50 random ones.
     """
     aimed, at_random = (max(1, round(count * scale)) for count in (_AIMED, _AT_RANDOM))
     faults_of_requests = {

@@ -1,4 +1,4 @@
-"""More orders than the services can take: slow ones take their place, and a second generator comes in."""
+"""Overload: the services are replaced by slow ones, and a second generator is started."""
 
 import asyncio
 import statistics
@@ -15,7 +15,7 @@ _MS_PER_ORDER = 8.0
 """Three replicas take 375 orders a second together, where 4,500 come with ``--rate 500``."""
 _LASTS_S = 120.0
 _SETTLED_AFTER_S = 30
-# What a full fetch of each partition and the outputs of it take; orders piling up would take hundreds.
+# The memory of a full fetch of each partition and its outputs; unbounded queues would take hundreds of MB.
 _GROWTH_ALLOWED_MB = 40.0
 
 

@@ -1,4 +1,4 @@
-"""Which faults, together or alone, and for how long."""
+"""The episodes: which faults run, together or alone, and for how long."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -47,7 +47,7 @@ def _outputs(name: str, *lanes: list[Fault], seconds: float = 60) -> Episode:
 
 
 def _output_episodes() -> list[Episode]:
-    """Faults of the sink, its files and its database: afterwards database = files = topic."""
+    """Faults of the sink, its files and its database; afterwards database, files and topic must have the same metrics."""
     database = [DATABASE_KILLED, DATABASE_RESTARTED, CONNECTIONS_CUT, DATABASE_FULL]
     return [
         _outputs("sink killed", [killed("sink")]),
@@ -125,7 +125,7 @@ PARTS = ("pipeline", "outputs", "cluster", "network")
 
 
 def long_form(scale: float, parts: Sequence[str] = PARTS) -> list[Episode]:
-    """The episodes of these parts of the long form; ``scale`` multiplies how long each takes."""
+    """The episodes of these parts of the long form; ``scale`` multiplies their durations."""
     episodes = {
         "pipeline": _pipeline_episodes(),
         "outputs": _output_episodes(),

@@ -1,4 +1,4 @@
-"""Watches a pipeline from outside: when committed records arrive, how far each stage has committed, how it lags."""
+"""Monitors a pipeline from outside: arrival of committed records, committed offsets and lag of each stage."""
 
 import asyncio
 import contextlib
@@ -31,9 +31,9 @@ T = TypeVar("T")
 
 
 class Probe:
-    """``async with`` it while orders flow; ``freeze`` when they no longer do.
+    """An async context manager, to be used while orders flow; call ``freeze`` when they stop.
 
-    A broker that is away makes every call wait.
+    While no broker is available, all calls wait.
     """
 
     def __init__(self, bootstrap: str, prefix: str, partitions: int, stages: Mapping[str, str] = STAGES) -> None:
@@ -42,7 +42,7 @@ class Probe:
         self._prefix = prefix
         self._partitions = range(partitions)
         self._admin: AIOKafkaAdminClient | None = None
-        self._asking_admin = asyncio.Lock()  # or two who find none would start two, of which one is never closed
+        self._asking_admin = asyncio.Lock()  # so that two concurrent calls do not create two clients
         self._arrivals = _consumer(bootstrap)
         self._ends = _consumer(bootstrap)
         self._arrived_at_s: dict[TopicPartition, float] = {}
@@ -72,7 +72,7 @@ class Probe:
             await close_quietly(self._admin.close())
 
     async def freeze(self) -> None:
-        """Measure no more."""
+        """Stop measuring."""
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
@@ -81,24 +81,24 @@ class Probe:
         self._tasks = []
 
     async def ends(self) -> Ends:
-        """Where the committed records of each stage's input end now."""
-        return await _insist(self._ends_of_inputs)
+        """The current last stable offsets of each stage's input."""
+        return await _retry(self._ends_of_inputs)
 
     async def committed(self) -> Ends:
-        """How far each stage has committed."""
-        return await _insist(self._committed_by_stages)
+        """The committed offsets of each stage."""
+        return await _retry(self._committed_by_stages)
 
     async def flowing(self) -> None:
-        """Return once something has come out of every partition of `processed-orders`; fails after a while."""
+        """Wait until there is a record in every partition of `processed-orders`; fails after a while."""
         await eventually(lambda: len(self._arrived_at_s) == len(self._partitions), what="orders flow")
 
     async def lag_of(self, *stages: str) -> int:
-        """How many records these stages together have yet to read."""
+        """The total lag of these stages."""
         ends, committed = await self.ends(), await self.committed()
         return sum(_behind(ends[stage], committed[stage]) for stage in stages)
 
     async def caught_up(self) -> None:
-        """Return once every stage has committed all that its input held when this was called."""
+        """Wait until every stage has committed up to the end that its input had when this was called."""
         ends = await self.ends()
 
         async def all_committed() -> bool:
@@ -112,7 +112,7 @@ class Probe:
             now_s = time.monotonic()
             for partition, records in batches.items():
                 self._note_arrival(partition, now_s)
-                self.order.saw(partition.partition, records)
+                self.order.add(partition.partition, records)
 
     def _note_arrival(self, partition: TopicPartition, now_s: float) -> None:
         since_s = now_s - self._arrived_at_s.get(partition, now_s)
@@ -138,7 +138,7 @@ class Probe:
         for stage, offsets in groups.items():
             known = self._committed[stage]
             for partition, position in offsets.items():
-                # A coordinator that is still loading the group says that nothing has been committed.
+                # A coordinator that is still loading the group reports no committed offsets.
                 known[partition.partition] = max(known.get(partition.partition, 0), position.offset)
         return self._committed
 
@@ -176,10 +176,10 @@ def _behind(ends: Mapping[int, int], committed: Mapping[int, int]) -> int:
     return sum(max(0, end - committed.get(partition, 0)) for partition, end in ends.items())
 
 
-async def _insist(ask: Callable[[], Awaitable[T]]) -> T:
+async def _retry(ask: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await ask()
-        # AssertionError: aiokafka's admin client before it has any metadata.
+        # aiokafka's admin client raises AssertionError before it has any metadata.
         except (KafkaError, OSError, AssertionError, TimeoutError):
             await asyncio.sleep(_RETRY_S)

@@ -1,4 +1,4 @@
-"""Whether a reader of committed records sees each partition in its order, looked at while everything goes wrong."""
+"""Checks during faults that a read_committed consumer gets the records of each partition in order."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,11 +14,10 @@ _WATERMARK = dict(WATERMARK_HEADERS)[TYPE_HEADER]
 
 
 class RecordOrder:
-    """Looks at `processed-orders`, record by record as they arrive.
+    """Checks the records of `processed-orders` as they arrive.
 
-    Offsets go up in each partition, no order comes twice, and the orders of one partition of `orders` keep the order in
-    which one generator has sent them, so that their event times go up. Which partition that was follows from the key that
-    the generator gives an order, its id.
+    Offsets increase in each partition, no order occurs twice, and orders of one partition of `orders` keep the order in which
+    one generator has sent them, so their event times increase. That partition follows from the record's key, the order's id.
     """
 
     def __init__(self, partitions: int) -> None:
@@ -31,23 +30,23 @@ class RecordOrder:
         self.orders = 0
         """How many were looked at."""
 
-    def saw(self, partition: int, records: Sequence[Record]) -> None:
-        """These were read from ``partition`` next."""
+    def add(self, partition: int, records: Sequence[Record]) -> None:
+        """Check the next records of ``partition``."""
         for record in records:
             if record.offset <= self._offsets.get(partition, -1):
                 self._note("offsets that go back", f"partition {partition}: {record.offset}")
             self._offsets[partition] = record.offset
             if dict(record.headers).get(TYPE_HEADER) != _WATERMARK:
-                self._saw_order(partition, orjson.loads(record.value or b""))
+                self._add_order(partition, orjson.loads(record.value or b""))
 
     def problems(self) -> list[str]:
-        """A line for each kind of thing that was wrong."""
+        """A line for each kind of problem."""
         return [
             f"a committed reader saw {kind} {count:,} times, for example {'; '.join(self._examples[kind])}"
             for kind, count in self._problems.items()
         ]
 
-    def _saw_order(self, partition: int, order: dict[str, object]) -> None:
+    def _add_order(self, partition: int, order: dict[str, object]) -> None:
         self.orders += 1
         order_id, time_s = str(order["order_id"]), float(str(order["timestamp"]))
         if order_id in self._seen:

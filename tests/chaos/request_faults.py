@@ -1,4 +1,4 @@
-"""Requests that reach the broker late, or twice, or whose answers are lost: what the proxy does to them."""
+"""Faults of requests, by the proxy: late or duplicated requests, and lost responses."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from tests.chaos.faults import Fault
 from tests.chaos.stack import Stack
 from tests.integration.services import eventually
 from tests.kafka_proxy.faults import NO_ANSWER, RequestFault, RequestFaults, Treatment
-from tests.kafka_proxy.wire import Api
+from tests.kafka_proxy.wire_format import Api
 
 _HIT_LIMIT_S = 3.0
 _CRASH_LIMIT_S = 30.0
@@ -30,15 +30,15 @@ _WORST_MOMENT = {
 
 
 def requests_hit(name: str, *specified: RequestFault, crashes: int = 0) -> Fault:
-    """These faults at the same time, until each has hit as many requests as it is to hit.
+    """Apply these faults concurrently, until each has hit its number of requests.
 
-    In between all replicas of processor and analytics are killed ``crashes`` times: each time just after a hit, when what
-    it did to the group's offsets has not been overwritten by the next commit.
+    Meanwhile all replicas of processor and analytics are killed ``crashes`` times, each time just after a hit, before the next
+    commit overwrites its effect on the group's offsets.
     """
 
     async def inject(stack: Stack, random: Random) -> int:
         requests = stack.requests
-        faults = [replace(each) for each in specified]  # counted afresh
+        faults = [replace(each) for each in specified]  # new objects with new counts
         counts = sum(fault.count for fault in faults)
         ends_s = time.monotonic() + counts * _HIT_LIMIT_S + crashes * _CRASH_LIMIT_S + _MORE_S
         crash_at = [counts * (number + 1) // (crashes + 1) for number in range(crashes)]
@@ -80,7 +80,7 @@ def _count(requests: RequestFaults, fault: RequestFault) -> str:
 
 
 def _answers(requests: RequestFaults, fault: RequestFault) -> str:
-    """What the broker answered to late requests."""
+    """The broker's responses to late requests, by error code."""
     answers = Counter[str]()
     for (each, code), count in requests.answers.items():
         if each is fault:
@@ -91,16 +91,16 @@ def _answers(requests: RequestFaults, fault: RequestFault) -> str:
 
 
 def late(api: Api, count: int, treatment: Treatment = Treatment.LATE) -> RequestFault:
-    """Requests of this kind that arrive, or arrive once more, when they could do the most harm.
+    """Requests of this kind that arrive late or a second time, when they could do the most harm.
 
     - EndTxn: the broker ends the next transaction before it has its offset.
-    - TxnOffsetCommit: the next transaction commits the offset of the one before.
-    - AddPartitionsToTxn, AddOffsetsToTxn: the broker begins a transaction that nobody ends.
-    - Produce: the next transaction commits records of the one before.
+    - TxnOffsetCommit: the next transaction commits the offset of the previous one.
+    - AddPartitionsToTxn, AddOffsetsToTxn: the broker begins a transaction that is never ended.
+    - Produce: the next transaction commits records of the previous one.
     """
     return RequestFault(api, treatment, count, before=_WORST_MOMENT[api])
 
 
 def every_kind(treatment: Treatment, count: int) -> list[RequestFault]:
-    """Requests of all kinds, ``count`` of each; what is delivered later comes at a random time within a second."""
+    """Requests of all kinds, ``count`` of each; delayed ones are delivered at a random time within a second."""
     return [RequestFault(api, treatment, count, within_s=(0.0, 1.0), share=0.05) for api in Api]

@@ -1,4 +1,4 @@
-"""`pipeline chaos`: every fault under load, and a table of the differences that it made."""
+"""`pipeline chaos`: injects all faults under load, and prints a table of the results."""
 
 import asyncio
 import logging
@@ -30,7 +30,7 @@ console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
 
 @dataclass(frozen=True)
 class ChaosOptions:
-    """Which faults, under how much load; without a seed a random one, without a version of Kafka 4 the usual broker."""
+    """Faults and load; without a seed a random one is used, without a version of Kafka 4 the usual broker."""
 
     seed: int | None = None
     rate: int = 2000
@@ -46,13 +46,13 @@ def run_chaos(options: ChaosOptions) -> int:
     """Run the faults, print the table.
 
     Returns:
-        The exit code: 0 when nothing was lost, duplicated or wrong, whatever went wrong.
+        The exit code: 0 if nothing was lost, duplicated or wrong.
 
     Raises:
         UsageError: no fault has such a name.
     """
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    # Whoever ends this program ends what it has started.
+    # Also end the programs that this program has started.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     seed = secrets.randbits(16) if options.seed is None else options.seed
@@ -83,19 +83,19 @@ async def _run(
         broker = _broker(episode, directory / f"broker-{number}", kafka_4)
         try:
             await asyncio.to_thread(broker.start)
-            outcome = await run_episode(episode, broker, folder, seed=seed, rate=rate, say=_teller())
-        except Exception as error:  # noqa: BLE001 - the other episodes' outcomes are still to be shown
+            outcome = await run_episode(episode, broker, folder, seed=seed, rate=rate, say=_printer())
+        except Exception as error:  # noqa: BLE001 - the outcomes of the other episodes still have to be printed
             console.print_exception()
             outcome = Outcome(episode.name, Report(), problems=[f"broken off: {error!r}"])
         finally:
             await asyncio.to_thread(broker.stop)
-        _say_verdict(outcome)
+        _print_outcome(outcome)
         outcomes.append(outcome)
     return outcomes
 
 
 def _broker(episode: Episode, directory: Path, kafka_4: str | None) -> LocalBroker:
-    """A broker of the episode's own: one that was killed checks all it holds when it starts, that of earlier episodes, too."""
+    """A new broker for each episode: after a kill, a broker recovers all of its logs, including those of earlier episodes."""
     if episode.brokers > 1:
         return ThreeBrokers(directory)
     kafka, zookeeper, *proxied = free_ports(4)
@@ -103,7 +103,7 @@ def _broker(episode: Episode, directory: Path, kafka_4: str | None) -> LocalBrok
     return KraftBroker(directory, proxy, kafka_4) if kafka_4 else LocalBroker(directory, kafka, zookeeper, proxy)
 
 
-def _teller() -> Callable[[str], None]:
+def _printer() -> Callable[[str], None]:
     since_s = time.monotonic()
 
     def tell(line: str) -> None:
@@ -112,7 +112,7 @@ def _teller() -> Callable[[str], None]:
     return tell
 
 
-def _say_verdict(outcome: Outcome) -> None:
+def _print_outcome(outcome: Outcome) -> None:
     report = outcome.report
     console.print(
         f"  {report.sent:,} orders, {report.lost:,} lost, {report.duplicated:,} duplicated: "

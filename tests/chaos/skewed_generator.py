@@ -1,4 +1,4 @@
-"""The generator on a machine whose clock is ahead by CLOCK_AHEAD_SECONDS, or behind by them if negative."""
+"""The generator with a clock that is ahead by CLOCK_AHEAD_SECONDS, or behind if negative."""
 
 import os
 import sys
@@ -24,7 +24,7 @@ class _SkewedClock:
 
 
 async def run_skewed(context: Context[GeneratorSettings]) -> None:
-    """As the generator's own, by another clock."""
+    """As the generator's own, with another clock."""
     await run(replace(context, clock=_SkewedClock(float(os.environ["CLOCK_AHEAD_SECONDS"]))))
 
 

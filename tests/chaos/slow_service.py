@@ -1,4 +1,4 @@
-"""A processor or an analytics whose work is hard: each record costs it SLOW_SERVICE_MS, in which it can do nothing else."""
+"""A slow processor or analytics: each record blocks it for SLOW_SERVICE_MS."""
 
 import os
 import sys
@@ -23,7 +23,7 @@ from services.analytics.analytics_settings import AnalyticsSettings
 from services.processor import order_processor
 from services.processor.processor_settings import ProcessorSettings
 
-# Between two batches the heartbeats have their turn: a longer one would cost the membership, which is another fault.
+# Heartbeats are sent between batches: a longer batch would cost the group membership, which is another fault.
 _BATCH_SIZE = 50
 
 _Process = Callable[[Sequence[Record], Output], None]
@@ -35,7 +35,7 @@ def _slow(stage: Stage) -> Stage:
     def logics(sources: Collection[TopicPartition]) -> Mapping[TopicPartition, PartitionLogic]:
         made = stage.logics(sources)
         for logic in made.values():
-            slowed: Any = logic  # all else stays the service's own
+            slowed: Any = logic  # everything else is unchanged
             slowed.process = _slowed(logic.process, cost_s)
         return made
 

@@ -1,4 +1,4 @@
-"""The services under chaos: replicas that a supervisor starts again when they end, as a container's restart policy does."""
+"""The services under chaos: replicas that are restarted when they end, as by a container's restart policy."""
 
 import asyncio
 import signal
@@ -24,7 +24,7 @@ _MEMORY_S = 1.0
 
 
 class Replica:
-    """A service's process. While ``wanted``, it is started again whenever it ends."""
+    """A service's process. While ``wanted``, it is restarted whenever it ends."""
 
     def __init__(self, service: str, process: ServiceProcess) -> None:
         self.service = service
@@ -37,7 +37,7 @@ class Replica:
 
 
 class Stack:
-    """One pipeline with topics of its own; ``async with`` starts its services and the supervisor."""
+    """One pipeline with its own topics; ``async with`` starts its services and their supervision."""
 
     def __init__(
         self,
@@ -71,19 +71,19 @@ class Stack:
 
     @property
     def proxy(self) -> KafkaProxy:
-        """What stands between the services and the broker."""
+        """The proxy between the services and the broker."""
         assert self._proxy, "an episode with faults of the network has to be proxied"
         return self._proxy
 
     @property
     def database(self) -> ChaosDatabase:
-        """The database that the sink writes beside the file."""
+        """The sink's database."""
         assert self._database, "an episode with faults of the database has to have one"
         return self._database
 
     @property
     def requests(self) -> RequestFaults:
-        """What happens to single requests."""
+        """The faults of single requests."""
         return self.proxy.faults
 
     async def __aenter__(self) -> Self:
@@ -103,7 +103,7 @@ class Stack:
         await self.probe.__aexit__(None, None, None)
 
     def add(self, service: str, entry_file: Path | None = None, *, wanted: bool = True, **env: str) -> Replica:
-        """Start a replica more."""
+        """Start an additional replica."""
         process = self.pipeline.service(service, entry_file=entry_file, **env)
         replica = Replica(service, process)
         replica.wanted = wanted
@@ -116,11 +116,11 @@ class Stack:
         return self.add("generator", GENERATOR_RATE=str(self._rate), GENERATOR_FAULTS=str(faults))
 
     def of(self, *services: str) -> list[Replica]:
-        """The replicas of these services that ought to be running."""
+        """The replicas of these services that should be running."""
         return [each for each in self.replicas if each.service in services and each.wanted]
 
-    async def lease(self, random: Random, *services: str) -> Replica:
-        """A replica of these services that no other fault has in its hands; waits for one."""
+    async def acquire(self, random: Random, *services: str) -> Replica:
+        """A replica of these services that no other fault uses; waits for one."""
 
         def free() -> list[Replica]:
             return [each for each in self.of(*services) if not each.leased]
@@ -130,34 +130,34 @@ class Stack:
         replica.leased = True
         return replica
 
-    async def lease_all(self, random: Random, service: str) -> list[Replica]:
-        """All replicas of this service; waits until no other fault has one in its hands."""
-        return [await self.lease(random, service) for _ in self.of(service)]
+    async def acquire_all(self, random: Random, service: str) -> list[Replica]:
+        """All replicas of this service; waits until no other fault uses one."""
+        return [await self.acquire(random, service) for _ in self.of(service)]
 
-    def later(self, work: Coroutine[None, None, None]) -> None:
-        """Do this in the background; ``undone`` waits for it."""
+    def run_in_background(self, work: Coroutine[None, None, None]) -> None:
+        """Run ``work`` in the background; ``background_done`` waits for it."""
         self._later.add(asyncio.create_task(work))
 
-    async def undone(self) -> None:
-        """Wait until everything that faults left to be undone is."""
+    async def background_done(self) -> None:
+        """Wait until all background work of faults is done."""
         tasks, self._later = self._later, set()
         results = await asyncio.gather(*tasks, return_exceptions=True)
         self.problems += [repr(error) for error in results if isinstance(error, BaseException)]
 
     async def stop(self, replica: Replica) -> None:
-        """Ask it to end, and note a problem unless it does so cleanly."""
+        """Terminate the replica, and note a problem unless it ends cleanly."""
         replica.wanted = False
         if replica.process.process.poll() is not None:
-            return  # crashed just before; the supervisor had not seen it yet
-        # Asked while Python is still importing, it ends by the signal itself: nothing has begun that could be left undone.
+            return  # it had crashed just before, and was not restarted yet
+        # While Python is still importing, the signal ends it directly, and no work has begun yet.
         codes = {0} if replica.process.events() else {0, -signal.SIGTERM}
         if replica.service == "generator":
-            codes.add(1)  # without a broker it says which orders it could not send
+            codes.add(1)  # without a broker it reports orders that it could not send
         replica.process.terminate()
         await self.ends_with(codes, replica)
 
     async def ends_with(self, codes: set[int], replica: Replica) -> None:
-        """Note a problem, and kill it, unless it ends with one of these exit codes."""
+        """Note a problem, and kill the replica, unless it ends with one of these exit codes."""
         try:
             found = await replica.process.wait()
         except AssertionError as error:
@@ -169,30 +169,30 @@ class Stack:
                 self.problems.append(f"{replica} ended with {found}")
 
     def start(self, replica: Replica) -> None:
-        """Start it again after ``stop`` or a kill."""
+        """Restart the replica after ``stop`` or ``kill``."""
         replica.process.start()
         replica.wanted = True
 
     async def kill(self, replica: Replica) -> None:
-        """End it without warning; it stays down until ``start``."""
+        """Kill the replica (SIGKILL); it stays down until ``start``."""
         replica.wanted = False
         replica.process.kill()
         await replica.process.wait()
 
     async def remove(self, replica: Replica) -> None:
-        """Scale down by this one."""
+        """Scale down by this replica."""
         await self.stop(replica)
         self.replicas.remove(replica)
 
     async def all_healthy(self) -> None:
-        """Note a problem for each replica whose ``/health`` does not come to say that it works."""
+        """Note a problem for each replica whose ``/health`` does not become healthy."""
         for replica in self.of("processor", "analytics", "sink", "generator"):
 
             async def healthy(process: ServiceProcess = replica.process) -> bool:
                 try:
                     return (await process.health())[0] == HTTPStatus.OK
                 except (AssertionError, OSError, HTTPException):
-                    return False  # it has ended, and will be started again
+                    return False  # it has ended, and will be restarted
 
             try:
                 await eventually(healthy, what=f"{replica} is healthy")
@@ -200,7 +200,7 @@ class Stack:
                 self.problems.append(str(error))
 
     async def end_traffic(self) -> None:
-        """Let the generators send what they have, and end."""
+        """Let the generators send their buffered orders, and end."""
         for replica in self.of("generator"):
             await self.stop(replica)
         await self.probe.freeze()

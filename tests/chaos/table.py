@@ -1,4 +1,4 @@
-"""What came of the faults, as a table for a person and for a document."""
+"""The outcomes of the episodes as a table for a terminal and in Markdown."""
 
 from collections.abc import Sequence
 
@@ -34,7 +34,7 @@ _COLUMNS = (
 
 
 def rows(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
-    """A row for each episode, below the names of the columns."""
+    """The header, and a row for each episode."""
     return [_COLUMNS, *(_row(outcome) for outcome in outcomes)]
 
 
@@ -61,7 +61,7 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
 
 
 def render(outcomes: Sequence[Outcome]) -> Table:
-    """For a terminal."""
+    """The table for a terminal."""
     head, *body = rows(outcomes)
     table = Table(title="Chaos", title_justify="left")
     for name in head:
@@ -72,14 +72,14 @@ def render(outcomes: Sequence[Outcome]) -> Table:
 
 
 def markdown(outcomes: Sequence[Outcome]) -> str:
-    """For a document."""
+    """The table in Markdown."""
     head, *body = rows(outcomes)
     lines = [head, tuple("---" if name in ("fault", "") else "--:" for name in head), *body]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def findings(outcomes: Sequence[Outcome]) -> list[str]:
-    """A line for each thing that is wrong."""
+    """A line for each problem."""
     lines = []
     for outcome in outcomes:
         lines += [f"{outcome.name}: {problem}" for problem in outcome.problems]

@@ -1,4 +1,4 @@
-"""One pipeline for all compose tests: building, starting and stopping it is most of the time that they take."""
+"""One pipeline for all Compose tests, since building, starting and stopping it takes most of their time."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from tests.compose.prometheus import Prometheus
 from tests.compose.shortened import write_shortened
 from tests.integration.services import HANGS_AFTER_S
 
-# Short windows and no history longer than needed: a test waits for the last window to close.
+# Short windows and a short history, since a test waits for the last window to close.
 SETTINGS = {
     "WINDOW_SECONDS": "5",
     "MAX_OUT_OF_ORDERNESS_SECONDS": "2",
@@ -33,10 +33,10 @@ SETTINGS = {
 }
 
 
-USER = 1000  # who owns the output folder where the tests run as root
+USER = 1000  # the owner of the output folder if the tests run as root
 
-# What runs, and in how many replicas. Of the monitoring profile only Prometheus: its numbers are what is tested, and the
-# lag comes from `live` as well.
+# The services and their replicas. Of the monitoring profile only Prometheus, whose data is tested; the lag also comes from
+# `live`.
 REPLICAS = {
     "zookeeper": 1,
     "kafka": 1,
@@ -51,9 +51,9 @@ REPLICAS = {
 
 @pytest.fixture(scope="module")
 def pipeline() -> Iterator[Project]:
-    """The real thing, three processors and two analytics, writing into a folder of a normal user's."""
+    """The complete stack with three processors and two analytics, writing into a folder of an unprivileged user."""
     require_engine()
-    # Not under pytest's own folder, which no other user may enter.
+    # Not in pytest's folder, which other users cannot access.
     directory = Path(tempfile.mkdtemp(prefix="pipeline-test-"))
     directory.chmod(0o755)
     output = directory / "output"
@@ -74,7 +74,7 @@ def pipeline() -> Iterator[Project]:
 
 
 def _impatient_prometheus(directory: Path) -> Path:
-    """A folder with Prometheus' shortened configuration, as a checkout under umask 077 has it: for its owner only."""
+    """A folder with Prometheus' shortened configuration, readable by its owner only, as in a checkout with umask 077."""
     config = directory / "prometheus"
     config.mkdir()
     write_shortened(config)
@@ -86,12 +86,12 @@ def _impatient_prometheus(directory: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def prometheus(pipeline: Project) -> Prometheus:
-    """The pipeline's."""
+    """The pipeline's Prometheus."""
     return Prometheus(int(pipeline.settings["PIPELINE_PROMETHEUS_PORT"]))
 
 
 def verify(project: Project, metrics: Path) -> subprocess.CompletedProcess[str]:
-    """Hold the topics and the file ``metrics`` against what `orders` demands, once every window has closed."""
+    """Verify the topics and the file ``metrics`` against `orders`, once all windows are closed."""
     where = ["--bootstrap", project.bootstrap, "--output", str(metrics)]
     windows = ["--window-seconds", project.settings["WINDOW_SECONDS"], "--wait-closed", str(HANGS_AFTER_S)]
     return subprocess.run(

@@ -1,4 +1,4 @@
-"""Faults for the alerts, each of which ends when its block does, and what the alerts make of them."""
+"""Faults that trigger alerts, as context managers, and waiting for alerts."""
 
 import asyncio
 import itertools
@@ -28,17 +28,17 @@ async def fires(prometheus: Prometheus, alert: str, **labels: str) -> None:
 
 
 async def all_quiet(prometheus: Prometheus) -> None:
-    """Wait until no alert fires or is about to."""
+    """Wait until no alert is pending or firing."""
 
-    async def stirring() -> list[Labels]:
+    async def active_alerts() -> list[Labels]:
         return [series.labels for series in await prometheus.query("ALERTS")]
 
-    await eventually(stirring, lambda alerts: not alerts, "no alert")
+    await eventually(active_alerts, lambda alerts: not alerts, "no alert")
 
 
 @asynccontextmanager
 async def stopped(project: Project, service: str) -> AsyncIterator[None]:
-    """No replica of ``service``."""
+    """Inside the block all replicas of ``service`` are stopped."""
     await asyncio.to_thread(project.compose, "stop", "--timeout", "5", service)
     try:
         yield
@@ -48,7 +48,7 @@ async def stopped(project: Project, service: str) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def refusing_what_the_processor_writes(project: Project) -> AsyncIterator[None]:
-    """The broker takes nothing into `processed-orders`."""
+    """Inside the block the broker rejects all records for `processed-orders`."""
 
     async def configure(**changed: str) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=project.bootstrap)
@@ -68,7 +68,7 @@ async def refusing_what_the_processor_writes(project: Project) -> AsyncIterator[
 
 @asynccontextmanager
 async def with_a_slow_sender(project: Project, partition: int) -> AsyncIterator[None]:
-    """Orders an hour old come into a partition, never as far apart as it takes to be idle."""
+    """Inside the block orders that are an hour old arrive in a partition, too often for it to become idle."""
 
     async def sends() -> None:
         async with AIOKafkaProducer(bootstrap_servers=project.bootstrap) as producer:
@@ -87,6 +87,6 @@ async def with_a_slow_sender(project: Project, partition: int) -> AsyncIterator[
 
 
 async def send(project: Project, orders: Sequence[bytes]) -> None:
-    """Write ``orders`` into the topic of this name."""
+    """Write ``orders`` into the topic `orders`."""
     async with AIOKafkaProducer(bootstrap_servers=project.bootstrap, linger_ms=20) as producer:
         await asyncio.gather(*[await producer.send(ORDERS.name, order) for order in orders])

@@ -1,4 +1,4 @@
-"""What the broker says about a consumer group."""
+"""Members and offsets of a consumer group, as the broker reports them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Member(NamedTuple):
-    """A member of a group: the address of its container, and how many partitions it has."""
+    """A member of a group: the address of its container, and its number of partitions."""
 
     member_id: str
     address: str
@@ -22,7 +22,7 @@ class Member(NamedTuple):
 
 
 async def members_of(bootstrap: str, group: str) -> list[Member]:
-    """The group's members; none while it is between generations."""
+    """The group's members; empty during a rebalance."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
@@ -55,7 +55,7 @@ async def committed_offsets(bootstrap: str, group: str) -> dict[int, int]:
 
 
 async def eventually(look: Callable[[], Awaitable[T]], is_right: Callable[[T], object], what: str) -> T:
-    """Look until it is right; fail saying ``what`` was waited for and what was seen last."""
+    """Call ``look`` until ``is_right``; on failure, report ``what`` was awaited and the last result."""
     seen: object = None
     try:
         async with asyncio.timeout(HANGS_AFTER_S):

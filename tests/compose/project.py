@@ -1,4 +1,4 @@
-"""A compose project of the tests' own: own name, port, output folder, volumes and images."""
+"""A separate Compose project for the tests, with its own name, port, output folder, volumes and images."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def engine_problem() -> str | None:
-    """Why no compose project can be run here; None when one can."""
+    """Why no Compose project can be run here; None if one can."""
     for command in (["docker", "compose", "version"], ["docker", "info"]):
         try:
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
@@ -30,7 +30,7 @@ def engine_problem() -> str | None:
 
 
 def require_engine() -> None:
-    """Skip the test where no engine is; fail it with REQUIRE_DOCKER=1."""
+    """Skip the test if there is no engine; fail it with REQUIRE_DOCKER=1."""
     if problem := engine_problem():
         if os.environ.get("REQUIRE_DOCKER") == "1":
             pytest.fail(f"REQUIRE_DOCKER=1, but {problem}")
@@ -58,7 +58,7 @@ class Project:
         return self.output / "metrics.json"
 
     def writing_to(self, output: Path) -> Self:
-        """The same project with another output folder; takes effect when the sink is started anew."""
+        """The same project with another output folder, which is used when the sink is recreated."""
         return replace(self, output=output)
 
     @contextlib.contextmanager
@@ -81,7 +81,7 @@ class Project:
             "PIPELINE_KAFKA_PORT": str(self.kafka_port),
             "OUTPUT_DIR": str(self.output),
         }
-        # The checkout's `.env` is its owner's: it must not change what is tested.
+        # The user's `.env` in the checkout must not affect the test.
         command = ["docker", "compose", "--project-name", self.name, "--env-file", os.devnull, "--progress", "quiet"]
         command += [argument for file in (*self.files, "-") for argument in ("--file", file)]
         options = {"environment": {"JAVA_TOOL_OPTIONS": os.environ["JAVA_TOOL_OPTIONS"]}}

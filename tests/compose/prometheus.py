@@ -1,4 +1,4 @@
-"""Prometheus' HTTP interface."""
+"""A client of Prometheus' HTTP API."""
 
 import http.client
 import json
@@ -12,7 +12,7 @@ Labels = dict[str, str]
 
 
 class Series(NamedTuple):
-    """One series' labels, and its newest value."""
+    """The labels of a series, and its newest value."""
 
     labels: Labels
     value: float
@@ -25,15 +25,15 @@ class Prometheus:
     port: int
 
     def ask(self, path: str, **parameters: str) -> Any:
-        """What ``/api/v1/{path}`` answers.
+        """The response of ``/api/v1/{path}``.
 
         Raises:
-            OSError: nobody answers.
-            AssertionError: the answer is an error.
+            OSError: no server responds.
+            AssertionError: the response is an error.
         """
         connection = http.client.HTTPConnection(
             "127.0.0.1", self.port, timeout=HANGS_AFTER_S
-        )  # minds no proxy, unlike urllib
+        )  # unlike urllib, ignores a proxy in the environment
         try:
             connection.request("GET", f"/api/v1/{path}?{urllib.parse.urlencode(parameters)}")
             response = connection.getresponse()
@@ -44,15 +44,15 @@ class Prometheus:
         return json.loads(body)["data"]
 
     async def query(self, expr: str) -> list[Series]:
-        """The series that ``expr`` gives now."""
+        """The current result of ``expr``."""
         found = self.ask("query", query=expr)
         assert found["resultType"] == "vector", f"{expr}: {found['resultType']}"
         return [Series(series["metric"], float(series["value"][1])) for series in found["result"]]
 
     async def firing(self) -> list[Labels]:
-        """The labels of each alert that fires."""
+        """The labels of each firing alert."""
         return [alert["labels"] for alert in self.ask("alerts")["alerts"] if alert["state"] == "firing"]
 
     async def targets(self) -> list[tuple[str, str]]:
-        """(job, health) of all that is asked."""
+        """(job, health) of all scrape targets."""
         return [(target["labels"]["job"], target["health"]) for target in self.ask("targets")["activeTargets"]]

@@ -1,7 +1,7 @@
-"""Prometheus' configuration with less patience, so that an alert takes seconds.
+"""Prometheus' configuration with shorter durations, so that an alert fires within seconds.
 
-Nothing is changed but the durations: those of the rules (`for`, ranges, and limits that are durations) by
-``RULES_SHORTENED``, those of the configuration (how often it asks) by ``CONFIG_SHORTENED``.
+Only durations are changed: those of the rules (`for`, ranges, and limits that are durations) are divided by
+``RULES_SHORTENED``, those of the configuration (intervals) by ``CONFIG_SHORTENED``.
 """
 
 import re
@@ -11,7 +11,7 @@ from tests.compose.project import ROOT
 
 PROMETHEUS = ROOT / "monitoring" / "prometheus"
 RULES_SHORTENED = 12  # a minute is five seconds
-CONFIG_SHORTENED = 5  # asks every second
+CONFIG_SHORTENED = 5  # scrapes every second
 
 _MS = {"s": 1_000, "m": 60_000, "h": 3_600_000}
 

@@ -23,21 +23,21 @@ from tests.compose.faults import (
     with_a_slow_sender,
 )
 from tests.compose.groups import eventually
-from tests.compose.looking import (
+from tests.compose.panel_series import problems_of
+from tests.compose.project import Project, docker
+from tests.compose.prometheus import Labels, Prometheus
+from tests.compose.stack_checks import (
     addresses,
     all_healthy,
     assert_exact,
     can_be_watched,
+    each_partition_reported_once,
     exit_codes,
     restarts,
     run_as,
-    told_once_each,
     users,
     works_on_every_partition,
 )
-from tests.compose.project import Project, docker
-from tests.compose.prometheus import Labels, Prometheus
-from tests.compose.shapes import problems_of
 from tests.monitoring.queries import (
     OFFERED,
     RULES,
@@ -149,10 +149,10 @@ async def test_a_killed_replica_s_series_end_and_a_new_one_s_begin(pipeline: Pro
     assert instance in await processors()
     docker("kill", "--signal", "KILL", victim["Id"])
     await eventually(processors, lambda seen: len(seen) == 2 and instance not in seen, "its series end")
-    await told_once_each(prometheus, "processor", 2)
+    await each_partition_reported_once(prometheus, "processor", 2)
     docker("start", victim["Id"])
     await eventually(processors, lambda seen: len(seen) == 3, "a replica's series begin")
-    await told_once_each(prometheus, "processor", 3)
+    await each_partition_reported_once(prometheus, "processor", 3)
 
 
 async def test_partitions_series_move_to_others_when_replicas_come_and_go(
@@ -166,7 +166,7 @@ async def test_partitions_series_move_to_others_when_replicas_come_and_go(
             "up", "--detach", "--no-recreate", "--no-deps", "--scale", f"processor={replicas}", "processor"
         )
 
-        await told_once_each(prometheus, "processor", replicas)
+        await each_partition_reported_once(prometheus, "processor", replicas)
         # A stopped replica gives its partitions up first; its own series end with its container.
         await eventually(count, replicas.__eq__, f"{replicas} replicas have series")
 

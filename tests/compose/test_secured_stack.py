@@ -16,8 +16,8 @@ from libs.events.rights import ROLES
 from local.ports import free_ports
 from tests.compose.conftest import SETTINGS, USER
 from tests.compose.groups import eventually
-from tests.compose.looking import states
 from tests.compose.project import ROOT, Project, docker, require_engine
+from tests.compose.stack_checks import states
 from tests.integration.services import HANGS_AFTER_S
 
 FILES = ("docker-compose.yml", "compose.secure.yml")

@@ -1,4 +1,4 @@
-"""A worker for all tests of a file, and the pipeline's topics under a prefix of one test's own."""
+"""A worker for all tests of a file, and the pipeline's topics with a prefix for each test."""
 
 import asyncio
 import re
@@ -33,7 +33,7 @@ class Registration(NamedTuple):
 
 
 class ConnectPipeline(Pipeline):
-    """Topics of a test's own, and the connectors that ``connect/register.py`` makes for them."""
+    """A test's topics, and the connectors that ``connect/register.py`` registers for them."""
 
     def __init__(self, kafka: str, prefix: str, directory: Path, connect: ConnectWorker) -> None:
         super().__init__(kafka, prefix, directory)
@@ -62,12 +62,12 @@ class ConnectPipeline(Pipeline):
         assert status < 300, answer
 
     def post(self, path: str) -> None:
-        """Ask for something to be done with ``metrics-file``."""
+        """Send a POST request for the connector ``metrics-file``."""
         status, answer = self.connect.worker.request("POST", f"/connectors/{self.prefix}metrics-file/{path}")
         assert status < 300, answer
 
     def states(self, name: str) -> Mapping[str, list[str]]:
-        """What the worker says of a connector, and of its tasks."""
+        """The states of a connector and its tasks."""
         _, status = self.connect.worker.request("GET", f"/connectors/{self.prefix}{name}/status")
         if "connector" not in status:
             return {"connector": [], "tasks": []}
@@ -77,7 +77,7 @@ class ConnectPipeline(Pipeline):
         return self.connect.files / (self.prefix + file)
 
     def lines(self, file: str = "metrics.json") -> list[bytes]:
-        """The whole lines of one of the files."""
+        """The complete lines of one of the files."""
         path = self.path(file)
         return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
 
@@ -92,7 +92,7 @@ class ConnectPipeline(Pipeline):
             await producer.stop()
 
     async def committed(self, name: str) -> Mapping[TopicPartition, int]:
-        """The offsets that a connector has committed."""
+        """The committed offsets of a connector."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.kafka)
         await admin.start()
         try:

@@ -1,4 +1,4 @@
-"""A Kafka Connect worker with the settings of ``connect/worker.env``, as a process of this program."""
+"""Runs a Kafka Connect worker with the settings of ``connect/worker.env`` as a process."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -23,21 +23,21 @@ log4j.appender.console.layout.ConversionPattern=%d{ISO8601} %p %c{1}: %m%n
 
 
 def image_settings() -> dict[str, str]:
-    """``connect/worker.env`` as the image makes properties of it."""
+    """The properties that the image creates from ``connect/worker.env``."""
     lines = [line for line in SETTINGS.read_text().splitlines() if line and not line.startswith("#")]
     named = (line.removeprefix("CONNECT_").split("=", 1) for line in lines)
     return {name.lower().replace("_", "."): value for name, value in named}
 
 
 class ConnectWorker:
-    """A distributed worker that works in ``directory``; a context manager, whose calls block.
+    """A distributed worker in ``directory``; a context manager, whose calls block.
 
     Args:
         bootstrap: the broker.
-        directory: its own; the connectors' files are relative to it.
-        prefix: before its group and its topics.
-        java: options of the Java machine.
-        settings: other than those of ``connect/worker.env``.
+        directory: the working directory; the connectors' files are relative to it.
+        prefix: put before its group and topics.
+        java: options of the JVM.
+        settings: override those of ``connect/worker.env``.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class ConnectWorker:
         self.files.mkdir(parents=True, exist_ok=True)
         plugins = directory / "plugins"
         plugins.mkdir()
-        # The connectors lie apart from the worker's own jars, as in the image.
+        # The connectors are separate from the worker's own jars, as in the image.
         jars = sorted(kafka_libs(_POM, "connect-libs").glob("*.jar"))
         for jar in jars:
             if jar.name.startswith("connect-file"):
@@ -64,7 +64,7 @@ class ConnectWorker:
             "listeners": self.worker.url,
             "group.id": prefix + "connect",
             "plugin.path": str(plugins),
-            "session.timeout.ms": "6000",  # how long a killed worker's successor waits; the broker takes no less
+            "session.timeout.ms": "6000",  # a killed worker's successor waits so long; the broker's minimum
         }
         own |= {f"{kind}.storage.topic": f"{prefix}connect-{kind}" for kind in ("config", "offset", "status")}
         own |= settings or {}
@@ -86,7 +86,7 @@ class ConnectWorker:
         return self._process.pid
 
     def start(self) -> None:
-        """Start it, or start it again, and wait until it answers."""
+        """Start or restart it, and wait until it responds."""
         deadline = time.monotonic() + _STARTS_WITHIN_S
         self._process.start_until(lambda: self.worker.request("GET", "/connectors")[0] == 200, deadline)
 

@@ -1,1 +1,1 @@
-"""The databases that the sink writes to: real ones."""
+"""Tests of the sink with real databases."""

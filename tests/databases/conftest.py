@@ -1,4 +1,4 @@
-"""A PostgreSQL server for all tests of a run, and an empty database of each kind for one test."""
+"""A PostgreSQL server for all tests of a run, and an empty database of each kind for a test."""
 
 import itertools
 import os
@@ -27,7 +27,7 @@ def postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def probe(request: pytest.FixtureRequest, tmp_path: Path) -> Probe:
-    """An empty database, and a way to look at it that owes nothing to the sink."""
+    """An empty database, and a probe that reads it without code of the sink."""
     if request.param == "sqlite":
         return SqliteProbe(tmp_path / "metrics.db")
     return PostgresqlProbe(request.getfixturevalue("postgres").create_database(f"test{next(_numbers)}"))

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server of a test's own, in a folder of its own, as an ordinary user."""
+"""Runs a separate PostgreSQL server for a test, in its own folder, as an ordinary user."""
 
 import contextlib
 import os
@@ -19,12 +19,12 @@ _READY_S = 60.0
 _POLL_S = 0.05
 SUPERUSER = "admin"
 
-# Ends the server when the tests end in whatever way, since then the pipe to its standard input closes.
+# A watchdog that ends the server when the tests end, however they end: the pipe to its stdin then closes.
 _WATCHDOG = 'read -r _; kill -QUIT "$0" 2>/dev/null'
 
 
 def binaries() -> Path | None:
-    """The folder with ``initdb`` and ``postgres`` of the newest version installed; None without one."""
+    """The folder with ``initdb`` and ``postgres`` of the newest installed version; None if there is none."""
     on_path = shutil.which("initdb")
     if on_path:
         return Path(on_path).resolve().parent
@@ -33,7 +33,7 @@ def binaries() -> Path | None:
 
 
 class PostgresServer:
-    """A server on a free port of this machine, that can be killed and started again.
+    """A server on a free port of this machine that can be killed and restarted.
 
     Leaving the ``with`` block ends it and deletes its data. It allows passwords only (SCRAM), for the superuser
     ``SUPERUSER`` with ``password``.
@@ -74,7 +74,7 @@ class PostgresServer:
 
     @property
     def pid(self) -> int:
-        """Of the server's first process."""
+        """The process id of the postmaster."""
         assert self._process
         return self._process.pid
 
@@ -87,7 +87,7 @@ class PostgresServer:
         return f"postgresql://{user}:{password or self.password}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        """Start it, and return once it takes connections."""
+        """Start it, and wait until it accepts connections."""
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
@@ -109,16 +109,16 @@ class PostgresServer:
             time.sleep(_POLL_S)
 
     def stop(self) -> None:
-        """An immediate shutdown, with nothing left running."""
+        """An immediate shutdown; nothing keeps running."""
         self._end(signal.SIGQUIT)
 
     def restart(self) -> None:
-        """A fast shutdown, as an operator does it, and a start."""
+        """A fast shutdown, as by an operator, and a start."""
         self._end(signal.SIGINT)
         self.start()
 
     def kill(self) -> None:
-        """A crash: every process of the server at once."""
+        """Kill all processes of the server at once."""
         if self._process and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
@@ -131,7 +131,7 @@ class PostgresServer:
             self._watchdog = None
 
     def pause(self) -> None:
-        """Every process of the server stops in whatever it does; see ``resume``."""
+        """Suspend all processes of the server (SIGSTOP); see ``resume``."""
         assert self._process
         os.killpg(self._process.pid, signal.SIGSTOP)
 
@@ -140,7 +140,7 @@ class PostgresServer:
         os.killpg(self._process.pid, signal.SIGCONT)
 
     def connect(self, database: str = "postgres") -> psycopg.Connection:
-        """A connection of the superuser that commits each statement."""
+        """A connection of the superuser in autocommit mode."""
         return psycopg.connect(self.url(database), autocommit=True, connect_timeout=10)
 
     def create_database(self, name: str) -> str:
@@ -171,7 +171,7 @@ class PostgresServer:
 
 
 def _system_user() -> str | None:
-    """Who runs it when the tests are run by root, for whom it refuses to start."""
+    """The user that runs the server if the tests are run by root, as which PostgreSQL does not start."""
     return None if os.getuid() else "postgres"
 
 

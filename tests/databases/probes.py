@@ -1,4 +1,4 @@
-"""Databases seen from outside, by their drivers alone."""
+"""Reads databases directly by their drivers, without code of the sink."""
 
 import sqlite3
 from abc import ABC, abstractmethod
@@ -23,7 +23,7 @@ class Probe(ABC):
     url: str
 
     def database(self) -> Database:
-        """As the sink sees it."""
+        """The database as the sink opens it."""
         return database_at(parse_address(self.url))
 
     async def session(self) -> Session:
@@ -31,7 +31,7 @@ class Probe(ABC):
 
     @abstractmethod
     def database_with(self, known: list[Migration]) -> Database:
-        """As a sink sees it that knows these migrations."""
+        """The database as a sink with these migrations opens it."""
 
     @abstractmethod
     def query(self, statement: str) -> list[tuple[Any, ...]]:
@@ -39,11 +39,11 @@ class Probe(ABC):
 
     @abstractmethod
     def rows(self) -> list[MetricRow]:
-        """All metrics, in the order of their key."""
+        """All metrics, ordered by primary key."""
 
     @abstractmethod
     def expire(self) -> None:
-        """The owner's lease is over."""
+        """Let the owner's lease expire."""
 
     def progress(self) -> dict[int, int]:
         """The next offset of each partition."""

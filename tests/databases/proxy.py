@@ -1,4 +1,4 @@
-"""A proxy before PostgreSQL that cuts the connection at a COMMIT, before the server sees it or before it has answered."""
+"""A proxy for PostgreSQL that cuts the connection at a COMMIT, before the server gets it or before the client gets the response."""
 
 import asyncio
 import contextlib
@@ -13,10 +13,10 @@ _CHUNK_BYTES = 65_536
 
 
 class CuttingProxy:
-    """Passes everything on, except that it cuts the connection at a COMMIT whenever ``cuts`` says how.
+    """Forwards all traffic, and cuts the connection at a COMMIT if ``cuts`` says so.
 
-    ``cuts`` is asked at each COMMIT. "before": the server never sees it. "after": the server has committed, and its
-    answer is lost.
+    ``cuts`` is called at each COMMIT. "before": the server does not get it. "after": the server has committed, and its
+    response is lost.
     """
 
     def __init__(self, port: int, cuts: Callable[[], Cut | None]) -> None:
@@ -72,7 +72,7 @@ class CuttingProxy:
                 self.made.append(cut)
                 return
             if cut == "after":
-                # What the server answers from here on stays with us; that it answers says that it has committed.
+                # The server's response is not forwarded; it only shows that the server has committed.
                 answers.cancel()
                 await asyncio.gather(answers, return_exceptions=True)
                 server.write(data)
@@ -92,5 +92,5 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 
 def now_and_then(random: Random, share: float) -> Callable[[], Cut | None]:
-    """Cut ``share`` of all COMMITs, one way or the other."""
+    """Cut at a random ``share`` of all COMMITs, before or after."""
     return lambda: random.choice(("before", "after")) if random.random() < share else None

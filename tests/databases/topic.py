@@ -1,4 +1,4 @@
-"""A topic of metrics, and sinks that write it into a database and a file; afterwards all three have to be the same."""
+"""A topic with metrics, and sinks that write them into a database and a file; in the end all three must be equal."""
 
 import asyncio
 import itertools
@@ -16,7 +16,7 @@ from tests.integration.test_sink import Metrics, Pipeline
 
 
 class Traffic:
-    """Writes metrics in transactions until it is told to end; some of them are aborted. It knows what has to come out."""
+    """Writes metrics in transactions until it is ended; some transactions are aborted. Records the expected result."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -52,10 +52,10 @@ class Outputs:
         return ServiceProcess("sink", self.pipeline.path.parent.parent, self.pipeline.env | env)
 
     def count(self) -> int:
-        """Rows in the database; none while it has no table, or is away."""
+        """The number of rows in the database; 0 while it has no table, or is unavailable."""
         try:
             return int(self.probe.query("select count(*) from product_metrics")[0][0])
-        except Exception:  # noqa: BLE001 - whatever a database that is just being made or killed answers
+        except Exception:  # noqa: BLE001 - any error of a database that is just being created or killed
             return 0
 
     async def grown(self, by: int = 1) -> None:
@@ -63,7 +63,7 @@ class Outputs:
         await eventually(lambda: self.count() >= before + by, what=f"{by} rows more than {before}")
 
     async def same(self, metrics: Metrics) -> None:
-        """Wait until the outputs have as much as the topic; then they must be the same, to the cent."""
+        """Wait until the outputs have as many metrics as the topic; then they must be equal to the cent."""
         wanted = Counter(row_of(value) for value in metrics.committed)
         assert all(count == 1 for count in wanted.values())
         await eventually(lambda: self.count() >= len(wanted), what="the rows are in the database")
@@ -72,7 +72,7 @@ class Outputs:
 
 
 def row_of(value: bytes) -> MetricRow:
-    """The row that has to be in the database, from the record's own text."""
+    """The expected row in the database, computed from the record's text."""
     fields = orjson.loads(value)
     cents = [round(fields[name] * 100) for name in ("total_revenue", "avg_order_value")]
     names = ("window_start", "window_end", "product_id", "order_count")

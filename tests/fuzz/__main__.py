@@ -1,6 +1,6 @@
-"""Bad input by the million, for everything that the services read from outside; ends with one table.
+"""Feeds millions of damaged inputs to all readers of external data, and prints a table of the results.
 
-Each target runs in a process of its own, so that its memory can be told, and a crash of the interpreter, too.
+Each target runs in a separate process, so that its memory can be measured and a crash of the interpreter detected.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from tests.fuzz.run import Outcome, run
 from tests.fuzz.targets import TARGETS
 
 _MAX_GROWTH_MIB = 16.0
-_SILENT = 50  # above every level that is logged: a foreign record is told by one line each
+_SILENT = 50  # above every level that is logged: each foreign record would be a log line
 _PROGRESS_S = 10.0
 
 

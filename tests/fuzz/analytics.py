@@ -1,4 +1,4 @@
-"""Records of ``processed-orders`` and of the changelog: what another writer may have put there."""
+"""Fuzzes the analytics: records of ``processed-orders`` and of the changelog, as another writer may have written them."""
 
 from collections.abc import Mapping
 from random import Random
@@ -22,15 +22,15 @@ WINDOW_S = 60
 SOURCES = 3
 PARTITION = 4
 BATCHES_OF_ONE_LIFE = 40
-_MARK = tuple(WATERMARK_HEADERS)
+_WATERMARK_HEADERS = tuple(WATERMARK_HEADERS)
 _ORDER = tuple(ORDER_HEADERS)
 _NAMES = ("product_id", "amount", "timestamp", "order_id", "source", "sources", "watermark", "type")
 
 
 class ProcessedOrders:
-    """Orders and watermarks, sound and damaged, into the windows of one partition; closed windows are added up again.
+    """Valid and damaged orders and watermarks for one partition; closed windows are compared with independent sums.
 
-    Now and then the partition is thrown away and restored from what it wrote into the changelog.
+    From time to time the partition is discarded and restored from its changelog.
     """
 
     def __init__(self, random: Random) -> None:
@@ -58,14 +58,14 @@ class ProcessedOrders:
         self._offset += 1
         headers: RecordHeaders
         if self._random.random() < 0.3:
-            value, headers = self.mark(), _MARK
+            value, headers = self.watermark(), _WATERMARK_HEADERS
         else:
             value, headers = self.order(), _ORDER
         keep_headers = self._random.random() < 0.9
         return any_record(self._random, value, self._offset, headers if keep_headers else None)
 
-    def mark(self) -> bytes | None:
-        """A watermark, sound in half of the cases."""
+    def watermark(self) -> bytes | None:
+        """A watermark, valid in half of the cases."""
         random = self._random
         sources = random.sample(range(SOURCES), random.randint(1, SOURCES))
         fields = {
@@ -86,7 +86,7 @@ class ProcessedOrders:
         return self._mutator.mutate(fields)
 
     def check(self, records: list[FakeRecord]) -> Tally:
-        """Let the partition process ``records`` one by one, and account for each of them."""
+        """Let the partition process ``records`` one by one, and check the result of each."""
         tally = Tally()
         for record in records:
             try:
@@ -110,7 +110,7 @@ class ProcessedOrders:
         return tally
 
     def _check_one(self, record: FakeRecord) -> bool:
-        logic, is_mark = self._logic, record.key is None and record.headers == _MARK
+        logic, is_mark = self._logic, record.key is None and record.headers == _WATERMARK_HEADERS
         before = _state(logic)
         logic.process([record], self._output)
         sent = self._output.take()
@@ -134,14 +134,14 @@ class ProcessedOrders:
             total = self._sums.get(window, Total())
             self._sums[window] = Total(total.orders + 1, total.cents + cents)
         else:
-            # Read by a lenient parser alone: what it has made of the record is in the state.
+            # Only a lenient parser accepts it: the result is visible in the state.
             self._sums = {(key.product_id, key.start_s): Total(*totals) for key, totals in _open(logic).items()}
         return True
 
     def _expected(self, record: FakeRecord, *, accepted: bool) -> tuple[str, float, int] | None:
-        """The order that ``record`` must be taken for, if it is certain; None for a mark that was taken."""
+        """The order that ``record`` must be read as, if that is certain; None for an accepted watermark."""
         try:
-            if record.key is None and record.headers == _MARK:
+            if record.key is None and record.headers == _WATERMARK_HEADERS:
                 mark = watermark(record.value)
                 assert (mark is not None) == accepted, f"watermark {mark}, accepted: {accepted}"
                 return None
@@ -161,7 +161,7 @@ class ProcessedOrders:
 
 
 class Changelog:
-    """Keys and values of ``analytics-state``: understood and fit to go on with, or named as damage."""
+    """Keys and values of ``analytics-state``: either restored to a usable state, or reported as damaged."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
@@ -184,11 +184,13 @@ class Changelog:
         """One changelog record, damaged or not."""
         random, mutator = self._random, self._mutator
         if random.random() < 0.3:
-            marks = ",".join(f'"{source}":{self._sound_or("1700000000.5")}' for source in range(random.randrange(5)))
+            watermarks = ",".join(
+                f'"{source}":{self._sound_or("1700000000.5")}' for source in range(random.randrange(5))
+            )
             fields = {
                 "clock": self._sound_or("1700000000"),
                 "sources": self._sound_or("5"),
-                "watermarks": f"{{{marks}}}",
+                "watermarks": f"{{{watermarks}}}",
             }
             return b"watermarks", mutator.mutate(fields)
         parts = [
@@ -206,7 +208,7 @@ class Changelog:
         return text if self._random.random() < 0.9 else self._mutator.value()
 
     def _go_on(self, windows: TumblingWindows) -> None:
-        """What was taken in must not surprise anyone later."""
+        """Check that the restored state can be used: process an order and close the windows."""
         logic = _partition()
         logic._windows = windows
         output = Outbox()
@@ -214,7 +216,7 @@ class Changelog:
         logic.process([FakeRecord(_plain(sound), headers=_ORDER)], output)
         for source in range(5):
             mark = {"source": str(source), "sources": "5", "watermark": "250000000000"}
-            logic.process([FakeRecord(_plain(mark), headers=_MARK)], output)
+            logic.process([FakeRecord(_plain(mark), headers=_WATERMARK_HEADERS)], output)
         logic.before_commit(output, 0)
 
 

@@ -1,4 +1,4 @@
-"""What the tests with generated input share."""
+"""Fixtures of the tests with generated input."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ import structlog
 
 @pytest.fixture
 def _silent() -> Iterator[None]:
-    """A foreign record is logged; thousands of them would bury the test's own output."""
+    """Disable logging: thousands of lines about foreign records would hide the test's own output."""
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     yield

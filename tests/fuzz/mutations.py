@@ -1,7 +1,7 @@
-"""Broken JSON records by the million: valid ones, changed in their structure and in their bytes, by a seeded generator.
+"""Generates damaged JSON records from valid ones, by changes of structure and bytes, with a seeded generator.
 
-A record that is broken everywhere is refused at the first glance. So most are changed in one or two places only, and a
-good part stays valid: those show what the changed ones must not disturb.
+A heavily damaged record is rejected by the first check. So most records are changed in one or two places only, and many stay
+valid, to show that damaged ones do not affect them.
 """
 
 import json
@@ -24,11 +24,11 @@ _Pairs = MutableSequence[tuple[str, str]]
 
 
 class Mutator:
-    """Makes records like ``mutate``'s fields, damaged at random; the same ``random`` gives the same records.
+    """Generates randomly damaged records; the same ``random`` gives the same records.
 
     Args:
-        random: where all chance comes from.
-        names: names of fields that may be added beside those of a record, since somebody may give them a meaning.
+        random: the random generator.
+        names: names of fields that may be added to those of a record.
     """
 
     def __init__(self, random: Random, names: Sequence[str] = ()) -> None:
@@ -46,7 +46,7 @@ class Mutator:
         )
 
     def mutate(self, fields: Fields) -> bytes | None:
-        """``fields`` as a record's value, more or less damaged; None for a record without one."""
+        """``fields`` as a record's value, possibly damaged; None for a record without a value."""
         random = self._random
         if random.random() < 0.003:
             return pick(random, NO_OBJECTS)
@@ -61,7 +61,7 @@ class Mutator:
         return value
 
     def value(self) -> str:
-        """Any JSON text, or almost."""
+        """A random JSON text, or an invalid one."""
         random = self._random
         chance = random.random()
         if chance < 0.002:
@@ -97,7 +97,7 @@ class Mutator:
         if pairs:
             at = self._random.randrange(len(pairs))
             name, text = pairs[at]
-            # The same name with its first character escaped; in capitals; or no name at all.
+            # The same name with its first character escaped, in capitals, or an empty name.
             others = (f'"\\u{ord(name[1:2] or "x"):04x}{name[2:]}', name.upper(), name[1:-1], "1", "null")
             pairs[at] = (pick(self._random, others), text)
 

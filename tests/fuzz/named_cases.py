@@ -1,4 +1,4 @@
-"""The inputs that one thinks of first, each with what has to become of it."""
+"""Named special inputs with their expected results."""
 
 import json
 from typing import NamedTuple
@@ -13,7 +13,7 @@ _MANY = 480_000  # elements: an array that just fits into a record
 
 
 class Case(NamedTuple):
-    """A record of ``orders``; ``reason`` is its dead letter's, None for an order that goes through."""
+    """A record of ``orders``; ``reason`` is the one of its dead letter, None for a valid order."""
 
     name: str
     value: bytes | None
@@ -23,7 +23,7 @@ class Case(NamedTuple):
 
 
 def named_cases(time_s: float) -> list[Case]:
-    """All of them, in orders with the event time ``time_s`` (epoch seconds)."""
+    """All cases, with the event time ``time_s`` (epoch seconds)."""
     return [*_no_objects(), *_texts(time_s), *_numbers(time_s), *_structures(time_s), *_around_the_value(time_s)]
 
 

@@ -1,28 +1,28 @@
-"""What is to come of a record, computed without the code under test."""
+"""The expected result for a record, computed without the code under test."""
 
 import re
 from typing import Any
 
 from services.processor.processor_settings import ProcessorSettings
-from verification.judge import Judge, Verdict, cents_of, read_catalogue
+from verification.reference_processor import AllowedOutcome, ReferenceProcessor, cents_of, read_catalogue
 from verification.strict_json import Literal, NotAnObjectError, number, overflows, parse_object
 
 CATALOGUE = ProcessorSettings.model_fields["processor_catalogue_path"].default
 MAX_DEPTH = 100
 LATEST_S = 253_402_300_799
 
-JUDGE = Judge(read_catalogue(CATALOGUE))
+REFERENCE = ReferenceProcessor(read_catalogue(CATALOGUE))
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET = re.compile(rb"[\[\]{}]")
 
 
-def verdict(value: bytes | None, arrived_s: float) -> Verdict:
-    """What has to become of a record of ``orders`` that came in at ``arrived_s`` (epoch seconds)."""
-    return JUDGE.judge(value, arrived_s, arrived_s)
+def allowed_outcome(value: bytes | None, arrived_s: float) -> AllowedOutcome:
+    """The allowed results for a record of ``orders`` that arrived at ``arrived_s`` (epoch seconds)."""
+    return REFERENCE.allowed_outcome(value, arrived_s, arrived_s)
 
 
 def depth(value: bytes) -> int:
-    """How many arrays and objects stand within one another, if ``value`` is JSON."""
+    """The nesting depth of arrays and objects, if ``value`` is JSON."""
     if value.count(b"[") + value.count(b"{") <= MAX_DEPTH:
         return 0
     deepest = now = 0
@@ -33,12 +33,12 @@ def depth(value: bytes) -> int:
 
 
 def processed_order(value: bytes | None) -> tuple[str, float, int] | None:
-    """Product, event time and cents in a record of ``processed-orders``; None when it has no such things.
+    """Product, event time and cents in a record of ``processed-orders``; None if a field is missing or invalid.
 
-    What else it has is not looked at, even if it is a number beyond all doubles.
+    Other fields are ignored, even a number beyond the range of doubles.
 
     Raises:
-        NotAnObjectError: it is no JSON object, or one with a repeated field or of great depth.
+        NotAnObjectError: it is not a JSON object, or has a repeated field, or is nested too deep.
     """
     fields = _fields(value)
     product_id, time_s = fields.get("product_id"), number(fields.get("timestamp"))
@@ -73,5 +73,5 @@ def _whole(value: object) -> int | None:
 
 
 def may_be_read_otherwise(value: bytes | None) -> bool:
-    """Whether a lenient parser may take what ``parse_object`` refuses: a repeated field, or deep nesting."""
+    """Whether a lenient parser may accept what ``parse_object`` rejects: a repeated field, or deep nesting."""
     return bool(value) and (b":" in (value or b"") or depth(value or b"") > MAX_DEPTH)

@@ -1,4 +1,4 @@
-"""Records of ``orders`` through the processor's logic, judged by the verification's own judge."""
+"""Fuzzes the processor's logic with records of ``orders``; the verification's reference processor is the oracle."""
 
 import json
 from collections import Counter, defaultdict, deque
@@ -20,11 +20,11 @@ from services.processor.order_partition import OrderPartition
 from services.processor.replica_watermark import ReplicaWatermark
 from services.processor.source_watermark import SourceWatermark
 from tests.fuzz.mutations import Fields, Mutator, pick
-from tests.fuzz.oracle import CATALOGUE, JUDGE, verdict
+from tests.fuzz.oracle import CATALOGUE, REFERENCE, allowed_outcome
 from tests.fuzz.records import NOW_S, PARTITIONS, Outbox, Sent, any_record
 from tests.fuzz.target import Tally
 from tests.unit.driver import FakeClock, FakeRecord
-from verification.judge import Order, Verdict
+from verification.reference_processor import AllowedOutcome, Order
 
 BATCH = 50
 SOURCE = 2
@@ -41,7 +41,7 @@ _LONGEST_FIELDS = max(len(json.dumps(fields)) for fields in json.loads(CATALOGUE
 
 
 class Orders:
-    """Valid and broken orders of the last four seconds before ``now_s``, in batches as a worker hands them over."""
+    """Valid and damaged orders of the last four seconds before ``now_s``, in batches as from a worker."""
 
     def __init__(self, random: Random, now_s: float = NOW_S, limits: DerivedLimits = LIMITS) -> None:
         self._random = random
@@ -73,7 +73,7 @@ class Orders:
             "order_id": f'"order-{self._number}"',
             "user_id": f'"user-{random.randrange(1000)}"',
             "product_id": f'"prod-{random.randrange(1, 6)}"',
-            # A price times a quantity: one in eight is not the double of its cents.
+            # A price times a quantity: in one of eight cases not the double nearest to its cents.
             "amount": f"{random.randrange(1, 10**6) / 100 * random.randrange(1, 9)}",
             "timestamp": f"{self._now_s + off_s:.3f}",
         }
@@ -86,7 +86,7 @@ class Orders:
         return self.check([any_record(self._random, self.value(), first + number) for number in range(BATCH)])
 
     def check(self, records: list[FakeRecord]) -> Tally:
-        """Let the logic process ``records``, and compare all it writes with the judge's verdicts."""
+        """Let the logic process ``records``, and compare its output with the allowed results."""
         logic, before_s = self._logic, self._logic.watermark_s
         logic.process(records, self._output)
         outcomes = self._output.take()
@@ -106,15 +106,15 @@ class Orders:
         counted = self._logic.before_commit(self._output, 0)
         assert counted.orders == tally.accepted
         assert counted.dead_letters == reasons
-        marks = self._output.take()
-        assert len(marks) in (0, PARTITIONS)
-        for partition, sent in enumerate(marks):
+        watermarks = self._output.take()
+        assert len(watermarks) in (0, PARTITIONS)
+        for partition, sent in enumerate(watermarks):
             assert (sent.partition, sent.key, list(sent.headers)) == (partition, None, WATERMARK_HEADERS)
             assert decode_watermark(sent.value) == ((SOURCE,), PARTITIONS, self._logic.watermark_s)
 
 
 class _Outcomes:
-    """What a batch wrote: dead letters by their records' offsets, processed orders in the order read in each partition."""
+    """The output of a batch: dead letters by their records' offsets, processed orders of each partition in input order."""
 
     def __init__(self, outcomes: list[Sent]) -> None:
         self._dead_letters: dict[bytes, Sent] = {}
@@ -134,9 +134,9 @@ class _Outcomes:
 
 
 def _check(record: FakeRecord, came_of: _Outcomes, limits: DerivedLimits) -> float | None:
-    """The event time that counts for the watermark, None for a dead letter."""
+    """Check the output for one record; returns the event time for the watermark, None for a dead letter."""
     arrived_s = record.timestamp / 1000 if record.timestamp_type == LOG_APPEND_TIME else NOW_S
-    right = verdict(record.value, arrived_s)
+    right = allowed_outcome(record.value, arrived_s)
     sent = came_of.take(record, right.order)
     try:
         assert sent is not None
@@ -151,7 +151,7 @@ def _check(record: FakeRecord, came_of: _Outcomes, limits: DerivedLimits) -> flo
     return min(right.order.timestamp_s, arrived_s)
 
 
-def _check_dead_letter(record: FakeRecord, sent: Sent, right: Verdict, limits: DerivedLimits) -> None:
+def _check_dead_letter(record: FakeRecord, sent: Sent, right: AllowedOutcome, limits: DerivedLimits) -> None:
     ours = sent.headers[:5]
     assert [name for name, _ in ours] == list(HEADERS)
     reason, message, *source = [value or b"" for _, value in ours]
@@ -180,7 +180,7 @@ def _check_dead_letter(record: FakeRecord, sent: Sent, right: Verdict, limits: D
 
 
 def batch_size(record: FakeRecord | Sent) -> int:
-    """The size of a batch of this record, as the client's own builder makes it."""
+    """The size of a batch with this record, built by the client's own builder."""
     builder = DefaultRecordBatchBuilder(2, 0, 1, -1, -1, 0, 2**30)
     builder.append(0, 0, record.key, record.value, [*record.headers])
     return int(builder.size())
@@ -190,8 +190,8 @@ def _check_processed(record: FakeRecord, sent: Sent, order: Order, limits: Deriv
     assert sent.topic == "processed-orders"
     assert batch_size(sent) <= limits.processed_order
     assert list(sent.headers) == [*ORDER_HEADERS, *(header for header in record.headers if header[0] != "type")]
-    assert JUDGE.processed(sent.value) == order
+    assert REFERENCE.processed(sent.value) == order
     assert sent.key == order.product_id.encode()
     assert sent.partition == partition_for(sent.key, PARTITIONS)
-    # However it is made, it fits where its record fitted: see the topics' max.message.bytes.
+    # It has to fit into its topic if the record fitted into `orders`: see the topics' max.message.bytes.
     assert len(sent.value or b"") <= len(record.value or b"") + _LONGEST_FIELDS

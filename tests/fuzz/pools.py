@@ -1,4 +1,4 @@
-"""Values that some parser, somewhere, has stumbled over. What turns out to be missing here belongs here."""
+"""Values that have caused problems in parsers. To be extended when a further one is found."""
 
 # fmt: off
 NUMBERS = (

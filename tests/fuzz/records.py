@@ -1,4 +1,4 @@
-"""What a consumer hands over, and where a partition's logic writes to: without Kafka, and in the order of writing."""
+"""Input records and an output for a partition's logic, without Kafka."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Sent:
 
 
 class Outbox:
-    """An ``Output`` that keeps what is sent, in order."""
+    """An ``Output`` that keeps the sent records in order."""
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
@@ -56,7 +56,7 @@ class Outbox:
 
 
 def any_record(random: Random, value: bytes | None, offset: int, headers: RecordHeaders | None = None) -> FakeRecord:
-    """A record with ``value``, whose key, headers and timestamp are anything that Kafka lets through."""
+    """A record with ``value``, and with a random key, headers and timestamp that Kafka accepts."""
     stamped_by_broker = random.randrange(2)
     sender_says = pick(random, (int(NOW_S * 1000), 0, -1, 2**53, -(2**63), 2**63 - 1))
     return FakeRecord(

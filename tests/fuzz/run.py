@@ -1,4 +1,4 @@
-"""Feeds one target for as long as it takes, counts its crashes, and watches the memory of the process."""
+"""Runs one target, counts its crashes, and monitors the memory of the process."""
 
 import resource
 import traceback
@@ -9,7 +9,7 @@ from random import Random
 from tests.fuzz.target import Tally
 from tests.fuzz.targets import TARGETS
 
-# What is kept between inputs (caches, compiled patterns, the allocator's reserve) has been made by then.
+# By then, everything that is kept between inputs (caches, compiled patterns, the allocator's reserve) is allocated.
 _WARM_UP = 0.2
 _EXAMPLES = 3
 _REPORT_EVERY = 10_000
@@ -17,7 +17,7 @@ _REPORT_EVERY = 10_000
 
 @dataclass
 class Outcome:
-    """What a target did with its inputs; ``growth_mib`` is by how much the peak of memory rose after the warm-up."""
+    """The outcome of a target; ``growth_mib`` is the growth of the peak memory after the warm-up."""
 
     target: str
     inputs: int = 0
@@ -29,7 +29,7 @@ class Outcome:
 
 
 def run(name: str, seed: str, count: int, progress: Callable[[Outcome], None] = lambda _: None) -> Outcome:
-    """Give the target ``name`` about its share of ``count`` inputs; a crash is counted, and the target made anew."""
+    """Feed the target ``name`` about its share of ``count`` inputs; after a crash, count it and recreate the target."""
     kind, outcome = TARGETS[name], Outcome(name)
     wanted = max(1, round(count * kind.share))
     target = kind.make(Random(f"{seed} {name}"))
@@ -38,7 +38,7 @@ def run(name: str, seed: str, count: int, progress: Callable[[Outcome], None] = 
     while outcome.inputs < wanted:
         try:
             tally = target.batch()
-        except Exception:  # noqa: BLE001 - whatever it is, it is what the run is for
+        except Exception:  # noqa: BLE001 - any exception is a finding
             outcome.crashes += 1
             if len(outcome.examples) < _EXAMPLES:
                 outcome.examples.append(traceback.format_exc(limit=-4))

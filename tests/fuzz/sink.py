@@ -1,4 +1,4 @@
-"""What the sink reads: records of ``product-metrics``, its checkpoint, and the file that it finds."""
+"""Fuzzes the sink: records of ``product-metrics``, its checkpoint, and an existing file."""
 
 import tempfile
 from pathlib import Path
@@ -24,7 +24,7 @@ _NAMES = ("window_start", "window_end", "product_id", "order_count", "total_reve
 
 
 class Metrics:
-    """Records of ``product-metrics``: one line for each JSON object, which means the same; nothing for the others."""
+    """Records of ``product-metrics``: an equivalent line for each JSON object; none for the others."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
@@ -75,7 +75,7 @@ def _check_line(value: bytes | None, lines: list[bytes]) -> None:
 
 
 class Checkpoints:
-    """A damaged checkpoint is known as one; what is taken for one has a right checksum and says what it says."""
+    """A damaged checkpoint is rejected; an accepted one has a correct checksum and is decoded correctly."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
@@ -97,7 +97,7 @@ class Checkpoints:
         return tally
 
     def _any(self) -> tuple[Checkpoint | None, bytes]:
-        """A checkpoint and what may have become of its bytes; None and bytes whose checksum was made to fit them."""
+        """A checkpoint and its bytes, possibly damaged; or None and damaged bytes with a matching checksum."""
         random = self._random
         positions = {
             number: Position(random.randrange(1000), random.getrandbits(32)) for number in range(random.randrange(7))
@@ -122,12 +122,12 @@ class Checkpoints:
         value = self._mutator.mutate(fields) or b""
         try:
             return None, signed(orjson.loads(value))
-        except (ValueError, TypeError):  # what is no JSON object, or nested deeper than orjson writes
+        except (ValueError, TypeError):  # not a JSON object, or nested deeper than orjson can encode
             return None, value
 
 
 class _QuickDisk(Disk):
-    """Nobody cuts the power here: nothing has to be synced."""
+    """A disk without syncs, since there are no power cuts here."""
 
     def sync(self, descriptor: int) -> None: ...
 
@@ -135,7 +135,7 @@ class _QuickDisk(Disk):
 
 
 class DamagedFiles:
-    """The file and its checkpoint as somebody left them, half copied: afterwards each metric stands there once."""
+    """A damaged or half-copied file and checkpoint: in the end each metric has to be in the file once."""
 
     def __init__(self, random: Random) -> None:
         self._random = random

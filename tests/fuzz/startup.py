@@ -1,4 +1,4 @@
-"""What a service is started with: flags and environment, and the processor's catalogue."""
+"""Fuzzes the input at a service's start: flags, environment, and the processor's catalogue."""
 
 import contextlib
 import io
@@ -60,7 +60,7 @@ _ODD = (
 
 
 class Settings:
-    """Flags and variables of any text: settings, or one error that says which is bad."""
+    """Flags and variables with any text: the result is settings, or one error that names the bad one."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
@@ -94,7 +94,7 @@ class Settings:
 
 @contextlib.contextmanager
 def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """``variables``, as far as an environment can hold them, and what argparse says of bad flags kept from the screen."""
+    """Set ``variables``, as far as an environment can contain them, and suppress argparse's output."""
     before = dict(os.environ)
     try:
         for name, text in variables.items():
@@ -108,7 +108,7 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 
 class Catalogues:
-    """A catalogue's file: refused with a ``ValueError``, or every order of each of its products comes out as it says."""
+    """A catalogue file: either rejected with a ``ValueError``, or the orders of its products are enriched correctly."""
 
     def __init__(self, random: Random) -> None:
         self._random = random

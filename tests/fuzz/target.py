@@ -1,10 +1,10 @@
-"""What every fuzzed reader has in common."""
+"""The interface of a fuzz target."""
 
 from typing import NamedTuple, Protocol
 
 
 class Tally(NamedTuple):
-    """How the inputs of one batch fared."""
+    """The results of the inputs of one batch."""
 
     accepted: int = 0
     refused: int = 0
@@ -18,13 +18,13 @@ class Tally(NamedTuple):
 
 
 class Target(Protocol):
-    """One reader of what comes from outside, with an oracle for what it has to make of it."""
+    """A reader of external input, with an oracle for its results."""
 
     def batch(self) -> Tally:
         """Feed some inputs.
 
         Raises:
-            AssertionError: the reader did something else with one of them than the oracle says.
+            AssertionError: the reader's result for one of them differs from the oracle's.
             Exception: anything else is a crash.
         """
         ...

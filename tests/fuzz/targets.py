@@ -1,4 +1,4 @@
-"""Everything that is read from outside, with how much of a run each reader gets."""
+"""All targets, with their shares of a run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from tests.fuzz.target import Target
 
 @dataclass(frozen=True)
 class Kind:
-    """A target; ``share`` of a run's inputs, less for one whose inputs take milliseconds."""
+    """A target and its ``share`` of a run's inputs, lower if an input takes milliseconds."""
 
     make: Callable[[Random], Target]
     share: float = 1.0

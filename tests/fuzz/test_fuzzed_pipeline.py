@@ -135,19 +135,19 @@ def foreign_records(count: int) -> list[Message]:
     source = ProcessedOrders(random)
     found: list[Message] = []
     while len(found) < count:
-        is_mark = random.random() < 0.5
-        value = source.mark() if is_mark else source.order()
+        is_watermark = random.random() < 0.5
+        value = source.watermark() if is_watermark else source.order()
         try:
-            sound: object = watermark(value) if is_mark else processed_order(value)
+            sound: object = watermark(value) if is_watermark else processed_order(value)
         except NotAnObjectError:
             sound = may_be_read_otherwise(value)
         if not sound:
-            headers = WATERMARK_HEADERS if is_mark else ORDER_HEADERS
+            headers = WATERMARK_HEADERS if is_watermark else ORDER_HEADERS
             found.append(Message(value, random.choice((None, b"", b"k", b"\xff")), tuple(headers)))
     return found
 
 
-FOREIGN_MARKS = (
+FOREIGN_WATERMARKS = (
     *(b'{"source":0,"sources":1000000000,"watermark":1}', b'{"source":-1,"sources":6,"watermark":1}'),
     *(b'{"source":0,"sources":0,"watermark":1}', b'{"source":6,"sources":6,"watermark":1}'),
     *(b'{"source":false,"sources":true,"watermark":1}', b'{"source":0.0,"sources":6.0,"watermark":1}'),
@@ -174,9 +174,9 @@ def cents_in(orders: Iterable[Mapping[str, Any]]) -> int:
 
 
 async def test_what_others_write_between_the_services_stops_none_of_them(pipeline: Pipeline) -> None:
-    marks = [Message(value, None, tuple(WATERMARK_HEADERS)) for value in FOREIGN_MARKS]
+    watermarks = [Message(value, None, tuple(WATERMARK_HEADERS)) for value in FOREIGN_WATERMARKS]
     orders = [Message(value, b"k", tuple(ORDER_HEADERS)) for value in FOREIGN_ORDERS]
-    foreign = [*foreign_records(FOREIGN), *marks, *orders, Message(None)]
+    foreign = [*foreign_records(FOREIGN), *watermarks, *orders, Message(None)]
     await pipeline.make_topics()
     async with AsyncExitStack() as stack:
         for service in ("processor", "analytics", "sink"):

@@ -1,4 +1,4 @@
-"""A group's committed offsets, as a test looks at them: stable ones only."""
+"""Reads a group's committed offsets, stable ones only."""
 
 from aiokafka.structs import TopicPartition
 
@@ -7,7 +7,7 @@ from libs.runtime.transactions.connection import BrokerConnection
 
 
 class CommittedOffsets:
-    """Connects when first asked."""
+    """Connects at the first call."""
 
     def __init__(self, bootstrap_servers: str, group: str) -> None:
         self._bootstrap_servers = bootstrap_servers
@@ -15,7 +15,7 @@ class CommittedOffsets:
         self._connection: BrokerConnection | None = None
 
     async def fetch(self, partition: TopicPartition) -> int | None:
-        """The committed offset, None without one; waits while a transaction is about to change it."""
+        """The committed offset, None without one; waits while a pending transaction may change it."""
         if self._connection is None:
             self._connection = await BrokerConnection.open(self._bootstrap_servers)
         committed = (await stable_offsets(self._connection, self._group, [partition]))[partition]

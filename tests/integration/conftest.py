@@ -1,4 +1,4 @@
-"""A pipeline of a test's own, a connection for its transactions, and what an operator changes topics with."""
+"""Fixtures: a pipeline for each test, a connection for transactions, and an admin client."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,7 +19,7 @@ def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
 
 @pytest.fixture
 async def connection(pipeline: Pipeline) -> AsyncIterator[BrokerConnection]:
-    """To the broker, with all of the pipeline's topics there."""
+    """A connection to the broker, with all of the pipeline's topics created."""
     await pipeline.make_topics()
     connection = await BrokerConnection.open(pipeline.kafka, [pipeline.prefix + topic.name for topic in ALL_TOPICS])
     yield connection

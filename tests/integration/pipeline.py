@@ -1,4 +1,4 @@
-"""A pipeline of a test's own: short windows, its own topics, and orders put where the test wants them."""
+"""A separate pipeline for a test: short windows, its own topics, and orders in partitions that the test chooses."""
 
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -37,12 +37,12 @@ OrderFields = dict[str, object]
 
 
 def no_member(group: str) -> GroupMember:
-    """Who reads partitions of its own choice, and may commit whatever becomes of the group."""
+    """A ``GroupMember`` without membership, whose commits the broker does not fence."""
     return GroupMember(group, -1, "")
 
 
 class Pipeline:
-    """Starts services on topics of its own, sends orders, and verifies what came out."""
+    """Starts services on its own topics, sends orders, and verifies the output."""
 
     def __init__(self, kafka: str, prefix: str, directory: Path, window_s: int = WINDOW_S) -> None:
         self.kafka = kafka
@@ -73,12 +73,12 @@ class Pipeline:
     async def make_topics(self) -> None:
         await ensure_topics(self.settings(), ALL_TOPICS)
 
-    async def make_topics_but(self, *others: Topic) -> None:
-        """All but those that the test makes itself."""
+    async def make_topics_except(self, *others: Topic) -> None:
+        """Create all topics except those that the test creates itself."""
         await ensure_topics(self.settings(), [topic for topic in ALL_TOPICS if topic not in others])
 
     async def send(self, batches: Iterable[tuple[int, Sequence[bytes | None]]]) -> None:
-        """Write values into partitions of `orders`, in this order, as any client might."""
+        """Write values into partitions of `orders`, in this order."""
         producer = AIOKafkaProducer(bootstrap_servers=self.kafka, max_batch_size=256 * 1024)
         await producer.start()
         try:
@@ -94,7 +94,7 @@ class Pipeline:
             await producer.stop()
 
     async def commit(self, group: str, topic: str, offset: int) -> None:
-        """Commit ``offset`` of the topic's first partition for ``group``, which nobody else is a member of."""
+        """Commit ``offset`` of the topic's first partition for ``group``, which has no members."""
         source = TopicPartition(self.prefix + topic, 0)
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self.kafka, group_id=self.prefix + group, enable_auto_commit=False
@@ -105,7 +105,7 @@ class Pipeline:
         await consumer.stop()
 
     async def read(self, topic: str) -> list[Record]:
-        """Everything committed in ``topic`` up to now."""
+        """All committed records of ``topic``."""
         name = self.prefix + topic
         async with TopicReader(self.kafka) as reader:
             return [
@@ -113,7 +113,7 @@ class Pipeline:
             ]
 
     async def has_records(self, topic: str) -> bool:
-        """Whether anything has been written into any partition of ``topic``."""
+        """Whether any partition of ``topic`` has had a record."""
         consumer = committed_consumer(self.settings(), group=None)
         await consumer.start()
         try:
@@ -123,13 +123,13 @@ class Pipeline:
             await consumer.stop()
 
     async def process_partition_alone(self, partition: int) -> None:
-        """Work one partition of `orders` to its end, with the processor's own worker, and no other."""
+        """Process one partition of `orders` to its end with the processor's worker."""
         async with self.lone_worker(partition, no_member(f"{self.prefix}processor")) as lone:
             await eventually(lone.at_the_end)
 
     @asynccontextmanager
     async def lone_worker(self, partition: int, member: GroupMember) -> AsyncIterator["LoneWorker"]:
-        """The processor's own worker on one partition of `orders`, taking itself for ``member``; it must not fail."""
+        """Run the processor's worker on one partition of `orders`, with the membership ``member``; it must not fail."""
         settings = self.settings()
         registry = CollectorRegistry()
         stage = make_stage(settings, SystemClock(), registry)
@@ -158,7 +158,7 @@ class Pipeline:
     async def verify(
         self, *, wait_closed_s: float = HANGS_AFTER_S, settle_s: float = HANGS_AFTER_S
     ) -> VerificationReport:
-        """The verification's report; fails the test when it found any difference."""
+        """The verification's report; fails the test if there is any difference."""
         report = await verify(
             self.kafka,
             topic_prefix=self.prefix,
@@ -173,7 +173,7 @@ class Pipeline:
 
 @dataclass(frozen=True)
 class LoneWorker:
-    """What can be seen of a worker that runs."""
+    """The observable state of a running worker."""
 
     registry: CollectorRegistry
     source: TopicPartition
@@ -182,7 +182,7 @@ class LoneWorker:
     failures: list[BaseException]
 
     async def at_the_end(self) -> bool:
-        """Whether it has committed all that there was when it began."""
+        """Whether it has committed up to the end that the partition had at its start."""
         assert not self.failures, self.failures
         return (await self.committed.fetch(self.source) or 0) >= self.end
 

@@ -1,4 +1,4 @@
-"""The services as their users start them: each a process, told by its environment, watched through its log."""
+"""Runs services as processes, configured by environment variables and observed through their logs."""
 
 import asyncio
 import http.client
@@ -22,7 +22,7 @@ ENTRY_FILES = {
     "sink": "services/sink/data_sink.py",
 }
 POLL_S = 0.05
-# No test asserts how long anything takes. What has not happened by then never will, on a machine four times slower either.
+# A generous limit, not an assertion about speed: also a machine that is four times slower needs less.
 HANGS_AFTER_S = 240.0
 TAIL_LINES = 40
 
@@ -33,7 +33,7 @@ _numbers = itertools.count(1)
 async def eventually(
     condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = HANGS_AFTER_S, what: str = ""
 ) -> None:
-    """Return as soon as ``condition`` holds, plain or awaited; fail when it does not within ``timeout_s``."""
+    """Wait until ``condition``, plain or awaitable, is true; fail after ``timeout_s``."""
     deadline = time.monotonic() + timeout_s
     while True:
         result = condition()
@@ -44,16 +44,16 @@ async def eventually(
 
 
 class ServiceProcess:
-    """One service as a process; leaving its ``async with`` block always ends it.
+    """One service as a process, which the end of the ``async with`` block always ends.
 
-    When the block fails, the last lines of the service's log are printed, for pytest to show with the failure.
+    If the block fails, the last lines of the service's log are printed, so that pytest shows them.
 
     Args:
         service: a key of ENTRY_FILES.
-        directory: where the log goes.
-        env: settings, beside the test run's own environment.
+        directory: the folder of the log.
+        env: settings, added to the test run's own environment.
         arguments: command-line flags.
-        entry_file: what to start in place of the service's own.
+        entry_file: replaces the service's own entry file.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class ServiceProcess:
         return self._process
 
     def start(self) -> None:
-        """Start it, or start it again after its end; the log goes on in the same file."""
+        """Start or restart it; a restart appends to the same log file."""
         with self.log.open("ab") as log:
             self._started_at = log.tell()
             self._process = subprocess.Popen(
@@ -102,33 +102,33 @@ class ServiceProcess:
         self.process.kill()
 
     def pause(self) -> None:
-        """Stop it in the middle of whatever it does, as a virtual machine's pause would; see ``resume``."""
+        """Suspend it (SIGSTOP), as a pause of a virtual machine would; see ``resume``."""
         self.process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 
     async def wait(self, timeout_s: float = HANGS_AFTER_S) -> int:
-        """Its exit code, once it has ended."""
+        """Wait for its end; returns the exit code."""
         await eventually(lambda: self.process.poll() is not None, timeout_s, f"{self.name} ends")
         return self.process.returncode
 
     async def all_sent(self) -> int:
-        """End a generator; how many orders it has sent."""
+        """End a generator; returns the number of orders that it has sent."""
         self.terminate()
         assert await self.wait() == 0
         return int((await self.wait_for("all orders sent"))["sent"])
 
     def events(self) -> list[Event]:
-        """What it has logged since its last start; lines that are no JSON stand under the key ``raw``."""
-        # What follows the last line's end is still being written.
+        """The log events since its last start; lines that are not JSON have the key ``raw``."""
+        # Text after the last line break is still being written.
         lines = self.log.read_bytes()[self._started_at :].split(b"\n")[:-1]
         return [_parse(line) for line in lines]
 
     async def wait_for(self, event: str, timeout_s: float = HANGS_AFTER_S, **fields: object) -> Event:
-        """The first logged line that is this event and has these fields; waits for it.
+        """Wait for a log event with this name and these fields; returns the first one.
 
-        Fails at once when the process ends without having logged it.
+        Fails at once if the process ends without it.
         """
         wanted = {"event": event, **fields}
         deadline = time.monotonic() + timeout_s
@@ -142,7 +142,7 @@ class ServiceProcess:
             await asyncio.sleep(POLL_S)
 
     async def health(self) -> tuple[int, Event]:
-        """What its ``/health`` answers now: HTTP status and report."""
+        """The current response of ``/health``: HTTP status and report."""
         port = (await self.wait_for("service started"))["http_port"]
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HANGS_AFTER_S)
         try:
@@ -153,7 +153,7 @@ class ServiceProcess:
             connection.close()
 
     async def healthy(self, timeout_s: float = HANGS_AFTER_S) -> None:
-        """Return when ``/health`` says that it works."""
+        """Wait until ``/health`` responds with 200."""
 
         async def answers_ok() -> bool:
             return (await self.health())[0] == 200

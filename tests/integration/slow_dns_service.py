@@ -1,4 +1,4 @@
-"""Runs a service, named by its entry file's path, on a machine whose name look-ups take SLOW_DNS_S seconds each."""
+"""Runs a service, given by the path of its entry file, with DNS look-ups that take SLOW_DNS_S seconds each."""
 
 import os
 import runpy
@@ -11,7 +11,7 @@ _look_up = socket.getaddrinfo
 
 
 def _slow_look_up(*arguments: Any, **options: Any) -> Any:
-    time.sleep(float(os.environ["SLOW_DNS_S"]))  # asyncio looks names up in a thread
+    time.sleep(float(os.environ["SLOW_DNS_S"]))  # asyncio does look-ups in a thread
     return _look_up(*arguments, **options)
 
 

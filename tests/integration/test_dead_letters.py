@@ -23,7 +23,7 @@ from libs.runtime.kafka_client.partitioning import partition_for
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import HANGS_AFTER_S, ROOT, eventually
 from tests.unit.driver import FakeRecord
-from verification.judge import read_catalogue
+from verification.reference_processor import read_catalogue
 from verification.report import Damage
 from verification.topic_reader import Record, TopicReader
 from verification.verify import CATALOGUE, verify

@@ -61,7 +61,7 @@ async def test_what_others_have_changed_is_found(pipeline: Pipeline, admin: AIOK
     await admin.create_topics(
         [NewTopic(pipeline.prefix + ORDERS.name, num_partitions=3, replication_factor=1, topic_configs=compacted)]
     )
-    await pipeline.make_topics_but(ORDERS)
+    await pipeline.make_topics_except(ORDERS)
     topic = pipeline.prefix + LATE_ORDERS.name
     owner = f"{pipeline.prefix}processor-1-left-0"
     later = f"{pipeline.prefix}processor-1-later-0"

@@ -12,7 +12,7 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.kafka_client.consumers import committed_consumer
-from libs.runtime.kafka_client.idle_pace import IdlePace
+from libs.runtime.kafka_client.idle_polling import IdlePolling
 from libs.runtime.timing import HEARTBEAT_INTERVAL_MS, IDLE_AFTER_S, IDLE_INTERVAL_S, SESSION_TIMEOUT_MS
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import eventually
@@ -66,7 +66,7 @@ async def test_an_idle_replica_stays_in_its_group_with_fewer_heartbeats(pipeline
 
         coordinator._do_heartbeat = counted
         ahead_s = 0.0
-        pace = IdlePace(consumer, lambda: time.monotonic() + ahead_s)
+        pace = IdlePolling(consumer, lambda: time.monotonic() + ahead_s)
         consumer.subscribe([pipeline.prefix + "orders"])
         await eventually(lambda: bool(consumer.assignment()))
         generation = coordinator.generation

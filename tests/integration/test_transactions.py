@@ -12,8 +12,8 @@ from aiokafka.structs import TopicPartition
 from libs.runtime.errors import BatchTooLargeError, TransactionFencedError
 from libs.runtime.exactly_once.group_member import GroupMember
 from libs.runtime.kafka_requests.txn_offset_commit import MemberOffsetCommit
-from libs.runtime.transactions.answers import Meaning, meaning_of
 from libs.runtime.transactions.connection import GROUP, TRANSACTION, BrokerConnection
+from libs.runtime.transactions.error_codes import Meaning, meaning_of
 from libs.runtime.transactions.open_transactions import end_former_transactions, end_transaction
 from libs.runtime.transactions.producer import TransactionalProducer
 from libs.runtime.transactions.record_batches import OutputBuffer

@@ -1,1 +1,1 @@
-"""What is different on Kafka 4, and the move of a running pipeline from Kafka 3.9 with ZooKeeper to it."""
+"""Tests of differences on Kafka 4, and of the migration of a running pipeline from Kafka 3.9 with ZooKeeper."""

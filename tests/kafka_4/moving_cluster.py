@@ -1,7 +1,7 @@
-"""A cluster of one broker that moves from Kafka 3.9 with ZooKeeper to Kafka 4, step by step as docs/moving_to_kafka_4.md says.
+"""A single-broker cluster that is migrated from Kafka 3.9 with ZooKeeper to Kafka 4 by the steps of docs/moving_to_kafka_4.md.
 
-ZooKeeper to KRaft within 3.9 is KIP-866. The controller is a process of its own: a broker that is its own controller cannot
-take part in the migration.
+The migration from ZooKeeper to KRaft in 3.9 is KIP-866. The controller is a separate process, because a broker that is its own
+controller cannot be migrated.
 """
 
 import subprocess
@@ -44,7 +44,7 @@ _MIGRATED = "Completed migration of metadata from ZooKeeper to KRaft"
 
 
 class MovingCluster:
-    """``with`` it a cluster of Kafka 3.9 with ZooKeeper runs; each of ``steps`` brings it closer to Kafka 4, on the same data."""
+    """A context manager that starts a cluster of Kafka 3.9 with ZooKeeper; ``steps`` migrate it to Kafka 4 with the same data."""
 
     def __init__(self, directory: Path, version: str = DEFAULT_VERSION) -> None:
         kafka_port, zookeeper_port, self._controller_port = free_ports(3)
@@ -62,7 +62,7 @@ class MovingCluster:
 
     @property
     def steps(self) -> list[Callable[[], None]]:
-        """One after the other; each returns once the broker answers again."""
+        """The steps in order; each returns once the broker responds again."""
         return [
             self.start_controller,
             self.migrate_metadata,
@@ -88,7 +88,7 @@ class MovingCluster:
         self._start_controller(self._libs)
 
     def migrate_metadata(self) -> None:
-        """Restart the broker so that it takes part; return once the controller has copied ZooKeeper's metadata."""
+        """Restart the broker in migration mode; wait until the controller has copied ZooKeeper's metadata."""
         text = self._kafka_file.read_text().replace("PLAINTEXT:PLAINTEXT", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT")
         self._kafka_file.write_text(
             text
@@ -102,29 +102,29 @@ class MovingCluster:
         )
 
     def restart_broker_without_zookeeper(self) -> None:
-        """From here on the broker has its metadata from the controller; until ``end_migration`` there would be a way back."""
+        """Let the broker use the controller's metadata; until ``end_migration`` this could be reverted."""
         dropped = ("broker.id=", "zookeeper.", "inter.broker.protocol.version=")
         lines = [line for line in self._kafka_file.read_text().splitlines() if not line.startswith(dropped)]
         self._kafka_file.write_text("\n".join(["process.roles=broker", "node.id=1", *lines]) + "\n")
         self._restart_broker(self._libs)
 
     def end_migration(self) -> None:
-        """Restart the controller without ZooKeeper, and stop that for good."""
+        """Restart the controller without ZooKeeper, and stop ZooKeeper."""
         self._write_controller(migrating=False)
         self._restart_controller(self._libs)
         self._zookeeper.stop()
 
     def upgrade(self) -> None:
-        """The same configuration and data with the programs of Kafka 4: first the controller, then the broker."""
+        """Restart with the programs of Kafka 4 and the same configuration and data: first the controller, then the broker."""
         self._restart_controller(self._libs_4)
         self._restart_broker(self._libs_4)
 
     def finalize_features(self) -> None:
-        """Let the cluster use what is new; after that there is no way back to the version before."""
+        """Finalize the features of the new version; afterwards a downgrade is no longer possible."""
         self._features("upgrade", "--release-version", self._release)
 
     def features(self) -> str:
-        """What `kafka-features.sh describe` says: the finalized features and their levels."""
+        """The finalized features and their levels, from `kafka-features.sh describe`."""
         return self._features("describe")
 
     def __enter__(self) -> Self:

@@ -1,6 +1,6 @@
-"""The move of docs/moving_to_kafka_4.md, with the services running and orders coming in all the while.
+"""The migration of docs/moving_to_kafka_4.md, with running services and incoming orders.
 
-It takes minutes, so it is none of the tests that always run: `make test TESTS=tests/kafka_4/moving_trial.py ARGS=-s`.
+It takes minutes, so it is not one of the regular tests: `make test TESTS=tests/kafka_4/moving_trial.py ARGS=-s`.
 """
 
 import asyncio

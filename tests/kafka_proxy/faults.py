@@ -1,4 +1,4 @@
-"""What happens to which request: decisions without I/O."""
+"""Decides what happens to each request, without I/O."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from enum import Enum
 from random import Random
 
 from tests.kafka_proxy.transactions import Transaction, Transactions
-from tests.kafka_proxy.wire import Api, Request
+from tests.kafka_proxy.wire_format import Api, Request
 
 NO_ANSWER = -1
 
@@ -37,17 +37,16 @@ class Treatment(Enum):
 
 @dataclass(frozen=True, eq=False)
 class RequestFault:
-    """Tampers with ``count`` requests of one kind; two that read the same are counted apart.
+    """A fault for ``count`` requests of one kind; two equal faults are counted separately.
 
     Args:
-        api: the kind.
-        treatment: what happens to them.
-        count: how many; aimed ones that missed their moment do not count.
-        before: what is delivered late reaches the broker just before the next request of this kind that belongs to a
-            later transaction of the same producer, or to a transaction that works the same partitions; None: after a
-            random time.
-        within_s: the random time's bounds; the upper one is also how long an aimed request waits for its moment.
-        share: of the requests that could be chosen, how many are.
+        api: the kind of request.
+        treatment: what happens to it.
+        count: the number of requests; aimed ones that missed their target do not count.
+        before: a late request is delivered just before the next request of this kind that belongs to a later transaction of
+            the same producer, or to a transaction for the same partitions; None: after a random time.
+        within_s: the bounds of the random time; the upper one also limits how long an aimed request waits for its target.
+        share: the share of the eligible requests that is chosen.
     """
 
     api: Api
@@ -64,7 +63,7 @@ class RequestFault:
 
 
 @dataclass(eq=False)
-class Held:
+class HeldRequest:
     """A request that is to be delivered later."""
 
     request: Request
@@ -78,12 +77,12 @@ class Held:
 class Decision:
     """What to do with a request.
 
-    First ``deliver_first`` goes to the broker, one after the other, each answered before the next. Then the request
-    itself, if ``forward``; if not, the client's connection is closed. With ``lose_answer`` it is closed when the answer
-    comes, which is dropped and reported to ``RequestFaults.answer_lost``.
+    First ``deliver_first`` is sent to the broker, one request after the other, each after the response to the previous one.
+    Then the request itself is sent, if ``forward``; otherwise the client's connection is closed. With ``lose_answer`` the
+    connection is closed when the response comes, which is dropped and reported to ``RequestFaults.answer_lost``.
     """
 
-    deliver_first: Sequence[Held] = ()
+    deliver_first: Sequence[HeldRequest] = ()
     forward: bool = True
     lose_answer: RequestFault | None = None
 
@@ -92,16 +91,16 @@ PASS = Decision()
 
 
 class RequestFaults:
-    """Chooses requests, keeps what is to be delivered later, and counts.
+    """Chooses requests, keeps those to be delivered later, and counts.
 
-    All times are of one clock, in seconds.
+    All times are in seconds, of the same clock.
     """
 
     def __init__(self, random: Random) -> None:
         self._random = random
         self._transactions = Transactions()
         self._faults: list[RequestFault] = []
-        self._held: list[Held] = []
+        self._held: list[HeldRequest] = []
         self._underway: Counter[RequestFault] = Counter()
         self.injected: Counter[RequestFault] = Counter()
         """How many requests each fault has hit: an aimed one at its moment, any other one at all."""
@@ -111,19 +110,19 @@ class RequestFaults:
         """The broker's error codes for what was delivered late, or NO_ANSWER."""
 
     def add(self, fault: RequestFault) -> None:
-        """Begin with this one; it ends by itself."""
+        """Start a fault; it ends by itself."""
         self._faults.append(fault)
 
     def remove(self, fault: RequestFault) -> None:
-        """Choose no more requests for it; what it holds is still delivered."""
+        """Choose no more requests for this fault; those it holds are still delivered."""
         self._faults.remove(fault)
 
     def done(self, fault: RequestFault) -> bool:
-        """Whether it has hit as many requests as it was to hit."""
+        """Whether the fault has hit its number of requests."""
         return self.injected[fault] >= fault.count
 
     def on_request(self, request: Request, frame: bytes, now_s: float) -> Decision:
-        """Decide about a request that a client has sent."""
+        """Decide what happens to a client's request."""
         transaction = self._transactions.of(request)
         due = [held for held in self._held if self._is_moment(held, request, transaction)]
         self._held = [held for held in self._held if held not in due]
@@ -132,7 +131,7 @@ class RequestFaults:
             return Decision(due) if due else PASS
         low_s, high_s = fault.within_s
         wait_s = self._random.uniform(low_s, high_s) if fault.before is None else high_s
-        held = Held(request, frame, transaction, fault, now_s + wait_s)
+        held = HeldRequest(request, frame, transaction, fault, now_s + wait_s)
         if fault.treatment is Treatment.TWICE:
             self._underway[fault] += 1
             return Decision([*due, held])
@@ -142,14 +141,14 @@ class RequestFaults:
         loses_answer = fault.treatment in (Treatment.ANSWER_LOST, Treatment.ANSWER_LOST_AND_LATE_COPY)
         return Decision(due, forward=fault.treatment is not Treatment.LATE, lose_answer=fault if loses_answer else None)
 
-    def overdue(self, now_s: float) -> list[Held]:
-        """Take what is to be delivered now, though no request was waited for, or none has come."""
+    def overdue(self, now_s: float) -> list[HeldRequest]:
+        """Take the requests that are due by time, because they were not aimed or their target has not come."""
         due = [held for held in self._held if held.due_s <= now_s]
         self._held = [held for held in self._held if held.due_s > now_s]
         return due
 
-    def delivered(self, held: Held, codes: set[int], *, in_time: bool) -> None:
-        """Note that the broker has got a held request, ``in_time`` for what it was aimed at, and answered with ``codes``."""
+    def delivered(self, held: HeldRequest, codes: set[int], *, in_time: bool) -> None:
+        """Note that a held request was delivered, ``in_time`` for its target, with the error codes of the response."""
         hit = NO_ANSWER not in codes and (in_time or held.fault.before is None)
         (self.injected if hit else self.missed)[held.fault] += 1
         self._underway[held.fault] -= 1
@@ -157,18 +156,18 @@ class RequestFaults:
             self.answers[held.fault, code] += 1
 
     def answer_lost(self, fault: RequestFault) -> None:
-        """Note that an answer was dropped."""
+        """Note that a response was dropped."""
         if not fault.treatment.delivers_later:
             self.injected[fault] += 1
 
-    def _is_moment(self, held: Held, request: Request, transaction: Transaction) -> bool:
+    def _is_moment(self, held: HeldRequest, request: Request, transaction: Transaction) -> bool:
         return held.fault.before is request.api and transaction.may_follow(held.transaction)
 
     def _chooses(self, fault: RequestFault, request: Request, transaction: Transaction) -> bool:
         if request.api is not fault.api or not request.commits or self._random.random() >= fault.share:
             return False
         if fault.before is not None and not transaction.sources:
-            return False  # nobody could tell which later transaction does the same work
+            return False  # it is unknown which later transaction is for the same partitions
         if any(held.fault is fault and held.request.producer == request.producer for held in self._held):
             return False
         return self.injected[fault] + self._underway[fault] < fault.count

@@ -1,4 +1,4 @@
-"""The proxy itself: sockets, and nothing to decide."""
+"""The proxy's sockets; the decisions are made in ``faults``."""
 
 import asyncio
 import contextlib
@@ -6,8 +6,8 @@ import time
 from types import TracebackType
 from typing import Self
 
-from tests.kafka_proxy.faults import NO_ANSWER, Decision, Held, RequestFault, RequestFaults
-from tests.kafka_proxy.wire import (
+from tests.kafka_proxy.faults import NO_ANSWER, Decision, HeldRequest, RequestFault, RequestFaults
+from tests.kafka_proxy.wire_format import (
     correlation_id_of_answer,
     correlation_id_of_request,
     error_codes,
@@ -20,13 +20,13 @@ _ANSWER_LIMIT_S = 5.0
 
 
 class KafkaProxy:
-    """Listens on ``port`` and passes everything on to the broker's ``broker_port``; ``async with`` runs it.
+    """Listens on ``port`` and forwards all traffic to the broker's ``broker_port``; an async context manager.
 
-    The broker has to advertise ``port`` to those who come by ``broker_port`` (see ``LocalBroker``). Late requests are
-    delivered over connections of their own: a broker knows a producer by its id, not by its connection.
+    The broker has to advertise ``port`` on its listener ``broker_port`` (see ``LocalBroker``). Late requests are delivered
+    over separate connections: a broker identifies a producer by its id, not by its connection.
 
-    With ``idle_limit_s`` it treats a connection without traffic for that long as load balancers do: it forgets it without
-    a word, and resets it when the client uses it next. ``idle_resets`` counts these.
+    With ``idle_limit_s`` it handles idle connections like a load balancer: it silently drops a connection without traffic for
+    that long, and resets it when the client uses it again. ``idle_resets`` counts these.
     """
 
     def __init__(
@@ -63,26 +63,26 @@ class KafkaProxy:
 
     @property
     def idle_connections(self) -> int:
-        """How many have been idle beyond the limit."""
+        """The number of connections that have been idle beyond the limit."""
         return sum(connection.is_idle() for connection in self._connections)
 
     def cut_all(self) -> int:
-        """Close every connection at both ends, at once; returns how many."""
+        """Close all connections at both ends; returns their number."""
         connections = list(self._connections)
         for connection in connections:
             connection.abort()
         return len(connections)
 
     def stall(self) -> None:
-        """Pass nothing on any more, in either direction; connections stay, and new ones are accepted."""
+        """Stop forwarding in both directions; connections stay open, and new ones are accepted."""
         self._open.clear()
 
     def resume(self) -> None:
-        """End ``stall``: what has come meanwhile is passed on, also if its sender has gone."""
+        """End ``stall``: forward everything received meanwhile, also from senders that have disconnected."""
         self._open.set()
 
-    async def deliver(self, held: Held, *, in_time: bool) -> None:
-        """Give the broker a request that was held, and wait for its answer."""
+    async def deliver(self, held: HeldRequest, *, in_time: bool) -> None:
+        """Deliver a held request to the broker, and wait for the response."""
         codes = {NO_ANSWER}
         with contextlib.suppress(OSError, EOFError, TimeoutError):
             async with asyncio.timeout(_ANSWER_LIMIT_S):
@@ -102,7 +102,7 @@ class KafkaProxy:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         serving = asyncio.create_task(self._serve(reader, writer))
-        serving.add_done_callback(lambda _: writer.transport.abort())  # also of one that was cancelled before it began
+        serving.add_done_callback(lambda _: writer.transport.abort())  # also if it was cancelled before it began
         self._keep(serving)
 
     def _keep(self, task: asyncio.Task[None]) -> None:
@@ -123,7 +123,7 @@ class KafkaProxy:
 
 
 class _Connection:
-    """A client's connection and the one to the broker that belongs to it."""
+    """A client's connection, and the corresponding one to the broker."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class _Connection:
         self._to_broker.transport.abort()
 
     async def run(self) -> None:
-        """Pass requests and answers on until either end closes, or a fault does."""
+        """Forward requests and responses until either end, or a fault, closes the connection."""
         pumps = [asyncio.create_task(self._pass_requests()), asyncio.create_task(self._pass_answers())]
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -154,7 +154,7 @@ class _Connection:
             try:
                 results = await asyncio.gather(*pumps, return_exceptions=True)
             finally:
-                # What was written to the broker still reaches it.
+                # Data already written to the broker is still delivered.
                 self._to_client.transport.abort()
                 self._to_broker.close()
         for result in results:

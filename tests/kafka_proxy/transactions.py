@@ -1,8 +1,8 @@
-"""Which transaction a request belongs to, as far as the wire tells."""
+"""Determines the transaction of a request, as far as the protocol shows it."""
 
 from dataclasses import dataclass
 
-from tests.kafka_proxy.wire import Api, Producer, Request
+from tests.kafka_proxy.wire_format import Api, Producer, Request
 
 
 @dataclass
@@ -18,10 +18,10 @@ class Transaction:
     ending: bool = False
 
     def may_follow(self, earlier: "Transaction") -> bool:
-        """Whether it does the work that comes after ``earlier``, as far as can be told.
+        """Whether this transaction may be a successor of ``earlier``.
 
-        It began later, and it is the same producer's, or commits offsets of the same partitions. Another producer whose
-        partitions are not known yet may be the one that took over.
+        That is if it began later, and is of the same producer or commits offsets of the same partitions. A producer whose
+        partitions are not known yet may have taken them over.
         """
         if self.number <= earlier.number:
             return False
@@ -31,7 +31,7 @@ class Transaction:
 
 
 class Transactions:
-    """Follows every producer's transactions by the requests that pass."""
+    """Tracks the transactions of all producers by their requests."""
 
     def __init__(self) -> None:
         self._count = 0

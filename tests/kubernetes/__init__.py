@@ -1,1 +1,1 @@
-"""The manifests for Kubernetes: what Kustomize makes of them, against the schemas and against the services themselves."""
+"""Tests of the Kubernetes manifests: compares Kustomize's output with the schemas and with the services."""

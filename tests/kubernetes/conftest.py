@@ -1,4 +1,4 @@
-"""What all tests of the manifests share."""
+"""Fixtures of the tests of the manifests."""
 
 import pytest
 
@@ -7,5 +7,5 @@ from tests.kubernetes.manifests import BUILDS, Resources, build
 
 @pytest.fixture(params=BUILDS)
 def resources(request: pytest.FixtureRequest) -> Resources:
-    """What Kustomize makes of the base, and of each overlay."""
+    """Kustomize's output for the base and for each overlay."""
     return build(request.param)

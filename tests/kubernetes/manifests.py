@@ -1,4 +1,4 @@
-"""The resources that Kustomize builds from `kubernetes/`, and how to find one's way in them."""
+"""Builds the resources of `kubernetes/` with Kustomize, and helpers to query them."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ Resources = tuple[Resource, ...]
 
 
 def kustomize() -> list[str]:
-    """The command that builds a folder's resources; skips the test where neither program is installed, but not in CI."""
+    """The command that builds a folder's resources; without an installed program, skips the test, except in CI."""
     if shutil.which("kustomize"):
         return ["kustomize", "build"]
     if shutil.which("kubectl"):
@@ -78,12 +78,12 @@ def pod_labels(workload: Resource) -> Mapping[str, str]:
 
 
 def selects(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
-    """Whether a selector by labels takes a pod with ``labels``."""
+    """Whether a label selector matches a pod with ``labels``."""
     return bool(selector) and selector.items() <= labels.items()
 
 
 def environment_of(resources: Resources, workload: Resource) -> dict[str, str | None]:
-    """The environment of its container; None for a value that stands in a Secret."""
+    """The environment of its container; None for a value from a Secret."""
     container = container_of(workload)
     values: dict[str, str | None] = {}
     for source in container.get("envFrom", ()):
@@ -92,7 +92,7 @@ def environment_of(resources: Resources, workload: Resource) -> dict[str, str | 
 
 
 def secrets_of(workload: Resource) -> Iterator[tuple[str, str]]:
-    """Name and key of each value of a Secret that its pods need."""
+    """Name and key of each Secret value that its pods need."""
     for variable in container_of(workload).get("env", ()):
         if "valueFrom" in variable:
             reference = variable["valueFrom"]["secretKeyRef"]
@@ -103,7 +103,7 @@ def secrets_of(workload: Resource) -> Iterator[tuple[str, str]]:
 
 
 def mounted_files(workload: Resource) -> dict[str, str]:
-    """Path of each file of a Secret in its container, and the key that it has there."""
+    """The path of each mounted Secret file in its container, and its key in the Secret."""
     paths = {}
     volumes = {each["name"]: each for each in pod_of(workload)["volumes"]}
     for mount in container_of(workload)["volumeMounts"]:

@@ -1,7 +1,7 @@
-"""Validates resources against the schemas; run by the Python of .venv-schemas, since the tests' own has none of them.
+"""Validates resources against the schemas; run by the Python of .venv-schemas, which has the schemas.
 
-Reads a JSON array of resources from standard input, writes a JSON array with what is wrong with each: empty strings where
-nothing is. Fields that a schema does not know are wrong.
+Reads a JSON array of resources from standard input, and writes a JSON array with the problem of each, an empty string if there
+is none. Fields that are not in the schema are a problem.
 """
 
 import importlib
@@ -19,7 +19,7 @@ MODELS = {
 
 
 def problem_of(resource: dict[str, Any]) -> str:
-    """What is wrong with a resource, or an empty string."""
+    """The problem of a resource, or an empty string."""
     if resource["apiVersion"] in MODELS:
         return _by_model(resource)
     try:
@@ -35,7 +35,7 @@ def _by_model(resource: dict[str, Any]) -> str:
         understood = model.model_validate(resource).model_dump(mode="json", by_alias=True, exclude_unset=True)
     except pydantic.ValidationError as error:
         return str(error)
-    # The models pass over what they do not know.
+    # The models ignore unknown fields.
     return "; ".join(_differences(resource, understood, ""))
 
 

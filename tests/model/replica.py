@@ -170,7 +170,9 @@ class _Worker(ReplicaWorker):
         self._orders = orders
         self.outcome: str | None = None
 
-    async def _process(self, producer: TransactionalProducer, partitions: Sequence[WorkedPartition]) -> None:
+    async def _process(
+        self, producer: TransactionalProducer, partitions: Sequence[WorkedPartition], *, until_s: float
+    ) -> None:
         """An order's output is the number of orders before it, as the restored state says: a wrong state shows in it."""
         [partition] = partitions
         state = len(cast(FakeLogic, partition.logic).restored)

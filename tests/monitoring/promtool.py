@@ -1,4 +1,4 @@
-"""`promtool` of the very Prometheus that the pipeline is watched by."""
+"""`promtool` of the Prometheus version that monitors the pipeline."""
 
 import re
 import shutil
@@ -11,13 +11,13 @@ COMPOSE_FILE = ROOT / "docker-compose.yml"
 
 
 def image() -> str:
-    """Prometheus' image, as docker-compose.yml pins it."""
+    """Prometheus' image, as pinned in docker-compose.yml."""
     [name] = re.findall(r"FROM (prom/prometheus:\S+)", COMPOSE_FILE.read_text())
     return str(name)
 
 
 def is_installed() -> bool:
-    """Whether there is a promtool on this machine that is new enough for our rules (durations as numbers)."""
+    """Whether this machine has a promtool that is new enough for our rules (durations as numbers)."""
     program = shutil.which("promtool")
     if program is None:
         return False
@@ -27,7 +27,7 @@ def is_installed() -> bool:
 
 def promtool(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run it in ``directory``: the installed one, or the image's."""
-    # As root, since the folder may be closed to the image's user.
+    # As root, since the image's user may not have access to the folder.
     mount = f"--volume={directory}:{directory}:ro"
     container = ["docker", "run", "--rm", "--network=none", "--user=0", mount, f"--workdir={directory}"]
     command = ["promtool"] if is_installed() else [*container, "--entrypoint=promtool", image()]

@@ -1,4 +1,4 @@
-"""Every query that a person or an alert asks, as data."""
+"""All queries of dashboards and alerts, as data."""
 
 import json
 import re
@@ -19,13 +19,13 @@ OFFERED = {
 }
 """What each drop-down offers where only the pipeline runs, and the live page tells of Kafka."""
 
-# Spans that Grafana puts in, like the one over which a rate makes sense.
+# Grafana's variables for durations, such as a suitable range for rate().
 _BUILT_IN = {"__rate_interval": "20s", "__interval": "15s", "__range": "15m"}
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::\w+)?\}|(\w+))")
 
 
 class PanelQuery(NamedTuple):
-    """One query of one panel, with the variables still in it, and the labels that its legend names."""
+    """One query of one panel, with variables, and the labels in its legend."""
 
     dashboard: str
     panel: str
@@ -49,7 +49,7 @@ def panel_queries() -> list[PanelQuery]:
 
 
 class Choices(NamedTuple):
-    """What the drop-down of a variable offers: the values of ``label`` in ``metric``."""
+    """The values of a variable's drop-down: those of ``label`` in ``metric``."""
 
     variable: str
     metric: str
@@ -66,18 +66,18 @@ def choices() -> list[Choices]:
 
 
 def annotations() -> list[Json]:
-    """What is marked on the dashboards, each once."""
+    """The distinct annotations of the dashboards."""
     found = [each for dashboard in dashboards().values() for each in dashboard["annotations"]["list"]]
     return list({each["name"]: each for each in found}.values())
 
 
 def variables_of(expr: str) -> set[str]:
-    """The variables in ``expr`` that a dashboard has to define."""
+    """The variables in ``expr`` that the dashboard has to define."""
     return {braced or plain for braced, plain in _VARIABLE.findall(expr)} - set(_BUILT_IN)
 
 
 def with_everything_chosen(expr: str) -> str:
-    """``expr`` as Grafana sends it when each drop-down stands at "All"."""
+    """``expr`` as Grafana sends it if "All" is selected in each drop-down."""
 
     def value(name: str) -> str:
         return _BUILT_IN[name] if name in _BUILT_IN else "|".join(sorted(OFFERED[name]))
@@ -86,7 +86,7 @@ def with_everything_chosen(expr: str) -> str:
 
 
 def metrics_of(expr: str) -> set[str]:
-    """Names of metrics in ``expr``: what could be one and is no label, function or string."""
+    """The names of metrics in ``expr``: all names that are not labels, functions or strings."""
     bare = re.sub(r'"(?:[^"\\]|\\.)*"', "", expr)
     bare = re.sub(r"\{[^}]*\}", "", bare)
     bare = re.sub(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", "", bare)

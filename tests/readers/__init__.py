@@ -1,1 +1,1 @@
-"""What people read the metrics with."""
+"""Tests of the recipes for reading the metrics with other tools."""

@@ -1,1 +1,1 @@
-"""Logging in to a real broker, in every way that the settings allow, and in wrong ones."""
+"""Tests of logging in to a real broker, in all supported ways and in wrong ones."""

@@ -1,4 +1,4 @@
-"""A broker with a listener for each way to log in, beside the plain one."""
+"""A broker with a listener for each way to log in, in addition to the plaintext one."""
 
 import asyncio
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from tests.security.certificates import Authority, Issued
 
 USER, PASSWORD = "pipeline", "correct horse"
 
-# A connection that has logged in by SASL is closed by the broker after so long, in the middle of whatever it is used for.
+# The broker closes a SASL connection after this time, unless the client re-authenticates.
 REAUTH_MS = 2000
 _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 _PLAIN = f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}="{PASSWORD}";'
@@ -26,7 +26,7 @@ _OAUTH = (
 
 @dataclass(frozen=True)
 class SecuredBroker:
-    """Ports by the names of the listeners, and what a client needs for them."""
+    """The ports of the listeners by name, and the clients' settings for them."""
 
     broker: LocalBroker
     ports: dict[str, int]
@@ -87,7 +87,7 @@ def secured_broker(directory: Path) -> Iterator[SecuredBroker]:
 
 
 def set_scram_password(broker: LocalBroker, password: str) -> None:
-    """Give ``USER`` this password for SCRAM-SHA-512; the broker takes it up while it runs."""
+    """Set the password of ``USER`` for SCRAM-SHA-512, without a restart of the broker."""
     asyncio.run(set_passwords(broker.bootstrap_servers, {USER: password}))
 
 

@@ -1,4 +1,4 @@
-"""Certificates of a CA that lives as long as a test."""
+"""Creates certificates of a temporary CA."""
 
 import datetime as dt
 import ipaddress
@@ -23,7 +23,7 @@ LOOPBACK = ("localhost", "127.0.0.1")
 
 @dataclass(frozen=True)
 class Issued:
-    """PEM files of one certificate: its chain, its key, and both in one file, as Kafka wants them (KIP-651)."""
+    """PEM files of one certificate: its chain, its key, and both in one file, as Kafka reads them (KIP-651)."""
 
     certificate: Path
     key: Path
@@ -50,7 +50,7 @@ class Authority:
     def issue(
         self, name: str, hosts: Sequence[str] = LOOPBACK, *, expired: bool = False, key_password: str = ""
     ) -> Issued:
-        """A certificate for ``hosts``, good for servers and clients alike."""
+        """A certificate for ``hosts``, valid for servers and clients."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
             _builder(_name(name), self._name, key.public_key(), days=-1 if expired else 1)

@@ -1,4 +1,4 @@
-"""One broker for all tests here; each has topics of its own. Programs start without importing everything anew."""
+"""One broker for all tests of this folder; each test has its own topics. Programs are forked after their imports."""
 
 from collections.abc import Iterator
 

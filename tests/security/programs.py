@@ -1,4 +1,4 @@
-"""The services and tools as processes that are forked after their imports, which take most of a start's time."""
+"""Runs services and tools as processes that are forked after their imports, which take most of the start-up time."""
 
 import importlib
 import itertools
@@ -24,7 +24,7 @@ COMMANDS = {
 
 
 class Ended(NamedTuple):
-    """How a program ended: its exit code, and all that it wrote."""
+    """The exit code and the output of a program."""
 
     code: int | None
     output: str
@@ -39,7 +39,7 @@ class Programs:
         self._context.set_forkserver_preload([__name__, *MODULES.values(), *COMMANDS.values()])
 
     def run(self, name: str, directory: Path, env: dict[str, str], *arguments: str) -> Ended:
-        """Run one of ``MODULES`` or ``COMMANDS``; what it writes is also kept in ``directory``."""
+        """Run one of ``MODULES`` or ``COMMANDS``; its output is also written into ``directory``."""
         log = directory / f"{name}-{next(self._numbers)}.out"
         module, words = ("cli.app", (name, *arguments)) if name in COMMANDS else (MODULES[name], arguments)
         process = self._context.Process(target=_run, args=(module, log, env, words))

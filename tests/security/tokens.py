@@ -1,4 +1,4 @@
-"""A token endpoint whose tokens the test's broker takes: unsecured JSON web tokens (RFC 7519, section 6)."""
+"""A token endpoint for the test's broker, with unsecured JSON web tokens (RFC 7519, section 6)."""
 
 import base64
 import http.server
@@ -14,7 +14,7 @@ CLIENT_ID, CLIENT_SECRET = "pipeline-client", "battery staple"
 
 
 class TokenEndpoint(http.server.ThreadingHTTPServer):
-    """Issues tokens that live for ``lifetime_s``, and counts them."""
+    """Issues tokens with a lifetime of ``lifetime_s``, and counts them."""
 
     daemon_threads = True
 
@@ -62,7 +62,7 @@ def token_endpoint(lifetime_s: int) -> Iterator[TokenEndpoint]:
 
 
 class Provider(AbstractTokenProvider):
-    """As a user would write one."""
+    """A token provider as a user would write it."""
 
     async def token(self) -> str:
         return unsecured_token(60)

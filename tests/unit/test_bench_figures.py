@@ -2,9 +2,9 @@
 
 import pytest
 
-from benchmarks.guard import regressions
-from benchmarks.lines import java_lines, python_lines
+from benchmarks.lines_of_code import java_lines, python_lines
 from benchmarks.registry import Stage
+from benchmarks.regression_guard import regressions
 from benchmarks.samples import FIRST_RECORDS_BYTES, Sample, figures, visible_since
 from benchmarks.stats import Spread, ratios, spread
 

@@ -10,7 +10,7 @@ from benchmarks.scaling.costs import Cost, Peak
 from benchmarks.scaling.recovery import Recovered
 from benchmarks.scaling.replicas import Scaled
 from benchmarks.scaling.report import Measured, Row, exponent, tables, write
-from benchmarks.scaling.service import Service, broker_cores, core_of, told
+from benchmarks.scaling.service import Service, broker_cores, core_of, describe_cores
 from benchmarks.scaling.start import Started
 from benchmarks.scaling.state import Restored, State
 
@@ -34,9 +34,9 @@ def test_replicas_have_cores_of_their_own_as_far_as_there_are_any(
 
 
 def test_it_says_which_replicas_share_the_brokers_cores() -> None:
-    assert "broker and benchmark on 5 of them, 3 of 3 replicas on a core of their own" in told(range(8))
-    assert "2 of 3 replicas on a core of their own, any further one shares the broker's" in told(range(4))
-    assert "1 of 3 replicas on a core of its own, any further one shares the broker's" in told(range(3))
+    assert "broker and benchmark on 5 of them, 3 of 3 replicas on a core of their own" in describe_cores(range(8))
+    assert "2 of 3 replicas on a core of their own, any further one shares the broker's" in describe_cores(range(4))
+    assert "1 of 3 replicas on a core of its own, any further one shares the broker's" in describe_cores(range(3))
 
 
 def test_the_exponent_tells_how_a_figure_grows() -> None:
@@ -126,10 +126,10 @@ def a_service(tmp_path: Path, *events: tuple[str, object]) -> Service:
 
 def test_a_replica_works_its_partitions_once_it_has_started_all_that_it_was_given_last(tmp_path: Path) -> None:
     assigned, started = "partitions assigned", ("partition started", None)
-    assert not a_service(tmp_path).works_its_partitions
-    assert a_service(tmp_path, (assigned, [])).works_its_partitions
-    assert a_service(tmp_path, (assigned, [0, 1]), started, started).works_its_partitions
+    assert not a_service(tmp_path).has_started_its_partitions
+    assert a_service(tmp_path, (assigned, [])).has_started_its_partitions
+    assert a_service(tmp_path, (assigned, [0, 1]), started, started).has_started_its_partitions
     again = a_service(tmp_path, (assigned, [0, 1]), started, started, (assigned, [1]))
-    assert not again.works_its_partitions
+    assert not again.has_started_its_partitions
     assert again.assigned == [1]
-    assert a_service(tmp_path, (assigned, [0, 1]), started, (assigned, [1]), started).works_its_partitions
+    assert a_service(tmp_path, (assigned, [0, 1]), started, (assigned, [1]), started).has_started_its_partitions

@@ -31,8 +31,8 @@ def watermark(offset: int) -> ConsumerRecord[Any, Any]:
 def test_what_is_in_order_is_no_problem() -> None:
     """Orders of two partitions of `orders` may be mixed, and ends of transactions leave gaps."""
     seen = RecordOrder(PARTITIONS)
-    seen.saw(0, [order(0, SAME[0], 5.0), watermark(2), order(3, OTHER, 1.0), order(7, SAME[1], 5.0)])
-    seen.saw(1, [order(0, SAME[2], 2.0)])
+    seen.add(0, [order(0, SAME[0], 5.0), watermark(2), order(3, OTHER, 1.0), order(7, SAME[1], 5.0)])
+    seen.add(1, [order(0, SAME[2], 2.0)])
     assert seen.problems() == []
     assert seen.orders == 4
 
@@ -47,6 +47,6 @@ def test_what_is_in_order_is_no_problem() -> None:
 )
 def test_each_damage_is_found(records: list[ConsumerRecord[Any, Any]], problem: str) -> None:
     seen = RecordOrder(PARTITIONS)
-    seen.saw(0, records)
+    seen.add(0, records)
     (line,) = seen.problems()
     assert problem in line

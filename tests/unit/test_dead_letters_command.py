@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from dead_letters import replay
-from dead_letters.letter import DeadLetter, Place, read_letter
+from dead_letters.dead_letter import DeadLetter, Place, read_letter
 from tests.unit.driver import FakeRecord
 
 

@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dead_letters.letter import DAMAGED, DeadLetter, Place, parse_place, read_letter
-from dead_letters.marks import DamagedMarkError, Mark, Replayed, decode_mark, encode_mark, mark_key
+from dead_letters.dead_letter import DAMAGED, DeadLetter, Place, parse_place, read_letter
 from dead_letters.reader import Topics
 from dead_letters.rendering import letter_text
+from dead_letters.replay_marks import DamagedReplayMarkError, Replayed, ReplayMark, decode_mark, encode_mark, mark_key
 from dead_letters.selection import obstacle
 from libs.events.dead_letters import (
     Reason,
@@ -72,7 +72,7 @@ def test_places() -> None:
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 10**6), st.integers(0, 10**15))
 def test_marks_survive_json(fingerprint: int, partition: int, offset: int) -> None:
-    mark = Mark(fingerprint, 1_700_000_000.125, partition, offset)
+    mark = ReplayMark(fingerprint, 1_700_000_000.125, partition, offset)
     assert decode_mark(mark_key(Place(2, 7)), encode_mark(mark)) == (Place(2, 7), mark)
 
 
@@ -82,7 +82,7 @@ def test_marks_survive_json(fingerprint: int, partition: int, offset: int) -> No
 )
 def test_a_mark_that_cannot_be_read_is_an_error(key: bytes | None, value: bytes) -> None:
     """Skipping it might replay a letter twice."""
-    with pytest.raises(DamagedMarkError):
+    with pytest.raises(DamagedReplayMarkError):
         decode_mark(key, value)
 
 
@@ -90,11 +90,11 @@ def test_a_mark_holds_for_its_letter_only() -> None:
     """A topic that was made anew has other letters in the old places."""
     replayed = Replayed()
     assert letter() not in replayed
-    replayed.add(letter().place, Mark(letter().fingerprint(), 0.0, 0, 0))
+    replayed.add(letter().place, ReplayMark(letter().fingerprint(), 0.0, 0, 0))
     assert letter() in replayed
     for other in (letter(b"y"), letter(None), letter(offset=8), letter(timestamp=1_001), letter(key=b"")):
         assert other not in replayed
-    replayed.add(letter().place, Mark(letter(b"y").fingerprint(), 0.0, 0, 0))
+    replayed.add(letter().place, ReplayMark(letter(b"y").fingerprint(), 0.0, 0, 0))
     assert letter(b"y") in replayed
     assert letter() not in replayed
     replayed.add(*decode_mark(b"2/7", None))

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
 from dead_letters.as_json import letter_json, letters_json, reasons_json
-from dead_letters.letter import DeadLetter, Place, read_letter
-from dead_letters.marks import Mark
-from dead_letters.overview import ByReason, ListEnd, Newest
+from dead_letters.dead_letter import DeadLetter, Place, read_letter
 from dead_letters.printable import pretty, printable, time_of
 from dead_letters.reader import Topics
 from dead_letters.rendering import letter_text, letters_table, plan_text, reasons_table
+from dead_letters.replay_marks import ReplayMark
 from dead_letters.selection import Plan, Selection, obstacle, replay_headers, window_has_ended
+from dead_letters.summaries import ByReason, ListEnd, Newest
 from libs.events.dead_letters import Reason, RejectedError, dead_letter_headers
 from tests.unit.driver import FakeRecord
 
@@ -134,7 +134,7 @@ def test_the_newest_letters_of_a_reason() -> None:
 
 
 def test_all_of_one_letter() -> None:
-    shown = letter_text(letter(b'{"a":1}', offset=7), Mark(1, T0_MS / 1000, 2, 8812), "p-orders")
+    shown = letter_text(letter(b'{"a":1}', offset=7), ReplayMark(1, T0_MS / 1000, 2, 8812), "p-orders")
     assert "3/7" in shown
     assert "p-orders 0/5" in shown
     assert "replayed      2023-11-14 22:13:20.000Z, as p-orders 2/8812" in shown

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.events.dead_letters import Reason
-from services.generator.faults import KINDS, Saboteur
+from services.generator.faults import KINDS, FaultInjector
 from services.generator.traffic import PRODUCTS, Order, Shop
 
 NOW_S = 1_767_225_600.0
@@ -64,9 +64,9 @@ def test_the_judge_finds_nothing_wrong_with_a_whole_order(seed: int) -> None:
 @pytest.mark.parametrize("reason", KINDS)
 @given(seed=seeds, age_s=st.integers(0, 10 * 365 * 86_400))
 def test_each_kind_breaks_what_it_names(reason: Reason, seed: int, age_s: int) -> None:
-    saboteur = Saboteur({reason: 1.0}, NOW_S, Random(seed))
-    assert saboteur.choose() is reason
-    assert faults_of(saboteur.spoil(order(seed, NOW_S - age_s), reason)) == {reason}
+    injector = FaultInjector({reason: 1.0}, NOW_S, Random(seed))
+    assert injector.choose() is reason
+    assert faults_of(injector.inject(order(seed, NOW_S - age_s), reason)) == {reason}
 
 
 @pytest.mark.parametrize(
@@ -81,26 +81,26 @@ def test_each_kind_breaks_what_it_names(reason: Reason, seed: int, age_s: int) -
     ],
 )
 def test_kinds_come_in_variants(reason: Reason, variants: int) -> None:
-    saboteur = Saboteur({}, NOW_S, Random(1))
-    values = {saboteur.spoil(order(1), reason) for _ in range(200)}
+    injector = FaultInjector({}, NOW_S, Random(1))
+    values = {injector.inject(order(1), reason) for _ in range(200)}
     assert len(values) == variants
 
 
 def test_invalid_utf8_is_among_the_malformed() -> None:
-    saboteur = Saboteur({}, NOW_S, Random(1))
-    values = [saboteur.spoil(order(1), Reason.MALFORMED) for _ in range(100)]
+    injector = FaultInjector({}, NOW_S, Random(1))
+    values = [injector.inject(order(1), Reason.MALFORMED) for _ in range(100)]
     assert any(value is not None and b"\xff" in value for value in values)
 
 
 def test_shares_are_kept() -> None:
     shares = {Reason.MALFORMED: 0.1, Reason.UNKNOWN_PRODUCT: 0.02, Reason.INVALID_ID: 0.0}
-    saboteur = Saboteur(shares, NOW_S, Random(1))
-    counts = Counter(saboteur.choose() for _ in range(50_000))
+    injector = FaultInjector(shares, NOW_S, Random(1))
+    counts = Counter(injector.choose() for _ in range(50_000))
     assert counts[Reason.MALFORMED] / 50_000 == pytest.approx(0.1, abs=0.005)
     assert counts[Reason.UNKNOWN_PRODUCT] / 50_000 == pytest.approx(0.02, abs=0.003)
     assert set(counts) == {Reason.MALFORMED, Reason.UNKNOWN_PRODUCT, None}
 
 
 def test_without_shares_every_order_is_whole() -> None:
-    saboteur = Saboteur({}, NOW_S, Random(1))
-    assert {saboteur.choose() for _ in range(1000)} == {None}
+    injector = FaultInjector({}, NOW_S, Random(1))
+    assert {injector.choose() for _ in range(1000)} == {None}

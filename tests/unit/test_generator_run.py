@@ -219,7 +219,7 @@ def test_the_broker_is_said_to_be_away_once_and_back_once(monkeypatch: pytest.Mo
         (0, 0.0, 10),
     ]
     for progress.unconfirmed, progress.silent_s, progress.room in history:
-        monitor.look(behind_s=0)
+        monitor.update(behind_s=0)
     assert log.events == [
         "the broker does not answer: buffering orders",
         "the buffer is full: orders wait until the broker is back",
@@ -233,7 +233,7 @@ def test_progress_is_logged_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -
     monitor = Monitor(FakeProgress(), Health(), metrics(), monotonic=lambda: now_s[0])
     for second in range(31):
         now_s[0] = float(second)
-        monitor.look(behind_s=0)
+        monitor.update(behind_s=0)
     assert log.events == ["progress"] * 3
 
 
@@ -241,8 +241,8 @@ def test_an_idle_generator_is_healthy_and_a_stuck_one_gives_no_sign() -> None:
     health, progress = Health(), FakeProgress()
     monitor = Monitor(progress, health, metrics())
     progress.unconfirmed = 1
-    monitor.look(behind_s=0)
+    monitor.update(behind_s=0)
     assert not health.report()[0]
     progress.unconfirmed = 0
-    monitor.look(behind_s=0)
+    monitor.update(behind_s=0)
     assert health.report()[0]

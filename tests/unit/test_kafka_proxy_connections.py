@@ -14,7 +14,7 @@ from local.ports import free_ports
 from tests.integration.services import eventually
 from tests.kafka_proxy.faults import RequestFault, RequestFaults, Treatment
 from tests.kafka_proxy.proxy import KafkaProxy
-from tests.kafka_proxy.wire import Api
+from tests.kafka_proxy.wire_format import Api
 
 SUCCESS = bytes(6)  # of an EndTxn: throttle time and error code
 OFFSETS = TxnOffsetCommitRequest_v0("id", "group", 7, 0, [("orders", [(0, 1, "")])])

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from tests.kafka_proxy.faults import NO_ANSWER, PASS, Decision, RequestFault, RequestFaults, Treatment
-from tests.kafka_proxy.wire import Api, Producer, Request
+from tests.kafka_proxy.wire_format import Api, Producer, Request
 
 FIRST, SECOND = Producer(1, 0), Producer(2, 0)
 ONE, OTHER = frozenset({("orders", 1)}), frozenset({("orders", 2)})

@@ -17,7 +17,7 @@ from aiokafka.protocol.transaction import (
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from libs.runtime.kafka_requests.txn_offset_commit import TxnOffsetCommitRequestV3, TxnOffsetCommitResponseV3
-from tests.kafka_proxy.wire import Api, Producer, correlation_id_of_request, error_codes, parse_request
+from tests.kafka_proxy.wire_format import Api, Producer, correlation_id_of_request, error_codes, parse_request
 
 PRODUCER = Producer(7_000_000_001, 12)
 SOURCES = frozenset({("orders", 3), ("orders", 5), ("other", 0)})

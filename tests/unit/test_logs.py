@@ -20,13 +20,13 @@ from libs.runtime.service.settings import ServiceSettings, load_settings
 from services.analytics.metrics_partition import MetricsPartition
 from services.processor.catalogue import make_product
 from services.processor.event_time_lag import EventTimeLag
+from services.processor.order_log import log_rejected
 from services.processor.order_partition import OrderPartition
-from services.processor.order_trail import tell_rejected
 from services.processor.replica_watermark import ReplicaWatermark
 from services.processor.source_watermark import SourceWatermark
 from services.sink.file.file_writer import FileWriter
 from services.sink.file.metrics_file import MetricsFile
-from services.sink.written import tell_written
+from services.sink.report_written import report_written
 from tests.unit.driver import FakeClock, FakeRecord, LogicDriver, order_record
 
 PASSWORD = "hunter2"
@@ -56,7 +56,7 @@ def process_one_of_each() -> None:
     lines = [record.value or b"" for record in windows.output.topic("product-metrics")]
     writer = FileWriter(MetricsFile(Path("metrics.json"), "product-metrics"))
     metrics_of = SinkMetrics(CollectorRegistry(), "product-metrics", ["file"]).outputs
-    tell_written(writer, writer.parse(lines), metrics_of["file"], 1_700_000_200.0)
+    report_written(writer, writer.parse(lines), metrics_of["file"], 1_700_000_200.0)
 
 
 def test_an_order_can_be_followed_at_debug_level(capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,7 +100,7 @@ def test_a_rejected_order_is_told_by_the_id_that_it_was_sent_with(
     key: bytes | None, value: bytes | None, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging("test", "debug", "json")
-    tell_rejected(FakeRecord(value, key), Reason.MALFORMED)
+    log_rejected(FakeRecord(value, key), Reason.MALFORMED)
     assert [event["order_id"] for event in events(capsys)] == [told]
 
 

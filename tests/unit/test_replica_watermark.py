@@ -33,12 +33,12 @@ def test_it_is_the_slowest_source_s() -> None:
 def test_a_source_without_a_watermark_is_left_out_until_it_has_one() -> None:
     watermark = ReplicaWatermark(6, WINDOW_S)
     watermark.advance(0, None)
-    assert not watermark.is_news()
+    assert not watermark.is_due()
     watermark.advance(1, 1000.0)
     assert watermark.take() == Watermark((1,), 6, 1000.0)
-    assert not watermark.is_news()
+    assert not watermark.is_due()
     watermark.advance(0, 900.0)
-    assert watermark.is_news()
+    assert watermark.is_due()
     assert watermark.take() == Watermark((0, 1), 6, 900.0)
 
 
@@ -46,11 +46,11 @@ def test_only_a_second_that_all_have_passed_is_news() -> None:
     watermark = at(source_0=1000.5, source_1=1000.2)
     watermark.take()
     watermark.advance(0, 1010.0)
-    assert not watermark.is_news()
+    assert not watermark.is_due()
     watermark.advance(1, 1000.9)
-    assert not watermark.is_news()
+    assert not watermark.is_due()
     watermark.advance(1, 1001.0)
-    assert watermark.is_news()
+    assert watermark.is_due()
 
 
 def test_nothing_is_news_once_no_window_can_be_open() -> None:
@@ -58,13 +58,13 @@ def test_nothing_is_news_once_no_window_can_be_open() -> None:
     watermark.saw_quiet(1000.0)
     watermark.take()
     watermark.advance(0, 1000.0 + QUIET_S - 1)
-    assert watermark.is_news()
+    assert watermark.is_due()
     watermark.take()
     watermark.advance(0, 1000.0 + QUIET_S)
-    assert watermark.is_news()
+    assert watermark.is_due()
     watermark.take()
     watermark.advance(0, 1000.0 + QUIET_S + 3600)
-    assert not watermark.is_news()
+    assert not watermark.is_due()
 
 
 def test_an_order_anywhere_in_the_topic_makes_it_news_again() -> None:
@@ -72,9 +72,9 @@ def test_an_order_anywhere_in_the_topic_makes_it_news_again() -> None:
     watermark.saw_quiet(1000.0)
     watermark.take()
     watermark.advance(0, 5001.0)
-    assert not watermark.is_news()
+    assert not watermark.is_due()
     watermark.saw_quiet(5000.0)
-    assert watermark.is_news()
+    assert watermark.is_due()
 
 
 def test_an_order_of_its_own_makes_it_news_before_the_topic_is_looked_at_again() -> None:
@@ -83,21 +83,21 @@ def test_an_order_of_its_own_makes_it_news_before_the_topic_is_looked_at_again()
     watermark.take()
     watermark.advance(0, 5001.0)
     watermark.saw_order(5001.0)
-    assert watermark.is_news()
+    assert watermark.is_due()
 
 
 def test_while_nobody_knows_whether_the_topic_is_quiet_it_goes_on() -> None:
     watermark = at(source_0=5000.0)
     watermark.take()
     watermark.advance(0, 5001.0)
-    assert watermark.is_news()
+    assert watermark.is_due()
 
 
 def test_after_a_failure_it_is_written_once_however_quiet_it_is() -> None:
     """The attempt before may not have come to write it."""
     watermark = at(source_0=5000.0)
     watermark.saw_quiet(1000.0)
-    assert watermark.is_news()
+    assert watermark.is_due()
 
 
 def two_partitions(clock: FakeClock) -> tuple[LogicDriver, LogicDriver, FakeOutput]:

@@ -9,9 +9,9 @@ from libs.runtime.errors import PipelineError
 from libs.runtime.metrics import OutputMetrics, SinkMetrics
 from libs.runtime.service.health import Health
 from services.sink import outputs as outputs_module
+from services.sink.interruption_log import InterruptionLog
 from services.sink.output_health import OutputHealth
 from services.sink.outputs import run_all
-from services.sink.trouble import Trouble
 
 
 class Output:
@@ -93,13 +93,13 @@ def test_health_names_the_output_that_stands() -> None:
 
 
 def test_trouble_is_told_once_and_its_end(capsys: pytest.CaptureFixture[str]) -> None:
-    trouble = Trouble("database")
-    trouble.over()
+    interruption_log = InterruptionLog("database")
+    interruption_log.resolved()
     for _ in range(20):
-        trouble.interrupted(OSError("refused"), 0.2)
-    trouble.interrupted(OSError("starting up"), 0.2)
-    trouble.over()
-    trouble.over()
+        interruption_log.interrupted(OSError("refused"), 0.2)
+    interruption_log.interrupted(OSError("starting up"), 0.2)
+    interruption_log.resolved()
+    interruption_log.resolved()
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("]")[1].split()[0] for line in lines] == ["interrupted", "interrupted", "works"]
     assert "refused" in lines[0]

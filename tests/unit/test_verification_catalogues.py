@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from verification.judge import Catalogue, Judge
 from verification.ledger import Ledger, Source
+from verification.reference_processor import Catalogue, ReferenceProcessor
 from verification.report import Damage, Report
 from verification.windows import WindowSums
 
@@ -30,8 +30,8 @@ def order(product: str, order_id: str = "o", **more: object) -> dict[str, object
 
 def verdict_on(catalogues: Iterable[Catalogue], fields: dict[str, object]) -> tuple[bool, set[str], int]:
     """Whether it may be an order, why a dead letter, and how many enrichments are right."""
-    verdict = Judge(*catalogues).judge(json.dumps(fields).encode(), NOW_S, NOW_S)
-    return verdict.order is not None, set(verdict.reasons), len(verdict.rests)
+    outcome = ReferenceProcessor(*catalogues).allowed_outcome(json.dumps(fields).encode(), NOW_S, NOW_S)
+    return outcome.order is not None, set(outcome.reasons), len(outcome.rests)
 
 
 @pytest.mark.parametrize("catalogues", [(BEFORE, AFTER), (AFTER, BEFORE), (AFTER, BEFORE, BEFORE)])
@@ -55,7 +55,7 @@ class Books:
         self.report = Report()
         self.sums = WindowSums(60)
         snapshot = {0: len(records) if due is None else due}
-        self.ledger = Ledger(Judge(BEFORE, AFTER), self.sums, snapshot, self.report)
+        self.ledger = Ledger(ReferenceProcessor(BEFORE, AFTER), self.sums, snapshot, self.report)
         self._values = [json.dumps(each).encode() for each in records]
         for offset, value in enumerate(self._values):
             self.ledger.add_source(Source(0, offset), None, value, NOW_MS, NOW_S, timestamp_type=1)

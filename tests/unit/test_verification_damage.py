@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from verification.judge import Judge
 from verification.ledger import Ledger, Source
 from verification.output_file import LINES
+from verification.reference_processor import ReferenceProcessor
 from verification.report import Damage, Report
 from verification.windows import Metric, WindowSums, check_metrics, check_output
 
-JUDGE = Judge({"prod-1": {"product_name": "Lamp"}, "prod-2": {"product_name": "Desk"}})
+REFERENCE = ReferenceProcessor({"prod-1": {"product_name": "Lamp"}, "prod-2": {"product_name": "Desk"}})
 NOW_S = 1_700_000_400.0
 START = 1_700_000_040
 SNAPSHOT = {0: 4, 1: 4}
@@ -102,7 +102,7 @@ class Outputs:
 
     def verify(self) -> Report:
         report, sums = Report(), WindowSums(60)
-        ledger = Ledger(JUDGE, sums, SNAPSHOT, report)
+        ledger = Ledger(REFERENCE, sums, SNAPSHOT, report)
         for partition, values in ((0, [*self.orders, *self.newer]), (1, self.others)):
             for offset, value in enumerate(values):
                 ledger.add_source(
@@ -388,7 +388,7 @@ def test_damage_is_found(harm: Callable[[Outputs], None], found: dict[Damage, in
 @pytest.mark.parametrize("content", [None, b"\xff"])
 def test_a_letter_whose_headers_another_program_wrote_is_reported(damaged: str, content: bytes | None) -> None:
     report = Report()
-    ledger = Ledger(JUDGE, WindowSums(60), SNAPSHOT, report)
+    ledger = Ledger(REFERENCE, WindowSums(60), SNAPSHOT, report)
     headers = DeadLetter(0, "malformed", None, b"{").headers | {damaged: content}
     ledger.add_dead_letter(headers, "orders", None, b"{", 0)
     assert report.damage == {Damage.UNREADABLE: 1}

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from libs.events.product_metrics import ProductMetric, encode_metric
-from verification.marks import Marks
 from verification.output_file import read_lines
 from verification.report import Damage, Report
+from verification.watermarks import Watermarks
 from verification.windows import Metric, Total, mean_cents, read_metric, read_metric_record
 
 
@@ -91,15 +91,15 @@ def test_finished_files_from_before_the_topic_s_beginning_are_passed_over(tmp_pa
 
 
 def test_event_time_has_passed_what_every_source_has_passed() -> None:
-    marks = Marks()
-    marks.add(3, dump({"source": 0, "sources": 2, "watermark": 100.5}))
-    assert marks.passed_s(3) == float("-inf")
-    marks.add(3, dump({"source": 1, "sources": 2, "watermark": 90}))
-    marks.add(3, dump({"source": 1, "sources": 2, "watermark": 80}))
-    assert marks.passed_s(3) == 90
-    assert marks.passed_s(0) == float("-inf")
-    marks.add(3, dump({"source": [0, 1], "sources": 2, "watermark": 95}))
-    assert marks.passed_s(3) == 95
+    watermarks = Watermarks()
+    watermarks.add(3, dump({"source": 0, "sources": 2, "watermark": 100.5}))
+    assert watermarks.passed_s(3) == float("-inf")
+    watermarks.add(3, dump({"source": 1, "sources": 2, "watermark": 90}))
+    watermarks.add(3, dump({"source": 1, "sources": 2, "watermark": 80}))
+    assert watermarks.passed_s(3) == 90
+    assert watermarks.passed_s(0) == float("-inf")
+    watermarks.add(3, dump({"source": [0, 1], "sources": 2, "watermark": 95}))
+    assert watermarks.passed_s(3) == 95
     for source in (2, [0, 2], [], [0, "1"], None):
         with pytest.raises(ValueError, match="watermark"):
-            marks.add(3, dump({"source": source, "sources": 2, "watermark": 100}))
+            watermarks.add(3, dump({"source": source, "sources": 2, "watermark": 100}))

@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import pytest
 
-from tests.unit.test_verification_damage import BROKERS, JUDGE, dump, enriched, order
+from tests.unit.test_verification_damage import BROKERS, REFERENCE, dump, enriched, order
 from verification.ledger import Ledger, Source
 from verification.report import Damage, Report
 from verification.sizes import size_limits
@@ -36,7 +36,7 @@ def without_value(value: bytes, key: bytes | None = b"k", **changed: bytes) -> C
 
 def judged(value: bytes, letter: Content | None, reason: str = "too_large", processed: bytes | None = None) -> Report:
     report, sums = Report(), WindowSums(60)
-    ledger = Ledger(JUDGE, sums, {0: 1}, report, sizes=SIZES)
+    ledger = Ledger(REFERENCE, sums, {0: 1}, report, sizes=SIZES)
     ledger.add_source(Source(0, 0), b"k", value, TIME_MS, 0.0, timestamp_type=BROKERS)
     if letter:
         key, left, more = letter

@@ -22,16 +22,16 @@ def test_a_window_holds_its_start_and_not_its_end(event_time_s: float, window_s:
 
 def test_the_clock_is_the_slowest_source() -> None:
     clock = EventClock()
-    clock.saw(Watermark((0,), 3, 100.0))
-    clock.saw(Watermark((1,), 3, 300.0))
+    clock.advance(Watermark((0,), 3, 100.0))
+    clock.advance(Watermark((1,), 3, 300.0))
     assert clock.now_s == float("-inf")
-    clock.saw(Watermark((2,), 3, 200.0))
+    clock.advance(Watermark((2,), 3, 200.0))
     assert clock.now_s == 100.0
-    clock.saw(Watermark((0,), 3, 250.0))
+    clock.advance(Watermark((0,), 3, 250.0))
     assert clock.now_s == 200.0
-    clock.saw(Watermark((1, 2), 3, 225.0))
+    clock.advance(Watermark((1, 2), 3, 225.0))
     assert clock.now_s == 225.0
-    clock.saw(Watermark((0, 1, 2), 3, 220.0))
+    clock.advance(Watermark((0, 1, 2), 3, 220.0))
     assert clock.now_s == 225.0
 
 
@@ -40,17 +40,17 @@ def test_the_clock_never_goes_back(marks: list[tuple[int, int, float]]) -> None:
     clock = EventClock()
     before_s = clock.now_s
     for source, sources, watermark_s in marks:
-        clock.saw(Watermark((source % sources,), sources, watermark_s))
+        clock.advance(Watermark((source % sources,), sources, watermark_s))
         assert clock.now_s >= before_s
         before_s = clock.now_s
 
 
 def test_a_source_that_is_added_holds_the_clock() -> None:
     clock = EventClock()
-    clock.saw(Watermark((0,), 1, 100.0))
-    clock.saw(Watermark((0,), 2, 200.0))
+    clock.advance(Watermark((0,), 1, 100.0))
+    clock.advance(Watermark((0,), 2, 200.0))
     assert clock.now_s == 100.0
-    clock.saw(Watermark((1,), 2, 150.0))
+    clock.advance(Watermark((1,), 2, 150.0))
     assert clock.now_s == 150.0
 
 
@@ -59,8 +59,8 @@ def test_a_window_closes_when_the_clock_reaches_its_end() -> None:
     assert windows.add("a", 59.9, 100)
     assert windows.add("a", 0.0, 250)
     assert windows.add("b", 60.0, 1)
-    assert windows.saw(Watermark((0,), 1, 59.999)) == []
-    assert windows.saw(Watermark((0,), 1, 60.0)) == [ProductMetric(0, 60, "a", 2, 350)]
+    assert windows.advance(Watermark((0,), 1, 59.999)) == []
+    assert windows.advance(Watermark((0,), 1, 60.0)) == [ProductMetric(0, 60, "a", 2, 350)]
     assert not windows.add("a", 59.9, 100)
     assert len(windows) == 1
 
@@ -84,7 +84,7 @@ def test_restored_from_its_changelog_it_goes_on_as_if_nothing_had_happened(
                 seen.append(windows.add(product, float(time_s), cents))
             else:
                 source, time_s = step
-                seen.extend(windows.saw(Watermark((source,), 3, float(time_s))))
+                seen.extend(windows.advance(Watermark((source,), 3, float(time_s))))
         return seen
 
     straight = TumblingWindows(60)
@@ -107,14 +107,14 @@ def test_any_sum_of_valid_orders_is_restored(orders: int) -> None:
     second = TumblingWindows(60)
     for key, value in first.take_changes(0):
         second.restore(key, value)
-    assert second.saw(Watermark((0,), 1, 60.0)) == [ProductMetric(0, 60, "a", orders, orders * MAX_CENTS)]
+    assert second.advance(Watermark((0,), 1, 60.0)) == [ProductMetric(0, 60, "a", orders, orders * MAX_CENTS)]
 
 
 def test_a_closed_windows_state_becomes_a_tombstone() -> None:
     windows = TumblingWindows(60)
     windows.add("a", 0.0, 1)
     (opened, _) = windows.take_changes(0)
-    windows.saw(Watermark((0,), 1, 60.0))
+    windows.advance(Watermark((0,), 1, 60.0))
     (closed, _) = windows.take_changes(0)
     assert opened[0] == closed[0]
     assert opened[1] is not None

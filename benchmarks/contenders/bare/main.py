@@ -1,6 +1,6 @@
-"""The limit: a bare aiokafka consumer that reads a topic to its end and does nothing with it.
+"""The upper limit: a bare aiokafka consumer that reads a topic to its end and discards the records.
 
-Whatever is built on this client reads at least this. Same garbage collector settings as our services.
+Anything built on this client has at least this cost. Same garbage collector settings as our services.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ PARTITIONS = 6
 
 
 async def read_all(topic: str) -> tuple[int, float]:
-    """Records in ``topic``, and the seconds that it took to read them."""
+    """The number of records in ``topic``, and the seconds that reading them took."""
     partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
     consumer = AIOKafkaConsumer(
         bootstrap_servers=os.environ["BENCH_BOOTSTRAP"],

@@ -1,12 +1,12 @@
-"""Bytewax 0.21.1, at-least-once with recovery snapshots each second; both stages in one dataflow where they are wanted.
+"""Bytewax 0.21.1, at-least-once with recovery snapshots each second; both stages in one dataflow if both are run.
 
 Tuning, from its documentation ("Kafka connector", "Performance", `fold_window`, "Recovery"): a batch at a time through
-one step, since each step costs every item a call; batches of 10,000, as the sink waits for the broker after each; windows
-that do not sort their items, as a sum does not mind. librdkafka keeps less in memory than the 64 MB for each partition
-of its default, and chooses partitions as all Kafka clients but itself do.
+one step, since each step costs a call per item; batches of 10,000, as the sink waits for the broker after each; windows that
+do not sort their items, which a sum does not need. librdkafka buffers less than its default of 64 MB per partition, and uses
+the partitioner of the Java client.
 
-Its clock knows no grace period; BENCH_GRACE_S is how long a window waits for what is late. It goes on with the system's
-time when no order comes.
+Its clock has no grace period; BENCH_GRACE_S is how long a window waits for late events. It advances with the system clock
+when no order comes.
 """
 
 import os
@@ -43,17 +43,17 @@ Sums = tuple[int, int]
 
 
 def source(topic: str) -> KafkaSource:
-    """All of a topic."""
+    """A source that reads all of a topic."""
     return KafkaSource(BROKERS, [topic], batch_size=10_000, add_config={"queued.max.messages.kbytes": "16384"})
 
 
 def sink() -> KafkaSink:
-    """Whatever topic a message is for."""
+    """A sink for messages of any topic."""
     return KafkaSink(BROKERS, None, add_config={"partitioner": "murmur2"})
 
 
 def judged(message: Message) -> Output:
-    """What becomes of a record of `orders`."""
+    """The output record for a record of `orders`."""
     order = enriched(message.value)
     if order is None:
         return KafkaSinkMessage(message.key, message.value, DEAD_LETTERS)
@@ -67,7 +67,7 @@ def parsed(message: Message) -> tuple[str, tuple[datetime, int]]:
 
 
 def metric(item: tuple[str, tuple[int, Sums]]) -> Output:
-    """A closed window as the contract wants it."""
+    """The metric of a closed window, in the format of the contract."""
     product_id, (window, (count, cents)) = item
     value = {
         "window_start": window * WINDOW_S,

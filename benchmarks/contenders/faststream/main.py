@@ -1,9 +1,9 @@
-"""FastStream 0.7.8 on aiokafka: the processor, at-least-once. It has no windows, hence no analytics.
+"""FastStream 0.7.8 on aiokafka: the processor, at-least-once. It has no windows, so there is no analytics.
 
 Tuning, from its documentation ("Batch Processing" of consuming and of publishing, "Acknowledgement", "CLI: uvloop"):
-batches in and out, offsets committed when a batch is done and its messages are confirmed, a decoder that leaves records
-as they are, no argument checks (apply_types), uvloop. A published batch goes to one partition, so there is one for each
-product, in the partition of its key; its limit is raised above what 2,000 orders of one product come to.
+batches in and out, offsets committed when a batch is done and its messages are confirmed, a decoder that returns the raw
+records, no argument checks (apply_types), uvloop. A published batch goes to one partition, so there is one for each product,
+in the partition of its key; its size limit is above 2,000 orders of one product.
 
 BENCH_GUARANTEE and the commit interval have no counterpart: it commits after each batch.
 """
@@ -37,7 +37,7 @@ app = FastStream(broker)
 
 
 async def as_they_are(message: KafkaMessage) -> Any:
-    """Decode nothing: a dead letter needs the bytes and the key."""
+    """Return the raw record: a dead letter needs its bytes and key."""
     return message.raw_message
 
 

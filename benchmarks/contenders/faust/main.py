@@ -1,11 +1,11 @@
-"""Faust (faust-streaming 0.15.3), at-least-once or its exactly-once; both stages in one app where they are wanted.
+"""Faust (faust-streaming 0.15.3), at-least-once or its exactly-once; both stages in one app if both are run.
 
 Tuning, from its documentation ("Configuration Reference"): raw topics with orjson, larger producer batches that wait 100 ms,
 a larger stream buffer, a commit each second (100 ms with exactly-once), no web server, no reply and leader topics, no
-standby tables; aiokafka's loggers at WARNING, since they make a record of every message otherwise; uvloop.
+standby tables; aiokafka's loggers at WARNING, since they would create a log record for every message; uvloop.
 
-Windows are kept in a table and closed by hand, by the stream time of their partition and the grace period, as in Kafka
-Streams: Faust's own windows compare with the clock on the wall when they close, and lose most of a backlog without an error.
+Windows are kept in a table and closed explicitly, by the stream time of their partition and the grace period, as in Kafka
+Streams: Faust's own windows are closed by wall-clock time, and silently lose most of a backlog.
 """
 
 import asyncio
@@ -89,14 +89,14 @@ if STAGE != "processor":
                 key = (partition, start, order["product_id"])
                 count, cents = windows.get(key) or (0, 0)
                 windows[key] = (count + 1, cents + round(order["amount"] * 100))
-            # Whole minutes: there is nothing to close before the next one is over.
+            # Windows are whole minutes, so the next one to close is known.
             now = int((timestamp - GRACE_S) // WINDOW_S) * WINDOW_S
             if now > closed_until[partition]:
                 closed_until[partition] = now
                 await close_windows(partition)
 
     async def close_windows(partition: int) -> None:
-        """Write and forget what the partition's stream time has passed."""
+        """Write and remove the windows that the partition's stream time has passed."""
         for key, (count, cents) in list(windows.items()):
             of, start, product_id = key
             if of == partition and start + WINDOW_S <= closed_until[partition]:
@@ -113,7 +113,7 @@ if STAGE != "processor":
 
 
 async def make_changelogs() -> None:
-    """Workers that start together crash when one of them finds a changelog missing that another is about to make."""
+    """Create the changelog topics: workers that start concurrently crash if another one is just creating a missing one."""
     admin = AIOKafkaAdminClient(bootstrap_servers=os.environ["BENCH_BOOTSTRAP"])
     await admin.start()
     names = [f"{app.conf.id}-{table}-changelog" for table in ("windows", "closed-until")]

@@ -1,4 +1,4 @@
-"""This pipeline's own services, with their own defaults: only the benchmark's names are turned into theirs."""
+"""This pipeline's services with their defaults; only translates the benchmark's environment variables."""
 
 import os
 import sys
@@ -13,5 +13,5 @@ os.environ.update(
     TOPIC_PREFIX=os.environ["BENCH_PREFIX"],
     PROCESSOR_CATALOGUE_PATH=os.environ["BENCH_CATALOGUE"],
 )
-# The same process goes on as the service: nothing of this file is left to be measured.
+# The service replaces this process, so that this file is not part of the measurement.
 os.execv(sys.executable, [sys.executable, ENTRY_FILES[os.environ["BENCH_STAGE"]]])  # noqa: S606

@@ -1,8 +1,8 @@
-"""Quix Streams 3.28.1, exactly-once; both stages in one application where they are wanted.
+"""Quix Streams 3.28.1, exactly-once; both stages in one application if both are run.
 
 Tuning, from its documentation ("Configuration", "Checkpointing"): a checkpoint, and so a transaction, every 100 ms with
-exactly-once and every second without; the producer waits 20 ms for a batch (librdkafka's batch size is 1 MB as it is).
-Short session and transaction timeouts, so that a restart soon gets the partitions of a process that was killed.
+exactly-once and every second without; the producer waits 20 ms for a batch (librdkafka's default batch size is 1 MB).
+Short session and transaction timeouts, so that a restarted process soon gets the partitions of a killed one.
 Windows are closed by the time of their partition (closing_strategy), as in Kafka Streams.
 """
 
@@ -25,7 +25,7 @@ EXACTLY_ONCE = os.environ["BENCH_GUARANTEE"] == "eos"
 
 def processor(app: Application) -> None:
     """From orders to processed orders and dead letters."""
-    # An order becomes a dict; what is none stays bytes.
+    # A valid order becomes a dict; an invalid one stays bytes.
     judged = app.dataframe(app.topic(PREFIX + "orders", value_deserializer="bytes")).apply(
         lambda value: enriched(value) or value
     )
@@ -55,7 +55,7 @@ def analytics(app: Application) -> None:
 
 
 def metric(window: dict[str, Any], product_id: str, *_: object) -> dict[str, Any]:
-    """A closed window as the contract wants it."""
+    """The metric of a closed window, in the format of the contract."""
     count, revenue = window["order_count"], window["total_revenue"]
     return {
         "window_start": window["start"] // 1000,

@@ -1,4 +1,4 @@
-"""The pipeline as tutorials write it: aiokafka with its defaults, one record at a time, json from the standard library.
+"""The pipeline as in a tutorial: aiokafka with its defaults, one record at a time, json from the standard library.
 
 Offsets are committed every 5 s by the consumer itself, windows are kept in memory only and close by stream time.
 """

@@ -1,1 +1,1 @@
-"""The exactly-once engine: a replica works its partitions in one transaction after the other."""
+"""The exactly-once engine: a replica processes its partitions in one transaction after the other."""

@@ -1,4 +1,4 @@
-"""Which member of the group gets which partitions."""
+"""Assigns the group's partitions to its members."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, Cons
 
 
 class _Declared:
-    """Stands in for the cluster's metadata, of which the assignor asks nothing else."""
+    """Replaces the cluster's metadata, of which the assignor uses nothing else."""
 
     def __init__(self, partitions: int) -> None:
         self._partitions = set(range(partitions))
@@ -18,11 +18,11 @@ class _Declared:
 
 
 def range_assignor(partitions: int) -> type[RangePartitionAssignor]:
-    """An assignor by range for topics of this many partitions.
+    """A range assignor for topics with this many partitions.
 
-    aiokafka's goes by what the leader's client knows of the topic. Right after a broker's start that may be nothing:
-    then it assigns nothing, to nobody, and the group stands still until its metadata is refreshed (half a minute).
-    The number has been checked when the topics were ensured.
+    aiokafka's own uses the metadata of the group leader's client. Right after a broker's start that may lack the topic.
+    Then no member gets a partition, and the group makes no progress until the next metadata refresh (half a minute).
+    The number of partitions is known: it was checked when the topics were created or found.
     """
 
     class DeclaredRangeAssignor(RangePartitionAssignor):

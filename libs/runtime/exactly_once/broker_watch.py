@@ -1,4 +1,4 @@
-"""Watches the brokers in the background: whether they answer, have all topics, and where the source partitions end."""
+"""Monitors the brokers in the background: whether they respond, the topics exist, and the ends of the source partitions."""
 
 import asyncio
 import time
@@ -19,24 +19,24 @@ _PING_EVERY_S = 5.0
 _LOOK_AGAIN_AFTER_S = 0.5
 _ONE_BROKER_ANSWERS_WITHIN_S = 4.0
 
-# A controller that has just started may know no topics for a while. That all have been deleted at once is less likely, and
-# is found out all the same.
+# A controller that has just started may know no topics for a while. That is more likely than that all have been deleted
+# at once, which is noticed, too, only later.
 _LOOKS_UNTIL_BELIEVED = 5
 _LOOKS_AT_NOTHING_UNTIL_BELIEVED = 120
 
 
 class BrokerWatch:
-    """Asks the brokers now and then for the topics, and for the ends of the source topic's partitions.
+    """Periodically requests the topics' metadata, and the end offsets of the source topic's partitions.
 
-    Without one of the ``needed`` topics aiokafka waits for ever: a producer's transaction is not ended, a consumer hears
-    nothing and is told of no error. And a topic that grows is not read where it is new, while keys move to other partitions.
+    If one of the ``needed`` topics is deleted, aiokafka waits for ever: a producer's transaction does not end, a consumer
+    gets neither records nor an error. If partitions are added, the new ones are not read, while keys move to other partitions.
 
     Args:
-        consumer: whose connections are used.
+        consumer: its connections are used.
         source: all partitions of the source topic.
-        health: is told ``connected``.
-        needed: topics that have to be there, each with as many partitions as ``source``.
-        clock: tells ``quiet_since_s``.
+        health: gets a beat named ``connected`` for each response.
+        needed: topics that have to exist, each with as many partitions as ``source``.
+        clock: the time base of ``quiet_since_s``.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class BrokerWatch:
         self._answered_s = time.monotonic()
 
     def silent_for_s(self) -> float:
-        """For how long no broker has answered."""
+        """Seconds since a broker last responded."""
         return 0.0 if self.answering else time.monotonic() - self._answered_s
 
     async def run(self) -> None:
@@ -70,7 +70,7 @@ class BrokerWatch:
 
         Raises:
             TopicMissingError: a needed topic has been deleted.
-            TopicMismatchError: a needed topic has another number of partitions by now.
+            TopicMismatchError: the number of partitions of a needed topic has changed.
         """
         next_ping_s = 0.0
         while True:
@@ -81,7 +81,7 @@ class BrokerWatch:
                         self._health.beat("connected")
                         self.answering, self._answered_s = True, time.monotonic()
                         next_ping_s = 0.0 if self._looks_at_a_change else time.monotonic() + _PING_EVERY_S
-                    if not self._looks_at_a_change:  # of a missing topic it asks for long
+                    if not self._looks_at_a_change:  # it takes long for a missing topic
                         ends = await self._consumer.end_offsets(self._source)
                         if ends != self.ends:
                             self.quiet_since_s = self._clock.now_s()
@@ -117,17 +117,17 @@ class BrokerWatch:
         return all(counts.get(topic) == len(self._source) for topic in self._needed)
 
     async def _partition_counts(self) -> Mapping[str, int]:
-        """The number of partitions of each needed topic that there is.
+        """The number of partitions of each needed topic that exists.
 
-        A broker's metadata may be old, so one that says that nothing has changed is enough, but a change is told only if
-        no broker contradicts it, and the one that the brokers name as their controller says so, too. (Under KRaft they name
-        any that is alive.) Topics are only ever deleted and made larger, so of two numbers the larger one is newer.
+        A broker's metadata may be outdated. One broker that reports no change is enough; a change is reported only if no
+        broker contradicts it and the controller confirms it. (With KRaft, brokers name any live broker as controller.)
+        Partitions are only ever added, so the larger of two numbers is the newer one.
 
-        ``consumer.topics()`` asks for all that the cluster has, and their decoding holds up the loop: for 40 ms where they
-        have 2,400 partitions.
+        ``consumer.topics()`` is not used: it requests all topics of the cluster, and decoding them blocks the event loop, for
+        40 ms with 2,400 partitions.
 
         Raises:
-            KafkaError: no broker can be asked, or not the controller, which alone knows of a change.
+            KafkaError: no broker responds, or the controller does not, which has to confirm a change.
         """
         client: Any = self._consumer._client  # noqa: SLF001 - aiokafka asks for named topics in no public way
         request = MetadataRequest(list(self._needed), allow_auto_topic_creation=False)

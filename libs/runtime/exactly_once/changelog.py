@@ -1,4 +1,4 @@
-"""Restoring state from a compacted changelog, all partitions in one pass."""
+"""Reads a compacted changelog to restore state, all partitions in one pass."""
 
 import time
 from collections.abc import AsyncGenerator, Collection
@@ -22,11 +22,11 @@ async def read_changelog(
 ) -> AsyncGenerator[tuple[TopicPartition, list[Any]], None]:
     """All committed records of ``partitions``, in batches, each partition's oldest first.
 
-    A partition is done when there is nothing between what has been read and its high watermark: as long as a transaction is
-    open there, or its marker is on its way, a committed record could still be missing.
+    A partition is complete when everything up to its high watermark has been read. As long as a transaction is open there, or
+    its marker is not written yet, a committed record could still be missing.
 
     Raises:
-        KafkaTimeoutError: nothing came for ``HEALTHY_FOR_S``; another consumer may fare better (aiokafka #1154).
+        KafkaTimeoutError: nothing was received for ``HEALTHY_FOR_S``; a new consumer may help (aiokafka #1154).
     """
     # Closing a consumer waits for its long poll: a short one, since closing is part of every take-over.
     consumer = committed_consumer(settings, group=None, fetch_max_wait_ms=_POLL_MS, kind=LazyRecordConsumer)

@@ -1,7 +1,7 @@
-"""What a committed offset says beside its number, and whether work may begin there.
+"""The metadata of committed offsets, and the checks whether processing may start at an offset.
 
-Every commit of ours has metadata: a version, and the settings that state and outputs depend on. An offset without it was set
-by somebody else, such as a tool that resets a group.
+Every commit of a stage has metadata: a version, and the settings that state and outputs depend on. An offset without it was
+set by another program, such as a tool that resets a group.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _VERSION = "exactly-once-1"
 
 
 class CommittedOffset(NamedTuple):
-    """A group's next offset to read, and what the commit said beside it."""
+    """A group's next offset to read, and the metadata of the commit."""
 
     offset: int
     metadata: str
@@ -32,7 +32,7 @@ def is_ours(committed: CommittedOffset) -> bool:
 
 
 def check_settings(source: TopicPartition, committed: CommittedOffset, depends_on: Mapping[str, int]) -> None:
-    """Refuse a setting that is not what it was at the last commit.
+    """Check that the settings are the same as at the last commit.
 
     Raises:
         SettingChangedError: naming the setting and both values.
@@ -49,10 +49,10 @@ def check_settings(source: TopicPartition, committed: CommittedOffset, depends_o
 
 
 def check_writer(source: TopicPartition, committed: CommittedOffset, setting: str) -> None:
-    """Refuse an offset that a stage without state has not committed itself.
+    """Check that a stage without state has committed the offset itself.
 
     Raises:
-        OffsetMismatchError: its outputs beyond, or before, that offset may be there already.
+        OffsetMismatchError: it has not, so outputs for records after or before that offset may already exist.
     """
     if not is_ours(committed):
         raise OffsetMismatchError(
@@ -64,7 +64,7 @@ def check_writer(source: TopicPartition, committed: CommittedOffset, setting: st
 
 
 def check_gone(committed: Mapping[TopicPartition, CommittedOffset | None], setting: str) -> None:
-    """Refuse to begin anew where an output shows that the group has worked before.
+    """Check that the committed offsets are not lost, for a stage whose output shows that it has run before.
 
     ``committed`` is of all partitions of the source; ``setting`` is what accepts it.
 
@@ -84,9 +84,9 @@ def check_gone(committed: Mapping[TopicPartition, CommittedOffset | None], setti
 def check_state(
     source: TopicPartition, committed: CommittedOffset | None, state_offset: int | None, changelog: str, group: str
 ) -> None:
-    """Refuse state that belongs to another offset than the committed one.
+    """Check that the restored state belongs to the committed offset.
 
-    ``state_offset`` is what the topic ``changelog`` names, None if it names none; ``group`` is whose offset it is.
+    ``state_offset`` is the source offset in the topic ``changelog``, None if it has none; ``group`` committed the offset.
 
     Raises:
         OffsetMismatchError: naming both.

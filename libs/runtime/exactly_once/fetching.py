@@ -1,4 +1,4 @@
-"""Reading a replica's partitions, in a loop that must not wait for records only."""
+"""Reads a replica's partitions, for a loop that also has to wait for other events."""
 
 import asyncio
 import contextlib
@@ -12,15 +12,15 @@ from libs.runtime.timing import IDLE_INTERVAL_S, TICK_S
 
 Fetched = Mapping[TopicPartition, Iterable[Any]]
 
-# Longer than a tick: beginning a read anew each time is a part of what an idle replica costs.
+# Longer than a tick: each new call of getmany() adds to the CPU time of an idle replica.
 _READ_MS = int(2 * IDLE_INTERVAL_S * 1000)
 
 
 class FetchReader:
-    """Takes what is fetched of all partitions.
+    """Reads the fetched records of all partitions.
 
-    One ``getmany`` is under way at a time, and goes on when waiting for it ends sooner. What it has found by then belongs to
-    the next ``read``.
+    One ``getmany`` is in progress at a time. It continues when ``read`` returns before it is done, and the next ``read`` returns
+    its records.
     """
 
     def __init__(self, consumer: AIOKafkaConsumer, stop: asyncio.Event) -> None:
@@ -32,8 +32,8 @@ class FetchReader:
     async def read(
         self, due_in_s: float | None, commit: asyncio.Future[None] | None, *, tick_s: float = TICK_S
     ) -> Fetched | None:
-        """What has been fetched; nothing after ``due_in_s`` or ``tick_s``, or when ``commit`` ends; None when stopping."""
-        if self._stop.is_set():  # in a backlog there would always be something to read first
+        """The fetched records; none after ``due_in_s`` or ``tick_s`` or when ``commit`` ends first; None when stopping."""
+        if self._stop.is_set():  # checked first: in a backlog there are always records to read
             return None
         if self._reading is None:
             self._reading = asyncio.ensure_future(self._consumer.getmany(timeout_ms=_READ_MS))
@@ -48,7 +48,7 @@ class FetchReader:
         return fetched
 
     async def close(self) -> None:
-        """Give up what is being read."""
+        """Cancel the read in progress."""
         self._stopping.cancel()
         if self._reading is not None:
             self._reading.cancel()

@@ -1,4 +1,4 @@
-"""A member of a consumer group in one generation: what a commit is fenced by (KIP-447)."""
+"""A consumer group's member and generation, by which commits are fenced (KIP-447)."""
 
 from typing import Any, NamedTuple
 
@@ -8,7 +8,7 @@ from libs.runtime.errors import NotAMemberError
 
 
 class GroupMember(NamedTuple):
-    """A group's name, and a member of it in one generation; -1 and "" name no member, and the broker checks nothing."""
+    """A group, and a member of it in one generation. With -1 and "" there is no member, and the broker does not check it."""
 
     group: str
     generation: int
@@ -16,9 +16,9 @@ class GroupMember(NamedTuple):
 
 
 def current_member(consumer: AIOKafkaConsumer, group: str) -> GroupMember:
-    """The member that ``consumer`` is at present.
+    """The current group membership of ``consumer``.
 
-    To be read when partitions are assigned, and kept: commits are fenced because it gets old.
+    To be read when partitions are assigned, and kept: commits are fenced by a generation that has become outdated.
     """
     coordinator: Any = consumer._coordinator  # noqa: SLF001 - no public way; a test checks that the names are there
     return GroupMember(group, coordinator.generation, coordinator.member_id)

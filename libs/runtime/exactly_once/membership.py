@@ -17,12 +17,12 @@ _CHECK_EVERY_S = 5.0
 async def watch_membership(consumer: AIOKafkaConsumer, check_every_s: float = _CHECK_EVERY_S) -> None:
     """Run until cancelled.
 
-    An error in aiokafka's coordination is kept for whoever reads next, and until then the group is not joined again
-    [aiokafka 0.14: GroupCoordinator._push_error_to_user]. Partitions are given up before a join, so when a join is
-    refused nobody reads: without this the replica would wait for ever, and look healthy.
+    aiokafka keeps an error of its group coordination for the next read, and does not rejoin the group until then
+    [aiokafka 0.14: GroupCoordinator._push_error_to_user]. Partitions are revoked before a join, so nothing is read after a
+    join that the broker refuses: without this task the replica would wait for ever, and look healthy.
 
     Raises:
-        StuckConsumerError: aiokafka has given the membership up for good.
+        StuckConsumerError: aiokafka will not rejoin the group.
     """
     coordinator: Any = consumer._coordinator  # noqa: SLF001 - no public way; a test checks that the names are there
     while True:

@@ -1,4 +1,4 @@
-"""Transactions one after the other: one is filled while the one before commits."""
+"""Pipelined transactions: one is filled while the previous one commits."""
 
 import asyncio
 import time
@@ -20,11 +20,11 @@ log = structlog.get_logger()
 
 Offsets = Mapping[TopicPartition, int]
 
-# In a backlog nobody waits for a transaction that soon, and each costs the same, whatever is in it.
+# In a backlog latency does not matter, and each transaction has the same cost, whatever its size.
 _BACKLOG_INTERVALS = 3
-# Ending transactions at every interval also among the records of one fetch would cost a tenth of the throughput.
+# Also committing at every interval between the records of one fetch would cost a tenth of the throughput.
 _LONGEST_FILL_S = 1.0
-# Two transactions are in memory: on a fast machine, after 300 ms, more than a container is to take.
+# Two transactions are in memory. Without this limit, 300 ms of records on a fast machine exceed a container's memory.
 MAX_RECORDS = 60_000
 MAX_BYTES = 16 * 1024 * 1024
 
@@ -33,12 +33,12 @@ class PipelinedCommits:
     """Decides when a transaction ends, and commits it in the background.
 
     Args:
-        producer: of this attempt.
-        member: whom the offsets are committed as.
+        producer: the attempt's producer.
+        member: the group member that the offsets are committed for.
         output_partitions: the number of partitions of each output topic.
-        interval_ms: how long a transaction takes in what comes.
+        interval_ms: how long a transaction collects records.
         metrics: where transactions are counted.
-        on_commit: hears of each commit: its offsets and what it did.
+        on_commit: called after each commit, with its offsets and tallies.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class PipelinedCommits:
         """Whether there is more to read in every partition that the open transaction has records of."""
 
     def open(self, records: int = 0) -> None:
-        """There is something to commit, of so many input records. The interval begins with the first such thing."""
+        """Add so many input records to the open transaction. The interval begins with the first ones."""
         self._records += records
         if self._opened_at_s is None:
             structlog.contextvars.bind_contextvars(transaction=next(self._numbers))
@@ -75,14 +75,13 @@ class PipelinedCommits:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is to be committed or being committed."""
+        """Whether there is no open transaction and no commit in progress."""
         return self._opened_at_s is None and self._commit is None
 
     def due_in_s(self, *, urgent: bool) -> float | None:
-        """Seconds until the open transaction is to be committed; None if there is none, or not before ``awaited`` has ended.
+        """Seconds until the open transaction is to be committed; None if there is none, or it has to wait for ``awaited``.
 
-        It takes in what is read while the one before commits, until it is full. An ``urgent`` one does not wait for its
-        interval.
+        It collects records while the previous one commits, until it is full. An ``urgent`` one does not wait for its interval.
         """
         if self._opened_at_s is None:
             return None
@@ -97,7 +96,7 @@ class PipelinedCommits:
 
     @property
     def overdue(self) -> bool:
-        """Whether the open transaction has to end in the midst of a fetch."""
+        """Whether the open transaction has to be committed before the rest of a fetch is processed."""
         if self._opened_at_s is None:
             return False
         if self.outputs.size_bytes >= MAX_BYTES:
@@ -110,17 +109,17 @@ class PipelinedCommits:
 
     @property
     def awaited(self) -> asyncio.Future[None] | None:
-        """The commit that has not ended yet, or that ``check`` has not looked at."""
+        """The commit that is in progress, or that ``check`` has not examined yet."""
         return self._commit
 
     def check(self) -> None:
-        """Raise the error of the last commit, if it failed."""
+        """Raise the last commit's error, if it failed."""
         if self._commit is not None and self._commit.done():
             self._commit.result()
             self._commit = None
 
     async def commit(self, offsets: Offsets, tallies: Sequence[Tally]) -> None:
-        """End the open transaction: waits for the one before, not for this one."""
+        """Commit the open transaction in the background, after waiting for the previous one."""
         if self._commit is not None:
             await self._commit
         self._commit = asyncio.create_task(self._run(self.outputs, offsets, self._records, tallies))
@@ -143,12 +142,12 @@ class PipelinedCommits:
         self._on_commit(offsets, tallies)
 
     async def close(self) -> None:
-        """Let the commit under way end, within a time limit; what is still open is dropped."""
+        """Wait for the commit in progress, within a time limit; the open transaction is dropped."""
         if self._commit is None:
             return
         try:
             await asyncio.wait({self._commit}, timeout=CLOSE_TIMEOUT_S)
-        finally:  # also when this is cancelled: the producer is given up next, and nothing may use it then
+        finally:  # also when this is cancelled: the producer is closed next, and must not be in use then
             if not self._commit.done():
                 self._commit.cancel()
                 await asyncio.wait({self._commit})
@@ -161,6 +160,6 @@ def _outcome(error: BaseException) -> str:
 
 
 def _retrieve_error(commit: asyncio.Task[None]) -> None:
-    # The error is raised by check() or commit(), unless the loop has ended before: asyncio need not complain.
+    # check() or commit() raises the error, unless the loop ended before. This keeps asyncio from logging it.
     if not commit.cancelled():
         commit.exception()

@@ -14,29 +14,29 @@ from libs.runtime.exactly_once.broker_watch import BrokerWatch
 from libs.runtime.exactly_once.fetching import FetchReader
 from libs.runtime.exactly_once.pipelined_commits import PipelinedCommits
 from libs.runtime.exactly_once.stage import PartitionLogic, Progress, Stage, Tally
-from libs.runtime.exactly_once.stuck_consumer import Silence
-from libs.runtime.kafka_client.idle_pace import IdlePace
+from libs.runtime.exactly_once.stuck_consumer import StuckConsumerCheck
+from libs.runtime.kafka_client.idle_polling import IdlePolling
 from libs.runtime.kafka_client.lazy_records import in_batches
 from libs.runtime.service.health import Health
 from libs.runtime.timing import IDLE_INTERVAL_S
 
-LONGEST_TURN_S = 0.005
-_SHOWN_EVERY_S = 1.0  # in the metrics
-FRESH_S = 3 * IDLE_INTERVAL_S  # a confirmation of a partition's end, a few long polls ago at most
+MAX_BLOCKING_S = 0.005  # of the event loop, by processing records
+_METRICS_EVERY_S = 1.0
+FRESH_S = 3 * IDLE_INTERVAL_S  # the age limit of a fetch response that confirms a partition's end: a few long polls
 
 
 @dataclass
 class WorkedPartition:
-    """A partition in work: its logic, and the offset of the next record to process."""
+    """An assigned partition: its logic, and the offset of the next record to process."""
 
     source: TopicPartition
     logic: PartitionLogic
     position: int
     touched: bool = False  # since the last commit
-    silence: Silence = field(init=False)
+    stuck_check: StuckConsumerCheck = field(init=False)
 
     def __post_init__(self) -> None:
-        self.silence = Silence(self.name)
+        self.stuck_check = StuckConsumerCheck(self.name)
 
     @property
     def name(self) -> str:
@@ -44,7 +44,7 @@ class WorkedPartition:
 
 
 class Processing:
-    """Works partitions until ``stop`` is set.
+    """Processes partitions until ``stop`` is set.
 
     Args:
         alone_until_s: until then (monotonic) each transaction has records of one partition only.
@@ -72,21 +72,21 @@ class Processing:
         self._alone_until_s = alone_until_s
         self._started_s = time.time()
         self._next_tick_s = 0.0
-        self._next_show_s = 0.0
+        self._next_metrics_s = 0.0
         self._waits_for_clock = True
         self._processing: TopicPartition | None = None
 
-    def culprit(self) -> TopicPartition | None:
-        """For whose sake the loop has failed, if that is known."""
+    def failed_partition(self) -> TopicPartition | None:
+        """The partition whose records or logic made the loop fail, if that is known."""
         if self._processing is not None:
             return self._processing
         failed = self._commits.failed
         return next(iter(failed)) if len(failed) == 1 else None
 
     async def run(self, until_s: float = float("inf")) -> None:
-        """Run until stopped, when what is open is dropped, or past ``until_s`` (monotonic), when it is committed."""
+        """Run until stopped, or past ``until_s`` (monotonic). An open transaction is dropped, or committed past ``until_s``."""
         commits = self._commits
-        reader, pace = FetchReader(self._consumer, self._stop), IdlePace(self._consumer)
+        reader, pace = FetchReader(self._consumer, self._stop), IdlePolling(self._consumer)
         urgent = False
         try:
             while True:
@@ -102,14 +102,14 @@ class Processing:
                         return
                 now_s = time.monotonic()
                 tick = now_s >= self._next_tick_s
-                caught_up = self._look_around(tick=tick)
+                caught_up = self._punctuate(tick=tick)
                 urgent = caught_up and self._urgent()
                 if commits.due_in_s(urgent=urgent) == 0:
                     await self._commit()
                 if tick:
                     self._next_tick_s = now_s + tick_s
-                    if not fetched or commits.idle:  # what is fetched may have no record
-                        self._nothing_received()
+                    if not fetched or commits.idle:  # a fetch may have no record
+                        self._check_idle_partitions()
                 if now_s > until_s:
                     await self._commit_the_rest()
                     return
@@ -119,17 +119,17 @@ class Processing:
             await commits.close()
 
     async def _process(self, partition: WorkedPartition, fetched: Iterable[Any]) -> bool:
-        """Batch by batch; False when asked to stop before all were done.
+        """Process fetched records batch by batch; returns False if asked to stop before the last one.
 
-        One fetch may bring more than can be processed in a transaction's time: 1 MiB of orders, for 10 s if each takes a
-        millisecond. So transactions may end between its batches.
+        Processing one fetch may take longer than a transaction may: 1 MiB of orders takes 10 s at a millisecond each. So a
+        transaction may end between two batches.
         """
-        # Before the records are looked at: the consumer's position is after all of them already.
+        # Before the records are parsed: the consumer's position is already after all of them.
         end = int(await self._consumer.position(partition.source))
         if time.monotonic() < self._alone_until_s and self._touched_besides(partition):
             await self._commit()
         structlog.contextvars.bind_contextvars(partition=partition.name)
-        turn_ends_s = time.monotonic() + LONGEST_TURN_S
+        yield_at_s = time.monotonic() + MAX_BLOCKING_S
         commits, process = self._commits, partition.logic.process
         batches = in_batches(fetched, self._stage.batch_size)
         while (batch := self._next(partition, batches)) is not None:
@@ -141,11 +141,11 @@ class Processing:
             process(batch, commits.outputs)
             self._processing = None
             partition.position = batch[-1].offset + 1
-            if time.monotonic() > turn_ends_s:
+            if time.monotonic() > yield_at_s:
                 await asyncio.sleep(0)  # heartbeats share this loop
                 if self._stop.is_set():
                     return False
-                turn_ends_s = time.monotonic() + LONGEST_TURN_S
+                yield_at_s = time.monotonic() + MAX_BLOCKING_S
         partition.position = max(partition.position, end)
         structlog.contextvars.unbind_contextvars("partition")
         return True
@@ -156,12 +156,12 @@ class Processing:
         self._processing = None
         return batch
 
-    def _look_around(self, *, tick: bool) -> bool:
-        """Let logic look at the clock; whether some partition in the open transaction has nothing more to read."""
+    def _punctuate(self, *, tick: bool) -> bool:
+        """Call ``punctuate`` of the logics; returns whether a partition of the open transaction is read to its end."""
         caught_up = False
-        show = tick and time.monotonic() >= self._next_show_s
+        show = tick and time.monotonic() >= self._next_metrics_s
         if show:
-            self._next_show_s = time.monotonic() + _SHOWN_EVERY_S
+            self._next_metrics_s = time.monotonic() + _METRICS_EVERY_S
         lags = []
         for partition in self._partitions.values():
             if not (tick or partition.touched):
@@ -175,7 +175,7 @@ class Processing:
             if partition.touched:
                 lags.append(self._lag(partition))
             if show:
-                self._show(partition)
+                self._update_metrics(partition)
         if tick:
             self._waits_for_clock = any(partition.logic.waits_for_clock for partition in self._partitions.values())
         if lags:
@@ -210,12 +210,12 @@ class Processing:
         return any(other.touched for other in self._partitions.values() if other is not partition)
 
     def _lag(self, partition: WorkedPartition) -> int:
-        # Up to the last stable offset: what lies beyond is in open transactions and cannot be read yet.
+        # Up to the last stable offset: records after it belong to open transactions and cannot be read yet.
         end = self._consumer.last_stable_offset(partition.source)
         return 0 if end is None else max(end - partition.position, 0)
 
-    def _show(self, partition: WorkedPartition) -> None:
-        # What a fetch says of the partition's end is old by the time that slow work on its records is done.
+    def _update_metrics(self, partition: WorkedPartition) -> None:
+        # The partition's end in a fetch response is outdated when processing its records has taken long.
         lag = max(self._lag(partition), self._watch.ends.get(partition.source, 0) - partition.position)
         logic = partition.logic
         progress = (logic.watermark_s, logic.state_size, logic.event_time_lag_s)
@@ -231,11 +231,11 @@ class Processing:
             quiet_since_s=self._watch.quiet_since_s,
         )
 
-    def _nothing_received(self) -> None:
-        """Having nothing to do is healthy only if the broker has just said so."""
+    def _check_idle_partitions(self) -> None:
+        """An idle partition is healthy only if a recent fetch response confirms that there is nothing to read."""
         for partition in self._partitions.values():
             confirmed_ms = self._consumer.last_poll_timestamp(partition.source) or 0
             fresh = time.time() - max(confirmed_ms / 1000, self._started_s) < FRESH_S
             if fresh and self._commits.idle and self._lag(partition) == 0:
                 self._health.beat(partition.name)
-            partition.silence.look(excused=fresh or not self._watch.answering)
+            partition.stuck_check.update(excused=fresh or not self._watch.answering)

@@ -30,14 +30,14 @@ log = structlog.get_logger()
 
 
 async def run_stage(stage: Stage, context: Context[Any]) -> None:
-    """Work the partitions that the group gives this replica until it is asked to stop.
+    """Process the partitions that the group assigns to this replica until it is asked to stop.
 
     Raises:
-        PipelineError: a partition could not be worked any more; nothing is lost, another start goes on from there.
+        PipelineError: a partition could not be processed any more. Nothing is lost: the next start continues from the last commit.
     """
     settings: ServiceSettings = context.settings
     topic = settings.topic_prefix + stage.source.name
-    # The worker seeks by itself, and what was deleted unread is not to be skipped in silence.
+    # The worker seeks by itself, and records that were deleted before they were read must not be skipped silently.
     consumer = committed_consumer(
         settings, stage.name, fetch_bytes=stage.fetch_bytes, auto_offset_reset="none", kind=LazyRecordConsumer
     )
@@ -48,7 +48,7 @@ async def run_stage(stage: Stage, context: Context[Any]) -> None:
     watch = BrokerWatch(consumer, source, context.health, needed, context.clock)
     report = Report(stage.metrics, context.clock)
     replica = _Replica(stage, context, consumer, watch)
-    client = consumer._client  # noqa: SLF001 - a consumer tells its client nothing in a public way
+    client = consumer._client  # noqa: SLF001 - there is no public access to a consumer's client
     background = [
         asyncio.create_task(work)
         for work in (
@@ -98,13 +98,13 @@ class _Replica(ConsumerRebalanceListener):
         await self._failure
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        """Hand over: returns when the partitions are no longer worked here."""
+        """Returns when the partitions are no longer processed here."""
         if revoked:
             log.info("partitions revoked", partitions=sorted(p.partition for p in revoked))
         await self.stop()
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        """Take over: returns at once, the worker gets ready by itself."""
+        """Returns at once; the worker starts in the background."""
         await self.stop()
         if self._closed:
             return
@@ -134,7 +134,7 @@ class _Replica(ConsumerRebalanceListener):
             self._worker.start(self._fail)
 
     async def close(self) -> None:
-        """Stop the worker, and start none any more, even if a rebalance ends just now."""
+        """Stop the worker, and start no other, even if a rebalance is just ending."""
         self._closed = True
         await self.stop()
 
@@ -146,7 +146,7 @@ class _Replica(ConsumerRebalanceListener):
             await worker.stop()
 
     def fail_with(self, task: asyncio.Task[None]) -> None:
-        """Let the error of ``task``, if it had any, end the service."""
+        """If ``task`` failed, end the service with its error."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self._fail(error)
 
@@ -159,7 +159,7 @@ async def _started(consumer: AIOKafkaConsumer, stop: asyncio.Event) -> bool:
     backoff = Backoff()
     while not stop.is_set():
         try:
-            await unless_stopped(consumer.start(), stop)  # a broker that hangs keeps it for most of a minute
+            await unless_stopped(consumer.start(), stop)  # it takes most of a minute if a broker hangs
         except (KafkaError, OSError) as error:
             log.warning("waiting for the broker", error=repr(error))
             await unless_stopped(asyncio.sleep(backoff.next_s()), stop)

@@ -1,4 +1,4 @@
-"""What is tried again after a failure, and when."""
+"""Decides after a failure which partitions are retried, and when."""
 
 import time
 from collections import Counter
@@ -13,10 +13,10 @@ _ALONE_FOR_S = 60.0
 
 
 class Retries:
-    """Counts failures in a row, of single partitions where the culprit is known, otherwise of all together.
+    """Counts consecutive failures: of a single partition if it is known which one failed, otherwise of all together.
 
-    A failure aborts the transaction of all partitions. So that one partition does not stop the others, it is left out for a
-    while from its second failure on. Where the culprit is not known, partitions commit one at a time, until it is.
+    A failure aborts the transaction of all partitions. So that one partition does not block the others, it is left out for a
+    while from its second failure on. If it is not known which one failed, partitions commit one at a time until it is.
     """
 
     def __init__(self, monotonic_s: Callable[[], float] = time.monotonic) -> None:
@@ -31,13 +31,13 @@ class Retries:
     def outage(self) -> float:
         """The broker could not be reached; returns how long to wait in seconds.
 
-        One connection that breaks is no outage yet: the first time there is nothing to wait for.
+        The first time there is no wait: a single broken connection is not an outage yet.
         """
         first, self._outages = not self._outages, self._outages + 1
         return 0.0 if first else self._backoff.next_s()
 
     def failed(self, partition: TopicPartition | None) -> float:
-        """Work failed, for ``partition``'s sake if it is known; returns how long to wait in seconds."""
+        """Note a failure, of ``partition`` if it is known; returns how long to wait in seconds."""
         self._failures[partition] += 1
         if partition is None:
             if self._failures[None] > 1:
@@ -51,12 +51,12 @@ class Retries:
         return 0.0
 
     def failures(self, partition: TopicPartition | None) -> int:
-        """How often work has failed in a row for this partition's sake, or for an unknown reason."""
+        """The number of consecutive failures of this partition, or of unknown ones."""
         return self._failures[partition]
 
     @property
     def exhausted(self) -> bool:
-        """Whether trying again did not help often enough."""
+        """Whether no retry is left."""
         return any(failures > MAX_FAILURES for failures in self._failures.values())
 
     @property
@@ -65,15 +65,15 @@ class Retries:
         return self._alone_until_s
 
     def left_out(self) -> dict[TopicPartition, float]:
-        """The partitions that the next attempt does without, and when (monotonic) each comes back.
+        """The partitions that the next attempt leaves out, and when (monotonic) each is retried.
 
-        Asked once for an attempt: a partition whose time is over by the second look would be paused, and not awaited.
+        An attempt calls this once: with a second call, a partition could be paused without being awaited.
         """
         now_s = self._monotonic_s()
         return {partition: back_at_s for partition, back_at_s in self._back_at_s.items() if back_at_s > now_s}
 
     def committed(self, partitions: Iterable[TopicPartition]) -> None:
-        """Records of these were committed."""
+        """Note that records of these partitions were committed."""
         self._outages = 0
         self._backoff.reset()
         self._failures.pop(None, None)

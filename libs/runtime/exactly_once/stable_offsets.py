@@ -1,4 +1,4 @@
-"""Committed offsets that no transaction is still about to change (KIP-447)."""
+"""Reads committed offsets that no pending transaction can change (KIP-447)."""
 
 import asyncio
 from collections.abc import Collection

@@ -12,13 +12,13 @@ from libs.runtime.metrics import StageMetrics
 from libs.runtime.records import Output, Record
 from libs.runtime.topics.topic import Topic
 
-# A batch is processed without a pause for heartbeats: a few milliseconds.
+# The event loop, and with it heartbeats, is blocked while a batch is processed: for a few milliseconds.
 BATCH_SIZE = 500
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a partition has been read, and what the broker last said about its end.
+    """How far a partition has been read, and its end according to the broker.
 
     ``position`` and ``end_offset`` are the offsets of the next record to read and to be written; ``confirmed_at_s`` is
     when the broker last confirmed the end, in epoch seconds. ``source_started`` says whether any partition of the
@@ -33,43 +33,43 @@ class Progress:
 
 
 class Tally(Protocol):
-    """What one transaction did with a partition, to be counted if it is committed."""
+    """The results of one transaction for a partition, to be counted if it is committed."""
 
     def count(self, now_s: float) -> None:
-        """Add it to the metrics: the transaction is visible since ``now_s``."""
+        """Add the results to the metrics: the transaction was committed at ``now_s``."""
 
 
 class PartitionLogic(Protocol):
-    """The logic of one input partition. It does no I/O, and is thrown away with its state on any error.
+    """The logic of one input partition. It does no I/O, and is discarded with its state after any error.
 
     A subclass must implement ``process``. The other members have defaults that fit a stage without state and event time.
     """
 
     def restore(self, records: Sequence[Record]) -> None:  # noqa: ARG002 - a default
-        """Take in changelog records, oldest first, before anything else. A record without value is a tombstone."""
+        """Restore state from changelog records, oldest first, before any other call. A record without value is a tombstone."""
         return
 
     @property
     def state_offset(self) -> int | None:
-        """The source offset that the restored state belongs to, None if the changelog names none."""
+        """The source offset that the restored state belongs to, None if the changelog has none."""
         return None
 
     @abstractmethod
     def process(self, records: Sequence[Record], output: Output) -> None:
-        """Take in a batch of input records, in the order of their offsets, and write to ``output``.
+        """Process a batch of input records, in the order of their offsets, and write to ``output``.
 
-        An exception gives up the transaction: work starts again from the last commit, with new logic.
+        An exception aborts the transaction: processing restarts from the last commit, with new logic.
         """
 
     def punctuate(self, progress: Progress) -> None:  # noqa: ARG002 - a default
-        """Look at the clock; called after every read, and several times a second when there is nothing to read.
+        """Act on the passing of time; called after every read, and several times a second when there is nothing to read.
 
         Without a record for a minute, once in two seconds is enough, unless logic ``waits_for_clock``.
         """
         return
 
     def before_commit(self, output: Output, position: int) -> Tally | None:  # noqa: ARG002 - a default
-        """Write what belongs at the end of a transaction, such as changes of the state; returns what is to be counted.
+        """Write the last records of a transaction, such as state changes; returns what is to be counted.
 
         ``position`` is the next offset to process, which is committed with it. The next transaction has an ``output`` of
         its own.
@@ -78,22 +78,22 @@ class PartitionLogic(Protocol):
 
     @property
     def urgent(self) -> bool:
-        """Whether there is something that should not wait for the commit interval."""
+        """Whether there is output that should not wait for the commit interval."""
         return False
 
     @property
     def waits_for_clock(self) -> bool:
-        """Whether a look at the clock may yet change something without a new record. As long as it may, looks stay frequent."""
+        """Whether time alone, without a new record, may still change something. If so, ``punctuate`` is called frequently."""
         return False
 
     @property
     def watermark_s(self) -> float | None:
-        """How far event time has come, in epoch seconds; None before it has begun."""
+        """The watermark, in epoch seconds; None before the first one."""
         return None
 
     @property
     def event_time_lag_s(self) -> float | None:
-        """How far event time trails the arrival of the newest record, in seconds; None where that is not known."""
+        """How far event time is behind the arrival of the newest record, in seconds; None if that is not known."""
         return None
 
     @property
@@ -110,14 +110,14 @@ class Stage:
         name: names the consumer group and the transactional ids, after the ``TOPIC_PREFIX`` setting.
         source: the topic that is read.
         outputs: all topics that are written, the main one first, the changelog too.
-        logics: makes the logic of each given partition; called again for each attempt.
-        metrics: where the engine counts.
-        depends_on: settings that state and outputs depend on, by name; a change of one is refused.
+        logics: creates the logic of each given partition; called again for each attempt.
+        metrics: updated by the engine.
+        depends_on: settings that state and outputs depend on, by name; if one has changed, the stage does not start.
         changelog: the compacted topic that state is restored from; None for a stage without state.
         accept_offsets: for a stage without a changelog, the name of the setting that accepts committed offsets which the
-            stage has not committed itself; None: they are not checked, since the changelog tells whether they fit.
+            stage has not committed itself; None: they are not checked, since the changelog shows whether they match.
         offsets_accepted: that setting's value.
-        fetch_bytes: what is fetched of each partition at a time; a backlog costs so much memory.
+        fetch_bytes: fetched of each partition at a time; a backlog costs so much memory for each.
         batch_size: the most records that ``PartitionLogic.process`` gets at a time.
         commit_interval_ms: how long a transaction collects records; three times as long in a backlog.
     """

@@ -1,4 +1,4 @@
-"""Where a partition is begun to be read, each time that work on it starts anew."""
+"""The offset at which reading a partition starts, in each attempt."""
 
 import structlog
 
@@ -6,17 +6,17 @@ log = structlog.get_logger()
 
 
 class StartOffset:
-    """Chooses between what is committed and what the topic still has."""
+    """Chooses between the committed offset and the first one that the topic still has."""
 
     def __init__(self) -> None:
         self._out_of_range = False
 
     def out_of_range(self) -> None:
-        """The topic ends before the offset that was chosen."""
+        """Note that the chosen offset is beyond the end of the topic."""
         self._out_of_range = True
 
     def choose(self, committed: int | None, first: int) -> int:
-        """The offset to begin at, of a topic whose first record has the offset ``first``."""
+        """The offset to start at, if the topic's first record has the offset ``first``."""
         if committed is not None and committed < first:
             log.error(
                 "records were deleted before they were read",
@@ -45,7 +45,7 @@ class StartOffset:
 
 
 def compare_with_state(committed: int | None, changelog: str, changelog_records: int) -> None:
-    """Tell when only one of the two is there, since both come from the same transactions."""
+    """Log a warning if only one of the two exists: both are written in the same transactions."""
     if committed and not changelog_records:
         log.error(
             "the state is gone",

@@ -1,4 +1,4 @@
-"""Telling a stuck consumer from a quiet topic."""
+"""Distinguishes a stuck consumer from a topic without new records."""
 
 import time
 from collections.abc import Callable
@@ -7,8 +7,8 @@ from libs.runtime.errors import StuckConsumerError
 from libs.runtime.timing import IDLE_INTERVAL_S, STUCK_AFTER_S
 
 
-class Silence:
-    """How long a partition has heard nothing, not even that there is nothing new."""
+class StuckConsumerCheck:
+    """Measures for how long a partition's consumer has had no fetch response, not even an empty one."""
 
     def __init__(self, name: str, monotonic_s: Callable[[], float] = time.monotonic) -> None:
         self._name = name
@@ -16,17 +16,17 @@ class Silence:
         self._looked_s = monotonic_s()
         self._lasted_s = 0.0
 
-    def look(self, *, excused: bool) -> None:
-        """To be called at every tick; it is ``excused`` when the broker was heard just now, or does not answer anyone.
+    def update(self, *, excused: bool) -> None:
+        """To be called at every tick. ``excused``: a response arrived recently, or no broker answers at all.
 
         Raises:
-            StuckConsumerError: it has lasted too long.
+            StuckConsumerError: there has been no response for ``STUCK_AFTER_S``.
         """
         looked_s, self._looked_s = self._looked_s, self._monotonic_s()
         if excused:
             self._lasted_s = 0.0
             return
-        # Time in which this process did not run (a suspended machine, a pause) is no silence of the consumer.
+        # Time in which this process did not run (a suspended machine, a pause) does not count.
         self._lasted_s += min(self._looked_s - looked_s, 2 * IDLE_INTERVAL_S)
         if self._lasted_s > STUCK_AFTER_S:
             raise StuckConsumerError(

@@ -1,4 +1,4 @@
-"""Where to begin: the committed offsets of the partitions that a replica was assigned, and the state that belongs there."""
+"""Takes over assigned partitions: reads their committed offsets, and restores the state that belongs to them."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ from libs.runtime.transactions.connection import BrokerConnection
 
 log = structlog.get_logger()
 
-# Longer than a transaction may stay undecided, which stable offsets wait for.
+# Longer than a transaction may be pending, for which stable offsets wait.
 _OFFSETS_WITHIN_S = COMMIT_TIMEOUT_S + 10.0
 
 Committed = Mapping[TopicPartition, CommittedOffset | None]
@@ -36,10 +36,10 @@ Committed = Mapping[TopicPartition, CommittedOffset | None]
 
 @dataclass(frozen=True)
 class TakeOver:
-    """Reads what former owners have committed. They can commit no more: their generation is over.
+    """Reads what the previous owners have committed. They are fenced: their generation has ended.
 
     Args:
-        beat: tells that a partition makes progress.
+        beat: called when a partition makes progress.
     """
 
     stage: Stage
@@ -51,12 +51,12 @@ class TakeOver:
     async def read(
         self, connection: BrokerConnection, starts: Mapping[TopicPartition, StartOffset]
     ) -> list[WorkedPartition]:
-        """The partitions, ready to be worked; the consumer reads them from their positions.
+        """The partitions, ready to be processed; the consumer is at their positions.
 
         Raises:
-            OffsetMismatchError: a committed offset is not where this stage's own work ended.
-            SettingChangedError: a setting is not what it was then.
-            TimeoutError: the offsets did not come; another attempt asks over another connection.
+            OffsetMismatchError: a committed offset is not the one that this stage committed last.
+            SettingChangedError: a setting has changed since.
+            TimeoutError: there was no response with the offsets; another attempt uses another connection.
         """
         sources = list(starts)
         try:
@@ -81,7 +81,7 @@ class TakeOver:
         of_group = committed
         topic = next(iter(committed)).topic
         everything = [TopicPartition(topic, number) for number in range(self.settings.topic_partitions)]
-        if not all(committed.values()):  # of those without an offset the others' tell
+        if not all(committed.values()):  # for those without an offset, the others show whether the stage has run before
             of_group = await stable_offsets(connection, self.group, everything)
         for source, offset in of_group.items():
             if offset is not None:
@@ -89,14 +89,14 @@ class TakeOver:
         if self.stage.accept_offsets is None or self.stage.offsets_accepted:
             return
         if not any(of_group.values()) and await self._has_output():
-            # Another replica may have committed its first transaction in between: only what is still missing is gone.
+            # Another replica may have committed its first transaction in between: read the missing offsets again.
             check_gone(await stable_offsets(connection, self.group, everything), self.stage.accept_offsets)
         for source, offset in committed.items():
             if offset is not None:
                 check_writer(source, offset, self.stage.accept_offsets)
 
     async def _has_output(self) -> bool:
-        """Whether the main output has a committed record. Its end does not tell: an aborted transaction leaves offsets, too."""
+        """Whether the main output has a committed record. Its end offset does not show it: aborted records have offsets, too."""
         topic = self.settings.topic_prefix + self.stage.outputs[0].name
         outputs = [TopicPartition(topic, number) for number in range(self.settings.topic_partitions)]
         async with aclosing(read_changelog(self.settings, outputs)) as records:

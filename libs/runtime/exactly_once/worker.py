@@ -1,9 +1,9 @@
-"""Works a replica's partitions from their assignment to their revocation, in one attempt after the other.
+"""Processes a replica's partitions from their assignment to their revocation, in one attempt after the other.
 
-An attempt has a transactional producer and a transactional id of its own. An error is never repaired in place: producer and
-state are thrown away, and the next attempt begins at the last commit. It ends what the failed one left open, just as a
-successor does for a replica that has crashed. A replica that lost its partitions without knowing it is fenced by the
-group's generation, which is part of every commit (KIP-447).
+Each attempt has its own transactional producer and transactional id. After an error, producer and state are discarded, and
+the next attempt starts at the last commit. It ends the transaction that the failed attempt left open, as a successor does for
+a crashed replica. A replica that has lost its partitions without noticing is fenced by the group's generation, which is part
+of every commit (KIP-447).
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class ReplicaWorker:
     """Runs a stage's logic on all partitions of one assignment.
 
     Args:
-        member: what this replica was in the group when it was assigned ``partitions``.
+        member: this replica's membership when it was assigned ``partitions``.
         ids: the stage's transactional ids, the same object for the life of the process.
     """
 
@@ -87,7 +87,7 @@ class ReplicaWorker:
         self._task: asyncio.Task[None] | None = None
 
     def start(self, on_failure: Callable[[BaseException], None]) -> None:
-        """Begin; ``on_failure`` hears of an error that trying again did not mend."""
+        """Start; ``on_failure`` is called with an error that retries did not fix."""
         for source in self._sources:
             self._health.beat(_name(source))
         self._task = asyncio.create_task(self._run(), name=f"{self._stage.name} {self._member.generation}")
@@ -97,13 +97,13 @@ class ReplicaWorker:
                 if (error := task.exception()) is not None:
                     on_failure(error)
             elif not self._stopping.is_set():
-                # Not by stop(): aiokafka passes the CancelledError of its own tasks on to whoever reads.
+                # Not by stop(): aiokafka raises the CancelledError of its own tasks in the caller that reads.
                 on_failure(StuckConsumerError("cancelled by aiokafka", advice="start the service again"))
 
         self._task.add_done_callback(done)
 
     async def stop(self) -> None:
-        """Let a commit that is under way end, drop the rest, and close the producer, within a time limit."""
+        """Wait for a commit in progress, drop the rest, and close the producer, within a time limit."""
         self._stopping.set()
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=CLOSE_TIMEOUT_S)
@@ -135,7 +135,7 @@ class ReplicaWorker:
                 self._metrics.retries["offset_out_of_range"].inc()
             except (StuckConsumerError, OffsetMismatchError, SettingChangedError, *DENIALS):
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever it is, work goes on from the last commit
+            except Exception as error:  # noqa: BLE001 - after any error, processing continues from the last commit
                 delay_s = self._after(error)
             else:
                 continue
@@ -145,7 +145,7 @@ class ReplicaWorker:
         """Note the failure; returns how long to wait before the next attempt, in seconds.
 
         Raises:
-            RetriesExhaustedError: there have been too many.
+            RetriesExhaustedError: there have been too many failures.
         """
         if is_outage(error):
             self._metrics.retries["broker"].inc()
@@ -156,30 +156,30 @@ class ReplicaWorker:
                 retry_in_s=delay_s,
             )
             return delay_s
-        culprit = self._processing.culprit() if self._processing is not None else None
-        delay_s = self._retries.failed(culprit)
-        failures = self._retries.failures(culprit)
+        failed_partition = self._processing.failed_partition() if self._processing is not None else None
+        delay_s = self._retries.failed(failed_partition)
+        failures = self._retries.failures(failed_partition)
         self._metrics.retries["error"].inc()
         log.warning(
             "processing failed, starting again from the last commit",
-            failed_partition=_name(culprit) if culprit else "unknown",
+            failed_partition=_name(failed_partition) if failed_partition else "unknown",
             error=described(error),
             failures=failures,
             retry_in_s=delay_s,
         )
         if self._retries.exhausted:
             raise RetriesExhaustedError(
-                f"{_name(culprit) if culprit else self._stage.name} failed {failures} times in a row, "
+                f"{_name(failed_partition) if failed_partition else self._stage.name} failed {failures} times in a row, "
                 f"at last with {described(error)}",
                 advice="nothing is lost: fix the cause and start the service again; it continues from the last commit",
             ) from error
         return delay_s
 
     async def _wait_for_the_group(self, error: NotAMemberError) -> None:
-        """Wait to be stopped, which the rebalance that is under way is going to do.
+        """Wait for the rebalance in progress, which stops this worker.
 
         Raises:
-            StuckConsumerError: that has not come.
+            StuckConsumerError: no rebalance came.
         """
         log.warning("fenced: this replica is no longer a member of the group", error=str(error))
         await unless_stopped(asyncio.sleep(STUCK_AFTER_S), self._stopping)

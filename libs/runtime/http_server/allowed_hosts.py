@@ -1,8 +1,8 @@
-"""Which names a server may be addressed by: a defence against DNS rebinding.
+"""Checks the Host header, as a defence against DNS rebinding.
 
-A web page of an attacker can point a name of its own at this machine's address. A browser then lets the page read what
-the server answers, since to the browser it comes from the page's own origin. It cannot hide that name: it is in the Host
-header. An IP address in the header is no such name, and needs no entry in a list.
+An attacker's web page can let its own host name resolve to this machine's address. The browser then lets the page read
+this server's responses, because it takes them for the page's own origin. But the Host header has the attacker's name. An
+IP address in the header cannot be used for this attack, so it needs no entry in the list.
 """
 
 import re
@@ -29,7 +29,7 @@ class AllowedHosts:
 
     Args:
         names: in lower case, as from ``parse_host_names``.
-        setting: that a name can be added to.
+        setting: the setting that a name can be added to, for the message.
     """
 
     def __init__(self, names: Iterable[str] = (), setting: str = "") -> None:

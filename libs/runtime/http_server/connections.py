@@ -1,7 +1,7 @@
 """One connection of a client, with the limits that aiohttp leaves to the application.
 
 aiohttp closes a connection that sends no complete request head in time, bounds each line and the number of headers, and
-stops reading from a client that sends more than is processed. It waits without a limit for a client that does not read,
+stops reading from a client that sends more than is processed. It waits without limit for a client that does not read,
 and answers every request that it cannot parse with 400, a page of its own and a line in the log.
 """
 
@@ -15,14 +15,14 @@ from aiohttp.http_exceptions import LineTooLong
 
 from libs.runtime.http_server.responses import plain_text
 
-# A request head, from its first byte to its last, and the pause between two requests on one connection.
+# For a request head, from its first byte to its last, and for the pause between two requests on one connection.
 REQUEST_TIMEOUT_S = 10.0
 
-# Until a client has read a response or, in an event stream, one event.
+# For a client to read a response or, in an event stream, one event.
 SEND_TIMEOUT_S = 10.0
 
-# So a request head takes half a megabyte at most. Browsers and proxies send some 30 headers; the longest holds the cookies
-# of all programs on the same host.
+# A request head takes half a megabyte at most. Browsers and proxies send about 30 headers; the longest has the cookies of
+# all programs on the same host.
 _MAX_LINE_BYTES = 8 * 1024
 _MAX_HEADERS = 64
 
@@ -52,7 +52,7 @@ class Connection(web.RequestHandler):
         )
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # A write then waits until the kernel has everything, so that closing an idle connection never waits.
+        # A write waits until the kernel has all data, so closing an idle connection never has to wait.
         cast(asyncio.Transport, transport).set_write_buffer_limits(0)
         super().connection_made(transport)
 
@@ -81,7 +81,7 @@ class Connection(web.RequestHandler):
         request: web.BaseRequest,
         status: int = HTTPStatus.INTERNAL_SERVER_ERROR,
         exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 - it quotes the request
+        message: str | None = None,  # noqa: ARG002 - not sent: it quotes the request
     ) -> web.StreamResponse:
         """The response to a request that cannot be parsed, or whose handler failed; the connection ends with it."""
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:

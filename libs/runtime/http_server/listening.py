@@ -7,8 +7,8 @@ from ipaddress import ip_address
 def listening_socket(host: str, port: int) -> socket.socket:
     """A listening TCP socket on ``host``, which may be a name, an IPv4 or an IPv6 address.
 
-    A name with addresses of both kinds stands for the IPv4 one. ``::`` listens on all addresses, those of IPv4 included
-    where the system has it so. Port 0 takes a free one.
+    For a name with addresses of both kinds, the IPv4 one is used. ``::`` listens on all addresses, including IPv4 if the
+    system is configured so. Port 0 means any free port.
 
     Raises:
         OSError: ``host`` has no address on this machine, or the port is in use.
@@ -20,7 +20,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
 
 def _address_of(host: str) -> tuple[socket.AddressFamily, str]:
     try:
-        version = ip_address(host).version  # no look-up, which may take long where there is no name server
+        version = ip_address(host).version  # without a DNS look-up, which may take long if no name server responds
     except ValueError:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)

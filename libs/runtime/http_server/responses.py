@@ -1,11 +1,11 @@
-"""What all responses have in common."""
+"""The headers of all responses, and functions that create responses."""
 
 from http import HTTPStatus
 
 from aiohttp import hdrs, web
 
 HEADERS = {
-    # Nothing but what this server sends may run, be shown or be asked for, nor may another page frame it.
+    # Only content from this server may be run, shown or requested, and no other page may frame it.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -24,9 +24,9 @@ def plain_text(status: HTTPStatus, text: str) -> web.Response:
 
 
 def content(content_type: str, body: bytes, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
-    """A response with ``body``, whose content type may have parameters, which aiohttp's own argument may not.
+    """A response with ``body``. Unlike aiohttp's argument, ``content_type`` may have parameters.
 
-    Its length is told for HEAD, too, also of an empty body.
+    Content-Length is set for HEAD, too, and for an empty body.
     """
     headers = {hdrs.CONTENT_TYPE: content_type, hdrs.CONTENT_LENGTH: str(len(body))}
     return web.Response(status=status, body=body, headers=headers)

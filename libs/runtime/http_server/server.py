@@ -1,6 +1,6 @@
 """An HTTP/1.1 server for GET and HEAD: aiohttp with this project's headers, limits and checks.
 
-It installs no signal handlers, writes no access log, and tells a client nothing of an error but its status.
+It installs no signal handlers, writes no access log, and sends a client nothing about an error but its status.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from libs.runtime.http_server.responses import ALLOWED_METHODS, HEADERS, plain_t
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-# Connections beyond the limit that are told so; further ones are closed at once.
+# Connections beyond the limit that get a 503; further ones are closed at once.
 _TOLD_TOO_MANY = 32
 
 
@@ -26,14 +26,14 @@ class HttpServer:
     """Serves until the ``async with`` block ends, which also ends the connections.
 
     Args:
-        routes: what answers GET and HEAD, by path. A path is looked up as it stands, so none leads into the file system.
+        routes: handlers of GET and HEAD, by path. Paths are looked up in this mapping only, never in the file system.
         hosts: which Host headers are allowed; None: all.
-        for_any_host: paths among ``routes`` whose Host header may be any.
-        path_prefix: what a reverse proxy puts before every path and does not take away, such as ``/orders``. Paths without
-            it are served, too: those are of health checks, and of proxies that take it away.
+        for_any_host: paths among ``routes`` for which the Host header is not checked.
+        path_prefix: the prefix that a reverse proxy leaves on every path, such as ``/orders``. Paths without it are
+            served, too, for health checks and for proxies that strip it.
         max_connections: more are answered with 503.
-        stop_timeout_s: how long the end of the block waits for responses under way, in seconds; twice that at most.
-        not_found: what answers any other path; None: a line of text.
+        stop_timeout_s: how long the end of the block waits for responses in progress, in seconds; twice that at most.
+        not_found: the response to any other path; None: a line of text.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class HttpServer:
         self._listener: asyncio.Server | None = None
 
     async def start(self, listening: socket) -> int:
-        """Serve on ``listening``, which belongs to this server from now on; returns its port."""
+        """Serve on ``listening``, which this server then owns; returns its port."""
         await self._runner.setup()
         self._listener = await asyncio.get_running_loop().create_server(self._accept, sock=listening)
         return int(listening.getsockname()[1])
@@ -83,7 +83,7 @@ class HttpServer:
         await self._runner.cleanup()
 
     def on_stop(self, ending: Callable[[], None]) -> None:
-        """Call ``ending`` before the server waits for responses under way, to end event streams. To be set before ``start``."""
+        """Call ``ending`` before the server waits for responses in progress, to end event streams. To be set before ``start``."""
 
         async def end(_: web.Application) -> None:
             ending()
@@ -133,7 +133,7 @@ async def _set_headers(_: web.Request, response: web.StreamResponse) -> None:
 
 
 def _redirect_to(location: str) -> Handler:
-    """To a relative URL: only the browser knows the scheme, host and path that it came by."""
+    """Redirects to a relative URL: only the browser knows the scheme, host and path that it used."""
 
     async def redirect(_: web.Request) -> web.StreamResponse:
         response = plain_text(HTTPStatus.TEMPORARY_REDIRECT, location)

@@ -1,1 +1,4 @@
-"""aiokafka's clients, with what they lack: settings that the guarantees need, records that they cannot read, brokers that have moved."""
+"""aiokafka's clients with the settings that the guarantees need, and with workarounds for what they cannot do.
+
+Examples are header keys that are not UTF-8, and brokers whose addresses have all changed.
+"""

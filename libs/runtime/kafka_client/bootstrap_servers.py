@@ -1,4 +1,4 @@
-"""The text that names a cluster's brokers: ``host:port``, or several with commas."""
+"""Parses bootstrap servers: ``host:port``, or several separated by commas."""
 
 import ipaddress
 import re
@@ -7,15 +7,15 @@ _SERVER = re.compile(r"(?:\[(?P<ipv6>[^\s\[\]]+)\]|(?P<host>[^\s:,\[\]]+)):(?P<p
 
 
 def parse_bootstrap_servers(text: str) -> str:
-    """``text`` without blanks, every server of it such that it can be looked up.
+    """``text`` without blanks; each server in it has a valid form.
 
-    An IPv6 address stands in brackets.
+    IPv6 addresses are in brackets.
 
     >>> parse_bootstrap_servers("[::1]:9092, kafka:9092")
     '[::1]:9092,kafka:9092'
 
     Raises:
-        ValueError: saying which part is no server, or which address or port there is not.
+        ValueError: naming the part, address or port that is not valid.
     """
     servers = [server.strip() for server in text.split(",")]
     for server in servers:
@@ -33,11 +33,11 @@ def parse_bootstrap_servers(text: str) -> str:
 
 def _check_host(name: str) -> None:
     try:
-        name.encode("idna")  # as a look-up does, whose error would come much later
+        name.encode("idna")  # as the DNS look-up does, whose error would come much later
     except UnicodeError as error:
         raise ValueError(f"{name!r:.100} is no host name: {error}") from error
 
 
 def address_in_url(host: str) -> str:
-    """``host`` as it stands in a URL: an IPv6 address in brackets."""
+    """``host`` as in a URL: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host

@@ -1,14 +1,14 @@
-"""aiokafka's clients: they log in as the settings say, and none creates a topic by asking for it.
+"""aiokafka's clients, with login by the settings and without automatic topic creation.
 
-Each is made with ``**client_arguments(kafka)``, and connects by ``kafka_security.connecting.connect``.
+Each is created with ``**client_arguments(kafka)``, and connects by ``kafka_security.connecting.connect``.
 
 A broker with ``auto.create.topics.enable=true`` creates each topic that a metadata request names, unless the request says
-``allow_auto_topic_creation=false`` (KIP-4). aiokafka 0.14 never says so, and has no setting for it. A topic that comes up
+``allow_auto_topic_creation=false`` (KIP-4). aiokafka 0.14 never sets it, and has no setting for it. A topic that is created
 this way has the broker's settings instead of the declared ones: a mistyped prefix leaves topics behind, and a topic that
-was deleted on purpose comes back with one partition. So every module gets its clients from here.
+was deleted on purpose is created again with one partition. So every module gets its clients from here.
 
-Private parts of aiokafka that are touched: the name ``MetadataRequest`` in ``aiokafka.client`` (all clients ask through
-it) and in ``aiokafka.admin.client``.
+Private parts of aiokafka that are patched: the name ``MetadataRequest`` in ``aiokafka.client`` (used by all clients) and in
+``aiokafka.admin.client``.
 """
 
 from typing import Any

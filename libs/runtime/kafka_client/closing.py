@@ -1,4 +1,4 @@
-"""Closing aiokafka's clients whatever state the broker is in."""
+"""Closes aiokafka's clients within a time limit, whatever state the broker is in."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -9,8 +9,8 @@ from aiokafka.protocol.group import LeaveGroupRequest
 
 from libs.runtime.timing import CLOSE_TIMEOUT_S
 
-# Both classes' stop() can hang while the broker is away (aiokafka #1101, #1013), and leave tasks and connections behind
-# when they are given up. There is no public way to end those; a test checks that the private ones are there.
+# stop() of both classes can hang while the broker is down (aiokafka #1101, #1013), and leaves tasks and connections behind
+# when it is cancelled. There is no public way to end those; a test checks that the private names exist.
 
 
 async def close_consumer(consumer: AIOKafkaConsumer) -> None:
@@ -21,9 +21,10 @@ async def close_consumer(consumer: AIOKafkaConsumer) -> None:
 
 
 async def _leave_group(consumer: AIOKafkaConsumer) -> None:
-    """What ``stop()`` does not get to while it waits for a rebalance that another member holds up.
+    """Leave the group, which ``stop()`` does not do while it waits for a rebalance that another member delays.
 
-    The broker answers a connection's requests in turn, and the one that the group's requests go through is waiting.
+    The request goes over another connection: the broker answers the requests of one connection in order, and the one for
+    the group's requests is waiting.
     """
     coordinator: Any = consumer._coordinator  # noqa: SLF001
     member = getattr(coordinator, "member_id", "")
@@ -33,14 +34,14 @@ async def _leave_group(consumer: AIOKafkaConsumer) -> None:
 
 
 async def close_producer(producer: AIOKafkaProducer) -> None:
-    """Stop ``producer``; what it has not delivered within half of ``CLOSE_TIMEOUT_S`` is given up."""
+    """Stop ``producer``; records that are not delivered within half of ``CLOSE_TIMEOUT_S`` are dropped."""
     if not await close_quietly(producer.stop()):
         await close_quietly(producer._sender.close())  # noqa: SLF001
         await close_quietly(producer.client.close())
 
 
 async def close_quietly(closing: Coroutine[Any, Any, object]) -> bool:
-    """Run ``closing`` for half of ``CLOSE_TIMEOUT_S`` at most; whether it got to its end. What it raises no longer matters.
+    """Run ``closing`` for half of ``CLOSE_TIMEOUT_S`` at most; returns whether it finished. Its errors are ignored.
 
     It may also raise the ``CancelledError`` of a task that it cancelled itself [aiokafka 0.14: Fetcher.close awaits
     its fetches], which must not be taken for this task's.
@@ -55,6 +56,6 @@ async def close_quietly(closing: Coroutine[Any, Any, object]) -> bool:
 
 
 def _looked_at(task: asyncio.Future[object]) -> None:
-    # Given up, it may still fail later, and asyncio would log that as an error that nobody has looked at.
+    # It may still fail after the time limit, and asyncio would log its exception as never retrieved.
     if not task.cancelled():
         task.exception()

@@ -14,11 +14,11 @@ from libs.runtime.timing import (
     SESSION_TIMEOUT_MS,
 )
 
-# Two of the largest batches that a stage writes. The default of 1 MiB is no quicker, and costs 20 MB of memory more where
-# six partitions have a backlog.
+# Two of the largest batches that a stage writes. The default of 1 MiB is no faster, and takes 20 MB more memory if six
+# partitions have a backlog.
 FETCH_BYTES = 512 * 1024
-# Of all partitions together. Of the default, 50 MiB, 200 partitions fill all in a backlog: the analytics then takes 200 MB
-# instead of 80.
+# For all partitions together. With the default of 50 MiB and a backlog in 200 partitions the analytics takes 200 MB instead
+# of 80.
 FETCH_MAX_BYTES = 8 * 1024 * 1024
 
 
@@ -31,9 +31,9 @@ def committed_consumer(
     auto_offset_reset: Literal["earliest", "none"] = "earliest",
     kind: type[AnyHeaderConsumer] = AnyHeaderConsumer,
 ) -> AIOKafkaConsumer:
-    """A consumer of committed records that never commits by itself; with ``group`` a member of it.
+    """A consumer of committed records without auto-commit; with ``group`` it is a member of that group.
 
-    It asks for ``fetch_bytes`` of each partition at a time, or for one batch if that is larger.
+    It fetches ``fetch_bytes`` of each partition at a time, or one batch if that is larger.
     """
     return kind(
         **client_arguments(settings.kafka),

@@ -1,7 +1,7 @@
-"""Header keys that are no UTF-8: the broker takes them, but aiokafka 0.14 raises ``UnicodeDecodeError`` at them for ever.
+"""Header keys that are not UTF-8. The broker accepts them, but aiokafka 0.14 raises ``UnicodeDecodeError`` at each read.
 
-Nothing here uses such keys. So they are made readable before aiokafka looks: each byte beyond ASCII becomes a question mark,
-which leaves every length as it is. That is how they are carried along, too.
+This project does not use such keys. They are rewritten before aiokafka parses them: each non-ASCII byte becomes a question
+mark, which keeps all lengths. Output records get the rewritten keys, too.
 """
 
 import struct
@@ -27,7 +27,7 @@ _READABLE = bytes(range(128)) + b"?" * 128
 
 
 class UnreadableHeaderError(KafkaError):
-    """A record has a header key that is no UTF-8. Whoever reads it again from here on can read it."""
+    """A record has a header key that is not UTF-8. The next attempt to read it will succeed."""
 
     retriable = True
 
@@ -35,7 +35,7 @@ class UnreadableHeaderError(KafkaError):
 class AnyHeaderConsumer(AIOKafkaConsumer):
     """A consumer that reads every record, whatever its headers, at the second attempt.
 
-    Looking at each record twice costs half the speed, so a process does it from the first such record on.
+    Checking the header keys of each record halves the speed, so a process starts it only after the first such record.
     """
 
     async def getmany(
@@ -48,14 +48,14 @@ class AnyHeaderConsumer(AIOKafkaConsumer):
 
 
 def unreadable_header(error: UnicodeDecodeError) -> UnreadableHeaderError:
-    """What to raise for a header key that is no UTF-8; the second attempt will read it."""
+    """The error to raise for a header key that is not UTF-8; the second attempt will read it."""
     read_any_header_key()
     return UnreadableHeaderError(f"a header key that is no UTF-8: {error.object[:80]!r}")
 
 
 def read_any_header_key() -> None:
-    """From now on every record that this process fetches can be read."""
-    fetcher.MemoryRecords = _readable  # type: ignore[attr-defined, assignment]  # all that the fetcher does is call it
+    """Make every record that this process fetches from now on readable."""
+    fetcher.MemoryRecords = _readable  # type: ignore[attr-defined, assignment]  # the fetcher only calls it
 
 
 def _readable(raw: bytes) -> Any:
@@ -70,15 +70,15 @@ def _readable(raw: bytes) -> Any:
 
 
 def with_readable_header_keys(raw: bytes) -> bytes:
-    """The record batches ``raw`` as fetched, with each header key that is no UTF-8 made ASCII, and checksums that fit.
+    """The record batches ``raw`` as fetched, with each header key that is not UTF-8 made ASCII, and new checksums.
 
-    A batch that was compressed and had such a key comes out uncompressed.
+    A compressed batch with such a key is returned uncompressed.
     """
     batches, start = [], 0
     while start + _RECORDS_AT <= len(raw):
         end = start + _OVERHEAD + struct.unpack_from(">i", raw, start + _LENGTH_AT)[0]
         if end > len(raw):
-            break  # the broker cuts the last batch off where the fetch is full
+            break  # the broker truncates the last batch at the fetch limit
         batches.append(_with_readable_keys(raw[start:end]))
         start = end
     return b"".join([*batches, raw[start:]])
@@ -105,7 +105,7 @@ def _uncompressed(batch: bytes) -> bytearray:
 
 
 def _mend(buffer: bytearray, start: int) -> bool:
-    """Whether the batch at ``start`` had a key to mend."""
+    """Rewrite the keys of the batch at ``start``; returns whether one had to be rewritten."""
     mended, at = False, start + _RECORDS_AT
     for _ in range(struct.unpack_from(">i", buffer, start + _COUNT_AT)[0]):
         length, at = decode_varint(buffer, at)

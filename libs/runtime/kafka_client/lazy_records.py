@@ -1,11 +1,10 @@
-"""Records as aiokafka's parser makes them, when they are asked for, without the copies that it makes of them.
+"""Hands out the records of aiokafka's parser lazily, batch by batch, without copying each into a ``ConsumerRecord``.
 
-Building a ``ConsumerRecord`` for each, a dataclass of eleven fields, takes half of the time that a bare consumer spends
-(aiokafka 0.14: PartitionRecords._consumer_record). The parser's own records, made in C, have all that a stage asks for;
-which topic and partition they are from, the worker knows. aiokafka's loop over a fetch is a step in Python for each record,
-though what it has to do is to be done for a batch. And parsing all of a fetch before the first of its records is worked
-drives them out of the processor's cache: batch by batch takes a sixth less. To be dropped when aiokafka hands out cheaper
-records, one after the other.
+A bare consumer spends half of its time on creating ``ConsumerRecord`` objects, dataclasses with eleven fields (aiokafka
+0.14: PartitionRecords._consumer_record). The parser's own records, implemented in C, have all fields that a stage needs,
+except topic and partition, which the worker knows. aiokafka also runs a step in Python for each record that is needed only
+once for each batch. And parsing a whole fetch before processing its first record evicts the records from the CPU cache:
+going batch by batch takes a sixth less time. To be removed when aiokafka returns cheaper records lazily.
 """
 
 from collections import deque
@@ -31,24 +30,24 @@ KNOWN_INSIDE = "0.14.0"
 class LazyRecordConsumer(AnyHeaderConsumer):
     """A consumer whose ``getmany`` returns records to be read ``in_batches``, without ``topic`` and ``partition``; maybe none.
 
-    The position is after all of them before they are read. So whoever does not read all, for an error or for lack of time,
-    has to ``seek``.
+    The consumer's position is after all of them before they are parsed. A caller that does not read them all has to
+    ``seek``.
     """
 
     async def start(self) -> None:
         await super().start()  # type: ignore[no-untyped-call]
         if aiokafka.__version__ == KNOWN_INSIDE:
             fetcher: Any = self._fetcher
-            fetcher._records = _LazyResults()  # noqa: SLF001 - the only seam there is
+            fetcher._records = _LazyResults()  # noqa: SLF001 - there is no public access
         else:
             log.warning("reading will be slower", aiokafka=aiokafka.__version__, advice=f"install {KNOWN_INSIDE}")
 
 
 def in_batches(fetched: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """What ``getmany`` has returned for a partition, ``size`` records at a time.
+    """The records that ``getmany`` has returned for a partition, ``size`` at a time.
 
     Raises:
-        UnreadableHeaderError: a header's key is no UTF-8; the second attempt will read it.
+        UnreadableHeaderError: a header's key is not UTF-8; the second attempt will read it.
         CorruptRecordException: a checksum is wrong.
     """
     records = iter(fetched)
@@ -60,20 +59,20 @@ def in_batches(fetched: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 
 class _LazyResults(dict[TopicPartition, Any]):
-    """Where the fetcher puts what it has fetched; nothing is read from a result before it has been put here."""
+    """Replaces the dict in which the fetcher stores its results; a result is not read before it is stored."""
 
     def __setitem__(self, partition: TopicPartition, result: Any) -> None:
-        if type(result) is FetchResult:  # as the fetcher asks, so it cannot be of another class
+        if type(result) is FetchResult:  # the fetcher checks the type in the same way, so it has to stay this class
             result._partition_records.__class__ = _UnwrappedRecords  # noqa: SLF001 - as above
             result.getall = partial(_take_all, proxy(result))  # type: ignore[method-assign]  # a proxy makes no cycle
         super().__setitem__(partition, result)
 
 
 def _take_all(result: Any, max_records: int | None = None) -> Iterable[Any]:
-    """``FetchResult.getall``, but before the records are parsed: so the next fetch can begin at once, as with it.
+    """Replaces ``FetchResult.getall``: the records are not parsed yet, and as with it, the next fetch can begin at once.
 
-    A fetch may have no record, only an aborted transaction or the end of one. ``getmany`` returns those partitions, too: the position
-    has moved, and at a partition's end nothing else would tell.
+    A fetch may have no record, but only an aborted transaction or a transaction marker. ``getmany`` returns these partitions, too: the
+    consumer's position has advanced, and at the end of a partition no later fetch would show it.
     """
     if max_records is not None:
         raise NotImplementedError("max_records: in_batches takes as many as wanted")
@@ -89,10 +88,10 @@ def _take_all(result: Any, max_records: int | None = None) -> Iterable[Any]:
 
 
 class _UnwrappedRecords(PartitionRecords):
-    """The parser's records, without a step in Python for each.
+    """The parser's records, without a step in Python for each record.
 
-    aiokafka's own loop over the batches checks them and passes over what is aborted; to it, a batch looks like a single
-    record. Brokers since Kafka 3.0 write none but batches of version 2 (KIP-98), which know where they begin.
+    aiokafka's own loop over the batches checks them and skips aborted ones. A batch is presented to it as a single record.
+    Brokers since Kafka 3.0 write only batches of version 2 (KIP-98), which have their base offset.
     """
 
     def __iter__(self) -> Iterator[Any]:
@@ -105,13 +104,13 @@ class _UnwrappedRecords(PartitionRecords):
         return (record for record in batch.records if record.offset >= begin)
 
     def list_batches(self) -> int:
-        """Look at all batches, not at their records; returns the offset after the last."""
+        """Check all batches without parsing their records; returns the offset after the last one."""
         self._records = batches = _Batches(self._records)
         return batches.end_offset or int(self.next_fetch_offset)
 
 
 class _Batches:
-    """A fetch's batches, for ``PartitionRecords`` to take one after the other."""
+    """The batches of a fetch, over which ``PartitionRecords`` iterates."""
 
     def __init__(self, records: Any) -> None:
         self._batches = deque[Any]()
@@ -127,7 +126,7 @@ class _Batches:
 
 
 class _BatchAsRecord:
-    """A batch whose only record is itself."""
+    """Presents a batch as a single record."""
 
     def __init__(self, batch: Any) -> None:
         self.records = batch

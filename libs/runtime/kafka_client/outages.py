@@ -1,6 +1,7 @@
-"""Which errors mean an outage: of a broker, of the way to it, or of so many replicas that too few are in sync.
+"""The errors that mean an outage: of a broker, of the network, or of so many replicas that too few are in sync.
 
-An outage is waited out, however long it takes. Any other error counts as a failure, and too many in a row end a service.
+The services wait until an outage is over, however long it takes. Any other error counts as a failure, and too many
+consecutive failures end a service.
 """
 
 from aiokafka.errors import (
@@ -34,7 +35,7 @@ from aiokafka.errors import (
 from libs.runtime.errors import AnswerLostError, TransactionTimeoutError
 
 _OUTAGES = (
-    # No way to a broker, or no answer from it.
+    # No connection to a broker, or no response from it.
     AnswerLostError,
     Cancelled,  # a request whose connection was closed
     ConnectionError,
@@ -44,10 +45,10 @@ _OUTAGES = (
     NoBrokersAvailable,
     NodeNotReadyError,
     RequestTimedOutError,
-    StaleLeaderEpochCodeError,  # code 13, which is NETWORK_EXCEPTION by now
+    StaleLeaderEpochCodeError,  # aiokafka's name for code 13, today NETWORK_EXCEPTION
     TimeoutError,
     TransactionTimeoutError,  # the brokers answered "not yet" for as long as a transaction may last
-    # A broker that is not, or no longer, or not yet responsible.
+    # The broker is not responsible, no longer or not yet.
     BrokerNotAvailableError,
     GroupCoordinatorNotAvailableError,
     GroupLoadInProgressError,
@@ -60,7 +61,7 @@ _OUTAGES = (
     ReplicaNotAvailableError,
     StaleMetadata,
     TransactionCoordinatorFenced,
-    UnknownTopicOrPartitionError,  # what has been deleted ends the service elsewhere: exactly_once/broker_watch.py
+    UnknownTopicOrPartitionError,  # exactly_once/broker_watch.py ends the service if the topic has been deleted
     # Too few replicas in sync, or a disk that failed.
     ConcurrentTransactions,  # the former transaction's markers cannot be written yet
     KafkaStorageError,
@@ -70,5 +71,5 @@ _OUTAGES = (
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether ``error`` says only that the brokers cannot be reached, do not answer or cannot do it right now."""
+    """Whether ``error`` means that the brokers cannot be reached, do not respond or are temporarily unable to."""
     return isinstance(error, _OUTAGES)

@@ -11,10 +11,10 @@ _EIGHT_WORDS = 32
 
 
 def partition_for(key: bytes | None, partitions: int) -> int:
-    """Where every Kafka client with the default partitioner (murmur2) puts ``key``; without one, the first partition.
+    """The partition of ``key`` by Kafka's default partitioner (murmur2); the first partition for no key.
 
-    Hashing takes half of a producer's time for a record. The generator's order ids are eight whole words, which need no
-    loop over single bytes.
+    Hashing takes half of the producer's time per record. The generator's order ids have 32 bytes: eight 32-bit words,
+    which are hashed without the loop over single bytes.
     """
     if key is None:
         return 0

@@ -1,7 +1,7 @@
-"""A client whose brokers have all moved asks the configured addresses again (KIP-899).
+"""Lets a client use the bootstrap servers again if all brokers that it knows are unreachable (KIP-899).
 
-aiokafka 0.14 asks those only once, at its start, and then only brokers that it knows: when all of these have got other
-addresses, it never hears of them.
+aiokafka 0.14 uses the bootstrap servers only at its start, and then the brokers that it knows. If all of these get new
+addresses, it never learns them.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ _LOOK_EVERY_S = 1.0
 
 
 async def rebootstrap_when_silent(client: AIOKafkaClient, silent_for_s: Callable[[], float]) -> None:
-    """Run until cancelled: ask the bootstrap servers where the brokers are whenever these have been silent for seconds.
+    """Run until cancelled: request metadata from the bootstrap servers whenever no broker has responded for seconds.
 
-    What the client has buffered, and the state of an idempotent producer, stay as they are.
+    The client's buffers and the state of an idempotent producer are kept.
     """
     pause_s = _LOOK_EVERY_S
     while True:

@@ -1,1 +1,1 @@
-"""Kafka requests in versions that aiokafka does not have, as classes for its client to send."""
+"""Kafka requests in versions that aiokafka does not have, as classes that its client can send."""

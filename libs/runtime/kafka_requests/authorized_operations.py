@@ -1,4 +1,4 @@
-"""Metadata v8 and DescribeGroups v3, the first versions that tell what this client may do (KIP-430, Kafka 2.3).
+"""Metadata v8 and DescribeGroups v3, the first versions with the authorized operations of a client (KIP-430, Kafka 2.3).
 
 aiokafka 0.14 stops at Metadata v5, and decodes the answer to DescribeGroups v3 as version 2.
 """
@@ -67,7 +67,7 @@ class MetadataRequestV8(RequestStruct):
 
 
 class TopicOperations(Request[MetadataRequestV8]):
-    """Asks what this client may do with topics; creates none of them."""
+    """Requests the operations on topics that this client is authorized for; creates no topics."""
 
     API_KEY = 3
 
@@ -88,7 +88,7 @@ class DescribeGroupsRequestV3(RequestStruct):
 
 
 class GroupOperations(Request[DescribeGroupsRequestV3]):
-    """Asks a group's coordinator what this client may do with it."""
+    """Requests the operations on a group that this client is authorized for, from the group's coordinator."""
 
     API_KEY = 15
 

@@ -1,4 +1,4 @@
-"""DescribeProducers v0 (KIP-664, Kafka 2.8): who has written into partitions, and where an open transaction begins."""
+"""DescribeProducers v0 (KIP-664, Kafka 2.8): the active producers of partitions, and the start of an open transaction."""
 
 from collections.abc import Collection, Mapping
 from typing import ClassVar

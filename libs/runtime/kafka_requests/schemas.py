@@ -1,4 +1,4 @@
-"""The shapes that flexible versions of Kafka's offset requests have in common (KIP-482)."""
+"""The common fields of Kafka's offset requests in flexible versions (KIP-482)."""
 
 from typing import Any
 

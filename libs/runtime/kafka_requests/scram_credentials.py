@@ -47,7 +47,7 @@ class AlterUserScramCredentialsRequestV0(RequestStruct):
 
 
 class UpsertScramSha512(Request[AlterUserScramCredentialsRequestV0]):
-    """Makes a user, or gives it another password: SCRAM-SHA-512's ``Hi(password, salt, iterations)`` (RFC 5802)."""
+    """Creates a user, or changes its password: SCRAM-SHA-512's ``Hi(password, salt, iterations)`` (RFC 5802)."""
 
     API_KEY = 51
 

@@ -1,4 +1,4 @@
-"""Which addresses of brokers this process has reached, and which it has not."""
+"""Remembers which broker addresses this process could connect to."""
 
 import logging
 import time
@@ -26,10 +26,10 @@ class BrokerAddresses:
         self._failed_s.pop(address, None)
 
     def failed(self, address: str, error: BaseException, *, advertised: bool) -> None:
-        """None could be made, for ``error``.
+        """Connecting to ``address`` failed with ``error``.
 
-        An address that the brokers advertise and that has never been reached is warned of, since aiokafka says only that
-        no broker is ready. One that was reached before is in an outage, of which others tell.
+        An advertised address that has never been reached is logged as a warning, because aiokafka only reports that no
+        broker is ready. If it was reached before, it is an outage, which is reported elsewhere.
         """
         now_s = self._monotonic_s()
         self._failed_s[address] = now_s
@@ -46,7 +46,7 @@ class BrokerAddresses:
         )
 
     def reachable_first(self, servers: Iterable[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
-        """``servers``, each a host, a port and an address family, those that failed last at the end."""
+        """``servers``, each a host, a port and an address family; those whose last connection failed come last."""
 
         def failed_s(server: tuple[str, int, int]) -> float:
             host, port, _ = server

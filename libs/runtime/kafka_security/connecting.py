@@ -1,6 +1,6 @@
-"""Connects aiokafka's clients, and tells a refusal from an outage.
+"""Connects aiokafka's clients, and distinguishes a rejected login from an outage.
 
-Private parts of aiokafka that are touched: the name ``create_conn`` in ``aiokafka.client``, through which every client
+Private parts of aiokafka that are patched: the name ``create_conn`` in ``aiokafka.client``, through which every client
 connects (aiokafka 0.14 only logs what it raises, and tries again), ``collect_hosts`` there, the order in which bootstrap
 servers are tried, and ``OAuthAuthenticator`` in ``aiokafka.conn``.
 """
@@ -21,7 +21,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from libs.runtime.errors import BrokerLoginError
 from libs.runtime.kafka_security.addresses import BrokerAddresses
-from libs.runtime.kafka_security.attempt import Attempt
+from libs.runtime.kafka_security.connection_attempt import ConnectionAttempt
 from libs.runtime.kafka_security.explanations import explain, explain_listener, may_be_another_listener
 from libs.runtime.kafka_security.listeners import enabled_mechanisms, other_listener
 from libs.runtime.kafka_security.login_refusals import current_refusals
@@ -49,13 +49,13 @@ async def connect(
     """A connection to the broker, in place of ``aiokafka.conn.create_conn``, with the newest password and TLS files.
 
     Raises:
-        OSError, KafkaError, TimeoutError: there is none; ``Refusals`` are told of a broker and a client that refuse each other.
+        OSError, KafkaError, TimeoutError: there is no connection; a rejected login is also passed to ``Refusals``.
     """
     tls = ssl_context if isinstance(ssl_context, ReloadingTls) else None
     context = ssl_context.current() if isinstance(ssl_context, ReloadingTls) else ssl_context
     tokens = options.get("sasl_oauth_token_provider")
-    bootstraps = options.get("on_close") is None  # the others go to the addresses that the brokers advertise
-    attempt = Attempt(
+    bootstraps = options.get("on_close") is None  # other connections use the advertised addresses
+    attempt = ConnectionAttempt(
         host,
         port,
         security_protocol,
@@ -77,7 +77,7 @@ async def connect(
         )
         await connection.open()
         if bootstraps and not security_protocol.startswith("SASL"):
-            # A listener that asks for SASL tells its versions to anyone, and no more.
+            # A SASL listener answers ApiVersions to anyone, and nothing else.
             await _ask_for_metadata(connection)
     except Exception as error:
         _addresses.failed(attempt.address, error, advertised=not bootstraps)
@@ -86,7 +86,7 @@ async def connect(
         await _note_refusal(error, attempt, context)
         if isinstance(error, _EXPECTED) or attempt.mechanism is None:
             raise
-        # aiokafka's background tasks expect no other errors, and would die of a token provider's.
+        # aiokafka's background tasks handle no other errors, and would end with a token provider's.
         raise KafkaConnectionError(f"{attempt.address}: {error}") from error
     _addresses.reached(attempt.address)
     if (refusals := current_refusals()) is not None:
@@ -111,7 +111,7 @@ def _password(password: str | Secret | None) -> str | None:
         raise BrokerLoginError(str(error), advice="put the password there") from None
 
 
-async def _note_refusal(error: Exception, attempt: Attempt, context: ssl.SSLContext | None) -> None:
+async def _note_refusal(error: Exception, attempt: ConnectionAttempt, context: ssl.SSLContext | None) -> None:
     refusals = current_refusals()
     if refusals is None:
         return
@@ -121,7 +121,7 @@ async def _note_refusal(error: Exception, attempt: Attempt, context: ssl.SSLCont
     if explained is None and may_be_another_listener(error) and not refusals.connected_recently(attempt.address):
         explained = await _of_another_listener(attempt, context)
     if explained is None and attempt.mechanism is not None and not isinstance(error, _EXPECTED):
-        # A token provider of the user's, or a broker that does not prove that it knows the password (SCRAM).
+        # From the user's token provider, or the broker has not proved that it knows the password (SCRAM).
         explained = BrokerLoginError(
             f"logging in at {attempt.address} fails: {error!r}",
             advice="check the token provider, or that this is the right broker",
@@ -130,7 +130,7 @@ async def _note_refusal(error: Exception, attempt: Attempt, context: ssl.SSLCont
         refusals.refused(attempt.address, explained)
 
 
-async def _of_another_listener(attempt: Attempt, context: ssl.SSLContext | None) -> BrokerLoginError | None:
+async def _of_another_listener(attempt: ConnectionAttempt, context: ssl.SSLContext | None) -> BrokerLoginError | None:
     try:
         listener = await other_listener(attempt, context)
     except ssl.SSLError as alert:
@@ -139,9 +139,9 @@ async def _of_another_listener(attempt: Attempt, context: ssl.SSLContext | None)
 
 
 class _AnswerReadingAuthenticator(OAuthAuthenticator):
-    """Does not take a refused token for a login, as aiokafka 0.14 does.
+    """Detects a rejected token, which aiokafka 0.14 takes for a successful login.
 
-    A server that refuses a token says so in JSON, and waits for one more message (RFC 7628, section 3.2.2).
+    A server that rejects a token sends an error as JSON, and waits for one more message (RFC 7628, section 3.2.2).
     """
 
     async def step(self, payload: bytes | None) -> tuple[bytes, bool] | None:
@@ -156,7 +156,7 @@ def _collect_hosts(bootstrap_servers: str) -> list[tuple[str, int, int]]:
 
 
 def install() -> None:
-    """From now on every client of aiokafka connects by ``connect``."""
+    """Make all aiokafka clients use ``connect`` from now on."""
     vars(aiokafka.client)["create_conn"] = connect
     vars(aiokafka.client)["collect_hosts"] = _collect_hosts
     vars(aiokafka.conn)["OAuthAuthenticator"] = _AnswerReadingAuthenticator

@@ -1,4 +1,4 @@
-"""What an error of a connection says about a password, a certificate or a protocol, and what to do about it."""
+"""Explains connection errors that are caused by a password, a certificate or a protocol, with advice how to fix them."""
 
 import ssl
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from aiokafka.errors import (
 )
 
 from libs.runtime.errors import BrokerLoginError
-from libs.runtime.kafka_security.attempt import Attempt
+from libs.runtime.kafka_security.connection_attempt import ConnectionAttempt
 
 # X509_V_ERR_... of OpenSSL's x509_vfy.h.
 _EXPIRED, _NOT_YET_VALID = 10, 9
@@ -26,15 +26,15 @@ _WITH_SASL = {"PLAINTEXT": "SASL_PLAINTEXT", "SSL": "SASL_SSL"}
 
 
 class Listener(Enum):
-    """What a listener turns out to be, where a client expects another one."""
+    """The protocol of a listener, where a client expects another one."""
 
     PLAINTEXT = "speaks no TLS"
     TLS = "speaks TLS"
     SASL = "asks who the client is, by SASL"
 
 
-def explain(error: BaseException, attempt: Attempt) -> BrokerLoginError | None:
-    """What ``error`` says for certain about how this client and the broker log in; None if it may be an outage."""
+def explain(error: BaseException, attempt: ConnectionAttempt) -> BrokerLoginError | None:
+    """The explanation of ``error`` if it is certainly a login problem; None if it may be an outage."""
     for each in _with_causes(error):
         if isinstance(each, BrokerLoginError):
             return each
@@ -45,7 +45,7 @@ def explain(error: BaseException, attempt: Attempt) -> BrokerLoginError | None:
 
 
 def may_be_another_listener(error: BaseException) -> bool:
-    """Whether the broker has closed the connection, or answered what is no answer, as one does to another protocol."""
+    """Whether the broker closed the connection or sent an invalid response, as it does for another protocol."""
     return any(
         isinstance(each, ConnectionError | EOFError | ssl.SSLError | KafkaConnectionError)
         and not isinstance(each, ConnectionRefusedError)
@@ -53,8 +53,8 @@ def may_be_another_listener(error: BaseException) -> bool:
     )
 
 
-def explain_listener(listener: Listener, attempt: Attempt) -> BrokerLoginError:
-    """The error for a listener that was found to be of another protocol."""
+def explain_listener(listener: Listener, attempt: ConnectionAttempt) -> BrokerLoginError:
+    """The error for a listener that has another protocol."""
     if listener is Listener.PLAINTEXT:
         other = _PLAINTEXT_OF[attempt.protocol]
     elif listener is Listener.TLS:
@@ -76,7 +76,7 @@ def _with_causes(error: BaseException) -> Iterator[BaseException]:
         each = each.__cause__ or each.__context__
 
 
-def _of_certificate(error: ssl.SSLCertVerificationError, attempt: Attempt) -> BrokerLoginError:
+def _of_certificate(error: ssl.SSLCertVerificationError, attempt: ConnectionAttempt) -> BrokerLoginError:
     code = error.verify_code
     what = f"the certificate of broker {attempt.address}"
     if code in (_EXPIRED, _NOT_YET_VALID):
@@ -101,7 +101,7 @@ def _of_certificate(error: ssl.SSLCertVerificationError, attempt: Attempt) -> Br
     )
 
 
-def _of_alert(error: ssl.SSLError, attempt: Attempt) -> BrokerLoginError | None:
+def _of_alert(error: ssl.SSLError, attempt: ConnectionAttempt) -> BrokerLoginError | None:
     alert = (error.reason or "").partition("_ALERT_")[2].lower().replace("_", " ")
     if not alert:
         return None
@@ -112,7 +112,7 @@ def _of_alert(error: ssl.SSLError, attempt: Attempt) -> BrokerLoginError | None:
     return BrokerLoginError(f"broker {attempt.address} refuses the TLS connection: {alert}", advice=advice)
 
 
-def _of_credentials(error: SaslAuthenticationFailed, attempt: Attempt) -> BrokerLoginError:
+def _of_credentials(error: SaslAuthenticationFailed, attempt: ConnectionAttempt) -> BrokerLoginError:
     told = str(error.args[0]) if error.args and error.args[0] else "authentication failed"
     if attempt.mechanism == "OAUTHBEARER":
         return BrokerLoginError(
@@ -126,21 +126,21 @@ def _of_credentials(error: SaslAuthenticationFailed, attempt: Attempt) -> Broker
     )
 
 
-def _of_mechanism(error: UnsupportedSaslMechanismError, attempt: Attempt) -> BrokerLoginError:
+def _of_mechanism(error: UnsupportedSaslMechanismError, attempt: ConnectionAttempt) -> BrokerLoginError:
     return BrokerLoginError(
         f"broker {attempt.address} does not take KAFKA_SASL_MECHANISM={attempt.mechanism}",
         advice=f"set KAFKA_SASL_MECHANISM to one that this listener has enabled: {error.args[0]}",
     )
 
 
-def _of_no_sasl(_: IllegalSaslStateError, attempt: Attempt) -> BrokerLoginError:
+def _of_no_sasl(_: IllegalSaslStateError, attempt: ConnectionAttempt) -> BrokerLoginError:
     return BrokerLoginError(
         f"the listener at {attempt.address} has no SASL, KAFKA_SECURITY_PROTOCOL={attempt.protocol} asks for it",
         advice=f"use the port of its SASL listener, or set KAFKA_SECURITY_PROTOCOL={attempt.protocol.removeprefix('SASL_')}",
     )
 
 
-_EXPLANATIONS: dict[type[BaseException], Callable[[Any, Attempt], BrokerLoginError | None]] = {
+_EXPLANATIONS: dict[type[BaseException], Callable[[Any, ConnectionAttempt], BrokerLoginError | None]] = {
     ssl.SSLCertVerificationError: _of_certificate,
     ssl.SSLError: _of_alert,
     SaslAuthenticationFailed: _of_credentials,

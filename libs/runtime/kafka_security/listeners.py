@@ -1,4 +1,4 @@
-"""Finds out what kind of listener a broker has at an address. Nothing secret is sent."""
+"""Detects the protocol of a broker's listener. No secret is sent."""
 
 import asyncio
 import contextlib
@@ -9,15 +9,15 @@ from aiokafka.conn import create_conn
 from aiokafka.errors import IllegalSaslStateError, KafkaError
 from aiokafka.protocol.admin import SaslHandShakeRequest
 
-from libs.runtime.kafka_security.attempt import Attempt
+from libs.runtime.kafka_security.connection_attempt import ConnectionAttempt
 from libs.runtime.kafka_security.explanations import Listener
 from libs.runtime.kafka_security.sessions import close_at_once
 
 _ANSWERS_WITHIN_S = 3.0
 
 
-async def other_listener(attempt: Attempt, context: ssl.SSLContext | None) -> Listener | None:
-    """What the listener is, if it is certain that ``attempt`` takes it for another kind.
+async def other_listener(attempt: ConnectionAttempt, context: ssl.SSLContext | None) -> Listener | None:
+    """The listener's protocol, if it certainly differs from the one of ``attempt``; otherwise None.
 
     Raises:
         ssl.SSLError: the broker has answered the TLS handshake with an alert.
@@ -34,15 +34,15 @@ async def other_listener(attempt: Attempt, context: ssl.SSLContext | None) -> Li
     return None
 
 
-async def enabled_mechanisms(attempt: Attempt, context: ssl.SSLContext | None) -> list[str]:
-    """The SASL mechanisms of a SASL listener; none if it does not tell them."""
+async def enabled_mechanisms(attempt: ConnectionAttempt, context: ssl.SSLContext | None) -> list[str]:
+    """The enabled mechanisms of a SASL listener; empty if it does not report them."""
     answer = await _sasl_handshake(attempt, context)
     return [] if answer is None else list(answer.enabled_mechanisms)
 
 
-async def _speaks_tls(attempt: Attempt) -> bool:
+async def _speaks_tls(attempt: ConnectionAttempt) -> bool:
     context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # whoever it is: nothing is sent
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # unverified: no secret is sent
     try:
         async with asyncio.timeout(_ANSWERS_WITHIN_S):
             _, writer = await asyncio.open_connection(attempt.host, attempt.port, ssl=context)
@@ -54,8 +54,8 @@ async def _speaks_tls(attempt: Attempt) -> bool:
     return True
 
 
-async def _wait_for_alert(attempt: Attempt, context: ssl.SSLContext) -> None:
-    """Under TLS 1.3 a broker refuses a client's certificate after the client's part of the handshake (RFC 8446)."""
+async def _wait_for_alert(attempt: ConnectionAttempt, context: ssl.SSLContext) -> None:
+    """Wait for the alert of a broker that rejects the client's certificate: in TLS 1.3 it comes after the handshake (RFC 8446)."""
     try:
         async with asyncio.timeout(_ANSWERS_WITHIN_S):
             reader, writer = await asyncio.open_connection(attempt.host, attempt.port, ssl=context)
@@ -76,7 +76,7 @@ async def _close(writer: asyncio.StreamWriter) -> None:
             await writer.wait_closed()
 
 
-async def _speaks_kafka(attempt: Attempt, protocol: str, context: ssl.SSLContext | None) -> bool:
+async def _speaks_kafka(attempt: ConnectionAttempt, protocol: str, context: ssl.SSLContext | None) -> bool:
     try:
         connection = await _connection(attempt, protocol, context)
     except (OSError, KafkaError, TimeoutError):
@@ -85,13 +85,13 @@ async def _speaks_kafka(attempt: Attempt, protocol: str, context: ssl.SSLContext
     return True
 
 
-async def _asks_for_sasl(attempt: Attempt, context: ssl.SSLContext | None) -> bool:
+async def _asks_for_sasl(attempt: ConnectionAttempt, context: ssl.SSLContext | None) -> bool:
     answer = await _sasl_handshake(attempt, context)
     return answer is not None and answer.error_code != IllegalSaslStateError.errno
 
 
-async def _sasl_handshake(attempt: Attempt, context: ssl.SSLContext | None) -> Any:
-    """The broker's answer to the first step of SASL, which only names a mechanism; None without an answer."""
+async def _sasl_handshake(attempt: ConnectionAttempt, context: ssl.SSLContext | None) -> Any:
+    """The broker's response to SaslHandshake, which only names a mechanism; None without a response."""
     try:
         connection = await _connection(attempt, "PLAINTEXT" if context is None else "SSL", context)
         try:
@@ -102,8 +102,8 @@ async def _sasl_handshake(attempt: Attempt, context: ssl.SSLContext | None) -> A
         return None
 
 
-async def _connection(attempt: Attempt, protocol: str, context: ssl.SSLContext | None) -> Any:
-    """A connection over which the broker has told the versions of its requests."""
+async def _connection(attempt: ConnectionAttempt, protocol: str, context: ssl.SSLContext | None) -> Any:
+    """A connection on which the broker has answered ApiVersions."""
     return await create_conn(
         attempt.host,
         attempt.port,

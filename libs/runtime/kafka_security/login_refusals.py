@@ -1,4 +1,4 @@
-"""Ends work when the brokers refuse this client for good. aiokafka takes a refusal for an outage, and tries again for ever."""
+"""Ends work if the brokers finally reject this client. aiokafka takes a rejected login for an outage and retries for ever."""
 
 import asyncio
 import logging
@@ -19,10 +19,10 @@ _current: ContextVar["Refusals | None"] = ContextVar("refusals", default=None)
 
 
 class Refusals:
-    """What the brokers make of this client, by their address.
+    """Tracks the brokers' rejections of this client, by address.
 
-    A broker that has never let this client in refuses it for good at once, another one after ``patience_s``: a password
-    may be changed in the cluster and in its file one after the other, and a broker that starts may not know its users yet.
+    A rejection is final at once if the broker has never accepted this client, otherwise after ``patience_s``: a password may be
+    changed first in the cluster and then in its file, and a broker that has just started may not know its users yet.
     """
 
     def __init__(self, patience_s: float, monotonic_s: Callable[[], float] = time.monotonic) -> None:
@@ -34,12 +34,12 @@ class Refusals:
         self.ended = asyncio.Event()
 
     def connected(self, address: str) -> None:
-        """The broker at ``address`` has let this client in."""
+        """The broker at ``address`` has accepted this client."""
         self._connected_s[address] = self._monotonic_s()
         self._refused_since_s.pop(address, None)
 
     def refused(self, address: str, error: BrokerLoginError) -> None:
-        """It has not."""
+        """The broker at ``address`` has rejected this client, or this client the broker."""
         now_s = self._monotonic_s()
         patience_s = self._patience_s if address in self._connected_s else 0.0
         if address not in self._refused_since_s and patience_s:
@@ -49,24 +49,24 @@ class Refusals:
             self.end_with(error)
 
     def end_with(self, error: PipelineError) -> None:
-        """End the work, unless something else has ended it before."""
+        """End the work with ``error``, unless it has already ended."""
         if self.final is None:
             self.final = error
             self.ended.set()
 
     def connected_recently(self, address: str) -> bool:
-        """Whether it is the right kind of listener, in all likelihood: it was a minute ago."""
+        """Whether a connection succeeded within the last minute, so that the listener most likely has the right protocol."""
         since_s = self._connected_s.get(address)
         return since_s is not None and self._monotonic_s() - since_s < _RECENTLY_S
 
 
 def current_refusals() -> Refusals | None:
-    """Those of the ``unless_refused`` that the caller runs in, if any."""
+    """The ``Refusals`` of the ``unless_refused`` that the caller runs in, if any."""
     return _current.get()
 
 
 def raise_final_refusal() -> None:
-    """Raise the error that ends the work that the caller is a part of, if there is one."""
+    """Raise the final error of the work that the caller is part of, if there is one."""
     refusals = current_refusals()
     if refusals is not None and refusals.final is not None:
         raise refusals.final
@@ -75,15 +75,15 @@ def raise_final_refusal() -> None:
 async def unless_refused(
     work: Coroutine[Any, Any, T], end: Callable[[], object] | None = None, patience_s: float = 0.0
 ) -> T:
-    """The result of ``work``, which is ended when a broker refuses this client.
+    """The result of ``work``, which is ended if a broker rejects this client.
 
     Args:
-        work: all that is done with Kafka.
-        end: asks ``work`` to end in order; without it, or when that takes long, ``work`` is cancelled.
+        work: everything that uses Kafka.
+        end: asks ``work`` to end gracefully; without it, or if that takes too long, ``work`` is cancelled.
         patience_s: see ``Refusals``.
 
     Raises:
-        BrokerLoginError: a broker refuses this client, or is not the one that it has to be.
+        BrokerLoginError: a broker rejects this client, or this client does not trust the broker.
         PipelineError: the error that ``Refusals.end_with`` was given.
     """
     refusals = Refusals(patience_s)
@@ -105,5 +105,5 @@ async def unless_refused(
         return task.result()
     failure = None if task.cancelled() or not task.done() else task.exception()
     if end is not None and isinstance(failure, PipelineError) and failure is not refusals.final:
-        log.error("%s", described(failure))  # what could not be ended in order
+        log.error("%s", described(failure))  # an error during the graceful end
     raise refusals.final from failure

@@ -24,7 +24,7 @@ _ANSWERS_WITHIN_S = 10.0
 _MOST_BYTES = 1024 * 1024
 # A token is renewed in the last fifth of its life, as Kafka's own clients do (sasl.login.refresh.window.factor).
 _USED_FOR = 0.8
-_LIFETIME_S = 300.0  # of a token whose answer does not say how long it lives
+_LIFETIME_S = 300.0  # of a token whose response has no expires_in
 _REFUSED = frozenset({400, 401, 403})
 
 
@@ -36,13 +36,13 @@ class _Token:
 
 
 class ClientCredentials(AbstractTokenProvider):
-    """Tokens by the client credentials grant (RFC 6749, section 4.4), each used for several connections.
+    """Gets tokens by the client credentials grant (RFC 6749, section 4.4); a token is used for several connections.
 
     Args:
         url: the token endpoint.
         client_id: sent with ``secret`` as HTTP basic authentication (RFC 6749, section 2.3.1).
-        scope: asked for, if any.
-        monotonic_s: seconds of a clock that never steps.
+        scope: the requested scope, if any.
+        monotonic_s: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class ClientCredentials(AbstractTokenProvider):
         """A token that has not expired.
 
         Raises:
-            BrokerLoginError: the endpoint refuses this client.
-            KafkaConnectionError: the endpoint does not answer.
+            BrokerLoginError: the endpoint rejects this client.
+            KafkaConnectionError: the endpoint does not respond.
         """
         self._renewing = self._renewing or asyncio.Lock()
         async with self._renewing:
@@ -81,7 +81,7 @@ class ClientCredentials(AbstractTokenProvider):
             return self._token.text
 
     def forget(self) -> None:
-        """The broker has refused the token: the next one is asked for."""
+        """Drop a token that the broker has rejected; the next call requests a new one."""
         self._token = None
 
     def _ask(self) -> _Token:
@@ -124,7 +124,7 @@ class ClientCredentials(AbstractTokenProvider):
 
 
 def _reason(body: bytes) -> str:
-    """The error of RFC 6749, section 5.2."""
+    """The error description in a response (RFC 6749, section 5.2)."""
     try:
         answer = json.loads(body)
         return " ".join(str(answer[name]) for name in ("error", "error_description") if answer.get(name))[:200]
@@ -133,17 +133,17 @@ def _reason(body: bytes) -> str:
 
 
 def load_token_provider(path: str) -> AbstractTokenProvider:
-    """The provider that the dotted ``path`` names: an ``aiokafka.abc.AbstractTokenProvider``, made without arguments.
+    """The provider at the dotted ``path``: an ``aiokafka.abc.AbstractTokenProvider``, created without arguments.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no such provider.
     """
     setting = f"KAFKA_SASL_OAUTH_TOKEN_PROVIDER={path!r}"
     allowed = "allowed is package.module.Name of a class or function that, called, gives an aiokafka.abc.AbstractTokenProvider"
     module, dot, name = path.rpartition(".")
     try:
         if not dot:
-            raise ImportError("it has no dot")  # noqa: TRY301 - told as what the import says
+            raise ImportError("it has no dot")  # noqa: TRY301 - reported like the import's own error
         provider = getattr(importlib.import_module(module), name)()
     except Exception as error:
         raise ValueError(f"{setting}: {type(error).__name__}: {error}; {allowed}") from error

@@ -6,10 +6,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Secret:
-    """``value``, or the first line of ``file``, which is read anew each time, since it may be replaced.
+    """``value``, or the first line of ``file``, which is read each time because it may be replaced.
 
     Args:
-        setting: the name to tell when it cannot be read.
+        setting: the setting's name, for error messages.
     """
 
     setting: str
@@ -34,5 +34,5 @@ class Secret:
 
 
 def _reason(error: OSError | UnicodeDecodeError) -> str:
-    # The text of a UnicodeDecodeError has bytes of the secret.
+    # The text of a UnicodeDecodeError contains bytes of the secret.
     return error.strerror or type(error).__name__ if isinstance(error, OSError) else "it is no UTF-8"

@@ -1,4 +1,4 @@
-"""How to log in, as aiokafka's clients take it."""
+"""The login parameters, as arguments of aiokafka's clients."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
 
 @dataclass(frozen=True)
 class KafkaSecurity:
-    """What a client shows to a broker, and what it asks of one."""
+    """A client's credentials, and its requirements for a broker."""
 
     protocol: Protocol = "PLAINTEXT"
     mechanism: Mechanism | None = None
@@ -42,7 +42,7 @@ class KafkaSecurity:
         return arguments
 
     def risks(self) -> Iterator[str]:
-        """What these settings leave open to whoever is on the way to the broker."""
+        """What an attacker on the network between client and broker could do with these settings."""
         if self.protocol == "SASL_PLAINTEXT" and self.mechanism in ("PLAIN", "OAUTHBEARER"):
             yield f"{self.mechanism} over SASL_PLAINTEXT sends the password or token in the clear; SASL_SSL does not"
         if isinstance(self.tokens, ClientCredentials) and self.tokens.url.startswith("http:"):
@@ -53,7 +53,7 @@ class KafkaSecurity:
 
 @dataclass(frozen=True)
 class KafkaAddress:
-    """Where a cluster is, and how to log in to it; its text is the bootstrap servers."""
+    """A cluster's bootstrap servers, and how to log in to it; ``str()`` gives the bootstrap servers."""
 
     bootstrap_servers: str
     security: KafkaSecurity = KafkaSecurity()
@@ -67,6 +67,6 @@ Kafka = KafkaAddress | str
 
 
 def client_arguments(kafka: Kafka) -> dict[str, Any]:
-    """The keyword arguments by which a client of aiokafka finds ``kafka`` and logs in."""
+    """The keyword arguments of an aiokafka client for ``kafka``: bootstrap servers and login."""
     address = KafkaAddress(kafka) if isinstance(kafka, str) else kafka
     return {"bootstrap_servers": address.bootstrap_servers, **address.security.client_arguments()}

@@ -1,9 +1,9 @@
-"""Connections that are replaced before the broker closes them.
+"""Replaces connections before their authenticated session expires.
 
-A broker with ``connections.max.reauth.ms`` tells a client that logs in how long its session lasts, and closes a connection
-that is used after that (KIP-368). aiokafka 0.14 cannot log in again on the same connection, nor does it look at the answer.
+A broker with ``connections.max.reauth.ms`` reports the lifetime of a session at login, and closes a connection that is used
+after it (KIP-368). aiokafka 0.14 cannot re-authenticate on the same connection, and ignores the lifetime.
 
-Private parts of aiokafka that are touched: ``AIOKafkaConnection._requests``, the requests without an answer, and
+Private parts of aiokafka that are used: ``AIOKafkaConnection._requests``, the requests without a response, and
 ``_protocol``, which is None before there is a socket.
 """
 
@@ -17,7 +17,7 @@ from aiokafka.protocol.admin import SaslAuthenticateRequest
 
 from libs.runtime.timing import CONNECT_TIMEOUT_S
 
-# Kafka's own clients log in again when 85 to 95 % of the session are over. A request that is under way then takes longer here.
+# Kafka's own clients re-authenticate after 85 to 95 % of the session. Here a request in progress has to end first.
 _USED_FOR = 0.8
 _CLOSED_WITHIN_S = 1.0
 
@@ -30,9 +30,9 @@ async def close_at_once(connection: AIOKafkaConnection) -> None:
 
 
 class SessionConnection(AIOKafkaConnection):
-    """Counts as closed once most of its session is over and no answer is awaited: its client then makes a new one.
+    """Reports itself as closed once most of its session is over and no response is awaited: the client then reconnects.
 
-    Nothing is lost by that, since nothing is under way. A connection that is never without a request is left to the broker.
+    Nothing is lost, since no request is in progress. A connection that always has one is left for the broker to close.
     """
 
     def __init__(self, host: str, port: int, **options: Any) -> None:

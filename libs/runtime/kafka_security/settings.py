@@ -1,4 +1,4 @@
-"""The settings that say how to log in to Kafka: environment variables only, since flags stand in the list of processes."""
+"""The settings for logging in to Kafka: environment variables only, since flags are visible in the process list."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -27,7 +27,7 @@ def _upper(value: object) -> object:
 
 
 class KafkaSecuritySettings(BaseSettings):
-    """How to log in, in the names of Kafka's own clients where these have one."""
+    """Login settings, with the names of Kafka's own clients where they have one."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True)
 
@@ -59,7 +59,7 @@ class KafkaSecuritySettings(BaseSettings):
 
     @cached_property
     def security(self) -> KafkaSecurity:
-        """What the settings say, with all files read once.
+        """The login parameters of the settings, with all files read once.
 
         Raises:
             ValueError: naming the setting whose file or token provider cannot be used.
@@ -116,7 +116,7 @@ class KafkaSecuritySettings(BaseSettings):
         )
 
     def _set(self, prefix: str) -> list[str]:
-        """The names of the settings that begin so and are not left at their defaults."""
+        """The names of the settings with this prefix that do not have their default."""
         return [
             name.upper()
             for name, field in type(self).model_fields.items()
@@ -183,7 +183,7 @@ class KafkaSecuritySettings(BaseSettings):
 
 
 def kafka_security() -> KafkaSecurity:
-    """How to log in, as the environment says.
+    """The login parameters of the environment.
 
     Raises:
         SettingsError: naming each bad setting, its value unless that may be secret, and what is allowed.
@@ -191,18 +191,18 @@ def kafka_security() -> KafkaSecurity:
     try:
         return KafkaSecuritySettings().security
     except ValidationError as error:
-        raise SettingsError("; ".join(_told(item) for item in error.errors())) from None
+        raise SettingsError("; ".join(_described(item) for item in error.errors())) from None
     except ValueError as error:
         raise SettingsError(str(error)) from None
 
 
-def _told(item: ErrorDetails) -> str:
+def _described(item: ErrorDetails) -> str:
     message = item["msg"].removeprefix("Value error, ")
     if not item["loc"]:
         return message
     name = str(item["loc"][0])
     description = KafkaSecuritySettings.model_fields[name].description
-    if description is None:  # its value may be a secret, also where it is put into the wrong setting
+    if description is None:  # the value is left out: it may be a secret, also one that was put into the wrong setting
         return f"{name.upper()}: {message}"
     return f"{name.upper()}={str(item['input'])!r:.100}: {message} ({description})"
 

@@ -1,4 +1,4 @@
-"""TLS from PEM files, which may be replaced while a service runs."""
+"""TLS contexts from PEM files, which may be replaced while a service runs."""
 
 import logging
 import ssl
@@ -14,14 +14,14 @@ _Stamp = tuple[tuple[int, int, int] | None, ...]
 
 @dataclass(frozen=True)
 class TlsFiles:
-    """PEM files of a client.
+    """A client's PEM files.
 
     Args:
-        ca_file: the CAs that brokers' certificates are checked against; None takes the system's.
+        ca_file: the CAs that brokers' certificates are checked against; None uses the system's.
         cert_file: this client's certificate with its chain, for mutual TLS.
-        key_file: its private key; None if that stands in ``cert_file``.
+        key_file: its private key; None if that is in ``cert_file``.
         key_password: of an encrypted key.
-        check_hostname: whether a broker's certificate has to have the name that it was reached by.
+        check_hostname: whether a broker's certificate has to contain the host name that was connected to.
     """
 
     ca_file: Path | None = None
@@ -31,7 +31,7 @@ class TlsFiles:
     check_hostname: bool = True
 
     def context(self) -> ssl.SSLContext:
-        """A new context of what the files have now.
+        """A new context with the current content of the files.
 
         Raises:
             ValueError: naming the setting whose file cannot be used, and why.
@@ -48,7 +48,7 @@ class TlsFiles:
         if self.key_file is not None:
             files += f" with KAFKA_SSL_KEY_FILE={str(self.key_file)!r}"
         try:
-            # Without a password OpenSSL would ask the terminal for that of an encrypted key.
+            # Without a password OpenSSL would prompt for that of an encrypted key on the terminal.
             context.load_cert_chain(cert_file, self.key_file, password=lambda: password)
         except (OSError, ValueError) as error:
             raise ValueError(
@@ -74,7 +74,7 @@ def _reason(error: OSError | ValueError) -> str:
 
 
 class ReloadingTls:
-    """The context of ``files`` as they are when a connection is made."""
+    """The TLS context for new connections, reloaded when ``files`` change."""
 
     def __init__(self, files: TlsFiles) -> None:
         self.files = files
@@ -82,7 +82,7 @@ class ReloadingTls:
         self._context = files.context()
 
     def current(self) -> ssl.SSLContext:
-        """A context of the newest files; of the former ones while the new ones do not fit together yet."""
+        """A context of the newest files; of the previous ones as long as the new ones do not match each other yet."""
         stamp = self._read_stamp()
         if stamp != self._stamp:
             self._stamp = stamp

@@ -1,7 +1,7 @@
-"""All metrics of the pipeline, as Prometheus sees them. docs/metrics.md is their table, and a test compares the two.
+"""All Prometheus metrics of the pipeline. docs/metrics.md is their table, and a test compares the two.
 
-A class holds what one kind of service tells; each service makes those it needs in the registry that it serves. Nothing is
-counted per record: what a transaction did is added when it is committed.
+Each class has the metrics of one kind of service; a service creates those it needs in the registry that it serves. Metrics are
+not updated for each record: the results of a transaction are added when it is committed.
 """
 
 from prometheus_client import disable_created_metrics
@@ -26,5 +26,5 @@ __all__ = [
     "values_of",
 ]
 
-# A series for each counter, with what process_start_time_seconds says already.
+# They add a series for each counter, with the same information as process_start_time_seconds.
 disable_created_metrics()  # type: ignore[no-untyped-call]

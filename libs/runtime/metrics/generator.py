@@ -1,4 +1,4 @@
-"""What the generator tells."""
+"""The metrics of the generator."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from libs.runtime.metrics.series import counters_by, event_latency
 
 
 class GeneratorMetrics:
-    """What the generator tells."""
+    """The metrics of the generator."""
 
     def __init__(self, registry: CollectorRegistry, faults: Iterable[str], buffer_limit: int) -> None:
         self.sent = Counter(

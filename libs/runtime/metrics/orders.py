@@ -1,4 +1,4 @@
-"""What the processor tells of orders."""
+"""The processor's metrics of orders."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from libs.runtime.metrics.series import dead_letters, event_latency, orders_proc
 
 
 class OrderMetrics:
-    """What the processor tells of orders."""
+    """The processor's metrics of orders."""
 
     def __init__(self, registry: CollectorRegistry, reasons: Iterable[str]) -> None:
         self.processed = orders_processed(registry)

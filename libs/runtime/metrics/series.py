@@ -1,4 +1,4 @@
-"""The series that several services tell, and how series begin and end."""
+"""Metrics that several services have, and helpers to create and remove series."""
 
 from collections.abc import Iterable
 
@@ -21,7 +21,7 @@ def records_consumed(registry: CollectorRegistry, *labels: str) -> Counter:
 
 
 def consumer_lag(registry: CollectorRegistry, *labels: str) -> Gauge:
-    """How much there is to read."""
+    """The gauge of records still to be read."""
     return Gauge(
         "pipeline_consumer_lag_records",
         "Offsets from the reader's position to the last stable offset.",
@@ -31,14 +31,14 @@ def consumer_lag(registry: CollectorRegistry, *labels: str) -> Gauge:
 
 
 def retries(registry: CollectorRegistry, reasons: Iterable[str]) -> dict[str, Counter]:
-    """The counters of fresh starts, by reason."""
+    """The counters of retries, by reason."""
     return counters_by(
         Counter("pipeline_retries", "Fresh starts from the last commit.", ["reason"], registry=registry), reasons
     )
 
 
 def event_latency(registry: CollectorRegistry, *labels: str) -> Histogram:
-    """From event time to this stage."""
+    """The histogram of seconds from event time to this stage."""
     return Histogram(
         "pipeline_event_latency_seconds",
         "Generator: from event time to confirmed by the broker, for the oldest order of each batch. "
@@ -52,7 +52,7 @@ def event_latency(registry: CollectorRegistry, *labels: str) -> Histogram:
 
 
 def orders_processed(registry: CollectorRegistry) -> Counter:
-    """The counter of orders that a stage has taken."""
+    """The counter of orders that a stage has processed."""
     return Counter(
         "pipeline_orders_processed",
         "Orders found valid (processor), or counted into a window (analytics).",
@@ -68,7 +68,7 @@ def dead_letters(registry: CollectorRegistry, reasons: Iterable[str]) -> dict[st
 
 
 def counters_by(counter: Counter, values: Iterable[str]) -> dict[str, Counter]:
-    """``counter``'s children for all values of its label: they are 0 from the start, or rate() misses the first one."""
+    """A child of ``counter`` for each value of its label. All start at 0, since rate() needs the value before the first event."""
     return {value: counter.labels(value) for value in values}
 
 

@@ -1,4 +1,4 @@
-"""What every service tells."""
+"""The metrics of every service."""
 
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 
@@ -6,7 +6,7 @@ from libs.runtime.service.health import Health
 
 
 class ServiceMetrics:
-    """What every service tells."""
+    """The metrics of every service."""
 
     def __init__(self, registry: CollectorRegistry, health: Health) -> None:
         ProcessCollector(registry=registry)

@@ -1,4 +1,4 @@
-"""What the sink tells of the topic that it reads, and of each output that it writes."""
+"""The metrics of the sink: of the topic that it reads, and of each output that it writes."""
 
 from collections.abc import Iterable, Mapping
 
@@ -15,12 +15,12 @@ from libs.runtime.metrics.series import (
 
 
 class SinkMetrics:
-    """What the sink tells of the topic that it reads, and of each output that it writes.
+    """The metrics of the sink: of the topic that it reads, and of each output that it writes.
 
     Args:
         registry: where the metrics are served from, and the report reads them.
         source: the topic that is read, without prefix.
-        outputs: the kinds of the outputs that are written.
+        outputs: the kinds of outputs that are written.
     """
 
     def __init__(self, registry: CollectorRegistry, source: str, outputs: Iterable[str]) -> None:
@@ -63,7 +63,7 @@ class SinkMetrics:
 
 
 class OutputMetrics:
-    """What the sink tells of one output: the series of ``metrics`` that have its name."""
+    """The metrics of one output: the series of ``metrics`` with its name."""
 
     def __init__(self, metrics: SinkMetrics, output: str) -> None:
         self.output = output
@@ -84,19 +84,19 @@ class OutputMetrics:
         self.latency = metrics.latency.labels(output)
 
     def progress(self, lags: Mapping[int, int]) -> None:
-        """How much of each partition is still to be read."""
+        """Set the lag of each partition."""
         for partition, lag in lags.items():
             self._lag.labels(self._source, partition, self.output).set(lag)
         self._lags |= lags
 
     def forget(self) -> None:
-        """Another sink may write from now on, or nobody knows the lag: its series end here."""
+        """Remove the lag's series: another sink may write from now on, or the lag is unknown."""
         for partition in self._lags:
             forget_series(self._lag, self._source, partition, self.output)
         self._lags.clear()
 
     def counts(self) -> dict[str, int]:
-        """What has been counted since the start, and the lag, for the log."""
+        """The counts since the start, and the lag, for the log."""
         counters = {
             "records_consumed": self.consumed,
             "metrics_written": self.written,

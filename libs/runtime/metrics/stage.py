@@ -1,4 +1,4 @@
-"""What a service tells that reads one topic exactly once."""
+"""The metrics of a service that reads one topic exactly once."""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,14 +10,14 @@ _RECORDS = (1, 10, 100, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000)
 
 
 class StageMetrics:
-    """What a service tells that reads one topic exactly once.
+    """The metrics of a service that reads one topic exactly once.
 
     Args:
         registry: where the metrics are served from, and the report reads them.
         source: the topic that is read, without prefix.
         outputs: the topics that are written.
-        stateful: whether it has a changelog; without one nothing is told of state.
-        from_senders: whether what it reads comes from outside, so that event time and arrival may differ.
+        stateful: whether it has a changelog; without one there are no metrics of state.
+        from_senders: whether its input comes from outside, so that event time and arrival may differ.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class StageMetrics:
         )
 
     def committed(self, consumed: int, produced: Mapping[str, int], seconds: float) -> None:
-        """A transaction of ``consumed`` input records is visible, with so many output records by topic."""
+        """A transaction of ``consumed`` input records was committed, with so many output records by topic."""
         self.transactions["committed"].inc()
         self._transaction_duration.observe(seconds)
         self._transaction_records.observe(consumed)
@@ -119,7 +119,7 @@ class StageMetrics:
         state_entries: int,
         event_time_lag_s: float | None = None,
     ) -> None:
-        """How things stand in a partition that this replica works."""
+        """Set the gauges of a partition that this replica processes."""
         self.lag.labels(self._source, partition).set(lag)
         self.state_entries.labels(self._source, partition).set(state_entries)
         if watermark_s is not None:
@@ -128,6 +128,6 @@ class StageMetrics:
             self.event_time_lag.labels(self._source, partition).set(event_time_lag_s)
 
     def forget(self, partition: int) -> None:
-        """Another replica may work the partition from now on: its series end here."""
+        """Remove the partition's series: another replica may process it from now on."""
         for gauge in (self.lag, self.watermark, self.event_time_lag, self.state_entries):
             forget_series(gauge, self._source, partition)

@@ -6,7 +6,7 @@ _PREFIX = "pipeline_"
 
 
 def totals(registry: CollectorRegistry) -> dict[str, float]:
-    """Every counter that has counted, by a short name for the log; products have too many to be told there."""
+    """Every counter above 0, by a short name for the log; those by product are left out, as there are too many."""
     return {
         "_".join([sample.name.removeprefix(_PREFIX).removesuffix("_total"), *sample.labels.values()]): sample.value
         for family in registry.collect()

@@ -1,4 +1,4 @@
-"""What the analytics tells of windows."""
+"""The analytics' metrics of windows."""
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -9,7 +9,7 @@ _OTHER_PRODUCTS = "other"
 
 
 class WindowMetrics:
-    """What the analytics tells of windows. ``foreign`` is the reason that its dead letters have."""
+    """The analytics' metrics of windows. ``foreign`` is the reason that its dead letters have."""
 
     def __init__(self, registry: CollectorRegistry, foreign: str) -> None:
         self.processed = orders_processed(registry)
@@ -34,7 +34,7 @@ class WindowMetrics:
         self._products: set[str] = set()
 
     def closed_window(self, product_id: str, orders: int, cents: int) -> None:
-        """A product's window is closed, and its metrics are visible."""
+        """Count a product's closed window, whose metrics have been committed."""
         self.closed.inc()
         if len(self._products) < _PRODUCTS_TOLD:
             self._products.add(product_id)

@@ -1,4 +1,4 @@
-"""Errors by which a broker denies what this client may not do. Trying again does not mend them."""
+"""Errors by which a broker denies an operation that this client has no right to. Retries do not help."""
 
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,

@@ -35,21 +35,21 @@ class Resource(IntEnum):
 
     @property
     def words(self) -> str:
-        """The resource in a message."""
+        """The resource's type, for a message."""
         return self.name.lower().replace("_", " ")
 
 
 @dataclass(frozen=True)
 class Right:
-    """An operation on a resource.
+    """The right to an operation on a resource.
 
     Args:
-        operation: what is done.
-        resource: the kind of resource it is done to.
-        name: the resource's, without ``TOPIC_PREFIX``.
-        prefixed: ``name`` is the beginning of the names of all resources that are meant.
+        operation: the operation.
+        resource: the type of the resource.
+        name: the resource's name, without ``TOPIC_PREFIX``.
+        prefixed: the right is for all resources whose names begin with ``name``.
         why: what it is needed for.
-        optional: the case in which the program works without it; empty if there is none.
+        optional: when the program works without it; empty if it never does.
     """
 
     operation: Operation
@@ -67,7 +67,7 @@ class Right:
 
 @dataclass(frozen=True)
 class Role:
-    """A program, or several with the same rights, with a principal of its own; ``name`` is that principal's too."""
+    """The rights of a program, or of several with the same rights. ``name`` is also the name of its principal."""
 
     name: str
     programs: str
@@ -75,20 +75,20 @@ class Role:
 
     @property
     def needed(self) -> tuple[Right, ...]:
-        """The rights without which nothing works."""
+        """The rights that are not optional."""
         return tuple(right for right in self.rights if not right.optional)
 
     def only(self, belongs: Callable[[Right], bool]) -> Self:
-        """The same role with fewer rights."""
+        """The same role with those rights only for which ``belongs`` is true."""
         return replace(self, rights=tuple(filter(belongs, self.rights)))
 
 
 def missing_right_error(
     missing: Iterable[Right], topic_prefix: str, kafka: Kafka, *, role: str = "", advice: str = ""
 ) -> MissingRightError:
-    """The error for rights that the cluster does not give this client.
+    """The error for rights that this client lacks.
 
-    Without ``advice`` it says how to grant those of ``role``.
+    Without ``advice`` its advice is how to grant the rights of ``role``.
     """
     rights = " and ".join(right.described(topic_prefix) for right in missing)
     flags = f" --role {role}" + (f" --topic-prefix {topic_prefix}" if topic_prefix else "")

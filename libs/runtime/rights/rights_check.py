@@ -1,7 +1,7 @@
-"""Asks the brokers which rights this client lacks.
+"""Finds out which rights this client lacks.
 
-A broker that denies a request does not say which operation it denies, and aiokafka takes most denials for something that
-passes. So this asks for the operations that are allowed (KIP-430), at the start, now and then, and after an error.
+A broker that denies a request does not name the operation, and aiokafka takes most denials for transient errors. So the
+check requests the authorized operations (KIP-430): at the start, periodically, and after an error.
 """
 
 import asyncio
@@ -28,10 +28,10 @@ _NOTHING = 0
 
 @dataclass
 class RightsCheck:
-    """Compares what ``role`` needs with what the cluster allows.
+    """Compares the rights of ``role`` with the authorized operations.
 
-    Rights on transactional ids cannot be asked for without using one. Looking for a coordinator needs DESCRIBE on one, which
-    WRITE includes; WRITE alone is missed where DESCRIBE is granted by itself.
+    Kafka has no request for the rights on a transactional id. FindCoordinator needs DESCRIBE on it, which WRITE includes. So a
+    missing WRITE is not noticed if DESCRIBE is granted by itself.
     """
 
     kafka: Kafka
@@ -40,10 +40,10 @@ class RightsCheck:
     _connection: BrokerConnection | None = field(default=None, init=False)
 
     async def missing(self) -> list[Right]:
-        """The needed rights that this client lacks; none if the brokers do not tell.
+        """The needed rights that this client lacks; empty if the brokers do not report them.
 
         Raises:
-            KafkaError, OSError, PipelineError, TimeoutError: no broker answers.
+            KafkaError, OSError, PipelineError, TimeoutError: no broker responds.
         """
         try:
             async with asyncio.timeout(_ANSWERS_WITHIN_S):
@@ -52,7 +52,7 @@ class RightsCheck:
                     self._connection = await BrokerConnection.open(self.kafka, topics)
                 return await self._missing(self._connection)
         except BaseException:
-            await self.close()  # a broker that has moved is found by a new connection
+            await self.close()  # a new connection also finds brokers whose addresses have changed
             raise
 
     async def close(self) -> None:
@@ -111,9 +111,9 @@ async def _transactional_id(connection: BrokerConnection, transactional_id: str)
 
 
 async def missing_or_unknown(check: RightsCheck) -> list[Right]:
-    """The rights that are missing for certain; none if no broker tells."""
+    """The rights that are certainly missing; empty if no broker reports them."""
     try:
         return await check.missing()
     except (KafkaError, OSError, PipelineError, TimeoutError, AssertionError, NotImplementedError):
-        # Of aiokafka: AssertionError before there is any metadata, NotImplementedError for a broker without these requests.
+        # aiokafka raises AssertionError before it has any metadata, NotImplementedError if the broker lacks these requests.
         return []

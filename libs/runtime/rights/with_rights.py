@@ -1,4 +1,4 @@
-"""Ends work that lacks a right with one error that names it."""
+"""Ends work that lacks a right, with an error that names the right."""
 
 import asyncio
 import logging
@@ -20,9 +20,9 @@ _CHECK_EVERY_S = 5.0
 
 
 async def with_rights(work: Coroutine[Any, Any, T], check: RightsCheck) -> T:
-    """The result of ``work``, which is ended when a right that it needs is missing, from the start or later on.
+    """The result of ``work``, which is ended if a needed right is missing at the start or later.
 
-    It has to run inside ``unless_refused``, which ends it.
+    Has to be called inside ``unless_refused``, which ends the work.
 
     Raises:
         MissingRightError: naming the missing rights.
@@ -40,7 +40,7 @@ async def with_rights(work: Coroutine[Any, Any, T], check: RightsCheck) -> T:
 
 
 async def with_rights_from_the_start(work: Callable[[], Coroutine[Any, Any, T]], check: RightsCheck) -> T:
-    """As ``with_rights``, but ``work`` is begun only when no right is missing: for commands, whose work may be short."""
+    """As ``with_rights``, but ``work`` starts only after the check: for commands, whose work may be shorter than the check."""
     if missing := await _missing_now(check):
         raise check.error(missing)
     return await with_rights(work(), check)
@@ -64,7 +64,7 @@ async def _watch(check: RightsCheck) -> None:
 
 
 async def _explain(error: Exception, check: RightsCheck) -> None:
-    """Raise an error that names the missing right, if ``error`` comes of one."""
+    """Raise an error that names the missing right, if that caused ``error``."""
     if isinstance(error, BrokerLoginError):
         return
     denial = next((each for each in _causes(error) if isinstance(each, DENIALS)), None)
@@ -73,7 +73,7 @@ async def _explain(error: Exception, check: RightsCheck) -> None:
         missing = [right for right in check.role.needed if right.resource is Resource.TRANSACTIONAL_ID]
     if missing:
         if isinstance(error, PipelineError):
-            log.error("%s", described(error))  # what follows from it: which orders were not sent, for one
+            log.error("%s", described(error))  # the consequences, for example which orders were not sent
         raise check.error(missing) from error
     if denial is not None and not isinstance(error, PipelineError):
         raise MissingRightError(

@@ -1,1 +1,1 @@
-"""What every service is made of, whatever it does: settings, logs, health, signals, exit code."""
+"""The common parts of all services: settings, logs, health, signals, exit code."""

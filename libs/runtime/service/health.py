@@ -1,7 +1,7 @@
-"""Whether a service makes progress or is truly idle.
+"""Health of a service: it makes progress, or it is confirmed to be idle.
 
-Liveness asks less: whether the event loop turns. A service that waits for its broker is unhealthy and alive; to start it
-again would not help.
+Liveness only needs a running event loop. A service that waits for its broker is unhealthy but alive: restarting it would not
+help.
 """
 
 import asyncio
@@ -11,30 +11,30 @@ from collections.abc import Callable
 
 from libs.runtime.timing import HEALTHY_FOR_S, LOOP_ALIVE_FOR_S
 
-_LOOP_LOOKED_AT_EVERY_S = 1.0
+_LOOP_BEAT_EVERY_S = 1.0
 
 
 class Health:
-    """Collects signs of life by name (a partition, a connection); one that is overdue makes the service unhealthy."""
+    """Collects heartbeats by name (a partition, a connection). An overdue one makes the service unhealthy."""
 
     def __init__(self, monotonic_s: Callable[[], float] = time.monotonic) -> None:
         self._monotonic_s = monotonic_s
         self._beats: dict[str, float] = {"started": monotonic_s()}
-        self._loop_turned_at_s = monotonic_s()
+        self._loop_beat_s = monotonic_s()
         self._lock = threading.Lock()
 
     def beat(self, name: str) -> None:
-        """``name`` made progress, or confirmed that there is nothing to do."""
+        """Note that ``name`` made progress, or that it is confirmed to have nothing to do."""
         with self._lock:
             self._beats[name] = self._monotonic_s()
 
     def forget(self, name: str) -> None:
-        """``name`` is no longer this service's business."""
+        """Stop monitoring ``name``."""
         with self._lock:
             self._beats.pop(name, None)
 
     def report(self) -> tuple[bool, dict[str, object]]:
-        """Whether all is well, and seconds since each sign of life."""
+        """Whether the service is healthy, and the seconds since each last beat."""
         now = self._monotonic_s()
         with self._lock:
             ages_s = {name: round(now - beat, 1) for name, beat in self._beats.items()}
@@ -45,17 +45,17 @@ class Health:
         return healthy, {"healthy": healthy, "reason": reason, "seconds_since": ages_s}
 
     def started(self) -> None:
-        """The service has reached the broker: from now on only the other signs of life count."""
+        """Note that the service has reached the broker: from now on only the other names count."""
         self.beat("connected")
         self.forget("started")
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Take each second in which ``loop`` gets to this for a sign of its life, until it is closed."""
-        self._loop_turned_at_s = self._monotonic_s()
-        loop.call_later(_LOOP_LOOKED_AT_EVERY_S, self.watch, loop)
+        """Note a beat of ``loop`` each second, as long as it runs callbacks, until it is closed."""
+        self._loop_beat_s = self._monotonic_s()
+        loop.call_later(_LOOP_BEAT_EVERY_S, self.watch, loop)
 
     def liveness(self) -> tuple[bool, dict[str, object]]:
-        """Whether the event loop turns, and seconds since it last did."""
-        age_s = self._monotonic_s() - self._loop_turned_at_s
+        """Whether the event loop runs, and the seconds since its last beat."""
+        age_s = self._monotonic_s() - self._loop_beat_s
         alive = age_s <= LOOP_ALIVE_FOR_S
         return alive, {"alive": alive, "seconds_since_event_loop_turned": round(age_s, 1)}

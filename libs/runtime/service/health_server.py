@@ -1,6 +1,7 @@
 """`/health`, `/health/live` and `/metrics` over HTTP.
 
-The server runs in a thread and an event loop of its own, so that a stuck event loop answers "unhealthy" instead of not at all.
+The server has its own thread and event loop, so that it reports "unhealthy" instead of not responding if the service's event
+loop is blocked.
 """
 
 import asyncio
@@ -46,15 +47,15 @@ def _not_found() -> web.Response:
 class HealthServer:
     """Serves ``/health``, ``/health/live`` (200 or 503, with a report as JSON) and ``/metrics``, until the ``with`` block ends.
 
-    Methods are GET and HEAD. Where other machines can ask, they may call this one by any name: in a network of containers
-    it has many. On a loopback address only this machine's own names are allowed, since a browser may run beside it.
+    Methods are GET and HEAD. On a public address any Host header is allowed: in a network of containers this machine has many
+    names. On a loopback address only this machine's own names are, because a browser may run on the same machine.
 
     Args:
-        health: answers for the service.
-        registry: of the metrics.
-        host: address to listen on: a name, IPv4 or IPv6. ``::`` stands for all addresses, those of IPv4 included where the
-            system has it so.
-        port: 0 takes a free one.
+        health: the service's health.
+        registry: the metrics.
+        host: address to listen on: a name, IPv4 or IPv6. ``::`` means all addresses, including IPv4 if the system is
+            configured so.
+        port: 0 means any free port.
 
     Raises:
         OSError: the address cannot be used.

@@ -41,13 +41,13 @@ S = TypeVar("S", bound=ServiceSettings)
 EXIT_FAILED = 1
 EXIT_BAD_SETTING = 2
 
-# As long as a password may be another one in the cluster than in its file, while it is changed in both.
+# How long the password in the cluster may differ from the one in its file, while both are being changed.
 REFUSED_PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True)
 class Context(Generic[S]):
-    """What a running service has at hand. ``registry`` is served; ``stop`` is set when it is asked to end."""
+    """The objects of a running service. ``registry`` is served over HTTP; ``stop`` is set when the service is asked to end."""
 
     settings: S
     cluster: Cluster
@@ -67,11 +67,11 @@ def run_service(
     """Run ``main`` until it returns or SIGTERM or SIGINT asks it to stop; exits the process.
 
     Args:
-        name: of the service, in its log.
-        settings_class: what it can be told.
-        topics: are created where they are missing, before ``main``.
-        main: the work.
-        role: the rights in Kafka that it needs with these settings; without one of them it ends. None: nobody looks.
+        name: the service's name in its log.
+        settings_class: its settings.
+        topics: created before ``main`` if they are missing.
+        main: the service's work.
+        role: the rights in Kafka that it needs with these settings; if one is missing, it ends. None: no check.
 
     Exit codes: 0 after a clean end, 1 when ``main`` failed, 2 for a bad setting.
     """
@@ -81,21 +81,21 @@ def run_service(
         sys.stderr.write(f"{name}: bad setting: {error}\n")
         sys.exit(EXIT_BAD_SETTING)
     configure_logging(name, settings.log_level, settings.log_format)
-    # What has been imported stays: the collector need not look at it again, nor at every burst of records (+10 % speed).
+    # Imported modules are never collected: exclude them from garbage collection, and run it less often (+10 % speed).
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
     keep_freed_memory()
     check = RightsCheck(settings.kafka, settings.topic_prefix, role(settings)) if role else None
-    run_to_the_end(_run_unless_refused(settings, topics, main, check))
+    run_and_exit(_run_unless_refused(settings, topics, main, check))
 
 
-def run_to_the_end(main: Coroutine[Any, Any, None]) -> None:
+def run_and_exit(main: Coroutine[Any, Any, None]) -> None:
     """Run ``main``, and log how it ended; exits the process with 1 when it failed."""
     exit_code = EXIT_FAILED
     try:
         asyncio.run(_without_waiting_for_threads(main))
     except PipelineError as error:
-        # No trace: what went wrong is outside, and one line says what to do about it.
+        # No stack trace: the cause is outside of the program, and the message says how to fix it.
         log.error("service failed", error=str(error), advice=error.advice or "see the lines before")  # noqa: TRY400
     except Exception as error:
         log.exception("service failed", error=repr(error), advice="a defect: please report it with the trace")
@@ -104,15 +104,15 @@ def run_to_the_end(main: Coroutine[Any, Any, None]) -> None:
         exit_code = 0
     if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
         logging.shutdown()
-        os._exit(exit_code)  # Python would join the thread
+        os._exit(exit_code)  # a normal exit would join the thread
     if exit_code:
         sys.exit(exit_code)
 
 
 class _AbandonedThreads(ThreadPoolExecutor):
-    """The event loop's threads, which look up host names: a resolver may take half a minute, and nobody needs its answer."""
+    """An executor for DNS look-ups that does not wait for its threads: a resolver may take half a minute."""
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002 - that is the point
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002 - ignored on purpose
         super().shutdown(wait=False, cancel_futures=True)
 
 
@@ -130,7 +130,7 @@ async def _run_unless_refused(
 
 
 def warn_of_risks(settings: ServiceSettings) -> None:
-    """Log what the settings of how to log in to Kafka leave open to whoever is on the way to the broker."""
+    """Log a warning for each login setting that a network attacker could exploit."""
     for risk in settings.kafka.security.risks():
         log.warning(risk)
 
@@ -139,7 +139,7 @@ async def _run(
     settings: S, topics: Iterable[Topic], main: Callable[[Context[S]], Awaitable[None]], stop: asyncio.Event
 ) -> None:
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(pass_over_unsent_batches)
+    loop.set_exception_handler(ignore_unsent_batches)
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop.set)
     health, registry = Health(), CollectorRegistry()
@@ -166,11 +166,11 @@ async def _run(
         await main(Context(settings, cluster, health, SystemClock(), registry, stop))
 
 
-def pass_over_unsent_batches(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Handle what nobody has looked at, but for one thing: a loop's exception handler.
+def ignore_unsent_batches(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A loop's exception handler that ignores one kind of error and handles all others as usual.
 
-    A producer that is fenced fails its unsent batches twice: in the delivery that is awaited, and in a waiter that
-    nobody ever looks at [aiokafka 0.14: MessageBatch.failure].
+    A fenced producer raises the error of its unsent batches twice: in the delivery that is awaited, and in a future that is
+    never retrieved [aiokafka 0.14: MessageBatch.failure].
     """
     never_awaited = type(context.get("future")) is asyncio.Future
     if not (never_awaited and isinstance(context.get("exception"), KafkaError)):

@@ -1,4 +1,4 @@
-"""Structured logs: one event a line on standard error, pretty on a terminal, JSON elsewhere."""
+"""Structured logs on standard error, one event a line: readable text on a terminal, JSON elsewhere."""
 
 import logging
 import re
@@ -8,7 +8,7 @@ from typing import Literal
 import orjson
 import structlog
 
-# Lengths are bounded, so that a long line takes no more than its length in time.
+# Repetitions are bounded, so that matching takes linear time.
 _SECRETS = re.compile(
     r"""
       (?P<before> :// [^\s:/@"']* : ) [^\s"']{1,200} (?=@)  # scheme://user:it@host
@@ -23,7 +23,7 @@ _SECRETS = re.compile(
 
 
 def without_secrets(text: str) -> str:
-    """``text`` with the passwords of URLs and logins, and what is called a password, masked."""
+    """``text`` with masked passwords: in URLs and logins, and values that are named as passwords."""
     return _SECRETS.sub(_masked, text)
 
 
@@ -33,7 +33,7 @@ def _masked(found: re.Match[str]) -> str:
 
 
 class _MaskingFormatter(structlog.stdlib.ProcessorFormatter):
-    """The last to see a line: what an error's text or a trace brings along is masked, too."""
+    """Masks the finished line, so that secrets in error texts and stack traces are masked, too."""
 
     def format(self, record: logging.LogRecord) -> str:
         return without_secrets(super().format(record))
@@ -69,15 +69,15 @@ def configure_logging(service: str, level: str, log_format: Literal["json", "con
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # aiokafka tells of every rebalance and reconnect at INFO, and of each lost connection many times a second at ERROR:
-    # what matters of that the services log themselves, once. Its DEBUG is every request and answer in full, in which no
-    # order could be followed any more.
+    # aiokafka logs every rebalance and reconnect at INFO, and each lost connection many times a second at ERROR. The
+    # services log what matters of that themselves, once. At DEBUG aiokafka logs every request and response in full,
+    # which would hide the services' own debug events.
     logging.getLogger("aiokafka").setLevel(logging.INFO if level == "debug" else logging.CRITICAL)
     structlog.contextvars.bind_contextvars(service=service)
 
 
 def debugging() -> bool:
-    """Whether debug events are logged: to be asked once a batch before saying something of each of its orders."""
+    """Whether debug events are logged: to be checked once a batch, before logging an event for each of its orders."""
     return logging.getLogger().isEnabledFor(logging.DEBUG)
 
 

@@ -1,4 +1,4 @@
-"""What the service did, as a periodic log line: the same figures as in `/metrics`."""
+"""A periodic log line with the figures of `/metrics`."""
 
 import time
 
@@ -22,7 +22,7 @@ class Report:
         self._reported_at_s = time.monotonic()
 
     def log(self) -> None:
-        """Write the line: totals, rates, lag, and the slowest partition's watermark."""
+        """Write the line: totals, rates, lag, and the lowest watermark of the partitions."""
         now_s = time.monotonic()
         elapsed_s = max(now_s - self._reported_at_s, 1e-9)
         total = totals(self._metrics.registry)

@@ -1,4 +1,4 @@
-"""Settings: one class a service, read from environment variables and command-line flags of the same names.
+"""Settings: a class for each service, read from environment variables and command-line flags of the same names.
 
 ``GENERATOR_RATE=50`` in the environment is ``--generator-rate 50`` on the command line; the flag wins.
 """
@@ -62,7 +62,7 @@ class ServiceSettings(BaseSettings):
 
     @cached_property
     def kafka(self) -> KafkaAddress:
-        """The cluster, and how to log in to it, which the environment alone says; raises ``SettingsError``."""
+        """The cluster, with the login parameters, which come from the environment only; raises ``SettingsError``."""
         return KafkaAddress(self.kafka_bootstrap_servers, kafka_security())
 
 

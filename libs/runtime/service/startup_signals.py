@@ -1,7 +1,7 @@
-"""SIGTERM and SIGINT while a program is still importing what it needs.
+"""Handles SIGTERM and SIGINT while a program is still importing its modules.
 
-Nothing has been started by then, so the process may end at once. As process 1 of a container it has to: there the kernel
-drops a signal that has no handler, and the stop would last until the engine kills the container.
+Nothing has been started at that time, so the process may end at once. As process 1 of a container it needs a handler for that:
+the kernel drops signals without one, and the stop would take until the engine kills the container.
 """
 
 import os
@@ -12,9 +12,9 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def exit_on_stop_signals() -> None:
-    """End the process with exit code 0 on SIGTERM or SIGINT, until the event loop has handlers of its own.
+    """End the process with exit code 0 on SIGTERM or SIGINT, until the event loop installs its own handlers.
 
-    A signal that was blocked before the program began (``env --block-signal``) is delivered now.
+    A signal that was blocked before the program started (``env --block-signal``) is delivered now.
     """
     for number in STOP_SIGNALS:
         signal.signal(number, _exit)
@@ -22,5 +22,5 @@ def exit_on_stop_signals() -> None:
 
 
 def _exit(_number: int, _frame: FrameType | None) -> None:
-    # Not sys.exit: an import that is under way may catch the exception.
+    # Not sys.exit: an import in progress may catch the exception.
     os._exit(0)

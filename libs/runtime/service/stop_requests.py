@@ -1,4 +1,4 @@
-"""Waiting that a request to stop can end."""
+"""Waits for work or for a request to stop, whichever comes first."""
 
 import asyncio
 import contextlib

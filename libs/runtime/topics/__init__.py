@@ -1,1 +1,1 @@
-"""The pipeline's topics: created where they are missing, and compared with what the guarantees need."""
+"""The pipeline's topics: creates missing ones, and checks the settings of existing ones that the guarantees need."""

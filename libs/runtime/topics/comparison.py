@@ -1,4 +1,4 @@
-"""Asks the broker for the settings of topics, and tells of each that breaks a rule."""
+"""Reads the settings of topics, and reports those that violate a rule."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
@@ -15,7 +15,7 @@ log = structlog.get_logger()
 
 
 class RuledTopic(Protocol):
-    """A topic's name without prefix, and what its settings have to be."""
+    """A topic's name without prefix, and the rules for its settings."""
 
     @property
     def name(self) -> str: ...
@@ -26,16 +26,16 @@ class RuledTopic(Protocol):
 async def compare_settings(
     admin: AIOKafkaAdminClient, prefix: str, specs: Iterable[RuledTopic], replicas: Mapping[str, int]
 ) -> Mapping[str, TopicSettings]:
-    """Compare topics with their rules; a broken one is a warning, or an error if it must not be.
+    """Check topics against their rules. A violation is a warning, or an error for a rule that is ``refused``.
 
     Args:
         admin: a started client.
-        prefix: stands before each topic's name.
+        prefix: put before each topic's name.
         specs: the topics, all of which exist.
         replicas: their replication factors, by their names without prefix.
 
     Returns:
-        The topics' settings, by their names without prefix; empty if this client may not see them.
+        The topics' settings, by their names without prefix; empty if this client may not read them.
 
     Raises:
         TopicMismatchError: the service must not start.
@@ -77,10 +77,10 @@ def _alter(difference: Difference) -> str:
 
 
 async def topic_configs(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Every setting of each topic, the broker's defaults included, by the topic's full name.
+    """Every setting of each topic, including the broker's defaults, by the topic's full name.
 
     Raises:
-        KafkaError: the broker does not tell.
+        KafkaError: the broker rejects the request.
     """
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
     (response,) = await admin.describe_configs(resources)

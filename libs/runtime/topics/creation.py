@@ -1,4 +1,4 @@
-"""Waiting for the broker, creating the topics that are missing, and checking those that exist."""
+"""Waits for the broker, creates missing topics, and checks existing ones."""
 
 import asyncio
 import time
@@ -30,24 +30,24 @@ from libs.runtime.topics.topic import Topic
 log = structlog.get_logger()
 
 _BECOMES_KNOWN_S = 5.0
-# Two of three brokers have a record before it is acknowledged: any one may fail then, and nothing is lost nor waits.
+# Two of three brokers have a record before it is acknowledged: any one may fail, without data loss and without a wait.
 _REPLICATED = 3
 _OF_REPLICATED = {"min.insync.replicas": "2"}
 _BROKERS_COME_UP_S = 60.0
 
 
 async def ensure_topics(settings: ServiceSettings, topics: Iterable[Topic]) -> Cluster:
-    """Wait for the broker, however long it takes; create the topics that are missing and check the others.
+    """Wait for the broker, however long it takes; create missing topics and check the others.
 
-    Brokers that are too few for the replication factor may be starting: they are given ``_BROKERS_COME_UP_S``.
+    If there are fewer brokers than the replication factor, others may still be starting: wait ``_BROKERS_COME_UP_S`` for them.
 
     Returns:
         The cluster's id, and the settings of the topics.
 
     Raises:
-        TopicMismatchError: a topic has another number of partitions than declared, or a setting that breaks a guarantee.
-        TopicRefusedError: the broker answers something that waiting does not mend.
-        MissingRightError: a topic is missing that this client may not create.
+        TopicMismatchError: a topic's number of partitions is not the declared one, or a setting breaks a guarantee.
+        TopicRefusedError: the broker reports an error that waiting does not fix.
+        MissingRightError: a topic is missing, and this client may not create it.
     """
     backoff = Backoff()
     too_few_since_s: float | None = None
@@ -62,7 +62,7 @@ async def ensure_topics(settings: ServiceSettings, topics: Iterable[Topic]) -> C
             cluster = await admin.describe_cluster()
             return Cluster(str(cluster["cluster_id"]), found)
         except (KafkaError, OSError, AssertionError, TimeoutError) as error:
-            # AssertionError: aiokafka's client before it has any metadata.
+            # aiokafka's client raises AssertionError before it has any metadata.
             raise_final_refusal()
             if isinstance(error, IncompatibleBrokerVersion):
                 raise PipelineError(f"the broker is too old: {error}", advice="use Kafka 2.5 or later") from error
@@ -106,7 +106,7 @@ async def _create_missing(admin: AIOKafkaAdminClient, settings: ServiceSettings,
             error = for_code(code)
             if code == 0:
                 log.info("topic created", topic=name, partitions=settings.topic_partitions)
-            elif error is not TopicAlreadyExistsError:  # another service was quicker
+            elif error is not TopicAlreadyExistsError:  # another service was faster
                 raise error(f"creating topic {name!r}: {' '.join(map(str, message))}")
     replicas = {}
     described = await _described(admin, names)
@@ -127,7 +127,7 @@ def _check_may_create(topic_errors: Iterable[Any], settings: ServiceSettings) ->
 
 
 def config_of_new_topic(spec: Topic, replicas: int) -> dict[str, str]:
-    """What is declared, and how many of the ``replicas`` have to have a record before it is acknowledged."""
+    """The declared configuration, and ``min.insync.replicas`` for this number of replicas."""
     return (_OF_REPLICATED if replicas >= _REPLICATED else {}) | dict(spec.config)
 
 
@@ -135,7 +135,7 @@ def check_partition_counts(counts: Mapping[str, int], declared: int) -> None:
     """Compare the number of partitions of each topic with ``TOPIC_PARTITIONS``.
 
     Raises:
-        TopicMismatchError: naming each topic that has another, with advice that holds for all of them together.
+        TopicMismatchError: naming each topic with another number, with advice for all of them together.
     """
     others = [f"topic {topic!r} has {count} partitions" for topic, count in counts.items() if count != declared]
     if not others:
@@ -152,7 +152,7 @@ def check_partition_counts(counts: Mapping[str, int], declared: int) -> None:
 
 
 async def _described(admin: AIOKafkaAdminClient, names: list[str]) -> list[dict[str, Any]]:
-    """The topics' metadata, once the broker has heard of them all: a new one takes a moment to become known."""
+    """The topics' metadata, once the broker knows them all: a new topic takes a moment to become known."""
     deadline = time.monotonic() + _BECOMES_KNOWN_S
     while True:
         topics: list[dict[str, Any]] = await admin.describe_topics(names)

@@ -1,4 +1,4 @@
-"""Broker answers to creating or looking up topics that waiting does not mend."""
+"""Errors of creating or describing topics that waiting does not fix."""
 
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
@@ -27,8 +27,8 @@ _ADVICE: dict[type[KafkaError], str] = {
 
 
 def refusal(error: BaseException, settings: ServiceSettings) -> TopicRefusedError | None:
-    """What to end the service with, or None if ``error`` may pass by itself."""
-    advice = _ADVICE.get(type(error))  # type: ignore[arg-type]  # of any other error there is none
+    """The error to end the service with; None if ``error`` may be transient."""
+    advice = _ADVICE.get(type(error))  # type: ignore[arg-type]  # None for any other error
     if advice is None:
         return None
     return TopicRefusedError(

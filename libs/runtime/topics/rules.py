@@ -1,4 +1,4 @@
-"""Compares the settings of topics that exist with what the guarantees need."""
+"""Checks the settings of existing topics against the rules that the guarantees need."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 
 class TopicSettings(NamedTuple):
-    """A topic as the broker describes it: its replication factor, and its configuration with the broker's defaults."""
+    """A topic's replication factor, and its configuration including the broker's defaults."""
 
     replicas: int
     config: Mapping[str, str]
 
 
 class Seen(NamedTuple):
-    """What a rule decides by: the setting's value, its topic, and all topics that were looked at, without prefix."""
+    """The input of a rule: the setting's value, its topic, and all topics that were described, without prefix."""
 
     value: str
     topic: TopicSettings
@@ -22,14 +22,14 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Rule:
-    """What one setting of a topic has to be.
+    """A rule for one setting of a topic.
 
     Args:
-        setting: its name in Kafka.
-        wanted: the value to set, or in words which ones are allowed.
-        holds: whether what was seen is allowed; it may raise ``ValueError`` or ``KeyError`` for what it cannot judge.
-        otherwise: what follows if it is not.
-        refused: whether the service must not start then; it is a warning otherwise.
+        setting: the setting's name in Kafka.
+        wanted: the value to set, or a description of the allowed ones.
+        holds: whether the value is allowed; may raise ``ValueError`` or ``KeyError`` for a value that it cannot check.
+        otherwise: the consequence of a violation.
+        refused: whether a violation prevents the start of the service; otherwise it is a warning.
     """
 
     setting: str
@@ -40,7 +40,7 @@ class Rule:
 
 
 class Difference(NamedTuple):
-    """A setting that breaks a rule; ``topic`` is the full name."""
+    """A setting that violates a rule; ``topic`` is the full name."""
 
     topic: str
     value: str
@@ -53,16 +53,16 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True)
 class Cluster:
-    """What a service learns at its start.
+    """What a service learns about the cluster at its start.
 
-    ``topics`` are those that it asked for, by their names without prefix; none if this client may not see their settings.
+    ``topics`` are the topics of the service, by their names without prefix; empty if this client may not read their settings.
     """
 
     cluster_id: str
     topics: Mapping[str, TopicSettings]
 
     def limit_bytes(self, topic: str, declared_bytes: int) -> int:
-        """The largest batch of records that ``topic`` takes; ``declared_bytes`` if nobody could tell."""
+        """The largest record batch that ``topic`` accepts; ``declared_bytes`` if its settings are unknown."""
         found = self.topics.get(topic)
         return int(found.config.get("max.message.bytes", declared_bytes)) if found else declared_bytes
 
@@ -70,14 +70,14 @@ class Cluster:
 def differences(
     prefix: str, rules: Iterable[tuple[str, Sequence[Rule]]], topics: Mapping[str, TopicSettings]
 ) -> list[Difference]:
-    """Every broken rule, by topic in the order of ``rules``.
+    """Every violation, by topic in the order of ``rules``.
 
-    A setting that the broker does not know is passed over: settings come and go with Kafka's versions.
+    Settings that the broker does not have are skipped: they vary with Kafka's version.
 
     Args:
-        prefix: stands before each topic's name.
-        rules: those of each topic, by its name without prefix.
-        topics: what the broker says of them, by the same names.
+        prefix: put before each topic's name.
+        rules: the rules of each topic, by its name without prefix.
+        topics: their current settings, by the same names.
     """
     return [
         Difference(prefix + name, topics[name].config[rule.setting], rule)
@@ -92,5 +92,5 @@ def differences(
 def _holds(rule: Rule, seen: Seen) -> bool:
     try:
         return rule.holds(seen)
-    except (ValueError, KeyError):  # not a number, or another topic that nobody has looked at
+    except (ValueError, KeyError):  # not a number, or it depends on a topic that was not described
         return True

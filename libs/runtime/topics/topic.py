@@ -8,10 +8,10 @@ from libs.runtime.topics.rules import Rule
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic's name, without the ``TOPIC_PREFIX`` setting, and what it is like.
+    """A topic's name, without the ``TOPIC_PREFIX`` setting, and its configuration.
 
-    ``config`` is what differs from the broker's defaults when the topic is created; ``rules`` are what a topic that exists
-    already is checked against.
+    ``config`` has the settings for its creation that differ from the broker's defaults; an existing topic is checked against
+    ``rules``.
     """
 
     name: str

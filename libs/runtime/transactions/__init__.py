@@ -1,1 +1,1 @@
-"""Kafka transactions, with requests of our own: each is sent once, and one without an answer ends the producer."""
+"""Kafka transactions with our own requests: each is sent once, and the producer ends after one without a response."""

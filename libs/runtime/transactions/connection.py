@@ -1,7 +1,7 @@
 """Requests to coordinators and partition leaders, over aiokafka's client.
 
-aiokafka's own transaction manager sends a request again when the connection breaks before the answer
-[aiokafka 0.14: producer/sender.py, BaseHandler.do]. The first copy may still reach the broker, after the next
+aiokafka's own transaction manager sends a request again if the connection breaks before the response
+[aiokafka 0.14: producer/sender.py, BaseHandler.do]. The first copy may still reach the broker after the next
 transaction of the same producer id and epoch has begun, and then it acts on that one (KAFKA-17754).
 """
 
@@ -16,7 +16,7 @@ from aiokafka.structs import TopicPartition
 from libs.runtime.errors import AnswerLostError
 from libs.runtime.kafka_client.clients import AIOKafkaClient, Kafka, client_arguments
 from libs.runtime.timing import TRANSACTION_TIMEOUT_MS
-from libs.runtime.transactions.answers import Meaning, meaning_of
+from libs.runtime.transactions.error_codes import Meaning, meaning_of
 
 TRANSACTION = CoordinationType.TRANSACTION
 GROUP = CoordinationType.GROUP
@@ -25,7 +25,7 @@ _PAUSE_S = 0.05
 
 
 class BrokerConnection:
-    """Sends each request at most once; which broker is responsible is looked up as often as needed."""
+    """Sends each request at most once; only the look-up of the responsible broker is repeated."""
 
     def __init__(self, client: AIOKafkaClient) -> None:
         self._client: Any = client  # typed in parts only
@@ -33,11 +33,11 @@ class BrokerConnection:
 
     @classmethod
     async def open(cls, kafka: Kafka, topics: Collection[str] = ()) -> Self:
-        """Connect, and learn the leaders of ``topics``.
+        """Connect, and get the leaders of ``topics``.
 
         Raises:
-            KafkaConnectionError: no bootstrap server answers.
-            TimeoutError: one does, and does not tell of the topics.
+            KafkaConnectionError: no bootstrap server responds.
+            TimeoutError: one does, but without the topics' metadata.
         """
         client = AIOKafkaClient(
             **client_arguments(kafka),
@@ -79,17 +79,17 @@ class BrokerConnection:
         return int(node)
 
     def forget_coordinators(self) -> None:
-        """Look them up anew."""
+        """Look coordinators up again at their next use."""
         self._coordinators.clear()
 
     async def refresh(self) -> None:
-        """Ask for the cluster's metadata anew, after a pause, and forget the coordinators."""
+        """Refresh the cluster's metadata after a pause, and forget the coordinators."""
         self.forget_coordinators()
         await asyncio.sleep(_PAUSE_S)
         await self._client.force_metadata_update()
 
     async def ask_coordinator(self, kind: int, key: str, request: Any) -> Any:
-        """The answer of a coordinator to ``request``.
+        """The response of a coordinator to ``request``.
 
         Raises:
             AnswerLostError: see ``send``.
@@ -101,7 +101,7 @@ class BrokerConnection:
                 await self.refresh()
 
     async def ask_any(self, request: Any) -> Any:
-        """The answer of any broker to ``request``.
+        """The response of any broker to ``request``.
 
         Raises:
             NodeNotReadyError, AnswerLostError: see ``send``.
@@ -109,7 +109,7 @@ class BrokerConnection:
         return await self.send(self._client.get_random_node(), request)
 
     async def ask_controller(self, request: Any) -> Any:
-        """The answer of the cluster's controller. In KRaft it is a broker that passes the request on to it.
+        """The response of the cluster's controller. With KRaft, a broker forwards the request to it.
 
         Raises:
             NodeNotReadyError, AnswerLostError: see ``send``.
@@ -120,11 +120,11 @@ class BrokerConnection:
         return await self.send(controller.nodeId, request)
 
     async def send(self, node: int, request: Any, group: int = ConnectionGroup.DEFAULT) -> Any:
-        """The answer of broker ``node`` to ``request``.
+        """The response of broker ``node`` to ``request``.
 
         Raises:
             NodeNotReadyError: there is no connection to it, and nothing was sent.
-            AnswerLostError: the request was sent, and nobody knows whether the broker has acted on it, or will.
+            AnswerLostError: the request was sent, and it is unknown whether the broker has processed it, or will.
         """
         try:
             return await self._client.send(node, request, group=group)

@@ -1,7 +1,7 @@
-"""Ending the transactions that former members of a stage's group have left open.
+"""Ends the transactions that former members of a stage's group have left open.
 
-Such a transaction can be committed no more: its offsets name a generation that has passed (KIP-447). But until it is
-ended, readers of committed records and offsets wait for it. The coordinator ends it after its timeout; this is sooner.
+Such a transaction cannot be committed any more, since its offsets have an outdated generation (KIP-447). But until it is
+ended, readers of committed records and offsets wait. The coordinator would end it, too, but only after its timeout.
 """
 
 import asyncio
@@ -24,9 +24,9 @@ _LONGEST_S = 5.0
 
 
 async def end_former_transactions(connection: BrokerConnection, ids: StageTransactionalIds, generation: int) -> None:
-    """End what members of generations before ``generation`` have left open, within a time limit.
+    """End the open transactions of members of generations before ``generation``, within a time limit.
 
-    Nothing hangs on it but time, so errors are only logged.
+    This only saves time, so errors are logged and ignored.
     """
     try:
         async with asyncio.timeout(_LONGEST_S):
@@ -40,12 +40,12 @@ async def end_former_transactions(connection: BrokerConnection, ids: StageTransa
 
 
 async def end_transaction(connection: BrokerConnection, transactional_id: str) -> None:
-    """Wait until the transaction of ``transactional_id``, if there is one, is aborted, or complete if it was committed."""
+    """Wait until the transaction of ``transactional_id``, if there is one, is aborted, or completed if its commit had begun."""
     await init_producer_id(connection, transactional_id)
 
 
 async def _undecided(connection: BrokerConnection, broker: int) -> list[str]:
     answer = None
-    with suppress(KafkaError, PipelineError):  # a broker that is away coordinates nothing
+    with suppress(KafkaError, PipelineError):  # a broker that is down coordinates no transactions
         answer = await connection.send(broker, ListTransactions(_UNDECIDED), ConnectionGroup.DEFAULT)
     return [transactional_id for transactional_id, *_ in answer.transactions] if answer else []

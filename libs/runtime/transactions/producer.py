@@ -1,8 +1,8 @@
-"""A transactional producer whose every request is either answered or its last one.
+"""A transactional producer that sends no further request after one without a response.
 
-Transactions of the protocol's first version are told apart by producer id and epoch alone. A request without an answer may
-reach the broker late and act on the next transaction of the same producer (KAFKA-17754). So after the first lost answer
-the producer does nothing more, and its successor, which ends what it left open, has a producer id or an epoch of its own.
+In the protocol's first version, transactions are identified by producer id and epoch only. A request without a response may
+reach the broker late and act on the next transaction of the same producer (KAFKA-17754). So the producer stops after the
+first lost response. Its successor, which ends the open transaction, has another producer id or epoch.
 """
 
 import asyncio
@@ -30,8 +30,8 @@ from libs.runtime.errors import (
 from libs.runtime.exactly_once.group_member import GroupMember
 from libs.runtime.kafka_requests.txn_offset_commit import MemberOffsetCommit
 from libs.runtime.timing import COMMIT_TIMEOUT_S, TRANSACTION_TIMEOUT_MS
-from libs.runtime.transactions.answers import Meaning, meaning_of, refusal
 from libs.runtime.transactions.connection import GROUP, TRANSACTION, BrokerConnection
+from libs.runtime.transactions.error_codes import Meaning, meaning_of, refusal
 from libs.runtime.transactions.record_batches import OutputBuffer, RecordBatch
 from libs.runtime.transactions.unwritten_batches import UnwrittenBatches
 
@@ -47,9 +47,9 @@ class TransactionalProducer:
     After an error it can only be aborted.
 
     Args:
-        connection: used by this producer until it is done; not closed.
-        transactional_id: whole, with prefix.
-        topic_prefix: put before the topics of what is written.
+        connection: used by this producer until it ends; not closed.
+        transactional_id: the full id, with prefix.
+        topic_prefix: put before the topics that are written.
         offset_metadata: committed with each offset.
     """
 
@@ -68,8 +68,8 @@ class TransactionalProducer:
         """Get a producer id; waits while the transaction of an earlier producer is being ended.
 
         Raises:
-            TransactionTimeoutError: that took longer than a transaction may.
-            AnswerLostError: a late copy of the request may fence this producer at any time: use another id.
+            TransactionTimeoutError: that took longer than the transaction timeout.
+            AnswerLostError: a late copy of the request may fence this producer at any time: use another transactional id.
         """
         try:
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
@@ -81,11 +81,11 @@ class TransactionalProducer:
         """Make ``outputs`` visible and ``offsets``, the next ones to read, committed: in one transaction.
 
         Raises:
-            NotAMemberError: the group goes on without ``member``.
+            NotAMemberError: ``member`` no longer belongs to the group.
             TransactionFencedError: a successor, or the timeout, has ended the transaction.
-            AnswerLostError: nobody knows whether it is committed.
-            BatchTooLargeError: a topic's limit is below what it was when the topic was made.
-            TransactionTimeoutError: it took longer than the coordinator keeps a transaction open.
+            AnswerLostError: it is unknown whether the transaction is committed.
+            BatchTooLargeError: a topic's limit has been lowered since the topic was created.
+            TransactionTimeoutError: it took longer than the transaction timeout.
             KafkaError: anything else.
         """
         batches = {
@@ -101,7 +101,7 @@ class TransactionalProducer:
         member: GroupMember,
     ) -> None:
         await all_of(self.add_partitions(batches), self._add_offsets(member.group))
-        # Not at the same time: the broker verifies one request of a transaction after the other, and refuses the second.
+        # Not concurrently: the broker verifies the requests of a transaction one at a time, and rejects the second.
         await self.produce(batches)
         await self._commit_offsets(offsets, member)
         await self.end(commit=True)
@@ -128,7 +128,7 @@ class TransactionalProducer:
         await self._ask(GROUP, member.group, request, lambda answer: _codes(answer.topics))
 
     async def end(self, *, commit: bool) -> None:
-        """End the open transaction. Every record of it has to be acknowledged before it is committed."""
+        """End the open transaction. Before a commit, all of its records have to be acknowledged."""
         request = EndTxnRequest(self.transactional_id, self._producer_id, self._epoch, commit)
         await self._ask(TRANSACTION, self.transactional_id, request, lambda answer: {answer.error_code})
         self._may_be_open = False
@@ -139,16 +139,16 @@ class TransactionalProducer:
             await _in_time(self.end(commit=False))
 
     async def _ask(self, kind: int, key: str, request: Any, error_codes: Callable[[Any], set[int]]) -> None:
-        """Ask a coordinator until it has done what is asked; it is asked again only after an answer."""
+        """Send a request to a coordinator until it succeeds; it is repeated only after a response."""
         pauses = _pauses()
         while True:
             answer = await self._connection.ask_coordinator(kind, key, request)
             for code in sorted(error_codes(answer)):
                 meaning = meaning_of(code)
-                if meaning is Meaning.AGAIN:
+                if meaning is Meaning.RETRY:
                     await asyncio.sleep(pauses.next_s())
                     break
-                if meaning is Meaning.ELSEWHERE:
+                if meaning is Meaning.REFRESH_AND_RETRY:
                     await self._connection.refresh()
                     break
                 if meaning is not Meaning.DONE:
@@ -176,7 +176,7 @@ class TransactionalProducer:
     async def _produce_to(
         self, leader: int, partitions: Collection[TopicPartition], unwritten: UnwrittenBatches
     ) -> None:
-        """Send to one broker, one request after the other, until all is written or it is no leader any more."""
+        """Send to one broker, one request after the other, until all is written or the broker is no longer the leader."""
         pauses = _pauses()
         while topics := unwritten.request_for(partitions):
             request = ProduceRequest(self.transactional_id, _ALL_REPLICAS, TRANSACTION_TIMEOUT_MS, topics)
@@ -190,11 +190,11 @@ class TransactionalProducer:
                 for number, code, offset, *_ in answers
             }
             for meaning, code in meanings:
-                if meaning not in (Meaning.DONE, Meaning.AGAIN, Meaning.ELSEWHERE):
+                if meaning not in (Meaning.DONE, Meaning.RETRY, Meaning.REFRESH_AND_RETRY):
                     raise self._error(meaning, code, "Produce")
-            if any(meaning is Meaning.ELSEWHERE for meaning, _ in meanings):
+            if any(meaning is Meaning.REFRESH_AND_RETRY for meaning, _ in meanings):
                 return
-            if any(meaning is Meaning.AGAIN for meaning, _ in meanings):
+            if any(meaning is Meaning.RETRY for meaning, _ in meanings):
                 await asyncio.sleep(pauses.next_s())
 
     def _error(self, meaning: Meaning, code: int, name: str) -> Exception:
@@ -206,11 +206,11 @@ class TransactionalProducer:
 
 
 async def init_producer_id(connection: BrokerConnection, transactional_id: str) -> tuple[int, int]:
-    """Get the producer id and epoch of ``transactional_id``; waits until its open transaction is ended.
+    """Get the producer id and epoch of ``transactional_id``; waits until its open transaction has ended.
 
     Raises:
         AnswerLostError: see ``BrokerConnection``.
-        KafkaError: the coordinator refuses.
+        KafkaError: the coordinator rejects the request.
     """
     request = InitProducerIdRequest(transactional_id, TRANSACTION_TIMEOUT_MS)
     pauses = _pauses()
@@ -219,9 +219,9 @@ async def init_producer_id(connection: BrokerConnection, transactional_id: str) 
         meaning = meaning_of(answer.error_code)
         if meaning is Meaning.DONE:
             return answer.producer_id, answer.producer_epoch
-        if meaning is Meaning.AGAIN:
+        if meaning is Meaning.RETRY:
             await asyncio.sleep(pauses.next_s())
-        elif meaning is Meaning.ELSEWHERE:
+        elif meaning is Meaning.REFRESH_AND_RETRY:
             await connection.refresh()
         elif meaning is Meaning.FENCED:
             raise TransactionFencedError(f"{transactional_id}: another producer with this id has just started")
@@ -230,13 +230,13 @@ async def init_producer_id(connection: BrokerConnection, transactional_id: str) 
 
 
 def _pauses() -> Backoff:
-    # Between a commit's answer and its markers in all partitions the coordinator refuses the next transaction for a few
-    # milliseconds (KAFKA-5477).
+    # Between the response to a commit and its markers in all partitions, the coordinator rejects the next transaction for a
+    # few milliseconds (KAFKA-5477).
     return Backoff(first_s=0.002, longest_s=0.1)
 
 
 async def all_of(*work: Awaitable[Any]) -> list[Any]:
-    """The results of all; the first error ends the others, and is raised."""
+    """The results of all; the first error cancels the others, and is raised."""
     tasks = [asyncio.ensure_future(each) for each in work]
     try:
         return await asyncio.gather(*tasks)
@@ -255,5 +255,5 @@ async def _in_time(work: Awaitable[None]) -> None:
 
 
 def _codes(topics: Iterable[Any]) -> set[int]:
-    """The error codes of an answer for partitions, by topic; those that were not tried have none of their own."""
+    """The error codes in a response with partitions by topic, except OPERATION_NOT_ATTEMPTED."""
     return {code for _, partitions, *_ in topics for _, code, *_ in partitions} - {_OPERATION_NOT_ATTEMPTED}

@@ -1,4 +1,4 @@
-"""The records of one transaction, encoded into Kafka's record batches (KIP-98) as they come."""
+"""Encodes the records of one transaction into Kafka's record batches (KIP-98) as they are added."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from libs.runtime.kafka_client.partitioning import partition_for
 from libs.runtime.records import Headers, Row
 
-# One request is in flight for each broker, so throughput is the size of a batch per round trip: 16 KiB costs half of it.
+# One request is in flight for each broker, so throughput is a batch per round trip: 16 KiB batches halve it.
 MAX_BATCH_BYTES = 256 * 1024
 
 _ROWS_AT_ONCE = 16
@@ -21,7 +21,7 @@ _NO_PRODUCER = -1
 
 
 class RecordBatch:
-    """One batch for one partition; it takes records until it is encoded."""
+    """One batch for one partition; records can be added until it is encoded."""
 
     def __init__(self) -> None:
         self._builder = DefaultRecordBatchBuilder(
@@ -40,9 +40,9 @@ class RecordBatch:
         return int(self._builder.size())
 
     def extend(self, rows: Iterator[Row], headers: Headers) -> Row | None:
-        """Append ``rows`` until the batch is full; returns the one that found no room, None if all did.
+        """Append ``rows`` until the batch is full; returns the first row that did not fit, None if all did.
 
-        An empty batch takes a record of any size: the broker judges whether it is too large.
+        An empty batch accepts a record of any size: the broker decides whether it is too large.
         """
         offset, append = self.record_count, self._builder.append
         refused = None
@@ -56,14 +56,14 @@ class RecordBatch:
         return refused
 
     def encode(self, producer_id: int, producer_epoch: int, base_sequence: int) -> bytearray:
-        """The batch as it is sent; no record can be added afterwards."""
+        """The encoded batch; no record can be added afterwards."""
         self._builder.set_producer_state(producer_id, producer_epoch, base_sequence)
         encoded: bytearray = self._builder.build()
         return encoded
 
 
 class _PartitionOutput:
-    """What goes to one partition: full batches, the one that is being filled, and rows that are still to be appended to it."""
+    """The output for one partition: full batches, the one that is being filled, and rows that are not appended yet."""
 
     __slots__ = ("batches", "headers", "rows", "rows_bytes")
 
@@ -74,7 +74,7 @@ class _PartitionOutput:
         self.rows_bytes = 0
 
     def append_rows(self) -> int:
-        """Append the rows to the batches; returns by how many bytes these have grown."""
+        """Append the rows to the batches; returns the number of bytes added."""
         batches = self.batches
         before, last_bytes = max(len(batches) - 1, 0), batches[-1].size_bytes if batches else 0
         remaining = iter(self.rows)
@@ -90,8 +90,8 @@ class _PartitionOutput:
 class OutputBuffer:
     """The records of one transaction by topic, without prefix, and partition.
 
-    Appending a few rows to a batch costs as much as appending many. So rows wait until there are some for their partition:
-    with 200 partitions an input batch has hardly more than one for each.
+    Appending a few rows to a batch costs as much as appending many. So rows are collected until there are several for their
+    partition: with 200 partitions an input batch has hardly more than one row for each.
 
     Args:
         partitions: the number of partitions of each output topic.
@@ -100,7 +100,7 @@ class OutputBuffer:
     def __init__(self, partitions: Mapping[str, int]) -> None:
         self._partitions = partitions
         self._outputs: dict[tuple[str, int], _PartitionOutput] = {}
-        # Asked for after every batch of input, so they are kept up to date.
+        # Read after every batch of input, so they are kept up to date.
         self.size_bytes = 0
         """The size of all batches, and of the rows that wait."""
         self.record_count = 0

@@ -1,6 +1,6 @@
 """The transactional ids of a stage: one for each attempt of each member of each generation.
 
-No two producers ever share an id, so no late request of one can act on a transaction of another.
+No two producers share an id, so a late request of one cannot act on a transaction of another.
 """
 
 from itertools import count
@@ -9,7 +9,7 @@ from libs.runtime.exactly_once.group_member import GroupMember
 
 
 class StageTransactionalIds:
-    """Makes ids ``{prefix}{stage}-{generation}-{member id}-{attempt}``, and reads the generation out of them."""
+    """Creates ids ``{prefix}{stage}-{generation}-{member id}-{attempt}``, and parses their generation."""
 
     def __init__(self, topic_prefix: str, stage: str) -> None:
         self._begin = f"{topic_prefix}{stage}-"
@@ -20,7 +20,7 @@ class StageTransactionalIds:
         return f"{self._begin}{member.generation}-{member.member_id}-{next(self._attempts)}"
 
     def is_before(self, transactional_id: str, generation: int) -> bool:
-        """Whether it is one of this stage's, of a generation before ``generation``."""
+        """Whether the id belongs to this stage and a generation before ``generation``."""
         if not transactional_id.startswith(self._begin):
             return False
         its_generation, _, rest = transactional_id.removeprefix(self._begin).partition("-")

@@ -1,4 +1,4 @@
-"""What is still to be written of a transaction, and what goes into the next request."""
+"""The batches of a transaction that are not acknowledged yet, and the contents of the next request."""
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Mapping
@@ -7,15 +7,15 @@ from typing import Any
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.errors import BatchTooLargeError
-from libs.runtime.transactions.answers import Meaning, meaning_of
+from libs.runtime.transactions.error_codes import Meaning, meaning_of
 from libs.runtime.transactions.record_batches import RecordBatch
 
-# A record derived from one that just fits the broker's 1 MiB has to fit as well (see the topics' max.message.bytes).
+# Records derived from one that just fits the broker's 1 MiB have to fit, too (see the topics' max.message.bytes).
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 
 
 class UnwrittenBatches:
-    """The batches of a transaction, each partition's in their order, until all are acknowledged."""
+    """The batches of a transaction, in order for each partition, until all are acknowledged."""
 
     def __init__(
         self,
@@ -32,14 +32,14 @@ class UnwrittenBatches:
 
     @property
     def partitions(self) -> Collection[TopicPartition]:
-        """Those with something left to write."""
+        """The partitions with batches left to write."""
         return list(self._waiting)
 
     def request_for(self, partitions: Collection[TopicPartition]) -> list[tuple[str, Any]]:
-        """The next request's batches for these partitions, by topic; empty when nothing is left.
+        """The next request's batches for these partitions, by topic; empty if none is left.
 
-        It has at most one batch of a partition, as the protocol demands, and more than ``MAX_REQUEST_BYTES`` only if a single
-        batch is larger.
+        It has at most one batch per partition, as the protocol requires, and is larger than ``MAX_REQUEST_BYTES`` only if a
+        single batch is.
         """
         size_bytes, topics = 0, defaultdict[str, list[tuple[int, bytearray]]](list)
         for partition in partitions:
@@ -53,10 +53,10 @@ class UnwrittenBatches:
         return [*topics.items()]
 
     def answered(self, partition: TopicPartition, code: int, offset: int) -> tuple[Meaning, int]:
-        """Note the answer for the partition's first batch; returns what it means, and the error code.
+        """Note the response for the partition's first batch; returns its meaning and the error code.
 
         Raises:
-            BatchTooLargeError: the topic takes no batch of this size.
+            BatchTooLargeError: the batch is larger than the topic's limit.
         """
         meaning = meaning_of(code)
         if meaning is Meaning.TOO_LARGE:

@@ -1,4 +1,4 @@
-"""SINK_DATABASE_URL: which database, and how to connect to it without its password in any message."""
+"""SINK_DATABASE_URL: the database's address, whose text never contains the password."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ class SqliteAddress:
 
 @dataclass(frozen=True)
 class PostgresqlAddress:
-    """A connection URI as libpq takes it, and the file that holds the password, if one does.
+    """A libpq connection URI, and the file with the password, if there is one.
 
     https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS
     """
@@ -29,7 +29,7 @@ class PostgresqlAddress:
     password_file: Path | None
 
     def password(self) -> str | None:
-        """The file's first line, None without a file; read anew each time, since a password may be changed.
+        """The file's first line, None without a file; read each time, since a password may be changed.
 
         Raises:
             OSError: the file cannot be read.
@@ -39,7 +39,7 @@ class PostgresqlAddress:
         return self.password_file.read_text("utf-8").partition("\n")[0].rstrip("\r")
 
     def __str__(self) -> str:
-        """Host and database, but neither password nor parameters, among which it may be, too."""
+        """Host and database, without the password and without parameters, which may contain it, too."""
         parts = urlsplit(self.uri)
         user, at, hosts = parts.netloc.rpartition("@")
         return f"{parts.scheme}://{user.partition(':')[0]}{at}{hosts}{parts.path}"
@@ -49,7 +49,7 @@ Address = SqliteAddress | PostgresqlAddress
 
 
 def parse_address(url: str, password_file: Path | None = None) -> Address:
-    """The database that ``url`` names; raises ``ValueError`` saying what is allowed, and never the URL itself."""
+    """The database of ``url``; raises ``ValueError`` saying what is allowed, without the URL, which may have a password."""
     scheme, found, rest = url.partition("://")
     if not found or "\0" in url:
         raise ValueError(f"allowed is {_ALLOWED}")
@@ -60,12 +60,12 @@ def parse_address(url: str, password_file: Path | None = None) -> Address:
             raise ValueError("SQLite has no passwords: leave SINK_DATABASE_PASSWORD_FILE out")
         return SqliteAddress(Path(unquote(rest[1:])))
     if scheme in _POSTGRESQL:
-        from psycopg import ProgrammingError, conninfo  # noqa: PLC0415 - only who asks for PostgreSQL has to have it
+        from psycopg import ProgrammingError, conninfo  # noqa: PLC0415 - needed for PostgreSQL only
 
         try:
             urlsplit(url)
             conninfo.conninfo_to_dict(url)
-        except (ValueError, ProgrammingError):  # their text may have the password
+        except (ValueError, ProgrammingError):  # their text may contain the password
             raise ValueError(f"it is no connection URI; allowed is {_ALLOWED}") from None
         return PostgresqlAddress(url, password_file)
     raise ValueError(f"allowed is {_ALLOWED}")

@@ -1,4 +1,4 @@
-"""From an address to the database that it names."""
+"""Creates the ``Database`` for an address."""
 
 from services.sink.database.address import Address, SqliteAddress
 from services.sink.database.session import Database
@@ -6,7 +6,7 @@ from services.sink.database.sqlite import SqliteDatabase
 
 
 def database_at(address: Address) -> Database:
-    """The database at ``address``; nothing is connected yet."""
+    """The database at ``address``, without connecting to it."""
     if isinstance(address, SqliteAddress):
         return SqliteDatabase(address)
     from services.sink.database.postgresql import PostgresqlDatabase  # noqa: PLC0415 - its driver is 20 MB of memory

@@ -1,4 +1,4 @@
-"""Rows in the text format of PostgreSQL's COPY, rendered here: four times as fast as handing over values one by one.
+"""Renders rows in the text format of PostgreSQL's COPY: four times as fast as passing values to the driver one by one.
 
 https://www.postgresql.org/docs/current/sql-copy.html (Text Format)
 """
@@ -31,7 +31,7 @@ def copy_text(rows: Iterable[MetricRow]) -> bytes:
 
 
 class _Rendered(dict[K, str]):
-    """Texts of values that come again and again."""
+    """Caches the texts of repeated values."""
 
     def __init__(self, render: Callable[[K], str]) -> None:
         super().__init__()

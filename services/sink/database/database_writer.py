@@ -1,9 +1,8 @@
-"""Each metric exactly once in a database: rows, offsets and the owner's epoch change in one transaction.
+"""Writes each metric exactly once into a database: rows and offsets in one transaction that also checks the owner's epoch.
 
-One sink writes at a time, by a lease in the database. That is for order only: a sink that was paused for longer than its
-lease and wakes up still believes that it is the owner. What keeps it from writing is the epoch, which each new owner raises
-and every write checks. Whatever went wrong, a COMMIT whose outcome is unknown included, the progress is read again before
-anything else is written.
+A lease in the database lets one sink write at a time. The lease alone is not enough: a sink that was paused for longer than
+its lease still believes that it is the owner. It is fenced by the epoch, which each new owner increments and every write
+checks. After any error, including a COMMIT with an unknown outcome, the progress is read again before the next write.
 """
 
 import asyncio
@@ -28,7 +27,7 @@ from services.sink.topic_reader import Position
 
 T = TypeVar("T")
 
-# As long as a stage's session: so long nobody writes after the owner has crashed.
+# The same as a stage's session timeout: the time without a writer after the owner has crashed.
 LEASE_S = 10.0
 _RENEW_EVERY_S = LEASE_S / 4
 
@@ -39,7 +38,7 @@ REBUILD = "python -m services.sink.rebuild_database"
 
 
 class OtherTopicError(PipelineError):
-    """The database holds the metrics of another cluster, or of a topic that has been made anew since."""
+    """The database has the metrics of another cluster, or of a topic that has been recreated since."""
 
     def __init__(self, problem: str) -> None:
         super().__init__(
@@ -50,13 +49,13 @@ class OtherTopicError(PipelineError):
 
 
 class DatabaseWriter:
-    """A ``MetricsWriter`` of rows into ``database``, for the metrics of ``identity``.
+    """A ``MetricsWriter`` that writes rows into ``database``, for the metrics of ``identity``.
 
     Args:
-        database: where to connect to.
-        identity: the cluster that the service has found at its start, and the topic.
-        stop: once it is set, no call to the database is waited for any longer.
-        monotonic_s: a clock that never goes back.
+        database: the database to connect to.
+        identity: the cluster that the service found at its start, and the topic.
+        stop: once it is set, calls to the database are no longer awaited.
+        monotonic_s: a monotonic clock, in seconds.
     """
 
     kind = "database"
@@ -86,7 +85,7 @@ class DatabaseWriter:
     def parse(self, values: Sequence[bytes | None]) -> list[MetricRow]:
         return [decode_metric(value) for value in values]
 
-    def groups_of(self, items: Sequence[MetricRow]) -> Collection[int]:  # noqa: ARG002 - the file has some
+    def groups_of(self, items: Sequence[MetricRow]) -> Collection[int]:  # noqa: ARG002 - only the file has groups
         return ()
 
     def windows_of(self, items: Sequence[MetricRow]) -> list[Window]:
@@ -96,7 +95,7 @@ class DatabaseWriter:
         return {row.window_end for row in items}
 
     async def acquire(self) -> bool:
-        """Take the lease, and raise the epoch; raises ``OtherTopicError`` before it disturbs another's database."""
+        """Take the lease, and increment the epoch; raises ``OtherTopicError`` before it changes another topic's database."""
         if self._epoch is None:
             if self._session is None:
                 self._session = await self._call(self._database.connect())
@@ -118,7 +117,7 @@ class DatabaseWriter:
         return positions
 
     async def start_over(self, reason: str) -> None:
-        """Never: a database is rebuilt when somebody says so."""
+        """Always raises: a database is rebuilt by an explicit command only."""
         await self.close()
         raise OtherTopicError(
             f"the database's metrics are not those of {self._identity.topic!r} as it is now: {reason}"
@@ -131,7 +130,7 @@ class DatabaseWriter:
         began_s = self._monotonic_s()
         if positions:
             moves = [Move(number, self._offsets.get(number), position) for number, position in positions.items()]
-            # In the order of the key: partitions come one after the other, and an index takes neighbours together sooner.
+            # Sorted by the primary key, since inserting adjacent keys into an index is faster.
             left_out = await self._call(session.write(epoch, sorted(items), moves))
             self._offsets |= {move.partition: move.after.next_offset for move in moves}
         elif due:
@@ -147,7 +146,7 @@ class DatabaseWriter:
         return {"database": str(self._database), "epoch": self._epoch, "bytes": self._size_bytes}
 
     async def close(self) -> None:
-        """Give the lease back, so that another sink need not wait for its end."""
+        """Release the lease, so that another sink need not wait for its expiry."""
         session, epoch = self._session, self._epoch
         self._session = self._epoch = None
         if session is None:
@@ -157,7 +156,7 @@ class DatabaseWriter:
                 async with asyncio.timeout(_STOPPING_S):
                     await session.release(epoch)
         except (PipelineError, TimeoutError):
-            pass  # it ends by itself
+            pass  # the lease expires by itself
         finally:
             await session.close()
 
@@ -174,7 +173,7 @@ class DatabaseWriter:
             )
 
     async def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of ``work``; after any error the session is given up, and what the writer knew with it."""
+        """The result of ``work``; after any error the session is closed, and the cached progress dropped."""
         try:
             return await self._within_limits(work)
         except FencedError as error:

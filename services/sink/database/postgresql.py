@@ -1,8 +1,8 @@
-"""PostgreSQL as a ``Database``, by psycopg alone.
+"""PostgreSQL as a ``Database``, by psycopg.
 
-Connections are in autocommit mode, and each transaction begins and ends by a statement of ours: in the other mode any
-SELECT opens a transaction that nobody commits, and what psycopg then calls a transaction is a savepoint in it. Nothing is
-prepared on the server, since a prepared statement fails for good once another session has changed a table.
+Connections are in autocommit mode, and each transaction has an explicit BEGIN and COMMIT. Without autocommit any SELECT opens
+a transaction that is not committed, and psycopg's transaction() is then a savepoint in it. Statements are not prepared on the
+server: a prepared statement keeps failing once another session has changed a table.
 """
 
 import asyncio
@@ -42,10 +42,10 @@ _REFUSALS = (
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 _ATTEMPTS = 5
-_MIGRATION_LOCK = 5_283_660_126_478_137  # any number, the same in every sink
+_MIGRATION_LOCK = 5_283_660_126_478_137  # an arbitrary number, the same in every sink
 
-# What libpq and the server are told unless the address says otherwise. A sink that stops in the middle of a transaction
-# holds a lock on the owner's row until the server ends its session.
+# Defaults for libpq and the server, unless the address has its own. A sink that is paused in the middle of a transaction
+# keeps a lock on the owner's row until the server ends its session.
 _DEFAULTS: dict[str, str | int] = {
     "connect_timeout": 10,
     "keepalives_idle": 10,
@@ -136,7 +136,7 @@ class PostgresqlSession:
             try:
                 row = await self._row(_TAKE_OVER, {"owner": owner, "lease_s": lease_s})
             except errors.LockNotAvailable:
-                return None  # the owner is in the middle of a transaction
+                return None  # the owner has a transaction open
         return int(row[0]) if row else None
 
     async def adopt(self, epoch: int, identity: Identity) -> None:
@@ -190,7 +190,7 @@ class PostgresqlSession:
         moves: Sequence[Move],
         put: Callable[[Sequence[MetricRow]], Awaitable[Sequence[MetricRow]]],
     ) -> Sequence[MetricRow]:
-        # The owner's row is locked first: whoever takes over waits for this transaction, or this one sees the new epoch.
+        # Lock the owner's row first: a new owner waits for this transaction, or this one sees the new epoch.
         _require_own(await self._connection.execute(_STAY_OWNER, [epoch]), epoch)
         known = [(move.partition, move.before, *move.after) for move in moves if move.before is not None]
         begun = [(move.partition, *move.after) for move in moves if move.before is None]
@@ -211,7 +211,7 @@ class PostgresqlSession:
         return [row for row in rows if not (await self._connection.execute(_INSERT, row)).rowcount]
 
     async def _committed(self, work: Callable[[], Awaitable[T]]) -> T:
-        """What ``work`` returns, once it is committed. A transaction that the server has undone is repeated."""
+        """The result of ``work``, once it is committed. A transaction that the server has rolled back is repeated."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 async with _transaction(self._connection):
@@ -220,7 +220,7 @@ class PostgresqlSession:
                 if attempt == _ATTEMPTS:
                     raise
                 log.info("the database rolled a transaction back, retrying", reason=type(error).__name__)
-                await asyncio.sleep(random.uniform(0, 0.05 * attempt))  # noqa: S311 - so that two do not meet again
+                await asyncio.sleep(random.uniform(0, 0.05 * attempt))  # noqa: S311 - random, so that two sessions do not collide again
         raise AssertionError("unreachable")
 
     async def _row(
@@ -232,10 +232,10 @@ class PostgresqlSession:
 
 @contextlib.asynccontextmanager
 async def _transaction(connection: Connection) -> AsyncIterator[None]:
-    """A transaction that is committed at the end of the block, and known to be.
+    """A transaction that is certainly committed at the end of the block.
 
-    Leaving the block by an error undoes it. COMMIT after an error that somebody has caught is a ROLLBACK for the server,
-    which says so only in the command's tag.
+    An exception in the block rolls it back. After an error that was caught inside the block, the server executes COMMIT as
+    ROLLBACK, and reports that only in the command tag.
     """
     await connection.execute("begin")
     try:
@@ -251,7 +251,7 @@ async def _transaction(connection: Connection) -> AsyncIterator[None]:
 
 async def _migrate(connection: Connection, known: Sequence[Migration]) -> None:
     async with _transaction(connection):
-        # `if not exists` is no protection from another sink that starts at the same time.
+        # `if not exists` does not protect from another sink that starts at the same time.
         await connection.execute("select pg_advisory_xact_lock(%s)", [_MIGRATION_LOCK])
         await connection.execute("create table if not exists sink_schema (version integer not null)")
         cursor = await connection.execute("select coalesce(max(version), 0) from sink_schema")

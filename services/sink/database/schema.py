@@ -1,4 +1,4 @@
-"""The schema's versions, one SQL file each, in the order of their numbers."""
+"""The schema's migrations, one SQL file each, ordered by their numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ _FOLDER = Path(__file__).parent / "schema"
 
 
 class SchemaError(PipelineError):
-    """The database has tables that this sink does not understand."""
+    """The database's schema is not known to this sink."""
 
 
 @dataclass(frozen=True)
 class Migration:
-    """What brings a schema of the version before to ``version``."""
+    """The SQL that migrates a schema from the previous version to ``version``."""
 
     version: int
     statements: str
@@ -28,7 +28,7 @@ def migrations(dialect: str) -> list[Migration]:
 
 
 def pending(known: Sequence[Migration], version: int) -> list[Migration]:
-    """Those that a schema of ``version`` still lacks; raises ``SchemaError`` for one of a later sink."""
+    """The migrations that a schema of ``version`` lacks; raises ``SchemaError`` if a newer sink has migrated it."""
     if known and version > known[-1].version:
         raise SchemaError(
             f"the database's schema has version {version}, this sink knows {known[-1].version}",

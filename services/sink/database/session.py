@@ -1,4 +1,4 @@
-"""What a database has to do for the sink, and the errors that it may answer with."""
+"""The interface of a database for the sink, and its errors."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -9,30 +9,30 @@ from services.sink.topic_reader import Position
 
 
 class DatabaseUnavailableError(PipelineError):
-    """The database cannot be used now, or the connection to it was lost; trying again later may help."""
+    """The database is unavailable, or the connection was lost; a later retry may help."""
 
 
 class DatabaseRefusedError(PipelineError):
-    """The database answers something that waiting does not mend."""
+    """The database reports an error that a retry does not fix."""
 
 
 class FencedError(PipelineError):
-    """Another sink has taken over: the epoch is no longer ours. Nothing was written."""
+    """Another sink has taken over: the epoch has changed. Nothing was written."""
 
 
 class ProgressMovedError(PipelineError):
-    """The database is not where this sink left it. Nothing was written."""
+    """The positions in the database are not the ones that this sink wrote. Nothing was written."""
 
 
 class Identity(NamedTuple):
-    """Whose metrics a database holds."""
+    """The cluster and topic whose metrics a database has."""
 
     cluster_id: str
     topic: str
 
 
 class Move(NamedTuple):
-    """A partition that goes on from ``before`` (None: nothing was written of it yet) to ``after``."""
+    """A change of a partition's position from ``before`` (None: nothing has been written of it yet) to ``after``."""
 
     partition: int
     before: int | None
@@ -42,64 +42,64 @@ class Move(NamedTuple):
 class Session(Protocol):
     """One connection to a database whose schema is up to date.
 
-    Every call is one transaction, and raises ``DatabaseUnavailableError`` when it is not known to have been committed:
-    it may have been all the same. After any error the session has to be closed.
+    Every call is one transaction. It raises ``DatabaseUnavailableError`` if the outcome of the commit is unknown: it may have
+    succeeded. After any error the session has to be closed.
     """
 
     async def identity(self) -> Identity | None:
-        """Whose metrics it holds; None when it is empty."""
+        """The cluster and topic of its metrics; None if it is empty."""
         ...
 
     async def take_over(self, owner: str, lease_s: float) -> int | None:
-        """Become the one writer, and return the new epoch; None while another owner was alive within ``lease_s``.
+        """Become the only writer, and return the new epoch; None if another owner was active within ``lease_s``.
 
-        Whether one was is judged by the database's clock.
+        The time is measured by the database's clock.
         """
         ...
 
     async def adopt(self, epoch: int, identity: Identity) -> None:
-        """An empty database is this topic's from now on; raises ``FencedError``."""
+        """Assign an empty database to this cluster and topic; raises ``FencedError``."""
         ...
 
     async def progress(self) -> Mapping[int, Position]:
-        """Where each partition goes on of which something was written."""
+        """The next position of each partition that has been written."""
         ...
 
     async def write(self, epoch: int, rows: Sequence[MetricRow], moves: Sequence[Move]) -> Sequence[MetricRow]:
-        """Put ``rows`` in and make ``moves``, both or neither; also renews the lease.
+        """Insert ``rows`` and apply ``moves``, both or neither; also renews the lease.
 
         Returns:
-            The rows whose product and window are in the table already; what stands there stays.
+            The rows whose product and window are already in the table; those in the table are kept.
 
         Raises:
             FencedError: another sink has taken over since ``epoch``.
-            ProgressMovedError: a partition does not stand where its move begins.
+            ProgressMovedError: a partition's position is not the ``before`` of its move.
         """
         ...
 
     async def renew(self, epoch: int) -> None:
-        """Stay the owner for another lease; raises ``FencedError``."""
+        """Renew the lease; raises ``FencedError``."""
         ...
 
     async def release(self, epoch: int) -> None:
-        """Let another sink take over at once; nothing happens if one has."""
+        """Release the lease, so that another sink can take over at once; does nothing if one already has."""
         ...
 
     async def clear(self) -> None:
-        """Delete all metrics and all that is known of them, and displace whoever writes."""
+        """Delete all metrics and positions, and fence the current writer."""
         ...
 
     async def size_bytes(self) -> int:
-        """What the metrics take."""
+        """The size of the metrics."""
         ...
 
     async def close(self) -> None:
-        """End the connection; raises nothing."""
+        """Close the connection; raises nothing."""
         ...
 
 
 class Database(Protocol):
-    """Where sessions come from."""
+    """Creates sessions."""
 
     def __str__(self) -> str:
         """Its address, without secrets."""
@@ -109,8 +109,8 @@ class Database(Protocol):
         """Connect, and create or migrate the schema.
 
         Raises:
-            DatabaseUnavailableError: it does not answer, or not now.
-            DatabaseRefusedError: it can never be used as things are.
-            SchemaError: its schema is a later sink's.
+            DatabaseUnavailableError: it is unavailable.
+            DatabaseRefusedError: it cannot be used, and waiting does not change that.
+            SchemaError: a newer sink has migrated its schema.
         """
         ...

@@ -1,7 +1,7 @@
 """A SQLite file as a ``Database``, by the standard library.
 
-The connection is in autocommit mode and each transaction begins with a BEGIN IMMEDIATE of ours, so that nothing which is
-read in it can change before it is written. The calls block, for ``_BUSY_S`` at most, and are made in threads.
+The connection is in autocommit mode, and each transaction begins with an explicit BEGIN IMMEDIATE, so that data read in it
+cannot change before the write. Calls block, for ``_BUSY_S`` at most, and are made in threads.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ _PUT = "insert into product_metrics values (?, ?, ?, ?, ?, ?)"
 
 
 class SqliteDatabase:
-    """The file at ``address``, which is made if there is none."""
+    """The file at ``address``, which is created if it is missing."""
 
     def __init__(
         self, address: SqliteAddress, known: Sequence[Migration] | None = None, clock_s: Callable[[], float] = time.time
@@ -61,7 +61,7 @@ class SqliteDatabase:
         path = self._address.path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # SQLite does not say why it cannot open a file.
+            # SQLite's error does not say why a file cannot be opened.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
         except OSError as error:
             if error.errno not in _HOPELESS:
@@ -75,7 +75,7 @@ class SqliteDatabase:
         session = SqliteSession(connection, path, self._clock_s)
         try:
             with _as_our_errors():
-                connection.execute("pragma journal_mode = wal")  # who reads does not keep the sink waiting, nor it them
+                connection.execute("pragma journal_mode = wal")  # readers do not block the sink, nor the sink readers
                 connection.execute("pragma synchronous = full")
                 _migrate(connection, self._migrations)
         except BaseException:
@@ -92,7 +92,7 @@ class SqliteSession:
         self._path = path
         self._clock_s = clock_s
         self._file = path.stat()
-        # A call that is no longer waited for may still be at work when the connection is closed.
+        # A call that is no longer awaited may still be running when the connection is closed.
         self._in_use = threading.Lock()
 
     async def identity(self) -> Identity | None:
@@ -219,7 +219,7 @@ class SqliteSession:
         return [row for row in rows if not self._connection.execute(statement, row).rowcount]
 
     def _require_same_file(self) -> None:
-        """SQLite would go on writing into a file that somebody has deleted or replaced."""
+        """Raise if the file was deleted or replaced: SQLite would continue to write into the old one."""
         try:
             same = os.path.samestat(self._file, self._path.stat())
         except FileNotFoundError:
@@ -234,7 +234,7 @@ class SqliteSession:
 
 
 class _TakenError(Exception):
-    """Some of the rows' products and windows are in the table already."""
+    """The products and windows of some rows are already in the table."""
 
 
 def _migrate(connection: sqlite3.Connection, known: Sequence[Migration]) -> None:
@@ -254,7 +254,7 @@ def _migrate(connection: sqlite3.Connection, known: Sequence[Migration]) -> None
 
 
 def _statements(script: str) -> Iterator[str]:
-    """One by one: ``executescript`` would commit the transaction first."""
+    """The statements of a script, to execute one by one: ``executescript`` would commit the transaction first."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line
@@ -268,7 +268,7 @@ def _as_our_errors() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        # Errors of the module itself have no code. SQLITE_ERROR is a statement that the tables do not fit.
+        # Errors of the module itself have no code. SQLITE_ERROR means that a statement does not match the tables.
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NO_USE:
             raise DatabaseRefusedError(
                 f"the file is not the sink's database, or a damaged one: {error}",

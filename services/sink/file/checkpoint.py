@@ -1,4 +1,4 @@
-"""The small file beside the metrics that says up to where they are complete, and where in the topic to go on."""
+"""The checkpoint file of the metrics file: its valid length, and the positions in the topic to continue from."""
 
 import os
 import zlib
@@ -16,19 +16,19 @@ from services.sink.file.finished_files import Span
 from services.sink.topic_reader import Position
 
 _VERSION = 1
-_MAX_BYTES = 1024 * 1024  # far more than a thousand partitions need; what is longer is no checkpoint
+_MAX_BYTES = 1024 * 1024  # far more than a thousand partitions need; a longer file is not a checkpoint
 
 
 class DamagedCheckpointError(PipelineError):
-    """The checkpoint cannot be understood."""
+    """The checkpoint cannot be decoded."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file's first ``length`` bytes, whose CRC-32 is ``crc``, are ``topic``'s metrics before ``positions``.
+    """The first ``length`` bytes of a file, with the CRC-32 ``crc``, are the metrics of ``topic`` before ``positions``.
 
-    ``begins`` are the positions at which the file begins: what came before stands in finished files. ``span`` is the time
-    that the file covers; None if no line says. ``finishing_as`` is the name that the file is being given, while it is.
+    ``begins`` are the positions at which the file begins: earlier metrics are in finished files. ``span`` is the time that
+    the file covers; None if no line has a time. ``finishing_as`` is the new name of a file that is being finished.
     """
 
     cluster_id: str
@@ -51,12 +51,12 @@ class Checkpoint:
         )
 
     def emptied(self, positions: Mapping[int, Position]) -> "Checkpoint":
-        """The checkpoint of an empty file that goes on from ``positions``."""
+        """The checkpoint of an empty file that continues from ``positions``."""
         return Checkpoint(self.cluster_id, self.topic, 0, 0, positions, positions)
 
 
 def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
-    """The checkpoint as one line of JSON, with a checksum of its own: one wrong digit would cost metrics."""
+    """The checkpoint as one line of JSON with its own checksum, since a single wrong digit would lose metrics."""
     fields: dict[str, object] = {
         "version": _VERSION,
         "cluster_id": checkpoint.cluster_id,
@@ -65,7 +65,7 @@ def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
         "crc32": checkpoint.crc,
         "positions": _encoded(checkpoint.positions),
     }
-    # A sink that knows nothing of rotation reads the checkpoint of a file that is not rotated.
+    # Without rotation the checkpoint has the format of sinks that do not have this feature yet.
     if checkpoint.begins:
         fields["begins"] = _encoded(checkpoint.begins)
     if checkpoint.span:
@@ -87,7 +87,7 @@ def _checksum(fields: dict[str, object]) -> int:
 
 
 def decode_checkpoint(data: bytes) -> Checkpoint:
-    """The checkpoint in ``data``; raises ``DamagedCheckpointError`` unless it is one to the letter."""
+    """The checkpoint in ``data``; raises ``DamagedCheckpointError`` unless it is exactly in the encoded form."""
     try:
         fields = orjson.loads(data)
         if fields.pop("checksum") != _checksum(fields):
@@ -162,9 +162,9 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
 
 
 def store_checkpoint(disk: Disk, path: Path, checkpoint: Checkpoint) -> None:
-    """Replace the checkpoint at ``path``: after a crash at any moment either the old or the new one stands there."""
+    """Replace the checkpoint at ``path`` atomically: after a crash there is either the old one or the new one."""
     temporary = path.with_name(path.name + ".tmp")
-    # Made anew each time: what an earlier run left behind may belong to another user.
+    # Created each time: a file that an earlier run left behind may belong to another user.
     disk.remove(temporary)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:

@@ -1,6 +1,6 @@
-"""``python services/sink/file/convert.py SOURCE TARGET``: writes a finished metrics file again, gzipped or as Parquet.
+"""``python services/sink/file/convert.py SOURCE TARGET``: converts a finished metrics file to gzip or Parquet.
 
-A process of its own: pyarrow takes more memory than the sink, and compressing would keep the sink from its work.
+It runs as a separate process: pyarrow takes more memory than the sink, and compression would block the sink.
 """
 
 import contextlib
@@ -26,10 +26,10 @@ _STARTED_BY = os.getppid()
 
 
 def convert(source: Path, target: Path, disk: Disk) -> None:
-    """Put ``target`` in place in one step, complete and durable, with all that is in ``source``.
+    """Create ``target`` with the content of ``source``, atomically and durably.
 
-    ``.gz`` is gzip. ``.parquet`` has times as timestamps, amounts as decimals, and in its column ``json`` the line itself
-    wherever the other columns do not say all of it.
+    ``.gz`` is gzip. ``.parquet`` has times as timestamps and amounts as decimals; its column ``json`` has the original line
+    if the other columns do not contain all of it.
     """
     write = {GZIP_SUFFIX: _write_gzip, PARQUET_SUFFIX: _write_parquet}[target.suffix]
     temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")

@@ -24,10 +24,10 @@ _MOST_CHARS_TOLD = 300
 
 
 class Converter:
-    """Gives each finished file beside ``live`` a copy in ``target_format``, and then removes the original.
+    """Converts each finished file beside ``live`` to ``target_format``, and then removes the original.
 
-    What a crash leaves behind is a temporary file, or an original beside its complete copy; both are seen to by the next
-    life. Only the sink that writes ``live`` may run it.
+    A crash may leave a temporary file, or an original beside its complete copy. The next start cleans up both. Only the
+    sink that writes ``live`` may run it.
     """
 
     def __init__(self, live: Path, target_format: str, now_s: Callable[[], float] = time.time) -> None:
@@ -37,7 +37,7 @@ class Converter:
         self._backoff = Backoff(1.0, 60.0)
 
     async def run(self) -> None:
-        """Convert what is there and what comes, until cancelled."""
+        """Convert existing and new files until cancelled."""
         while True:
             delay_s = _LOOK_EVERY_S
             try:
@@ -49,7 +49,7 @@ class Converter:
             await asyncio.sleep(delay_s)
 
     async def convert_all(self) -> None:
-        """Convert the finished files that are not, the oldest first; raises ``OSError`` if one cannot be."""
+        """Convert all finished files that are not converted, the oldest first; raises ``OSError`` if one cannot be."""
         files = await asyncio.to_thread(lambda: sorted(finished_files(self._live), key=lambda each: each.name))
         converted = {each.name: each for each in files if each.is_converted}
         for file in files:

@@ -1,4 +1,4 @@
-"""The metrics file as the sink's loop sees it: its calls block, and are made in a thread."""
+"""Adapts the metrics file to the sink's asynchronous interface: its blocking calls are made in a thread."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -15,7 +15,7 @@ from services.sink.topic_reader import Position
 
 
 class FileWriter:
-    """A ``MetricsWriter`` of lines onto ``file``, whose finished files go to ``converter``, if they are to be converted."""
+    """A ``MetricsWriter`` that writes lines into ``file``; ``converter`` converts its finished files, if there is one."""
 
     kind = "file"
 
@@ -32,7 +32,7 @@ class FileWriter:
         return lines_of(values)
 
     def groups_of(self, items: Sequence[Line]) -> Collection[int]:
-        """The days of the windows, if each is to have a file of its own."""
+        """The days of the windows, if each day has its own file."""
         if not (self._file.rotate and self._file.rotate.by_day):
             return ()
         starts = {item.window_start for item in items}
@@ -51,7 +51,7 @@ class FileWriter:
         return False
 
     async def open(self, cluster_id: str) -> Mapping[int, Position]:
-        await self._stop_converting()  # opening may put files aside
+        await self._stop_converting()  # opening may rename files
         positions = await asyncio.to_thread(self._file.open, cluster_id)
         self._start_converting()
         return positions
@@ -63,7 +63,7 @@ class FileWriter:
 
     async def write(self, items: Sequence[Line], positions: Mapping[int, Position]) -> Sequence[str]:
         if self._converting and self._converting.done():
-            self._converting.result()  # it ends by a defect only
+            self._converting.result()  # it only ends because of a bug
         await asyncio.to_thread(self._write, items, positions)
         return ()
 

@@ -1,8 +1,8 @@
 """Names of finished metrics files: ``metrics-2026-11-28T00-00Z--2026-11-28T23-59Z.json`` beside ``metrics.json``.
 
-The two times, in UTC, are those at which the file's first and its last window begin. A second file of the same time has
-``.2`` before its suffix. ``.json.gz`` or ``.parquet`` in place of ``.json`` is the same file in another format; for a moment
-it stands in both.
+The two times, in UTC, are the starts of the file's first and last window. A second file with the same times has ``.2`` before
+its suffix. ``.json.gz`` or ``.parquet`` in place of ``.json`` is the same file in another format; for a moment it exists in
+both.
 """
 
 import re
@@ -20,20 +20,20 @@ _TIME_PATTERN = r"\d{4}-\d\d-\d\dT\d\d-\d\dZ"
 
 
 class Span(NamedTuple):
-    """When the first and the last window of a file begin, in epoch seconds."""
+    """The starts of the first and the last window of a file, in epoch seconds."""
 
     first_s: int
     last_s: int
 
     def joined(self, other: "Span | None") -> "Span":
-        """The span of both."""
+        """The span that covers both."""
         if other is None:
             return self
         return Span(min(self.first_s, other.first_s), max(self.last_s, other.last_s))
 
 
 class FinishedFile(NamedTuple):
-    """A finished file in one of its formats. Files of one ``name`` have the same metrics; ``span`` is exact to the minute."""
+    """A finished file in one format. Files with the same ``name`` have the same metrics; ``span`` is exact to the minute."""
 
     path: Path
     name: str
@@ -56,12 +56,12 @@ def finished_files(live: Path) -> Iterator[FinishedFile]:
             try:
                 span = Span(_epoch_s(found["first"]), _epoch_s(found["last"]))
             except ValueError:
-                continue  # a month 13: somebody else's
+                continue  # not a date, such as month 13: a file of another program
             yield FinishedFile(path, found["name"], span)
 
 
 def free_name(live: Path, span: Span | None) -> str:
-    """A name for what ``live`` holds, in the live file's own format, that no finished file has in any format."""
+    """A name for the content of ``live``, in its own format, that no finished file has in any format."""
     first, last = (_time(each) for each in span or (0, 0))
     taken = {each.name for each in finished_files(live)}
     name = base = f"{live.stem}-{first}--{last}"

@@ -1,15 +1,15 @@
-"""The live file becomes a finished one, and an empty one takes its place.
+"""Finishes the live file: it gets its final name, and an empty file takes its place.
 
-Files and checkpoint cannot change in one step, so these are four, after each of which the process may end:
+Files and checkpoint cannot be changed atomically together. So there are four steps, and a crash may come after each:
 
 1. The checkpoint names the finished file.
-2. The live file has that name as well, by a hard link.
+2. The live file gets that name as a hard link.
 3. An empty file replaces the live one.
-4. The checkpoint is that of the empty file, with the same positions.
+4. The checkpoint becomes that of the empty file, with the same positions.
 
-Who opens the live file finds all of its lines or none of them, and never no file (unless the file system has no hard links).
-Up to step 3 the live file is as long as
-its checkpoint says, and afterwards it is empty: so it can be told where to go on.
+A reader that opens the live file finds all of its lines or none of them, and there always is a file (unless the file system
+has no hard links). Until step 3 the live file has the length in its checkpoint, and afterwards it is empty. That tells which
+step comes next.
 """
 
 from dataclasses import replace
@@ -29,28 +29,28 @@ class Finishing:
         self._checkpoint_path = checkpoint_path
 
     def is_replaced(self, checkpoint: Checkpoint) -> bool:
-        """Whether step 3 is done, in an earlier life, for the file of ``checkpoint``."""
+        """Whether step 3 was done for the file of ``checkpoint`` before a crash."""
         if not checkpoint.finishing_as:
             return False
         finished = self._live.with_name(checkpoint.finishing_as)
         return _size(self._live) < checkpoint.length == _size(finished)
 
     def finish(self, checkpoint: Checkpoint) -> tuple[Checkpoint, Path]:
-        """Do the steps that are left; returns the empty file's checkpoint, and the finished file.
+        """Do the remaining steps; returns the empty file's checkpoint, and the finished file.
 
-        The live file has to be as long as ``checkpoint`` says, unless it ``is_replaced``.
+        The live file has to have the length in ``checkpoint``, unless it ``is_replaced``.
         """
         if not self.is_replaced(checkpoint):
             checkpoint = self._name(checkpoint)
             self._replace_live(self._live.with_name(checkpoint.finishing_as or ""))
-        # A replacement that a crash interrupted may not be durable yet.
+        # A replacement before a crash may not be durable yet.
         self._disk.sync_directory(self._live.parent)
         emptied = checkpoint.emptied(checkpoint.positions)
         store_checkpoint(self._disk, self._checkpoint_path, emptied)
         return emptied, self._live.with_name(checkpoint.finishing_as or "")
 
     def _name(self, checkpoint: Checkpoint) -> Checkpoint:
-        """``checkpoint`` with a name for the finished file that no other file has."""
+        """``checkpoint`` with an unused name for the finished file."""
         if checkpoint.finishing_as:
             finished = self._live.with_name(checkpoint.finishing_as)
             if not finished.exists() or finished.samefile(self._live):
@@ -64,7 +64,7 @@ class Finishing:
         self._disk.create(empty)
         if not finished.exists():
             self._disk.link(self._live, finished)
-        # Were the replacement durable before the link, a power cut would take the lines away.
+        # If the replacement became durable before the link, a power cut would lose the lines.
         self._disk.sync_directory(self._live.parent)
         self._disk.rename(empty, self._live)
 

@@ -1,4 +1,4 @@
-"""From the values of records to lines of the metrics file."""
+"""Converts the values of records to lines of the metrics file."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -15,20 +15,20 @@ _READ_LINES = 10_000
 
 
 class Line(NamedTuple):
-    """A metric's own bytes on one line, without the line's end; its window in epoch seconds, None where it does not say."""
+    """A metric's original bytes on one line, without line end; its window in epoch seconds, None where it has none."""
 
     text: bytes
     window_start: float | None
     window_end: float | None
 
 
-# msgspec takes whole numbers of any length, also those that no reader of JSON can.
+# msgspec accepts integers of any length, also those that most JSON parsers reject.
 _Second = Annotated[int, msgspec.Meta(ge=0, le=LAST_SECOND)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class _Metric(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """What the analytics writes. It has no other fields, so decoding it looks at every byte."""
+    """A metric as the analytics writes it. It has no other fields, so decoding checks every byte."""
 
     window_start: _Second
     window_end: _Second
@@ -44,19 +44,19 @@ _decode = msgspec.json.Decoder(_Metric).decode
 def lines_of(values: Sequence[bytes | None]) -> list[Line]:
     """A line for each value; raises ``ValueError`` unless each is a JSON object."""
     try:
-        metrics = list(map(_decode, values))  # type: ignore[arg-type]  # None is refused, too
+        metrics = list(map(_decode, values))  # type: ignore[arg-type]  # None is rejected, too
         text = b"".join(values)  # type: ignore[arg-type]
         if b"\n" not in text and b"\r" not in text:
             starts = [metric.window_start for metric in metrics]
             ends = [metric.window_end for metric in metrics]
             return list(map(Line._make, zip(values, starts, ends, strict=True)))
     except (msgspec.MsgspecError, TypeError, RecursionError):
-        pass  # what has no such fields was not written by the analytics; it is kept as it is all the same
+        pass  # a record without these fields was not written by the analytics; it is kept unchanged
     return [_line_of(value) for value in values]
 
 
 def span_of(lines: Sequence[Line]) -> Span | None:
-    """When the first and the last window of ``lines`` begin; None if none of them says."""
+    """The starts of the first and the last window of ``lines``; None if no line has a window."""
     starts = [int(line.window_start) for line in lines if line.window_start is not None]
     starts = [start for start in starts if 0 <= start <= LAST_SECOND]
     return Span(min(starts), max(starts)) if starts else None
@@ -77,8 +77,8 @@ def _line_of(value: bytes | None) -> Line:
         raise ValueError("no value")
     fields = orjson.loads(value)
     if not isinstance(fields, dict):
-        raise ValueError("not a JSON object")  # noqa: TRY004 - the value is wrong, whatever its JSON type
-    # Inside a JSON string a line break is escaped, so a bare one is only space between tokens.
+        raise ValueError("not a JSON object")  # noqa: TRY004 - a wrong value, not a wrong type of an argument
+    # In a JSON string a line break is escaped, so an unescaped one is whitespace between tokens.
     text = value.strip().replace(b"\n", b" ").replace(b"\r", b" ")
     return Line(text, _number(fields.get("window_start")), _number(fields.get("window_end")))
 

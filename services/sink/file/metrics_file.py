@@ -1,10 +1,10 @@
-"""The metrics as a file that is a view of the topic: each metric exactly once, one JSON object a line.
+"""The metrics file: each metric of the topic exactly once, one JSON object a line.
 
-A file and an offset cannot change in one step. So lines are appended and synced first, then the checkpoint is replaced
-atomically; whatever lies beyond the checkpoint's length is not yet true, and is cut off when the file is opened. A file
-that does not fit its checkpoint (deleted, changed) is put aside and written again from where the last finished file ends, one
-of another cluster from the topic's beginning. One that another program has rotated is gone on with: its metrics stand in the
-file that was rotated away.
+A file and an offset cannot be changed atomically together. So lines are appended and synced first, and then the checkpoint is
+replaced atomically. Data beyond the checkpoint's length is not committed, and is truncated when the file is opened. A file
+that does not match its checkpoint (deleted, changed) is renamed and written again from the end of the last finished file; a
+file of another cluster, from the topic's beginning. If another program has rotated the file, writing continues in the new
+one: the earlier metrics are in the rotated file.
 """
 
 import contextlib
@@ -33,14 +33,14 @@ from services.sink.topic_reader import Position
 log = structlog.get_logger()
 
 _CHUNK_BYTES = 1024 * 1024
-_REMEMBERED = 256  # checkpoints: a copy of the file may have been made some writes before the file was truncated
+_REMEMBERED = 256  # checkpoints: the file may have been copied some writes before it was truncated
 _HOPELESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
 
 class MetricsFile:
-    """A ``MetricsWriter`` onto ``path``, with ``<path>.checkpoint`` and ``<path>.lock`` beside it.
+    """Writes metrics into ``path``, with ``<path>.checkpoint`` and ``<path>.lock`` beside it.
 
-    With ``rotate`` the file is finished now and then, and an empty one goes on in its place.
+    With ``rotate`` the file is finished from time to time, and an empty one takes its place.
     """
 
     kind = "file"
@@ -57,7 +57,7 @@ class MetricsFile:
         self._recent: deque[Checkpoint] = deque(maxlen=_REMEMBERED)
 
     def acquire(self) -> bool:
-        """Take the lock; raises ``PipelineError`` if the path cannot be written to as things are."""
+        """Take the lock; raises ``PipelineError`` if the path cannot be written to."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             if self._path.exists() and not self._path.is_file():
@@ -72,7 +72,7 @@ class MetricsFile:
             ) from error
 
     def open(self, cluster_id: str) -> dict[int, Position]:
-        """Cut the file back to its checkpoint, or start over if the two do not belong together."""
+        """Truncate the file to its checkpoint, or start over if the two do not match."""
         with self._as_unavailable():
             self._require_lock()
             fresh = Checkpoint(cluster_id, self._checkpoint.topic, 0, 0, {})
@@ -92,19 +92,19 @@ class MetricsFile:
             return dict(self._checkpoint.positions)
 
     def start_over(self, reason: str) -> None:
-        """Put the file aside and begin an empty one."""
+        """Rename the file and begin an empty one."""
         with self._as_unavailable():
             self._require_lock()
             self._close_file()
             self._begin(Checkpoint(self._checkpoint.cluster_id, self._checkpoint.topic, 0, 0, {}), reason)
 
     def write(self, lines: Sequence[bytes], positions: Mapping[int, Position], span: Span | None = None) -> None:
-        """Append ``lines``, which cover ``span`` (None without rotation), then move the checkpoint; first finish the file if due.
+        """Append ``lines``, which cover ``span`` (None without rotation), then replace the checkpoint; first finish the file if due.
 
         Raises:
-            OutputUnavailableError: the system refused, for want of space, say.
-            OutputChangedError: the file at the path is no longer ours as we left it.
-            WriterDisplacedError: the lock's file was deleted, so another process may write.
+            OutputUnavailableError: the system rejected the write, for example because the disk is full.
+            OutputChangedError: the file at the path was changed or replaced.
+            WriterDisplacedError: the lock file was deleted, so another process may write.
         """
         with self._as_unavailable():
             self._require_lock()
@@ -121,7 +121,7 @@ class MetricsFile:
                     self._disk.append(descriptor, data)
                     self._disk.sync(descriptor)
                 except OSError:
-                    # Opening again would cut it off too, but readers should not look at half a line until then.
+                    # Opening would truncate it, too, but readers should not see half a line until then.
                     with contextlib.suppress(OSError):
                         self._disk.truncate(descriptor, self._checkpoint.length)
                     raise
@@ -141,10 +141,10 @@ class MetricsFile:
         self._lock.release()
 
     def _last_state(self, fresh: Checkpoint) -> tuple[Checkpoint | None, str]:
-        """The checkpoint that the file can go on from, and nothing; None and nothing if there is no file yet.
+        """The checkpoint to continue from, and an empty problem; None instead of the checkpoint if there is no file yet.
 
-        If the file does not fit its checkpoint: why, and the checkpoint of an empty file in its place, None for one that
-        begins with the topic.
+        If the file does not match its checkpoint: the checkpoint of an empty file (None to begin with the topic), and the
+        problem.
         """
         size = self._path.stat().st_size if self._path.exists() else 0
         try:
@@ -171,7 +171,7 @@ class MetricsFile:
         return (checkpoint.span or span_in(self._path)) if self.rotate else None
 
     def _after_rotation(self, fresh: Checkpoint) -> Checkpoint | None:
-        """The checkpoint to go on from, if another program has rotated the file since the last write."""
+        """The checkpoint to continue from, if another program has rotated the file since the last write."""
         try:
             stored = load_checkpoint(self._checkpoint_path)
         except DamagedCheckpointError:
@@ -187,7 +187,7 @@ class MetricsFile:
             rotated_to=rotated.where,
             written_again_bytes=rotated.surplus_bytes,
         )
-        # Truncated just before the last write, the file has that one's lines and no others.
+        # Truncated just before the last write, the file has the lines of that write only.
         before = stored.emptied(rotated.checkpoint.positions)
         last_bytes = stored.length - rotated.checkpoint.length
         if last_bytes and self._path.exists() and self._path.stat().st_size == last_bytes:
@@ -207,7 +207,7 @@ class MetricsFile:
         return self._descriptor
 
     def _go_on(self, checkpoint: Checkpoint) -> None:
-        """Write on into a file that has been rotated."""
+        """Continue writing in the file that has replaced a rotated one."""
         if not checkpoint.length:
             self._put_aside(self._path)
         self._descriptor = self._open_file()
@@ -216,19 +216,19 @@ class MetricsFile:
         self._recent.clear()
 
     def _put_aside(self, path: Path) -> Path | None:
-        """Rename what is at ``path``, if anything is; returns its new name."""
+        """Rename the file at ``path``, if there is one; returns its new name."""
         if not (path.exists() and path.stat().st_size):
             return None
         kept_as = _free_name(path)
         self._disk.rename(path, kept_as)
-        # Were the new checkpoint there before this, the old lines would be taken for a tail to cut off.
+        # This comes before the new checkpoint, or the old lines would be truncated as an uncommitted tail.
         self._disk.sync_directory(path.parent)
         return kept_as
 
     def _begin(self, checkpoint: Checkpoint, problem: str) -> None:
-        """Put away what is there, ``problem`` says why, and begin an empty file."""
+        """Rename the existing file because of ``problem``, and begin an empty one."""
         for finished in finished_files(self._path):
-            # Its metrics will be written once more: all of them, or those of a file that is just being finished.
+            # Its metrics will be written again: all of them, or those of a file that is being finished.
             if not checkpoint.begins or (self._path.exists() and finished.path.samefile(self._path)):
                 self._put_aside(finished.path)
         kept_as = self._put_aside(self._path)
@@ -269,7 +269,7 @@ class MetricsFile:
             raise WriterDisplacedError("the lock's file was deleted")
 
     def _require_unchanged(self) -> int:
-        """The open file's descriptor, if the path still leads to it and it ends at the checkpoint."""
+        """The open file's descriptor; raises unless the path still refers to it and it ends at the checkpoint."""
         assert self._descriptor is not None, "open first"
         try:
             found = self._path.stat()

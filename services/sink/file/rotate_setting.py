@@ -21,7 +21,7 @@ class Rotate:
     by_day: bool = False
 
     def is_due(self, length: int, span: Span | None, more_bytes: int, more_span: Span | None) -> bool:
-        """Whether a file of ``length`` bytes that covers ``span`` is finished before ``more_bytes`` that cover ``more_span``."""
+        """Whether a file of ``length`` bytes and ``span`` is to be finished before ``more_bytes`` of ``more_span`` are added."""
         if not length or not more_bytes:
             return False
         if self.size_bytes is not None:
@@ -30,7 +30,7 @@ class Rotate:
 
 
 def parse_rotate(text: str) -> Rotate:
-    """What ``text`` says; raises ``ValueError`` if that is neither a day nor a size."""
+    """Parse ``text``; raises ``ValueError`` if it is neither a day nor a size."""
     if text.strip().lower() == "day":
         return Rotate(by_day=True)
     found = re.fullmatch(r"\s*([0-9]{1,9})\s*(KB|MB|GB)\s*", text, re.IGNORECASE)

@@ -1,7 +1,7 @@
-"""Recognises that another program has rotated the metrics file: by a rename, or by a copy and a truncation.
+"""Detects that another program has rotated the metrics file: by a rename, or by a copy and a truncation.
 
-What was rotated away is known by its content: it begins with exactly what was written up to a checkpoint. So it does not
-matter what it is called now, whether it was compressed, and whether the sink was running.
+The rotated file is recognised by its content: it begins with exactly the data that was written up to a checkpoint. So its new
+name, compression, and whether the sink was running do not matter.
 """
 
 import bz2
@@ -23,9 +23,9 @@ _COMPRESSED: dict[str, Callable[[Path], object]] = {".gz": gzip.open, ".bz2": bz
 
 
 class Rotated(NamedTuple):
-    """A file that begins with all that was written up to ``checkpoint``; ``where`` is told to people.
+    """A file that begins with all data written up to ``checkpoint``; ``where`` is its name in messages.
 
-    ``surplus_bytes`` follow there, of a write that was under way when the file was copied.
+    ``surplus_bytes`` follow, of a write in progress when the file was copied.
     """
 
     where: str
@@ -34,12 +34,12 @@ class Rotated(NamedTuple):
 
 
 def find_rotated(path: Path, descriptor: int | None, known: Iterable[Checkpoint]) -> Rotated | None:
-    """What has become of the file that was at ``path``, if it was rotated.
+    """Find the rotated file that was at ``path``, if it was rotated.
 
     Args:
-        path: where the file was.
-        descriptor: the file as it was opened, if it is still open: it may have been moved to another folder.
-        known: checkpoints of the file, of which the longest that fits is taken.
+        path: the path of the file before.
+        descriptor: the file, if it is still open: it may have been moved to another folder.
+        known: checkpoints of the file; the longest one that matches is used.
     """
     known = sorted((each for each in known if each.length), key=lambda each: each.length)
     if not known:
@@ -55,7 +55,7 @@ def find_rotated(path: Path, descriptor: int | None, known: Iterable[Checkpoint]
             with cast(BinaryIO, opener(candidate)) if opener else candidate.open("rb") as file:
                 found += _matching(candidate.name, file, known)
         except (OSError, EOFError, zlib.error, lzma.LZMAError):
-            continue  # being compressed just now, or no such file at all
+            continue  # still being compressed, or not a compressed file at all
     return max(found, key=lambda each: (each.checkpoint.length, each.where != "another folder"), default=None)
 
 
@@ -67,7 +67,7 @@ def _leads_to(path: Path, descriptor: int) -> bool:
 
 
 def _candidates(path: Path, least_bytes: int) -> Iterator[Path]:
-    """Files beside ``path`` whose names begin like its own, the newest first."""
+    """Files beside ``path`` whose names begin with its name, the newest first."""
     beside = []
     for candidate in path.parent.glob(f"{glob.escape(path.name)}?*"):
         if candidate.name.endswith(_OURS) or not candidate.is_file():
@@ -79,7 +79,7 @@ def _candidates(path: Path, least_bytes: int) -> Iterator[Path]:
 
 
 def _matching(where: str, file: BinaryIO, known: Sequence[Checkpoint]) -> Iterator[Rotated]:
-    """``file`` if it begins like the file at one of the checkpoints, which are in the order of their lengths."""
+    """``file`` if its beginning matches one of the checkpoints, which are ordered by length."""
     crc = length = 0
     fits = None
     for checkpoint in known:

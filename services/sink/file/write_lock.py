@@ -1,4 +1,4 @@
-"""A lock that one process on the machine can hold, given back by the kernel when that process dies."""
+"""A lock that one process on the machine can hold; the kernel releases it when the process ends."""
 
 import fcntl
 import os
@@ -6,14 +6,14 @@ from pathlib import Path
 
 
 class WriteLock:
-    """``flock`` on a file of its own, since the file it protects may be replaced."""
+    """``flock`` on a separate lock file, since the protected file may be replaced."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:
-        """Take the lock if nobody has it; raises ``OSError`` if the lock's file cannot be opened."""
+        """Take the lock if it is free; raises ``OSError`` if the lock file cannot be opened."""
         if self.is_held():
             return True
         self.release()
@@ -23,11 +23,11 @@ class WriteLock:
         except BlockingIOError:
             self.release()
             return False
-        # Deleted between opening and locking: this lock would exclude nobody.
+        # The file was deleted between opening and locking, so this lock would exclude no other process.
         return self.is_held()
 
     def is_held(self) -> bool:
-        """Whether the lock is ours and its file is still the one that others would lock."""
+        """Whether this process has the lock, and its file is still the one that others would lock."""
         if self._descriptor is None:
             return False
         try:

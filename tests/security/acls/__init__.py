@@ -1,1 +1,1 @@
-"""ACLs: with the rights that are declared everything works, and without any one of them it ends with its name."""
+"""Tests of ACLs: with the declared rights everything works, and without any one of them a program ends with its name."""

@@ -1,4 +1,4 @@
-"""A broker that talks TLS, asks for SCRAM logins and allows nothing without an ACL; users for the roles of a few pipelines."""
+"""A broker with TLS, SCRAM and an authorizer that allows nothing without an ACL; users for the roles of some pipelines."""
 
 import asyncio
 import re
@@ -28,7 +28,7 @@ _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 _PROPERTIES = {
     "authorizer.class.name": "kafka.security.authorizer.AclAuthorizer",
     "allow.everyone.if.no.acl.found": "false",
-    "super.users": "User:ANONYMOUS",  # of the plain listener, which the tests administer the broker by
+    "super.users": "User:ANONYMOUS",  # clients of the plaintext listener, by which the tests administer the broker
 }
 _AUTHORIZER_LOG = "log4j.logger.kafka.authorizer.logger=DEBUG\n"
 _ALLOWED = re.compile(
@@ -39,7 +39,7 @@ _ALLOWED = re.compile(
 
 @dataclass(frozen=True)
 class AclBroker:
-    """Its plain listener asks nobody who they are and allows all, the other one asks."""
+    """A broker whose plaintext listener allows everything without a login; the other listener requires one."""
 
     broker: LocalBroker
     directory: Path
@@ -75,7 +75,7 @@ class AclBroker:
             await connection.close()
 
     def operations_used(self) -> set[tuple[str, str, str, str]]:
-        """(principal, operation, kind of resource, its name) of each request that was allowed up to now."""
+        """(principal, operation, resource type, resource name) of each request that was allowed so far."""
         log = (self.directory / "kafka.log").read_text(errors="replace")
         return {
             (found["principal"], _plain(found["operation"]), _plain(found["resource"]), found["name"])

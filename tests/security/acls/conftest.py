@@ -1,4 +1,4 @@
-"""One broker for all tests here; each has a pipeline of its own."""
+"""One broker for all tests of this folder; each test has its own pipeline."""
 
 from collections.abc import Iterator
 

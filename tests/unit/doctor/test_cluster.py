@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
-from doctor.cluster import judge_cluster
+from doctor.cluster import cluster_findings
 from doctor.cluster_facts import Clock, ClusterFacts, OpenTransaction, Partition, TopicFacts
+from doctor.collect_clock import clock_of
+from doctor.collect_transactions import held_up
 from doctor.finding import Level
-from doctor.look_at_clock import clock_of
-from doctor.look_at_transactions import held_up
 from libs.events.topics import ALL_TOPICS
 
 BROKER = {
@@ -56,13 +56,13 @@ SOUND = ClusterFacts(
 def wrong(facts: ClusterFacts, declared: int | None = None) -> list[tuple[Level, str, str, str]]:
     return [
         (each.level, each.subject, each.message, each.advice)
-        for each in judge_cluster(facts, "mine.", declared)
+        for each in cluster_findings(facts, "mine.", declared)
         if each.level is not Level.OK
     ]
 
 
 def test_of_a_sound_cluster_everything_is_ok() -> None:
-    findings = judge_cluster(SOUND, "mine.", 2)
+    findings = cluster_findings(SOUND, "mine.", 2)
     assert {each.level for each in findings} == {Level.OK}, findings
     assert [each.subject for each in findings] == [
         *("broker version", "rights", "topics", "partitions", "topic settings", "replication", "broker settings"),

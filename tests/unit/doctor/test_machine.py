@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from doctor.finding import Finding, Level
-from doctor.machine import judge_machine
+from doctor.machine import machine_findings
 from doctor.machine_facts import Disk, Docker, MachineFacts, Port, scripts_with_crlf
 
 GIB = 1024**3
@@ -31,11 +31,11 @@ SOUND = MachineFacts(
 
 
 def found(facts: MachineFacts, level: Level) -> list[Finding]:
-    return [finding for finding in judge_machine(facts) if finding.level is level]
+    return [finding for finding in machine_findings(facts) if finding.level is level]
 
 
 def test_of_a_sound_machine_everything_is_ok() -> None:
-    findings = judge_machine(SOUND)
+    findings = machine_findings(SOUND)
     assert {finding.level for finding in findings} == {Level.OK}
     assert [finding.subject for finding in findings] == [
         *("Python", "Java", "Maven", "Docker", "ports of local mode", "ports of Docker"),
@@ -80,7 +80,7 @@ def test_of_a_sound_machine_everything_is_ok() -> None:
 def test_what_is_wrong_is_said_with_what_to_do(
     change: Mapping[str, Any], level: Level, subject: str, message: str, advice: str
 ) -> None:
-    [finding] = [each for each in judge_machine(replace(SOUND, **change)) if each.level is not Level.OK]
+    [finding] = [each for each in machine_findings(replace(SOUND, **change)) if each.level is not Level.OK]
     assert (finding.level, finding.subject) == (level, subject)
     assert message in finding.message
     assert advice in finding.advice

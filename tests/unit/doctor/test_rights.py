@@ -5,12 +5,12 @@ from typing import get_args
 
 from cli.commands.doctor import RoleName
 from doctor.finding import Level
-from doctor.rights import judge_rights
+from doctor.rights import rights_findings
 from libs.events.rights import PROCESSOR, ROLES
 
 
 def test_a_right_without_which_nothing_works_is_a_problem() -> None:
-    (finding,) = judge_rights(PROCESSOR, [PROCESSOR.needed[0]], "mine.")
+    (finding,) = rights_findings(PROCESSOR, [PROCESSOR.needed[0]], "mine.")
     assert finding.level is Level.PROBLEM
     assert finding.message == "processor lacks READ on topic 'mine.orders': read them, and commit how far"
     assert finding.advice == "python -m acls --role processor --topic-prefix mine."
@@ -18,13 +18,13 @@ def test_a_right_without_which_nothing_works_is_a_problem() -> None:
 
 def test_one_that_it_can_do_without_is_a_warning_that_says_so() -> None:
     right = next(right for right in PROCESSOR.rights if right.optional)
-    (finding,) = judge_rights(PROCESSOR, [replace(right, optional="")], "")
+    (finding,) = rights_findings(PROCESSOR, [replace(right, optional="")], "")
     assert finding.level is Level.WARNING
     assert finding.message.endswith(right.optional)
 
 
 def test_nothing_missing() -> None:
-    (finding,) = judge_rights(PROCESSOR, [], "")
+    (finding,) = rights_findings(PROCESSOR, [], "")
     assert finding.level is Level.OK
 
 

@@ -11,7 +11,7 @@ from aiokafka.structs import TopicPartition
 from libs.runtime.errors import StuckConsumerError
 from libs.runtime.exactly_once import processing, stuck_consumer
 from libs.runtime.exactly_once.stage import Progress
-from libs.runtime.kafka_client import idle_pace
+from libs.runtime.kafka_client import idle_polling
 from libs.runtime.timing import FETCH_MAX_WAIT_MS, TICK_S
 from tests.unit.exactly_once.attempt import Attempt
 from tests.unit.exactly_once.fakes import ORDERS, Backlog, FakeConsumer, FakeLogic
@@ -30,7 +30,7 @@ async def test_slow_work_is_committed_in_the_midst_of_a_fetch_and_can_be_stopped
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("libs.runtime.exactly_once.pipelined_commits._LONGEST_FILL_S", 0.0)
-    monkeypatch.setattr(processing, "LONGEST_TURN_S", 0.0)
+    monkeypatch.setattr(processing, "MAX_BLOCKING_S", 0.0)
     consumer = FakeConsumer()
     consumer.put({ORDERS[0]: range(10_000)})
     attempt = Attempt(consumer, [FakeLogic()])
@@ -97,7 +97,7 @@ async def test_a_backlog_is_one_of_all_partitions_at_work() -> None:
 
 
 async def test_what_the_clock_makes_urgent_is_committed_without_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(idle_pace, "TICK_S", 0.001)
+    monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
     attempt = Attempt(FakeConsumer(), [FakeLogic(), FakeLogic(urgent=True)])
     attempt.partitions[1].position = 7
     assert await attempt.committed() == {ORDERS[1]: 7}
@@ -106,14 +106,14 @@ async def test_what_the_clock_makes_urgent_is_committed_without_a_record(monkeyp
 
 @pytest.mark.parametrize("waits", [True, False])
 async def test_no_replica_is_idle_that_waits_for_the_clock(waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(idle_pace, "TICK_S", 0.001)
-    monkeypatch.setattr(idle_pace, "IDLE_AFTER_S", 0.01)
-    monkeypatch.setattr(idle_pace, "IDLE_INTERVAL_S", 0.002)
+    monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
+    monkeypatch.setattr(idle_polling, "IDLE_AFTER_S", 0.01)
+    monkeypatch.setattr(idle_polling, "IDLE_INTERVAL_S", 0.002)
     looked = asyncio.Event()
     logics = [FakeLogic(), FakeLogic()]
     logics[1].waits_for_clock = waits
     attempt = Attempt(consumer := FakeConsumer(), logics)
-    monkeypatch.setattr(attempt.partitions[0].silence, "look", lambda **_: looked.set())
+    monkeypatch.setattr(attempt.partitions[0].stuck_check, "update", lambda **_: looked.set())
     for _ in range(30):
         looked.clear()
         await looked.wait()
@@ -196,12 +196,12 @@ class Confirmed(FakeConsumer):
 async def test_a_partition_with_nothing_to_read_is_alive(
     end: int, alive: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(idle_pace, "TICK_S", 0.001)
+    monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
     consumer = Confirmed()
     consumer.ends[ORDERS[0]] = end
     attempt = Attempt(consumer, [FakeLogic()])
     looked: asyncio.Queue[None] = asyncio.Queue()
-    monkeypatch.setattr(attempt.partitions[0].silence, "look", lambda **_: looked.put_nowait(None))
+    monkeypatch.setattr(attempt.partitions[0].stuck_check, "update", lambda **_: looked.put_nowait(None))
     for _ in range(2):
         await looked.get()
     await attempt.end()
@@ -211,7 +211,7 @@ async def test_a_partition_with_nothing_to_read_is_alive(
 async def test_a_partition_that_ends_with_an_aborted_transaction_is_drained_and_alive(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(idle_pace, "TICK_S", 0.001)
+    monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
     consumer = Confirmed()
     consumer.ends[ORDERS[0]] = consumer.positions[ORDERS[0]] = 2  # past a record and its transaction's end
     consumer.put({ORDERS[0]: []})
@@ -219,7 +219,7 @@ async def test_a_partition_that_ends_with_an_aborted_transaction_is_drained_and_
     monkeypatch.setattr(logic, "punctuate", progress.put_nowait)
     attempt = Attempt(consumer, [logic])
     looked: asyncio.Queue[None] = asyncio.Queue()
-    monkeypatch.setattr(attempt.partitions[0].silence, "look", lambda **_: looked.put_nowait(None))
+    monkeypatch.setattr(attempt.partitions[0].stuck_check, "update", lambda **_: looked.put_nowait(None))
     for _ in range(2):
         await looked.get()
     await attempt.end()
@@ -238,10 +238,10 @@ class Aborted(Confirmed):
 async def test_aborted_transactions_without_end_leave_the_other_partitions_alive(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(idle_pace, "TICK_S", 0.001)
+    monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
     attempt = Attempt(Aborted(), [FakeLogic(), FakeLogic()])
     looked = asyncio.Event()
-    monkeypatch.setattr(attempt.partitions[1].silence, "look", lambda **_: looked.set())
+    monkeypatch.setattr(attempt.partitions[1].stuck_check, "update", lambda **_: looked.set())
     async with asyncio.timeout(30):
         await looked.wait()
     await attempt.end()
@@ -252,7 +252,7 @@ async def test_aborted_transactions_without_end_leave_the_other_partitions_alive
 async def test_a_partition_of_which_nothing_is_heard_is_stuck_if_the_broker_answers(
     answering: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(idle_pace, "TICK_S", 0.001)
+    monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
     monkeypatch.setattr(processing, "FRESH_S", 0.0)
     monkeypatch.setattr(stuck_consumer, "STUCK_AFTER_S", 0.0)
     attempt = Attempt(FakeConsumer(), [FakeLogic()], answering=answering)

@@ -72,12 +72,12 @@ def test_a_known_culprit_does_not_make_the_others_commit_alone(time: FakeTime) -
 @pytest.mark.parametrize("partition", [None, BAD])
 def test_after_too_many_failures_in_a_row_it_is_exhausted(partition: object, time: FakeTime) -> None:
     retries = Retries(time)
-    culprit = BAD if partition else None
+    failed_partition = BAD if partition else None
     for failures in range(1, MAX_FAILURES + 1):
-        retries.failed(culprit)
-        assert retries.failures(culprit) == failures
+        retries.failed(failed_partition)
+        assert retries.failures(failed_partition) == failures
         assert not retries.exhausted
-    retries.failed(culprit)
+    retries.failed(failed_partition)
     assert retries.exhausted
 
 

@@ -12,11 +12,11 @@ from aiokafka.errors import (
 )
 
 from libs.runtime.errors import BrokerLoginError, described
-from libs.runtime.kafka_security.attempt import Attempt
+from libs.runtime.kafka_security.connection_attempt import ConnectionAttempt
 from libs.runtime.kafka_security.explanations import Listener, explain, explain_listener, may_be_another_listener
 
-ATTEMPT = Attempt("broker", 9093, "SASL_SSL", "SCRAM-SHA-512", "pipeline", ca_file=Path("/ca.pem"))
-MUTUAL = Attempt("::1", 9093, "SSL", cert_file=Path("/client.pem"))
+ATTEMPT = ConnectionAttempt("broker", 9093, "SASL_SSL", "SCRAM-SHA-512", "pipeline", ca_file=Path("/ca.pem"))
+MUTUAL = ConnectionAttempt("::1", 9093, "SSL", cert_file=Path("/client.pem"))
 
 
 def unverified(code: int) -> ssl.SSLCertVerificationError:
@@ -42,7 +42,11 @@ def caused_by(cause: Exception) -> KafkaConnectionError:
     [
         (SaslAuthenticationFailed("bad"), ATTEMPT, ["user 'pipeline'", "SCRAM-SHA-512", "bad", "KAFKA_SASL_PASSWORD"]),
         (SaslAuthenticationFailed(None), ATTEMPT, ["authentication failed"]),
-        (SaslAuthenticationFailed("x"), Attempt("b", 1, "SASL_SSL", "OAUTHBEARER"), ["refuses the token", "audience"]),
+        (
+            SaslAuthenticationFailed("x"),
+            ConnectionAttempt("b", 1, "SASL_SSL", "OAUTHBEARER"),
+            ["refuses the token", "audience"],
+        ),
         (UnsupportedSaslMechanismError("PLAIN"), ATTEMPT, ["KAFKA_SASL_MECHANISM=SCRAM-SHA-512", "enabled: PLAIN"]),
         (IllegalSaslStateError(), ATTEMPT, ["has no SASL", "KAFKA_SECURITY_PROTOCOL=SSL"]),
         (unverified(10), ATTEMPT, ["broker:9093 has expired", "renew"]),
@@ -55,7 +59,7 @@ def caused_by(cause: Exception) -> KafkaConnectionError:
         (alert("TLSV1_ALERT_UNKNOWN_CA"), MUTUAL, ["unknown ca", "KAFKA_SSL_CERT_FILE='/client.pem'"]),
     ],
 )
-def test_a_refusal_is_explained(error: Exception, attempt: Attempt, told: list[str]) -> None:
+def test_a_refusal_is_explained(error: Exception, attempt: ConnectionAttempt, told: list[str]) -> None:
     for each in (error, caused_by(error)):
         explained = explain(each, attempt)
         assert explained is not None
@@ -108,6 +112,6 @@ def test_who_closes_a_connection_may_speak_another_protocol(error: Exception, *,
     ],
 )
 def test_a_listener_of_another_protocol(listener: Listener, protocol: str, fits: str) -> None:
-    explained = explain_listener(listener, Attempt("b", 1, protocol))
+    explained = explain_listener(listener, ConnectionAttempt("b", 1, protocol))
     assert f"KAFKA_SECURITY_PROTOCOL={protocol}" in str(explained)
     assert f"KAFKA_SECURITY_PROTOCOL={fits}," in explained.advice

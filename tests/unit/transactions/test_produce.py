@@ -8,14 +8,14 @@ from aiokafka.errors import NodeNotReadyError
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.transactions import unwritten_batches
-from libs.runtime.transactions.answers import _MEANINGS, Meaning, meaning_of
+from libs.runtime.transactions.error_codes import _MEANINGS, Meaning, meaning_of
 from libs.runtime.transactions.producer import TransactionalProducer
 from libs.runtime.transactions.record_batches import MAX_BATCH_BYTES, OutputBuffer, RecordBatch
 from tests.unit.transactions.fake_connection import FakeConnection
 from tests.unit.transactions.requests import answer_to
 from tests.unit.transactions.test_producer import OUT, PRODUCER, commit, outputs, started
 
-NOT_YET = [code for code, meaning in _MEANINGS.items() if meaning in (Meaning.AGAIN, Meaning.ELSEWHERE)]
+NOT_YET = [code for code, meaning in _MEANINGS.items() if meaning in (Meaning.RETRY, Meaning.REFRESH_AND_RETRY)]
 DUPLICATE = 46
 
 
@@ -107,7 +107,7 @@ async def test_a_broker_has_one_request_at_a_time() -> None:
     assert connection.names == ["Produce"] * 2
 
 
-@pytest.mark.parametrize("code", [code for code in NOT_YET if meaning_of(code) is Meaning.AGAIN])
+@pytest.mark.parametrize("code", [code for code in NOT_YET if meaning_of(code) is Meaning.RETRY])
 async def test_a_batch_that_cannot_be_written_yet_is_sent_again_to_the_same_leader(code: int) -> None:
     connection = FakeConnection()
     producer = await started(connection)
@@ -119,7 +119,7 @@ async def test_a_batch_that_cannot_be_written_yet_is_sent_again_to_the_same_lead
     assert connection.refreshes == 0
 
 
-@pytest.mark.parametrize("code", [code for code in NOT_YET if meaning_of(code) is Meaning.ELSEWHERE])
+@pytest.mark.parametrize("code", [code for code in NOT_YET if meaning_of(code) is Meaning.REFRESH_AND_RETRY])
 async def test_a_batch_that_was_not_written_is_sent_again_to_the_leader_of_then(code: int) -> None:
     connection = FakeConnection()
     producer = await started(connection)

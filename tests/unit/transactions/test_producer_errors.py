@@ -7,7 +7,7 @@ from aiokafka.errors import ClusterAuthorizationFailedError, KafkaError
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.errors import BatchTooLargeError, NotAMemberError, TransactionFencedError
-from libs.runtime.transactions.answers import _MEANINGS, Meaning
+from libs.runtime.transactions.error_codes import _MEANINGS, Meaning
 from libs.runtime.transactions.producer import TransactionalProducer, init_producer_id
 from tests.unit.transactions.fake_connection import FakeConnection
 from tests.unit.transactions.requests import answer_to

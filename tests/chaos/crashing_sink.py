@@ -1,4 +1,4 @@
-"""The sink, killing itself at one step of a write of metrics; DYING_SINK_STEP says which (see STEPS)."""
+"""A sink that kills itself at one step of writing metrics; CRASHING_SINK_STEP names the step (see STEPS)."""
 
 import os
 import signal
@@ -43,83 +43,83 @@ FINISHING_STEPS = (
 """Steps of finishing the file: with SINK_ROTATE only."""
 
 
-class _Fuse:
-    """Ends the process at the step it is set to, once it is lit."""
+class _KillSwitch:
+    """Kills the process at the given step, once it is armed."""
 
     def __init__(self, step: str) -> None:
         self._step = step
-        self.lit = False
+        self.armed = False
 
-    def burn(self, step: str) -> None:
-        if self.lit and step == self._step:
+    def reach(self, step: str) -> None:
+        if self.armed and step == self._step:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-class _DyingDisk(Disk):
-    def __init__(self, fuse: _Fuse) -> None:
-        self._fuse = fuse
+class _CrashingDisk(Disk):
+    def __init__(self, kill_switch: _KillSwitch) -> None:
+        self._kill_switch = kill_switch
         self.writing = "checkpoint"
 
     def append(self, descriptor: int, data: bytes) -> None:
-        self._fuse.burn(f"before the {self.writing} is written")
+        self._kill_switch.reach(f"before the {self.writing} is written")
         middle = len(data) - 7
         super().append(descriptor, data[:middle])
-        self._fuse.burn(f"in the middle of the {self.writing}")
+        self._kill_switch.reach(f"in the middle of the {self.writing}")
         super().append(descriptor, data[middle:])
 
     def sync(self, descriptor: int) -> None:
-        self._fuse.burn(f"before the {self.writing} is synced")
+        self._kill_switch.reach(f"before the {self.writing} is synced")
         super().sync(descriptor)
         self.writing = "checkpoint"
 
     def create(self, path: Path) -> None:
-        self._fuse.burn("before the empty file is made")
+        self._kill_switch.reach("before the empty file is made")
         super().create(path)
 
     def link(self, source: Path, target: Path) -> None:
-        self._fuse.burn("before the finished file has its name")
+        self._kill_switch.reach("before the finished file has its name")
         super().link(source, target)
 
     def rename(self, source: Path, target: Path) -> None:
         if source.name.endswith(".empty.tmp"):
-            self._fuse.burn("before the empty file takes the live one's place")
+            self._kill_switch.reach("before the empty file takes the live one's place")
             super().rename(source, target)
-            self._fuse.burn("after the empty file has taken the live one's place")
+            self._kill_switch.reach("after the empty file has taken the live one's place")
             return
-        self._fuse.burn("before the checkpoint is put in place")
+        self._kill_switch.reach("before the checkpoint is put in place")
         super().rename(source, target)
 
     def sync_directory(self, path: Path) -> None:
-        self._fuse.burn("before the folder is synced")
+        self._kill_switch.reach("before the folder is synced")
         super().sync_directory(path)
 
 
-class _DyingFile(MetricsFile):
-    def __init__(self, settings: SinkSettings, fuse: _Fuse) -> None:
-        self._fuse = fuse
-        self._dying_disk = _DyingDisk(fuse)
+class _CrashingFile(MetricsFile):
+    def __init__(self, settings: SinkSettings, kill_switch: _KillSwitch) -> None:
+        self._kill_switch = kill_switch
+        self._crashing_disk = _CrashingDisk(kill_switch)
         topic = settings.topic_prefix + PRODUCT_METRICS.name
-        super().__init__(settings.sink_output_path, topic, self._dying_disk, settings.rotate())
+        super().__init__(settings.sink_output_path, topic, self._crashing_disk, settings.rotate())
 
     def write(self, lines: Sequence[bytes], positions: Mapping[int, Position], span: Span | None = None) -> None:
         if lines:
-            self._fuse.lit = True
-            self._dying_disk.writing = "text"
+            self._kill_switch.armed = True
+            self._crashing_disk.writing = "text"
         super().write(lines, positions, span)
 
 
 async def run(context: Context[SinkSettings]) -> None:
-    """As the sink's own, with a fuse."""
-    fuse = _Fuse(os.environ["DYING_SINK_STEP"])
+    """As the sink's own, with a kill switch."""
+    kill_switch = _KillSwitch(os.environ["CRASHING_SINK_STEP"])
     commit = Progress.commit
 
-    async def dying_commit(self: Progress, consumer: AIOKafkaConsumer) -> None:
-        fuse.burn("before the offsets are committed")
+    async def crashing_commit(self: Progress, consumer: AIOKafkaConsumer) -> None:
+        kill_switch.reach("before the offsets are committed")
         await commit(self, consumer)
-        fuse.burn("after the offsets are committed")
+        kill_switch.reach("after the offsets are committed")
 
-    Progress.commit = dying_commit  # type: ignore[method-assign]  # the only seam at which a commit can be cut short
-    await copy_into(writers_of(context, _DyingFile(context.settings, fuse)), context)
+    Progress.commit = crashing_commit  # type: ignore[method-assign]  # the only way to interrupt a commit
+    await copy_into(writers_of(context, _CrashingFile(context.settings, kill_switch)), context)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A dead letter as it stands in ``orders-dlq``, also when its headers are damaged."""
+"""Parses dead letters of ``orders-dlq``, also those with damaged headers."""
 
 import re
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Headers = tuple[tuple[str, bytes | None], ...]
 
 
 class Place(NamedTuple):
-    """Where a letter stands in ``orders-dlq``: its name for the user, ``3/1207``."""
+    """A letter's partition and offset in ``orders-dlq``, which identify it for the user: ``3/1207``."""
 
     partition: int
     offset: int
@@ -27,7 +27,7 @@ class Place(NamedTuple):
 
 
 def parse_place(text: str) -> Place:
-    """The place in ``text``; raises ``ValueError`` when there is none."""
+    """Parse a place; raises ``ValueError`` if ``text`` is not one."""
     match = _PLACE.fullmatch(text)
     if not match:
         raise ValueError(f"{text!r} is no place of a dead letter: partition/offset, as in 3/1207")
@@ -36,7 +36,7 @@ def parse_place(text: str) -> Place:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A letter and what its headers say; ``rejection`` is None when they are damaged, and ``damage`` says how.
+    """A letter with its parsed headers; if they are damaged, ``rejection`` is None and ``damage`` says how.
 
     ``timestamp_ms`` is the rejected record's own.
     """
@@ -58,17 +58,17 @@ class DeadLetter:
         return self.rejection.message if self.rejection else self.damage
 
     def other_headers(self) -> Headers:
-        """All that the contract does not name, and those that cannot be read."""
+        """All headers that are not in the contract, and those that cannot be read."""
         return (
             self.headers if self.rejection is None else tuple(each for each in self.headers if each[0] not in HEADERS)
         )
 
     def is_without_value(self) -> bool:
-        """Whether the record was too large to be kept: the headers have its value's size and digest instead."""
+        """Whether the record was too large to be kept: the headers have the size and digest of its value instead."""
         return self.value is None and any(name == VALUE_SHA256 for name, _ in self.headers)
 
     def fingerprint(self) -> int:
-        """64 bits that tell this letter from any that stands in its place after the topic was made anew."""
+        """A 64-bit digest that distinguishes this letter from one at the same place in a recreated topic."""
         digest = blake2b(digest_size=8)
         for part in (self.key, self.value, *(part for name, value in self.headers for part in (name.encode(), value))):
             digest.update(b"-" if part is None else b"%d:" % len(part) + part)
@@ -77,7 +77,7 @@ class DeadLetter:
 
 
 def read_letter(record: LocatedRecord) -> DeadLetter:
-    """The letter in ``record``, whatever its headers are like."""
+    """Parse the letter in ``record``; damaged headers are not an error."""
     rejection, damage = None, ""
     try:
         rejection = read_dead_letter_headers(record.headers)

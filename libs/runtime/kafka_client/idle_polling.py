@@ -1,4 +1,4 @@
-"""Asks the brokers less often while nothing happens."""
+"""Sends fewer requests to the brokers while a replica is idle."""
 
 import asyncio
 import contextlib
@@ -11,21 +11,21 @@ from aiokafka import AIOKafkaConsumer
 from libs.runtime.timing import FETCH_MAX_WAIT_MS, IDLE_AFTER_S, IDLE_INTERVAL_S, TICK_S
 
 
-class IdlePace:
-    """Makes an idle consumer's heartbeats, long polls and timers as rare as ``IDLE_INTERVAL_S``.
+class IdlePolling:
+    """Reduces the heartbeats, long polls and timers of an idle consumer to one each ``IDLE_INTERVAL_S``.
 
-    A record ends a long poll at once, so the first one after a quiet time is as quick as any other. What takes longer is a
-    rebalance among idle replicas: they hear of it by a heartbeat.
+    A record ends a long poll at once, so the first record after an idle time is not delayed. A rebalance among idle
+    replicas takes longer: they learn of it by a heartbeat.
 
     Args:
         consumer: started.
-        monotonic_s: tells the time.
+        monotonic_s: a monotonic clock, in seconds.
     """
 
     def __init__(self, consumer: AIOKafkaConsumer, monotonic_s: Callable[[], float] = time.monotonic) -> None:
-        # aiokafka reads its settings when it starts, and has no public way to change them afterwards.
+        # aiokafka reads these settings when it starts, and has no public way to change them afterwards.
         self._fetcher: Any = cast(Any, consumer._fetcher)  # noqa: SLF001
-        # How often it plans fetches of all partitions anew while one is under way.
+        # How often it checks for partitions to fetch while a fetch is in progress.
         self._plan_every_s: float = self._fetcher._fetcher_timeout  # noqa: SLF001
         self._coordinator: Any = cast(Any, consumer._coordinator)  # noqa: SLF001
         self._heartbeat: Callable[[], Awaitable[bool]] = self._coordinator._do_heartbeat  # noqa: SLF001
@@ -37,7 +37,7 @@ class IdlePace:
         self._coordinator._do_heartbeat = self._heartbeat_when_due  # noqa: SLF001
 
     def note(self, *, busy: bool) -> None:
-        """Tell whether there is work; idle is who has had none for ``IDLE_AFTER_S``."""
+        """Note whether there is work. A replica without work for ``IDLE_AFTER_S`` is idle."""
         now_s = self._monotonic_s()
         if busy:
             self._idle_from_s = now_s + IDLE_AFTER_S
@@ -53,7 +53,7 @@ class IdlePace:
 
     @property
     def tick_s(self) -> float:
-        """How long to wait for records before looking at the clock."""
+        """How long to wait for records until the next tick."""
         return IDLE_INTERVAL_S if self.idle else TICK_S
 
     async def _heartbeat_when_due(self) -> bool:
@@ -63,11 +63,11 @@ class IdlePace:
                     await self._busy.wait()
         sent_s = self._monotonic_s()
         is_answered = await self._heartbeat()
-        # aiokafka repeats one that has failed after its own short pause.
+        # aiokafka repeats a failed heartbeat after its own short pause.
         self._next_heartbeat_s = sent_s + IDLE_INTERVAL_S if is_answered else sent_s
         return is_answered
 
     def close(self) -> None:
-        """Leave the consumer as it was."""
+        """Restore the consumer's settings."""
         self.note(busy=True)
         self._coordinator._do_heartbeat = self._heartbeat  # noqa: SLF001

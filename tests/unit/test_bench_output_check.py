@@ -1,12 +1,12 @@
-"""The benchmark's judge finds what is lost, duplicated or wrong."""
+"""The benchmark's check finds what is lost, duplicated or wrong."""
 
 import json
 from typing import Any
 
 import pytest
 
-from benchmarks.judge import OrdersJudge, Verdict, WindowsJudge, joined
 from benchmarks.orders import Item, Workload, make_workload, processed
+from benchmarks.output_check import Differences, OrdersCheck, WindowsCheck, joined
 
 NOW_S = 1_795_363_777.5
 COUNT = 2_000
@@ -17,13 +17,13 @@ def workload() -> Workload:
     return make_workload(COUNT, seed=5, now_s=NOW_S)
 
 
-def judged(workload: Workload, good: list[Item], dead: list[Item]) -> dict[str, int]:
-    judge = OrdersJudge(workload)
+def differences_of(workload: Workload, good: list[Item], dead: list[Item]) -> dict[str, int]:
+    check = OrdersCheck(workload)
     for item in good:
-        judge.processed(item.value)
+        check.processed(item.value)
     for item in dead:
-        judge.dead_letter(item.key, item.value)
-    return {how: number for how, number in judge.verdict().differences.items() if number}
+        check.dead_letter(item.key, item.value)
+    return {how: number for how, number in check.differences().counts.items() if number}
 
 
 def right(workload: Workload) -> tuple[list[Item], list[Item]]:
@@ -36,17 +36,17 @@ def changed(item: Item, **fields: Any) -> Item:
 
 def test_right_output_is_exact_in_any_order_and_spelling(workload: Workload) -> None:
     good, dead = right(workload)
-    assert judged(workload, [changed(item) for item in reversed(good)], dead[::-1]) == {}
+    assert differences_of(workload, [changed(item) for item in reversed(good)], dead[::-1]) == {}
 
 
 def test_nothing_at_all_is_all_lost(workload: Workload) -> None:
-    assert judged(workload, [], []) == {"lost": COUNT}
+    assert differences_of(workload, [], []) == {"lost": COUNT}
 
 
 def test_lost_and_duplicated_orders_are_counted(workload: Workload) -> None:
     good, dead = right(workload)
-    assert judged(workload, good[2:], dead[1:]) == {"lost": 3}
-    assert judged(workload, [*good, *good[:4]], [*dead, dead[0]]) == {"duplicated": 5}
+    assert differences_of(workload, good[2:], dead[1:]) == {"lost": 3}
+    assert differences_of(workload, [*good, *good[:4]], [*dead, dead[0]]) == {"duplicated": 5}
 
 
 @pytest.mark.parametrize(
@@ -64,26 +64,26 @@ def test_a_changed_field_is_wrong(workload: Workload, fields: dict[str, Any]) ->
     good, dead = right(workload)
     number = 1 if "order_id" in fields else 0
     assert workload.is_valid[number]
-    assert judged(workload, [*good[:number], changed(good[number], **fields), *good[number + 1 :]], dead) == {
+    assert differences_of(workload, [*good[:number], changed(good[number], **fields), *good[number + 1 :]], dead) == {
         "wrong": 1
     }
 
 
 def test_a_changed_dead_letter_is_wrong(workload: Workload) -> None:
     good, dead = right(workload)
-    assert judged(workload, good, [dead[0]._replace(value=dead[0].value + b" "), *dead[1:]]) == {"wrong": 1}
+    assert differences_of(workload, good, [dead[0]._replace(value=dead[0].value + b" "), *dead[1:]]) == {"wrong": 1}
 
 
 def test_what_belongs_into_the_other_topic_is_wrong(workload: Workload) -> None:
     good, dead = right(workload)
     misplaced = next(order for number, order in enumerate(workload.orders) if workload.is_valid[number])
-    assert judged(workload, good[1:], [*dead, misplaced]) == {"wrong": 1}
+    assert differences_of(workload, good[1:], [*dead, misplaced]) == {"wrong": 1}
 
 
 def test_what_nobody_sent_is_foreign(workload: Workload) -> None:
     good, dead = right(workload)
     foreign = [Item(0, b"", value) for value in (b"{}", b"[]", b"null", b'{"order_id":"xyz"}')]
-    assert judged(workload, [*good, *foreign], [*dead, Item(0, b"no number", b"")]) == {"foreign": 5}
+    assert differences_of(workload, [*good, *foreign], [*dead, Item(0, b"no number", b"")]) == {"foreign": 5}
 
 
 def metrics(workload: Workload) -> list[dict[str, Any]]:
@@ -100,57 +100,57 @@ def metrics(workload: Workload) -> list[dict[str, Any]]:
     ]
 
 
-def judged_windows(workload: Workload, records: list[dict[str, Any]]) -> tuple[dict[str, int], int]:
-    judge = WindowsJudge(workload)
+def window_differences(workload: Workload, records: list[dict[str, Any]]) -> tuple[dict[str, int], int]:
+    check = WindowsCheck(workload)
     for record in records:
-        judge.metric(json.dumps(record).encode())
-    return {how: number for how, number in judge.verdict().differences.items() if number}, judge.missing_orders
+        check.metric(json.dumps(record).encode())
+    return {how: number for how, number in check.differences().counts.items() if number}, check.missing_orders
 
 
 def test_right_metrics_are_exact_though_floats_are_dusty(workload: Workload) -> None:
     records = [{**metric, "total_revenue": metric["total_revenue"] + 2e-8} for metric in metrics(workload)]
-    assert judged_windows(workload, records) == ({}, 0)
+    assert window_differences(workload, records) == ({}, 0)
 
 
 def test_windows_lost_duplicated_and_wrong(workload: Workload) -> None:
     records = metrics(workload)
-    assert judged_windows(workload, records[1:]) == ({"lost": 1}, records[0]["order_count"])
-    assert judged_windows(workload, [*records, records[0]]) == ({"duplicated": 1}, 0)
+    assert window_differences(workload, records[1:]) == ({"lost": 1}, records[0]["order_count"])
+    assert window_differences(workload, [*records, records[0]]) == ({"duplicated": 1}, 0)
     count, dollars = records[0]["order_count"] - 2, records[0]["total_revenue"]
     short = {**records[0], "order_count": count, "avg_order_value": round(dollars / count, 2)}
-    assert judged_windows(workload, [short, *records[1:]]) == ({"wrong": 1}, 2)
+    assert window_differences(workload, [short, *records[1:]]) == ({"wrong": 1}, 2)
     a_cent_off = {**records[0], "total_revenue": records[0]["total_revenue"] + 0.01}
-    assert judged_windows(workload, [a_cent_off, *records[1:]]) == ({"wrong": 1}, 0)
+    assert window_differences(workload, [a_cent_off, *records[1:]]) == ({"wrong": 1}, 0)
     unknown = {**records[0], "product_id": "prod-9"}
-    assert judged_windows(workload, [*records, unknown]) == ({"foreign": 1}, 0)
+    assert window_differences(workload, [*records, unknown]) == ({"foreign": 1}, 0)
 
 
 @pytest.mark.parametrize("off", [{"avg_order_value": 0.01}, {"window_end": 1}, {"window_end": -60}])
 def test_a_metric_that_contradicts_itself_is_none(workload: Workload, off: dict[str, float]) -> None:
     records = metrics(workload)
     contradictory = {**records[0], **{name: records[0][name] + by for name, by in off.items()}}
-    found, _ = judged_windows(workload, [contradictory, *records[1:]])
+    found, _ = window_differences(workload, [contradictory, *records[1:]])
     assert found == {"lost": 1, "foreign": 1}
 
 
 def test_a_later_window_of_the_closing_events_does_not_count(workload: Workload) -> None:
-    judge = WindowsJudge(workload)
+    check = WindowsCheck(workload)
     closing = {**metrics(workload)[0], "window_start": workload.end_s + 900, "window_end": workload.end_s + 960}
-    assert not judge.metric(json.dumps(closing).encode())
-    assert not judge.complete
+    assert not check.metric(json.dumps(closing).encode())
+    assert not check.complete
 
 
 def test_windows_are_complete_when_each_has_come(workload: Workload) -> None:
-    judge = WindowsJudge(workload)
+    check = WindowsCheck(workload)
     for record in metrics(workload):
-        assert not judge.complete
-        assert judge.metric(json.dumps(record).encode())
-    assert judge.complete
+        assert not check.complete
+        assert check.metric(json.dumps(record).encode())
+    assert check.complete
 
 
-def test_verdicts_in_words() -> None:
-    good = Verdict({"lost": 0, "duplicated": 0}, "orders")
-    bad = Verdict({"lost": 1_200, "duplicated": 3}, "orders")
+def test_differences_as_text() -> None:
+    good = Differences({"lost": 0, "duplicated": 0}, "orders")
+    bad = Differences({"lost": 1_200, "duplicated": 3}, "orders")
     assert joined([good, good]) == "exact"
     assert joined([bad]) == "1,200 orders lost, 3 orders duplicated"
     assert joined([good, bad, bad]) == "1,200 orders lost, 3 orders duplicated (2 of 3 runs)"

@@ -1,12 +1,12 @@
-"""How far event time has come, by the watermark records between the processed orders."""
+"""Reads the watermark records between the processed orders."""
 
 from verification.strict_json import number, parse_object
 
 _NEVER = float("-inf")
-_MAX_SOURCES = 1000  # more than the partitions that a pipeline's topics can have
+_MAX_SOURCES = 1000  # more than the maximum number of partitions of a pipeline's topics
 
 
-class Marks:
+class Watermarks:
     """The newest watermark of each source, per partition of ``processed-orders``."""
 
     def __init__(self) -> None:
@@ -14,7 +14,7 @@ class Marks:
         self._sources = 0
 
     def add(self, partition: int, value: bytes | None) -> None:
-        """Take in a watermark record of ``partition``; raises ``ValueError``."""
+        """Add a watermark record of ``partition``; raises ``ValueError``."""
         fields = parse_object(value)
         named = fields.get("source")
         numbers = [number(each) for each in (named if isinstance(named, list) else [named])]
@@ -30,7 +30,7 @@ class Marks:
         self._sources = max(self._sources, int(count))
 
     def passed_s(self, partition: int) -> float:
-        """The event time, in epoch seconds, that every source has passed as ``partition`` tells it."""
+        """The event time, in epoch seconds, that all sources have passed, by the watermarks in ``partition``."""
         newest_s = self._newest_s.get(partition, {})
         if not self._sources or len(newest_s) < self._sources:
             return _NEVER

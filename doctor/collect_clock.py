@@ -17,7 +17,7 @@ Record = ConsumerRecord[bytes | None, bytes | None]
 
 
 def clock_of(arrivals: Collection[tuple[float, int]], newest_ms: int | None, now_s: float) -> Clock:
-    """The clocks' difference by the stamps of orders.
+    """The difference of the clocks, computed from the timestamps of orders.
 
     Args:
         arrivals: for each order that arrived: this machine's time of arrival in seconds, and the broker's stamp in ms. The
@@ -29,7 +29,7 @@ def clock_of(arrivals: Collection[tuple[float, int]], newest_ms: int | None, now
     return Clock(ahead_s, None if newest_ms is None else newest_ms / 1000 - now_s)
 
 
-async def look_at_clock(kafka: Kafka, orders: str, partitions: Collection[int], watch_s: float) -> Clock:
+async def collect_clock(kafka: Kafka, orders: str, partitions: Collection[int], watch_s: float) -> Clock:
     """Read the newest orders, and those that arrive within ``watch_s``."""
     if not partitions:
         return Clock(None, None)

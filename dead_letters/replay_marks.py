@@ -1,21 +1,21 @@
-"""``dead-letters-replayed``: a mark for each letter that was replayed, written in the transaction that replayed it.
+"""``dead-letters-replayed``: a replay mark for each replayed letter, written in the same transaction as the replay.
 
-A mark stands under its letter's place. Places come again when ``orders-dlq`` is deleted and made anew, so a mark also
-holds the letter's fingerprint, and holds for that letter only.
+A mark's key is its letter's place. Places repeat if ``orders-dlq`` is deleted and recreated, so a mark also has the letter's
+fingerprint, and is valid for that letter only.
 """
 
 from typing import NamedTuple
 
 import orjson
 
-from dead_letters.letter import DeadLetter, Place, parse_place
+from dead_letters.dead_letter import DeadLetter, Place, parse_place
 from libs.runtime.errors import PipelineError
 
 _OFFSET_BITS = 60
 
 
-class Mark(NamedTuple):
-    """When a letter was replayed (epoch seconds), and where in ``orders`` it stands since."""
+class ReplayMark(NamedTuple):
+    """When a letter was replayed (epoch seconds), and its new position in ``orders``."""
 
     fingerprint: int
     replayed_at_s: float
@@ -23,8 +23,8 @@ class Mark(NamedTuple):
     offset: int
 
 
-class DamagedMarkError(PipelineError):
-    """A mark cannot be read, so that nobody knows whether its letter was replayed."""
+class DamagedReplayMarkError(PipelineError):
+    """A replay mark cannot be decoded, so it is unknown whether its letter was replayed."""
 
 
 def mark_key(place: Place) -> bytes:
@@ -32,7 +32,7 @@ def mark_key(place: Place) -> bytes:
     return str(place).encode()
 
 
-def encode_mark(mark: Mark) -> bytes:
+def encode_mark(mark: ReplayMark) -> bytes:
     """The record's JSON value."""
     return orjson.dumps(
         {
@@ -44,38 +44,38 @@ def encode_mark(mark: Mark) -> bytes:
     )
 
 
-def decode_mark(key: bytes | None, value: bytes | None) -> tuple[Place, Mark | None]:
-    """The letter's place and its mark, None for a mark that was taken back by hand.
+def decode_mark(key: bytes | None, value: bytes | None) -> tuple[Place, ReplayMark | None]:
+    """The letter's place and its mark; None for a tombstone, by which a user has removed the mark.
 
     Raises:
-        DamagedMarkError: nothing of the kind stands there.
+        DamagedReplayMarkError: nothing of the kind stands there.
     """
     try:
         place = parse_place((key or b"").decode())
         if value is None:
             return place, None
         fields = orjson.loads(value)
-        return place, Mark(
+        return place, ReplayMark(
             int(fields["fingerprint"], 16),
             float(fields["replayed_at"]),
             int(fields["partition"]),
             int(fields["offset"]),
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise DamagedMarkError(
+        raise DamagedReplayMarkError(
             f"a mark cannot be read: key {key!r:.80}, value {value!r:.200}: {error!r}",
             advice="another program has written into dead-letters-replayed; delete that record there",
         ) from error
 
 
 class Replayed:
-    """Which letters have been replayed: about 200 bytes for each."""
+    """The set of replayed letters; takes about 200 bytes for each."""
 
     def __init__(self) -> None:
         self._fingerprints: dict[int, int] = {}
 
-    def add(self, place: Place, mark: Mark | None) -> None:
-        """Take in the next mark; a later one under the same place counts."""
+    def add(self, place: Place, mark: ReplayMark | None) -> None:
+        """Add the next mark; it replaces an earlier one of the same place."""
         if mark is None:
             self._fingerprints.pop(_packed(place), None)
         else:

@@ -1,12 +1,12 @@
 import pytest
 from aiokafka.errors import ClusterAuthorizationFailedError, UnknownError
 
-from libs.runtime.transactions.answers import Meaning, meaning_of, refusal
+from libs.runtime.transactions.error_codes import Meaning, meaning_of, refusal
 
 MEANINGS = {
     Meaning.DONE: {0, 46},
-    Meaning.AGAIN: {14, 19, 20, 51},
-    Meaning.ELSEWHERE: {3, 5, 6, 7, 13, 15, 16, 56},
+    Meaning.RETRY: {14, 19, 20, 51},
+    Meaning.REFRESH_AND_RETRY: {3, 5, 6, 7, 13, 15, 16, 56},
     Meaning.FENCED: {47, 48, 49, 59, 90},
     Meaning.NOT_A_MEMBER: {22, 25, 82},
     Meaning.TOO_LARGE: {10, 18},

@@ -15,8 +15,8 @@ from aiokafka.protocol.admin import ApiVersionRequest
 
 from doctor.cluster import INTERNAL_TOPICS, TOPICS
 from doctor.cluster_facts import ClusterFacts, Partition, TopicFacts
-from doctor.look_at_clock import look_at_clock
-from doctor.look_at_transactions import look_at_transactions
+from doctor.collect_clock import collect_clock
+from doctor.collect_transactions import collect_open_transactions
 from libs.events.topics import ORDERS
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, Kafka, client_arguments
@@ -28,7 +28,7 @@ _REQUEST_TIMEOUT_MS = 10_000
 Progress = Callable[[str], None]
 
 
-async def look_at_cluster(kafka: Kafka, prefix: str, progress: Progress, watch_s: float = 5.0) -> ClusterFacts:
+async def collect_cluster_facts(kafka: Kafka, prefix: str, progress: Progress, watch_s: float = 5.0) -> ClusterFacts:
     """All facts. Takes a little longer than ``watch_s``, the time for which clock and transactions are watched.
 
     Raises:
@@ -53,8 +53,8 @@ async def look_at_cluster(kafka: Kafka, prefix: str, progress: Progress, watch_s
     try:
         versions = await _versions(connection)
         (open_transactions, transactions_denied), clock = await asyncio.gather(
-            look_at_transactions(kafka, connection, partitions, watch_s),
-            look_at_clock(kafka, prefix + ORDERS.name, partitions.get(prefix + ORDERS.name, ()), watch_s),
+            collect_open_transactions(kafka, connection, partitions, watch_s),
+            collect_clock(kafka, prefix + ORDERS.name, partitions.get(prefix + ORDERS.name, ()), watch_s),
         )
     finally:
         await connection.close()

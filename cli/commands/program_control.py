@@ -3,7 +3,7 @@
 from cyclopts.types import NonNegativeFloat
 
 from cli.commands.local_mode import end_as_ctrl_c_does
-from local import parts
+from local import program_control
 
 
 def stop(program: str, /, *programs: str) -> int:
@@ -14,7 +14,7 @@ def stop(program: str, /, *programs: str) -> int:
         programs: More programs or services.
     """
     end_as_ctrl_c_does()
-    return parts.stop([program, *programs])
+    return program_control.stop([program, *programs])
 
 
 def start(program: str, /, *programs: str) -> int:
@@ -25,7 +25,7 @@ def start(program: str, /, *programs: str) -> int:
         programs: More programs or services.
     """
     end_as_ctrl_c_does()
-    return parts.start([program, *programs])
+    return program_control.start([program, *programs])
 
 
 def restart(program: str, /, *programs: str) -> int:
@@ -36,7 +36,7 @@ def restart(program: str, /, *programs: str) -> int:
         programs: More programs or services.
     """
     end_as_ctrl_c_does()
-    return parts.restart([program, *programs])
+    return program_control.restart([program, *programs])
 
 
 def drain(*, timeout: NonNegativeFloat = 600.0) -> int:
@@ -48,4 +48,4 @@ def drain(*, timeout: NonNegativeFloat = 600.0) -> int:
         timeout: Seconds to wait; 0 checks once.
     """
     end_as_ctrl_c_does()
-    return parts.drain(timeout)
+    return program_control.drain(timeout)

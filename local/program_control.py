@@ -1,4 +1,4 @@
-"""Stopping, starting and draining parts of a running pipeline, while the rest goes on."""
+"""Stops, starts, restarts and drains single programs of a running pipeline."""
 
 import sys
 from collections.abc import Iterable
@@ -10,12 +10,12 @@ from local.startup import wait_until_ready
 from local.supervision import Program, Supervisor
 from watch.drained import Endpoints, wait_until_drained
 
-# Longer than the longest grace period, Kafka's, after which the supervisor kills a program.
+# Longer than the longest grace period (Kafka's), after which the supervisor kills a program.
 _STOP_S = 40.0
 
 
 def stop(names: Iterable[str]) -> int:
-    """Stop programs, each named by itself or by its service; they stay stopped."""
+    """Stop programs, named by program or by service; they stay stopped."""
     supervisor = running_supervisor()
     chosen = [program.name for program in _chosen(supervisor, names)]
     supervisor.stop(chosen, _STOP_S)
@@ -24,7 +24,7 @@ def stop(names: Iterable[str]) -> int:
 
 
 def start(names: Iterable[str]) -> int:
-    """Start programs that are stopped or have failed, and wait until they are healthy; others are left alone."""
+    """Start programs that are stopped or have failed, and wait until they are healthy; others are not changed."""
     supervisor = running_supervisor()
     _start(supervisor, [program.name for program in _chosen(supervisor, names)])
     return 0
@@ -40,9 +40,9 @@ def restart(names: Iterable[str]) -> int:
 
 
 def drain(timeout_s: float) -> int:
-    """Stop the generator, then wait until every order has gone through all stages and every window has closed.
+    """Stop the generator, then wait until all orders have passed all stages and all windows are closed.
 
-    The services go on running. The exit code is 1 when something is left after ``timeout_s``.
+    The services keep running. The exit code is 1 if something is left after ``timeout_s``.
     """
     supervisor = running_supervisor()
     settings = LocalSettings.of_running()

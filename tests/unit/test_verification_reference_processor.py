@@ -7,10 +7,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from libs.events.money import cents_of_computed
-from verification.judge import Judge, cents_of, cents_sent
+from verification.reference_processor import ReferenceProcessor, cents_of, cents_sent
 from verification.strict_json import Literal
 
-JUDGE = Judge(
+REFERENCE = ReferenceProcessor(
     {"prod-1": {"product_name": "Lamp", "category": "Home"}, "prod-2": {"product_name": "Ünit", "rank": Literal("2")}}
 )
 NOW_S = 1_700_000_000.0
@@ -30,9 +30,9 @@ def with_timestamp(literal: str) -> bytes:
 
 
 def reasons(value: bytes | None) -> set[str]:
-    verdict = JUDGE.judge(value, NOW_S, NOW_S)
-    assert (verdict.order is None) == bool(verdict.reasons)
-    return set(verdict.reasons)
+    outcome = REFERENCE.allowed_outcome(value, NOW_S, NOW_S)
+    assert (outcome.order is None) == bool(outcome.reasons)
+    return set(outcome.reasons)
 
 
 @pytest.mark.parametrize(
@@ -107,15 +107,15 @@ def test_a_faulty_record_has_every_reason_that_applies(value: bytes | None, expe
 
 
 def test_a_timestamp_between_the_two_limits_is_undecided() -> None:
-    verdict = JUDGE.judge(raw(timestamp=NOW_S + 100), NOW_S, NOW_S + 50)
-    assert verdict.order is not None
-    assert verdict.reasons == {"future_timestamp"}
+    outcome = REFERENCE.allowed_outcome(raw(timestamp=NOW_S + 100), NOW_S, NOW_S + 50)
+    assert outcome.order is not None
+    assert outcome.reasons == {"future_timestamp"}
 
 
 def test_a_number_too_large_for_a_double_may_be_carried_along_or_refused() -> None:
-    verdict = JUDGE.judge(raw()[:-1] + b', "x": [{"y": -1e999}]}', NOW_S, NOW_S)
-    assert verdict.order is not None
-    assert verdict.reasons == {"malformed"}
+    outcome = REFERENCE.allowed_outcome(raw()[:-1] + b', "x": [{"y": -1e999}]}', NOW_S, NOW_S)
+    assert outcome.order is not None
+    assert outcome.reasons == {"malformed"}
 
 
 def processed(value: bytes, **more: Any) -> bytes:
@@ -135,9 +135,9 @@ def processed(value: bytes, **more: Any) -> bytes:
     ],
 )
 def test_the_same_order_in_another_spelling_is_the_same(order: bytes, enriched: bytes) -> None:
-    expected = JUDGE.judge(order, NOW_S, NOW_S).order
+    expected = REFERENCE.allowed_outcome(order, NOW_S, NOW_S).order
     assert expected
-    assert JUDGE.processed(enriched) == expected
+    assert REFERENCE.processed(enriched) == expected
 
 
 @pytest.mark.parametrize(
@@ -153,18 +153,18 @@ def test_the_same_order_in_another_spelling_is_the_same(order: bytes, enriched: 
     ],
 )
 def test_another_order_or_enrichment_is_different(enriched: bytes) -> None:
-    assert JUDGE.processed(enriched) != JUDGE.judge(raw(), NOW_S, NOW_S).order
+    assert REFERENCE.processed(enriched) != REFERENCE.allowed_outcome(raw(), NOW_S, NOW_S).order
 
 
 def test_where_one_id_ends_and_the_next_begins_matters() -> None:
-    one = JUDGE.processed(processed(raw(order_id="o", user_id="prod-1u")))
-    assert one != JUDGE.processed(processed(raw(order_id="oprod-1", user_id="u")))
+    one = REFERENCE.processed(processed(raw(order_id="o", user_id="prod-1u")))
+    assert one != REFERENCE.processed(processed(raw(order_id="oprod-1", user_id="u")))
 
 
 @pytest.mark.parametrize("value", [None, b"{", raw(amount="-"), raw(amount="1"), raw(amount=0.001), raw(user_id=1)])
 def test_what_is_no_processed_order_is_refused(value: bytes | None) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        JUDGE.processed(value)
+        REFERENCE.processed(value)
 
 
 @pytest.mark.parametrize(
@@ -196,9 +196,9 @@ def test_what_the_services_take_an_amount_for_is_what_the_verification_does(doll
 
 
 def test_an_order_with_noise_in_its_amount_has_to_come_out_in_exact_cents() -> None:
-    sent = JUDGE.judge(raw(amount=863.3700000000001), NOW_S, NOW_S).order
+    sent = REFERENCE.allowed_outcome(raw(amount=863.3700000000001), NOW_S, NOW_S).order
     assert sent is not None
     assert sent.cents == 86_337
-    assert JUDGE.processed(processed(raw(amount=863.37))) == sent
+    assert REFERENCE.processed(processed(raw(amount=863.37))) == sent
     with pytest.raises(ValueError, match="sub-cent"):
-        JUDGE.processed(processed(raw(amount=863.3700000000001)))
+        REFERENCE.processed(processed(raw(amount=863.3700000000001)))

@@ -1,15 +1,15 @@
-"""What ``list`` gathers: a sum for each reason, or the newest letters of one."""
+"""The results of ``list``: a summary for each reason, or the newest letters of one."""
 
 import heapq
 from dataclasses import dataclass, field
 
-from dead_letters.letter import DeadLetter, Place
+from dead_letters.dead_letter import DeadLetter, Place
 from verification.topic_reader import Offsets
 
 
 @dataclass(frozen=True)
 class ListEnd:
-    """Where a list of letters ended: ``offsets`` by partition mean something in that cluster only."""
+    """Where a list of letters ended: the ``offsets`` by partition are valid in that cluster only."""
 
     cluster_id: str
     offsets: Offsets
@@ -17,7 +17,7 @@ class ListEnd:
 
 @dataclass
 class ReasonSum:
-    """The letters of one reason; times are those at which their orders came in, in epoch milliseconds."""
+    """The summary of the letters of one reason; times are their orders' arrival times in epoch milliseconds."""
 
     newest: DeadLetter
     letters: int = 0
@@ -36,13 +36,13 @@ class ReasonSum:
 
 
 class ByReason:
-    """A sum for each reason."""
+    """A summary for each reason."""
 
     def __init__(self) -> None:
         self.sums: dict[str, ReasonSum] = {}
 
     def add(self, letter: DeadLetter, *, replayed: bool) -> None:
-        """Take in one letter."""
+        """Add one letter."""
         if letter.reason not in self.sums:
             self.sums[letter.reason] = ReasonSum(letter)
         self.sums[letter.reason].add(letter, replayed=replayed)
@@ -57,7 +57,7 @@ class Newest:
         self._heap: list[tuple[int, Place, DeadLetter, bool]] = []
 
     def add(self, letter: DeadLetter, *, replayed: bool) -> None:
-        """Take in one letter."""
+        """Add one letter."""
         self.count += 1
         entry = (letter.timestamp_ms, letter.place, letter, replayed)
         if len(self._heap) < self._limit:

@@ -1,12 +1,12 @@
-"""Whom a connection was to reach, and how it was to log in."""
+"""The target and the login parameters of a connection attempt."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Attempt:
-    """What an error message needs to know of an attempt to connect; no secrets."""
+class ConnectionAttempt:
+    """The parameters of a connection attempt that an error message needs; no secrets."""
 
     host: str
     port: int

@@ -1,4 +1,4 @@
-"""What is run, in which order: rounds on one core, kills, and a backlog on the whole machine."""
+"""Runs all contenders in a fixed order: rounds on one core, kills, and a backlog on the whole machine."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ _COMMIT_S = 0.1
 
 
 class Part(StrEnum):
-    """What a run was for."""
+    """The part of the benchmark that a run belongs to."""
 
     SPEED = "speed"
     KILL = "kill"
@@ -29,7 +29,7 @@ class Part(StrEnum):
 
 @dataclass(frozen=True)
 class Result:
-    """An outcome and its place in the campaign; rounds count from 1."""
+    """The outcome of a run, with its part and round; rounds are counted from 1."""
 
     part: Part
     round: int
@@ -38,7 +38,7 @@ class Result:
 
 @dataclass
 class Workloads:
-    """Workloads by their number of orders, each made once."""
+    """Workloads by their number of orders, each created once."""
 
     seed: int
     say: Callable[[str], None]
@@ -52,12 +52,12 @@ class Workloads:
 
 
 @dataclass
-class Campaign:
-    """Runs of several contenders on one broker.
+class RunSeries:
+    """Runs several contenders on one broker.
 
     Args:
-        commands: who takes part, and what starts each of them.
-        orders: the most that any run has.
+        commands: the contenders, and the command that starts each of them.
+        orders: the maximum number of orders in a run.
         tell: called with each result.
     """
 
@@ -69,16 +69,16 @@ class Campaign:
     _durations_s: dict[tuple[str, Stage], float] = field(default_factory=dict)
 
     async def round(self, number: int, deadline_s: float) -> None:
-        """One round on one core, stage by stage, the contenders in turn; after the first, only who fits into the time."""
+        """One round on one core, stage by stage, the contenders in turn; after the first round only those that fit into the time."""
         if number > 1 and not self._fits(OURS, Stage.PROCESSOR, deadline_s):
-            return  # its output is the input of others, and its figures are what theirs are compared with
+            return  # its output is the input of others, and its figures are their reference
         prefix = f"r{number}-"
         for stage in Stage:
             for contender in self.commands:
                 if stage not in contender.stages or (number > 1 and not self._fits(contender, stage, deadline_s)):
                     continue
                 count = self._orders_of(contender)
-                self.workloads.of(count, self.bench.inputs)  # made once, so its time is no round's
+                self.workloads.of(count, self.bench.inputs)  # created outside of the measured time
                 started_s = time.monotonic()
                 plan = self._plan(contender, stage, prefix)
                 await self._run(Part.SPEED, number, plan, count)
@@ -88,8 +88,8 @@ class Campaign:
         await self.bench.inputs.delete(prefix)
 
     async def kills(self, seed: int) -> None:
-        """Each contender killed once in each stage, at a moment chosen by ``seed``, and started again at once."""
-        random = Random(seed)  # noqa: S311 - no secret
+        """Kill each contender once in each stage, at a random time determined by ``seed``, and restart it at once."""
+        random = Random(seed)  # noqa: S311 - not for cryptography
         for stage in _KILLED_STAGES:
             for contender in self.commands:
                 kill_at, kill_after_s = random.uniform(*_KILL_BETWEEN), random.uniform(0, _COMMIT_S)
@@ -100,7 +100,7 @@ class Campaign:
         await self.bench.inputs.delete("k-")
 
     async def backlog(self) -> None:
-        """Both stages at once, with as many processes or threads as there are cores for, each period of grace once."""
+        """Run both stages concurrently, with as many processes or threads as there are cores, once for each grace period."""
         for contender in self.commands:
             for grace_s in contender.graces_s if contender.machine_processes else ():
                 prefix = f"b{grace_s}-{contender.name}-"
@@ -119,7 +119,7 @@ class Campaign:
 
     def _plan(self, contender: Contender, stage: Stage, prefix: str) -> Plan:
         if contender is BARE or (contender is OURS and stage is not Stage.BOTH):
-            # What our processor writes, watermarks included, is what our analytics reads, and the bare consumer too.
+            # Our analytics and the bare consumer read the output of our processor, including watermarks.
             return Plan(contender, stage, f"{prefix}ours-", own_input=contender is OURS and stage is Stage.PROCESSOR)
         return Plan(contender, stage, f"{prefix}{contender.name}-{stage}-")
 

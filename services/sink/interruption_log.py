@@ -1,4 +1,4 @@
-"""One line when an output is interrupted and one when it works again, however often it is tried meanwhile."""
+"""Logs once when an output is interrupted and once when it works again, however many retries there are."""
 
 import time
 
@@ -9,8 +9,8 @@ log = structlog.get_logger()
 _SAY_AGAIN_S = 60.0
 
 
-class Trouble:
-    """The trouble that the output ``kind`` is in, as the log has it."""
+class InterruptionLog:
+    """Logs the interruptions of the output ``kind``."""
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
@@ -19,7 +19,7 @@ class Trouble:
         self._said_at_s = 0.0
 
     def interrupted(self, error: Exception, retry_in_s: float) -> None:
-        """Say so, unless this error has been told within the last minute."""
+        """Log the error, unless the same one was logged within the last minute."""
         now_s, text = time.monotonic(), str(error) or repr(error)
         if self._since_s is None:
             self._since_s = now_s
@@ -27,8 +27,8 @@ class Trouble:
             self._said, self._said_at_s = text, now_s
             log.error("interrupted", output=self._kind, error=text, retry_in_s=retry_in_s)
 
-    def over(self) -> None:
-        """Say that the output works again, if it did not."""
+    def resolved(self) -> None:
+        """Log that the output works again, if it was interrupted."""
         if self._since_s is not None:
             log.info("works again", output=self._kind, after_s=round(time.monotonic() - self._since_s, 1))
             self._since_s, self._said = None, ""

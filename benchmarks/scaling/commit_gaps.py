@@ -1,4 +1,4 @@
-"""How long a group's partitions stand still, seen from outside: by the offsets that the group has committed."""
+"""Measures the longest gap between a group's offset commits, that is how long its partitions make no progress."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from benchmarks.scaling.service import Service
 _SAMPLE_S = 0.02
 
 
-class Standstill:
+class CommitGaps:
     """Samples the committed offsets of ``partitions`` fifty times a second, inside its ``async with`` block."""
 
     def __init__(self, bootstrap_servers: str, group: str, partitions: Collection[int]) -> None:
@@ -44,7 +44,7 @@ class Standstill:
     async def _sample(self) -> None:
         while True:
             asked_s = time.monotonic()
-            with contextlib.suppress(KafkaError):  # the coordinator of a new group is being made
+            with contextlib.suppress(KafkaError):  # a new group has no coordinator for a moment
                 offsets = await self._admin.list_consumer_group_offsets(self._group)
                 for partition, committed in offsets.items():
                     number, offset = partition.partition, committed.offset
@@ -53,8 +53,8 @@ class Standstill:
                         self._moved_s[number].append(asked_s)
             await asyncio.sleep(_SAMPLE_S)
 
-    async def all_moved(self, *services: Service) -> None:
-        """Return when every partition has moved since this was called; ``services`` work them."""
+    async def all_committed(self, *services: Service) -> None:
+        """Wait until each partition has a new committed offset since this call; ``services`` process them."""
         since_s = time.monotonic()
 
         async def moved() -> bool:
@@ -63,7 +63,7 @@ class Standstill:
         await until(moved, *services)
 
     def longest_s(self, since_s: float) -> float:
-        """The longest time between two moves of a partition, or until now, that ended after ``since_s``."""
+        """The longest gap between two commits of a partition, or until now, that ended after ``since_s``."""
         now_s = time.monotonic()
         return max(
             later_s - earlier_s

@@ -1,4 +1,4 @@
-"""What became of each order, for whoever follows one through the log at debug level."""
+"""Logs the result of each order at debug level, so that a single order can be followed through the log."""
 
 from collections.abc import Iterable
 
@@ -14,23 +14,23 @@ from services.processor.validation import MAX_ID_CHARS
 log = structlog.get_logger()
 
 
-def tell_processed(rows: Iterable[Row], partition: int) -> None:
-    """These processed orders go to ``partition``."""
+def log_processed(rows: Iterable[Row], partition: int) -> None:
+    """Log that these processed orders go to ``partition``."""
     for _, value, _ in rows:
         log.debug(
             "order processed", order_id=order_id_in(value), to_topic=PROCESSED_ORDERS.name, to_partition=partition
         )
 
 
-def tell_rejected(record: Record, reason: Reason) -> None:
-    """``record`` becomes a dead letter."""
+def log_rejected(record: Record, reason: Reason) -> None:
+    """Log that ``record`` becomes a dead letter."""
     if debugging():
         order_id = _id_of(record)
         log.debug("order rejected", order_id=order_id, to_topic=ORDERS_DLQ.name, reason=reason, offset=record.offset)
 
 
 def _id_of(record: Record) -> str:
-    """The id in the value, or where it has none that can be one the key: that is the id of an order that came to harm."""
+    """The id in the value, or the record's key if the value has no valid one: senders use the id as the key."""
     order_id = order_id_in(record.value)
     if order_id and len(order_id) <= MAX_ID_CHARS:
         return order_id

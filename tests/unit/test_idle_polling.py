@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from libs.runtime.kafka_client.idle_pace import IdlePace
+from libs.runtime.kafka_client.idle_polling import IdlePolling
 from libs.runtime.timing import (
     FETCH_MAX_WAIT_MS,
     IDLE_AFTER_S,
@@ -50,11 +50,11 @@ def consumer() -> Consumer:
 
 
 @pytest.fixture
-def pace(consumer: Consumer) -> IdlePace:
-    return IdlePace(cast(AIOKafkaConsumer, cast(Any, consumer)), lambda: consumer.now_s)
+def pace(consumer: Consumer) -> IdlePolling:
+    return IdlePolling(cast(AIOKafkaConsumer, cast(Any, consumer)), lambda: consumer.now_s)
 
 
-async def test_the_usual_pace_until_nothing_has_happened_for_long(consumer: Consumer, pace: IdlePace) -> None:
+async def test_the_usual_pace_until_nothing_has_happened_for_long(consumer: Consumer, pace: IdlePolling) -> None:
     consumer.now_s += IDLE_AFTER_S - 5
     pace.note(busy=True)
     consumer.now_s += IDLE_AFTER_S - 1
@@ -67,7 +67,7 @@ async def test_the_usual_pace_until_nothing_has_happened_for_long(consumer: Cons
     assert consumer.sent == 4
 
 
-async def test_idle_it_asks_once_in_an_interval(consumer: Consumer, pace: IdlePace) -> None:
+async def test_idle_it_asks_once_in_an_interval(consumer: Consumer, pace: IdlePolling) -> None:
     consumer.now_s += IDLE_AFTER_S
     pace.note(busy=False)
     assert pace.idle
@@ -86,7 +86,7 @@ async def test_idle_it_asks_once_in_an_interval(consumer: Consumer, pace: IdlePa
     assert 3 * IDLE_INTERVAL_S < SESSION_TIMEOUT_MS / 1000, "a heartbeat or two may get lost"
 
 
-async def test_a_heartbeat_that_failed_is_repeated_at_once(consumer: Consumer, pace: IdlePace) -> None:
+async def test_a_heartbeat_that_failed_is_repeated_at_once(consumer: Consumer, pace: IdlePolling) -> None:
     consumer.now_s += IDLE_AFTER_S
     pace.note(busy=False)
     consumer.answered = False
@@ -101,7 +101,7 @@ async def test_a_heartbeat_that_failed_is_repeated_at_once(consumer: Consumer, p
         assert consumer.sent == sent
 
 
-async def test_the_first_record_ends_it(consumer: Consumer, pace: IdlePace) -> None:
+async def test_the_first_record_ends_it(consumer: Consumer, pace: IdlePolling) -> None:
     consumer.now_s += IDLE_AFTER_S
     pace.note(busy=False)
     await consumer.heartbeat()
@@ -119,7 +119,7 @@ async def test_the_first_record_ends_it(consumer: Consumer, pace: IdlePace) -> N
     assert consumer.sent == 6
 
 
-async def test_closed_it_leaves_the_consumer_as_it_was(consumer: Consumer, pace: IdlePace) -> None:
+async def test_closed_it_leaves_the_consumer_as_it_was(consumer: Consumer, pace: IdlePolling) -> None:
     consumer.now_s += IDLE_AFTER_S
     pace.note(busy=False)
     pace.close()

@@ -1,4 +1,4 @@
-"""Whether a contender's output is exactly what it has to be, and how it differs. Nothing here does I/O."""
+"""Compares a contender's output with the expected one. Without I/O."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ _ROUNDED_CENTS = 0.5 + 1e-6
 
 
 @dataclass
-class OrdersJudge:
+class OrdersCheck:
     """Takes in what the processor wrote, record by record."""
 
     workload: Workload
@@ -26,7 +26,7 @@ class OrdersJudge:
         self._seen = bytearray(self.workload.count)
 
     def processed(self, value: bytes) -> bool:
-        """One record of `processed-orders`; whether it counts, which closing events do not."""
+        """Add a record of `processed-orders`; returns whether it belongs to the workload (closing events do not)."""
         order = orjson.loads(value)
         try:
             number = int(order["order_id"][-_NUMBER_DIGITS:], 16)
@@ -44,25 +44,26 @@ class OrdersJudge:
         except (KeyError, TypeError, ValueError):
             self.foreign += 1
             return True
-        return self._saw(number, fingerprint)
+        return self._add(number, fingerprint)
 
     def dead_letter(self, key: bytes | None, value: bytes | None) -> bool:
-        """One record of `orders-dlq`; whether it counts."""
+        """Add a record of `orders-dlq`; returns whether it belongs to the workload."""
         try:
             number = int((key or b"")[-_NUMBER_DIGITS:], 16)
         except ValueError:
             self.foreign += 1
             return True
-        return self._saw(number, hash(value))
+        return self._add(number, hash(value))
 
-    def _saw(self, number: int, fingerprint: int) -> bool:
+    def _add(self, number: int, fingerprint: int) -> bool:
         if number >= self.workload.count:
             return False
         if self._seen[number]:
             self.duplicated += 1
         else:
             self._seen[number] = 1
-        # A valid order's fingerprint is that of its fields, a faulty one's that of its bytes: neither fits the other topic.
+        # The fingerprint of a valid order is of its fields, that of a faulty one of its bytes, so a record in the wrong topic
+        # does not match.
         if self.workload.fingerprints[number] != fingerprint:
             self.wrong += 1
         return True
@@ -71,14 +72,14 @@ class OrdersJudge:
     def lost(self) -> int:
         return self.workload.count - sum(self._seen)
 
-    def verdict(self) -> "Verdict":
-        return Verdict(
+    def differences(self) -> "Differences":
+        return Differences(
             {"lost": self.lost, "duplicated": self.duplicated, "wrong": self.wrong, "foreign": self.foreign}, "orders"
         )
 
 
 @dataclass
-class WindowsJudge:
+class WindowsCheck:
     """Takes in what the analytics wrote, record by record."""
 
     workload: Workload
@@ -87,7 +88,7 @@ class WindowsJudge:
     _first: dict[Window, tuple[int, int]] = field(default_factory=dict)
 
     def metric(self, value: bytes) -> bool:
-        """One record of `product-metrics`; whether it counts, which the closing events' windows do not."""
+        """Add a record of `product-metrics`; returns whether it belongs to the workload (windows of closing events do not)."""
         try:
             window, count, cents = _read_metric(orjson.loads(value))
         except (KeyError, TypeError, ValueError):
@@ -103,17 +104,17 @@ class WindowsJudge:
 
     @property
     def complete(self) -> bool:
-        """Whether each window has come, right or wrong."""
+        """Whether there is a metric for each window, correct or not."""
         return self.workload.windows.keys() <= self._first.keys()
 
     @property
     def missing_orders(self) -> int:
-        """Orders that are in no metric: what each window lacks, added up."""
+        """The number of orders that are in no metric, summed over all windows."""
         return sum(
             max(count - self._first.get(window, (0, 0))[0], 0) for window, (count, _) in self.workload.windows.items()
         )
 
-    def verdict(self) -> "Verdict":
+    def differences(self) -> "Differences":
         truth = self.workload.windows
         differences = {
             "lost": len(truth.keys() - self._first.keys()),
@@ -121,14 +122,14 @@ class WindowsJudge:
             "wrong": sum(1 for window, total in self._first.items() if window in truth and truth[window] != total),
             "foreign": self.foreign + len(self._first.keys() - truth.keys()),
         }
-        return Verdict(differences, "windows")
+        return Differences(differences, "windows")
 
 
 def _read_metric(metric: Any) -> tuple[Window, int, int]:
-    """To the cent: sums of binary floats that differ by less are not held against anyone.
+    """A metric's window, count and cents; differences below a cent, from sums of floats, are ignored.
 
     Raises:
-        ValueError: its end or its average does not follow from the rest.
+        ValueError: its end or its average contradicts the other fields.
     """
     window = (metric["product_id"], round(metric["window_start"]))
     count, cents = metric["order_count"], round(metric["total_revenue"] * 100)
@@ -140,28 +141,28 @@ def _read_metric(metric: Any) -> tuple[Window, int, int]:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """How many ``of`` what differ, by how; exact when none do."""
+class Differences:
+    """Counts of differences by kind; ``of`` names what is counted. Exact if there are none."""
 
-    differences: dict[str, int]
+    counts: dict[str, int]
     of: str
 
     @property
     def exact(self) -> bool:
-        return not any(self.differences.values())
+        return not any(self.counts.values())
 
     def __str__(self) -> str:
         if self.exact:
             return "exact"
-        return ", ".join(f"{number:,} {self.of} {how}" for how, number in self.differences.items() if number)
+        return ", ".join(f"{number:,} {self.of} {how}" for how, number in self.counts.items() if number)
 
 
-def joined(verdicts: list[Verdict]) -> str:
-    """Several runs' verdicts in one phrase."""
-    if all(verdict.exact for verdict in verdicts):
+def joined(differences: list[Differences]) -> str:
+    """The differences of several runs as one text."""
+    if all(each.exact for each in differences):
         return "exact"
-    counts = Counter(str(verdict) for verdict in verdicts if not verdict.exact)
+    counts = Counter(str(each) for each in differences if not each.exact)
     return "; ".join(
-        phrase if len(verdicts) == 1 else f"{phrase} ({number} of {len(verdicts)} runs)"
+        phrase if len(differences) == 1 else f"{phrase} ({number} of {len(differences)} runs)"
         for phrase, number in counts.items()
     )

@@ -1,4 +1,4 @@
-"""Kafka's request framing, and those fields of requests and answers that the faults need.
+"""Parses Kafka's request framing, and the fields of requests and responses that the faults need.
 
 Layouts: https://kafka.apache.org/protocol; flexible versions: KIP-482; record batches: KIP-98.
 """
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Api(IntEnum):
-    """The requests that make up a transaction."""
+    """The requests of a transaction."""
 
     PRODUCE = 0
     ADD_PARTITIONS_TO_TXN = 24
@@ -43,8 +43,7 @@ class Producer(NamedTuple):
 class Request:
     """A request of a transactional producer.
 
-    ``group`` and ``sources``, the topics and partitions whose offsets are committed, are empty where the request does not
-    name them.
+    ``group`` and ``sources``, the partitions whose offsets are committed, are empty if the request has none.
     """
 
     api: Api
@@ -69,7 +68,7 @@ def correlation_id_of_answer(frame: bytes) -> int:
 
 
 def parse_request(frame: bytes) -> Request | None:
-    """The request, or None if it is no transactional producer's or has a layout that is not known here."""
+    """The request; None if it is not of a transactional producer, or has an unknown layout."""
     key, version = struct.unpack_from(">hh", frame)
     if key not in _FIRST_FLEXIBLE or version >= _FIRST_WITH_ANOTHER_LAYOUT.get(Api(key), 1000):
         return None
@@ -129,7 +128,7 @@ def _parse_produce(fields: "_Fields", version: int, correlation_id: int, client_
 
 
 def error_codes(request: Request, answer: bytes) -> set[int]:
-    """All error codes in the answer to ``request``, of a produce request those of its first partition; 0 is success."""
+    """All error codes in the response to ``request``; for a produce request, those of its first partition; 0 is success."""
     fields = _Fields(answer, 4, flexible=request.version >= _FIRST_FLEXIBLE[request.api])
     fields.tags()
     if request.api is Api.PRODUCE:
@@ -153,7 +152,7 @@ def error_codes(request: Request, answer: bytes) -> set[int]:
 
 
 class _Fields:
-    """Reads one field after the other; ``flexible`` lengths are unsigned varints, one more than they say."""
+    """Reads one field after the other; ``flexible`` lengths are unsigned varints of the length plus one."""
 
     def __init__(self, frame: bytes, position: int, *, flexible: bool) -> None:
         self._frame = frame
@@ -164,7 +163,7 @@ class _Fields:
         return int.from_bytes(self._take(size), "big", signed=True)
 
     def length(self, size: int = 4) -> int:
-        """Of an array, or of bytes; 0 also for null."""
+        """The length of an array or of bytes; 0 for null."""
         return max(self._varint() - 1 if self._flexible else self.integer(size), 0)
 
     def string(self) -> str:

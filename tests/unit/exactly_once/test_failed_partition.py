@@ -16,7 +16,7 @@ async def fails(attempt: Attempt) -> TopicPartition | None:
     """Whom a failed attempt blames."""
     with pytest.raises(RuntimeError, match="refused"):
         await asyncio.wait_for(attempt.task, 30)
-    return attempt.processing.culprit()
+    return attempt.processing.failed_partition()
 
 
 @pytest.mark.usefixtures("no_ticks")
@@ -41,14 +41,14 @@ async def test_a_batch_that_cannot_be_read_is_its_partitions_failure(monkeypatch
 
 
 @pytest.mark.usefixtures("no_ticks")
-@pytest.mark.parametrize(("touched", "culprit"), [(ORDERS[1:2], ORDERS[1]), (ORDERS[:2], None)])
+@pytest.mark.parametrize(("touched", "failed_partition"), [(ORDERS[1:2], ORDERS[1]), (ORDERS[:2], None)])
 async def test_a_commit_that_is_refused_is_a_partitions_failure_if_it_was_alone_in_it(
-    touched: list[TopicPartition], culprit: TopicPartition | None
+    touched: list[TopicPartition], failed_partition: TopicPartition | None
 ) -> None:
     attempt = Attempt(consumer := FakeConsumer(), [FakeLogic(), FakeLogic()], interval_ms=0)
     attempt.producer.error = RuntimeError("refused")
     consumer.put({source: [0] for source in touched})
-    assert await fails(attempt) == culprit
+    assert await fails(attempt) == failed_partition
 
 
 @pytest.mark.usefixtures("no_ticks")

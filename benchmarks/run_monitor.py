@@ -1,4 +1,4 @@
-"""Looking at a run from outside while it goes on: what is visible, what has come, what it uses."""
+"""Monitors a run from outside: visible output, received bytes, CPU time and memory."""
 
 import asyncio
 import contextlib
@@ -10,8 +10,8 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from benchmarks.inputs import DEAD_LETTERS, METRICS, PROCESSED
-from benchmarks.judge import OrdersJudge, WindowsJudge
 from benchmarks.orders import PARTITIONS
+from benchmarks.output_check import OrdersCheck, WindowsCheck
 from benchmarks.processes import Program
 from benchmarks.samples import Sample
 from benchmarks.sockets import ReceivedBytes
@@ -26,13 +26,13 @@ def _partitions(topic: str) -> list[TopicPartition]:
     return [TopicPartition(topic, number) for number in range(PARTITIONS)]
 
 
-class Watch:
-    """Samples of a run and the metrics that come of it; an async context manager that looks every 40 ms.
+class RunMonitor:
+    """Samples a run every 40 ms, and reads its metrics; an async context manager.
 
-    ``changed_s`` is when the last output became visible, ``active_s`` when anything was last seen to go on.
+    ``changed_s`` is the time at which the last output became visible, ``active_s`` the time of the last activity.
     """
 
-    def __init__(self, bootstrap_servers: str, prefix: str, programs: Sequence[Program], windows: WindowsJudge) -> None:
+    def __init__(self, bootstrap_servers: str, prefix: str, programs: Sequence[Program], windows: WindowsCheck) -> None:
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap_servers,
             isolation_level="read_committed",
@@ -66,14 +66,14 @@ class Watch:
         await self._consumer.stop()
 
     def check(self) -> None:
-        """Raise what has ended the watching."""
+        """Raise the error that has ended the monitoring, if there is one."""
         for task in self._tasks:
             if task.done():
                 task.result()
 
     @property
     def visible(self) -> int:
-        """Records and markers of the processor's outputs that a committed reader can see."""
+        """The committed records and markers in the processor's outputs."""
         return sum(self.samples[-1].visible)
 
     async def _sampling(self) -> None:
@@ -106,11 +106,11 @@ class Watch:
                     self.last_metric_s = self.changed_s
 
 
-async def read_outputs(bootstrap_servers: str, prefix: str, judge: OrdersJudge) -> list[int]:
-    """Show ``judge`` all that a committed reader sees of the processor's outputs.
+async def read_outputs(bootstrap_servers: str, prefix: str, check: OrdersCheck) -> list[int]:
+    """Pass all committed records of the processor's outputs to ``check``.
 
     Returns:
-        for each partition, as in ``Sample.visible``, the offset behind the last record that counts.
+        For each partition, as in ``Sample.visible``, the offset after the last record of the workload.
     """
     partitions = _partitions(prefix + PROCESSED) + _partitions(prefix + DEAD_LETTERS)
     behind = dict.fromkeys(partitions, 0)
@@ -131,9 +131,9 @@ async def read_outputs(bootstrap_servers: str, prefix: str, judge: OrdersJudge) 
                     if processed:
                         if record.key is None and _WATERMARK in record.headers:
                             continue
-                        counts = judge.processed(record.value or b"null")
+                        counts = check.processed(record.value or b"null")
                     else:
-                        counts = judge.dead_letter(record.key, record.value)
+                        counts = check.dead_letter(record.key, record.value)
                     if counts:
                         behind[partition] = record.offset + 1
     finally:

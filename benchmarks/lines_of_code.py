@@ -1,4 +1,4 @@
-"""Lines of code: neither blank, nor comment, nor docstring."""
+"""Counts lines of code: without blank lines, comments and docstrings."""
 
 import ast
 import io
@@ -26,7 +26,7 @@ _OUR_LIBRARIES = ("libs/events", "libs/runtime")
 
 
 def lines_of(contender: Contender) -> str:
-    """Both stages of it; ours with the libraries that it brings along, those of the others being their frameworks'."""
+    """The lines of both stages of a contender; ours include this project's libraries, the others' exclude their frameworks."""
     if contender.folder == OURS.folder:
         services, libraries = (sum(map(_folder, folders)) for folders in (_OUR_SERVICES, _OUR_LIBRARIES))
         return f"{services:,} + {libraries:,} in libs"
@@ -46,7 +46,7 @@ def _count_all(paths: Iterable[Path]) -> int:
 
 
 def python_lines(source: str) -> int:
-    """Lines of Python on which some code stands."""
+    """The number of lines with Python code."""
     lines = {
         line
         for token in tokenize.generate_tokens(io.StringIO(source).readline)
@@ -60,6 +60,6 @@ def python_lines(source: str) -> int:
 
 
 def java_lines(source: str) -> int:
-    """Lines of Java that are not blank without their comments."""
+    """The number of lines with Java code."""
     without = re.sub(r"/\*.*?\*/", "", source, flags=re.DOTALL)
     return sum(1 for line in without.splitlines() if re.sub(r"//.*", "", line).strip())

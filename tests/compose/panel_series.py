@@ -1,4 +1,4 @@
-"""Which series a panel's query finds in a whole pipeline, as far as that is known beforehand."""
+"""Compares the series that a panel's query returns in a complete pipeline with the expected ones."""
 
 import math
 import re
@@ -8,8 +8,8 @@ from itertools import product
 
 from libs.events.dead_letters import Reason
 from tests.compose.conftest import REPLICAS
-from tests.compose.looking import PARTITIONS
 from tests.compose.prometheus import Series
+from tests.compose.stack_checks import PARTITIONS
 from tests.monitoring.queries import OFFERED, PanelQuery, metrics_of, with_everything_chosen
 from tests.unit.test_metrics import promised
 
@@ -32,21 +32,21 @@ _IN_PANEL: dict[tuple[str, str], dict[str, set[str]]] = {
 
 
 def problems_of(query: PanelQuery, found: Sequence[Series]) -> Iterator[str]:
-    """What is wrong with what ``query`` found."""
+    """The problems of the series that ``query`` has returned."""
     if not any(math.isfinite(series.value) for series in found):
         yield "no number"
     names = sorted(query.labels)
-    told = [tuple(series.labels.get(name, "") for name in names) for series in found]
-    if not all(all(values) for values in told):
-        yield f"a series without one of its legend's labels {names}: {told}"
-    if len(set(told)) < len(told):
-        yield f"two series of one name {names}: {told}"
+    found_labels = [tuple(series.labels.get(name, "") for name in names) for series in found]
+    if not all(all(values) for values in found_labels):
+        yield f"a series without one of its legend's labels {names}: {found_labels}"
+    if len(set(found_labels)) < len(found_labels):
+        yield f"two series of one name {names}: {found_labels}"
     known = _known(query)
     for name, expected in known.items():
-        if (values := {values[names.index(name)] for values in told}) != expected:
+        if (values := {values[names.index(name)] for values in found_labels}) != expected:
             yield f"{name} is one of {values}, not of {expected}"
-    if known.keys() == query.labels and set(told) != set(product(*(known[name] for name in names))):
-        yield f"not every combination of {names}: {told}"
+    if known.keys() == query.labels and set(found_labels) != set(product(*(known[name] for name in names))):
+        yield f"not every combination of {names}: {found_labels}"
     if "instance" in query.labels:
         services = _services(query)
         replicas = Counter(series.labels.get("job") or "".join(services) for series in found)
@@ -55,13 +55,13 @@ def problems_of(query: PanelQuery, found: Sequence[Series]) -> Iterator[str]:
 
 
 def _known(query: PanelQuery) -> dict[str, set[str]]:
-    """The values of those labels in the legend for which they are known."""
+    """The expected values of the labels in the legend, as far as they are known."""
     values = _ANYWHERE | {"job": _services(query)} | _IN_PANEL.get((query.dashboard, query.panel), {})
     return {name: values[name] for name in query.labels & values.keys()}
 
 
 def _services(query: PanelQuery) -> set[str]:
-    """Who tells what is asked for, by docs/metrics.md."""
+    """The services that have the query's metrics, by docs/metrics.md."""
     table = promised()
     names = {re.sub("_(bucket|count|sum)$", "", name) for name in metrics_of(with_everything_chosen(query.expr))}
     return {service for name in names & table.keys() for service in table[name][2]}

@@ -1,4 +1,4 @@
-"""What a user can see of the running pipeline."""
+"""Checks of the running stack from a user's point of view: containers, consumer groups, metrics, command line."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ _WINDOW = re.compile(r"closed .* prod-\d: \d+ orders, revenue")
 
 
 async def states(project: Project) -> list[tuple[str, str]]:
-    """(service, health, or state where it is not running) of each container."""
+    """The service and health of each container; its state if it is not running."""
     return sorted(
         (
             container["Config"]["Labels"]["com.docker.compose.service"],
@@ -42,7 +42,7 @@ async def all_healthy(project: Project, without: Collection[str] = ()) -> None:
 
 
 async def works_on_every_partition(project: Project, group: str, replicas: int) -> set[str]:
-    """Wait until each of ``replicas`` members has partitions, and every partition moves on; their addresses."""
+    """Wait until each of ``replicas`` members has partitions, and every partition makes progress; returns their addresses."""
     members: list[Member] = []
     before: dict[int, int] = {}
 
@@ -50,7 +50,7 @@ async def works_on_every_partition(project: Project, group: str, replicas: int) 
         nonlocal members, before
         now = await committed_offsets(project.bootstrap, group)
         seen = await members_of(project.bootstrap, group)
-        if seen != members:  # a crashed member counts until its session ends
+        if seen != members:  # a crashed member is listed until its session ends
             members, before = seen, now
         shared = len(members) == replicas and all(member.partitions for member in members)
         return {partition for partition, offset in now.items() if shared and offset > before.get(partition, 0)}
@@ -59,10 +59,10 @@ async def works_on_every_partition(project: Project, group: str, replicas: int) 
     return {member.address for member in members}
 
 
-async def told_once_each(prometheus: Prometheus, service: str, replicas: int) -> None:
-    """Wait until Prometheus hears of every partition from one replica, and from each of ``replicas`` of some."""
+async def each_partition_reported_once(prometheus: Prometheus, service: str, replicas: int) -> None:
+    """Wait until Prometheus has one series for each partition, from exactly ``replicas`` replicas."""
 
-    async def tellers() -> list[tuple[str, str]]:
+    async def reporting_replicas() -> list[tuple[str, str]]:
         found = await prometheus.query(f'pipeline_consumer_lag_records{{job="{service}"}}')
         return sorted((series.labels["partition"], series.labels["instance"]) for series in found)
 
@@ -70,7 +70,7 @@ async def told_once_each(prometheus: Prometheus, service: str, replicas: int) ->
         once_each = [partition for partition, _ in seen] == [str(number) for number in range(PARTITIONS)]
         return once_each and len({instance for _, instance in seen}) == replicas
 
-    await eventually(tellers, right, f"{replicas} replicas of {service} tell each partition once")
+    await eventually(reporting_replicas, right, f"{replicas} replicas of {service} tell each partition once")
 
 
 async def can_be_watched(project: Project) -> None:
@@ -105,7 +105,7 @@ def addresses(project: Project, service: str) -> set[str]:
 
 
 def users(container: dict[str, Any]) -> set[str]:
-    """The users that the service in ``container`` runs as, its init included."""
+    """The users that the service in ``container`` runs as, including its init process."""
     processes = docker("top", container["Id"], "-o", "uid,pid,args").splitlines()[1:]
     return {process.split()[0] for process in processes if "services/" in process}
 
@@ -124,6 +124,6 @@ def assert_exact(project: Project, metrics: Path) -> None:
 
 
 def run_as(uid: int, *command: str) -> str:
-    """What ``command`` prints when run as a user without root's rights; as ourselves where we are not root."""
+    """The output of ``command``, run as an unprivileged user; as the current user if that is not root."""
     drop = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"] if os.geteuid() == 0 else []
     return subprocess.run([*drop, *command], stdout=subprocess.PIPE, text=True, check=True).stdout

@@ -33,7 +33,7 @@ def held_up(
     return {each: stable for each, (stable, end) in before.items() if after[each][0] == stable < end}
 
 
-async def look_at_transactions(
+async def collect_open_transactions(
     kafka: Kafka, connection: BrokerConnection, partitions: Partitions, watch_s: float
 ) -> tuple[tuple[OpenTransaction, ...], bool]:
     """The transactions open for at least ``watch_s``, and whether this client is not allowed to learn their producers."""

@@ -1,4 +1,4 @@
-"""What is told of metrics once they are safe in the output."""
+"""Updates metrics and the debug log when items have been written durably."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,8 @@ from services.sink.metrics_writer import Item, MetricsWriter
 log = structlog.get_logger()
 
 
-def tell_written(writer: MetricsWriter[Item], items: Sequence[Item], metrics: OutputMetrics, now_s: float) -> None:
-    """``items`` are safe in the output of ``writer`` since ``now_s``."""
+def report_written(writer: MetricsWriter[Item], items: Sequence[Item], metrics: OutputMetrics, now_s: float) -> None:
+    """Report that ``items`` are durable in the output of ``writer`` since ``now_s``."""
     if debugging():
         for window in writer.windows_of(items):
             log.debug("window written", output=metrics.output, **window._asdict())

@@ -1,4 +1,4 @@
-"""The regression guard: our speed against a bare consumer's, in the same rounds, compared with what it was."""
+"""The regression guard: compares our speed relative to a bare consumer, in the same rounds, with a stored reference."""
 
 import json
 from collections.abc import Mapping
@@ -8,17 +8,17 @@ from benchmarks.registry import Stage
 from benchmarks.stats import Spread
 
 REFERENCE_FILE = Path(__file__).with_name("reference.json")
-# Other machines share their caches and their memory differently, and rounds differ: less than this is no finding.
+# Machines differ in caches and memory, and rounds vary: smaller differences are not reported.
 TOLERANCE = 0.7
 
 
 def read_reference() -> dict[Stage, float]:
-    """Our orders per second as a share of the bare consumer's, as last stored."""
+    """The stored reference: our orders per second as a share of the bare consumer's."""
     return {Stage(stage): float(ratio) for stage, ratio in json.loads(REFERENCE_FILE.read_text()).items()}
 
 
 def store_reference(measured: Mapping[Stage, Spread]) -> None:
-    """Make ``measured`` what later runs are compared with."""
+    """Store ``measured`` as the reference of later runs."""
     text = json.dumps({stage.value: round(ratio.median, 3) for stage, ratio in measured.items()}, indent=2)
     REFERENCE_FILE.write_text(text + "\n")
 

@@ -1,4 +1,4 @@
-"""What a record of ``orders`` has to become: read from the design, and from nothing else."""
+"""An independent implementation of the processor's rules: the expected result of each record of ``orders``."""
 
 from collections.abc import Mapping
 from decimal import ROUND_HALF_EVEN, Context, Decimal
@@ -22,10 +22,10 @@ _EXACT = Context(prec=1200)  # any double has fewer digits
 
 
 class Order(NamedTuple):
-    """An order as it must stand in ``processed-orders``.
+    """An order as it has to be in ``processed-orders``.
 
-    ``identity`` is a digest of the contract's five fields, ``rest`` (64 bits) one of all the others: the catalogue's
-    and those that are carried along.
+    ``identity`` is a digest of the contract's five fields, ``rest`` (64 bits) one of all other fields: those of the
+    catalogue, and additional ones of the sender.
     """
 
     identity: bytes
@@ -35,8 +35,8 @@ class Order(NamedTuple):
     cents: int
 
 
-class Verdict(NamedTuple):
-    """What may become of a record: the order, or a dead letter with one of ``reasons``; with both, either is right.
+class AllowedOutcome(NamedTuple):
+    """The allowed results for a record: the order, or a dead letter with one of ``reasons``; with both, either is correct.
 
     ``rests`` holds the ``rest`` by each catalogue that has the order's product, that of ``order`` first.
     """
@@ -50,7 +50,7 @@ _NONE: frozenset[str] = frozenset()
 
 
 def read_catalogue(path: Path) -> Catalogue:
-    """The catalogue in a file: a JSON object of product ids; raises ``PipelineError`` when the file holds none."""
+    """The catalogue in a file: a JSON object of product ids; raises ``PipelineError`` if the file has none."""
     advice = "give another --catalogue"
     try:
         catalogue = parse_object(path.read_bytes())
@@ -61,14 +61,14 @@ def read_catalogue(path: Path) -> Catalogue:
     return catalogue
 
 
-class Judge:
-    """Judges records by the catalogues that the processor had, which are data that the code under test shares.
+class ReferenceProcessor:
+    """Computes the allowed results of records, for the catalogues that the processor has had.
 
-    When it had which is not known: what any of them makes of a record is right.
+    It is not known when the processor had which catalogue, so the result by any of them is correct.
     """
 
     def __init__(self, *catalogues: Catalogue) -> None:
-        # Per product its different entries, each under its digest: the `rest` of an order that carries nothing along.
+        # For each product its different entries, by their digest: the `rest` of an order without additional fields.
         self._entries: dict[str, dict[int, Mapping[str, Any]]] = {}
         for catalogue in catalogues:
             for product, entry in catalogue.items():
@@ -76,17 +76,17 @@ class Judge:
         self._plain_rests = {product: tuple(entries) for product, entries in self._entries.items()}
         self._always_known = frozenset(self._entries).intersection(*catalogues)
 
-    def judge(self, value: bytes | None, written_s: float, now_s: float) -> Verdict:
-        """The verdict on a record of ``orders``.
+    def allowed_outcome(self, value: bytes | None, written_s: float, now_s: float) -> AllowedOutcome:
+        """The allowed results of a record of ``orders``.
 
-        The processor judged it as of some moment between ``written_s`` (the record's own timestamp) and ``now_s``.
-        Whether a timestamp was more than a minute ahead of that moment is unknown when it lies between the two limits;
-        when both are the time of arrival, nothing is unknown.
+        The processor validated it at some time between ``written_s`` (the record's timestamp) and ``now_s``. If the order's
+        timestamp is between the limits for these two times, it is unknown whether it was more than a minute ahead. If both
+        are the arrival time, it is known.
         """
         try:
             fields = parse_object(value)
         except NotAnObjectError:
-            return Verdict(None, frozenset(["malformed"]))
+            return AllowedOutcome(None, frozenset(["malformed"]))
         amount, timestamp_s = _amount_sent(fields), number(fields.get("timestamp"))
         reasons = self._faults(fields, amount, timestamp_s)
         may_be_either = {"future_timestamp"}
@@ -98,15 +98,15 @@ class Judge:
         if timestamp_s is not None and timestamp_s > written_s + _MAX_AHEAD_S:
             reasons.add("future_timestamp")
             if timestamp_s > now_s + _MAX_AHEAD_S:
-                return Verdict(None, frozenset(reasons))
+                return AllowedOutcome(None, frozenset(reasons))
         if amount is None or timestamp_s is None or reasons - may_be_either:
-            return Verdict(None, frozenset(reasons))
+            return AllowedOutcome(None, frozenset(reasons))
         rests = self._rests_of(fields)
         order = _order(fields, timestamp_s, amount, rests[0])
-        return Verdict(order, frozenset(reasons) if reasons else _NONE, rests)
+        return AllowedOutcome(order, frozenset(reasons) if reasons else _NONE, rests)
 
     def _faults(self, fields: Mapping[str, Any], cents: int | None, timestamp_s: float | None) -> set[str]:
-        """Every reason that applies, whatever the clock says."""
+        """All reasons that apply independently of the time of processing."""
         faults: set[str] = set()
         for name in _TEXTS:
             text = fields.get(name)
@@ -124,7 +124,7 @@ class Judge:
         return faults
 
     def processed(self, value: bytes | None) -> Order:
-        """The order that stands in a record of ``processed-orders`` or ``late-orders``; raises ``ValueError``."""
+        """The order in a record of ``processed-orders`` or ``late-orders``; raises ``ValueError``."""
         fields = parse_object(value)
         if any(name not in fields for name in _FIELDS):
             raise ValueError("a field is missing")
@@ -150,20 +150,20 @@ class Judge:
 
 
 def cents_of(dollars: float) -> int | None:
-    """Whole cents, by the shortest decimal that names this double; None when that has sub-cent digits or no end.
+    """Whole cents, by the shortest decimal representation of the double; None if it has sub-cent digits or is not finite.
 
     >>> cents_of(12.34), cents_of(100.0), cents_of(0.001), cents_of(1e-7)
     (1234, 10000, None, None)
     """
     whole, point, fraction = repr(dollars).partition(".")
-    # Beside infinity only doubles below 0.0001 or from 10**16 on are written with an exponent, or without a point.
+    # Only infinity and doubles below 0.0001 or from 10**16 on are written with an exponent, or without a point.
     if not point or len(fraction) > 2 or "e" in fraction:
         return None
     return int(whole + fraction.ljust(2, "0"))
 
 
 def cents_sent(dollars: float) -> int | None:
-    """Whole cents of an order's amount, which its sender may have computed: the noise in a double's last digits is none.
+    """Whole cents of an order's amount, which its sender may have computed: rounding noise in the last digits is ignored.
 
     It is rounded to 14 significant digits, or to 11 decimals if that is coarser; then it has at most two decimals.
 
@@ -195,13 +195,13 @@ def _number_faults(fields: Mapping[str, Any], name: str, out_of_range: str) -> s
     value = number(fields[name])
     if value is None:
         return {"wrong_type"}
-    faults = set() if value == _INFINITY and name == "timestamp" else {out_of_range}  # that is a "future_timestamp"
+    faults = set() if value == _INFINITY and name == "timestamp" else {out_of_range}  # infinity is a "future_timestamp"
     return faults | {"malformed"} if overflows(fields[name]) else faults
 
 
 def _order(fields: Mapping[str, Any], timestamp_s: float, cents: int, rest: int) -> Order:
     order_id, product_id = fields["order_id"], fields["product_id"]
-    # The lengths keep the joined text unambiguous.
+    # The lengths make the joined text unambiguous.
     text = f"{cents} {timestamp_s!r} {len(order_id)} {len(product_id)} {order_id}{product_id}{fields['user_id']}"
     return Order(blake2b(text.encode("utf-8"), digest_size=16).digest(), rest, product_id, timestamp_s, cents)
 
