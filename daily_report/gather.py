@@ -14,6 +14,7 @@ from daily_report.closed_windows import wait_until_closed
 from daily_report.reconciliation import TOPIC, Reconciliation, Total, reconcile
 from daily_report.report import Report
 from daily_report.span import Span
+from daily_report.wording import retention_notes
 from dead_letters.reader import letter_reader
 from libs.events.processed_orders import read_processed_order
 from libs.events.product_metrics import MetricRow
@@ -61,7 +62,7 @@ async def gather(
     Raises:
         PipelineError: a source cannot be read, or the span is not complete.
     """
-    skipped, notes = Skipped(), []
+    skipped, notes = Skipped(), list[str]()
     try:
         async with TopicReader(kafka) as reader:
             await wait_until_closed(reader, topic_prefix, span, window_seconds, wait_s, progress)
@@ -79,6 +80,7 @@ async def gather(
     reconciliation, lines_skipped = await _settled(compare, wait_s, progress)
     if no_metrics := skipped.count + lines_skipped:
         notes.append(f"{no_metrics:,} records or lines are no metrics and were left out, whatever their time.")
+    notes += retention_notes(span, missing_until_s)
     if reconciliation.unverified:
         notes.append(
             f"{reconciliation.unverified:,} metrics are in one source only: the topic does not reach back so far any more."

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from daily_report.reconciliation import Difference
 from daily_report.report import Report, summed
+from daily_report.span import Span
 from dead_letters.printable import printable
 from libs.events.product_metrics import MetricRow
 
@@ -29,6 +30,18 @@ def verdict(report: Report) -> str:
         f"NOT reconciled: {sources} differ in {len(reconciliation.differences):,}"
         f" of {len(reconciliation.rows):,} metrics."
     )
+
+
+def retention_notes(span: Span, topic_missing_until_s: float) -> list[str]:
+    """A note if the topic may have lost metrics of ``span``: those of windows that end at ``topic_missing_until_s`` or before."""
+    if topic_missing_until_s <= span.from_s:
+        return []
+    which = "any metric of this time"
+    if topic_missing_until_s < span.to_s:
+        which = (
+            f"metrics of windows that end by {datetime.fromtimestamp(topic_missing_until_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        )
+    return [f"Retention may have deleted {which} from the topic; those that no other source has are missing here."]
 
 
 def summary_lines(report: Report) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from aiokafka.errors import for_code
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from libs.events.topics import ALL_TOPICS, ORDERS
+from libs.events.topics import ALL_TOPICS, DEAD_LETTERS_REPLAYED, ORDERS
 from libs.runtime.errors import PipelineError
 from libs.runtime.exactly_once.committed_offsets import encode_metadata
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, AIOKafkaConsumer, Kafka, client_arguments
@@ -17,13 +17,14 @@ _GONE_WITHIN_S = 30.0
 
 @dataclass(frozen=True)
 class Plan:
-    """The topics to be deleted, and the first and end offsets of `orders`."""
+    """The topics to be deleted, the first and end offsets of `orders`, and whether dead letters were ever ``replayed``."""
 
     group: str
     orders: str
     topics: list[str]
     begins: dict[TopicPartition, int]
     ends: dict[TopicPartition, int]
+    replayed: bool = False
 
 
 async def make_plan(kafka: Kafka, topic_prefix: str) -> Plan:
@@ -52,7 +53,9 @@ async def make_plan(kafka: Kafka, topic_prefix: str) -> Plan:
     finally:
         await consumer.stop()
     derived = [topic_prefix + topic.name for topic in ALL_TOPICS if topic is not ORDERS]
-    return Plan(topic_prefix + "processor", orders, [each for each in derived if each in existing], begins, ends)
+    topics = [each for each in derived if each in existing]
+    replayed = topic_prefix + DEAD_LETTERS_REPLAYED.name in existing
+    return Plan(topic_prefix + "processor", orders, topics, begins, ends, replayed)
 
 
 async def carry_out(kafka: Kafka, plan: Plan) -> None:

@@ -129,14 +129,14 @@ class Ledger:
             self._expect(source, outcome.order, outcome.rests)
 
     def add_dead_letter(
-        self, headers: Mapping[str, bytes], topic: str, key: bytes | None, value: bytes | None, timestamp_ms: int
+        self, headers: Mapping[str, bytes | None], topic: str, key: bytes | None, value: bytes | None, timestamp_ms: int
     ) -> None:
         """Add a record of ``orders-dlq``; ``topic`` is the full name of ``orders``."""
         try:
-            source = Source(int(headers["source.partition"]), int(headers["source.offset"]))
-            reason = headers["error.reason"].decode()
-            source_topic = headers["source.topic"].decode()
-        except (KeyError, ValueError) as error:
+            source = Source(int(_content_of(headers, "source.partition")), int(_content_of(headers, "source.offset")))
+            reason = _content_of(headers, "error.reason").decode()
+            source_topic = _content_of(headers, "source.topic").decode()
+        except ValueError as error:
             self._report.found(Damage.UNREADABLE, f"orders-dlq: headers {dict(headers)}: {error!r}")
             return
         expected = self._faulty.get(source)
@@ -158,7 +158,7 @@ class Ledger:
             right = " or ".join(sorted(expected.reasons))
             self._report.found(Damage.WRONG_REASON, f"{source}: {reason} instead of {right}")
         if value is None and reason == _TOO_LARGE and (digest := headers.get("source.value.sha256")) is not None:
-            size = headers.get("source.value.bytes", b"")
+            size = headers.get("source.value.bytes") or b""
             unchanged = _without_value(key, size, digest, timestamp_ms) in expected.without_value
         else:
             unchanged = _content(key, value, timestamp_ms) == expected.content
@@ -309,6 +309,13 @@ class Ledger:
 
     def _has_rest(self, packed: int, rest: int) -> bool:
         return packed & _LOW_REST == rest or rest in self._rests.get(_source_of(packed), ())
+
+
+def _content_of(headers: Mapping[str, bytes | None], name: str) -> bytes:
+    content = headers.get(name)
+    if content is None:
+        raise ValueError(f"no {name}")
+    return content
 
 
 def _source_of(packed: int) -> Source:

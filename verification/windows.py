@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from decimal import Context, Decimal
 from typing import NamedTuple
 
 from verification.history import WHOLE, History
@@ -10,6 +11,10 @@ from verification.report import Damage, NotVerified, Report
 from verification.strict_json import number, parse_object
 
 _FIELDS = ["window_start", "window_end", "product_id", "order_count", "total_revenue", "avg_order_value"]
+
+_EXACT_IN_FLOATS = 1e13  # dollars
+_MOST_DOLLARS = 10**16  # no database takes so many
+_EXACT = Context(prec=1200)
 
 Window = tuple[str, int]
 """(product, start in epoch seconds)"""
@@ -67,13 +72,23 @@ def read_metric(value: bytes | None, window_seconds: int) -> Metric:
     whole = [int(each) for each in (start, end, count) if type(each) is not str and str(each).isdecimal()]
     if len(whole) != 3:
         raise ValueError("window_start, window_end and order_count are not whole numbers")
-    cents = [None if (dollars := number(money)) is None else cents_of(dollars) for money in (revenue, average)]
-    revenue_cents, average_cents = cents
+    revenue_cents, average_cents = _cents_written(revenue), _cents_written(average)
     if revenue_cents is None or average_cents is None:
         raise ValueError("total_revenue and avg_order_value are not amounts with at most two decimals")
     if whole[0] % window_seconds or whole[1] != whole[0] + window_seconds:
         raise ValueError(f"not a window of {window_seconds} s")
     return Metric(whole[0], whole[1], product_id, whole[2], revenue_cents, average_cents)
+
+
+def _cents_written(value: object) -> int | None:
+    """Whole cents of a number as it was written: a sum may have more digits than a double."""
+    dollars = number(value)
+    if dollars is None or abs(dollars) < _EXACT_IN_FLOATS:
+        return None if dollars is None else cents_of(dollars)
+    if abs(dollars) > _MOST_DOLLARS:
+        return None
+    cents = _EXACT.scaleb(Decimal(str(value)), 2)
+    return int(cents) if cents == int(cents) and abs(cents) < 100 * _MOST_DOLLARS else None
 
 
 class WindowSums:

@@ -229,4 +229,4 @@ class KafkaView:
 
 
 def _reason(record: Record) -> str:
-    return dict(record.headers).get("error.reason", b"unknown").decode(errors="replace")
+    return (dict(record.headers).get("error.reason") or b"unknown").decode(errors="replace")

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-import orjson
-
-from libs.events.money import cents_of
+from libs.events import product_metrics
+from libs.events.money import dollars_of
 from libs.events.watermarks import Watermark
 
 _MAX_EPOCH_S = 10**11  # datetime cannot represent later times
@@ -30,23 +29,12 @@ class Metric(NamedTuple):
 def decode_metric(value: bytes | None) -> Metric | None:
     """The metric in a record of ``product-metrics``; None if it is invalid."""
     try:
-        fields = orjson.loads(value or b"")
-        metric = Metric(*(fields[name] for name in Metric._fields))
-        return metric if _is_sound(metric) else None
-    except (ValueError, KeyError, TypeError):
+        row = product_metrics.decode_metric(value)
+    except ValueError:
         return None
-
-
-def _is_sound(metric: Metric) -> bool:
-    whole = all(type(number) is int for number in (metric.window_start, metric.window_end, metric.order_count))
-    return (
-        whole
-        and isinstance(metric.product_id, str)
-        and 0 <= metric.window_start < metric.window_end < _MAX_EPOCH_S
-        and metric.order_count > 0
-        and cents_of(metric.total_revenue) is not None
-        and cents_of(metric.avg_order_value) is not None
-    )
+    if row.window_end >= _MAX_EPOCH_S:
+        return None
+    return Metric(*row[:4], dollars_of(row.revenue_cents), dollars_of(row.average_cents))
 
 
 class Observation(NamedTuple):

@@ -81,6 +81,8 @@ class State:
     seen_at_s: float | None = None
     """When it last could, in epoch seconds."""
     orders: int = 0
+    orders_written: int = 0
+    """All that were ever written; retention takes none away."""
     orders_rate: Rate = field(default_factory=Rate)
     accepted_rate: Rate = field(default_factory=Rate)
     """Orders that the processor has passed on: what it has read, less what it has rejected."""
@@ -117,7 +119,8 @@ class State:
             self.database_lag = sum(lags_of(seen, PRODUCT_METRICS.name, seen.in_database).values())
         self.members = seen.members
         self.orders = sum(seen.ends[ORDERS.name].values()) - sum(seen.begins[ORDERS.name].values())
-        self.orders_rate.add(at_s, sum(seen.ends[ORDERS.name].values()))
+        self.orders_written = sum(seen.ends[ORDERS.name].values())
+        self.orders_rate.add(at_s, self.orders_written)
         if self.orders_rate.grew:
             self.last_order_s = at_s
         self.dead_letters += seen.dead_letters

@@ -53,7 +53,7 @@ class OrdersFlow:
             return [f"the live page's look at Kafka ({now['waiting_for'] or 'the first one'})"]
         if self._first is None:
             self._first = now
-        new_orders = now["orders"]["count"] - self._first["orders"]["count"]
+        new_orders = now["orders"]["written"] - self._first["orders"]["written"]
         new_metrics = now["metrics"]["count"] - self._first["metrics"]["count"]
         self._accepted |= bool(now["accepted"]["per_s"])
         left = []

@@ -104,7 +104,7 @@ class HealthLook:
         if snapshot["waiting_for"] or not snapshot["stages"]:
             problem = f"the live page waits for {snapshot['waiting_for'] or 'its first look at Kafka'}"
             return {("live", SLOW): (problem, self._thresholds.slow_seconds)}
-        self._totals_now = {"orders": snapshot["orders"]["count"], "dead_letters": snapshot["dead_letters"]["count"]}
+        self._totals_now = {"orders": snapshot["orders"]["written"], "dead_letters": snapshot["dead_letters"]["count"]}
         return slow_parts(snapshot, self._thresholds, self._totals_before)
 
 
@@ -137,7 +137,8 @@ def slow_parts(
         age_s = snapshot["now_s"] - event_time["watermark_s"]
         if age_s > thresholds.max_watermark_age_seconds:
             found["event time", SLOW] = (f"the watermark is {age_s:.0f} s old", thresholds.slow_seconds)
-    orders = snapshot["orders"]["count"] - totals.get("orders", 0)
+    # By what was ever written: retention takes orders away, and with them those that came meanwhile would not be seen.
+    orders = snapshot["orders"]["written"] - totals["orders"] if totals else snapshot["orders"]["count"]
     dead_letters = snapshot["dead_letters"]["count"] - totals.get("dead_letters", 0)
     if orders > 0 and dead_letters / orders > thresholds.max_dead_letter_share:
         problem = f"{dead_letters:,} of the last {orders:,} orders are dead letters"

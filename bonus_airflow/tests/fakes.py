@@ -10,7 +10,7 @@ from bonus_airflow.operations.parts import Part, StartPlan
 WELL: Mapping[str, Any] = {
     "waiting_for": "",
     "now_s": 1000.0,
-    "orders": {"count": 100, "per_s": 10.0},
+    "orders": {"count": 100, "written": 100, "per_s": 10.0},
     "accepted": {"per_s": 10.0},
     "metrics": {"count": 5},
     "stages": {

@@ -131,6 +131,14 @@ def test_dead_letters_are_counted_since_the_last_look() -> None:
     assert looking.after(0) == ([], [("orders", SLOW)])
 
 
+@pytest.mark.parametrize(("new_letters", "found"), [(3, []), (6, [("orders", SLOW)])])
+def test_what_retention_takes_changes_no_share_of_dead_letters(new_letters: int, found: list[tuple[str, str]]) -> None:
+    looking = Looking(orders=1000, dead_letters=10)
+    looking.backend.snapshot_data["orders"] = {"count": 500, "written": 1100}
+    looking.backend.snapshot_data["dead_letters"] = {"count": 10 + new_letters}
+    assert looking.after(0) == ([], found)
+
+
 def test_a_broken_part_is_no_slow_one() -> None:
     looking = Looking()
     looking.backend.problems["processor-1"] = "exited"
@@ -177,7 +185,7 @@ def test_orders_flow_once_each_stage_has_moved() -> None:
         "processor: orders accepted",
         "analytics: a window closed",
     ]
-    backend.snapshot_data["orders"] = {"count": 140}
+    backend.snapshot_data["orders"] = {"count": 90, "written": 140}  # retention has taken 50
     backend.snapshot_data["accepted"] = {"per_s": 20.0}
     assert flow.look() == ["analytics: a window closed"]
     backend.snapshot_data["metrics"] = {"count": 10}

@@ -124,7 +124,9 @@ def metrics(
 def sink_outputs(environment: Mapping[str, str], running: LocalSettings | None) -> SinkOutputs:
     """The sink's outputs by the environment, else by the settings of local mode, else the defaults."""
     outputs = environment.get("SINK_OUTPUTS") or (running.sink_outputs if running else "file")
-    file = environment.get("SINK_OUTPUT_PATH") or (running.sink_output_path if running else "output/metrics.json")
+    # OUTPUT_DIR is the folder of the sink's container.
+    of_container = Path(environment.get("OUTPUT_DIR") or "output") / "metrics.json"
+    file = environment.get("SINK_OUTPUT_PATH") or (running.sink_output_path if running else of_container)
     database = environment.get("SINK_DATABASE_URL") or (running.sink_database_url if running else None)
     password_file = environment.get("SINK_DATABASE_PASSWORD_FILE")
     return SinkOutputs(

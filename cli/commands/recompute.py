@@ -43,5 +43,10 @@ def described(plan: Plan, servers: str) -> str:
         lines.append(
             f"{deleted:,} older ones were deleted by its retention: what was made of them cannot be made again."
         )
+    if plan.replayed:
+        lines.append(
+            f"Dead letters were replayed: such an order is in {plan.orders} twice, as it was rejected and as it was replayed. If the "
+            "catalogue of now accepts both, it is counted twice."
+        )
     lines.append(f"Deleted, with all that is in them: {', '.join(plan.topics) or 'no topic'}.")
     return "\n".join(lines)

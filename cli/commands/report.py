@@ -116,7 +116,7 @@ def _span(text: str | None) -> Span:
 
 
 def _check_names(text: str, where: str) -> set[str]:
-    names = set(text.lower().split(","))
+    names = {name.strip() for name in text.lower().split(",")}
     if not names <= {FILE, DATABASE}:
         raise UsageError(f"{where} {text!r}: file, database, or both with a comma are allowed")
     return names

@@ -23,7 +23,7 @@ def cents_of_computed(dollars: float) -> int | None:
 
     The amount is first rounded to 14 significant digits, at most 11 of them decimals. The largest amount
     (100,000,000,000.00) needs 14, and a double keeps 15. So rounding removes the noise of a sum, a product or a
-    difference of prices, and never a digit of an amount that was written with 14 digits (docs/decisions/0013).
+    difference of prices, and never a digit of an amount that was written with 14 digits (docs/decisions/0020).
 
     >>> cents_of_computed(0.1 + 0.2), cents_of_computed(863.3700000000001), cents_of_computed(100.1 - 100)
     (30, 86337, 10)

@@ -15,6 +15,7 @@ _MOST_CENTS = 10**18
 _MOST_ORDERS = 2**63
 _LONGEST_ID_CHARS = 64
 _NOT_EXACT_IN_FLOATS = 1e11  # dollars
+_EXACT_IN_FLOATS_CENTS = 10**15 - 1  # a double has 15 digits, whatever they are
 
 
 class ProductMetric(NamedTuple):
@@ -46,10 +47,15 @@ def encode_metric(metric: ProductMetric) -> bytes:
             "window_end": metric.window_end,
             "product_id": metric.product_id,
             "order_count": metric.order_count,
-            "total_revenue": dollars_of(metric.revenue_cents),
-            "avg_order_value": dollars_of(mean_cents(metric.revenue_cents, metric.order_count)),
+            "total_revenue": _dollars(metric.revenue_cents),
+            "avg_order_value": _dollars(mean_cents(metric.revenue_cents, metric.order_count)),
         }
     )
+
+
+def _dollars(cents: int) -> float | orjson.Fragment:
+    """The JSON number, exact to the cent whatever the sum."""
+    return dollars_of(cents) if cents <= _EXACT_IN_FLOATS_CENTS else orjson.Fragment(b"%d.%02d" % divmod(cents, 100))
 
 
 class _Fields(msgspec.Struct, gc=False):

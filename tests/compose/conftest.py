@@ -97,6 +97,7 @@ def verify(project: Project, metrics: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "cli", "verify", *where, *windows],
         cwd=ROOT,
+        env=os.environ | {"TOPIC_PREFIX": project.settings["TOPIC_PREFIX"]},
         capture_output=True,
         text=True,
         timeout=2 * HANGS_AFTER_S,

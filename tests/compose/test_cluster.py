@@ -1,5 +1,6 @@
 """`docker compose -f docker-compose.yml -f compose.cluster.yml up --build`: three brokers, one of which is cut off."""
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from libs.events.topics import ALL_TOPICS
 from local.ports import free_ports
 from tests.compose.conftest import SETTINGS, USER
 from tests.compose.project import Project, docker, require_engine
-from tests.compose.stack_checks import assert_exact
+from tests.compose.stack_checks import assert_exact, states
 from tests.integration.services import eventually
 
 BROKERS = ("kafka", "kafka-2", "kafka-3")
@@ -61,6 +62,30 @@ async def replicas_in_sync(cluster: Project) -> set[int]:
     finally:
         await admin.close()
     return {len(partition["isr"]) for topic in topics for partition in topic["partitions"]}
+
+
+async def test_services_of_another_project_use_this_kafka(cluster: Project, tmp_path: Path) -> None:
+    """compose.external-kafka.yml; the other project is in the network, as a user's containers may be in that of a cluster."""
+    network = tmp_path / "network.json"
+    network.write_text(json.dumps({"networks": {"default": {"external": True, "name": f"{cluster.name}_default"}}}))
+    output = Path(tempfile.mkdtemp(prefix="external-test-"))
+    if os.geteuid() == 0:
+        os.chown(output, USER, USER)
+    servers = ",".join(f"{broker}:29092" for broker in BROKERS)
+    settings = {
+        **cluster.settings,
+        "KAFKA_BOOTSTRAP_SERVERS": servers,
+        "TOPIC_PREFIX": "other-",
+        "TOPIC_REPLICATION_FACTOR": "3",
+    }
+    files = ("docker-compose.yml", "compose.external-kafka.yml", str(network))
+    other = Project(f"external-test-{os.getpid()}", cluster.kafka_port, output, settings, files, java=())
+    services = ("generator", "processor", "analytics", "sink")
+    with other.up(*services, directory=output):
+        await metrics_come(other)
+        assert sorted(name for name, _ in await states(other)) == sorted(services)
+        other.compose("stop", "generator")
+        assert_exact(other, other.metrics)
 
 
 async def test_topics_have_three_replicas_of_which_two_suffice(cluster: Project) -> None:

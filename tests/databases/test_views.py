@@ -91,6 +91,27 @@ async def test_windows_without_a_sale(probe: Probe, rows: list[MetricRow]) -> No
     assert found == sorted(expected)
 
 
+@pytest.mark.parametrize("probe", ["postgresql"], indirect=True)
+async def test_windows_of_a_day_without_a_sale_do_not_depend_on_the_time_zone_of_the_session(probe: Probe) -> None:
+    """Over the end of summer time: a day there has 25 hours, a window has 24."""
+    first = int(datetime(2026, 10, 23, tzinfo=UTC).timestamp())
+    sold = {"a": range(5), "b": (0, 4)}
+    rows = [
+        MetricRow(first + day * DAY, first + (day + 1) * DAY, product, 1, 100, 100)
+        for product, days in sold.items()
+        for day in days
+    ]
+    session = await probe.session()
+    epoch = await session.take_over("test", 10)
+    assert epoch
+    await session.write(epoch, rows, [Move(0, None, Position(1, 1))])
+    await session.close()
+    [(database,)] = probe.query("select current_database()")
+    probe.query(f"alter database {database} set timezone to 'Europe/Berlin'")
+    found = view(probe, "product_id, window_start, window_end", "windows_without_sale")
+    assert found == [("b", utc(first + day * DAY), utc(first + (day + 1) * DAY)) for day in (1, 2, 3)]
+
+
 @pytest.mark.parametrize("probe", ["sqlite"], indirect=True)
 async def test_dollars_in_sqlite(probe: Probe, rows: list[MetricRow]) -> None:
     found = view(probe, "*", "product_metrics_dollars")

@@ -2,11 +2,15 @@
 
 import asyncio
 import time
+from http import HTTPStatus
 from random import Random
 
 import orjson
+from aiokafka import AIOKafkaProducer
 
+from libs.events.topics import ORDERS, PROCESSED_ORDERS
 from tests.integration.pipeline import Pipeline, history
+from tests.integration.services import eventually
 
 
 async def test_a_backlog_read_one_partition_after_the_other_leaves_nothing_out(pipeline: Pipeline) -> None:
@@ -31,6 +35,28 @@ async def test_the_last_windows_close_with_no_traffic_at_all(pipeline: Pipeline)
     async with pipeline.service("processor"), pipeline.service("analytics"), pipeline.service("sink"):
         await pipeline.send([(0, [orjson.dumps(order) for order in history(10, span_s=1, seed=2)])])
         report = await pipeline.verify()
+    assert report.in_closed_windows == 10
+
+
+async def test_the_last_windows_close_after_a_sender_has_aborted_its_last_transaction(pipeline: Pipeline) -> None:
+    """A fetch of the partition's end then has no record for aiokafka to return, only the consumer's position advances."""
+    await pipeline.make_topics()
+    orders = [orjson.dumps(order) for order in history(11, span_s=1, seed=6)]
+    sender = AIOKafkaProducer(bootstrap_servers=pipeline.kafka, transactional_id=f"{pipeline.prefix}sender")
+    async with pipeline.service("processor") as processor, pipeline.service("analytics"), pipeline.service("sink"):
+        await pipeline.send([(0, orders[:10])])
+        await eventually(
+            lambda: pipeline.has_records(PROCESSED_ORDERS.name), what="the orders are fetched before the others"
+        )
+        await sender.start()
+        try:
+            await sender.begin_transaction()
+            await sender.send_and_wait(pipeline.prefix + ORDERS.name, orders[10], partition=0)
+            await sender.abort_transaction()
+        finally:
+            await sender.stop()
+        report = await pipeline.verify()
+        assert (await processor.health())[0] == HTTPStatus.OK
     assert report.in_closed_windows == 10
 
 

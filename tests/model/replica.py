@@ -170,8 +170,10 @@ class _Worker(ReplicaWorker):
         self._orders = orders
         self.outcome: str | None = None
 
-    async def _process(self, producer: TransactionalProducer, partitions: Sequence[WorkedPartition]) -> None:
-        """An order's output is the number of orders before it by the restored state, so that a wrong state is visible."""
+    async def _process(
+        self, producer: TransactionalProducer, partitions: Sequence[WorkedPartition], *, until_s: float
+    ) -> None:
+        """An order's output is the number of orders before it, by the restored state, so that a wrong state is visible."""
         [partition] = partitions
         state = len(cast(FakeLogic, partition.logic).restored)
         for number in range(partition.position, self._orders):

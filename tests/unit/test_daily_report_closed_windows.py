@@ -112,6 +112,34 @@ async def test_who_has_not_read_everything_is_named() -> None:
     assert "the analytics has yet to read 1 of its records" in await obstacle([order(IN), mark(HOUR.to_s)], analytics=1)
 
 
+class EndingOneByOne(FakeReader):
+    """Two partitions, of which the second one shows what was written with the first one's watermark a moment later."""
+
+    looks = 0
+
+    async def begins(self, topic: str) -> Offsets:
+        return {0: 0, 1: 0} if topic == "processed-orders" else await super().begins(topic)
+
+    async def settled_ends(self, topic: str) -> Offsets:
+        self.looks += 1
+        return {0: len(self.topics[topic]), 1: 0 if self.looks == 1 else 2}
+
+    async def committed(self, group: str, topic: str) -> Offsets:
+        return await super().committed(group, topic) | {1: self.groups["analytics_second"]}
+
+
+@pytest.mark.parametrize(("read", "obstacle"), [(0, "the analytics has yet to read 2 of its records"), (2, "")])
+async def test_all_that_was_written_before_the_watermark_has_to_be_read(read: int, obstacle: str) -> None:
+    fake = cast(TopicReader, EndingOneByOne([mark(HOUR.to_s)], analytics_second=read))
+    found = ""
+    try:
+        await wait_until_closed(fake, "", HOUR, 60, -1.0, lambda _: None)
+    except PipelineError as error:
+        found = str(error)
+    assert obstacle in found
+    assert bool(found) == bool(obstacle)
+
+
 @pytest.mark.parametrize("between", [0, 255, 256, 5000])
 async def test_the_newest_watermark_is_found_however_far_back(between: int) -> None:
     fakes = [mark(IN, (0,), 2), mark(IN + 3, (1,), 2), *[order(IN)] * between, mark(IN + 5, (0,), 2)]

@@ -9,7 +9,7 @@ import pytest
 from daily_report.reconciliation import Reconciliation, Total, reconcile
 from daily_report.report import Report
 from daily_report.span import parse_span, yesterday
-from daily_report.wording import difference_lines, verdict
+from daily_report.wording import difference_lines, retention_notes, verdict
 from libs.events.money import mean_cents
 from libs.events.product_metrics import MetricRow
 
@@ -122,6 +122,15 @@ def test_what_retention_took_from_the_topic_is_no_difference() -> None:
     later = reconcile({"topic": kept[1:], "file": METRICS}, DAY.from_s + 600)
     assert len(later.differences) == 1, "what retention cannot have taken is missing"
     assert len(reconcile({"topic": kept, "file": METRICS, "database": METRICS[1:]}, DAY.from_s + 600).differences) == 1
+
+
+def test_what_retention_may_have_taken_is_told() -> None:
+    """What a file or a database that was written again lacks as well is missing from the totals, and no difference."""
+    assert retention_notes(DAY, float("-inf")) == retention_notes(DAY, DAY.from_s) == []
+    [of_some] = retention_notes(DAY, DAY.from_s + 7200)
+    assert "windows that end by 2026-11-27T02:00:00Z" in of_some
+    assert "any metric" in retention_notes(DAY, DAY.to_s)[0]
+    assert "any metric" in retention_notes(DAY, float("inf"))[0]
 
 
 def test_nothing_to_compare_is_not_reconciled() -> None:

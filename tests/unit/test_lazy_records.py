@@ -1,12 +1,13 @@
 """What the lazy records' fetcher hands out, and where it leaves the partition's position, by aiokafka's own classes."""
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
+from aiokafka.consumer.fetcher import READ_COMMITTED, Fetcher, FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record import MemoryRecords
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
@@ -39,9 +40,12 @@ class Position:
         self.position = position
 
 
-def batch(first_offset: int, header_key: bytes = b"type", codec: int = 0) -> bytearray:
-    """Records whose values are their offsets, with a header under ``header_key``, which has four bytes."""
-    builder: Any = DefaultRecordBatchBuilder(2, codec, 0, -1, -1, -1, 1_000_000)
+def batch(first_offset: int, header_key: bytes = b"type", codec: int = 0, producer_id: int = -1) -> bytearray:
+    """Records whose values are their offsets, with a header under ``header_key``, which has four bytes.
+
+    With a ``producer_id`` they are in a transaction.
+    """
+    builder: Any = DefaultRecordBatchBuilder(2, codec, producer_id >= 0, producer_id, -1, -1, 1_000_000)
     for number in range(RECORDS_A_BATCH):
         builder.append(number, 1_700_000_000_000, b"key", b"%d" % (first_offset + number), [("type", b"order")])
     made = bytearray(builder.build()).replace(b"type", header_key)
@@ -50,14 +54,29 @@ def batch(first_offset: int, header_key: bytes = b"type", codec: int = 0) -> byt
     return made
 
 
-def fetched(position: Position, *batches: bytearray) -> Any:
-    """A result as the fetcher holds it, of ``batches``, at the position that the consumer has now."""
+def fetch_results(position: Position, *batches: bytearray, aborted: Sequence[tuple[int, int]] = ()) -> _LazyResults:
+    """What the fetcher holds: ``batches``, at the position that the consumer has now.
+
+    ``aborted`` has the producer id and the first offset of each transaction that was.
+    """
     records = PartitionRecords(
-        PARTITION, MemoryRecords(bytes(b"".join(batches))), [], position.position, None, None, True, 1
+        PARTITION,
+        MemoryRecords(bytes(b"".join(batches))),
+        aborted,
+        position.position,
+        None,
+        None,
+        True,
+        READ_COMMITTED,
     )
     results = _LazyResults()
     results[PARTITION] = FetchResult(PARTITION, assignment=position, partition_records=records, backoff=0)
-    return results[PARTITION]
+    return results
+
+
+def fetched(position: Position, *batches: bytearray) -> Any:
+    """The result of a fetch that has ``batches``."""
+    return fetch_results(position, *batches)[PARTITION]
 
 
 def handed_out(position: Position, *batches: bytearray) -> Iterable[Any]:
@@ -93,8 +112,24 @@ def test_reading_may_begin_in_the_midst_of_a_batch(make: Callable[[int], bytearr
 
 def test_batches_without_records_are_passed() -> None:
     position = Position(30)
-    assert not handed_out(position, batch(0))  # all of it before the position, as in a compacted topic
+    records = handed_out(position, batch(0))  # all of it before the position, as in a compacted topic
+    assert list(in_batches(records, 50)) == []
     assert position.position == 30
+
+
+async def test_a_fetch_that_has_an_aborted_transaction_only_tells_that_the_position_has_moved() -> None:
+    """At the end of a partition nothing else comes that would tell: it would never count as drained."""
+    position = Position(0)
+    results = fetch_results(position, batch(0, producer_id=7), aborted=[(7, 0)])
+    fetcher: Any = SimpleNamespace(
+        _subscriptions=SimpleNamespace(reassignment_in_progress=False),
+        _records=results,
+        _notify=lambda _: None,
+        _wait_consume_future=None,
+    )
+    found = await Fetcher.fetched_records(fetcher, [])
+    assert {partition: list(in_batches(records, 50)) for partition, records in found.items()} == {PARTITION: []}
+    assert position.position == RECORDS_A_BATCH
 
 
 @pytest.mark.parametrize("change", [{"paused": True}, {"position": 5}, {"active": False}])

@@ -47,7 +47,7 @@ def test_it_shows_the_same_as_the_terminal_view() -> None:
     )
     told = orjson.loads(orjson.dumps(snapshot(state, T0 + 3)))
     assert told["age_s"] == 1
-    assert told["orders"] == {"count": 206, "per_s": 50}
+    assert told["orders"] == {"count": 206, "written": 210, "per_s": 50}
     assert told["accepted"] == {"per_s": 34}
     assert told["stages"] == {
         "processor": {"lag": 40, "behind_s": 1.0, "keeps_up": True, "members": 2},
@@ -117,3 +117,8 @@ def test_ten_thousand_products_are_ranked_and_older_windows_make_room() -> None:
     assert told["products"] == [f"p{number}" for number in range(9_993, 10_000)]
     assert told["others"] == 9_993
     assert {window["all"][0] for window in told["windows"]} == {10_000}
+
+
+def test_sales_are_exact_also_beyond_what_one_order_can_have() -> None:
+    [window] = of(metric(0, "a", 3, 200_000_000_000.01))["windows"]
+    assert window["all"][:2] == [3, 20_000_000_000_001]

@@ -15,7 +15,7 @@ IDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1,
     length=st.integers(1, 10**6),
     product_id=IDS,
     count=st.integers(1, 10**9),
-    cents=st.integers(0, 10**15 - 1),  # a double has 15 digits, whatever they are
+    cents=st.integers(0, 10**15 - 1) | st.integers(10**15, 10**18 - 1),  # a double has 15 digits
 )
 def test_encoded_metrics_are_decoded_to_the_same_values(
     start: int, length: int, product_id: str, count: int, cents: int

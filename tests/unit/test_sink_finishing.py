@@ -58,7 +58,7 @@ def copy(folder: Path, topic: Topic, disk: Disk, rotate: Rotate | None, batch_si
                 first = max(start, offsets.get(partition, 0))
                 for end in range(first + 1, min(start + batch_size, len(lines)) + 1):
                     if end == min(start + batch_size, len(lines)) or day_of(end) != day_of(first):
-                        span = Span(WINDOW_S * first, WINDOW_S * (end - 1))
+                        span = Span(WINDOW_S * first, WINDOW_S * (end - 1)) if rotate else None
                         writer.write(lines[first:end], {partition: Position(end, 0)}, span)
                         first = end
     finally:
@@ -185,6 +185,20 @@ def test_a_partition_that_is_behind_does_not_open_the_day_again(tmp_path: Path) 
     files = sorted(finished_files(path_in(tmp_path)), key=lambda each: each.name)
     assert [(each.span.first_s // DAY_S, each.span.last_s // DAY_S) for each in files] == [(0, 0), (1, 1)]
     assert len(path_in(tmp_path).read_bytes().splitlines()) == 2 + 6
+    assert_each_once(tmp_path, topic)
+
+
+@pytest.mark.parametrize("before", [None, BY_DAY])
+def test_a_file_from_before_rotation_gets_the_name_of_all_that_is_in_it(tmp_path: Path, before: Rotate | None) -> None:
+    """Also if there was rotation before that: what is written without it belongs to the time that the file covers, too."""
+    topic = topic_of(6 * PARTITIONS)
+    for metrics, rotate in ((2, before), (10, None), (18, BY_DAY)):
+        copy(tmp_path, topic_of(metrics), Disk(), rotate)
+    [finished] = [each for each in finished_files(path_in(tmp_path)) if each.span.last_s < 2 * DAY_S]
+    assert finished.span == Span(0, WINDOW_S * 3)
+    first_day = Selection(to_s=DAY_S)
+    found = [row for row in from_file(path_in(tmp_path), first_day, Skipped()) if first_day.has(row)]
+    assert len(found) == 2 * PARTITIONS
     assert_each_once(tmp_path, topic)
 
 

@@ -382,3 +382,13 @@ def test_damage_is_found(harm: Callable[[Outputs], None], found: dict[Damage, in
     assert report.damage == found
     assert not report.ok
     json.dumps(report.as_json())
+
+
+@pytest.mark.parametrize("damaged", ["error.reason", "source.topic", "source.partition", "source.offset"])
+@pytest.mark.parametrize("content", [None, b"\xff"])
+def test_a_letter_whose_headers_another_program_wrote_is_reported(damaged: str, content: bytes | None) -> None:
+    report = Report()
+    ledger = Ledger(REFERENCE, WindowSums(60), SNAPSHOT, report)
+    headers = DeadLetter(0, "malformed", None, b"{").headers | {damaged: content}
+    ledger.add_dead_letter(headers, "orders", None, b"{", 0)
+    assert report.damage == {Damage.UNREADABLE: 1}

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from libs.events.product_metrics import ProductMetric, encode_metric
 from verification.output_file import read_lines
 from verification.report import Damage, Report
 from verification.watermarks import Watermarks
@@ -35,6 +36,19 @@ def test_a_metric_is_read() -> None:
     assert read_metric_record(b"p", dump(METRIC), 60).window == ("p", 60)
     with pytest.raises(ValueError, match="key"):
         read_metric_record(b"q", dump(METRIC), 60)
+
+
+@pytest.mark.parametrize("cents", [10**15, 9_007_199_254_740_993, 10**18 - 1])
+def test_a_sum_is_read_exactly_also_where_a_double_is_not_exact(cents: int) -> None:
+    value = encode_metric(ProductMetric(60, 120, "p", 10**5, cents))
+    assert read_metric(value, 60).revenue_cents == cents
+
+
+@pytest.mark.parametrize("literal", ["10000000000000.001", "1e16", "1e400", "1e999999999"])
+def test_a_large_sum_that_is_no_amount_is_refused(literal: str) -> None:
+    value = dump(METRIC).replace(b"10.0", literal.encode())
+    with pytest.raises(ValueError, match="two decimals"):
+        read_metric(value, 60)
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,15 @@ def test_each_image_is_labelled_with_it(path: Path) -> None:
     assert label == [VERSION]
 
 
+def test_the_images_of_kubernetes_are_of_this_release() -> None:
+    release = VERSION.partition(".dev")[0]
+    tags = re.findall(r'newTag: "(.*)"', (ROOT / "kubernetes" / "base" / "kustomization.yaml").read_text())
+    built = re.findall(r"registry\.example/order-pipeline/\S+?:(\S+)", (ROOT / "docs" / "kubernetes.md").read_text())
+    assert tags
+    assert built
+    assert set(tags + built) == {release}
+
+
 def test_the_changelog_begins_with_it() -> None:
     first = re.search(r"^## (\S+) - (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert first

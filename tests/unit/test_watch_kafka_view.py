@@ -1,9 +1,12 @@
 import contextlib
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any, cast
 
+import pytest
 from aiokafka import TopicPartition
 
-from watch.kafka_view import _FOLLOWED, KafkaView
+from watch.kafka_view import _FOLLOWED, KafkaView, _reason
 
 DEAD, LATE, METRICS = (TopicPartition(f"mine.{name}", 0) for name in ("orders-dlq", "late-orders", "product-metrics"))
 
@@ -31,3 +34,10 @@ async def test_it_goes_on_where_the_last_look_ended() -> None:
     assert view._next == {DEAD: 40, LATE: 3030, METRICS: 10}  # the last one was made anew
     assert +unread == {"late-orders": 3000}
     assert positions == {DEAD: 40, LATE: 30, METRICS: 20}  # until this look has ended well
+
+
+@pytest.mark.parametrize("headers", [(), (("error.reason", None),), (("error.reason", b""),)])
+def test_a_letter_of_another_program_is_counted_without_its_reason(
+    headers: tuple[tuple[str, bytes | None], ...],
+) -> None:
+    assert _reason(cast(Any, SimpleNamespace(headers=headers))) == "unknown"

@@ -3,6 +3,8 @@ from typing import Any
 
 import pytest
 
+from libs.events.money import MAX_CENTS
+from libs.events.product_metrics import ProductMetric, encode_metric
 from libs.events.watermarks import Watermark
 from watch.observation import Metric, Observation, decode_metric
 from watch.state import Rate, State, lags_of
@@ -154,6 +156,11 @@ def test_the_next_close_follows_from_the_pace_of_event_time() -> None:
 def test_a_metric_is_decoded() -> None:
     value = b'{"window_start":0,"window_end":60,"product_id":"p","order_count":1,"total_revenue":2,"avg_order_value":2,"x":1}'
     assert decode_metric(value) == Metric(0, 60, "p", 1, 2, 2)
+
+
+def test_a_metric_of_more_than_one_order_can_have_is_decoded() -> None:
+    value = encode_metric(ProductMetric(0, 60, "p", 3, 2 * MAX_CENTS + 1))
+    assert decode_metric(value) == Metric(0, 60, "p", 3, 200_000_000_000.01, 66_666_666_666.67)
 
 
 @pytest.mark.parametrize(

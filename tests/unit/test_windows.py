@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.events.money import MAX_CENTS
 from libs.events.product_metrics import ProductMetric
 from libs.events.watermarks import Watermark
 from services.analytics.windows import DamagedStateError, EventClock, TumblingWindows
@@ -98,6 +99,17 @@ def test_restored_from_its_changelog_it_goes_on_as_if_nothing_had_happened(
     assert list(first.take_changes(0))[:-1] == []
 
 
+@pytest.mark.parametrize("orders", [1, 901, 2_000_000])  # beyond 2**53 and 2**64 cents
+def test_any_sum_of_valid_orders_is_restored(orders: int) -> None:
+    first = TumblingWindows(60)
+    for _ in range(orders):
+        first.add("a", 0.0, MAX_CENTS)
+    second = TumblingWindows(60)
+    for key, value in first.take_changes(0):
+        second.restore(key, value)
+    assert second.advance(Watermark((0,), 1, 60.0)) == [ProductMetric(0, 60, "a", orders, orders * MAX_CENTS)]
+
+
 def test_a_closed_windows_state_becomes_a_tombstone() -> None:
     windows = TumblingWindows(60)
     windows.add("a", 0.0, 1)
@@ -124,6 +136,9 @@ def test_a_closed_windows_state_becomes_a_tombstone() -> None:
         (b'[0,60,"a"]', b'{"order_count":1e300,"revenue_cents":1}'),
         (b'[0,60,"a"]', b'{"order_count":"1","revenue_cents":1}'),
         (b'[0,60,"a"]', b'{"order_count":1,"revenue_cents":-1}'),
+        (b'[0,60,"a"]', b'{"order_count":2,"revenue_cents":1}'),
+        (b'[0,60,"a"]', b'{"order_count":1,"revenue_cents":10000000000001}'),
+        (b'[0,60,"a"]', b'{"a":' * 100_000),
         (b'[0,60,"a"]', b'{"order_count":18446744073709551615,"revenue_cents":1}'),
         (b"watermarks", b'{"clock":"nan","sources":1,"watermarks":{}}'),
         (b"watermarks", b'{"clock":null,"sources":"1","watermarks":{}}'),

@@ -47,7 +47,7 @@ class Processing:
     """Processes partitions until ``stop`` is set.
 
     Args:
-        alone: each transaction has records of one partition only.
+        alone_until_s: until then (monotonic) each transaction has records of one partition only.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Processing:
         health: Health,
         stop: asyncio.Event,
         *,
-        alone: bool = False,
+        alone_until_s: float = 0.0,
     ) -> None:
         self._stage = stage
         self._consumer = consumer
@@ -69,7 +69,7 @@ class Processing:
         self._watch = watch
         self._health = health
         self._stop = stop
-        self._alone = alone
+        self._alone_until_s = alone_until_s
         self._started_s = time.time()
         self._next_tick_s = 0.0
         self._next_metrics_s = 0.0
@@ -84,7 +84,7 @@ class Processing:
         return next(iter(failed)) if len(failed) == 1 else None
 
     async def run(self, until_s: float = float("inf")) -> None:
-        """Run until stopped, or past ``until_s`` (monotonic); a transaction that is open then is dropped."""
+        """Run until stopped, or past ``until_s`` (monotonic). An open transaction is dropped, or committed past ``until_s``."""
         commits = self._commits
         reader, pace = FetchReader(self._consumer, self._stop), IdlePolling(self._consumer)
         urgent = False
@@ -108,9 +108,10 @@ class Processing:
                     await self._commit()
                 if tick:
                     self._next_tick_s = now_s + tick_s
-                    if not fetched:
+                    if not fetched or commits.idle:  # a fetch may have no record
                         self._check_idle_partitions()
-                if now_s > until_s and commits.idle:
+                if now_s > until_s:
+                    await self._commit_the_rest()
                     return
         finally:
             pace.close()
@@ -125,7 +126,7 @@ class Processing:
         """
         # Before the records are parsed: the consumer's position is already after all of them.
         end = int(await self._consumer.position(partition.source))
-        if self._alone and any(other.touched for other in self._partitions.values() if other is not partition):
+        if time.monotonic() < self._alone_until_s and self._touched_besides(partition):
             await self._commit()
         structlog.contextvars.bind_contextvars(partition=partition.name)
         yield_at_s = time.monotonic() + MAX_BLOCKING_S
@@ -198,6 +199,15 @@ class Processing:
                     tallies.append(tally)
                 self._processing = None
         await self._commits.commit(offsets, tallies)
+
+    async def _commit_the_rest(self) -> None:
+        if any(partition.touched for partition in self._partitions.values()):
+            await self._commit()
+        if self._commits.awaited is not None:
+            await self._commits.awaited
+
+    def _touched_besides(self, partition: WorkedPartition) -> bool:
+        return any(other.touched for other in self._partitions.values() if other is not partition)
 
     def _lag(self, partition: WorkedPartition) -> int:
         # Up to the last stable offset: records after it belong to open transactions and cannot be read yet.

@@ -60,19 +60,17 @@ class Retries:
         return any(failures > MAX_FAILURES for failures in self._failures.values())
 
     @property
-    def alone(self) -> bool:
-        """Whether each transaction is to have records of one partition only."""
-        return self._monotonic_s() < self._alone_until_s
+    def alone_until_s(self) -> float:
+        """Until when (monotonic) each transaction is to have records of one partition only."""
+        return self._alone_until_s
 
-    def left_out(self) -> set[TopicPartition]:
-        """The partitions that the next attempt leaves out."""
-        now_s = self._monotonic_s()
-        return {partition for partition, back_at_s in self._back_at_s.items() if back_at_s > now_s}
+    def left_out(self) -> dict[TopicPartition, float]:
+        """The partitions that the next attempt leaves out, and when (monotonic) each is retried.
 
-    def next_return_in_s(self) -> float | None:
-        """Seconds until the first of them is retried."""
+        An attempt calls this once: with a second call, a partition could be paused without being awaited.
+        """
         now_s = self._monotonic_s()
-        return min((at_s - now_s for at_s in self._back_at_s.values() if at_s > now_s), default=None)
+        return {partition: back_at_s for partition, back_at_s in self._back_at_s.items() if back_at_s > now_s}
 
     def committed(self, partitions: Iterable[TopicPartition]) -> None:
         """Note that records of these partitions were committed."""

@@ -196,6 +196,11 @@ class ReplicaWorker:
         producer = None
         try:
             await self._end_what_is_left_open(connection)
+            left_out = self._retries.left_out()
+            until_s = min(left_out.values(), default=float("inf"))
+            if left_out.keys() >= set(self._sources):
+                await unless_stopped(asyncio.sleep(until_s - time.monotonic()), self._stopping)
+                return
             producer = TransactionalProducer(
                 connection,
                 self._ids.next_for(self._member),
@@ -205,11 +210,10 @@ class ReplicaWorker:
             assert self._left_open is not None
             self._left_open.append(producer.transactional_id)
             await producer.start()
-            left_out = self._retries.left_out()
             starts = {source: start for source, start in self._start_offsets.items() if source not in left_out}
             partitions = await self._take_over.read(connection, starts)
             self._pause(left_out)
-            await self._process(producer, partitions)
+            await self._process(producer, partitions, until_s=until_s)
         finally:
             if producer is not None:
                 await close_quietly(producer.abort())
@@ -233,7 +237,9 @@ class ReplicaWorker:
                 "partitions are paused after repeated failures", partitions=sorted(each.partition for each in left_out)
             )
 
-    async def _process(self, producer: TransactionalProducer, partitions: Sequence[WorkedPartition]) -> None:
+    async def _process(
+        self, producer: TransactionalProducer, partitions: Sequence[WorkedPartition], *, until_s: float
+    ) -> None:
         commits = PipelinedCommits(
             producer,
             self._member,
@@ -250,10 +256,9 @@ class ReplicaWorker:
             self._watch,
             self._health,
             self._stopping,
-            alone=self._retries.alone,
+            alone_until_s=self._retries.alone_until_s,
         )
-        return_in_s = self._retries.next_return_in_s()
-        await self._processing.run(float("inf") if return_in_s is None else time.monotonic() + return_in_s)
+        await self._processing.run(until_s)
 
     def _committed(self, offsets: Offsets, tallies: Sequence[Tally]) -> None:
         self._retries.committed(offsets)

@@ -28,7 +28,7 @@ KNOWN_INSIDE = "0.14.0"
 
 
 class LazyRecordConsumer(AnyHeaderConsumer):
-    """A consumer whose ``getmany`` returns records to be read ``in_batches``, without ``topic`` and ``partition``.
+    """A consumer whose ``getmany`` returns records to be read ``in_batches``, without ``topic`` and ``partition``; maybe none.
 
     The consumer's position is after all of them before they are parsed. A caller that does not read them all has to
     ``seek``.
@@ -69,7 +69,11 @@ class _LazyResults(dict[TopicPartition, Any]):
 
 
 def _take_all(result: Any, max_records: int | None = None) -> Iterable[Any]:
-    """Replaces ``FetchResult.getall``: the records are not parsed yet, and as with it, the next fetch can begin at once."""
+    """Replaces ``FetchResult.getall``: the records are not parsed yet, and as with it, the next fetch can begin at once.
+
+    A fetch may have no record, but only an aborted transaction or a transaction marker. ``getmany`` returns these partitions, too: the
+    consumer's position has advanced, and at the end of a partition no later fetch would show it.
+    """
     if max_records is not None:
         raise NotImplementedError("max_records: in_batches takes as many as wanted")
     records, state = result._partition_records, result._assignment.state_value  # noqa: SLF001 - as above
@@ -79,7 +83,8 @@ def _take_all(result: Any, max_records: int | None = None) -> Iterable[Any]:
     end = records.list_batches()
     first = next(records, None)
     state(result._topic_partition).consumed_to(end)  # noqa: SLF001 - as above
-    return () if first is None else chain(first, records)
+    # aiokafka leaves out what is false, such as an empty tuple; an iterator never is.
+    return iter(()) if first is None else chain(first, records)
 
 
 class _UnwrappedRecords(PartitionRecords):

@@ -1,6 +1,8 @@
 """Converts the values of records to lines of the metrics file."""
 
 from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -8,6 +10,8 @@ import orjson
 
 from libs.events.product_metrics import LAST_SECOND
 from services.sink.file.finished_files import Span
+
+_READ_LINES = 10_000
 
 
 class Line(NamedTuple):
@@ -56,6 +60,16 @@ def span_of(lines: Sequence[Line]) -> Span | None:
     starts = [int(line.window_start) for line in lines if line.window_start is not None]
     starts = [start for start in starts if 0 <= start <= LAST_SECOND]
     return Span(min(starts), max(starts)) if starts else None
+
+
+def span_in(path: Path) -> Span | None:
+    """``span_of`` all lines of a metrics file; raises ``OSError``."""
+    span = None
+    with path.open("rb") as file:
+        while lines := list(islice(file, _READ_LINES)):
+            found = span_of(lines_of(lines))
+            span = found.joined(span) if found else span
+    return span
 
 
 def _line_of(value: bytes | None) -> Line:

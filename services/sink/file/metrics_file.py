@@ -13,6 +13,7 @@ import os
 import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -22,6 +23,7 @@ from services.sink.file.checkpoint import Checkpoint, DamagedCheckpointError, lo
 from services.sink.file.disk import Disk
 from services.sink.file.finished_files import Span, finished_files
 from services.sink.file.finishing import Finishing
+from services.sink.file.lines import span_in
 from services.sink.file.rotate_setting import Rotate
 from services.sink.file.rotation import find_rotated
 from services.sink.file.write_lock import WriteLock
@@ -84,7 +86,7 @@ class MetricsFile:
             else:
                 self._descriptor = self._open_file()
                 self._disk.truncate(self._descriptor, checkpoint.length)
-                self._checkpoint = checkpoint
+                self._checkpoint = replace(checkpoint, span=self._span(checkpoint))
                 if checkpoint.finishing_as:
                     self._finish()
             return dict(self._checkpoint.positions)
@@ -97,7 +99,7 @@ class MetricsFile:
             self._begin(Checkpoint(self._checkpoint.cluster_id, self._checkpoint.topic, 0, 0, {}), reason)
 
     def write(self, lines: Sequence[bytes], positions: Mapping[int, Position], span: Span | None = None) -> None:
-        """Append ``lines``, which cover ``span``, then replace the checkpoint; first finish the file if that is due.
+        """Append ``lines``, which cover ``span`` (None without rotation), then replace the checkpoint; first finish the file if due.
 
         Raises:
             OutputUnavailableError: the system rejected the write, for example because the disk is full.
@@ -161,6 +163,12 @@ class MetricsFile:
             return instead, f"it has {size} bytes, its checkpoint says {checkpoint.length}"
         fits = self._crc_of_first(checkpoint.length) == checkpoint.crc
         return (checkpoint, "") if fits else (instead, "it is not what was written up to its checkpoint")
+
+    def _span(self, checkpoint: Checkpoint) -> Span | None:
+        """The time that the file covers. Only a sink that rotates keeps it: what another has written says it itself."""
+        if checkpoint.finishing_as:
+            return checkpoint.span
+        return (checkpoint.span or span_in(self._path)) if self.rotate else None
 
     def _after_rotation(self, fresh: Checkpoint) -> Checkpoint | None:
         """The checkpoint to continue from, if another program has rotated the file since the last write."""

@@ -249,6 +249,13 @@ def test_a_recomputation_says_where_it_deletes_what() -> None:
     told = described(plan, "there:2")
     assert "At there:2, 0 orders" in told
     assert "Deleted, with all that is in them: processed-orders." in told
+    assert "twice" not in told
+
+
+def test_a_recomputation_says_that_replayed_orders_may_count_twice() -> None:
+    """They are in `orders` as they were rejected, too, and valid by now."""
+    told = described(Plan("processor", "mine.orders", [], {}, {}, replayed=True), "there:2")
+    assert "such an order is in mine.orders twice" in told
 
 
 def test_the_live_page_is_served_for_the_pipeline_that_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -197,6 +197,7 @@ def test_metrics_are_sought_where_the_running_pipeline_writes_unless_the_environ
 
     assert sink_outputs({}, None).file == Path("output/metrics.json")
     running: LocalSettings = LOCAL
+    assert sink_outputs({"OUTPUT_DIR": "/folder"}, None).file == Path("/folder/metrics.json")
     assert sink_outputs({}, running).file == LOCAL.sink_output_path
     assert sink_outputs({"SINK_OUTPUT_PATH": "/mine.json"}, running).file == Path("/mine.json")
     assert sink_outputs({"SINK_OUTPUTS": "database"}, running).source == "database"

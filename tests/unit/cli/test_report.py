@@ -41,6 +41,7 @@ def test_outputs_of_a_pipeline_that_is_found_are_those_of_its_sink() -> None:
     assert names(replace(FOUND, outputs=replace(BOTH, database_url=None))) == (FILE, False)
     assert names(FOUND, "file") == (FILE, False)
     assert names(FOUND, "Database") == (None, True)
+    assert names(FOUND, "file, database") == (FILE, True)
 
 
 def test_of_a_pipeline_that_is_named_something_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:

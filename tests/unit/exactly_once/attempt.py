@@ -30,7 +30,7 @@ class Attempt:
         *,
         interval_ms: int = 60_000,
         told: bool = True,
-        alone: bool = False,
+        alone_until_s: float = 0.0,
         answering: bool = True,
     ) -> None:
         self.consumer = consumer
@@ -49,7 +49,7 @@ class Attempt:
             make_watch(answering=answering),
             self.health,
             self.stop,
-            alone=alone,
+            alone_until_s=alone_until_s,
         )
         self.task = asyncio.create_task(self.processing.run())
 

@@ -134,7 +134,8 @@ class FakeConsumer:
         if isinstance(found, BaseException):
             raise found
         for source, fetched in found.items():
-            self.positions[source] = max(self.positions.get(source, 0), fetched[-1].offset + 1)
+            for record in fetched[-1:]:
+                self.positions[source] = max(self.positions.get(source, 0), record.offset + 1)
         return found
 
     async def position(self, source: TopicPartition) -> int:

@@ -8,12 +8,14 @@ from typing import Any, cast
 import pytest
 from aiokafka.structs import TopicPartition
 
+from libs.runtime.backoff import Backoff
 from libs.runtime.errors import NotAMemberError, OffsetMismatchError, SettingChangedError
 from libs.runtime.exactly_once import take_over
 from libs.runtime.exactly_once import worker as worker_module
 from libs.runtime.exactly_once.committed_offsets import CommittedOffset, encode_metadata
 from libs.runtime.exactly_once.group_member import GroupMember
 from libs.runtime.exactly_once.processing import Processing
+from libs.runtime.exactly_once.retries import Retries
 from libs.runtime.exactly_once.worker import ReplicaWorker
 from libs.runtime.kafka_client.outages import is_outage
 from libs.runtime.service.health import Health
@@ -30,6 +32,7 @@ class Broker:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: list[Any] = []
+        self.now_s = 0.0
         self.fails_at: Any = None
         self.committed: dict[TopicPartition, int] = {}
         self.changelog: dict[TopicPartition, list[str]] = {}
@@ -44,6 +47,7 @@ class Broker:
 
     async def _note(self, *what: Any) -> None:
         self.asked.append(what)
+        self.now_s += 0.125
         await asyncio.sleep(0)
         if what[0] == self.fails_at:
             raise RuntimeError("refused")
@@ -212,6 +216,17 @@ async def test_a_partition_that_is_left_out_is_paused_and_not_taken_over(broker:
     assert ("process", True) in broker.asked
 
 
+async def test_a_partition_whose_time_is_over_during_the_take_over_comes_back(broker: Broker) -> None:
+    """Its time was compared twice: it was paused, and nothing ended the attempt."""
+    fixture = Fixture()
+    retries = fixture.worker._retries = Retries(lambda: broker.now_s)
+    for _ in range(2):
+        retries.failed(ORDERS[0])  # back after 0.4 s
+    await fixture.attempt()
+    assert fixture.consumer.left_out == {ORDERS[0]}
+    assert ("process", False) in broker.asked
+
+
 async def test_an_offset_of_somebody_else_is_refused_unless_it_is_accepted(broker: Broker) -> None:
     broker.committed, broker.metadata = dict.fromkeys(ORDERS, 5), ""
     with pytest.raises(OffsetMismatchError, match=r"committed offset 5 of orders-0 .* PROCESSOR_ACCEPT_OFFSETS|reset"):
@@ -229,6 +244,19 @@ async def test_offsets_that_are_gone_are_missed_if_something_was_written(broker:
         await fixture.attempt()
     broker.committed = {ORDERS[2]: 1}  # another replica's: this one's partitions are new
     await fixture.attempt()
+
+
+async def test_where_all_partitions_are_left_out_an_attempt_only_waits_for_the_first_to_come_back(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica may have one partition only."""
+    monkeypatch.setattr(Backoff, "next_s", lambda _: 0.05)
+    fixture = Fixture()
+    for source in [*ORDERS[:2], *ORDERS[:2]]:
+        fixture.worker._retries.failed(source)
+    await fixture.attempt()
+    assert broker.asked == [("open", "mine.out"), ("end former", 7), ("close",)]
+    assert len(fixture.worker._retries.left_out()) < 2
 
 
 async def test_a_setting_that_the_work_depends_on_must_not_change(broker: Broker) -> None:

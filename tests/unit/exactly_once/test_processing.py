@@ -2,12 +2,15 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.errors import StuckConsumerError
 from libs.runtime.exactly_once import processing, stuck_consumer
+from libs.runtime.exactly_once.stage import Progress
 from libs.runtime.kafka_client import idle_polling
 from libs.runtime.timing import FETCH_MAX_WAIT_MS, TICK_S
 from tests.unit.exactly_once.attempt import Attempt
@@ -143,28 +146,45 @@ async def test_records_of_a_partition_that_is_left_out_are_not_processed() -> No
 @pytest.mark.usefixtures("no_ticks")
 async def test_alone_no_transaction_has_two_partitions() -> None:
     consumer = FakeConsumer()
-    attempt = Attempt(consumer, [FakeLogic(), FakeLogic()], interval_ms=0, alone=True)
+    attempt = Attempt(consumer, [FakeLogic(), FakeLogic()], interval_ms=0, alone_until_s=float("inf"))
     consumer.put({ORDERS[0]: [0], ORDERS[1]: [0]})
     assert [await attempt.committed() for _ in range(2)] == [{ORDERS[0]: 1}, {ORDERS[1]: 1}]
     await attempt.end()
 
 
-async def test_it_ends_in_time_when_nothing_is_left_to_commit() -> None:
-    attempt = Attempt(consumer := FakeConsumer(), [FakeLogic()], interval_ms=0, told=False)
+@pytest.mark.usefixtures("no_ticks")
+async def test_after_a_while_transactions_have_several_partitions_again() -> None:
+    consumer = FakeConsumer()
+    attempt = Attempt(consumer, [FakeLogic(), FakeLogic()], interval_ms=0, alone_until_s=time.monotonic())
+    consumer.put({ORDERS[0]: [0], ORDERS[1]: [0]})
+    assert await attempt.committed() == {ORDERS[0]: 1, ORDERS[1]: 1}
+    await attempt.end()
+
+
+async def test_when_its_time_is_over_it_commits_the_rest_and_ends_even_in_a_backlog() -> None:
+    attempt = Attempt(backlog := Backlog(), [FakeLogic()], told=False)
     await attempt.end()
     attempt.stop.clear()
-    consumer.put({ORDERS[0]: [0]})
-    running = asyncio.create_task(attempt.processing.run(until_s=0.0))
-    await attempt.committed()
-    consumer.put({ORDERS[0]: [1]})
-    await attempt.processed(0, 2)
+    running = asyncio.create_task(attempt.processing.run(until_s=time.monotonic() + 0.1))
+    offsets = await attempt.committed()
+    reads = backlog.reads
     assert not running.done()
-    attempt.producer.told.release()
-    await attempt.committed()
     attempt.producer.told.release()
     async with asyncio.timeout(30):
         await running
-    assert attempt.producer.offsets == [{ORDERS[0]: 1}, {ORDERS[0]: 2}]
+    assert attempt.producer.offsets == [offsets]
+    assert offsets == {ORDERS[0]: attempt.partitions[0].position}
+    assert backlog.reads == reads
+
+
+async def test_when_its_time_is_over_a_commit_that_fails_is_a_failure() -> None:
+    attempt = Attempt(FakeConsumer(), [FakeLogic()], interval_ms=0)
+    await attempt.end()
+    attempt.stop.clear()
+    attempt.producer.error = RuntimeError("refused")
+    attempt.consumer.put({ORDERS[0]: [0]})
+    with pytest.raises(RuntimeError, match="refused"):
+        await attempt.processing.run(until_s=0.0)
 
 
 class Confirmed(FakeConsumer):
@@ -188,6 +208,46 @@ async def test_a_partition_with_nothing_to_read_is_alive(
         await looked.get()
     await attempt.end()
     assert set(attempt.health._beats) == alive
+
+
+async def test_a_partition_that_ends_with_an_aborted_transaction_is_drained_and_alive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
+    consumer = Confirmed()
+    consumer.ends[ORDERS[0]] = consumer.positions[ORDERS[0]] = 2  # past a record and its transaction's end
+    consumer.put({ORDERS[0]: []})
+    logic, progress = FakeLogic(), asyncio.Queue[Progress]()
+    monkeypatch.setattr(logic, "punctuate", progress.put_nowait)
+    attempt = Attempt(consumer, [logic])
+    looked: asyncio.Queue[None] = asyncio.Queue()
+    monkeypatch.setattr(attempt.partitions[0].stuck_check, "update", lambda **_: looked.put_nowait(None))
+    for _ in range(2):
+        await looked.get()
+    await attempt.end()
+    assert progress.get_nowait().position == 2
+    assert set(attempt.health._beats) == {"started", "orders-0"}
+
+
+class Aborted(Confirmed):
+    """Has transactions of the first partition that are all aborted, and never an end of them."""
+
+    async def getmany(self, **_: object) -> Mapping[TopicPartition, list[Any]]:
+        await asyncio.sleep(0)
+        return {ORDERS[0]: []}
+
+
+async def test_aborted_transactions_without_end_leave_the_other_partitions_alive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
+    attempt = Attempt(Aborted(), [FakeLogic(), FakeLogic()])
+    looked = asyncio.Event()
+    monkeypatch.setattr(attempt.partitions[1].stuck_check, "update", lambda **_: looked.set())
+    async with asyncio.timeout(30):
+        await looked.wait()
+    await attempt.end()
+    assert set(attempt.health._beats) == {"started", "orders-0", "orders-1"}
 
 
 @pytest.mark.parametrize("answering", [True, False])

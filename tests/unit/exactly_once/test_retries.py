@@ -24,8 +24,7 @@ def time() -> FakeTime:
 def test_the_first_failure_of_a_partition_makes_all_wait_a_little(time: FakeTime) -> None:
     retries = Retries(time)
     assert retries.failed(BAD) == Backoff().next_s()
-    assert retries.left_out() == set()
-    assert retries.next_return_in_s() is None
+    assert retries.left_out() == {}
 
 
 def test_from_the_second_failure_on_a_partition_is_left_out_and_comes_back(time: FakeTime) -> None:
@@ -35,13 +34,12 @@ def test_from_the_second_failure_on_a_partition_is_left_out_and_comes_back(time:
     for _ in range(3):
         assert retries.failed(BAD) == 0.0  # the others go on at once
         delay_s = backoff.next_s()
-        assert retries.left_out() == {BAD}
-        assert retries.next_return_in_s() == pytest.approx(delay_s)
-        time.now_s += delay_s - 0.001
-        assert retries.left_out() == {BAD}
-        time.now_s += 0.002
-        assert retries.left_out() == set()
-        assert retries.next_return_in_s() is None
+        back_at_s = time.now_s + delay_s
+        assert retries.left_out() == {BAD: back_at_s}
+        time.now_s = back_at_s - 0.001
+        assert retries.left_out() == {BAD: back_at_s}
+        time.now_s = back_at_s + 0.001
+        assert retries.left_out() == {}
 
 
 def test_the_first_of_several_that_are_left_out_comes_back_first(time: FakeTime) -> None:
@@ -49,31 +47,26 @@ def test_the_first_of_several_that_are_left_out_comes_back_first(time: FakeTime)
     for partition, failures in ((BAD, 4), (GOOD, 2)):
         for _ in range(failures):
             retries.failed(partition)
-    assert retries.left_out() == {BAD, GOOD}
-    first_s = retries.next_return_in_s()
-    assert first_s is not None
-    time.now_s += first_s + 0.001
-    assert retries.left_out() == {BAD}
+    left_out = retries.left_out()
+    assert left_out[GOOD] < left_out[BAD]
+    time.now_s = left_out[GOOD] + 0.001
+    assert retries.left_out().keys() == {BAD}
 
 
 def test_after_two_failures_for_an_unknown_reason_each_partition_commits_alone_for_a_while(time: FakeTime) -> None:
     retries, backoff = Retries(time), Backoff()
     assert retries.failed(None) == backoff.next_s()
-    assert not retries.alone
+    assert retries.alone_until_s < time.now_s
     assert retries.failed(None) == backoff.next_s()
-    assert retries.alone
-    assert retries.left_out() == set()
-    time.now_s += 59
-    assert retries.alone
-    time.now_s += 2
-    assert not retries.alone
+    assert retries.alone_until_s == time.now_s + 60
+    assert retries.left_out() == {}
 
 
 def test_a_known_culprit_does_not_make_the_others_commit_alone(time: FakeTime) -> None:
     retries = Retries(time)
     for _ in range(5):
         retries.failed(BAD)
-    assert not retries.alone
+    assert retries.alone_until_s < time.now_s
 
 
 @pytest.mark.parametrize("partition", [None, BAD])
@@ -105,7 +98,7 @@ def test_a_commit_of_a_partition_ends_its_row_and_that_for_an_unknown_reason(tim
         retries.failed(None)
     retries.committed([BAD])
     assert (retries.failures(BAD), retries.failures(GOOD), retries.failures(None)) == (0, MAX_FAILURES, 0)
-    assert retries.left_out() == {GOOD}
+    assert retries.left_out().keys() == {GOOD}
     assert retries.failed(BAD) == retries.failed(None) == Backoff().next_s()
 
 
@@ -114,7 +107,7 @@ def test_a_commit_of_others_leaves_a_bad_partition_out(time: FakeTime) -> None:
     for _ in range(MAX_FAILURES):
         retries.failed(BAD)
     retries.committed([GOOD])
-    assert retries.left_out() == {BAD}
+    assert retries.left_out().keys() == {BAD}
     retries.failed(BAD)
     assert retries.exhausted
 
@@ -125,6 +118,6 @@ def test_an_outage_is_no_partitions_failure(time: FakeTime) -> None:
     for _ in range(10 * MAX_FAILURES):
         assert retries.outage() == backoff.next_s()
     assert not retries.exhausted
-    assert not retries.alone
+    assert retries.alone_until_s < time.now_s
     retries.committed([GOOD])
     assert [retries.outage(), retries.outage()] == [0.0, Backoff().next_s()]
