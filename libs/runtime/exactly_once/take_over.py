@@ -10,6 +10,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
+from libs.runtime.errors import OffsetMismatchError, TransactionFencedError
 from libs.runtime.exactly_once.changelog import read_changelog
 from libs.runtime.exactly_once.committed_offsets import (
     CommittedOffset,
@@ -55,6 +56,7 @@ class TakeOver:
 
         Raises:
             OffsetMismatchError: a committed offset is not the one that this stage committed last.
+            TransactionFencedError: another replica has taken over meanwhile.
             SettingChangedError: a setting has changed since.
             TimeoutError: there was no response with the offsets; another attempt uses another connection.
         """
@@ -71,11 +73,22 @@ class TakeOver:
             ) from error
         logics = self.stage.logics(sources)
         if self.stage.changelog is not None:
-            await self._restore(logics, self.stage.changelog.name, committed)
+            try:
+                await self._restore(logics, self.stage.changelog.name, committed)
+            except OffsetMismatchError:
+                await self._check_no_successor(connection, committed)
+                raise
         return [
             self._begin(source, logics[source], start, committed[source], first[source])
             for source, start in starts.items()
         ]
+
+    async def _check_no_successor(self, connection: BrokerConnection, committed: Committed) -> None:
+        """A replica that was paused after it had read the offsets compares them with the state of its successor."""
+        async with asyncio.timeout(_OFFSETS_WITHIN_S):
+            now = await stable_offsets(connection, self.group, list(committed))
+        if now != committed:
+            raise TransactionFencedError("another replica has committed offsets during the take-over")
 
     async def _check(self, connection: BrokerConnection, committed: Committed) -> None:
         of_group = committed

@@ -9,7 +9,7 @@ import pytest
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.backoff import Backoff
-from libs.runtime.errors import NotAMemberError, OffsetMismatchError, SettingChangedError
+from libs.runtime.errors import NotAMemberError, OffsetMismatchError, SettingChangedError, TransactionFencedError
 from libs.runtime.exactly_once import take_over
 from libs.runtime.exactly_once import worker as worker_module
 from libs.runtime.exactly_once.committed_offsets import CommittedOffset, encode_metadata
@@ -284,6 +284,23 @@ async def test_state_of_another_offset_is_refused(committed: dict[TopicPartition
         await fixture.attempt()
     broker.committed = {ORDERS[1]: 5}
     await fixture.attempt()
+
+
+class Overtaken(Broker):
+    """A replica is paused before it reads the changelog, and another one commits meanwhile."""
+
+    async def _note(self, *what: Any) -> None:
+        if what[0] == "changelog":
+            self.committed = {ORDERS[1]: 9}
+        await super()._note(*what)
+
+
+async def test_state_of_a_successor_is_no_mismatch(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker, fixture = Overtaken(monkeypatch), Fixture(changelog="state")
+    fixture.logics[ORDERS[1]].state_offset = 9
+    broker.committed = {ORDERS[1]: 5}
+    with pytest.raises(TransactionFencedError, match="another replica"):
+        await fixture.attempt()
 
 
 async def test_offsets_that_do_not_come_end_the_attempt(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
