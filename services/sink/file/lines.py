@@ -66,7 +66,7 @@ def span_in(path: Path) -> Span | None:
     """``span_of`` all lines of a metrics file; raises ``OSError``."""
     span = None
     with path.open("rb") as file:
-        while lines := list(islice(file, _READ_LINES)):
+        while lines := [line.rstrip(b"\n") for line in islice(file, _READ_LINES)]:
             found = span_of(lines_of(lines))
             span = found.joined(span) if found else span
     return span
