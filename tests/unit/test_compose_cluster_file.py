@@ -1,20 +1,11 @@
 """compose.cluster.yml against the file that it is laid over, read without an engine."""
 
 import re
-from typing import Any
 
-import yaml
-
-from tests.integration.services import ROOT
+from tests.unit.compose_overlay import overlay_services
 from tests.unit.test_compose_file import COMPOSE, services
 
-
-class _Loader(yaml.SafeLoader):
-    """Takes Compose's own tags for nothing."""
-
-
-_Loader.add_constructor("!override", lambda loader, node: loader.construct_sequence(node))  # type: ignore[arg-type]
-CLUSTER: dict[str, Any] = yaml.load((ROOT / "compose.cluster.yml").read_text(), Loader=_Loader)["services"]
+CLUSTER = overlay_services("compose.cluster.yml")
 BROKERS = ("kafka", "kafka-2", "kafka-3")
 
 
