@@ -116,7 +116,7 @@ JAVA
 java -cp 'libs/*' Times.java "$kafka"
 java -cp 'libs/*' org.apache.kafka.tools.consumer.group.ConsumerGroupCommand --bootstrap-server "$kafka" --group reader \
     --topic transactions --reset-offsets --to-datetime 2026-11-25T00:00:00.000 --execute >reset.log 2>&1 || { cat reset.log; exit 1; }
-offset=$(awk '$2 == "transactions" { print $4 }' reset.log)
+offset=$(sed -n 's/.* transactions  *0  *\([0-9]*\).*/\1/p' reset.log)
 echo "a group reset to 2026-11-25T00:00:00.000: offset $offset"
 [ "$offset" = 2 ] || { echo "changed: the group is at another offset"; exit 1; }
 echo "as stated: times after the first transaction's records find its marker, at offset 2"

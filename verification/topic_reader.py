@@ -86,7 +86,10 @@ class TopicReader:
         return {partition.partition: offset for partition, offset in found.items()}
 
     async def offsets_at(self, topic: str, timestamp_ms: int) -> Offsets:
-        """For each partition the first offset with that timestamp or a later one; the end if there is none."""
+        """For each partition an offset, at most the end, before which every record is older than ``timestamp_ms``.
+
+        Records after it can be older, too: the broker also finds the marker of a transaction, by the time of its commit.
+        """
         partitions, ends = await self._topic_partitions(topic), await self.ends(topic)
         found = await self._consumer.offsets_for_times(dict.fromkeys(partitions, timestamp_ms))
         return {each.partition: at.offset if (at := found[each]) else ends[each.partition] for each in partitions}
