@@ -9,7 +9,9 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from dead_letters.printable import printable
 from libs.runtime.errors import PipelineError
 from metrics_report.summary import Line, Period, total_of
 
@@ -78,9 +80,11 @@ def print_metrics(lines: Sequence[Line], period: Period, console: Console, *, pl
     console.print(table)
 
 
-def _cells(line: Line) -> list[str]:
+def _cells(line: Line) -> list[str | Text]:
     amounts = (dollars(line.revenue_cents), dollars(line.average_cents))
-    return [line.period, line.product_id or "", f"{line.order_count:,}", *amounts]
+    # A plain string would be parsed as Rich's markup.
+    product = Text(printable(line.product_id or ""))
+    return [line.period, product, f"{line.order_count:,}", *amounts]
 
 
 def write_parquet(lines: Sequence[Line], path: Path) -> None:

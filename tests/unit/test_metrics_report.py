@@ -114,6 +114,16 @@ def test_a_table_with_bars(report: Report) -> None:
     assert "█" in text
 
 
+@pytest.mark.parametrize(
+    ("product", "shown"),
+    [("[red]shoes[/red]",) * 2, ("[/x]",) * 2, (":smile:",) * 2, ("a\x1b[2Jb", r"a\x1b[2Jb"), ("a\nb", r"a\nb")],
+)
+def test_a_table_shows_any_product_id_as_text(folder: Path, report: Report, product: str, shown: str) -> None:
+    line = encode_metric(ProductMetric(START, START + 60, product, 1, 100))
+    (folder / "metrics.json").write_bytes(line + b"\n")
+    assert shown in report()
+
+
 @pytest.mark.parametrize("suffix", [".json", ".json.gz", ".parquet"])
 def test_finished_files_are_read_with_the_live_one(folder: Path, report: Report, suffix: str) -> None:
     arguments = ("--format", "csv", "--from", "2026-11-22T05:00")
