@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import re
 from collections import defaultdict
 from collections.abc import Callable
 from decimal import Decimal
@@ -19,6 +20,7 @@ from pyarrow import parquet
 from cli.app import run
 from libs.events.money import mean_cents
 from libs.events.product_metrics import MetricRow, ProductMetric, encode_metric
+from libs.runtime.errors import PipelineError
 from metrics_report.summary import Selection, summarize
 from services.sink.database.address import parse_address
 from services.sink.database.connecting import database_at
@@ -26,6 +28,7 @@ from services.sink.database.session import Move
 from services.sink.file.convert import convert
 from services.sink.file.disk import Disk
 from services.sink.topic_reader import Position
+from verification.output_file import read_lines
 
 START = 1_795_305_600  # 2026-11-22T00:00:00Z
 RANDOM = random.Random(11)
@@ -143,6 +146,41 @@ def test_finished_files_are_read_with_the_live_one(folder: Path, report: Report,
     for name in folder.glob("metrics-*"):
         name.write_bytes(b"?")
     assert report("--format", "csv", "--from", "2026-11-22T11:34").count("\n") > 20
+
+
+def damaged(content: bytes, where: str) -> bytes:
+    """``content`` with bytes missing or changed."""
+    middle = len(content) // 2
+    return {
+        "end": content[:middle],
+        "middle": content[:middle] + bytes(20) + content[middle + 20 :],
+        "first block": content[:12] + b"\xff" * 20 + content[32:],
+        "all": b"no such format",
+    }[where]
+
+
+@pytest.mark.parametrize("suffix", [".json.gz", ".parquet"])
+@pytest.mark.parametrize("where", ["end", "middle", "first block", "all"])
+def test_a_damaged_finished_file_is_named(folder: Path, report: Report, suffix: str, where: str) -> None:
+    finished = folder / f"metrics-2026-11-22T00-00Z--2026-11-22T11-33Z{suffix}"
+    convert(folder / "metrics.json", finished, Disk())
+    finished.write_bytes(damaged(finished.read_bytes(), where))
+    assert str(finished) in report(exit_code=1)
+    with pytest.raises(PipelineError, match=re.escape(str(finished))):
+        read_lines(folder / "metrics.json", 60)
+
+
+def test_a_parquet_file_of_another_program_is_named(folder: Path, report: Report) -> None:
+    other = folder / "other.parquet"
+    report("--format", "parquet", "--to-file", str(other))
+    assert f"{other} is no file of the sink" in report("--file", str(other), exit_code=1)
+
+
+def test_a_file_that_must_not_be_read_is_named(folder: Path) -> None:
+    (folder / "metrics.json").unlink()
+    (folder / "metrics.json").mkdir()
+    with pytest.raises(PipelineError, match=re.escape(str(folder / "metrics.json"))):
+        read_lines(folder / "metrics.json", 60)
 
 
 def test_a_gzipped_file(folder: Path, report: Report) -> None:
