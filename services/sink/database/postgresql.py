@@ -63,7 +63,8 @@ set time zone 'UTC'
 
 _TAKE_OVER = """
 update sink_owner set epoch = epoch + 1, owner = %(owner)s, alive_at = clock_timestamp()
-where owner = %(owner)s or alive_at < clock_timestamp() - make_interval(secs => %(lease_s)s)
+where owner = %(owner)s or alive_at not between clock_timestamp() - make_interval(secs => %(lease_s)s)
+    and clock_timestamp() + make_interval(secs => %(lease_s)s)
 returning epoch
 """
 _STAY_OWNER = "update sink_owner set alive_at = clock_timestamp() where epoch = %s"
