@@ -101,6 +101,8 @@ class PostgresqlDatabase:
     async def connect(self) -> "PostgresqlSession":
         given = conninfo_to_dict(self._address.uri)
         options: dict[str, Any] = {name: value for name, value in _DEFAULTS.items() if name not in given}
+        # Without it the database's own encoding counts: COPY's UTF-8 would be read as LATIN1, and text from SQL_ASCII is bytes.
+        options["client_encoding"] = "UTF8"
         try:
             if (password := self._address.password()) is not None:
                 options["password"] = password
@@ -276,6 +278,11 @@ def _as_our_errors() -> Iterator[None]:
         raise DatabaseRefusedError(
             f"the database refuses: {_first_line(error)}",
             advice="the sink's role needs a schema in which it may create tables, and its tables as it made them",
+        ) from error
+    except errors.UntranslatableCharacter as error:
+        raise DatabaseRefusedError(
+            f"the database refuses: {_first_line(error)}",
+            advice="its encoding lacks characters of a product id: create a database with the encoding UTF8",
         ) from error
     except psycopg.Error as error:
         raise DatabaseUnavailableError(_first_line(error)) from error
