@@ -42,7 +42,7 @@ def _object(line: Line) -> dict[str, object]:
     return {
         "period": line.period,
         "product_id": line.product_id,
-        "order_count": line.order_count,
+        "order_count": orjson.Fragment(str(line.order_count)),  # a sum may have more than 64 bits
         "total_revenue": orjson.Fragment(dollars(line.revenue_cents)),
         "avg_order_value": orjson.Fragment(dollars(line.average_cents)),
     }
@@ -96,7 +96,7 @@ def write_parquet(lines: Sequence[Line], path: Path) -> None:
         raise PipelineError(
             "Parquet needs pyarrow", advice="`.venv/bin/python -m pip install pyarrow`, or choose another --format"
         ) from error
-    money = pa.decimal128(18, 2)
+    money = pa.decimal128(38, 2)  # a sum has more digits than a metric
     parquet.write_table(
         pa.table(
             {

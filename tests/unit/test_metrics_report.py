@@ -103,6 +103,25 @@ def test_json_lines_are_exact_where_floats_are_not(report: Report) -> None:
     assert total["total_revenue"] == row["total_revenue"]
 
 
+def test_sums_may_have_more_than_64_bits(folder: Path, report: Report) -> None:
+    metrics = [
+        ProductMetric(START + 60 * each, START + 60 * each + 60, "prod-1", 2**62, 10**18 - 1)
+        for each in (1, 2, 3, 4, 5)
+    ]
+    (folder / "metrics.json").write_bytes(b"".join(encode_metric(metric) + b"\n" for metric in metrics))
+    total = json.loads(report("--by", "day", "--json"), parse_float=Decimal)["total"]
+    assert total["order_count"] == 5 * 2**62
+    assert total["total_revenue"] * 100 == 5 * (10**18 - 1)
+
+
+def test_parquet_has_room_for_a_sum_of_the_largest_metrics(folder: Path, report: Report) -> None:
+    metrics = [ProductMetric(START + 60 * each, START + 60 * each + 60, "prod-1", 7, 10**18 - 1) for each in range(20)]
+    (folder / "metrics.json").write_bytes(b"".join(encode_metric(metric) + b"\n" for metric in metrics))
+    report("--by", "day", "--format", "parquet", "--to-file", str(folder / "report.parquet"))
+    (line,) = parquet.read_table(folder / "report.parquet").to_pylist()
+    assert line["total_revenue"] * 100 == 20 * (10**18 - 1)
+
+
 def test_a_time_range(report: Report) -> None:
     arguments = ("--from", "2026-11-22T01:00", "--to", "2026-11-22T04:00+01:00", "--format", "jsonl", "--by", "minute")
     *rows, _ = map(json.loads, report(*arguments, "--product=prod-1", "--product=prod-2").splitlines())
