@@ -69,6 +69,7 @@ def test_an_outdated_lag_is_not_exported() -> None:
     assert series(None, T0) == {("kafka_view_up",): 0}
     assert len(series(SEEN, T0 + 15)) > 1
     assert series(SEEN, T0 + 15.1) == {("kafka_view_up",): 0}
+    assert series(SEEN, T0 - 3600) == {("kafka_view_up",): 0}, "the clock was set back since"
 
 
 def test_the_database_has_a_group_of_its_own_where_it_is_the_sink_s_second_output() -> None:
