@@ -40,6 +40,12 @@ def test_other_outputs_are_refused(text: str) -> None:
         load_settings(SinkSettings, [f"--sink-outputs={text}"])
 
 
+@pytest.mark.parametrize("name", ["metrics.json.gz", "metrics.parquet"])
+def test_a_name_that_readers_take_for_a_converted_file_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match=r"SINK_OUTPUT_PATH=.*SINK_ROTATED_FORMAT"):
+        load_settings(SinkSettings, [f"--sink-output-path=output/{name}"])
+
+
 def test_a_file_is_never_finished_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings(SinkSettings, []).rotate() is None
     monkeypatch.setenv("SINK_ROTATE", "100MB")
