@@ -54,8 +54,11 @@ def _finished(path: Path, live: BinaryIO | None, since_s: float) -> Iterator[Pat
     pattern = rf"({re.escape(path.stem)}-{_TIME}--({_TIME})(?:\.\d+)?)(?:{'|'.join(map(re.escape, suffixes))})"
     found = {re.fullmatch(pattern, file.name) for file in path.parent.iterdir()} if path.parent.is_dir() else set()
     for name, last in sorted({(match[1], match[2]) for match in found if match}):
-        if datetime.strptime(f"{last}+0000", "%Y-%m-%dT%H-%MZ%z").timestamp() + 60 <= since_s:
-            continue
+        try:
+            if datetime.strptime(f"{last}+0000", "%Y-%m-%dT%H-%MZ%z").timestamp() + 60 <= since_s:
+                continue
+        except ValueError:
+            continue  # not a date, such as month 13: a file of another program
         there = [file for suffix in suffixes if (file := path.with_name(name + suffix)).exists()]
         if there and live_inode not in [file.stat().st_ino for file in there]:
             yield there[-1]

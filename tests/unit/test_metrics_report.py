@@ -189,6 +189,13 @@ def test_a_damaged_finished_file_is_named(folder: Path, report: Report, suffix: 
         read_lines(folder / "metrics.json", 60)
 
 
+def test_a_name_with_no_date_is_of_another_program(folder: Path, report: Report) -> None:
+    same = report("--json")
+    (folder / "metrics-2026-11-22T00-00Z--2026-13-22T11-33Z.json").write_bytes(b"{}\n")
+    assert report("--json") == same
+    assert read_lines(folder / "metrics.json", 60).total() == len(METRICS) + 1
+
+
 def test_a_parquet_file_of_another_program_is_named(folder: Path, report: Report) -> None:
     other = folder / "other.parquet"
     report("--format", "parquet", "--to-file", str(other))
