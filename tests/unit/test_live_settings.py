@@ -65,7 +65,7 @@ def test_where_it_cannot_serve_it_says_so_and_what_to_do_in_one_line() -> None:
 
 
 def test_a_bug_is_logged_in_one_line_with_its_stack_trace() -> None:
-    live = ended("-c", "from live import __main__ as live; live.snapshot = None; live.main()", "--live-port", "0")
+    live = ended("-c", "from live import __main__ as live; live.snapshot_json = None; live.main()", "--live-port", "0")
     assert live.returncode == 1
     told = json.loads(live.stderr.splitlines()[-1])
     assert (told["event"], told["level"], told["service"]) == ("service failed", "error", "live")
