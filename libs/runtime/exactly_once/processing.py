@@ -12,6 +12,7 @@ from aiokafka.structs import TopicPartition
 
 from libs.runtime.exactly_once.broker_watch import BrokerWatch
 from libs.runtime.exactly_once.fetching import FetchReader
+from libs.runtime.exactly_once.open_transaction_check import OpenTransactionCheck
 from libs.runtime.exactly_once.pipelined_commits import PipelinedCommits
 from libs.runtime.exactly_once.stage import PartitionLogic, Progress, Stage, Tally
 from libs.runtime.exactly_once.stuck_consumer import StuckConsumerCheck
@@ -34,9 +35,11 @@ class WorkedPartition:
     position: int
     touched: bool = False  # since the last commit
     stuck_check: StuckConsumerCheck = field(init=False)
+    open_transaction_check: OpenTransactionCheck = field(init=False)
 
     def __post_init__(self) -> None:
         self.stuck_check = StuckConsumerCheck(self.name)
+        self.open_transaction_check = OpenTransactionCheck(self.name)
 
     @property
     def name(self) -> str:
@@ -176,6 +179,9 @@ class Processing:
                 lags.append(self._lag(partition))
             if show:
                 self._update_metrics(partition)
+                partition.open_transaction_check.update(
+                    self._consumer.last_stable_offset(partition.source), self._consumer.highwater(partition.source)
+                )
         if tick:
             self._waits_for_clock = any(partition.logic.waits_for_clock for partition in self._partitions.values())
         if lags:
