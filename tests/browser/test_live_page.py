@@ -48,7 +48,7 @@ def shown(stage: Stage) -> dict[tuple[str, str], list[Row]]:
     return dict(reversed(windows.items()))
 
 
-async def test_it_shows_what_was_sold_and_what_was_not(stage: Stage) -> None:
+async def test_sales_late_orders_and_dead_letters_are_shown(stage: Stage) -> None:
     await opened(stage)
     orders = history(3_000, 100, seed=1, end_s=time.time() - 6)
     stranger = orjson.dumps(orders[0] | {"product_id": "none"})
@@ -84,7 +84,7 @@ async def test_it_shows_what_was_sold_and_what_was_not(stage: Stage) -> None:
         assert abs(float(revenue / truth.revenue[highest]) - height / heights[highest]) < 1.5 / heights[highest]
 
 
-async def test_it_asks_nobody_else_and_complains_of_nothing(stage: Stage) -> None:
+async def test_it_requests_only_its_own_server_and_logs_no_console_errors(stage: Stage) -> None:
     await opened(stage)
     stage.browser.requests()
     stage.browser.run("location.reload()")
@@ -104,7 +104,7 @@ async def test_it_asks_nobody_else_and_complains_of_nothing(stage: Stage) -> Non
     assert any("Content Security Policy" in each for each in stage.browser.complaints())
 
 
-async def test_new_windows_come_without_a_reload(stage: Stage) -> None:
+async def test_new_windows_appear_without_a_reload(stage: Stage) -> None:
     await opened(stage)
     orders = history(200, 5, seed=2, end_s=time.time())
     await send(stage.pipeline, orders)
@@ -114,7 +114,7 @@ async def test_new_windows_come_without_a_reload(stage: Stage) -> None:
     assert was_not_reloaded(stage)
 
 
-async def test_the_lag_of_a_dead_stage_is_known_and_goes_away_with_it(stage: Stage) -> None:
+async def test_the_lag_of_a_dead_stage_grows_and_shrinks_after_its_restart(stage: Stage) -> None:
     await opened(stage)
     group = ("shop.processor",)
     assert (await stage.page.series("kafka_consumergroup_members"))[group] == 1
@@ -136,7 +136,7 @@ async def test_the_lag_of_a_dead_stage_is_known_and_goes_away_with_it(stage: Sta
     await eventually(nothing_is_left, what="no group lags, also where topics end with the end of a transaction")
 
 
-async def test_it_goes_on_when_its_server_comes_back(stage: Stage) -> None:
+async def test_it_reconnects_after_a_restart_of_its_server(stage: Stage) -> None:
     await opened(stage)
     stage.page.process.send_signal(signal.SIGTERM)
     assert await stage.page.wait() == 0
@@ -149,7 +149,7 @@ async def test_it_goes_on_when_its_server_comes_back(stage: Stage) -> None:
     stage.browser.complaints()  # connections that were refused
 
 
-async def test_it_goes_on_when_the_broker_comes_back(stage: Stage) -> None:
+async def test_it_recovers_after_a_broker_outage(stage: Stage) -> None:
     await opened(stage)
     stage.broker.stop_broker()
     waiting = f"Waiting for the broker at {stage.broker.bootstrap_servers} …"

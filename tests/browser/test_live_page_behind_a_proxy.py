@@ -52,7 +52,7 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("slash", ["/", ""])
-async def test_it_finds_its_parts_and_its_events_below_the_path(browser: Browser, url: str, slash: str) -> None:
+async def test_files_and_events_are_requested_below_the_path_prefix(browser: Browser, url: str, slash: str) -> None:
     browser.open("about:blank")  # the page of an earlier test would go on asking
     browser.requests()
     browser.open(url.removesuffix("/") + slash)

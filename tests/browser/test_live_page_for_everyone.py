@@ -95,7 +95,7 @@ async def page(browser: Browser, url: str) -> AsyncIterator[Browser]:
     browser.open("about:blank")
 
 
-async def test_a_window_of_which_only_a_part_was_read_is_not_shown_as_whole(page: Browser) -> None:
+async def test_a_partially_read_window_is_marked_as_incomplete(page: Browser) -> None:
     assert page.text("#newest-orders") == "1,234,567+"
     assert page.text("#newest-revenue") == "$98,765,432.10+"
     assert page.text("#cursor-told").endswith("the newest, of which only a part was read")
@@ -104,7 +104,7 @@ async def test_a_window_of_which_only_a_part_was_read_is_not_shown_as_whole(page
 
 
 @pytest.mark.parametrize("width", [360, 768, 993, 1160, 1280])
-async def test_nothing_is_wider_than_the_screen(page: Browser, width: int) -> None:
+async def test_no_element_is_wider_than_the_screen(page: Browser, width: int) -> None:
     page.resize(width, 800)
     page.run("document.getElementById('all-windows').click()")
     await eventually(lambda: page.run("return document.documentElement.clientWidth") == width)
@@ -129,7 +129,7 @@ async def test_nothing_is_wider_than_the_screen(page: Browser, width: int) -> No
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_text_and_bars_stand_out_from_their_ground(page: Browser, scheme: str) -> None:
+async def test_text_and_bars_have_enough_contrast(page: Browser, scheme: str) -> None:
     page.prefer(color_scheme=scheme)
     grounds = page.run("return getComputedStyle(document.body).backgroundColor")
     assert (_luminance(_rgb(grounds)) < 0.1) == (scheme == "dark")
@@ -141,7 +141,7 @@ async def test_text_and_bars_stand_out_from_their_ground(page: Browser, scheme: 
     assert too_faint == set()
 
 
-async def test_the_states_of_the_stages_are_words_and_shapes_not_only_colours(page: Browser) -> None:
+async def test_stage_states_have_words_and_shapes_besides_colours(page: Browser) -> None:
     assert page.texts(".health:not([hidden])") == ["1.4 d behind", "no reader", "keeps up"]
     marks = page.run(
         "return [...document.querySelectorAll('.health:not([hidden])')].map(each => getComputedStyle(each, '::before').content)"
@@ -149,7 +149,7 @@ async def test_the_states_of_the_stages_are_words_and_shapes_not_only_colours(pa
     assert len(set(marks)) == 3
 
 
-async def test_everything_can_be_done_with_the_keyboard(page: Browser) -> None:
+async def test_all_controls_work_with_the_keyboard(page: Browser) -> None:
     focused = []
     for _ in range(5):
         page.press(Keys.TAB)
@@ -182,7 +182,7 @@ async def test_everything_can_be_done_with_the_keyboard(page: Browser) -> None:
     assert page.run("return document.getElementById('all-windows').ariaExpanded") == "true"
 
 
-async def test_a_pointer_chooses_the_window_that_it_is_over(page: Browser) -> None:
+async def test_hovering_selects_a_window(page: Browser) -> None:
     over = "document.querySelector('.one svg').dispatchEvent(new PointerEvent(arguments[0], {clientX: arguments[1], pointerType: 'mouse'}))"
     left = page.run("return document.querySelector('.one svg').getBoundingClientRect().left")
     page.run(over, "pointermove", left + 3)
@@ -205,7 +205,7 @@ async def test_the_page_is_accessible_to_screen_readers(page: Browser) -> None:
     assert page.run("return document.documentElement.lang") == "en"
 
 
-async def test_who_wants_no_motion_has_none(page: Browser) -> None:
+async def test_reduced_motion_disables_all_animations(page: Browser) -> None:
     moving = "return [...document.querySelectorAll('.arrow')].filter(each => getComputedStyle(each, '::before').animationName !== 'none').length"
     assert page.run(moving) == 3
     page.prefer(color_scheme="light", reduced_motion="reduce")

@@ -16,7 +16,7 @@ NUMBERS = (0, 0.04, 0.26, 1, 9.7, 10.2, 48.3, 59.7, 99.4, 100, 3541, 7260, 86_00
 @pytest.mark.parametrize(
     ("name", "told"), [("perSecond", per_second), ("shortDuration", short_duration), ("duration", duration)]
 )
-def test_numbers_are_worded_as_in_the_terminal(browser: Browser, name: str, told: Callable[[float], str]) -> None:
+def test_numbers_are_formatted_as_in_the_terminal(browser: Browser, name: str, told: Callable[[float], str]) -> None:
     module = b64encode((ROOT / "live" / "page" / "format.js").read_bytes()).decode()
     script = "return import(`data:text/javascript;base64,${arguments[0]}`).then(words => arguments[2].map(each => words[arguments[1]](each)))"
 

@@ -64,7 +64,7 @@ async def replicas_in_sync(cluster: Project) -> set[int]:
     return {len(partition["isr"]) for topic in topics for partition in topic["partitions"]}
 
 
-async def test_services_of_another_project_use_this_kafka(cluster: Project, tmp_path: Path) -> None:
+async def test_services_of_another_project_can_use_this_kafka(cluster: Project, tmp_path: Path) -> None:
     """compose.external-kafka.yml; the other project is in the network, as a user's containers may be in that of a cluster."""
     network = tmp_path / "network.json"
     network.write_text(json.dumps({"networks": {"default": {"external": True, "name": f"{cluster.name}_default"}}}))
@@ -88,7 +88,7 @@ async def test_services_of_another_project_use_this_kafka(cluster: Project, tmp_
         assert_exact(other, other.metrics)
 
 
-async def test_topics_have_three_replicas_of_which_two_suffice(cluster: Project) -> None:
+async def test_topics_have_replication_factor_3_and_min_insync_replicas_2(cluster: Project) -> None:
     await metrics_come(cluster)
     assert await replicas_in_sync(cluster) == {3}
     admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap)
@@ -107,7 +107,7 @@ async def test_topics_have_three_replicas_of_which_two_suffice(cluster: Project)
         assert found[topic.name]["unclean.leader.election.enable"] == "false", topic.name
 
 
-async def test_a_broker_that_is_cut_off_costs_no_order(cluster: Project) -> None:
+async def test_no_order_is_lost_when_a_broker_is_partitioned_from_the_network(cluster: Project) -> None:
     """Cut off from the other brokers, from ZooKeeper and from all clients, while it runs on and takes itself for a leader."""
     network = f"{cluster.name}_default"
     (container,) = cluster.containers("kafka-2")

@@ -62,7 +62,7 @@ def analyst(project: Project) -> PostgresqlProbe:
     return PostgresqlProbe(f"postgresql://analyst:{password}@127.0.0.1:{port}/metrics")
 
 
-async def test_what_is_in_the_topic_is_in_the_database_also_after_a_rebuild(project: Project) -> None:
+async def test_the_database_equals_the_topic_before_and_after_a_rebuild(project: Project) -> None:
     async with metrics_of(project) as metrics:
         await metrics.write(30)
         await metrics.write(30, commit=False)
@@ -90,7 +90,7 @@ async def test_what_is_in_the_topic_is_in_the_database_also_after_a_rebuild(proj
         await eventually(all_there, what="the database is filled from the topic's beginning")
 
 
-async def test_connect_s_files_have_the_metrics_and_the_registration_may_run_again(project: Project) -> None:
+async def test_connect_writes_the_metrics_and_the_registration_is_idempotent(project: Project) -> None:
     project.compose("up", "--detach", "connect", "connect-register")
 
     await in_state(
@@ -113,7 +113,7 @@ async def test_connect_s_files_have_the_metrics_and_the_registration_may_run_aga
     await in_state(project, "connect", lambda state: state["Health"]["Status"] == "healthy", "the worker is healthy")
 
 
-def test_connect_s_files_belong_to_the_output_folder_s_group(project: Project) -> None:
+def test_connects_files_belong_to_the_group_of_the_output_folder(project: Project) -> None:
     folder = project.output / "connect"
     assert {path.stat().st_gid for path in (folder, *folder.iterdir())} == {project.output.stat().st_gid}
     assert {path.stat().st_uid for path in folder.iterdir()} == {1000}, "the image's own user"
@@ -133,7 +133,7 @@ def lines(file: Path) -> list[bytes]:
     return file.read_bytes().split(b"\n")[:-1]
 
 
-def test_no_password_is_in_the_checkout_or_in_a_command_line(project: Project) -> None:
+def test_no_password_is_in_the_checkout_or_on_a_command_line(project: Project) -> None:
     password = project.compose("exec", "-T", "database", "cat", "/run/passwords/sink")
     assert len(password) == 48
     for container in project.containers():

@@ -86,7 +86,7 @@ def python_in(project: Project, service: str, code: str) -> str:
     return project.compose("exec", "-T", service, "python", "-c", code).strip()
 
 
-async def test_everything_runs(stack: Project) -> None:
+async def test_all_containers_run_and_are_healthy(stack: Project) -> None:
     wanted = sorted(HEALTHY + ONE_SHOT)
     await eventually(
         lambda: states(stack), lambda seen: seen == wanted, "every service healthy, what sets up at its end"
@@ -96,7 +96,7 @@ async def test_everything_runs(stack: Project) -> None:
         assert container["State"]["ExitCode"] == 0
 
 
-def test_only_loopback_is_published_and_the_live_page_answers(stack: Project) -> None:
+def test_ports_are_published_on_loopback_only_and_the_live_page_responds(stack: Project) -> None:
     published = {
         (container["Config"]["Labels"]["com.docker.compose.service"], binding["HostIp"])
         for container in stack.containers()
@@ -122,7 +122,7 @@ def test_clients_without_a_login_are_rejected(stack: Project, tmp_path: Path) ->
     assert "refuses user 'shop-processor'" in refused.stderr
 
 
-def test_each_principal_has_only_its_own_rights(stack: Project, tmp_path: Path) -> None:
+def test_each_principal_has_only_its_own_acls(stack: Project, tmp_path: Path) -> None:
     denied = tool(stack, login(stack, tmp_path, "viewer"), "recompute", "--yes")
     assert denied.returncode == 1
     assert "user 'shop-viewer' lacks a right in Kafka: DELETE on topic 'shop-processed-orders'" in denied.stderr
@@ -147,7 +147,7 @@ except OSError as error:
     stack.compose("exec", "-T", "kafka", "nc", "-z", "zookeeper", "2181")
 
 
-def test_each_service_has_its_own_secrets_and_no_others(stack: Project) -> None:
+def test_each_service_has_only_its_own_secrets(stack: Project) -> None:
     for service in ("generator", "processor", "analytics", "sink", "live"):
         found = python_in(stack, service, "import os; print(sorted(os.listdir('/run/kafka')))")
         assert found == "['ca.pem', 'password']", service
@@ -156,7 +156,7 @@ def test_each_service_has_its_own_secrets_and_no_others(stack: Project) -> None:
     assert python_in(stack, "sink", "print(open('/run/kafka/password').read())") == OWN
 
 
-def test_no_password_is_in_the_configuration_the_containers_their_processes_or_logs(stack: Project) -> None:
+def test_passwords_are_in_no_configuration_container_process_list_or_log(stack: Project) -> None:
     passwords = {role.name: secret(stack, f"passwords/{role.name}").strip() for role in ROLES}
     assert passwords.pop("sink") == OWN
     assert len(set(passwords.values())) == len(passwords)
@@ -171,7 +171,7 @@ def test_no_password_is_in_the_configuration_the_containers_their_processes_or_l
     assert "PRIVATE KEY" not in looked_at
 
 
-def test_the_result_is_exact_and_passwords_outlive_another_start(stack: Project, tmp_path: Path) -> None:
+def test_the_result_is_exact_and_passwords_survive_a_restart(stack: Project, tmp_path: Path) -> None:
     settings = login(stack, tmp_path, "viewer")
     before = secret(stack, "passwords/viewer")
     changed = replace(stack, settings={**stack.settings, "KAFKA_PASSWORDS_DIR": os.devnull})

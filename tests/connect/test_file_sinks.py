@@ -18,7 +18,7 @@ JSON_CONVERTER = {
 }
 
 
-async def test_each_committed_metric_is_a_line_as_it_is_in_the_topic(pipeline: ConnectPipeline) -> None:
+async def test_each_committed_metric_is_written_as_an_identical_line(pipeline: ConnectPipeline) -> None:
     async with pipeline.metrics() as metrics:
         await metrics.write(30)
         await metrics.write(30, commit=False)
@@ -34,7 +34,7 @@ async def test_each_committed_metric_is_a_line_as_it_is_in_the_topic(pipeline: C
         assert sorted(pipeline.lines()) == sorted(metrics.committed)
 
 
-async def test_dead_letters_are_streamed_as_text(pipeline: ConnectPipeline) -> None:
+async def test_dead_letters_are_written_as_text(pipeline: ConnectPipeline) -> None:
     as_they_are = [b"no order", b'{"order_id": "o-1"}', b'{"amount": ']
     changed = {b"two\nlines": [b"two", b"lines"], b"no UTF-8: \xff": ["no UTF-8: \N{REPLACEMENT CHARACTER}".encode()]}
     wanted = [*as_they_are, *itertools.chain(*changed.values()), b"null"]
@@ -45,7 +45,7 @@ async def test_dead_letters_are_streamed_as_text(pipeline: ConnectPipeline) -> N
     assert sorted(pipeline.lines("dead-letters.txt")) == sorted(wanted)
 
 
-async def test_a_failed_task_is_seen_and_restarted(pipeline: ConnectPipeline) -> None:
+async def test_a_failed_task_is_reported_and_restarted(pipeline: ConnectPipeline) -> None:
     pipeline.path("metrics.json").mkdir()  # a folder where the file should be
     failed = await pipeline.register("--timeout", "6")
     assert failed.code == 1
@@ -71,7 +71,7 @@ async def test_a_failed_task_is_seen_and_restarted(pipeline: ConnectPipeline) ->
         await eventually(lambda: len(pipeline.lines()) >= 6, what="the metrics are in the file")
 
 
-async def test_what_cannot_be_transformed_is_a_dead_letter_of_connect_s_own(pipeline: ConnectPipeline) -> None:
+async def test_records_that_connect_cannot_transform_go_to_its_own_dead_letter_topic(pipeline: ConnectPipeline) -> None:
     pipeline.put("failing", **FAILING_TRANSFORM)
     await eventually(
         lambda: pipeline.states("failing")["tasks"] == ["RUNNING"], what="it runs, and has made connect-dlq"
@@ -89,7 +89,7 @@ async def test_what_cannot_be_transformed_is_a_dead_letter_of_connect_s_own(pipe
     assert pipeline.states("failing") == {"connector": ["RUNNING"], "tasks": ["RUNNING"]}
 
 
-async def test_the_json_converter_does_not_write_the_json_that_it_reads(pipeline: ConnectPipeline) -> None:
+async def test_the_json_converter_changes_the_json(pipeline: ConnectPipeline) -> None:
     pipeline.put("converting", **JSON_CONVERTER)
     await eventually(
         lambda: pipeline.states("converting")["tasks"] == ["RUNNING"], what="it runs, and has made connect-dlq"
@@ -112,7 +112,7 @@ async def test_the_json_converter_does_not_write_the_json_that_it_reads(pipeline
     assert dict(letter.headers)["__connect.errors.stage"] == b"VALUE_CONVERTER"
 
 
-async def test_on_a_full_disk_lines_are_lost_in_silence(pipeline: ConnectPipeline) -> None:
+async def test_a_full_disk_silently_loses_lines(pipeline: ConnectPipeline) -> None:
     async with pipeline.metrics() as metrics:
         await metrics.write(60)
     pipeline.put("full-disk", file="/dev/full")

@@ -30,7 +30,7 @@ def outputs(pipeline: Pipeline, probe: Probe) -> Outputs:
     return Outputs(pipeline, probe)
 
 
-async def test_committed_metrics_stand_in_both_and_aborted_ones_in_none(outputs: Outputs) -> None:
+async def test_committed_metrics_are_in_both_outputs_and_aborted_ones_in_none(outputs: Outputs) -> None:
     async with outputs.pipeline.metrics() as metrics, outputs.sink() as sink:
         await metrics.write(30)
         await metrics.write(30, commit=False)
@@ -50,7 +50,7 @@ async def test_committed_metrics_stand_in_both_and_aborted_ones_in_none(outputs:
     assert await report(outputs, "--source", "file") == database
 
 
-async def test_killed_again_and_again_while_metrics_come(outputs: Outputs) -> None:
+async def test_repeated_kills_while_metrics_arrive_lose_and_duplicate_nothing(outputs: Outputs) -> None:
     random = Random(5)
     async with traffic(outputs.pipeline) as (metrics, running), outputs.sink() as sink:
         await outputs.grown()
@@ -64,7 +64,7 @@ async def test_killed_again_and_again_while_metrics_come(outputs: Outputs) -> No
         await outputs.same(metrics)
 
 
-async def test_paused_and_awake_again_after_another_has_taken_over(outputs: Outputs) -> None:
+async def test_a_paused_sink_resumes_after_another_has_taken_over(outputs: Outputs) -> None:
     """The one that wakes up still holds a batch that it has read, and believes that it is the owner."""
     async with traffic(outputs.pipeline) as (metrics, running), outputs.sink() as first:
         await outputs.grown()
@@ -104,7 +104,7 @@ def is_free(path: Path) -> bool:
     return True
 
 
-async def test_postgresql_is_killed_and_restarted_while_metrics_come(pipeline: Pipeline) -> None:
+async def test_postgresql_is_killed_and_restarted_while_metrics_arrive(pipeline: Pipeline) -> None:
     with PostgresServer() as server:
         outputs = Outputs(pipeline, PostgresqlProbe(server.create_database("metrics")))
         async with traffic(pipeline) as (metrics, running), outputs.sink() as sink:
@@ -127,7 +127,7 @@ async def test_postgresql_is_killed_and_restarted_while_metrics_come(pipeline: P
             assert server.password not in sink.log.read_text()
 
 
-async def test_connections_are_cut_in_mid_commit(pipeline: Pipeline, postgres: PostgresServer) -> None:
+async def test_connections_are_cut_during_commits(pipeline: Pipeline, postgres: PostgresServer) -> None:
     probe = PostgresqlProbe(postgres.create_database(f"cut-{os.getpid()}"))
     async with CuttingProxy(postgres.port, now_and_then(Random(3), share=0.3)) as proxy:
         outputs = Outputs(pipeline, probe, probe.url.replace(f":{postgres.port}/", f":{proxy.port}/"))
@@ -140,7 +140,7 @@ async def test_connections_are_cut_in_mid_commit(pipeline: Pipeline, postgres: P
             await outputs.same(metrics)
 
 
-async def test_one_that_is_down_does_not_hold_the_other_up(pipeline: Pipeline, postgres: PostgresServer) -> None:
+async def test_an_unavailable_output_does_not_delay_the_other(pipeline: Pipeline, postgres: PostgresServer) -> None:
     probe = PostgresqlProbe(postgres.create_database(f"late-{os.getpid()}"))
     outputs = Outputs(pipeline, probe, probe.url.replace(f":{postgres.port}/", ":1/"))
     async with pipeline.metrics() as metrics:
@@ -156,7 +156,7 @@ async def test_one_that_is_down_does_not_hold_the_other_up(pipeline: Pipeline, p
             await outputs.same(metrics)
 
 
-async def test_a_topic_made_anew_is_never_mixed_and_can_be_rebuilt(outputs: Outputs) -> None:
+async def test_a_recreated_topic_is_never_mixed_with_the_old_rows_and_can_be_rebuilt(outputs: Outputs) -> None:
     pipeline = outputs.pipeline
     async with outputs.sink() as sink:
         async with pipeline.metrics() as metrics:
@@ -177,7 +177,7 @@ async def test_a_topic_made_anew_is_never_mixed_and_can_be_rebuilt(outputs: Outp
             await outputs.same(metrics)
 
 
-async def test_a_database_of_another_topic_ends_a_sink_that_has_no_other_output(
+async def test_a_database_of_another_topic_ends_a_sink_without_another_output(
     outputs: Outputs, topic_prefix: str
 ) -> None:
     async with outputs.pipeline.metrics() as metrics, outputs.sink() as sink:

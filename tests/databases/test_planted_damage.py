@@ -118,12 +118,14 @@ Scenario = Callable[[PostgresServer, PostgresqlProbe, Writer], Awaitable[None]]
 
 
 @pytest.mark.parametrize("scenario", [connections_are_cut, a_displaced_sink_wakes_up])
-async def test_without_damage(scenario: Scenario, postgres: PostgresServer) -> None:
+async def test_without_a_defect_nothing_is_found(scenario: Scenario, postgres: PostgresServer) -> None:
     probe = PostgresqlProbe(postgres.create_database(scenario.__name__))
     await scenario(postgres, probe, DatabaseWriter)
 
 
-async def test_offsets_committed_before_the_rows(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_offsets_committed_before_the_rows_are_found(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(PostgresqlSession, "_write", offsets_before_rows)
     probe = PostgresqlProbe(postgres.create_database("offsets-first"))
     with pytest.raises(AssertionError):
@@ -131,7 +133,7 @@ async def test_offsets_committed_before_the_rows(postgres: PostgresServer, monke
     assert set(probe.rows()) < set(ROWS), "rows are lost"
 
 
-async def test_no_look_at_the_epoch(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_epoch_check_is_found(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgresql, "_require_own", lambda cursor, epoch: None)
     probe = PostgresqlProbe(postgres.create_database("no-epoch"))
     with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
@@ -139,7 +141,9 @@ async def test_no_look_at_the_epoch(postgres: PostgresServer, monkeypatch: pytes
     assert probe.rows() == ROWS[:4], "who was displaced has written"
 
 
-async def test_a_commit_repeated_without_looking(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_commit_repeated_without_checking_its_outcome_is_found(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The offsets would find it; where they move from anywhere, the table's key does, and a row is told as left out."""
     monkeypatch.setattr(postgresql, "_MOVE", MOVE_FROM_ANYWHERE)
     monkeypatch.setattr(postgresql, "_BEGIN_PARTITION", BEGIN_ANYWHERE)
@@ -148,7 +152,7 @@ async def test_a_commit_repeated_without_looking(postgres: PostgresServer, monke
         await connections_are_cut(postgres, probe, RepeatsCommit)
 
 
-async def test_a_commit_taken_for_done_without_looking(
+async def test_a_commit_assumed_done_without_checking_its_outcome_is_found(
     postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class TakesForDone(DatabaseWriter):

@@ -34,7 +34,7 @@ def urls(tmp_path: Path) -> Iterator[dict[str, str]]:
         yield {role: server.url("metrics", role, quote(password)) for role, password in PASSWORDS.items()}
 
 
-async def test_the_sink_writes_and_an_analyst_reads(urls: dict[str, str]) -> None:
+async def test_the_sink_role_writes_and_the_analyst_role_reads(urls: dict[str, str]) -> None:
     session = await PostgresqlProbe(urls["sink"]).session()
     epoch = await session.take_over("sink", 10)
     assert epoch

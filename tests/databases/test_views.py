@@ -92,7 +92,7 @@ async def test_windows_without_a_sale(probe: Probe, rows: list[MetricRow]) -> No
 
 
 @pytest.mark.parametrize("probe", ["postgresql"], indirect=True)
-async def test_windows_of_a_day_without_a_sale_do_not_depend_on_the_time_zone_of_the_session(probe: Probe) -> None:
+async def test_windows_without_a_sale_do_not_depend_on_the_sessions_time_zone(probe: Probe) -> None:
     """Over the end of summer time: a day there has 25 hours, a window has 24."""
     first = int(datetime(2026, 10, 23, tzinfo=UTC).timestamp())
     sold = {"a": range(5), "b": (0, 4)}

@@ -99,7 +99,7 @@ def padded(name: str, time_s: float, size: int) -> bytes:
     return value.replace(b'"padding":""', b'"padding":"' + b"x" * (size - len(value)) + b'"')
 
 
-async def test_every_bad_order_is_one_dead_letter_and_every_good_one_is_processed(pipeline: Pipeline) -> None:
+async def test_every_invalid_order_is_one_dead_letter_and_every_valid_one_is_processed(pipeline: Pipeline) -> None:
     pipeline.window_s = 3600
     pipeline.env["WINDOW_SECONDS"] = "3600"
     now_s = time.time() - 3 * 3600  # in the past, so that every window can close at once
@@ -173,7 +173,7 @@ def cents_in(orders: Iterable[Mapping[str, Any]]) -> int:
     return sum(round(order["amount"] * 100) for order in orders)
 
 
-async def test_what_others_write_between_the_services_stops_none_of_them(pipeline: Pipeline) -> None:
+async def test_foreign_records_in_internal_topics_stop_no_service(pipeline: Pipeline) -> None:
     watermarks = [Message(value, None, tuple(WATERMARK_HEADERS)) for value in FOREIGN_WATERMARKS]
     orders = [Message(value, b"k", tuple(ORDER_HEADERS)) for value in FOREIGN_ORDERS]
     foreign = [*foreign_records(FOREIGN), *watermarks, *orders, Message(None)]

@@ -74,7 +74,7 @@ async def assert_exact(
     assert report.sent == report.processed == ORDERS
 
 
-async def test_bootstrap_servers_that_are_dead(
+async def test_dead_bootstrap_servers_are_skipped(
     broker: LocalBroker, silent_port: int, topic_prefix: str, tmp_path: Path
 ) -> None:
     (refusing_port,) = free_ports(1)
@@ -83,7 +83,7 @@ async def test_bootstrap_servers_that_are_dead(
     await assert_exact(pipeline)
 
 
-async def test_slow_name_look_ups(
+async def test_slow_dns_lookups_delay_nothing_else(
     broker: LocalBroker, listeners: tuple[Listener, Listener], topic_prefix: str, tmp_path: Path
 ) -> None:
     pipeline = Pipeline(f"localhost:{listeners[0].port}", topic_prefix, tmp_path)
@@ -91,7 +91,7 @@ async def test_slow_name_look_ups(
     await assert_exact(pipeline, [str(ROOT / "tests/integration/slow_dns_service.py")])
 
 
-async def test_a_load_balancer_that_forgets_idle_connections(
+async def test_a_load_balancer_that_drops_idle_connections_costs_nothing(
     broker: LocalBroker, topic_prefix: str, tmp_path: Path
 ) -> None:
     assert broker.proxy is not None
@@ -104,7 +104,7 @@ async def test_a_load_balancer_that_forgets_idle_connections(
 
 
 @pytest.mark.parametrize("name", ["generator", "processor", "analytics", "sink"])
-async def test_an_advertised_address_that_cannot_be_reached_is_named(
+async def test_a_service_names_an_unreachable_advertised_address(
     broker: LocalBroker, listeners: tuple[Listener, Listener], topic_prefix: str, tmp_path: Path, name: str
 ) -> None:
     port = listeners[1].port
@@ -117,7 +117,9 @@ async def test_an_advertised_address_that_cannot_be_reached_is_named(
         assert await service.wait() == 0
 
 
-async def test_a_tool_names_it_too(broker: LocalBroker, listeners: tuple[Listener, Listener], tmp_path: Path) -> None:
+async def test_a_tool_names_an_unreachable_advertised_address(
+    broker: LocalBroker, listeners: tuple[Listener, Listener], tmp_path: Path
+) -> None:
     port = listeners[1].port
     verification = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "cli", "verify", "--bootstrap", f"127.0.0.1:{port}"),

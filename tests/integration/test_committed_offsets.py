@@ -31,7 +31,9 @@ async def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
     return pipeline
 
 
-async def test_state_of_another_offset_ends_the_analytics_and_the_advice_mends_it(pipeline: Pipeline) -> None:
+async def test_a_changelog_that_does_not_match_the_offset_ends_the_analytics_and_the_advice_fixes_it(
+    pipeline: Pipeline,
+) -> None:
     reset = pipeline.prefix + PROCESSED_ORDERS.name + "-0"
     await pipeline.commit("analytics", PROCESSED_ORDERS.name, 0)
     async with pipeline.service("analytics") as analytics:
@@ -46,7 +48,7 @@ async def test_state_of_another_offset_ends_the_analytics_and_the_advice_mends_i
     assert report.sent == report.in_closed_windows == 600
 
 
-async def test_a_processor_whose_group_was_reset_ends_and_all_can_be_made_anew(pipeline: Pipeline) -> None:
+async def test_a_processor_with_a_reset_group_ends_and_everything_can_be_recreated(pipeline: Pipeline) -> None:
     await pipeline.commit("processor", ORDERS.name, 0)
     async with pipeline.service("processor") as processor:
         failed = await processor.wait_for("service failed")
@@ -59,7 +61,7 @@ async def test_a_processor_whose_group_was_reset_ends_and_all_can_be_made_anew(p
     assert report.sent == report.processed == report.in_closed_windows == 600
 
 
-async def test_windows_of_another_length_are_refused(pipeline: Pipeline) -> None:
+async def test_a_changed_window_length_is_rejected(pipeline: Pipeline) -> None:
     async with pipeline.service("analytics", WINDOW_SECONDS="10") as analytics:
         failed = await analytics.wait_for("service failed")
         assert "WINDOW_SECONDS=10" in failed["error"]
@@ -67,7 +69,9 @@ async def test_windows_of_another_length_are_refused(pipeline: Pipeline) -> None
         assert await analytics.wait() == 1
 
 
-async def test_a_first_transaction_that_was_aborted_is_no_output(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+async def test_an_aborted_first_transaction_is_not_taken_for_output(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
     pipeline = Pipeline(kafka, topic_prefix, tmp_path)
     await pipeline.make_topics()
     await pipeline.send([(0, [orjson.dumps(order) for order in history(10, 10, seed=6)])])

@@ -93,7 +93,7 @@ def products(report: dict[str, Any]) -> dict[str, tuple[int, int]]:
     return {name: (each["order_count"], each["revenue_cents"]) for name, each in report["products"].items()}
 
 
-async def test_an_hour_is_reported_and_what_is_planted_is_found(reports: Reports) -> None:
+async def test_an_hour_is_reported_and_planted_differences_are_found(reports: Reports) -> None:
     code, report, error = await reports.run(reports.hour, "--wait=240")
     assert code == 0, error
     assert products(report) == reports.truth()
@@ -159,7 +159,7 @@ async def plant_in_file(reports: Reports) -> None:
     assert (await reports.run(reports.hour, "--wait=0"))[1]["difference_count"] == 1, "a line stands there twice"
 
 
-async def test_late_orders_dead_letters_and_what_retention_took(reports: Reports) -> None:
+async def test_late_orders_dead_letters_and_records_deleted_by_retention(reports: Reports) -> None:
     code, report, error = await reports.run(reports.hour, "--wait=240")
     assert code == 0, error
     in_hour = {"user_id": "u", "product_id": "prod-1", "timestamp": reports.start_s + 100}
@@ -182,7 +182,7 @@ async def test_late_orders_dead_letters_and_what_retention_took(reports: Reports
     assert products(report) == reports.truth(), "file and database still have all"
 
 
-async def test_a_span_with_open_windows_is_not_reported(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+async def test_a_period_with_open_windows_is_not_reported(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
     reports = Reports(kafka, topic_prefix, tmp_path)
     await reports.pipeline.make_topics()
     reports.orders = history(600, HOUR_S, seed=4, end_s=reports.start_s + HOUR_S)

@@ -122,7 +122,7 @@ def order(**fields: object) -> bytes:
     return orjson.dumps(valid | fields)
 
 
-async def test_the_sender_s_headers_outlast_a_dead_letter_and_its_replay(pipeline: Pipeline) -> None:
+async def test_the_senders_headers_survive_a_dead_letter_and_its_replay(pipeline: Pipeline) -> None:
     sent = [("traceparent", b"00-1-2-01"), ("tenant", None)]
     await pipeline.make_topics()
     orders = pipeline.prefix + ORDERS.name
@@ -165,7 +165,7 @@ async def test_the_sender_s_headers_outlast_a_dead_letter_and_its_replay(pipelin
         await eventually(came_back, what="the replayed order is processed with its headers")
 
 
-async def test_orders_of_a_product_come_back_once_the_catalogue_knows_it(pipeline: Pipeline) -> None:
+async def test_orders_are_replayed_after_their_product_was_added_to_the_catalogue(pipeline: Pipeline) -> None:
     catalogue = pipeline.directory / "catalogue.json"
     new_product = {"prod-new": {"product_name": "New", "category": "Test"}}
     catalogue.write_bytes(orjson.dumps(dict(read_catalogue(CATALOGUE)) | new_product))
@@ -209,7 +209,7 @@ async def test_orders_of_a_product_come_back_once_the_catalogue_knows_it(pipelin
     assert by_the_old.damage[Damage.UNEXPECTED] == by_the_old.damage[Damage.DEAD_LETTER_LOST] == 31
 
 
-async def test_a_replayed_order_is_judged_anew(pipeline: Pipeline) -> None:
+async def test_a_replayed_order_is_validated_again(pipeline: Pipeline) -> None:
     """One that came from the future is no longer ahead; what is still bad is one new letter, and the old one done."""
     async with pipeline.service("analytics"), pipeline.service("processor"):
         early = order(timestamp=time.time() + 70)
@@ -256,7 +256,7 @@ def replayed_before(out: str) -> int:
     return int(match[1].replace(",", ""))
 
 
-async def test_killed_again_and_again_a_replay_duplicates_nothing(pipeline: Pipeline) -> None:
+async def test_a_replay_that_is_killed_repeatedly_creates_no_duplicates(pipeline: Pipeline) -> None:
     random = Random(5)
     letters = many_letters(pipeline, 600)
     await write_letters(pipeline, letters)
@@ -278,7 +278,7 @@ async def test_killed_again_and_again_a_replay_duplicates_nothing(pipeline: Pipe
         assert (by_key[each.key].value, by_key[each.key].partition) == (each.value, number % 6)
 
 
-async def test_of_two_replays_one_is_fenced(pipeline: Pipeline) -> None:
+async def test_one_of_two_concurrent_replays_is_fenced(pipeline: Pipeline) -> None:
     await write_letters(pipeline, many_letters(pipeline, 2000))
     first = await Command(pipeline, "replay", "--all", "--yes", slowly=True).start()
     async with TopicReader(pipeline.kafka) as reader:
@@ -293,7 +293,7 @@ async def test_of_two_replays_one_is_fenced(pipeline: Pipeline) -> None:
     assert set(found.values()) == {1}
 
 
-async def test_a_selection_by_reason_or_place_and_what_cannot_be_replayed(pipeline: Pipeline) -> None:
+async def test_letters_are_selected_by_reason_or_position_and_some_cannot_be_replayed(pipeline: Pipeline) -> None:
     limit = 1024 * 1024 + 12
     overhead = 61 + 17  # a batch and a record of this size with neither key nor headers
     now_ms = int(time.time() * 1000)
@@ -352,7 +352,7 @@ async def test_a_selection_by_reason_or_place_and_what_cannot_be_replayed(pipeli
     assert [(each["place"], each["replayed"]) for each in newest] == [("0/1", True), (f"{keyed}/0", True)]
 
 
-async def test_what_has_come_since_the_last_list(pipeline: Pipeline) -> None:
+async def test_list_counts_the_letters_since_the_last_call(pipeline: Pipeline) -> None:
     async def listed(*since: str) -> tuple[dict[str, int], list[str]]:
         arguments = ["--from", *since] if since else []
         found = orjson.loads(await output_of(pipeline, "list", "--json", *arguments))
@@ -382,7 +382,7 @@ async def test_what_has_come_since_the_last_list(pipeline: Pipeline) -> None:
     assert of_reason["letters"] == 2
 
 
-async def test_an_impossible_command_has_a_clear_error(pipeline: Pipeline) -> None:
+async def test_an_invalid_command_has_a_clear_error(pipeline: Pipeline) -> None:
     messages = {
         ("show", "0/0"): "there is no dead letter at 0/0 (that partition is empty)",
         ("show", "77/0"): "there is no dead letter at 77/0",

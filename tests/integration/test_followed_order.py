@@ -15,7 +15,7 @@ def place(event: Event, prefix: str) -> str:
     return f"{prefix}{event['to_topic']}-{event['to_partition']}"
 
 
-async def test_an_order_is_followed_to_its_window_and_the_window_to_the_file(
+async def test_debug_logs_trace_an_order_to_its_window_and_the_window_to_the_file(
     kafka: str, topic_prefix: str, tmp_path: Path
 ) -> None:
     pipeline = Pipeline(kafka, topic_prefix, tmp_path)

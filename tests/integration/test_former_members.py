@@ -53,7 +53,7 @@ async def started(connection: BrokerConnection, pipeline: Pipeline, member: Grou
     return producer
 
 
-async def test_a_former_member_is_refused_and_its_successors_offset_stays(
+async def test_commits_of_a_former_member_are_rejected_and_do_not_change_the_offset(
     pipeline: Pipeline, join: Join, connection: BrokerConnection
 ) -> None:
     """Kafka 3.9 forgets what is pending for a producer id when it refuses an offset of that id: they must differ."""
@@ -78,7 +78,7 @@ async def test_a_former_member_is_refused_and_its_successors_offset_stays(
     assert len(await pipeline.read("processed-orders")) == 1
 
 
-async def test_a_worker_that_is_no_member_does_not_try_again(pipeline: Pipeline) -> None:
+async def test_a_worker_of_a_former_member_does_not_retry(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     await pipeline.send([(0, [b"{}"])])
     async with pipeline.lone_worker(0, GroupMember(f"{pipeline.prefix}processor", 7, "nobody")) as lone:

@@ -60,7 +60,9 @@ async def expected_values(
     return by_partition, {record.fault for record in records}
 
 
-async def test_it_sends_its_count_faults_included_and_exits(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+async def test_it_sends_its_count_including_faulty_orders_and_exits(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
     env = {
         "KAFKA_BOOTSTRAP_SERVERS": kafka,
         "TOPIC_PREFIX": topic_prefix,
@@ -83,7 +85,7 @@ async def test_it_sends_its_count_faults_included_and_exits(kafka: str, topic_pr
         assert finished["sent"] == 300
 
 
-async def test_it_waits_to_be_stopped_where_it_would_be_started_again(
+async def test_after_its_count_it_waits_for_a_stop_where_exiting_would_restart_it(
     kafka: str, topic_prefix: str, tmp_path: Path
 ) -> None:
     env = {"KAFKA_BOOTSTRAP_SERVERS": kafka, "TOPIC_PREFIX": topic_prefix, "GENERATOR_RESTART": "unless-stopped"}
@@ -95,7 +97,7 @@ async def test_it_waits_to_be_stopped_where_it_would_be_started_again(
     assert sum(map(len, (await read_orders(kafka, topic_prefix)).values())) == 5
 
 
-async def test_sigterm_loses_nothing_that_was_generated(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+async def test_sigterm_loses_no_generated_order(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
     env = {"KAFKA_BOOTSTRAP_SERVERS": kafka, "TOPIC_PREFIX": topic_prefix}
     async with ServiceProcess("generator", tmp_path, env, "--generator-rate", "2000") as generator:
         await generator.wait_for("generation starts")
@@ -124,7 +126,7 @@ async def test_a_backfill_is_in_order(kafka: str, topic_prefix: str, tmp_path: P
         assert begin_s < times_s[0] < times_s[-1] < time.time()
 
 
-async def test_after_a_backfill_it_goes_on_live(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+async def test_after_a_backfill_it_continues_live(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
     env = {"KAFKA_BOOTSTRAP_SERVERS": kafka, "TOPIC_PREFIX": topic_prefix, "GENERATOR_RATE": "50"}
     flags = ["--generator-backfill-seconds", "20", "--generator-count", "1100"]
     async with ServiceProcess("generator", tmp_path, env, *flags) as generator:

@@ -19,11 +19,11 @@ from tests.integration.pipeline import Pipeline
 RECORDS = 3000
 
 
-def test_the_pinned_aiokafka_is_the_one_it_was_written_for() -> None:
+def test_the_pinned_aiokafka_version_is_the_supported_one() -> None:
     assert aiokafka.__version__ == KNOWN_INSIDE, "see whether lazy_records still fits, then raise KNOWN_INSIDE"
 
 
-async def test_it_reads_the_same_records_and_makes_no_others(
+async def test_it_reads_the_same_records_as_aiokafkas_consumer(
     kafka: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline = Pipeline(kafka, topic_prefix, tmp_path)

@@ -20,7 +20,7 @@ def on_kafka_4(tmp_path: Path) -> Iterator[Pipeline]:
     pipeline("down")
 
 
-async def test_the_main_job_is_exact(on_kafka_4: Pipeline) -> None:
+async def test_the_pipeline_is_exact_on_kafka_4(on_kafka_4: Pipeline) -> None:
     on_kafka_4.env |= {"GENERATOR_RATE": "500", "GENERATOR_COUNT": str(ORDERS), "GENERATOR_FAULTS": "0.02"}
     assert "starting Kafka 4." in on_kafka_4("up", "--detach")
     await eventually(lambda: "exit 0" in on_kafka_4("status"), what="the generator has sent all")

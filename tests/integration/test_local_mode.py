@@ -86,7 +86,7 @@ def live_page(output: str) -> bytes:
         return bytes(answer.read())
 
 
-async def test_runs_heals_scales_and_leaves_nothing_behind(pipeline: Pipeline) -> None:
+async def test_it_restarts_crashed_programs_scales_and_leaves_nothing_behind(pipeline: Pipeline) -> None:
     started = pipeline("up", "--detach", "--processors", "2", "--analytics", "1")
     assert b"<title>Order pipeline</title>" in live_page(started)
     first = pipeline.running()
@@ -145,7 +145,7 @@ async def it_is_found_by_itself(pipeline: Pipeline, running: dict[str, int]) -> 
     assert json.loads(pipeline("metrics", "--json"))["total"]["order_count"] > 0
 
 
-def test_parts_are_stopped_restarted_and_drained_while_the_rest_goes_on(pipeline: Pipeline) -> None:
+def test_single_services_are_stopped_restarted_and_drained_while_others_run(pipeline: Pipeline) -> None:
     """Drained, every order that was sent is in the file or a dead letter: as many as the generator says."""
     assert json.loads(pipeline("status", "--json")) == {"state": "stopped"}
     pipeline.env |= {"GENERATOR_RATE": "200", "GENERATOR_FAULTS": "0.1", "IDLE_AFTER_SECONDS": "3"}
@@ -175,7 +175,7 @@ def test_parts_are_stopped_restarted_and_drained_while_the_rest_goes_on(pipeline
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_while_it_starts(pipeline: Pipeline, number: signal.Signals) -> None:
+def test_ctrl_c_during_the_start_leaves_nothing_behind(pipeline: Pipeline, number: signal.Signals) -> None:
     """make passes SIGTERM on to what its process group has got already, so that comes twice."""
     command = ["make", "--no-print-directory", "run"]
     up = subprocess.Popen(
@@ -191,7 +191,7 @@ def test_interrupted_while_it_starts(pipeline: Pipeline, number: signal.Signals)
     assert "nothing is running" in pipeline("down")
 
 
-def test_stopped_from_another_terminal_it_ends_after_being_verified_there(pipeline: Pipeline) -> None:
+def test_it_can_be_verified_and_stopped_from_another_terminal(pipeline: Pipeline) -> None:
     database = f"sqlite:///{pipeline.metrics.with_name('metrics.db')}"
     pipeline.env |= {"TOPIC_PREFIX": "mine.", "SINK_OUTPUTS": "file,database", "SINK_DATABASE_URL": database}
     up = subprocess.Popen([*COMMAND, "up"], env=pipeline.env, stdout=subprocess.PIPE, text=True, start_new_session=True)
@@ -214,7 +214,7 @@ def test_stopped_from_another_terminal_it_ends_after_being_verified_there(pipeli
     assert any("| database " in line for line in lines), "it shows how far the database is"
 
 
-def test_names_the_setting_of_a_port_that_is_taken(pipeline: Pipeline) -> None:
+def test_the_error_for_a_taken_port_names_its_setting(pipeline: Pipeline) -> None:
     with socket.create_server(("127.0.0.1", pipeline.ports[0])):
         output = pipeline("up", "--detach", exit_code=1)
     assert f"port {pipeline.ports[0]}" in output
@@ -223,12 +223,12 @@ def test_names_the_setting_of_a_port_that_is_taken(pipeline: Pipeline) -> None:
 
 
 @pytest.mark.parametrize("port", ["40000", "80", "kafka"])
-def test_refuses_a_port_that_cannot_be_used(pipeline: Pipeline, port: str) -> None:
+def test_an_unusable_port_is_rejected(pipeline: Pipeline, port: str) -> None:
     pipeline.env["LOCAL_KAFKA_PORT"] = port
     assert f"LOCAL_KAFKA_PORT={port!r}: a port from 1024 to 32767" in pipeline("up", "--detach", exit_code=1)
 
 
-def test_a_service_that_cannot_start_ends_the_start(pipeline: Pipeline) -> None:
+def test_a_service_that_cannot_start_aborts_the_start(pipeline: Pipeline) -> None:
     pipeline.env["PROCESSOR_BATCH_SIZE"] = "none"
     assert "bad setting: PROCESSOR_BATCH_SIZE='none'" in pipeline("up", "--detach", exit_code=1)
     assert "nothing is running" in pipeline("down")

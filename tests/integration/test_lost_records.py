@@ -25,7 +25,7 @@ async def committed(pipeline: Pipeline, offset: int) -> None:
     await offsets.close()
 
 
-async def test_records_deleted_under_a_lagging_service(pipeline: Pipeline) -> None:
+async def test_records_deleted_before_a_lagging_service_reads_them_are_skipped(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     await send(pipeline, 30)
     admin = AIOKafkaAdminClient(bootstrap_servers=pipeline.kafka)
@@ -44,7 +44,7 @@ async def test_records_deleted_under_a_lagging_service(pipeline: Pipeline) -> No
         await admin.close()
 
 
-async def test_a_committed_offset_beyond_the_end(pipeline: Pipeline) -> None:
+async def test_a_committed_offset_beyond_the_end_restarts_at_the_beginning(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     await pipeline.commit("processor", "orders", 5000)
     await send(pipeline, 30)

@@ -18,7 +18,7 @@ from tests.integration.pipeline import Pipeline
 from tests.integration.services import eventually
 
 
-async def test_a_join_that_was_refused_is_tried_again(pipeline: Pipeline) -> None:
+async def test_a_rejected_join_is_retried(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     foreign = AIOKafkaConsumer(
         pipeline.prefix + "orders",
@@ -33,7 +33,7 @@ async def test_a_join_that_was_refused_is_tried_again(pipeline: Pipeline) -> Non
         await processor.wait_for("partitions assigned")
 
 
-async def test_a_replica_without_work_stays_in_its_group(pipeline: Pipeline) -> None:
+async def test_a_replica_without_partitions_stays_in_its_group(pipeline: Pipeline) -> None:
     """aiokafka takes a member that does not read for a failed one; see ``NO_MAX_POLL_INTERVAL_MS``."""
     await pipeline.make_topics()
     consumer = committed_consumer(pipeline.settings(), "idle")
@@ -108,7 +108,7 @@ class HandsOverSlowly(ConsumerRebalanceListener):
         self.assigned.set()
 
 
-async def test_a_replica_that_ends_while_a_rebalance_is_held_up_leaves_its_group(pipeline: Pipeline) -> None:
+async def test_a_replica_that_stops_during_a_blocked_rebalance_leaves_its_group(pipeline: Pipeline) -> None:
     """aiokafka's ``stop()`` waits for the rebalance; without a leave the others would wait for the session's end."""
     await pipeline.make_topics()
     slow = committed_consumer(pipeline.settings(), "processor")

@@ -69,7 +69,7 @@ def sums(orders: Iterable[dict[str, object]]) -> tuple[Counter[str], Counter[str
     return counts, cents
 
 
-async def test_counters_are_what_was_sent_and_all_lags_reach_zero(pipeline: Pipeline) -> None:
+async def test_counters_match_the_sent_orders_and_all_lags_reach_zero(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     orders = history(ORDERS, span_s=60, seed=3)
     values = with_faults(orders)
@@ -141,7 +141,7 @@ def _compare_analytics(told: Scrape, orders: list[dict[str, object]]) -> None:
     assert not any(told.by("partition", "pipeline_state_entries").values())
 
 
-async def test_each_partition_is_told_by_the_replica_that_works_it(pipeline: Pipeline) -> None:
+async def test_each_partition_is_reported_by_the_replica_that_owns_it(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     gauges = ("pipeline_consumer_lag_records", "pipeline_watermark_timestamp_seconds")
     await pipeline.send([(number, [orjson.dumps(history(1, 1, seed=number)[0])]) for number in range(6)])
@@ -174,7 +174,7 @@ async def test_each_partition_is_told_by_the_replica_that_works_it(pipeline: Pip
         assert (await scrape(first))("pipeline_rebalances_total") >= 3
 
 
-async def test_a_restore_is_logged_after_a_restart(pipeline: Pipeline) -> None:
+async def test_a_restart_logs_the_restored_state(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     # One partition of orders only: the others' watermarks hold every window open.
     await pipeline.send([(0, [orjson.dumps(order) for order in history(500, span_s=20, seed=5)])])
@@ -206,7 +206,7 @@ async def test_a_restore_is_logged_after_a_restart(pipeline: Pipeline) -> None:
         assert after("pipeline_orders_processed_total") == 0
 
 
-async def test_a_generator_counts_what_it_sends_and_breaks(pipeline: Pipeline) -> None:
+async def test_a_generator_counts_sent_and_faulty_orders(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     async with (
         pipeline.service("processor") as processor,

@@ -23,7 +23,7 @@ def brokers(tmp_path: Path) -> Iterator[tuple[LocalBroker, LocalBroker]]:
         broker.stop()
 
 
-async def test_all_services_follow_it_and_nothing_is_lost(
+async def test_all_services_reconnect_at_the_new_address_and_lose_nothing(
     brokers: tuple[LocalBroker, LocalBroker], tmp_path: Path
 ) -> None:
     before, after = brokers

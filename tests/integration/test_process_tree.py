@@ -40,7 +40,7 @@ def others(folder: Path) -> list[int]:
     return [int(pid) for pid in (folder / "others").read_text().split()]
 
 
-def test_a_command_that_has_ended(tmp_path: Path) -> None:
+def test_processes_left_by_a_finished_command_are_ended(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "local.process_tree", sys.executable, "-c", STARTS_OTHERS, str(tmp_path)]
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
     pids = others(tmp_path)
@@ -48,14 +48,14 @@ def test_a_command_that_has_ended(tmp_path: Path) -> None:
     assert not [pid for pid in pids if lives(pid)]
 
 
-def test_the_exit_code_is_the_command_s() -> None:
+def test_the_exit_code_is_that_of_the_command() -> None:
     command = [sys.executable, "-m", "local.process_tree", "sh", "-c"]
     assert subprocess.run([*command, "exit 7"], cwd=ROOT, check=False).returncode == 7
     assert subprocess.run([*command, "kill -KILL $$"], cwd=ROOT, check=False).returncode == 128 + signal.SIGKILL
 
 
 @pytest.mark.parametrize("whole_group", [False, True])
-async def test_make_test_when_it_is_ended(tmp_path: Path, whole_group: bool) -> None:
+async def test_ending_make_test_ends_its_processes(tmp_path: Path, whole_group: bool) -> None:
     file = tmp_path / "test_waits.py"
     file.write_text(TEST_FILE.replace("FOLDER", repr(str(tmp_path))))
     command = ["make", "test", f"TESTS={file}", "ARGS=-p no:cacheprovider", "WORKERS=1"]

@@ -48,7 +48,7 @@ async def all_partitions_move(pipeline: Pipeline) -> None:
         await eventually(moved, what=f"every partition of {stage} moves")
 
 
-async def test_every_partition_is_worked_again_after_a_stop_and_after_a_crash(pipeline: Pipeline) -> None:
+async def test_every_partition_is_processed_again_after_a_stop_and_after_a_crash(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     async with AsyncExitStack() as stack:
         generator = await stack.enter_async_context(pipeline.service("generator", GENERATOR_RATE="300"))
@@ -77,7 +77,7 @@ async def test_every_partition_is_worked_again_after_a_stop_and_after_a_crash(pi
 
 
 @pytest.mark.parametrize(("stage", "topic"), [("processor", "processed-orders"), ("analytics", "analytics-state")])
-async def test_an_abandoned_transaction_does_not_block_readers_for_ever(
+async def test_an_abandoned_transaction_does_not_block_readers_forever(
     pipeline: Pipeline, stage: str, topic: str
 ) -> None:
     await pipeline.make_topics()

@@ -108,7 +108,7 @@ def replicas(pipeline: Pipeline, tmp_path: Path) -> list[ServiceProcess]:
     return [ServiceProcess("sensors", tmp_path, env, entry_file=entry_file) for _ in range(2)]
 
 
-async def test_every_reading_is_counted_once_although_replicas_are_killed(
+async def test_every_reading_is_counted_once_despite_killed_replicas(
     pipeline: Pipeline, admin: AIOKafkaAdminClient, replicas: list[ServiceProcess]
 ) -> None:
     now_ms = int(time.time() * 1000)

@@ -116,7 +116,7 @@ async def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
     return pipeline
 
 
-async def test_committed_metrics_stand_in_the_file_soon_and_aborted_ones_never(pipeline: Pipeline) -> None:
+async def test_committed_metrics_are_written_soon_and_aborted_ones_never(pipeline: Pipeline) -> None:
     async with pipeline.metrics() as metrics, pipeline.sink() as sink:
         await metrics.write(7)
         await metrics.write(7, commit=False)
@@ -150,7 +150,7 @@ async def test_the_group_s_offsets_show_no_lag(pipeline: Pipeline) -> None:
         assert (await sink.health())[0] == 200
 
 
-async def test_killed_again_and_again_while_metrics_come(pipeline: Pipeline) -> None:
+async def test_repeated_kills_while_metrics_arrive_lose_and_duplicate_nothing(pipeline: Pipeline) -> None:
     enough = asyncio.Event()
     async with pipeline.metrics() as metrics, pipeline.sink() as sink:
 
@@ -213,7 +213,7 @@ async def test_the_file_is_deleted_or_replaced_while_it_runs(pipeline: Pipeline)
 
 
 @pytest.mark.parametrize("metrics_then", [0, 60])
-async def test_the_topic_is_made_anew_while_the_sink_is_away(pipeline: Pipeline, metrics_then: int) -> None:
+async def test_the_topic_is_recreated_while_the_sink_is_stopped(pipeline: Pipeline, metrics_then: int) -> None:
     async with pipeline.sink() as sink:
         async with pipeline.metrics() as metrics:
             await metrics.write(30)
@@ -233,7 +233,7 @@ async def test_the_topic_is_made_anew_while_the_sink_is_away(pipeline: Pipeline,
         assert pipeline.path.with_name("metrics.json.1.old").read_bytes() == before
 
 
-async def test_the_topic_is_made_anew_while_the_sink_runs(pipeline: Pipeline) -> None:
+async def test_the_topic_is_recreated_while_the_sink_runs(pipeline: Pipeline) -> None:
     async with pipeline.sink() as sink:
         async with pipeline.metrics() as metrics:
             await metrics.write(30)
@@ -262,7 +262,7 @@ async def test_an_invalid_metric_does_not_stop_the_sink(pipeline: Pipeline) -> N
         await sink.healthy()
 
 
-async def test_a_full_disk_is_waited_for(pipeline: Pipeline) -> None:
+async def test_the_sink_waits_while_the_disk_is_full(pipeline: Pipeline) -> None:
     async with pipeline.metrics() as metrics, pipeline.sink() as sink:
         await metrics.write(30)
         await pipeline.written(metrics)
@@ -280,7 +280,7 @@ async def test_a_full_disk_is_waited_for(pipeline: Pipeline) -> None:
         await sink.healthy()
 
 
-async def test_a_path_that_cannot_be_written_ends_it_with_advice(pipeline: Pipeline, tmp_path: Path) -> None:
+async def test_an_unwritable_path_ends_the_sink_with_advice(pipeline: Pipeline, tmp_path: Path) -> None:
     pipeline.env["SINK_OUTPUT_PATH"] = str(tmp_path)
     async with pipeline.sink() as sink:
         assert await sink.wait() == 1

@@ -58,7 +58,7 @@ async def watermarks_s(service: ServiceProcess) -> dict[str, float]:
     return (await scrape(service)).by("partition", "pipeline_watermark_timestamp_seconds")
 
 
-async def test_it_holds_all_windows_open_and_the_log_and_a_metric_say_so(pipeline: Pipeline) -> None:
+async def test_it_keeps_all_windows_open_and_the_lag_is_logged_and_exported(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     async with pipeline.service("analytics") as analytics, pipeline.service("sink"):
         async with pipeline.service("processor", IDLE_AFTER_SECONDS=NEVER_IDLE_S) as processor, senders(pipeline):
@@ -85,7 +85,7 @@ async def test_it_holds_all_windows_open_and_the_log_and_a_metric_say_so(pipelin
     assert report.in_closed_windows == report.accepted > 0
 
 
-async def test_with_a_bound_windows_close_and_the_old_orders_are_late_and_kept(pipeline: Pipeline) -> None:
+async def test_with_a_bound_windows_close_and_old_orders_go_to_late_orders(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     async with pipeline.service("analytics"), pipeline.service("sink"):
         bounded = pipeline.service("processor", IDLE_AFTER_SECONDS=NEVER_IDLE_S, MAX_EVENT_AGE_SECONDS="8")

@@ -92,7 +92,7 @@ async def one_line_of(pipeline: Pipeline, *command: str) -> str:
     return line
 
 
-async def test_no_client_creates_a_topic_by_a_metadata_request(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
+async def test_metadata_requests_do_not_create_topics(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
     name = pipeline.prefix + ORDERS.name
     commands = (("verify",), ("dead-letters", "list"), ("watch",), ("status",))
     for line in await asyncio.gather(*(one_line_of(pipeline, *command) for command in commands)):
@@ -119,13 +119,15 @@ async def test_no_client_creates_a_topic_by_a_metadata_request(pipeline: Pipelin
     await eventually(made_for_others)
 
 
-async def test_topics_that_the_services_make_need_no_warning(pipeline: Pipeline) -> None:
+async def test_topics_created_by_the_services_cause_no_warning(pipeline: Pipeline) -> None:
     with capture_logs() as lines:
         await pipeline.make_topics()
     assert [line["event"] for line in lines] == ["topic created"] * len(ALL_TOPICS)
 
 
-async def test_settings_that_lose_orders_refuse_the_start(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
+async def test_services_refuse_to_start_with_topic_settings_that_lose_orders(
+    pipeline: Pipeline, admin: AIOKafkaAdminClient
+) -> None:
     wrong = [
         (ORDERS, {"cleanup.policy": "compact"}, "cleanup.policy=compact"),
         (PRODUCT_METRICS, {"min.insync.replicas": "2"}, "min.insync.replicas=2"),
@@ -138,7 +140,7 @@ async def test_settings_that_lose_orders_refuse_the_start(pipeline: Pipeline, ad
         assert "kafka-configs.sh" in refused.value.advice
 
 
-async def test_topics_made_by_hand_are_warned_of_and_every_codec_is_read(
+async def test_manually_created_topics_cause_warnings_and_every_codec_is_read(
     pipeline: Pipeline, admin: AIOKafkaAdminClient
 ) -> None:
     by_hand = [topic for topic in ALL_TOPICS if topic.name != "analytics-state"]
@@ -165,7 +167,7 @@ async def test_topics_made_by_hand_are_warned_of_and_every_codec_is_read(
     assert (report.sent, report.processed) == (80, 80)
 
 
-async def test_a_record_that_is_too_large_is_a_dead_letter_and_its_partition_goes_on(
+async def test_a_record_that_is_too_large_becomes_a_dead_letter_and_does_not_block_its_partition(
     pipeline: Pipeline, admin: AIOKafkaAdminClient
 ) -> None:
     junk = b"?" * (3 * MIB)

@@ -40,17 +40,17 @@ async def committed(pipeline: Pipeline, admin: AIOKafkaAdminClient, offset: int)
     await eventually(reached)
 
 
-async def test_a_topic_that_the_broker_will_not_make(pipeline: Pipeline) -> None:
+async def test_a_topic_that_the_broker_rejects_ends_the_start_with_an_error(pipeline: Pipeline) -> None:
     with pytest.raises(TopicRefusedError, match=r"retention\.ms"):
         await ensure_topics(pipeline.settings(), [Topic("refused", {"retention.ms": "long"})])
 
 
-async def test_acls_for_a_cluster_that_has_none(kafka: str) -> None:
+async def test_creating_acls_without_an_authorizer_is_an_error(kafka: str) -> None:
     with pytest.raises(PipelineError, match="the cluster has no ACLs"):
         await create(kafka, [Acl("User:sink", Operation.READ, Resource.TOPIC, "product-metrics", prefixed=False)])
 
 
-async def test_brokers_that_are_too_few_are_waited_for_a_while(
+async def test_a_service_waits_for_missing_brokers_with_a_time_limit(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(creation, "_BROKERS_COME_UP_S", 1.0)
@@ -62,7 +62,7 @@ async def test_brokers_that_are_too_few_are_waited_for_a_while(
     assert "TOPIC_REPLICATION_FACTOR" in refused.value.advice
 
 
-async def test_topics_deleted_under_a_running_service(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
+async def test_deleted_topics_end_a_running_service(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
     """A supervisor starts the service again, which then makes them anew."""
     await pipeline.make_topics()
     names = [pipeline.prefix + topic.name for topic in (ORDERS, PROCESSED_ORDERS)]
@@ -80,7 +80,7 @@ async def test_topics_deleted_under_a_running_service(pipeline: Pipeline, admin:
         await committed(pipeline, admin, 20)
 
 
-async def test_partitions_added_under_a_running_service(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
+async def test_added_partitions_end_a_running_service(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
     await pipeline.make_topics()
     async with pipeline.service("processor") as processor:
         await send(pipeline, seed=1)
@@ -105,7 +105,9 @@ async def test_partitions_added_under_a_running_service(pipeline: Pipeline, admi
     assert report.accepted == 120
 
 
-async def test_a_limit_lowered_under_a_running_service(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
+async def test_a_lowered_record_size_limit_is_reported_and_processing_resumes_once_it_is_raised(
+    pipeline: Pipeline, admin: AIOKafkaAdminClient
+) -> None:
     name = pipeline.prefix + PROCESSED_ORDERS.name
 
     async def set_limit(limit: str) -> None:
@@ -126,14 +128,14 @@ async def test_a_limit_lowered_under_a_running_service(pipeline: Pipeline, admin
         assert processor.process.poll() is None
 
 
-async def test_a_state_that_was_deleted_is_missed(pipeline: Pipeline) -> None:
+async def test_a_deleted_changelog_is_detected(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     await pipeline.commit("analytics", PROCESSED_ORDERS.name, 5)
     async with pipeline.service("analytics") as analytics:
         await analytics.wait_for("the state is gone", committed_offset=5)
 
 
-async def test_an_offset_that_has_expired_is_missed(pipeline: Pipeline) -> None:
+async def test_an_expired_committed_offset_is_detected(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     async with AIOKafkaProducer(bootstrap_servers=pipeline.kafka) as producer:
         await producer.send_and_wait(pipeline.prefix + ANALYTICS_STATE.name, key=b'[0,60,"prod-1"]', partition=0)

@@ -63,7 +63,7 @@ class Writer:
         await self.producer._commit_offsets({self.source: offset}, self.member)
 
 
-async def test_an_offset_in_an_open_transaction_is_waited_for(
+async def test_an_offset_in_an_open_transaction_is_awaited(
     pipeline: Pipeline, connection: BrokerConnection, offsets: CommittedOffsets
 ) -> None:
     writer = Writer(connection, pipeline, 1)
@@ -96,7 +96,7 @@ async def test_only_transactions_of_former_generations_are_ended(
     assert len(await pipeline.read("processed-orders")) == 1
 
 
-async def test_late_requests_of_an_attempt_act_on_no_later_one(
+async def test_late_requests_of_an_attempt_do_not_affect_later_attempts(
     pipeline: Pipeline, connection: BrokerConnection, offsets: CommittedOffsets
 ) -> None:
     """KAFKA-17754, without a network to lose them in: they are sent by hand, at the worst moments."""
@@ -142,7 +142,7 @@ async def test_a_record_that_the_topic_rejects_is_reported(pipeline: Pipeline, c
     assert await pipeline.read("processed-orders") == []
 
 
-async def test_clients_can_be_given_up_without_a_broker(kafka: str) -> None:
+async def test_clients_can_be_discarded_without_a_broker(kafka: str) -> None:
     """`libs.runtime.kafka_client.closing` needs these when `stop()` hangs; a new aiokafka may name them otherwise."""
     producer = AIOKafkaProducer(bootstrap_servers=kafka)
     assert asyncio.iscoroutinefunction(producer._sender.close)

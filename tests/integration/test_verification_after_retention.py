@@ -62,7 +62,7 @@ async def delete(pipeline: Pipeline, topic: str, share: Callable[[int], int]) ->
         await admin.close()
 
 
-async def test_what_is_left_is_verified_and_the_rest_is_counted(
+async def test_remaining_records_are_verified_and_deleted_ones_counted(
     kafka: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline = Pipeline(kafka, topic_prefix, tmp_path)

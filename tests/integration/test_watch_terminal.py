@@ -67,7 +67,7 @@ class Terminal:
         return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self.written.rpartition("\x1b[2K")[2]).replace("\r", "").rstrip()
 
 
-async def test_it_is_drawn_until_ctrl_c(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+async def test_the_view_refreshes_until_ctrl_c(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
     pipeline = Pipeline(kafka, topic_prefix, tmp_path)
     await pipeline.make_topics()
     values = [orjson.dumps(order) for order in history(1_200, 30, seed=1)]

@@ -34,7 +34,7 @@ async def look(view: KafkaView) -> Observation:
     return found[0]
 
 
-async def test_a_window_that_was_cut_is_not_shown_as_whole(
+async def test_a_partially_read_window_is_not_shown_as_complete(
     kafka: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await Pipeline(kafka, topic_prefix, tmp_path).make_topics()

@@ -17,7 +17,7 @@ BEFORE = 2_000
 RATE = 200
 
 
-async def test_no_order_is_lost_or_counted_twice_on_the_way(tmp_path: Path) -> None:
+async def test_no_order_is_lost_or_counted_twice_during_the_migration(tmp_path: Path) -> None:
     with MovingCluster(tmp_path / "cluster") as cluster:
         pipeline = Pipeline(cluster.bootstrap_servers, "moved-", tmp_path, window_s=2)
         pipeline.env |= {"GENERATOR_RATE": str(RATE), "GENERATOR_FAULTS": "0.02"}

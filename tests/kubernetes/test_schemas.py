@@ -56,7 +56,7 @@ def test_every_resource_is_valid() -> None:
     assert not [f"{each['kind']} {each['metadata']['name']}: {problem}" for each, problem in found if problem]
 
 
-def test_a_mistake_in_any_kind_is_found() -> None:
+def test_a_mistake_in_any_resource_kind_is_found() -> None:
     resources = build("overlays/secured")
     assert {each["kind"] for each in resources} == MISTAKES.keys()
     wrong = []

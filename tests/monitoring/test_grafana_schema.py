@@ -32,11 +32,11 @@ def dashboard(request: pytest.FixtureRequest) -> Json:
     return found
 
 
-def test_grafana_s_models_know_every_field(dashboard: Json) -> None:
+def test_every_field_is_in_grafanas_models(dashboard: Json) -> None:
     assert list(lost(dashboard, as_json(Dashboard.from_json(dashboard)))) == []
 
 
-def test_each_value_is_of_the_model_s_type(dashboard: Json) -> None:
+def test_each_value_has_the_type_of_the_model(dashboard: Json) -> None:
     assert list(misfits(Dashboard.from_json(dashboard), Dashboard)) == []
 
 

@@ -129,7 +129,7 @@ async def assert_never_wrong(folder: Path, command: Sequence[str | Path], writte
 
 
 @pytest.mark.parametrize("name", OF_FILES)
-async def test_the_file_is_read_while_it_grows(name: str, tmp_path: Path) -> None:
+async def test_the_file_is_readable_while_it_grows(name: str, tmp_path: Path) -> None:
     writer = FileWriter(MetricsFile(tmp_path / "output" / "metrics.json", "product-metrics"))
     command = command_of(name)
     async with written_by(writer) as written:
@@ -137,7 +137,7 @@ async def test_the_file_is_read_while_it_grows(name: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", OF_FILES)
-async def test_the_files_are_read_while_they_are_finished(
+async def test_the_files_are_readable_while_they_are_rotated(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(converter, "_LOOK_EVERY_S", 0.1)
@@ -153,7 +153,7 @@ async def test_the_files_are_read_while_they_are_finished(
 
 
 @pytest.mark.parametrize("name", OF_FILES)
-async def test_half_a_line_at_the_end_is_no_metric(name: str, tmp_path: Path) -> None:
+async def test_an_incomplete_last_line_is_ignored(name: str, tmp_path: Path) -> None:
     path = tmp_path / "output" / "metrics.json"
     path.parent.mkdir()
     whole = b"".join(encode_metric(metric(number)) + b"\n" for number in range(WHOLE_DOLLARS, WHOLE_DOLLARS + 3))
@@ -164,14 +164,14 @@ async def test_half_a_line_at_the_end_is_no_metric(name: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", ["sqlite3", "pandas, SQLite"])
-async def test_sqlite_is_read_while_it_grows(name: str, tmp_path: Path) -> None:
+async def test_sqlite_is_readable_while_it_grows(name: str, tmp_path: Path) -> None:
     database = database_at(parse_address(f"sqlite:///{tmp_path}/output/metrics.db"))
     command = command_of(name)
     async with written_by(DatabaseWriter(database, Identity("cluster", "topic"), asyncio.Event())) as written:
         await assert_never_wrong(tmp_path, command, written)
 
 
-async def test_postgresql_is_read_while_it_grows(postgres: PostgresServer, tmp_path: Path) -> None:
+async def test_postgresql_is_readable_while_it_grows(postgres: PostgresServer, tmp_path: Path) -> None:
     url = postgres.create_database("recipes")
     command = command_of("psql", url)
     database = database_at(parse_address(url))

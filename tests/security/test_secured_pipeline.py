@@ -65,7 +65,7 @@ class Tool:
         return "".join(lines)
 
 
-async def test_a_session_that_ends_is_replaced_in_time(secured: SecuredBroker) -> None:
+async def test_connections_are_replaced_before_their_sessions_end(secured: SecuredBroker) -> None:
     context = TlsFiles(secured.authority.file).context()
     login = {"sasl_plain_username": USER, "sasl_plain_password": PASSWORD, "sasl_mechanism": "SCRAM-SHA-512"}
     left_alone: Any = await create_conn(

@@ -18,9 +18,9 @@ def users() -> list[str]:
 
 
 @pytest.mark.parametrize("path", users())
-def test_the_page_names_the_file(path: str) -> None:
+def test_the_page_lists_the_file(path: str) -> None:
     assert f"](../{path})" in PAGE
 
 
-def test_the_files_are_found_at_all() -> None:
+def test_files_are_found() -> None:
     assert {"libs/runtime/kafka_client/lazy_records.py", "services/generator/order_sender.py"} <= set(users())

@@ -38,7 +38,7 @@ arrivals = st.lists(
 
 @settings(deadline=None)
 @given(arrivals, st.randoms(use_true_random=False))
-def test_every_order_is_in_its_window_whatever_the_order_of_reading(
+def test_every_order_is_in_its_window_for_any_reading_order(
     arrivals: list[tuple[int, str, float, float, int]], random: Random
 ) -> None:
     logs: list[list[FakeRecord]] = [[] for _ in range(SOURCES)]

@@ -9,7 +9,7 @@ CLUSTER = overlay_services("compose.cluster.yml")
 BROKERS = ("kafka", "kafka-2", "kafka-3")
 
 
-def test_everything_that_talks_to_kafka_is_told_all_brokers_and_waits_for_them() -> None:
+def test_every_kafka_client_has_all_bootstrap_servers_and_waits_for_them() -> None:
     clients = {name for name, body in services().items() if "kafka:29092" in body or "<<: *settings" in body} - {
         "kafka"
     }
@@ -24,7 +24,7 @@ def test_everything_that_talks_to_kafka_is_told_all_brokers_and_waits_for_them()
             assert CLUSTER[name]["environment"]["TOPIC_REPLICATION_FACTOR"] == "3", name
 
 
-def test_each_broker_has_a_number_a_port_an_address_and_a_volume_of_its_own() -> None:
+def test_each_broker_has_its_own_id_port_address_and_volume() -> None:
     for number, name in enumerate(BROKERS[1:], 2):
         broker = CLUSTER[name]
         assert broker["environment"]["KAFKA_BROKER_ID"] == str(number)
@@ -36,7 +36,7 @@ def test_each_broker_has_a_number_a_port_an_address_and_a_volume_of_its_own() ->
     assert 'KAFKA_BROKER_ID: "1"' in COMPOSE
 
 
-def test_no_broker_acknowledges_what_it_alone_has() -> None:
+def test_brokers_require_replicated_writes() -> None:
     for name in BROKERS:
         told = CLUSTER[name]["environment"]
         assert told["KAFKA_MIN_INSYNC_REPLICAS"] == told["KAFKA_TRANSACTION_STATE_LOG_MIN_ISR"] == "2"

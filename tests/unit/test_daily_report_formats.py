@@ -64,7 +64,7 @@ class Page(HTMLParser):
 
 
 @pytest.mark.parametrize("differs", [False, True])
-def test_the_page_is_one_file_and_escapes_what_it_shows(*, differs: bool) -> None:
+def test_the_page_is_a_single_file_and_escapes_its_content(*, differs: bool) -> None:
     text = as_html(report(differs=differs))
     page = Page(text)
     assert "script" not in page.tags
@@ -103,7 +103,7 @@ def test_csv_is_exact() -> None:
     assert Decimal(total["total_revenue"]) == sum(Decimal(line["total_revenue"]) for line in lines[:-1])
 
 
-def test_json_has_whole_cents_and_text_keys() -> None:
+def test_json_has_whole_cents_and_string_keys() -> None:
     found = as_json(report(differs=True))
     assert json.loads(json.dumps(found)) == found, "nothing is lost on the way"
     assert found["products"][HOSTILE]["revenue_cents"] == LARGE_CENTS

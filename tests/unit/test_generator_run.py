@@ -102,7 +102,7 @@ async def running(run: Run, test: Callable[[], Awaitable[None]]) -> None:
         await task
 
 
-async def test_no_order_goes_out_before_it_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_order_is_sent_before_it_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generation, "_LONGEST_SLEEP_S", 0.001)
     run = Run()
 
@@ -137,7 +137,7 @@ async def test_injected_faults_are_counted_by_kind() -> None:
     assert totals(run.registry) == {"orders_sent": 1000, **{f"faulty_orders_{kind}": n for kind, n in broken.items()}}
 
 
-async def test_while_the_broker_is_away_it_stops_at_the_bound_and_then_skips_nothing() -> None:
+async def test_during_an_outage_it_stops_at_the_buffer_limit_and_skips_nothing() -> None:
     run = Run(capacity=50, count=2000)
     run.clock.time_s += 3600
     run.producer.confirms_at_once = False
@@ -154,7 +154,7 @@ async def test_while_the_broker_is_away_it_stops_at_the_bound_and_then_skips_not
     assert run.producer.written == run.expected(2000)
 
 
-async def test_asked_to_stop_it_waits_for_what_is_under_way() -> None:
+async def test_a_stop_waits_for_unconfirmed_orders() -> None:
     run = Run(count=10)
     run.clock.time_s += 3600
     run.producer.confirms_at_once = False
@@ -170,7 +170,7 @@ async def test_asked_to_stop_it_waits_for_what_is_under_way() -> None:
     assert run.producer.written == run.expected(10)
 
 
-async def test_asked_to_stop_without_a_broker_it_names_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stop_without_a_broker_reports_unsent_orders(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generation, "FLUSH_TIMEOUT_S", 0.05)
     run = Run(count=10)
     run.clock.time_s += 3600
@@ -185,7 +185,7 @@ async def test_asked_to_stop_without_a_broker_it_names_what_is_left(monkeypatch:
             await task
 
 
-async def test_a_refused_order_ends_the_run() -> None:
+async def test_a_rejected_order_ends_the_run() -> None:
     run = Run()
     run.clock.time_s += 3600
     run.producer.refusals.append(ZeroDivisionError())
@@ -204,7 +204,7 @@ class FakeProgress:
         return self.silent_s
 
 
-def test_the_broker_is_said_to_be_away_once_and_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_beginning_and_the_end_of_an_outage_are_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
     log, progress = Log(), FakeProgress()
     monkeypatch.setattr(generation, "log", log)
     monitor = Monitor(progress, Health(), metrics(), monotonic=lambda: 0.0)
@@ -237,7 +237,7 @@ def test_progress_is_logged_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -
     assert log.events == ["progress"] * 3
 
 
-def test_an_idle_generator_is_healthy_and_a_stuck_one_gives_no_sign() -> None:
+def test_an_idle_generator_is_healthy_and_a_stuck_one_sends_no_heartbeat() -> None:
     health, progress = Health(), FakeProgress()
     monitor = Monitor(progress, health, metrics())
     progress.unconfirmed = 1

@@ -54,7 +54,7 @@ def pace(consumer: Consumer) -> IdlePolling:
     return IdlePolling(cast(AIOKafkaConsumer, cast(Any, consumer)), lambda: consumer.now_s)
 
 
-async def test_the_usual_pace_until_nothing_has_happened_for_long(consumer: Consumer, pace: IdlePolling) -> None:
+async def test_polling_is_unchanged_until_the_consumer_is_idle(consumer: Consumer, pace: IdlePolling) -> None:
     consumer.now_s += IDLE_AFTER_S - 5
     pace.note(busy=True)
     consumer.now_s += IDLE_AFTER_S - 1
@@ -67,7 +67,7 @@ async def test_the_usual_pace_until_nothing_has_happened_for_long(consumer: Cons
     assert consumer.sent == 4
 
 
-async def test_idle_it_asks_once_in_an_interval(consumer: Consumer, pace: IdlePolling) -> None:
+async def test_an_idle_consumer_polls_once_per_interval(consumer: Consumer, pace: IdlePolling) -> None:
     consumer.now_s += IDLE_AFTER_S
     pace.note(busy=False)
     assert pace.idle
@@ -86,7 +86,7 @@ async def test_idle_it_asks_once_in_an_interval(consumer: Consumer, pace: IdlePo
     assert 3 * IDLE_INTERVAL_S < SESSION_TIMEOUT_MS / 1000, "a heartbeat or two may get lost"
 
 
-async def test_a_heartbeat_that_failed_is_repeated_at_once(consumer: Consumer, pace: IdlePolling) -> None:
+async def test_a_failed_heartbeat_is_retried_at_once(consumer: Consumer, pace: IdlePolling) -> None:
     consumer.now_s += IDLE_AFTER_S
     pace.note(busy=False)
     consumer.answered = False
@@ -101,7 +101,7 @@ async def test_a_heartbeat_that_failed_is_repeated_at_once(consumer: Consumer, p
         assert consumer.sent == sent
 
 
-async def test_the_first_record_ends_it(consumer: Consumer, pace: IdlePolling) -> None:
+async def test_the_first_record_ends_the_idle_mode(consumer: Consumer, pace: IdlePolling) -> None:
     consumer.now_s += IDLE_AFTER_S
     pace.note(busy=False)
     await consumer.heartbeat()
@@ -119,7 +119,7 @@ async def test_the_first_record_ends_it(consumer: Consumer, pace: IdlePolling) -
     assert consumer.sent == 6
 
 
-async def test_closed_it_leaves_the_consumer_as_it_was(consumer: Consumer, pace: IdlePolling) -> None:
+async def test_closing_restores_the_consumer(consumer: Consumer, pace: IdlePolling) -> None:
     consumer.now_s += IDLE_AFTER_S
     pace.note(busy=False)
     pace.close()

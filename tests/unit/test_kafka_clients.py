@@ -24,7 +24,7 @@ def test_metadata_requests_forbid_the_creation_of_topics(module: object) -> None
     assert kind(["a"]).build(MetadataRequest_v5).to_object()["topics"] == ["a"]
 
 
-def test_every_client_of_aiokafka_connects_by_the_function_that_explains_refusals() -> None:
+def test_every_aiokafka_client_connects_with_the_function_that_explains_rejections() -> None:
     assert vars(aiokafka.client)["create_conn"] is connect
 
 
@@ -43,7 +43,7 @@ def makes_clients(tree: ast.Module) -> bool:
     return any(is_client(each) for each in (*calls, *bases))
 
 
-def test_every_module_that_makes_clients_has_them_from_there() -> None:
+def test_every_module_imports_clients_from_the_clients_module() -> None:
     makers = set()
     folders = (each for each in ROOT.iterdir() if each.is_dir() and each.name[0] != "." and each.name not in OTHERS)
     for path in (path for folder in folders for path in folder.rglob("*.py")):

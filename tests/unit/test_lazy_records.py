@@ -85,7 +85,7 @@ def handed_out(position: Position, *batches: bytearray) -> Iterable[Any]:
     return records
 
 
-def test_the_next_fetch_begins_after_all_records_before_they_are_read() -> None:
+def test_the_next_fetch_position_is_set_before_the_records_are_parsed() -> None:
     position = Position(7)
     result = fetched(position, batch(0), batch(30), batch(60))
     records = result.getall()
@@ -97,7 +97,7 @@ def test_the_next_fetch_begins_after_all_records_before_they_are_read() -> None:
     assert list(in_batches(records, 40)) == []
 
 
-def test_a_truncated_batch_is_left_to_the_next_fetch() -> None:
+def test_a_truncated_batch_is_fetched_again() -> None:
     position = Position(0)
     records = handed_out(position, batch(0), batch(30)[:-1])
     assert [record.offset for some in in_batches(records, 50) for record in some] == list(range(30))
@@ -105,19 +105,19 @@ def test_a_truncated_batch_is_left_to_the_next_fetch() -> None:
 
 
 @pytest.mark.parametrize("make", [batch, partial(batch, codec=GZIP)])
-def test_reading_may_begin_in_the_midst_of_a_batch(make: Callable[[int], bytearray]) -> None:
+def test_reading_can_begin_in_the_middle_of_a_batch(make: Callable[[int], bytearray]) -> None:
     records = handed_out(Position(7), make(0), make(30))
     assert [int(record.value) for some in in_batches(records, 50) for record in some] == list(range(7, 60))
 
 
-def test_batches_without_records_are_passed() -> None:
+def test_batches_without_records_are_skipped() -> None:
     position = Position(30)
     records = handed_out(position, batch(0))  # all of it before the position, as in a compacted topic
     assert list(in_batches(records, 50)) == []
     assert position.position == 30
 
 
-async def test_a_fetch_that_has_an_aborted_transaction_only_tells_that_the_position_has_moved() -> None:
+async def test_a_fetch_of_only_aborted_records_advances_the_position() -> None:
     """At the end of a partition nothing else comes that would tell: it would never count as drained."""
     position = Position(0)
     results = fetch_results(position, batch(0, producer_id=7), aborted=[(7, 0)])
@@ -133,7 +133,7 @@ async def test_a_fetch_that_has_an_aborted_transaction_only_tells_that_the_posit
 
 
 @pytest.mark.parametrize("change", [{"paused": True}, {"position": 5}, {"active": False}])
-def test_after_a_seek_a_pause_or_a_rebalance_nothing_is_handed_out(change: dict[str, object]) -> None:
+def test_after_a_seek_a_pause_or_a_rebalance_no_records_are_returned(change: dict[str, object]) -> None:
     position = Position(0)
     result = fetched(position, batch(0))
     vars(position).update(change)
@@ -153,7 +153,7 @@ def test_a_wrong_checksum_is_an_error_when_its_batch_is_reached() -> None:
         next(taken)
 
 
-def test_a_wrong_checksum_at_the_beginning_moves_nothing() -> None:
+def test_a_wrong_checksum_in_the_first_batch_does_not_advance_the_position() -> None:
     broken, position = batch(0), Position(0)
     broken[-1] ^= 1
     result = fetched(position, broken, batch(30))
@@ -163,7 +163,7 @@ def test_a_wrong_checksum_at_the_beginning_moves_nothing() -> None:
     assert not result.getall()  # it is over: the worker seeks, and fetches anew
 
 
-def test_a_header_that_is_no_text_is_read_at_the_second_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_header_that_is_not_utf8_is_read_at_the_second_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     attempts: list[None] = []
     monkeypatch.setattr(header_keys, "read_any_header_key", lambda: attempts.append(None))
     records = handed_out(Position(0), batch(0), batch(30, header_key=b"\xff\xfe\xfd\xfc"))

@@ -21,7 +21,7 @@ def of(*metrics: Metric) -> dict[str, Any]:
     return told
 
 
-def test_nothing_is_known_before_the_first_look() -> None:
+def test_nothing_is_known_before_the_first_observation() -> None:
     told = orjson.loads(orjson.dumps(snapshot(State(60), T0)))
     assert told["age_s"] is None
     assert told["waiting_for"] == "the broker"
@@ -29,7 +29,7 @@ def test_nothing_is_known_before_the_first_look() -> None:
     assert told["sales"] == {"products": [], "others": 0, "windows": []}
 
 
-def test_it_shows_the_same_as_the_terminal_view() -> None:
+def test_it_has_the_same_content_as_the_terminal_view() -> None:
     state = State(60)
     state.apply(flowing(T0, 100, 80, marks=[Watermark((0,), 1, T0 - 9)]))
     state.apply(
@@ -81,11 +81,11 @@ def test_sales_are_by_window_and_product_in_exact_cents() -> None:
     ]
 
 
-def test_all_products_are_named_as_long_as_a_page_can_show_them() -> None:
+def test_all_products_are_listed_if_the_page_can_show_them() -> None:
     assert of(*(metric(1, f"p{number}", 1, 1.0) for number in range(8)))["products"] == [f"p{n}" for n in range(8)]
 
 
-def test_where_there_are_more_the_best_selling_ones_are_named_and_the_others_added_up() -> None:
+def test_of_more_products_the_best_sellers_are_listed_and_the_others_summed() -> None:
     told = of(*(metric(minute, f"p{number}", number, float(number)) for minute in (1, 2) for number in range(1, 11)))
     assert told["products"] == sorted(f"p{number}" for number in range(4, 11))
     assert told["others"] == 3
@@ -95,12 +95,12 @@ def test_where_there_are_more_the_best_selling_ones_are_named_and_the_others_add
         assert [sum(each[field] for each in window["each"]) for field in (0, 1)] == [55, 5500]
 
 
-def test_only_the_newest_half_hour_is_told() -> None:
+def test_only_the_newest_half_hour_is_included() -> None:
     told = of(*(metric(minute, "a", 1, 1.0) for minute in (1, 40, 69, 70, 99)))
     assert [window["start_s"] // 60 for window in told["windows"]] == [70, 99]
 
 
-def test_a_window_of_which_only_a_part_was_read_says_so() -> None:
+def test_a_partially_read_window_is_marked() -> None:
     state = State(60)
     state.apply(observation(metrics=[metric(1, "a", 1, 1.0), metric(2, "a", 1, 1.0)], cut_until_s=120))
     state.apply(observation(metrics=[metric(1, "b", 1, 1.0), metric(3, "a", 1, 1.0)]))
@@ -108,7 +108,7 @@ def test_a_window_of_which_only_a_part_was_read_says_so() -> None:
     assert [window["whole"] for window in told["windows"]] == [False, True, True]
 
 
-def test_ten_thousand_products_are_ranked_and_older_windows_make_room() -> None:
+def test_ten_thousand_products_are_ranked_and_older_windows_dropped() -> None:
     state = State(60)
     for minute in range(1, 21):
         state.apply(observation(metrics=[metric(minute, f"p{number}", 1, float(number)) for number in range(10_000)]))
@@ -119,6 +119,6 @@ def test_ten_thousand_products_are_ranked_and_older_windows_make_room() -> None:
     assert {window["all"][0] for window in told["windows"]} == {10_000}
 
 
-def test_sales_are_exact_also_beyond_what_one_order_can_have() -> None:
+def test_sales_beyond_the_maximum_of_one_order_are_exact() -> None:
     [window] = of(metric(0, "a", 3, 200_000_000_000.01))["windows"]
     assert window["all"][:2] == [3, 20_000_000_000_001]

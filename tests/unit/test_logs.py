@@ -59,7 +59,7 @@ def process_one_of_each() -> None:
     report_written(writer, writer.parse(lines), metrics_of["file"], 1_700_000_200.0)
 
 
-def test_an_order_can_be_followed_at_debug_level(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_order_can_be_traced_at_debug_level(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("test", "debug", "json")
     process_one_of_each()
     told = events(capsys)
@@ -152,11 +152,11 @@ def test_a_bad_settings_message_masks_a_password(scheme: str, monkeypatch: pytes
         ('{"token":null,"n":1}', '{"token":null,"n":1}'),
     ],
 )
-def test_what_is_masked(text: str, masked: str) -> None:
+def test_secrets_are_masked(text: str, masked: str) -> None:
     assert without_secrets(text) == masked
 
 
-def test_aiokafka_s_requests_stay_out_of_a_debug_log(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_debug_log_has_no_requests_of_aiokafka(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("test", "debug", "json")
     logging.getLogger("aiokafka.conn").debug("Request: ProduceRequest(messages=b'order-1...')")
     assert events(capsys) == []

@@ -117,7 +117,7 @@ def promised() -> dict[str, tuple[str, set[str], set[str]]]:
 
 
 @pytest.mark.parametrize("service", ["generator", "processor", "analytics", "sink", "live"])
-def test_each_service_serves_what_the_table_says_and_nothing_else(service: str) -> None:
+def test_each_service_exports_exactly_the_documented_metrics(service: str) -> None:
     told = told_by_live() if service == "live" else served(registry_of(service))
     metrics = {told_names(metric): metric for metric in told}
     table = {name: row for name, row in promised().items() if service in row[2]}
@@ -132,7 +132,7 @@ def test_each_service_serves_what_the_table_says_and_nothing_else(service: str) 
 
 
 @pytest.mark.parametrize("service", ["generator", "processor", "analytics", "sink"])
-def test_names_and_labels_are_by_the_conventions(service: str) -> None:
+def test_names_and_labels_follow_the_conventions(service: str) -> None:
     for metric in served(registry_of(service)):
         name = told_names(metric)
         assert re.fullmatch(r"(pipeline|process)_[a-z][a-z_]*[a-z]", name)
@@ -143,7 +143,7 @@ def test_names_and_labels_are_by_the_conventions(service: str) -> None:
 
 
 @pytest.mark.parametrize("service", ["generator", "processor", "analytics", "sink"])
-def test_counters_are_there_from_the_start(service: str) -> None:
+def test_counters_exist_from_the_start(service: str) -> None:
     """Otherwise rate() would miss the first one."""
     for metric in served(registry_of(service)):
         assert metric.samples or metric.type != "counter" or metric.name.startswith("pipeline_closed_"), metric.name
@@ -153,7 +153,7 @@ def test_counters_are_there_from_the_start(service: str) -> None:
         assert {value for sample in found.samples for value in sample.labels.values()} == set(Reason)
 
 
-def test_a_revoked_partition_has_no_series_and_counters_stay() -> None:
+def test_a_revoked_partition_loses_its_gauges_but_counters_remain() -> None:
     registry = CollectorRegistry()
     stage = StageMetrics(registry, "orders", ["processed-orders"], stateful=True, from_senders=True)
     for partition in (1, 2):
@@ -191,7 +191,7 @@ def test_products_beyond_the_first_fifty_share_a_series() -> None:
     assert revenue == pytest.approx(150 * 20.02, abs=1e-6)
 
 
-def test_the_log_has_the_counters_above_zero() -> None:
+def test_the_log_line_has_the_counters_above_zero() -> None:
     registry = CollectorRegistry()
     metrics = OrderMetrics(registry, Reason)
     Counter("other", "Not ours.", registry=registry).inc()
@@ -200,7 +200,7 @@ def test_the_log_has_the_counters_above_zero() -> None:
     assert totals(registry) == {"orders_processed": 3, "dead_letters_malformed": 1}
 
 
-def test_the_sink_observes_each_window_once_for_each_write() -> None:
+def test_the_sink_observes_each_window_once_per_write() -> None:
     registry = CollectorRegistry()
     metrics = SinkMetrics(registry, "product-metrics", ["file", "database"]).outputs
     lines = [b'{"window_end":%d,"product_id":"a"}' % end_s for end_s in (60, 60, 120)]

@@ -87,7 +87,7 @@ def test_csv_by_period(report: Report, period: str, length_s: int) -> None:
     assert int(total["order_count"]) == sum(int(row["order_count"]) for row in rows)
 
 
-def test_json_lines_are_exact_where_floats_are_not(report: Report) -> None:
+def test_json_lines_are_exact_beyond_float_precision(report: Report) -> None:
     text = report("--format", "jsonl", "--product", "prod-3")
     row, total = (json.loads(line, parse_float=Decimal) for line in text.splitlines())
     assert row == {
@@ -115,7 +115,7 @@ def test_a_table_with_bars(report: Report) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".json", ".json.gz", ".parquet"])
-def test_finished_files_are_read_with_the_live_one(folder: Path, report: Report, suffix: str) -> None:
+def test_finished_files_are_read_together_with_the_live_one(folder: Path, report: Report, suffix: str) -> None:
     arguments = ("--format", "csv", "--from", "2026-11-22T05:00")
     same = report(*arguments)
     lines = (folder / "metrics.json").read_bytes().splitlines(keepends=True)
@@ -159,7 +159,7 @@ async def fill_database(url: str) -> None:
     await session.close()
 
 
-def test_a_database_says_the_same_as_the_file(folder: Path, report: Report) -> None:
+def test_a_database_gives_the_same_report_as_the_file(folder: Path, report: Report) -> None:
     url = f"sqlite:///{folder}/metrics.db"
     asyncio.run(fill_database(url))
     arguments = ("--format", "csv", "--from", "2026-11-22T01:00", "--to", "2026-11-23")
@@ -175,7 +175,7 @@ def test_no_metrics_is_an_error_message(folder: Path, report: Report) -> None:
     assert "hidden" not in report("--database", "mysql://me:hidden@there/db", exit_code=2).partition("usage")[0]
 
 
-def test_windows_are_counted_where_they_begin() -> None:
+def test_windows_belong_to_the_period_in_which_they_begin() -> None:
     row = MetricRow(3590, 3650, "a", 1, 5, 5)
     assert [line.period_start for line in summarize([row], Selection(), "hour")] == [0]
     assert summarize([row], Selection(from_s=3591), "hour") == []

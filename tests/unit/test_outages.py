@@ -130,7 +130,7 @@ def classes() -> dict[str, type[Exception]]:
     return {each.__name__: each for each in found if each.__module__ == errors.__name__}
 
 
-def test_every_error_of_aiokafka_is_one_or_the_other() -> None:
+def test_every_error_of_aiokafka_is_classified() -> None:
     """One that a later version brings has to be looked at."""
     assert not OUTAGES & FAILURES
     assert classes().keys() == OUTAGES | FAILURES

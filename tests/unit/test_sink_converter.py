@@ -86,13 +86,13 @@ def test_a_crash_at_every_step(live: Path, suffix: str) -> None:
     assert not list(live.parent.glob("*.tmp"))
 
 
-def test_gzip_has_the_same_bytes(live: Path) -> None:
+def test_gzip_files_decompress_to_the_same_bytes(live: Path) -> None:
     source, target = live.with_name(f"{NAME}.json"), live.with_name(f"{NAME}.json.gz")
     convert(source, target, CrashingDisk())
     assert gzip.decompress(target.read_bytes()) == source.read_bytes()
 
 
-def test_parquet_has_types_and_keeps_what_has_no_column(live: Path) -> None:
+def test_parquet_has_typed_columns_and_keeps_other_fields(live: Path) -> None:
     target = live.with_name(f"{NAME}.parquet")
     convert(live.with_name(f"{NAME}.json"), target, CrashingDisk())
     rows = parquet.read_table(target).to_pylist()
@@ -103,7 +103,7 @@ def test_parquet_has_types_and_keeps_what_has_no_column(live: Path) -> None:
 
 
 @pytest.mark.parametrize("target_format", FORMATS)
-async def test_the_original_goes_a_minute_after_it_was_converted(live: Path, target_format: str) -> None:
+async def test_the_original_is_deleted_a_minute_after_the_conversion(live: Path, target_format: str) -> None:
     before, now_s = seen(live), 0.0
     source, target = live.with_name(f"{NAME}.json"), live.with_name(NAME + FORMATS[target_format])
     left_behind = target.with_name(f"{target.name}.1.tmp")
@@ -140,7 +140,7 @@ async def test_a_file_that_cannot_be_converted_is_kept_and_reported(
     assert [each.path.suffix for each in finished_files(live)] == [".json"]
 
 
-async def test_it_is_stopped_in_the_middle(live: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_a_conversion_can_be_stopped(live: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program, started = tmp_path / "program.py", tmp_path / "started"
     program.write_text(f"import os, time\nopen({str(started)!r}, 'w').write(str(os.getpid()))\ntime.sleep(3600)")
     monkeypatch.setattr(converter_module, "_PROGRAM", program)
@@ -152,7 +152,7 @@ async def test_it_is_stopped_in_the_middle(live: Path, monkeypatch: pytest.Monke
         os.kill(int(started.read_text()), 0)
 
 
-async def test_one_whose_sink_has_ended_puts_nothing_in_place(live: Path, tmp_path: Path) -> None:
+async def test_a_conversion_whose_sink_has_ended_replaces_nothing(live: Path, tmp_path: Path) -> None:
     """The sink is killed in the middle; its successor may have put the file aside since."""
     pipe, target = tmp_path / "pipe", tmp_path / f"{NAME}.json.gz"
     os.mkfifo(pipe)

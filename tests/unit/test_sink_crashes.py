@@ -99,7 +99,7 @@ def test_a_crash_at_every_step_of_starting_over(tmp_path: Path) -> None:
         assert [old.read_bytes() for old in path.parent.glob("*.old")] == [b"not ours\n"]
 
 
-def test_half_a_line_and_a_half_written_checkpoint_are_left_behind(tmp_path: Path) -> None:
+def test_crashes_leave_incomplete_lines_and_checkpoints(tmp_path: Path) -> None:
     topic = topic_of(5)
     path = tmp_path / "metrics.json"
     copy(path, topic, Disk())

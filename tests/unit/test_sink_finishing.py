@@ -178,7 +178,7 @@ def test_files_are_named_by_the_time_that_they_cover(tmp_path: Path) -> None:
     assert path_in(tmp_path).read_bytes().count(b"\n") == 2
 
 
-def test_a_partition_that_is_behind_does_not_open_the_day_again(tmp_path: Path) -> None:
+def test_a_partition_that_lags_does_not_reopen_a_finished_day(tmp_path: Path) -> None:
     """Two partitions of three days, one after the other: each day is cut once, and what is late goes to the open file."""
     topic = topic_of(3 * 6)[:2]
     copy(tmp_path, topic, Disk(), BY_DAY, batch_size=100)
@@ -189,7 +189,7 @@ def test_a_partition_that_is_behind_does_not_open_the_day_again(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("before", [None, BY_DAY])
-def test_a_file_from_before_rotation_gets_the_name_of_all_that_is_in_it(tmp_path: Path, before: Rotate | None) -> None:
+def test_a_file_from_before_rotation_is_named_by_all_of_its_metrics(tmp_path: Path, before: Rotate | None) -> None:
     """Also if there was rotation before that: what is written without it belongs to the time that the file covers, too."""
     topic = topic_of(6 * PARTITIONS)
     for metrics, rotate in ((2, before), (10, None), (18, BY_DAY)):
@@ -202,7 +202,7 @@ def test_a_file_from_before_rotation_gets_the_name_of_all_that_is_in_it(tmp_path
     assert_each_once(tmp_path, topic)
 
 
-def test_two_files_of_the_same_time_have_two_names(tmp_path: Path) -> None:
+def test_two_files_of_the_same_time_have_different_names(tmp_path: Path) -> None:
     copy(tmp_path, topic_of(3), Disk(), Rotate(size_bytes=1))
     names = sorted(each.path.name for each in finished_files(path_in(tmp_path)))
     assert names == [
@@ -212,7 +212,7 @@ def test_two_files_of_the_same_time_have_two_names(tmp_path: Path) -> None:
     assert_each_once(tmp_path, topic_of(3))
 
 
-def test_a_name_that_is_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+def test_a_name_that_was_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     topic = topic_of(12)
     rehearsal = CrashingDisk()
     copy(tmp_path / "rehearsal", topic, rehearsal, BY_DAY)
@@ -230,7 +230,9 @@ def test_a_name_that_is_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("change", ["deleted", "damaged"])
-def test_only_the_live_file_is_written_again(tmp_path: Path, change: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_the_live_file_is_rewritten_after_damage(
+    tmp_path: Path, change: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     topic = topic_of(14)
     copy(tmp_path, topic, Disk(), BY_DAY)
     if change == "deleted":
@@ -242,7 +244,7 @@ def test_only_the_live_file_is_written_again(tmp_path: Path, change: str, capsys
     assert Counter(lines_in(tmp_path)) == Counter(line for partition in topic for line in partition)
 
 
-def test_a_file_that_is_damaged_while_it_has_two_names(tmp_path: Path) -> None:
+def test_a_file_damaged_while_it_has_two_names_is_rewritten(tmp_path: Path) -> None:
     topic = topic_of(20)
     rehearsal = CrashingDisk()
     copy(tmp_path / "rehearsal", topic, rehearsal, BY_DAY)
@@ -272,7 +274,7 @@ def test_finished_files_without_a_checkpoint_are_put_aside_with_the_rest(tmp_pat
     assert len(list(tmp_path.glob("metrics-*.old"))) == 2
 
 
-def test_a_topic_made_anew_puts_the_finished_files_aside(tmp_path: Path) -> None:
+def test_a_recreated_topic_puts_the_finished_files_aside(tmp_path: Path) -> None:
     topic = topic_of(14)
     copy(tmp_path, topic, Disk(), BY_DAY)
     writer = MetricsFile(path_in(tmp_path), "product-metrics", rotate=BY_DAY)
@@ -285,7 +287,7 @@ def test_a_topic_made_anew_puts_the_finished_files_aside(tmp_path: Path) -> None
     assert Counter(lines_in(tmp_path)) == Counter(line for partition in topic for line in partition)
 
 
-def test_a_planted_fault_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_planted_defect_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An order of steps that loses or doubles: the checkpoint moves before the file has its name."""
 
     class Hasty(Finishing):

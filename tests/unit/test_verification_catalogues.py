@@ -35,7 +35,7 @@ def verdict_on(catalogues: Iterable[Catalogue], fields: dict[str, object]) -> tu
 
 
 @pytest.mark.parametrize("catalogues", [(BEFORE, AFTER), (AFTER, BEFORE), (AFTER, BEFORE, BEFORE)])
-def test_the_result_by_any_catalogue_is_allowed(catalogues: tuple[Catalogue, ...]) -> None:
+def test_the_result_with_any_catalogue_is_allowed(catalogues: tuple[Catalogue, ...]) -> None:
     assert verdict_on(catalogues, order("same")) == (True, set(), 1)
     assert verdict_on(catalogues, order("renamed")) == (True, set(), 2)
     for product in ("added", "dropped"):
@@ -97,14 +97,14 @@ def test_the_fields_of_two_catalogues_are_not_mixed() -> None:
     assert found(record, [enriched(BEFORE, record), enriched(AFTER, record)]) == {Damage.DUPLICATED: 1}
 
 
-def test_what_an_order_carries_along_stays_unless_its_catalogue_has_it() -> None:
+def test_extra_fields_of_an_order_stay_unless_its_catalogue_replaces_them() -> None:
     record = order("renamed", rank=7, note=[1])
     assert found(record, [enriched(BEFORE, record)]) == {}
     assert found(record, [enriched(AFTER, record)]) == {}
     assert found(record, [enriched(AFTER, order("renamed", note=[1]))]) == {Damage.CHANGED: 1}
 
 
-def test_an_order_whose_product_a_catalogue_lacks_is_processed_or_rejected_never_both_never_neither() -> None:
+def test_an_order_whose_product_a_catalogue_lacks_is_either_processed_or_rejected() -> None:
     record = order("added")
     processed = enriched(AFTER, record)
     assert found(record, [processed]) == {}
@@ -142,7 +142,7 @@ def test_a_replayed_order_and_its_dead_letter_are_distinguished() -> None:
         assert books.found(*outputs) == expected
 
 
-def test_due_orders_are_settled_before_the_letters_of_newer_ones_are_in() -> None:
+def test_due_orders_are_settled_before_dead_letters_of_newer_ones_are_read() -> None:
     """So that their windows are waited for, and those of letters are not."""
     records = [order("added", name) for name in ("rejected", "processed", "newer-rejected", "newer-processed")]
     books = Books(*records, due=2)

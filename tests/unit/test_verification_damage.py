@@ -139,7 +139,7 @@ def test_undamaged_outputs_pass() -> None:
     assert (report.closed_windows, report.open_windows, report.lines) == (1, 1, 1)
 
 
-def test_newer_orders_are_explained_and_added_up_once_analytics_has_read_them() -> None:
+def test_newer_orders_are_counted_once_the_analytics_has_read_them() -> None:
     new = enriched(order("new", 7, "prod-2", START + 61))
     outputs = Outputs(processed_newer=[new])
     assert outputs.verify().ok
@@ -153,7 +153,7 @@ def test_newer_orders_are_explained_and_added_up_once_analytics_has_read_them() 
     assert report.accepted == 7
 
 
-def test_a_newer_order_that_came_late_is_not_held_against_the_metric() -> None:
+def test_a_newer_late_order_is_not_missing_from_the_metric() -> None:
     new = order("new", 7)
     outputs = Outputs(newer=[dump(new)], processed_newer=[enriched(new)])
     outputs.late.append(enriched(new))
@@ -162,7 +162,7 @@ def test_a_newer_order_that_came_late_is_not_held_against_the_metric() -> None:
     assert report.late == 1
 
 
-def test_a_newer_order_may_have_been_judged_at_any_later_time() -> None:
+def test_a_newer_order_may_have_been_validated_at_any_later_time() -> None:
     new = order("new", 7, "prod-2", NOW_S + 1000)
     outputs = Outputs(newer=[dump(new)], processed_newer=[enriched(new)])
     assert outputs.verify().damage == {}
@@ -191,7 +191,7 @@ def test_a_record_with_a_broker_timestamp_is_validated_by_its_arrival(newer: boo
         assert rejected.verify().ok is must_be_dead
 
 
-def test_a_window_that_closed_meanwhile_is_not_missing_and_may_be_in_the_file() -> None:
+def test_a_window_that_closed_during_the_verification_may_be_in_the_file_or_not() -> None:
     newer = Metric(START + 60, START + 120, "prod-2", 1, 500, 500)
     outputs = Outputs(passed=True, newer_metrics=[newer])
     assert outputs.verify().damage == {}
@@ -209,7 +209,7 @@ def test_equal_orders_are_distinguished_by_their_additional_fields() -> None:
     assert outputs.verify().damage == {}
 
 
-def test_the_clock_at_the_processor_decides_about_a_timestamp_between_the_limits() -> None:
+def test_a_timestamp_between_the_limits_may_be_accepted_or_rejected() -> None:
     future = dump(order("f", 3, "prod-2", 1_700_000_200))
     outputs = Outputs()
     outputs.others[0] = future
@@ -386,7 +386,7 @@ def test_damage_is_found(harm: Callable[[Outputs], None], found: dict[Damage, in
 
 @pytest.mark.parametrize("damaged", ["error.reason", "source.topic", "source.partition", "source.offset"])
 @pytest.mark.parametrize("content", [None, b"\xff"])
-def test_a_letter_whose_headers_another_program_wrote_is_reported(damaged: str, content: bytes | None) -> None:
+def test_a_dead_letter_with_foreign_headers_is_reported(damaged: str, content: bytes | None) -> None:
     report = Report()
     ledger = Ledger(REFERENCE, WindowSums(60), SNAPSHOT, report)
     headers = DeadLetter(0, "malformed", None, b"{").headers | {damaged: content}

@@ -59,12 +59,14 @@ def judged(value: bytes, letter: Content | None, reason: str = "too_large", proc
         (JUNK, without_value(JUNK, key=None), "too_large"),
     ],
 )
-def test_a_large_record_may_be_a_dead_letter_whole_or_not(value: bytes, letter: Content, reason: str) -> None:
+def test_a_large_record_may_be_a_dead_letter_with_or_without_its_value(
+    value: bytes, letter: Content, reason: str
+) -> None:
     report = judged(value, letter, reason)
     assert (report.damage, report.dead_letters) == ({}, {reason: 1})
 
 
-def test_a_large_order_may_be_processed_all_the_same() -> None:
+def test_a_large_order_may_also_be_processed() -> None:
     report = judged(LARGE, None, processed=enriched(order("large") | {"note": "x" * 3 * MIB}))
     assert (report.damage, report.processed) == ({}, 1)
 
@@ -88,6 +90,6 @@ def test_anything_else_is_damage(value: bytes, letter: Content | None, reason: s
     assert judged(value, letter, reason).damage[damage] == 1
 
 
-def test_a_limit_that_was_raised_since_does_not_make_an_old_letter_wrong_nor_one_that_takes_no_batch() -> None:
+def test_limits_are_never_above_the_defaults_nor_below_the_batch_size() -> None:
     assert size_limits(8 * MIB, None, 8 * MIB) == size_limits(None, None, None)
     assert size_limits(100, 2 * MIB, 2 * MIB).processed_order == 192 * 1024

@@ -79,7 +79,7 @@ def pipeline() -> Iterator[Pipeline]:
     pipeline.close()
 
 
-def test_nothing_is_left(pipeline: Pipeline) -> None:
+def test_a_pipeline_without_lag_and_open_windows_is_drained(pipeline: Pipeline) -> None:
     assert pipeline.drained() == (0, [])
 
 
@@ -94,7 +94,7 @@ def test_an_open_window_is_reported(pipeline: Pipeline) -> None:
     assert pipeline.drained() == (1, ["4 open windows, counted by product"])
 
 
-def test_metrics_that_are_made_during_the_look_wait_to_be_written(pipeline: Pipeline) -> None:
+def test_metrics_created_during_the_check_must_be_written_first(pipeline: Pipeline) -> None:
     """The last window has closed after the first answer about the lag, which therefore knows nothing of its metrics."""
 
     def close_window() -> None:

@@ -93,7 +93,7 @@ def _told(role: Role, right: Right) -> str:
 
 
 @pytest.mark.parametrize(("role", "right"), list(_needed(*SERVICES)))
-def test_a_service_ends_and_names_it(without: Without, role: Role, right: Right) -> None:
+def test_a_service_ends_and_names_the_missing_right(without: Without, role: Role, right: Right) -> None:
     outputs = {group: output for output, group in GROUP_OF_OUTPUT.items()}
     env = {"SINK_OUTPUTS": outputs[right.name]} if role is SINK and right.resource is Resource.GROUP else {}
     last = without.service(role, right, **env)
@@ -102,7 +102,7 @@ def test_a_service_ends_and_names_it(without: Without, role: Role, right: Right)
 
 
 @pytest.mark.parametrize(("role", "right"), list(_needed(VIEWER, DEAD_LETTERS, RECOMPUTE)))
-def test_a_command_prints_it(without: Without, role: Role, right: Right) -> None:
+def test_a_command_prints_the_missing_right(without: Without, role: Role, right: Right) -> None:
     program, *arguments = COMMANDS[role.name]
     ended = without.run(role, (right,), program, *arguments)
     assert ended.code == 1, ended
@@ -122,7 +122,7 @@ def test_a_command_prints_it(without: Without, role: Role, right: Right) -> None
         ("dead-letters", "list"),
     ],
 )
-def test_other_programs_of_the_viewer_print_it(without: Without, program: tuple[str, ...]) -> None:
+def test_other_programs_of_the_viewer_role_print_the_missing_right(without: Without, program: tuple[str, ...]) -> None:
     name = "orders-dlq" if program[0] == "dead-letters" else PRODUCT_METRICS.name
     right = next(right for right in VIEWER.needed if right.name == name)
     ended = without.run(VIEWER, (right,), *program)
@@ -131,12 +131,12 @@ def test_other_programs_of_the_viewer_print_it(without: Without, program: tuple[
     assert "Traceback" not in ended.output
 
 
-def test_all_that_is_missing_is_named_at_once(without: Without) -> None:
+def test_all_missing_rights_are_named_at_once(without: Without) -> None:
     error = without.service(ANALYTICS, *ANALYTICS.needed)["error"]
     assert [right for right in ANALYTICS.needed if right.described(PREFIX) not in error] == []
 
 
-def test_describing_a_transactional_id_is_not_writing_with_it(without: Without, cluster: AclBroker) -> None:
+def test_describe_on_a_transactional_id_does_not_include_write(without: Without, cluster: AclBroker) -> None:
     transactions = next(right for right in PROCESSOR.needed if right.resource is Resource.TRANSACTIONAL_ID)
     describing = Role(
         PROCESSOR.name, "", (Right(Operation.DESCRIBE, transactions.resource, transactions.name, prefixed=True),)
@@ -152,7 +152,7 @@ def test_every_role_is_tested() -> None:
     assert {*SERVICES} | {role for role in ROLES if role.name in COMMANDS} == {*ROLES}
 
 
-def test_doctor_finds_it_before_the_service_starts(without: Without) -> None:
+def test_doctor_finds_the_missing_right_before_the_service_starts(without: Without) -> None:
     def found(*rights: Right) -> list[dict[str, str]]:
         ended = without.run(PROCESSOR, rights, "doctor", "--role", PROCESSOR.name, "--json")
         report = json.loads(ended.output[ended.output.index("{") : ended.output.rindex("}") + 1])

@@ -84,7 +84,7 @@ def _right(role: Role, operation: Operation, name: str) -> Right:
     return right
 
 
-async def test_everything_works_with_these_rights_and_each_is_used(
+async def test_the_declared_rights_are_sufficient_and_each_is_used(
     cluster: AclBroker, programs: Programs, tmp_path: Path
 ) -> None:
     pipeline = LoggedIn(cluster, "used-", tmp_path)
@@ -141,7 +141,7 @@ def _is_used(role: Role, right: Right, prefix: str, used: set[tuple[str, str, st
     )
 
 
-async def test_two_pipelines_on_one_cluster_cannot_touch_each_other(cluster: AclBroker, tmp_path: Path) -> None:
+async def test_two_pipelines_on_one_cluster_are_isolated(cluster: AclBroker, tmp_path: Path) -> None:
     first, second = (LoggedIn(cluster, prefix, tmp_path / prefix) for prefix in ("first-", "second-"))
     for pipeline in (first, second):
         pipeline.directory.mkdir()
@@ -191,9 +191,7 @@ async def _can_touch_nothing(stranger: KafkaAddress, prefix: str) -> None:
         await producer.stop()
 
 
-async def test_a_right_that_is_taken_away_while_it_is_used_ends_the_service_and_nothing_is_lost(
-    cluster: AclBroker, tmp_path: Path
-) -> None:
+async def test_a_right_revoked_at_run_time_ends_the_service_without_loss(cluster: AclBroker, tmp_path: Path) -> None:
     pipeline = LoggedIn(cluster, "taken-", tmp_path)
     await cluster.allow(acls_for(pipeline.prefix))
     async with pipeline.running() as services, pipeline.generator(1_000_000) as generator:
@@ -221,7 +219,7 @@ async def test_a_right_that_is_taken_away_while_it_is_used_ends_the_service_and_
         assert report.sent > 0
 
 
-async def test_who_may_not_create_topics_works_with_those_that_others_have_made(
+async def test_services_without_the_right_to_create_topics_use_existing_ones(
     cluster: AclBroker, tmp_path: Path
 ) -> None:
     pipeline = LoggedIn(cluster, "made-", tmp_path)

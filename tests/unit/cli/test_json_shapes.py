@@ -32,7 +32,7 @@ def told(capsys: pytest.CaptureFixture[str]) -> Any:
 @pytest.mark.parametrize(
     ("error", "state"), [(NoPipelineError("none"), "stopped"), (LocalModeError("gone"), "unsupervised")]
 )
-def test_that_nothing_runs_is_an_answer_for_scripts_and_a_failure_for_people(
+def test_status_without_a_pipeline_succeeds_with_json_and_fails_otherwise(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, state: str
 ) -> None:
     def nothing(_: object) -> PipelineContext:
@@ -44,7 +44,7 @@ def test_that_nothing_runs_is_an_answer_for_scripts_and_a_failure_for_people(
     assert run(["status"]) == 1
 
 
-def test_local_mode_alone_can_be_asked_for(
+def test_the_status_can_be_limited_to_local_mode(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setenv("LOCAL_DIR", str(tmp_path))
@@ -105,7 +105,7 @@ def seen(processors: int, analytics: int) -> Observation:
     )
 
 
-def test_the_stages_of_any_other_pipeline_have_replicas_and_lag() -> None:
+def test_stages_of_other_pipelines_have_replicas_and_lag() -> None:
     stages = stages_of(seen(processors=2, analytics=1))
     assert stages_json(stages) == [
         {"name": "processor", "replicas": 2, "lag": 5},
@@ -137,7 +137,7 @@ def test_the_status_of_stages(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert "analytics" in capsys.readouterr().out
 
 
-def test_metrics_are_one_document_exact_to_the_cent(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_metrics_are_a_single_document_exact_to_the_cent(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "metrics.json"
     metrics = [
         ProductMetric(START, START + 60, "prod-1", 2, 2**53),
@@ -192,7 +192,7 @@ def test_the_doctor_prints_each_finding(
     assert finding.advice in shown
 
 
-def test_metrics_are_sought_where_the_running_pipeline_writes_unless_the_environment_says_otherwise() -> None:
+def test_metrics_are_read_from_the_running_pipelines_output_unless_the_environment_overrides_it() -> None:
     from cli.commands.metrics import sink_outputs  # noqa: PLC0415 - its name is the command's
 
     assert sink_outputs({}, None).file == Path("output/metrics.json")

@@ -35,7 +35,7 @@ def names(context: PipelineContext, outputs: str | None = None) -> tuple[Path | 
     return compared.file, compared.database is not None
 
 
-def test_outputs_of_a_pipeline_that_is_found_are_those_of_its_sink() -> None:
+def test_outputs_of_a_discovered_pipeline_are_those_of_its_sink() -> None:
     assert names(FOUND) == (FILE, True)
     assert names(replace(FOUND, outputs=replace(BOTH, file=None))) == (None, True)
     assert names(replace(FOUND, outputs=replace(BOTH, database_url=None))) == (FILE, False)
@@ -44,7 +44,7 @@ def test_outputs_of_a_pipeline_that_is_found_are_those_of_its_sink() -> None:
     assert names(FOUND, "file, database") == (FILE, True)
 
 
-def test_of_a_pipeline_that_is_named_something_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipeline_selected_by_options_has_at_least_one_output_to_compare(monkeypatch: pytest.MonkeyPatch) -> None:
     assert names(NAMED) == (Path("output/metrics.json"), False)
     assert names(replace(NAMED, outputs=BOTH)) == (FILE, False)
     assert names(NAMED, "file,database") == (Path("output/metrics.json"), True)

@@ -61,7 +61,7 @@ def wrong(facts: ClusterFacts, declared: int | None = None) -> list[tuple[Level,
     ]
 
 
-def test_of_a_sound_cluster_everything_is_ok() -> None:
+def test_a_healthy_cluster_has_no_problems() -> None:
     findings = cluster_findings(SOUND, "mine.", 2)
     assert {each.level for each in findings} == {Level.OK}, findings
     assert [each.subject for each in findings] == [
@@ -193,26 +193,26 @@ def test_a_problem_is_reported_with_advice(
     assert advice in found_advice
 
 
-def test_the_declared_number_of_partitions_has_to_be_the_topics() -> None:
+def test_a_declared_number_of_partitions_that_differs_from_the_topics_is_a_problem() -> None:
     [(level, subject, message, advice)] = wrong(SOUND, declared=6)
     assert (level, subject) == (Level.PROBLEM, "partitions")
     assert "each topic has 2, TOPIC_PARTITIONS is 6" in message
     assert "TOPIC_PARTITIONS=2" in advice
 
 
-def test_one_replica_is_enough_only_where_there_is_one_broker() -> None:
+def test_replication_factor_1_is_enough_only_for_a_single_broker() -> None:
     [(level, subject, message, _)] = wrong(replace(SOUND, brokers=3))
     assert (level, subject) == (Level.WARNING, "replication")
     assert "mine.orders" in message
     assert "__transaction_state" in message
 
 
-def test_the_order_that_was_quickest_says_most_of_the_clock() -> None:
+def test_the_clock_offset_is_taken_from_the_order_with_the_lowest_latency() -> None:
     assert clock_of([(10.5, 10_000), (11.125, 11_000)], 9_000, 12.0) == Clock(0.125, -3.0)
     assert clock_of([], None, 12.0) == Clock(None, None)
 
 
-def test_a_transaction_is_left_if_its_readers_are_where_they_were() -> None:
+def test_a_transaction_is_abandoned_if_its_last_stable_offset_does_not_move() -> None:
     def at(**ends: tuple[int, int]) -> dict[TopicPartition, tuple[int, int]]:
         return {TopicPartition(name, 0): offsets for name, offsets in ends.items()}
 

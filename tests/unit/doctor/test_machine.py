@@ -34,7 +34,7 @@ def found(facts: MachineFacts, level: Level) -> list[Finding]:
     return [finding for finding in machine_findings(facts) if finding.level is level]
 
 
-def test_of_a_sound_machine_everything_is_ok() -> None:
+def test_a_suitable_machine_has_no_problems() -> None:
     findings = machine_findings(SOUND)
     assert {finding.level for finding in findings} == {Level.OK}
     assert [finding.subject for finding in findings] == [
@@ -86,20 +86,20 @@ def test_a_problem_is_reported_with_advice(
     assert advice in finding.advice
 
 
-def test_what_is_missing_is_a_problem_only_where_no_other_way_to_run_is_left() -> None:
+def test_missing_java_and_docker_are_problems_only_if_both_are_missing() -> None:
     nothing = replace(SOUND, java=None, docker=Docker(None, None))
     assert [finding.subject for finding in found(nothing, Level.PROBLEM)] == ["Java", "Docker"]
     assert not found(nothing, Level.WARNING)
 
 
-def test_a_pipeline_s_own_ports_are_not_taken_by_others() -> None:
+def test_ports_of_a_running_pipeline_are_not_reported_as_taken() -> None:
     taken = tuple(replace(port, taken=True) for port in SOUND.local_ports)
     assert not found(replace(SOUND, local_ports=taken, local_mode_runs=True), Level.WARNING)
     broker = (replace(SOUND.compose_ports[0], taken=True, has_broker=True),)
     assert not found(replace(SOUND, compose_ports=broker), Level.WARNING)
 
 
-def test_scripts_of_a_checkout_with_the_line_ends_of_windows_are_found(tmp_path: Path) -> None:
+def test_scripts_with_windows_line_endings_are_found(tmp_path: Path) -> None:
     (tmp_path / "local").mkdir()
     (tmp_path / "local" / "setup.sh").write_bytes(b"#!/bin/sh\r\nset -eu\r\n")
     (tmp_path / "good.sh").write_bytes(b"#!/bin/sh\nprintf 'a\\r'\n")

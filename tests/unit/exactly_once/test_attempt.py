@@ -123,7 +123,7 @@ def id_of(attempt: int) -> str:
     return f"mine.processor-7-member-{attempt}"
 
 
-async def test_former_members_are_ended_before_offsets_are_read_and_those_before_anything_is_processed(
+async def test_transactions_of_former_members_end_before_offsets_are_read_and_offsets_are_read_before_processing(
     broker: Broker,
 ) -> None:
     broker.committed = dict.fromkeys(ORDERS, 5)
@@ -140,7 +140,7 @@ async def test_former_members_are_ended_before_offsets_are_read_and_those_before
 
 
 @pytest.mark.parametrize("step", ["start", "offsets", "process"])
-async def test_the_next_attempt_has_an_id_of_its_own_and_ends_what_the_failed_one_left(
+async def test_the_next_attempt_has_a_new_transactional_id_and_ends_the_failed_ones_transaction(
     step: str, broker: Broker
 ) -> None:
     fixture, broker.fails_at = Fixture(), step
@@ -200,7 +200,7 @@ async def test_state_is_restored_after_the_offsets_were_read(broker: Broker) -> 
     assert [fixture.logics[source].restored for source in ORDERS[:2]] == [[], ["a", "b"]]
 
 
-async def test_a_partition_that_is_left_out_is_paused_and_not_taken_over(broker: Broker) -> None:
+async def test_a_suspended_partition_is_paused_and_not_taken_over(broker: Broker) -> None:
     fixture = Fixture()
     for _ in range(3):
         fixture.worker._retries.failed(ORDERS[0])
@@ -216,7 +216,7 @@ async def test_a_partition_that_is_left_out_is_paused_and_not_taken_over(broker:
     assert ("process", True) in broker.asked
 
 
-async def test_a_partition_whose_time_is_over_during_the_take_over_comes_back(broker: Broker) -> None:
+async def test_a_partition_whose_suspension_ends_during_the_takeover_is_resumed(broker: Broker) -> None:
     """Its time was compared twice: it was paused, and nothing ended the attempt."""
     fixture = Fixture()
     retries = fixture.worker._retries = Retries(lambda: broker.now_s)
@@ -227,7 +227,7 @@ async def test_a_partition_whose_time_is_over_during_the_take_over_comes_back(br
     assert ("process", False) in broker.asked
 
 
-async def test_an_offset_of_somebody_else_is_refused_unless_it_is_accepted(broker: Broker) -> None:
+async def test_a_foreign_offset_is_rejected_unless_accepted_by_a_setting(broker: Broker) -> None:
     broker.committed, broker.metadata = dict.fromkeys(ORDERS, 5), ""
     with pytest.raises(OffsetMismatchError, match=r"committed offset 5 of orders-0 .* PROCESSOR_ACCEPT_OFFSETS|reset"):
         await Fixture().attempt()
@@ -236,7 +236,7 @@ async def test_an_offset_of_somebody_else_is_refused_unless_it_is_accepted(broke
     assert ("process", True) in broker.asked
 
 
-async def test_offsets_that_are_gone_are_missed_if_something_was_written(broker: Broker) -> None:
+async def test_missing_offsets_are_detected_if_there_is_output(broker: Broker) -> None:
     fixture = Fixture()
     await fixture.attempt()  # a pipeline that is new
     broker.changelog = {TopicPartition("mine.out", 2): ["a record"]}
@@ -246,7 +246,7 @@ async def test_offsets_that_are_gone_are_missed_if_something_was_written(broker:
     await fixture.attempt()
 
 
-async def test_where_all_partitions_are_left_out_an_attempt_only_waits_for_the_first_to_come_back(
+async def test_with_all_partitions_suspended_an_attempt_waits_for_the_first_to_resume(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A replica may have one partition only."""
@@ -259,7 +259,7 @@ async def test_where_all_partitions_are_left_out_an_attempt_only_waits_for_the_f
     assert len(fixture.worker._retries.left_out()) < 2
 
 
-async def test_a_setting_that_the_work_depends_on_must_not_change(broker: Broker) -> None:
+async def test_a_setting_that_the_result_depends_on_must_not_change(broker: Broker) -> None:
     broker.committed = dict.fromkeys(ORDERS, 5)
     broker.metadata = encode_metadata({"TOPIC_PARTITIONS": 6})
     with pytest.raises(
@@ -268,14 +268,16 @@ async def test_a_setting_that_the_work_depends_on_must_not_change(broker: Broker
         await Fixture(accepted=True).attempt()
 
 
-async def test_partitions_that_were_added_know_from_the_others_that_it_changed(broker: Broker) -> None:
+async def test_a_changed_setting_is_detected_from_offsets_of_other_replicas(broker: Broker) -> None:
     broker.committed, broker.metadata = {ORDERS[2]: 5}, encode_metadata({"TOPIC_PARTITIONS": 1})
     with pytest.raises(SettingChangedError, match="orders-2 was processed with TOPIC_PARTITIONS=1"):
         await Fixture().attempt()
 
 
 @pytest.mark.parametrize("committed", [{}, {ORDERS[1]: 4}, {ORDERS[1]: 6}])
-async def test_state_of_another_offset_is_refused(committed: dict[TopicPartition, int], broker: Broker) -> None:
+async def test_state_that_does_not_match_the_offset_is_rejected(
+    committed: dict[TopicPartition, int], broker: Broker
+) -> None:
     """Earlier, later, or gone; and what a tool has set back to the right one is taken."""
     fixture = Fixture(changelog="state")
     fixture.logics[ORDERS[1]].state_offset = 5
@@ -295,7 +297,7 @@ class Overtaken(Broker):
         await super()._note(*what)
 
 
-async def test_state_of_a_successor_is_no_mismatch(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_newer_state_of_a_successor_is_reported_as_fencing(monkeypatch: pytest.MonkeyPatch) -> None:
     broker, fixture = Overtaken(monkeypatch), Fixture(changelog="state")
     fixture.logics[ORDERS[1]].state_offset = 9
     broker.committed = {ORDERS[1]: 5}
@@ -303,7 +305,7 @@ async def test_state_of_a_successor_is_no_mismatch(monkeypatch: pytest.MonkeyPat
         await fixture.attempt()
 
 
-async def test_offsets_that_do_not_come_end_the_attempt(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_timeout_when_reading_offsets_ends_the_attempt(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another one asks over a connection of its own."""
 
     async def never(*_: object) -> None:

@@ -118,7 +118,7 @@ ANY_CHANGE = pytest.mark.parametrize(("topics", "looks", "error", "message"), CH
 
 
 @ANY_CHANGE
-async def test_a_topic_that_all_brokers_have_lost_or_changed_ends_the_service(
+async def test_a_topic_that_is_missing_or_changed_on_all_brokers_ends_the_service(
     topics: Mapping[str, int], looks: int, error: type[PipelineError], message: str
 ) -> None:
     cluster = FakeCluster(controller=topics, other=topics)
@@ -128,7 +128,7 @@ async def test_a_topic_that_all_brokers_have_lost_or_changed_ends_the_service(
 
 
 @ANY_CHANGE
-async def test_brokers_that_do_not_know_all_topics_yet_are_given_time(
+async def test_brokers_without_metadata_of_all_topics_are_given_time(
     topics: Mapping[str, int], looks: int, error: type[PipelineError], message: str
 ) -> None:
     cluster = FakeCluster(controller=topics, other=topics, looks=looks - 1)
@@ -136,7 +136,7 @@ async def test_brokers_that_do_not_know_all_topics_yet_are_given_time(
 
 
 @pytest.mark.parametrize("topics", [{"others": 2}, {}, ALL | {"orders": 1}])
-async def test_a_broker_that_the_controller_contradicts_is_not_believed(topics: Mapping[str, int]) -> None:
+async def test_metadata_that_the_controller_contradicts_is_ignored(topics: Mapping[str, int]) -> None:
     """Metadata 2.5 s old ended a service once."""
     cluster = FakeCluster(controller=ALL, other=topics, looks=200)
     watch = make_watch(cluster)
@@ -145,7 +145,7 @@ async def test_a_broker_that_the_controller_contradicts_is_not_believed(topics: 
 
 
 @pytest.mark.parametrize("topics", [{"others": 2}, {}, ALL | {"orders": 1}])
-async def test_while_the_controller_cannot_be_asked_it_is_an_outage(
+async def test_an_unreachable_controller_is_an_outage(
     topics: Mapping[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broker_watch, "_ONE_BROKER_ANSWERS_WITHIN_S", 0.01)
@@ -160,7 +160,7 @@ async def test_while_the_controller_cannot_be_asked_it_is_an_outage(
         await goes_on(watch, cluster.looked)
 
 
-async def test_the_number_of_partitions_is_believed_where_it_is_newer() -> None:
+async def test_the_highest_number_of_partitions_is_the_current_one() -> None:
     """Kafka takes no partitions away: the broker that tells more of them knows more."""
     cluster = FakeCluster(controller=ALL, other=ALL | {"orders": 3})
     cluster.cluster.controller = SimpleNamespace(
@@ -170,7 +170,7 @@ async def test_the_number_of_partitions_is_believed_where_it_is_newer() -> None:
         await make_watch(cluster).run()
 
 
-async def test_the_controller_is_asked_first_and_no_other_if_all_is_well() -> None:
+async def test_only_the_controller_is_asked_if_its_metadata_is_as_expected() -> None:
     cluster = FakeCluster(controller=ALL, other=ALL)
     cluster.cluster.controller = SimpleNamespace(nodeId=CONTROLLER)
     await goes_on(make_watch(cluster), cluster.healed)
@@ -178,7 +178,7 @@ async def test_the_controller_is_asked_first_and_no_other_if_all_is_well() -> No
 
 
 @pytest.mark.parametrize("fault", ["out_of_reach", "silent"])
-async def test_any_broker_may_say_that_all_is_well(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_expected_metadata_of_any_broker_is_enough(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(broker_watch, "_ONE_BROKER_ANSWERS_WITHIN_S", 0.01)
     cluster = FakeCluster(controller=ALL, other=ALL)
     getattr(cluster, fault).add(CONTROLLER)
@@ -188,7 +188,7 @@ async def test_any_broker_may_say_that_all_is_well(fault: str, monkeypatch: pyte
     assert set(cluster.asked) == {CONTROLLER, OTHER}
 
 
-async def test_the_topic_is_quiet_since_its_ends_were_last_seen_to_move() -> None:
+async def test_the_topic_is_idle_since_its_end_offsets_last_changed() -> None:
     cluster, clock = FakeCluster(controller=ALL, other=ALL), FakeClock(1000.0)
     watch = make_watch(cluster, clock=clock)
 

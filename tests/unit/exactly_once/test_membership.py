@@ -32,7 +32,7 @@ def watch(coordinator: FakeCoordinator) -> asyncio.Task[None]:
     return asyncio.create_task(watch_membership(consumer, check_every_s=0))
 
 
-async def test_a_refused_join_is_taken_note_of_so_that_it_is_tried_again() -> None:
+async def test_a_rejected_join_is_marked_for_a_retry() -> None:
     coordinator = FakeCoordinator()
     coordinator.pending = InconsistentGroupProtocolError()
     watching = watch(coordinator)

@@ -19,7 +19,7 @@ def at(*positions: int) -> dict[Any, int]:
     return dict(zip(ORDERS, positions, strict=False))
 
 
-async def test_one_transaction_is_filled_while_the_one_before_commits() -> None:
+async def test_a_transaction_is_filled_while_the_previous_one_commits() -> None:
     producer, counts = FakeProducer(told=False), list[Any]()
     one, other = Done(), Done()
     commits = make_commits(producer, counts=counts)
@@ -41,7 +41,7 @@ async def test_one_transaction_is_filled_while_the_one_before_commits() -> None:
     assert counts == [(at(5), [one]), (at(9, 2), [other])]
 
 
-async def test_a_failed_commit_is_raised_and_counts_nothing() -> None:
+async def test_a_failed_commit_is_raised_and_not_counted() -> None:
     producer, counts = FakeProducer(), list[Any]()
     producer.error = RuntimeError("refused")
     commits = make_commits(producer, counts=counts)
@@ -53,7 +53,7 @@ async def test_a_failed_commit_is_raised_and_counts_nothing() -> None:
     assert counts == []
 
 
-async def test_a_failed_commit_is_noticed_at_the_next_look() -> None:
+async def test_a_failed_commit_is_raised_by_the_next_check() -> None:
     producer = FakeProducer(told=False)
     producer.error = RuntimeError("refused")
     commits = make_commits(producer)
@@ -68,7 +68,7 @@ async def test_a_failed_commit_is_noticed_at_the_next_look() -> None:
         commits.check()
 
 
-async def test_it_knows_whose_commit_failed_and_nothing_of_those_that_did_not() -> None:
+async def test_the_offsets_of_a_failed_commit_are_known() -> None:
     producer = FakeProducer()
     commits = make_commits(producer)
     commits.open()
@@ -83,7 +83,7 @@ async def test_it_knows_whose_commit_failed_and_nothing_of_those_that_did_not() 
     assert commits.failed == at(6)
 
 
-async def test_who_stops_waiting_for_a_commit_leaves_none_behind() -> None:
+async def test_cancelling_the_wait_for_a_commit_cancels_the_commit() -> None:
     """The producer is given up next: a commit that went on would use it meanwhile."""
     producer = FakeProducer(told=False)
     commits = make_commits(producer)
@@ -98,7 +98,7 @@ async def test_who_stops_waiting_for_a_commit_leaves_none_behind() -> None:
     assert producer.committing == 0
 
 
-async def test_a_commit_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_commit_that_does_not_end_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipelined_commits, "CLOSE_TIMEOUT_S", 0.0)
     producer = FakeProducer(told=False)
     commits = make_commits(producer)
@@ -113,7 +113,7 @@ def write(commits: PipelinedCommits, count: int, value: bytes = b"value") -> Non
     commits.outputs.extend("out", 0, [(None, value, 0)] * count, [])
 
 
-async def test_what_a_transaction_took_and_wrote_is_counted_when_it_is_committed() -> None:
+async def test_records_of_a_transaction_are_counted_when_it_is_committed() -> None:
     producer, registry = FakeProducer(told=False), CollectorRegistry()
     commits = make_commits(producer, metrics=stage_metrics(registry))
     write(commits, 8)
@@ -142,7 +142,7 @@ async def test_what_a_transaction_took_and_wrote_is_counted_when_it_is_committed
         (KafkaConnectionError(), "failed"),
     ],
 )
-async def test_a_transaction_that_is_aborted_is_counted_as_nothing_else(error: Exception, outcome: str) -> None:
+async def test_an_aborted_transaction_is_counted_only_as_aborted(error: Exception, outcome: str) -> None:
     producer, registry = FakeProducer(), CollectorRegistry()
     producer.error = error
     commits = make_commits(producer, metrics=stage_metrics(registry))
@@ -152,7 +152,7 @@ async def test_a_transaction_that_is_aborted_is_counted_as_nothing_else(error: E
     assert totals(registry) == {f"transactions_{outcome}": 1}
 
 
-async def test_the_log_knows_a_transaction_by_its_number() -> None:
+async def test_log_lines_have_the_number_of_the_transaction() -> None:
     commits = make_commits(FakeProducer())
     assert "transaction" not in structlog.contextvars.get_contextvars()
     commits.open(5)
@@ -171,7 +171,7 @@ def still_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("still_time")
-async def test_the_interval_begins_with_the_first_thing_to_commit() -> None:
+async def test_the_commit_interval_begins_with_the_first_output() -> None:
     commits = make_commits(FakeProducer())
     assert commits.due_in_s(urgent=False) is None
     assert commits.idle
@@ -189,7 +189,7 @@ async def test_in_a_backlog_a_transaction_lasts_longer() -> None:
     assert commits.due_in_s(urgent=False) == 180
 
 
-async def test_a_transaction_that_writes_very_many_records_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_transaction_with_very_many_output_records_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many it reads: only what it writes is kept in memory."""
     monkeypatch.setattr(pipelined_commits, "MAX_RECORDS", 1_000)
     commits = make_commits(FakeProducer())
@@ -201,7 +201,7 @@ async def test_a_transaction_that_writes_very_many_records_is_due(monkeypatch: p
     assert not commits.overdue  # the fetch may be worked to its end
 
 
-async def test_a_transaction_that_writes_very_many_bytes_is_due_even_in_the_midst_of_a_fetch(
+async def test_a_transaction_with_very_many_output_bytes_is_due_even_during_a_fetch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pipelined_commits, "MAX_BYTES", 1_000_000)
@@ -216,7 +216,7 @@ async def test_a_transaction_that_writes_very_many_bytes_is_due_even_in_the_mids
     assert commits.overdue
 
 
-async def test_a_transaction_that_has_been_filled_for_long_ends_in_the_midst_of_a_fetch(
+async def test_a_transaction_that_was_filled_for_long_ends_during_a_fetch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     commits = make_commits(FakeProducer())
@@ -240,7 +240,7 @@ async def test_an_urgent_transaction_waits_for_the_previous_commit_and_collects_
     await commits.close()
 
 
-async def test_a_transaction_is_filled_until_the_commit_before_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_transaction_is_filled_until_the_previous_commit_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """With many partitions a commit takes long; what is committed meanwhile in small pieces would only wait for it."""
     monkeypatch.setattr(pipelined_commits, "_LONGEST_FILL_S", 0.0)
     producer = FakeProducer(told=False)
@@ -259,7 +259,7 @@ async def test_a_transaction_is_filled_until_the_commit_before_has_ended(monkeyp
     await commits.close()
 
 
-async def test_a_full_transaction_waits_in_line_for_the_commit_before(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_transaction_waits_for_the_previous_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     """So no more is read: memory is bounded."""
     monkeypatch.setattr(pipelined_commits, "MAX_BYTES", 1_000_000)
     producer = FakeProducer(told=False)

@@ -17,7 +17,7 @@ from tests.unit.exactly_once.attempt import Attempt
 from tests.unit.exactly_once.fakes import ORDERS, Backlog, FakeConsumer, FakeLogic
 
 
-async def test_it_stops_in_the_midst_of_a_backlog() -> None:
+async def test_it_stops_in_the_middle_of_a_backlog() -> None:
     backlog = Backlog()
     attempt = Attempt(backlog, [FakeLogic()], interval_ms=1)
     await backlog.busy.wait()
@@ -26,7 +26,7 @@ async def test_it_stops_in_the_midst_of_a_backlog() -> None:
     assert backlog.reads <= before + 2
 
 
-async def test_slow_work_is_committed_in_the_midst_of_a_fetch_and_can_be_stopped_there(
+async def test_slow_processing_is_committed_during_a_fetch_and_can_be_stopped_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("libs.runtime.exactly_once.pipelined_commits._LONGEST_FILL_S", 0.0)
@@ -40,7 +40,7 @@ async def test_slow_work_is_committed_in_the_midst_of_a_fetch_and_can_be_stopped
 
 
 @pytest.mark.usefixtures("no_ticks")
-async def test_records_during_a_commit_are_all_in_the_next_transaction() -> None:
+async def test_records_processed_during_a_commit_are_in_the_next_transaction() -> None:
     """Only the commit's end can begin the next one."""
     consumer = FakeConsumer()
     attempt = Attempt(consumer, [FakeLogic(urgent=True)], told=False)
@@ -57,7 +57,7 @@ async def test_records_during_a_commit_are_all_in_the_next_transaction() -> None
 
 
 @pytest.mark.usefixtures("no_ticks")
-async def test_one_transaction_has_all_partitions_that_had_records_and_no_other() -> None:
+async def test_a_transaction_has_exactly_the_partitions_with_new_records() -> None:
     consumer = FakeConsumer()
     attempt = Attempt(consumer, [FakeLogic() for _ in range(3)], interval_ms=0)
     consumer.put({ORDERS[0]: [0, 1], ORDERS[2]: [7]})
@@ -80,7 +80,7 @@ async def test_an_urgent_transaction_waits_until_a_partition_is_read_to_its_end(
 
 
 @pytest.mark.usefixtures("no_ticks")
-async def test_a_backlog_is_one_of_all_partitions_at_work() -> None:
+async def test_there_is_a_backlog_only_if_all_partitions_with_records_have_one() -> None:
     consumer = FakeConsumer()
     consumer.ends = {ORDERS[0]: 10, ORDERS[1]: 10}
     attempt = Attempt(consumer, [FakeLogic(), FakeLogic()])
@@ -96,7 +96,7 @@ async def test_a_backlog_is_one_of_all_partitions_at_work() -> None:
     await attempt.end()
 
 
-async def test_output_that_the_clock_makes_urgent_is_committed_without_a_record(
+async def test_output_that_becomes_urgent_by_the_clock_is_committed_without_a_record(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
@@ -107,7 +107,7 @@ async def test_output_that_the_clock_makes_urgent_is_committed_without_a_record(
 
 
 @pytest.mark.parametrize("waits", [True, False])
-async def test_no_replica_is_idle_that_waits_for_the_clock(waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_replica_that_waits_for_the_clock_is_not_idle(waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
     monkeypatch.setattr(idle_polling, "IDLE_AFTER_S", 0.01)
     monkeypatch.setattr(idle_polling, "IDLE_INTERVAL_S", 0.002)
@@ -124,7 +124,7 @@ async def test_no_replica_is_idle_that_waits_for_the_clock(waits: bool, monkeypa
 
 
 @pytest.mark.usefixtures("no_ticks")
-async def test_what_is_no_record_is_passed_over_but_never_a_record_that_is_not_processed() -> None:
+async def test_offsets_of_transaction_markers_are_committed_but_never_those_of_unprocessed_records() -> None:
     consumer = FakeConsumer()
     consumer.positions[ORDERS[0]] = 5  # a marker is at offset 4
     attempt = Attempt(consumer, [FakeLogic()], interval_ms=0)
@@ -134,7 +134,7 @@ async def test_what_is_no_record_is_passed_over_but_never_a_record_that_is_not_p
 
 
 @pytest.mark.usefixtures("no_ticks")
-async def test_records_of_a_partition_that_is_left_out_are_not_processed() -> None:
+async def test_records_of_a_suspended_partition_are_not_processed() -> None:
     """They were fetched before it was paused."""
     consumer = FakeConsumer()
     attempt = Attempt(consumer, [FakeLogic()], interval_ms=0)
@@ -144,7 +144,7 @@ async def test_records_of_a_partition_that_is_left_out_are_not_processed() -> No
 
 
 @pytest.mark.usefixtures("no_ticks")
-async def test_alone_no_transaction_has_two_partitions() -> None:
+async def test_in_isolated_mode_no_transaction_has_two_partitions() -> None:
     consumer = FakeConsumer()
     attempt = Attempt(consumer, [FakeLogic(), FakeLogic()], interval_ms=0, alone_until_s=float("inf"))
     consumer.put({ORDERS[0]: [0], ORDERS[1]: [0]})
@@ -153,7 +153,7 @@ async def test_alone_no_transaction_has_two_partitions() -> None:
 
 
 @pytest.mark.usefixtures("no_ticks")
-async def test_after_a_while_transactions_have_several_partitions_again() -> None:
+async def test_isolated_mode_ends_after_a_while() -> None:
     consumer = FakeConsumer()
     attempt = Attempt(consumer, [FakeLogic(), FakeLogic()], interval_ms=0, alone_until_s=time.monotonic())
     consumer.put({ORDERS[0]: [0], ORDERS[1]: [0]})
@@ -161,7 +161,7 @@ async def test_after_a_while_transactions_have_several_partitions_again() -> Non
     await attempt.end()
 
 
-async def test_when_its_time_is_over_it_commits_the_rest_and_ends_even_in_a_backlog() -> None:
+async def test_at_its_time_limit_it_commits_and_ends_even_in_a_backlog() -> None:
     attempt = Attempt(backlog := Backlog(), [FakeLogic()], told=False)
     await attempt.end()
     attempt.stop.clear()
@@ -177,7 +177,7 @@ async def test_when_its_time_is_over_it_commits_the_rest_and_ends_even_in_a_back
     assert backlog.reads == reads
 
 
-async def test_when_its_time_is_over_a_commit_that_fails_is_a_failure() -> None:
+async def test_a_failed_commit_at_its_time_limit_is_a_failure() -> None:
     attempt = Attempt(FakeConsumer(), [FakeLogic()], interval_ms=0)
     await attempt.end()
     attempt.stop.clear()
@@ -195,7 +195,7 @@ class Confirmed(FakeConsumer):
 
 
 @pytest.mark.parametrize(("end", "alive"), [(0, {"started", "orders-0"}), (1, {"started"})])
-async def test_a_partition_with_nothing_to_read_is_alive(
+async def test_a_partition_with_nothing_to_read_is_not_stuck(
     end: int, alive: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
@@ -210,7 +210,7 @@ async def test_a_partition_with_nothing_to_read_is_alive(
     assert set(attempt.health._beats) == alive
 
 
-async def test_a_partition_that_ends_with_an_aborted_transaction_is_drained_and_alive(
+async def test_a_partition_that_ends_with_an_aborted_transaction_is_drained_and_not_stuck(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
@@ -237,7 +237,7 @@ class Aborted(Confirmed):
         return {ORDERS[0]: []}
 
 
-async def test_aborted_transactions_without_end_leave_the_other_partitions_alive(
+async def test_endless_aborted_transactions_do_not_block_the_other_partitions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
@@ -251,7 +251,7 @@ async def test_aborted_transactions_without_end_leave_the_other_partitions_alive
 
 
 @pytest.mark.parametrize("answering", [True, False])
-async def test_a_partition_of_which_nothing_is_heard_is_stuck_if_the_broker_answers(
+async def test_a_partition_without_fetch_responses_is_stuck_if_the_broker_responds(
     answering: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
@@ -267,7 +267,7 @@ async def test_a_partition_of_which_nothing_is_heard_is_stuck_if_the_broker_answ
 
 
 @pytest.mark.usefixtures("no_ticks")
-async def test_the_log_knows_the_partition_and_the_transaction_of_what_is_processed() -> None:
+async def test_log_lines_have_the_partition_and_the_transaction_of_the_record() -> None:
     attempt = Attempt(consumer := FakeConsumer(), [FakeLogic(), FakeLogic()], interval_ms=0)
     consumer.put({ORDERS[0]: [0], ORDERS[1]: [0]})
     await attempt.committed()

@@ -51,14 +51,14 @@ def replica_of(generation: int, member_id: str) -> _Replica:
     return _Replica(stage, context, consumer, anything)
 
 
-async def test_a_worker_commits_as_the_member_that_was_given_its_partitions() -> None:
+async def test_a_worker_commits_as_the_member_that_was_assigned_its_partitions() -> None:
     await replica_of(7, "m").on_partitions_assigned(ORDERS)
     [worker] = NotedWorker.made
     assert (worker.partitions, worker.member) == (ORDERS, GroupMember("mine.processor", 7, "m"))
     assert worker.ids.next_for(worker.member) == "mine.processor-7-m-0"
 
 
-async def test_each_assignment_has_a_worker_of_its_own_but_no_transactional_id_comes_twice() -> None:
+async def test_each_assignment_has_a_new_worker_and_transactional_ids_are_unique() -> None:
     replica = replica_of(7, "m")
     await replica.on_partitions_assigned(ORDERS)
     await replica.on_partitions_revoked(ORDERS)
@@ -75,7 +75,7 @@ async def test_without_partitions_there_is_no_worker() -> None:
     assert not NotedWorker.made
 
 
-async def test_without_membership_nothing_is_worked() -> None:
+async def test_without_membership_nothing_is_processed() -> None:
     """The broker would take anybody's offsets from who names no member."""
     replica = replica_of(-1, "")
     await replica.on_partitions_assigned(ORDERS)
@@ -84,7 +84,7 @@ async def test_without_membership_nothing_is_worked() -> None:
         await replica.failed()
 
 
-async def test_a_rebalance_that_ends_after_the_replica_was_closed_starts_nothing() -> None:
+async def test_a_rebalance_that_ends_after_close_starts_no_worker() -> None:
     replica = replica_of(7, "m")
     await replica.on_partitions_assigned(ORDERS)
     await replica.close()
@@ -93,7 +93,7 @@ async def test_a_rebalance_that_ends_after_the_replica_was_closed_starts_nothing
     assert not worker.working
 
 
-async def test_a_worker_that_fails_for_good_fails_the_replica() -> None:
+async def test_a_permanent_failure_of_a_worker_fails_the_replica() -> None:
     replica = replica_of(7, "m")
     await replica.on_partitions_assigned(ORDERS)
     NotedWorker.made[0].on_failure(StuckConsumerError("nothing is received"))

@@ -26,13 +26,15 @@ def choose(start: StartOffset, committed: int | None, first: int, monkeypatch: p
         (50, 70, 70, "records were deleted before they were read"),
     ],
 )
-def test_it_is_the_committed_offset_if_the_topic_still_has_it(
+def test_processing_starts_at_the_committed_offset_if_it_exists(
     committed: int | None, first: int, offset: int, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert choose(StartOffset(), committed, first, monkeypatch) == (offset, told)
 
 
-def test_a_topic_that_ends_before_is_read_from_its_beginning_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_topic_that_ends_before_the_committed_offset_is_read_from_its_beginning_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     start = StartOffset()
     start.out_of_range()
     told = "the topic ends before the committed offset: reading it from its beginning"
@@ -50,7 +52,7 @@ def test_a_topic_that_ends_before_is_read_from_its_beginning_once(monkeypatch: p
         (None, 3, ["the committed offset is gone"]),
     ],
 )
-def test_offset_and_state_are_there_together(
+def test_offset_and_state_must_exist_together(
     committed: int | None, changelog_records: int, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(start_offset, "log", structlog.get_logger())

@@ -64,11 +64,11 @@ async def failure_of(worker: ReplicaWorker) -> BaseException:
     return await asyncio.wait_for(failed, 30)
 
 
-async def test_an_unexpectedly_cancelled_worker_is_noticed() -> None:
+async def test_an_unexpected_cancellation_of_the_worker_is_reported() -> None:
     assert isinstance(await failure_of(make_worker(asyncio.CancelledError())), StuckConsumerError)
 
 
-async def test_without_a_retry_left_it_ends_with_advice() -> None:
+async def test_after_the_last_retry_it_ends_with_advice() -> None:
     worker = make_worker(RuntimeError("refused"))
     error = await failure_of(worker)
     assert isinstance(error, RetriesExhaustedError)
@@ -87,7 +87,7 @@ async def test_without_a_retry_left_it_ends_with_advice() -> None:
         (OffsetOutOfRangeError({ORDERS[1]: 50}), "retries_offset_out_of_range"),
     ],
 )
-async def test_transient_errors_are_retried_for_ever(error: Exception, counted: str) -> None:
+async def test_transient_errors_are_retried_forever(error: Exception, counted: str) -> None:
     worker = make_worker(error)
     failures: list[BaseException] = []
     worker.start(failures.append)
@@ -97,7 +97,7 @@ async def test_transient_errors_are_retried_for_ever(error: Exception, counted: 
     assert totals(worker._metrics.registry).keys() == {counted}
 
 
-async def test_a_partition_that_ends_before_its_offset_is_read_from_its_beginning() -> None:
+async def test_a_partition_that_ends_before_the_committed_offset_is_read_from_its_beginning() -> None:
     worker = make_worker(OffsetOutOfRangeError({ORDERS[1]: 50}))
     worker.often = 1
     worker.start(lambda _: None)
@@ -120,7 +120,7 @@ async def test_a_replica_that_is_no_longer_a_member_does_not_retry(monkeypatch: 
     assert totals(worker._metrics.registry) == {"retries_fenced": 1}
 
 
-async def test_it_stops_when_the_group_gives_its_partitions_out_anew() -> None:
+async def test_it_stops_at_a_rebalance() -> None:
     failures: list[BaseException] = []
     worker = make_worker(NotAMemberError("no member of the group any more"))
     worker.start(failures.append)
@@ -130,7 +130,7 @@ async def test_it_stops_when_the_group_gives_its_partitions_out_anew() -> None:
     assert worker.attempts == 1
 
 
-async def test_when_it_is_stopped_its_partitions_are_others_business() -> None:
+async def test_a_stopped_worker_reports_no_health_or_metrics_of_its_partitions() -> None:
     worker = make_worker(NotAMemberError("no member of the group any more"))
     worker._metrics.progress(0, 5, 1.0, 0)
     worker.start(lambda _: None)
@@ -166,7 +166,7 @@ class Poisoned(Failing):
             await attempt.processing.run()
 
 
-async def test_the_log_knows_partition_and_transaction_until_their_failure_is_told_and_no_longer(
+async def test_log_lines_have_partition_and_transaction_until_the_failure_is_logged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # A logger of its own: another test in this process may have made the module's keep the settings of then.

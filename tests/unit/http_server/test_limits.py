@@ -35,7 +35,7 @@ async def test_a_client_that_does_not_finish_its_request_is_disconnected(begun: 
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_so_is_one_that_sends_a_byte_at_a_time() -> None:
+async def test_a_client_that_sends_a_byte_at_a_time_is_disconnected() -> None:
     """Slowloris: each byte comes in time, the request never."""
     async with serving() as served:
         client = await served.connect()
@@ -47,7 +47,7 @@ async def test_so_is_one_that_sends_a_byte_at_a_time() -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_an_incomplete_second_request_on_a_connection_ends_it_too() -> None:
+async def test_a_client_with_an_incomplete_second_request_is_disconnected() -> None:
     async with serving() as served:
         client = await served.connect()
         assert (await client.ask("GET /ill HTTP/1.1\r\nHost: localhost\r\n\r\n")).body == b"ill"
@@ -58,7 +58,7 @@ async def test_an_incomplete_second_request_on_a_connection_ends_it_too() -> Non
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("begin", ["GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "nonsense\r\n\r\n"])
-async def test_so_is_one_that_does_not_read(begin: str) -> None:
+async def test_a_client_that_does_not_read_is_disconnected(begin: str) -> None:
     async with serving() as served:
         client = await served.connect()
         client.stop_reading()
@@ -67,7 +67,7 @@ async def test_so_is_one_that_does_not_read(begin: str) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_so_is_a_listener_that_does_not_read_and_others_do_not_wait_for_it() -> None:
+async def test_an_event_listener_that_does_not_read_is_disconnected_without_delaying_others() -> None:
     async with serving() as served:
         deaf, lively = await served.listen(), await served.listen()
         deaf.stop_reading()
@@ -79,14 +79,14 @@ async def test_so_is_a_listener_that_does_not_read_and_others_do_not_wait_for_it
         await eventually(lambda: served.server.connections == 1, what="the deaf one is dropped")
 
 
-async def test_a_listener_that_goes_away_leaves_nothing_behind() -> None:
+async def test_a_disconnected_event_listener_leaves_nothing_behind() -> None:
     async with serving() as served:
         client = await served.listen()
         client.writer.close()
         await no_connection(served)
 
 
-async def test_a_response_is_sent_when_the_kernel_has_all_of_it() -> None:
+async def test_a_response_is_finished_once_the_kernel_has_all_of_it() -> None:
     """Else the rest of one that nobody reads would keep a connection that is about to be closed, without a time limit."""
     async with serving() as served:
         await served.connect()
@@ -118,7 +118,7 @@ async def test_connections_beyond_the_limit_get_503_and_many_more_are_closed() -
         assert (await served.get("/")).body == PAGE
 
 
-async def test_a_request_with_a_body_is_answered_without_waiting_for_it() -> None:
+async def test_a_request_with_a_body_is_answered_without_reading_the_body() -> None:
     async with serving() as served:
         client = await served.connect()
         answer = await client.ask("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\nhi")

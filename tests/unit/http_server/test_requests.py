@@ -48,7 +48,7 @@ async def test_it_answers_get_and_head(served: Served) -> None:
         ("GET / HTTP/1.1\r\n" + "".join(f"X-{number}: x\r\n" for number in range(100)) + "\r\n", 400),
     ],
 )
-async def test_it_refuses_what_it_does_not_know(
+async def test_unknown_paths_and_methods_are_rejected(
     served: Served,
     request_text: str,
     status: int,
@@ -87,7 +87,7 @@ async def test_a_connection_serves_one_request_after_another(served: Served) -> 
     assert await client.is_closed()
 
 
-async def test_a_defect_is_logged_and_a_client_learns_nothing_of_it(
+async def test_an_internal_error_is_logged_but_not_disclosed_to_the_client(
     served: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, head, body = await served.get("/broken")

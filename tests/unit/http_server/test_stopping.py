@@ -14,7 +14,7 @@ from tests.integration.services import eventually
 from tests.unit.http_server.served import PAGE, routes_of, serving
 
 
-async def test_an_event_stream_is_ended_properly() -> None:
+async def test_an_event_stream_ends_with_a_complete_chunked_body() -> None:
     """A client that reads chunks sees the end of the body, not a broken connection."""
     feed = Feed()
     async with HttpServer(routes_of(feed)) as server, aiohttp.ClientSession() as session:
@@ -29,7 +29,7 @@ async def test_an_event_stream_is_ended_properly() -> None:
         await stopping
 
 
-async def test_idle_and_slow_connections_do_not_hold_it_up() -> None:
+async def test_idle_and_slow_connections_do_not_delay_the_stop() -> None:
     async with serving(stop_timeout_s=0.1) as served:
         idle, half, deaf, listener = [await served.connect() for _ in range(4)]
         await idle.ask("GET /ill HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -51,7 +51,7 @@ async def test_idle_and_slow_connections_do_not_hold_it_up() -> None:
         assert len(received) < len(PAGE) * received.count(b"HTTP/1.1 200 "), "the last response was cut, not flushed"
 
 
-async def test_a_response_under_way_is_finished() -> None:
+async def test_a_response_in_progress_is_finished() -> None:
     async with serving(stop_timeout_s=60) as served:
         client = await served.connect()
         client.stop_reading()

@@ -18,7 +18,7 @@ class MovedClock:
         return self.now_s
 
 
-def test_servers_that_failed_are_tried_last_the_newest_failure_at_the_end() -> None:
+def test_failed_servers_are_tried_last_in_order_of_their_failures() -> None:
     clock = MovedClock()
     addresses = BrokerAddresses(clock)
     addresses.failed("broker:9092", REFUSED, advertised=False)
@@ -27,14 +27,14 @@ def test_servers_that_failed_are_tried_last_the_newest_failure_at_the_end() -> N
     assert addresses.reachable_first([SECOND, FIRST, THIRD]) == [THIRD, FIRST, SECOND]
 
 
-def test_a_server_that_is_reached_again_is_no_longer_last() -> None:
+def test_a_server_that_is_reachable_again_is_no_longer_last() -> None:
     addresses = BrokerAddresses(MovedClock())
     addresses.failed("broker:9092", REFUSED, advertised=False)
     addresses.reached("broker:9092")
     assert addresses.reachable_first([FIRST, SECOND]) == [FIRST, SECOND]
 
 
-def test_an_advertised_address_that_was_never_reached_is_warned_of_every_half_minute(
+def test_an_unreachable_advertised_address_is_logged_every_half_minute(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = MovedClock()
@@ -48,7 +48,7 @@ def test_an_advertised_address_that_was_never_reached_is_warned_of_every_half_mi
     assert warned == [1, 0, 1, 0]
 
 
-def test_the_warning_names_address_and_cause(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_warning_has_address_and_cause(caplog: pytest.LogCaptureFixture) -> None:
     BrokerAddresses(MovedClock()).failed("inside:9092", OSError("no such host"), advertised=True)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
@@ -57,7 +57,7 @@ def test_the_warning_names_address_and_cause(caplog: pytest.LogCaptureFixture) -
 
 
 @pytest.mark.parametrize("advertised", [True, False])
-def test_an_outage_of_an_address_that_was_reached_is_not_warned_of(
+def test_an_outage_of_an_address_that_was_reachable_is_not_logged(
     caplog: pytest.LogCaptureFixture, advertised: bool
 ) -> None:
     addresses = BrokerAddresses(MovedClock())
@@ -66,6 +66,6 @@ def test_an_outage_of_an_address_that_was_reached_is_not_warned_of(
     assert caplog.records == []
 
 
-def test_a_bootstrap_server_that_is_away_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreachable_bootstrap_server_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     BrokerAddresses(MovedClock()).failed("broker:9092", REFUSED, advertised=False)
     assert caplog.records == []

@@ -59,7 +59,7 @@ def caused_by(cause: Exception) -> KafkaConnectionError:
         (alert("TLSV1_ALERT_UNKNOWN_CA"), MUTUAL, ["unknown ca", "KAFKA_SSL_CERT_FILE='/client.pem'"]),
     ],
 )
-def test_a_refusal_is_explained(error: Exception, attempt: ConnectionAttempt, told: list[str]) -> None:
+def test_a_rejected_login_is_explained(error: Exception, attempt: ConnectionAttempt, told: list[str]) -> None:
     for each in (error, caused_by(error)):
         explained = explain(each, attempt)
         assert explained is not None
@@ -96,7 +96,7 @@ def test_an_explanation_is_not_explained_again() -> None:
         (OSError("no route"), False),
     ],
 )
-def test_who_closes_a_connection_may_speak_another_protocol(error: Exception, *, may_be: bool) -> None:
+def test_a_closed_connection_may_mean_another_protocol(error: Exception, *, may_be: bool) -> None:
     assert may_be_another_listener(error) is may_be
 
 
@@ -111,7 +111,7 @@ def test_who_closes_a_connection_may_speak_another_protocol(error: Exception, *,
         (Listener.SASL, "SSL", "SASL_SSL"),
     ],
 )
-def test_a_listener_of_another_protocol(listener: Listener, protocol: str, fits: str) -> None:
+def test_a_listener_with_another_protocol_is_recognised(listener: Listener, protocol: str, fits: str) -> None:
     explained = explain_listener(listener, ConnectionAttempt("b", 1, protocol))
     assert f"KAFKA_SECURITY_PROTOCOL={protocol}" in str(explained)
     assert f"KAFKA_SECURITY_PROTOCOL={fits}," in explained.advice

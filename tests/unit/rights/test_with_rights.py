@@ -93,7 +93,7 @@ async def fails(error: Exception) -> None:
     raise error
 
 
-async def test_nothing_is_missing(cluster: FakeConnection) -> None:
+async def test_work_runs_if_no_right_is_missing(cluster: FakeConnection) -> None:
     asked = check()
     assert await asked.missing() == []
     await asked.close()
@@ -109,7 +109,9 @@ async def test_nothing_is_missing(cluster: FakeConnection) -> None:
         ((3, UNKNOWN_OPERATIONS), []),
     ],
 )
-async def test_rights_on_topics(cluster: FakeConnection, topic: tuple[int, int], missing: list[Right]) -> None:
+async def test_missing_rights_on_topics_are_named(
+    cluster: FakeConnection, topic: tuple[int, int], missing: list[Right]
+) -> None:
     cluster.topic = topic
     assert await check().missing() == missing
 
@@ -123,17 +125,19 @@ async def test_rights_on_topics(cluster: FakeConnection, topic: tuple[int, int],
         ((16, 0), []),
     ],
 )
-async def test_rights_on_groups(cluster: FakeConnection, group: tuple[int, int], missing: list[Right]) -> None:
+async def test_missing_rights_on_groups_are_named(
+    cluster: FakeConnection, group: tuple[int, int], missing: list[Right]
+) -> None:
     cluster.group = group
     assert await check().missing() == missing
 
 
-async def test_coordinators_that_may_not_be_looked_up(cluster: FakeConnection) -> None:
+async def test_missing_rights_to_find_coordinators_are_named(cluster: FakeConnection) -> None:
     cluster.coordinators = {0: GroupAuthorizationFailedError(), 1: TransactionalIdAuthorizationFailed()}
     assert await check().missing() == [MEMBER, TRANSACTIONS]
 
 
-async def test_work_is_ended_when_a_right_is_taken_away(cluster: FakeConnection) -> None:
+async def test_a_revoked_right_ends_the_work(cluster: FakeConnection) -> None:
     async def take_away() -> None:
         cluster.topic = (0, DESCRIBE)
         await forever()
@@ -144,7 +148,7 @@ async def test_work_is_ended_when_a_right_is_taken_away(cluster: FakeConnection)
     assert cluster.open == 0
 
 
-async def test_a_denial_is_explained(cluster: FakeConnection, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_authorization_error_is_explained(cluster: FakeConnection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(with_rights_module, "_CHECK_EVERY_S", 60.0)
 
     async def denied() -> None:
@@ -166,7 +170,9 @@ async def test_a_denial_is_explained(cluster: FakeConnection, monkeypatch: pytes
         (PipelineError("something else"), "something else"),
     ],
 )
-async def test_an_error_while_nothing_is_missing(cluster: FakeConnection, error: Exception, told: str) -> None:
+async def test_other_errors_are_unchanged_if_no_right_is_missing(
+    cluster: FakeConnection, error: Exception, told: str
+) -> None:
     with pytest.raises(PipelineError, match=told):
         await unless_refused(with_rights(fails(error), check()))
 
@@ -182,7 +188,7 @@ async def test_without_a_response_the_work_continues(cluster: FakeConnection) ->
     assert await unless_refused(with_rights_from_the_start(works, check())) == "done"
 
 
-async def test_a_command_is_not_begun_without_a_right(cluster: FakeConnection) -> None:
+async def test_a_command_does_not_begin_without_a_right(cluster: FakeConnection) -> None:
     cluster.topic = (0, DESCRIBE)
     begun: list[None] = []
 

@@ -21,13 +21,13 @@ def test_each_code_has_its_meaning(code: int, meaning: Meaning) -> None:
     assert meaning_of(code) is meaning
 
 
-def test_all_others_are_refusals() -> None:
+def test_all_other_codes_are_rejections() -> None:
     known = {code for code, _ in CODES}
     for code in set(range(-1, 130)) - known:
         assert meaning_of(code) is Meaning.REFUSED, code
 
 
-def test_a_refusal_names_request_and_code() -> None:
+def test_a_rejection_names_the_request_and_the_code() -> None:
     error = refusal(31, "EndTxn")
     assert isinstance(error, ClusterAuthorizationFailedError)
     assert "EndTxn: error code 31" in str(error)

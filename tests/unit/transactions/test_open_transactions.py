@@ -55,7 +55,7 @@ async def end(connection: FakeConnection, monkeypatch: pytest.MonkeyPatch) -> li
     return [line["log_level"] for line in told]
 
 
-async def test_all_brokers_are_asked_and_former_transactions_of_this_stage_are_ended(
+async def test_former_transactions_of_this_stage_are_found_on_all_brokers_and_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     connection = FakeConnection()
@@ -65,7 +65,7 @@ async def test_all_brokers_are_asked_and_former_transactions_of_this_stage_are_e
     assert sorted(ended(connection)) == sorted(FORMER)
 
 
-async def test_without_former_transactions_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_former_transactions_nothing_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     connection = FakeConnection()
     connection.script("ListTransactions", lists(*OTHERS))
     assert await end(connection, monkeypatch) == []
@@ -98,7 +98,7 @@ async def test_an_error_is_only_logged(answer: int | Exception, monkeypatch: pyt
     assert await end(connection, monkeypatch) == ["warning"]
 
 
-async def test_it_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_wait_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_transactions, "_LONGEST_S", 0.01)
     connection = FakeConnection()
     connection.hold("ListTransactions")

@@ -6,7 +6,7 @@ from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 MEMBER = GroupMember("mine.processor", 7, "aiokafka-0.14.0-1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed")
 
 
-def test_no_id_comes_twice() -> None:
+def test_ids_are_unique() -> None:
     ids = StageTransactionalIds("mine.", "processor")
     later = MEMBER._replace(generation=8)
     made = [ids.next_for(member) for member in (MEMBER, MEMBER, later, later)]
@@ -19,7 +19,7 @@ def test_no_id_comes_twice() -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "mine.", "mine-1-"])
-def test_the_generation_is_read_out_of_an_id(prefix: str) -> None:
+def test_the_generation_is_parsed_from_an_id(prefix: str) -> None:
     ids = StageTransactionalIds(prefix, "processor")
     made = ids.next_for(MEMBER)
     assert not ids.is_before(made, 6)
@@ -48,5 +48,5 @@ def test_the_generation_is_read_out_of_an_id(prefix: str) -> None:
         "",
     ],
 )
-def test_ids_of_others_are_let_alone(other: str) -> None:
+def test_foreign_ids_are_ignored(other: str) -> None:
     assert not StageTransactionalIds("mine.", "processor").is_before(other, 1_000)
