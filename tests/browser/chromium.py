@@ -66,8 +66,10 @@ class Browser:
 
     def prefer(self, **features: str) -> None:
         """Set media features: ``color_scheme="dark"``, ``reduced_motion="reduce"``."""
-        told = [{"name": f"prefers-{name.replace('_', '-')}", "value": value} for name, value in features.items()]
-        self._driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": told})
+        media_features = [
+            {"name": f"prefers-{name.replace('_', '-')}", "value": value} for name, value in features.items()
+        ]
+        self._driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media_features})
 
     def complaints(self) -> list[str]:
         """The console messages since the last call: errors, warnings, violations of the content security policy."""

@@ -62,8 +62,8 @@ def _is_full(browser: Browser) -> bool:
 
 def _rate(browser: Browser, topic: str) -> float:
     """Per second; 0 where it is not known yet."""
-    told = browser.text(f"#topic-{topic} .rate").removesuffix("/s").replace(",", "")
-    return float(told) if told.strip("…") else 0.0
+    text = browser.text(f"#topic-{topic} .rate").removesuffix("/s").replace(",", "")
+    return float(text) if text.strip("…") else 0.0
 
 
 async def _take(browser: Browser, picture: _Picture) -> None:
@@ -72,7 +72,7 @@ async def _take(browser: Browser, picture: _Picture) -> None:
     await asyncio.sleep(1)
     height = browser.run("return document.querySelector(arguments[0]).getBoundingClientRect().top", picture.end)
     browser.resize(picture.width, int(height))
-    await asyncio.sleep(1)  # drawn anew at this size
+    await asyncio.sleep(1)  # redrawn at this size
     (_FOLDER / f"{picture.name}.png").write_bytes(browser.picture())
 
 

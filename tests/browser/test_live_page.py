@@ -19,7 +19,7 @@ async def send(pipeline: Pipeline, orders: list[OrderFields], others: list[bytes
 
 
 async def opened(stage: Stage) -> None:
-    """The page stands open, with all topics there."""
+    """The page is open, and all topics exist."""
     await stage.processor.healthy()
     url = await stage.page.url()
     if not stage.browser.run("return location.href.startsWith(arguments[0]) && !!window.stillHere", url):
@@ -51,8 +51,8 @@ def shown(stage: Stage) -> dict[tuple[str, str], list[Row]]:
 async def test_sales_late_orders_and_dead_letters_are_shown(stage: Stage) -> None:
     await opened(stage)
     orders = history(3_000, 100, seed=1, end_s=time.time() - 6)
-    stranger = orjson.dumps(orders[0] | {"product_id": "none"})
-    await send(stage.pipeline, orders, [b"{", b"[", b"\xff", stranger, stranger])
+    unknown_product = orjson.dumps(orders[0] | {"product_id": "none"})
+    await send(stage.pipeline, orders, [b"{", b"[", b"\xff", unknown_product, unknown_product])
     truth = truth_of(orders)
     newest = truth.windows[max(truth.windows)][-1]
 
@@ -68,7 +68,9 @@ async def test_sales_late_orders_and_dead_letters_are_shown(stage: Stage) -> Non
         "unknown product": "2",
     }
     assert stage.browser.text("#stage-generator dd") == "3,005"
-    await eventually(lambda: stage.browser.texts(".health:not([hidden])") == 3 * ["keeps up"], what="nothing is left")
+    await eventually(
+        lambda: stage.browser.texts(".health:not([hidden])") == 3 * ["keeps up"], what="all stages keep up"
+    )
     assert stage.browser.texts("#stage-processor dd") == ["0", "1", "5"]
     assert "No orders are coming in" in status(stage) or status(stage) == "Live"
 
@@ -96,7 +98,7 @@ async def test_it_requests_only_its_own_server_and_logs_no_console_errors(stage:
     assert stage.browser.complaints() == []
     policy = (await stage.page.get("/")).headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; script-src 'self';")
-    # And the browser goes by it.
+    # The browser enforces it.
     stage.browser.run(
         "document.head.append(Object.assign(document.createElement('script'), {textContent: 'ran = true'}))"
     )
@@ -121,7 +123,9 @@ async def test_the_lag_of_a_dead_stage_grows_and_shrinks_after_its_restart(stage
     stage.processor.terminate()
     await stage.processor.wait()
     await send(stage.pipeline, history(120, 2, seed=3))
-    await eventually(lambda: stage.browser.text("#stage-processor .health") == "no reader", what="nobody reads")
+    await eventually(
+        lambda: stage.browser.text("#stage-processor .health") == "no reader", what="the missing member is reported"
+    )
     await eventually(lambda: stage.browser.texts("#stage-processor dd")[:2] == ["120", "0"], what="the lag is shown")
     assert (await stage.page.series("kafka_consumergroup_lag_sum"))["shop.processor", "shop.orders"] == 120
     assert len(await stage.page.series("kafka_consumergroup_lag")) == 18
@@ -140,22 +144,22 @@ async def test_it_reconnects_after_a_restart_of_its_server(stage: Stage) -> None
     await opened(stage)
     stage.page.process.send_signal(signal.SIGTERM)
     assert await stage.page.wait() == 0
-    await eventually(lambda: status(stage) == "Connection lost. Trying again …", what="the loss is told")
-    await eventually(lambda: stage.browser.text("#age").startswith("Data is "), what="how old it is, is told")
+    await eventually(lambda: status(stage) == "Connection lost. Trying again …", what="the lost connection is shown")
+    await eventually(lambda: stage.browser.text("#age").startswith("Data is "), what="the age of the data is shown")
     stage.page.start()
     await eventually(lambda: status(stage).startswith("Live"), what="it is live again")
     assert was_not_reloaded(stage)
     assert stage.browser.text("#age") == ""
-    stage.browser.complaints()  # connections that were refused
+    stage.browser.complaints()  # refused connections
 
 
 async def test_it_recovers_after_a_broker_outage(stage: Stage) -> None:
     await opened(stage)
     stage.broker.stop_broker()
     waiting = f"Waiting for the broker at {stage.broker.bootstrap_servers} …"
-    await eventually(lambda: status(stage) == waiting, what="the wait is told")
+    await eventually(lambda: status(stage) == waiting, what="the reason for the wait is shown")
     shown_before = shown(stage)
-    await eventually(lambda: stage.browser.text("#age").startswith("Data is "), what="how old it is, is told")
+    await eventually(lambda: stage.browser.text("#age").startswith("Data is "), what="the age of the data is shown")
     assert shown(stage) == shown_before != {}
     stage.broker.start()
     await eventually(lambda: status(stage).startswith("Live"), what="it is live again")

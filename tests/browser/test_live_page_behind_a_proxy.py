@@ -24,7 +24,7 @@ PREFIX = "/shop/orders"
 
 @pytest.fixture(scope="module", params=["strips", "keeps"])
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The page at a proxy that takes its path away or keeps it; in a thread, since asking a browser blocks."""
+    """The page at a proxy that strips its path prefix or keeps it; in a thread, since browser calls block."""
     strips = request.param == "strips"
     found: Future[str] = Future()
     stop = asyncio.Event()
@@ -53,7 +53,7 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.mark.parametrize("slash", ["/", ""])
 async def test_files_and_events_are_requested_below_the_path_prefix(browser: Browser, url: str, slash: str) -> None:
-    browser.open("about:blank")  # the page of an earlier test would go on asking
+    browser.open("about:blank")  # the page of an earlier test would keep sending requests
     browser.requests()
     browser.open(url.removesuffix("/") + slash)
     await eventually(lambda: browser.text("#status") == "Live", what="the page is live")

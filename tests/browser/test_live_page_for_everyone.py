@@ -20,7 +20,7 @@ from tests.integration.services import eventually
 
 WINDOWS = 30
 
-# Everything at once, as the server would send it, with names and figures as long as they come.
+# All features at once, as the server would send them, with names and figures of maximum length.
 BUSY = {
     "age_s": 0.4,
     "now_s": 1_795_400_000.0,
@@ -61,7 +61,7 @@ BUSY = {
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """The page's own server, which sends nothing else; in a thread, since asking a browser blocks."""
+    """The page's own server, which sends only this snapshot; in a thread, since browser calls block."""
     feed = Feed()
     port: Future[int] = Future()
     stop = asyncio.Event()
@@ -86,7 +86,7 @@ def url() -> Iterator[str]:
 
 @pytest.fixture
 async def page(browser: Browser, url: str) -> AsyncIterator[Browser]:
-    """The page with everything on it, on a large screen and in the light."""
+    """The page with all features, on a large screen and in light mode."""
     browser.resize(1280, 800)
     browser.prefer(color_scheme="light", reduced_motion="no-preference")
     browser.open(url)
@@ -224,7 +224,7 @@ async def test_a_hidden_page_uses_no_connection(page: Browser, url: str) -> None
     assert page.text("#status") == "Live"
 
 
-# Each text's colour, the ground that it stands on, and the least contrast: WCAG 2.2 AA, 1.4.3 and 1.4.11.
+# Each text's colour, its background colour, and the minimum contrast: WCAG 2.2 AA, 1.4.3 and 1.4.11.
 _COLOURS = """
     const ground = each => {
         for (; each; each = each.parentElement) {

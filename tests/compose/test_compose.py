@@ -1,6 +1,6 @@
-"""`docker compose up --build --scale processor=3 --scale analytics=2`, and what a user expects of it.
+"""`docker compose up --build --scale processor=3 --scale analytics=2`, and what a user expects from it.
 
-The tests share one pipeline and run in this order; each leaves it running and whole for the next one.
+The tests share one pipeline and run in this order; each leaves it running and undamaged for the next one.
 """
 
 import json
@@ -89,17 +89,17 @@ async def test_the_terminal_view_runs_on_the_host(pipeline: Project) -> None:
 async def test_the_command_runs_in_a_container(pipeline: Project) -> None:
     await eventually(lambda: has_metrics(pipeline), bool, "the first metrics are written")
 
-    def told(*arguments: str) -> Any:
+    def run_json(*arguments: str) -> Any:
         return json.loads(pipeline.compose("run", "--rm", "cli", *arguments, "--json", timeout_s=420))
 
-    verified = told("verify")
+    verified = run_json("verify")
     assert verified["ok"]
     assert verified["lines"] > 0, "the file is compared, too, though only its owner may write it"
-    assert told("dead-letters", "list")["reasons"]
-    assert told("metrics")["total"]["order_count"] > 0
-    stages = {stage["name"]: stage["replicas"] for stage in told("status")["stages"]}
+    assert run_json("dead-letters", "list")["reasons"]
+    assert run_json("metrics")["total"]["order_count"] > 0
+    stages = {stage["name"]: stage["replicas"] for stage in run_json("status")["stages"]}
     assert stages == {"processor": 3, "analytics": 2, "sink": None}
-    assert told("doctor")["ok"]
+    assert run_json("doctor")["ok"]
 
 
 async def has_metrics(pipeline: Project) -> bool:
@@ -171,7 +171,7 @@ async def test_series_of_partitions_move_between_replicas_when_scaling(
         )
 
         await each_partition_reported_once(prometheus, "processor", replicas)
-        # A stopped replica gives its partitions up first; its own series end with its container.
+        # A stopped replica releases its partitions first; its own series end with its container.
         await eventually(count, replicas.__eq__, f"{replicas} replicas have series")
 
 
@@ -244,10 +244,10 @@ async def test_up_restarts_a_killed_kafka(pipeline: Project) -> None:
 
 async def test_the_result_is_exact_after_crashes(pipeline: Project) -> None:
     victim = pipeline.containers("processor")[0]["Id"]
-    docker("kill", "--signal", "KILL", victim)  # the engine takes this for a stop and does not restart it
+    docker("kill", "--signal", "KILL", victim)  # the engine considers this a stop, and does not restart it
     await works_on_every_partition(pipeline, "processor", 2)
     docker("start", victim)
-    # A crash in the engine's eyes: everything dies but the init, which then ends as well.
+    # A crash from the engine's point of view: every process dies except the init process, which then ends as well.
     docker("exec", pipeline.containers("analytics")[0]["Id"], "sh", "-c", "kill -9 -1")
     sink = pipeline.containers("sink")[0]["Id"]
     docker("kill", "--signal", "KILL", sink)

@@ -22,12 +22,12 @@ from tests.integration.services import eventually
 from tests.integration.test_sink import Metrics
 
 SERVICES = ("zookeeper", "kafka", "database-passwords", "database", "sink-database")
-OWNER = 1001  # of the output folder and its group, where the tests run as root; not the user of the image
+OWNER = 1001  # owner and group of the output folder if the tests run as root; not the user of the image
 
 
 @pytest.fixture(scope="module")
 def project() -> Iterator[Project]:
-    """Kafka, the database with its sink, and Kafka Connect; nothing makes metrics but the test."""
+    """Kafka, the database with its sink, and Kafka Connect; only the test writes metrics."""
     require_engine()
     output = Path(tempfile.mkdtemp(prefix="outputs-test-"))
     if os.geteuid() == 0:
@@ -82,7 +82,7 @@ async def test_the_database_equals_the_topic_before_and_after_a_rebuild(project:
             try:
                 return sorted(probe.rows()) == wanted
             except psycopg.OperationalError:
-                return False  # it is just being started again
+                return False  # it is restarting
 
         await eventually(all_there, what="the sink goes on after the restart")
         rebuild = ("python", "-m", "services.sink.rebuild_database", "--yes")
@@ -120,7 +120,7 @@ def test_connects_files_belong_to_the_group_of_the_output_folder(project: Projec
 
 
 async def in_state(project: Project, service: str, is_right: Callable[[dict[str, Any]], bool], what: str) -> None:
-    """Wait until the state of the service's container is right."""
+    """Wait until the service's container has the expected state."""
 
     async def state() -> dict[str, Any]:
         [container] = project.containers(service)

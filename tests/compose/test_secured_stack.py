@@ -1,4 +1,4 @@
-"""compose.secure.yml: the whole stack with TLS, logins and ACLs, as a user starts it, and looks at it from this machine."""
+"""compose.secure.yml: the complete stack with TLS, logins and ACLs, as a user starts it and accesses it from this machine."""
 
 import http.client
 import os
@@ -55,13 +55,13 @@ def stack() -> Iterator[Project]:
 
 
 def secret(project: Project, file: str) -> str:
-    """What a file of the administrator's has, by the command of docs/security.md."""
+    """The content of a file of the administrator, read by the command in docs/security.md."""
     command = ("run", "--rm", "-T", "--no-deps", "--entrypoint", "cat", "kafka-setup", f"/run/kafka/{file}")
     return project.compose(*command)
 
 
 def login(project: Project, directory: Path, role: str) -> dict[str, str]:
-    """The settings of a tool on this machine, made as docs/security.md says."""
+    """The settings of a tool on this machine, created as described in docs/security.md."""
     (directory / "ca.pem").write_text(secret(project, "ca.pem"))
     (directory / role).write_text(secret(project, f"passwords/{role}"))
     return {

@@ -74,15 +74,15 @@ async def test_a_failed_task_is_reported_and_restarted(pipeline: ConnectPipeline
 async def test_records_that_connect_cannot_transform_go_to_its_own_dead_letter_topic(pipeline: ConnectPipeline) -> None:
     pipeline.put("failing", **FAILING_TRANSFORM)
     await eventually(
-        lambda: pipeline.states("failing")["tasks"] == ["RUNNING"], what="it runs, and has made connect-dlq"
+        lambda: pipeline.states("failing")["tasks"] == ["RUNNING"], what="it runs, and has created connect-dlq"
     )
     async with pipeline.metrics() as metrics:
         await metrics.write(6)
 
-        async def told() -> bool:
+        async def all_dead_lettered() -> bool:
             return len(await pipeline.read("connect-dlq")) >= 6
 
-        await eventually(told, what="the records are in connect-dlq")
+        await eventually(all_dead_lettered, what="the records are in connect-dlq")
     letters = await pipeline.read("connect-dlq")
     assert sorted(each.value or b"" for each in letters) == sorted(metrics.committed)
     assert dict(letters[0].headers)["__connect.errors.stage"] == b"TRANSFORMATION"
@@ -92,7 +92,7 @@ async def test_records_that_connect_cannot_transform_go_to_its_own_dead_letter_t
 async def test_the_json_converter_changes_the_json(pipeline: ConnectPipeline) -> None:
     pipeline.put("converting", **JSON_CONVERTER)
     await eventually(
-        lambda: pipeline.states("converting")["tasks"] == ["RUNNING"], what="it runs, and has made connect-dlq"
+        lambda: pipeline.states("converting")["tasks"] == ["RUNNING"], what="it runs, and has created connect-dlq"
     )
     changed = {
         b'{"product_id":"prod-1"}': b"{product_id=prod-1}",
@@ -102,10 +102,10 @@ async def test_the_json_converter_changes_the_json(pipeline: ConnectPipeline) ->
     async with pipeline.metrics() as metrics:
         await metrics.write_values([*changed, b"no JSON"])
 
-        async def told() -> bool:
+        async def all_written() -> bool:
             return len(pipeline.lines()) >= len(changed) and bool(await pipeline.read("connect-dlq"))
 
-        await eventually(told, what="lines are in the file, and what is no JSON in connect-dlq")
+        await eventually(all_written, what="lines are in the file, and invalid JSON is in connect-dlq")
     assert sorted(pipeline.lines()) == sorted(changed.values())
     [letter] = await pipeline.read("connect-dlq")
     assert letter.value == b"no JSON"

@@ -68,7 +68,7 @@ def test_the_error_names_a_worker_that_does_not_respond(capsys: pytest.CaptureFi
 
 
 class StartingWorker(BaseHTTPRequestHandler):
-    """Answers 404 to the first requests of each kind, as a worker does that does not know its resources yet."""
+    """Responds with 404 to the first requests of each kind, like a worker that has not loaded its resources yet."""
 
     early: ClassVar[Counter[str]] = Counter()
     registered: ClassVar[dict[str, Any]] = {}

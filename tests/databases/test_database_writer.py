@@ -121,7 +121,7 @@ async def test_an_idle_writer_stays_the_owner(probe: Probe) -> None:
 async def test_a_database_restored_from_a_backup_is_filled_from_its_own_progress(
     probe: Probe, writer: DatabaseWriter
 ) -> None:
-    """As after restoring a backup: its rows and progress are older, but consistent."""
+    """As after a restore from a backup: its rows and progress are older, but consistent."""
     probe.query("delete from product_metrics")
     probe.query("update sink_progress set next_offset = 2")
     with pytest.raises(OutputChangedError):
@@ -165,8 +165,8 @@ async def test_a_commit_whose_outcome_is_unknown_is_looked_up(
 
 
 async def test_an_existing_row_is_reported(probe: Probe, writer: DatabaseWriter) -> None:
-    (told,) = await writer.write([ROWS[0]._replace(revenue_cents=1)], {0: Position(6, 1)})
-    assert "already" in told
+    (message,) = await writer.write([ROWS[0]._replace(revenue_cents=1)], {0: Position(6, 1)})
+    assert "already" in message
     assert probe.rows() == ROWS[:1]
 
 

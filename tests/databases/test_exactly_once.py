@@ -38,9 +38,9 @@ async def test_committed_metrics_are_in_both_outputs_and_aborted_ones_in_none(ou
         await sink.healthy()
         await metrics.write_values([b"?", None, b"[]", b'{"window_start":1}', b"{" * 100_000])
         await metrics.write(30)
-        told = await sink.wait_for("records that are not metrics were left out", output="database")
-        assert told["count"] >= 1
-        # In both, as one may be behind the other. The file takes any JSON object for a line: it has one more.
+        event = await sink.wait_for("records that are not metrics were left out", output="database")
+        assert event["count"] >= 1
+        # Both are awaited, since one may lag behind the other. The file accepts any JSON object as a line, so it has one more.
         await eventually(lambda: (outputs.count(), len(outputs.pipeline.lines())) == (60, 61), what="both are complete")
         sink.terminate()
         assert await sink.wait() == 0
@@ -65,7 +65,7 @@ async def test_repeated_kills_while_metrics_arrive_lose_and_duplicate_nothing(ou
 
 
 async def test_a_paused_sink_resumes_after_another_has_taken_over(outputs: Outputs) -> None:
-    """The one that wakes up still holds a batch that it has read, and believes that it is the owner."""
+    """The resumed sink still holds a batch that it has read, and still considers itself the owner."""
     async with traffic(outputs.pipeline) as (metrics, running), outputs.sink() as first:
         await outputs.grown()
         async with outputs.sink() as second:
@@ -84,7 +84,7 @@ async def test_a_paused_sink_resumes_after_another_has_taken_over(outputs: Outpu
 
 
 async def pause(sink: ServiceProcess, probe: Probe) -> None:
-    """Suspend ``sink`` at a time at which it does not hold SQLite's lock, which no other process could release."""
+    """Suspend ``sink`` while it does not hold SQLite's lock, which no other process could release."""
     while True:
         sink.pause()
         if not isinstance(probe, SqliteProbe) or is_free(probe.path):
@@ -150,7 +150,7 @@ async def test_an_unavailable_output_does_not_delay_the_other(pipeline: Pipeline
             await sink.wait_for("interrupted", output="database")
             sink.terminate()
             assert await sink.wait() == 0
-        # Empty, it is filled from the topic's beginning.
+        # An empty database is filled from the beginning of the topic.
         async with Outputs(pipeline, probe).sink():
             await metrics.write(30)
             await outputs.same(metrics)
@@ -165,12 +165,12 @@ async def test_a_recreated_topic_is_never_mixed_with_the_old_rows_and_can_be_reb
         before = outputs.probe.rows()
         sink.terminate()
         assert await sink.wait() == 0
-    await pipeline.make_topic_anew()
+    await pipeline.recreate_topic()
     async with pipeline.metrics() as metrics:
         await metrics.write(60)
         async with outputs.sink() as sink:
-            told = await sink.wait_for("an output failed, the other one continues", output="database")
-            assert "services.sink.rebuild_database" in told["advice"]
+            event = await sink.wait_for("an output failed, the other one continues", output="database")
+            assert "services.sink.rebuild_database" in event["advice"]
             await pipeline.written(metrics)
             assert outputs.probe.rows() == before
             await rebuild(outputs)
@@ -186,8 +186,8 @@ async def test_a_database_of_another_topic_ends_a_sink_without_another_output(
         before = outputs.probe.rows()
         async with outputs.sink(SINK_OUTPUTS="database", TOPIC_PREFIX=f"{topic_prefix}other-") as other:
             assert await other.wait() == 1
-            told = await other.wait_for("service failed")
-            assert "rebuild_database" in told["advice"]
+            event = await other.wait_for("service failed")
+            assert "rebuild_database" in event["advice"]
         await metrics.write(12)
         await outputs.same(metrics)
         assert set(before) < set(outputs.probe.rows())
@@ -195,7 +195,7 @@ async def test_a_database_of_another_topic_ends_a_sink_without_another_output(
 
 
 async def report(outputs: Outputs, *arguments: str) -> bytes:
-    """What `make metrics` says."""
+    """The output of `make metrics`."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "cli", "metrics", "--by", "minute", "--format", "csv", *arguments),
@@ -203,13 +203,13 @@ async def report(outputs: Outputs, *arguments: str) -> bytes:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    told, errors = await process.communicate()
+    output, errors = await process.communicate()
     assert process.returncode == 0, errors
-    return told
+    return output
 
 
 async def rebuild(outputs: Outputs) -> None:
-    """The command that the error names, in another process."""
+    """Run the command that the error names, in another process."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -219,6 +219,6 @@ async def rebuild(outputs: Outputs) -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    told, errors = await process.communicate()
+    output, errors = await process.communicate()
     assert process.returncode == 0, errors
-    assert b"is empty" in told
+    assert b"is empty" in output

@@ -30,7 +30,7 @@ def writer_at(url: str, kind: Writer) -> DatabaseWriter:
 
 
 async def write_rest(writer: DatabaseWriter, random: Random) -> None:
-    """What the sink does: from what the database has to the end of ``ROWS``, begun again after any error."""
+    """Write ``ROWS`` like the sink: from the database's progress to the end, restarted after any error."""
     while True:
         try:
             assert await writer.acquire()
@@ -47,7 +47,7 @@ async def write_rest(writer: DatabaseWriter, random: Random) -> None:
 
 
 async def connections_are_cut(postgres: PostgresServer, probe: PostgresqlProbe, kind: Writer) -> None:
-    """Nearly every other COMMIT is cut off, before or after the server has seen it."""
+    """Nearly every second COMMIT is cut off, before or after the server has received it."""
     async with AsyncExitStack() as exits:
         cuts = now_and_then(Random(5), share=0.4)
         proxy = await exits.enter_async_context(CuttingProxy(postgres.port, cuts))
@@ -60,7 +60,7 @@ async def connections_are_cut(postgres: PostgresServer, probe: PostgresqlProbe, 
 
 
 async def a_displaced_sink_wakes_up(postgres: PostgresServer, probe: PostgresqlProbe, kind: Writer) -> None:
-    """It holds a batch that it has read, and believes that it is the owner."""
+    """It holds a batch that it has read, and still considers itself the owner."""
     async with AsyncExitStack() as exits:
         first, second = writer_at(probe.url, kind), writer_at(probe.url, kind)
         for writer in (first, second):
@@ -85,7 +85,7 @@ async def offsets_before_rows(
     moves: Sequence[Move],
     put: Callable[[Sequence[MetricRow]], Awaitable[Sequence[MetricRow]]],
 ) -> Sequence[MetricRow]:
-    """Two transactions in place of one."""
+    """Two transactions instead of one."""
     await write(self, epoch, [], moves, put)
     await self._connection.execute("commit")
     await self._connection.execute("begin")
@@ -95,8 +95,8 @@ async def offsets_before_rows(
 write = PostgresqlSession._write
 
 
-class RepeatsCommit(DatabaseWriter):
-    """A COMMIT without an answer is taken for undone, and the transaction is repeated."""
+class RepeatsUnconfirmedCommit(DatabaseWriter):
+    """A COMMIT without a response is assumed to have failed, and the transaction is repeated."""
 
     async def write(self, items: Sequence[MetricRow], positions: Any) -> Sequence[str]:
         offsets = dict(self._offsets)
@@ -108,7 +108,7 @@ class RepeatsCommit(DatabaseWriter):
                 self._offsets = offsets
 
 
-# What is moved from wherever it is.
+# Without the check of the previous offset.
 MOVE_FROM_ANYWHERE = postgresql._MOVE.replace("and progress.next_offset = move.before", "")
 BEGIN_ANYWHERE = postgresql._BEGIN_PARTITION.replace(
     "do nothing", "(partition) do update set next_offset = excluded.next_offset, crc32_before = excluded.crc32_before"
@@ -144,18 +144,18 @@ async def test_a_missing_epoch_check_is_found(postgres: PostgresServer, monkeypa
 async def test_a_commit_repeated_without_checking_its_outcome_is_found(
     postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The offsets would find it; where they move from anywhere, the table's key does, and a row is told as left out."""
+    """The offsets would detect it; without their check the table's key does, and a row is reported as left out."""
     monkeypatch.setattr(postgresql, "_MOVE", MOVE_FROM_ANYWHERE)
     monkeypatch.setattr(postgresql, "_BEGIN_PARTITION", BEGIN_ANYWHERE)
     probe = PostgresqlProbe(postgres.create_database("repeated"))
     with pytest.raises(AssertionError, match="no row comes twice"):
-        await connections_are_cut(postgres, probe, RepeatsCommit)
+        await connections_are_cut(postgres, probe, RepeatsUnconfirmedCommit)
 
 
 async def test_a_commit_assumed_done_without_checking_its_outcome_is_found(
     postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class TakesForDone(DatabaseWriter):
+    class AssumesUnconfirmedCommitDone(DatabaseWriter):
         async def write(self, items: Sequence[MetricRow], positions: Any) -> Sequence[str]:
             try:
                 return await super().write(items, positions)
@@ -167,5 +167,5 @@ async def test_a_commit_assumed_done_without_checking_its_outcome_is_found(
     monkeypatch.setattr(postgresql, "_BEGIN_PARTITION", BEGIN_ANYWHERE)
     probe = PostgresqlProbe(postgres.create_database("taken-for-done"))
     with pytest.raises(AssertionError):
-        await connections_are_cut(postgres, probe, TakesForDone)
+        await connections_are_cut(postgres, probe, AssumesUnconfirmedCommitDone)
     assert set(probe.rows()) < set(ROWS), "rows are lost"

@@ -33,7 +33,7 @@ async def session(probe: PostgresqlProbe) -> AsyncIterator[PostgresqlSession]:
 
 
 def fail_writes(probe: PostgresqlProbe, sqlstate: str, times: int) -> None:
-    """The first ``times`` statements that put rows in end with an error."""
+    """Let the first ``times`` statements that insert rows fail."""
     probe.query(f"""
         create sequence failures;
         create function fail() returns trigger language plpgsql as $$
@@ -75,11 +75,13 @@ async def test_a_real_deadlock_is_resolved_by_a_retry(probe: PostgresqlProbe, se
     epoch = await session.take_over("first", 10)
     assert epoch
     async with await psycopg.AsyncConnection.connect(probe.url) as other:
-        await other.execute("set deadlock_timeout = '1min'")  # so that it is the sink's transaction that is undone
+        await other.execute(
+            "set deadlock_timeout = '1min'"
+        )  # so that the sink's transaction is the one that is rolled back
         await other.execute("lock table product_metrics in share mode")
         writing = asyncio.ensure_future(session.write(epoch, ROWS, BEGIN))
         await eventually(lambda: bool(probe.query("select 1 from pg_locks where not granted")))
-        await other.execute("update sink_owner set topic = topic")  # waits for the sink, as the sink does for it
+        await other.execute("update sink_owner set topic = topic")  # waits for the sink, which waits for it
         await other.rollback()
         await writing
     assert probe.rows() == ROWS
@@ -88,7 +90,7 @@ async def test_a_real_deadlock_is_resolved_by_a_retry(probe: PostgresqlProbe, se
 async def test_a_commit_that_the_server_answers_with_rollback_is_an_error(
     probe: PostgresqlProbe, session: PostgresqlSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PostgreSQL answers COMMIT by ROLLBACK when an error came before; psycopg raises nothing then."""
+    """PostgreSQL answers COMMIT with ROLLBACK after an earlier error; psycopg raises no exception then."""
     epoch = await session.take_over("first", 10)
     assert epoch
 

@@ -1,4 +1,4 @@
-"""The roles that the containers' database begins with, made by its own script on a real server."""
+"""The initial roles of the containers' database, created by its own script on a real server."""
 
 import shutil
 import subprocess
@@ -20,7 +20,7 @@ PASSWORDS = {"sink": "the sink's \\ own", "analyst": 'an "analyst"'}
 
 @pytest.fixture
 def urls(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """By role the database's URL; the server is the test's own, since roles are the whole server's."""
+    """The database's URL by role; the test has its own server, since roles belong to the whole server."""
     folder = binaries()
     if folder is None:
         pytest.skip("PostgreSQL is not installed")

@@ -47,7 +47,7 @@ async def probe(database: str) -> PostgresqlProbe:
 
 
 def ask(probe: PostgresqlProbe, title: str) -> list[tuple[Any, ...]]:
-    """What Grafana would get for a panel, its macros as Grafana's documentation has them."""
+    """The rows that Grafana would get for a panel, with macros expanded as in Grafana's documentation."""
     sql = PANELS[title]["targets"][0]["rawSql"]
     begin, end = (datetime.fromtimestamp(at, UTC).isoformat() for at in (START, START + 5400 - 1))
     sql = re.sub(r"\$__timeFilter\((\w+)\)", rf"\1 BETWEEN '{begin}' AND '{end}'", sql)

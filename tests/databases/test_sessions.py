@@ -87,14 +87,14 @@ async def test_a_released_lease_is_available_at_once(probe: Probe, session: Sess
     second = await probe.session()
     try:
         assert await second.take_over("second", 10) == epoch + 1
-        await session.release(epoch)  # a late one, of somebody who is no longer the owner
+        await session.release(epoch)  # a late one, of a displaced owner
         assert await session.take_over("third", 10) is None
     finally:
         await second.close()
 
 
 async def test_the_same_owner_raises_the_epoch_as_well(session: Session, epoch: int) -> None:
-    """What it had begun on a connection that it lost must not come through later."""
+    """A write begun on a lost connection must not take effect later."""
     assert await session.take_over("first", 10) == epoch + 1
     with pytest.raises(FencedError):
         await session.write(epoch, ROWS, BEGIN)
@@ -182,7 +182,7 @@ async def test_an_older_schema_is_migrated_with_its_rows(probe: Probe) -> None:
     new = await probe.session()
     try:
         assert probe.query("select * from revenue_share")
-        # The older sink's connection, and all that it may have prepared there, goes on.
+        # The older sink's connection continues, with its prepared statements.
         await old.write(epoch, ROWS[2:], [Move(0, 2, Position(3, 0))])
         assert probe.rows() == ROWS
     finally:

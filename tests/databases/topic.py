@@ -81,7 +81,7 @@ def row_of(value: bytes) -> MetricRow:
 
 @asynccontextmanager
 async def traffic(pipeline: Pipeline) -> AsyncIterator[tuple[Metrics, Traffic]]:
-    """Metrics that keep coming."""
+    """Metrics that keep arriving."""
     async with pipeline.metrics() as metrics:
         running = Traffic(metrics)
         try:

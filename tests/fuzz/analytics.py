@@ -156,8 +156,8 @@ class ProcessedOrders:
         assert sent.topic == "product-metrics"
         metric = read_metric_record(sent.key, sent.value, WINDOW_S)
         total = self._sums.pop(metric.window)
-        told = (metric.order_count, metric.revenue_cents, metric.average_cents)
-        assert told == (total.orders, total.cents, mean_cents(total))
+        written = (metric.order_count, metric.revenue_cents, metric.average_cents)
+        assert written == (total.orders, total.cents, mean_cents(total))
 
 
 class Changelog:

@@ -148,7 +148,7 @@ def _structures(time_s: float) -> list[Case]:
         extra("1,000 levels", nested(1000), _MALFORMED),
         extra("100,000 levels", nested(100_000), _MALFORMED),
         extra("long array within", "[" + "0," * _MANY + "0]", None),
-        extra("numbers that grow when written anew", "[" + "1e15," * (_MANY // 3) + "1]", None, product_name="1"),
+        extra("numbers that grow when re-encoded", "[" + "1e15," * (_MANY // 3) + "1]", None, product_name="1"),
         extra("names of ours", "1", None, product_name='"mine"', category="null", type='"watermark"'),
         extra("a whole watermark", "1", None, source="0", sources="1", watermark="1e18"),
         Case("a name of ours, escaped", order_text("escaped", time_s)[:-1] + rb',"c\u0061tegory":[{"}":"]"}]}', None),

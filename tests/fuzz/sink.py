@@ -52,7 +52,7 @@ class Metrics:
             (batch,) = self._reader.batches({0: [any_record(self._random, value, self._offset)]}, 1)
             assert len(batch.positions) == 1
             assert len(batch.items) + len(batch.rejected) == 1
-            assert all(len(told) < 500 for told in batch.rejected)
+            assert all(len(reason) < 500 for reason in batch.rejected)
             _check_line(value, [line.text for line in batch.items])
             tally = tally.plus(Tally(len(batch.items), len(batch.rejected)))
         return tally

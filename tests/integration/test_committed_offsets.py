@@ -25,7 +25,7 @@ async def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
     async with pipeline.service("processor") as processor, pipeline.service("analytics") as analytics:
         async with pipeline.service("sink"):
             await pipeline.verify()
-        for service in (processor, analytics):  # a killed one would stay a member of its group for ten seconds
+        for service in (processor, analytics):  # a killed one would stay a group member for ten seconds
             service.terminate()
             assert await service.wait() == 0
     return pipeline
@@ -56,7 +56,7 @@ async def test_a_processor_with_a_reset_group_ends_and_everything_can_be_recreat
         assert await processor.wait() == 1
     await carry_out(pipeline.kafka, await make_plan(pipeline.kafka, pipeline.prefix))
     async with pipeline.service("processor") as processor, pipeline.service("analytics"), pipeline.service("sink"):
-        await processor.wait_for("partition started")  # the topics are made anew
+        await processor.wait_for("partition started")  # the topics are recreated
         report = await pipeline.verify()
     assert report.sent == report.processed == report.in_closed_windows == 600
 
@@ -79,7 +79,7 @@ async def test_an_aborted_first_transaction_is_not_taken_for_output(
     producer = TransactionalProducer(connection, f"{topic_prefix}t", topic_prefix)
     await producer.start()
     outputs = OutputBuffer({PROCESSED_ORDERS.name: 6})
-    # An old one could be deleted by the topic's retention meanwhile.
+    # An old record could be deleted by the topic's retention meanwhile.
     outputs.send(PROCESSED_ORDERS.name, 0, None, b"{}", int(time.time() * 1000), [])
     batches = {TopicPartition(topic_prefix + PROCESSED_ORDERS.name, 0): outputs.batches()[PROCESSED_ORDERS.name, 0]}
     await producer.add_partitions(batches)

@@ -44,7 +44,7 @@ class Reports:
         await self.pipeline.send([(partition, values[partition::6]) for partition in range(6)])
 
     def truth(self) -> dict[str, tuple[int, int]]:
-        """Orders and cents by product of those sent for the hour."""
+        """Orders and cents by product that were sent for the hour."""
         sums: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
         for order in self.orders:
             if self.start_s <= order["timestamp"] < self.start_s + HOUR_S:
@@ -53,7 +53,7 @@ class Reports:
         return {product: (count, cents) for product, (count, cents) in sums.items()}
 
     async def run(self, span: str, *arguments: str) -> tuple[int, dict[str, Any], str]:
-        """Exit code, the report, and what went to standard error."""
+        """Exit code, report, and standard error."""
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "cli", "report", span,
@@ -139,7 +139,7 @@ async def plant_in_database(reports: Reports) -> None:
 
 async def plant_in_file(reports: Reports) -> None:
     """In a finished file, as `SINK_ROTATE` makes them."""
-    reports.services["sink"].terminate()  # it would mend its live file
+    reports.services["sink"].terminate()  # it would repair its live file
     await reports.services["sink"].wait()
     output = reports.pipeline.output
     lines = output.read_bytes().splitlines(keepends=True)
@@ -195,16 +195,16 @@ async def test_a_period_with_open_windows_is_not_reported(kafka: str, topic_pref
             for name in started:
                 await stack.enter_async_context(reports.pipeline.service(name))
 
-            async def says(obstacle: str = obstacle) -> bool:
+            async def reports_obstacle(obstacle: str = obstacle) -> bool:
                 code, report, error = await reports.run(reports.hour, "--wait=0")
                 assert (code, report) == (1, {}), error
                 return f"{reports.hour} is not complete yet" in error and obstacle in error
 
-            await eventually(says)
+            await eventually(reports_obstacle)
     service = reports.pipeline.service
     async with service("processor"), service("analytics"), service("sink"):
         code, report, error = await reports.run(reports.hour, "--wait=240")
     assert code == 0, error
     assert products(report) == reports.truth()
-    # A pipeline that has been stopped is complete as well: event time stands still, and no window is open.
+    # The hour of a stopped pipeline is complete as well: event time does not advance, and no window is open.
     assert (await reports.run(reports.hour, "--wait=0"))[0] == 0

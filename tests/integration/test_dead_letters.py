@@ -53,7 +53,7 @@ class Command:
         )
 
     async def run(self) -> tuple[int, str, str]:
-        """Exit code and what it wrote."""
+        """Exit code and output."""
         process = await self.start()
         out, err = await process.communicate()
         assert process.returncode is not None
@@ -72,7 +72,7 @@ async def reasons(pipeline: Pipeline) -> dict[str, Any]:
 
 
 async def replayed_from(pipeline: Pipeline) -> Counter[str]:
-    """How often each letter stands in `orders`."""
+    """How often each letter is in `orders`."""
     return Counter(
         (dict(record.headers)["replayed.from"] or b"").decode().removeprefix(f"{pipeline.prefix}orders-dlq/")
         for record in await pipeline.read("orders")
@@ -81,14 +81,14 @@ async def replayed_from(pipeline: Pipeline) -> Counter[str]:
 
 
 def letter(pipeline: Pipeline, value: bytes | None, reason: Reason, **source: Any) -> FakeRecord:
-    """The record of `orders` that is to become a dead letter, and the headers it gets."""
+    """A record of `orders` that becomes a dead letter, and the headers of its letter."""
     record = FakeRecord(value, **({"topic": pipeline.prefix + "orders"} | source))
     headers = tuple(
         dead_letter_headers(
             record.topic, record.partition, record.offset, RejectedError(reason, "as the test wants it")
         )
     )
-    # A time of today: the broker deletes what is older than its retention.
+    # A time of today: the broker deletes records beyond their retention.
     now_ms = int(time.time() * 1000)
     return FakeRecord(value, record.key, headers, partition=partition_for(record.key, 6), timestamp=now_ms)
 
@@ -100,7 +100,7 @@ async def write_letters(pipeline: Pipeline, letters: Sequence[FakeRecord]) -> No
         topic = pipeline.prefix + ORDERS_DLQ.name
         deliveries = []
         for each in letters:
-            batch = producer.create_batch()  # send() takes no record without key and value
+            batch = producer.create_batch()  # send() rejects a record without key and value
             batch.append(timestamp=each.timestamp, key=each.key, value=each.value, headers=[*each.headers])
             deliveries.append(await producer.send_batch(batch, topic, partition=each.partition))
         await asyncio.gather(*deliveries)
@@ -131,7 +131,7 @@ async def test_the_senders_headers_survive_a_dead_letter_and_its_replay(pipeline
             await producer.send_and_wait(orders, value, partition=3, headers=[*sent, ("type", b"theirs")])
 
     async def headers_in(topic: str, count: int) -> list[tuple[str, bytes | None]]:
-        """Those of the ``count``-th record that is no watermark."""
+        """The headers of the ``count``-th record that is not a watermark."""
 
         async def written() -> bool:
             return len(await records()) == count
@@ -157,12 +157,12 @@ async def test_the_senders_headers_survive_a_dead_letter_and_its_replay(pipeline
         ]
         assert list(new_partition)[:3] == [*sent, ("type", b"theirs")]
 
-        async def came_back() -> bool:
+        async def is_processed() -> bool:
             return [*ORDER_HEADERS, *sent, new_partition[-1]] in [
                 list(record.headers) for record in await pipeline.read("processed-orders")
             ]
 
-        await eventually(came_back, what="the replayed order is processed with its headers")
+        await eventually(is_processed, what="the replayed order is processed with its headers")
 
 
 async def test_orders_are_replayed_after_their_product_was_added_to_the_catalogue(pipeline: Pipeline) -> None:
@@ -210,7 +210,7 @@ async def test_orders_are_replayed_after_their_product_was_added_to_the_catalogu
 
 
 async def test_a_replayed_order_is_validated_again(pipeline: Pipeline) -> None:
-    """One that came from the future is no longer ahead; what is still bad is one new letter, and the old one done."""
+    """A future timestamp is no longer ahead; a record that is still invalid becomes one new letter, and the old one is marked."""
     async with pipeline.service("analytics"), pipeline.service("processor"):
         early = order(timestamp=time.time() + 70)
         await pipeline.send([(2, [early, b"no JSON"])])
@@ -243,14 +243,14 @@ async def begun(reader: TopicReader, pipeline: Pipeline, process: asyncio.subpro
     orders = pipeline.prefix + "orders"
     before = await reader.ends(orders)
 
-    async def goes_on() -> bool:
+    async def has_progressed() -> bool:
         return process.returncode is not None or await reader.ends(orders) != before
 
-    await eventually(goes_on, what="the replay is at work")
+    await eventually(has_progressed, what="the replay has begun")
 
 
 def replayed_before(out: str) -> int:
-    """How many letters an earlier replay had done, by what the next one wrote."""
+    """The number of letters replayed by earlier runs, as printed by the last one."""
     match = re.search(r"([0-9,]+) replayed before: skipped", out)
     assert match, out
     return int(match[1].replace(",", ""))

@@ -17,7 +17,7 @@ Findings = dict[str, list[dict[str, str]]]
 
 
 async def examine(pipeline: Pipeline, **settings: str) -> tuple[int, Findings]:
-    """The exit code, and what was found, by subject."""
+    """The exit code, and the findings by subject."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "cli", "doctor", "--json"),
         *(f"--bootstrap={pipeline.kafka}", f"--topic-prefix={pipeline.prefix}"),
@@ -48,7 +48,7 @@ async def test_a_healthy_pipeline_has_no_problems(pipeline: Pipeline) -> None:
     cluster = ("broker version", "rights", "topics", "partitions", "topic settings", "replication", "transactions")
     assert set(levels(found, *cluster, "broker settings")) == {"ok"}, found
     assert "6 in each topic" in found["partitions"][0]["message"]
-    # This machine's clock is the broker's; only a machine that is busy for seconds makes the way of an order so long.
+    # The broker has the same clock; only a machine that is busy for seconds delays an order so much.
     assert found["clock"][0]["level"] in {"ok", "warning"}
     assert "no order arrived" not in found["clock"][0]["message"]
     assert exit_code == any(

@@ -14,7 +14,7 @@ from tests.integration.services import eventually
 
 
 async def test_a_backlog_read_partition_by_partition_is_complete(pipeline: Pipeline) -> None:
-    """The order in which stream time with a grace period loses most: 20 minutes of history, partition by partition."""
+    """The reading order in which stream time with a grace period loses most: 20 minutes of history, partition by partition."""
     await pipeline.make_topics()
     orders = history(120_000, span_s=1200, seed=1)
     spread: list[list[bytes]] = [[] for _ in range(6)]
@@ -64,7 +64,7 @@ async def test_an_idle_pipeline_that_has_never_had_an_order_accepts_old_orders(p
     await pipeline.make_topics()
     async with pipeline.service("processor") as processor, pipeline.service("analytics"), pipeline.service("sink"):
         await processor.wait_for("partition started")
-        await asyncio.sleep(4)  # twice IDLE_AFTER_SECONDS: what must not happen has had its time to happen
+        await asyncio.sleep(4)  # twice IDLE_AFTER_SECONDS: long enough for a wrong watermark
         orders = [orjson.dumps(order) for order in history(1000, span_s=7200, seed=3)]
         await pipeline.send((partition, orders[partition::6]) for partition in range(6))
         report = await pipeline.verify()
@@ -84,7 +84,7 @@ async def test_an_order_for_a_closed_window_is_stored_and_counted_as_late(pipeli
 
 
 async def test_orders_of_other_clients_are_processed(pipeline: Pipeline) -> None:
-    """Any partition, any spacing, any order of fields, extra fields, and none of theirs replaces ours."""
+    """Any partition, any spacing, any field order, and extra fields, none of which replaces ours."""
     await pipeline.make_topics()
     random = Random(5)
     values: list[bytes] = []

@@ -1,4 +1,4 @@
-"""Exactly once: through crashes and changes of the group, against the independent verification.
+"""Exactly-once under crashes and rebalances, checked by the independent verification.
 
 Pauses beyond the session and outages of the broker: `tests/chaos/test_short_form.py`.
 """
@@ -40,7 +40,7 @@ async def test_a_backlog_with_invalid_orders_of_every_kind_is_exact(pipeline: Pi
         await start(stack, pipeline, "processor", 3)
         (analytics, _) = await start(stack, pipeline, "analytics", 2)
         await start(stack, pipeline, "sink")
-        await analytics.wait_for("partitions assigned")  # the topics have been made
+        await analytics.wait_for("partitions assigned")  # the topics exist
         report = await pipeline.verify()
     assert report.sent == 100_000
     assert report.late == 0

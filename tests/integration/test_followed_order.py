@@ -11,7 +11,7 @@ IN_TRANSACTIONS = {"order processed", "order counted", "window closed", "transac
 
 
 def place(event: Event, prefix: str) -> str:
-    """The partition that what ``event`` tells of goes to, as the worker that reads it is called."""
+    """The partition that the record of ``event`` is written to, as its reader logs it."""
     return f"{prefix}{event['to_topic']}-{event['to_partition']}"
 
 
@@ -44,9 +44,9 @@ async def test_debug_logs_trace_an_order_to_its_window_and_the_window_to_the_fil
 
         for service in (generator, *services):
             assert [line for line in service.events() if "raw" in line or "service" not in line] == []
-        told = processor.events() + analytics.events()
-        assert {line["event"] for line in told} >= IN_TRANSACTIONS | OUTSIDE_TRANSACTIONS
-        for line in told:
+        events = processor.events() + analytics.events()
+        assert {line["event"] for line in events} >= IN_TRANSACTIONS | OUTSIDE_TRANSACTIONS
+        for line in events:
             if line["event"] in IN_TRANSACTIONS:
                 assert isinstance(line["transaction"], int), line
             if line["event"] in OUTSIDE_TRANSACTIONS:

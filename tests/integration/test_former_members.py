@@ -24,7 +24,7 @@ Join = Callable[[], Awaitable[GroupMember]]
 
 @pytest.fixture
 async def join(pipeline: Pipeline) -> AsyncIterator[Join]:
-    """Lets one more consumer join; returns the member that it is once all partitions are given out anew."""
+    """Let another consumer join; returns its membership once all partitions are reassigned."""
     consumers: list[AIOKafkaConsumer] = []
 
     async def joined() -> GroupMember:
@@ -56,7 +56,7 @@ async def started(connection: BrokerConnection, pipeline: Pipeline, member: Grou
 async def test_commits_of_a_former_member_are_rejected_and_do_not_change_the_offset(
     pipeline: Pipeline, join: Join, connection: BrokerConnection
 ) -> None:
-    """Kafka 3.9 forgets what is pending for a producer id when it refuses an offset of that id: they must differ."""
+    """Kafka 3.9 drops the pending offsets of a producer id when it rejects an offset of that id, so the ids must differ."""
     source = TopicPartition(pipeline.prefix + "orders", 0)
     former = await join()
     zombie = await started(connection, pipeline, former)

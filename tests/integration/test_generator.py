@@ -20,7 +20,7 @@ Orders = dict[int, list["ConsumerRecord[bytes, bytes]"]]
 
 
 async def read_orders(kafka: str, topic_prefix: str) -> Orders:
-    """All of ``orders``, by partition."""
+    """All records of ``orders``, by partition."""
     consumer = AIOKafkaConsumer(
         f"{topic_prefix}orders", bootstrap_servers=kafka, auto_offset_reset="earliest", enable_auto_commit=False
     )
@@ -43,7 +43,7 @@ def values(orders: Orders) -> dict[int, list[tuple[bytes | None, bytes | None]]]
 async def expected_values(
     generator: ServiceProcess, count: int
 ) -> tuple[dict[int, list[tuple[bytes | None, bytes | None]]], set[Reason | None]]:
-    """What the pure stream gives for the settings that ``generator`` logged; and the kinds of faults among it."""
+    """The expected records for the settings that ``generator`` has logged, and the kinds of faults among them."""
     started = await generator.wait_for("generation starts")
     start_s = started["event_time_starts"]
     stream = OrderStream(
@@ -140,5 +140,5 @@ async def test_after_a_backfill_it_continues_live(kafka: str, topic_prefix: str,
     ]
     assert min(due_s for _, due_s in sent_and_due_s) < live_from_s - 15
     assert max(due_s for _, due_s in sent_and_due_s) > live_from_s
-    # No order goes out before it is due. (The record's timestamp has whole milliseconds, cut off.)
+    # No order is sent before it is due. (The record's timestamp is truncated to whole milliseconds.)
     assert all(sent_s > due_s - 0.001 for sent_s, due_s in sent_and_due_s)

@@ -1,4 +1,4 @@
-"""What the consumer of lazy records reads is what aiokafka's own reads, by way of the pinned aiokafka's inside."""
+"""The consumer of lazy records, which uses internals of the pinned aiokafka, reads the same as aiokafka's own."""
 
 from itertools import chain
 from pathlib import Path
@@ -56,7 +56,7 @@ async def test_it_reads_the_same_records_as_aiokafkas_consumer(
 async def read(
     pipeline: Pipeline, partition: TopicPartition, kind: type[AnyHeaderConsumer]
 ) -> tuple[list[tuple[Any, ...]], set[type]]:
-    """What each record has, and of which types the records are; begun in the midst of a batch."""
+    """The content of each record, and the types of the records; reading begins in the middle of a batch."""
     consumer = committed_consumer(pipeline.settings(), group=None, kind=kind)
     await consumer.start()
     try:

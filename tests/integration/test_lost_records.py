@@ -34,7 +34,7 @@ async def test_records_deleted_before_a_lagging_service_reads_them_are_skipped(p
         async with pipeline.service("processor") as processor:
             await committed(pipeline, 30)
             processor.pause()
-            await send(pipeline, 10)  # answers the request that was under way
+            await send(pipeline, 10)  # answers the request in flight
             await send(pipeline, 10)
             await admin.delete_records({TopicPartition(pipeline.prefix + "orders", 0): RecordsToDelete(45)})
             processor.resume()

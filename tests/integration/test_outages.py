@@ -1,4 +1,4 @@
-"""Starting order does not matter, and an outage of the broker loses nothing."""
+"""The services can be started in any order, and an outage of the broker loses nothing."""
 
 import asyncio
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a command has started ends with it, however it ends."""
+"""All processes that a command has started end with it, however it ends."""
 
 import asyncio
 import os
@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.integration.services import ROOT, eventually
-from tests.integration.test_local_mode import lives
+from tests.integration.test_local_mode import is_running
 
-# Starts a process that leads a session of its own and does not hear SIGTERM, and one whose parent has gone; then waits.
+# Starts a session leader that ignores SIGTERM, and an orphaned process; then waits.
 STARTS_OTHERS = """
 import pathlib, subprocess, sys, time
 folder = pathlib.Path(sys.argv[1])
@@ -45,7 +45,7 @@ def test_processes_left_by_a_finished_command_are_ended(tmp_path: Path) -> None:
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
     pids = others(tmp_path)
     assert len(pids) == 2
-    assert not [pid for pid in pids if lives(pid)]
+    assert not [pid for pid in pids if is_running(pid)]
 
 
 def test_the_exit_code_is_that_of_the_command() -> None:
@@ -67,5 +67,5 @@ async def test_ending_make_test_ends_its_processes(tmp_path: Path, whole_group: 
     else:
         make.terminate()
     assert await make.wait()
-    # Make does not wait for what it has passed the signal on to.
-    await eventually(lambda: not [pid for pid in pids if lives(pid)], what="all have ended")
+    # Make does not wait for the processes that it has forwarded the signal to.
+    await eventually(lambda: not [pid for pid in pids if is_running(pid)], what="all have ended")

@@ -29,7 +29,7 @@ async def committed(pipeline: Pipeline, stage: str) -> dict[int, int]:
     await admin.start()
     try:
         offsets = await admin.list_consumer_group_offsets(pipeline.prefix + stage)
-    except KafkaError:  # the coordinator of a new group is being made
+    except KafkaError:  # a new group has no coordinator for a moment
         offsets = {}
     finally:
         await admin.close()
@@ -38,7 +38,7 @@ async def committed(pipeline: Pipeline, stage: str) -> dict[int, int]:
 
 
 async def all_partitions_move(pipeline: Pipeline) -> None:
-    """Return when every partition of either stage has been committed once more."""
+    """Wait until both stages have committed a new offset in every partition."""
     for stage in WITH_ORDERS:
         before = await committed(pipeline, stage)
 
@@ -86,7 +86,7 @@ async def test_an_abandoned_transaction_does_not_block_readers_forever(
     partitions = [TopicPartition(pipeline.prefix + topic, number) for number in PARTITIONS]
 
     async def held_up() -> bool:
-        # In this order: what is added in between must not look like a record that cannot be read.
+        # In this order, so that a record added in between does not look blocked.
         ends = await written.end_offsets(partitions)
         readable_ends = await readable.end_offsets(partitions)
         return any(readable_ends[partition] < end for partition, end in ends.items())
@@ -99,7 +99,7 @@ async def test_an_abandoned_transaction_does_not_block_readers_forever(
         while True:
             await asyncio.sleep(random.uniform(0.02, 0.2))
             service.pause()
-            await asyncio.sleep(0.2)  # a commit that the broker has taken comes to its end
+            await asyncio.sleep(0.2)  # a commit that the broker has accepted is completed
             if await held_up():
                 service.kill()
                 return

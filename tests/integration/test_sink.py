@@ -22,7 +22,7 @@ PARTITIONS = 6
 
 
 class Metrics:
-    """Writes metrics in transactions, as the analytics does, and remembers those that count."""
+    """Writes metrics in transactions, as the analytics does, and keeps the committed ones."""
 
     def __init__(self, producer: AIOKafkaProducer, topic: str) -> None:
         self._producer = producer
@@ -52,7 +52,7 @@ class Metrics:
 
 
 class Pipeline:
-    """The topic, the output, and what a sink needs to be told."""
+    """The topic, the output, and the settings of a sink."""
 
     def __init__(self, kafka: str, topic_prefix: str, folder: Path) -> None:
         self.kafka = kafka
@@ -74,7 +74,7 @@ class Pipeline:
     async def make_topic(self) -> None:
         await ensure_topics(self._settings, [PRODUCT_METRICS])
 
-    async def make_topic_anew(self) -> None:
+    async def recreate_topic(self) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.kafka)
         await admin.start()
         try:
@@ -221,7 +221,7 @@ async def test_the_topic_is_recreated_while_the_sink_is_stopped(pipeline: Pipeli
             before = pipeline.path.read_bytes()
         sink.terminate()
         assert await sink.wait() == 0
-        await pipeline.make_topic_anew()
+        await pipeline.recreate_topic()
         async with pipeline.metrics() as metrics:
             if metrics_then:
                 await metrics.write(metrics_then)
@@ -238,7 +238,7 @@ async def test_the_topic_is_recreated_while_the_sink_runs(pipeline: Pipeline) ->
         async with pipeline.metrics() as metrics:
             await metrics.write(30)
             await pipeline.written(metrics)
-        await pipeline.make_topic_anew()
+        await pipeline.recreate_topic()
         async with pipeline.metrics() as metrics:
             await metrics.write(6)
             await sink.wait_for("rewriting the metrics file from the beginning of the topic")
@@ -268,7 +268,7 @@ async def test_the_sink_waits_while_the_disk_is_full(pipeline: Pipeline) -> None
         await pipeline.written(metrics)
         whole = pipeline.path.stat().st_size
         _, most = resource.prlimit(sink.process.pid, resource.RLIMIT_FSIZE)
-        # Past this size the system refuses to write, as a full disk would; the log is shorter.
+        # Beyond this size writes fail, as on a full disk; the log is smaller.
         resource.prlimit(sink.process.pid, resource.RLIMIT_FSIZE, (20 * whole + 1, most))
         for _ in range(25):
             await metrics.write(30)

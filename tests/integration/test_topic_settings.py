@@ -132,9 +132,9 @@ async def test_services_refuse_to_start_with_topic_settings_that_lose_orders(
         (ORDERS, {"cleanup.policy": "compact"}, "cleanup.policy=compact"),
         (PRODUCT_METRICS, {"min.insync.replicas": "2"}, "min.insync.replicas=2"),
     ]
-    for topic, config, told in wrong:
+    for topic, config, message in wrong:
         await admin.create_topics([NewTopic(pipeline.prefix + topic.name, 6, 1, topic_configs=config)])
-        with pytest.raises(TopicMismatchError, match=told) as refused:
+        with pytest.raises(TopicMismatchError, match=message) as refused:
             await ensure_topics(pipeline.settings(), [topic])
         assert pipeline.prefix + topic.name in str(refused.value)
         assert "kafka-configs.sh" in refused.value.advice
@@ -160,7 +160,7 @@ async def test_manually_created_topics_cause_warnings_and_every_codec_is_read(
         assert warned == {("orders", "compression.type"), ("orders", "message.timestamp.type")} | derived
         for partition, codec in enumerate(CODECS):
             await send(pipeline, partition, *orders(10, seed=partition), codec=codec)
-        for number, codec in enumerate(CODECS):  # packed by the broker
+        for number, codec in enumerate(CODECS):  # compressed by the broker
             await alter(admin, name, compression_type=codec)
             await send(pipeline, 5, *orders(10, seed=10 + number))
         report = await pipeline.verify()
@@ -198,5 +198,5 @@ async def test_a_record_that_is_too_large_becomes_a_dead_letter_and_does_not_blo
 
 
 def _with(topic: Topic, **config: str) -> dict[str, str]:
-    """A topic's declared settings with some changed: to alter one sets all others back."""
+    """A topic's declared settings with changes, since altering one resets all others."""
     return {name.replace(".", "_"): value for name, value in topic.config.items()} | config

@@ -33,7 +33,7 @@ async def committed(pipeline: Pipeline, admin: AIOKafkaAdminClient, offset: int)
     async def reached() -> bool:
         try:
             offsets = await admin.list_consumer_group_offsets(pipeline.prefix + "processor")
-        except KafkaError:  # the group's coordinator is being made
+        except KafkaError:  # a new group has no coordinator for a moment
             return False
         return [each.offset for each in offsets.values()] == [offset] * 6
 
@@ -63,7 +63,7 @@ async def test_a_service_waits_for_missing_brokers_with_a_time_limit(
 
 
 async def test_deleted_topics_end_a_running_service(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
-    """A supervisor starts the service again, which then makes them anew."""
+    """A supervisor restarts the service, which then recreates them."""
     await pipeline.make_topics()
     names = [pipeline.prefix + topic.name for topic in (ORDERS, PROCESSED_ORDERS)]
     async with pipeline.service("processor") as processor:
@@ -90,7 +90,7 @@ async def test_added_partitions_end_a_running_service(pipeline: Pipeline, admin:
         failed = await processor.wait_for("service failed")
         assert f"'{pipeline.prefix}{ORDERS.name}' has 8 partitions by now and had 6" in failed["error"]
         assert "make recompute" in failed["advice"]
-    # Followed to the letter, it works.
+    # Following the advice works.
     plan = await make_plan(pipeline.kafka, pipeline.prefix)
     await carry_out(pipeline.kafka, plan)
     async with (
@@ -99,7 +99,7 @@ async def test_added_partitions_end_a_running_service(pipeline: Pipeline, admin:
         pipeline.service("sink", TOPIC_PARTITIONS="8"),
     ):
         for service in (processor, analytics):
-            await service.wait_for("partition started")  # all topics are there
+            await service.wait_for("partition started")  # all topics exist
         await pipeline.send([(7, [orjson.dumps(order) for order in history(60, 10, seed=2)])])
         report = await pipeline.verify()
     assert report.accepted == 120
@@ -118,11 +118,11 @@ async def test_a_lowered_record_size_limit_is_reported_and_processing_resumes_on
     async with pipeline.service("processor") as processor:
         await send(pipeline, seed=1)
 
-        async def told_which_topic_and_what_to_do() -> bool:
-            told = [line for line in processor.events() if "starting again" in line["event"]]
-            return any(name in line["error"] and "max.message.bytes" in line["error"] for line in told)
+        async def topic_and_setting_are_named() -> bool:
+            restarts = [line for line in processor.events() if "starting again" in line["event"]]
+            return any(name in line["error"] and "max.message.bytes" in line["error"] for line in restarts)
 
-        await eventually(told_which_topic_and_what_to_do)
+        await eventually(topic_and_setting_are_named)
         await set_limit("2097152")
         await committed(pipeline, admin, 10)
         assert processor.process.poll() is None

@@ -41,7 +41,7 @@ def of_generation(pipeline: Pipeline, generation: int) -> GroupMember:
 
 
 class Writer:
-    """A producer of a member of some generation, which need not be real: it commits as no member."""
+    """A producer with the generation of a member; it commits without membership, so the generation need not exist."""
 
     def __init__(self, connection: BrokerConnection, pipeline: Pipeline, generation: int) -> None:
         self._pipeline = pipeline
@@ -52,7 +52,7 @@ class Writer:
         self.source = TopicPartition(pipeline.prefix + "orders", 0)
 
     async def leave_open(self, offset: int) -> None:
-        """All of a transaction but its end."""
+        """A transaction without its end."""
         batches = {
             TopicPartition(self._pipeline.prefix + topic, partition): batches
             for (topic, partition), batches in records().batches().items()
@@ -99,11 +99,11 @@ async def test_only_transactions_of_former_generations_are_ended(
 async def test_late_requests_of_an_attempt_do_not_affect_later_attempts(
     pipeline: Pipeline, connection: BrokerConnection, offsets: CommittedOffsets
 ) -> None:
-    """KAFKA-17754, without a network to lose them in: they are sent by hand, at the worst moments."""
+    """KAFKA-17754, without network faults: the late requests are sent explicitly, at the worst moments."""
     lost, following = Writer(connection, pipeline, 1), Writer(connection, pipeline, 1)
     following.producer.transactional_id += "-next"
     await lost.producer.start()
-    await lost.leave_open(10)  # its answers are lost: a new attempt takes over
+    await lost.leave_open(10)  # its responses are lost, and a new attempt takes over
     await end_transaction(connection, lost.producer.transactional_id)
     await following.producer.start()
     await following.leave_open(20)
@@ -143,7 +143,7 @@ async def test_a_record_that_the_topic_rejects_is_reported(pipeline: Pipeline, c
 
 
 async def test_clients_can_be_discarded_without_a_broker(kafka: str) -> None:
-    """`libs.runtime.kafka_client.closing` needs these when `stop()` hangs; a new aiokafka may name them otherwise."""
+    """`libs.runtime.kafka_client.closing` needs these attributes when `stop()` hangs; another version of aiokafka may have other names."""
     producer = AIOKafkaProducer(bootstrap_servers=kafka)
     assert asyncio.iscoroutinefunction(producer._sender.close)
     assert asyncio.iscoroutinefunction(producer.client.close)

@@ -23,7 +23,7 @@ HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 
 
 class Terminal:
-    """A program with a terminal of its own, and what it writes there; a context manager."""
+    """A program in its own terminal, and its output; a context manager."""
 
     def __init__(self, *command: str) -> None:
         self._ours, theirs = os.openpty()
@@ -56,14 +56,14 @@ class Terminal:
 
     @property
     def written(self) -> str:
-        with contextlib.suppress(OSError):  # nothing more for now, or for ever
+        with contextlib.suppress(OSError):  # no more output for now, or at all
             while more := os.read(self._ours, 65_536):
                 self._written += more
         return self._written.decode(errors="ignore")
 
     @property
     def screen(self) -> str:
-        """What was drawn last, without its colours."""
+        """The last screen, without colours."""
         return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self.written.rpartition("\x1b[2K")[2]).replace("\r", "").rstrip()
 
 

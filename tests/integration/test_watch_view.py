@@ -1,4 +1,4 @@
-"""What the views read of a topic that holds more than they can read."""
+"""The views with a topic that has more records than they can read."""
 
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,14 @@ PRODUCTS = 50
 async def look(view: KafkaView) -> Observation:
     found: list[Observation] = []
 
-    async def looked() -> bool:
+    async def has_coordinator() -> bool:
         try:
             found.append(await view.look())
         except KafkaError:  # a new broker has no coordinators yet
             return False
         return True
 
-    await eventually(looked)
+    await eventually(has_coordinator)
     return found[0]
 
 
@@ -56,8 +56,8 @@ async def test_a_partially_read_window_is_not_shown_as_complete(
             await close_window(4)
             state.apply(await look(view))
 
-    told: Any = sales(state)
-    assert [(window["start_s"] // 60, window["whole"], window["all"][0]) for window in told["windows"]] == [
+    snapshot: Any = sales(state)
+    assert [(window["start_s"] // 60, window["whole"], window["all"][0]) for window in snapshot["windows"]] == [
         (2, False, 20),
         (3, True, PRODUCTS),
         (4, True, PRODUCTS),

@@ -26,13 +26,13 @@ from tests.kubernetes.manifests import (
 )
 
 MEBIBYTE = 2**20
-# Peaks of docs/performance.md and docs/guarantees.md, in their containers or as the process's, whichever is higher; of the live
-# page there is no figure.
+# Peaks from docs/performance.md and docs/guarantees.md, of the container or the process, whichever is higher; for the live
+# page there is none.
 PEAK_MB = {"generator": 53, "processor": 105, "analytics": 78, "sink": 84}
 
 
 def test_every_pod_meets_the_restricted_pod_security_standard(resources: Resources) -> None:
-    """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted, and a root file system to read only."""
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted, and a read-only root file system."""
     for name, workload in workloads(resources).items():
         pod, container = pod_of(workload), container_of(workload)
         assert pod["securityContext"]["runAsNonRoot"] is True, name
@@ -53,7 +53,7 @@ def test_every_pod_meets_the_restricted_pod_security_standard(resources: Resourc
 def test_pods_get_no_service_account_token_and_no_service_links(resources: Resources) -> None:
     for name, workload in workloads(resources).items():
         assert pod_of(workload)["automountServiceAccountToken"] is False, name
-        # They would be settings: LIVE_PORT=tcp://10.0.0.1:80 of the Service `live`.
+        # Service links would be read as settings: LIVE_PORT=tcp://10.0.0.1:80 of the Service `live`.
         assert pod_of(workload)["enableServiceLinks"] is False, name
 
 
@@ -68,8 +68,8 @@ def test_memory_limits_exceed_the_measured_peaks(resources: Resources) -> None:
 
 
 def test_a_kafka_outage_kills_no_pod(resources: Resources) -> None:
-    """Neither startup nor liveness asks for what turns 503 while the broker is away; readiness of the stages does."""
-    health = Health()  # of a service that has never reached its broker
+    """Startup and liveness probes do not request the path that returns 503 during a broker outage; readiness probes of the stages do."""
+    health = Health()  # of a service that has never connected to its broker
     with HealthServer(health, CollectorRegistry(), "127.0.0.1", 0) as server:
         for name, workload in workloads(resources).items():
             container = container_of(workload)

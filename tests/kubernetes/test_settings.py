@@ -69,7 +69,7 @@ def test_every_variable_is_a_setting(resources: Resources) -> None:
 def test_every_service_accepts_the_values(
     resources: Resources, no_other_settings: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Those of files and Secrets, too: each file named is one that a Secret is mounted as."""
+    """Including those from files and Secrets: each named file is a mounted Secret."""
     contents = {"ca.crt": Authority(tmp_path).file.read_bytes(), "password": b"password"}
     for name, workload in workloads(resources).items():
         files = {path: tmp_path / path.replace("/", "_") for path in mounted_files(workload)}
@@ -88,7 +88,7 @@ def test_every_service_accepts_the_values(
 
 
 def test_all_services_get_the_same_window_and_prefix() -> None:
-    """They stand in one place for all, and so does the number of partitions, which is autoscaling's limit."""
+    """They are defined in one place, like the number of partitions, which limits the autoscaling."""
     for name in BUILDS:
         own = [each["name"] for each in workloads(build(name)).values() for each in container_of(each).get("env", ())]
         assert not {"WINDOW_SECONDS", "TOPIC_PREFIX", "TOPIC_PARTITIONS", "TOPIC_REPLICATION_FACTOR"} & set(own)
@@ -100,14 +100,14 @@ def test_the_termination_grace_period_exceeds_the_longest_commit(resources: Reso
 
 
 def test_each_command_matches_the_image() -> None:
-    """``env`` only keeps signals back until the service has handlers."""
+    """``env`` only blocks signals until the service has handlers."""
     for name, workload in workloads(build("base")).items():
         dockerfile = ROOT / ("live" if name == "live" else f"services/{name}") / "Dockerfile"
         lines = dockerfile.read_text().splitlines()
         container = container_of(workload)
         assert f"/{name}:" in container["image"]
         assert any(line == f"USER {pod_of(workload)['securityContext']['runAsUser']}:10001" for line in lines) or (
-            name == "sink"  # becomes the owner of its folder, unless it is given a user
+            name == "sink"  # becomes the owner of its folder unless a user is set
         )
         if "command" in container:
             assert not any(line.startswith("ENTRYPOINT") for line in lines), name

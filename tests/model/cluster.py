@@ -64,7 +64,7 @@ class Cluster(NamedTuple):
     pending: frozenset[tuple[int, int]] = frozenset()  # offsets of open transactions by producer id
     log: tuple[Record, ...] = ()
     sequences: frozenset[tuple[int, int, int]] = frozenset()  # the output's next one by producer id and epoch
-    epochs: frozenset[tuple[str, int, int]] = frozenset()  # of what is undecided, by target and producer id
+    epochs: frozenset[tuple[str, int, int]] = frozenset()  # of pending transactions, by target and producer id
 
     def find(self, transactional_id: str) -> Transaction | None:
         return next((each for each in self.transactions if each.transactional_id == transactional_id), None)
@@ -240,8 +240,8 @@ def can_act(cluster: Cluster, request: Request) -> bool:
     transaction = cluster.find(request.transactional_id)
     if request.name == "InitProducerId" or transaction is None:
         return True
-    hurt = cluster.undecided_of(request.producer_id) or cluster.pending_of(request.producer_id) is not None
-    return transaction.epoch == request.epoch or hurt
+    has_pending = cluster.undecided_of(request.producer_id) or cluster.pending_of(request.producer_id) is not None
+    return transaction.epoch == request.epoch or has_pending
 
 
 def markers(cluster: Cluster) -> list[tuple[str, str]]:

@@ -40,7 +40,7 @@ def test_an_alert_has_a_severity_a_measured_value_and_a_runbook_link(alert: str)
     assert re.fullmatch(r"\d+[sm]", field(block, "for"))
     assert field(block, "summary")
     if not field(block, "expr").startswith("absent("):
-        assert "{{" in field(block, "description")  # a value or a name that was found, not words alone
+        assert "{{" in field(block, "description")  # a measured value or a name, not only fixed text
     assert field(block, "runbook")
     assert field(block, "runbook_url") == f"docs/runbook.md#{alert.lower()}"
 
@@ -57,7 +57,7 @@ def test_every_queried_metric_is_documented(alert: str) -> None:
 
 @pytest.fixture
 def rules(tmp_path: Path) -> Path:
-    """A folder with Prometheus' files and the timing test, where promtool can be run."""
+    """A folder with Prometheus' files and the timing test, to run promtool in."""
     if not is_installed():
         require_engine()
     for file in (*PROMETHEUS.iterdir(), TIMING):

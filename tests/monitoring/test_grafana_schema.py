@@ -1,7 +1,7 @@
 """The dashboards' JSON against the models that Grafana Labs generate from Grafana's own schemas (grafana-foundation-sdk).
 
-The models read what they know and pass over the rest, and believe every value: so each file has to come back from them
-whole, and each value is compared with the model's type.
+The models ignore unknown fields, and do not validate values: so each file has to be re-encoded by them
+without loss, and each value is compared with the model's type.
 """
 
 import json
@@ -17,7 +17,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from tests.monitoring.queries import Json, dashboards
 
-# The schema leaves to each data source what else an annotation has; these are Prometheus'.
+# The schema leaves further fields of an annotation to the data source; these are Prometheus'.
 OF_PROMETHEUS = {"titleFormat", "textFormat", "step"}
 
 register_default_plugins()
@@ -45,7 +45,7 @@ def as_json(model: object) -> object:
 
 
 def lost(ours: object, theirs: object, at: str = "") -> Iterator[str]:
-    """Where ``ours`` has what ``theirs`` has not, or otherwise."""
+    """The paths at which ``ours`` and ``theirs`` differ."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
         for name, value in ours.items():
             yield from lost(value, theirs.get(name), f"{at}.{name}")
@@ -57,7 +57,7 @@ def lost(ours: object, theirs: object, at: str = "") -> Iterator[str]:
 
 
 def misfits(value: object, hint: object, at: str = "") -> Iterator[str]:
-    """Where a value in a model, or in what it holds, is of another type than the model says."""
+    """The paths of values in a model, or nested in it, whose types differ from the declared ones."""
     if hasattr(value, "to_json"):
         for name, inner in typing.get_type_hints(type(value)).items():
             yield from misfits(getattr(value, name), inner, f"{at}.{name}")
@@ -68,7 +68,7 @@ def misfits(value: object, hint: object, at: str = "") -> Iterator[str]:
         for number, each in enumerate(value):
             yield from misfits(each, item, f"{at}[{number}]")
     elif isinstance(value, dict) and (models := [each for each in choices(hint) if hasattr(each, "from_json")]):
-        model = models[0].from_json(value)  # in some lists the models leave what they hold as it was
+        model = models[0].from_json(value)  # in some lists the models keep plain values
         yield from lost(value, as_json(model), at)
         yield from misfits(model, hint, at)
     elif not any(fits(value, choice) for choice in choices(hint)):

@@ -1,4 +1,4 @@
-"""The recipes of docs/database.md, run while the sink's own writers write: none sees half a metric, or one twice."""
+"""The recipes of docs/database.md, run while the sink's own writers write: none sees an incomplete metric, or one twice."""
 
 import asyncio
 import itertools
@@ -44,7 +44,7 @@ RECIPES = dict(
 )
 READS = 2
 
-# More whole dollars at first than a reader looks at before it decides what a column is.
+# More amounts in whole dollars than a reader samples to infer the type of a column.
 WHOLE_DOLLARS = 21_000
 
 
@@ -54,7 +54,7 @@ def metric(number: int) -> ProductMetric:
 
 
 class Written:
-    """What stands in the output: at least the first ``count`` metrics."""
+    """The content of the output: at least the first ``count`` metrics."""
 
     def __init__(self, writer: MetricsWriter[Any]) -> None:
         self._writer = writer
@@ -73,7 +73,7 @@ class Written:
 
 @asynccontextmanager
 async def written_by(writer: MetricsWriter[Any]) -> AsyncIterator[Written]:
-    """Metrics that keep coming."""
+    """Metrics that keep arriving."""
     assert await writer.acquire()
     await writer.open("cluster")
     written = Written(writer)
@@ -93,13 +93,13 @@ def totals() -> "itertools.accumulate[int]":
 
 
 async def read(folder: Path, command: Sequence[str | Path]) -> tuple[int, int]:
-    """The count and the cents that a recipe prints: the amount as it is, without its decimal point."""
+    """The count and the cents that a recipe prints, parsed by removing the decimal point of the amount."""
     process = await asyncio.create_subprocess_exec(
         *command, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
-    told, errors = await process.communicate()
+    output, errors = await process.communicate()
     assert process.returncode == 0, errors.decode()
-    count, total = re.split(r"[ |]", told.decode().strip())
+    count, total = re.split(r"[ |]", output.decode().strip())
     return int(count), int(total.replace(".", ""))
 
 
@@ -148,7 +148,7 @@ async def test_the_files_are_readable_while_they_are_rotated(
     async with written_by(FileWriter(file, converter.Converter(path, target_format))) as written:
         await eventually(lambda: any(each.is_converted for each in finished_files(path)))
         before = len(list(finished_files(path)))
-        while len(list(finished_files(path))) <= before:  # until some were finished or converted meanwhile
+        while len(list(finished_files(path))) <= before:  # until some files were rotated or converted meanwhile
             await assert_never_wrong(tmp_path, command, written)
 
 

@@ -62,7 +62,7 @@ def expired_client(secured: SecuredBroker) -> dict[str, str]:
 
 
 async def refusal_of(secured: SecuredBroker, listener: str, settings: dict[str, str]) -> str:
-    """What a service that starts with these settings says for its last."""
+    """The last error of a service that starts with these settings."""
     bootstrap = secured.broker.bootstrap_servers if listener == "PLAINTEXT" else secured.at(listener)
     with pytest.MonkeyPatch.context() as environment:
         for name, value in settings.items():
@@ -71,15 +71,15 @@ async def refusal_of(secured: SecuredBroker, listener: str, settings: dict[str, 
     async with asyncio.timeout(60):
         with pytest.raises(BrokerLoginError) as refused:
             await unless_refused(ensure_topics(loaded, [ORDERS]))
-    told = described(refused.value)
-    assert "\n" not in told
-    assert WRONG not in told
-    assert PASSWORD not in told
-    return told
+    message = described(refused.value)
+    assert "\n" not in message
+    assert WRONG not in message
+    assert PASSWORD not in message
+    return message
 
 
 @pytest.mark.parametrize(
-    ("listener", "settings", "told"),
+    ("listener", "settings", "message"),
     [
         ("SCRAM", wrong_password, "refuses user 'pipeline' .*SCRAM-SHA-512.*check KAFKA_SASL_USERNAME"),
         (
@@ -104,18 +104,18 @@ async def refusal_of(secured: SecuredBroker, listener: str, settings: dict[str, 
     ],
 )
 async def test_each_misconfiguration_is_named_with_advice(
-    secured: SecuredBroker, listener: str, settings: Settings, told: str
+    secured: SecuredBroker, listener: str, settings: Settings, message: str
 ) -> None:
-    assert re.search(told, await refusal_of(secured, listener, settings(secured)))
+    assert re.search(message, await refusal_of(secured, listener, settings(secured)))
 
 
 async def test_rejected_tokens_are_reported(secured: SecuredBroker) -> None:
     with token_endpoint(lifetime_s=60) as endpoint:
-        told = await refusal_of(secured, "OAUTH", endpoint.settings(WRONG))
-        assert re.search("token endpoint .* refuses the client 'pipeline-client': 401 invalid_client", told)
+        message = await refusal_of(secured, "OAUTH", endpoint.settings(WRONG))
+        assert re.search("token endpoint .* refuses the client 'pipeline-client': 401 invalid_client", message)
         endpoint.lifetime_s = -60
-        told = await refusal_of(secured, "OAUTH", endpoint.settings())
-        assert re.search("refuses the token of this client, .*issuer, audience", told)
+        message = await refusal_of(secured, "OAUTH", endpoint.settings())
+        assert re.search("refuses the token of this client, .*issuer, audience", message)
 
 
 async def test_a_custom_token_provider_is_called(

@@ -1,4 +1,4 @@
-"""The whole pipeline and its tools, each logged in in another way, while sessions end after two seconds."""
+"""The complete pipeline and its tools, each with another login method, with sessions that end after two seconds."""
 
 import asyncio
 import http.client
@@ -30,7 +30,7 @@ _COUNT, _RATE = 2400, 300
 
 
 class Tool:
-    """A command that reads the pipeline from outside, logged in by SCRAM."""
+    """A command that reads the pipeline from outside, logged in with SCRAM."""
 
     def __init__(self, secured: SecuredBroker, pipeline: Pipeline, programs: Programs) -> None:
         self._programs = programs
@@ -39,7 +39,7 @@ class Tool:
         self._env = secured.scram() | {"WINDOW_SECONDS": str(pipeline.window_s)}
 
     async def run(self, program: str, *arguments: str) -> str:
-        """What it writes; it has to exit with 0."""
+        """Its output; it must exit with 0."""
         ended = await asyncio.to_thread(
             self._programs.run, program, self._directory, self._env, *arguments, *self._flags
         )

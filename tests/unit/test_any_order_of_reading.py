@@ -1,4 +1,4 @@
-"""Both stages together, without Kafka: whatever the order in which partitions are read, the metrics are exact."""
+"""Both stages together, without Kafka: the metrics are exact for any order in which partitions are read."""
 
 from collections import defaultdict
 from dataclasses import replace
@@ -23,7 +23,7 @@ BOUND_S = 5.0
 PRODUCTS = ["prod-1", "prod-2", "prod-3"]
 CATALOGUE = {name: make_product(name, {"product_name": name, "category": "c"}) for name in PRODUCTS}
 
-# (source, product, seconds since the one before, how much too late it comes, cents)
+# (source, product, seconds since the previous order, delay in seconds, cents)
 arrivals = st.lists(
     st.tuples(
         st.integers(0, SOURCES - 1),

@@ -1,4 +1,4 @@
-"""What follows from the samples of a benchmark's run, and from the rounds together."""
+"""The figures computed from the samples of a run, and from several rounds."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The benchmark's input is what its README claims, and its truth is that of the contract."""
+"""The benchmark's input has the properties in its README, and its expected results follow the contract."""
 
 import json
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""The benchmark's check finds what is lost, duplicated or wrong."""
+"""The benchmark's check finds lost, duplicated and wrong records."""
 
 import json
 from typing import Any

@@ -81,7 +81,7 @@ def test_other_checkout_paths_are_accepted(tmp_path: Path, name: str) -> None:
 
 
 def stand_in(folder: Path, name: str, version: tuple[int, int], *, has_venv: bool = True) -> None:
-    """A command that says it is Python of this version."""
+    """A command that reports this Python version."""
     if not has_venv:
         (folder / name).write_text(
             f"#!/bin/sh\ncase $2 in *venv*) exit 1 ;; *) echo {version[0]}.{version[1]} ;; esac\n"

@@ -1,4 +1,4 @@
-"""compose.external-kafka.yml against the file that it is laid over, read without an engine."""
+"""compose.external-kafka.yml against docker-compose.yml, which it overrides, parsed without an engine."""
 
 from tests.unit.compose_overlay import REMOVED, overlay_services
 from tests.unit.test_compose_file import services

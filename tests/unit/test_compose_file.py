@@ -1,4 +1,4 @@
-"""What docker-compose.yml passes on, publishes and starts again, read from its text: without an engine."""
+"""Settings, ports and restart policies in docker-compose.yml, parsed from its text without an engine."""
 
 import re
 
@@ -8,7 +8,7 @@ from tests.integration.services import ROOT
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 SETTINGS_PAGE = (ROOT / "docs" / "settings.md").read_text()
 SECURED = (ROOT / "compose.secure.yml").read_text()
-# What is the containers' own, as docs/settings.md says: who they talk to, what they listen on, and where in them the output is.
+# The containers' own settings, as docs/settings.md says: addresses, ports, and the path of the output in them.
 FIXED = {"KAFKA_BOOTSTRAP_SERVERS", "HTTP_HOST", "HTTP_PORT", "LIVE_HOST", "LIVE_PORT", "SINK_OUTPUT_PATH"}
 LOCAL_MODE = {"LOCAL_DIR", "LOCAL_KAFKA", "LOCAL_KAFKA_PORT", "LOCAL_ZOOKEEPER_PORT", "LOCAL_HTTP_PORT"}
 
@@ -34,7 +34,7 @@ def test_every_documented_setting_reaches_its_service() -> None:
     for name in settings - FIXED - LOCAL_MODE:
         values = re.findall(rf"^ +{name}:(.*)$", COMPOSE, re.MULTILINE)
         assert values, f"{name} is passed to no container"
-        # A profile's own service may have a value of its own, as the database's sink has for SINK_OUTPUTS.
+        # The service of a profile may have its own value, as the database's sink has for SINK_OUTPUTS.
         assert any(not value.strip() or f"${{{name}:" in value for value in values), f"{name} is fixed: {values}"
 
 
@@ -68,8 +68,8 @@ def test_every_container_restarts_after_a_reboot() -> None:
         for own in re.findall(r"^    restart: (.*)$", body, re.MULTILINE):
             policies[name] = own
     assert policies.pop("generator") == "${GENERATOR_RESTART:-unless-stopped}"
-    assert policies.pop("connect-register") == "on-failure"  # what it has registered is kept in Kafka
-    assert policies.pop("cli") == '"no"'  # somebody runs it by hand
+    assert policies.pop("connect-register") == "on-failure"  # its registrations are stored in Kafka
+    assert policies.pop("cli") == '"no"'  # it is run manually
     one_shot = {name for name, policy in policies.items() if policy == '"no"'}
     assert all(f"{name}: {{ condition: service_completed_successfully }}" in COMPOSE for name in one_shot)
     assert {policies[name] for name in policies.keys() - one_shot} == {"unless-stopped"}
@@ -87,8 +87,8 @@ def test_the_pipeline_check_has_its_own_ports() -> None:
 
 
 def test_no_container_mounts_files_of_the_checkout() -> None:
-    """Under umask 077 they can be read by nobody but their owner; a copy in an image has a mode of its own."""
-    # The output is written by the folder's owner; the catalogue and the certificates are files of the user's choice.
+    """Under umask 077 only their owner can read them; a copy in an image has its own mode."""
+    # The output is written by the folder's owner; the catalogue and the certificates are chosen by the user.
     assert set(re.findall(r"source: (.*)$", COMPOSE, re.MULTILINE)) == {
         "${KAFKA_SECURITY_DIR:-/dev/null}",
         "${PROCESSOR_CATALOGUE_PATH:-/dev/null}",
@@ -108,7 +108,7 @@ def test_every_kafka_client_logs_in_on_the_secured_stack_or_is_removed() -> None
         if "<<: *settings" in body:
             assert "<<: *login" in secured[name], name
             assert "-secrets:/run/kafka:ro" in secured[name], name
-            # The command is run by hand, and starts nothing.
+            # The command is run manually, and starts nothing.
             assert ("<<: *after-setup" in secured[name]) is (name != "cli"), name
         elif "kafka:29092" in body:
             assert name in left_out or name == "kafka", name

@@ -149,7 +149,7 @@ def test_a_record_similar_to_a_processed_order_is_rejected(name: str, values: tu
 
 
 def test_topics_are_uncompressed() -> None:
-    """aiokafka reads gzip alone without further packages, and a record of 1 MB compressed could be a gigabyte."""
+    """Without further packages aiokafka can read only gzip, and a compressed record of 1 MB could expand to a gigabyte."""
     assert {topic.config["compression.type"] for topic in ALL_TOPICS} == {"uncompressed"}
 
 

@@ -1,4 +1,4 @@
-"""A span is complete when no order can be added to its windows any more, whether or not event time goes on."""
+"""A period is complete when no order can be added to its windows any more, whether or not event time advances."""
 
 import math
 from collections.abc import AsyncIterator, Mapping
@@ -96,7 +96,7 @@ async def test_event_time_beyond_the_last_window_is_enough() -> None:
         ([order(IN)], False),  # no watermark at all
         ([], True),
         ([mark(IN + 60), FakeRecord(b"no order", timestamp=int(IN + 70) * 1000)], True),  # another program's
-        ([order(IN), mark(IN + 60, (0,), 2)], False),  # one source has said nothing yet
+        ([order(IN), mark(IN + 60, (0,), 2)], False),  # one source has no watermark yet
         ([order(IN), mark(IN + 60, (0,), 2), mark(IN + 90, (1,), 2)], True),
     ],
 )
@@ -115,7 +115,7 @@ async def test_a_stage_with_unread_records_is_named() -> None:
 
 
 class EndingOneByOne(FakeReader):
-    """Two partitions, of which the second one shows what was written with the first one's watermark a moment later."""
+    """Two partitions; the second one shows the records of the first one's transaction a moment later."""
 
     looks = 0
 
@@ -151,11 +151,11 @@ async def test_the_newest_watermark_is_found_however_far_back(between: int) -> N
 
 async def test_the_wait_ends_as_soon_as_the_period_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeReader([order(IN), mark(IN + 30)])
-    told: list[Any] = []
+    messages: list[Any] = []
 
     def progress(message: str) -> None:
-        told.append(message)
+        messages.append(message)
         fake.topics["processed-orders"] = [order(IN), mark(IN + 30), mark(IN + 60)]
 
     await wait_until_closed(cast(TopicReader, fake), "", HOUR, 60, 60, progress)
-    assert told == ["waiting: it has open windows; event time has come to 2026-11-27 14:30:30Z"]
+    assert messages == ["waiting: it has open windows; event time has come to 2026-11-27 14:30:30Z"]

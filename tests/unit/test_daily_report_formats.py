@@ -1,4 +1,4 @@
-"""The page, the table and the JSON say the same, to the cent, and show what comes from outside as text."""
+"""The page, the table and the JSON have the same figures, to the cent, and show external input as text."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ from libs.events.product_metrics import MetricRow
 
 DAY = parse_span("2026-11-27")
 HOSTILE = '<script>alert("1")</script>&amp;'
-LARGE_CENTS = 2**53 + 1  # no double has it
+LARGE_CENTS = 2**53 + 1  # not representable as a double
 
 
 def rows(span: Span) -> list[MetricRow]:
@@ -41,7 +41,7 @@ def report(span: Span = DAY, *, differs: bool = False) -> Report:
 
 
 class Page(HTMLParser):
-    """The page's tags, its pieces of text, and all that would be fetched."""
+    """The page's tags, its texts, and the URLs that it references."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

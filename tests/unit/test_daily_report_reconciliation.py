@@ -1,4 +1,4 @@
-"""A difference of any kind between topic, file and database is found, and told with product, window and what each says."""
+"""A difference of any kind between topic, file and database is found, and reported with product, window and values."""
 
 import random
 from collections.abc import Callable
@@ -125,7 +125,7 @@ def test_metrics_deleted_from_the_topic_by_retention_are_no_difference() -> None
 
 
 def test_possible_losses_by_retention_are_reported() -> None:
-    """What a file or a database that was written again lacks as well is missing from the totals, and no difference."""
+    """Metrics that a rewritten file or database lacks as well are missing from the totals, but are no difference."""
     assert retention_notes(DAY, float("-inf")) == retention_notes(DAY, DAY.from_s) == []
     [of_some] = retention_notes(DAY, DAY.from_s + 7200)
     assert "windows that end by 2026-11-27T02:00:00Z" in of_some

@@ -87,7 +87,7 @@ def test_an_unreadable_replay_mark_is_an_error(key: bytes | None, value: bytes) 
 
 
 def test_a_replay_mark_matches_only_its_own_letter() -> None:
-    """A topic that was made anew has other letters in the old places."""
+    """A recreated topic has other letters at the old positions."""
     replayed = Replayed()
     assert letter() not in replayed
     replayed.add(letter().place, ReplayMark(letter().fingerprint(), 0.0, 0, 0))

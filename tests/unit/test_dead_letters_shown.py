@@ -63,7 +63,7 @@ def test_truncated_excerpts_are_marked() -> None:
 
 
 def test_json_is_indented_without_other_changes() -> None:
-    """What was wrong may be a field named twice."""
+    """The fault may be a repeated field."""
     value = b'{"a":1, "a":[2, {}, "x: {\\"y\\",\\u001b"],"b":12.340,"c":[ ]}'
     shown = pretty(value)
     assert shown.split("\n")[:4] == ["{", '  "a": 1,', '  "a": [', "    2,"]

@@ -13,7 +13,7 @@ NOW_S = 1_700_000_000.0
 
 
 class Replica:
-    """Partitions that a replica works, each with a sender whose clock is slow by so much."""
+    """The partitions of a replica, each with a sender whose clock is slow by this time."""
 
     def __init__(self, slow_by_s: dict[int, float], max_event_age_s: float | None = None) -> None:
         self.slow_by_s = slow_by_s
@@ -23,7 +23,7 @@ class Replica:
         self.watermarks = {partition: SourceWatermark(5.0, 10.0, max_event_age_s) for partition in slow_by_s}
 
     def read_for(self, seconds: int, *, caught_up_a_second: float = 0.0) -> list[EventDict]:
-        """An order a second in each partition; returns the lines."""
+        """Read an order a second in each partition; returns the log lines."""
         with capture_logs() as lines:
             for _ in range(seconds):
                 self.clock.time_s += 1
@@ -72,7 +72,7 @@ def test_a_clock_that_is_set_back_does_not_suppress_the_log_line() -> None:
     "slow_by_s",
     [
         {0: 0.2, 5: TOLD_FROM_S - 1},  # little
-        {0: DAY_S, 5: DAY_S},  # what all bring is history
+        {0: DAY_S, 5: DAY_S},  # all partitions lag: a backlog
         {0: 0.2, 5: 0.3},
     ],
 )
@@ -81,7 +81,7 @@ def test_a_lag_that_is_small_or_common_to_all_is_not_logged(slow_by_s: dict[int,
 
 
 def test_a_partition_that_catches_up_is_not_logged() -> None:
-    """A backfill of one partition: event time runs faster than the orders come."""
+    """A backfill of one partition: event time advances faster than real time."""
     assert Replica({0: 0.2, 5: DAY_S}).read_for(300, caught_up_a_second=20.0) == []
 
 

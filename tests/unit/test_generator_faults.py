@@ -1,4 +1,4 @@
-"""Each kind of fault breaks an order in the way its name says, and in no other."""
+"""Each kind of fault damages an order as its name says, and in no other way."""
 
 import json
 from collections import Counter
@@ -27,7 +27,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def faults_of(value: bytes | None) -> set[Reason]:
-    """All that is wrong with a record's value, by rules of the test's own."""
+    """All problems of a record's value, by the test's own rules."""
     try:
         fields = json.loads((value or b"").decode(), object_pairs_hook=_once)
     except (ValueError, AssertionError):

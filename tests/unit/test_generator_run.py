@@ -1,4 +1,4 @@
-"""The generator's run: orders go out when due, nothing is skipped, and it says when the broker is away."""
+"""The generator's run: orders are sent when due, none is skipped, and outages of the broker are logged."""
 
 import asyncio
 from collections import Counter
@@ -46,7 +46,7 @@ class Log:
 
 
 class Run:
-    """A run of ``generate`` against a fake producer and a clock that the test moves."""
+    """A run of ``generate`` against a fake producer and a clock that the test sets."""
 
     def __init__(self, *, count: int | None = None, capacity: int = 1000, rate: float = 100) -> None:
         self.clock = SetClock()

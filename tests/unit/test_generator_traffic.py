@@ -1,4 +1,4 @@
-"""The traffic: arrivals, prices, popularity, returning users, and that a seed repeats them."""
+"""The traffic: arrivals, prices, popularity and returning users, reproducible by a seed."""
 
 from collections import Counter
 from itertools import pairwise
@@ -51,7 +51,7 @@ def test_a_fixed_rate_gives_poisson_arrivals() -> None:
     mean_s = sum(gaps_s) / len(gaps_s)
     variance = sum((gap - mean_s) ** 2 for gap in gaps_s) / len(gaps_s)
     assert mean_s == pytest.approx(1 / 5, rel=0.02)
-    # The standard deviation of exponential gaps is their mean, and they forget what was before them.
+    # The standard deviation of exponential gaps equals their mean, and they are independent of earlier ones.
     assert variance**0.5 == pytest.approx(mean_s, rel=0.03)
     assert sum(gap > mean_s for gap in gaps_s) / len(gaps_s) == pytest.approx(0.368, abs=0.01)
 

@@ -1,4 +1,4 @@
-"""What a replica knows of its own membership."""
+"""The group membership of a replica."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Header keys that are no UTF-8 are made readable, and nothing else is changed."""
+"""Header keys that are not UTF-8 are made readable, and nothing else is changed."""
 
 import struct
 from collections.abc import Callable

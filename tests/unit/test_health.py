@@ -63,6 +63,6 @@ async def test_a_blocked_event_loop_is_not_live() -> None:
     health.watch(asyncio.get_running_loop())
     with HealthServer(health, CollectorRegistry(), "127.0.0.1", 0) as server:
         now_s += LOOP_ALIVE_FOR_S + 1
-        assert get_health(server.port, "/health/live")[0] == 503  # asked without giving the loop a turn
+        assert get_health(server.port, "/health/live")[0] == 503  # requested without yielding to the event loop
         await eventually(lambda: health.liveness()[0], what="the loop has turned")
         assert get_health(server.port, "/health/live")[0] == 200

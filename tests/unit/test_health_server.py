@@ -1,4 +1,4 @@
-"""/health and /metrics over HTTP, as load balancers and humans ask for them."""
+"""/health and /metrics over HTTP, as load balancers and humans request them."""
 
 import http.client
 import socket

@@ -1,4 +1,4 @@
-"""An idle consumer asks the brokers less often, and goes on as before with the first record."""
+"""An idle consumer polls the brokers less often, and as before once a record arrives."""
 
 import asyncio
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ PLAN_EVERY_S = 0.2
 
 
 class Consumer:
-    """As much of aiokafka's consumer as has a pace; counts the heartbeats that are sent."""
+    """The parts of aiokafka's consumer that have an interval; counts the sent heartbeats."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -40,7 +40,7 @@ class Consumer:
         return float(self._fetcher._fetcher_timeout)
 
     async def heartbeat(self) -> bool:
-        """As aiokafka's loop calls it, once in ``HEARTBEAT_INTERVAL_MS``."""
+        """Send a heartbeat like aiokafka's loop, once per ``HEARTBEAT_INTERVAL_MS``."""
         return bool(await self._coordinator._do_heartbeat())
 
 

@@ -1,4 +1,4 @@
-"""Every client of ours logs in as the settings say, and none lets a broker create topics."""
+"""Every Kafka client of the project uses the login settings, and none lets a broker create topics."""
 
 import ast
 from pathlib import Path
@@ -13,7 +13,12 @@ from libs.runtime.kafka_security.connecting import connect
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = {name for name in clients.__all__ if name.startswith("AIO")}
-OTHERS = {"tests", "benchmarks", "docs", "site"}  # what others make clients with is their choice; site is made of docs
+OTHERS = {
+    "tests",
+    "benchmarks",
+    "docs",
+    "site",
+}  # other programs may create clients in their own way; site is built from docs
 
 
 @pytest.mark.parametrize("module", [aiokafka.client, aiokafka.admin.client])

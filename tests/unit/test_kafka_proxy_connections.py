@@ -1,4 +1,4 @@
-"""The proxy's sockets, before a broker that answers every request with success."""
+"""The proxy's sockets, in front of a broker that answers every request with success."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ END = EndTxnRequest_v0("id", 7, 0, True)
 
 @dataclass
 class Broker:
-    """Keeps the requests that reached it, in their order."""
+    """Keeps the received requests in order."""
 
     requests: list[bytes] = field(default_factory=list)
 
@@ -54,7 +54,7 @@ class Client:
         return frame
 
     async def answer(self) -> int:
-        """The correlation id of the next answer."""
+        """The correlation id of the next response."""
         size = int.from_bytes(await self._reader.readexactly(4), "big")
         return int.from_bytes((await self._reader.readexactly(size))[:4], "big")
 
@@ -69,7 +69,7 @@ class Client:
 
 
 class Setup:
-    """A broker, the proxy before it, and clients."""
+    """A broker, the proxy in front of it, and clients."""
 
     def __init__(self, broker: Broker, proxy: KafkaProxy, port: int) -> None:
         self.broker = broker

@@ -1,4 +1,4 @@
-"""When the proxy holds a request, and at which moment it lets it go."""
+"""Which requests the proxy holds back, and when it delivers them."""
 
 from random import Random
 
@@ -12,7 +12,7 @@ ONE, OTHER = frozenset({("orders", 1)}), frozenset({("orders", 2)})
 
 
 class Wire:
-    """Sends requests past the faults; every request that can be chosen is."""
+    """Sends requests through the faults, which choose every eligible request."""
 
     def __init__(self, *faults: RequestFault) -> None:
         self.faults = RequestFaults(Random(1))
@@ -48,7 +48,7 @@ def test_a_late_end_txn_is_delivered_just_before_the_next_offsets() -> None:
     *others, end = wire.transaction()
     assert others == [PASS] * 3
     assert not end.forward
-    assert wire.send(Api.END_TXN) == PASS  # the client tries again, and with that it is not the next transaction yet
+    assert wire.send(Api.END_TXN) == PASS  # the client retries, which is not the next transaction yet
     assert first_delivered(wire.transaction()) == [[], [], [b"END_TXN 1"], []]
     assert wire.transaction() == [PASS] * 4
 

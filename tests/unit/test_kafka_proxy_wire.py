@@ -1,4 +1,4 @@
-"""The proxy's parser reads what real clients write: aiokafka's own request classes, and ours."""
+"""The proxy's parser reads requests of real clients: aiokafka's own request classes, and ours."""
 
 from typing import Any
 

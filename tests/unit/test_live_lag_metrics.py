@@ -72,8 +72,8 @@ def test_an_outdated_lag_is_not_exported() -> None:
 
 
 def test_the_database_as_second_output_has_its_own_group() -> None:
-    told = series(SEEN._replace(in_database={0: 2}), T0 + 1)
-    assert told["kafka_consumergroup_lag", "mine.sink-database", "mine.product-metrics", "0"] == 7
-    assert told["kafka_consumergroup_lag_sum", "mine.sink-database", "mine.product-metrics"] == 7
-    assert told["kafka_consumergroup_current_offset", "mine.sink-database", "mine.product-metrics", "0"] == 2
-    assert told["kafka_consumergroup_lag", "mine.sink", "mine.product-metrics", "0"] == 5
+    lag_series = series(SEEN._replace(in_database={0: 2}), T0 + 1)
+    assert lag_series["kafka_consumergroup_lag", "mine.sink-database", "mine.product-metrics", "0"] == 7
+    assert lag_series["kafka_consumergroup_lag_sum", "mine.sink-database", "mine.product-metrics"] == 7
+    assert lag_series["kafka_consumergroup_current_offset", "mine.sink-database", "mine.product-metrics", "0"] == 2
+    assert lag_series["kafka_consumergroup_lag", "mine.sink", "mine.product-metrics", "0"] == 5

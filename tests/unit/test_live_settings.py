@@ -58,16 +58,16 @@ def test_an_unusable_address_is_a_one_line_error_with_advice() -> None:
         live = ended("-m", "live", "--live-port", str(port))
     assert live.returncode == 1
     [line] = live.stderr.splitlines()
-    told = json.loads(line)
-    assert (told["event"], told["level"], told["service"]) == ("service failed", "error", "live")
-    assert f"LIVE_HOST='127.0.0.1', LIVE_PORT={port} cannot be used" in told["error"]
-    assert told["advice"] == "choose another port, or 0 for a free one"
+    logged = json.loads(line)
+    assert (logged["event"], logged["level"], logged["service"]) == ("service failed", "error", "live")
+    assert f"LIVE_HOST='127.0.0.1', LIVE_PORT={port} cannot be used" in logged["error"]
+    assert logged["advice"] == "choose another port, or 0 for a free one"
 
 
 def test_a_bug_is_logged_in_one_line_with_its_stack_trace() -> None:
     live = ended("-c", "from live import __main__ as live; live.snapshot = None; live.main()", "--live-port", "0")
     assert live.returncode == 1
-    told = json.loads(live.stderr.splitlines()[-1])
-    assert (told["event"], told["level"], told["service"]) == ("service failed", "error", "live")
-    assert "TypeError" in told["exception"]
-    assert "a defect" in told["advice"]
+    logged = json.loads(live.stderr.splitlines()[-1])
+    assert (logged["event"], logged["level"], logged["service"]) == ("service failed", "error", "live")
+    assert "TypeError" in logged["exception"]
+    assert "a defect" in logged["advice"]

@@ -16,17 +16,17 @@ KRAFT_S = "#\n#Sat Nov 28 09:00:00 UTC 2026\ncluster.id=abc\nnode.id=1\nversion=
 
 
 @pytest.mark.parametrize(
-    ("told", "version"), [("", None), ("3.9", None), ("4", DEFAULT_VERSION), ("4.3.1", "4.3.1"), ("4.4.0", "4.4.0")]
+    ("setting", "version"), [("", None), ("3.9", None), ("4", DEFAULT_VERSION), ("4.3.1", "4.3.1"), ("4.4.0", "4.4.0")]
 )
-def test_supported_kafka_versions(monkeypatch: pytest.MonkeyPatch, told: str, version: str | None) -> None:
-    monkeypatch.setenv("LOCAL_KAFKA", told)
+def test_supported_kafka_versions(monkeypatch: pytest.MonkeyPatch, setting: str, version: str | None) -> None:
+    monkeypatch.setenv("LOCAL_KAFKA", setting)
     assert LocalSettings.from_environment().kafka_4 == version
 
 
-@pytest.mark.parametrize("told", ["3", "3.8.0", "4.4", "5", "kraft", "4.4.0-rc1"])
-def test_other_kafka_versions_are_rejected(monkeypatch: pytest.MonkeyPatch, told: str) -> None:
-    monkeypatch.setenv("LOCAL_KAFKA", told)
-    with pytest.raises(LocalModeError, match=rf"LOCAL_KAFKA='{told}': 3.9 .*, 4, or a version such as 4"):
+@pytest.mark.parametrize("setting", ["3", "3.8.0", "4.4", "5", "kraft", "4.4.0-rc1"])
+def test_other_kafka_versions_are_rejected(monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
+    monkeypatch.setenv("LOCAL_KAFKA", setting)
+    with pytest.raises(LocalModeError, match=rf"LOCAL_KAFKA='{setting}': 3.9 .*, 4, or a version such as 4"):
         LocalSettings.from_environment()
 
 

@@ -14,7 +14,7 @@ _HEADING = re.compile(r"^#{1,6} +(.*?) *#*$", re.MULTILINE)
 
 
 def pages() -> list[Path]:
-    """All Markdown files but those of folders that are not the repository's own."""
+    """All Markdown files except those in folders that are not part of the repository."""
     found = (path for path in ROOT.rglob("*.md"))
     return sorted(path for path in found if not _is_foreign(path.relative_to(ROOT)))
 

@@ -1,4 +1,4 @@
-"""A metric read back from its record: exact, or refused."""
+"""Decoding a metric from its record: exactly, or rejected."""
 
 import pytest
 from hypothesis import given

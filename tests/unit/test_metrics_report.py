@@ -1,4 +1,4 @@
-"""The metrics report: whatever the source and the format, the total is the sum to the cent."""
+"""The metrics report: for each source and format, the total is the sum to the cent."""
 
 import asyncio
 import csv
@@ -129,7 +129,7 @@ def test_finished_files_are_read_together_with_the_live_one(folder: Path, report
         finished.unlink()
         assert report("--file", str(target), "--format", "csv").count("\n") > 20
     assert report(*arguments) == same
-    # By its name it has nothing of that time, so it is not even opened.
+    # By its name it has no metrics of that time, so it is not even opened.
     for name in folder.glob("metrics-*"):
         name.write_bytes(b"?")
     assert report("--format", "csv", "--from", "2026-11-22T11:34").count("\n") > 20

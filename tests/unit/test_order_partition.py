@@ -118,16 +118,16 @@ def test_a_watermark_that_can_close_no_window_is_not_written() -> None:
 
 
 def test_an_event_time_ahead_of_arrival_advances_the_watermark_only_to_its_arrival() -> None:
-    """A client whose clock runs ahead must not make the others late: neither live nor when a backlog is read."""
+    """A client whose clock is ahead must not make other orders late, neither live nor when a backlog is read."""
     driver = driver_at(FakeClock(2000.0))
     driver.pipe([replace(order_record(timestamp=1059.0), timestamp=1_000_000, timestamp_type=LOG_APPEND_TIME)])
     assert driver.logic.watermark_s == 995.0
-    driver.pipe([order_record(timestamp=2059.0)])  # without the broker's stamp the clock has to do
+    driver.pipe([order_record(timestamp=2059.0)])  # without the broker's timestamp the clock is used
     assert driver.logic.watermark_s == 1995.0
 
 
 def stamped(arrived_s: float, **fields: object) -> FakeRecord:
-    """An order, or something else, that the broker took in at this time."""
+    """A record, valid or not, that arrived at the broker at this time."""
     return replace(order_record(**fields), timestamp=int(arrived_s * 1000), timestamp_type=LOG_APPEND_TIME)
 
 
@@ -189,7 +189,7 @@ def padded(size: int, number: int = 1) -> FakeRecord:
 
 
 def batch_size(record: FakeRecord) -> int:
-    """What the client's own builder makes of it."""
+    """The batch that the client's own builder creates."""
     builder = DefaultRecordBatchBuilder(2, 0, 1, -1, -1, 0, 10_000_000)
     builder.append(0, 0, record.key, record.value, [*record.headers])
     return int(builder.size())

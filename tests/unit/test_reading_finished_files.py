@@ -1,4 +1,4 @@
-"""The metrics file is finished while somebody reads: after the reader has opened it, and before it lists the finished ones."""
+"""The metrics file is rotated during a read: after the reader has opened it, and before it lists the finished files."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from verification.output_file import read_lines
 
 
 def finish_while_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """The file is finished after a reader has opened it, and before it lists the finished ones."""
+    """Rotate the file after a reader has opened it, and before it lists the finished files."""
     listing: Callable[[Path], Iterator[Path]] = Path.iterdir
 
     def finish_then_list(path: Path) -> Iterator[Path]:

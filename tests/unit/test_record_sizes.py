@@ -1,4 +1,4 @@
-"""The sizes that are computed are those of the client's own builder."""
+"""The computed sizes equal those of the client's own builder."""
 
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from hypothesis import given

@@ -94,7 +94,7 @@ def test_watermarks_are_due_while_it_is_unknown_whether_the_topic_is_idle() -> N
 
 
 def test_after_a_failure_a_watermark_is_written_once_even_if_idle() -> None:
-    """The attempt before may not have come to write it."""
+    """The previous attempt may have failed before writing it."""
     watermark = at(source_0=5000.0)
     watermark.saw_quiet(1000.0)
     assert watermark.is_due()

@@ -1,4 +1,4 @@
-"""What pyproject.toml declares is pinned, and what a run installs is no more than it needs."""
+"""The dependencies in pyproject.toml are pinned, and each installation has only what it needs."""
 
 import re
 import tomllib
@@ -56,5 +56,5 @@ def test_service_images_have_no_dependencies_of_the_command() -> None:
 
 
 def test_the_build_backend_is_pinned() -> None:
-    """`pip install --no-build-isolation` downloads none."""
+    """`pip install --no-build-isolation` does not download it."""
     assert names(PROJECT["build-system"]["requires"]) <= CLI.keys()

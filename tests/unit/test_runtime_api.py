@@ -1,4 +1,4 @@
-"""The runtime's public interface is what docs/runtime.md says, and an example needs nothing else of ``libs``."""
+"""The runtime's public interface matches docs/runtime.md, and an example needs nothing else from ``libs``."""
 
 import ast
 import re

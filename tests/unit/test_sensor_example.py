@@ -1,4 +1,4 @@
-"""The logic of examples/sensor_readings.py without Kafka; tests/integration has it on a real broker."""
+"""The logic of examples/sensor_readings.py without Kafka; tests/integration runs it on a real broker."""
 
 import orjson
 

@@ -1,4 +1,4 @@
-"""The checkpoint's encoding: what was stored comes back, and nothing else is taken for a checkpoint."""
+"""The checkpoint's encoding: stored checkpoints are decoded exactly, and anything else is rejected."""
 
 from typing import Any
 
@@ -48,7 +48,7 @@ def test_every_flipped_bit_is_detected(checkpoint: Checkpoint, data: st.DataObje
         decoded = decode_checkpoint(bytes(encoded))
     except DamagedCheckpointError:
         return
-    assert decoded == checkpoint  # JSON writes some characters in two ways: \u001f is \u001F
+    assert decoded == checkpoint  # JSON can encode some characters in two ways: \u001f is \u001F
 
 
 @given(st.binary() | st.from_regex(rb"[\[\]{}\",:0-9a-z]*", fullmatch=True))

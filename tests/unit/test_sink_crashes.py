@@ -1,4 +1,4 @@
-"""Whatever moment the sink dies at, opening again and reading on leaves each metric in the file exactly once."""
+"""After a crash at any moment, a restarted sink leaves each metric in the file exactly once."""
 
 import random
 import tempfile
@@ -29,7 +29,7 @@ def topic_of(metrics: int) -> Topic:
 
 
 def copy(path: Path, topic: Topic, disk: Disk, batch_size: int = 2) -> None:
-    """What the sink does, from its start to the topic's end, but closing its file like a dying process."""
+    """Run the sink from its start to the topic's end, but close its file like a dying process."""
     writer = MetricsFile(path, "product-metrics", disk)
     try:
         assert writer.acquire()

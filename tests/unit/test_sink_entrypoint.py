@@ -1,4 +1,4 @@
-"""The sink container's entry script, as root: whose folder and files it takes over, and which it leaves alone."""
+"""The sink container's entry script, as root: which folders and files it takes over, and which it does not change."""
 
 import os
 import subprocess

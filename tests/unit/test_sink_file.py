@@ -1,4 +1,4 @@
-"""The metrics file while the sink runs: what users and disks do to it, and who may write."""
+"""The metrics file while the sink runs: changes by users, disk errors, and exclusive writing."""
 
 import fcntl
 from collections.abc import Iterator

@@ -21,13 +21,13 @@ class Output:
         self._stop = stop
         self._failures = failures
         self._error = error or PipelineError("no use", advice="mend it")
-        self.works = asyncio.Event()
+        self.running = asyncio.Event()
 
     async def run(self) -> None:
         if self._failures:
             self._failures -= 1
             raise self._error
-        self.works.set()
+        self.running.set()
         await self._stop.wait()
 
 
@@ -51,12 +51,12 @@ async def test_a_failed_output_is_retried_while_the_other_runs(
 ) -> None:
     file, database = Output(stop, 0), Output(stop, 2)
     running = asyncio.create_task(run_all({"file": file, "database": database}, metrics, stop))
-    await asyncio.gather(file.works.wait(), database.works.wait())
+    await asyncio.gather(file.running.wait(), database.running.wait())
     stop.set()
     await running
-    told = capsys.readouterr().out
-    assert told.count("an output failed, the other one continues") == 2
-    assert "mend it" in told
+    log_output = capsys.readouterr().out
+    assert log_output.count("an output failed, the other one continues") == 2
+    assert "mend it" in log_output
     assert metrics["database"].counts()["retries_failed"] == 2
 
 

@@ -1,4 +1,4 @@
-"""From records to batches of lines."""
+"""Conversion of records to batches of lines."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -137,7 +137,7 @@ def test_an_invalid_metric_is_skipped_and_reported() -> None:
     (batch,) = read(TopicReader(lines_of, {}, []), {0: records})
     assert texts([batch]) == [[record.value for record in records if (record.value or b"").startswith(b"{")]]
     assert batch.positions == {0: Position(20, crc_of(records[-1]))}
-    assert [told.partition(":")[0] for told in batch.rejected] == [
+    assert [reason.partition(":")[0] for reason in batch.rejected] == [
         f"partition 0, offset {number}" for number in (0, 7, 19)
     ]
 

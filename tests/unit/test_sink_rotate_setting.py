@@ -1,4 +1,4 @@
-"""SINK_ROTATE: what may be set, and when a file is finished then."""
+"""SINK_ROTATE: valid values, and when a file is rotated."""
 
 import pytest
 

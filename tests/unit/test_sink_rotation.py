@@ -1,4 +1,4 @@
-"""Another program rotates the metrics file: the sink goes on where it was, and each metric stands once in all files."""
+"""Another program rotates the metrics file: the sink continues, and each metric is once in all files together."""
 
 import bz2
 import gzip
@@ -17,7 +17,7 @@ from tests.unit.sink_disks import Crash, CrashingDisk
 
 
 class Run:
-    """A sink's file and what was written into it."""
+    """A sink's file and the lines written into it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -27,7 +27,7 @@ class Run:
         self.writer.open("cluster")
 
     def write(self, count: int = 3) -> None:
-        """A batch, begun again from what the file has whenever it was changed, as the sink does it."""
+        """Write a batch; like the sink, start again from the file's progress whenever the file was changed."""
         for _ in range(count):
             self.written.append(b'{"n":%d}' % len(self.written))
         while True:
@@ -92,9 +92,9 @@ def test_it_continues_in_a_new_file_and_logs_the_rotation(
             run.restart()
         run.write()
         assert len(run.path.read_bytes().splitlines()) == len(run.written) - before
-        told = capsys.readouterr().out
-        assert "rotated by another program" in told
-        assert "metrics.json.1" in told
+        log_output = capsys.readouterr().out
+        assert "rotated by another program" in log_output
+        assert "metrics.json.1" in log_output
         run.path.with_name("metrics.json.1").rename(run.path.with_name(f"metrics.json.1{number}"))
     run.restart()
     run.assert_each_once(*(run.path.with_name(f"metrics.json.1{number}").read_bytes() for number in range(3)))
@@ -121,7 +121,7 @@ def test_a_file_moved_to_another_folder_while_the_sink_runs(run: Run, tmp_path: 
 
 
 def test_lines_written_between_the_copy_and_the_truncation_are_written_again(run: Run) -> None:
-    """What came between the copy and the truncation stands in no file any more: it is written again."""
+    """Lines written between the copy and the truncation are in no file any more, so they are written again."""
     copy = run.path.with_name("metrics.json.1")
     shutil.copy(run.path, copy)
     run.write()
@@ -136,7 +136,7 @@ def test_a_truncation_between_the_check_and_the_write_is_detected(run: Run) -> N
     copied_and_truncated(run.path)
     lines = [b'{"n":6}', b'{"n":7}']
     run.written += lines
-    # As if the look had been just before.
+    # As if the check had been just before the truncation.
     run.writer._require_unchanged = lambda: run.writer._descriptor or 0  # type: ignore[method-assign]
     run.writer.write(lines, {0: Position(8, 0)})
     del run.writer._require_unchanged
@@ -188,6 +188,6 @@ def test_a_crash_at_every_step_of_resuming_after_a_rotation(tmp_path: Path, rota
         run.assert_each_once(run.path.with_name("metrics.json.1").read_bytes())
         assert run.put_aside == []
         run.writer.close()
-        if run.writer._disk is disk:  # it has come to its end without a crash
+        if run.writer._disk is disk:  # it ended without a crash
             break
     assert step > 4

@@ -1,4 +1,4 @@
-"""Which outputs the sink writes, and what it says to settings that it cannot use."""
+"""The sink's output settings, and the errors for invalid ones."""
 
 import importlib.util
 from pathlib import Path
@@ -53,7 +53,7 @@ def test_rotation_is_off_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message"),
     [
         ("SINK_ROTATE", "weekly", r"SINK_ROTATE='weekly': neither day nor a size \(.*day \(UTC\), or a size.*100MB"),
         ("SINK_ROTATE", "0MB", r"SINK_ROTATE='0MB'.*100MB"),
@@ -62,10 +62,10 @@ def test_rotation_is_off_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_invalid_rotation_settings_are_rejected(
-    name: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch
+    name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError, match=told):
+    with pytest.raises(SettingsError, match=message):
         load_settings(SinkSettings, [])
 
 

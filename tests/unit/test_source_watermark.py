@@ -50,9 +50,9 @@ def test_a_repeated_confirmation_does_not_advance_it(watermark: SourceWatermark)
     "disturbance",
     [
         drained(1006.0, position=8),  # a record was read
-        Progress(7, 8, 1006.0, source_started=True),  # a record waits
-        Progress(7, None, None, source_started=True),  # nothing known, as after a new assignment
-        drained(1005.5 + LONGEST_SILENCE_S + 0.1),  # the broker was away
+        Progress(7, 8, 1006.0, source_started=True),  # a record is unread
+        Progress(7, None, None, source_started=True),  # unknown, as after a new assignment
+        drained(1005.5 + LONGEST_SILENCE_S + 0.1),  # the broker was unavailable
     ],
 )
 def test_any_interruption_restarts_the_wait(watermark: SourceWatermark, disturbance: Progress) -> None:
@@ -113,7 +113,7 @@ def test_with_a_bound_it_stays_no_further_behind_arrival(bounded: SourceWatermar
     bounded.saw_event(100_000.5 - 86_400)
     bounded.saw_arrival(100_000.5)
     assert bounded.value_s == 100_000.5 - 60
-    assert bounded.lag_s == 86_400  # as before: it tells of the sender
+    assert bounded.lag_s == 86_400  # unchanged: it describes the sender
 
 
 def test_events_within_the_bound_have_the_same_effect_as_without_it(
@@ -127,7 +127,7 @@ def test_events_within_the_bound_have_the_same_effect_as_without_it(
 
 
 def test_an_order_within_the_bound_is_never_behind_the_watermark_of_those_before_it(bounded: SourceWatermark) -> None:
-    """The bound alone makes no order late that it leaves room for."""
+    """The bound makes no order late that is within it."""
     bounded.saw_event(1000.0 - 86_400)
     for arrived_s in half_seconds(1000, 1100):
         assert bounded.value_s is None or bounded.value_s <= arrived_s - 60.0
@@ -166,4 +166,4 @@ def test_once_drained_it_follows_the_clock_without_lag(bounded: SourceWatermark)
     bounded.saw_event(1020.0 - 86_400)
     bounded.saw_arrival(1020.0)
     assert bounded.value_s == 1010.0 - 5.0
-    assert bounded.lag_s == 10.0  # it holds windows up again, from here on
+    assert bounded.lag_s == 10.0  # it delays windows again from here on

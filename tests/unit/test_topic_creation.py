@@ -34,7 +34,7 @@ def test_the_advice_is_not_circular_if_topics_differ(declared: int) -> None:
 
 
 def test_replication_factor_3_gets_min_insync_replicas_2() -> None:
-    """Of fewer, Kafka's default holds: with two, one broker's failure would stop all writes."""
+    """With fewer replicas Kafka's default is kept: with two, one broker's failure would stop all writes."""
     for topic in ALL_TOPICS:
         assert config_of_new_topic(topic, 3) == {**topic.config, "min.insync.replicas": "2"}
         assert config_of_new_topic(topic, 5) == {**topic.config, "min.insync.replicas": "2"}

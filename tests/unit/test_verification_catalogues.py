@@ -29,7 +29,7 @@ def order(product: str, order_id: str = "o", **more: object) -> dict[str, object
 
 
 def verdict_on(catalogues: Iterable[Catalogue], fields: dict[str, object]) -> tuple[bool, set[str], int]:
-    """Whether it may be an order, why a dead letter, and how many enrichments are right."""
+    """Whether it may be an order, the reasons for a dead letter, and the number of correct enrichments."""
     outcome = ReferenceProcessor(*catalogues).allowed_outcome(json.dumps(fields).encode(), NOW_S, NOW_S)
     return outcome.order is not None, set(outcome.reasons), len(outcome.rests)
 
@@ -49,7 +49,7 @@ def enriched(catalogue: Catalogue, fields: dict[str, object]) -> dict[str, objec
 
 
 class Books:
-    """A ledger by both catalogues of one partition of ``orders``, in which the first ``due`` records must be through."""
+    """A ledger by both catalogues of one partition of ``orders``, in which the first ``due`` records must have been processed."""
 
     def __init__(self, *records: dict[str, object], due: int | None = None) -> None:
         self.report = Report()
@@ -143,7 +143,7 @@ def test_a_replayed_order_and_its_dead_letter_are_distinguished() -> None:
 
 
 def test_due_orders_are_settled_before_dead_letters_of_newer_ones_are_read() -> None:
-    """So that their windows are waited for, and those of letters are not."""
+    """So that the verification waits for their windows, but not for those of dead letters."""
     records = [order("added", name) for name in ("rejected", "processed", "newer-rejected", "newer-processed")]
     books = Books(*records, due=2)
     books.reject(0)

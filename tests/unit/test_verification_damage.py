@@ -176,7 +176,7 @@ ARRIVED_S = 1_700_000_100.0
 
 @pytest.mark.parametrize("newer", [False, True])
 def test_a_record_with_a_broker_timestamp_is_validated_by_its_arrival(newer: bool) -> None:
-    """Whenever it was read: so a minute and a bit ahead must be a dead letter, and a minute must not."""
+    """Regardless of the time of reading: slightly more than a minute ahead must be a dead letter, a minute must not."""
     partition, offset = (0, 4) if newer else (1, 0)
     for ahead_s, must_be_dead in ((60.0, False), (60.5, True)):
         record = order("f", 3, "prod-2", ARRIVED_S + ahead_s)

@@ -85,7 +85,7 @@ def test_finished_files_from_before_the_beginning_of_the_topic_are_ignored(tmp_p
     finished = tmp_path / "metrics-1970-01-01T00-01Z--1970-01-01T00-01Z.json"
     finished.write_bytes(dump(METRIC) + b"\n")
     assert read_lines(tmp_path / "metrics.json", 60).total() == 1
-    # The name is exact to the minute: a window of 60 s that begins then ends by 180.
+    # The name has minute precision: a window of 60 s that begins then ends at 180 at the latest.
     for since_s, count in ((179, 1), (180, 0)):
         assert read_lines(tmp_path / "metrics.json", 60, since_s=since_s).total() == count
 

@@ -1,4 +1,4 @@
-"""The version is in libs/version.py; whatever else has to name it has the same."""
+"""The version is defined in libs/version.py; all other places have the same one."""
 
 import re
 from pathlib import Path

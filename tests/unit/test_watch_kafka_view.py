@@ -31,9 +31,9 @@ async def test_each_observation_continues_where_the_last_one_ended() -> None:
     positions = {DEAD: 40, LATE: 30, METRICS: 20}
     async with view_of(positions) as view:
         unread = view._start_followed({DEAD: 7, LATE: 0, METRICS: 0}, {DEAD: 50, LATE: 5030, METRICS: 10})
-    assert view._next == {DEAD: 40, LATE: 3030, METRICS: 10}  # the last one was made anew
+    assert view._next == {DEAD: 40, LATE: 3030, METRICS: 10}  # the last one was recreated
     assert +unread == {"late-orders": 3000}
-    assert positions == {DEAD: 40, LATE: 30, METRICS: 20}  # until this look has ended well
+    assert positions == {DEAD: 40, LATE: 30, METRICS: 20}  # until this observation has succeeded
 
 
 @pytest.mark.parametrize("headers", [(), (("error.reason", None),), (("error.reason", b""),)])

@@ -199,14 +199,14 @@ def test_times_of_another_day_have_a_date() -> None:
     assert clock(T0 - 86_400, T0) == "2023-11-13 22:13:20"
 
 
-@pytest.mark.parametrize(("committed", "told"), [({0: 3}, "lag 7"), ({0: 10}, "has every metric")])
-def test_the_database_is_shown_as_the_sinks_second_output(committed: dict[int, int], told: str) -> None:
+@pytest.mark.parametrize(("committed", "expected"), [({0: 3}, "lag 7"), ({0: 10}, "has every metric")])
+def test_the_database_is_shown_as_the_sinks_second_output(committed: dict[int, int], expected: str) -> None:
     state = busy()
     assert "database" not in screen(state)
     assert "database" not in status_line(state, T0)
     ends = {"orders": {0: 0}, "processed-orders": {0: 0}, "product-metrics": {0: 10}}
     state.apply(observation(T0 + 4, ends=ends, in_database=committed))
-    assert f"| database {told}" in status_line(state, T0)
+    assert f"| database {expected}" in status_line(state, T0)
     (line,) = [line for line in screen(state).splitlines() if line.startswith("database")]
-    assert told in line
+    assert expected in line
     assert len(screen(state, height=22).splitlines()) <= 22

@@ -109,7 +109,7 @@ def test_a_group_with_a_member_that_is_a_few_seconds_behind_keeps_up() -> None:
     state = State(60)
     assert state.seen_at_s is None
     state.apply(flowing(T0, 100, 90))
-    assert [state.keeps_up(group) for group in ("processor", "sink")] == [None, True]  # no pace from one look
+    assert [state.keeps_up(group) for group in ("processor", "sink")] == [None, True]  # no rate from one observation
     state.apply(flowing(T0 + 1, 110, 100))
     assert state.seen_at_s == T0 + 1
     assert [state.keeps_up(group) for group in ("processor", "analytics", "sink")] == [True, True, True]
@@ -148,9 +148,9 @@ def test_the_next_closing_time_is_estimated_from_the_rate_of_event_time() -> Non
     state.apply(observation(T0, marks=[Watermark((0,), 1, 100.0)]))
     assert state.closes_in_s is None
     state.apply(observation(T0 + 2, marks=[Watermark((0,), 1, 100.0)]))
-    assert state.closes_in_s is None  # it stands still
+    assert state.closes_in_s is None  # it does not advance
     state.apply(observation(T0 + 4, marks=[Watermark((0,), 1, 108.0)]))
-    assert state.closes_in_s == 6.0  # 12 s to go, at two seconds a second
+    assert state.closes_in_s == 6.0  # 12 s left, at two seconds a second
 
 
 def test_a_metric_is_decoded() -> None:
@@ -187,7 +187,7 @@ IDLE = {"members": {"processor": 2, "analytics": 1, "sink": 1}}
 
 
 def resting(*looks: Observation) -> State:
-    """A pipeline whose event time has come to T0 + 300 and moves no more."""
+    """A pipeline whose event time has stopped at T0 + 300."""
     state = State(60)
     for seconds in range(12):
         state.apply(flowing(T0 + 400 + seconds, 100, 100, marks=[Watermark((0,), 1, T0 + 300)], **IDLE))

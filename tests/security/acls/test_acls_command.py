@@ -1,4 +1,4 @@
-"""``python -m acls`` against a cluster, and the commands that it prints, given to Kafka's own tool."""
+"""``python -m acls`` against a cluster, and the commands that it prints, run with Kafka's own tool."""
 
 import asyncio
 import shlex

@@ -1,4 +1,4 @@
-"""Each right that a program needs is taken away by itself: the program ends, and names it."""
+"""Each right that a program needs is revoked on its own: the program ends, and names it."""
 
 import asyncio
 import json
@@ -62,7 +62,7 @@ class Without:
             asyncio.run(self._cluster.allow(acls))
 
     def service(self, role: Role, *rights: Right, **env: str) -> dict[str, Any]:
-        """The last line of a service's log, which has to end by itself."""
+        """The last log line of a service, which must end by itself."""
         env |= {
             "SINK_OUTPUT_PATH": str(self._directory / "metrics.json"),
             "SINK_DATABASE_URL": f"sqlite:///{self._directory / 'metrics.db'}",

@@ -63,7 +63,7 @@ class LoggedIn(Pipeline):
             yield {role.name: await stack.enter_async_context(self.start(role)) for role in SERVICES}
 
     def unused(self, role: Role) -> list[str]:
-        """The rights of ``role`` that no request has been allowed for; which program creates a topic is a matter of chance."""
+        """The rights of ``role`` that no request has used; any of several programs may create a topic."""
         used = self.cluster.operations_used()
         return [
             right.described(self.prefix)
@@ -72,7 +72,7 @@ class LoggedIn(Pipeline):
         ]
 
     async def use(self, programs: Programs, role: Role, program: str, *arguments: str) -> str:
-        """What a tool prints; it has to exit with 0."""
+        """The output of a tool, which must exit with 0."""
         env = self.cluster.login(self.prefix, role.name) | {"WINDOW_SECONDS": str(self.window_s)}
         ended = await asyncio.to_thread(programs.run, program, self.directory, env, *arguments)
         assert ended.code == 0, ended.output
@@ -98,7 +98,7 @@ async def test_the_declared_rights_are_sufficient_and_each_is_used(
         assert "prod-1" in await pipeline.use(programs, VIEWER, "metrics", "--source=topic")
         replay = ("dead-letters", "replay", "--all", "--yes")
         assert "replayed" in await pipeline.use(programs, DEAD_LETTERS, *replay)
-        await pipeline.use(programs, DEAD_LETTERS, *replay)  # what was replayed before is marked, and left
+        await pipeline.use(programs, DEAD_LETTERS, *replay)  # replayed letters are marked, and skipped
         assert "malformed" in await pipeline.use(programs, VIEWER, "dead-letters", "list")
         assert await _live_page_answers(pipeline) == 0
         await pipeline.send([(0, [orjson.dumps(order) for order in history(1, 1.0, seed=1, end_s=time.time() - 3600)])])

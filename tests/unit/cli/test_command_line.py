@@ -69,8 +69,8 @@ def test_the_commands_match_the_documentation() -> None:
     ],
 )
 def test_all_commands_have_the_same_options_to_select_a_pipeline(command: tuple[str, ...]) -> None:
-    given = parsed(*command, "--bootstrap=there:2", "--topic-prefix", "mine.", "--window-seconds=20")
-    assert given["pipeline"] == PipelineOptions(bootstrap="there:2", topic_prefix="mine.", window_seconds=20)
+    arguments = parsed(*command, "--bootstrap=there:2", "--topic-prefix", "mine.", "--window-seconds=20")
+    assert arguments["pipeline"] == PipelineOptions(bootstrap="there:2", topic_prefix="mine.", window_seconds=20)
     assert parsed(*command, "--topic-prefix=", "--local")["pipeline"] == PipelineOptions(topic_prefix="", local=True)
 
 
@@ -79,9 +79,9 @@ def test_options_can_have_several_values() -> None:
         Path("old.json"),
         Path("new.json"),
     ]
-    given = parsed("dead-letters", "replay", "1/2", "3/4", "--reason=malformed", "--reason", "too_large")
-    assert given["places"] == ("1/2", "3/4")
-    assert given["reason"] == ["malformed", "too_large"]
+    arguments = parsed("dead-letters", "replay", "1/2", "3/4", "--reason=malformed", "--reason", "too_large")
+    assert arguments["places"] == ("1/2", "3/4")
+    assert arguments["reason"] == ["malformed", "too_large"]
     listed = parsed("dead-letters", "list", "--json", "--from", "0/12", "1/7", "--reason=malformed")
     assert (listed["from_"], listed["json"], listed["reason"]) == (["0/12", "1/7"], True, ["malformed"])
     assert parsed("restart", "processor-2", "sink") == {"program": "processor-2", "programs": ("sink",)}
@@ -93,14 +93,16 @@ def test_options_can_have_several_values() -> None:
 
 
 def test_the_last_of_repeated_options_wins() -> None:
-    """make gives some, and whoever calls it gives ARGS."""
-    given = parsed("verify", "--output=a", "--json", "--bootstrap=a:1", "--bootstrap=b:2", "--output", "b", "--json")
-    assert (given["output"], given["json"], given["pipeline"].bootstrap) == (Path("b"), True, "b:2")
+    """make passes some options, and its caller appends others in ARGS."""
+    arguments = parsed(
+        "verify", "--output=a", "--json", "--bootstrap=a:1", "--bootstrap=b:2", "--output", "b", "--json"
+    )
+    assert (arguments["output"], arguments["json"], arguments["pipeline"].bootstrap) == (Path("b"), True, "b:2")
 
 
 def test_times_are_utc_unless_they_say_otherwise() -> None:
-    given = parsed("metrics", "--from", "2026-11-22T01:00", "--to", "2026-11-22T02:00+01:00")
-    assert given["from_"] == given["to"] == 1_795_309_200
+    arguments = parsed("metrics", "--from", "2026-11-22T01:00", "--to", "2026-11-22T02:00+01:00")
+    assert arguments["from_"] == arguments["to"] == 1_795_309_200
 
 
 @pytest.mark.parametrize(
@@ -157,7 +159,7 @@ def test_invalid_arguments_are_rejected_in_one_line_before_anything_is_done(
 
 
 @pytest.mark.parametrize(
-    ("error", "exit_code", "told"),
+    ("error", "exit_code", "message"),
     [
         (PipelineError("it broke", advice="mend it"), EXIT_FAILED, "pipeline: it broke (mend it)\n"),
         (PipelineError("it broke"), EXIT_FAILED, "pipeline: it broke\n"),
@@ -177,7 +179,7 @@ def test_exit_codes_of_commands(
     capsys: pytest.CaptureFixture[str],
     error: BaseException,
     exit_code: int,
-    told: str,
+    message: str,
 ) -> None:
     def failing() -> int:
         raise error
@@ -185,7 +187,7 @@ def test_exit_codes_of_commands(
     monkeypatch.setattr(local_commands, "down", failing)
     monkeypatch.setattr(local_mode, "end_as_ctrl_c_does", lambda: None)
     assert run(["down"]) == exit_code
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_command_with_missing_packages_has_a_clear_error(
@@ -246,16 +248,16 @@ def test_the_completion_has_all_options() -> None:
 
 def test_a_recomputation_shows_what_it_deletes_and_where() -> None:
     plan = Plan("processor", "orders", ["processed-orders"], {}, {})
-    told = described(plan, "there:2")
-    assert "At there:2, 0 orders" in told
-    assert "Deleted, with all that is in them: processed-orders." in told
-    assert "twice" not in told
+    text = described(plan, "there:2")
+    assert "At there:2, 0 orders" in text
+    assert "Deleted, with all that is in them: processed-orders." in text
+    assert "twice" not in text
 
 
 def test_a_recomputation_warns_that_replayed_orders_may_count_twice() -> None:
-    """They are in `orders` as they were rejected, too, and valid by now."""
-    told = described(Plan("processor", "mine.orders", [], {}, {}, replayed=True), "there:2")
-    assert "such an order is in mine.orders twice" in told
+    """They are in `orders` in their rejected form, too, and are valid by now."""
+    text = described(Plan("processor", "mine.orders", [], {}, {}, replayed=True), "there:2")
+    assert "such an order is in mine.orders twice" in text
 
 
 def test_the_live_page_is_served_for_the_discovered_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,8 +86,8 @@ def test_local_mode_is_discovered_with_the_settings_of_its_start() -> None:
         Path("/there/catalogue.json"),
     )
     assert found(EVERYTHING, environment) == expected
-    given = PipelineOptions(topic_prefix="", window_seconds=5)
-    assert found(EVERYTHING, environment, given) == replace(expected, topic_prefix="", window_seconds=5)
+    options = PipelineOptions(topic_prefix="", window_seconds=5)
+    assert found(EVERYTHING, environment, options) == replace(expected, topic_prefix="", window_seconds=5)
 
 
 def test_local_mode_can_be_selected_although_others_run() -> None:
@@ -168,15 +168,15 @@ def test_empty_variables_are_no_settings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "told"),
+    ("environment", "message"),
     [
         ({"KAFKA_BOOTSTRAP_SERVERS": ":::"}, "KAFKA_BOOTSTRAP_SERVERS=':::': ':::' is no host:port"),
         ({"KAFKA_BOOTSTRAP_SERVERS": "a:1", "WINDOW_SECONDS": "a minute"}, "WINDOW_SECONDS='a minute'"),
         ({"KAFKA_BOOTSTRAP_SERVERS": "a:1", "WINDOW_SECONDS": "0"}, "WINDOW_SECONDS='0'"),
     ],
 )
-def test_the_error_for_an_invalid_setting_names_it(environment: dict[str, str], told: str) -> None:
-    with pytest.raises(SettingsError, match=told):
+def test_the_error_for_an_invalid_setting_names_it(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         found(FakeMachine(), environment)
 
 

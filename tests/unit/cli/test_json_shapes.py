@@ -25,7 +25,7 @@ from watch.observation import Observation
 START = 1_795_305_600
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> Any:
+def printed_json(capsys: pytest.CaptureFixture[str]) -> Any:
     return json.loads(capsys.readouterr().out, parse_float=Decimal)
 
 
@@ -40,7 +40,7 @@ def test_status_without_a_pipeline_succeeds_with_json_and_fails_otherwise(
 
     monkeypatch.setattr(status_command, "context_of", nothing)
     assert run(["status", "--json"]) == 0
-    assert told(capsys) == {"state": state}
+    assert printed_json(capsys) == {"state": state}
     assert run(["status"]) == 1
 
 
@@ -50,7 +50,7 @@ def test_the_status_can_be_limited_to_local_mode(
     monkeypatch.setenv("LOCAL_DIR", str(tmp_path))
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "there:1")
     assert run(["status", "--json", "--local"]) == 0
-    assert told(capsys) == {"state": "stopped"}
+    assert printed_json(capsys) == {"state": "stopped"}
     assert run(["status", "--local"]) == 1
     assert f"no pipeline is running in {tmp_path}" in capsys.readouterr().err
 
@@ -72,9 +72,9 @@ def test_local_mode_reports_each_program(monkeypatch: pytest.MonkeyPatch) -> Non
         "bootstrap_servers": "127.0.0.1:19092",
         "window_seconds": 2,
     }
-    told: Any = status["programs"]
-    assert [each["name"] for each in told] == ["zookeeper", "kafka", "generator", "processor-1"]
-    assert told[2] == {
+    reported: Any = status["programs"]
+    assert [each["name"] for each in reported] == ["zookeeper", "kafka", "generator", "processor-1"]
+    assert reported[2] == {
         "name": "generator",
         "service": "generator",
         "state": "EXITED",
@@ -123,7 +123,7 @@ def test_the_status_of_stages(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     stages = [Stage("processor", 2, 5), Stage("analytics", 0, 0), Stage("sink", None, 0)]
     monkeypatch.setattr("cli.kafka.run_in_kafka", lambda *_: stages)
     assert run(["status", "--json"]) == 0
-    assert told(capsys) == {
+    assert printed_json(capsys) == {
         "context": "Docker Compose",
         "state": "stopped",
         "bootstrap_servers": "localhost:9092",
@@ -145,7 +145,7 @@ def test_metrics_are_a_single_document_exact_to_the_cent(capsys: pytest.CaptureF
     ]
     file.write_bytes(b"".join(encode_metric(each) + b"\n" for each in metrics))
     assert run(["metrics", "--json", "--source=file", "--file", str(file), "--by", "day"]) == 0
-    document = told(capsys)
+    document = printed_json(capsys)
     assert document == {
         "lines": [
             {
@@ -180,7 +180,7 @@ def test_the_doctor_prints_each_finding(
     monkeypatch.setattr(doctor_command, "_of_machine", lambda: [finding])
     monkeypatch.setattr(doctor_command, "_of_cluster", lambda *_: [])
     assert run(["doctor", "--json"]) == exit_code
-    assert told(capsys) == {
+    assert printed_json(capsys) == {
         "ok": exit_code == 0,
         "findings": [
             {"subject": "a", "level": finding.level, "message": finding.message, "advice": finding.advice},

@@ -1,4 +1,4 @@
-"""What a report compares with the topic."""
+"""Which outputs a report compares with the topic."""
 
 from dataclasses import replace
 from pathlib import Path

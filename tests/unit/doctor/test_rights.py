@@ -1,4 +1,4 @@
-"""What is said of the rights that a principal lacks."""
+"""The findings for missing rights of a principal."""
 
 from dataclasses import replace
 from typing import get_args

@@ -1,4 +1,4 @@
-"""Partitions are assigned by their declared number, whatever metadata the group leader has."""
+"""Partitions are assigned by their declared number, regardless of the group leader's metadata."""
 
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor

@@ -187,7 +187,7 @@ async def test_each_partition_is_read_from_its_committed_offset(broker: Broker) 
 
 
 async def test_state_is_restored_after_the_offsets_were_read(broker: Broker) -> None:
-    """A changelog that is read before could be older than the offset that belongs to it."""
+    """A changelog that is read earlier could be older than the offset."""
     fixture = Fixture(changelog="state")
     state = [TopicPartition("mine.state", number) for number in range(2)]
     broker.changelog = {state[1]: ["a", "b"]}
@@ -207,7 +207,7 @@ async def test_a_suspended_partition_is_paused_and_not_taken_over(broker: Broker
     await fixture.attempt()
     assert fixture.consumer.left_out == {ORDERS[0]}
     assert ("offsets", "group", ORDERS[1]) in broker.asked
-    assert ("process", False) in broker.asked  # until it is to come back
+    assert ("process", False) in broker.asked  # until it is resumed
     fixture.worker._retries.committed([ORDERS[0]])
     broker.asked = []
     await fixture.attempt()
@@ -217,11 +217,11 @@ async def test_a_suspended_partition_is_paused_and_not_taken_over(broker: Broker
 
 
 async def test_a_partition_whose_suspension_ends_during_the_takeover_is_resumed(broker: Broker) -> None:
-    """Its time was compared twice: it was paused, and nothing ended the attempt."""
+    """Regression: its time was compared twice, so it was paused, and nothing ended the attempt."""
     fixture = Fixture()
     retries = fixture.worker._retries = Retries(lambda: broker.now_s)
     for _ in range(2):
-        retries.failed(ORDERS[0])  # back after 0.4 s
+        retries.failed(ORDERS[0])  # suspended for 0.4 s
     await fixture.attempt()
     assert fixture.consumer.left_out == {ORDERS[0]}
     assert ("process", False) in broker.asked
@@ -238,7 +238,7 @@ async def test_a_foreign_offset_is_rejected_unless_accepted_by_a_setting(broker:
 
 async def test_missing_offsets_are_detected_if_there_is_output(broker: Broker) -> None:
     fixture = Fixture()
-    await fixture.attempt()  # a pipeline that is new
+    await fixture.attempt()  # a new pipeline
     broker.changelog = {TopicPartition("mine.out", 2): ["a record"]}
     with pytest.raises(OffsetMismatchError, match="no offset of orders is committed, but there are records of its out"):
         await fixture.attempt()
@@ -249,7 +249,7 @@ async def test_missing_offsets_are_detected_if_there_is_output(broker: Broker) -
 async def test_with_all_partitions_suspended_an_attempt_waits_for_the_first_to_resume(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A replica may have one partition only."""
+    """A replica may have only one partition."""
     monkeypatch.setattr(Backoff, "next_s", lambda _: 0.05)
     fixture = Fixture()
     for source in [*ORDERS[:2], *ORDERS[:2]]:
@@ -278,7 +278,7 @@ async def test_a_changed_setting_is_detected_from_offsets_of_other_replicas(brok
 async def test_state_that_does_not_match_the_offset_is_rejected(
     committed: dict[TopicPartition, int], broker: Broker
 ) -> None:
-    """Earlier, later, or gone; and what a tool has set back to the right one is taken."""
+    """Earlier, later, or missing state; an offset that a tool has reset to the right value is accepted."""
     fixture = Fixture(changelog="state")
     fixture.logics[ORDERS[1]].state_offset = 5
     broker.committed, broker.metadata = committed, ""
@@ -289,7 +289,7 @@ async def test_state_that_does_not_match_the_offset_is_rejected(
 
 
 class Overtaken(Broker):
-    """A replica is paused before it reads the changelog, and another one commits meanwhile."""
+    """The replica is paused before it reads the changelog, and another one commits meanwhile."""
 
     async def _note(self, *what: Any) -> None:
         if what[0] == "changelog":
@@ -306,7 +306,7 @@ async def test_newer_state_of_a_successor_is_reported_as_fencing(monkeypatch: py
 
 
 async def test_a_timeout_when_reading_offsets_ends_the_attempt(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another one asks over a connection of its own."""
+    """The next attempt requests them over a new connection."""
 
     async def never(*_: object) -> None:
         await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""When a changelog has been read to its end."""
+"""Detection of the end of a changelog."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -17,9 +17,9 @@ STATE = [TopicPartition("state", number) for number in range(2)]
 
 
 class FakeConsumer:
-    """A consumer of committed records; ``script`` says what each fetch brings and where each partition stands then.
+    """A consumer of committed records; ``script`` has the records of each fetch and the state of each partition after it.
 
-    A stand is the position, and the high watermark that the broker told with the last answer, None before the first one.
+    The state is the position and the high watermark in the last response, None before the first one.
     """
 
     def __init__(self, script: Iterable[tuple[Mapping[TopicPartition, list[Any]], Mapping[int, Any]]]) -> None:
@@ -90,7 +90,7 @@ async def test_an_empty_changelog_is_complete_after_the_first_response(monkeypat
 
 
 async def test_it_waits_for_a_partition_with_an_open_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its last stable offset is before its high watermark: what is there may be committed yet."""
+    """Its last stable offset is below its high watermark: the records in between may still be committed."""
     consumer = FakeConsumer(
         [
             ({STATE[0]: ["a"], STATE[1]: ["x"]}, {0: (1, 2), 1: (1, 1)}),

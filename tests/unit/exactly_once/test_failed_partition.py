@@ -13,7 +13,7 @@ from tests.unit.exactly_once.fakes import ORDERS, FakeConsumer, FakeLogic
 
 
 async def fails(attempt: Attempt) -> TopicPartition | None:
-    """Whom a failed attempt blames."""
+    """The partition that a failed attempt attributes its failure to."""
     with pytest.raises(RuntimeError, match="refused"):
         await asyncio.wait_for(attempt.task, 30)
     return attempt.processing.failed_partition()

@@ -11,7 +11,7 @@ from libs.runtime.exactly_once.membership import watch_membership
 
 
 class FakeCoordinator:
-    """Keeps an error until someone asks, as aiokafka's does."""
+    """Keeps an error until it is queried, as aiokafka's does."""
 
     def __init__(self) -> None:
         self._coordination_task: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -20,7 +20,7 @@ def at(*positions: int) -> dict[Any, int]:
 
 
 async def test_a_transaction_is_filled_while_the_previous_one_commits() -> None:
-    producer, counts = FakeProducer(told=False), list[Any]()
+    producer, counts = FakeProducer(completes=False), list[Any]()
     one, other = Done(), Done()
     commits = make_commits(producer, counts=counts)
     first = commits.outputs
@@ -32,9 +32,9 @@ async def test_a_transaction_is_filled_while_the_previous_one_commits() -> None:
     third = asyncio.create_task(commits.commit(at(9, 2), [other]))
     await asyncio.sleep(0)
     assert not third.done()
-    producer.told.release()
+    producer.completion.release()
     await third
-    producer.told.release()
+    producer.completion.release()
     await commits.close()
     assert producer.commits == [(first, at(5)), (second, at(9, 2))]
     assert producer.members == [MEMBER] * 2
@@ -54,13 +54,13 @@ async def test_a_failed_commit_is_raised_and_not_counted() -> None:
 
 
 async def test_a_failed_commit_is_raised_by_the_next_check() -> None:
-    producer = FakeProducer(told=False)
+    producer = FakeProducer(completes=False)
     producer.error = RuntimeError("refused")
     commits = make_commits(producer)
     commits.open()
     await commits.commit(at(5), [Done()])
     commits.check()
-    producer.told.release()
+    producer.completion.release()
     awaited = commits.awaited
     assert awaited is not None
     await asyncio.wait({awaited})
@@ -84,8 +84,8 @@ async def test_the_offsets_of_a_failed_commit_are_known() -> None:
 
 
 async def test_cancelling_the_wait_for_a_commit_cancels_the_commit() -> None:
-    """The producer is given up next: a commit that went on would use it meanwhile."""
-    producer = FakeProducer(told=False)
+    """The producer is discarded next, and a commit that continued would still use it."""
+    producer = FakeProducer(completes=False)
     commits = make_commits(producer)
     commits.open()
     await commits.commit(at(5), [Done()])
@@ -100,7 +100,7 @@ async def test_cancelling_the_wait_for_a_commit_cancels_the_commit() -> None:
 
 async def test_a_commit_that_does_not_end_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipelined_commits, "CLOSE_TIMEOUT_S", 0.0)
-    producer = FakeProducer(told=False)
+    producer = FakeProducer(completes=False)
     commits = make_commits(producer)
     commits.open()
     await commits.commit(at(5), [Done()])
@@ -114,7 +114,7 @@ def write(commits: PipelinedCommits, count: int, value: bytes = b"value") -> Non
 
 
 async def test_records_of_a_transaction_are_counted_when_it_is_committed() -> None:
-    producer, registry = FakeProducer(told=False), CollectorRegistry()
+    producer, registry = FakeProducer(completes=False), CollectorRegistry()
     commits = make_commits(producer, metrics=stage_metrics(registry))
     write(commits, 8)
     commits.open(5)
@@ -122,10 +122,10 @@ async def test_records_of_a_transaction_are_counted_when_it_is_committed() -> No
     await commits.commit(at(7), [Done()])
     await asyncio.sleep(0)
     assert totals(registry) == {}
-    producer.told.release()
+    producer.completion.release()
     commits.open(1)
     await commits.commit(at(8), [Done()])
-    producer.told.release()
+    producer.completion.release()
     await commits.close()
     assert totals(registry) == {"transactions_committed": 2, "records_consumed_orders": 8, "records_produced_out": 8}
     assert registry.get_sample_value("pipeline_transaction_records_sum") == 8
@@ -190,7 +190,7 @@ async def test_in_a_backlog_a_transaction_lasts_longer() -> None:
 
 
 async def test_a_transaction_with_very_many_output_records_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many it reads: only what it writes is kept in memory."""
+    """Regardless of the number of input records: only output is kept in memory."""
     monkeypatch.setattr(pipelined_commits, "MAX_RECORDS", 1_000)
     commits = make_commits(FakeProducer())
     commits.open(1_000_000)
@@ -198,7 +198,7 @@ async def test_a_transaction_with_very_many_output_records_is_due(monkeypatch: p
     assert commits.due_in_s(urgent=False) != 0
     write(commits, 1)
     assert commits.due_in_s(urgent=False) == 0
-    assert not commits.overdue  # the fetch may be worked to its end
+    assert not commits.overdue  # the rest of the fetch may be processed
 
 
 async def test_a_transaction_with_very_many_output_bytes_is_due_even_during_a_fetch(
@@ -227,7 +227,7 @@ async def test_a_transaction_that_was_filled_for_long_ends_during_a_fetch(
 
 
 async def test_an_urgent_transaction_waits_for_the_previous_commit_and_collects_records() -> None:
-    producer = FakeProducer(told=False)
+    producer = FakeProducer(completes=False)
     commits = make_commits(producer)
     assert commits.due_in_s(urgent=True) is None  # nothing to commit
     commits.open()
@@ -235,15 +235,15 @@ async def test_an_urgent_transaction_waits_for_the_previous_commit_and_collects_
     assert commits.due_in_s(urgent=True) == 0
     await commits.commit(at(5), [Done()])
     commits.open()
-    assert commits.due_in_s(urgent=True) is None  # the one before is under way
-    producer.told.release()
+    assert commits.due_in_s(urgent=True) is None  # the previous commit is in progress
+    producer.completion.release()
     await commits.close()
 
 
 async def test_a_transaction_is_filled_until_the_previous_commit_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With many partitions a commit takes long; what is committed meanwhile in small pieces would only wait for it."""
+    """With many partitions a commit takes long, and small transactions would only queue behind it."""
     monkeypatch.setattr(pipelined_commits, "_LONGEST_FILL_S", 0.0)
-    producer = FakeProducer(told=False)
+    producer = FakeProducer(completes=False)
     commits = make_commits(producer, interval_ms=0)
     commits.open()
     assert commits.due_in_s(urgent=False) == 0
@@ -251,7 +251,7 @@ async def test_a_transaction_is_filled_until_the_previous_commit_has_ended(monke
     commits.open()
     assert commits.due_in_s(urgent=False) is None
     assert not commits.overdue
-    producer.told.release()
+    producer.completion.release()
     assert commits.awaited is not None
     await commits.awaited
     assert commits.due_in_s(urgent=False) == 0
@@ -260,9 +260,9 @@ async def test_a_transaction_is_filled_until_the_previous_commit_has_ended(monke
 
 
 async def test_a_full_transaction_waits_for_the_previous_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So no more is read: memory is bounded."""
+    """So no more records are read: memory is bounded."""
     monkeypatch.setattr(pipelined_commits, "MAX_BYTES", 1_000_000)
-    producer = FakeProducer(told=False)
+    producer = FakeProducer(completes=False)
     commits = make_commits(producer)
     commits.open()
     await commits.commit(at(5), [Done()])
@@ -270,5 +270,5 @@ async def test_a_full_transaction_waits_for_the_previous_commit(monkeypatch: pyt
     write(commits, 11, bytes(100_000))
     assert commits.due_in_s(urgent=False) == 0
     assert commits.overdue
-    producer.told.release()
+    producer.completion.release()
     await commits.close()

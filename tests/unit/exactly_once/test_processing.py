@@ -41,17 +41,17 @@ async def test_slow_processing_is_committed_during_a_fetch_and_can_be_stopped_th
 
 @pytest.mark.usefixtures("no_ticks")
 async def test_records_processed_during_a_commit_are_in_the_next_transaction() -> None:
-    """Only the commit's end can begin the next one."""
+    """Only the end of the commit can begin the next one."""
     consumer = FakeConsumer()
-    attempt = Attempt(consumer, [FakeLogic(urgent=True)], told=False)
-    for offset in range(4):  # each is read before the next one comes
+    attempt = Attempt(consumer, [FakeLogic(urgent=True)], commits_complete=False)
+    for offset in range(4):  # each is read before the next one arrives
         consumer.put({ORDERS[0]: [offset]})
         assert await attempt.processed(0, 1) == [offset]
     assert await attempt.committed() == {ORDERS[0]: 1}
     assert attempt.producer.begun.empty()
-    attempt.producer.told.release()
+    attempt.producer.completion.release()
     assert await attempt.committed() == {ORDERS[0]: 4}
-    attempt.producer.told.release()
+    attempt.producer.completion.release()
     await attempt.end()
     assert attempt.producer.offsets == [{ORDERS[0]: 1}, {ORDERS[0]: 4}]
 
@@ -111,14 +111,14 @@ async def test_a_replica_that_waits_for_the_clock_is_not_idle(waits: bool, monke
     monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
     monkeypatch.setattr(idle_polling, "IDLE_AFTER_S", 0.01)
     monkeypatch.setattr(idle_polling, "IDLE_INTERVAL_S", 0.002)
-    looked = asyncio.Event()
+    checked = asyncio.Event()
     logics = [FakeLogic(), FakeLogic()]
     logics[1].waits_for_clock = waits
     attempt = Attempt(consumer := FakeConsumer(), logics)
-    monkeypatch.setattr(attempt.partitions[0].stuck_check, "update", lambda **_: looked.set())
+    monkeypatch.setattr(attempt.partitions[0].stuck_check, "update", lambda **_: checked.set())
     for _ in range(30):
-        looked.clear()
-        await looked.wait()
+        checked.clear()
+        await checked.wait()
     assert (consumer._fetcher._fetch_max_wait_ms < FETCH_MAX_WAIT_MS) is not waits
     await attempt.end()
 
@@ -135,7 +135,7 @@ async def test_offsets_of_transaction_markers_are_committed_but_never_those_of_u
 
 @pytest.mark.usefixtures("no_ticks")
 async def test_records_of_a_suspended_partition_are_not_processed() -> None:
-    """They were fetched before it was paused."""
+    """The records were fetched before the partition was paused."""
     consumer = FakeConsumer()
     attempt = Attempt(consumer, [FakeLogic()], interval_ms=0)
     consumer.put({ORDERS[1]: [0], ORDERS[0]: [0]})
@@ -162,14 +162,14 @@ async def test_isolated_mode_ends_after_a_while() -> None:
 
 
 async def test_at_its_time_limit_it_commits_and_ends_even_in_a_backlog() -> None:
-    attempt = Attempt(backlog := Backlog(), [FakeLogic()], told=False)
+    attempt = Attempt(backlog := Backlog(), [FakeLogic()], commits_complete=False)
     await attempt.end()
     attempt.stop.clear()
     running = asyncio.create_task(attempt.processing.run(until_s=time.monotonic() + 0.1))
     offsets = await attempt.committed()
     reads = backlog.reads
     assert not running.done()
-    attempt.producer.told.release()
+    attempt.producer.completion.release()
     async with asyncio.timeout(30):
         await running
     assert attempt.producer.offsets == [offsets]
@@ -188,7 +188,7 @@ async def test_a_failed_commit_at_its_time_limit_is_a_failure() -> None:
 
 
 class Confirmed(FakeConsumer):
-    """Has nothing to read, and was told so just now."""
+    """Has nothing to read, and the broker has just confirmed it."""
 
     def last_poll_timestamp(self, _: TopicPartition) -> int | None:
         return int(time.time() * 1000)
@@ -202,10 +202,10 @@ async def test_a_partition_with_nothing_to_read_is_not_stuck(
     consumer = Confirmed()
     consumer.ends[ORDERS[0]] = end
     attempt = Attempt(consumer, [FakeLogic()])
-    looked: asyncio.Queue[None] = asyncio.Queue()
-    monkeypatch.setattr(attempt.partitions[0].stuck_check, "update", lambda **_: looked.put_nowait(None))
+    checked: asyncio.Queue[None] = asyncio.Queue()
+    monkeypatch.setattr(attempt.partitions[0].stuck_check, "update", lambda **_: checked.put_nowait(None))
     for _ in range(2):
-        await looked.get()
+        await checked.get()
     await attempt.end()
     assert set(attempt.health._beats) == alive
 
@@ -215,22 +215,22 @@ async def test_a_partition_that_ends_with_an_aborted_transaction_is_drained_and_
 ) -> None:
     monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
     consumer = Confirmed()
-    consumer.ends[ORDERS[0]] = consumer.positions[ORDERS[0]] = 2  # past a record and its transaction's end
+    consumer.ends[ORDERS[0]] = consumer.positions[ORDERS[0]] = 2  # after a record and the marker of its transaction
     consumer.put({ORDERS[0]: []})
     logic, progress = FakeLogic(), asyncio.Queue[Progress]()
     monkeypatch.setattr(logic, "punctuate", progress.put_nowait)
     attempt = Attempt(consumer, [logic])
-    looked: asyncio.Queue[None] = asyncio.Queue()
-    monkeypatch.setattr(attempt.partitions[0].stuck_check, "update", lambda **_: looked.put_nowait(None))
+    checked: asyncio.Queue[None] = asyncio.Queue()
+    monkeypatch.setattr(attempt.partitions[0].stuck_check, "update", lambda **_: checked.put_nowait(None))
     for _ in range(2):
-        await looked.get()
+        await checked.get()
     await attempt.end()
     assert progress.get_nowait().position == 2
     assert set(attempt.health._beats) == {"started", "orders-0"}
 
 
 class Aborted(Confirmed):
-    """Has transactions of the first partition that are all aborted, and never an end of them."""
+    """Has an endless sequence of aborted transactions in the first partition."""
 
     async def getmany(self, **_: object) -> Mapping[TopicPartition, list[Any]]:
         await asyncio.sleep(0)
@@ -242,10 +242,10 @@ async def test_endless_aborted_transactions_do_not_block_the_other_partitions(
 ) -> None:
     monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
     attempt = Attempt(Aborted(), [FakeLogic(), FakeLogic()])
-    looked = asyncio.Event()
-    monkeypatch.setattr(attempt.partitions[1].stuck_check, "update", lambda **_: looked.set())
+    checked = asyncio.Event()
+    monkeypatch.setattr(attempt.partitions[1].stuck_check, "update", lambda **_: checked.set())
     async with asyncio.timeout(30):
-        await looked.wait()
+        await checked.wait()
     await attempt.end()
     assert set(attempt.health._beats) == {"started", "orders-0", "orders-1"}
 

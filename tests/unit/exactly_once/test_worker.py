@@ -1,4 +1,4 @@
-"""What a worker does about a failed attempt; test_attempt.py has the attempt itself."""
+"""The reaction of a worker to a failed attempt; test_attempt.py tests the attempt itself."""
 
 import asyncio
 from collections.abc import Mapping
@@ -145,8 +145,8 @@ async def test_a_stopped_worker_reports_no_health_or_metrics_of_its_partitions()
     )
 
 
-class Poisoned(Failing):
-    """Attempts that process one record, at which the second partition's logic fails at first."""
+class FailsOnce(Failing):
+    """Each attempt processes one record; the logic of the second partition fails in the first attempt."""
 
     contexts: list[Mapping[str, object]]
     fails = True
@@ -169,16 +169,16 @@ class Poisoned(Failing):
 async def test_log_lines_have_partition_and_transaction_until_the_failure_is_logged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # A logger of its own: another test in this process may have made the module's keep the settings of then.
+    # A new logger: the module's may have cached the settings of an earlier test in this process.
     monkeypatch.setattr(worker_module, "log", structlog.get_logger())
-    worker = make_worker(RuntimeError(), Poisoned)
-    assert isinstance(worker, Poisoned)
+    worker = make_worker(RuntimeError(), FailsOnce)
+    assert isinstance(worker, FailsOnce)
     worker.contexts = []
-    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as told:
+    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as captured:
         worker.start(lambda _: None)
         await asyncio.wait_for(worker.long_enough.wait(), 30)
         await worker.stop()
-    [failed] = [line for line in told if line["event"].startswith("processing failed")]
+    [failed] = [line for line in captured if line["event"].startswith("processing failed")]
     assert (failed["failed_partition"], failed["failures"]) == ("orders-1", 1)
     assert (failed["partition"], failed["transaction"]) == ("orders-1", 1)
     assert worker.contexts == [{}, {}]

@@ -1,4 +1,4 @@
-"""The Host check, which keeps a web page that has pointed its own name at this server from reading it."""
+"""The Host check, which prevents DNS rebinding: a web page cannot point its own name at this server and read it."""
 
 import pytest
 

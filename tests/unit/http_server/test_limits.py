@@ -1,4 +1,4 @@
-"""Slow clients, and too many."""
+"""Limits for slow clients, and for the number of clients."""
 
 import asyncio
 
@@ -36,7 +36,7 @@ async def test_a_client_that_does_not_finish_its_request_is_disconnected(begun: 
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_client_that_sends_a_byte_at_a_time_is_disconnected() -> None:
-    """Slowloris: each byte comes in time, the request never."""
+    """Slowloris: each byte arrives in time, the complete request never."""
     async with serving() as served:
         client = await served.connect()
         closed = asyncio.ensure_future(client.is_closed())
@@ -87,7 +87,7 @@ async def test_a_disconnected_event_listener_leaves_nothing_behind() -> None:
 
 
 async def test_a_response_is_finished_once_the_kernel_has_all_of_it() -> None:
-    """Else the rest of one that nobody reads would keep a connection that is about to be closed, without a time limit."""
+    """Otherwise the unread rest of a body would keep a connection that is about to be closed open without a time limit."""
     async with serving() as served:
         await served.connect()
         await eventually(lambda: served.server.connections == 1)

@@ -1,4 +1,4 @@
-"""Behind a reverse proxy, one that takes the path prefix away and one that does not, with real connections."""
+"""Behind a reverse proxy that strips the path prefix or keeps it, with real connections."""
 
 import re
 from urllib.parse import urljoin

@@ -1,4 +1,4 @@
-"""What is answered, what is refused, and that a connection serves several requests."""
+"""Accepted and rejected requests, and several requests on one connection."""
 
 import logging
 from collections.abc import AsyncIterator

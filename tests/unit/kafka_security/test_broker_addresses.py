@@ -1,4 +1,4 @@
-"""What is remembered of addresses, with a clock that the test moves."""
+"""The stored state of addresses, with a clock that the test sets."""
 
 import logging
 

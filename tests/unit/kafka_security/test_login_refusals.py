@@ -1,4 +1,4 @@
-"""A refusal ends the work; what may pass is waited for."""
+"""A final rejection ends the work; a temporary one is retried."""
 
 import asyncio
 import contextlib

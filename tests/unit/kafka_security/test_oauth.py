@@ -1,4 +1,4 @@
-"""Tokens by client credentials, from an endpoint of the test's own."""
+"""Tokens by client credentials, from the test's own endpoint."""
 
 import base64
 import http.server
@@ -20,7 +20,7 @@ HIDDEN = "hunter 2%"
 
 
 class Endpoint(http.server.ThreadingHTTPServer):
-    """Answers what it is told to, and keeps what it was asked."""
+    """Responds as the test says, and keeps the requests."""
 
     daemon_threads = True
 
@@ -105,7 +105,7 @@ async def test_an_endpoint_without_a_listener_is_an_outage() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "told"),
+    ("status", "body", "message"),
     [
         (401, {"error": "invalid_client", "error_description": "unknown"}, "401 invalid_client unknown"),
         (400, b"<html>", "400 Bad Request"),
@@ -115,9 +115,9 @@ async def test_an_endpoint_without_a_listener_is_an_outage() -> None:
         (200, {"access_token": "t", "expires_in": None}, r"cannot be read \(TypeError"),
     ],
 )
-async def test_a_rejection_is_not_an_outage(endpoint: Endpoint, status: int, body: object, told: str) -> None:
+async def test_a_rejection_is_not_an_outage(endpoint: Endpoint, status: int, body: object, message: str) -> None:
     endpoint.status, endpoint.body = status, body
-    with pytest.raises(BrokerLoginError, match=told) as refused:
+    with pytest.raises(BrokerLoginError, match=message) as refused:
         await credentials(endpoint, Clock()).token()
     assert HIDDEN not in str(refused.value)
 

@@ -1,4 +1,4 @@
-"""A connection is replaced when most of its session is over and nothing is under way on it."""
+"""A connection is replaced when most of its session is over and no request is pending."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -27,7 +27,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
 
 @pytest.fixture
 async def connection(monkeypatch: pytest.MonkeyPatch) -> SessionConnection:
-    """One that is open, and whose broker answers every request with a session of ten seconds."""
+    """An open connection, whose broker answers every request with a session of ten seconds."""
 
     async def answer(*_: object) -> SimpleNamespace:
         return SimpleNamespace(session_lifetime_ms=10_000)

@@ -1,4 +1,4 @@
-"""The settings become aiokafka's arguments, or are refused by name, and no secret is told."""
+"""The settings are converted to aiokafka's arguments or rejected by name, and secrets are never shown."""
 
 import ssl
 from pathlib import Path
@@ -158,7 +158,7 @@ def without(settings: dict[str, str], name: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"KAFKA_SECURITY_PROTOCOL": "TLS"}, r"KAFKA_SECURITY_PROTOCOL='TLS': .*'SASL_SSL'"),
         (SCRAM | {"KAFKA_SASL_MECHANISM": "GSSAPI"}, r"KAFKA_SASL_MECHANISM='GSSAPI': .*'OAUTHBEARER'"),
@@ -205,9 +205,9 @@ def without(settings: dict[str, str], name: str) -> dict[str, str]:
     ],
 )
 def test_a_bad_combination_stops_the_start(
-    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], told: str
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], message: str
 ) -> None:
-    with pytest.raises(SettingsError, match=told) as refused:
+    with pytest.raises(SettingsError, match=message) as refused:
         arguments(monkeypatch, settings)
     assert HIDDEN not in str(refused.value)
 
@@ -221,8 +221,8 @@ def test_secrets_cannot_be_flags_and_are_not_shown(
         load_settings(ServiceSettings, ["--kafka-sasl-password=x"])
     with pytest.raises(SystemExit):
         load_settings(ServiceSettings, ["--help"])
-    told = capsys.readouterr()
+    printed = capsys.readouterr()
     settings = load_settings(ServiceSettings, [])
-    shown = [told.out, told.err, repr(settings), repr(settings.kafka), repr(KafkaSecuritySettings())]
+    shown = [printed.out, printed.err, repr(settings), repr(settings.kafka), repr(KafkaSecuritySettings())]
     assert not any(HIDDEN in text for text in shown)
-    assert "--kafka-sasl-password" not in told.out
+    assert "--kafka-sasl-password" not in printed.out

@@ -1,4 +1,4 @@
-"""PEM files that are replaced are taken up, once they fit together."""
+"""Replaced PEM files are used once they are consistent."""
 
 import ssl
 from pathlib import Path

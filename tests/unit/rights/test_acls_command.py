@@ -1,4 +1,4 @@
-"""What ``python -m acls`` makes of the declared rights, and that the docs say the same."""
+"""The output of ``python -m acls`` for the declared rights, and its copy in the docs."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Work without a right ends with an error that names it; without an answer from a broker nothing is concluded."""
+"""Work with a missing right ends with an error that names it; without a broker's response no right is considered missing."""
 
 import asyncio
 from collections.abc import Iterable
@@ -27,11 +27,11 @@ MEMBER = Right(Operation.READ, Resource.GROUP, "cook")
 TRANSACTIONS = Right(Operation.WRITE, Resource.TRANSACTIONAL_ID, "cook-", prefixed=True)
 ROLE = Role("cook", "", (READ_ORDERS, CREATE_ORDERS, MEMBER, TRANSACTIONS))
 READ, DESCRIBE = 1 << Operation.READ, 1 << Operation.DESCRIBE
-TOLD = "this client lacks a right in Kafka: "
+MESSAGE = "this client lacks a right in Kafka: "
 
 
 class FakeConnection:
-    """A cluster's answers about topic `orders`, group `cook` and the transactional ids; the same for every connection."""
+    """A cluster's responses about topic `orders`, group `cook` and the transactional ids; the same for every connection."""
 
     def __init__(self) -> None:
         self.topic: tuple[int, int] = (0, READ | DESCRIBE)
@@ -142,7 +142,7 @@ async def test_a_revoked_right_ends_the_work(cluster: FakeConnection) -> None:
         cluster.topic = (0, DESCRIBE)
         await forever()
 
-    with pytest.raises(MissingRightError, match=TOLD + "READ on topic 'x-orders'$") as raised:
+    with pytest.raises(MissingRightError, match=MESSAGE + "READ on topic 'x-orders'$") as raised:
         await unless_refused(with_rights(take_away(), check()))
     assert "python -m acls --role cook --topic-prefix x-" in raised.value.advice
     assert cluster.open == 0
@@ -162,7 +162,7 @@ async def test_an_authorization_error_is_explained(cluster: FakeConnection, monk
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (TransactionalIdAuthorizationFailed("InitProducerId"), "WRITE on transactional ids that begin with 'x-cook-'"),
         (TopicAuthorizationFailedError("orders"), "Kafka denies what this client asks for"),
@@ -171,21 +171,21 @@ async def test_an_authorization_error_is_explained(cluster: FakeConnection, monk
     ],
 )
 async def test_other_errors_are_unchanged_if_no_right_is_missing(
-    cluster: FakeConnection, error: Exception, told: str
+    cluster: FakeConnection, error: Exception, message: str
 ) -> None:
-    with pytest.raises(PipelineError, match=told):
+    with pytest.raises(PipelineError, match=message):
         await unless_refused(with_rights(fails(error), check()))
 
 
 async def test_without_a_response_the_work_continues(cluster: FakeConnection) -> None:
     cluster.away = True
 
-    async def works() -> str:
+    async def work() -> str:
         await asyncio.sleep(0.01)
         return "done"
 
-    assert await unless_refused(with_rights(works(), check())) == "done"
-    assert await unless_refused(with_rights_from_the_start(works, check())) == "done"
+    assert await unless_refused(with_rights(work(), check())) == "done"
+    assert await unless_refused(with_rights_from_the_start(work, check())) == "done"
 
 
 async def test_a_command_does_not_begin_without_a_right(cluster: FakeConnection) -> None:

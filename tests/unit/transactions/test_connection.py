@@ -1,4 +1,4 @@
-"""Each request is sent at most once, whatever the client below does; brokers are looked up as often as needed."""
+"""Each request is sent at most once, even if the client fails; brokers are looked up as often as needed."""
 
 import asyncio
 from collections import deque
@@ -30,7 +30,7 @@ OUT = TopicPartition("out", 0)
 
 
 class FakeClient:
-    """Answers, look-ups and leaders by script; without one, broker 1 is responsible and answers."""
+    """Scripted responses, lookups and leaders; without a script, broker 1 is responsible and responds."""
 
     def __init__(
         self,

@@ -31,7 +31,7 @@ def lists(*transactional_ids: str) -> "Lists":
 
 
 class Lists:
-    """The answer of a broker that coordinates these."""
+    """The response of a broker that coordinates these ids."""
 
     def __init__(self, transactional_ids: Sequence[str]) -> None:
         self._ids = transactional_ids
@@ -47,12 +47,12 @@ def ended(connection: FakeConnection) -> list[str]:
 
 
 async def end(connection: FakeConnection, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the log says."""
+    """The levels of the log lines."""
     monkeypatch.setattr(open_transactions, "log", structlog.get_logger())
-    with capture_logs() as told:
+    with capture_logs() as captured:
         async with asyncio.timeout(30):
             await end_former_transactions(connection.as_connection(), IDS, 7)
-    return [line["log_level"] for line in told]
+    return [line["log_level"] for line in captured]
 
 
 async def test_former_transactions_of_this_stage_are_found_on_all_brokers_and_ended(

@@ -1,4 +1,4 @@
-"""How batches reach their partitions' leaders."""
+"""Sending of batches to their partitions' leaders."""
 
 import asyncio
 import struct
@@ -34,7 +34,7 @@ def states(connection: FakeConnection, partition: TopicPartition) -> list[tuple[
 
 
 def large_batches(*counts: int) -> dict[TopicPartition, list[RecordBatch]]:
-    """So many batches of the greatest size for each of the first partitions."""
+    """This number of batches of maximum size for each of the first partitions."""
     buffer = OutputBuffer({"out": 3})
     for partition, count in enumerate(counts):
         buffer.extend("out", partition, [(None, bytes(MAX_BATCH_BYTES), 0)] * count, [])
@@ -94,7 +94,7 @@ async def test_a_request_exceeds_its_size_limit_only_with_a_single_batch(monkeyp
 
 
 async def test_a_broker_gets_one_request_at_a_time() -> None:
-    """Two could overtake one another in its queues, if the connection breaks between them."""
+    """Two could overtake each other in its queues if the connection breaks between them."""
     connection = FakeConnection()
     producer = await started(connection)
     connection.hold("Produce")

@@ -31,7 +31,7 @@ async def started(connection: FakeConnection) -> TransactionalProducer:
 
 
 def outputs(*partitions: int, values: int = 1) -> OutputBuffer:
-    """So many records for each of these partitions."""
+    """This number of records for each of these partitions."""
     buffer = OutputBuffer({"out": 3})
     for partition in partitions:
         buffer.extend("out", partition, [(None, b"value", 0)] * values, [])
@@ -132,7 +132,7 @@ async def test_a_request_is_retried_on_retriable_errors(name: str, code: int, re
     connection.hold(name)
     committing = asyncio.create_task(commit(producer))
     await until_idle()
-    assert connection.names.count(name) == 1  # without an answer never
+    assert connection.names.count(name) == 1  # never without a response
     connection.let_go(name)
     await committing
     assert connection.names.count(name) == 3
@@ -169,7 +169,7 @@ async def test_a_commit_has_a_time_limit(name: str, monkeypatch: pytest.MonkeyPa
     connection.hold(name)
     with pytest.raises(TransactionTimeoutError):
         await commit(producer)
-    assert connection.names.count(name) <= 1  # on a slow machine the time is up before it
+    assert connection.names.count(name) <= 1  # on a slow machine the time limit expires before it
     assert not connection.answered.count("EndTxn")
 
 

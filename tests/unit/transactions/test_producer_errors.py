@@ -20,7 +20,7 @@ REFUSED, NOT_ATTEMPTED = 31, 55
 
 
 async def refused(name: str, code: int, error: type[Exception]) -> str:
-    """The message of the error; nothing of a later step was sent."""
+    """The error's message; checks that no request of a later step was sent."""
     connection = FakeConnection()
     producer = await started(connection)
     connection.script(name, code)

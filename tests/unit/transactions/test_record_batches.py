@@ -42,7 +42,7 @@ def test_a_batch_is_encoded_for_its_producer() -> None:
         made = batch.encode(*producer)
         assert struct.unpack_from(">qhi", made, 43) == producer
         encoded.append(made)
-    assert encoded[0][61:] == encoded[1][61:]  # all that is different stands before the records
+    assert encoded[0][61:] == encoded[1][61:]  # all differences are before the records
 
 
 def test_a_full_batch_returns_the_row_that_did_not_fit() -> None:

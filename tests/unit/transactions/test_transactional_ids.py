@@ -25,7 +25,7 @@ def test_the_generation_is_parsed_from_an_id(prefix: str) -> None:
     assert not ids.is_before(made, 6)
     assert not ids.is_before(made, 7)
     assert ids.is_before(made, 8)
-    assert ids.is_before(made, 100)  # as a number, not as a text
+    assert ids.is_before(made, 100)  # as a number, not as text
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_the_generation_is_parsed_from_an_id(prefix: str) -> None:
         "yours.processor-7-member-0",
         "processor-7-member-0",
         "mine.mine.processor-7-member-0",
-        "mine.processor-orders-3",  # of the version that had one for each partition
+        "mine.processor-orders-3",  # of the version with one id per partition
         "mine.processor-3",
         "mine.processor-",
         "mine.processor",
