@@ -54,7 +54,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def leaks_are_found() -> Iterator[None]:
+def report_leaks() -> Iterator[None]:
     """Report resources that the tests of a file have not closed as their failure, not as that of a later test."""
     yield
     gc.collect()

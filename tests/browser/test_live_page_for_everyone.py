@@ -88,7 +88,7 @@ def url() -> Iterator[str]:
 async def page(browser: Browser, url: str) -> AsyncIterator[Browser]:
     """The page with all features, on a large screen and in light mode."""
     browser.resize(1280, 800)
-    browser.prefer(color_scheme="light", reduced_motion="no-preference")
+    browser.set_media_features(color_scheme="light", reduced_motion="no-preference")
     browser.open(url)
     await eventually(lambda: browser.text("#status") == "Live", what="the page is live")
     yield browser
@@ -130,7 +130,7 @@ async def test_no_element_is_wider_than_the_screen(page: Browser, width: int) ->
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_text_and_bars_have_enough_contrast(page: Browser, scheme: str) -> None:
-    page.prefer(color_scheme=scheme)
+    page.set_media_features(color_scheme=scheme)
     grounds = page.run("return getComputedStyle(document.body).backgroundColor")
     assert (_luminance(_rgb(grounds)) < 0.1) == (scheme == "dark")
     found = page.run(_COLOURS)
@@ -208,7 +208,7 @@ async def test_the_page_is_accessible_to_screen_readers(page: Browser) -> None:
 async def test_reduced_motion_disables_all_animations(page: Browser) -> None:
     moving = "return [...document.querySelectorAll('.arrow')].filter(each => getComputedStyle(each, '::before').animationName !== 'none').length"
     assert page.run(moving) == 3
-    page.prefer(color_scheme="light", reduced_motion="reduce")
+    page.set_media_features(color_scheme="light", reduced_motion="reduce")
     assert page.run(moving) == 0
 
 
@@ -220,7 +220,7 @@ async def test_a_hidden_page_uses_no_connection(page: Browser, url: str) -> None
     await eventually(lambda: page.run(finished, f"{url}events") == 1, what="the connection has ended")
     page.requests()
     page.run(hide, False)
-    await eventually(lambda: f"{url}events" in page.requests(), what="there is a new one")
+    await eventually(lambda: f"{url}events" in page.requests(), what="a new one has started")
     assert page.text("#status") == "Live"
 
 

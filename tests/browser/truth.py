@@ -19,7 +19,7 @@ class Truth(NamedTuple):
     """Of all products, by window."""
 
 
-def truth_of(orders: list[OrderFields]) -> Truth:
+def expected_sales(orders: list[OrderFields]) -> Truth:
     sold: dict[int, dict[str, list[Decimal]]] = defaultdict(lambda: defaultdict(list))
     for order in orders:
         start_s = int(Decimal(str(order["timestamp"])) // WINDOW_S) * WINDOW_S

@@ -77,7 +77,7 @@ async def run_episode(
     async with AsyncExitStack() as exits:
         proxy = None
         if episode.proxied:
-            assert broker.proxy, "the broker does not listen for a proxy"
+            assert broker.proxy, "the broker has no listener for the proxy"
             requests = RequestFaults(Random(f"{seed} {episode.name} requests"))
             proxy = await exits.enter_async_context(KafkaProxy(broker.proxy.clients, broker.proxy.broker, requests))
         servers = proxy.address if proxy else broker.bootstrap_servers

@@ -72,13 +72,13 @@ class Stack:
     @property
     def proxy(self) -> KafkaProxy:
         """The proxy between the services and the broker."""
-        assert self._proxy, "an episode with faults of the network has to be proxied"
+        assert self._proxy, "an episode with network faults needs proxied=True"
         return self._proxy
 
     @property
     def database(self) -> ChaosDatabase:
         """The sink's database."""
-        assert self._database, "an episode with faults of the database has to have one"
+        assert self._database, "an episode with database faults needs outputs=True"
         return self._database
 
     @property

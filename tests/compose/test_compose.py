@@ -15,9 +15,9 @@ import pytest
 
 from tests.compose.conftest import REPLICAS, USER
 from tests.compose.faults import (
-    all_quiet,
     fires,
-    refusing_what_the_processor_writes,
+    no_alerts,
+    rejecting_processed_orders,
     send,
     stopped,
     with_a_slow_sender,
@@ -46,7 +46,7 @@ from tests.monitoring.queries import (
     annotations,
     choices,
     panel_queries,
-    with_everything_chosen,
+    with_all_selected,
 )
 
 OURS = ("generator", "processor", "analytics", "sink")
@@ -94,7 +94,7 @@ async def test_the_command_runs_in_a_container(pipeline: Project) -> None:
 
     verified = run_json("verify")
     assert verified["ok"]
-    assert verified["lines"] > 0, "the file is compared, too, though only its owner may write it"
+    assert verified["lines"] > 0, "the file is compared, too, although only its owner can write it"
     assert run_json("dead-letters", "list")["reasons"]
     assert run_json("metrics")["total"]["order_count"] > 0
     stages = {stage["name"]: stage["replicas"] for stage in run_json("status")["stages"]}
@@ -119,7 +119,7 @@ async def test_prometheus_scrapes_every_replica(pipeline: Project, prometheus: P
 async def test_every_panel_returns_the_expected_series(
     pipeline: Project, prometheus: Prometheus, query: PanelQuery
 ) -> None:
-    expr = with_everything_chosen(query.expr)
+    expr = with_all_selected(query.expr)
 
     async def problems() -> list[str]:
         return list(problems_of(query, await prometheus.query(expr)))
@@ -176,12 +176,12 @@ async def test_series_of_partitions_move_between_replicas_when_scaling(
 
 
 async def test_alerts_fire_for_a_stage_that_is_stuck(pipeline: Project, prometheus: Prometheus) -> None:
-    await all_quiet(prometheus)
+    await no_alerts(prometheus)
     async with stopped(pipeline, "processor"):
         await fires(prometheus, "ServiceDown", job="processor")
         await fires(prometheus, "LagGrowing", consumergroup="processor")
         await fires(prometheus, "WatermarkStuck")
-    await all_quiet(prometheus)
+    await no_alerts(prometheus)
 
 
 def filled(template: str, labels: Labels) -> str:
@@ -197,26 +197,26 @@ async def test_alerts_fire_for_a_sink_that_is_stuck(pipeline: Project, prometheu
         marked = [series.labels for series in await prometheus.query(annotation["expr"])]
     shown = {(filled(annotation["titleFormat"], labels), filled(annotation["textFormat"], labels)) for labels in marked}
     assert shown >= {("ServiceDown", "sink"), ("SinkBehind", "sink")}
-    await all_quiet(prometheus)
+    await no_alerts(prometheus)
 
 
 async def test_alerts_fire_when_the_lag_is_not_reported(pipeline: Project, prometheus: Prometheus) -> None:
     async with stopped(pipeline, "live"):
         await fires(prometheus, "ServiceDown", job="live")
         await fires(prometheus, "ConsumerLagUnknown")
-    await all_quiet(prometheus)
+    await no_alerts(prometheus)
 
 
 async def test_alert_fires_for_failing_transactions(pipeline: Project, prometheus: Prometheus) -> None:
-    async with refusing_what_the_processor_writes(pipeline):
+    async with rejecting_processed_orders(pipeline):
         await fires(prometheus, "TransactionsAborting", job="processor")
-    await all_quiet(prometheus)
+    await no_alerts(prometheus)
 
 
 async def test_alert_fires_for_a_sender_with_a_slow_clock(pipeline: Project, prometheus: Prometheus) -> None:
     async with stopped(pipeline, "generator"), with_a_slow_sender(pipeline, partition=2):
         await fires(prometheus, "EventTimeBehind", partition="2")
-    await all_quiet(prometheus)
+    await no_alerts(prometheus)
 
 
 async def test_alerts_fire_for_invalid_and_late_orders(pipeline: Project, prometheus: Prometheus) -> None:
@@ -226,7 +226,7 @@ async def test_alerts_fire_for_invalid_and_late_orders(pipeline: Project, promet
 
     await fires(prometheus, "DeadLettersAboveShare")
     await fires(prometheus, "LateOrders")
-    await all_quiet(prometheus)
+    await no_alerts(prometheus)
 
 
 def test_every_alert_fires_in_one_of_these_tests() -> None:
@@ -263,7 +263,7 @@ async def test_the_result_is_exact_after_crashes(pipeline: Project) -> None:
     await all_healthy(pipeline, without=("generator",))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder of root's")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can create a folder owned by root")
 def test_all_metrics_are_written_into_a_folder_owned_by_root(pipeline: Project, tmp_path: Path) -> None:
     moved = pipeline.writing_to(tmp_path)
     moved.compose("up", "--detach", "--no-deps", "--no-build", "sink")

@@ -78,16 +78,16 @@ async def test_the_database_equals_the_topic_before_and_after_a_rebuild(project:
         await metrics.write(30)
         wanted = sorted(map(row_of, metrics.committed))
 
-        def all_there() -> bool:
+        def all_rows_written() -> bool:
             try:
                 return sorted(probe.rows()) == wanted
             except psycopg.OperationalError:
                 return False  # it is restarting
 
-        await eventually(all_there, what="the sink goes on after the restart")
+        await eventually(all_rows_written, what="the sink continues after the restart")
         rebuild = ("python", "-m", "services.sink.rebuild_database", "--yes")
         assert "is empty" in project.compose("exec", "-T", "sink-database", *rebuild)
-        await eventually(all_there, what="the database is filled from the topic's beginning")
+        await eventually(all_rows_written, what="the database is filled from the topic's beginning")
 
 
 async def test_connect_writes_the_metrics_and_the_registration_is_idempotent(project: Project) -> None:

@@ -30,7 +30,9 @@ async def test_each_committed_metric_is_written_as_an_identical_line(pipeline: C
         assert again.output.count("registered already") == 2
         await metrics.write(30, commit=False)
         await metrics.write(30)
-        await eventually(lambda: len(pipeline.lines()) >= 90, what="so are those after a second registration")
+        await eventually(
+            lambda: len(pipeline.lines()) >= 90, what="metrics after a second registration are in the file, too"
+        )
         assert sorted(pipeline.lines()) == sorted(metrics.committed)
 
 
@@ -41,7 +43,9 @@ async def test_dead_letters_are_written_as_text(pipeline: ConnectPipeline) -> No
     await pipeline.registered()
     async with pipeline.service("processor"):
         await pipeline.send([(1, [*as_they_are, *changed, None])])
-        await eventually(lambda: len(pipeline.lines("dead-letters.txt")) >= len(wanted), what="the letters are there")
+        await eventually(
+            lambda: len(pipeline.lines("dead-letters.txt")) >= len(wanted), what="the dead letters are written"
+        )
     assert sorted(pipeline.lines("dead-letters.txt")) == sorted(wanted)
 
 

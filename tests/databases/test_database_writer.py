@@ -148,12 +148,12 @@ async def test_a_commit_whose_outcome_is_unknown_is_looked_up(
     assert session
     write = session.write
 
-    async def lose_the_answer(*arguments: object) -> object:
+    async def lose_the_response(*arguments: object) -> object:
         if committed:
             await write(*arguments)  # type: ignore[arg-type]
         raise DatabaseUnavailableError("the connection was lost")
 
-    monkeypatch.setattr(session, "write", lose_the_answer)
+    monkeypatch.setattr(session, "write", lose_the_response)
     with pytest.raises(OutputUnavailableError, match="connection was lost"):
         await writer.write(ROWS[1:], {0: Position(8, 1)})
     assert await writer.acquire()

@@ -19,7 +19,7 @@ from services.sink.metrics_writer import OutputChangedError, OutputUnavailableEr
 from services.sink.topic_reader import Position
 from tests.databases.postgresql import PostgresServer
 from tests.databases.probes import PostgresqlProbe
-from tests.databases.proxy import CuttingProxy, now_and_then
+from tests.databases.proxy import CuttingProxy, randomly
 
 ROWS = [MetricRow(60 * number, 60 * number + 60, "prod-1", 1, number, number) for number in range(60)]
 Writer = type[DatabaseWriter]
@@ -39,17 +39,17 @@ async def write_rest(writer: DatabaseWriter, random: Random) -> None:
             while begun < len(ROWS):
                 end = min(begun + random.randrange(1, 5), len(ROWS))
                 left_out = await writer.write(ROWS[begun:end], {0: Position(end, 0)})
-                assert not left_out, "no row comes twice"
+                assert not left_out, "no row is duplicated"
                 begun = end
         except (OutputUnavailableError, OutputChangedError, WriterDisplacedError):
             continue
         return
 
 
-async def connections_are_cut(postgres: PostgresServer, probe: PostgresqlProbe, kind: Writer) -> None:
+async def write_with_cut_connections(postgres: PostgresServer, probe: PostgresqlProbe, kind: Writer) -> None:
     """Nearly every second COMMIT is cut off, before or after the server has received it."""
     async with AsyncExitStack() as exits:
-        cuts = now_and_then(Random(5), share=0.4)
+        cuts = randomly(Random(5), share=0.4)
         proxy = await exits.enter_async_context(CuttingProxy(postgres.port, cuts))
         writer = writer_at(probe.url.replace(f":{postgres.port}/", f":{proxy.port}/"), kind)
         exits.push_async_callback(writer.close)
@@ -59,7 +59,7 @@ async def connections_are_cut(postgres: PostgresServer, probe: PostgresqlProbe, 
     assert probe.progress() == {0: len(ROWS)}
 
 
-async def a_displaced_sink_wakes_up(postgres: PostgresServer, probe: PostgresqlProbe, kind: Writer) -> None:
+async def resume_a_displaced_sink(postgres: PostgresServer, probe: PostgresqlProbe, kind: Writer) -> None:
     """It holds a batch that it has read, and still considers itself the owner."""
     async with AsyncExitStack() as exits:
         first, second = writer_at(probe.url, kind), writer_at(probe.url, kind)
@@ -117,7 +117,7 @@ BEGIN_ANYWHERE = postgresql._BEGIN_PARTITION.replace(
 Scenario = Callable[[PostgresServer, PostgresqlProbe, Writer], Awaitable[None]]
 
 
-@pytest.mark.parametrize("scenario", [connections_are_cut, a_displaced_sink_wakes_up])
+@pytest.mark.parametrize("scenario", [write_with_cut_connections, resume_a_displaced_sink])
 async def test_without_a_defect_nothing_is_found(scenario: Scenario, postgres: PostgresServer) -> None:
     probe = PostgresqlProbe(postgres.create_database(scenario.__name__))
     await scenario(postgres, probe, DatabaseWriter)
@@ -129,7 +129,7 @@ async def test_offsets_committed_before_the_rows_are_found(
     monkeypatch.setattr(PostgresqlSession, "_write", offsets_before_rows)
     probe = PostgresqlProbe(postgres.create_database("offsets-first"))
     with pytest.raises(AssertionError):
-        await connections_are_cut(postgres, probe, DatabaseWriter)
+        await write_with_cut_connections(postgres, probe, DatabaseWriter)
     assert set(probe.rows()) < set(ROWS), "rows are lost"
 
 
@@ -137,8 +137,8 @@ async def test_a_missing_epoch_check_is_found(postgres: PostgresServer, monkeypa
     monkeypatch.setattr(postgresql, "_require_own", lambda cursor, epoch: None)
     probe = PostgresqlProbe(postgres.create_database("no-epoch"))
     with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
-        await a_displaced_sink_wakes_up(postgres, probe, DatabaseWriter)
-    assert probe.rows() == ROWS[:4], "who was displaced has written"
+        await resume_a_displaced_sink(postgres, probe, DatabaseWriter)
+    assert probe.rows() == ROWS[:4], "the displaced sink has written"
 
 
 async def test_a_commit_repeated_without_checking_its_outcome_is_found(
@@ -148,8 +148,8 @@ async def test_a_commit_repeated_without_checking_its_outcome_is_found(
     monkeypatch.setattr(postgresql, "_MOVE", MOVE_FROM_ANYWHERE)
     monkeypatch.setattr(postgresql, "_BEGIN_PARTITION", BEGIN_ANYWHERE)
     probe = PostgresqlProbe(postgres.create_database("repeated"))
-    with pytest.raises(AssertionError, match="no row comes twice"):
-        await connections_are_cut(postgres, probe, RepeatsUnconfirmedCommit)
+    with pytest.raises(AssertionError, match="no row is duplicated"):
+        await write_with_cut_connections(postgres, probe, RepeatsUnconfirmedCommit)
 
 
 async def test_a_commit_assumed_done_without_checking_its_outcome_is_found(
@@ -167,5 +167,5 @@ async def test_a_commit_assumed_done_without_checking_its_outcome_is_found(
     monkeypatch.setattr(postgresql, "_BEGIN_PARTITION", BEGIN_ANYWHERE)
     probe = PostgresqlProbe(postgres.create_database("taken-for-done"))
     with pytest.raises(AssertionError):
-        await connections_are_cut(postgres, probe, AssumesUnconfirmedCommitDone)
+        await write_with_cut_connections(postgres, probe, AssumesUnconfirmedCommitDone)
     assert set(probe.rows()) < set(ROWS), "rows are lost"

@@ -35,7 +35,7 @@ async def rows(probe: Probe) -> list[MetricRow]:
     return rows
 
 
-def stated(value: object) -> object:
+def normalised(value: object) -> object:
     """Both databases' values in one shape: amounts in cents, times in UTC as ISO text."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -45,7 +45,7 @@ def stated(value: object) -> object:
 
 
 def view(probe: Probe, columns: str, name: str) -> list[tuple[Any, ...]]:
-    return sorted(tuple(map(stated, row)) for row in probe.query(f"select {columns} from {name}"))
+    return sorted(tuple(map(normalised, row)) for row in probe.query(f"select {columns} from {name}"))
 
 
 def utc(epoch_s: int) -> str:

@@ -20,7 +20,7 @@ from libs.events.topics import LATE_ORDERS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS
 from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS
 from tests.fuzz.analytics import ProcessedOrders
 from tests.fuzz.named_cases import named_cases, order_text
-from tests.fuzz.oracle import may_be_read_otherwise, processed_order, watermark
+from tests.fuzz.oracle import may_be_accepted_by_lenient_parsers, processed_order, watermark
 from tests.fuzz.orders import Orders
 from tests.fuzz.records import PARTITIONS, RecordHeaders, any_record
 from tests.integration.pipeline import Pipeline, history
@@ -140,7 +140,7 @@ def foreign_records(count: int) -> list[Message]:
         try:
             sound: object = watermark(value) if is_watermark else processed_order(value)
         except NotAnObjectError:
-            sound = may_be_read_otherwise(value)
+            sound = may_be_accepted_by_lenient_parsers(value)
         if not sound:
             headers = WATERMARK_HEADERS if is_watermark else ORDER_HEADERS
             found.append(Message(value, random.choice((None, b"", b"k", b"\xff")), tuple(headers)))

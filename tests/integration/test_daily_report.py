@@ -98,7 +98,7 @@ async def test_an_hour_is_reported_and_planted_differences_are_found(reports: Re
     assert code == 0, error
     assert products(report) == reports.truth()
     assert report["sources"] == ["topic", "file", "database"]
-    assert report["dead_letters"] == {}, "they came in now, not in that hour"
+    assert report["dead_letters"] == {}, "they arrived now, not in that hour"
     lines = list(csv.DictReader(reports.written(reports.hour, "csv").splitlines()))
     assert {line["product_id"]: int(line["order_count"]) for line in lines[:-1]} == {
         product: count for product, (count, _) in reports.truth().items()
@@ -156,7 +156,7 @@ async def plant_in_file(reports: Reports) -> None:
     finished.write_bytes(b"".join(lines))
     assert (await reports.run(reports.hour, "--wait=0"))[0] == 0, "finished files are read"
     finished.write_bytes(b"".join([*lines, lines[inside]]))
-    assert (await reports.run(reports.hour, "--wait=0"))[1]["difference_count"] == 1, "a line stands there twice"
+    assert (await reports.run(reports.hour, "--wait=0"))[1]["difference_count"] == 1, "a duplicated line"
 
 
 async def test_late_orders_dead_letters_and_records_deleted_by_retention(reports: Reports) -> None:
@@ -166,10 +166,10 @@ async def test_late_orders_dead_letters_and_records_deleted_by_retention(reports
     late = [{**in_hour, "order_id": f"late-{number}", "amount": 1.1} for number in range(7)]
     await reports.send([*late, {**late[0], "order_id": "elsewhen", "timestamp": reports.start_s - LATE_AGE_S}])
 
-    async def has_late() -> bool:
+    async def has_late_orders() -> bool:
         return len(await reports.pipeline.read("late-orders")) == 8
 
-    await eventually(has_late)
+    await eventually(has_late_orders)
     code, report, error = await reports.run(reports.hour, "--wait=240")
     assert code == 0, error
     assert products(report) == reports.truth(), "late orders change no metric"

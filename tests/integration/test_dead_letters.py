@@ -133,14 +133,14 @@ async def test_the_senders_headers_survive_a_dead_letter_and_its_replay(pipeline
     async def headers_in(topic: str, count: int) -> list[tuple[str, bytes | None]]:
         """The headers of the ``count``-th record that is not a watermark."""
 
-        async def written() -> bool:
+        async def all_written() -> bool:
             return len(await records()) == count
 
         async def records() -> list[Record]:
             found = await pipeline.read(topic)
             return [record for record in found if list(record.headers) != WATERMARK_HEADERS]
 
-        await eventually(written, what=f"{count} records in {topic}")
+        await eventually(all_written, what=f"{count} records in {topic}")
         return list((await records())[-1].headers)
 
     catalogue = pipeline.directory / "catalogue.json"
@@ -216,10 +216,10 @@ async def test_a_replayed_order_is_validated_again(pipeline: Pipeline) -> None:
         await pipeline.send([(2, [early, b"no JSON"])])
 
         async def letters(count: int) -> None:
-            async def are_there() -> bool:
+            async def letters_exist() -> bool:
                 return len(await pipeline.read("orders-dlq")) == count
 
-            await eventually(are_there, what=f"{count} dead letters")
+            await eventually(letters_exist, what=f"{count} dead letters")
 
         await letters(2)
         await asyncio.sleep(max(0.0, orjson.loads(early)["timestamp"] - 60 - time.time()))
@@ -238,7 +238,7 @@ async def test_a_replayed_order_is_validated_again(pipeline: Pipeline) -> None:
     assert (report.sent, report.processed, report.dead_letters.total()) == (4, 1, 3)
 
 
-async def begun(reader: TopicReader, pipeline: Pipeline, process: asyncio.subprocess.Process) -> None:
+async def wait_for_first_replay(reader: TopicReader, pipeline: Pipeline, process: asyncio.subprocess.Process) -> None:
     """Return once ``process`` has replayed something, or has ended."""
     orders = pipeline.prefix + "orders"
     before = await reader.ends(orders)
@@ -263,7 +263,7 @@ async def test_a_replay_that_is_killed_repeatedly_creates_no_duplicates(pipeline
     async with TopicReader(pipeline.kafka) as reader:
         for _ in range(5):
             process = await Command(pipeline, "replay", "--all", "--yes", slowly=True).start()
-            await begun(reader, pipeline, process)
+            await wait_for_first_replay(reader, pipeline, process)
             await asyncio.sleep(random.uniform(0, 0.2))
             process.kill()
             _, err = await process.communicate()
@@ -282,7 +282,7 @@ async def test_one_of_two_concurrent_replays_is_fenced(pipeline: Pipeline) -> No
     await write_letters(pipeline, many_letters(pipeline, 2000))
     first = await Command(pipeline, "replay", "--all", "--yes", slowly=True).start()
     async with TopicReader(pipeline.kafka) as reader:
-        await begun(reader, pipeline, first)
+        await wait_for_first_replay(reader, pipeline, first)
     out = await output_of(pipeline, "replay", "--all", "--yes")
     assert 1 <= replayed_before(out) < 2000
     _, err = await first.communicate()

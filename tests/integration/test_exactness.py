@@ -55,7 +55,7 @@ async def test_the_result_is_exact_after_repeated_kills(pipeline: Pipeline) -> N
         analytics = await start(stack, pipeline, "analytics", 2)
         sinks = await start(stack, pipeline, "sink")
         generator = await start_traffic(stack, pipeline, faults="0.01")
-        await eventually(lambda: pipeline.has_records("analytics-state"), what="both stages are at work")
+        await eventually(lambda: pipeline.has_records("analytics-state"), what="both stages process orders")
         for _ in range(12):
             await asyncio.sleep(random.uniform(0.5, 2.0))
             victim = random.choice([*processors, *analytics, *sinks])
@@ -74,7 +74,7 @@ async def test_the_result_is_exact_while_scaling_up_and_down(pipeline: Pipeline)
         await start(stack, pipeline, "analytics")
         await start(stack, pipeline, "sink")
         generator = await start_traffic(stack, pipeline)
-        await eventually(lambda: pipeline.has_records("analytics-state"), what="both stages are at work")
+        await eventually(lambda: pipeline.has_records("analytics-state"), what="both stages process orders")
         for _ in range(3):
             async with pipeline.service("processor") as second, pipeline.service("analytics") as third:
                 await second.wait_for("partition started")

@@ -10,7 +10,7 @@ OUTSIDE_TRANSACTIONS = {"partition started", "state restored"}
 IN_TRANSACTIONS = {"order processed", "order counted", "window closed", "transaction committed"}
 
 
-def place(event: Event, prefix: str) -> str:
+def partition_of(event: Event, prefix: str) -> str:
     """The partition that the record of ``event`` is written to, as its reader logs it."""
     return f"{prefix}{event['to_topic']}-{event['to_partition']}"
 
@@ -32,10 +32,10 @@ async def test_debug_logs_trace_an_order_to_its_window_and_the_window_to_the_fil
         queued = await generator.wait_for("order queued")
         order = {"order_id": queued["order_id"]}
         processed = await processor.wait_for(
-            "order processed", **order, service="processor", partition=place(queued, topic_prefix)
+            "order processed", **order, service="processor", partition=partition_of(queued, topic_prefix)
         )
         counted = await analytics.wait_for(
-            "order counted", **order, service="analytics", partition=place(processed, topic_prefix)
+            "order counted", **order, service="analytics", partition=partition_of(processed, topic_prefix)
         )
         window = {name: counted[name] for name in ("window_start", "window_end", "product_id")}
         await analytics.wait_for("window closed", **window, service="analytics", partition=counted["partition"])

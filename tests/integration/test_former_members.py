@@ -59,8 +59,8 @@ async def test_commits_of_a_former_member_are_rejected_and_do_not_change_the_off
     """Kafka 3.9 drops the pending offsets of a producer id when it rejects an offset of that id, so the ids must differ."""
     source = TopicPartition(pipeline.prefix + "orders", 0)
     former = await join()
-    zombie = await started(connection, pipeline, former)
-    await zombie.commit(one_record(), {source: 100}, former)
+    former_producer = await started(connection, pipeline, former)
+    await former_producer.commit(one_record(), {source: 100}, former)
 
     now = await join()
     assert (now.generation, now.member_id) != (former.generation, former.member_id)
@@ -68,8 +68,8 @@ async def test_commits_of_a_former_member_are_rejected_and_do_not_change_the_off
     await successor._add_offsets(now.group)
     await successor._commit_offsets({source: 200}, now)
     with pytest.raises(NotAMemberError):
-        await zombie.commit(one_record(), {source: 150}, former)
-    await zombie.abort()
+        await former_producer.commit(one_record(), {source: 150}, former)
+    await former_producer.abort()
     await successor.end(commit=True)
 
     offsets = CommittedOffsets(pipeline.kafka, former.group)

@@ -20,7 +20,9 @@ RECORDS = 3000
 
 
 def test_the_pinned_aiokafka_version_is_the_supported_one() -> None:
-    assert aiokafka.__version__ == KNOWN_INSIDE, "see whether lazy_records still fits, then raise KNOWN_INSIDE"
+    assert aiokafka.__version__ == KNOWN_INSIDE, (
+        "check that lazy_records still matches aiokafka, then raise KNOWN_INSIDE"
+    )
 
 
 async def test_it_reads_the_same_records_as_aiokafkas_consumer(

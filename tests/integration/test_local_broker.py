@@ -31,4 +31,4 @@ def port_of_a_killed_program(directory: Path) -> int:
 
 async def test_the_broker_ends_with_the_program_that_started_it_even_if_killed(tmp_path: Path) -> None:
     port = port_of_a_killed_program(tmp_path)
-    await eventually(lambda: not is_taken(port), what="the broker is gone")
+    await eventually(lambda: not is_taken(port), what="the broker has ended")

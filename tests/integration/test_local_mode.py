@@ -106,7 +106,7 @@ async def test_it_restarts_crashed_programs_scales_and_leaves_nothing_behind(pip
 
     for program in ("processor-2", "kafka"):
         os.kill(first[program], signal.SIGKILL)
-    await eventually(lambda: pipeline.running().keys() == first.keys(), what="what was killed is back")
+    await eventually(lambda: pipeline.running().keys() == first.keys(), what="killed programs are restarted")
     healed = pipeline.running()
     assert {name for name in first if healed[name] != first[name]} == {"processor-2", "kafka"}
 
@@ -211,7 +211,7 @@ def test_it_can_be_verified_and_stopped_from_another_terminal(pipeline: Pipeline
         lines = list(up.stdout)
     assert up.returncode == 0
     assert lines[-1] == "the pipeline was stopped from elsewhere\n"
-    assert any("| database " in line for line in lines), "it shows how far the database is"
+    assert any("| database " in line for line in lines), "it shows the progress of the database"
 
 
 def test_the_error_for_a_taken_port_names_its_setting(pipeline: Pipeline) -> None:

@@ -18,10 +18,10 @@ async def committed(pipeline: Pipeline, offset: int) -> None:
     offsets = CommittedOffsets(pipeline.kafka, pipeline.prefix + "processor")
     source = TopicPartition(pipeline.prefix + "orders", 0)
 
-    async def reached() -> bool:
+    async def is_committed() -> bool:
         return await offsets.fetch(source) == offset
 
-    await eventually(reached, what=f"offset {offset} is committed")
+    await eventually(is_committed, what=f"offset {offset} is committed")
     await offsets.close()
 
 

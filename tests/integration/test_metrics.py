@@ -58,7 +58,7 @@ def with_faults(orders: list[dict[str, object]]) -> list[bytes]:
     return values
 
 
-def sums(orders: Iterable[dict[str, object]]) -> tuple[Counter[str], Counter[str]]:
+def expected_sums(orders: Iterable[dict[str, object]]) -> tuple[Counter[str], Counter[str]]:
     """Orders and cents by product, computed independently of the services."""
     counts, cents = Counter[str](), Counter[str]()
     for each in orders:
@@ -83,7 +83,7 @@ async def test_counters_match_the_sent_orders_and_all_lags_reach_zero(pipeline: 
             scraped = await scrape(analytics)
             return sum(scraped.by("product_id", "pipeline_closed_orders_total").values()) == ORDERS
 
-        async def nothing_left() -> bool:
+        async def all_lags_are_zero() -> bool:
             # 0 and not 1 in each: a transaction marker is not counted.
             lags = [(await scrape(each)).by("partition", "pipeline_consumer_lag_records") for each in (analytics, sink)]
             scraped, marked = await scrape(analytics), await scrape(processor)
@@ -98,7 +98,7 @@ async def test_counters_match_the_sent_orders_and_all_lags_reach_zero(pipeline: 
             )
 
         await eventually(all_closed, what="all windows are closed")
-        await eventually(nothing_left, what="every lag is 0 at the same time")
+        await eventually(all_lags_are_zero, what="every lag is 0 at the same time")
         await _compare_processor(await scrape(processor), len(values))
         _compare_analytics(await scrape(analytics), orders)
         lines = pipeline.output.read_bytes()
@@ -133,7 +133,7 @@ async def _compare_processor(scraped: Scrape, sent: int) -> None:
 
 
 def _compare_analytics(scraped: Scrape, orders: list[dict[str, object]]) -> None:
-    counts, cents = sums(orders)
+    counts, cents = expected_sums(orders)
     assert scraped.by("product_id", "pipeline_closed_orders_total") == counts
     revenue = scraped.by("product_id", "pipeline_closed_revenue_dollars_total")
     assert {product: round(dollars * 100) for product, dollars in revenue.items()} == cents
@@ -155,27 +155,27 @@ async def test_each_partition_is_reported_by_the_replica_that_owns_it(pipeline: 
         async def reported_partitions(*replicas: ServiceProcess) -> list[list[set[str]]]:
             return [[set((await scrape(each)).by("partition", name)) for each in replicas] for name in gauges]
 
-        async def all_of_one() -> bool:
+        async def first_has_all() -> bool:
             return all(one == [PARTITIONS] for one in await reported_partitions(first))
 
         async def all_processed() -> bool:
             return (await scrape(first))("pipeline_orders_processed_total") == 6
 
         await eventually(all_processed, what="the orders are processed")
-        await eventually(all_of_one, what="the only replica tells all partitions")
+        await eventually(first_has_all, what="the only replica reports all partitions")
         second = await stack.enter_async_context(pipeline.service("processor"))
 
-        async def shared() -> bool:
+        async def both_have_three() -> bool:
             return all(
                 len(one) == len(other) == 3 and one | other == PARTITIONS
                 for one, other in await reported_partitions(first, second)
             )
 
-        await eventually(shared, what="each tells three")
+        await eventually(both_have_three, what="each replica reports three partitions")
         assert (await scrape(first))("pipeline_orders_processed_total") == 6
         second.terminate()
         assert await second.wait() == 0
-        await eventually(all_of_one, what="the one that is left tells all again")
+        await eventually(first_has_all, what="the remaining replica reports all partitions again")
         assert (await scrape(first))("pipeline_rebalances_total") >= 3
 
 
@@ -204,7 +204,7 @@ async def test_a_restart_logs_the_restored_state(pipeline: Pipeline) -> None:
             scraped = await scrape(analytics)
             return sum(scraped.by("partition", "pipeline_state_entries").values()) == entries
 
-        await eventually(restored, what="the state is back")
+        await eventually(restored, what="the state is restored")
         after = await scrape(analytics)
         assert after("pipeline_state_restored_records_total") >= entries
         assert after("pipeline_state_restore_seconds_count") == 1  # all partitions in one pass
@@ -241,7 +241,7 @@ async def test_a_generator_counts_sent_and_faulty_orders(pipeline: Pipeline) -> 
             scraped = await scrape(processor)
             return scraped("pipeline_records_consumed_total", topic="orders") == sent
 
-        await eventually(arrived, what="all that was sent is processed")
+        await eventually(arrived, what="all sent orders are processed")
         dead = (await scrape(processor)).by("reason", "pipeline_dead_letters_total")
         assert sum(dead.values()) == faulty == dead["malformed"] + dead["unknown_product"]
         assert faulty > 0

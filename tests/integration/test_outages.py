@@ -34,7 +34,7 @@ async def test_services_start_before_the_broker_and_survive_its_outage(broker: L
         await asyncio.to_thread(broker.start)
         for service in (*services, generator):
             await service.healthy()
-        await eventually(partial(pipeline.has_records, "analytics-state"), what="both stages are at work")
+        await eventually(partial(pipeline.has_records, "analytics-state"), what="both stages process orders")
         broker.kill()
         await generator.wait_for("the broker does not answer: buffering orders")
         await asyncio.to_thread(broker.start)

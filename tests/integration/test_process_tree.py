@@ -36,14 +36,14 @@ def test_that_waits():
 """
 
 
-def others(folder: Path) -> list[int]:
+def started_pids(folder: Path) -> list[int]:
     return [int(pid) for pid in (folder / "others").read_text().split()]
 
 
 def test_processes_left_by_a_finished_command_are_ended(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "local.process_tree", sys.executable, "-c", STARTS_OTHERS, str(tmp_path)]
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
-    pids = others(tmp_path)
+    pids = started_pids(tmp_path)
     assert len(pids) == 2
     assert not [pid for pid in pids if is_running(pid)]
 
@@ -61,7 +61,7 @@ async def test_ending_make_test_ends_its_processes(tmp_path: Path, whole_group: 
     command = ["make", "test", f"TESTS={file}", "ARGS=-p no:cacheprovider", "WORKERS=1"]
     make = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
     await eventually((tmp_path / "others").exists, what="the test runs")
-    pids = others(tmp_path)
+    pids = started_pids(tmp_path)
     if whole_group:
         os.killpg(make.pid, signal.SIGTERM)
     else:

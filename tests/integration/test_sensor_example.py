@@ -133,7 +133,7 @@ async def test_every_reading_is_counted_once_despite_killed_replicas(
                     partition: readings[number * share : (number + 1) * share] for partition, readings in sent.items()
                 }
                 sending = asyncio.create_task(send(producer, f"{pipeline.prefix}readings", part))
-                await eventually(partial(committed, number * share * PARTITIONS), what="some of it is committed")
+                await eventually(partial(committed, number * share * PARTITIONS), what="some records are committed")
                 replicas[victim].kill()
                 await replicas[victim].wait()
                 replicas[victim].start()

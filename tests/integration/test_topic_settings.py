@@ -113,10 +113,10 @@ async def test_metadata_requests_do_not_create_topics(pipeline: Pipeline, admin:
     assert not [topic for topic in topics if topic.startswith(pipeline.prefix)]
     await admin._send_request(MetadataRequest([name], allow_auto_topic_creation=True))
 
-    async def made_for_others() -> bool:
+    async def is_created() -> bool:
         return name in await admin.list_topics()
 
-    await eventually(made_for_others)
+    await eventually(is_created)
 
 
 async def test_topics_created_by_the_services_cause_no_warning(pipeline: Pipeline) -> None:

@@ -30,14 +30,14 @@ async def send(pipeline: Pipeline, seed: int) -> None:
 async def committed(pipeline: Pipeline, admin: AIOKafkaAdminClient, offset: int) -> None:
     """Wait until the processor has committed ``offset`` in every partition."""
 
-    async def reached() -> bool:
+    async def is_committed() -> bool:
         try:
             offsets = await admin.list_consumer_group_offsets(pipeline.prefix + "processor")
         except KafkaError:  # a new group has no coordinator for a moment
             return False
         return [each.offset for each in offsets.values()] == [offset] * 6
 
-    await eventually(reached)
+    await eventually(is_committed)
 
 
 async def test_a_topic_that_the_broker_rejects_ends_the_start_with_an_error(pipeline: Pipeline) -> None:

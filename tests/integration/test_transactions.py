@@ -72,7 +72,7 @@ async def test_an_offset_in_an_open_transaction_is_awaited(
     await writer.leave_open(41)
     fetching = asyncio.create_task(offsets.fetch(writer.source))
     done, _ = await asyncio.wait({fetching}, timeout=1)
-    assert not done, "answered with an offset that was about to change"
+    assert not done, "the response had an offset with a pending change"
     await writer.producer.end(commit=True)
     assert await fetching == 41
 

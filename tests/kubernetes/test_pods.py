@@ -64,7 +64,7 @@ def test_memory_limits_exceed_the_measured_peaks(resources: Resources) -> None:
         assert requested <= limit
         assert limit * MEBIBYTE > 1.5e6 * PEAK_MB.get(name, 0), name
         assert "cpu" in resources_of["requests"], name
-        assert "cpu" not in resources_of["limits"], f"{name} would be throttled in mid-transaction"
+        assert "cpu" not in resources_of["limits"], f"{name} would be throttled during a transaction"
 
 
 def test_a_kafka_outage_kills_no_pod(resources: Resources) -> None:

@@ -81,7 +81,7 @@ def unstable(request: Request) -> Request:
         # The open transactions of former members cannot be listed: then it has to wait for stable offsets.
         (Rules(1, unstable), Budget(lost=1, rebalances=1)),
     ],
-    ids=["the producer goes on after a lost answer", "offsets of no generation", "offsets that are not stable"],
+    ids=["the producer continues after a lost response", "offsets without a generation", "unstable offsets"],
 )
 async def test_a_broken_rule_violates_exactly_once(rules: Rules, budget: Budget) -> None:
     violation, _ = await explore(rules, budget)

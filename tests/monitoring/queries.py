@@ -76,7 +76,7 @@ def variables_of(expr: str) -> set[str]:
     return {braced or plain for braced, plain in _VARIABLE.findall(expr)} - set(_BUILT_IN)
 
 
-def with_everything_chosen(expr: str) -> str:
+def with_all_selected(expr: str) -> str:
     """``expr`` as Grafana sends it if "All" is selected in each drop-down."""
 
     def value(name: str) -> str:

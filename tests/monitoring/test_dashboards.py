@@ -21,7 +21,7 @@ from tests.monitoring.queries import (
     metrics_of,
     panel_queries,
     variables_of,
-    with_everything_chosen,
+    with_all_selected,
 )
 
 # Of @grafana/schema and @grafana/data 12.3.1.
@@ -138,7 +138,7 @@ def test_linked_dashboards_exist(dashboard: Json) -> None:
 
 @pytest.mark.parametrize("query", panel_queries(), ids=lambda query: f"{query.dashboard}: {query.panel}")
 def test_every_queried_metric_is_documented(query: PanelQuery) -> None:
-    asked = metrics_of(with_everything_chosen(query.expr))
+    asked = metrics_of(with_all_selected(query.expr))
 
     assert asked
     assert asked <= KNOWN_METRICS | recorded_metrics()

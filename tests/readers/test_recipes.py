@@ -53,7 +53,7 @@ def metric(number: int) -> ProductMetric:
     return ProductMetric(60 * number, 60 * number + 60, f"prod-{number % 5}", 1, cents)
 
 
-class Written:
+class ContinuousWriter:
     """The content of the output: at least the first ``count`` metrics."""
 
     def __init__(self, writer: MetricsWriter[Any]) -> None:
@@ -72,11 +72,11 @@ class Written:
 
 
 @asynccontextmanager
-async def written_by(writer: MetricsWriter[Any]) -> AsyncIterator[Written]:
+async def continuous_writer(writer: MetricsWriter[Any]) -> AsyncIterator[ContinuousWriter]:
     """Metrics that keep arriving."""
     assert await writer.acquire()
     await writer.open("cluster")
-    written = Written(writer)
+    written = ContinuousWriter(writer)
     await written.write(WHOLE_DOLLARS)
     writing = asyncio.create_task(written.keep_writing())
     try:
@@ -120,11 +120,11 @@ def missing(what: str) -> None:
     pytest.skip(what)
 
 
-async def assert_never_wrong(folder: Path, command: Sequence[str | Path], written: Written) -> None:
+async def assert_never_wrong(folder: Path, command: Sequence[str | Path], written: ContinuousWriter) -> None:
     for _ in range(READS):
         least = written.count
         count, cents = await read(folder, command)
-        assert least <= count <= written.count + 7, "all that stood there before, and nothing twice"
+        assert least <= count <= written.count + 7, "all metrics that were written before, and none twice"
         assert cents == next(itertools.islice(totals(), count, None))
 
 
@@ -132,7 +132,7 @@ async def assert_never_wrong(folder: Path, command: Sequence[str | Path], writte
 async def test_the_file_is_readable_while_it_grows(name: str, tmp_path: Path) -> None:
     writer = FileWriter(MetricsFile(tmp_path / "output" / "metrics.json", "product-metrics"))
     command = command_of(name)
-    async with written_by(writer) as written:
+    async with continuous_writer(writer) as written:
         await assert_never_wrong(tmp_path, command, written)
 
 
@@ -145,7 +145,7 @@ async def test_the_files_are_readable_while_they_are_rotated(
     path = tmp_path / "output" / "metrics.json"
     file = MetricsFile(path, "product-metrics", rotate=Rotate(size_bytes=200_000))
     target_format = "parquet" if "Parquet" in name else "gzip"
-    async with written_by(FileWriter(file, converter.Converter(path, target_format))) as written:
+    async with continuous_writer(FileWriter(file, converter.Converter(path, target_format))) as written:
         await eventually(lambda: any(each.is_converted for each in finished_files(path)))
         before = len(list(finished_files(path)))
         while len(list(finished_files(path))) <= before:  # until some files were rotated or converted meanwhile
@@ -167,7 +167,7 @@ async def test_an_incomplete_last_line_is_ignored(name: str, tmp_path: Path) -> 
 async def test_sqlite_is_readable_while_it_grows(name: str, tmp_path: Path) -> None:
     database = database_at(parse_address(f"sqlite:///{tmp_path}/output/metrics.db"))
     command = command_of(name)
-    async with written_by(DatabaseWriter(database, Identity("cluster", "topic"), asyncio.Event())) as written:
+    async with continuous_writer(DatabaseWriter(database, Identity("cluster", "topic"), asyncio.Event())) as written:
         await assert_never_wrong(tmp_path, command, written)
 
 
@@ -175,5 +175,5 @@ async def test_postgresql_is_readable_while_it_grows(postgres: PostgresServer, t
     url = postgres.create_database("recipes")
     command = command_of("psql", url)
     database = database_at(parse_address(url))
-    async with written_by(DatabaseWriter(database, Identity("cluster", "topic"), asyncio.Event())) as written:
+    async with continuous_writer(DatabaseWriter(database, Identity("cluster", "topic"), asyncio.Event())) as written:
         await assert_never_wrong(tmp_path, command, written)

@@ -161,7 +161,7 @@ async def test_a_service_uses_a_replaced_password_and_ends_when_it_stays_rejecte
                 await producer.send_and_wait(topic_prefix + PRODUCT_METRICS.name, metric)
             await eventually(
                 lambda: pipeline.output.exists() and pipeline.output.read_bytes() == metric + b"\n",
-                what="the sink reads on",
+                what="the sink continues",
             )
         finally:
             await asyncio.to_thread(set_scram_password, secured.broker, PASSWORD)

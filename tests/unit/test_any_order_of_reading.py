@@ -72,7 +72,7 @@ def test_every_order_is_in_its_window_for_any_reading_order(
         del logs[source][:size]
         waiting = [source for source in range(SOURCES) if logs[source]]
     for driver in processors:
-        driver.quiet([now_s + step / 2 for step in range(200)])
+        driver.idle([now_s + step / 2 for step in range(200)])
 
     metrics = FakeOutput(partitions=2)
     for partition in range(2):

@@ -80,7 +80,7 @@ def test_other_checkout_paths_are_accepted(tmp_path: Path, name: str) -> None:
     check_path(tmp_path / name)
 
 
-def stand_in(folder: Path, name: str, version: tuple[int, int], *, has_venv: bool = True) -> None:
+def fake_python(folder: Path, name: str, version: tuple[int, int], *, has_venv: bool = True) -> None:
     """A command that reports this Python version."""
     if not has_venv:
         (folder / name).write_text(
@@ -105,25 +105,25 @@ def chosen(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_python_version_with_wheels_is_preferred_to_a_newer_one(tmp_path: Path) -> None:
-    stand_in(tmp_path, "python3", (3, 15))
-    stand_in(tmp_path, "python3.13", (3, 13))
+    fake_python(tmp_path, "python3", (3, 15))
+    fake_python(tmp_path, "python3.13", (3, 13))
     assert chosen(tmp_path).stdout == f"{tmp_path}/python3.13\n"
-    stand_in(tmp_path, "python3", (3, 14))
+    fake_python(tmp_path, "python3", (3, 14))
     assert chosen(tmp_path).stdout == f"{tmp_path}/python3\n"
 
 
 def test_the_newest_supported_python_is_chosen(tmp_path: Path) -> None:
-    stand_in(tmp_path, "python3", (3, 11))
-    stand_in(tmp_path, "python3.12", (3, 12))
+    fake_python(tmp_path, "python3", (3, 11))
+    fake_python(tmp_path, "python3.12", (3, 12))
     assert chosen(tmp_path).stdout == f"{tmp_path}/python3.12\n"
-    stand_in(tmp_path, "python", (3, 13))
+    fake_python(tmp_path, "python", (3, 13))
     assert chosen(tmp_path).stdout == f"{tmp_path}/python\n"
-    stand_in(tmp_path, "python3.14", (3, 14), has_venv=False)
-    assert chosen(tmp_path).stdout == f"{tmp_path}/python\n", "one that can make no environment is passed over"
+    fake_python(tmp_path, "python3.14", (3, 14), has_venv=False)
+    assert chosen(tmp_path).stdout == f"{tmp_path}/python\n", "a Python that cannot create environments is skipped"
 
 
 def test_a_python_without_venv_is_reported_if_there_is_no_other(tmp_path: Path) -> None:
-    stand_in(tmp_path, "python3", (3, 13), has_venv=False)
+    fake_python(tmp_path, "python3", (3, 13), has_venv=False)
     done = chosen(tmp_path)
     assert done.returncode == 1
     assert "the venv module of Python 3.13 (python3)" in done.stderr
@@ -131,7 +131,7 @@ def test_a_python_without_venv_is_reported_if_there_is_no_other(tmp_path: Path) 
 
 @pytest.mark.parametrize("version", [(3, 15), (3, 10)])
 def test_without_a_supported_python_the_supported_versions_are_named(tmp_path: Path, version: tuple[int, int]) -> None:
-    stand_in(tmp_path, "python3", version)
+    fake_python(tmp_path, "python3", version)
     done = chosen(tmp_path)
     assert done.returncode == 1
     assert "Python 3.11 to 3.14" in done.stderr

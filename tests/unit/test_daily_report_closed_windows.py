@@ -76,7 +76,7 @@ IN = HOUR.from_s + 1800
 
 
 @pytest.fixture(autouse=True)
-def without_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("daily_report.closed_windows._MOMENT_S", -1.0)
 
 
@@ -114,7 +114,7 @@ async def test_a_stage_with_unread_records_is_named() -> None:
     assert "the analytics has yet to read 1 of its records" in await obstacle([order(IN), mark(HOUR.to_s)], analytics=1)
 
 
-class EndingOneByOne(FakeReader):
+class PartitionsVisibleOneByOne(FakeReader):
     """Two partitions; the second one shows the records of the first one's transaction a moment later."""
 
     looks = 0
@@ -132,7 +132,7 @@ class EndingOneByOne(FakeReader):
 
 @pytest.mark.parametrize(("read", "obstacle"), [(0, "the analytics has yet to read 2 of its records"), (2, "")])
 async def test_all_records_before_the_watermark_must_be_read(read: int, obstacle: str) -> None:
-    fake = cast(TopicReader, EndingOneByOne([mark(HOUR.to_s)], analytics_second=read))
+    fake = cast(TopicReader, PartitionsVisibleOneByOne([mark(HOUR.to_s)], analytics_second=read))
     found = ""
     try:
         await wait_until_closed(fake, "", HOUR, 60, -1.0, lambda _: None)

@@ -45,15 +45,15 @@ def test_the_same_metrics_in_any_order_are_reconciled() -> None:
     assert "the same 100 metrics" in verdict(report(found))
 
 
-def without(rows: Rows) -> None:
+def without_one(rows: Rows) -> None:
     rows.remove(SAME)
 
 
-def twice(rows: Rows) -> None:
+def duplicated(rows: Rows) -> None:
     rows.append(SAME)
 
 
-def cent_more(rows: Rows) -> None:
+def one_cent_more(rows: Rows) -> None:
     rows[rows.index(SAME)] = SAME._replace(revenue_cents=SAME.revenue_cents + 1)
 
 
@@ -61,12 +61,12 @@ def other_average(rows: Rows) -> None:
     rows[rows.index(SAME)] = SAME._replace(average_cents=SAME.average_cents + 1)
 
 
-def order_more(rows: Rows) -> None:
+def one_order_more(rows: Rows) -> None:
     rows[rows.index(SAME)] = SAME._replace(order_count=SAME.order_count + 1)
 
 
 @pytest.mark.parametrize("source", ["topic", "file", "database"])
-@pytest.mark.parametrize("plant", [without, twice, cent_more, other_average, order_more])
+@pytest.mark.parametrize("plant", [without_one, duplicated, one_cent_more, other_average, one_order_more])
 def test_each_difference_is_found_in_each_source(source: str, plant: Callable[[Rows], None]) -> None:
     sources = copies()
     plant(sources[source])
@@ -115,12 +115,12 @@ def test_metrics_deleted_from_the_topic_by_retention_are_no_difference() -> None
     kept = [each for each in METRICS if each.window_start >= DAY.from_s + 600]
     found = reconcile({"topic": kept, "file": METRICS, "database": METRICS}, DAY.from_s + 600)
     assert report(found).is_reconciled
-    assert (found.verified, found.unverified) == (100, 0), "file and database vouch for one another"
+    assert (found.verified, found.unverified) == (100, 0), "file and database confirm each other"
     alone = reconcile({"topic": kept, "file": METRICS}, DAY.from_s + 600)
     assert report(alone).is_reconciled
     assert (alone.verified, alone.unverified) == (80, 20)
     later = reconcile({"topic": kept[1:], "file": METRICS}, DAY.from_s + 600)
-    assert len(later.differences) == 1, "what retention cannot have taken is missing"
+    assert len(later.differences) == 1, "a metric that retention cannot have deleted is missing"
     assert len(reconcile({"topic": kept, "file": METRICS, "database": METRICS[1:]}, DAY.from_s + 600).differences) == 1
 
 

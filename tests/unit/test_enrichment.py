@@ -17,7 +17,7 @@ def enriched(text: str) -> dict[str, object]:
     value = enrich(text.encode(), orjson.loads(text), PRODUCT)
 
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        assert len(dict(pairs)) == len(pairs), "a field stands twice"
+        assert len(dict(pairs)) == len(pairs), "a field is repeated"
         return dict(pairs)
 
     fields: dict[str, object] = json.loads(value, object_pairs_hook=unique)

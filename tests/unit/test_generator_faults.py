@@ -21,15 +21,15 @@ TYPES = {"order_id": (str,), "user_id": (str,), "product_id": (str,), "amount": 
 seeds = st.integers(0, 2**64)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    assert len(dict(pairs)) == len(pairs), "a field is named twice"
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    assert len(dict(pairs)) == len(pairs), "a field is repeated"
     return dict(pairs)
 
 
 def faults_of(value: bytes | None) -> set[Reason]:
     """All problems of a record's value, by the test's own rules."""
     try:
-        fields = json.loads((value or b"").decode(), object_pairs_hook=_once)
+        fields = json.loads((value or b"").decode(), object_pairs_hook=_unique)
     except (ValueError, AssertionError):
         return {Reason.MALFORMED}
     if not isinstance(fields, dict):

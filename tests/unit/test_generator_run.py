@@ -69,7 +69,7 @@ class Run:
     def stream(self) -> OrderStream:
         return OrderStream(rate=self._rate, faults=self.faults, seed=1, start_ms=START_MS, now_s=START_MS / 1000)
 
-    async def whole(self) -> None:
+    async def run(self) -> None:
         async with self.sender:
             monitor = Monitor(self.sender, Health(), self.metrics)
             await generate(self.stream(), self.sender, monitor, self.clock, self.stop, self._count)
@@ -93,8 +93,8 @@ async def until(condition: Callable[[], bool]) -> None:
             await settle()
 
 
-async def running(run: Run, test: Callable[[], Awaitable[None]]) -> None:
-    task = asyncio.create_task(run.whole())
+async def while_running(run: Run, test: Callable[[], Awaitable[None]]) -> None:
+    task = asyncio.create_task(run.run())
     try:
         await test()
     finally:
@@ -114,14 +114,14 @@ async def test_no_order_is_sent_before_it_is_due(monkeypatch: pytest.MonkeyPatch
             await settle()
             assert run.sender.confirmed == due
 
-    await running(run, test)
+    await while_running(run, test)
 
 
 async def test_it_ends_after_its_count_and_catches_up_at_once() -> None:
     run = Run(count=777)
     run.clock.time_s += 3600
     async with asyncio.timeout(10):
-        await run.whole()
+        await run.run()
     assert run.producer.written == run.expected(777)
     assert totals(run.registry) == {"orders_sent": 777}
 
@@ -130,7 +130,7 @@ async def test_injected_faults_are_counted_by_kind() -> None:
     run = Run(count=1000)
     run.faults = {Reason.MALFORMED: 0.02, Reason.UNKNOWN_PRODUCT: 0.05}
     run.clock.time_s += 3600
-    await run.whole()
+    await run.run()
     stream = run.stream()
     broken = Counter(fault for _ in range(1000) if (fault := stream.take().fault))
     assert len(broken) == 2
@@ -150,7 +150,7 @@ async def test_during_an_outage_it_stops_at_the_buffer_limit_and_skips_nothing()
         run.producer.answer()
         await until(lambda: run.sender.confirmed == 2000)
 
-    await running(run, test)
+    await while_running(run, test)
     assert run.producer.written == run.expected(2000)
 
 
@@ -158,7 +158,7 @@ async def test_a_stop_waits_for_unconfirmed_orders() -> None:
     run = Run(count=10)
     run.clock.time_s += 3600
     run.producer.confirms_at_once = False
-    task = asyncio.create_task(run.whole())
+    task = asyncio.create_task(run.run())
     await until(lambda: run.sender.unconfirmed == 10)
     run.stop.set()
     await settle()
@@ -175,7 +175,7 @@ async def test_a_stop_without_a_broker_reports_unsent_orders(monkeypatch: pytest
     run = Run(count=10)
     run.clock.time_s += 3600
     run.producer.confirms_at_once = False
-    task = asyncio.create_task(run.whole())
+    task = asyncio.create_task(run.run())
     await until(lambda: run.sender.unconfirmed == 10)
     run.stop.set()
     stream = run.stream()
@@ -191,7 +191,7 @@ async def test_a_rejected_order_ends_the_run() -> None:
     run.producer.refusals.append(ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         async with asyncio.timeout(10):
-            await run.whole()
+            await run.run()
 
 
 class FakeProgress:

@@ -64,5 +64,5 @@ async def test_a_blocked_event_loop_is_not_live() -> None:
     with HealthServer(health, CollectorRegistry(), "127.0.0.1", 0) as server:
         now_s += LOOP_ALIVE_FOR_S + 1
         assert get_health(server.port, "/health/live")[0] == 503  # requested without yielding to the event loop
-        await eventually(lambda: health.liveness()[0], what="the loop has turned")
+        await eventually(lambda: health.liveness()[0], what="the event loop has run once")
         assert get_health(server.port, "/health/live")[0] == 200

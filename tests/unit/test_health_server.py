@@ -52,7 +52,7 @@ def test_it_listens_on_an_ipv6_address(host: str) -> None:
 
 
 @pytest.mark.skipif(
-    not has_ipv6() or not socket.has_dualstack_ipv6(), reason="this machine has no IPv6, or keeps both apart"
+    not has_ipv6() or not socket.has_dualstack_ipv6(), reason="this machine has no IPv6, or no dual-stack sockets"
 )
 def test_listening_on_all_addresses_includes_ipv4() -> None:
     with HealthServer(Health(), CollectorRegistry(), "::", 0) as server:

@@ -83,7 +83,7 @@ async def test_an_idle_consumer_polls_once_per_interval(consumer: Consumer, pace
     consumer.now_s += IDLE_INTERVAL_S
     assert await consumer.heartbeat()
     assert consumer.sent == 3
-    assert 3 * IDLE_INTERVAL_S < SESSION_TIMEOUT_MS / 1000, "a heartbeat or two may get lost"
+    assert 3 * IDLE_INTERVAL_S < SESSION_TIMEOUT_MS / 1000, "one or two heartbeats may be lost"
 
 
 async def test_a_failed_heartbeat_is_retried_at_once(consumer: Consumer, pace: IdlePolling) -> None:
@@ -96,7 +96,7 @@ async def test_a_failed_heartbeat_is_retried_at_once(consumer: Consumer, pace: I
         repeated = asyncio.create_task(consumer.heartbeat())
         for _ in range(10):
             await asyncio.sleep(0)
-        assert repeated.done(), "it waits for nothing"
+        assert repeated.done(), "it does not wait"
         assert not repeated.result()
         assert consumer.sent == sent
 

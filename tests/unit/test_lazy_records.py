@@ -79,7 +79,7 @@ def fetched(position: Position, *batches: bytearray) -> Any:
     return fetch_results(position, *batches)[PARTITION]
 
 
-def handed_out(position: Position, *batches: bytearray) -> Iterable[Any]:
+def returned(position: Position, *batches: bytearray) -> Iterable[Any]:
     result = fetched(position, *batches)
     records: Iterable[Any] = result.getall()
     return records
@@ -99,20 +99,20 @@ def test_the_next_fetch_position_is_set_before_the_records_are_parsed() -> None:
 
 def test_a_truncated_batch_is_fetched_again() -> None:
     position = Position(0)
-    records = handed_out(position, batch(0), batch(30)[:-1])
+    records = returned(position, batch(0), batch(30)[:-1])
     assert [record.offset for some in in_batches(records, 50) for record in some] == list(range(30))
     assert position.position == 30
 
 
 @pytest.mark.parametrize("make", [batch, partial(batch, codec=GZIP)])
 def test_reading_can_begin_in_the_middle_of_a_batch(make: Callable[[int], bytearray]) -> None:
-    records = handed_out(Position(7), make(0), make(30))
+    records = returned(Position(7), make(0), make(30))
     assert [int(record.value) for some in in_batches(records, 50) for record in some] == list(range(7, 60))
 
 
 def test_batches_without_records_are_skipped() -> None:
     position = Position(30)
-    records = handed_out(position, batch(0))  # all records are before the position, as in a compacted topic
+    records = returned(position, batch(0))  # all records are before the position, as in a compacted topic
     assert list(in_batches(records, 50)) == []
     assert position.position == 30
 
@@ -146,7 +146,7 @@ def test_after_a_seek_a_pause_or_a_rebalance_no_records_are_returned(change: dic
 def test_a_wrong_checksum_is_an_error_when_its_batch_is_reached() -> None:
     broken = batch(30)
     broken[-1] ^= 1
-    records = handed_out(Position(0), batch(0), broken)
+    records = returned(Position(0), batch(0), broken)
     taken = in_batches(records, RECORDS_A_BATCH)
     assert len(next(taken)) == RECORDS_A_BATCH
     with pytest.raises(CorruptRecordException):
@@ -166,7 +166,7 @@ def test_a_wrong_checksum_in_the_first_batch_does_not_advance_the_position() -> 
 def test_a_header_that_is_not_utf8_is_read_at_the_second_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     attempts: list[None] = []
     monkeypatch.setattr(header_keys, "read_any_header_key", lambda: attempts.append(None))
-    records = handed_out(Position(0), batch(0), batch(30, header_key=b"\xff\xfe\xfd\xfc"))
+    records = returned(Position(0), batch(0), batch(30, header_key=b"\xff\xfe\xfd\xfc"))
     taken = in_batches(records, RECORDS_A_BATCH)
     assert len(next(taken)) == RECORDS_A_BATCH
     with pytest.raises(UnreadableHeaderError):

@@ -38,7 +38,7 @@ def events(capsys: pytest.CaptureFixture[str]) -> list[Event]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
-def process_one_of_each() -> None:
+def process_one_record_of_each_kind() -> None:
     """A valid order, an invalid one, a late one and a closed window pass through all stages."""
     clock = FakeClock()
     metrics = OrderMetrics(CollectorRegistry(), Reason)
@@ -61,7 +61,7 @@ def process_one_of_each() -> None:
 
 def test_an_order_can_be_traced_at_debug_level(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("test", "debug", "json")
-    process_one_of_each()
+    process_one_record_of_each_kind()
     logged = events(capsys)
     assert {event["service"] for event in logged} == {"test"}
     of_order = [event for event in logged if event.get("order_id") == "order-1"]
@@ -73,7 +73,7 @@ def test_an_order_can_be_traced_at_debug_level(capsys: pytest.CaptureFixture[str
 
 def test_one_search_finds_an_order_and_its_window(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("test", "debug", "json")
-    process_one_of_each()
+    process_one_record_of_each_kind()
     lines = capsys.readouterr().err.splitlines()
     (counted,) = [line for line in lines if "order counted" in line]
     (window,) = re.findall(r'"window_start":.*"product_id":"[^"]*"', counted)
@@ -106,7 +106,7 @@ def test_a_rejected_order_is_logged_with_its_original_id(
 
 def test_at_info_level_no_order_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("test", "info", "json")
-    process_one_of_each()
+    process_one_record_of_each_kind()
     assert events(capsys) == []
     assert not debugging()
 

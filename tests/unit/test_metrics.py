@@ -103,7 +103,7 @@ def sample_names(metric: Metric) -> str:
     return metric.name + "_total" if metric.type == "counter" else metric.name
 
 
-def promised() -> dict[str, tuple[str, set[str], set[str]]]:
+def documented_metrics() -> dict[str, tuple[str, set[str], set[str]]]:
     """Type, labels and services by name, as in the table."""
     rows = [re.split(r"\s*\|\s*", line)[1:-1] for line in TABLE.read_text().splitlines() if line.startswith("| `")]
     documented: dict[str, tuple[str, set[str], set[str]]] = {}
@@ -120,7 +120,7 @@ def promised() -> dict[str, tuple[str, set[str], set[str]]]:
 def test_each_service_exports_exactly_the_documented_metrics(service: str) -> None:
     exported = metrics_of_live() if service == "live" else served(registry_of(service))
     metrics = {sample_names(metric): metric for metric in exported}
-    table = {name: row for name, row in promised().items() if service in row[2]}
+    table = {name: row for name, row in documented_metrics().items() if service in row[2]}
     assert metrics.keys() == table.keys()
     for name, metric in metrics.items():
         kind, labels, _ = table[name]

@@ -65,7 +65,7 @@ def report(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     return printed
 
 
-def by_hand(period_s: int) -> dict[tuple[int, str], tuple[int, int]]:
+def expected_sums(period_s: int) -> dict[tuple[int, str], tuple[int, int]]:
     sums: defaultdict[tuple[int, str], tuple[int, int]] = defaultdict(lambda: (0, 0))
     for metric in (*METRICS, LARGE):
         key = (metric.window_start - metric.window_start % period_s, metric.product_id)
@@ -77,7 +77,7 @@ def by_hand(period_s: int) -> dict[tuple[int, str], tuple[int, int]]:
 @pytest.mark.parametrize(("period", "length_s"), [("minute", 60), ("hour", 3600), ("day", 86_400)])
 def test_csv_by_period(report: Report, period: str, length_s: int) -> None:
     *rows, total = csv.DictReader(io.StringIO(report("--by", period, "--format", "csv")))
-    expected = by_hand(length_s)
+    expected = expected_sums(length_s)
     assert len(rows) == len(expected)
     assert [int(Decimal(row["total_revenue"]) * 100) for row in rows] == [
         cents for _, (_, cents) in sorted(expected.items())
@@ -125,7 +125,7 @@ def test_finished_files_are_read_together_with_the_live_one(folder: Path, report
     if suffix != ".json":
         target = finished.with_name(finished.stem + suffix)
         convert(finished, target, Disk())
-        assert report(*arguments) == same, "each metric once, though it stands in two formats"
+        assert report(*arguments) == same, "each metric once, although it is in two formats"
         finished.unlink()
         assert report("--file", str(target), "--format", "csv").count("\n") > 20
     assert report(*arguments) == same
@@ -145,7 +145,7 @@ def test_parquet(folder: Path, report: Report) -> None:
     path = folder / "report.parquet"
     report("--format", "parquet", "--to-file", str(path), "--by", "hour")
     rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
-    expected = by_hand(3600)
+    expected = expected_sums(3600)
     assert sum(row["total_revenue"] for row in rows) * 100 == sum(cents for _, cents in expected.values())
     assert len(rows) == len(expected)
 

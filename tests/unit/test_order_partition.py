@@ -162,7 +162,7 @@ def test_invalid_records_do_not_advance_the_watermark() -> None:
 
 def test_drained_the_watermark_follows_the_clock_in_steps() -> None:
     driver = driver_at(FakeClock())
-    driver.quiet([1000 + step / 2 for step in range(41)])
+    driver.idle([1000 + step / 2 for step in range(41)])
     marks = [v["watermark"] for v in driver.output.values("processed-orders")]
     assert len(marks) % 6 == 0
     each_once = sorted(set(marks))
@@ -174,7 +174,7 @@ def test_drained_the_watermark_follows_the_clock_in_steps() -> None:
 
 def test_without_a_watermark_there_is_nothing_to_commit() -> None:
     driver = driver_at(FakeClock())
-    driver.quiet([1000 + step / 2 for step in range(41)], position=0, source_started=False)
+    driver.idle([1000 + step / 2 for step in range(41)], position=0, source_started=False)
     assert not driver.logic.urgent
     assert driver.output.topic("processed-orders") == []
 

@@ -30,7 +30,7 @@ def test_a_reader_between_two_files_sees_each_metric_once(tmp_path: Path, monkey
     copy(tmp_path, topic_of(5), Disk(), BY_DAY)
     finish_while_read(tmp_path, monkeypatch)()
     seen = Counter(from_file(path_in(tmp_path), Selection(), Skipped()))
-    assert seen.total() == len(seen) == 12, "what was in the files when they were listed, and the first file's all"
+    assert seen.total() == len(seen) == 12, "the content of the files when they were listed, and all of the first file"
 
 
 def test_the_verification_between_two_files_sees_each_metric_once(

@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.services import ROOT
 
-pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root runs it to its end")
+pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root runs the complete script")
 OWNER, GROUP = 12_345, 12_346
 
 
@@ -51,7 +51,7 @@ def test_a_file_of_an_earlier_run_as_another_user_is_taken_over(folder: Path) ->
         (folder / name).touch()
     assert run(folder).stdout == f"{OWNER}:{GROUP}\n"
     owners = [(found.st_uid, found.st_gid) for found in ((folder / name).stat() for name in names)]
-    assert owners == [(OWNER, GROUP), (OWNER, GROUP), (os.getuid(), os.getgid())], "not what is no file of the sink's"
+    assert owners == [(OWNER, GROUP), (OWNER, GROUP), (os.getuid(), os.getgid())], "not a foreign file"
 
 
 def test_a_file_that_cannot_be_taken_over_is_reported(folder: Path) -> None:

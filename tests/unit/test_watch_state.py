@@ -186,7 +186,7 @@ def test_invalid_metrics_are_skipped(value: bytes | None) -> None:
 IDLE = {"members": {"processor": 2, "analytics": 1, "sink": 1}}
 
 
-def resting(*looks: Observation) -> State:
+def idle_after(*looks: Observation) -> State:
     """A pipeline whose event time has stopped at T0 + 300."""
     state = State(60)
     for seconds in range(12):
@@ -197,26 +197,26 @@ def resting(*looks: Observation) -> State:
 
 
 def test_without_orders_the_pipeline_is_idle_when_all_is_read_and_closed() -> None:
-    assert resting().is_idle
+    assert idle_after().is_idle
 
 
 def test_a_pipeline_with_incoming_orders_is_not_idle() -> None:
-    assert not resting(flowing(T0 + 412, 101, 100, **IDLE)).is_idle
-    assert not resting(flowing(T0 + 412, 101, 101, **IDLE)).is_idle
+    assert not idle_after(flowing(T0 + 412, 101, 100, **IDLE)).is_idle
+    assert not idle_after(flowing(T0 + 412, 101, 101, **IDLE)).is_idle
 
 
 def test_a_pipeline_that_reads_nothing_is_stuck_and_not_idle() -> None:
-    assert not resting(*(flowing(T0 + 420 + each, 101, 100, **IDLE) for each in range(20))).is_idle
+    assert not idle_after(*(flowing(T0 + 420 + each, 101, 100, **IDLE) for each in range(20))).is_idle
 
 
 def test_event_time_that_stops_before_the_end_of_the_last_window_is_stuck() -> None:
     seen = [flowing(T0 + 412, 101, 100, **IDLE), *(flowing(T0 + 420 + each, 101, 101, **IDLE) for each in range(20))]
-    assert not resting(*seen).is_idle
+    assert not idle_after(*seen).is_idle
 
 
 def test_without_a_processor_nothing_is_idle() -> None:
-    assert not resting(flowing(T0 + 412, 100, 100, members={"processor": 0})).is_idle
+    assert not idle_after(flowing(T0 + 412, 100, 100, members={"processor": 0})).is_idle
 
 
 def test_a_pipeline_whose_event_time_still_advances_is_not_idle() -> None:
-    assert not resting(flowing(T0 + 412, 100, 100, marks=[Watermark((0,), 1, T0 + 301)], **IDLE)).is_idle
+    assert not idle_after(flowing(T0 + 412, 100, 100, marks=[Watermark((0,), 1, T0 + 301)], **IDLE)).is_idle

@@ -61,7 +61,7 @@ class AclBroker:
     async def allow(self, acls: Iterable[Acl]) -> None:
         await create(self.broker.bootstrap_servers, acls)
 
-    async def take_away(self, acls: Iterable[Acl]) -> None:
+    async def revoke(self, acls: Iterable[Acl]) -> None:
         connection = await BrokerConnection.open(self.broker.bootstrap_servers)
         try:
             for acl in acls:

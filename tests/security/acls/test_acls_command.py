@@ -21,7 +21,7 @@ def test_it_creates_the_acls_that_it_prints(cluster: AclBroker, programs: Progra
         ended = programs.run("acls", tmp_path, {"TOPIC_PREFIX": PREFIX}, *flags)
         assert ended.code == 0, ended
         assert ended.output.splitlines()[-1] == f"{len(SINK.rights)} ACLs are there, 1 users have passwords"
-    asyncio.run(cluster.take_away(acls_for(PREFIX, SINK)))  # each is there
+    asyncio.run(cluster.revoke(acls_for(PREFIX, SINK)))  # each is there
     login = cluster.login(PREFIX, SINK.name) | {"KAFKA_SASL_PASSWORD": "battery staple"}
     ended = programs.run("metrics", tmp_path, login, "--source=topic")
     assert f"user '{PREFIX}sink' lacks a right in Kafka: READ on topic" in ended.output, "the user can log in"
@@ -57,4 +57,4 @@ def test_kafkas_own_tool_accepts_the_printed_commands(cluster: AclBroker, progra
             for right in PROCESSOR.rights
             if right.resource is resource and (resource is not Resource.TOPIC or right.name == "late-orders")
         ]
-        asyncio.run(cluster.take_away(acls_for(PREFIX, PROCESSOR, only=rights)))  # each is there
+        asyncio.run(cluster.revoke(acls_for(PREFIX, PROCESSOR, only=rights)))  # each is there

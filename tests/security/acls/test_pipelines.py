@@ -153,7 +153,7 @@ async def test_two_pipelines_on_one_cluster_are_isolated(cluster: AclBroker, tmp
         assert (await second.verify()).sent == 600
     strangers = [_kafka(cluster, first.prefix, role) for role in ROLES]
     for stranger in strangers:
-        await _can_touch_nothing(stranger, second.prefix)
+        await _has_no_access(stranger, second.prefix)
 
 
 def _kafka(cluster: AclBroker, prefix: str, role: Role) -> KafkaAddress:
@@ -163,7 +163,7 @@ def _kafka(cluster: AclBroker, prefix: str, role: Role) -> KafkaAddress:
         return ServiceSettings(topic_prefix=prefix).kafka
 
 
-async def _can_touch_nothing(stranger: KafkaAddress, prefix: str) -> None:
+async def _has_no_access(stranger: KafkaAddress, prefix: str) -> None:
     admin = AIOKafkaAdminClient(**client_arguments(stranger))
     await admin.start()
     try:
@@ -205,7 +205,7 @@ async def test_a_right_revoked_at_run_time_ends_the_service_without_loss(cluster
             service = services.get(role.name, generator)
             await service.healthy()
             acls = acls_for(pipeline.prefix, role, only=[right])
-            await cluster.take_away(acls)
+            await cluster.revoke(acls)
             assert await service.wait() == 1
             failed = await service.wait_for("service failed")
             assert failed["error"] == (
@@ -232,7 +232,7 @@ async def test_services_without_the_right_to_create_topics_use_existing_ones(
         assert "created by someone else" in failed["advice"]
     await ensure_topics(pipeline.settings(), ALL_TOPICS)
     described = [right for role in ROLES for right in role.rights if right.operation is Operation.DESCRIBE_CONFIGS]
-    await cluster.take_away(acls_for(pipeline.prefix, only=described))
+    await cluster.revoke(acls_for(pipeline.prefix, only=described))
     async with pipeline.running() as services:
         async with pipeline.generator(300) as generator:
             assert await generator.wait() == 0

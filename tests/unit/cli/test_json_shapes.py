@@ -35,10 +35,10 @@ def printed_json(capsys: pytest.CaptureFixture[str]) -> Any:
 def test_status_without_a_pipeline_succeeds_with_json_and_fails_otherwise(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, state: str
 ) -> None:
-    def nothing(_: object) -> PipelineContext:
+    def no_pipeline(_: object) -> PipelineContext:
         raise error
 
-    monkeypatch.setattr(status_command, "context_of", nothing)
+    monkeypatch.setattr(status_command, "context_of", no_pipeline)
     assert run(["status", "--json"]) == 0
     assert printed_json(capsys) == {"state": state}
     assert run(["status"]) == 1
@@ -86,7 +86,7 @@ def test_local_mode_reports_each_program(monkeypatch: pytest.MonkeyPatch) -> Non
     }
 
 
-def seen(processors: int, analytics: int) -> Observation:
+def observed_state(processors: int, analytics: int) -> Observation:
     topics = ("orders", "processed-orders", "product-metrics")
     return Observation(
         at_s=0.0,
@@ -106,14 +106,14 @@ def seen(processors: int, analytics: int) -> Observation:
 
 
 def test_stages_of_other_pipelines_have_replicas_and_lag() -> None:
-    stages = stages_of(seen(processors=2, analytics=1))
+    stages = stages_of(observed_state(processors=2, analytics=1))
     assert stages_json(stages) == [
         {"name": "processor", "replicas": 2, "lag": 5},
         {"name": "analytics", "replicas": 1, "lag": 0},
         {"name": "sink", "replicas": None, "lag": 30},
     ]
     assert is_running(stages)
-    assert not is_running(stages_of(seen(processors=2, analytics=0)))
+    assert not is_running(stages_of(observed_state(processors=2, analytics=0)))
     assert stages_table(stages, "there").row_count == 3
 
 

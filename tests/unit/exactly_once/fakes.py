@@ -31,7 +31,7 @@ def records(*offsets: int) -> list[Any]:
     return [SimpleNamespace(offset=offset) for offset in offsets]
 
 
-class Done:
+class EmptyTally:
     """A tally that counts nothing."""
 
     def count(self, now_s: float) -> None:
@@ -67,8 +67,8 @@ class FakeLogic:
     def punctuate(self, _: object) -> None:
         pass
 
-    def before_commit(self, _: object, position: int) -> Done:
-        return Done()
+    def before_commit(self, _: object, position: int) -> EmptyTally:
+        return EmptyTally()
 
 
 class FakeProducer:

@@ -288,7 +288,7 @@ async def test_state_that_does_not_match_the_offset_is_rejected(
     await fixture.attempt()
 
 
-class Overtaken(Broker):
+class OvertakenBroker(Broker):
     """The replica is paused before it reads the changelog, and another one commits meanwhile."""
 
     async def _note(self, *what: Any) -> None:
@@ -298,7 +298,7 @@ class Overtaken(Broker):
 
 
 async def test_newer_state_of_a_successor_is_reported_as_fencing(monkeypatch: pytest.MonkeyPatch) -> None:
-    broker, fixture = Overtaken(monkeypatch), Fixture(changelog="state")
+    broker, fixture = OvertakenBroker(monkeypatch), Fixture(changelog="state")
     fixture.logics[ORDERS[1]].state_offset = 9
     broker.committed = {ORDERS[1]: 5}
     with pytest.raises(TransactionFencedError, match="another replica"):

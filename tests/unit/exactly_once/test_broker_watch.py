@@ -36,7 +36,7 @@ class FakeCluster:
         self.end = 1
         self.ends_read = asyncio.Event()
         self.checked = asyncio.Event()
-        self.healed = asyncio.Event()
+        self.restored = asyncio.Event()
         brokers = [SimpleNamespace(nodeId=node) for node in (OTHER, CONTROLLER)]
         self.cluster = SimpleNamespace(brokers=lambda: brokers, controller=None)
         self._client = SimpleNamespace(send=self._send, cluster=self.cluster)
@@ -60,7 +60,7 @@ class FakeCluster:
 
     def _count_checks(self) -> None:
         if self.topics == {CONTROLLER: ALL, OTHER: ALL}:
-            self.healed.set()
+            self.restored.set()
         # A check that finds a difference asks every broker.
         if len(self.asked) >= 2 * self._checks:
             self.checked.set()
@@ -85,7 +85,7 @@ class FakeHealth(Health):
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(broker_watch, "_LOOK_AGAIN_AFTER_S", 0.0)
     monkeypatch.setattr(broker_watch, "_PING_EVERY_S", 0.0)
 
@@ -132,7 +132,7 @@ async def test_brokers_without_metadata_of_all_topics_are_given_time(
     topics: Mapping[str, int], checks: int, error: type[PipelineError], message: str
 ) -> None:
     cluster = FakeCluster(controller=topics, other=topics, checks=checks - 1)
-    await continues_after(make_watch(cluster), cluster.healed)
+    await continues_after(make_watch(cluster), cluster.restored)
 
 
 @pytest.mark.parametrize("topics", [{"others": 2}, {}, ALL | {"orders": 1}])
@@ -173,7 +173,7 @@ async def test_the_highest_number_of_partitions_is_the_current_one() -> None:
 async def test_only_the_controller_is_asked_if_its_metadata_is_as_expected() -> None:
     cluster = FakeCluster(controller=ALL, other=ALL)
     cluster.cluster.controller = SimpleNamespace(nodeId=CONTROLLER)
-    await continues_after(make_watch(cluster), cluster.healed)
+    await continues_after(make_watch(cluster), cluster.restored)
     assert set(cluster.asked) == {CONTROLLER}
 
 

@@ -29,12 +29,12 @@ async def test_a_record_that_cannot_be_processed_is_attributed_to_its_partition(
 
 @pytest.mark.usefixtures("no_ticks")
 async def test_a_batch_that_cannot_be_read_is_attributed_to_its_partition(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(fetched: Any, size: int) -> Any:
+    def fail_at_99(fetched: Any, size: int) -> Any:
         if fetched[0].offset == 99:
             raise RuntimeError("refused")
         yield from in_batches(fetched, size)
 
-    monkeypatch.setattr(processing, "in_batches", broken)
+    monkeypatch.setattr(processing, "in_batches", fail_at_99)
     attempt = Attempt(consumer := FakeConsumer(), [FakeLogic(), FakeLogic()])
     consumer.put({ORDERS[0]: [0], ORDERS[1]: [99]})
     assert await fails(attempt) == ORDERS[1]

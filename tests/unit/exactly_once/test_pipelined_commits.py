@@ -11,7 +11,7 @@ from libs.runtime.errors import AnswerLostError, NotAMemberError, TransactionFen
 from libs.runtime.exactly_once import pipelined_commits
 from libs.runtime.exactly_once.pipelined_commits import PipelinedCommits
 from libs.runtime.metrics import totals
-from tests.unit.exactly_once.fakes import MEMBER, ORDERS, Done, FakeProducer, make_commits, stage_metrics
+from tests.unit.exactly_once.fakes import MEMBER, ORDERS, EmptyTally, FakeProducer, make_commits, stage_metrics
 
 
 def at(*positions: int) -> dict[Any, int]:
@@ -21,7 +21,7 @@ def at(*positions: int) -> dict[Any, int]:
 
 async def test_a_transaction_is_filled_while_the_previous_one_commits() -> None:
     producer, counts = FakeProducer(completes=False), list[Any]()
-    one, other = Done(), Done()
+    one, other = EmptyTally(), EmptyTally()
     commits = make_commits(producer, counts=counts)
     first = commits.outputs
     commits.open(5)
@@ -46,9 +46,9 @@ async def test_a_failed_commit_is_raised_and_not_counted() -> None:
     producer.error = RuntimeError("refused")
     commits = make_commits(producer, counts=counts)
     commits.open()
-    await commits.commit(at(5), [Done()])
+    await commits.commit(at(5), [EmptyTally()])
     with pytest.raises(RuntimeError, match="refused"):
-        await commits.commit(at(6), [Done()])
+        await commits.commit(at(6), [EmptyTally()])
     await commits.close()
     assert counts == []
 
@@ -58,7 +58,7 @@ async def test_a_failed_commit_is_raised_by_the_next_check() -> None:
     producer.error = RuntimeError("refused")
     commits = make_commits(producer)
     commits.open()
-    await commits.commit(at(5), [Done()])
+    await commits.commit(at(5), [EmptyTally()])
     commits.check()
     producer.completion.release()
     awaited = commits.awaited
@@ -72,13 +72,13 @@ async def test_the_offsets_of_a_failed_commit_are_known() -> None:
     producer = FakeProducer()
     commits = make_commits(producer)
     commits.open()
-    await commits.commit(at(5), [Done()])
+    await commits.commit(at(5), [EmptyTally()])
     await commits.close()
     assert commits.failed == {}
     commits = make_commits(producer)
     producer.error = RuntimeError("refused")
     commits.open()
-    await commits.commit(at(6), [Done()])
+    await commits.commit(at(6), [EmptyTally()])
     await commits.close()
     assert commits.failed == at(6)
 
@@ -88,7 +88,7 @@ async def test_cancelling_the_wait_for_a_commit_cancels_the_commit() -> None:
     producer = FakeProducer(completes=False)
     commits = make_commits(producer)
     commits.open()
-    await commits.commit(at(5), [Done()])
+    await commits.commit(at(5), [EmptyTally()])
     closing = asyncio.create_task(commits.close())
     await asyncio.sleep(0)
     assert producer.committing == 1
@@ -103,7 +103,7 @@ async def test_a_commit_that_does_not_end_is_abandoned(monkeypatch: pytest.Monke
     producer = FakeProducer(completes=False)
     commits = make_commits(producer)
     commits.open()
-    await commits.commit(at(5), [Done()])
+    await commits.commit(at(5), [EmptyTally()])
     await asyncio.sleep(0)
     await commits.close()
     assert (producer.committing, producer.commits) == (0, [])
@@ -119,12 +119,12 @@ async def test_records_of_a_transaction_are_counted_when_it_is_committed() -> No
     write(commits, 8)
     commits.open(5)
     commits.open(2)
-    await commits.commit(at(7), [Done()])
+    await commits.commit(at(7), [EmptyTally()])
     await asyncio.sleep(0)
     assert totals(registry) == {}
     producer.completion.release()
     commits.open(1)
-    await commits.commit(at(8), [Done()])
+    await commits.commit(at(8), [EmptyTally()])
     producer.completion.release()
     await commits.close()
     assert totals(registry) == {"transactions_committed": 2, "records_consumed_orders": 8, "records_produced_out": 8}
@@ -147,7 +147,7 @@ async def test_an_aborted_transaction_is_counted_only_as_aborted(error: Exceptio
     producer.error = error
     commits = make_commits(producer, metrics=stage_metrics(registry))
     commits.open(5)
-    await commits.commit(at(5), [Done()])
+    await commits.commit(at(5), [EmptyTally()])
     await commits.close()
     assert totals(registry) == {f"transactions_{outcome}": 1}
 
@@ -158,7 +158,7 @@ async def test_log_lines_have_the_number_of_the_transaction() -> None:
     commits.open(5)
     commits.open(5)
     assert structlog.contextvars.get_contextvars()["transaction"] == 1
-    await commits.commit(at(51), [Done()])
+    await commits.commit(at(51), [EmptyTally()])
     assert "transaction" not in structlog.contextvars.get_contextvars()
     commits.open()
     assert structlog.contextvars.get_contextvars()["transaction"] == 2
@@ -166,11 +166,11 @@ async def test_log_lines_have_the_number_of_the_transaction() -> None:
 
 
 @pytest.fixture
-def still_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipelined_commits, "time", SimpleNamespace(monotonic=lambda: 1000.0))
 
 
-@pytest.mark.usefixtures("still_time")
+@pytest.mark.usefixtures("stopped_clock")
 async def test_the_commit_interval_begins_with_the_first_output() -> None:
     commits = make_commits(FakeProducer())
     assert commits.due_in_s(urgent=False) is None
@@ -180,7 +180,7 @@ async def test_the_commit_interval_begins_with_the_first_output() -> None:
     assert not commits.idle
 
 
-@pytest.mark.usefixtures("still_time")
+@pytest.mark.usefixtures("stopped_clock")
 async def test_in_a_backlog_a_transaction_lasts_longer() -> None:
     commits = make_commits(FakeProducer())
     commits.open(50)
@@ -233,7 +233,7 @@ async def test_an_urgent_transaction_waits_for_the_previous_commit_and_collects_
     commits.open()
     assert commits.due_in_s(urgent=False) != 0
     assert commits.due_in_s(urgent=True) == 0
-    await commits.commit(at(5), [Done()])
+    await commits.commit(at(5), [EmptyTally()])
     commits.open()
     assert commits.due_in_s(urgent=True) is None  # the previous commit is in progress
     producer.completion.release()
@@ -247,7 +247,7 @@ async def test_a_transaction_is_filled_until_the_previous_commit_has_ended(monke
     commits = make_commits(producer, interval_ms=0)
     commits.open()
     assert commits.due_in_s(urgent=False) == 0
-    await commits.commit(at(5), [Done()])
+    await commits.commit(at(5), [EmptyTally()])
     commits.open()
     assert commits.due_in_s(urgent=False) is None
     assert not commits.overdue
@@ -265,7 +265,7 @@ async def test_a_full_transaction_waits_for_the_previous_commit(monkeypatch: pyt
     producer = FakeProducer(completes=False)
     commits = make_commits(producer)
     commits.open()
-    await commits.commit(at(5), [Done()])
+    await commits.commit(at(5), [EmptyTally()])
     commits.open()
     write(commits, 11, bytes(100_000))
     assert commits.due_in_s(urgent=False) == 0

@@ -187,7 +187,7 @@ async def test_a_failed_commit_at_its_time_limit_is_a_failure() -> None:
         await attempt.processing.run(until_s=0.0)
 
 
-class Confirmed(FakeConsumer):
+class ConfirmedIdleConsumer(FakeConsumer):
     """Has nothing to read, and the broker has just confirmed it."""
 
     def last_poll_timestamp(self, _: TopicPartition) -> int | None:
@@ -199,7 +199,7 @@ async def test_a_partition_with_nothing_to_read_is_not_stuck(
     end: int, alive: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
-    consumer = Confirmed()
+    consumer = ConfirmedIdleConsumer()
     consumer.ends[ORDERS[0]] = end
     attempt = Attempt(consumer, [FakeLogic()])
     checked: asyncio.Queue[None] = asyncio.Queue()
@@ -214,7 +214,7 @@ async def test_a_partition_that_ends_with_an_aborted_transaction_is_drained_and_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
-    consumer = Confirmed()
+    consumer = ConfirmedIdleConsumer()
     consumer.ends[ORDERS[0]] = consumer.positions[ORDERS[0]] = 2  # after a record and the marker of its transaction
     consumer.put({ORDERS[0]: []})
     logic, progress = FakeLogic(), asyncio.Queue[Progress]()
@@ -229,7 +229,7 @@ async def test_a_partition_that_ends_with_an_aborted_transaction_is_drained_and_
     assert set(attempt.health._beats) == {"started", "orders-0"}
 
 
-class Aborted(Confirmed):
+class AbortedTransactions(ConfirmedIdleConsumer):
     """Has an endless sequence of aborted transactions in the first partition."""
 
     async def getmany(self, **_: object) -> Mapping[TopicPartition, list[Any]]:
@@ -241,7 +241,7 @@ async def test_endless_aborted_transactions_do_not_block_the_other_partitions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
-    attempt = Attempt(Aborted(), [FakeLogic(), FakeLogic()])
+    attempt = Attempt(AbortedTransactions(), [FakeLogic(), FakeLogic()])
     checked = asyncio.Event()
     monkeypatch.setattr(attempt.partitions[1].stuck_check, "update", lambda **_: checked.set())
     async with asyncio.timeout(30):

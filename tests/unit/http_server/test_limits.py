@@ -11,7 +11,7 @@ from tests.unit.http_server.served import PAGE, Served, serving
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in (
         (connections, "REQUEST_TIMEOUT_S"),
         (connections, "SEND_TIMEOUT_S"),
@@ -24,7 +24,7 @@ async def no_connection(served: Served) -> None:
     await eventually(lambda: served.server.connections == 0, what="the connection is closed")
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_timeouts")
 @pytest.mark.parametrize("begun", ["", "GET / HT", "\r\n\r\n", "GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: "])
 async def test_a_client_that_does_not_finish_its_request_is_disconnected(begun: str) -> None:
     async with serving() as served:
@@ -34,7 +34,7 @@ async def test_a_client_that_does_not_finish_its_request_is_disconnected(begun: 
         await no_connection(served)
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_timeouts")
 async def test_a_client_that_sends_a_byte_at_a_time_is_disconnected() -> None:
     """Slowloris: each byte arrives in time, the complete request never."""
     async with serving() as served:
@@ -46,7 +46,7 @@ async def test_a_client_that_sends_a_byte_at_a_time_is_disconnected() -> None:
         await no_connection(served)
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_timeouts")
 async def test_a_client_with_an_incomplete_second_request_is_disconnected() -> None:
     async with serving() as served:
         client = await served.connect()
@@ -56,7 +56,7 @@ async def test_a_client_with_an_incomplete_second_request_is_disconnected() -> N
         await no_connection(served)
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_timeouts")
 @pytest.mark.parametrize("begin", ["GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "nonsense\r\n\r\n"])
 async def test_a_client_that_does_not_read_is_disconnected(begin: str) -> None:
     async with serving() as served:
@@ -66,17 +66,17 @@ async def test_a_client_that_does_not_read_is_disconnected(begin: str) -> None:
         await no_connection(served)
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_timeouts")
 async def test_an_event_listener_that_does_not_read_is_disconnected_without_delaying_others() -> None:
     async with serving() as served:
-        deaf, lively = await served.listen(), await served.listen()
-        deaf.stop_reading()
+        stalled, reading = await served.listen(), await served.listen()
+        stalled.stop_reading()
         size = 0
         for number in range(30):
             served.feed.publish(b"x" * 1_000_000 + b"%d" % number)
-            size += len(await lively.reader.readuntil(b"\n\n"))
+            size += len(await reading.reader.readuntil(b"\n\n"))
         assert size > 30_000_000
-        await eventually(lambda: served.server.connections == 1, what="the deaf one is dropped")
+        await eventually(lambda: served.server.connections == 1, what="the stalled listener is disconnected")
 
 
 async def test_a_disconnected_event_listener_leaves_nothing_behind() -> None:

@@ -64,7 +64,7 @@ async def test_unknown_paths_and_methods_are_rejected(
     assert "default-src 'none'" in head
     assert "aiohttp" not in head + body.decode()
     assert not [record for record in caplog.records if record.name != "asyncio"], "a client cannot fill the log"
-    assert "".join(capsys.readouterr()) == "", "nor structlog's, which these tests have on standard output"
+    assert "".join(capsys.readouterr()) == "", "nor structlog's log, which these tests write to standard output"
 
 
 async def test_empty_lines_before_a_request_are_ignored(served: Served) -> None:

@@ -10,7 +10,7 @@ FIRST, SECOND, THIRD = [("broker", port, 0) for port in (9092, 9093, 9094)]
 REFUSED = ConnectionRefusedError("refused")
 
 
-class MovedClock:
+class SetClock:
     def __init__(self) -> None:
         self.now_s = 1000.0
 
@@ -19,7 +19,7 @@ class MovedClock:
 
 
 def test_failed_servers_are_tried_last_in_order_of_their_failures() -> None:
-    clock = MovedClock()
+    clock = SetClock()
     addresses = BrokerAddresses(clock)
     addresses.failed("broker:9092", REFUSED, advertised=False)
     clock.now_s += 1
@@ -28,7 +28,7 @@ def test_failed_servers_are_tried_last_in_order_of_their_failures() -> None:
 
 
 def test_a_server_that_is_reachable_again_is_no_longer_last() -> None:
-    addresses = BrokerAddresses(MovedClock())
+    addresses = BrokerAddresses(SetClock())
     addresses.failed("broker:9092", REFUSED, advertised=False)
     addresses.reached("broker:9092")
     assert addresses.reachable_first([FIRST, SECOND]) == [FIRST, SECOND]
@@ -37,7 +37,7 @@ def test_a_server_that_is_reachable_again_is_no_longer_last() -> None:
 def test_an_unreachable_advertised_address_is_logged_every_half_minute(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    clock = MovedClock()
+    clock = SetClock()
     addresses = BrokerAddresses(clock)
     warned = []
     for seconds in (0, 1, 29, 1):
@@ -49,7 +49,7 @@ def test_an_unreachable_advertised_address_is_logged_every_half_minute(
 
 
 def test_the_warning_has_address_and_cause(caplog: pytest.LogCaptureFixture) -> None:
-    BrokerAddresses(MovedClock()).failed("inside:9092", OSError("no such host"), advertised=True)
+    BrokerAddresses(SetClock()).failed("inside:9092", OSError("no such host"), advertised=True)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert "inside:9092" in record.getMessage()
@@ -60,12 +60,12 @@ def test_the_warning_has_address_and_cause(caplog: pytest.LogCaptureFixture) -> 
 def test_an_outage_of_an_address_that_was_reachable_is_not_logged(
     caplog: pytest.LogCaptureFixture, advertised: bool
 ) -> None:
-    addresses = BrokerAddresses(MovedClock())
+    addresses = BrokerAddresses(SetClock())
     addresses.reached("broker:9092")
     addresses.failed("broker:9092", REFUSED, advertised=advertised)
     assert caplog.records == []
 
 
 def test_an_unreachable_bootstrap_server_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    BrokerAddresses(MovedClock()).failed("broker:9092", REFUSED, advertised=False)
+    BrokerAddresses(SetClock()).failed("broker:9092", REFUSED, advertised=False)
     assert caplog.records == []

@@ -138,12 +138,12 @@ async def test_missing_rights_to_find_coordinators_are_named(cluster: FakeConnec
 
 
 async def test_a_revoked_right_ends_the_work(cluster: FakeConnection) -> None:
-    async def take_away() -> None:
+    async def revoke() -> None:
         cluster.topic = (0, DESCRIBE)
         await forever()
 
     with pytest.raises(MissingRightError, match=MESSAGE + "READ on topic 'x-orders'$") as raised:
-        await unless_refused(with_rights(take_away(), check()))
+        await unless_refused(with_rights(revoke(), check()))
     assert "python -m acls --role cook --topic-prefix x-" in raised.value.advice
     assert cluster.open == 0
 

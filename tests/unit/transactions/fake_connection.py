@@ -39,7 +39,7 @@ class FakeConnection:
         for name in names:
             self.held[name] = asyncio.Event()
 
-    def let_go(self, name: str) -> None:
+    def release(self, name: str) -> None:
         self.held.pop(name).set()
 
     def as_connection(self) -> BrokerConnection:

@@ -102,7 +102,7 @@ async def test_a_broker_gets_one_request_at_a_time() -> None:
     for _ in range(20):
         await asyncio.sleep(0)
     assert connection.names == ["Produce"]
-    connection.let_go("Produce")
+    connection.release("Produce")
     await producing
     assert connection.names == ["Produce"] * 2
 

@@ -96,7 +96,7 @@ async def test_a_step_begins_after_all_responses_of_the_previous_step(held: str,
     committing = asyncio.create_task(commit(producer))
     await until_idle()
     assert set(connection.names) == sent_by_then
-    connection.let_go(held)
+    connection.release(held)
     await committing
     assert sorted(connection.names) == sorted(STEPS)
 
@@ -112,7 +112,7 @@ async def test_each_of_several_leaders_acknowledges_before_the_commit() -> None:
         2: {OUT[1]},
     }
     assert "EndTxn" not in connection.names
-    connection.let_go("Produce@2")
+    connection.release("Produce@2")
     await committing
     assert connection.names[-1] == "EndTxn"
 
@@ -133,7 +133,7 @@ async def test_a_request_is_retried_on_retriable_errors(name: str, code: int, re
     committing = asyncio.create_task(commit(producer))
     await until_idle()
     assert connection.names.count(name) == 1  # never without a response
-    connection.let_go(name)
+    connection.release(name)
     await committing
     assert connection.names.count(name) == 3
     assert connection.refreshes == 2 * refreshes

@@ -80,7 +80,7 @@ async def test_the_first_error_cancels_concurrent_requests() -> None:
     connection.script("AddOffsetsToTxn", 47)
     with pytest.raises(TransactionFencedError):
         await commit(producer)
-    connection.let_go("AddPartitionsToTxn")
+    connection.release("AddPartitionsToTxn")
     await until_idle()
     assert "AddPartitionsToTxn" not in connection.answered
     assert "Produce" not in connection.names
