@@ -26,7 +26,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Longest first, as measured; all other files take less time. Two workers end at about the same time only if no long file is
-# for the end.
+# left for the end.
 LONG_FILES = (
     "compose/test_compose.py",
     "compose/test_secured_stack.py",
@@ -34,7 +34,7 @@ LONG_FILES = (
     "integration/test_exactness.py",
     "databases/test_exactly_once.py",
     "chaos/test_late_requests.py",
-    "integration/test_dead_letters.py",
+    "integration/test_dead_letter_replays.py",
     "integration/test_outages.py",
     "integration/test_moved_broker.py",
     "integration/test_recovery.py",

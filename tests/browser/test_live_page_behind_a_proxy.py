@@ -15,7 +15,7 @@ from libs.runtime.http_server.server import HttpServer
 from live.feed import Feed, event_stream
 from live.pages import page_routes
 from tests.browser.chromium import Browser
-from tests.browser.test_live_page_for_everyone import BUSY
+from tests.browser.test_live_page_accessibility import BUSY
 from tests.integration.services import eventually
 from tests.unit.http_server.reverse_proxy import reverse_proxy
 

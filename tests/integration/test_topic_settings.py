@@ -25,9 +25,9 @@ from libs.runtime.transactions.connection import BrokerConnection
 from local.broker import LocalBroker
 from local.kafka_files import KafkaFiles
 from services.generator.order_sender import idempotent_producer
+from tests.integration.dead_letters import output_of
 from tests.integration.pipeline import Pipeline, history
 from tests.integration.services import ROOT, eventually
-from tests.integration.test_dead_letters import output_of
 
 MIB = 1024 * 1024
 CODECS = ("gzip", "snappy", "lz4", "zstd")

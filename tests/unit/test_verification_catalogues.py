@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from verification.ledger import Ledger, Source
+from verification.ledger import Ledger
+from verification.packed_order import Source
 from verification.reference_processor import Catalogue, ReferenceProcessor
 from verification.report import Damage, Report
 from verification.windows import WindowSums

@@ -4,8 +4,9 @@ from hashlib import sha256
 
 import pytest
 
-from tests.unit.test_verification_damage import BROKERS, REFERENCE, dump, enriched, order
-from verification.ledger import Ledger, Source
+from tests.unit.verified_outputs import BROKERS, REFERENCE, dump, enriched, order
+from verification.ledger import Ledger
+from verification.packed_order import Source
 from verification.report import Damage, Report
 from verification.sizes import size_limits
 from verification.windows import WindowSums
