@@ -24,7 +24,7 @@ class _Picture(NamedTuple):
     scheme: str
     width: int
     end: str
-    """The element above which the picture ends."""
+    """The screenshot ends above this element."""
 
 
 _PICTURES = (

@@ -28,7 +28,7 @@ class RecordOrder:
         self._problems: Counter[str] = Counter()
         self._examples: dict[str, list[str]] = {}
         self.orders = 0
-        """How many were looked at."""
+        """The number of checked records."""
 
     def add(self, partition: int, records: Sequence[Record]) -> None:
         """Check the next records of ``partition``."""

@@ -62,9 +62,9 @@ class Stack:
         self.replicas: list[Replica] = []
         self.problems: list[str] = []
         self.restarts = 0
-        """Ends that no fault had asked for."""
+        """Exits that no fault has caused."""
         self.memory_mb: dict[str, list[float]] = {}
-        """By service: the largest replica's memory, second by second."""
+        """The memory of the largest replica of each service, sampled each second."""
         self._rate = rate
         self._background: list[asyncio.Task[None]] = []
         self._later: set[asyncio.Task[None]] = set()

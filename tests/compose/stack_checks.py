@@ -70,7 +70,7 @@ async def each_partition_reported_once(prometheus: Prometheus, service: str, rep
         once_each = [partition for partition, _ in seen] == [str(number) for number in range(PARTITIONS)]
         return once_each and len({instance for _, instance in seen}) == replicas
 
-    await eventually(reporting_replicas, right, f"{replicas} replicas of {service} tell each partition once")
+    await eventually(reporting_replicas, right, f"{replicas} replicas of {service} report each partition once")
 
 
 async def can_be_watched(project: Project) -> None:

@@ -51,7 +51,7 @@ from tests.monitoring.queries import (
 
 OURS = ("generator", "processor", "analytics", "sink")
 BURST = 2_000
-"""Records at once: as many as the generator sends in ten seconds."""
+"""The number of records sent at once: as many as the generator sends in ten seconds."""
 
 
 async def test_every_replica_becomes_healthy(pipeline: Project) -> None:

@@ -30,7 +30,7 @@ BATCH = 50
 SOURCE = 2
 OUT_OF_ORDERNESS_S = 5.0
 LIMITS = DerivedLimits(processed_order=1_500, late_order=1_600, dead_letter=4_000)
-"""Far below the real ones, so that many records come close to them."""
+"""Far below the real limits, so that many records are close to them."""
 
 _MOST_ADDED_BYTES = 3_000  # by a dead letter's headers
 _AROUND_BYTES = 100  # by a processed order's key and header, and an amount of other digits

@@ -60,7 +60,7 @@ async def test_letters_are_selected_by_reason_or_position_and_some_cannot_be_rep
     out = await output_of(pipeline, "replay", "--all", "--dry-run")
     assert "4 to be replayed" in out
     assert f"1 cannot be replayed, because they did not come from {pipeline.prefix}orders: 0/2" in out
-    assert "their headers do not tell whence they came: 0/3" in out
+    assert "their headers do not say where they came from: 0/3" in out
     assert f"they are larger than {pipeline.prefix}orders takes: 0/5" in out
     assert "no longer has the partition they came from: 0/6" in out
     assert await pipeline.read("orders") == []

@@ -19,7 +19,7 @@ from tests.integration.services import HANGS_AFTER_S, ROOT, eventually
 
 READY_S = 2 * HANGS_AFTER_S
 COMMAND = [str(Path(sys.executable).with_name("pipeline"))]
-"""As it is installed."""
+"""The installed command."""
 
 
 class Pipeline:

@@ -13,7 +13,7 @@ INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE, INVALID_PRODUCER_ID_MAPPING = 47, 48,
 OUT_OF_ORDER_SEQUENCE_NUMBER, ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID = 45, 22, 25
 
 OUT, OFFSETS = "out", "offsets"
-"""What a transaction may have: the output partition, and the partition of the group's offsets."""
+"""The partitions of a transaction: the output partition, and that of the group's offsets."""
 
 _READS = ("ListTransactions", "OffsetFetch", "ReadOutput")
 
@@ -52,7 +52,7 @@ class Record(NamedTuple):
 
 
 Answer = int | tuple[object, ...] | None
-"""An error code, or what was asked for; None: not yet, to be asked again."""
+"""An error code or the requested data; None: not ready, the request is retried."""
 
 
 class Cluster(NamedTuple):

@@ -17,7 +17,7 @@ class Budget(NamedTuple):
 
 
 CRASHED, FENCED_REPLICA, FINISHED_REPLICA = -1, -2, -3
-"""Replicas that do nothing any more; others are the numbers of their nodes."""
+"""Replicas that have ended; others have the number of their node."""
 
 
 class State(NamedTuple):

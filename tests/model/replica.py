@@ -29,12 +29,12 @@ from tests.unit.transactions.requests import Sent, answer_to, sent
 
 SOURCE = TopicPartition("orders", 0)
 LOST = "lost"
-"""In the place of an answer: the connection broke."""
+"""Instead of a response: the connection was lost."""
 
 FINISHED, FENCED = "finished", "no member any more"
 
 Event = tuple[int, Answer | str]
-"""A request's number in a replica's life, and its answer."""
+"""A request's number within a replica's run, and the response."""
 
 Change = Callable[[Request], Request]
 

@@ -39,7 +39,7 @@ def test_the_table_labels_its_figures() -> None:
 
 def test_the_table_explains_why_more_orders_are_accepted_than_processed() -> None:
     report = Report(sent=9, processed=9, accepted=12, in_closed_windows=12)
-    assert "accepted also counts 3 orders that came while this looked" in table(report)
+    assert "accepted also counts 3 orders that arrived during the verification" in table(report)
     report = Report(sent=9, processed=8, accepted=9, in_closed_windows=9)
     report.found(Damage.LOST, "orders[0]@1")
     assert "is running" not in table(report)

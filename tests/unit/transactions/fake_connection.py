@@ -11,7 +11,7 @@ from libs.runtime.transactions.connection import BrokerConnection
 from tests.unit.transactions.requests import Sent, answer_to, sent
 
 Scripted = int | BaseException | Callable[[Sent], Any]
-"""An error code, an error to raise, or what makes the answer."""
+"""An error code, an error to raise, or a function that creates the response."""
 
 
 class FakeConnection:

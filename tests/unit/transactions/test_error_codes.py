@@ -11,7 +11,7 @@ MEANINGS = {
     Meaning.NOT_A_MEMBER: {22, 25, 82},
     Meaning.TOO_LARGE: {10, 18},
 }
-"""By the table of error codes in Kafka's protocol guide; all others, as authorization failures, are refusals."""
+"""As in the table of error codes in Kafka's protocol guide; all others, such as authorization failures, are rejections."""
 
 CODES = [(code, meaning) for meaning, codes in MEANINGS.items() for code in codes]
 
