@@ -161,14 +161,14 @@ def test_passwords_are_in_no_configuration_container_process_list_or_log(stack: 
     assert passwords.pop("sink") == OWN
     assert len(set(passwords.values())) == len(passwords)
     assert all(re.fullmatch("[0-9a-f]{48}", password) for password in passwords.values())
-    looked_at = stack.compose("config") + stack.compose("logs", "--no-color")
+    texts = stack.compose("config") + stack.compose("logs", "--no-color")
     for container in stack.containers():
-        looked_at += str(container)
+        texts += str(container)
         if container["State"]["Running"]:
-            looked_at += docker("top", container["Id"], "-eo", "pid,args")
+            texts += docker("top", container["Id"], "-eo", "pid,args")
     for password in (OWN, *passwords.values()):
-        assert password not in looked_at
-    assert "PRIVATE KEY" not in looked_at
+        assert password not in texts
+    assert "PRIVATE KEY" not in texts
 
 
 def test_the_result_is_exact_and_passwords_survive_a_restart(stack: Project, tmp_path: Path) -> None:

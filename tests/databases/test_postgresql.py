@@ -143,9 +143,9 @@ async def test_a_role_without_privileges_gets_an_error_naming_them(
 ) -> None:
     probe.query("create role poor login password 'poor'")
     probe.query("revoke create on schema public from public")
-    poor = PostgresqlProbe(probe.url.replace(f"admin:{postgres.password}", "poor:poor"))
+    unprivileged = PostgresqlProbe(probe.url.replace(f"admin:{postgres.password}", "poor:poor"))
     with pytest.raises(DatabaseRefusedError, match="permission denied"):
-        await poor.session()
+        await unprivileged.session()
 
 
 async def test_a_lost_connection_leaves_the_outcome_of_the_commit_unknown(

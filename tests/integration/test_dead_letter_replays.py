@@ -116,13 +116,13 @@ async def test_orders_are_replayed_after_their_product_was_added_to_the_catalogu
             settle_s=HANGS_AFTER_S,
         )
         report = await verified(catalogues=[CATALOGUE, catalogue], wait_closed_s=HANGS_AFTER_S)
-        by_the_new = await verified(catalogues=[catalogue])
-        by_the_old = await verified(catalogues=[CATALOGUE])
+        with_new_catalogue = await verified(catalogues=[catalogue])
+        with_old_catalogue = await verified(catalogues=[CATALOGUE])
     assert report.ok, report.as_json()
     assert (report.sent, report.processed, report.dead_letters) == (91, 61, {"unknown_product": 30})
     assert report.open_windows == 0
-    assert by_the_new.damage[Damage.DEAD_LETTER_UNEXPECTED] == 30
-    assert by_the_old.damage[Damage.UNEXPECTED] == by_the_old.damage[Damage.DEAD_LETTER_LOST] == 31
+    assert with_new_catalogue.damage[Damage.DEAD_LETTER_UNEXPECTED] == 30
+    assert with_old_catalogue.damage[Damage.UNEXPECTED] == with_old_catalogue.damage[Damage.DEAD_LETTER_LOST] == 31
 
 
 async def test_a_replayed_order_is_validated_again(pipeline: Pipeline) -> None:

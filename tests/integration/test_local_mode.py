@@ -27,7 +27,7 @@ class Pipeline:
 
     def __init__(self, directory: Path) -> None:
         self.metrics = directory / "metrics.json"
-        kafka_port, zookeeper_port, nobodys_port = free_ports(3)
+        kafka_port, zookeeper_port, unused_port = free_ports(3)
         http_port = free_block(HTTP_PORTS)
         self.ports = [kafka_port, zookeeper_port, http_port]
         self.env = os.environ | {
@@ -35,7 +35,7 @@ class Pipeline:
             "LOCAL_KAFKA_PORT": str(kafka_port),
             "LOCAL_ZOOKEEPER_PORT": str(zookeeper_port),
             "LOCAL_HTTP_PORT": str(http_port),
-            "PIPELINE_KAFKA_PORT": str(nobodys_port),  # where Docker Compose is searched for
+            "PIPELINE_KAFKA_PORT": str(unused_port),  # where Docker Compose is searched for
             "GENERATOR_FAULTS": "malformed=0.05",
             "SINK_OUTPUT_PATH": str(self.metrics),
             "WINDOW_SECONDS": "2",

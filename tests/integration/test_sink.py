@@ -266,10 +266,10 @@ async def test_the_sink_waits_while_the_disk_is_full(pipeline: Pipeline) -> None
     async with pipeline.metrics() as metrics, pipeline.sink() as sink:
         await metrics.write(30)
         await pipeline.wait_until_written(metrics)
-        whole = pipeline.path.stat().st_size
+        size_bytes = pipeline.path.stat().st_size
         _, most = resource.prlimit(sink.process.pid, resource.RLIMIT_FSIZE)
         # Beyond this size writes fail, as on a full disk; the log is smaller.
-        resource.prlimit(sink.process.pid, resource.RLIMIT_FSIZE, (20 * whole + 1, most))
+        resource.prlimit(sink.process.pid, resource.RLIMIT_FSIZE, (20 * size_bytes + 1, most))
         for _ in range(25):
             await metrics.write(30)
         await sink.wait_for("interrupted")

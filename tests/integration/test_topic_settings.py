@@ -170,7 +170,7 @@ async def test_manually_created_topics_cause_warnings_and_every_codec_is_read(
 async def test_a_record_that_is_too_large_becomes_a_dead_letter_and_does_not_block_its_partition(
     pipeline: Pipeline, admin: AIOKafkaAdminClient
 ) -> None:
-    junk = b"?" * (3 * MIB)
+    invalid = b"?" * (3 * MIB)
     large, larger = (
         orjson.dumps(order | {"note": "x" * size})
         for order, size in zip(history(2, 5, seed=50, end_s=time.time() - 3600), (2 * MIB, 3 * MIB), strict=True)
@@ -178,7 +178,7 @@ async def test_a_record_that_is_too_large_becomes_a_dead_letter_and_does_not_blo
     await pipeline.make_topics()
     await alter(admin, pipeline.prefix + ORDERS.name, **_with(ORDERS, max_message_bytes=str(8 * MIB)))
     await alter(admin, pipeline.prefix + ORDERS_DLQ.name, **_with(ORDERS_DLQ, max_message_bytes=str(5 * MIB // 2)))
-    for partition, value in ((1, large), (2, junk), (3, larger)):
+    for partition, value in ((1, large), (2, invalid), (3, larger)):
         await send(pipeline, partition, value, *orders(10, seed=60 + partition))
     async with AsyncExitStack() as stack:
         for service in ("processor", "analytics", "sink"):
@@ -187,7 +187,7 @@ async def test_a_record_that_is_too_large_becomes_a_dead_letter_and_does_not_blo
         assert (report.sent, report.processed, report.dead_letters) == (33, 30, {"too_large": 3})
         letters = {dict(each.headers)["source.partition"]: each for each in await pipeline.read(ORDERS_DLQ.name)}
     assert letters[b"1"].value == large
-    for source, value in ((b"2", junk), (b"3", larger)):
+    for source, value in ((b"2", invalid), (b"3", larger)):
         assert letters[source].value is None
         assert dict(letters[source].headers)["source.value.bytes"] == b"%d" % len(value)
     listed = orjson.loads(await output_of(pipeline, "list", "--json"))["reasons"]

@@ -77,13 +77,13 @@ async def test_remaining_records_are_verified_and_deleted_ones_counted(
         await send(
             pipeline, NEW, seed=3, age_s=-20
         )  # ahead of the clock; otherwise orders that are sent slowly would be late
-        whole = await verified(pipeline)
-        assert whole.late == 1
-        assert not whole.not_verified
+        complete = await verified(pipeline)
+        assert complete.late == 1
+        assert not complete.not_verified
 
         newest = await verified(pipeline, newest_orders=120)
         assert newest.sent == 120
-        assert newest.not_verified[NotVerified.ORDER] == whole.sent - newest.sent
+        assert newest.not_verified[NotVerified.ORDER] == complete.sent - newest.sent
         assert newest.not_verified[NotVerified.OUTCOME] == 0
 
         # Records deleted from here on arrived two hours after their event times, so no one-minute wait is needed.

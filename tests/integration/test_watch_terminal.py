@@ -26,17 +26,17 @@ class Terminal:
     """A program in its own terminal, and its output; a context manager."""
 
     def __init__(self, *command: str) -> None:
-        self._ours, theirs = os.openpty()
-        os.set_blocking(self._ours, False)
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
+        self._master, slave = os.openpty()
+        os.set_blocking(self._master, False)
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
         env = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES", "NO_COLOR"}}
         self.program = subprocess.Popen(
             command,
             cwd=ROOT,
             env=env | {"TERM": "xterm-256color"},
-            preexec_fn=lambda: os.login_tty(theirs),  # noqa: PLW1509 - Ctrl-C reaches only whose terminal it is
+            preexec_fn=lambda: os.login_tty(slave),  # noqa: PLW1509 - Ctrl-C reaches only whose terminal it is
         )
-        os.close(theirs)
+        os.close(slave)
         self._written = b""
 
     def __enter__(self) -> Self:
@@ -49,15 +49,15 @@ class Terminal:
         self.program.wait()
         if error is not None:
             sys.stdout.write(f"--- the screen at last:\n{self.screen}\n")
-        os.close(self._ours)
+        os.close(self._master)
 
     def press(self, key: bytes) -> None:
-        os.write(self._ours, key)
+        os.write(self._master, key)
 
     @property
     def written(self) -> str:
         with contextlib.suppress(OSError):  # no more output for now, or at all
-            while more := os.read(self._ours, 65_536):
+            while more := os.read(self._master, 65_536):
                 self._written += more
         return self._written.decode(errors="ignore")
 

@@ -220,9 +220,9 @@ def _commit_offset(cluster: Cluster, request: Request) -> tuple[Cluster, Answer]
             return cluster, UNKNOWN_MEMBER_ID
     if cluster.epoch_at(OFFSETS, producer_id) > request.epoch:
         return cluster.without_pending(producer_id), INVALID_PRODUCER_EPOCH
-    noted = cluster.without_pending(producer_id)
-    noted = noted._replace(pending=noted.pending | {(producer_id, request.value)})
-    return noted.seen(OFFSETS, producer_id, request.epoch), 0
+    updated = cluster.without_pending(producer_id)
+    updated = updated._replace(pending=updated.pending | {(producer_id, request.value)})
+    return updated.seen(OFFSETS, producer_id, request.epoch), 0
 
 
 def member_of(generation: int) -> str:

@@ -120,7 +120,7 @@ class Exploration:
 
     async def _requests(self, state: State) -> AsyncIterator[tuple[bool, str, State | None]]:
         """Process requests of replicas, or lose their responses; None if the switch would exceed the budget."""
-        steps = [(*each, *handle(state.cluster, each[2])) for each in self._parked(state)]
+        steps = [(*each, *handle(state.cluster, each[2])) for each in self._unanswered(state)]
         able = {step[0] for step in steps if step[3:] != (state.cluster, None)}
         for generation, number, request, cluster, answer in steps:
             after = _switched(state, generation, free=state.running not in able)
@@ -138,10 +138,10 @@ class Exploration:
                 lost = after._replace(budget=budget, late=(*state.late, request))
                 yield False, f"{description}: no answer", await self._after(lost, generation, (number, LOST))
 
-    def _parked(self, state: State) -> Iterator[tuple[int, int, Request]]:
+    def _unanswered(self, state: State) -> Iterator[tuple[int, int, Request]]:
         for generation, replica in enumerate(state.replicas, 1):
             if replica >= 0:
-                for number, request in self._nodes[replica].parked:
+                for number, request in self._nodes[replica].unanswered:
                     yield generation, number, request
 
     async def _after(self, state: State, generation: int, event: Event) -> State:
@@ -151,11 +151,11 @@ class Exploration:
         return _clean(state._replace(replicas=_put(state.replicas, generation, self._number(node)), late=late))
 
     def _crashed(self, state: State, generation: int) -> State:
-        parked = (request for _, request in self._nodes[state.replicas[generation - 1]].parked)
+        unanswered = (request for _, request in self._nodes[state.replicas[generation - 1]].unanswered)
         return _clean(
             state._replace(
                 replicas=_put(state.replicas, generation, CRASHED),
-                late=(*state.late, *parked),
+                late=(*state.late, *unanswered),
                 budget=state.budget._replace(crashes=state.budget.crashes - 1),
             )
         )

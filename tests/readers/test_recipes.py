@@ -156,10 +156,12 @@ async def test_the_files_are_readable_while_they_are_rotated(
 async def test_an_incomplete_last_line_is_ignored(name: str, tmp_path: Path) -> None:
     path = tmp_path / "output" / "metrics.json"
     path.parent.mkdir()
-    whole = b"".join(encode_metric(metric(number)) + b"\n" for number in range(WHOLE_DOLLARS, WHOLE_DOLLARS + 3))
+    complete_lines = b"".join(
+        encode_metric(metric(number)) + b"\n" for number in range(WHOLE_DOLLARS, WHOLE_DOLLARS + 3)
+    )
     cents = sum(metric(number).revenue_cents for number in range(WHOLE_DOLLARS, WHOLE_DOLLARS + 3))
     for length in (1, 50, len(encode_metric(metric(0))) - 1):
-        path.write_bytes(whole + encode_metric(metric(0))[:length])
+        path.write_bytes(complete_lines + encode_metric(metric(0))[:length])
         assert await read(tmp_path, command_of(name)) == (3, cents)
 
 
