@@ -1,4 +1,4 @@
-// Joins the parts: each is given every snapshot and shows its own share of it.
+// Connects the parts of the page: each one gets every snapshot and shows its own part of it.
 
 import { connect } from "./connection.js";
 import { byId, make, tell } from "./dom.js";

@@ -1,5 +1,5 @@
-// Revenue and orders per window: one plot for all products, and one for each on a scale that they share.
-// The window that is looked at is marked in all of them, and its figures stand beside their names.
+// Revenue and orders per window: one plot for all products, and one for each product with a common scale.
+// The selected window is marked in all of them, and its figures are beside their names.
 
 import { byId, draw, make, tell } from "./dom.js";
 import { clock, count, day, money, roundMoney, time, windowName } from "./format.js";
@@ -39,7 +39,7 @@ export class Plots {
     }
   }
 
-  /** The windows' places count from the oldest that there is room for; a gap in time leaves places empty. */
+  /** Positions are counted from the oldest window that fits; a gap in time leaves positions empty. */
   #place(window) {
     const newest = this.#sales.windows.at(-1);
     return MOST_WINDOWS - 1 - Math.round((newest.start_s - window.start_s) / this.#windowSeconds);
@@ -96,7 +96,7 @@ export class Plots {
     this.#cursor.max = windows.length - 1;
     this.#cursor.value = index;
     this.#cursor.setAttribute("aria-valuetext", `${told}: ${money(chosen.all[REVENUE])} from ${count(chosen.all[ORDERS])} orders`);
-    tell(byId("cursor-told"), told);
+    tell(byId("cursor-window"), told);
     for (const kind of KINDS) {
       const highest = (values) => scale(Math.max(...values.map((sales) => sales[kind.field])));
       const topOfAll = highest(windows.map((window) => window.all));
@@ -137,7 +137,7 @@ export class Plots {
   }
 }
 
-/** The next round number from `value` on. */
+/** The smallest round number that is at least `value`. */
 function scale(value) {
   const power = 10 ** Math.floor(Math.log10(Math.max(value, 1)));
   return [1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10].map((step) => step * power).find((step) => step >= value);

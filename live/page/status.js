@@ -1,4 +1,4 @@
-// Whether what is shown is the present, in a sentence, and how old it is.
+// A sentence that says whether the shown data is current, and its age.
 
 import { byId, tell } from "./dom.js";
 import { duration } from "./format.js";
@@ -28,7 +28,7 @@ export class Status {
 
   #show() {
     if (document.hidden) return;
-    // Counted from when the message came: this machine's clock may differ from the server's.
+    // The age is counted from the arrival of the message, since this machine's clock may differ from the server's.
     const known = this.#snapshot?.age_s ?? null;
     const age = known === null ? null : known + (performance.now() - this.#received) / 1000;
     const [state, sentence] = this.#state(age);

@@ -1,4 +1,4 @@
-// The closed windows as a table: what the plots show, for those who would rather read it.
+// The closed windows as a table, with the same data as the plots.
 
 import { byId, make, tell } from "./dom.js";
 import { count, day, money, time } from "./format.js";

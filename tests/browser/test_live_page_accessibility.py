@@ -98,7 +98,7 @@ async def page(browser: Browser, url: str) -> AsyncIterator[Browser]:
 async def test_a_partially_read_window_is_marked_as_incomplete(page: Browser) -> None:
     assert page.text("#newest-orders") == "1,234,567+"
     assert page.text("#newest-revenue") == "$98,765,432.10+"
-    assert page.text("#cursor-told").endswith("the newest, of which only a part was read")
+    assert page.text("#cursor-window").endswith("the newest, of which only a part was read")
     assert page.texts("#windows .cut") == ["More was sold than was read."]
     assert page.texts("#windows .total td:first-of-type") == ["all that was read", "all products"]
 
@@ -161,10 +161,10 @@ async def test_all_controls_work_with_the_keyboard(page: Browser) -> None:
     assert focused == ["cursor", "all-windows", "metrics", "snapshot", "health"]
 
     page.run("document.getElementById('cursor').focus()")
-    newest = page.text("#cursor-told")
+    newest = page.text("#cursor-window")
     assert newest.endswith(", the newest, of which only a part was read")
     page.press(Keys.ARROW_LEFT)
-    earlier = page.text("#cursor-told")
+    earlier = page.text("#cursor-window")
     assert earlier != newest
     assert page.text(".column:last-child .all .value") == "1,234,566"
     spoken = page.run("return document.getElementById('cursor').getAttribute('aria-valuetext')")
@@ -173,7 +173,7 @@ async def test_all_controls_work_with_the_keyboard(page: Browser) -> None:
     page.press(Keys.HOME)
     assert page.text(".column:last-child .all .value") == "1,234,538"
     page.press(Keys.END)
-    assert page.text("#cursor-told") == newest
+    assert page.text("#cursor-window") == newest
 
     page.run("document.getElementById('all-windows').focus()")
     assert page.run("return document.querySelectorAll('#windows .total').length") == 2
@@ -188,7 +188,7 @@ async def test_hovering_selects_a_window(page: Browser) -> None:
     page.run(over, "pointermove", left + 3)
     assert page.text(".column:last-child .all .value") == "1,234,538"
     page.run(over, "pointerleave", left - 3)
-    assert page.text("#cursor-told").endswith(", the newest, of which only a part was read")
+    assert page.text("#cursor-window").endswith(", the newest, of which only a part was read")
 
 
 async def test_the_page_is_accessible_to_screen_readers(page: Browser) -> None:
