@@ -3,7 +3,7 @@
 export const byId = (id) => document.getElementById(id);
 
 /** Writes only changed content, so that the user's selection and scroll position survive an update. */
-export function tell(element, text) {
+export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 

@@ -1,6 +1,6 @@
 // A sentence that says whether the shown data is current, and its age.
 
-import { byId, tell } from "./dom.js";
+import { byId, setText } from "./dom.js";
 import { duration } from "./format.js";
 
 const OLD_S = 10;
@@ -33,8 +33,8 @@ export class Status {
     const age = known === null ? null : known + (performance.now() - this.#received) / 1000;
     const [state, sentence] = this.#state(age);
     document.body.dataset.state = state;
-    tell(byId("status"), sentence);
-    tell(byId("age"), state === "live" || state === "idle" || age === null ? "" : `Data is ${duration(age)} old.`);
+    setText(byId("status"), sentence);
+    setText(byId("age"), state === "live" || state === "idle" || age === null ? "" : `Data is ${duration(age)} old.`);
   }
 
   #state(age) {
