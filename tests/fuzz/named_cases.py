@@ -151,7 +151,11 @@ def _structures(time_s: float) -> list[Case]:
         extra("numbers that grow when re-encoded", "[" + "1e15," * (_MANY // 3) + "1]", None, product_name="1"),
         extra("reserved fields", "1", None, product_name='"mine"', category="null", type='"watermark"'),
         extra("all fields of a watermark", "1", None, source="0", sources="1", watermark="1e18"),
-        Case("escaped name of a reserved field", order_text("escaped", time_s)[:-1] + rb',"c\u0061tegory":[{"}":"]"}]}', None),
+        Case(
+            "escaped name of a reserved field",
+            order_text("escaped", time_s)[:-1] + rb',"c\u0061tegory":[{"}":"]"}]}',
+            None,
+        ),
         Case("only reserved fields", b'{"product_name":1,"category":2}', Reason.MISSING_FIELD),
     ]
 
@@ -170,5 +174,10 @@ def _around_the_value(time_s: float) -> list[Case]:
         Case("10,000 headers", good("headers"), None, headers=_HEADERS),
         Case("10,000 headers, null value", None, _MALFORMED, headers=_HEADERS),
         Case("reserved headers", good("ours"), None, headers=(("type", b"watermark"), ("error.reason", b"x"))),
-        Case("reserved headers, invalid value", b"{", _MALFORMED, headers=(("error.reason", b"x"), ("source.offset", b"9"))),
+        Case(
+            "reserved headers, invalid value",
+            b"{",
+            _MALFORMED,
+            headers=(("error.reason", b"x"), ("source.offset", b"9")),
+        ),
     ]

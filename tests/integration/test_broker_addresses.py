@@ -74,7 +74,7 @@ async def assert_exact(
     assert report.sent == report.processed == ORDERS
 
 
-async def test_dead_bootstrap_servers_are_skipped(
+async def test_the_pipeline_is_exact_with_dead_bootstrap_servers(
     broker: LocalBroker, silent_port: int, topic_prefix: str, tmp_path: Path
 ) -> None:
     (refusing_port,) = free_ports(1)
@@ -83,7 +83,7 @@ async def test_dead_bootstrap_servers_are_skipped(
     await assert_exact(pipeline)
 
 
-async def test_slow_dns_lookups_delay_nothing_else(
+async def test_the_pipeline_is_exact_with_slow_dns_lookups(
     broker: LocalBroker, listeners: tuple[Listener, Listener], topic_prefix: str, tmp_path: Path
 ) -> None:
     pipeline = Pipeline(f"localhost:{listeners[0].port}", topic_prefix, tmp_path)
@@ -91,7 +91,7 @@ async def test_slow_dns_lookups_delay_nothing_else(
     await assert_exact(pipeline, [str(ROOT / "tests/integration/slow_dns_service.py")])
 
 
-async def test_a_load_balancer_that_drops_idle_connections_costs_nothing(
+async def test_the_pipeline_is_exact_behind_a_load_balancer_that_drops_idle_connections(
     broker: LocalBroker, topic_prefix: str, tmp_path: Path
 ) -> None:
     assert broker.proxy is not None
