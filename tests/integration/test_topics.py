@@ -105,7 +105,7 @@ async def test_added_partitions_end_a_running_service(pipeline: Pipeline, admin:
     assert report.accepted == 120
 
 
-async def test_a_lowered_record_size_limit_is_reported_and_processing_resumes_once_it_is_raised(
+async def test_a_lowered_record_size_limit_is_logged_and_retried_until_it_is_raised(
     pipeline: Pipeline, admin: AIOKafkaAdminClient
 ) -> None:
     name = pipeline.prefix + PROCESSED_ORDERS.name

@@ -21,7 +21,7 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
     return Broker(monkeypatch)
 
 
-async def test_transactions_of_former_members_end_before_offsets_are_read_and_offsets_are_read_before_processing(
+async def test_an_attempt_ends_former_transactions_then_reads_offsets_then_processes(
     broker: Broker,
 ) -> None:
     broker.committed = dict.fromkeys(ORDERS, 5)
@@ -38,9 +38,7 @@ async def test_transactions_of_former_members_end_before_offsets_are_read_and_of
 
 
 @pytest.mark.parametrize("step", ["start", "offsets", "process"])
-async def test_the_next_attempt_has_a_new_transactional_id_and_ends_the_failed_ones_transaction(
-    step: str, broker: Broker
-) -> None:
+async def test_the_next_attempt_has_a_new_id_and_ends_the_failed_transaction(step: str, broker: Broker) -> None:
     fixture, broker.fails_at = WorkerWithFakes(), step
     with pytest.raises(RuntimeError, match="refused"):
         await fixture.attempt()
