@@ -124,8 +124,9 @@ def _processor(fetches: _Fetches) -> dict[str, Callable[[], object]]:
 
     def appended() -> None:
         output = OutputBuffer(_PARTITIONS)
-        for start in range(0, len(rows), 10):  # the orders of one product in a batch of fifty
-            output.extend("processed-orders", 0, rows[start : start + 10], ORDER_HEADERS)
+        for start in range(0, len(rows), _PROCESSOR_BATCH_SIZE):
+            batch = rows[start : start + _PROCESSOR_BATCH_SIZE]
+            output.extend("processed-orders", [number % 6 for number in range(len(batch))], batch, ORDER_HEADERS)
 
     return {
         "all": whole,

@@ -61,7 +61,7 @@ _COMMANDS = {
         "report:report",
         "doctor:doctor",
     ),
-    _REPAIR: ("recompute:recompute",),
+    _REPAIR: ("recompute:recompute", "complete_transactions:complete_transactions"),
     _MEASURE: ("bench:bench", "chaos:chaos"),
 }
 _DEAD_LETTERS = {"list": "list_letters", "show": "show", "replay": "replay"}

@@ -40,16 +40,21 @@ def parse_span(text: str) -> Span:
     """The day or hour in ``text``, which may include the minutes and the time zone: ``2026-11-27T14:00:00Z``.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: it is neither, or before 1970, as no order is.
     """
+    span = None
     try:
         if _DAY.fullmatch(text):
-            return _span(text, datetime.fromisoformat(text), timedelta(days=1))
-        if hour := _HOUR.fullmatch(text):
-            return _span(hour[1], datetime.fromisoformat(hour[1]), timedelta(hours=1))
+            span = _span(text, datetime.fromisoformat(text), timedelta(days=1))
+        elif hour := _HOUR.fullmatch(text):
+            span = _span(hour[1], datetime.fromisoformat(hour[1]), timedelta(hours=1))
     except (ValueError, OverflowError):
         pass
-    raise ValueError(f"{text!r} is neither a day as in 2026-11-27 nor an hour as in 2026-11-27T14, in UTC")
+    if span is not None and span.from_s >= 0:
+        return span
+    raise ValueError(
+        f"{text!r} is neither a day as in 2026-11-27 nor an hour as in 2026-11-27T14, in UTC, from 1970 on"
+    )
 
 
 def yesterday(now: datetime) -> Span:

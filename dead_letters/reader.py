@@ -47,7 +47,7 @@ class LetterReader:
         return await self._reader.begins(self.topics.letters)
 
     async def offsets_at(self, timestamp_ms: int) -> Offsets:
-        """For each partition the offset of the first letter with that timestamp or a later one; the end if there is none."""
+        """As ``TopicReader.offsets_at``: for each partition an offset before which every letter is older."""
         return await self._reader.offsets_at(self.topics.letters, timestamp_ms)
 
     async def letters(

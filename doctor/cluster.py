@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from doctor.cluster_facts import Clock, ClusterFacts, OpenTransaction, TopicFacts
+from doctor.cluster_facts import ABORTED, COMMITTED, Clock, ClusterFacts, OpenTransaction, TopicFacts
 from doctor.finding import Finding, ok, problem, skipped, warning
 from libs.events.topics import ALL_TOPICS, DEAD_LETTERS_REPLAYED
 from libs.runtime.topics.rules import TopicSettings, differences
 
 TOPICS = (*ALL_TOPICS, DEAD_LETTERS_REPLAYED)
-INTERNAL_TOPICS = ("__consumer_offsets", "__transaction_state")
+OFFSETS_TOPIC = "__consumer_offsets"
+INTERNAL_TOPICS = (OFFSETS_TOPIC, "__transaction_state")
+STAGES = ("processor", "analytics")
 
 # More than the time from an order's arrival at the broker to its arrival here.
 _CLOCKS_DIFFER_S = 2.0
@@ -250,19 +252,33 @@ def _transaction(found: OpenTransaction, subject: str, watched_s: float) -> Find
             f"a transaction of an unknown producer has blocked readers of {where} for {watched_s:.0f} s",
             "run `pipeline doctor` again; if it is still there, kafka-transactions.sh find-hanging",
         )
-    if found.transactional_id is not None:
+    if not found.hangs:
         return warning(
             subject,
             f"the transaction of {found.transactional_id!r} has blocked readers of {where} for {watched_s:.0f} s",
             "start its service, which aborts it, or wait for its timeout (15 s for the services)",
         )
+    hangs = f"hangs: no timeout ends it, and readers are blocked at offset {found.start_offset}"
+    abort = (
+        f"kafka-transactions.sh abort --topic {found.topic} --partition {found.partition}"
+        f" --start-offset {found.start_offset}"
+    )
+    if found.state == COMMITTED:
+        return problem(
+            subject,
+            f"the transaction of {found.transactional_id!r} in {where} {hangs}. It was committed, but the broker has not written its"
+            " commit marker",
+            "`pipeline complete-transactions` writes it. Do not abort the transaction: that would lose its records",
+        )
+    if found.state == ABORTED:
+        return problem(
+            subject, f"the transaction of {found.transactional_id!r} in {where} {hangs}. It was aborted", abort
+        )
     return problem(
         subject,
-        f"the transaction of producer {found.producer_id} in {where} hangs: no coordinator knows it, no timeout ends it, and"
-        f" readers are blocked at offset {found.start_offset}",
-        "make sure that this client may describe every transactional id, or the coordinator hides it; then"
-        f" kafka-transactions.sh abort --topic {found.topic} --partition {found.partition}"
-        f" --start-offset {found.start_offset}",
+        f"the transaction of producer {found.producer_id} in {where} {hangs}. No coordinator knows how it ended",
+        "make sure that this client may describe every transactional id, or the coordinator hides it. If it is still unknown, look"
+        f" for markers of this producer in other partitions (kafka-dump-log.sh); if it was not committed: {abort}",
     )
 
 

@@ -3,6 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+UNDECIDED = ("Ongoing", "PrepareCommit", "PrepareAbort")
+"""The states of a transaction that its coordinator is going to end."""
+COMMITTED = "CompleteCommit"
+ABORTED = "CompleteAbort"
+
 
 @dataclass(frozen=True)
 class Partition:
@@ -32,7 +37,8 @@ class OpenTransaction:
     """A transaction that blocks readers of committed records.
 
     ``start_offset`` and ``producer_id`` are None if the brokers did not name its producer. ``transactional_id`` is None if no
-    coordinator knows it: the transaction hangs, and no timeout ends it (KIP-664).
+    coordinator knows it. ``state`` is the coordinator's: the transaction hangs, and no timeout ends it (KIP-664), unless that
+    is one of UNDECIDED.
     """
 
     topic: str
@@ -40,6 +46,11 @@ class OpenTransaction:
     start_offset: int | None
     producer_id: int | None
     transactional_id: str | None
+    state: str | None = None
+
+    @property
+    def hangs(self) -> bool:
+        return self.producer_id is not None and self.state not in UNDECIDED
 
 
 @dataclass(frozen=True)

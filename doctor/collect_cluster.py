@@ -13,7 +13,7 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.admin import ApiVersionRequest
 
-from doctor.cluster import INTERNAL_TOPICS, TOPICS
+from doctor.cluster import INTERNAL_TOPICS, OFFSETS_TOPIC, STAGES, TOPICS
 from doctor.cluster_facts import ClusterFacts, Partition, TopicFacts
 from doctor.collect_clock import collect_clock
 from doctor.collect_transactions import collect_open_transactions
@@ -48,7 +48,10 @@ async def collect_cluster_facts(kafka: Kafka, prefix: str, progress: Progress, w
         await admin.close()
     topics = {name: _topic(name, topic, configs.get(prefix + name)) for name, topic in seen.items()}
     progress(f"watching the clock and the transactions for {watch_s:.0f} s")
-    partitions = _partitions_of(topics, prefix)
+    internal_topics = {
+        topic["topic"]: _topic(topic["topic"], topic, None) for topic in internal if not topic["error_code"]
+    }
+    partitions = _partitions_of(topics, prefix) | _partitions_of_groups(internal_topics, prefix)
     connection = await BrokerConnection.open(kafka, list(partitions))
     try:
         versions = await _versions(connection)
@@ -65,14 +68,31 @@ async def collect_cluster_facts(kafka: Kafka, prefix: str, progress: Progress, w
         topics=topics,
         missing=missing,
         denied=denied,
-        internal_topics={
-            topic["topic"]: _topic(topic["topic"], topic, None) for topic in internal if not topic["error_code"]
-        },
+        internal_topics=internal_topics,
         clock=clock,
         watched_s=watch_s,
         open_transactions=open_transactions,
         transactions_denied=transactions_denied,
     )
+
+
+async def partitions_to_watch(kafka: Kafka, prefix: str) -> dict[str, tuple[int, ...]]:
+    """The partitions, by topic, in which an open transaction of the pipeline can block a reader.
+
+    Raises:
+        KafkaError, OSError, PipelineError: no broker answers.
+    """
+    admin = AIOKafkaAdminClient(**client_arguments(kafka), request_timeout_ms=_REQUEST_TIMEOUT_MS)
+    try:
+        await admin.start()
+        described = await admin.describe_topics([prefix + topic.name for topic in TOPICS])
+        internal = await admin.describe_topics(list(INTERNAL_TOPICS))
+    finally:
+        await admin.close()
+    seen, _, _ = _sorted_out(described, prefix)
+    found = {topic["topic"]: _topic(topic["topic"], topic, None) for topic in internal if not topic["error_code"]}
+    topics = {name: _topic(name, topic, None) for name, topic in seen.items()}
+    return _partitions_of(topics, prefix) | _partitions_of_groups(found, prefix)
 
 
 def _sorted_out(
@@ -140,3 +160,20 @@ def _partitions_of(topics: Mapping[str, TopicFacts], prefix: str) -> dict[str, t
         prefix + name: tuple(each.number for each in topic.partitions if each.leader is not None)
         for name, topic in topics.items()
     }
+
+
+def _partitions_of_groups(internal_topics: Mapping[str, TopicFacts], prefix: str) -> dict[str, tuple[int, ...]]:
+    """The partitions with the offsets of the stages' groups: an open transaction there keeps a stage from starting."""
+    offsets = internal_topics.get(OFFSETS_TOPIC)
+    if offsets is None:
+        return {}
+    numbers = {_java_hash(prefix + stage) % len(offsets.partitions) for stage in STAGES}
+    return {OFFSETS_TOPIC: tuple(sorted(numbers))}
+
+
+def _java_hash(text: str) -> int:
+    """The absolute value of Java's ``String.hashCode``, which places a group [Kafka: GroupMetadataManager.partitionFor]."""
+    hashed = 0
+    for character in text:
+        hashed = (31 * hashed + ord(character)) & 0xFFFFFFFF
+    return min(hashed, 2**32 - hashed)

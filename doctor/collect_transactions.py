@@ -1,23 +1,22 @@
 """Finds transactions that stay open, and their producers.
 
 Readers of committed records stop at the first open transaction. One that stays open for seconds was left by a producer that
-crashed, or it hangs: the partition has it and no coordinator knows it (KIP-664).
+crashed, or it hangs (KIP-664): the partition has it, but the coordinator does not know it, or has noted it as complete.
 """
 
 import asyncio
 from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from doctor.cluster_facts import OpenTransaction
+from doctor.cluster_facts import ABORTED, COMMITTED, UNDECIDED, OpenTransaction
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import AIOKafkaConsumer, Kafka, client_arguments
 from libs.runtime.kafka_requests.describe_producers import NO_TRANSACTION, DescribeProducers
 from libs.runtime.kafka_requests.list_transactions import ListTransactions
 from libs.runtime.transactions.connection import BrokerConnection
-
-_UNDECIDED = ("Ongoing", "PrepareCommit", "PrepareAbort")
 
 Partitions = Mapping[str, Collection[int]]
 """By topic."""
@@ -60,42 +59,64 @@ async def collect_open_transactions(
     finally:
         await committed.stop()
         await all_records.stop()
-    if not stuck:
-        return (), False
-    try:
-        return tuple(await _whose(connection, stuck)), False
-    except (KafkaError, PipelineError):  # the broker is too old, or this client has no right to ask
-        return tuple(OpenTransaction(each.topic, each.partition, None, None, None) for each in stuck), True
+    return await _whose(connection, stuck) if stuck else ((), False)
 
 
-async def _whose(connection: BrokerConnection, stuck: Mapping[TopicPartition, int]) -> list[OpenTransaction]:
-    ids = await _transactional_ids(connection)
-    found = []
+async def _whose(
+    connection: BrokerConnection, stuck: Mapping[TopicPartition, int]
+) -> tuple[tuple[OpenTransaction, ...], bool]:
+    found, denied = [], False
+    known = await _known_transactions(connection)
     for partition, stable in stuck.items():
-        owners = await _open_producers(connection, partition)
-        # Transactions that begin later do not block readers: the pipeline is at work.
+        blocking = []
+        try:
+            # Transactions that begin later do not block readers: the pipeline is at work.
+            blocking = [each for each in await open_producers(connection, partition) if each.start_offset <= stable]
+        except (KafkaError, PipelineError):  # the broker is too old, or this client has no right to ask
+            denied = True
         found += [
-            OpenTransaction(partition.topic, partition.partition, start, producer, ids.get(producer))
-            for producer, start in owners.items()
-            if start <= stable
-        ] or [OpenTransaction(partition.topic, partition.partition, None, None, None)]
-    return found
+            OpenTransaction(*partition, each.start_offset, each.producer_id, *known.get(each.producer_id, (None, None)))
+            for each in blocking
+        ] or [OpenTransaction(*partition, None, None, None)]
+    return tuple(found), denied
 
 
-async def _open_producers(connection: BrokerConnection, partition: TopicPartition) -> dict[int, int]:
-    """Producer ids with an open transaction in ``partition``, and its first offset."""
+class OpenProducer(NamedTuple):
+    """A producer with an open transaction in a partition, as the partition's leader knows it."""
+
+    producer_id: int
+    producer_epoch: int
+    coordinator_epoch: int
+    start_offset: int
+
+
+async def open_producers(connection: BrokerConnection, partition: TopicPartition) -> list[OpenProducer]:
+    """The producers with an open transaction in ``partition``.
+
+    Raises:
+        PipelineError: the leader refuses to answer.
+    """
     leader = await connection.leader(partition)
     answer = await connection.send(leader, DescribeProducers({partition.topic: [partition.partition]}))
     (((_, ((_, code, message, producers, *_),), *_),),) = (answer.topics,)
     if code:
         raise PipelineError(f"{partition.topic}: {message}")
-    return {producer_id: start for producer_id, _, _, _, _, start, *_ in producers if start != NO_TRANSACTION}
+    return [
+        OpenProducer(producer_id, epoch, coordinator_epoch, start)
+        for producer_id, epoch, _, _, coordinator_epoch, start, *_ in producers
+        if start != NO_TRANSACTION
+    ]
 
 
-async def _transactional_ids(connection: BrokerConnection) -> dict[int, str]:
-    """The transactional ids of open transactions that the coordinators know, by producer id."""
-    found: dict[int, str] = {}
+async def _known_transactions(connection: BrokerConnection) -> dict[int, tuple[str, str]]:
+    """The transactional id and the state of its last transaction, by producer id."""
+    found: dict[int, tuple[str, str]] = {}
     for broker in connection.brokers():
-        answer = await connection.send(broker, ListTransactions(_UNDECIDED))
-        found |= {producer_id: transactional_id for transactional_id, producer_id, *_ in answer.transactions}
+        try:
+            answer = await connection.send(broker, ListTransactions((*UNDECIDED, COMMITTED, ABORTED)))
+        except (KafkaError, PipelineError):  # the broker is too old, or has just gone
+            continue
+        found |= {
+            producer_id: (transactional_id, state) for transactional_id, producer_id, state, *_ in answer.transactions
+        }
     return found

@@ -15,7 +15,6 @@ import contextlib
 import signal
 import time
 
-import orjson
 import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -40,7 +39,7 @@ from live.feed import Feed, event_stream
 from live.lag_metrics import LagMetrics
 from live.live_settings import LiveSettings
 from live.pages import page_routes
-from live.snapshot import snapshot
+from live.snapshot import snapshot_json
 from watch.follow import follow
 from watch.observation import Observation
 from watch.state import State
@@ -156,7 +155,7 @@ class Live:
                     await self._looked.wait()
 
     def _snapshot(self) -> bytes:
-        return orjson.dumps(snapshot(self.state, time.time()))
+        return snapshot_json(self.state, time.time())
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ class LagMetrics(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         seen = self._newest
-        fresh = seen is not None and self._clock_s() - seen.at_s <= _FRESH_FOR_S
+        fresh = seen is not None and abs(self._clock_s() - seen.at_s) <= _FRESH_FOR_S  # the clock may be set back
         yield GaugeMetricFamily("kafka_view_up", "Whether Kafka could be looked at just now.", value=float(fresh))
         if seen is not None and fresh:
             yield from self._of_topics(seen)

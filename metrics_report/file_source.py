@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -40,8 +41,8 @@ def from_file(path: Path, selection: Selection, skipped: Skipped) -> Iterator[Me
                     yield from _rows_of_first(files, skipped)
             if live:
                 yield from _rows_of_lines(live, skipped)
-    except (OSError, EOFError) as error:
-        raise PipelineError(f"{path} cannot be read: {error}", advice="give another --file, or --source") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def _by_name(finished: Iterable[FinishedFile], live: BinaryIO | None) -> Iterator[list[FinishedFile]]:
@@ -71,11 +72,18 @@ def _rows_of_first(files: list[FinishedFile], skipped: Skipped) -> Iterator[Metr
 
 
 def _rows(path: Path, skipped: Skipped) -> Iterator[MetricRow]:
-    if path.suffix == PARQUET_SUFFIX:
-        yield from _rows_of_parquet(path, skipped)
-        return
-    with cast(BinaryIO, gzip.open(path)) if path.suffix == GZIP_SUFFIX else path.open("rb") as file:
-        yield from _rows_of_lines(file, skipped)
+    try:
+        if path.suffix == PARQUET_SUFFIX:
+            yield from _rows_of_parquet(path, skipped)
+            return
+        with cast(BinaryIO, gzip.open(path)) if path.suffix == GZIP_SUFFIX else path.open("rb") as file:
+            yield from _rows_of_lines(file, skipped)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> PipelineError:
+    return PipelineError(f"{path} cannot be read: {error}", advice="give another --file, or --source")
 
 
 def _rows_of_lines(file: BinaryIO, skipped: Skipped) -> Iterator[MetricRow]:
@@ -109,3 +117,5 @@ def _rows_of_parquet(path: Path, skipped: Skipped) -> Iterator[MetricRow]:
                     yield MetricRow(start, end, row["product_id"], row["order_count"], *cents)
     except ArrowInvalid as error:
         raise PipelineError(f"{path} is no Parquet file: {error}") from error
+    except KeyError as error:
+        raise PipelineError(f"{path} is no file of the sink: it has no column {error}") from error

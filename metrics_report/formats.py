@@ -9,7 +9,9 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from dead_letters.printable import printable
 from libs.runtime.errors import PipelineError
 from metrics_report.summary import Line, Period, total_of
 
@@ -40,7 +42,7 @@ def _object(line: Line) -> dict[str, object]:
     return {
         "period": line.period,
         "product_id": line.product_id,
-        "order_count": line.order_count,
+        "order_count": orjson.Fragment(str(line.order_count)),  # a sum may have more than 64 bits
         "total_revenue": orjson.Fragment(dollars(line.revenue_cents)),
         "avg_order_value": orjson.Fragment(dollars(line.average_cents)),
     }
@@ -78,9 +80,11 @@ def print_metrics(lines: Sequence[Line], period: Period, console: Console, *, pl
     console.print(table)
 
 
-def _cells(line: Line) -> list[str]:
+def _cells(line: Line) -> list[str | Text]:
     amounts = (dollars(line.revenue_cents), dollars(line.average_cents))
-    return [line.period, line.product_id or "", f"{line.order_count:,}", *amounts]
+    # A plain string would be parsed as Rich's markup.
+    product = Text(printable(line.product_id or ""))
+    return [line.period, product, f"{line.order_count:,}", *amounts]
 
 
 def write_parquet(lines: Sequence[Line], path: Path) -> None:
@@ -92,7 +96,7 @@ def write_parquet(lines: Sequence[Line], path: Path) -> None:
         raise PipelineError(
             "Parquet needs pyarrow", advice="`.venv/bin/python -m pip install pyarrow`, or choose another --format"
         ) from error
-    money = pa.decimal128(18, 2)
+    money = pa.decimal128(38, 2)  # a sum has more digits than a metric
     parquet.write_table(
         pa.table(
             {

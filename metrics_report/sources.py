@@ -53,7 +53,7 @@ def _postgresql(address: PostgresqlAddress, selection: Selection) -> Iterator[Me
     password = address.password()
     options = {"password": password} if password is not None else {}
     with (
-        psycopg.connect(address.uri, connect_timeout=10, **options) as connection,  # type: ignore[arg-type]
+        psycopg.connect(address.uri, connect_timeout=10, client_encoding="UTF8", **options) as connection,  # type: ignore[arg-type]
         connection.cursor("metrics") as cursor,
     ):
         cursor.itersize = _FETCHED_ROWS

@@ -26,6 +26,10 @@ class Plan:
     ends: dict[TopicPartition, int]
     replayed: bool = False
 
+    @property
+    def topic_prefix(self) -> str:
+        return self.orders.removesuffix(ORDERS.name)
+
 
 async def make_plan(kafka: Kafka, topic_prefix: str) -> Plan:
     """Make the plan without changing anything.
@@ -64,10 +68,9 @@ async def carry_out(kafka: Kafka, plan: Plan) -> None:
     The broker deletes the other groups' offsets with their topics. If interrupted, it can be run again.
 
     Raises:
-        PipelineError: a topic was not deleted.
+        PipelineError: a service was started since the plan was made, or a topic was not deleted.
     """
-    if plan.topics:
-        await _delete(kafka, plan.topics)
+    await _delete(kafka, plan)
     metadata = encode_metadata({"TOPIC_PARTITIONS": len(plan.begins)})
     consumer = AIOKafkaConsumer(**client_arguments(kafka), group_id=plan.group, enable_auto_commit=False)
     await consumer.start()
@@ -78,10 +81,14 @@ async def carry_out(kafka: Kafka, plan: Plan) -> None:
         await consumer.stop()
 
 
-async def _delete(kafka: Kafka, topics: list[str]) -> None:
+async def _delete(kafka: Kafka, plan: Plan) -> None:
+    topics = plan.topics
     admin = AIOKafkaAdminClient(**client_arguments(kafka))
     await admin.start()
     try:
+        await _refuse_members(admin, plan.topic_prefix)  # the confirmation may have taken long
+        if not topics:
+            return
         response = await admin.delete_topics(topics)
         for topic, code in response.topic_error_codes:  # type: ignore[attr-defined]  # aiokafka's base class has no fields
             if code:

@@ -79,7 +79,7 @@ async def find_history(reader: TopicReader, prefix: str, newest_orders: int | No
 async def find_metrics_missing_until_s(reader: TopicReader, topic: str, begins: Offsets) -> float:
     """The latest end, in epoch seconds, of a window whose metric may be before ``begins`` in ``topic``; else ``-inf``.
 
-    ``inf`` if a partition has lost all of its records.
+    ``inf`` if a partition has lost all of its metrics.
     """
     until_s = -math.inf
     ends = await reader.ends(topic)
@@ -89,9 +89,12 @@ async def find_metrics_missing_until_s(reader: TopicReader, topic: str, begins: 
         first_ms = None
         async for records in reader.read(topic, {partition: begin}, {partition: ends[partition]}):
             for record in records:
+                end_s = _window_end_s(record.value)
+                if end_s == -math.inf:
+                    continue  # a record of another program does not say which metrics came before it
                 first_ms = record.timestamp if first_ms is None else first_ms
                 if record.timestamp <= first_ms + _AT_THE_SAME_MOMENT_MS:
-                    until_s = max(until_s, _window_end_s(record.value))
+                    until_s = max(until_s, end_s)
         if first_ms is None:
             return math.inf
     return until_s

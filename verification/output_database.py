@@ -78,7 +78,7 @@ def _sqlite(database: OutputDatabase) -> Iterator[Row]:
 def _postgresql(database: OutputDatabase) -> Iterator[Row]:
     password = database.password_file.read_text().splitlines()[0] if database.password_file else None
     options = {"password": password} if password is not None else {}
-    with psycopg.connect(database.url, connect_timeout=10, **options) as connection:  # type: ignore[arg-type]
+    with psycopg.connect(database.url, connect_timeout=10, client_encoding="UTF8", **options) as connection:  # type: ignore[arg-type]
         known = connection.execute("select to_regclass('product_metrics') is not null").fetchone()
         if known == (True,):
             with connection.cursor("rows") as cursor:

@@ -3,9 +3,10 @@
 import gzip
 import os
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -27,16 +28,19 @@ def read_lines(
 
     A last line without a newline is ignored: it is still being written, or a crash interrupted it. Finished files whose
     windows all end before ``since_s`` are skipped.
+
+    Raises:
+        PipelineError: a file cannot be read.
     """
     found: Counter[Metric] = Counter()
-    with ExitStack() as exits:
+    with _readable(path), ExitStack() as exits:
         # Opened before the folder is listed: if it is finished meanwhile, both names have the same inode.
         live = exits.enter_context(path.open("rb")) if path.exists() else None
         for finished in _finished(path, live, since_s - window_seconds):
             if finished.suffix == ".parquet":
                 _add_rows(found, finished, window_seconds, report)
             else:
-                with _opened(finished) as file:
+                with _readable(finished), _opened(finished) as file:
                     _add_lines(found, file, finished.name, window_seconds, report)
         if live:
             _add_lines(found, live, path.name, window_seconds, report)
@@ -50,11 +54,25 @@ def _finished(path: Path, live: BinaryIO | None, since_s: float) -> Iterator[Pat
     pattern = rf"({re.escape(path.stem)}-{_TIME}--({_TIME})(?:\.\d+)?)(?:{'|'.join(map(re.escape, suffixes))})"
     found = {re.fullmatch(pattern, file.name) for file in path.parent.iterdir()} if path.parent.is_dir() else set()
     for name, last in sorted({(match[1], match[2]) for match in found if match}):
-        if datetime.strptime(f"{last}+0000", "%Y-%m-%dT%H-%MZ%z").timestamp() + 60 <= since_s:
-            continue
+        try:
+            if datetime.strptime(f"{last}+0000", "%Y-%m-%dT%H-%MZ%z").timestamp() + 60 <= since_s:
+                continue
+        except ValueError:
+            continue  # not a date, such as month 13: a file of another program
         there = [file for suffix in suffixes if (file := path.with_name(name + suffix)).exists()]
         if there and live_inode not in [file.stat().st_ino for file in there]:
             yield there[-1]
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Raise ``PipelineError`` for a file that is damaged, or cannot be opened."""
+    try:
+        yield
+    except (OSError, EOFError, zlib.error, ValueError, KeyError) as error:  # pyarrow's are among them
+        raise PipelineError(
+            f"{path} cannot be read: {error}", advice="put it aside, and its metrics are reported as missing"
+        ) from error
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -79,7 +97,7 @@ def _add_rows(found: Counter[Metric], path: Path, window_seconds: int, report: R
         raise PipelineError(
             f"{path} needs pyarrow", advice="python -m pip install -r services/sink/requirements-parquet.txt"
         ) from error
-    with parquet.ParquetFile(path) as file:
+    with _readable(path), parquet.ParquetFile(path) as file:
         for batch in file.iter_batches(10_000):
             for row in batch.to_pylist():
                 try:

@@ -4,7 +4,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from dead_letters.printable import printable
 from verification.report import Damage, NotVerified, Report
+
+_REASON_CHARS = 40
 
 
 def render(report: Report) -> RenderableType:
@@ -18,7 +21,7 @@ def render(report: Report) -> RenderableType:
     counts.add_row("  processed", f"{report.processed:,}")
     counts.add_row("  dead letters", f"{dead:,}")
     for reason, count in sorted(report.dead_letters.items()):
-        counts.add_row(f"    {reason}", f"{count:,}")
+        counts.add_row(Text(f"    {printable(reason, _REASON_CHARS)}"), f"{count:,}")
     outcome_gone = report.not_verified[NotVerified.OUTCOME]
     if outcome_gone:
         counts.add_row("  not verified: nothing is left of it", f"{outcome_gone:,}")
@@ -60,7 +63,7 @@ def render(report: Report) -> RenderableType:
     damage.add_column("count", justify="right")
     damage.add_column("for example", overflow="fold")
     for kind, count in report.damage.items():
-        damage.add_row(kind.value, f"{count:,}", Text("\n".join(report.examples[kind])))
+        damage.add_row(kind.value, f"{count:,}", Text("\n".join(map(printable, report.examples[kind]))))
     return Group(counts, notes, damage, _verdict(report))
 
 

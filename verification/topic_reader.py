@@ -86,7 +86,10 @@ class TopicReader:
         return {partition.partition: offset for partition, offset in found.items()}
 
     async def offsets_at(self, topic: str, timestamp_ms: int) -> Offsets:
-        """For each partition the first offset with that timestamp or a later one; the end if there is none."""
+        """For each partition an offset, at most the end, before which every record is older than ``timestamp_ms``.
+
+        Records after it can be older, too: the broker also finds the marker of a transaction, by the time of its commit.
+        """
         partitions, ends = await self._topic_partitions(topic), await self.ends(topic)
         found = await self._consumer.offsets_for_times(dict.fromkeys(partitions, timestamp_ms))
         return {each.partition: at.offset if (at := found[each]) else ends[each.partition] for each in partitions}
@@ -116,7 +119,7 @@ class TopicReader:
             if all(ends[partition] >= end for partition, end in written.items()):
                 return ends
             await asyncio.sleep(_POLL_S)
-        raise PipelineError(f"a transaction in {topic} stays open", advice="look at the broker's log")
+        raise PipelineError(f"a transaction in {topic} stays open", advice="`pipeline doctor` finds it, and says what to do")
 
     async def committed(self, group: str, topic: str) -> Offsets:
         """The group's committed offset in each partition of ``topic`` that has one."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from aiokafka.errors import KafkaError
 
 from libs.runtime.kafka_client.clients import Kafka
-from watch.kafka_view import KafkaView, Positions, TopicsMissingError
+from watch.kafka_view import KafkaView, Positions, TopicsMissingError, TopicsRecreatedError
 from watch.observation import Observation
 from watch.state import State
 
@@ -47,6 +47,10 @@ async def follow(
             if now_s - missing_since_s >= topics_within_s:
                 raise
             state.waiting_for = f"the topics {error.topics}"
+        except TopicsRecreatedError:
+            missing_since_s = None
+            positions.clear()
+            state.start_over()
         except (KafkaError, OSError, TimeoutError, AssertionError):
             # aiokafka's client raises AssertionError before it has any metadata.
             missing_since_s = None

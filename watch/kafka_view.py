@@ -28,6 +28,7 @@ _MOST_RECORDS = 2_000
 # Metrics come in bursts: one for each product when a window closes.
 _MOST_METRICS = 20_000
 _READ_TIMEOUT_S = 2.0
+_CONFIRM_S = 2.0
 
 
 Positions = dict[TopicPartition, int]
@@ -40,6 +41,10 @@ class TopicsMissingError(PipelineError):
     def __init__(self, topics: list[str]) -> None:
         self.topics = ", ".join(topics)
         super().__init__(f"there is no topic {self.topics}", advice="start the pipeline, or give its --topic-prefix")
+
+
+class TopicsRecreatedError(PipelineError):
+    """A topic ends before the last observation's position: it was deleted and recreated, so earlier observations do not count."""
 
 
 class KafkaView:
@@ -98,7 +103,11 @@ class KafkaView:
             self._partitions[name] = [TopicPartition(topic["topic"], each["partition"]) for each in topic["partitions"]]
 
     async def look(self) -> Observation:
-        """The current offsets, and the records since the last observation."""
+        """The current offsets, and the records since the last observation.
+
+        Raises:
+            TopicsRecreatedError: to begin anew, use a view without positions.
+        """
         everything = [each for partitions in self._partitions.values() for each in partitions]
         begins = await self._consumer.beginning_offsets(everything)
         # The groups first: their committed offsets are then below the end offsets read afterwards.
@@ -108,6 +117,11 @@ class KafkaView:
             committed[PRODUCT_METRICS.name], in_database = in_database, {}
         members = {group: await self._members(group) for group in WITH_MEMBERS}
         ends = await self._consumer.end_offsets(everything)
+        if self._are_beyond(ends):
+            await asyncio.sleep(_CONFIRM_S)  # a broker that has just started may not have loaded all of its log yet
+            ends = await self._consumer.end_offsets(everything)
+            if self._are_beyond(ends):
+                raise TopicsRecreatedError("a topic was recreated")
         at_s = time.time()
         unread = self._start_followed(begins, ends)
         followed = await self._read(ends, [each for name in _FOLLOWED for each in self._partitions[name]])
@@ -136,6 +150,9 @@ class KafkaView:
         )
         self._positions.update(self._next)
         return seen
+
+    def _are_beyond(self, ends: dict[TopicPartition, int]) -> bool:
+        return any(position > ends.get(partition, position) for partition, position in self._next.items())
 
     def _cut_until_s(self, metrics: Iterable[tuple[Record, Metric | None]]) -> int | None:
         """The end of the latest window that may have metrics among the skipped ones.

@@ -1,5 +1,6 @@
 """The state as lines of text, for an output that is not a terminal."""
 
+from dead_letters.printable import printable
 from watch.observation import Metric
 from watch.state import State
 from watch.wording import clock, database, dead_letters, event_time, lag, late_orders, money, outlook, per_second
@@ -28,6 +29,6 @@ def status_line(state: State, now_s: float) -> str:
 def metric_line(metric: Metric, now_s: float) -> str:
     """The sales of one product in a closed window."""
     return (
-        f"closed {clock(metric.window_start, now_s)} to {clock(metric.window_end, now_s)} {metric.product_id}:"
+        f"closed {clock(metric.window_start, now_s)} to {clock(metric.window_end, now_s)} {printable(metric.product_id)}:"
         f" {metric.order_count:,} orders, revenue {money(metric.total_revenue)}, average {money(metric.avg_order_value)}"
     )

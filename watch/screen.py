@@ -8,6 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from dead_letters.printable import printable
 from libs.events.topics import ORDERS, PROCESSED_ORDERS, PRODUCT_METRICS
 from watch.observation import Metric
 from watch.state import READERS, State, Window
@@ -128,9 +129,9 @@ def _windows(state: State, rows: int, now_s: float, *, narrow: bool) -> Table:
         shown = window
         totals = (f"{metric.order_count:,}", money(metric.total_revenue), money(metric.avg_order_value))
         if narrow:
-            table.add_row(start, Text(metric.product_id), *totals[:2])
+            table.add_row(start, Text(printable(metric.product_id)), *totals[:2])
         else:
-            table.add_row(start, end, Text(metric.product_id), *totals)
+            table.add_row(start, end, Text(printable(metric.product_id)), *totals)
     if not state.windows:
         table.add_row("none yet", style="dim")
     return table

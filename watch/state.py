@@ -108,6 +108,10 @@ class State:
     last_order_s: float | None = None
     """When orders were last seen to arrive, in epoch seconds; None if never."""
 
+    def start_over(self) -> None:
+        """Forget all observations."""
+        vars(self).update(vars(State(self.window_seconds)))
+
     def apply(self, seen: Observation) -> None:
         """Take in an observation."""
         self.waiting_for = ""

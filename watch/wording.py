@@ -2,8 +2,11 @@
 
 import time
 
+from dead_letters.printable import printable
 from libs.events.topics import LATE_ORDERS, ORDERS_DLQ, PRODUCT_METRICS
 from watch.state import State
+
+_REASON_CHARS = 40
 
 
 def per_second(rate: float | None) -> str:
@@ -97,7 +100,9 @@ def outlook(state: State, now_s: float) -> str:
 
 def dead_letters(state: State) -> str:
     """The number of dead letters, and their reasons."""
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in state.dead_letters.most_common())
+    reasons = ", ".join(
+        f"{printable(reason, _REASON_CHARS)} {count:,}" for reason, count in state.dead_letters.most_common()
+    )
     return _counted(state, ORDERS_DLQ.name, state.dead_letters.total()) + (f" ({reasons})" if reasons else "")
 
 

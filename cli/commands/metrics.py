@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from cli.context import ThisMachine, context_of, local_settings
 from cli.errors import UsageError
 from cli.kafka import address_of, run_in_kafka
 from cli.options import FOUND, PipelineOptions
-from cli.output import messages
+from cli.output import console_for, messages
 from libs.events.product_metrics import MetricRow
 from libs.events.rights import METRICS_READER
 from libs.runtime.errors import PipelineError
@@ -156,7 +155,7 @@ def _check_address(url: str) -> None:
 
 def _write(lines: list[Line], wanted: Format, by: Period, to_file: Path | None, *, plot: bool) -> None:
     if wanted == "table":
-        print_metrics(lines, by, Console(width=None if sys.stdout.isatty() else _WIDTH_IN_A_FILE), plot=plot)
+        print_metrics(lines, by, console_for(_WIDTH_IN_A_FILE), plot=plot)
     elif wanted == "parquet":
         assert to_file
         write_parquet(lines, to_file)

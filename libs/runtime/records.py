@@ -60,8 +60,8 @@ class Output(Protocol):
         """The partition that Kafka's default partitioner (murmur2) gives ``key``."""
         ...
 
-    def extend(self, topic: str, partition: int, rows: Sequence[Row], headers: Headers) -> None:
-        """``send`` for many records of one partition: several times quicker."""
+    def extend(self, topic: str, partitions: Sequence[int], rows: Sequence[Row], headers: Headers) -> None:
+        """``send`` for many records, each with its partition: several times as fast."""
         ...
 
     def send(

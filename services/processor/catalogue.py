@@ -37,9 +37,10 @@ def load_catalogue(path: Path) -> Catalogue:
     if not isinstance(products, dict) or not products:
         raise ValueError("must hold a JSON object of product ids")
     for product_id, fields in products.items():
-        if not 0 < len(product_id) <= MAX_ID_CHARS:
+        # PostgreSQL's text cannot contain a null character, so metrics with one would be left out.
+        if not 0 < len(product_id) <= MAX_ID_CHARS or "\0" in product_id:
             raise ValueError(
-                f"a product id must have 1 to {MAX_ID_CHARS} characters, not {product_id[:MAX_ID_CHARS]!r}"
+                f"a product id must have 1 to {MAX_ID_CHARS} characters, none of them null, not {product_id[:MAX_ID_CHARS]!r}"
             )
         if not (isinstance(fields, dict) and {"product_name", "category"} <= fields.keys()):
             raise ValueError(f"{product_id!r} must have product_name and category")

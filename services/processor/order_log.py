@@ -1,25 +1,20 @@
 """Logs the result of each order at debug level, so that a single order can be followed through the log."""
 
-from collections.abc import Iterable
-
 import structlog
 
 from libs.events.dead_letters import Reason
 from libs.events.order_ids import order_id_in
 from libs.events.topics import ORDERS_DLQ, PROCESSED_ORDERS
-from libs.runtime.records import Record, Row
+from libs.runtime.records import Record
 from libs.runtime.service.logs import debugging
 from services.processor.validation import MAX_ID_CHARS
 
 log = structlog.get_logger()
 
 
-def log_processed(rows: Iterable[Row], partition: int) -> None:
-    """Log that these processed orders go to ``partition``."""
-    for _, value, _ in rows:
-        log.debug(
-            "order processed", order_id=order_id_in(value), to_topic=PROCESSED_ORDERS.name, to_partition=partition
-        )
+def log_processed(value: bytes | None, partition: int) -> None:
+    """Log that the processed order ``value`` goes to ``partition``."""
+    log.debug("order processed", order_id=order_id_in(value), to_topic=PROCESSED_ORDERS.name, to_partition=partition)
 
 
 def log_rejected(record: Record, reason: Reason) -> None:

@@ -1,7 +1,6 @@
 """The processor's logic for one partition of `orders`: validates and enriches orders, and writes watermarks."""
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from libs.events.dead_letters import Reason, RejectedError, dead_letter
 from libs.events.limits import DECLARED_LIMITS, DerivedLimits
@@ -25,8 +24,8 @@ from services.processor.validation import validate
 # More than the overhead of a batch with one order that has no headers of its sender.
 _AROUND_A_VALUE_BYTES = 1024
 
-_Route = tuple[Callable[[Row], None], bytes, bytes]
-"""What takes a product's orders, their key, and the JSON text that ends them."""
+_Route = tuple[int, bytes, bytes]
+"""The output partition of a product's orders, their key, and the JSON text that ends them."""
 
 
 class OrderPartition:
@@ -52,7 +51,8 @@ class OrderPartition:
         self._catalogue = catalogue
         self._known_products = frozenset(catalogue)
         self._routes: dict[str, _Route] = {}
-        self._rows: defaultdict[int, list[Row]] = defaultdict(list)  # of the current batch, by output partition
+        self._rows: list[Row] = []  # of the current batch
+        self._rows_partitions: list[int] = []
         self._watermark = watermark
         self._replica_watermark = replica_watermark
         self._source_started = False
@@ -79,6 +79,7 @@ class OrderPartition:
         routes, now_s, surely_fits_bytes = self._routes, self._clock.now_s(), self._surely_fits_bytes
         latest_s = 0.0  # the latest event time, each limited by its order's time of arrival
         rejected = 0
+        add_row, add_partition = self._rows.append, self._rows_partitions.append
         for record in records:
             value, timestamp_ms = record.value, record.timestamp
             # Validated by its arrival time, an order has the same result whether it is read at once or after an outage.
@@ -86,7 +87,7 @@ class OrderPartition:
             plain = read_plain_order(value, arrived_s)
             if plain is not None and (route := routes.get(plain.product_id)) is not None:
                 assert value is not None  # a null value is not a valid order
-                add_row, key, closing_json = route
+                partition, key, closing_json = route
                 row = (key, continued(value, closing_json), timestamp_ms)
                 event_time_s = plain.timestamp
             else:
@@ -98,17 +99,18 @@ class OrderPartition:
                     continue
                 assert value is not None
                 product = self._catalogue[order["product_id"]]
-                add_row, key, _ = self._route(order["product_id"], product, output)
+                partition, key, _ = self._route(order["product_id"], product, output)
                 row = (key, enrich(value, order, product), timestamp_ms)
                 event_time_s = order["timestamp"]
             if not record.headers and len(row[1]) <= surely_fits_bytes:
                 add_row(row)
-            elif not self._send_alone(record, row, output):
+                add_partition(partition)
+            elif not self._send_alone(record, row, partition, output):
                 rejected += 1
                 continue
             if event_time_s > latest_s:
                 latest_s = event_time_s if event_time_s <= arrived_s else max(latest_s, arrived_s)
-        self._write_all(output)
+        self._write_rows(output)
         if rejected < len(records):
             self._watermark.saw_event(latest_s)
             self._tally.processed(len(records) - rejected, latest_s)
@@ -120,8 +122,8 @@ class OrderPartition:
         self._replica_watermark.advance(self._source, self._watermark.value_s)
         self.urgent = True
 
-    def _send_alone(self, record: Record, row: tuple[bytes, bytes, int], output: Output) -> bool:
-        """Write an order with its sender's headers, after the earlier orders of its output partition.
+    def _send_alone(self, record: Record, row: tuple[bytes, bytes, int], partition: int, output: Output) -> bool:
+        """Write an order with its sender's headers, after the earlier orders of the batch.
 
         Returns False if it is too large and became a dead letter.
         """
@@ -133,30 +135,25 @@ class OrderPartition:
                 message = f"the processed order takes {size_bytes} bytes, it may have {limit_bytes}"
                 self._reject(record, RejectedError(Reason.TOO_LARGE, message), output)
                 return False
-        partition, debugs = output.partition_for(PROCESSED_ORDERS.name, key), debugging()
-        self._write(partition, output, debugs=debugs)
-        if debugs:
-            log_processed((row,), partition)
+        self._write_rows(output)
+        if debugging():
+            log_processed(value, partition)
         output.send(PROCESSED_ORDERS.name, partition, key, value, timestamp_ms, all_headers)
         return True
 
-    def _write_all(self, output: Output) -> None:
-        debugs = debugging()
-        for partition in self._rows:
-            self._write(partition, output, debugs=debugs)
-
-    def _write(self, partition: int, output: Output, *, debugs: bool) -> None:
-        rows = self._rows[partition]
-        if not rows:
+    def _write_rows(self, output: Output) -> None:
+        if not self._rows:
             return
-        if debugs:
-            log_processed(rows, partition)
-        output.extend(PROCESSED_ORDERS.name, partition, rows, ORDER_HEADERS)
-        rows.clear()
+        if debugging():
+            for partition, (_, value, _) in zip(self._rows_partitions, self._rows, strict=True):
+                log_processed(value, partition)
+        output.extend(PROCESSED_ORDERS.name, self._rows_partitions, self._rows, ORDER_HEADERS)
+        self._rows.clear()
+        self._rows_partitions.clear()
 
     def _route(self, product_id: str, product: Product, output: Output) -> _Route:
-        rows = self._rows[output.partition_for(PROCESSED_ORDERS.name, product.key)]
-        route = self._routes[product_id] = (rows.append, product.key, product.closing_json)
+        partition = output.partition_for(PROCESSED_ORDERS.name, product.key)
+        route = self._routes[product_id] = (partition, product.key, product.closing_json)
         return route
 
     def _reject(self, record: Record, error: RejectedError, output: Output) -> None:

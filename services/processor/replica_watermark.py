@@ -25,6 +25,7 @@ class ReplicaWatermark:
         self._source_count = source_count
         self._window_s = window_s
         self._values_s: dict[int, float] = {}
+        self._lowest_s: float | None = None  # None: to be computed
         self._written: Watermark | None = None
         self._quiet_since_s: float | None = None
         self._last_order_s = 0.0
@@ -39,8 +40,15 @@ class ReplicaWatermark:
 
     def advance(self, source: int, watermark_s: float | None) -> None:
         """Set the watermark of a source partition; None as long as it has none."""
-        if watermark_s is not None:
+        if watermark_s is not None and watermark_s != self._values_s.get(source):
             self._values_s[source] = watermark_s
+            self._lowest_s = None
+
+    def _lowest(self) -> float:
+        # Needed for each partition at each tick, although it changes only with one of them.
+        if self._lowest_s is None:
+            self._lowest_s = min(self._values_s.values())
+        return self._lowest_s
 
     def is_due(self) -> bool:
         """Whether the current watermark closes more windows than the last one written."""
@@ -50,7 +58,7 @@ class ReplicaWatermark:
         if written is None or len(written.sources) != len(self._values_s):
             return True
         # Windows end at whole seconds: a watermark within the same second as the last one closes none.
-        return floor(min(self._values_s.values())) > floor(written.watermark_s) and not self._has_closed_all(written)
+        return floor(self._lowest()) > floor(written.watermark_s) and not self._has_closed_all(written)
 
     @property
     def is_complete(self) -> bool:
@@ -60,7 +68,7 @@ class ReplicaWatermark:
 
     def take(self) -> Watermark:
         """The watermark to write; it then counts as written."""
-        self._written = Watermark(tuple(sorted(self._values_s)), self._source_count, min(self._values_s.values()))
+        self._written = Watermark(tuple(sorted(self._values_s)), self._source_count, self._lowest())
         return self._written
 
     def _has_closed_all(self, written: Watermark) -> bool:

@@ -33,7 +33,6 @@ class SourceWatermark:
         self._arrived_s: float | None = None
         self._drained_since_s: float | None = None
         self._confirmed_at_s = 0.0
-        self._position = -1
         self.value_s: float | None = None
         self.event_time_s: float | None = None
         """The latest event time that was seen, or that the clock stands for."""
@@ -47,6 +46,7 @@ class SourceWatermark:
 
     def saw_event(self, event_time_s: float) -> None:
         """An event was read."""
+        self._drained_since_s = None
         self._saw_time(event_time_s)
 
     def saw_arrival(self, arrived_s: float) -> None:
@@ -58,14 +58,16 @@ class SourceWatermark:
     def saw_progress(self, progress: Progress) -> None:
         """Update from the partition's progress, whether or not there was anything to read."""
         confirmed_at_s = progress.confirmed_at_s
-        drained = progress.source_started and progress.position == progress.end_offset
-        if confirmed_at_s is None or not drained:
+        if confirmed_at_s is None or not progress.source_started:
             self._drained_since_s = None
             return
+        if progress.position != progress.end_offset:
+            # Only an event among these records restarts the wait: a sender of invalid ones must not keep windows open for ever.
+            # A backlog is longer than the longest silence.
+            return
         before_s, self._confirmed_at_s = self._confirmed_at_s, confirmed_at_s
-        moved, self._position = progress.position != self._position, progress.position
         # Also restart the wait if the clock was set back, or it would last until the clock has caught up.
-        if self._drained_since_s is None or moved or not 0 <= confirmed_at_s - before_s <= LONGEST_SILENCE_S:
+        if self._drained_since_s is None or not 0 <= confirmed_at_s - before_s <= LONGEST_SILENCE_S:
             self._drained_since_s = confirmed_at_s
         elif confirmed_at_s > before_s and before_s - self._drained_since_s >= self._idle_after_s:
             # Use the time of the previous confirmation: the request of the newest one was sent after it.

@@ -36,7 +36,7 @@ from services.sink.output_health import OutputHealth
 from services.sink.progress import Progress
 from services.sink.report_written import report_written
 from services.sink.sink_settings import SinkSettings
-from services.sink.topic_reader import MetricBatch, Position, TopicReader, TopicRewoundError
+from services.sink.topic_reader import MetricBatch, Position, RecordMissingError, TopicReader, TopicRewoundError
 
 log = structlog.get_logger()
 
@@ -112,6 +112,8 @@ class Sink(Generic[Item]):
                 reader = await self._position(consumer, cluster.cluster_id)
                 if reader is not None:
                     await self._copy(consumer, reader)
+        except RecordMissingError as error:
+            await unless_stopped(self._require_deleted(consumer, error), self._stop)
         finally:
             self._metrics.forget()
             await close_consumer(consumer)
@@ -182,6 +184,12 @@ class Sink(Generic[Item]):
             # A broker that has just started may not have loaded all of its log yet.
             await asyncio.sleep(pause_s)
         return f"the topic ends at {known}, but {beyond} was written: it must have been made anew"
+
+    async def _require_deleted(self, consumer: AIOKafkaConsumer, missing: RecordMissingError) -> None:
+        """Raise ``TopicRewoundError`` unless retention has deleted the missing record since the session began."""
+        (begin,) = (await consumer.beginning_offsets([self._partitions[missing.partition]])).values()
+        if begin < missing.next_offset:
+            raise TopicRewoundError(str(missing)) from missing
 
     async def _copy(self, consumer: AIOKafkaConsumer, reader: TopicReader[Item]) -> None:
         reporting = asyncio.create_task(self._progress.report(consumer))

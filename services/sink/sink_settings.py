@@ -9,6 +9,7 @@ from pydantic_settings import NoDecode
 
 from libs.runtime.service.settings import ServiceSettings
 from services.sink.database.address import Address, parse_address
+from services.sink.file.finished_files import GZIP_SUFFIX, PARQUET_SUFFIX
 from services.sink.file.rotate_setting import Rotate, parse_rotate
 
 OutputKind = Literal["file", "database"]
@@ -54,6 +55,15 @@ class SinkSettings(ServiceSettings):
         if len(set(outputs)) < len(outputs):
             raise ValueError("an output is named twice")
         return outputs
+
+    @field_validator("sink_output_path")
+    @classmethod
+    def _has_a_name_for_lines(cls, path: Path) -> Path:
+        if path.suffix in (GZIP_SUFFIX, PARQUET_SUFFIX):
+            raise ValueError(
+                f"{path.suffix} is for finished files, which SINK_ROTATED_FORMAT converts; use a name such as metrics.json"
+            )
+        return path
 
     @field_validator("sink_rotate")
     @classmethod

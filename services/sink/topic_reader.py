@@ -19,6 +19,17 @@ class TopicRewoundError(PipelineError):
     """The topic is not the one that was written: it was deleted and recreated, or lost its last records."""
 
 
+class RecordMissingError(PipelineError):
+    """The topic has no record before a position: retention has deleted it, or it is another topic."""
+
+    def __init__(self, partition: int, next_offset: int, found: int) -> None:
+        super().__init__(
+            f"partition {partition} was written before offset {next_offset}, but its first record there has offset {found}"
+        )
+        self.partition = partition
+        self.next_offset = next_offset
+
+
 class Position(NamedTuple):
     """A partition's next offset, and a checksum of the record before it, to check that the topic is still the same."""
 
@@ -73,9 +84,13 @@ class TopicReader(Generic[Item]):
         self._groups_of = groups_of
 
     def batches(self, fetched: Mapping[int, Iterable[Record]], most_records: int) -> Iterator[MetricBatch[Item]]:
-        """The records fetched of each partition, in batches of about ``most_records``; raises ``TopicRewoundError``.
+        """The records fetched of each partition, in batches of about ``most_records``.
 
         Each batch has to be written before the next one is asked for.
+
+        Raises:
+            TopicRewoundError: a record is not the one that was written.
+            RecordMissingError: there is no record to compare with the one that was written.
         """
         batch, count = MetricBatch[Item](), 0
         for partition, records in fetched.items():
@@ -127,6 +142,8 @@ class TopicReader(Generic[Item]):
             self._rereading.remove(partition)
             if (record.offset + 1, crc_of(record)) == position:
                 return True
+            if record.offset >= position.next_offset:
+                raise RecordMissingError(partition, position.next_offset, record.offset)
         elif record.offset >= position.next_offset:
             return False
         raise TopicRewoundError(

@@ -45,6 +45,10 @@ class Probe(ABC):
     def expire(self) -> None:
         """Let the owner's lease expire."""
 
+    @abstractmethod
+    def clock_set_back(self) -> None:
+        """Let the owner's last sign of life be an hour ahead of the database's clock."""
+
     def progress(self) -> dict[int, int]:
         """The next offset of each partition."""
         return dict(self.query("select partition, next_offset from sink_progress"))
@@ -73,6 +77,9 @@ class SqliteProbe(Probe):
 
     def expire(self) -> None:
         self.query("update sink_owner set alive_at_s = alive_at_s - 60")
+
+    def clock_set_back(self) -> None:
+        self.query("update sink_owner set alive_at_s = alive_at_s + 3600")
 
 
 class PostgresqlProbe(Probe):
@@ -103,3 +110,6 @@ class PostgresqlProbe(Probe):
 
     def expire(self) -> None:
         self.query("update sink_owner set alive_at = alive_at - interval '1 minute'")
+
+    def clock_set_back(self) -> None:
+        self.query("update sink_owner set alive_at = alive_at + interval '1 hour'")

@@ -82,6 +82,20 @@ async def test_an_owner_writes_while_its_lease_lasts(probe: Probe, session: Sess
         await second.close()
 
 
+async def test_a_lease_does_not_last_longer_where_the_clock_is_set_back(
+    probe: Probe, session: Session, epoch: int
+) -> None:
+    second = await probe.session()
+    try:
+        probe.clock_set_back()
+        await session.renew(epoch)
+        assert await second.take_over("second", 10) is None
+        probe.clock_set_back()
+        assert await second.take_over("second", 10) == epoch + 1
+    finally:
+        await second.close()
+
+
 async def test_a_released_lease_is_available_at_once(probe: Probe, session: Session, epoch: int) -> None:
     await session.release(epoch)
     second = await probe.session()

@@ -1,6 +1,6 @@
 """Input records and an output for a partition's logic, without Kafka."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -40,8 +40,8 @@ class Outbox:
     def partition_for(self, topic: str, key: bytes | None) -> int:
         return partition_for(key, PARTITIONS)
 
-    def extend(self, topic: str, partition: int, rows: Iterable[Row], headers: Headers) -> None:
-        for key, value, timestamp_ms in rows:
+    def extend(self, topic: str, partitions: Sequence[int], rows: Sequence[Row], headers: Headers) -> None:
+        for partition, (key, value, timestamp_ms) in zip(partitions, rows, strict=True):
             self.send(topic, partition, key, value, timestamp_ms, headers)
 
     def send(

@@ -8,6 +8,7 @@ import pytest
 from aiokafka.structs import TopicPartition
 
 from libs.events.topics import ORDERS, PROCESSED_ORDERS
+from libs.runtime.errors import PipelineError
 from libs.runtime.transactions.connection import BrokerConnection
 from libs.runtime.transactions.producer import TransactionalProducer
 from libs.runtime.transactions.record_batches import OutputBuffer
@@ -57,6 +58,17 @@ async def test_a_processor_with_a_reset_group_ends_and_everything_can_be_recreat
     await carry_out(pipeline.kafka, await make_plan(pipeline.kafka, pipeline.prefix))
     async with pipeline.service("processor") as processor, pipeline.service("analytics"), pipeline.service("sink"):
         await processor.wait_for("partition started")  # the topics are recreated
+        report = await pipeline.verify()
+    assert report.sent == report.processed == report.in_closed_windows == 600
+
+
+async def test_nothing_is_deleted_if_a_service_was_started_after_the_plan_was_made(pipeline: Pipeline) -> None:
+    plan = await make_plan(pipeline.kafka, pipeline.prefix)
+    async with pipeline.service("processor") as processor:
+        await processor.wait_for("partition started")
+        with pytest.raises(PipelineError, match="processor' has 1 members"):
+            await carry_out(pipeline.kafka, plan)
+    async with pipeline.service("processor"), pipeline.service("analytics"), pipeline.service("sink"):
         report = await pipeline.verify()
     assert report.sent == report.processed == report.in_closed_windows == 600
 

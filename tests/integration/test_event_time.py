@@ -60,6 +60,26 @@ async def test_the_last_windows_close_after_a_sender_has_aborted_its_last_transa
     assert report.in_closed_windows == 10
 
 
+async def test_windows_close_while_a_partition_gets_nothing_but_dead_letters(pipeline: Pipeline) -> None:
+    await pipeline.make_topics()
+    orders = [orjson.dumps(order) for order in history(10, span_s=1, seed=7)]
+
+    async def send_dead_letters() -> None:
+        while True:
+            await pipeline.send([(3, [b"no order"])])
+            await asyncio.sleep(0.2)
+
+    async with pipeline.service("processor"), pipeline.service("analytics"), pipeline.service("sink"):
+        await pipeline.send([(0, orders)])
+        sending = asyncio.create_task(send_dead_letters())
+        try:
+            report = await pipeline.verify()
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+    assert report.in_closed_windows == 10
+
+
 async def test_an_idle_pipeline_that_has_never_had_an_order_accepts_old_orders(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     async with pipeline.service("processor") as processor, pipeline.service("analytics"), pipeline.service("sink"):

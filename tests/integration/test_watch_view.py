@@ -1,18 +1,21 @@
 """The views with a topic that has more records than they can read."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from libs.events.product_metrics import ProductMetric, encode_metric
-from libs.events.topics import PRODUCT_METRICS
+from libs.events.topics import ORDERS_DLQ, PRODUCT_METRICS
 from live.snapshot import sales
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import eventually
 from watch import kafka_view
+from watch.follow import follow
 from watch.kafka_view import KafkaView
 from watch.observation import Observation
 from watch.state import State
@@ -62,3 +65,39 @@ async def test_a_partially_read_window_is_not_shown_as_complete(
         (3, True, PRODUCTS),
         (4, True, PRODUCTS),
     ]
+
+
+async def test_a_recreated_topic_is_counted_from_its_beginning(
+    kafka: str, topic_prefix: str, tmp_path: Path, admin: AIOKafkaAdminClient
+) -> None:
+    """As by `make recompute`: the view keeps running meanwhile."""
+    pipeline = Pipeline(kafka, topic_prefix, tmp_path)
+    await pipeline.make_topics()
+    topic, state = topic_prefix + ORDERS_DLQ.name, State(60)
+
+    async def counted(letters: int) -> None:
+        await eventually(lambda: state.dead_letters.total() == letters, what=f"{letters} dead letters are counted")
+
+    async def send(letters: int) -> None:
+        async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
+            for _ in range(letters):
+                await producer.send_and_wait(topic, b"?", partition=2, headers=[("error.reason", b"malformed")])
+
+    following = asyncio.create_task(follow(state, kafka, topic_prefix, lambda _: None))
+    try:
+        await send(20)
+        await counted(20)
+        await admin.delete_topics([topic])
+        await eventually(lambda: not_listed(admin, topic), what="the topic is deleted")
+        await pipeline.make_topics()
+        await send(5)
+        await counted(5)
+        await send(30)
+        await counted(35)
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+
+async def not_listed(admin: AIOKafkaAdminClient, topic: str) -> bool:
+    return topic not in await admin.list_topics()

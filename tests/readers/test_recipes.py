@@ -165,6 +165,15 @@ async def test_an_incomplete_last_line_is_ignored(name: str, tmp_path: Path) -> 
         assert await read(tmp_path, command_of(name)) == (3, cents)
 
 
+@pytest.mark.parametrize("name", OF_FILES)
+async def test_product_ids_that_look_like_numbers_stay_different(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "output" / "metrics.json"
+    path.parent.mkdir()
+    metrics = [ProductMetric(0, 60, product_id, 1, 500) for product_id in ("12", "012", "12.0", "1_2")]
+    path.write_bytes(b"".join(encode_metric(each) + b"\n" for each in metrics))
+    assert await read(tmp_path, command_of(name)) == (4, 2000)
+
+
 @pytest.mark.parametrize("name", ["sqlite3", "pandas, SQLite"])
 async def test_sqlite_is_readable_while_it_grows(name: str, tmp_path: Path) -> None:
     database = database_at(parse_address(f"sqlite:///{tmp_path}/output/metrics.db"))

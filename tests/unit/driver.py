@@ -54,8 +54,8 @@ class FakeOutput:
     def partition_for(self, topic: str, key: bytes | None) -> int:
         return partition_for(key, self.partitions)
 
-    def extend(self, topic: str, partition: int, rows: Iterable[Row], headers: Headers) -> None:
-        for key, value, timestamp_ms in rows:
+    def extend(self, topic: str, partitions: Sequence[int], rows: Sequence[Row], headers: Headers) -> None:
+        for partition, (key, value, timestamp_ms) in zip(partitions, rows, strict=True):
             self.send(topic, partition, key, value, timestamp_ms, headers)
 
     def send(

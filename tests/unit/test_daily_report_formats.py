@@ -116,6 +116,7 @@ def test_json_has_whole_cents_and_string_keys() -> None:
     ("arguments", "message", "exit_code"),
     [
         (["tomorrow"], "'tomorrow' is neither a day", 2),
+        (["1969-12-31"], "from 1970 on", 2),  # the broker knows no timestamps before
         (["--outputs=tape"], "'tape': file, database, or both", 2),
         (["2999-01-01"], "2999-01-01 is not over", 1),
         (["2026-11-27", "--bootstrap=127.0.0.1:1"], "no broker at 127.0.0.1:1", 1),

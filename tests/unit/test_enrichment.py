@@ -86,6 +86,7 @@ def entry(product_id: str = "prod-1", **fields: object) -> str:
         *("", "[]", "{}", '{"prod-1": {}}', '{"prod-1": "Lamp"}', "[" * 100_000),
         entry(""),
         entry("x" * 65),
+        entry("prod\0-1"),
         entry("\ud800"),
         entry(category="\ud800"),
         entry(rank=float("nan")),

@@ -69,6 +69,7 @@ def test_an_outdated_lag_is_not_exported() -> None:
     assert series(None, T0) == {("kafka_view_up",): 0}
     assert len(series(SEEN, T0 + 15)) > 1
     assert series(SEEN, T0 + 15.1) == {("kafka_view_up",): 0}
+    assert series(SEEN, T0 - 3600) == {("kafka_view_up",): 0}, "the clock was set back since"
 
 
 def test_the_database_as_second_output_has_its_own_group() -> None:

@@ -65,7 +65,7 @@ def test_an_unusable_address_is_a_one_line_error_with_advice() -> None:
 
 
 def test_a_bug_is_logged_in_one_line_with_its_stack_trace() -> None:
-    live = ended("-c", "from live import __main__ as live; live.snapshot = None; live.main()", "--live-port", "0")
+    live = ended("-c", "from live import __main__ as live; live.snapshot_json = None; live.main()", "--live-port", "0")
     assert live.returncode == 1
     logged = json.loads(live.stderr.splitlines()[-1])
     assert (logged["event"], logged["level"], logged["service"]) == ("service failed", "error", "live")

@@ -1,10 +1,11 @@
+import json
 from collections import Counter
 from typing import Any
 
 import orjson
 
 from libs.events.watermarks import Watermark
-from live.snapshot import sales, snapshot
+from live.snapshot import sales, snapshot, snapshot_json
 from tests.unit.test_watch_state import T0, flowing, observation
 from watch.observation import Metric
 from watch.state import State
@@ -27,6 +28,14 @@ def test_nothing_is_known_before_the_first_observation() -> None:
     assert content["waiting_for"] == "the broker"
     assert content["stages"] == {}
     assert content["sales"] == {"products": [], "others": 0, "windows": []}
+
+
+def test_sums_may_have_more_than_64_bits() -> None:
+    state = State(60)
+    state.apply(observation(metrics=[metric(1, f"prod-{number}", 2**63 - 1, 1e15) for number in range(3)]))
+    content = json.loads(snapshot_json(state, T0))
+    assert content["sales"]["windows"][0]["all"][0] == 3 * (2**63 - 1)
+    assert snapshot_json(state, T0).count(b"\n") == 0
 
 
 def test_it_has_the_same_content_as_the_terminal_view() -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import re
 from collections import defaultdict
 from collections.abc import Callable
 from decimal import Decimal
@@ -19,6 +20,7 @@ from pyarrow import parquet
 from cli.app import run
 from libs.events.money import mean_cents
 from libs.events.product_metrics import MetricRow, ProductMetric, encode_metric
+from libs.runtime.errors import PipelineError
 from metrics_report.summary import Selection, summarize
 from services.sink.database.address import parse_address
 from services.sink.database.connecting import database_at
@@ -26,6 +28,7 @@ from services.sink.database.session import Move
 from services.sink.file.convert import convert
 from services.sink.file.disk import Disk
 from services.sink.topic_reader import Position
+from verification.output_file import read_lines
 
 START = 1_795_305_600  # 2026-11-22T00:00:00Z
 RANDOM = random.Random(11)
@@ -100,6 +103,25 @@ def test_json_lines_are_exact_beyond_float_precision(report: Report) -> None:
     assert total["total_revenue"] == row["total_revenue"]
 
 
+def test_sums_may_have_more_than_64_bits(folder: Path, report: Report) -> None:
+    metrics = [
+        ProductMetric(START + 60 * each, START + 60 * each + 60, "prod-1", 2**62, 10**18 - 1)
+        for each in (1, 2, 3, 4, 5)
+    ]
+    (folder / "metrics.json").write_bytes(b"".join(encode_metric(metric) + b"\n" for metric in metrics))
+    total = json.loads(report("--by", "day", "--json"), parse_float=Decimal)["total"]
+    assert total["order_count"] == 5 * 2**62
+    assert total["total_revenue"] * 100 == 5 * (10**18 - 1)
+
+
+def test_parquet_has_room_for_a_sum_of_the_largest_metrics(folder: Path, report: Report) -> None:
+    metrics = [ProductMetric(START + 60 * each, START + 60 * each + 60, "prod-1", 7, 10**18 - 1) for each in range(20)]
+    (folder / "metrics.json").write_bytes(b"".join(encode_metric(metric) + b"\n" for metric in metrics))
+    report("--by", "day", "--format", "parquet", "--to-file", str(folder / "report.parquet"))
+    (line,) = parquet.read_table(folder / "report.parquet").to_pylist()
+    assert line["total_revenue"] * 100 == 20 * (10**18 - 1)
+
+
 def test_a_time_range(report: Report) -> None:
     arguments = ("--from", "2026-11-22T01:00", "--to", "2026-11-22T04:00+01:00", "--format", "jsonl", "--by", "minute")
     *rows, _ = map(json.loads, report(*arguments, "--product=prod-1", "--product=prod-2").splitlines())
@@ -112,6 +134,16 @@ def test_a_table_with_bars(report: Report) -> None:
     cents = sum(each.revenue_cents for each in METRICS if each.product_id == "prod-1")
     assert f"{cents // 100}.{cents % 100:02d}" in text.splitlines()[-2]
     assert "█" in text
+
+
+@pytest.mark.parametrize(
+    ("product", "shown"),
+    [("[red]shoes[/red]",) * 2, ("[/x]",) * 2, (":smile:",) * 2, ("a\x1b[2Jb", r"a\x1b[2Jb"), ("a\nb", r"a\nb")],
+)
+def test_a_table_shows_any_product_id_as_text(folder: Path, report: Report, product: str, shown: str) -> None:
+    line = encode_metric(ProductMetric(START, START + 60, product, 1, 100))
+    (folder / "metrics.json").write_bytes(line + b"\n")
+    assert shown in report()
 
 
 @pytest.mark.parametrize("suffix", [".json", ".json.gz", ".parquet"])
@@ -133,6 +165,48 @@ def test_finished_files_are_read_together_with_the_live_one(folder: Path, report
     for name in folder.glob("metrics-*"):
         name.write_bytes(b"?")
     assert report("--format", "csv", "--from", "2026-11-22T11:34").count("\n") > 20
+
+
+def damaged(content: bytes, where: str) -> bytes:
+    """``content`` with bytes missing or changed."""
+    middle = len(content) // 2
+    return {
+        "end": content[:middle],
+        "middle": content[:middle] + bytes(20) + content[middle + 20 :],
+        "first block": content[:12] + b"\xff" * 20 + content[32:],
+        "all": b"no such format",
+    }[where]
+
+
+@pytest.mark.parametrize("suffix", [".json.gz", ".parquet"])
+@pytest.mark.parametrize("where", ["end", "middle", "first block", "all"])
+def test_a_damaged_finished_file_is_named(folder: Path, report: Report, suffix: str, where: str) -> None:
+    finished = folder / f"metrics-2026-11-22T00-00Z--2026-11-22T11-33Z{suffix}"
+    convert(folder / "metrics.json", finished, Disk())
+    finished.write_bytes(damaged(finished.read_bytes(), where))
+    assert str(finished) in report(exit_code=1)
+    with pytest.raises(PipelineError, match=re.escape(str(finished))):
+        read_lines(folder / "metrics.json", 60)
+
+
+def test_a_name_with_no_date_is_of_another_program(folder: Path, report: Report) -> None:
+    same = report("--json")
+    (folder / "metrics-2026-11-22T00-00Z--2026-13-22T11-33Z.json").write_bytes(b"{}\n")
+    assert report("--json") == same
+    assert read_lines(folder / "metrics.json", 60).total() == len(METRICS) + 1
+
+
+def test_a_parquet_file_of_another_program_is_named(folder: Path, report: Report) -> None:
+    other = folder / "other.parquet"
+    report("--format", "parquet", "--to-file", str(other))
+    assert f"{other} is no file of the sink" in report("--file", str(other), exit_code=1)
+
+
+def test_a_file_that_must_not_be_read_is_named(folder: Path) -> None:
+    (folder / "metrics.json").unlink()
+    (folder / "metrics.json").mkdir()
+    with pytest.raises(PipelineError, match=re.escape(str(folder / "metrics.json"))):
+        read_lines(folder / "metrics.json", 60)
 
 
 def test_a_gzipped_file(folder: Path, report: Report) -> None:

@@ -160,6 +160,15 @@ def test_invalid_records_do_not_advance_the_watermark() -> None:
     assert driver.logic.watermark_s is None
 
 
+def test_bad_records_do_not_keep_the_watermark_of_a_drained_partition_back() -> None:
+    clock = FakeClock()
+    driver = driver_at(clock)
+    for number in range(40):
+        driver.pipe([order_record(number, product_id="unknown")])
+        driver.idle([clock.now_s() + number / 2], position=number + 1)
+    assert driver.logic.watermark_s == clock.now_s() + 19 - 5
+
+
 def test_drained_the_watermark_follows_the_clock_in_steps() -> None:
     driver = driver_at(FakeClock())
     driver.idle([1000 + step / 2 for step in range(41)])

@@ -1,5 +1,7 @@
 """One watermark for all sources of a replica."""
 
+from random import Random
+
 import orjson
 from prometheus_client import CollectorRegistry
 
@@ -28,6 +30,18 @@ def at(**values_s: float) -> ReplicaWatermark:
 
 def test_the_watermark_is_that_of_the_slowest_source() -> None:
     assert at(source_4=1003.5, source_1=1001.5, source_2=1002.0).take() == Watermark((1, 2, 4), 6, 1001.5)
+
+
+def test_it_follows_the_slowest_source_however_they_advance() -> None:
+    random, watermark = Random(1), ReplicaWatermark(6, WINDOW_S)
+    values_s: dict[int, float] = {}
+    for _ in range(500):
+        source = random.randrange(6)
+        values_s[source] = values_s.get(source, 1000.0) + random.choice((0.0, 0.5, 3.0))
+        watermark.advance(source, values_s[source])
+        if random.random() < 0.5:
+            assert watermark.take() == Watermark(tuple(sorted(values_s)), 6, min(values_s.values()))
+        assert not watermark.is_due() or watermark.take().watermark_s == min(values_s.values())
 
 
 def test_a_source_without_a_watermark_is_omitted() -> None:

@@ -12,7 +12,14 @@ from libs.events.product_metrics import ProductMetric, encode_metric
 from libs.runtime.records import Headers
 from services.sink.file.finished_files import Span
 from services.sink.file.lines import Line, lines_of, span_of
-from services.sink.topic_reader import MetricBatch, Position, TopicReader, TopicRewoundError, crc_of
+from services.sink.topic_reader import (
+    MetricBatch,
+    Position,
+    RecordMissingError,
+    TopicReader,
+    TopicRewoundError,
+    crc_of,
+)
 
 
 @dataclass
@@ -187,10 +194,15 @@ def test_the_previous_record_is_read_again_but_not_written_again() -> None:
         FakeRecord(4, b'{"a":1}', timestamp=1),
         FakeRecord(4, None),
         FakeRecord(3, b'{"a":1}'),
-        FakeRecord(5, b'{"a":1}'),
     ],
 )
 def test_a_different_previous_record_reveals_another_topic(instead: FakeRecord) -> None:
     reader = TopicReader(lines_of, {0: Position(5, crc_of(FakeRecord(4, b'{"a":1}')))}, rereading=[0])
     with pytest.raises(TopicRewoundError, match="not what was there before"):
         read(reader, {0: [instead]})
+
+
+def test_a_missing_record_does_not_say_whether_the_topic_is_another_one() -> None:
+    reader = TopicReader(lines_of, {0: Position(5, crc_of(FakeRecord(4, b'{"a":1}')))}, rereading=[0])
+    with pytest.raises(RecordMissingError, match="before offset 5"):
+        read(reader, {0: [FakeRecord(5, b'{"a":1}')]})

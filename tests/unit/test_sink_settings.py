@@ -42,6 +42,12 @@ def test_unknown_outputs_are_rejected(text: str) -> None:
         load_settings(SinkSettings, [f"--sink-outputs={text}"])
 
 
+@pytest.mark.parametrize("name", ["metrics.json.gz", "metrics.parquet"])
+def test_an_output_path_with_the_suffix_of_a_converted_file_is_rejected(name: str) -> None:
+    with pytest.raises(SettingsError, match=r"SINK_OUTPUT_PATH=.*SINK_ROTATED_FORMAT"):
+        load_settings(SinkSettings, [f"--sink-output-path=output/{name}"])
+
+
 def test_rotation_is_off_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings(SinkSettings, []).rotate() is None
     monkeypatch.setenv("SINK_ROTATE", "100MB")

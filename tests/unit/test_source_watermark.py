@@ -49,8 +49,7 @@ def test_a_repeated_confirmation_does_not_advance_it(watermark: SourceWatermark)
 @pytest.mark.parametrize(
     "disturbance",
     [
-        drained(1006.0, position=8),  # a record was read
-        Progress(7, 8, 1006.0, source_started=True),  # a record is unread
+        Progress(7, 8, 1006.0, source_started=True),  # records are unread for longer than the longest silence
         Progress(7, None, None, source_started=True),  # unknown, as after a new assignment
         drained(1005.5 + LONGEST_SILENCE_S + 0.1),  # the broker was unavailable
     ],
@@ -66,6 +65,29 @@ def test_any_interruption_restarts_the_wait(watermark: SourceWatermark, disturba
     for moment_s in half_seconds(1016, 1020):
         watermark.saw_progress(drained(moment_s, position))
     assert watermark.value_s is not None
+
+
+def test_an_event_restarts_the_wait(watermark: SourceWatermark) -> None:
+    for moment_s in half_seconds(1000, 1005.5):
+        watermark.saw_progress(drained(moment_s))
+    watermark.saw_event(500.0)
+    for moment_s in half_seconds(1006, 1016):
+        watermark.saw_progress(drained(moment_s, position=8))
+        assert watermark.value_s == 495.0
+    watermark.saw_progress(drained(1016.5, position=8))
+    assert watermark.value_s == 1016.0 - 5.0
+
+
+def test_records_without_an_event_do_not_restart_the_wait(watermark: SourceWatermark) -> None:
+    """As of a sender whose orders are all invalid: its partition would keep the windows of all products open."""
+    for number, moment_s in enumerate(half_seconds(1000, 1010)):
+        watermark.saw_progress(Progress(number, number + 1, moment_s, source_started=True))
+        assert watermark.value_s is None
+        watermark.saw_progress(drained(moment_s, position=number + 1))
+    watermark.saw_progress(Progress(21, 22, 1010.5, source_started=True))
+    assert watermark.value_s is None
+    watermark.saw_progress(drained(1010.5, position=22))
+    assert watermark.value_s == 1010.0 - 5.0
 
 
 def test_before_the_first_record_of_the_topic_there_is_no_watermark(watermark: SourceWatermark) -> None:

@@ -45,6 +45,15 @@ def test_the_table_explains_why_more_orders_are_accepted_than_processed() -> Non
     assert "is running" not in table(report)
 
 
+def test_the_table_shows_text_of_other_programs_as_text() -> None:
+    report = Report(sent=1)
+    report.dead_letters["[/x]"] = 1
+    report.found(Damage.WINDOW_WRONG, "[red]a\x1b[2J[/] from 60")
+    shown = table(report)
+    assert "[/x]" in shown
+    assert r"[red]a\x1b[2J[/] from 60" in shown
+
+
 def test_a_dead_letter_of_a_valid_order_may_come_from_another_catalogue() -> None:
     report = Report(sent=9, processed=8, accepted=8)
     report.found(Damage.DEAD_LETTER_UNEXPECTED, "orders[0]@1 of orders as unknown_product")

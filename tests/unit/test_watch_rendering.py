@@ -129,6 +129,15 @@ def test_the_newest_windows_come_first_and_as_many_as_fit() -> None:
         assert len(screen(state, height=height).splitlines()) <= height
 
 
+def test_text_of_other_programs_has_no_control_characters() -> None:
+    state = busy()
+    metric = Metric(1_700_000_040, 1_700_000_100, "[/x]a\x1b[2Jb", 1, 1.0, 1.0)
+    state.apply(observation(metrics=[metric], dead_letters=Counter({"[/x]\x1b[2J": 1})))
+    for shown in (screen(state, width=200), status_line(state, T0) + metric_line(metric, T0)):
+        assert r"[/x]a\x1b[2Jb" in shown
+        assert r"[/x]\x1b[2J 1" in shown
+
+
 def test_before_the_first_window_its_closing_time_is_shown() -> None:
     state = State(60)
     state.apply(observation())

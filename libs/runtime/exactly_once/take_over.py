@@ -69,7 +69,7 @@ class TakeOver:
         except TimeoutError as error:
             raise TimeoutError(
                 f"the offsets to begin at did not come within {_OFFSETS_WITHIN_S:.0f} s; a transaction that somebody has left"
-                " open may hold them up (kafka-transactions.sh find-hanging)"
+                " open may hold them up (`pipeline doctor` finds it)"
             ) from error
         logics = self.stage.logics(sources)
         if self.stage.changelog is not None:

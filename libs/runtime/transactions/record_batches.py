@@ -12,8 +12,8 @@ from libs.runtime.records import Headers, Row
 # One request is in flight for each broker, so throughput is a batch per round trip: 16 KiB batches halve it.
 MAX_BATCH_BYTES = 256 * 1024
 
-_ROWS_AT_ONCE = 16
-_BYTES_AT_ONCE = 16 * 1024
+# Several rows for each of 200 partitions.
+_MOST_WAITING_BYTES = 512 * 1024
 
 _MAGIC = 2
 _UNCOMPRESSED = 0
@@ -65,13 +65,12 @@ class RecordBatch:
 class _PartitionOutput:
     """The output for one partition: full batches, the one that is being filled, and rows that are not appended yet."""
 
-    __slots__ = ("batches", "headers", "rows", "rows_bytes")
+    __slots__ = ("batches", "headers", "rows")
 
     def __init__(self) -> None:
         self.batches: list[RecordBatch] = []
         self.headers: Headers = []
         self.rows: list[Row] = []
-        self.rows_bytes = 0
 
     def append_rows(self) -> int:
         """Append the rows to the batches; returns the number of bytes added."""
@@ -83,15 +82,14 @@ class _PartitionOutput:
             batches.append(RecordBatch())
             refused = batches[-1].extend(chain((refused,), remaining), self.headers)
         self.rows.clear()
-        self.rows_bytes = 0
         return sum(batch.size_bytes for batch in batches[before:]) - last_bytes
 
 
 class OutputBuffer:
     """The records of one transaction by topic, without prefix, and partition.
 
-    Appending a few rows to a batch costs as much as appending many. So rows are collected until there are several for their
-    partition: with 200 partitions an input batch has hardly more than one row for each.
+    Appending a few rows to a batch costs as much as appending many. So rows wait until there are several for each partition:
+    with 200 partitions an input batch has hardly more than one row for each.
 
     Args:
         partitions: the number of partitions of each output topic.
@@ -99,11 +97,16 @@ class OutputBuffer:
 
     def __init__(self, partitions: Mapping[str, int]) -> None:
         self._partitions = partitions
-        self._outputs: dict[tuple[str, int], _PartitionOutput] = {}
-        # Read after every batch of input, so they are kept up to date.
-        self.size_bytes = 0
-        """The size of all batches, and of the rows that wait."""
+        self._outputs: dict[str, list[_PartitionOutput]] = {}
+        self._batches_bytes = 0
+        self._waiting_bytes = 0
+        # Read after every batch of input, so it is kept up to date.
         self.record_count = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of all batches, and of the values of the rows that wait."""
+        return self._batches_bytes + self._waiting_bytes
 
     def partition_count(self, topic: str) -> int:
         return self._partitions[topic]
@@ -111,27 +114,21 @@ class OutputBuffer:
     def partition_for(self, topic: str, key: bytes | None) -> int:
         return partition_for(key, self._partitions[topic])
 
-    def extend(self, topic: str, partition: int, rows: Sequence[Row], headers: Headers) -> None:
-        output = self._outputs.get((topic, partition))
-        if output is None:
-            output = self._outputs[topic, partition] = _PartitionOutput()
-        if output.rows and output.headers != headers:
-            self._append_rows(output)
-        output.headers = headers
-        output.rows.extend(rows)
+    def extend(self, topic: str, partitions: Sequence[int], rows: Sequence[Row], headers: Headers) -> None:
+        outputs = self._outputs_of(topic)
         size_bytes = 0
-        for _, value, _ in rows:
+        for partition, row in zip(partitions, rows, strict=True):
+            output = outputs[partition]
+            if output.headers is not headers:
+                self._change_headers(output, headers)
+            output.rows.append(row)
+            value = row[1]
             if value is not None:
                 size_bytes += len(value)
-        output.rows_bytes += size_bytes
-        self.size_bytes += size_bytes
         self.record_count += len(rows)
-        if len(output.rows) >= _ROWS_AT_ONCE or output.rows_bytes >= _BYTES_AT_ONCE:
-            self._append_rows(output)
-
-    def _append_rows(self, output: _PartitionOutput) -> None:
-        self.size_bytes -= output.rows_bytes
-        self.size_bytes += output.append_rows()
+        self._waiting_bytes += size_bytes
+        if self._waiting_bytes >= _MOST_WAITING_BYTES:
+            self._append_all()
 
     def send(
         self,
@@ -142,17 +139,41 @@ class OutputBuffer:
         timestamp_ms: int,
         headers: Headers,
     ) -> None:
-        self.extend(topic, partition, ((key, value, timestamp_ms),), headers)
+        self.extend(topic, (partition,), ((key, value, timestamp_ms),), headers)
+
+    def _outputs_of(self, topic: str) -> list[_PartitionOutput]:
+        outputs = self._outputs.get(topic)
+        if outputs is None:
+            outputs = self._outputs[topic] = [_PartitionOutput() for _ in range(self._partitions[topic])]
+        return outputs
+
+    def _change_headers(self, output: _PartitionOutput, headers: Headers) -> None:
+        if output.rows and output.headers != headers:
+            self._waiting_bytes -= sum(len(value) for _, value, _ in output.rows if value is not None)
+            self._batches_bytes += output.append_rows()
+        output.headers = headers
+
+    def _append_all(self) -> None:
+        for outputs in self._outputs.values():
+            for output in outputs:
+                if output.rows:
+                    self._batches_bytes += output.append_rows()
+        self._waiting_bytes = 0
 
     def batches(self) -> Mapping[tuple[str, int], list[RecordBatch]]:
         """All batches by topic and partition, in the order in which they were filled."""
-        for output in self._outputs.values():
-            self._append_rows(output)
-        return {target: output.batches for target, output in self._outputs.items() if output.batches}
+        self._append_all()
+        return {
+            (topic, partition): output.batches
+            for topic, outputs in self._outputs.items()
+            for partition, output in enumerate(outputs)
+            if output.batches
+        }
 
     def record_counts(self) -> Counter[str]:
         """The number of records by topic."""
         counts: Counter[str] = Counter()
-        for (topic, _), output in self._outputs.items():
-            counts[topic] += len(output.rows) + sum(batch.record_count for batch in output.batches)
+        for topic, outputs in self._outputs.items():
+            for output in outputs:
+                counts[topic] += len(output.rows) + sum(batch.record_count for batch in output.batches)
         return counts

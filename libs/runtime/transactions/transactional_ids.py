@@ -19,9 +19,17 @@ class StageTransactionalIds:
         """An id that this process has not used before."""
         return f"{self._begin}{member.generation}-{member.member_id}-{next(self._attempts)}"
 
+    def owns(self, transactional_id: str) -> bool:
+        """Whether the id belongs to this stage."""
+        return self._generation_of(transactional_id) is not None
+
     def is_before(self, transactional_id: str, generation: int) -> bool:
         """Whether the id belongs to this stage and a generation before ``generation``."""
+        its_generation = self._generation_of(transactional_id)
+        return its_generation is not None and its_generation < generation
+
+    def _generation_of(self, transactional_id: str) -> int | None:
         if not transactional_id.startswith(self._begin):
-            return False
-        its_generation, _, rest = transactional_id.removeprefix(self._begin).partition("-")
-        return its_generation.isdecimal() and bool(rest) and int(its_generation) < generation
+            return None
+        generation, _, rest = transactional_id.removeprefix(self._begin).partition("-")
+        return int(generation) if generation.isdecimal() and rest else None

@@ -63,7 +63,8 @@ set time zone 'UTC'
 
 _TAKE_OVER = """
 update sink_owner set epoch = epoch + 1, owner = %(owner)s, alive_at = clock_timestamp()
-where owner = %(owner)s or alive_at < clock_timestamp() - make_interval(secs => %(lease_s)s)
+where owner = %(owner)s or alive_at not between clock_timestamp() - make_interval(secs => %(lease_s)s)
+    and clock_timestamp() + make_interval(secs => %(lease_s)s)
 returning epoch
 """
 _STAY_OWNER = "update sink_owner set alive_at = clock_timestamp() where epoch = %s"
@@ -100,6 +101,8 @@ class PostgresqlDatabase:
     async def connect(self) -> "PostgresqlSession":
         given = conninfo_to_dict(self._address.uri)
         options: dict[str, Any] = {name: value for name, value in _DEFAULTS.items() if name not in given}
+        # Without it the database's own encoding counts: COPY's UTF-8 would be read as LATIN1, and text from SQL_ASCII is bytes.
+        options["client_encoding"] = "UTF8"
         try:
             if (password := self._address.password()) is not None:
                 options["password"] = password
@@ -275,6 +278,11 @@ def _as_our_errors() -> Iterator[None]:
         raise DatabaseRefusedError(
             f"the database refuses: {_first_line(error)}",
             advice="the sink's role needs a schema in which it may create tables, and its tables as it made them",
+        ) from error
+    except errors.UntranslatableCharacter as error:
+        raise DatabaseRefusedError(
+            f"the database refuses: {_first_line(error)}",
+            advice="its encoding lacks characters of a product id: create a database with the encoding UTF8",
         ) from error
     except psycopg.Error as error:
         raise DatabaseUnavailableError(_first_line(error)) from error

@@ -53,7 +53,8 @@ class Session(Protocol):
     async def take_over(self, owner: str, lease_s: float) -> int | None:
         """Become the only writer, and return the new epoch; None if another owner was active within ``lease_s``.
 
-        The time is measured by the database's clock.
+        The time is measured by the database's clock. If that is set back, a time of activity that is more than ``lease_s`` ahead of it
+        does not count: an owner that is alive has renewed its lease since.
         """
         ...
 

@@ -107,8 +107,8 @@ class SqliteSession:
             now_s = self._clock_s()
             row = self._connection.execute(
                 "update sink_owner set epoch = epoch + 1, owner = ?, alive_at_s = ? "
-                "where owner = ? or alive_at_s < ? returning epoch",
-                [owner, now_s, owner, now_s - lease_s],
+                "where owner = ? or alive_at_s not between ? and ? returning epoch",
+                [owner, now_s, owner, now_s - lease_s, now_s + lease_s],
             ).fetchone()
             return row and int(row[0])
 

@@ -47,7 +47,7 @@ def test_the_commands_match_the_documentation() -> None:
     assert {name for name in make_app() if not name.startswith("-")} == {
         *("up", "scale", "logs", "down", "status", "watch", "live", "verify", "metrics", "doctor"),
         *("stop", "start", "restart", "drain", "report"),
-        *("dead-letters", "recompute", "bench", "chaos"),
+        *("dead-letters", "recompute", "complete-transactions", "bench", "chaos"),
     }
 
 
@@ -66,6 +66,7 @@ def test_the_commands_match_the_documentation() -> None:
         ("dead-letters", "show", "1/2"),
         ("dead-letters", "replay"),
         ("recompute",),
+        ("complete-transactions",),
     ],
 )
 def test_all_commands_have_the_same_options_to_select_a_pipeline(command: tuple[str, ...]) -> None:

@@ -8,8 +8,9 @@ import pytest
 from aiokafka import TopicPartition
 
 from doctor.cluster import cluster_findings
-from doctor.cluster_facts import Clock, ClusterFacts, OpenTransaction, Partition, TopicFacts
+from doctor.cluster_facts import ABORTED, COMMITTED, Clock, ClusterFacts, OpenTransaction, Partition, TopicFacts
 from doctor.collect_clock import clock_of
+from doctor.collect_cluster import _java_hash
 from doctor.collect_transactions import held_up
 from doctor.finding import Level
 from libs.events.topics import ALL_TOPICS
@@ -162,18 +163,40 @@ def with_partitions(name: str, *partitions: Partition) -> dict[str, Any]:
         ({"clock": Clock(None, 4.0)}, Level.WARNING, "clock", "the broker's clock is at least 4.0 s ahead", "NTP"),
         ({"clock": Clock(None, -400.0)}, Level.SKIPPED, "clock", "no order arrived", ""),
         (
-            {"open_transactions": (OpenTransaction("mine.late-orders", 1, 7, 1000, "mine.processor-3-x-0"),)},
+            {
+                "open_transactions": (
+                    OpenTransaction("mine.late-orders", 1, 7, 1000, "mine.processor-3-x-0", "Ongoing"),
+                )
+            },
             Level.WARNING,
             "transactions",
             "'mine.processor-3-x-0' has blocked readers of partition 1 of mine.late-orders for 5 s",
             "start its service",
         ),
         (
+            {
+                "open_transactions": (
+                    OpenTransaction("mine.late-orders", 1, 7, 1000, "mine.processor-3-x-0", COMMITTED),
+                )
+            },
+            Level.PROBLEM,
+            "transactions",
+            "readers are blocked at offset 7. It was committed, but",
+            "`pipeline complete-transactions` writes it. Do not abort",
+        ),
+        (
+            {"open_transactions": (OpenTransaction("mine.late-orders", 1, 7, 1000, "mine.processor-3-x-0", ABORTED),)},
+            Level.PROBLEM,
+            "transactions",
+            "the transaction of 'mine.processor-3-x-0' in partition 1 of mine.late-orders hangs",
+            "kafka-transactions.sh abort --topic mine.late-orders --partition 1 --start-offset 7",
+        ),
+        (
             {"open_transactions": (OpenTransaction("mine.late-orders", 1, 7, 1000, None),)},
             Level.PROBLEM,
             "transactions",
             "the transaction of producer 1000 in partition 1 of mine.late-orders hangs",
-            "abort --topic mine.late-orders --partition 1 --start-offset 7",
+            "if it was not committed: kafka-transactions.sh abort --topic mine.late-orders --partition 1 --start-offset 7",
         ),
         (
             {"open_transactions": (OpenTransaction("mine.late-orders", 1, None, None, None),)},
@@ -219,3 +242,11 @@ def test_a_transaction_is_abandoned_if_its_last_stable_offset_does_not_move() ->
     before = at(left=(5, 9), moves=(5, 9), idle=(9, 9), begun=(9, 9))
     after = at(left=(5, 12), moves=(8, 12), idle=(9, 9), begun=(9, 12))
     assert held_up(before, after) == {TopicPartition("left", 0): 5}
+
+
+@pytest.mark.parametrize(
+    ("group", "number"),
+    [("processor", 28), ("analytics", 10), ("episode-2-processor", 45), ("episode-2-analytics", 27), ("", 0)],
+)
+def test_a_group_s_offsets_are_where_kafka_places_them(group: str, number: int) -> None:
+    assert _java_hash(group) % 50 == number

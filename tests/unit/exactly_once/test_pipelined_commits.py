@@ -110,7 +110,7 @@ async def test_a_commit_that_does_not_end_is_abandoned(monkeypatch: pytest.Monke
 
 
 def write(commits: PipelinedCommits, count: int, value: bytes = b"value") -> None:
-    commits.outputs.extend("out", 0, [(None, value, 0)] * count, [])
+    commits.outputs.extend("out", [0] * count, [(None, value, 0)] * count, [])
 
 
 async def test_records_of_a_transaction_are_counted_when_it_is_committed() -> None:

@@ -37,7 +37,7 @@ def large_batches(*counts: int) -> dict[TopicPartition, list[RecordBatch]]:
     """This number of batches of maximum size for each of the first partitions."""
     buffer = OutputBuffer({"out": 3})
     for partition, count in enumerate(counts):
-        buffer.extend("out", partition, [(None, bytes(MAX_BATCH_BYTES), 0)] * count, [])
+        buffer.extend("out", [partition] * count, [(None, bytes(MAX_BATCH_BYTES), 0)] * count, [])
     return {OUT[partition]: batches for (_, partition), batches in buffer.batches().items()}
 
 

@@ -34,7 +34,7 @@ def outputs(*partitions: int, values: int = 1) -> OutputBuffer:
     """This number of records for each of these partitions."""
     buffer = OutputBuffer({"out": 3})
     for partition in partitions:
-        buffer.extend("out", partition, [(None, b"value", 0)] * values, [])
+        buffer.extend("out", [partition] * values, [(None, b"value", 0)] * values, [])
     return buffer
 
 

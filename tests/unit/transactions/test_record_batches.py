@@ -1,12 +1,15 @@
 import struct
 from collections import Counter
+from random import Random
+from typing import Any
 
 import pytest
 from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record import MemoryRecords
 
 from libs.runtime.kafka_client.partitioning import partition_for
 from libs.runtime.records import Headers, Row
-from libs.runtime.transactions.record_batches import MAX_BATCH_BYTES, OutputBuffer, RecordBatch
+from libs.runtime.transactions.record_batches import _MOST_WAITING_BYTES, MAX_BATCH_BYTES, OutputBuffer, RecordBatch
 
 HEADERS: Headers = [("type", b"order"), ("empty", b"")]
 ROWS: list[Row] = [
@@ -69,8 +72,8 @@ def counts(buffer: OutputBuffer, topic: str, partition: int) -> list[int]:
 def test_records_that_do_not_fit_go_into_the_next_batch_in_order() -> None:
     buffer = OutputBuffer({"out": 6})
     rows: list[Row] = [(None, b"%06d" % n + bytes(994), n) for n in range(1_000)]
-    buffer.extend("out", 0, rows[:10], [])
-    buffer.extend("out", 0, rows[10:], [])
+    buffer.extend("out", [0] * 10, rows[:10], [])
+    buffer.extend("out", [0] * 990, rows[10:], [])
     buffer.send("out", 0, *rows[0], [])
     batches = buffer.batches()["out", 0]
     assert len(batches) > 3
@@ -85,7 +88,7 @@ def test_a_record_larger_than_a_batch_gets_its_own_batch(before: int) -> None:
     buffer = OutputBuffer({"out": 6})
     small: Row = (None, b"small", 0)
     large: Row = (None, bytes(MAX_BATCH_BYTES + 1), 0)
-    buffer.extend("out", 0, [small] * before + [large, small, small], [])
+    buffer.extend("out", [0] * (before + 3), [small] * before + [large, small, small], [])
     assert counts(buffer, "out", 0) == [1] * before + [1, 2]
 
 
@@ -93,10 +96,9 @@ def test_records_are_grouped_by_topic_and_partition_and_counted_by_topic() -> No
     buffer = OutputBuffer({"out": 6, "dlq": 3})
     assert buffer.batches() == {}
     assert buffer.size_bytes == 0
-    buffer.extend("out", 0, ROWS[:3], HEADERS)
-    buffer.extend("out", 5, ROWS[:2], HEADERS)
+    buffer.extend("out", [0, 5, 0, 5, 0], ROWS[:5], HEADERS)
     buffer.send("dlq", 0, b"key", b"value", 0, [])
-    buffer.extend("dlq", 1, [], [])
+    buffer.extend("dlq", [], [], [])
     assert {target: [batch.record_count for batch in each] for target, each in buffer.batches().items()} == {
         ("out", 0): [3],
         ("out", 5): [2],
@@ -108,12 +110,52 @@ def test_records_are_grouped_by_topic_and_partition_and_counted_by_topic() -> No
     assert sum(struct.unpack_from(">i", each, _COUNT_AT)[0] for each in encoded) == 6
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_each_partition_has_its_records_in_order_with_their_own_headers(seed: int) -> None:
+    random = Random(seed)
+    buffer = OutputBuffer({"out": 3})
+    expected: dict[tuple[str, int], list[Any]] = {}
+    for number in range(300):
+        all_headers: list[Headers] = [HEADERS, list(HEADERS), [], [("traceparent", b"%d" % number)]]
+        headers = random.choice(all_headers)
+        partitions = [random.randrange(3) for _ in range(random.randrange(20))]
+        rows: list[Row] = [
+            (b"%d" % number, random.randbytes(random.randrange(1_500)), at) for at in range(len(partitions))
+        ]
+        if len(rows) == 1:
+            buffer.send("out", partitions[0], *rows[0], headers)
+        else:
+            buffer.extend("out", partitions, rows, headers)
+        for partition, row in zip(partitions, rows, strict=True):
+            expected.setdefault(("out", partition), []).append((*row, tuple(headers)))
+    assert buffer.size_bytes > _MOST_WAITING_BYTES
+    assert {target: decoded(batches) for target, batches in buffer.batches().items()} == expected
+
+
+def decoded(batches: list[RecordBatch]) -> list[Any]:
+    parsed = (MemoryRecords(bytes(batch.encode(1, 2, 3))).next_batch() for batch in batches)
+    return [
+        (record.key, record.value, record.timestamp, tuple(record.headers))
+        for records in parsed
+        for record in records or ()
+    ]
+
+
+def test_the_size_includes_rows_that_wait_for_their_batch() -> None:
+    buffer = OutputBuffer({"out": 6})
+    values_bytes = sum(len(value or b"") for _, value, _ in ROWS)
+    buffer.extend("out", [0] * len(ROWS), ROWS, HEADERS)
+    assert buffer.size_bytes == values_bytes
+    buffer.send("out", 0, None, b"another", 0, [])
+    assert buffer.size_bytes > values_bytes + len(b"another")
+
+
 def test_the_size_is_that_of_all_batches() -> None:
     buffer = OutputBuffer({"out": 6})
     for partition in range(6):
-        buffer.extend("out", partition, ROWS[:50], HEADERS)
-    size_bytes = buffer.size_bytes
-    assert size_bytes == sum(len(batch.encode(1, 2, 3)) for each in buffer.batches().values() for batch in each)
+        buffer.extend("out", [partition] * 50, ROWS[:50], HEADERS)
+    batches = buffer.batches()
+    assert buffer.size_bytes == sum(len(batch.encode(1, 2, 3)) for each in batches.values() for batch in each)
 
 
 def test_partitions_match_the_default_partitioner() -> None:

@@ -22,6 +22,7 @@ def test_ids_are_unique() -> None:
 def test_the_generation_is_parsed_from_an_id(prefix: str) -> None:
     ids = StageTransactionalIds(prefix, "processor")
     made = ids.next_for(MEMBER)
+    assert ids.owns(made)
     assert not ids.is_before(made, 6)
     assert not ids.is_before(made, 7)
     assert ids.is_before(made, 8)
