@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from doctor.complete_transactions import commit_hanging_transactions
+from libs.runtime.kafka_security.security import KafkaAddress
 from local.broker import LocalBroker
 from tests.chaos.chaos_database import ChaosDatabase
 from tests.chaos.faults import Fault
@@ -110,6 +112,9 @@ async def run_episode(
         await stack.all_healthy()
         await stack.end_traffic()
         say("traffic has ended: verifying")
+        # A known fault of Kafka in ZooKeeper mode, repaired as docs/guarantees.md says.
+        for hung in await commit_hanging_transactions(KafkaAddress(broker.bootstrap_servers), pipeline.prefix):
+            say(f"no marker in partition {hung.found.partition} of {hung.found.topic}: {hung.reason or 'written now'}")
         outcome.report = await verify(
             broker.bootstrap_servers,
             topic_prefix=pipeline.prefix,
