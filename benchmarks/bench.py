@@ -126,7 +126,7 @@ async def _measure(
         def say(text: str) -> None:
             status.update(text)
 
-        def tell(result: Result) -> None:
+        def on_result(result: Result) -> None:
             results.append(result)
             console.print(_line(len(results), result), markup=False)
 
@@ -143,7 +143,7 @@ async def _measure(
             runs = directory / name
             runs.mkdir()
             bench = Bench(broker.bootstrap_servers, inputs, cores, runs, say)
-            return RunSeries(bench, commands, workloads, options.orders, tell)
+            return RunSeries(bench, commands, workloads, options.orders, on_result)
 
         async with AsyncExitStack() as stack:
             alone = await campaign(stack, "one-core", others or all_cores, pinned)

@@ -51,7 +51,7 @@ class Contender:
         return f"{self.folder}-{self.guarantee}"
 
     def programs(self, stage: Stage) -> list[Stage]:
-        """The value of BENCH_STAGE of each process that works ``stage``."""
+        """The value of BENCH_STAGE of each process that runs ``stage``."""
         if stage is Stage.BOTH and not self.one_topology:
             return [Stage.PROCESSOR, Stage.ANALYTICS]
         return [stage]

@@ -58,14 +58,14 @@ class RunSeries:
     Args:
         commands: the contenders, and the command that starts each of them.
         orders: the maximum number of orders in a run.
-        tell: called with each result.
+        on_result: called with each result.
     """
 
     bench: Bench
     commands: Mapping[Contender, list[str]]
     workloads: Workloads
     orders: int
-    tell: Callable[[Result], None]
+    on_result: Callable[[Result], None]
     _durations_s: dict[tuple[str, Stage], float] = field(default_factory=dict)
 
     async def round(self, number: int, deadline_s: float) -> None:
@@ -130,4 +130,4 @@ class RunSeries:
             outcome = await run(plan, self.commands[plan.contender], prepared)
         except (KafkaError, OSError, RunFailedError) as error:
             outcome = Outcome(plan, count, failure=repr(error))
-        self.tell(Result(part, number, outcome))
+        self.on_result(Result(part, number, outcome))

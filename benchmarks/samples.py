@@ -43,7 +43,7 @@ def figures(samples: Sequence[Sample], started_s: float, ended_s: float, orders:
     first_s = began(samples)
     within = [sample for sample in samples if first_s <= sample.at_s <= ended_s]
     if len(within) < 2:
-        raise ValueError("nothing came of it")
+        raise ValueError("there is no output")
     seconds = ended_s - first_s
     at_start, at_end = within[0], within[-1]
     progress: Callable[[Sample], float] = _visible if by_output else _received

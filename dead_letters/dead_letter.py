@@ -9,7 +9,7 @@ from libs.events.dead_letters import HEADERS, VALUE_SHA256, Rejection, read_dead
 from libs.runtime.records import LocatedRecord
 
 DAMAGED = "damaged_headers"
-"""Stands for the reason where none can be read."""
+"""The reason of a letter with damaged headers."""
 
 _PLACE = re.compile(r"([0-9]{1,6})/([0-9]{1,18})")
 

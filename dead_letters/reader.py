@@ -81,7 +81,7 @@ class LetterReader:
                 wanted.difference_update(letter.place for letter in found)
                 yield found
         if wanted:
-            raise _no_letter(min(wanted), "what stands there is the end of a transaction, or was never committed")
+            raise _no_letter(min(wanted), "that offset is a transaction marker, or a record that was never committed")
 
     async def marks(self) -> AsyncIterator[tuple[Place, ReplayMark | None]]:
         """All replay marks, oldest first in each partition; empty as long as no letter was ever replayed."""

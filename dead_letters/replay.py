@@ -73,7 +73,7 @@ class ReplayProducer:
         except TransactionFencedError as error:
             # The broker does not report which of the two it was.
             raise PipelineError(
-                "another replay has taken over, or this one stood still for too long", advice=_AGAIN
+                "another replay has taken over, or this one was paused for too long", advice=_AGAIN
             ) from error
         except TimeoutError as error:
             raise TransactionTimeoutError(f"no commit within {COMMIT_TIMEOUT_S:.0f} s", advice=_AGAIN) from error

@@ -48,7 +48,7 @@ def decode_mark(key: bytes | None, value: bytes | None) -> tuple[Place, ReplayMa
     """The letter's place and its mark; None for a tombstone, by which a user has removed the mark.
 
     Raises:
-        DamagedReplayMarkError: nothing of the kind stands there.
+        DamagedReplayMarkError: the record is not a replay mark.
     """
     try:
         place = parse_place((key or b"").decode())

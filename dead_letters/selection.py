@@ -30,7 +30,7 @@ def obstacle(letter: DeadLetter, topics: Topics) -> str:
     """The reason why ``letter`` cannot be written back; empty if it can."""
     source = letter.rejection
     if source is None:
-        return "their headers do not tell whence they came"
+        return "their headers do not say where they came from"
     if source.topic != topics.orders:
         return f"they did not come from {topics.orders}"
     if source.partition >= topics.orders_partitions:

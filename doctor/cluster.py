@@ -116,11 +116,11 @@ def _partition_counts(topics: Mapping[str, TopicFacts], declared: int | None) ->
     counts = {name: len(topic.partitions) for name, topic in topics.items() if name != DEAD_LETTERS_REPLAYED.name}
     if not counts:
         return
-    told = ", ".join(f"{name} {count}" for name, count in counts.items())
+    listed = ", ".join(f"{name} {count}" for name, count in counts.items())
     if len(set(counts.values())) > 1:
         yield problem(
             "partitions",
-            f"different numbers: {told}; the services do not start",
+            f"different numbers: {listed}; the services do not start",
             "stop all services, run `pipeline recompute`, start them with TOPIC_PARTITIONS set to the number of orders",
         )
         return

@@ -70,7 +70,7 @@ class ClusterFacts:
 
     brokers: int
     versions: Mapping[int, int]
-    """The newest version of each request that the oldest broker understands, by the request's key."""
+    """The newest version of each request that all brokers support, by the request's key."""
     broker_config: Mapping[str, str] | None
     topics: Mapping[str, TopicFacts]
     missing: tuple[str, ...]
@@ -78,6 +78,6 @@ class ClusterFacts:
     internal_topics: Mapping[str, TopicFacts]
     clock: Clock
     watched_s: float
-    """The least time for which the transactions below have been open."""
+    """The minimum time for which the transactions below have been open."""
     open_transactions: tuple[OpenTransaction, ...]
     transactions_denied: bool = False

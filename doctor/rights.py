@@ -18,7 +18,7 @@ async def check_rights(kafka: Kafka, prefix: str, role: Role) -> list[Finding]:
     try:
         missing = await check.missing()
     except (KafkaError, OSError, PipelineError, TimeoutError) as error:
-        return [skipped("rights", f"the brokers did not tell the rights of {role.name}: {error!r}")]
+        return [skipped("rights", f"the brokers did not report the rights of {role.name}: {error!r}")]
     finally:
         await check.close()
     return rights_findings(role, missing, prefix)

@@ -19,7 +19,7 @@ from local.probes import kafka_answers, zookeeper_answers
 _POLL_S = 0.1
 _STOP_S = 20.0
 START_S = 180.0
-"""How long a start may take, on a slow machine with much else to do."""
+"""The time limit of a start, for a slow machine with other load."""
 
 # A watchdog that kills the process when this program ends, however it ends: the pipe to the watchdog's stdin then closes.
 _WATCHDOG = 'read -r _; kill -KILL "$0" 2>/dev/null'

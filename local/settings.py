@@ -17,7 +17,7 @@ MOST_REPLICAS = 50
 # Each service has its own range of ports, so that adding or removing replicas does not change the ports of others.
 _HTTP_BLOCKS = {"generator": 0, "sink": 1, "live": 2, "processor": 100, "analytics": 200}
 HTTP_PORTS = 300
-"""As many as the blocks take up, from `LocalSettings.http_port` on."""
+"""The number of ports in all ranges, from `LocalSettings.http_port` on."""
 _HIGHEST_HTTP_BASE = FIRST_EPHEMERAL_PORT - HTTP_PORTS
 _KAFKA_SECURITY = ("KAFKA_SECURITY_", "KAFKA_SASL_", "KAFKA_SSL_")
 _CATALOGUE = "services/processor/catalogue.json"

@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and settings of all tests."""
 
 import gc
 import os
@@ -13,20 +13,20 @@ from hypothesis import settings
 from local.broker import LocalBroker
 from tests.brokers.kraft import KraftBroker
 
-# A slow machine is no failure.
+# A slow machine must not cause a failure.
 settings.register_profile("pipeline", deadline=None)
 settings.load_profile("pipeline")
 
 # Brokers of tests live for minutes: their JVM need not optimize further than its first compiler does, which takes half the CPU.
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
-# A shell starts what runs in its background with SIGINT ignored, which every child inherits; the programs that are
-# tested with Ctrl-C have to hear it.
+# A shell starts background jobs with SIGINT ignored, which every child process inherits; the programs that are
+# tested with Ctrl-C must receive it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Longest first, as measured; all other files take less. Two workers end at about the same time only if nothing long is left
-# for the end.
+# Longest first, as measured; all other files take less time. Two workers end at about the same time only if no long file is
+# left for the end.
 LONG_FILES = (
     "compose/test_compose.py",
     "compose/test_secured_stack.py",
@@ -34,7 +34,7 @@ LONG_FILES = (
     "integration/test_exactness.py",
     "databases/test_exactly_once.py",
     "chaos/test_late_requests.py",
-    "integration/test_dead_letters.py",
+    "integration/test_dead_letter_replays.py",
     "integration/test_outages.py",
     "integration/test_moved_broker.py",
     "integration/test_recovery.py",
@@ -48,21 +48,21 @@ LONG_FILES = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files that take long first."""
+    """Put the longest files first."""
     rank = {Path(__file__).parent / name: number for number, name in enumerate(LONG_FILES)}
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def leaks_are_found() -> Iterator[None]:
-    """What a file's tests have left open is their failure, not that of whichever test is running when it is noticed."""
+def report_leaks() -> Iterator[None]:
+    """Report resources that the tests of a file have not closed as their failure, not as that of a later test."""
     yield
     gc.collect()
 
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Bootstrap servers of a real Kafka: this run's own, of version TEST_KAFKA_VERSION, or TEST_KAFKA_BOOTSTRAP's."""
+    """Bootstrap servers of a real Kafka: this run's own of version TEST_KAFKA_VERSION, or TEST_KAFKA_BOOTSTRAP."""
     running = os.environ.get("TEST_KAFKA_BOOTSTRAP")
     if running:
         yield running
@@ -75,5 +75,5 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def topic_prefix() -> str:
-    """Keeps one test's topics, groups and transactional ids apart from every other's."""
+    """A prefix that separates a test's topics, groups and transactional ids from those of all others."""
     return f"test-{uuid.uuid4().hex[:10]}-"

@@ -8,48 +8,19 @@ of them lacks the products.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b, sha256
-from typing import NamedTuple
 
 from aiokafka.partitioner import murmur2
 
+from verification.expected_letter import TOO_LARGE, ExpectedLetter, expected_letter
 from verification.history import WHOLE, History
+from verification.packed_order import Source, pack, processed_partition_of, rest_of, source_of
 from verification.reference_processor import AllowedOutcome, Order, ReferenceProcessor
 from verification.report import Damage, NotVerified, Report
 from verification.sizes import SizeLimits, record_bytes, size_limits
 from verification.windows import WindowSums
 
-_REST_BITS = 64
-_OFFSET_BITS = 48
-_PARTITION_BITS = 16
 _LOG_APPEND_TIME = 1
-_TOO_LARGE = "too_large"
 _DECLARED_SIZES = size_limits(None, None, None)
-_LOW_REST = (1 << _REST_BITS) - 1
-_LOW_OFFSET = (1 << _OFFSET_BITS) - 1
-_LOW_PARTITION = (1 << _PARTITION_BITS) - 1
-_PROCESSED_SHIFT = _REST_BITS + _OFFSET_BITS + _PARTITION_BITS
-
-
-class Source(NamedTuple):
-    """The position of a record of ``orders``."""
-
-    partition: int
-    offset: int
-
-    def __str__(self) -> str:
-        return f"orders[{self.partition}]@{self.offset}"
-
-
-class _DeadLetter(NamedTuple):
-    """The allowed reasons and contents of a dead letter.
-
-    ``without_value`` are the contents of a letter that has the size and digest instead of the value.
-    """
-
-    reasons: frozenset[str]
-    content: bytes
-    without_value: tuple[bytes, ...] = ()
 
 
 class Ledger:
@@ -80,9 +51,9 @@ class Ledger:
         self._snapshot = snapshot
         self._report = report
         self._sizes = sizes
-        # By identity: the order's position and its `rest` packed into one number, complemented once it is matched.
+        # By identity: the order's position and its `rest` packed into one integer, complemented once it is matched.
         self._orders: dict[bytes, int | list[int]] = {}
-        self._faulty: dict[Source, _DeadLetter] = {}
+        self._faulty: dict[Source, ExpectedLetter] = {}
         self._undecided: dict[Source, AllowedOutcome] = {}
         self._rests: dict[Source, tuple[int, ...]] = {}  # of the orders with several allowed ones
         self._seen_faulty: set[Source] = set()
@@ -115,13 +86,10 @@ class Ledger:
         outcome: AllowedOutcome = self._reference.allowed_outcome(value, timestamp_ms / 1000, now_s)
         size_bytes = record_bytes(key, value, headers)
         if outcome.order and size_bytes > self._sizes.processed_order:
-            outcome = outcome._replace(reasons=outcome.reasons | {_TOO_LARGE})
+            outcome = outcome._replace(reasons=outcome.reasons | {TOO_LARGE})
         if outcome.reasons:
-            letter = _DeadLetter(outcome.reasons, _content(key, value, timestamp_ms))
-            if size_bytes > self._sizes.dead_letter:
-                size_and_digest = b"%d" % len(value or b""), sha256(value or b"").hexdigest().encode()
-                contents = tuple(_without_value(each, *size_and_digest, timestamp_ms) for each in (key, None))
-                letter = _DeadLetter(outcome.reasons | {_TOO_LARGE}, letter.content, contents)
+            too_large = size_bytes > self._sizes.dead_letter
+            letter = expected_letter(outcome.reasons, key, value, timestamp_ms, may_be_too_large=too_large)
             self._faulty[source] = letter
             if outcome.order:
                 self._undecided[source] = outcome
@@ -157,12 +125,7 @@ class Ledger:
         if reason not in expected.reasons:
             right = " or ".join(sorted(expected.reasons))
             self._report.found(Damage.WRONG_REASON, f"{source}: {reason} instead of {right}")
-        if value is None and reason == _TOO_LARGE and (digest := headers.get("source.value.sha256")) is not None:
-            size = headers.get("source.value.bytes") or b""
-            unchanged = _without_value(key, size, digest, timestamp_ms) in expected.without_value
-        else:
-            unchanged = _content(key, value, timestamp_ms) == expected.content
-        if not unchanged:
+        if not expected.has_content(reason, headers, key, value, timestamp_ms):
             self._report.found(Damage.DEAD_LETTER_CHANGED, f"{source}: now key {key!r}, value {value!r}"[:300])
 
     def settle(self, *, only_due: bool = False) -> None:
@@ -228,7 +191,7 @@ class Ledger:
                 self._report.found(Damage.DEAD_LETTER_LOST, f"{source}: {' or '.join(sorted(letter.reasons))}")
         for entry in self._orders.values():
             for packed in [entry] if isinstance(entry, int) else entry:
-                source = _source_of(packed)
+                source = source_of(packed)
                 if packed >= 0 and self._is_due(source):
                     if self._processed_may_be_gone(packed):
                         self._report.not_verified[NotVerified.OUTCOME] += 1
@@ -243,7 +206,7 @@ class Ledger:
         return self._history.is_cut("orders-dlq", source.partition) and (first is None or source.offset < first)
 
     def _processed_may_be_gone(self, packed: int) -> bool:
-        source, partition = _source_of(packed), packed >> _PROCESSED_SHIFT
+        source, partition = source_of(packed), processed_partition_of(packed)
         first = self._first_left.get((partition, source.partition))
         return self._history.is_cut("processed-orders", partition) and (first is None or source.offset < first)
 
@@ -270,9 +233,10 @@ class Ledger:
     def _expect(self, source: Source, order: Order, rests: tuple[int, ...]) -> None:
         if len(rests) > 1:
             self._rests[source] = rests
-        packed = (source.partition << _OFFSET_BITS | source.offset) << _REST_BITS | order.rest
+        partition = 0
         if self._processed_is_cut:
-            packed |= (murmur2(order.product_id.encode()) & 0x7FFFFFFF) % self._processed_partitions << _PROCESSED_SHIFT
+            partition = (murmur2(order.product_id.encode()) & 0x7FFFFFFF) % self._processed_partitions
+        packed = pack(source, order.rest, partition)
         present = self._orders.setdefault(order.identity, packed)
         if present is not packed:  # the same order again
             self._orders[order.identity] = [*present, packed] if isinstance(present, list) else [present, packed]
@@ -301,14 +265,14 @@ class Ledger:
             packed = entry[index]
             entry[index] = ~packed if packed >= 0 else packed
         if packed < 0:
-            self._report.found(Damage.DUPLICATED, f"{_source_of(packed)}: {_describe(order)}")
+            self._report.found(Damage.DUPLICATED, f"{source_of(packed)}: {_describe(order)}")
             return None
         if not self._has_rest(packed, order.rest):
-            self._report.found(Damage.CHANGED, f"{_source_of(packed)}: {_describe(order)}")
-        return _source_of(packed)
+            self._report.found(Damage.CHANGED, f"{source_of(packed)}: {_describe(order)}")
+        return source_of(packed)
 
     def _has_rest(self, packed: int, rest: int) -> bool:
-        return packed & _LOW_REST == rest or rest in self._rests.get(_source_of(packed), ())
+        return rest_of(packed) == rest or rest in self._rests.get(source_of(packed), ())
 
 
 def _content_of(headers: Mapping[str, bytes | None], name: str) -> bytes:
@@ -316,23 +280,6 @@ def _content_of(headers: Mapping[str, bytes | None], name: str) -> bytes:
     if content is None:
         raise ValueError(f"no {name}")
     return content
-
-
-def _source_of(packed: int) -> Source:
-    place = (packed if packed >= 0 else ~packed) >> _REST_BITS
-    return Source(place >> _OFFSET_BITS & _LOW_PARTITION, place & _LOW_OFFSET)
-
-
-def _content(key: bytes | None, value: bytes | None, timestamp_ms: int) -> bytes:
-    digest = blake2b(digest_size=16)
-    for part in (key, value):
-        digest.update(b"-" if part is None else b"%d:" % len(part) + part)
-    digest.update(b"%d" % timestamp_ms)
-    return digest.digest()
-
-
-def _without_value(key: bytes | None, size: bytes, digest: bytes, timestamp_ms: int) -> bytes:
-    return _content(key, size + b" " + digest, timestamp_ms)
 
 
 def _describe(order: Order) -> str:

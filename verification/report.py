@@ -70,7 +70,7 @@ class Report:
     closed_windows: int = 0
     open_windows: int = 0
     wrong_windows: list[tuple[str, int]] = field(default_factory=list)
-    """(product, window start in epoch seconds) of each metric that is wrong, missing, doubled or of no order."""
+    """(product, window start in epoch seconds) of each metric that is wrong, missing, duplicated, or has no orders."""
     lines: int | None = None
     """Lines of the file; None when none was compared."""
     rows: int | None = None

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 DECLARED_BYTES = 2 * 1024 * 1024
-"""``max.message.bytes`` of the derived topics as the services make them."""
+"""``max.message.bytes`` of the derived topics as the services create them."""
 
 _SMALLEST_BYTES = 256 * 1024  # the services ignore smaller limits
 _MOST_ADDED_BYTES = 64 * 1024  # by a product's fields, or by the headers of a dead letter

@@ -47,7 +47,7 @@ def render(report: Report) -> RenderableType:
     notes = Text("A metric is the total of one product in one window.", style="dim")
     if (newer := report.accepted - report.processed - report.damage[Damage.LOST]) > 0:
         notes.append(
-            f"\nThe pipeline is running: accepted also counts {newer:,} orders that came while this looked, processed does not."
+            f"\nThe pipeline is running: accepted also counts {newer:,} orders that arrived during the verification, processed does not."
         )
     if report.not_verified:
         notes.append(
@@ -56,8 +56,8 @@ def render(report: Report) -> RenderableType:
         for what, count in report.not_verified.items():
             notes.append(f"\n  {count:,} times: {what.value}")
     if report.ok:
-        told = "No difference in what could be verified." if report.not_verified else "No difference."
-        return Group(counts, notes, Text(told, style="bold green"))
+        result = "No difference in what could be verified." if report.not_verified else "No difference."
+        return Group(counts, notes, Text(result, style="bold green"))
     damage = Table(title="Differences", title_justify="left", title_style="bold red")
     damage.add_column("what")
     damage.add_column("count", justify="right")

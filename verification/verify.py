@@ -17,9 +17,10 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import Kafka
 from verification.history import WHOLE, History, find_history
-from verification.ledger import Ledger, Source
+from verification.ledger import Ledger
 from verification.output_database import ROWS, OutputDatabase, read_rows
 from verification.output_file import LINES, read_lines
+from verification.packed_order import Source
 from verification.reference_processor import ReferenceProcessor, read_catalogue
 from verification.report import Damage, NotVerified, Report
 from verification.sizes import SizeLimits, size_limits

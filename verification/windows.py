@@ -162,16 +162,16 @@ def check_metrics(
         right = expected.get(window)
         report.in_closed_windows += metric.order_count
         if window in seen:
-            damage, told = Damage.WINDOW_DUPLICATED, "once more"
+            damage, detail = Damage.WINDOW_DUPLICATED, "once more"
         elif right is None:
-            damage, told = Damage.WINDOW_UNEXPECTED, f"{metric.order_count} orders"
+            damage, detail = Damage.WINDOW_UNEXPECTED, f"{metric.order_count} orders"
         elif (problem := _difference(metric, right)) is not None:
-            damage, told = Damage.WINDOW_WRONG, problem
+            damage, detail = Damage.WINDOW_WRONG, problem
         else:
             seen.add(window)
             continue
         seen.add(window)
-        report.found(damage, f"{_describe(window)}: {told}")
+        report.found(damage, f"{_describe(window)}: {detail}")
         report.wrong_windows.append(window)
     report.closed_windows = len(seen)
     for window in sorted(expected.keys() - seen, key=lambda each: (each[1], each[0])):

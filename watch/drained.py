@@ -81,12 +81,12 @@ def look(endpoints: Endpoints, monotonic_s: Callable[[], float] = time.monotonic
 def wait_until_drained(endpoints: Endpoints, timeout_s: float, report: Callable[[str], None]) -> Drain:
     """Check until nothing is left or the time is over; ``report`` is called with each change of the remaining work."""
     deadline_s = time.monotonic() + timeout_s
-    told = ""
+    reported = ""
     while True:
         drain = look(endpoints)
-        if (text := "; ".join(drain.waiting_for)) != told and text:
+        if (text := "; ".join(drain.waiting_for)) != reported and text:
             report(f"waiting for {text}")
-            told = text
+            reported = text
         if drain.done or time.monotonic() >= deadline_s:
             return drain
         time.sleep(_POLL_S)
@@ -177,7 +177,7 @@ def _arguments() -> argparse.Namespace:
         nargs="+",
         default=["http://analytics:8080"],
         metavar="URL",
-        help="of each replica, or of a name that stands for all of them",
+        help="of each replica, or of a host name with the addresses of all replicas",
     )
     parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="0 looks once (600)")
     parser.add_argument("--json", action="store_true", help="print what is left as JSON")

@@ -32,7 +32,7 @@ _CONFIRM_S = 2.0
 
 
 Positions = dict[TopicPartition, int]
-"""Where the next look goes on; outlives a connection."""
+"""The positions at which the next observation continues; they outlive a connection."""
 
 
 class TopicsMissingError(PipelineError):

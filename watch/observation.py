@@ -38,13 +38,13 @@ def decode_metric(value: bytes | None) -> Metric | None:
 
 
 class Observation(NamedTuple):
-    """Offsets as they stood at ``at_s`` (epoch seconds), and the records that came since the last look.
+    """The offsets at ``at_s`` (epoch seconds), and the records since the last observation.
 
     ``begins``, ``ends`` (of committed records) and ``committed`` (by the group that reads it) are by topic, without
-    prefix; ``members`` counts the processes of those groups that have members, by group, without prefix. ``rejected`` counts the dead letters that had been orders (others were processed orders); None when not all
-    could be read. ``unread`` counts, by topic, the offsets that were too many to be read: at least as many as records. Windows
-    that end at ``cut_until_s`` or before may lack metrics: some of theirs were among those; None when there are no such.
-    ``in_database`` is what the sink has committed for its database, if it writes a file as well.
+    prefix; ``members`` counts the processes of those groups that have members, by group, without prefix. ``rejected`` counts the dead letters of records of ``orders`` (others were processed orders); None if not all
+    could be read. ``unread`` counts, by topic, the skipped offsets, which are at least as many as records. Windows
+    that end at ``cut_until_s`` or before may lack metrics, which may have been skipped; None if there are none.
+    ``in_database`` has the sink's committed offsets for its database, if it also writes a file.
     """
 
     at_s: float

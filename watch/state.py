@@ -15,10 +15,10 @@ READERS: Mapping[str, str] = {
 """Which consumer group reads which topic."""
 
 DATABASE_GROUP = "sink-database"
-"""Where the sink keeps its place for the database, if it writes a file as well."""
+"""The group in which the sink commits its offsets for the database, if it also writes a file."""
 
 WITH_MEMBERS = ("processor", "analytics")
-"""The groups whose members Kafka knows; the sink only keeps its place there, and takes turns by a lock."""
+"""The groups that have members; the sink only commits offsets, and a lock decides which sink writes."""
 
 _RATE_SPAN_S = 10.0
 _KEPT_WINDOWS = 60
@@ -77,26 +77,26 @@ class State:
 
     window_seconds: int
     waiting_for: str = "the broker"
-    """What keeps the view from reading; empty while it can."""
+    """The reason why Kafka cannot be read; empty while it can."""
     seen_at_s: float | None = None
-    """When it last could, in epoch seconds."""
+    """When it was last read, in epoch seconds."""
     orders: int = 0
     orders_written: int = 0
-    """All that were ever written; retention takes none away."""
+    """All that were ever written, including those deleted by retention."""
     orders_rate: Rate = field(default_factory=Rate)
     accepted_rate: Rate = field(default_factory=Rate)
-    """Orders that the processor has passed on: what it has read, less what it has rejected."""
+    """Orders that the processor has accepted: those that it has read, minus those that it has rejected."""
     read_rates: dict[str, Rate] = field(default_factory=dict)
     lags: dict[str, int] = field(default_factory=dict)
     database_lag: int | None = None
-    """The sink's lag in its database; None unless that is its second output."""
+    """The lag of the sink's database; None unless that is its second output."""
     members: Mapping[str, int] = field(default_factory=dict)
-    """How many processes read, by those groups that have members."""
+    """The number of processes that read, for the groups that have members."""
     dead_letters: Counter[str] = field(default_factory=Counter)
     rejected: int = 0
     late: int = 0
     unread: Counter[str] = field(default_factory=Counter)
-    """By topic, how much more there may be than is counted."""
+    """By topic, the maximum number of records that are not counted."""
     windows: dict[Window, dict[str, Metric]] = field(default_factory=dict)
     """The newest closed windows, oldest first: each one's metrics by product."""
     cut_until_s: int = 0
@@ -106,7 +106,7 @@ class State:
     marks_s: dict[int, float] = field(default_factory=dict)
     watermark_rate: Rate = field(default_factory=Rate)
     last_order_s: float | None = None
-    """When orders were last seen to come, in epoch seconds; None if that has not been seen."""
+    """When orders were last seen to arrive, in epoch seconds; None if never."""
 
     def start_over(self) -> None:
         """Forget all observations."""

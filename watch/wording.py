@@ -34,8 +34,8 @@ def short_duration(seconds: float) -> str:
 
 def lag(state: State, group: str) -> str:
     """A group's lag, and the time that it needs for it."""
-    told = time_behind(state, group)
-    return f"lag {state.lags[group]:,}" + (f" ({told})" if told not in {"…", "0 s"} else "")
+    text = time_behind(state, group)
+    return f"lag {state.lags[group]:,}" + (f" ({text})" if text not in {"…", "0 s"} else "")
 
 
 def database(state: State) -> str:
@@ -93,9 +93,9 @@ def outlook(state: State, now_s: float) -> str:
         return f"the {which} window closes once its {duration(state.window_seconds)} are over and every partition is past it"
     if state.is_idle:
         return "it goes on with the next order"
-    told = f"the {which} window to close ends at {clock(state.next_close_s, now_s)}"
+    text = f"the {which} window to close ends at {clock(state.next_close_s, now_s)}"
     closes_in_s = state.closes_in_s
-    return told if closes_in_s is None else f"{told}, in about {duration(max(1.0, closes_in_s))}"
+    return text if closes_in_s is None else f"{text}, in about {duration(max(1.0, closes_in_s))}"
 
 
 def dead_letters(state: State) -> str:

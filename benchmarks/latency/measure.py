@@ -57,7 +57,7 @@ class InFile(NamedTuple):
     since_it_may_close: list[float]
     """Since the window's end and the bound of out-of-orderness."""
     since_the_last_order: list[float]
-    """Since an order of that event time or later was sent in the last of the partitions, so that it could be known."""
+    """Since an order with that event time or a later one was sent in the last of the partitions, so that the window could be closed."""
 
 
 async def until_in_file(

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer
 
 PARTITIONS = 6
 OnSent = Callable[[str, int, float], None]
-"""Hears of each order: its id, its partition, and its event time, which is when it was due, in epoch seconds."""
+"""Called for each order with its id, its partition, and its event time, which is when it was due, in epoch seconds."""
 
 _PRODUCTS = tuple(f"prod-{number}" for number in range(1, 6))
 # Sending 2,000 orders a second one by one takes more CPU time than the measured services.

@@ -234,7 +234,7 @@ class Metrics:
         return self._check.complete
 
     async def finish(self) -> str:
-        """The differences as text, once nothing has come for a while: metrics that are missing then were lost."""
+        """The differences as text, once nothing has arrived for a while: metrics that are missing then were lost."""
         await self._read(_QUIET_MS)
         return str(self._check.differences())
 
@@ -249,10 +249,10 @@ async def until_assigned(services: Sequence[Service], partitions: int) -> None:
 
     async def taken() -> bool:
         shares = [service.assigned for service in services]
-        given = sorted(partition for share in shares for partition in share or ())
+        all_assigned = sorted(partition for share in shares for partition in share or ())
         return (
             None not in shares
-            and given == list(range(partitions))
+            and all_assigned == list(range(partitions))
             and all(service.has_started_its_partitions for service in services)
         )
 

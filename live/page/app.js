@@ -1,7 +1,7 @@
-// Joins the parts: each is given every snapshot and shows its own share of it.
+// Connects the parts of the page: each one gets every snapshot and shows its own part of it.
 
 import { connect } from "./connection.js";
-import { byId, make, tell } from "./dom.js";
+import { byId, make, setText } from "./dom.js";
 import { Flow } from "./flow.js";
 import { clock, count, counted, duration, money, perSecond, windowName } from "./format.js";
 import { Plots } from "./plots.js";
@@ -25,14 +25,14 @@ connect(
 
 function headline({ now_s: now, window_s: windowSeconds, orders, sales, event_time: time }) {
   const newest = sales.windows.at(-1);
-  for (const element of document.querySelectorAll(".newest-window")) tell(element, `newest ${windowName(windowSeconds)}`);
+  for (const element of document.querySelectorAll(".newest-window")) setText(element, `newest ${windowName(windowSeconds)}`);
   const more = newest?.whole ? "" : "+"; // as for other counts that are not complete
-  tell(byId("newest-revenue"), newest ? money(newest.all[1]) + more : "–");
-  tell(byId("newest-orders"), newest ? count(newest.all[0]) + more : "–");
-  tell(byId("rate"), perSecond(orders.per_s));
-  tell(byId("event-time"), time.watermark_s === null ? "unknown" : `${duration(now - time.watermark_s)} ago`);
-  tell(byId("outlook"), outlook(time, windowSeconds));
-  tell(byId("no-sales"), `No window has closed yet. ${outlook(time, windowSeconds)}`);
+  setText(byId("newest-revenue"), newest ? money(newest.all[1]) + more : "–");
+  setText(byId("newest-orders"), newest ? count(newest.all[0]) + more : "–");
+  setText(byId("rate"), perSecond(orders.per_s));
+  setText(byId("event-time"), time.watermark_s === null ? "unknown" : `${duration(now - time.watermark_s)} ago`);
+  setText(byId("outlook"), outlook(time, windowSeconds));
+  setText(byId("no-sales"), `No window has closed yet. ${outlook(time, windowSeconds)}`);
 }
 
 function outlook({ watermark_s: watermark, silent_partitions: silent, next_close_s: end, closes_in_s: left, idle }, windowSeconds) {
@@ -44,8 +44,8 @@ function outlook({ watermark_s: watermark, silent_partitions: silent, next_close
 }
 
 function setAside({ dead_letters: dead, late_orders: late }) {
-  tell(byId("dead-letters"), counted(dead));
-  tell(byId("late-orders"), counted(late));
+  setText(byId("dead-letters"), counted(dead));
+  setText(byId("late-orders"), counted(late));
   const most = Math.max(...Object.values(dead.reasons));
   const rows = Object.entries(dead.reasons).map(([reason, number]) => {
     const bar = make("span", { className: "share", ariaHidden: "true" });

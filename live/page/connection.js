@@ -1,12 +1,12 @@
-// Server-sent events, and a new connection whenever the old one is lost or has fallen silent.
+// Server-sent events, with a new connection whenever the current one is lost or delivers nothing for too long.
 
 const SILENT_MS = 7000; // the server says something every two seconds
 const AGAIN_MS = 1500;
 
 /**
- * Calls `onSnapshot` with each message, and `onLost` when there is no connection; goes on for ever.
+ * Calls `onSnapshot` with each message, and `onLost` when there is no connection; never ends.
  *
- * A page that nobody sees has no connection: a browser grants six to one server, in all its tabs.
+ * A hidden page has no connection, since a browser allows six per server over all of its tabs.
  */
 export function connect(onSnapshot, onLost) {
   let source;

@@ -1,9 +1,9 @@
-// The few things that every part of the page does with elements.
+// Helpers for DOM elements that all parts of the page use.
 
 export const byId = (id) => document.getElementById(id);
 
-/** Writes only what has changed, so that a reader's selection and place survive an update. */
-export function tell(element, text) {
+/** Writes only changed content, so that the user's selection and scroll position survive an update. */
+export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 

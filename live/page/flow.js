@@ -1,6 +1,6 @@
 // The four stages and the topics between them, from left to right.
 
-import { byId, make, tell } from "./dom.js";
+import { byId, make, setText } from "./dom.js";
 import { count, counted, perSecond, shortDuration } from "./format.js";
 
 const READERS = ["processor", "analytics", "sink"];
@@ -41,12 +41,12 @@ export class Flow {
     for (const name of READERS) {
       const [state, sentence] = health(stages[name]);
       this.#parts[name].health.dataset.state = state;
-      tell(this.#parts[name].health, sentence);
+      setText(this.#parts[name].health, sentence);
     }
   }
 
   #flows(name, rate, moving) {
-    tell(this.#parts[name].rate, rate);
+    setText(this.#parts[name].rate, rate);
     this.#parts[name].item.dataset.moving = moving;
   }
 
@@ -55,7 +55,7 @@ export class Flow {
     if (!list.children.length) {
       for (const term of Object.keys(facts)) list.append(make("div", {}, make("dt", { textContent: term }), make("dd")));
     }
-    Object.values(facts).forEach((value, index) => tell(list.children[index].lastChild, value));
+    Object.values(facts).forEach((value, index) => setText(list.children[index].lastChild, value));
   }
 }
 

@@ -1,4 +1,4 @@
-// Numbers and times as a person reads them; rates and durations by the rules of the terminal, see watch/wording.py.
+// Formats numbers and times for people; rates and durations as in the terminal, see watch/wording.py.
 
 const whole = new Intl.NumberFormat("en-US");
 const dollars = new Intl.NumberFormat("en-US", { style: "currency", currency: "USD" });
@@ -15,14 +15,14 @@ export function perSecond(rate) {
   return `${rate >= 10 || rate === 0 ? whole.format(Math.round(rate)) : rate.toFixed(1)}/s`;
 }
 
-/** Short, and with tenths of the few seconds that a stage usually takes. */
+/** A short duration, with tenths for the few seconds that a stage usually takes. */
 export function shortDuration(seconds) {
   if (seconds > 0 && seconds < 10) return `${seconds.toFixed(1)} s`;
   if (seconds < 3600) return seconds < 100 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
   return seconds < 86400 ? `${(seconds / 3600).toFixed(1)} h` : `${(seconds / 86400).toFixed(1)} d`;
 }
 
-/** Seconds, minutes, hours or days, in at most two of them. */
+/** A duration in at most two units of days, hours, minutes and seconds. */
 export function duration(seconds) {
   const rounded = Math.max(0, Math.round(seconds));
   for (const [unit, name, smaller, smallerName] of [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"]]) {
@@ -36,7 +36,7 @@ export function duration(seconds) {
 
 const two = (number) => String(number).padStart(2, "0");
 
-/** Local time, with seconds where windows do not begin on the minute. */
+/** Local time, with seconds if windows do not begin at full minutes. */
 export function time(epochSeconds, windowSeconds) {
   const then = new Date(epochSeconds * 1000);
   const parts = [then.getHours(), then.getMinutes()];
@@ -53,8 +53,8 @@ export function day(epochSeconds, other = Date.now() / 1000) {
 
 export const clock = (epochSeconds, windowSeconds) => day(epochSeconds) + time(epochSeconds, windowSeconds);
 
-/** What a window is called in a sentence: "minute", or its length. */
+/** The name of a window in a sentence: "minute", or its length. */
 export const windowName = (seconds) => (seconds === 60 ? "minute" : seconds === 3600 ? "hour" : `${duration(seconds)} window`);
 
-/** How many there are, when some were too many to be counted. */
+/** A count, with a mark if some records were not counted. */
 export const counted = ({ count: number, uncounted }) => whole.format(number) + (uncounted ? "+" : "");

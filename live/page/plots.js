@@ -1,7 +1,7 @@
-// Revenue and orders per window: one plot for all products, and one for each on a scale that they share.
-// The window that is looked at is marked in all of them, and its figures stand beside their names.
+// Revenue and orders per window: one plot for all products, and one for each product with a common scale.
+// The selected window is marked in all of them, and its figures are beside their names.
 
-import { byId, draw, make, tell } from "./dom.js";
+import { byId, draw, make, setText } from "./dom.js";
 import { clock, count, day, money, roundMoney, time, windowName } from "./format.js";
 
 const ORDERS = 0;
@@ -20,7 +20,7 @@ export class Plots {
   #plots = [];
   #names = "";
   #cursor = byId("cursor");
-  #chosen = null; // the start of the window that is looked at; null for the newest
+  #chosen = null; // the start of the selected window; null for the newest
 
   constructor() {
     this.#cursor.addEventListener("input", () => this.#choose(Number(this.#cursor.value)));
@@ -39,7 +39,7 @@ export class Plots {
     }
   }
 
-  /** The windows' places count from the oldest that there is room for; a gap in time leaves places empty. */
+  /** Positions are counted from the oldest window that fits; a gap in time leaves positions empty. */
   #place(window) {
     const newest = this.#sales.windows.at(-1);
     return MOST_WINDOWS - 1 - Math.round((newest.start_s - window.start_s) / this.#windowSeconds);
@@ -92,11 +92,11 @@ export class Plots {
     const { windows } = this.#sales;
     const index = this.#index;
     const chosen = windows[index];
-    const told = `${clock(chosen.start_s, this.#windowSeconds)} to ${day(chosen.end_s, chosen.start_s)}${time(chosen.end_s, this.#windowSeconds)}${index === windows.length - 1 ? ", the newest" : ""}${chosen.whole ? "" : ", of which only a part was read"}`;
+    const period = `${clock(chosen.start_s, this.#windowSeconds)} to ${day(chosen.end_s, chosen.start_s)}${time(chosen.end_s, this.#windowSeconds)}${index === windows.length - 1 ? ", the newest" : ""}${chosen.whole ? "" : ", of which only a part was read"}`;
     this.#cursor.max = windows.length - 1;
     this.#cursor.value = index;
-    this.#cursor.setAttribute("aria-valuetext", `${told}: ${money(chosen.all[REVENUE])} from ${count(chosen.all[ORDERS])} orders`);
-    tell(byId("cursor-told"), told);
+    this.#cursor.setAttribute("aria-valuetext", `${period}: ${money(chosen.all[REVENUE])} from ${count(chosen.all[ORDERS])} orders`);
+    setText(byId("cursor-window"), period);
     for (const kind of KINDS) {
       const highest = (values) => scale(Math.max(...values.map((sales) => sales[kind.field])));
       const topOfAll = highest(windows.map((window) => window.all));
@@ -133,11 +133,11 @@ export class Plots {
     if (plot.product <= 0) parts.push(scaleLabel);
     svg.replaceChildren(...parts);
     svg.setAttribute("aria-label", `${kind.title} of ${plot.name}: from ${kind.exact(Math.min(...values))} to ${kind.exact(Math.max(...values))} in ${count(values.length)} windows. All values stand in the table of windows.`);
-    tell(plot.value, kind.exact(values[chosen]));
+    setText(plot.value, kind.exact(values[chosen]));
   }
 }
 
-/** The next round number from `value` on. */
+/** The smallest round number that is at least `value`. */
 function scale(value) {
   const power = 10 ** Math.floor(Math.log10(Math.max(value, 1)));
   return [1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10].map((step) => step * power).find((step) => step >= value);

@@ -1,6 +1,6 @@
-// Whether what is shown is the present, in a sentence, and how old it is.
+// A sentence that says whether the shown data is current, and its age.
 
-import { byId, tell } from "./dom.js";
+import { byId, setText } from "./dom.js";
 import { duration } from "./format.js";
 
 const OLD_S = 10;
@@ -28,13 +28,13 @@ export class Status {
 
   #show() {
     if (document.hidden) return;
-    // Counted from when the message came: this machine's clock may differ from the server's.
+    // The age is counted from the arrival of the message, since this machine's clock may differ from the server's.
     const known = this.#snapshot?.age_s ?? null;
     const age = known === null ? null : known + (performance.now() - this.#received) / 1000;
     const [state, sentence] = this.#state(age);
     document.body.dataset.state = state;
-    tell(byId("status"), sentence);
-    tell(byId("age"), state === "live" || state === "idle" || age === null ? "" : `Data is ${duration(age)} old.`);
+    setText(byId("status"), sentence);
+    setText(byId("age"), state === "live" || state === "idle" || age === null ? "" : `Data is ${duration(age)} old.`);
   }
 
   #state(age) {

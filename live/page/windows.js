@@ -1,6 +1,6 @@
-// The closed windows as a table: what the plots show, for those who would rather read it.
+// The closed windows as a table, with the same data as the plots.
 
-import { byId, make, tell } from "./dom.js";
+import { byId, make, setText } from "./dom.js";
 import { count, day, money, time } from "./format.js";
 
 const FEW = 2;
@@ -30,7 +30,7 @@ export class Windows {
     const { windows } = this.#sales;
     this.#button.hidden = windows.length <= FEW;
     this.#button.ariaExpanded = String(this.#all);
-    tell(this.#button, this.#all ? "Show the newest only" : `Show all ${count(windows.length)} windows`);
+    setText(this.#button, this.#all ? "Show the newest only" : `Show all ${count(windows.length)} windows`);
     const shown = windows.slice(this.#all ? 0 : -FEW).reverse();
     this.#body.replaceChildren(...shown.flatMap((window) => this.#rows(window)));
     if (!windows.length) this.#body.append(make("tr", {}, make("td", { colSpan: 5, className: "empty", textContent: "none yet" })));

@@ -52,7 +52,7 @@ def _take(browser: Browser, address: str, name: str, is_shown: Callable[[str], b
             sys.exit(f"{address} shows: {browser.text('body')}")
         time.sleep(0.5)
     time.sleep(2)  # drawn to the end
-    (_FOLDER / f"{name}.png").write_bytes(browser.picture())
+    (_FOLDER / f"{name}.png").write_bytes(browser.screenshot())
 
 
 def _ask(port: int, method: str, path: str, *, token: str = "", body: object = None) -> Any:

@@ -64,12 +64,14 @@ class Browser:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self._driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
-    def prefer(self, **features: str) -> None:
+    def set_media_features(self, **features: str) -> None:
         """Set media features: ``color_scheme="dark"``, ``reduced_motion="reduce"``."""
-        told = [{"name": f"prefers-{name.replace('_', '-')}", "value": value} for name, value in features.items()]
-        self._driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": told})
+        media_features = [
+            {"name": f"prefers-{name.replace('_', '-')}", "value": value} for name, value in features.items()
+        ]
+        self._driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media_features})
 
-    def complaints(self) -> list[str]:
+    def console_messages(self) -> list[str]:
         """The console messages since the last call: errors, warnings, violations of the content security policy."""
         return [entry["message"] for entry in self._log("browser") if entry["level"] in {"SEVERE", "WARNING"}]
 
@@ -82,7 +84,7 @@ class Browser:
         entries: list[Any] = self._driver.get_log(kind)  # type: ignore[no-untyped-call]
         return entries
 
-    def picture(self) -> bytes:
+    def screenshot(self) -> bytes:
         """A screenshot as PNG."""
         return self._driver.get_screenshot_as_png()
 

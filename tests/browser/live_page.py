@@ -11,7 +11,7 @@ from tests.integration.pipeline import Pipeline
 from tests.integration.services import ROOT, ServiceProcess
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """The server's response to a request."""
 
     status: int
@@ -30,12 +30,12 @@ class LivePage(ServiceProcess):
         """The page's URL, once it is served."""
         return str((await self.wait_for("service started"))["page"])
 
-    async def get(self, path: str) -> Answer:
+    async def get(self, path: str) -> Response:
         connection = http.client.HTTPConnection(urlsplit(await self.url()).netloc, timeout=60)
         try:
             connection.request("GET", path)
             response = connection.getresponse()
-            return Answer(response.status, dict(response.getheaders()), response.read().decode())
+            return Response(response.status, dict(response.getheaders()), response.read().decode())
         finally:
             connection.close()
 

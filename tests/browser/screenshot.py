@@ -24,7 +24,7 @@ class _Picture(NamedTuple):
     scheme: str
     width: int
     end: str
-    """The element above which the picture ends."""
+    """The screenshot ends above this element."""
 
 
 _PICTURES = (
@@ -47,8 +47,8 @@ async def _main() -> None:
                 page = await stack.enter_async_context(LivePage(pipeline))
                 browser.open(await page.url())
                 await eventually(lambda: _is_full(browser), what="thirty windows are shown")
-                for picture in _PICTURES:
-                    await _take(browser, picture)
+                for screenshot in _PICTURES:
+                    await _take(browser, screenshot)
 
 
 def _is_full(browser: Browser) -> bool:
@@ -62,18 +62,18 @@ def _is_full(browser: Browser) -> bool:
 
 def _rate(browser: Browser, topic: str) -> float:
     """Per second; 0 where it is not known yet."""
-    told = browser.text(f"#topic-{topic} .rate").removesuffix("/s").replace(",", "")
-    return float(told) if told.strip("…") else 0.0
+    text = browser.text(f"#topic-{topic} .rate").removesuffix("/s").replace(",", "")
+    return float(text) if text.strip("…") else 0.0
 
 
-async def _take(browser: Browser, picture: _Picture) -> None:
-    browser.prefer(color_scheme=picture.scheme, reduced_motion="reduce")
-    browser.resize(picture.width, 800)
+async def _take(browser: Browser, screenshot: _Picture) -> None:
+    browser.set_media_features(color_scheme=screenshot.scheme, reduced_motion="reduce")
+    browser.resize(screenshot.width, 800)
     await asyncio.sleep(1)
-    height = browser.run("return document.querySelector(arguments[0]).getBoundingClientRect().top", picture.end)
-    browser.resize(picture.width, int(height))
-    await asyncio.sleep(1)  # drawn anew at this size
-    (_FOLDER / f"{picture.name}.png").write_bytes(browser.picture())
+    height = browser.run("return document.querySelector(arguments[0]).getBoundingClientRect().top", screenshot.end)
+    browser.resize(screenshot.width, int(height))
+    await asyncio.sleep(1)  # redrawn at this size
+    (_FOLDER / f"{screenshot.name}.png").write_bytes(browser.screenshot())
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from libs.runtime.http_server.server import HttpServer
 from live.feed import Feed, event_stream
 from live.pages import page_routes
 from tests.browser.chromium import Browser
-from tests.browser.test_live_page_for_everyone import BUSY
+from tests.browser.test_live_page_accessibility import BUSY
 from tests.integration.services import eventually
 from tests.unit.http_server.reverse_proxy import reverse_proxy
 
@@ -24,7 +24,7 @@ PREFIX = "/shop/orders"
 
 @pytest.fixture(scope="module", params=["strips", "keeps"])
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The page at a proxy that takes its path away or keeps it; in a thread, since asking a browser blocks."""
+    """The page at a proxy that strips its path prefix or keeps it; in a thread, since browser calls block."""
     strips = request.param == "strips"
     found: Future[str] = Future()
     stop = asyncio.Event()
@@ -52,8 +52,8 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("slash", ["/", ""])
-async def test_it_finds_its_parts_and_its_events_below_the_path(browser: Browser, url: str, slash: str) -> None:
-    browser.open("about:blank")  # the page of an earlier test would go on asking
+async def test_files_and_events_are_requested_below_the_path_prefix(browser: Browser, url: str, slash: str) -> None:
+    browser.open("about:blank")  # the page of an earlier test would keep sending requests
     browser.requests()
     browser.open(url.removesuffix("/") + slash)
     await eventually(lambda: browser.text("#status") == "Live", what="the page is live")

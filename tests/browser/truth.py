@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tests.integration.pipeline import WINDOW_S, OrderFields
 
 Row = tuple[str, str, str, str]
-"""Product, orders, revenue and average, as they are written."""
+"""Product, orders, revenue and average, as displayed."""
 
 
 class Truth(NamedTuple):
@@ -16,10 +16,10 @@ class Truth(NamedTuple):
 
     windows: dict[tuple[str, str], list[Row]]
     revenue: list[Decimal]
-    """Of all products, by window."""
+    """The total of all products, by window."""
 
 
-def truth_of(orders: list[OrderFields]) -> Truth:
+def expected_sales(orders: list[OrderFields]) -> Truth:
     sold: dict[int, dict[str, list[Decimal]]] = defaultdict(lambda: defaultdict(list))
     for order in orders:
         start_s = int(Decimal(str(order["timestamp"])) // WINDOW_S) * WINDOW_S

@@ -62,7 +62,7 @@ async def _kill_in_turn(stack: Stack, random: Random) -> int:
 KILLED_IN_TURN = Fault("brokers killed one after the other", _kill_in_turn)
 
 
-async def _roll(stack: Stack, random: Random) -> int:
+async def _rolling_restart(stack: Stack, random: Random) -> int:
     """A rolling restart, as for an upgrade: a graceful stop and a start, and the next one once all replicas are in sync."""
     cluster = _cluster(stack)
     for broker in BROKERS:
@@ -73,10 +73,10 @@ async def _roll(stack: Stack, random: Random) -> int:
     return len(BROKERS)
 
 
-ROLLING_RESTART = Fault("rolling restart of three brokers", _roll)
+ROLLING_RESTART = Fault("rolling restart of three brokers", _rolling_restart)
 
 
-async def _cut_off(stack: Stack, random: Random) -> None:
+async def _pause_one(stack: Stack, random: Random) -> None:
     """Pause a broker: it does not respond, and when it continues, it first still considers itself a leader."""
     cluster = _cluster(stack)
     broker, paused_s = random.choice(BROKERS), random.uniform(*_CUT_OFF_S)
@@ -89,7 +89,7 @@ async def _cut_off(stack: Stack, random: Random) -> None:
     await _all_in_sync(stack)
 
 
-CUT_OFF = Fault("one of three brokers paused", _cut_off)
+CUT_OFF = Fault("one of three brokers paused", _pause_one)
 
 
 async def _kill_controller(stack: Stack, random: Random) -> None:

@@ -40,7 +40,7 @@ FINISHING_STEPS = (
     "before the empty file takes the live one's place",
     "after the empty file has taken the live one's place",
 )
-"""Steps of finishing the file: with SINK_ROTATE only."""
+"""Steps of rotating the file, with SINK_ROTATE only."""
 
 
 class _KillSwitch:

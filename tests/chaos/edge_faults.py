@@ -61,12 +61,12 @@ async def _fill_disk(stack: Stack, random: Random) -> None:
     await asyncio.sleep(full_s)
     marker.unlink()
 
-    async def back() -> None:
+    async def has_restarted() -> None:
         await asyncio.sleep(random.uniform(*_FULL_S))
         await stack.remove(full)
         _start(stack, sinks)
 
-    stack.run_in_background(back())
+    stack.run_in_background(has_restarted())
 
 
 DISK_FULL = Fault("no space left for the output", _fill_disk)

@@ -79,7 +79,7 @@ async def run_episode(
     async with AsyncExitStack() as exits:
         proxy = None
         if episode.proxied:
-            assert broker.proxy, "the broker does not listen for a proxy"
+            assert broker.proxy, "the broker has no listener for the proxy"
             requests = RequestFaults(Random(f"{seed} {episode.name} requests"))
             proxy = await exits.enter_async_context(KafkaProxy(broker.proxy.clients, broker.proxy.broker, requests))
         servers = proxy.address if proxy else broker.bootstrap_servers
@@ -103,11 +103,11 @@ async def run_episode(
         await stack.probe.caught_up()
         outcome = Outcome(episode.name, Report())
         ends_s = time.monotonic() + episode.seconds
-        one_by_one = len(episode.lanes) == 1 or not episode.seconds
+        in_order = len(episode.lanes) == 1 or not episode.seconds
         async with asyncio.TaskGroup() as lanes:
             for number, faults in enumerate(episode.lanes):
                 random = Random(f"{seed} {episode.name} {number}")
-                lanes.create_task(_lane(stack, outcome, faults, random, ends_s, one_by_one=one_by_one))
+                lanes.create_task(_lane(stack, outcome, faults, random, ends_s, in_order=in_order))
         await _recover(stack, outcome)
         await stack.all_healthy()
         await stack.end_traffic()
@@ -131,15 +131,15 @@ async def run_episode(
 
 
 async def _lane(
-    stack: Stack, outcome: Outcome, faults: Sequence[Fault], random: Random, ends_s: float, *, one_by_one: bool
+    stack: Stack, outcome: Outcome, faults: Sequence[Fault], random: Random, ends_s: float, *, in_order: bool
 ) -> None:
     """Inject each fault once, then any of them until the time is over."""
     due = list(faults)
     while due or time.monotonic() < ends_s:
         fault = due.pop(0) if due else random.choice(faults)
-        await asyncio.sleep(random.uniform(*(_PAUSE_S if one_by_one else _PAUSE_AMONG_OTHERS_S)))
+        await asyncio.sleep(random.uniform(*(_PAUSE_S if in_order else _PAUSE_AMONG_OTHERS_S)))
         outcome.injected[fault.name] += await fault.inject(stack, random) or 1
-        if one_by_one:
+        if in_order:
             await _recover(stack, outcome)
         await stack.background_done()
 

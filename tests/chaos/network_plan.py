@@ -54,4 +54,4 @@ SHORT_FORM_OF_LATE_REQUESTS = _episode(
     seconds=0.0,
     replicas=2,
 )
-"""The two requests that tear a transaction when they come late."""
+"""The two requests that break a transaction's atomicity if they arrive late."""

@@ -12,7 +12,7 @@ SURGE_RATE = 4_000
 OVERLOAD = 10
 _SLOW_SERVICE = Path(__file__).parent / "slow_service.py"
 _MS_PER_ORDER = 8.0
-"""Three replicas take 375 orders a second together, where 4,500 come with ``--rate 500``."""
+"""Three replicas together process 375 orders a second, while 4,500 arrive with ``--rate 500``."""
 _LASTS_S = 120.0
 _SETTLED_AFTER_S = 30
 # The memory of a full fetch of each partition and its outputs; unbounded queues would take hundreds of MB.

@@ -141,4 +141,4 @@ SHORT_FORM = Episode(
     window_s=2,
     replicas=2,
 )
-"""A fault for each way in which a guarantee could break, in little more than a minute."""
+"""A fault for each way in which a guarantee could be violated, in little more than a minute."""

@@ -19,7 +19,7 @@ from tests.integration.services import eventually
 
 STAGES = {"processor": ORDERS.name, "analytics": PROCESSED_ORDERS.name, "sink": PRODUCT_METRICS.name}
 DATABASE_STAGES = STAGES | {"sink-database": PRODUCT_METRICS.name}
-"""With a sink that writes a database as well, at its own speed."""
+"""With a sink that also writes into a database, at its own speed."""
 
 Ends = Mapping[str, Mapping[int, int]]
 """By stage and partition of its input: the offset after the last committed record."""
@@ -49,11 +49,11 @@ class Probe:
         self._committed: dict[str, dict[int, int]] = {stage: {} for stage in stages}
         self._tasks: list[asyncio.Task[None]] = []
         self.order = RecordOrder(partitions)
-        """What the committed reader saw, of a pipeline with one generator that is never started again."""
+        """The checks of the read_committed consumer, for a pipeline with one generator that is never restarted."""
         self.stall_s = 0.0
-        """The longest time in which nothing came out of some partition of `processed-orders`."""
+        """The longest time without a new committed record in any one partition of `processed-orders`."""
         self.peak_lag = 0
-        """Of all stages together, in records."""
+        """The total of all stages, in records."""
 
     async def __aenter__(self) -> Self:
         await self._arrivals.start()

@@ -9,7 +9,7 @@ from libs.events.watermarks import TYPE_HEADER, WATERMARK_HEADERS
 from libs.runtime.kafka_client.partitioning import partition_for
 from libs.runtime.records import Record
 
-_TOLD = 5
+_MAX_EXAMPLES = 5
 _WATERMARK = dict(WATERMARK_HEADERS)[TYPE_HEADER]
 
 
@@ -28,7 +28,7 @@ class RecordOrder:
         self._problems: Counter[str] = Counter()
         self._examples: dict[str, list[str]] = {}
         self.orders = 0
-        """How many were looked at."""
+        """The number of checked records."""
 
     def add(self, partition: int, records: Sequence[Record]) -> None:
         """Check the next records of ``partition``."""
@@ -52,13 +52,13 @@ class RecordOrder:
         if order_id in self._seen:
             self._note("an order twice", order_id)
         self._seen.add(order_id)
-        way = partition_for(order_id.encode(), self._partitions), partition
-        if time_s < self._times_s.get(way, 0.0):
+        route = partition_for(order_id.encode(), self._partitions), partition
+        if time_s < self._times_s.get(route, 0.0):
             self._note("orders of one partition in another order than they were sent in", order_id)
-        self._times_s[way] = time_s
+        self._times_s[route] = time_s
 
     def _note(self, kind: str, example: str) -> None:
         self._problems[kind] += 1
         examples = self._examples.setdefault(kind, [])
-        if len(examples) < _TOLD:
+        if len(examples) < _MAX_EXAMPLES:
             examples.append(example)

@@ -85,9 +85,9 @@ def _answers(requests: RequestFaults, fault: RequestFault) -> str:
     for (each, code), count in requests.answers.items():
         if each is fault:
             answers["no answer" if code == NO_ANSWER else for_code(code).__name__] += count
-    told = "".join(f", {count} times {name}" for name, count in answers.most_common())
+    errors = "".join(f", {count} times {name}" for name, count in answers.most_common())
     missed = f", {requests.missed[fault]} missed their moment" if requests.missed[fault] else ""
-    return missed + told
+    return missed + errors
 
 
 def late(api: Api, count: int, treatment: Treatment = Treatment.LATE) -> RequestFault:

@@ -62,9 +62,9 @@ class Stack:
         self.replicas: list[Replica] = []
         self.problems: list[str] = []
         self.restarts = 0
-        """Ends that no fault had asked for."""
+        """Exits that no fault has caused."""
         self.memory_mb: dict[str, list[float]] = {}
-        """By service: the largest replica's memory, second by second."""
+        """The memory of the largest replica of each service, sampled each second."""
         self._rate = rate
         self._background: list[asyncio.Task[None]] = []
         self._later: set[asyncio.Task[None]] = set()
@@ -72,13 +72,13 @@ class Stack:
     @property
     def proxy(self) -> KafkaProxy:
         """The proxy between the services and the broker."""
-        assert self._proxy, "an episode with faults of the network has to be proxied"
+        assert self._proxy, "an episode with network faults needs proxied=True"
         return self._proxy
 
     @property
     def database(self) -> ChaosDatabase:
         """The sink's database."""
-        assert self._database, "an episode with faults of the database has to have one"
+        assert self._database, "an episode with database faults needs outputs=True"
         return self._database
 
     @property

@@ -27,7 +27,7 @@ async def fires(prometheus: Prometheus, alert: str, **labels: str) -> None:
     await eventually(prometheus.firing, seen, f"{alert} fires")
 
 
-async def all_quiet(prometheus: Prometheus) -> None:
+async def no_alerts(prometheus: Prometheus) -> None:
     """Wait until no alert is pending or firing."""
 
     async def active_alerts() -> list[Labels]:
@@ -47,7 +47,7 @@ async def stopped(project: Project, service: str) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def refusing_what_the_processor_writes(project: Project) -> AsyncIterator[None]:
+async def rejecting_processed_orders(project: Project) -> AsyncIterator[None]:
     """Inside the block the broker rejects all records for `processed-orders`."""
 
     async def configure(**changed: str) -> None:

@@ -10,8 +10,8 @@ from libs.events.dead_letters import Reason
 from tests.compose.conftest import REPLICAS
 from tests.compose.prometheus import Series
 from tests.compose.stack_checks import PARTITIONS
-from tests.monitoring.queries import OFFERED, PanelQuery, metrics_of, with_everything_chosen
-from tests.unit.test_metrics import promised
+from tests.monitoring.queries import OFFERED, PanelQuery, metrics_of, with_all_selected
+from tests.unit.test_metrics import documented_metrics
 
 _ABORTED = {"fenced", "timed_out", "failed"}
 _ANYWHERE = {
@@ -62,6 +62,6 @@ def _known(query: PanelQuery) -> dict[str, set[str]]:
 
 def _services(query: PanelQuery) -> set[str]:
     """The services that have the query's metrics, by docs/metrics.md."""
-    table = promised()
-    names = {re.sub("_(bucket|count|sum)$", "", name) for name in metrics_of(with_everything_chosen(query.expr))}
+    table = documented_metrics()
+    names = {re.sub("_(bucket|count|sum)$", "", name) for name in metrics_of(with_all_selected(query.expr))}
     return {service for name in names & table.keys() for service in table[name][2]}

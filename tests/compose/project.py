@@ -47,7 +47,7 @@ class Project:
     settings: Mapping[str, str]
     files: tuple[str, ...] = ("docker-compose.yml",)
     java: tuple[str, ...] = ("zookeeper", "kafka")
-    """Services in Java: they live for minutes, and are compiled no further than local brokers of tests are."""
+    """Services in Java: they run for minutes, so their JIT compilation is limited as for the tests' local brokers."""
 
     @property
     def bootstrap(self) -> str:

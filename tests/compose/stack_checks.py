@@ -33,12 +33,12 @@ async def states(project: Project) -> list[tuple[str, str]]:
 
 
 async def all_healthy(project: Project, without: Collection[str] = ()) -> None:
-    whole = sorted(
+    healthy = sorted(
         (service, "exited" if service in without else "healthy")
         for service, count in REPLICAS.items()
         for _ in range(count)
     )
-    await eventually(lambda: states(project), lambda seen: seen == whole, "every container healthy")
+    await eventually(lambda: states(project), lambda seen: seen == healthy, "every container healthy")
 
 
 async def works_on_every_partition(project: Project, group: str, replicas: int) -> set[str]:
@@ -67,10 +67,10 @@ async def each_partition_reported_once(prometheus: Prometheus, service: str, rep
         return sorted((series.labels["partition"], series.labels["instance"]) for series in found)
 
     def right(seen: list[tuple[str, str]]) -> bool:
-        once_each = [partition for partition, _ in seen] == [str(number) for number in range(PARTITIONS)]
-        return once_each and len({instance for _, instance in seen}) == replicas
+        each_once = [partition for partition, _ in seen] == [str(number) for number in range(PARTITIONS)]
+        return each_once and len({instance for _, instance in seen}) == replicas
 
-    await eventually(reporting_replicas, right, f"{replicas} replicas of {service} tell each partition once")
+    await eventually(reporting_replicas, right, f"{replicas} replicas of {service} report each partition once")
 
 
 async def can_be_watched(project: Project) -> None:

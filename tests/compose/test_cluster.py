@@ -43,7 +43,7 @@ def cluster() -> Iterator[Project]:
         yield project
 
 
-async def metrics_come(cluster: Project) -> None:
+async def wait_for_more_metrics(cluster: Project) -> None:
     def lines() -> int:
         return cluster.metrics.read_bytes().count(b"\n") if cluster.metrics.exists() else 0
 
@@ -52,7 +52,7 @@ async def metrics_come(cluster: Project) -> None:
 
 
 async def replicas_in_sync(cluster: Project) -> set[int]:
-    """How many replicas are in sync, of any partition."""
+    """The numbers of in-sync replicas over all partitions."""
     admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap)
     try:
         await admin.start()
@@ -64,8 +64,8 @@ async def replicas_in_sync(cluster: Project) -> set[int]:
     return {len(partition["isr"]) for topic in topics for partition in topic["partitions"]}
 
 
-async def test_services_of_another_project_use_this_kafka(cluster: Project, tmp_path: Path) -> None:
-    """compose.external-kafka.yml; the other project is in the network, as a user's containers may be in that of a cluster."""
+async def test_services_of_another_project_can_use_this_kafka(cluster: Project, tmp_path: Path) -> None:
+    """compose.external-kafka.yml; the other project joins the network, as a user's containers may join that of a cluster."""
     network = tmp_path / "network.json"
     network.write_text(json.dumps({"networks": {"default": {"external": True, "name": f"{cluster.name}_default"}}}))
     output = Path(tempfile.mkdtemp(prefix="external-test-"))
@@ -82,14 +82,14 @@ async def test_services_of_another_project_use_this_kafka(cluster: Project, tmp_
     other = Project(f"external-test-{os.getpid()}", cluster.kafka_port, output, settings, files, java=())
     services = ("generator", "processor", "analytics", "sink")
     with other.up(*services, directory=output):
-        await metrics_come(other)
+        await wait_for_more_metrics(other)
         assert sorted(name for name, _ in await states(other)) == sorted(services)
         other.compose("stop", "generator")
         assert_exact(other, other.metrics)
 
 
-async def test_topics_have_three_replicas_of_which_two_suffice(cluster: Project) -> None:
-    await metrics_come(cluster)
+async def test_topics_have_replication_factor_3_and_min_insync_replicas_2(cluster: Project) -> None:
+    await wait_for_more_metrics(cluster)
     assert await replicas_in_sync(cluster) == {3}
     admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap)
     await admin.start()
@@ -107,18 +107,18 @@ async def test_topics_have_three_replicas_of_which_two_suffice(cluster: Project)
         assert found[topic.name]["unclean.leader.election.enable"] == "false", topic.name
 
 
-async def test_a_broker_that_is_cut_off_costs_no_order(cluster: Project) -> None:
-    """Cut off from the other brokers, from ZooKeeper and from all clients, while it runs on and takes itself for a leader."""
+async def test_no_order_is_lost_when_a_broker_is_partitioned_from_the_network(cluster: Project) -> None:
+    """Cut off from the other brokers, ZooKeeper and all clients, it keeps running and considers itself a leader."""
     network = f"{cluster.name}_default"
     (container,) = cluster.containers("kafka-2")
     docker("network", "disconnect", network, container["Id"])
     try:
 
-        async def without_it() -> bool:
+        async def two_in_sync() -> bool:
             return await replicas_in_sync(cluster) == {2}
 
-        await eventually(without_it, what="the other two go on without it")
-        await metrics_come(cluster)
+        await eventually(two_in_sync, what="the other two are in sync without it")
+        await wait_for_more_metrics(cluster)
     finally:
         docker("network", "connect", "--alias", "kafka-2", network, container["Id"])
 
@@ -126,6 +126,6 @@ async def test_a_broker_that_is_cut_off_costs_no_order(cluster: Project) -> None
         return await replicas_in_sync(cluster) == {3}
 
     await eventually(all_three, what="it has caught up")
-    await metrics_come(cluster)
+    await wait_for_more_metrics(cluster)
     cluster.compose("stop", "generator")
     assert_exact(cluster, cluster.metrics)

@@ -1,6 +1,6 @@
-"""`docker compose up --build --scale processor=3 --scale analytics=2`, and what a user expects of it.
+"""`docker compose up --build --scale processor=3 --scale analytics=2`, and what a user expects from it.
 
-The tests share one pipeline and run in this order; each leaves it running and whole for the next one.
+The tests share one pipeline and run in this order; each leaves it running and undamaged for the next one.
 """
 
 import json
@@ -15,9 +15,9 @@ import pytest
 
 from tests.compose.conftest import REPLICAS, USER
 from tests.compose.faults import (
-    all_quiet,
     fires,
-    refusing_what_the_processor_writes,
+    no_alerts,
+    rejecting_processed_orders,
     send,
     stopped,
     with_a_slow_sender,
@@ -46,12 +46,12 @@ from tests.monitoring.queries import (
     annotations,
     choices,
     panel_queries,
-    with_everything_chosen,
+    with_all_selected,
 )
 
 OURS = ("generator", "processor", "analytics", "sink")
 BURST = 2_000
-"""Records at once: as many as the generator sends in ten seconds."""
+"""The number of records sent at once: as many as the generator sends in ten seconds."""
 
 
 async def test_every_replica_becomes_healthy(pipeline: Project) -> None:
@@ -59,13 +59,13 @@ async def test_every_replica_becomes_healthy(pipeline: Project) -> None:
 
 
 @pytest.mark.parametrize("service", ["processor", "analytics"])
-async def test_every_replica_works(pipeline: Project, service: str) -> None:
+async def test_every_replica_processes_its_partitions(pipeline: Project, service: str) -> None:
     working = await works_on_every_partition(pipeline, service, REPLICAS[service])
 
     assert working == addresses(pipeline, service)
 
 
-def test_nothing_is_published_beyond_loopback(pipeline: Project) -> None:
+def test_ports_are_published_on_loopback_only(pipeline: Project) -> None:
     published = {
         (container["Config"]["Labels"]["com.docker.compose.service"], binding["HostIp"])
         for container in pipeline.containers()
@@ -82,31 +82,31 @@ def test_no_service_runs_as_root(pipeline: Project) -> None:
         assert "0" not in users(container), container["Name"]
 
 
-async def test_it_can_be_watched_from_outside(pipeline: Project) -> None:
+async def test_the_terminal_view_runs_on_the_host(pipeline: Project) -> None:
     await can_be_watched(pipeline)
 
 
-async def test_the_command_needs_no_python_on_this_machine(pipeline: Project) -> None:
+async def test_the_command_runs_in_a_container(pipeline: Project) -> None:
     await eventually(lambda: has_metrics(pipeline), bool, "the first metrics are written")
 
-    def told(*arguments: str) -> Any:
+    def run_json(*arguments: str) -> Any:
         return json.loads(pipeline.compose("run", "--rm", "cli", *arguments, "--json", timeout_s=420))
 
-    verified = told("verify")
+    verified = run_json("verify")
     assert verified["ok"]
-    assert verified["lines"] > 0, "the file is compared, too, though only its owner may write it"
-    assert told("dead-letters", "list")["reasons"]
-    assert told("metrics")["total"]["order_count"] > 0
-    stages = {stage["name"]: stage["replicas"] for stage in told("status")["stages"]}
+    assert verified["lines"] > 0, "the file is compared, too, although only its owner can write it"
+    assert run_json("dead-letters", "list")["reasons"]
+    assert run_json("metrics")["total"]["order_count"] > 0
+    stages = {stage["name"]: stage["replicas"] for stage in run_json("status")["stages"]}
     assert stages == {"processor": 3, "analytics": 2, "sink": None}
-    assert told("doctor")["ok"]
+    assert run_json("doctor")["ok"]
 
 
 async def has_metrics(pipeline: Project) -> bool:
     return pipeline.metrics.exists() and pipeline.metrics.stat().st_size > 0
 
 
-async def test_prometheus_finds_every_replica(pipeline: Project, prometheus: Prometheus) -> None:
+async def test_prometheus_scrapes_every_replica(pipeline: Project, prometheus: Prometheus) -> None:
     expected = sorted((service, "up") for service in (*OURS, "live") for _ in range(REPLICAS[service]))
 
     async def asked() -> list[tuple[str, str]]:
@@ -116,8 +116,10 @@ async def test_prometheus_finds_every_replica(pipeline: Project, prometheus: Pro
 
 
 @pytest.mark.parametrize("query", panel_queries(), ids=lambda query: f"{query.dashboard}: {query.panel}")
-async def test_every_panel_shows_what_it_should(pipeline: Project, prometheus: Prometheus, query: PanelQuery) -> None:
-    expr = with_everything_chosen(query.expr)
+async def test_every_panel_returns_the_expected_series(
+    pipeline: Project, prometheus: Prometheus, query: PanelQuery
+) -> None:
+    expr = with_all_selected(query.expr)
 
     async def problems() -> list[str]:
         return list(problems_of(query, await prometheus.query(expr)))
@@ -126,7 +128,7 @@ async def test_every_panel_shows_what_it_should(pipeline: Project, prometheus: P
 
 
 @pytest.mark.parametrize("choice", choices(), ids=lambda choice: choice.variable)
-def test_every_drop_down_offers_all_there_is(pipeline: Project, prometheus: Prometheus, choice: Choices) -> None:
+def test_every_drop_down_offers_all_values(pipeline: Project, prometheus: Prometheus, choice: Choices) -> None:
     offered = prometheus.ask(f"label/{choice.label}/values", **{"match[]": choice.metric})
 
     assert set(offered) == OFFERED[choice.variable]
@@ -138,7 +140,9 @@ async def instances(prometheus: Prometheus, service: str) -> set[str]:
     return {series.labels["instance"] for series in found}
 
 
-async def test_a_killed_replica_s_series_end_and_a_new_one_s_begin(pipeline: Project, prometheus: Prometheus) -> None:
+async def test_the_series_of_a_killed_replica_end_and_those_of_a_new_one_begin(
+    pipeline: Project, prometheus: Prometheus
+) -> None:
     victim = pipeline.containers("processor")[0]
     [network] = victim["NetworkSettings"]["Networks"].values()
     instance = f"{network['IPAddress']}:8080"
@@ -155,7 +159,7 @@ async def test_a_killed_replica_s_series_end_and_a_new_one_s_begin(pipeline: Pro
     await each_partition_reported_once(prometheus, "processor", 3)
 
 
-async def test_partitions_series_move_to_others_when_replicas_come_and_go(
+async def test_series_of_partitions_move_between_replicas_when_scaling(
     pipeline: Project, prometheus: Prometheus
 ) -> None:
     async def count() -> int:
@@ -167,17 +171,17 @@ async def test_partitions_series_move_to_others_when_replicas_come_and_go(
         )
 
         await each_partition_reported_once(prometheus, "processor", replicas)
-        # A stopped replica gives its partitions up first; its own series end with its container.
+        # A stopped replica releases its partitions first; its own series end with its container.
         await eventually(count, replicas.__eq__, f"{replicas} replicas have series")
 
 
-async def test_alerts_for_a_stage_that_stands(pipeline: Project, prometheus: Prometheus) -> None:
-    await all_quiet(prometheus)
+async def test_alerts_fire_for_a_stage_that_is_stuck(pipeline: Project, prometheus: Prometheus) -> None:
+    await no_alerts(prometheus)
     async with stopped(pipeline, "processor"):
         await fires(prometheus, "ServiceDown", job="processor")
         await fires(prometheus, "LagGrowing", consumergroup="processor")
         await fires(prometheus, "WatermarkStuck")
-    await all_quiet(prometheus)
+    await no_alerts(prometheus)
 
 
 def filled(template: str, labels: Labels) -> str:
@@ -185,7 +189,7 @@ def filled(template: str, labels: Labels) -> str:
     return re.sub(r"{{(\w+)}}", lambda found: labels.get(found[1], ""), template)
 
 
-async def test_alerts_for_a_sink_that_stands(pipeline: Project, prometheus: Prometheus) -> None:
+async def test_alerts_fire_for_a_sink_that_is_stuck(pipeline: Project, prometheus: Prometheus) -> None:
     [annotation] = annotations()
     async with stopped(pipeline, "sink"):
         await fires(prometheus, "ServiceDown", job="sink")
@@ -193,45 +197,45 @@ async def test_alerts_for_a_sink_that_stands(pipeline: Project, prometheus: Prom
         marked = [series.labels for series in await prometheus.query(annotation["expr"])]
     shown = {(filled(annotation["titleFormat"], labels), filled(annotation["textFormat"], labels)) for labels in marked}
     assert shown >= {("ServiceDown", "sink"), ("SinkBehind", "sink")}
-    await all_quiet(prometheus)
+    await no_alerts(prometheus)
 
 
-async def test_alerts_when_nobody_tells_the_lag(pipeline: Project, prometheus: Prometheus) -> None:
+async def test_alerts_fire_when_the_lag_is_not_reported(pipeline: Project, prometheus: Prometheus) -> None:
     async with stopped(pipeline, "live"):
         await fires(prometheus, "ServiceDown", job="live")
         await fires(prometheus, "ConsumerLagUnknown")
-    await all_quiet(prometheus)
+    await no_alerts(prometheus)
 
 
-async def test_alert_for_transactions_that_fail(pipeline: Project, prometheus: Prometheus) -> None:
-    async with refusing_what_the_processor_writes(pipeline):
+async def test_alert_fires_for_failing_transactions(pipeline: Project, prometheus: Prometheus) -> None:
+    async with rejecting_processed_orders(pipeline):
         await fires(prometheus, "TransactionsAborting", job="processor")
-    await all_quiet(prometheus)
+    await no_alerts(prometheus)
 
 
-async def test_alert_for_a_sender_with_a_slow_clock(pipeline: Project, prometheus: Prometheus) -> None:
+async def test_alert_fires_for_a_sender_with_a_slow_clock(pipeline: Project, prometheus: Prometheus) -> None:
     async with stopped(pipeline, "generator"), with_a_slow_sender(pipeline, partition=2):
         await fires(prometheus, "EventTimeBehind", partition="2")
-    await all_quiet(prometheus)
+    await no_alerts(prometheus)
 
 
-async def test_alerts_for_bad_and_late_orders(pipeline: Project, prometheus: Prometheus) -> None:
+async def test_alerts_fire_for_invalid_and_late_orders(pipeline: Project, prometheus: Prometheus) -> None:
     late = {"user_id": "user", "product_id": "prod-1", "amount": 12.5, "timestamp": time.time() - 3600}
     await send(pipeline, [b"no order"] * BURST)
     await send(pipeline, [orjson.dumps(late | {"order_id": f"late-{number}"}) for number in range(BURST)])
 
     await fires(prometheus, "DeadLettersAboveShare")
     await fires(prometheus, "LateOrders")
-    await all_quiet(prometheus)
+    await no_alerts(prometheus)
 
 
-def test_every_alert_is_seen_to_fire() -> None:
+def test_every_alert_fires_in_one_of_these_tests() -> None:
     here = Path(__file__).read_text()
 
     assert set(re.findall(r'fires\(prometheus, "(\w+)"', here)) == set(re.findall(r"- alert: (\w+)", RULES.read_text()))
 
 
-async def test_up_brings_a_killed_kafka_back(pipeline: Project) -> None:
+async def test_up_restarts_a_killed_kafka(pipeline: Project) -> None:
     [kafka] = pipeline.containers("kafka")
     docker("kill", "--signal", "KILL", kafka["Id"])
     pipeline.compose("up", "--detach", "--no-recreate", "--no-build", "--wait", "kafka")
@@ -240,10 +244,10 @@ async def test_up_brings_a_killed_kafka_back(pipeline: Project) -> None:
 
 async def test_the_result_is_exact_after_crashes(pipeline: Project) -> None:
     victim = pipeline.containers("processor")[0]["Id"]
-    docker("kill", "--signal", "KILL", victim)  # the engine takes this for a stop and does not restart it
+    docker("kill", "--signal", "KILL", victim)  # the engine considers this a stop, and does not restart it
     await works_on_every_partition(pipeline, "processor", 2)
     docker("start", victim)
-    # A crash in the engine's eyes: everything dies but the init, which then ends as well.
+    # A crash from the engine's point of view: every process dies except the init process, which then ends as well.
     docker("exec", pipeline.containers("analytics")[0]["Id"], "sh", "-c", "kill -9 -1")
     sink = pipeline.containers("sink")[0]["Id"]
     docker("kill", "--signal", "KILL", sink)
@@ -259,8 +263,8 @@ async def test_the_result_is_exact_after_crashes(pipeline: Project) -> None:
     await all_healthy(pipeline, without=("generator",))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder of root's")
-def test_a_folder_of_root_s_gets_all_metrics_too(pipeline: Project, tmp_path: Path) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can create a folder owned by root")
+def test_all_metrics_are_written_into_a_folder_owned_by_root(pipeline: Project, tmp_path: Path) -> None:
     moved = pipeline.writing_to(tmp_path)
     moved.compose("up", "--detach", "--no-deps", "--no-build", "sink")
 
@@ -269,7 +273,7 @@ def test_a_folder_of_root_s_gets_all_metrics_too(pipeline: Project, tmp_path: Pa
     assert users(container) == {"10001"}
 
 
-def test_stopping_ends_every_service_cleanly_within_its_grace(pipeline: Project) -> None:
+def test_every_service_stops_cleanly_within_its_grace_period(pipeline: Project) -> None:
     pipeline.compose("stop", *OURS)
 
     assert exit_codes(pipeline, *OURS) == {0}  # the engine's SIGKILL after the grace period would be 137

@@ -22,12 +22,12 @@ from tests.integration.services import eventually
 from tests.integration.test_sink import Metrics
 
 SERVICES = ("zookeeper", "kafka", "database-passwords", "database", "sink-database")
-OWNER = 1001  # of the output folder and its group, where the tests run as root; not the user of the image
+OWNER = 1001  # owner and group of the output folder if the tests run as root; not the user of the image
 
 
 @pytest.fixture(scope="module")
 def project() -> Iterator[Project]:
-    """Kafka, the database with its sink, and Kafka Connect; nothing makes metrics but the test."""
+    """Kafka, the database with its sink, and Kafka Connect; only the test writes metrics."""
     require_engine()
     output = Path(tempfile.mkdtemp(prefix="outputs-test-"))
     if os.geteuid() == 0:
@@ -62,7 +62,7 @@ def analyst(project: Project) -> PostgresqlProbe:
     return PostgresqlProbe(f"postgresql://analyst:{password}@127.0.0.1:{port}/metrics")
 
 
-async def test_what_is_in_the_topic_is_in_the_database_also_after_a_rebuild(project: Project) -> None:
+async def test_the_database_equals_the_topic_before_and_after_a_rebuild(project: Project) -> None:
     async with metrics_of(project) as metrics:
         await metrics.write(30)
         await metrics.write(30, commit=False)
@@ -78,19 +78,19 @@ async def test_what_is_in_the_topic_is_in_the_database_also_after_a_rebuild(proj
         await metrics.write(30)
         wanted = sorted(map(row_of, metrics.committed))
 
-        def all_there() -> bool:
+        def all_rows_written() -> bool:
             try:
                 return sorted(probe.rows()) == wanted
             except psycopg.OperationalError:
-                return False  # it is just being started again
+                return False  # it is restarting
 
-        await eventually(all_there, what="the sink goes on after the restart")
+        await eventually(all_rows_written, what="the sink continues after the restart")
         rebuild = ("python", "-m", "services.sink.rebuild_database", "--yes")
         assert "is empty" in project.compose("exec", "-T", "sink-database", *rebuild)
-        await eventually(all_there, what="the database is filled from the topic's beginning")
+        await eventually(all_rows_written, what="the database is filled from the topic's beginning")
 
 
-async def test_connect_s_files_have_the_metrics_and_the_registration_may_run_again(project: Project) -> None:
+async def test_connect_writes_the_metrics_and_the_registration_is_idempotent(project: Project) -> None:
     project.compose("up", "--detach", "connect", "connect-register")
 
     await in_state(
@@ -113,14 +113,14 @@ async def test_connect_s_files_have_the_metrics_and_the_registration_may_run_aga
     await in_state(project, "connect", lambda state: state["Health"]["Status"] == "healthy", "the worker is healthy")
 
 
-def test_connect_s_files_belong_to_the_output_folder_s_group(project: Project) -> None:
+def test_connects_files_belong_to_the_group_of_the_output_folder(project: Project) -> None:
     folder = project.output / "connect"
     assert {path.stat().st_gid for path in (folder, *folder.iterdir())} == {project.output.stat().st_gid}
     assert {path.stat().st_uid for path in folder.iterdir()} == {1000}, "the image's own user"
 
 
 async def in_state(project: Project, service: str, is_right: Callable[[dict[str, Any]], bool], what: str) -> None:
-    """Wait until the state of the service's container is right."""
+    """Wait until the service's container has the expected state."""
 
     async def state() -> dict[str, Any]:
         [container] = project.containers(service)
@@ -133,7 +133,7 @@ def lines(file: Path) -> list[bytes]:
     return file.read_bytes().split(b"\n")[:-1]
 
 
-def test_no_password_is_in_the_checkout_or_in_a_command_line(project: Project) -> None:
+def test_no_password_is_in_the_checkout_or_on_a_command_line(project: Project) -> None:
     password = project.compose("exec", "-T", "database", "cat", "/run/passwords/sink")
     assert len(password) == 48
     for container in project.containers():

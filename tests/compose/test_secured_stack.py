@@ -1,4 +1,4 @@
-"""compose.secure.yml: the whole stack with TLS, logins and ACLs, as a user starts it, and looks at it from this machine."""
+"""compose.secure.yml: the complete stack with TLS, logins and ACLs, as a user starts it and accesses it from this machine."""
 
 import http.client
 import os
@@ -55,13 +55,13 @@ def stack() -> Iterator[Project]:
 
 
 def secret(project: Project, file: str) -> str:
-    """What a file of the administrator's has, by the command of docs/security.md."""
+    """The content of a file of the administrator, read by the command in docs/security.md."""
     command = ("run", "--rm", "-T", "--no-deps", "--entrypoint", "cat", "kafka-setup", f"/run/kafka/{file}")
     return project.compose(*command)
 
 
 def login(project: Project, directory: Path, role: str) -> dict[str, str]:
-    """The settings of a tool on this machine, made as docs/security.md says."""
+    """The settings of a tool on this machine, created as described in docs/security.md."""
     (directory / "ca.pem").write_text(secret(project, "ca.pem"))
     (directory / role).write_text(secret(project, f"passwords/{role}"))
     return {
@@ -86,7 +86,7 @@ def python_in(project: Project, service: str, code: str) -> str:
     return project.compose("exec", "-T", service, "python", "-c", code).strip()
 
 
-async def test_everything_runs(stack: Project) -> None:
+async def test_all_containers_run_and_are_healthy(stack: Project) -> None:
     wanted = sorted(HEALTHY + ONE_SHOT)
     await eventually(
         lambda: states(stack), lambda seen: seen == wanted, "every service healthy, what sets up at its end"
@@ -96,7 +96,7 @@ async def test_everything_runs(stack: Project) -> None:
         assert container["State"]["ExitCode"] == 0
 
 
-def test_only_loopback_is_published_and_the_live_page_answers(stack: Project) -> None:
+def test_ports_are_published_on_loopback_only_and_the_live_page_responds(stack: Project) -> None:
     published = {
         (container["Config"]["Labels"]["com.docker.compose.service"], binding["HostIp"])
         for container in stack.containers()
@@ -122,7 +122,7 @@ def test_clients_without_a_login_are_rejected(stack: Project, tmp_path: Path) ->
     assert "refuses user 'shop-processor'" in refused.stderr
 
 
-def test_each_principal_has_only_its_own_rights(stack: Project, tmp_path: Path) -> None:
+def test_each_principal_has_only_its_own_acls(stack: Project, tmp_path: Path) -> None:
     denied = tool(stack, login(stack, tmp_path, "viewer"), "recompute", "--yes")
     assert denied.returncode == 1
     assert "user 'shop-viewer' lacks a right in Kafka: DELETE on topic 'shop-processed-orders'" in denied.stderr
@@ -147,7 +147,7 @@ except OSError as error:
     stack.compose("exec", "-T", "kafka", "nc", "-z", "zookeeper", "2181")
 
 
-def test_each_service_has_its_own_secrets_and_no_others(stack: Project) -> None:
+def test_each_service_has_only_its_own_secrets(stack: Project) -> None:
     for service in ("generator", "processor", "analytics", "sink", "live"):
         found = python_in(stack, service, "import os; print(sorted(os.listdir('/run/kafka')))")
         assert found == "['ca.pem', 'password']", service
@@ -156,22 +156,22 @@ def test_each_service_has_its_own_secrets_and_no_others(stack: Project) -> None:
     assert python_in(stack, "sink", "print(open('/run/kafka/password').read())") == OWN
 
 
-def test_no_password_is_in_the_configuration_the_containers_their_processes_or_logs(stack: Project) -> None:
+def test_passwords_are_in_no_configuration_container_process_list_or_log(stack: Project) -> None:
     passwords = {role.name: secret(stack, f"passwords/{role.name}").strip() for role in ROLES}
     assert passwords.pop("sink") == OWN
     assert len(set(passwords.values())) == len(passwords)
     assert all(re.fullmatch("[0-9a-f]{48}", password) for password in passwords.values())
-    looked_at = stack.compose("config") + stack.compose("logs", "--no-color")
+    texts = stack.compose("config") + stack.compose("logs", "--no-color")
     for container in stack.containers():
-        looked_at += str(container)
+        texts += str(container)
         if container["State"]["Running"]:
-            looked_at += docker("top", container["Id"], "-eo", "pid,args")
+            texts += docker("top", container["Id"], "-eo", "pid,args")
     for password in (OWN, *passwords.values()):
-        assert password not in looked_at
-    assert "PRIVATE KEY" not in looked_at
+        assert password not in texts
+    assert "PRIVATE KEY" not in texts
 
 
-def test_the_result_is_exact_and_passwords_outlive_another_start(stack: Project, tmp_path: Path) -> None:
+def test_the_result_is_exact_and_passwords_survive_a_restart(stack: Project, tmp_path: Path) -> None:
     settings = login(stack, tmp_path, "viewer")
     before = secret(stack, "passwords/viewer")
     changed = replace(stack, settings={**stack.settings, "KAFKA_PASSWORDS_DIR": os.devnull})

@@ -26,7 +26,7 @@ _COMPOSE = (ROOT / "docker-compose.yml").read_text()
 
 
 class Registration(NamedTuple):
-    """How ``connect/register.py`` ended."""
+    """The exit code and output of ``connect/register.py``."""
 
     code: int
     output: str
@@ -102,7 +102,7 @@ class ConnectPipeline(Pipeline):
         return {partition: committed.offset for partition, committed in offsets.items()}
 
     def is_healthy(self) -> bool:
-        """By the container's own check."""
+        """The result of the container's health check."""
         [check] = re.findall(r'test: \[CMD-SHELL, "(.*:8083/connectors.*)"\]', _COMPOSE)
         command = check.replace("http://localhost:8083", self.connect.url).replace('\\"', '"').replace("$$", "$")
         return subprocess.run(["sh", "-c", command], check=False, capture_output=True).returncode == 0

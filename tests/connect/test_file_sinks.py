@@ -18,7 +18,7 @@ JSON_CONVERTER = {
 }
 
 
-async def test_each_committed_metric_is_a_line_as_it_is_in_the_topic(pipeline: ConnectPipeline) -> None:
+async def test_each_committed_metric_is_written_as_an_identical_line(pipeline: ConnectPipeline) -> None:
     async with pipeline.metrics() as metrics:
         await metrics.write(30)
         await metrics.write(30, commit=False)
@@ -30,22 +30,26 @@ async def test_each_committed_metric_is_a_line_as_it_is_in_the_topic(pipeline: C
         assert again.output.count("registered already") == 2
         await metrics.write(30, commit=False)
         await metrics.write(30)
-        await eventually(lambda: len(pipeline.lines()) >= 90, what="so are those after a second registration")
+        await eventually(
+            lambda: len(pipeline.lines()) >= 90, what="metrics after a second registration are in the file, too"
+        )
         assert sorted(pipeline.lines()) == sorted(metrics.committed)
 
 
-async def test_dead_letters_are_streamed_as_text(pipeline: ConnectPipeline) -> None:
+async def test_dead_letters_are_written_as_text(pipeline: ConnectPipeline) -> None:
     as_they_are = [b"no order", b'{"order_id": "o-1"}', b'{"amount": ']
     changed = {b"two\nlines": [b"two", b"lines"], b"no UTF-8: \xff": ["no UTF-8: \N{REPLACEMENT CHARACTER}".encode()]}
     wanted = [*as_they_are, *itertools.chain(*changed.values()), b"null"]
     await pipeline.registered()
     async with pipeline.service("processor"):
         await pipeline.send([(1, [*as_they_are, *changed, None])])
-        await eventually(lambda: len(pipeline.lines("dead-letters.txt")) >= len(wanted), what="the letters are there")
+        await eventually(
+            lambda: len(pipeline.lines("dead-letters.txt")) >= len(wanted), what="the dead letters are written"
+        )
     assert sorted(pipeline.lines("dead-letters.txt")) == sorted(wanted)
 
 
-async def test_a_failed_task_is_seen_and_restarted(pipeline: ConnectPipeline) -> None:
+async def test_a_failed_task_is_reported_and_restarted(pipeline: ConnectPipeline) -> None:
     pipeline.path("metrics.json").mkdir()  # a folder where the file should be
     failed = await pipeline.register("--timeout", "6")
     assert failed.code == 1
@@ -71,28 +75,28 @@ async def test_a_failed_task_is_seen_and_restarted(pipeline: ConnectPipeline) ->
         await eventually(lambda: len(pipeline.lines()) >= 6, what="the metrics are in the file")
 
 
-async def test_what_cannot_be_transformed_is_a_dead_letter_of_connect_s_own(pipeline: ConnectPipeline) -> None:
+async def test_records_that_connect_cannot_transform_go_to_its_own_dead_letter_topic(pipeline: ConnectPipeline) -> None:
     pipeline.put("failing", **FAILING_TRANSFORM)
     await eventually(
-        lambda: pipeline.states("failing")["tasks"] == ["RUNNING"], what="it runs, and has made connect-dlq"
+        lambda: pipeline.states("failing")["tasks"] == ["RUNNING"], what="it runs, and has created connect-dlq"
     )
     async with pipeline.metrics() as metrics:
         await metrics.write(6)
 
-        async def told() -> bool:
+        async def all_dead_lettered() -> bool:
             return len(await pipeline.read("connect-dlq")) >= 6
 
-        await eventually(told, what="the records are in connect-dlq")
+        await eventually(all_dead_lettered, what="the records are in connect-dlq")
     letters = await pipeline.read("connect-dlq")
     assert sorted(each.value or b"" for each in letters) == sorted(metrics.committed)
     assert dict(letters[0].headers)["__connect.errors.stage"] == b"TRANSFORMATION"
     assert pipeline.states("failing") == {"connector": ["RUNNING"], "tasks": ["RUNNING"]}
 
 
-async def test_the_json_converter_does_not_write_the_json_that_it_reads(pipeline: ConnectPipeline) -> None:
+async def test_the_json_converter_changes_the_json(pipeline: ConnectPipeline) -> None:
     pipeline.put("converting", **JSON_CONVERTER)
     await eventually(
-        lambda: pipeline.states("converting")["tasks"] == ["RUNNING"], what="it runs, and has made connect-dlq"
+        lambda: pipeline.states("converting")["tasks"] == ["RUNNING"], what="it runs, and has created connect-dlq"
     )
     changed = {
         b'{"product_id":"prod-1"}': b"{product_id=prod-1}",
@@ -102,17 +106,17 @@ async def test_the_json_converter_does_not_write_the_json_that_it_reads(pipeline
     async with pipeline.metrics() as metrics:
         await metrics.write_values([*changed, b"no JSON"])
 
-        async def told() -> bool:
+        async def all_written() -> bool:
             return len(pipeline.lines()) >= len(changed) and bool(await pipeline.read("connect-dlq"))
 
-        await eventually(told, what="lines are in the file, and what is no JSON in connect-dlq")
+        await eventually(all_written, what="lines are in the file, and invalid JSON is in connect-dlq")
     assert sorted(pipeline.lines()) == sorted(changed.values())
     [letter] = await pipeline.read("connect-dlq")
     assert letter.value == b"no JSON"
     assert dict(letter.headers)["__connect.errors.stage"] == b"VALUE_CONVERTER"
 
 
-async def test_on_a_full_disk_lines_are_lost_in_silence(pipeline: ConnectPipeline) -> None:
+async def test_a_full_disk_silently_loses_lines(pipeline: ConnectPipeline) -> None:
     async with pipeline.metrics() as metrics:
         await metrics.write(60)
     pipeline.put("full-disk", file="/dev/full")

@@ -17,7 +17,7 @@ from tests.connect.worker import image_settings
 from tests.integration.services import ROOT
 
 
-def test_the_connectors_are_as_their_files_say() -> None:
+def test_connectors_are_registered_as_in_their_files() -> None:
     found = connectors("")
     assert {name: config["topics"] for name, config in found.items()} == {
         "metrics-file": PRODUCT_METRICS.name,
@@ -27,14 +27,14 @@ def test_the_connectors_are_as_their_files_say() -> None:
         assert config == json.loads((CONNECTORS / f"{name}.json").read_text())
 
 
-def test_the_prefix_is_before_names_topics_and_files() -> None:
+def test_the_prefix_is_added_to_names_topics_and_files() -> None:
     config = connectors("b.")["b.metrics-file"]
     assert config["topics"] == "b.product-metrics"
     assert config["file"] == "output/connect/b.metrics.json"
     assert config["errors.deadletterqueue.topic.name"] == "b.connect-dlq"
 
 
-def test_a_connector_of_another_kind_needs_no_file(tmp_path: Path) -> None:
+def test_a_connector_of_another_class_needs_no_file(tmp_path: Path) -> None:
     (tmp_path / "rows.json").write_text('{"connector.class": "Jdbc", "topics": "product-metrics, late-orders"}')
     assert connectors("b.", tmp_path) == {
         "b.rows": {"connector.class": "Jdbc", "topics": "b.product-metrics,b.late-orders"}
@@ -52,7 +52,7 @@ def test_a_connector_of_another_kind_needs_no_file(tmp_path: Path) -> None:
         (State("PAUSED", ["PAUSED"], ""), False, False),
     ],
 )
-def test_a_connector_runs_when_its_tasks_do(state: State, *, runs: bool, has_failed: bool) -> None:
+def test_a_connector_is_running_once_its_tasks_are(state: State, *, runs: bool, has_failed: bool) -> None:
     assert (state.runs, state.has_failed) == (runs, has_failed)
 
 
@@ -62,13 +62,13 @@ def test_an_invalid_address_is_rejected(url: str, capsys: pytest.CaptureFixture[
     assert "CONNECT_URL" in capsys.readouterr().err
 
 
-def test_a_worker_that_does_not_answer_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_error_names_a_worker_that_does_not_respond(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--url", "http://127.0.0.1:1", "--timeout", "0"]) == 1
     assert "http://127.0.0.1:1/connectors" in capsys.readouterr().err
 
 
 class StartingWorker(BaseHTTPRequestHandler):
-    """Answers 404 to the first requests of each kind, as a worker does that does not know its resources yet."""
+    """Responds with 404 to the first requests of each kind, like a worker that has not loaded its resources yet."""
 
     early: ClassVar[Counter[str]] = Counter()
     registered: ClassVar[dict[str, Any]] = {}
@@ -97,7 +97,7 @@ class StartingWorker(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_starting_worker_s_404_is_not_taken_for_an_answer(
+def test_a_404_of_a_starting_worker_is_retried(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(register, "_POLL_S", 0.01)
@@ -113,7 +113,7 @@ def test_a_starting_worker_s_404_is_not_taken_for_an_answer(
     assert "metrics-file: registered\n" in capsys.readouterr().out
 
 
-def test_the_worker_s_settings_are_in_the_compose_file_or_in_connect() -> None:
+def test_all_worker_settings_are_in_the_compose_file_or_in_connect() -> None:
     compose = (ROOT / "docker-compose.yml").read_text()
     in_compose = set(re.findall(r"^ +CONNECT_([A-Z_]+): \S", compose, re.MULTILINE)) - {"URL"}
     both = {name.lower().replace("_", ".") for name in in_compose} & set(image_settings())

@@ -15,7 +15,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """The server; skips where PostgreSQL is not installed, and fails there in CI."""
+    """The server; without an installed PostgreSQL the test is skipped, and fails in CI."""
     if binaries() is None:
         message = "PostgreSQL is not installed (Debian, Ubuntu: apt install postgresql)"
         if os.environ.get("CI"):

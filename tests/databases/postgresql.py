@@ -105,7 +105,7 @@ class PostgresServer:
             with contextlib.suppress(psycopg.OperationalError), self.connect():
                 return
             assert self._process.poll() is None, f"PostgreSQL did not start:\n{self.log}"
-            assert time.monotonic() < deadline, f"PostgreSQL takes no connection:\n{self.log}"
+            assert time.monotonic() < deadline, f"PostgreSQL accepts no connection:\n{self.log}"
             time.sleep(_POLL_S)
 
     def stop(self) -> None:

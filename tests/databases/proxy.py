@@ -91,6 +91,6 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
         writer.close()
 
 
-def now_and_then(random: Random, share: float) -> Callable[[], Cut | None]:
+def randomly(random: Random, share: float) -> Callable[[], Cut | None]:
     """Cut at a random ``share`` of all COMMITs, before or after."""
     return lambda: random.choice(("before", "after")) if random.random() < share else None

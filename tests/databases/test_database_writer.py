@@ -37,7 +37,7 @@ async def writer(probe: Probe) -> AsyncIterator[DatabaseWriter]:
     await writer.close()
 
 
-async def test_it_goes_on_where_it_stopped(probe: Probe, writer: DatabaseWriter) -> None:
+async def test_it_continues_where_it_stopped(probe: Probe, writer: DatabaseWriter) -> None:
     await writer.close()
     again = writer_of(probe)
     assert await again.acquire()
@@ -49,7 +49,9 @@ async def test_it_goes_on_where_it_stopped(probe: Probe, writer: DatabaseWriter)
 
 
 @pytest.mark.parametrize("other", [Identity("another", "topic"), Identity("cluster", "another")])
-async def test_another_s_database_is_not_even_disturbed(probe: Probe, writer: DatabaseWriter, other: Identity) -> None:
+async def test_a_database_of_another_pipeline_is_not_touched(
+    probe: Probe, writer: DatabaseWriter, other: Identity
+) -> None:
     stranger = writer_of(probe, other)
     with pytest.raises(OtherTopicError) as refused:
         await stranger.acquire()
@@ -59,18 +61,18 @@ async def test_another_s_database_is_not_even_disturbed(probe: Probe, writer: Da
     assert probe.rows() == ROWS
 
 
-async def test_a_cluster_that_is_another_now_is_noticed(writer: DatabaseWriter) -> None:
+async def test_a_replaced_cluster_is_detected(writer: DatabaseWriter) -> None:
     with pytest.raises(OtherTopicError, match="another"):
         await writer.open("another")
 
 
-async def test_it_never_starts_over_by_itself(probe: Probe, writer: DatabaseWriter) -> None:
+async def test_it_never_starts_over_without_a_command(probe: Probe, writer: DatabaseWriter) -> None:
     with pytest.raises(OtherTopicError, match="the reason"):
         await writer.start_over("the reason")
     assert probe.rows() == ROWS[:1]
 
 
-async def test_a_second_one_stands_by_and_the_first_is_displaced(probe: Probe, writer: DatabaseWriter) -> None:
+async def test_a_second_writer_stands_by_and_takes_over_from_the_first(probe: Probe, writer: DatabaseWriter) -> None:
     second = writer_of(probe)
     assert not await second.acquire()
     probe.expire()
@@ -86,7 +88,7 @@ async def test_a_second_one_stands_by_and_the_first_is_displaced(probe: Probe, w
     assert await writer.open("cluster") == {0: Position(8, 1)}
 
 
-async def test_an_idle_one_notices_too_that_it_was_displaced(probe: Probe) -> None:
+async def test_an_idle_writer_detects_that_it_was_displaced(probe: Probe) -> None:
     clock = Clock()
     writer = DatabaseWriter(probe.database(), HERE, asyncio.Event(), clock)
     assert await writer.acquire()
@@ -102,7 +104,7 @@ async def test_an_idle_one_notices_too_that_it_was_displaced(probe: Probe) -> No
     await second.close()
 
 
-async def test_an_idle_one_stays_the_owner(probe: Probe) -> None:
+async def test_an_idle_writer_stays_the_owner(probe: Probe) -> None:
     clock = Clock()
     writer = DatabaseWriter(probe.database(), HERE, asyncio.Event(), clock)
     assert await writer.acquire()
@@ -116,8 +118,10 @@ async def test_an_idle_one_stays_the_owner(probe: Probe) -> None:
     await writer.close()
 
 
-async def test_a_database_set_back_is_read_again(probe: Probe, writer: DatabaseWriter) -> None:
-    """As after restoring a backup: its rows and progress are older, but consistent."""
+async def test_a_database_restored_from_a_backup_is_filled_from_its_own_progress(
+    probe: Probe, writer: DatabaseWriter
+) -> None:
+    """As after a restore from a backup: its rows and progress are older, but consistent."""
     probe.query("delete from product_metrics")
     probe.query("update sink_progress set next_offset = 2")
     with pytest.raises(OutputChangedError):
@@ -126,7 +130,7 @@ async def test_a_database_set_back_is_read_again(probe: Probe, writer: DatabaseW
     assert await writer.open("cluster") == {0: Position(2, 9)}
 
 
-async def test_a_rebuilt_database_is_filled_anew(probe: Probe, writer: DatabaseWriter) -> None:
+async def test_a_rebuilt_database_is_filled_from_the_beginning(probe: Probe, writer: DatabaseWriter) -> None:
     session = await probe.session()
     await session.clear()
     await session.close()
@@ -144,12 +148,12 @@ async def test_a_commit_whose_outcome_is_unknown_is_looked_up(
     assert session
     write = session.write
 
-    async def lose_the_answer(*arguments: object) -> object:
+    async def lose_the_response(*arguments: object) -> object:
         if committed:
             await write(*arguments)  # type: ignore[arg-type]
         raise DatabaseUnavailableError("the connection was lost")
 
-    monkeypatch.setattr(session, "write", lose_the_answer)
+    monkeypatch.setattr(session, "write", lose_the_response)
     with pytest.raises(OutputUnavailableError, match="connection was lost"):
         await writer.write(ROWS[1:], {0: Position(8, 1)})
     assert await writer.acquire()
@@ -161,14 +165,12 @@ async def test_a_commit_whose_outcome_is_unknown_is_looked_up(
 
 
 async def test_an_existing_row_is_reported(probe: Probe, writer: DatabaseWriter) -> None:
-    (told,) = await writer.write([ROWS[0]._replace(revenue_cents=1)], {0: Position(6, 1)})
-    assert "already" in told
+    (message,) = await writer.write([ROWS[0]._replace(revenue_cents=1)], {0: Position(6, 1)})
+    assert "already" in message
     assert probe.rows() == ROWS[:1]
 
 
-async def test_who_is_asked_to_stop_does_not_wait_for_the_database(
-    probe: Probe, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_stop_does_not_wait_for_the_database(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
     stop = asyncio.Event()
     writer = writer_of(probe, stop=stop)
     assert await writer.acquire()

@@ -19,7 +19,7 @@ from services.sink.metrics_writer import OutputChangedError, OutputUnavailableEr
 from services.sink.topic_reader import Position
 from tests.databases.postgresql import PostgresServer
 from tests.databases.probes import PostgresqlProbe
-from tests.databases.proxy import CuttingProxy, now_and_then
+from tests.databases.proxy import CuttingProxy, randomly
 
 ROWS = [MetricRow(60 * number, 60 * number + 60, "prod-1", 1, number, number) for number in range(60)]
 Writer = type[DatabaseWriter]
@@ -30,7 +30,7 @@ def writer_at(url: str, kind: Writer) -> DatabaseWriter:
 
 
 async def write_rest(writer: DatabaseWriter, random: Random) -> None:
-    """What the sink does: from what the database has to the end of ``ROWS``, begun again after any error."""
+    """Write ``ROWS`` like the sink: from the database's progress to the end, restarted after any error."""
     while True:
         try:
             assert await writer.acquire()
@@ -39,17 +39,17 @@ async def write_rest(writer: DatabaseWriter, random: Random) -> None:
             while begun < len(ROWS):
                 end = min(begun + random.randrange(1, 5), len(ROWS))
                 left_out = await writer.write(ROWS[begun:end], {0: Position(end, 0)})
-                assert not left_out, "no row comes twice"
+                assert not left_out, "no row is duplicated"
                 begun = end
         except (OutputUnavailableError, OutputChangedError, WriterDisplacedError):
             continue
         return
 
 
-async def connections_are_cut(postgres: PostgresServer, probe: PostgresqlProbe, kind: Writer) -> None:
-    """Nearly every other COMMIT is cut off, before or after the server has seen it."""
+async def write_with_cut_connections(postgres: PostgresServer, probe: PostgresqlProbe, kind: Writer) -> None:
+    """Nearly every second COMMIT is cut off, before or after the server has received it."""
     async with AsyncExitStack() as exits:
-        cuts = now_and_then(Random(5), share=0.4)
+        cuts = randomly(Random(5), share=0.4)
         proxy = await exits.enter_async_context(CuttingProxy(postgres.port, cuts))
         writer = writer_at(probe.url.replace(f":{postgres.port}/", f":{proxy.port}/"), kind)
         exits.push_async_callback(writer.close)
@@ -59,8 +59,8 @@ async def connections_are_cut(postgres: PostgresServer, probe: PostgresqlProbe, 
     assert probe.progress() == {0: len(ROWS)}
 
 
-async def a_displaced_sink_wakes_up(postgres: PostgresServer, probe: PostgresqlProbe, kind: Writer) -> None:
-    """It holds a batch that it has read, and believes that it is the owner."""
+async def resume_a_displaced_sink(postgres: PostgresServer, probe: PostgresqlProbe, kind: Writer) -> None:
+    """It holds a batch that it has read, and still considers itself the owner."""
     async with AsyncExitStack() as exits:
         first, second = writer_at(probe.url, kind), writer_at(probe.url, kind)
         for writer in (first, second):
@@ -85,7 +85,7 @@ async def offsets_before_rows(
     moves: Sequence[Move],
     put: Callable[[Sequence[MetricRow]], Awaitable[Sequence[MetricRow]]],
 ) -> Sequence[MetricRow]:
-    """Two transactions in place of one."""
+    """Two transactions instead of one."""
     await write(self, epoch, [], moves, put)
     await self._connection.execute("commit")
     await self._connection.execute("begin")
@@ -95,8 +95,8 @@ async def offsets_before_rows(
 write = PostgresqlSession._write
 
 
-class RepeatsCommit(DatabaseWriter):
-    """A COMMIT without an answer is taken for undone, and the transaction is repeated."""
+class RepeatsUnconfirmedCommit(DatabaseWriter):
+    """A COMMIT without a response is assumed to have failed, and the transaction is repeated."""
 
     async def write(self, items: Sequence[MetricRow], positions: Any) -> Sequence[str]:
         offsets = dict(self._offsets)
@@ -108,7 +108,7 @@ class RepeatsCommit(DatabaseWriter):
                 self._offsets = offsets
 
 
-# What is moved from wherever it is.
+# Without the check of the previous offset.
 MOVE_FROM_ANYWHERE = postgresql._MOVE.replace("and progress.next_offset = move.before", "")
 BEGIN_ANYWHERE = postgresql._BEGIN_PARTITION.replace(
     "do nothing", "(partition) do update set next_offset = excluded.next_offset, crc32_before = excluded.crc32_before"
@@ -117,41 +117,45 @@ BEGIN_ANYWHERE = postgresql._BEGIN_PARTITION.replace(
 Scenario = Callable[[PostgresServer, PostgresqlProbe, Writer], Awaitable[None]]
 
 
-@pytest.mark.parametrize("scenario", [connections_are_cut, a_displaced_sink_wakes_up])
-async def test_without_damage(scenario: Scenario, postgres: PostgresServer) -> None:
+@pytest.mark.parametrize("scenario", [write_with_cut_connections, resume_a_displaced_sink])
+async def test_without_a_defect_nothing_is_found(scenario: Scenario, postgres: PostgresServer) -> None:
     probe = PostgresqlProbe(postgres.create_database(scenario.__name__))
     await scenario(postgres, probe, DatabaseWriter)
 
 
-async def test_offsets_committed_before_the_rows(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_offsets_committed_before_the_rows_are_found(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(PostgresqlSession, "_write", offsets_before_rows)
     probe = PostgresqlProbe(postgres.create_database("offsets-first"))
     with pytest.raises(AssertionError):
-        await connections_are_cut(postgres, probe, DatabaseWriter)
+        await write_with_cut_connections(postgres, probe, DatabaseWriter)
     assert set(probe.rows()) < set(ROWS), "rows are lost"
 
 
-async def test_no_look_at_the_epoch(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_epoch_check_is_found(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgresql, "_require_own", lambda cursor, epoch: None)
     probe = PostgresqlProbe(postgres.create_database("no-epoch"))
     with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
-        await a_displaced_sink_wakes_up(postgres, probe, DatabaseWriter)
-    assert probe.rows() == ROWS[:4], "who was displaced has written"
+        await resume_a_displaced_sink(postgres, probe, DatabaseWriter)
+    assert probe.rows() == ROWS[:4], "the displaced sink has written"
 
 
-async def test_a_commit_repeated_without_looking(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The offsets would find it; where they move from anywhere, the table's key does, and a row is told as left out."""
+async def test_a_commit_repeated_without_checking_its_outcome_is_found(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The offsets would detect it; without their check the table's key does, and a row is reported as left out."""
     monkeypatch.setattr(postgresql, "_MOVE", MOVE_FROM_ANYWHERE)
     monkeypatch.setattr(postgresql, "_BEGIN_PARTITION", BEGIN_ANYWHERE)
     probe = PostgresqlProbe(postgres.create_database("repeated"))
-    with pytest.raises(AssertionError, match="no row comes twice"):
-        await connections_are_cut(postgres, probe, RepeatsCommit)
+    with pytest.raises(AssertionError, match="no row is duplicated"):
+        await write_with_cut_connections(postgres, probe, RepeatsUnconfirmedCommit)
 
 
-async def test_a_commit_taken_for_done_without_looking(
+async def test_a_commit_assumed_done_without_checking_its_outcome_is_found(
     postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class TakesForDone(DatabaseWriter):
+    class AssumesUnconfirmedCommitDone(DatabaseWriter):
         async def write(self, items: Sequence[MetricRow], positions: Any) -> Sequence[str]:
             try:
                 return await super().write(items, positions)
@@ -163,5 +167,5 @@ async def test_a_commit_taken_for_done_without_looking(
     monkeypatch.setattr(postgresql, "_BEGIN_PARTITION", BEGIN_ANYWHERE)
     probe = PostgresqlProbe(postgres.create_database("taken-for-done"))
     with pytest.raises(AssertionError):
-        await connections_are_cut(postgres, probe, TakesForDone)
+        await write_with_cut_connections(postgres, probe, AssumesUnconfirmedCommitDone)
     assert set(probe.rows()) < set(ROWS), "rows are lost"

@@ -33,7 +33,7 @@ async def session(probe: PostgresqlProbe) -> AsyncIterator[PostgresqlSession]:
 
 
 def fail_writes(probe: PostgresqlProbe, sqlstate: str, times: int) -> None:
-    """The first ``times`` statements that put rows in end with an error."""
+    """Let the first ``times`` statements that insert rows fail."""
     probe.query(f"""
         create sequence failures;
         create function fail() returns trigger language plpgsql as $$
@@ -48,7 +48,7 @@ def fail_writes(probe: PostgresqlProbe, sqlstate: str, times: int) -> None:
 
 
 @pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
-async def test_a_transaction_that_the_server_rolled_back_is_repeated(
+async def test_a_transaction_rolled_back_by_the_server_is_retried(
     probe: PostgresqlProbe, session: PostgresqlSession, sqlstate: str
 ) -> None:
     epoch = await session.take_over("first", 10)
@@ -60,7 +60,7 @@ async def test_a_transaction_that_the_server_rolled_back_is_repeated(
 
 
 @pytest.mark.parametrize("sqlstate", ["40001", "53100", "57014", "25006"])
-async def test_a_repeated_failure_is_left_to_a_later_attempt(
+async def test_a_repeated_failure_is_raised_as_an_outage(
     probe: PostgresqlProbe, session: PostgresqlSession, sqlstate: str
 ) -> None:
     epoch = await session.take_over("first", 10)
@@ -71,24 +71,26 @@ async def test_a_repeated_failure_is_left_to_a_later_attempt(
     assert (probe.rows(), probe.progress()) == ([], {})
 
 
-async def test_a_real_deadlock_is_survived(probe: PostgresqlProbe, session: PostgresqlSession) -> None:
+async def test_a_real_deadlock_is_resolved_by_a_retry(probe: PostgresqlProbe, session: PostgresqlSession) -> None:
     epoch = await session.take_over("first", 10)
     assert epoch
     async with await psycopg.AsyncConnection.connect(probe.url) as other:
-        await other.execute("set deadlock_timeout = '1min'")  # so that it is the sink's transaction that is undone
+        await other.execute(
+            "set deadlock_timeout = '1min'"
+        )  # so that the sink's transaction is the one that is rolled back
         await other.execute("lock table product_metrics in share mode")
         writing = asyncio.ensure_future(session.write(epoch, ROWS, BEGIN))
         await eventually(lambda: bool(probe.query("select 1 from pg_locks where not granted")))
-        await other.execute("update sink_owner set topic = topic")  # waits for the sink, as the sink does for it
+        await other.execute("update sink_owner set topic = topic")  # waits for the sink, which waits for it
         await other.rollback()
         await writing
     assert probe.rows() == ROWS
 
 
-async def test_a_commit_that_is_a_rollback_is_an_error(
+async def test_a_commit_that_the_server_answers_with_rollback_is_an_error(
     probe: PostgresqlProbe, session: PostgresqlSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PostgreSQL answers COMMIT by ROLLBACK when an error came before; psycopg raises nothing then."""
+    """PostgreSQL answers COMMIT with ROLLBACK after an earlier error; psycopg raises no exception then."""
     epoch = await session.take_over("first", 10)
     assert epoch
 
@@ -114,7 +116,7 @@ async def test_output_after_a_read_is_committed(probe: PostgresqlProbe, session:
     assert probe.rows() == ROWS
 
 
-async def test_a_sink_that_stops_in_mid_transaction_loses_it(
+async def test_the_open_transaction_of_a_stopped_sink_is_rolled_back(
     probe: PostgresqlProbe, session: PostgresqlSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its session holds a lock on the owner's row, until the server ends it."""
@@ -136,17 +138,17 @@ async def test_a_sink_that_stops_in_mid_transaction_loses_it(
     assert probe.progress() == {0: 2, 4: 1}
 
 
-async def test_a_role_without_rights_gets_an_error_naming_them(
+async def test_a_role_without_privileges_gets_an_error_naming_them(
     postgres: PostgresServer, probe: PostgresqlProbe
 ) -> None:
     probe.query("create role poor login password 'poor'")
     probe.query("revoke create on schema public from public")
-    poor = PostgresqlProbe(probe.url.replace(f"admin:{postgres.password}", "poor:poor"))
+    unprivileged = PostgresqlProbe(probe.url.replace(f"admin:{postgres.password}", "poor:poor"))
     with pytest.raises(DatabaseRefusedError, match="permission denied"):
-        await poor.session()
+        await unprivileged.session()
 
 
-async def test_a_lost_connection_is_no_word_about_the_commit(
+async def test_a_lost_connection_leaves_the_outcome_of_the_commit_unknown(
     probe: PostgresqlProbe, session: PostgresqlSession
 ) -> None:
     epoch = await session.take_over("first", 10)

@@ -1,4 +1,4 @@
-"""The roles that the containers' database begins with, made by its own script on a real server."""
+"""The initial roles of the containers' database, created by its own script on a real server."""
 
 import shutil
 import subprocess
@@ -20,7 +20,7 @@ PASSWORDS = {"sink": "the sink's \\ own", "analyst": 'an "analyst"'}
 
 @pytest.fixture
 def urls(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """By role the database's URL; the server is the test's own, since roles are the whole server's."""
+    """The database's URL by role; the test has its own server, since roles belong to the whole server."""
     folder = binaries()
     if folder is None:
         pytest.skip("PostgreSQL is not installed")
@@ -34,7 +34,7 @@ def urls(tmp_path: Path) -> Iterator[dict[str, str]]:
         yield {role: server.url("metrics", role, quote(password)) for role, password in PASSWORDS.items()}
 
 
-async def test_the_sink_writes_and_an_analyst_reads(urls: dict[str, str]) -> None:
+async def test_the_sink_role_writes_and_the_analyst_role_reads(urls: dict[str, str]) -> None:
     session = await PostgresqlProbe(urls["sink"]).session()
     epoch = await session.take_over("sink", 10)
     assert epoch

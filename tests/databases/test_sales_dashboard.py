@@ -47,7 +47,7 @@ async def probe(database: str) -> PostgresqlProbe:
 
 
 def ask(probe: PostgresqlProbe, title: str) -> list[tuple[Any, ...]]:
-    """What Grafana would get for a panel, its macros as Grafana's documentation has them."""
+    """The rows that Grafana would get for a panel, with macros expanded as in Grafana's documentation."""
     sql = PANELS[title]["targets"][0]["rawSql"]
     begin, end = (datetime.fromtimestamp(at, UTC).isoformat() for at in (START, START + 5400 - 1))
     sql = re.sub(r"\$__timeFilter\((\w+)\)", rf"\1 BETWEEN '{begin}' AND '{end}'", sql)
@@ -57,14 +57,14 @@ def ask(probe: PostgresqlProbe, title: str) -> list[tuple[Any, ...]]:
     return probe.query(sql)
 
 
-async def test_the_numbers_are_those_of_the_range(probe: PostgresqlProbe) -> None:
+async def test_the_totals_cover_the_selected_time_range(probe: PostgresqlProbe) -> None:
     orders = sum(row.order_count for row in SHOWN)
     assert ask(probe, "Revenue") == [(REVENUE,)]
     assert ask(probe, "Orders") == [(orders,)]
     assert ask(probe, "Average order") == [(round(REVENUE / orders, 2),)]
 
 
-async def test_the_plots_add_up_to_the_numbers(probe: PostgresqlProbe) -> None:
+async def test_the_plots_add_up_to_the_totals(probe: PostgresqlProbe) -> None:
     points = ask(probe, "Revenue by product")
     assert len(points) == 2 * 9
     assert sum(value for _, _, value in points) == REVENUE
@@ -72,7 +72,7 @@ async def test_the_plots_add_up_to_the_numbers(probe: PostgresqlProbe) -> None:
     assert sum(value for _, _, value in ask(probe, "Orders by product")) == sum(row.order_count for row in SHOWN)
 
 
-async def test_the_tables(probe: PostgresqlProbe) -> None:
+async def test_the_tables_show_the_expected_rows(probe: PostgresqlProbe) -> None:
     shares = ask(probe, "Share of revenue")
     assert [row[0] for row in shares] == ["prod-2", "prod-1"]
     assert sum(row[2] for row in shares) == REVENUE
@@ -83,12 +83,12 @@ async def test_the_tables(probe: PostgresqlProbe) -> None:
     assert sum(row[2] for row in days) == REVENUE
 
 
-async def test_every_panel_is_asked(probe: PostgresqlProbe) -> None:
+async def test_every_panel_is_tested(probe: PostgresqlProbe) -> None:
     for title in PANELS:
         assert ask(probe, title), title
 
 
-def test_the_file_is_what_the_code_makes() -> None:
+def test_the_file_is_up_to_date_with_the_code() -> None:
     for name, made in IN_SQL.items():
         assert (DIRECTORY / f"{name}.json").read_text() == as_text(made)
 
@@ -98,7 +98,7 @@ def datasources() -> Iterator[dict[str, str]]:
         yield dict(re.findall(r"^ +(type|uid): (\S+)", path.read_text(), re.MULTILINE))
 
 
-def test_the_data_source_named_is_provisioned() -> None:
+def test_the_data_source_is_provisioned() -> None:
     named = {json.dumps(each, sort_keys=True) for each in find(SALES, "datasource")}
     known = {json.dumps(each, sort_keys=True) for each in datasources()}
     assert json.dumps(DATABASE, sort_keys=True) in named

@@ -38,7 +38,7 @@ async def epoch(session: Session) -> int:
     return epoch
 
 
-async def test_rows_and_progress_stand_there_together(probe: Probe, session: Session, epoch: int) -> None:
+async def test_rows_and_progress_are_committed_together(probe: Probe, session: Session, epoch: int) -> None:
     assert await session.write(epoch, ROWS, BEGIN) == ()
     assert probe.rows() == ROWS
     assert await session.progress() == {0: Position(2, 7), 4: Position(1, 8)}
@@ -58,7 +58,7 @@ async def test_rows_and_progress_stand_there_together(probe: Probe, session: Ses
         [Move(0, 2, Position(3, 0)), Move(4, None, Position(3, 0))],
     ],
 )
-async def test_nothing_is_written_from_where_the_database_is_not(
+async def test_a_write_from_another_offset_than_the_stored_one_is_rejected(
     probe: Probe, session: Session, epoch: int, moves: list[Move]
 ) -> None:
     await session.write(epoch, ROWS[:1], BEGIN)
@@ -68,7 +68,7 @@ async def test_nothing_is_written_from_where_the_database_is_not(
     assert probe.progress() == {0: 2, 4: 1}
 
 
-async def test_one_writes_while_its_lease_lasts(probe: Probe, session: Session, epoch: int) -> None:
+async def test_an_owner_writes_while_its_lease_lasts(probe: Probe, session: Session, epoch: int) -> None:
     second = await probe.session()
     try:
         assert await second.take_over("second", 10) is None
@@ -96,25 +96,25 @@ async def test_a_lease_does_not_last_longer_where_the_clock_is_set_back(
         await second.close()
 
 
-async def test_a_lease_that_is_given_back_is_free_at_once(probe: Probe, session: Session, epoch: int) -> None:
+async def test_a_released_lease_is_available_at_once(probe: Probe, session: Session, epoch: int) -> None:
     await session.release(epoch)
     second = await probe.session()
     try:
         assert await second.take_over("second", 10) == epoch + 1
-        await session.release(epoch)  # a late one, of somebody who is no longer the owner
+        await session.release(epoch)  # a late one, of a displaced owner
         assert await session.take_over("third", 10) is None
     finally:
         await second.close()
 
 
-async def test_the_same_owner_raises_the_epoch_too(session: Session, epoch: int) -> None:
-    """What it had begun on a connection that it lost must not come through later."""
+async def test_the_same_owner_raises_the_epoch_as_well(session: Session, epoch: int) -> None:
+    """A write begun on a lost connection must not take effect later."""
     assert await session.take_over("first", 10) == epoch + 1
     with pytest.raises(FencedError):
         await session.write(epoch, ROWS, BEGIN)
 
 
-async def test_who_was_displaced_writes_nothing(probe: Probe, session: Session, epoch: int) -> None:
+async def test_a_displaced_owner_writes_nothing(probe: Probe, session: Session, epoch: int) -> None:
     await session.write(epoch, ROWS[:1], BEGIN)
     probe.expire()
     second = await probe.session()
@@ -136,7 +136,7 @@ async def test_who_was_displaced_writes_nothing(probe: Probe, session: Session, 
         await second.close()
 
 
-async def test_a_product_and_window_stand_there_once(probe: Probe, session: Session, epoch: int) -> None:
+async def test_a_product_and_window_have_one_row(probe: Probe, session: Session, epoch: int) -> None:
     await session.write(epoch, ROWS[:2], BEGIN)
     other = ROWS[0]._replace(revenue_cents=9)
     again = await session.write(epoch, [other, ROWS[2], ROWS[2]], [Move(0, 2, Position(5, 0))])
@@ -145,13 +145,13 @@ async def test_a_product_and_window_stand_there_once(probe: Probe, session: Sess
     assert probe.progress() == {0: 5, 4: 1}
 
 
-async def test_windows_of_two_lengths_have_room(probe: Probe, session: Session, epoch: int) -> None:
+async def test_windows_of_two_lengths_have_separate_rows(probe: Probe, session: Session, epoch: int) -> None:
     shorter = ROWS[0]._replace(window_end=70)
     assert await session.write(epoch, [ROWS[0], shorter], BEGIN) == ()
     assert probe.rows() == [shorter, ROWS[0]]
 
 
-async def test_whatever_a_metric_may_be_comes_back_exact(probe: Probe, session: Session, epoch: int) -> None:
+async def test_any_valid_metric_is_read_back_exactly(probe: Probe, session: Session, epoch: int) -> None:
     rows = sorted(
         [
             MetricRow(0, 1, "\t\\N\n\r\"'\\.", 1, 10**18 - 1, 10**18 - 1),
@@ -165,7 +165,7 @@ async def test_whatever_a_metric_may_be_comes_back_exact(probe: Probe, session: 
     assert probe.rows() == rows
 
 
-async def test_an_identity_is_kept(probe: Probe, session: Session, epoch: int) -> None:
+async def test_an_identity_is_stored(probe: Probe, session: Session, epoch: int) -> None:
     assert await session.identity() is None
     await session.adopt(epoch, Identity("cluster", "topic"))
     second = await probe.session()
@@ -196,7 +196,7 @@ async def test_an_older_schema_is_migrated_with_its_rows(probe: Probe) -> None:
     new = await probe.session()
     try:
         assert probe.query("select * from revenue_share")
-        # The older sink's connection, and all that it may have prepared there, goes on.
+        # The older sink's connection continues, with its prepared statements.
         await old.write(epoch, ROWS[2:], [Move(0, 2, Position(3, 0))])
         assert probe.rows() == ROWS
     finally:
@@ -204,9 +204,7 @@ async def test_an_older_schema_is_migrated_with_its_rows(probe: Probe) -> None:
         await new.close()
 
 
-async def test_a_table_that_is_changed_under_a_session_is_no_reason_to_fail(
-    probe: Probe, session: Session, epoch: int
-) -> None:
+async def test_a_table_altered_during_a_session_causes_no_failure(probe: Probe, session: Session, epoch: int) -> None:
     """A statement that psycopg has prepared would fail from here on: "cached plan must not change result type"."""
     for number in range(8):
         await session.write(epoch, [ROWS[0]._replace(window_start=number)], [Move(number, None, Position(1, 1))])
@@ -229,14 +227,14 @@ async def test_a_failed_migration_leaves_the_schema_as_it_was(probe: Probe) -> N
     assert probe.query("select count(*) from extra") == [(0,)]
 
 
-async def test_a_newer_schema_is_refused(probe: Probe) -> None:
+async def test_a_newer_schema_is_rejected(probe: Probe) -> None:
     known = migrations(probe.dialect)
     await (await probe.database_with([*known, Migration(1000, "create table extra (n integer);")]).connect()).close()
     with pytest.raises(SchemaError, match="version 1000"):
         await probe.session()
 
 
-async def test_several_may_create_the_schema_at_the_same_time(probe: Probe) -> None:
+async def test_the_schema_can_be_created_concurrently(probe: Probe) -> None:
     sessions = await asyncio.gather(*(probe.session() for _ in range(4)))
     epochs = await asyncio.gather(*(each.take_over(f"sink {number}", 10) for number, each in enumerate(sessions)))
     for each in sessions:
@@ -250,13 +248,13 @@ async def test_a_closed_session_says_that_the_database_is_unavailable(session: S
         await session.write(epoch, ROWS, BEGIN)
 
 
-async def test_foreign_tables_are_refused(probe: Probe) -> None:
+async def test_foreign_tables_are_rejected(probe: Probe) -> None:
     probe.query("create table product_metrics (n integer)")
     with pytest.raises(DatabaseRefusedError):
         await probe.session()
 
 
-async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+async def test_a_file_that_is_not_a_database_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "metrics.db").write_bytes(b"something else\n" * 100)
     with pytest.raises(DatabaseRefusedError, match="not the sink's database"):
         await SqliteProbe(tmp_path / "metrics.db").session()
@@ -265,7 +263,7 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("instead", [None, b""])
-async def test_a_file_that_was_deleted_or_replaced_is_noticed(tmp_path: Path, instead: bytes | None) -> None:
+async def test_a_deleted_or_replaced_file_is_detected(tmp_path: Path, instead: bytes | None) -> None:
     probe = SqliteProbe(tmp_path / "metrics.db")
     session = await probe.session()
     epoch = await session.take_over("first", 10)

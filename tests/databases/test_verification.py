@@ -58,7 +58,7 @@ async def test_damage_is_found(probe: Probe, damage: str, found: dict[Damage, in
     assert verified(probe).damage == found
 
 
-async def test_one_cent_is_found(probe: Probe) -> None:
+async def test_a_difference_of_one_cent_is_found(probe: Probe) -> None:
     await write(probe, TOPIC)
     cent = "total_revenue = total_revenue + 0.01"
     if probe.dialect == "sqlite":
@@ -72,11 +72,11 @@ async def test_a_window_of_another_length_is_malformed(probe: Probe) -> None:
     assert verified(probe).damage == {Damage.ROW_MALFORMED: 1}
 
 
-def test_a_database_that_is_not_there_yet_has_no_rows(probe: Probe) -> None:
+def test_a_database_that_does_not_exist_yet_has_no_rows(probe: Probe) -> None:
     assert read_rows(OutputDatabase(probe.url), 60) == {}
 
 
-def test_a_database_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
+def test_an_unreachable_database_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "metrics.db").write_bytes(b"something else\n" * 100)
     for url in ("postgresql://nobody:secret@127.0.0.1:1/none", f"sqlite:///{tmp_path}/metrics.db"):
         with pytest.raises(PipelineError, match="cannot be read") as refused:

@@ -35,7 +35,7 @@ async def rows(probe: Probe) -> list[MetricRow]:
     return rows
 
 
-def stated(value: object) -> object:
+def normalised(value: object) -> object:
     """Both databases' values in one shape: amounts in cents, times in UTC as ISO text."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -45,7 +45,7 @@ def stated(value: object) -> object:
 
 
 def view(probe: Probe, columns: str, name: str) -> list[tuple[Any, ...]]:
-    return sorted(tuple(map(stated, row)) for row in probe.query(f"select {columns} from {name}"))
+    return sorted(tuple(map(normalised, row)) for row in probe.query(f"select {columns} from {name}"))
 
 
 def utc(epoch_s: int) -> str:
@@ -92,7 +92,7 @@ async def test_windows_without_a_sale(probe: Probe, rows: list[MetricRow]) -> No
 
 
 @pytest.mark.parametrize("probe", ["postgresql"], indirect=True)
-async def test_windows_of_a_day_without_a_sale_do_not_depend_on_the_time_zone_of_the_session(probe: Probe) -> None:
+async def test_windows_without_a_sale_do_not_depend_on_the_sessions_time_zone(probe: Probe) -> None:
     """Over the end of summer time: a day there has 25 hours, a window has 24."""
     first = int(datetime(2026, 10, 23, tzinfo=UTC).timestamp())
     sold = {"a": range(5), "b": (0, 4)}

@@ -58,17 +58,17 @@ class Outputs:
         except Exception:  # noqa: BLE001 - any error of a database that is just being created or killed
             return 0
 
-    async def grown(self, by: int = 1) -> None:
+    async def wait_for_rows(self, by: int = 1) -> None:
         before = self.count()
         await eventually(lambda: self.count() >= before + by, what=f"{by} rows more than {before}")
 
-    async def same(self, metrics: Metrics) -> None:
+    async def wait_until_equal(self, metrics: Metrics) -> None:
         """Wait until the outputs have as many metrics as the topic; then they must be equal to the cent."""
         wanted = Counter(row_of(value) for value in metrics.committed)
         assert all(count == 1 for count in wanted.values())
         await eventually(lambda: self.count() >= len(wanted), what="the rows are in the database")
         assert Counter(self.probe.rows()) == wanted
-        await self.pipeline.written(metrics)
+        await self.pipeline.wait_until_written(metrics)
 
 
 def row_of(value: bytes) -> MetricRow:
@@ -81,7 +81,7 @@ def row_of(value: bytes) -> MetricRow:
 
 @asynccontextmanager
 async def traffic(pipeline: Pipeline) -> AsyncIterator[tuple[Metrics, Traffic]]:
-    """Metrics that keep coming."""
+    """Metrics that keep arriving."""
     async with pipeline.metrics() as metrics:
         running = Traffic(metrics)
         try:

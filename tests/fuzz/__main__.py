@@ -34,12 +34,12 @@ def main() -> int:
     seed = arguments.seed or secrets.token_hex(4)
     if arguments.child:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(_SILENT))
-        outcome = run(arguments.child, seed, arguments.count, lambda so_far: _tell(so_far, done=False))
-        _tell(outcome, done=True)
+        outcome = run(arguments.child, seed, arguments.count, lambda so_far: _print_progress(so_far, done=False))
+        _print_progress(outcome, done=True)
         return 0
     console = Console(width=100)
     console.print(f"seed {seed}, {arguments.count:,} inputs each", highlight=False)
-    outcomes = [_in_a_process(name, seed, arguments.count, console) for name in arguments.target or TARGETS]
+    outcomes = [_run_in_process(name, seed, arguments.count, console) for name in arguments.target or TARGETS]
     console.print(_table(outcomes))
     for outcome in outcomes:
         for example in outcome.examples:
@@ -48,11 +48,11 @@ def main() -> int:
     return 1 if bad else 0
 
 
-def _tell(outcome: Outcome, *, done: bool) -> None:
+def _print_progress(outcome: Outcome, *, done: bool) -> None:
     print(json.dumps({"done": done, **asdict(outcome)}), flush=True)  # noqa: T201 - to the parent
 
 
-def _in_a_process(name: str, seed: str, count: int, console: Console) -> Outcome:
+def _run_in_process(name: str, seed: str, count: int, console: Console) -> Outcome:
     command = [sys.executable, "-m", "tests.fuzz", "--child", name, "--seed", seed, "--count", str(count)]
     outcome, done, told_s = Outcome(name), False, time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:

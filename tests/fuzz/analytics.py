@@ -10,7 +10,7 @@ from libs.runtime.metrics import WindowMetrics
 from services.analytics.metrics_partition import MetricsPartition
 from services.analytics.windows import DamagedStateError, TumblingWindows, WindowKey
 from tests.fuzz.mutations import Mutator, pick
-from tests.fuzz.oracle import may_be_read_otherwise, processed_order, watermark
+from tests.fuzz.oracle import may_be_accepted_by_lenient_parsers, processed_order, watermark
 from tests.fuzz.records import NOW_S, Outbox, RecordHeaders, Sent, any_record
 from tests.fuzz.target import Tally
 from tests.unit.driver import FakeClock, FakeRecord
@@ -105,7 +105,7 @@ class ProcessedOrders:
         if self._batches % 10 == 0:
             again = _partition()
             again.restore([FakeRecord(value, key) for key, value in self._changelog.items()])
-            assert _state(again) == _state(self._logic), "restored from its changelog it is not the same"
+            assert _state(again) == _state(self._logic), "the state restored from the changelog differs"
             self._logic = again
         return tally
 
@@ -117,8 +117,8 @@ class ProcessedOrders:
         if sent and sent[0].topic == "orders-dlq":
             (letter,) = sent
             assert (letter.key, letter.value, letter.timestamp_ms) == (record.key, record.value, record.timestamp)
-            assert _state(logic) == before, "a refused record has changed the state"
-            assert self._expected(record, accepted=False) is None, "a sound record was refused"
+            assert _state(logic) == before, "a rejected record has changed the state"
+            assert self._expected(record, accepted=False) is None, "a valid record was rejected"
             return False
         order = self._expected(record, accepted=True)
         if is_mark:
@@ -147,7 +147,7 @@ class ProcessedOrders:
                 return None
             order = processed_order(record.value)
         except NotAnObjectError as error:
-            assert not accepted or may_be_read_otherwise(record.value), f"accepted, but {error}"
+            assert not accepted or may_be_accepted_by_lenient_parsers(record.value), f"accepted, but {error}"
             return None
         assert (order is not None) == accepted, f"order {order}, accepted: {accepted}"
         return order
@@ -156,8 +156,8 @@ class ProcessedOrders:
         assert sent.topic == "product-metrics"
         metric = read_metric_record(sent.key, sent.value, WINDOW_S)
         total = self._sums.pop(metric.window)
-        told = (metric.order_count, metric.revenue_cents, metric.average_cents)
-        assert told == (total.orders, total.cents, mean_cents(total))
+        written = (metric.order_count, metric.revenue_cents, metric.average_cents)
+        assert written == (total.orders, total.cents, mean_cents(total))
 
 
 class Changelog:
@@ -175,9 +175,9 @@ class Changelog:
                 windows.restore(key, value)
                 tally = tally.plus(Tally(1, 0))
             except DamagedStateError as error:
-                assert len(str(error)) < 2000, "a message as long as the record"
+                assert len(str(error)) < 2000, "the message is as long as the record"
                 tally = tally.plus(Tally(0, 1))
-        self._go_on(windows)
+        self._check_usable(windows)
         return tally
 
     def record(self) -> tuple[bytes, bytes | None]:
@@ -185,18 +185,18 @@ class Changelog:
         random, mutator = self._random, self._mutator
         if random.random() < 0.3:
             watermarks = ",".join(
-                f'"{source}":{self._sound_or("1700000000.5")}' for source in range(random.randrange(5))
+                f'"{source}":{self._valid_or_damaged("1700000000.5")}' for source in range(random.randrange(5))
             )
             fields = {
-                "clock": self._sound_or("1700000000"),
-                "sources": self._sound_or("5"),
+                "clock": self._valid_or_damaged("1700000000"),
+                "sources": self._valid_or_damaged("5"),
                 "watermarks": f"{{{watermarks}}}",
             }
             return b"watermarks", mutator.mutate(fields)
         parts = [
-            self._sound_or("1700000040"),
-            self._sound_or("1700000100"),
-            self._sound_or(f'"prod-{random.randrange(9)}"'),
+            self._valid_or_damaged("1700000040"),
+            self._valid_or_damaged("1700000100"),
+            self._valid_or_damaged(f'"prod-{random.randrange(9)}"'),
         ]
         key = f"[{','.join(parts)}]".encode(errors="surrogatepass")
         if random.random() < 0.1:
@@ -204,10 +204,10 @@ class Changelog:
         totals = {"order_count": str(random.randrange(1, 99)), "revenue_cents": str(random.randrange(1, 10**9))}
         return key, mutator.mutate(totals)
 
-    def _sound_or(self, text: str) -> str:
+    def _valid_or_damaged(self, text: str) -> str:
         return text if self._random.random() < 0.9 else self._mutator.value()
 
-    def _go_on(self, windows: TumblingWindows) -> None:
+    def _check_usable(self, windows: TumblingWindows) -> None:
         """Check that the restored state can be used: process an order and close the windows."""
         logic = _partition()
         logic._windows = windows

@@ -12,7 +12,7 @@ from typing import TypeVar
 from tests.fuzz.pools import DEPTHS, LARGE, NO_OBJECTS, NUMBERS, OTHERS, TEXTS
 
 Fields = Mapping[str, str]
-"""A record's fields, by name: each value as its JSON text."""
+"""A record's fields by name; each value is JSON text."""
 
 _STEPS = (0, 0, 1, 1, 1, 2, 3)
 _BYTE_DAMAGE = 0.2

@@ -138,21 +138,25 @@ def _structures(time_s: float) -> list[Case]:
 
     order = order_text("repeated", time_s)
     return [
-        Case("a field twice", order[:-1] + b',"amount":1}', _MALFORMED),
-        Case("a field twice, the same", order[:-1] + b',"amount":12.34}', _MALFORMED),
-        Case("a field twice, once escaped", order[:-1] + rb',"\u0061mount":1}', _MALFORMED),
-        extra("twice further in", '[{"a":1,"a":1}]', _MALFORMED),
-        extra("as deep as may be", nested(MAX_DEPTH - 1), None),
+        Case("repeated field", order[:-1] + b',"amount":1}', _MALFORMED),
+        Case("repeated field with the same value", order[:-1] + b',"amount":12.34}', _MALFORMED),
+        Case("repeated field, once escaped", order[:-1] + rb',"\u0061mount":1}', _MALFORMED),
+        extra("repeated field in a nested object", '[{"a":1,"a":1}]', _MALFORMED),
+        extra("maximum nesting depth", nested(MAX_DEPTH - 1), None),
         extra("one level too deep", nested(MAX_DEPTH), _MALFORMED),
-        extra("300 levels beside a name of ours", nested(300), _MALFORMED, category='"x"'),
+        extra("300 levels and a reserved field", nested(300), _MALFORMED, category='"x"'),
         extra("1,000 levels", nested(1000), _MALFORMED),
         extra("100,000 levels", nested(100_000), _MALFORMED),
-        extra("long array within", "[" + "0," * _MANY + "0]", None),
-        extra("numbers that grow when written anew", "[" + "1e15," * (_MANY // 3) + "1]", None, product_name="1"),
-        extra("names of ours", "1", None, product_name='"mine"', category="null", type='"watermark"'),
-        extra("a whole watermark", "1", None, source="0", sources="1", watermark="1e18"),
-        Case("a name of ours, escaped", order_text("escaped", time_s)[:-1] + rb',"c\u0061tegory":[{"}":"]"}]}', None),
-        Case("only names of ours", b'{"product_name":1,"category":2}', Reason.MISSING_FIELD),
+        extra("long nested array", "[" + "0," * _MANY + "0]", None),
+        extra("numbers that grow when re-encoded", "[" + "1e15," * (_MANY // 3) + "1]", None, product_name="1"),
+        extra("reserved fields", "1", None, product_name='"mine"', category="null", type='"watermark"'),
+        extra("all fields of a watermark", "1", None, source="0", sources="1", watermark="1e18"),
+        Case(
+            "escaped name of a reserved field",
+            order_text("escaped", time_s)[:-1] + rb',"c\u0061tegory":[{"}":"]"}]}',
+            None,
+        ),
+        Case("only reserved fields", b'{"product_name":1,"category":2}', Reason.MISSING_FIELD),
     ]
 
 
@@ -165,10 +169,15 @@ def _around_the_value(time_s: float) -> list[Case]:
         Case("null key, null value", None, _MALFORMED, key=None),
         Case("empty key", good("empty key"), None, key=b""),
         Case("long key", good("long key"), None, key=b"k" * 1_000_000),
-        Case("long key, broken", b"{", _MALFORMED, key=b"k" * 1_000_000),
-        Case("key that is no text", b"{", _MALFORMED, key=b"\xff\x00"),
+        Case("long key, invalid value", b"{", _MALFORMED, key=b"k" * 1_000_000),
+        Case("key that is not UTF-8", b"{", _MALFORMED, key=b"\xff\x00"),
         Case("10,000 headers", good("headers"), None, headers=_HEADERS),
         Case("10,000 headers, null value", None, _MALFORMED, headers=_HEADERS),
-        Case("headers of ours", good("ours"), None, headers=(("type", b"watermark"), ("error.reason", b"x"))),
-        Case("headers of ours, broken", b"{", _MALFORMED, headers=(("error.reason", b"x"), ("source.offset", b"9"))),
+        Case("reserved headers", good("ours"), None, headers=(("type", b"watermark"), ("error.reason", b"x"))),
+        Case(
+            "reserved headers, invalid value",
+            b"{",
+            _MALFORMED,
+            headers=(("error.reason", b"x"), ("source.offset", b"9")),
+        ),
     ]

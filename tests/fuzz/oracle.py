@@ -72,6 +72,6 @@ def _whole(value: object) -> int | None:
     return int(text) if text.removeprefix("-").isdecimal() and len(text) < 20 else None
 
 
-def may_be_read_otherwise(value: bytes | None) -> bool:
+def may_be_accepted_by_lenient_parsers(value: bytes | None) -> bool:
     """Whether a lenient parser may accept what ``parse_object`` rejects: a repeated field, or deep nesting."""
     return bool(value) and (b":" in (value or b"") or depth(value or b"") > MAX_DEPTH)

@@ -30,7 +30,7 @@ BATCH = 50
 SOURCE = 2
 OUT_OF_ORDERNESS_S = 5.0
 LIMITS = DerivedLimits(processed_order=1_500, late_order=1_600, dead_letter=4_000)
-"""Far below the real ones, so that many records come close to them."""
+"""Far below the real limits, so that many records are close to them."""
 
 _MOST_ADDED_BYTES = 3_000  # by a dead letter's headers
 _AROUND_BYTES = 100  # by a processed order's key and header, and an amount of other digits
@@ -91,8 +91,8 @@ class Orders:
         logic.process(records, self._output)
         outcomes = self._output.take()
         assert len(outcomes) == len(records), "not exactly one record for each"
-        came_of = _Outcomes(outcomes)
-        latest_s = [_check(record, came_of, self._limits) for record in records]
+        outcomes_of = _Outcomes(outcomes)
+        latest_s = [_check(record, outcomes_of, self._limits) for record in records]
         times_s = [each for each in latest_s if each is not None]
         marks_s = [max(times_s) - OUT_OF_ORDERNESS_S] if times_s else []
         after_s = max([before_s, *marks_s] if before_s is not None else marks_s, default=None)
@@ -133,11 +133,11 @@ class _Outcomes:
         return processed.popleft() if processed else None
 
 
-def _check(record: FakeRecord, came_of: _Outcomes, limits: DerivedLimits) -> float | None:
+def _check(record: FakeRecord, outcomes_of: _Outcomes, limits: DerivedLimits) -> float | None:
     """Check the output for one record; returns the event time for the watermark, None for a dead letter."""
     arrived_s = record.timestamp / 1000 if record.timestamp_type == LOG_APPEND_TIME else NOW_S
     right = allowed_outcome(record.value, arrived_s)
-    sent = came_of.take(record, right.order)
+    sent = outcomes_of.take(record, right.order)
     try:
         assert sent is not None
         assert sent.timestamp_ms == record.timestamp

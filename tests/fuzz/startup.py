@@ -69,15 +69,15 @@ class Settings:
         random = self._random
         settings_class = pick(random, _CLASSES)
         names = list(settings_class.model_fields)
-        told = {pick(random, names): self._text() for _ in range(random.randrange(1, 4))}
-        as_flags = {name for name in told if random.random() < 0.5}
-        flags = [f"--{name.replace('_', '-')}={told[name]}" for name in as_flags]
-        with _environment({name.upper(): text for name, text in told.items() if name not in as_flags}):
+        values = {pick(random, names): self._text() for _ in range(random.randrange(1, 4))}
+        as_flags = {name for name in values if random.random() < 0.5}
+        flags = [f"--{name.replace('_', '-')}={values[name]}" for name in as_flags]
+        with _environment({name.upper(): text for name, text in values.items() if name not in as_flags}):
             try:
                 settings = load_settings(settings_class, flags)
             except SettingsError as error:
-                assert any(name.upper() in str(error) for name in told), f"{error} for {told}"
-                assert len(str(error)) < 2000 * len(told)
+                assert any(name.upper() in str(error) for name in values), f"{error} for {values}"
+                assert len(str(error)) < 2000 * len(values)
                 return Tally(0, 1)
             except SystemExit as error:
                 assert error.code == 2

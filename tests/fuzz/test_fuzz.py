@@ -24,10 +24,12 @@ COUNT = 20_000
 
 @pytest.mark.usefixtures("_silent")
 @pytest.mark.parametrize("name", TARGETS)
-def test_each_input_is_taken_or_refused_as_it_should(name: str) -> None:
+def test_each_input_is_accepted_or_rejected_as_expected(name: str) -> None:
     outcome = run(name, "short", COUNT)
     assert not outcome.crashes, outcome.examples[0]
-    assert outcome.accepted > outcome.inputs / 20, "hardly any is sound: the damage hides what sound ones would show"
+    assert outcome.accepted > outcome.inputs / 20, (
+        "hardly any input is valid: the damage hides the results of valid ones"
+    )
     assert outcome.refused > outcome.inputs / 4
 
 
@@ -56,7 +58,7 @@ orders = st.fixed_dictionaries(
 
 
 @given(orders | json_values, st.sampled_from([None, 0, 2]), st.booleans())
-def test_the_processor_and_the_judge_agree_on_any_json(value: object, indent: int | None, ascii_only: bool) -> None:
+def test_the_processor_and_the_oracle_agree_on_any_json(value: object, indent: int | None, ascii_only: bool) -> None:
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
     Orders(Random(0)).check([FakeRecord(text.encode(errors="surrogatepass"))])
 

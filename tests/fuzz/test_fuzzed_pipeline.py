@@ -20,7 +20,7 @@ from libs.events.topics import LATE_ORDERS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS
 from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS
 from tests.fuzz.analytics import ProcessedOrders
 from tests.fuzz.named_cases import named_cases, order_text
-from tests.fuzz.oracle import may_be_read_otherwise, processed_order, watermark
+from tests.fuzz.oracle import may_be_accepted_by_lenient_parsers, processed_order, watermark
 from tests.fuzz.orders import Orders
 from tests.fuzz.records import PARTITIONS, RecordHeaders, any_record
 from tests.integration.pipeline import Pipeline, history
@@ -30,11 +30,11 @@ from verification.strict_json import NotAnObjectError
 FUZZED = 6_000
 GOOD = 1_200
 FOREIGN = 2_000
-MAX_BATCH_BYTES = 1_048_588  # the broker's own limit, which `orders` keeps
+MAX_BATCH_BYTES = 1_048_588  # the broker's default limit, which `orders` keeps
 
 
 class Message(NamedTuple):
-    """What a client sends."""
+    """A record as a client sends it."""
 
     value: bytes | None
     key: bytes | None = None
@@ -47,7 +47,7 @@ def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
 
 
 async def write(pipeline: Pipeline, topic: str, messages: Iterable[Message], **client: Any) -> None:
-    """Send ``messages`` in turn to the partitions of ``topic``, in batches and without a retry, as any client might."""
+    """Send ``messages`` round-robin to the partitions of ``topic``, in batches and without retries."""
     producer = AIOKafkaProducer(bootstrap_servers=pipeline.kafka, max_request_size=2**28, **client)
     await producer.start()
     try:
@@ -67,7 +67,7 @@ async def write(pipeline: Pipeline, topic: str, messages: Iterable[Message], **c
 
 
 async def write_unreadable_header_keys(pipeline: Pipeline, topic: str, value: bytes) -> None:
-    """Send ``value`` to each partition of ``topic``, under a header whose key is no UTF-8."""
+    """Send ``value`` to each partition of ``topic``, with a header whose key is not UTF-8."""
     producer = AIOKafkaProducer(bootstrap_servers=pipeline.kafka)
     await producer.start()
     try:
@@ -77,7 +77,7 @@ async def write_unreadable_header_keys(pipeline: Pipeline, topic: str, value: by
             builder.close()
             batch = bytearray(builder._builder.build()).replace(b"abcd", b"a\xff\xfed")
             batch[17:21] = calc_crc32c(bytes(batch[21:])).to_bytes(4)
-            builder._buffer = bytes(batch)  # aiokafka's own way in takes strings only
+            builder._buffer = bytes(batch)  # aiokafka's own interface accepts strings only
             await _deliver(producer, builder, pipeline.prefix + topic, partition)
     finally:
         await producer.stop()
@@ -99,13 +99,13 @@ def padded(name: str, time_s: float, size: int) -> bytes:
     return value.replace(b'"padding":""', b'"padding":"' + b"x" * (size - len(value)) + b'"')
 
 
-async def test_every_bad_order_is_one_dead_letter_and_every_good_one_is_processed(pipeline: Pipeline) -> None:
+async def test_every_invalid_order_is_one_dead_letter_and_every_valid_one_is_processed(pipeline: Pipeline) -> None:
     pipeline.window_s = 3600
     pipeline.env["WINDOW_SECONDS"] = "3600"
     now_s = time.time() - 3 * 3600  # in the past, so that every window can close at once
     named = [Message(case.value, case.key, case.headers) for case in named_cases(now_s)]
     good = [Message(orjson.dumps(order)) for order in history(GOOD, 60, seed=3, end_s=now_s)]
-    # A batch of one record has 61 bytes before it, and the record about 20 around its value.
+    # A batch header has 61 bytes, and a record about 20 besides its value.
     largest = MAX_BATCH_BYTES - 100
     fitting = [Message(padded("fits", now_s, largest)), Message(padded("broken", now_s, largest)[:-1])]
     too_large = padded("too large", now_s, MAX_BATCH_BYTES)
@@ -130,7 +130,7 @@ async def test_every_bad_order_is_one_dead_letter_and_every_good_one_is_processe
 
 
 def foreign_records(count: int) -> list[Message]:
-    """Broken orders and broken watermarks, none that a lenient reader could take for sound."""
+    """Invalid orders and invalid watermarks; none could be accepted by a lenient parser."""
     random = Random(7)
     source = ProcessedOrders(random)
     found: list[Message] = []
@@ -140,7 +140,7 @@ def foreign_records(count: int) -> list[Message]:
         try:
             sound: object = watermark(value) if is_watermark else processed_order(value)
         except NotAnObjectError:
-            sound = may_be_read_otherwise(value)
+            sound = may_be_accepted_by_lenient_parsers(value)
         if not sound:
             headers = WATERMARK_HEADERS if is_watermark else ORDER_HEADERS
             found.append(Message(value, random.choice((None, b"", b"k", b"\xff")), tuple(headers)))
@@ -164,7 +164,7 @@ FOREIGN_METRICS = (None, b"", b"{", b"[]", b"null", b"\xff", gzip.compress(b"{}"
 
 
 def orders_in(path: Path) -> tuple[int, int]:
-    """How many orders, and cents, the metrics in the file add up to."""
+    """The total orders and cents of the metrics in the file."""
     metrics = [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
     return sum(each["order_count"] for each in metrics), sum(round(each["total_revenue"] * 100) for each in metrics)
 
@@ -173,7 +173,7 @@ def cents_in(orders: Iterable[Mapping[str, Any]]) -> int:
     return sum(round(order["amount"] * 100) for order in orders)
 
 
-async def test_what_others_write_between_the_services_stops_none_of_them(pipeline: Pipeline) -> None:
+async def test_foreign_records_in_internal_topics_stop_no_service(pipeline: Pipeline) -> None:
     watermarks = [Message(value, None, tuple(WATERMARK_HEADERS)) for value in FOREIGN_WATERMARKS]
     orders = [Message(value, b"k", tuple(ORDER_HEADERS)) for value in FOREIGN_ORDERS]
     foreign = [*foreign_records(FOREIGN), *watermarks, *orders, Message(None)]
@@ -183,7 +183,7 @@ async def test_what_others_write_between_the_services_stops_none_of_them(pipelin
             await stack.enter_async_context(pipeline.service(service))
         first = history(GOOD, 1, seed=4)
         await write(pipeline, ORDERS.name, [Message(orjson.dumps(order)) for order in first])
-        # A pipeline whose output has records before its first commit is taken for one that has lost its offsets.
+        # Output records before the first commit would be taken for those of a pipeline that has lost its offsets.
         await eventually(lambda: pipeline.has_records(PROCESSED_ORDERS.name))
         await write(pipeline, PROCESSED_ORDERS.name, foreign)
         await write(pipeline, PRODUCT_METRICS.name, [Message(value) for value in FOREIGN_METRICS] * 10)
@@ -202,5 +202,5 @@ async def test_what_others_write_between_the_services_stops_none_of_them(pipelin
         letters = await pipeline.read(ORDERS_DLQ.name)
     count, cents = orders_in(pipeline.output)
     assert (count + len(late), cents + cents_in(late)) == (2 * GOOD, cents_in([*first, *second]))
-    foreign += [Message(b"foreign")] * PARTITIONS  # under the headers that cannot be read
+    foreign += [Message(b"foreign")] * PARTITIONS  # with unreadable headers
     assert Counter((each.key, each.value) for each in letters) == Counter((each.key, each.value) for each in foreign)

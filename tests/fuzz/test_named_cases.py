@@ -20,7 +20,7 @@ CASES = [*named_cases(NOW_S), A_MILLION]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_it_is_one_order_or_one_dead_letter(case: Case) -> None:
+def test_each_case_is_one_order_or_one_dead_letter(case: Case) -> None:
     record = FakeRecord(case.value, case.key, case.headers, timestamp=int(NOW_S * 1000), timestamp_type=1)
     orders = Orders(Random(0), limits=DECLARED_LIMITS)
     assert orders.check([record]) == (Tally(1, 0) if case.reason is None else Tally(0, 1))

@@ -124,11 +124,11 @@ class Pipeline:
 
     async def process_partition_alone(self, partition: int) -> None:
         """Process one partition of `orders` to its end with the processor's worker."""
-        async with self.lone_worker(partition, no_member(f"{self.prefix}processor")) as lone:
-            await eventually(lone.at_the_end)
+        async with self.single_worker(partition, no_member(f"{self.prefix}processor")) as worker:
+            await eventually(worker.at_the_end)
 
     @asynccontextmanager
-    async def lone_worker(self, partition: int, member: GroupMember) -> AsyncIterator["LoneWorker"]:
+    async def single_worker(self, partition: int, member: GroupMember) -> AsyncIterator["SingleWorker"]:
         """Run the processor's worker on one partition of `orders`, with the membership ``member``; it must not fail."""
         settings = self.settings()
         registry = CollectorRegistry()
@@ -148,7 +148,7 @@ class Pipeline:
         worker.start(failures.append)
         end = (await consumer.end_offsets([source]))[source]
         try:
-            yield LoneWorker(registry, source, int(end), committed, failures)
+            yield SingleWorker(registry, source, int(end), committed, failures)
         finally:
             await worker.stop()
             await committed.close()
@@ -172,7 +172,7 @@ class Pipeline:
 
 
 @dataclass(frozen=True)
-class LoneWorker:
+class SingleWorker:
     """The observable state of a running worker."""
 
     registry: CollectorRegistry

@@ -155,10 +155,10 @@ class ServiceProcess:
     async def healthy(self, timeout_s: float = HANGS_AFTER_S) -> None:
         """Wait until ``/health`` responds with 200."""
 
-        async def answers_ok() -> bool:
+        async def responds_ok() -> bool:
             return (await self.health())[0] == 200
 
-        await eventually(answers_ok, timeout_s, f"{self.name} is healthy")
+        await eventually(responds_ok, timeout_s, f"{self.name} is healthy")
 
     def tail(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-TAIL_LINES:])

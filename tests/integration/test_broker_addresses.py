@@ -19,14 +19,14 @@ from tests.kafka_proxy.faults import RequestFaults
 from tests.kafka_proxy.proxy import KafkaProxy
 
 ORDERS = 5
-# Longer than a second, which is how often event time moves on, and shorter than the time between two orders.
+# Longer than a second, the interval at which event time advances, and shorter than the time between two orders.
 IDLE_LIMIT_S = 3.0
 RATE = "0.25"
 
 
 @pytest.fixture(scope="module")
 def listeners() -> tuple[Listener, Listener]:
-    """Listeners that advertise a name that has to be looked up, and one that nobody knows."""
+    """A listener that advertises a name that has to be looked up, and one that advertises an unknown name."""
     named, unreachable = free_ports(2)
     return (
         Listener("NAMED", named, "PLAINTEXT", advertised_host="localhost"),
@@ -43,17 +43,17 @@ def broker(listeners: tuple[Listener, Listener], tmp_path_factory: pytest.TempPa
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    """A port that takes connections and never says a word."""
+    """A port that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
 
 async def assert_exact(
-    pipeline: Pipeline, wrapper: Sequence[str] = (), quiet: Callable[[], bool] = lambda: True
+    pipeline: Pipeline, wrapper: Sequence[str] = (), ready: Callable[[], bool] = lambda: True
 ) -> None:
-    """Run all services until ``ORDERS`` orders have been sent, ``RATE`` a second, and verify what came out.
+    """Run all services until ``ORDERS`` orders have been sent, ``RATE`` a second, and verify the output.
 
-    Before the first order all services are started, and ``quiet`` is awaited.
+    Before the first order all services are started, and ``ready`` is awaited.
     """
     entry_file = Path(wrapper[0]) if wrapper else None
 
@@ -65,7 +65,7 @@ async def assert_exact(
         for name in ("processor", "analytics", "sink"):
             started = await stack.enter_async_context(service(name))
             await started.healthy()
-        await eventually(quiet)
+        await eventually(ready)
         generator = await stack.enter_async_context(
             service("generator", GENERATOR_RATE=RATE, GENERATOR_COUNT=str(ORDERS), GENERATOR_RESTART="on-failure")
         )
@@ -74,7 +74,7 @@ async def assert_exact(
     assert report.sent == report.processed == ORDERS
 
 
-async def test_bootstrap_servers_that_are_dead(
+async def test_the_pipeline_is_exact_with_dead_bootstrap_servers(
     broker: LocalBroker, silent_port: int, topic_prefix: str, tmp_path: Path
 ) -> None:
     (refusing_port,) = free_ports(1)
@@ -83,7 +83,7 @@ async def test_bootstrap_servers_that_are_dead(
     await assert_exact(pipeline)
 
 
-async def test_slow_name_look_ups(
+async def test_the_pipeline_is_exact_with_slow_dns_lookups(
     broker: LocalBroker, listeners: tuple[Listener, Listener], topic_prefix: str, tmp_path: Path
 ) -> None:
     pipeline = Pipeline(f"localhost:{listeners[0].port}", topic_prefix, tmp_path)
@@ -91,33 +91,35 @@ async def test_slow_name_look_ups(
     await assert_exact(pipeline, [str(ROOT / "tests/integration/slow_dns_service.py")])
 
 
-async def test_a_load_balancer_that_forgets_idle_connections(
+async def test_the_pipeline_is_exact_behind_a_load_balancer_that_drops_idle_connections(
     broker: LocalBroker, topic_prefix: str, tmp_path: Path
 ) -> None:
     assert broker.proxy is not None
     faults = RequestFaults(Random(0))
     async with KafkaProxy(broker.proxy.clients, broker.proxy.broker, faults, idle_limit_s=IDLE_LIMIT_S) as proxy:
         pipeline = Pipeline(proxy.address, topic_prefix, tmp_path)
-        # Those of the two stages' transactions among them: nothing has been written yet.
-        await assert_exact(pipeline, quiet=lambda: proxy.idle_connections >= 4)
+        # They include those of the two stages' transactions, since nothing has been written yet.
+        await assert_exact(pipeline, ready=lambda: proxy.idle_connections >= 4)
         assert proxy.idle_resets >= ORDERS
 
 
 @pytest.mark.parametrize("name", ["generator", "processor", "analytics", "sink"])
-async def test_an_advertised_address_that_cannot_be_reached_is_named(
+async def test_a_service_names_an_unreachable_advertised_address(
     broker: LocalBroker, listeners: tuple[Listener, Listener], topic_prefix: str, tmp_path: Path, name: str
 ) -> None:
     port = listeners[1].port
     pipeline = Pipeline(f"127.0.0.1:{port}", topic_prefix, tmp_path)
     async with pipeline.service(name) as service:
-        told = f"a broker advertises the address broker.invalid:{port}, which cannot be reached from here"
-        await eventually(lambda: any(line["event"].startswith(told) for line in service.events()), what=told)
+        message = f"a broker advertises the address broker.invalid:{port}, which cannot be reached from here"
+        await eventually(lambda: any(line["event"].startswith(message) for line in service.events()), what=message)
         assert (await service.health())[0] == 503
         service.terminate()
         assert await service.wait() == 0
 
 
-async def test_a_tool_names_it_too(broker: LocalBroker, listeners: tuple[Listener, Listener], tmp_path: Path) -> None:
+async def test_a_tool_names_an_unreachable_advertised_address(
+    broker: LocalBroker, listeners: tuple[Listener, Listener], tmp_path: Path
+) -> None:
     port = listeners[1].port
     verification = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "cli", "verify", "--bootstrap", f"127.0.0.1:{port}"),

@@ -26,13 +26,15 @@ async def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
     async with pipeline.service("processor") as processor, pipeline.service("analytics") as analytics:
         async with pipeline.service("sink"):
             await pipeline.verify()
-        for service in (processor, analytics):  # a killed one would stay a member of its group for ten seconds
+        for service in (processor, analytics):  # a killed one would stay a group member for ten seconds
             service.terminate()
             assert await service.wait() == 0
     return pipeline
 
 
-async def test_state_of_another_offset_ends_the_analytics_and_the_advice_mends_it(pipeline: Pipeline) -> None:
+async def test_a_changelog_that_does_not_match_the_offset_ends_the_analytics_and_the_advice_fixes_it(
+    pipeline: Pipeline,
+) -> None:
     reset = pipeline.prefix + PROCESSED_ORDERS.name + "-0"
     await pipeline.commit("analytics", PROCESSED_ORDERS.name, 0)
     async with pipeline.service("analytics") as analytics:
@@ -47,7 +49,7 @@ async def test_state_of_another_offset_ends_the_analytics_and_the_advice_mends_i
     assert report.sent == report.in_closed_windows == 600
 
 
-async def test_a_processor_whose_group_was_reset_ends_and_all_can_be_made_anew(pipeline: Pipeline) -> None:
+async def test_a_processor_with_a_reset_group_ends_and_everything_can_be_recreated(pipeline: Pipeline) -> None:
     await pipeline.commit("processor", ORDERS.name, 0)
     async with pipeline.service("processor") as processor:
         failed = await processor.wait_for("service failed")
@@ -55,12 +57,12 @@ async def test_a_processor_whose_group_was_reset_ends_and_all_can_be_made_anew(p
         assert await processor.wait() == 1
     await carry_out(pipeline.kafka, await make_plan(pipeline.kafka, pipeline.prefix))
     async with pipeline.service("processor") as processor, pipeline.service("analytics"), pipeline.service("sink"):
-        await processor.wait_for("partition started")  # the topics are made anew
+        await processor.wait_for("partition started")  # the topics are recreated
         report = await pipeline.verify()
     assert report.sent == report.processed == report.in_closed_windows == 600
 
 
-async def test_nothing_is_deleted_where_a_service_was_started_after_the_plan_was_made(pipeline: Pipeline) -> None:
+async def test_nothing_is_deleted_if_a_service_was_started_after_the_plan_was_made(pipeline: Pipeline) -> None:
     plan = await make_plan(pipeline.kafka, pipeline.prefix)
     async with pipeline.service("processor") as processor:
         await processor.wait_for("partition started")
@@ -71,7 +73,7 @@ async def test_nothing_is_deleted_where_a_service_was_started_after_the_plan_was
     assert report.sent == report.processed == report.in_closed_windows == 600
 
 
-async def test_windows_of_another_length_are_refused(pipeline: Pipeline) -> None:
+async def test_a_changed_window_length_is_rejected(pipeline: Pipeline) -> None:
     async with pipeline.service("analytics", WINDOW_SECONDS="10") as analytics:
         failed = await analytics.wait_for("service failed")
         assert "WINDOW_SECONDS=10" in failed["error"]
@@ -79,7 +81,9 @@ async def test_windows_of_another_length_are_refused(pipeline: Pipeline) -> None
         assert await analytics.wait() == 1
 
 
-async def test_a_first_transaction_that_was_aborted_is_no_output(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+async def test_an_aborted_first_transaction_is_not_taken_for_output(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
     pipeline = Pipeline(kafka, topic_prefix, tmp_path)
     await pipeline.make_topics()
     await pipeline.send([(0, [orjson.dumps(order) for order in history(10, 10, seed=6)])])
@@ -87,7 +91,7 @@ async def test_a_first_transaction_that_was_aborted_is_no_output(kafka: str, top
     producer = TransactionalProducer(connection, f"{topic_prefix}t", topic_prefix)
     await producer.start()
     outputs = OutputBuffer({PROCESSED_ORDERS.name: 6})
-    # An old one could be deleted by the topic's retention meanwhile.
+    # An old record could be deleted by the topic's retention meanwhile.
     outputs.send(PROCESSED_ORDERS.name, 0, None, b"{}", int(time.time() * 1000), [])
     batches = {TopicPartition(topic_prefix + PROCESSED_ORDERS.name, 0): outputs.batches()[PROCESSED_ORDERS.name, 0]}
     await producer.add_partitions(batches)

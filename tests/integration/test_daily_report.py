@@ -44,7 +44,7 @@ class Reports:
         await self.pipeline.send([(partition, values[partition::6]) for partition in range(6)])
 
     def truth(self) -> dict[str, tuple[int, int]]:
-        """Orders and cents by product of those sent for the hour."""
+        """Orders and cents by product that were sent for the hour."""
         sums: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
         for order in self.orders:
             if self.start_s <= order["timestamp"] < self.start_s + HOUR_S:
@@ -53,7 +53,7 @@ class Reports:
         return {product: (count, cents) for product, (count, cents) in sums.items()}
 
     async def run(self, span: str, *arguments: str) -> tuple[int, dict[str, Any], str]:
-        """Exit code, the report, and what went to standard error."""
+        """Exit code, report, and standard error."""
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "cli", "report", span,
@@ -93,12 +93,12 @@ def products(report: dict[str, Any]) -> dict[str, tuple[int, int]]:
     return {name: (each["order_count"], each["revenue_cents"]) for name, each in report["products"].items()}
 
 
-async def test_an_hour_is_reported_and_what_is_planted_is_found(reports: Reports) -> None:
+async def test_an_hour_is_reported_and_planted_differences_are_found(reports: Reports) -> None:
     code, report, error = await reports.run(reports.hour, "--wait=240")
     assert code == 0, error
     assert products(report) == reports.truth()
     assert report["sources"] == ["topic", "file", "database"]
-    assert report["dead_letters"] == {}, "they came in now, not in that hour"
+    assert report["dead_letters"] == {}, "they arrived now, not in that hour"
     lines = list(csv.DictReader(reports.written(reports.hour, "csv").splitlines()))
     assert {line["product_id"]: int(line["order_count"]) for line in lines[:-1]} == {
         product: count for product, (count, _) in reports.truth().items()
@@ -139,7 +139,7 @@ async def plant_in_database(reports: Reports) -> None:
 
 async def plant_in_file(reports: Reports) -> None:
     """In a finished file, as `SINK_ROTATE` makes them."""
-    reports.services["sink"].terminate()  # it would mend its live file
+    reports.services["sink"].terminate()  # it would repair its live file
     await reports.services["sink"].wait()
     output = reports.pipeline.output
     lines = output.read_bytes().splitlines(keepends=True)
@@ -156,20 +156,20 @@ async def plant_in_file(reports: Reports) -> None:
     finished.write_bytes(b"".join(lines))
     assert (await reports.run(reports.hour, "--wait=0"))[0] == 0, "finished files are read"
     finished.write_bytes(b"".join([*lines, lines[inside]]))
-    assert (await reports.run(reports.hour, "--wait=0"))[1]["difference_count"] == 1, "a line stands there twice"
+    assert (await reports.run(reports.hour, "--wait=0"))[1]["difference_count"] == 1, "a duplicated line"
 
 
-async def test_late_orders_dead_letters_and_what_retention_took(reports: Reports) -> None:
+async def test_late_orders_dead_letters_and_records_deleted_by_retention(reports: Reports) -> None:
     code, report, error = await reports.run(reports.hour, "--wait=240")
     assert code == 0, error
     in_hour = {"user_id": "u", "product_id": "prod-1", "timestamp": reports.start_s + 100}
     late = [{**in_hour, "order_id": f"late-{number}", "amount": 1.1} for number in range(7)]
     await reports.send([*late, {**late[0], "order_id": "elsewhen", "timestamp": reports.start_s - LATE_AGE_S}])
 
-    async def has_late() -> bool:
+    async def has_late_orders() -> bool:
         return len(await reports.pipeline.read("late-orders")) == 8
 
-    await eventually(has_late)
+    await eventually(has_late_orders)
     code, report, error = await reports.run(reports.hour, "--wait=240")
     assert code == 0, error
     assert products(report) == reports.truth(), "late orders change no metric"
@@ -182,7 +182,7 @@ async def test_late_orders_dead_letters_and_what_retention_took(reports: Reports
     assert products(report) == reports.truth(), "file and database still have all"
 
 
-async def test_a_span_with_open_windows_is_not_reported(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+async def test_a_period_with_open_windows_is_not_reported(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
     reports = Reports(kafka, topic_prefix, tmp_path)
     await reports.pipeline.make_topics()
     reports.orders = history(600, HOUR_S, seed=4, end_s=reports.start_s + HOUR_S)
@@ -195,16 +195,16 @@ async def test_a_span_with_open_windows_is_not_reported(kafka: str, topic_prefix
             for name in started:
                 await stack.enter_async_context(reports.pipeline.service(name))
 
-            async def says(obstacle: str = obstacle) -> bool:
+            async def reports_obstacle(obstacle: str = obstacle) -> bool:
                 code, report, error = await reports.run(reports.hour, "--wait=0")
                 assert (code, report) == (1, {}), error
                 return f"{reports.hour} is not complete yet" in error and obstacle in error
 
-            await eventually(says)
+            await eventually(reports_obstacle)
     service = reports.pipeline.service
     async with service("processor"), service("analytics"), service("sink"):
         code, report, error = await reports.run(reports.hour, "--wait=240")
     assert code == 0, error
     assert products(report) == reports.truth()
-    # A pipeline that has been stopped is complete as well: event time stands still, and no window is open.
+    # The hour of a stopped pipeline is complete as well: event time does not advance, and no window is open.
     assert (await reports.run(reports.hour, "--wait=0"))[0] == 0

@@ -17,7 +17,7 @@ Findings = dict[str, list[dict[str, str]]]
 
 
 async def examine(pipeline: Pipeline, **settings: str) -> tuple[int, Findings]:
-    """The exit code, and what was found, by subject."""
+    """The exit code, and the findings by subject."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "cli", "doctor", "--json"),
         *(f"--bootstrap={pipeline.kafka}", f"--topic-prefix={pipeline.prefix}"),
@@ -41,14 +41,14 @@ def levels(found: Findings, *subjects: str) -> list[str]:
     return [finding["level"] for subject in subjects for finding in found[subject]]
 
 
-async def test_of_a_sound_pipeline_all_is_well(pipeline: Pipeline) -> None:
+async def test_a_healthy_pipeline_has_no_problems(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     async with pipeline.service("generator", GENERATOR_RATE="50"):
         exit_code, found = await examine(pipeline)
     cluster = ("broker version", "rights", "topics", "partitions", "topic settings", "replication", "transactions")
     assert set(levels(found, *cluster, "broker settings")) == {"ok"}, found
     assert "6 in each topic" in found["partitions"][0]["message"]
-    # This machine's clock is the broker's; only a machine that is busy for seconds makes the way of an order so long.
+    # The broker has the same clock; only a machine that is busy for seconds delays an order so much.
     assert found["clock"][0]["level"] in {"ok", "warning"}
     assert "no order arrived" not in found["clock"][0]["message"]
     assert exit_code == any(
@@ -56,7 +56,7 @@ async def test_of_a_sound_pipeline_all_is_well(pipeline: Pipeline) -> None:
     )
 
 
-async def test_changed_topic_settings_are_found(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
+async def test_changed_topic_settings_are_reported(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
     compacted = {"cleanup.policy": "compact", "retention.ms": "1000"}
     await admin.create_topics(
         [NewTopic(pipeline.prefix + ORDERS.name, num_partitions=3, replication_factor=1, topic_configs=compacted)]
@@ -91,7 +91,7 @@ async def test_changed_topic_settings_are_found(pipeline: Pipeline, admin: AIOKa
     assert "no order arrived" in found["clock"][0]["message"]
 
 
-async def test_a_cluster_that_is_away_is_a_problem(pipeline: Pipeline) -> None:
+async def test_an_unreachable_cluster_is_a_problem(pipeline: Pipeline) -> None:
     pipeline.kafka = "127.0.0.1:1"
     exit_code, found = await examine(pipeline)
     assert exit_code == 1

@@ -13,8 +13,8 @@ from tests.integration.pipeline import Pipeline, history
 from tests.integration.services import eventually
 
 
-async def test_a_backlog_read_one_partition_after_the_other_leaves_nothing_out(pipeline: Pipeline) -> None:
-    """The order in which stream time with a grace period loses most: 20 minutes of history, partition by partition."""
+async def test_a_backlog_read_partition_by_partition_is_complete(pipeline: Pipeline) -> None:
+    """The reading order in which stream time with a grace period loses most: 20 minutes of history, partition by partition."""
     await pipeline.make_topics()
     orders = history(120_000, span_s=1200, seed=1)
     spread: list[list[bytes]] = [[] for _ in range(6)]
@@ -30,7 +30,7 @@ async def test_a_backlog_read_one_partition_after_the_other_leaves_nothing_out(p
     assert report.late == 0
 
 
-async def test_the_last_windows_close_with_no_traffic_at_all(pipeline: Pipeline) -> None:
+async def test_the_last_windows_close_without_any_traffic(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     async with pipeline.service("processor"), pipeline.service("analytics"), pipeline.service("sink"):
         await pipeline.send([(0, [orjson.dumps(order) for order in history(10, span_s=1, seed=2)])])
@@ -80,18 +80,18 @@ async def test_windows_close_while_a_partition_gets_nothing_but_dead_letters(pip
     assert report.in_closed_windows == 10
 
 
-async def test_an_idle_pipeline_that_has_never_had_an_order_takes_history(pipeline: Pipeline) -> None:
+async def test_an_idle_pipeline_that_has_never_had_an_order_accepts_old_orders(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     async with pipeline.service("processor") as processor, pipeline.service("analytics"), pipeline.service("sink"):
         await processor.wait_for("partition started")
-        await asyncio.sleep(4)  # twice IDLE_AFTER_SECONDS: what must not happen has had its time to happen
+        await asyncio.sleep(4)  # twice IDLE_AFTER_SECONDS: long enough for a wrong watermark
         orders = [orjson.dumps(order) for order in history(1000, span_s=7200, seed=3)]
         await pipeline.send((partition, orders[partition::6]) for partition in range(6))
         report = await pipeline.verify()
     assert report.late == 0
 
 
-async def test_an_order_for_a_closed_window_is_kept_and_counted(pipeline: Pipeline) -> None:
+async def test_an_order_for_a_closed_window_is_stored_and_counted_as_late(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     async with pipeline.service("processor"), pipeline.service("analytics"), pipeline.service("sink"):
         first, *rest = history(10, span_s=1, seed=4)
@@ -103,8 +103,8 @@ async def test_an_order_for_a_closed_window_is_kept_and_counted(pipeline: Pipeli
     assert report.in_closed_windows == 9
 
 
-async def test_orders_of_any_other_client_come_through(pipeline: Pipeline) -> None:
-    """Any partition, any spacing, any order of fields, extra fields, and none of theirs replaces ours."""
+async def test_orders_of_other_clients_are_processed(pipeline: Pipeline) -> None:
+    """Any partition, any spacing, any field order, and extra fields, none of which replaces ours."""
     await pipeline.make_topics()
     random = Random(5)
     values: list[bytes] = []

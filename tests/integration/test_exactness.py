@@ -1,4 +1,4 @@
-"""Exactly once: through crashes and changes of the group, against the independent verification.
+"""Exactly-once under crashes and rebalances, checked by the independent verification.
 
 Pauses beyond the session and outages of the broker: `tests/chaos/test_short_form.py`.
 """
@@ -21,7 +21,7 @@ async def start_traffic(stack: AsyncExitStack, pipeline: Pipeline, faults: str =
     return await stack.enter_async_context(generator)
 
 
-async def test_a_backlog_with_faults_of_every_kind(pipeline: Pipeline) -> None:
+async def test_a_backlog_with_invalid_orders_of_every_kind_is_exact(pipeline: Pipeline) -> None:
     """Twenty minutes of history that both stages catch up with in parallel: stream time with grace loses most here."""
     pipeline.window_s = 60
     pipeline.env["WINDOW_SECONDS"] = "60"
@@ -40,7 +40,7 @@ async def test_a_backlog_with_faults_of_every_kind(pipeline: Pipeline) -> None:
         await start(stack, pipeline, "processor", 3)
         (analytics, _) = await start(stack, pipeline, "analytics", 2)
         await start(stack, pipeline, "sink")
-        await analytics.wait_for("partitions assigned")  # the topics have been made
+        await analytics.wait_for("partitions assigned")  # the topics exist
         report = await pipeline.verify()
     assert report.sent == 100_000
     assert report.late == 0
@@ -48,14 +48,14 @@ async def test_a_backlog_with_faults_of_every_kind(pipeline: Pipeline) -> None:
     assert len(report.dead_letters) == len(KINDS)
 
 
-async def test_killed_again_and_again(pipeline: Pipeline) -> None:
+async def test_the_result_is_exact_after_repeated_kills(pipeline: Pipeline) -> None:
     random = Random(11)
     async with AsyncExitStack() as stack:
         processors = await start(stack, pipeline, "processor", 2)
         analytics = await start(stack, pipeline, "analytics", 2)
         sinks = await start(stack, pipeline, "sink")
         generator = await start_traffic(stack, pipeline, faults="0.01")
-        await eventually(lambda: pipeline.has_records("analytics-state"), what="both stages are at work")
+        await eventually(lambda: pipeline.has_records("analytics-state"), what="both stages process orders")
         for _ in range(12):
             await asyncio.sleep(random.uniform(0.5, 2.0))
             victim = random.choice([*processors, *analytics, *sinks])
@@ -68,13 +68,13 @@ async def test_killed_again_and_again(pipeline: Pipeline) -> None:
     assert report.late == 0
 
 
-async def test_replicas_come_and_go(pipeline: Pipeline) -> None:
+async def test_the_result_is_exact_while_scaling_up_and_down(pipeline: Pipeline) -> None:
     async with AsyncExitStack() as stack:
         await start(stack, pipeline, "processor")
         await start(stack, pipeline, "analytics")
         await start(stack, pipeline, "sink")
         generator = await start_traffic(stack, pipeline)
-        await eventually(lambda: pipeline.has_records("analytics-state"), what="both stages are at work")
+        await eventually(lambda: pipeline.has_records("analytics-state"), what="both stages process orders")
         for _ in range(3):
             async with pipeline.service("processor") as second, pipeline.service("analytics") as third:
                 await second.wait_for("partition started")
@@ -89,7 +89,7 @@ async def test_replicas_come_and_go(pipeline: Pipeline) -> None:
     assert report.late == 0
 
 
-async def test_a_stage_may_be_away_while_orders_flow(pipeline: Pipeline) -> None:
+async def test_no_order_is_late_because_a_stage_was_down(pipeline: Pipeline) -> None:
     """There is no watermark of partitions without a replica, so orders waiting there are not late."""
     async with AsyncExitStack() as stack:
         (processor,) = await start(stack, pipeline, "processor")

@@ -24,7 +24,7 @@ Join = Callable[[], Awaitable[GroupMember]]
 
 @pytest.fixture
 async def join(pipeline: Pipeline) -> AsyncIterator[Join]:
-    """Lets one more consumer join; returns the member that it is once all partitions are given out anew."""
+    """Let another consumer join; returns its membership once all partitions are reassigned."""
     consumers: list[AIOKafkaConsumer] = []
 
     async def joined() -> GroupMember:
@@ -53,14 +53,14 @@ async def started(connection: BrokerConnection, pipeline: Pipeline, member: Grou
     return producer
 
 
-async def test_a_former_member_is_refused_and_its_successors_offset_stays(
+async def test_commits_of_a_former_member_are_rejected_and_do_not_change_the_offset(
     pipeline: Pipeline, join: Join, connection: BrokerConnection
 ) -> None:
-    """Kafka 3.9 forgets what is pending for a producer id when it refuses an offset of that id: they must differ."""
+    """Kafka 3.9 drops the pending offsets of a producer id when it rejects an offset of that id, so the ids must differ."""
     source = TopicPartition(pipeline.prefix + "orders", 0)
     former = await join()
-    zombie = await started(connection, pipeline, former)
-    await zombie.commit(one_record(), {source: 100}, former)
+    former_producer = await started(connection, pipeline, former)
+    await former_producer.commit(one_record(), {source: 100}, former)
 
     now = await join()
     assert (now.generation, now.member_id) != (former.generation, former.member_id)
@@ -68,8 +68,8 @@ async def test_a_former_member_is_refused_and_its_successors_offset_stays(
     await successor._add_offsets(now.group)
     await successor._commit_offsets({source: 200}, now)
     with pytest.raises(NotAMemberError):
-        await zombie.commit(one_record(), {source: 150}, former)
-    await zombie.abort()
+        await former_producer.commit(one_record(), {source: 150}, former)
+    await former_producer.abort()
     await successor.end(commit=True)
 
     offsets = CommittedOffsets(pipeline.kafka, former.group)
@@ -78,11 +78,11 @@ async def test_a_former_member_is_refused_and_its_successors_offset_stays(
     assert len(await pipeline.read("processed-orders")) == 1
 
 
-async def test_a_worker_that_is_no_member_does_not_try_again(pipeline: Pipeline) -> None:
+async def test_a_worker_of_a_former_member_does_not_retry(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     await pipeline.send([(0, [b"{}"])])
-    async with pipeline.lone_worker(0, GroupMember(f"{pipeline.prefix}processor", 7, "nobody")) as lone:
-        await eventually(lambda: "transactions_fenced" in totals(lone.registry))
-        assert await lone.committed.fetch(lone.source) is None
-        assert totals(lone.registry).keys() == {"transactions_fenced", "retries_fenced"}
+    async with pipeline.single_worker(0, GroupMember(f"{pipeline.prefix}processor", 7, "nobody")) as worker:
+        await eventually(lambda: "transactions_fenced" in totals(worker.registry))
+        assert await worker.committed.fetch(worker.source) is None
+        assert totals(worker.registry).keys() == {"transactions_fenced", "retries_fenced"}
         assert await pipeline.read("orders-dlq") == []

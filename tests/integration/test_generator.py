@@ -20,7 +20,7 @@ Orders = dict[int, list["ConsumerRecord[bytes, bytes]"]]
 
 
 async def read_orders(kafka: str, topic_prefix: str) -> Orders:
-    """All of ``orders``, by partition."""
+    """All records of ``orders``, by partition."""
     consumer = AIOKafkaConsumer(
         f"{topic_prefix}orders", bootstrap_servers=kafka, auto_offset_reset="earliest", enable_auto_commit=False
     )
@@ -43,7 +43,7 @@ def values(orders: Orders) -> dict[int, list[tuple[bytes | None, bytes | None]]]
 async def expected_values(
     generator: ServiceProcess, count: int
 ) -> tuple[dict[int, list[tuple[bytes | None, bytes | None]]], set[Reason | None]]:
-    """What the pure stream gives for the settings that ``generator`` logged; and the kinds of faults among it."""
+    """The expected records for the settings that ``generator`` has logged, and the kinds of faults among them."""
     started = await generator.wait_for("generation starts")
     start_s = started["event_time_starts"]
     stream = OrderStream(
@@ -60,7 +60,9 @@ async def expected_values(
     return by_partition, {record.fault for record in records}
 
 
-async def test_it_sends_its_count_faults_included_and_exits(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+async def test_it_sends_its_count_including_faulty_orders_and_exits(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
     env = {
         "KAFKA_BOOTSTRAP_SERVERS": kafka,
         "TOPIC_PREFIX": topic_prefix,
@@ -83,7 +85,7 @@ async def test_it_sends_its_count_faults_included_and_exits(kafka: str, topic_pr
         assert finished["sent"] == 300
 
 
-async def test_it_waits_to_be_stopped_where_it_would_be_started_again(
+async def test_after_its_count_it_waits_for_a_stop_where_exiting_would_restart_it(
     kafka: str, topic_prefix: str, tmp_path: Path
 ) -> None:
     env = {"KAFKA_BOOTSTRAP_SERVERS": kafka, "TOPIC_PREFIX": topic_prefix, "GENERATOR_RESTART": "unless-stopped"}
@@ -95,7 +97,7 @@ async def test_it_waits_to_be_stopped_where_it_would_be_started_again(
     assert sum(map(len, (await read_orders(kafka, topic_prefix)).values())) == 5
 
 
-async def test_sigterm_loses_nothing_that_was_generated(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+async def test_sigterm_loses_no_generated_order(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
     env = {"KAFKA_BOOTSTRAP_SERVERS": kafka, "TOPIC_PREFIX": topic_prefix}
     async with ServiceProcess("generator", tmp_path, env, "--generator-rate", "2000") as generator:
         await generator.wait_for("generation starts")
@@ -124,7 +126,7 @@ async def test_a_backfill_is_in_order(kafka: str, topic_prefix: str, tmp_path: P
         assert begin_s < times_s[0] < times_s[-1] < time.time()
 
 
-async def test_after_a_backfill_it_goes_on_live(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+async def test_after_a_backfill_it_continues_live(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
     env = {"KAFKA_BOOTSTRAP_SERVERS": kafka, "TOPIC_PREFIX": topic_prefix, "GENERATOR_RATE": "50"}
     flags = ["--generator-backfill-seconds", "20", "--generator-count", "1100"]
     async with ServiceProcess("generator", tmp_path, env, *flags) as generator:
@@ -138,5 +140,5 @@ async def test_after_a_backfill_it_goes_on_live(kafka: str, topic_prefix: str, t
     ]
     assert min(due_s for _, due_s in sent_and_due_s) < live_from_s - 15
     assert max(due_s for _, due_s in sent_and_due_s) > live_from_s
-    # No order goes out before it is due. (The record's timestamp has whole milliseconds, cut off.)
+    # No order is sent before it is due. (The record's timestamp is truncated to whole milliseconds.)
     assert all(sent_s > due_s - 0.001 for sent_s, due_s in sent_and_due_s)

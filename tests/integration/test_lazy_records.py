@@ -1,4 +1,4 @@
-"""What the consumer of lazy records reads is what aiokafka's own reads, by way of the pinned aiokafka's inside."""
+"""The consumer of lazy records, which uses internals of the pinned aiokafka, reads the same as aiokafka's own."""
 
 from itertools import chain
 from pathlib import Path
@@ -19,11 +19,13 @@ from tests.integration.pipeline import Pipeline
 RECORDS = 3000
 
 
-def test_the_pinned_aiokafka_is_the_one_it_was_written_for() -> None:
-    assert aiokafka.__version__ == KNOWN_INSIDE, "see whether lazy_records still fits, then raise KNOWN_INSIDE"
+def test_the_pinned_aiokafka_version_is_the_supported_one() -> None:
+    assert aiokafka.__version__ == KNOWN_INSIDE, (
+        "check that lazy_records still matches aiokafka, then raise KNOWN_INSIDE"
+    )
 
 
-async def test_it_reads_the_same_records_and_makes_no_others(
+async def test_it_reads_the_same_records_as_aiokafkas_consumer(
     kafka: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline = Pipeline(kafka, topic_prefix, tmp_path)
@@ -56,7 +58,7 @@ async def test_it_reads_the_same_records_and_makes_no_others(
 async def read(
     pipeline: Pipeline, partition: TopicPartition, kind: type[AnyHeaderConsumer]
 ) -> tuple[list[tuple[Any, ...]], set[type]]:
-    """What each record has, and of which types the records are; begun in the midst of a batch."""
+    """The content of each record, and the types of the records; reading begins in the middle of a batch."""
     consumer = committed_consumer(pipeline.settings(), group=None, kind=kind)
     await consumer.start()
     try:

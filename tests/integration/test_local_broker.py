@@ -29,6 +29,6 @@ def port_of_a_killed_program(directory: Path) -> int:
     return port
 
 
-async def test_ends_with_its_program_even_when_that_is_killed(tmp_path: Path) -> None:
+async def test_the_broker_ends_with_the_program_that_started_it_even_if_killed(tmp_path: Path) -> None:
     port = port_of_a_killed_program(tmp_path)
-    await eventually(lambda: not is_taken(port), what="the broker is gone")
+    await eventually(lambda: not is_taken(port), what="the broker has ended")

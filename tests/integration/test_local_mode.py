@@ -19,15 +19,15 @@ from tests.integration.services import HANGS_AFTER_S, ROOT, eventually
 
 READY_S = 2 * HANGS_AFTER_S
 COMMAND = [str(Path(sys.executable).with_name("pipeline"))]
-"""As it is installed."""
+"""The installed command."""
 
 
 class Pipeline:
-    """Calls the program with settings of its own."""
+    """Calls the command with its own settings."""
 
     def __init__(self, directory: Path) -> None:
         self.metrics = directory / "metrics.json"
-        kafka_port, zookeeper_port, nobodys_port = free_ports(3)
+        kafka_port, zookeeper_port, unused_port = free_ports(3)
         http_port = free_block(HTTP_PORTS)
         self.ports = [kafka_port, zookeeper_port, http_port]
         self.env = os.environ | {
@@ -35,7 +35,7 @@ class Pipeline:
             "LOCAL_KAFKA_PORT": str(kafka_port),
             "LOCAL_ZOOKEEPER_PORT": str(zookeeper_port),
             "LOCAL_HTTP_PORT": str(http_port),
-            "PIPELINE_KAFKA_PORT": str(nobodys_port),  # where Docker Compose is sought
+            "PIPELINE_KAFKA_PORT": str(unused_port),  # where Docker Compose is searched for
             "GENERATOR_FAULTS": "malformed=0.05",
             "SINK_OUTPUT_PATH": str(self.metrics),
             "WINDOW_SECONDS": "2",
@@ -57,7 +57,7 @@ class Pipeline:
         return done.stdout
 
     def running(self) -> dict[str, int]:
-        """Process ids of what answers, by program."""
+        """Process ids of the responding programs, by program."""
         rows = [line.split(maxsplit=5) for line in self("status").splitlines()]
         return {row[0]: int(row[2]) for row in rows if row[1] == "RUNNING" and row[-1] == "ok"}
 
@@ -72,7 +72,7 @@ def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
     pipeline("down")
 
 
-def lives(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, 0)
         return Path(f"/proc/{pid}/cmdline").read_bytes() != b"" if Path("/proc/self").exists() else True
@@ -80,13 +80,13 @@ def lives(pid: int) -> bool:
 
 
 def live_page(output: str) -> bytes:
-    """What is served at the address that ``up`` has told."""
+    """The response from the address that ``up`` has printed."""
     address = next(line for line in output.splitlines() if line.startswith("live page: ")).removeprefix("live page: ")
     with urllib.request.urlopen(address, timeout=HANGS_AFTER_S) as answer:
         return bytes(answer.read())
 
 
-async def test_runs_heals_scales_and_leaves_nothing_behind(pipeline: Pipeline) -> None:
+async def test_it_restarts_crashed_programs_scales_and_leaves_nothing_behind(pipeline: Pipeline) -> None:
     started = pipeline("up", "--detach", "--processors", "2", "--analytics", "1")
     assert b"<title>Order pipeline</title>" in live_page(started)
     first = pipeline.running()
@@ -102,11 +102,11 @@ async def test_runs_heals_scales_and_leaves_nothing_behind(pipeline: Pipeline) -
     ]
     assert "is still running" in pipeline("up", "--detach", exit_code=1)
     await eventually(pipeline.has_closed_a_window, what="a window is closed and written")
-    await it_is_found_by_itself(pipeline, first)
+    await commands_discover_the_pipeline(pipeline, first)
 
     for program in ("processor-2", "kafka"):
         os.kill(first[program], signal.SIGKILL)
-    await eventually(lambda: pipeline.running().keys() == first.keys(), what="what was killed is back")
+    await eventually(lambda: pipeline.running().keys() == first.keys(), what="killed programs are restarted")
     healed = pipeline.running()
     assert {name for name in first if healed[name] != first[name]} == {"processor-2", "kafka"}
 
@@ -121,14 +121,14 @@ async def test_runs_heals_scales_and_leaves_nothing_behind(pipeline: Pipeline) -
     assert "partition started" in pipeline("logs", "processor")
 
     pipeline("down")
-    assert not [name for name, pid in (first | grown).items() if lives(pid)]
+    assert not [name for name, pid in (first | grown).items() if is_running(pid)]
     assert not [port for port in pipeline.ports if is_taken(port)]
     assert "no pipeline is running" in pipeline("status", exit_code=1)
     assert json.loads(pipeline("status", "--json")) == {"state": "stopped"}
 
 
-async def it_is_found_by_itself(pipeline: Pipeline, running: dict[str, int]) -> None:
-    """Nothing on the command line says where it is, how long its windows are, or where its file is."""
+async def commands_discover_the_pipeline(pipeline: Pipeline, running: dict[str, int]) -> None:
+    """The command line has neither its address nor the window length nor the path of its file."""
     status = json.loads(pipeline("status", "--json"))
     assert (status["state"], status["context"]) == ("running", "local mode")
     assert {each["name"]: each["pid"] for each in status["programs"]} == running
@@ -145,8 +145,8 @@ async def it_is_found_by_itself(pipeline: Pipeline, running: dict[str, int]) -> 
     assert json.loads(pipeline("metrics", "--json"))["total"]["order_count"] > 0
 
 
-def test_parts_are_stopped_restarted_and_drained_while_the_rest_goes_on(pipeline: Pipeline) -> None:
-    """Drained, every order that was sent is in the file or a dead letter: as many as the generator says."""
+def test_single_services_are_stopped_restarted_and_drained_while_others_run(pipeline: Pipeline) -> None:
+    """After draining, every sent order is in the file or a dead letter: as many as the generator has logged."""
     assert json.loads(pipeline("status", "--json")) == {"state": "stopped"}
     pipeline.env |= {"GENERATOR_RATE": "200", "GENERATOR_FAULTS": "0.1", "IDLE_AFTER_SECONDS": "3"}
     pipeline("up", "--detach", "--processors", "2")
@@ -168,15 +168,15 @@ def test_parts_are_stopped_restarted_and_drained_while_the_rest_goes_on(pipeline
     assert "waiting for" in pipeline("drain", "--timeout", "0", exit_code=1)
     assert pipeline("drain").endswith("drained\n")
     log = (pipeline.metrics.parent / "logs" / "generator.log").read_text().splitlines()
-    told = next(event for event in map(json.loads, log) if event["event"] == "all orders sent")
+    summary = next(event for event in map(json.loads, log) if event["event"] == "all orders sent")
     lines = [json.loads(line) for line in pipeline.metrics.read_text().splitlines()]
-    assert sum(line.get("order_count", 0) for line in lines) == told["sent"] - told["faulty"]
+    assert sum(line.get("order_count", 0) for line in lines) == summary["sent"] - summary["faulty"]
     assert pipeline.running().keys() == before.keys() - {"generator", "processor-2"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_while_it_starts(pipeline: Pipeline, number: signal.Signals) -> None:
-    """make passes SIGTERM on to what its process group has got already, so that comes twice."""
+def test_ctrl_c_during_the_start_leaves_nothing_behind(pipeline: Pipeline, number: signal.Signals) -> None:
+    """make forwards SIGTERM to processes that have already received it with their process group, so it arrives twice."""
     command = ["make", "--no-print-directory", "run"]
     up = subprocess.Popen(
         command, cwd=ROOT, env=pipeline.env, stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -191,14 +191,14 @@ def test_interrupted_while_it_starts(pipeline: Pipeline, number: signal.Signals)
     assert "nothing is running" in pipeline("down")
 
 
-def test_stopped_from_another_terminal_it_ends_after_being_verified_there(pipeline: Pipeline) -> None:
+def test_it_can_be_verified_and_stopped_from_another_terminal(pipeline: Pipeline) -> None:
     database = f"sqlite:///{pipeline.metrics.with_name('metrics.db')}"
     pipeline.env |= {"TOPIC_PREFIX": "mine.", "SINK_OUTPUTS": "file,database", "SINK_DATABASE_URL": database}
     up = subprocess.Popen([*COMMAND, "up"], env=pipeline.env, stdout=subprocess.PIPE, text=True, start_new_session=True)
     with up:
         assert up.stdout
         next(line for line in up.stdout if "closed" in line and "prod-" in line)
-        # Another terminal knows the folder, and none of the run's other settings.
+        # The other terminal has the folder, but none of the run's other settings.
         there = os.environ | {"LOCAL_DIR": pipeline.env["LOCAL_DIR"]}
         verified = subprocess.run(
             [*COMMAND, "verify", "--json"], env=there, stdout=subprocess.PIPE, timeout=READY_S, check=True
@@ -211,10 +211,10 @@ def test_stopped_from_another_terminal_it_ends_after_being_verified_there(pipeli
         lines = list(up.stdout)
     assert up.returncode == 0
     assert lines[-1] == "the pipeline was stopped from elsewhere\n"
-    assert any("| database " in line for line in lines), "it shows how far the database is"
+    assert any("| database " in line for line in lines), "it shows the progress of the database"
 
 
-def test_names_the_setting_of_a_port_that_is_taken(pipeline: Pipeline) -> None:
+def test_the_error_for_a_taken_port_names_its_setting(pipeline: Pipeline) -> None:
     with socket.create_server(("127.0.0.1", pipeline.ports[0])):
         output = pipeline("up", "--detach", exit_code=1)
     assert f"port {pipeline.ports[0]}" in output
@@ -223,12 +223,12 @@ def test_names_the_setting_of_a_port_that_is_taken(pipeline: Pipeline) -> None:
 
 
 @pytest.mark.parametrize("port", ["40000", "80", "kafka"])
-def test_refuses_a_port_that_cannot_be_used(pipeline: Pipeline, port: str) -> None:
+def test_an_unusable_port_is_rejected(pipeline: Pipeline, port: str) -> None:
     pipeline.env["LOCAL_KAFKA_PORT"] = port
     assert f"LOCAL_KAFKA_PORT={port!r}: a port from 1024 to 32767" in pipeline("up", "--detach", exit_code=1)
 
 
-def test_a_service_that_cannot_start_ends_the_start(pipeline: Pipeline) -> None:
+def test_a_service_that_cannot_start_aborts_the_start(pipeline: Pipeline) -> None:
     pipeline.env["PROCESSOR_BATCH_SIZE"] = "none"
     assert "bad setting: PROCESSOR_BATCH_SIZE='none'" in pipeline("up", "--detach", exit_code=1)
     assert "nothing is running" in pipeline("down")

@@ -1,4 +1,4 @@
-"""The supervisor, with programs that only wait."""
+"""The supervisor, with dummy programs that only wait."""
 
 import os
 import shlex
@@ -30,7 +30,7 @@ WAIT = "import time; time.sleep(600)"
 
 
 class Programs:
-    """A supervisor, and programs for it, of Python code that by default only waits."""
+    """A supervisor and its programs: Python code that by default only waits."""
 
     def __init__(self, directory: Path) -> None:
         (directory / "logs").mkdir(parents=True)
@@ -64,7 +64,7 @@ async def test_a_new_configuration_does_not_restart_unchanged_programs(programs:
     after = programs.ids()
     assert after.keys() == {"b", "c"}
     assert after["b"] == before["b"]
-    # With the supervisor. A process that is just becoming its program has no command line for a moment.
+    # Including the supervisor. A process has no command line for a moment during exec.
     await eventually(lambda: len(programs.supervisor.processes()) == 3, what="three processes")
 
 

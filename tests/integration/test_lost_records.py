@@ -18,14 +18,14 @@ async def committed(pipeline: Pipeline, offset: int) -> None:
     offsets = CommittedOffsets(pipeline.kafka, pipeline.prefix + "processor")
     source = TopicPartition(pipeline.prefix + "orders", 0)
 
-    async def reached() -> bool:
+    async def is_committed() -> bool:
         return await offsets.fetch(source) == offset
 
-    await eventually(reached, what=f"offset {offset} is committed")
+    await eventually(is_committed, what=f"offset {offset} is committed")
     await offsets.close()
 
 
-async def test_records_deleted_under_a_lagging_service(pipeline: Pipeline) -> None:
+async def test_records_deleted_before_a_lagging_service_reads_them_are_skipped(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     await send(pipeline, 30)
     admin = AIOKafkaAdminClient(bootstrap_servers=pipeline.kafka)
@@ -34,7 +34,7 @@ async def test_records_deleted_under_a_lagging_service(pipeline: Pipeline) -> No
         async with pipeline.service("processor") as processor:
             await committed(pipeline, 30)
             processor.pause()
-            await send(pipeline, 10)  # answers the request that was under way
+            await send(pipeline, 10)  # answers the request in flight
             await send(pipeline, 10)
             await admin.delete_records({TopicPartition(pipeline.prefix + "orders", 0): RecordsToDelete(45)})
             processor.resume()
@@ -44,7 +44,7 @@ async def test_records_deleted_under_a_lagging_service(pipeline: Pipeline) -> No
         await admin.close()
 
 
-async def test_a_committed_offset_beyond_the_end(pipeline: Pipeline) -> None:
+async def test_a_committed_offset_beyond_the_end_restarts_at_the_beginning(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     await pipeline.commit("processor", "orders", 5000)
     await send(pipeline, 30)

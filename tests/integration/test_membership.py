@@ -18,13 +18,13 @@ from tests.integration.pipeline import Pipeline
 from tests.integration.services import eventually
 
 
-async def test_a_join_that_was_refused_is_tried_again(pipeline: Pipeline) -> None:
+async def test_a_rejected_join_is_retried(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     foreign = AIOKafkaConsumer(
         pipeline.prefix + "orders",
         bootstrap_servers=pipeline.kafka,
         group_id=pipeline.prefix + "processor",
-        partition_assignment_strategy=[RoundRobinPartitionAssignor],  # as no replica of ours
+        partition_assignment_strategy=[RoundRobinPartitionAssignor],  # unlike our replicas
     )
     await foreign.start()
     async with pipeline.service("processor") as processor:
@@ -33,8 +33,8 @@ async def test_a_join_that_was_refused_is_tried_again(pipeline: Pipeline) -> Non
         await processor.wait_for("partitions assigned")
 
 
-async def test_a_replica_without_work_stays_in_its_group(pipeline: Pipeline) -> None:
-    """aiokafka takes a member that does not read for a failed one; see ``NO_MAX_POLL_INTERVAL_MS``."""
+async def test_a_replica_without_partitions_stays_in_its_group(pipeline: Pipeline) -> None:
+    """aiokafka considers a member that does not read failed; see ``NO_MAX_POLL_INTERVAL_MS``."""
     await pipeline.make_topics()
     consumer = committed_consumer(pipeline.settings(), "idle")
     await consumer.start()
@@ -45,7 +45,7 @@ async def test_a_replica_without_work_stays_in_its_group(pipeline: Pipeline) -> 
         generation = coordinator.generation
         assert consumer._subscription._last_fetch_ended is not None
         consumer._subscription._last_fetch_ended = time.monotonic() - 86_400
-        await asyncio.sleep(4 * HEARTBEAT_INTERVAL_MS / 1000)  # the next heartbeat is where it would leave
+        await asyncio.sleep(4 * HEARTBEAT_INTERVAL_MS / 1000)  # it would leave with the next heartbeat
         assert coordinator.generation == generation
         assert not coordinator._coordination_task.done()
     finally:
@@ -93,32 +93,32 @@ async def members_of(group: str, kafka: str) -> int:
         await admin.close()
 
 
-class HandsOverSlowly(ConsumerRebalanceListener):
+class BlockingListener(ConsumerRebalanceListener):
     def __init__(self) -> None:
-        self.asked = asyncio.Event()
+        self.revoking = asyncio.Event()
         self.released = asyncio.Event()
         self.assigned = asyncio.Event()
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         if revoked:
-            self.asked.set()
+            self.revoking.set()
             await self.released.wait()
 
     def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         self.assigned.set()
 
 
-async def test_a_replica_that_ends_while_a_rebalance_is_held_up_leaves_its_group(pipeline: Pipeline) -> None:
+async def test_a_replica_that_stops_during_a_blocked_rebalance_leaves_its_group(pipeline: Pipeline) -> None:
     """aiokafka's ``stop()`` waits for the rebalance; without a leave the others would wait for the session's end."""
     await pipeline.make_topics()
     slow = committed_consumer(pipeline.settings(), "processor")
     await slow.start()
-    listener = HandsOverSlowly()
+    listener = BlockingListener()
     try:
         slow.subscribe([pipeline.prefix + "orders"], listener=listener)
         await eventually(lambda: len(slow.assignment()) == 6)
         async with pipeline.service("processor") as processor:
-            await listener.asked.wait()
+            await listener.revoking.wait()
             processor.terminate()
             assert await processor.wait() == 0
         assert await members_of(pipeline.prefix + "processor", pipeline.kafka) == 1

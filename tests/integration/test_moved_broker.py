@@ -1,4 +1,4 @@
-"""The broker comes back at another address, of which the services know from their bootstrap servers."""
+"""The broker restarts at another address, which is in the services' bootstrap servers."""
 
 import asyncio
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.integration.services import eventually
 
 @pytest.fixture
 def brokers(tmp_path: Path) -> Iterator[tuple[LocalBroker, LocalBroker]]:
-    """The same broker, with the same data, at two addresses; it runs at neither."""
+    """The same broker with the same data at two addresses; it is not started."""
     first, second, zookeeper = free_ports(3)
     both = LocalBroker(tmp_path / "broker", first, zookeeper), LocalBroker(tmp_path / "broker", second, zookeeper)
     yield both
@@ -23,7 +23,7 @@ def brokers(tmp_path: Path) -> Iterator[tuple[LocalBroker, LocalBroker]]:
         broker.stop()
 
 
-async def test_all_services_follow_it_and_nothing_is_lost(
+async def test_all_services_reconnect_at_the_new_address_and_lose_nothing(
     brokers: tuple[LocalBroker, LocalBroker], tmp_path: Path
 ) -> None:
     before, after = brokers

@@ -1,4 +1,4 @@
-"""Starting order does not matter, and an outage of the broker loses nothing."""
+"""The services can be started in any order, and an outage of the broker loses nothing."""
 
 import asyncio
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def broker(tmp_path: Path) -> Iterator[LocalBroker]:
     broker.stop()
 
 
-async def test_services_that_start_before_the_broker_and_outlive_it(broker: LocalBroker, tmp_path: Path) -> None:
+async def test_services_start_before_the_broker_and_survive_its_outage(broker: LocalBroker, tmp_path: Path) -> None:
     pipeline = Pipeline(broker.bootstrap_servers, "", tmp_path)
     async with AsyncExitStack() as stack:
         services = [
@@ -34,7 +34,7 @@ async def test_services_that_start_before_the_broker_and_outlive_it(broker: Loca
         await asyncio.to_thread(broker.start)
         for service in (*services, generator):
             await service.healthy()
-        await eventually(partial(pipeline.has_records, "analytics-state"), what="both stages are at work")
+        await eventually(partial(pipeline.has_records, "analytics-state"), what="both stages process orders")
         broker.kill()
         await generator.wait_for("the broker does not answer: buffering orders")
         await asyncio.to_thread(broker.start)
@@ -48,7 +48,7 @@ async def test_services_that_start_before_the_broker_and_outlive_it(broker: Loca
             assert await service.wait() == 0
 
 
-async def test_services_end_cleanly_while_the_broker_is_away(broker: LocalBroker, tmp_path: Path) -> None:
+async def test_services_stop_cleanly_during_a_broker_outage(broker: LocalBroker, tmp_path: Path) -> None:
     pipeline = Pipeline(broker.bootstrap_servers, "", tmp_path)
     async with AsyncExitStack() as stack:
         names = ("sink", "analytics", "processor")

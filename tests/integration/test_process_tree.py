@@ -1,4 +1,4 @@
-"""What a command has started ends with it, however it ends."""
+"""All processes that a command has started end with it, however it ends."""
 
 import asyncio
 import os
@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.integration.services import ROOT, eventually
-from tests.integration.test_local_mode import lives
+from tests.integration.test_local_mode import is_running
 
-# Starts a process that leads a session of its own and does not hear SIGTERM, and one whose parent has gone; then waits.
+# Starts a session leader that ignores SIGTERM, and an orphaned process; then waits.
 STARTS_OTHERS = """
 import pathlib, subprocess, sys, time
 folder = pathlib.Path(sys.argv[1])
@@ -36,36 +36,36 @@ def test_that_waits():
 """
 
 
-def others(folder: Path) -> list[int]:
+def started_pids(folder: Path) -> list[int]:
     return [int(pid) for pid in (folder / "others").read_text().split()]
 
 
-def test_a_command_that_has_ended(tmp_path: Path) -> None:
+def test_processes_left_by_a_finished_command_are_ended(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "local.process_tree", sys.executable, "-c", STARTS_OTHERS, str(tmp_path)]
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
-    pids = others(tmp_path)
+    pids = started_pids(tmp_path)
     assert len(pids) == 2
-    assert not [pid for pid in pids if lives(pid)]
+    assert not [pid for pid in pids if is_running(pid)]
 
 
-def test_the_exit_code_is_the_command_s() -> None:
+def test_the_exit_code_is_that_of_the_command() -> None:
     command = [sys.executable, "-m", "local.process_tree", "sh", "-c"]
     assert subprocess.run([*command, "exit 7"], cwd=ROOT, check=False).returncode == 7
     assert subprocess.run([*command, "kill -KILL $$"], cwd=ROOT, check=False).returncode == 128 + signal.SIGKILL
 
 
 @pytest.mark.parametrize("whole_group", [False, True])
-async def test_make_test_when_it_is_ended(tmp_path: Path, whole_group: bool) -> None:
+async def test_ending_make_test_ends_its_processes(tmp_path: Path, whole_group: bool) -> None:
     file = tmp_path / "test_waits.py"
     file.write_text(TEST_FILE.replace("FOLDER", repr(str(tmp_path))))
     command = ["make", "test", f"TESTS={file}", "ARGS=-p no:cacheprovider", "WORKERS=1"]
     make = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
     await eventually((tmp_path / "others").exists, what="the test runs")
-    pids = others(tmp_path)
+    pids = started_pids(tmp_path)
     if whole_group:
         os.killpg(make.pid, signal.SIGTERM)
     else:
         make.terminate()
     assert await make.wait()
-    # Make does not wait for what it has passed the signal on to.
-    await eventually(lambda: not [pid for pid in pids if lives(pid)], what="all have ended")
+    # Make does not wait for the processes that it has forwarded the signal to.
+    await eventually(lambda: not [pid for pid in pids if is_running(pid)], what="all have ended")

@@ -29,7 +29,7 @@ async def committed(pipeline: Pipeline, stage: str) -> dict[int, int]:
     await admin.start()
     try:
         offsets = await admin.list_consumer_group_offsets(pipeline.prefix + stage)
-    except KafkaError:  # the coordinator of a new group is being made
+    except KafkaError:  # a new group has no coordinator for a moment
         offsets = {}
     finally:
         await admin.close()
@@ -38,7 +38,7 @@ async def committed(pipeline: Pipeline, stage: str) -> dict[int, int]:
 
 
 async def all_partitions_move(pipeline: Pipeline) -> None:
-    """Return when every partition of either stage has been committed once more."""
+    """Wait until both stages have committed a new offset in every partition."""
     for stage in WITH_ORDERS:
         before = await committed(pipeline, stage)
 
@@ -48,7 +48,7 @@ async def all_partitions_move(pipeline: Pipeline) -> None:
         await eventually(moved, what=f"every partition of {stage} moves")
 
 
-async def test_every_partition_is_worked_again_after_a_stop_and_after_a_crash(pipeline: Pipeline) -> None:
+async def test_every_partition_is_processed_again_after_a_stop_and_after_a_crash(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     async with AsyncExitStack() as stack:
         generator = await stack.enter_async_context(pipeline.service("generator", GENERATOR_RATE="300"))
@@ -77,7 +77,7 @@ async def test_every_partition_is_worked_again_after_a_stop_and_after_a_crash(pi
 
 
 @pytest.mark.parametrize(("stage", "topic"), [("processor", "processed-orders"), ("analytics", "analytics-state")])
-async def test_an_abandoned_transaction_does_not_block_readers_for_ever(
+async def test_an_abandoned_transaction_does_not_block_readers_forever(
     pipeline: Pipeline, stage: str, topic: str
 ) -> None:
     await pipeline.make_topics()
@@ -86,7 +86,7 @@ async def test_an_abandoned_transaction_does_not_block_readers_for_ever(
     partitions = [TopicPartition(pipeline.prefix + topic, number) for number in PARTITIONS]
 
     async def held_up() -> bool:
-        # In this order: what is added in between must not look like a record that cannot be read.
+        # In this order, so that a record added in between does not look blocked.
         ends = await written.end_offsets(partitions)
         readable_ends = await readable.end_offsets(partitions)
         return any(readable_ends[partition] < end for partition, end in ends.items())
@@ -99,7 +99,7 @@ async def test_an_abandoned_transaction_does_not_block_readers_for_ever(
         while True:
             await asyncio.sleep(random.uniform(0.02, 0.2))
             service.pause()
-            await asyncio.sleep(0.2)  # a commit that the broker has taken comes to its end
+            await asyncio.sleep(0.2)  # a commit that the broker has accepted is completed
             if await held_up():
                 service.kill()
                 return

@@ -1,4 +1,4 @@
-"""examples/sensor_readings.py on a real broker: exact, with replicas that are killed while they work."""
+"""examples/sensor_readings.py on a real broker: exact, even if replicas are killed."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ KILLED = (0, 1, 0)
 
 
 class Reading(NamedTuple):
-    """``time_ms`` is None for what is no reading."""
+    """``time_ms`` is None for an invalid reading."""
 
     key: bytes | None
     value: bytes
@@ -36,7 +36,7 @@ class Reading(NamedTuple):
 
 
 def some_readings(random: Random, start_ms: int, end_ms: int, count: int) -> list[Reading]:
-    """Times go from start to end, each up to 9 s out of order, so that some are late; one in fifty is no reading."""
+    """Times go from start to end, each up to 9 s out of order, so that some are late; one in fifty is invalid."""
     broken = (
         Reading(b"boiler-0", b"{"),
         Reading(b"boiler-0", b'{"deep":' + b"[" * 5_000),
@@ -58,7 +58,7 @@ def some_readings(random: Random, start_ms: int, end_ms: int, count: int) -> lis
 
 
 class Truth:
-    """What has to come out of readings, by partition, in the order in which each partition has them."""
+    """The expected output for readings by partition, in the order of each partition."""
 
     def __init__(self, sent: Mapping[int, Sequence[Reading]]) -> None:
         self.statistics: list[tuple[str, int, int, int, int]] = []
@@ -83,7 +83,7 @@ class Truth:
 
 
 async def send(producer: AIOKafkaProducer, topic: str, sent: Mapping[int, Sequence[Reading]]) -> None:
-    """Write each partition's readings in their order."""
+    """Write each partition's readings in order."""
     deliveries = [
         await producer.send(topic, reading.value, reading.key, partition=partition)
         for partition, readings in sent.items()
@@ -93,7 +93,7 @@ async def send(producer: AIOKafkaProducer, topic: str, sent: Mapping[int, Sequen
 
 
 def by_partition(readings: Sequence[Reading]) -> dict[int, list[Reading]]:
-    """A sensor's readings are all in one partition."""
+    """All readings of a sensor are in one partition."""
     sent: dict[int, list[Reading]] = {partition: [] for partition in range(PARTITIONS)}
     for reading in readings:
         sent[sum(reading.key or b"") % PARTITIONS].append(reading)
@@ -102,13 +102,13 @@ def by_partition(readings: Sequence[Reading]) -> dict[int, list[Reading]]:
 
 @pytest.fixture
 def replicas(pipeline: Pipeline, tmp_path: Path) -> list[ServiceProcess]:
-    """Two, not started."""
+    """Two replicas, not started."""
     env = pipeline.env | {"TOPIC_PARTITIONS": str(PARTITIONS), "PYTHONPATH": str(ROOT)}
     entry_file = ROOT / "examples/sensor_readings.py"
     return [ServiceProcess("sensors", tmp_path, env, entry_file=entry_file) for _ in range(2)]
 
 
-async def test_every_reading_is_counted_once_although_replicas_are_killed(
+async def test_every_reading_is_counted_once_despite_killed_replicas(
     pipeline: Pipeline, admin: AIOKafkaAdminClient, replicas: list[ServiceProcess]
 ) -> None:
     now_ms = int(time.time() * 1000)
@@ -117,7 +117,7 @@ async def test_every_reading_is_counted_once_although_replicas_are_killed(
     async def committed(more_than: int) -> bool:
         try:
             offsets = await admin.list_consumer_group_offsets(f"{pipeline.prefix}sensors")
-        except KafkaError:  # the group's coordinator is being made
+        except KafkaError:  # a new group has no coordinator for a moment
             return False
         return sum(offset.offset for offset in offsets.values()) > more_than
 
@@ -133,7 +133,7 @@ async def test_every_reading_is_counted_once_although_replicas_are_killed(
                     partition: readings[number * share : (number + 1) * share] for partition, readings in sent.items()
                 }
                 sending = asyncio.create_task(send(producer, f"{pipeline.prefix}readings", part))
-                await eventually(partial(committed, number * share * PARTITIONS), what="some of it is committed")
+                await eventually(partial(committed, number * share * PARTITIONS), what="some records are committed")
                 replicas[victim].kill()
                 await replicas[victim].wait()
                 replicas[victim].start()

@@ -22,7 +22,7 @@ PARTITIONS = 6
 
 
 class Metrics:
-    """Writes metrics in transactions, as the analytics does, and remembers those that count."""
+    """Writes metrics in transactions, as the analytics does, and keeps the committed ones."""
 
     def __init__(self, producer: AIOKafkaProducer, topic: str) -> None:
         self._producer = producer
@@ -52,7 +52,7 @@ class Metrics:
 
 
 class Pipeline:
-    """The topic, the output, and what a sink needs to be told."""
+    """The topic, the output, and the settings of a sink."""
 
     def __init__(self, kafka: str, topic_prefix: str, folder: Path) -> None:
         self.kafka = kafka
@@ -74,16 +74,16 @@ class Pipeline:
     async def make_topic(self) -> None:
         await ensure_topics(self._settings, [PRODUCT_METRICS])
 
-    async def make_topic_anew(self) -> None:
+    async def recreate_topic(self) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.kafka)
         await admin.start()
         try:
             await admin.delete_topics([self.topic])
 
-            async def gone() -> bool:
+            async def is_deleted() -> bool:
                 return self.topic not in await admin.list_topics()
 
-            await eventually(gone, what="the topic is deleted")
+            await eventually(is_deleted, what="the topic is deleted")
         finally:
             await admin.close()
         await self.make_topic()
@@ -100,10 +100,10 @@ class Pipeline:
     def lines(self) -> list[bytes]:
         return self.path.read_bytes().split(b"\n")[:-1] if self.path.exists() else []
 
-    async def grown(self, beyond: int) -> None:
+    async def wait_for_lines(self, beyond: int) -> None:
         await eventually(lambda: len(self.lines()) > beyond, what=f"more than {beyond} lines")
 
-    async def written(self, metrics: Metrics) -> None:
+    async def wait_until_written(self, metrics: Metrics) -> None:
         """Wait until the file has as many lines as there are metrics; then they must be the same."""
         await eventually(lambda: len(self.lines()) >= len(metrics.committed), what="the metrics are in the file")
         assert sorted(self.lines()) == sorted(metrics.committed)
@@ -116,11 +116,11 @@ async def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
     return pipeline
 
 
-async def test_committed_metrics_stand_in_the_file_soon_and_aborted_ones_never(pipeline: Pipeline) -> None:
+async def test_committed_metrics_are_written_soon_and_aborted_ones_never(pipeline: Pipeline) -> None:
     async with pipeline.metrics() as metrics, pipeline.sink() as sink:
         await metrics.write(7)
         await metrics.write(7, commit=False)
-        await pipeline.written(metrics)
+        await pipeline.wait_until_written(metrics)
         await sink.healthy()
         await metrics.write(5)
         await eventually(lambda: len(pipeline.lines()) == 12, what="metrics are visible")
@@ -133,7 +133,7 @@ async def test_committed_metrics_stand_in_the_file_soon_and_aborted_ones_never(p
 async def test_the_group_s_offsets_show_no_lag(pipeline: Pipeline) -> None:
     async with pipeline.metrics() as metrics, pipeline.sink() as sink:
         await metrics.write(12)
-        await pipeline.written(metrics)
+        await pipeline.wait_until_written(metrics)
         watcher = AIOKafkaConsumer(bootstrap_servers=pipeline.kafka, group_id=pipeline.group)
         await watcher.start()
         try:
@@ -150,7 +150,7 @@ async def test_the_group_s_offsets_show_no_lag(pipeline: Pipeline) -> None:
         assert (await sink.health())[0] == 200
 
 
-async def test_killed_again_and_again_while_metrics_come(pipeline: Pipeline) -> None:
+async def test_repeated_kills_while_metrics_arrive_lose_and_duplicate_nothing(pipeline: Pipeline) -> None:
     enough = asyncio.Event()
     async with pipeline.metrics() as metrics, pipeline.sink() as sink:
 
@@ -164,7 +164,7 @@ async def test_killed_again_and_again_while_metrics_come(pipeline: Pipeline) -> 
         producing = asyncio.create_task(produce())
         for kill in range(4):
             seen = len(pipeline.lines())
-            await pipeline.grown(beyond=seen)
+            await pipeline.wait_for_lines(beyond=seen)
             await asyncio.sleep(0.013 * kill)
             sink.kill()
             await sink.wait()
@@ -172,7 +172,7 @@ async def test_killed_again_and_again_while_metrics_come(pipeline: Pipeline) -> 
         await sink.wait_for("service started")
         enough.set()
         await producing
-        await pipeline.written(metrics)
+        await pipeline.wait_until_written(metrics)
         sink.terminate()
         assert await sink.wait() == 0
         assert sorted(pipeline.lines()) == sorted(metrics.committed)
@@ -182,105 +182,105 @@ async def test_killed_again_and_again_while_metrics_come(pipeline: Pipeline) -> 
 async def test_a_second_sink_stands_by_and_takes_over(pipeline: Pipeline) -> None:
     async with pipeline.metrics() as metrics, pipeline.sink() as first:
         await metrics.write(10)
-        await pipeline.written(metrics)
+        await pipeline.wait_until_written(metrics)
         async with pipeline.sink() as second:
             await second.wait_for("standing by: another sink writes this output")
             await second.healthy()
             await metrics.write(10)
-            await pipeline.written(metrics)
+            await pipeline.wait_until_written(metrics)
             first.kill()
             await metrics.write(10)
             await second.wait_for("taking over the output")
-            await pipeline.written(metrics)
+            await pipeline.wait_until_written(metrics)
             await second.healthy()
 
 
 async def test_the_file_is_deleted_or_replaced_while_it_runs(pipeline: Pipeline) -> None:
     async with pipeline.metrics() as metrics, pipeline.sink():
         await metrics.write(30)
-        await pipeline.written(metrics)
+        await pipeline.wait_until_written(metrics)
         pipeline.path.unlink()
-        await pipeline.written(metrics)
+        await pipeline.wait_until_written(metrics)
         pipeline.path.unlink()
         pipeline.path.write_bytes(b"a user's own\n")
         await metrics.write(10)
-        await pipeline.written(metrics)
+        await pipeline.wait_until_written(metrics)
         assert pipeline.path.with_name("metrics.json.1.old").read_bytes() == b"a user's own\n"
         for file in pipeline.path.parent.iterdir():
             file.unlink(missing_ok=True)  # a checkpoint that is being replaced
         await metrics.write(10)
-        await pipeline.written(metrics)
+        await pipeline.wait_until_written(metrics)
 
 
 @pytest.mark.parametrize("metrics_then", [0, 60])
-async def test_the_topic_is_made_anew_while_the_sink_is_away(pipeline: Pipeline, metrics_then: int) -> None:
+async def test_the_topic_is_recreated_while_the_sink_is_stopped(pipeline: Pipeline, metrics_then: int) -> None:
     async with pipeline.sink() as sink:
         async with pipeline.metrics() as metrics:
             await metrics.write(30)
-            await pipeline.written(metrics)
+            await pipeline.wait_until_written(metrics)
             before = pipeline.path.read_bytes()
         sink.terminate()
         assert await sink.wait() == 0
-        await pipeline.make_topic_anew()
+        await pipeline.recreate_topic()
         async with pipeline.metrics() as metrics:
             if metrics_then:
                 await metrics.write(metrics_then)
             sink.start()
             await sink.wait_for("rewriting the metrics file from the beginning of the topic")
-            await pipeline.written(metrics)
+            await pipeline.wait_until_written(metrics)
             await metrics.write(6)
-            await pipeline.written(metrics)
+            await pipeline.wait_until_written(metrics)
         assert pipeline.path.with_name("metrics.json.1.old").read_bytes() == before
 
 
-async def test_the_topic_is_made_anew_while_the_sink_runs(pipeline: Pipeline) -> None:
+async def test_the_topic_is_recreated_while_the_sink_runs(pipeline: Pipeline) -> None:
     async with pipeline.sink() as sink:
         async with pipeline.metrics() as metrics:
             await metrics.write(30)
-            await pipeline.written(metrics)
-        await pipeline.make_topic_anew()
+            await pipeline.wait_until_written(metrics)
+        await pipeline.recreate_topic()
         async with pipeline.metrics() as metrics:
             await metrics.write(6)
             await sink.wait_for("rewriting the metrics file from the beginning of the topic")
-            await pipeline.written(metrics)
+            await pipeline.wait_until_written(metrics)
 
 
 async def test_an_invalid_metric_does_not_stop_the_sink(pipeline: Pipeline) -> None:
     async with pipeline.metrics() as metrics, pipeline.sink() as sink:
         await metrics.write_values([b"?", None, b"[]", b"\xff", b"{" * 100_000, b""])
         await metrics.write(12)
-        await pipeline.written(metrics)
+        await pipeline.wait_until_written(metrics)
 
-        def left_out() -> int:
+        def skipped_records() -> int:
             return sum(
                 event["count"]
                 for event in sink.events()
                 if event["event"] == "records that are not metrics were left out"
             )
 
-        await eventually(lambda: left_out() == 6)
+        await eventually(lambda: skipped_records() == 6)
         await sink.healthy()
 
 
-async def test_a_full_disk_is_waited_for(pipeline: Pipeline) -> None:
+async def test_the_sink_waits_while_the_disk_is_full(pipeline: Pipeline) -> None:
     async with pipeline.metrics() as metrics, pipeline.sink() as sink:
         await metrics.write(30)
-        await pipeline.written(metrics)
-        whole = pipeline.path.stat().st_size
+        await pipeline.wait_until_written(metrics)
+        size_bytes = pipeline.path.stat().st_size
         _, most = resource.prlimit(sink.process.pid, resource.RLIMIT_FSIZE)
-        # Past this size the system refuses to write, as a full disk would; the log is shorter.
-        resource.prlimit(sink.process.pid, resource.RLIMIT_FSIZE, (20 * whole + 1, most))
+        # Beyond this size writes fail, as on a full disk; the log is smaller.
+        resource.prlimit(sink.process.pid, resource.RLIMIT_FSIZE, (20 * size_bytes + 1, most))
         for _ in range(25):
             await metrics.write(30)
         await sink.wait_for("interrupted")
         assert set(pipeline.lines()) <= set(metrics.committed)
         assert pipeline.path.read_bytes().endswith(b"\n")
         resource.prlimit(sink.process.pid, resource.RLIMIT_FSIZE, (most, most))
-        await pipeline.written(metrics)
+        await pipeline.wait_until_written(metrics)
         await sink.healthy()
 
 
-async def test_a_path_that_cannot_be_written_ends_it_with_advice(pipeline: Pipeline, tmp_path: Path) -> None:
+async def test_an_unwritable_path_ends_the_sink_with_advice(pipeline: Pipeline, tmp_path: Path) -> None:
     pipeline.env["SINK_OUTPUT_PATH"] = str(tmp_path)
     async with pipeline.sink() as sink:
         assert await sink.wait() == 1

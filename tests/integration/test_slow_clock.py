@@ -16,13 +16,13 @@ from tests.integration.services import ServiceProcess, eventually
 from tests.integration.test_metrics import PARTITIONS, scrape
 
 SLOW, DAY_S = 5, 86_400.0
-# Longer than the test: a machine that stands for a while must not make the partition idle.
+# Longer than the test, so that a pause of the machine does not make the partition idle.
 NEVER_IDLE_S = "600"
 
 
 @asynccontextmanager
 async def senders(pipeline: Pipeline) -> AsyncIterator[None]:
-    """Orders come into each partition several times a second; a day old into one of them."""
+    """Orders arrive in each partition several times a second; in one of them they are a day old."""
 
     async def send() -> None:
         async with AIOKafkaProducer(bootstrap_servers=pipeline.kafka) as producer:
@@ -58,17 +58,17 @@ async def watermarks_s(service: ServiceProcess) -> dict[str, float]:
     return (await scrape(service)).by("partition", "pipeline_watermark_timestamp_seconds")
 
 
-async def test_it_holds_all_windows_open_and_the_log_and_a_metric_say_so(pipeline: Pipeline) -> None:
+async def test_it_keeps_all_windows_open_and_the_lag_is_logged_and_exported(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     async with pipeline.service("analytics") as analytics, pipeline.service("sink"):
         async with pipeline.service("processor", IDLE_AFTER_SECONDS=NEVER_IDLE_S) as processor, senders(pipeline):
             began_s = time.time()
             line = await processor.wait_for("event time trails arrival", partition=f"orders/{SLOW}")
             assert line["lag_seconds"] == pytest.approx(DAY_S, abs=3600)
-            told = (await scrape(processor)).by("partition", "pipeline_event_time_lag_seconds")
-            assert told.keys() == PARTITIONS
-            assert told.pop(str(SLOW)) == pytest.approx(DAY_S, abs=3600)
-            assert max(told.values()) < 3600
+            lags = (await scrape(processor)).by("partition", "pipeline_event_time_lag_seconds")
+            assert lags.keys() == PARTITIONS
+            assert lags.pop(str(SLOW)) == pytest.approx(DAY_S, abs=3600)
+            assert max(lags.values()) < 3600
 
             async def the_others_have_passed_windows() -> bool:
                 passed_s = await watermarks_s(processor)
@@ -79,13 +79,13 @@ async def test_it_holds_all_windows_open_and_the_log_and_a_metric_say_so(pipelin
             assert not await closed_since(pipeline, began_s)
             processor.terminate()
             await processor.wait()
-        async with pipeline.service("processor"):  # as soon as it sends no more, the partition follows the clock
+        async with pipeline.service("processor"):  # once the sender has stopped, the partition follows the clock
             report = await pipeline.verify()
     assert report.late == 0
     assert report.in_closed_windows == report.accepted > 0
 
 
-async def test_with_a_bound_windows_close_and_the_old_orders_are_late_and_kept(pipeline: Pipeline) -> None:
+async def test_with_a_bound_windows_close_and_old_orders_go_to_late_orders(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     async with pipeline.service("analytics"), pipeline.service("sink"):
         bounded = pipeline.service("processor", IDLE_AFTER_SECONDS=NEVER_IDLE_S, MAX_EVENT_AGE_SECONDS="8")

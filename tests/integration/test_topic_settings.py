@@ -25,9 +25,9 @@ from libs.runtime.transactions.connection import BrokerConnection
 from local.broker import LocalBroker
 from local.kafka_files import KafkaFiles
 from services.generator.order_sender import idempotent_producer
+from tests.integration.dead_letters import output_of
 from tests.integration.pipeline import Pipeline, history
 from tests.integration.services import ROOT, eventually
-from tests.integration.test_dead_letters import output_of
 
 MIB = 1024 * 1024
 CODECS = ("gzip", "snappy", "lz4", "zstd")
@@ -92,7 +92,7 @@ async def one_line_of(pipeline: Pipeline, *command: str) -> str:
     return line
 
 
-async def test_no_client_creates_a_topic_by_a_metadata_request(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
+async def test_metadata_requests_do_not_create_topics(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
     name = pipeline.prefix + ORDERS.name
     commands = (("verify",), ("dead-letters", "list"), ("watch",), ("status",))
     for line in await asyncio.gather(*(one_line_of(pipeline, *command) for command in commands)):
@@ -113,32 +113,34 @@ async def test_no_client_creates_a_topic_by_a_metadata_request(pipeline: Pipelin
     assert not [topic for topic in topics if topic.startswith(pipeline.prefix)]
     await admin._send_request(MetadataRequest([name], allow_auto_topic_creation=True))
 
-    async def made_for_others() -> bool:
+    async def is_created() -> bool:
         return name in await admin.list_topics()
 
-    await eventually(made_for_others)
+    await eventually(is_created)
 
 
-async def test_topics_that_the_services_make_need_no_warning(pipeline: Pipeline) -> None:
+async def test_topics_created_by_the_services_cause_no_warning(pipeline: Pipeline) -> None:
     with capture_logs() as lines:
         await pipeline.make_topics()
     assert [line["event"] for line in lines] == ["topic created"] * len(ALL_TOPICS)
 
 
-async def test_settings_that_lose_orders_refuse_the_start(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
+async def test_services_refuse_to_start_with_topic_settings_that_lose_orders(
+    pipeline: Pipeline, admin: AIOKafkaAdminClient
+) -> None:
     wrong = [
         (ORDERS, {"cleanup.policy": "compact"}, "cleanup.policy=compact"),
         (PRODUCT_METRICS, {"min.insync.replicas": "2"}, "min.insync.replicas=2"),
     ]
-    for topic, config, told in wrong:
+    for topic, config, message in wrong:
         await admin.create_topics([NewTopic(pipeline.prefix + topic.name, 6, 1, topic_configs=config)])
-        with pytest.raises(TopicMismatchError, match=told) as refused:
+        with pytest.raises(TopicMismatchError, match=message) as refused:
             await ensure_topics(pipeline.settings(), [topic])
         assert pipeline.prefix + topic.name in str(refused.value)
         assert "kafka-configs.sh" in refused.value.advice
 
 
-async def test_topics_made_by_hand_are_warned_of_and_every_codec_is_read(
+async def test_manually_created_topics_cause_warnings_and_every_codec_is_read(
     pipeline: Pipeline, admin: AIOKafkaAdminClient
 ) -> None:
     by_hand = [topic for topic in ALL_TOPICS if topic.name != "analytics-state"]
@@ -158,17 +160,17 @@ async def test_topics_made_by_hand_are_warned_of_and_every_codec_is_read(
         assert warned == {("orders", "compression.type"), ("orders", "message.timestamp.type")} | derived
         for partition, codec in enumerate(CODECS):
             await send(pipeline, partition, *orders(10, seed=partition), codec=codec)
-        for number, codec in enumerate(CODECS):  # packed by the broker
+        for number, codec in enumerate(CODECS):  # compressed by the broker
             await alter(admin, name, compression_type=codec)
             await send(pipeline, 5, *orders(10, seed=10 + number))
         report = await pipeline.verify()
     assert (report.sent, report.processed) == (80, 80)
 
 
-async def test_a_record_that_is_too_large_is_a_dead_letter_and_its_partition_goes_on(
+async def test_a_record_that_is_too_large_becomes_a_dead_letter_and_does_not_block_its_partition(
     pipeline: Pipeline, admin: AIOKafkaAdminClient
 ) -> None:
-    junk = b"?" * (3 * MIB)
+    invalid = b"?" * (3 * MIB)
     large, larger = (
         orjson.dumps(order | {"note": "x" * size})
         for order, size in zip(history(2, 5, seed=50, end_s=time.time() - 3600), (2 * MIB, 3 * MIB), strict=True)
@@ -176,7 +178,7 @@ async def test_a_record_that_is_too_large_is_a_dead_letter_and_its_partition_goe
     await pipeline.make_topics()
     await alter(admin, pipeline.prefix + ORDERS.name, **_with(ORDERS, max_message_bytes=str(8 * MIB)))
     await alter(admin, pipeline.prefix + ORDERS_DLQ.name, **_with(ORDERS_DLQ, max_message_bytes=str(5 * MIB // 2)))
-    for partition, value in ((1, large), (2, junk), (3, larger)):
+    for partition, value in ((1, large), (2, invalid), (3, larger)):
         await send(pipeline, partition, value, *orders(10, seed=60 + partition))
     async with AsyncExitStack() as stack:
         for service in ("processor", "analytics", "sink"):
@@ -185,7 +187,7 @@ async def test_a_record_that_is_too_large_is_a_dead_letter_and_its_partition_goe
         assert (report.sent, report.processed, report.dead_letters) == (33, 30, {"too_large": 3})
         letters = {dict(each.headers)["source.partition"]: each for each in await pipeline.read(ORDERS_DLQ.name)}
     assert letters[b"1"].value == large
-    for source, value in ((b"2", junk), (b"3", larger)):
+    for source, value in ((b"2", invalid), (b"3", larger)):
         assert letters[source].value is None
         assert dict(letters[source].headers)["source.value.bytes"] == b"%d" % len(value)
     listed = orjson.loads(await output_of(pipeline, "list", "--json"))["reasons"]
@@ -196,5 +198,5 @@ async def test_a_record_that_is_too_large_is_a_dead_letter_and_its_partition_goe
 
 
 def _with(topic: Topic, **config: str) -> dict[str, str]:
-    """A topic's declared settings with some changed: to alter one sets all others back."""
+    """A topic's declared settings with changes, since altering one resets all others."""
     return {name.replace(".", "_"): value for name, value in topic.config.items()} | config

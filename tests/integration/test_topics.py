@@ -30,27 +30,27 @@ async def send(pipeline: Pipeline, seed: int) -> None:
 async def committed(pipeline: Pipeline, admin: AIOKafkaAdminClient, offset: int) -> None:
     """Wait until the processor has committed ``offset`` in every partition."""
 
-    async def reached() -> bool:
+    async def is_committed() -> bool:
         try:
             offsets = await admin.list_consumer_group_offsets(pipeline.prefix + "processor")
-        except KafkaError:  # the group's coordinator is being made
+        except KafkaError:  # a new group has no coordinator for a moment
             return False
         return [each.offset for each in offsets.values()] == [offset] * 6
 
-    await eventually(reached)
+    await eventually(is_committed)
 
 
-async def test_a_topic_that_the_broker_will_not_make(pipeline: Pipeline) -> None:
+async def test_a_topic_that_the_broker_rejects_ends_the_start_with_an_error(pipeline: Pipeline) -> None:
     with pytest.raises(TopicRefusedError, match=r"retention\.ms"):
         await ensure_topics(pipeline.settings(), [Topic("refused", {"retention.ms": "long"})])
 
 
-async def test_acls_for_a_cluster_that_has_none(kafka: str) -> None:
+async def test_creating_acls_without_an_authorizer_is_an_error(kafka: str) -> None:
     with pytest.raises(PipelineError, match="the cluster has no ACLs"):
         await create(kafka, [Acl("User:sink", Operation.READ, Resource.TOPIC, "product-metrics", prefixed=False)])
 
 
-async def test_brokers_that_are_too_few_are_waited_for_a_while(
+async def test_a_service_waits_for_missing_brokers_with_a_time_limit(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(creation, "_BROKERS_COME_UP_S", 1.0)
@@ -62,8 +62,8 @@ async def test_brokers_that_are_too_few_are_waited_for_a_while(
     assert "TOPIC_REPLICATION_FACTOR" in refused.value.advice
 
 
-async def test_topics_deleted_under_a_running_service(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
-    """A supervisor starts the service again, which then makes them anew."""
+async def test_deleted_topics_end_a_running_service(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
+    """A supervisor restarts the service, which then recreates them."""
     await pipeline.make_topics()
     names = [pipeline.prefix + topic.name for topic in (ORDERS, PROCESSED_ORDERS)]
     async with pipeline.service("processor") as processor:
@@ -80,7 +80,7 @@ async def test_topics_deleted_under_a_running_service(pipeline: Pipeline, admin:
         await committed(pipeline, admin, 20)
 
 
-async def test_partitions_added_under_a_running_service(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
+async def test_added_partitions_end_a_running_service(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
     await pipeline.make_topics()
     async with pipeline.service("processor") as processor:
         await send(pipeline, seed=1)
@@ -90,7 +90,7 @@ async def test_partitions_added_under_a_running_service(pipeline: Pipeline, admi
         failed = await processor.wait_for("service failed")
         assert f"'{pipeline.prefix}{ORDERS.name}' has 8 partitions by now and had 6" in failed["error"]
         assert "make recompute" in failed["advice"]
-    # Followed to the letter, it works.
+    # Following the advice works.
     plan = await make_plan(pipeline.kafka, pipeline.prefix)
     await carry_out(pipeline.kafka, plan)
     async with (
@@ -99,13 +99,15 @@ async def test_partitions_added_under_a_running_service(pipeline: Pipeline, admi
         pipeline.service("sink", TOPIC_PARTITIONS="8"),
     ):
         for service in (processor, analytics):
-            await service.wait_for("partition started")  # all topics are there
+            await service.wait_for("partition started")  # all topics exist
         await pipeline.send([(7, [orjson.dumps(order) for order in history(60, 10, seed=2)])])
         report = await pipeline.verify()
     assert report.accepted == 120
 
 
-async def test_a_limit_lowered_under_a_running_service(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:
+async def test_a_lowered_record_size_limit_is_logged_and_retried_until_it_is_raised(
+    pipeline: Pipeline, admin: AIOKafkaAdminClient
+) -> None:
     name = pipeline.prefix + PROCESSED_ORDERS.name
 
     async def set_limit(limit: str) -> None:
@@ -116,24 +118,24 @@ async def test_a_limit_lowered_under_a_running_service(pipeline: Pipeline, admin
     async with pipeline.service("processor") as processor:
         await send(pipeline, seed=1)
 
-        async def told_which_topic_and_what_to_do() -> bool:
-            told = [line for line in processor.events() if "starting again" in line["event"]]
-            return any(name in line["error"] and "max.message.bytes" in line["error"] for line in told)
+        async def topic_and_setting_are_named() -> bool:
+            restarts = [line for line in processor.events() if "starting again" in line["event"]]
+            return any(name in line["error"] and "max.message.bytes" in line["error"] for line in restarts)
 
-        await eventually(told_which_topic_and_what_to_do)
+        await eventually(topic_and_setting_are_named)
         await set_limit("2097152")
         await committed(pipeline, admin, 10)
         assert processor.process.poll() is None
 
 
-async def test_a_state_that_was_deleted_is_missed(pipeline: Pipeline) -> None:
+async def test_a_deleted_changelog_is_detected(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     await pipeline.commit("analytics", PROCESSED_ORDERS.name, 5)
     async with pipeline.service("analytics") as analytics:
         await analytics.wait_for("the state is gone", committed_offset=5)
 
 
-async def test_an_offset_that_has_expired_is_missed(pipeline: Pipeline) -> None:
+async def test_an_expired_committed_offset_is_detected(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     async with AIOKafkaProducer(bootstrap_servers=pipeline.kafka) as producer:
         await producer.send_and_wait(pipeline.prefix + ANALYTICS_STATE.name, key=b'[0,60,"prod-1"]', partition=0)

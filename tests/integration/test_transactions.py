@@ -41,7 +41,7 @@ def of_generation(pipeline: Pipeline, generation: int) -> GroupMember:
 
 
 class Writer:
-    """A producer of a member of some generation, which need not be real: it commits as no member."""
+    """A producer with the generation of a member; it commits without membership, so the generation need not exist."""
 
     def __init__(self, connection: BrokerConnection, pipeline: Pipeline, generation: int) -> None:
         self._pipeline = pipeline
@@ -52,7 +52,7 @@ class Writer:
         self.source = TopicPartition(pipeline.prefix + "orders", 0)
 
     async def leave_open(self, offset: int) -> None:
-        """All of a transaction but its end."""
+        """A transaction without its end."""
         batches = {
             TopicPartition(self._pipeline.prefix + topic, partition): batches
             for (topic, partition), batches in records().batches().items()
@@ -63,7 +63,7 @@ class Writer:
         await self.producer._commit_offsets({self.source: offset}, self.member)
 
 
-async def test_an_offset_in_an_open_transaction_is_waited_for(
+async def test_an_offset_in_an_open_transaction_is_awaited(
     pipeline: Pipeline, connection: BrokerConnection, offsets: CommittedOffsets
 ) -> None:
     writer = Writer(connection, pipeline, 1)
@@ -72,7 +72,7 @@ async def test_an_offset_in_an_open_transaction_is_waited_for(
     await writer.leave_open(41)
     fetching = asyncio.create_task(offsets.fetch(writer.source))
     done, _ = await asyncio.wait({fetching}, timeout=1)
-    assert not done, "answered with an offset that was about to change"
+    assert not done, "the response had an offset with a pending change"
     await writer.producer.end(commit=True)
     assert await fetching == 41
 
@@ -96,14 +96,14 @@ async def test_only_transactions_of_former_generations_are_ended(
     assert len(await pipeline.read("processed-orders")) == 1
 
 
-async def test_late_requests_of_an_attempt_act_on_no_later_one(
+async def test_late_requests_of_an_attempt_do_not_affect_later_attempts(
     pipeline: Pipeline, connection: BrokerConnection, offsets: CommittedOffsets
 ) -> None:
-    """KAFKA-17754, without a network to lose them in: they are sent by hand, at the worst moments."""
+    """KAFKA-17754, without network faults: the late requests are sent explicitly, at the worst moments."""
     lost, following = Writer(connection, pipeline, 1), Writer(connection, pipeline, 1)
     following.producer.transactional_id += "-next"
     await lost.producer.start()
-    await lost.leave_open(10)  # its answers are lost: a new attempt takes over
+    await lost.leave_open(10)  # its responses are lost, and a new attempt takes over
     await end_transaction(connection, lost.producer.transactional_id)
     await following.producer.start()
     await following.leave_open(20)
@@ -142,8 +142,8 @@ async def test_a_record_that_the_topic_rejects_is_reported(pipeline: Pipeline, c
     assert await pipeline.read("processed-orders") == []
 
 
-async def test_clients_can_be_given_up_without_a_broker(kafka: str) -> None:
-    """`libs.runtime.kafka_client.closing` needs these when `stop()` hangs; a new aiokafka may name them otherwise."""
+async def test_clients_can_be_discarded_without_a_broker(kafka: str) -> None:
+    """`libs.runtime.kafka_client.closing` needs these attributes when `stop()` hangs; another version of aiokafka may have other names."""
     producer = AIOKafkaProducer(bootstrap_servers=kafka)
     assert asyncio.iscoroutinefunction(producer._sender.close)
     assert asyncio.iscoroutinefunction(producer.client.close)

@@ -49,7 +49,7 @@ async def verified(pipeline: Pipeline, newest_orders: int | None = None) -> Repo
 
 
 async def delete(pipeline: Pipeline, topic: str, share: Callable[[int], int]) -> None:
-    """Delete the first records of each partition of ``topic``, ``share`` of what it holds."""
+    """Delete the first records of each partition of ``topic``, ``share`` of its records."""
     name = pipeline.prefix + topic
     async with TopicReader(pipeline.kafka) as reader:
         ends = await reader.ends(name)
@@ -62,7 +62,7 @@ async def delete(pipeline: Pipeline, topic: str, share: Callable[[int], int]) ->
         await admin.close()
 
 
-async def test_what_is_left_is_verified_and_the_rest_is_counted(
+async def test_remaining_records_are_verified_and_deleted_ones_counted(
     kafka: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline = Pipeline(kafka, topic_prefix, tmp_path)
@@ -74,17 +74,19 @@ async def test_what_is_left_is_verified_and_the_rest_is_counted(
         await send(pipeline, OLD, seed=1, age_s=OLD_AGE_S)
         await verified(pipeline)
         await send(pipeline, 1, seed=2, age_s=OLD_AGE_S + 60)  # late
-        await send(pipeline, NEW, seed=3, age_s=-20)  # ahead of the clock, or those that are sent slowly would be late
-        whole = await verified(pipeline)
-        assert whole.late == 1
-        assert not whole.not_verified
+        await send(
+            pipeline, NEW, seed=3, age_s=-20
+        )  # ahead of the clock; otherwise orders that are sent slowly would be late
+        complete = await verified(pipeline)
+        assert complete.late == 1
+        assert not complete.not_verified
 
         newest = await verified(pipeline, newest_orders=120)
         assert newest.sent == 120
-        assert newest.not_verified[NotVerified.ORDER] == whole.sent - newest.sent
+        assert newest.not_verified[NotVerified.ORDER] == complete.sent - newest.sent
         assert newest.not_verified[NotVerified.OUTCOME] == 0
 
-        # What is deleted from here on had event times two hours before it came in: nobody has to wait for a minute.
+        # Records deleted from here on arrived two hours after their event times, so no one-minute wait is needed.
         monkeypatch.setattr(history_module, "_MAX_AHEAD_S", -10)
         await delete(pipeline, "processed-orders", lambda end: end // 3)
         report = await verified(pipeline)
@@ -102,7 +104,7 @@ async def test_what_is_left_is_verified_and_the_rest_is_counted(
         report = await verified(pipeline)
         assert report.closed_windows
 
-        # What is wrong with what is left is found all the same.
+        # Damage in the remaining records is still found.
         processor.terminate()
         assert await processor.wait() == 0
         start_s = int(time.time()) // pipeline.window_s * pipeline.window_s

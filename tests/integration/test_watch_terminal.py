@@ -23,20 +23,20 @@ HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 
 
 class Terminal:
-    """A program with a terminal of its own, and what it writes there; a context manager."""
+    """A program in its own terminal, and its output; a context manager."""
 
     def __init__(self, *command: str) -> None:
-        self._ours, theirs = os.openpty()
-        os.set_blocking(self._ours, False)
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
+        self._master, slave = os.openpty()
+        os.set_blocking(self._master, False)
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
         env = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES", "NO_COLOR"}}
         self.program = subprocess.Popen(
             command,
             cwd=ROOT,
             env=env | {"TERM": "xterm-256color"},
-            preexec_fn=lambda: os.login_tty(theirs),  # noqa: PLW1509 - Ctrl-C reaches only whose terminal it is
+            preexec_fn=lambda: os.login_tty(slave),  # noqa: PLW1509 - Ctrl-C reaches only whose terminal it is
         )
-        os.close(theirs)
+        os.close(slave)
         self._written = b""
 
     def __enter__(self) -> Self:
@@ -49,25 +49,25 @@ class Terminal:
         self.program.wait()
         if error is not None:
             sys.stdout.write(f"--- the screen at last:\n{self.screen}\n")
-        os.close(self._ours)
+        os.close(self._master)
 
     def press(self, key: bytes) -> None:
-        os.write(self._ours, key)
+        os.write(self._master, key)
 
     @property
     def written(self) -> str:
-        with contextlib.suppress(OSError):  # nothing more for now, or for ever
-            while more := os.read(self._ours, 65_536):
+        with contextlib.suppress(OSError):  # no more output for now, or at all
+            while more := os.read(self._master, 65_536):
                 self._written += more
         return self._written.decode(errors="ignore")
 
     @property
     def screen(self) -> str:
-        """What was drawn last, without its colours."""
+        """The last screen, without colours."""
         return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self.written.rpartition("\x1b[2K")[2]).replace("\r", "").rstrip()
 
 
-async def test_it_is_drawn_until_ctrl_c(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+async def test_the_view_refreshes_until_ctrl_c(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
     pipeline = Pipeline(kafka, topic_prefix, tmp_path)
     await pipeline.make_topics()
     values = [orjson.dumps(order) for order in history(1_200, 30, seed=1)]

@@ -1,4 +1,4 @@
-"""What the views read of a topic that holds more than they can read."""
+"""The views with a topic that has more records than they can read."""
 
 import asyncio
 from pathlib import Path
@@ -26,18 +26,18 @@ PRODUCTS = 50
 async def look(view: KafkaView) -> Observation:
     found: list[Observation] = []
 
-    async def looked() -> bool:
+    async def has_coordinator() -> bool:
         try:
             found.append(await view.look())
         except KafkaError:  # a new broker has no coordinators yet
             return False
         return True
 
-    await eventually(looked)
+    await eventually(has_coordinator)
     return found[0]
 
 
-async def test_a_window_that_was_cut_is_not_shown_as_whole(
+async def test_a_partially_read_window_is_not_shown_as_complete(
     kafka: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await Pipeline(kafka, topic_prefix, tmp_path).make_topics()
@@ -59,8 +59,8 @@ async def test_a_window_that_was_cut_is_not_shown_as_whole(
             await close_window(4)
             state.apply(await look(view))
 
-    told: Any = sales(state)
-    assert [(window["start_s"] // 60, window["whole"], window["all"][0]) for window in told["windows"]] == [
+    snapshot: Any = sales(state)
+    assert [(window["start_s"] // 60, window["whole"], window["all"][0]) for window in snapshot["windows"]] == [
         (2, False, 20),
         (3, True, PRODUCTS),
         (4, True, PRODUCTS),

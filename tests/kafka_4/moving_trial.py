@@ -17,12 +17,12 @@ BEFORE = 2_000
 RATE = 200
 
 
-async def test_no_order_is_lost_or_counted_twice_on_the_way(tmp_path: Path) -> None:
+async def test_no_order_is_lost_or_counted_twice_during_the_migration(tmp_path: Path) -> None:
     with MovingCluster(tmp_path / "cluster") as cluster:
         pipeline = Pipeline(cluster.bootstrap_servers, "moved-", tmp_path, window_s=2)
         pipeline.env |= {"GENERATOR_RATE": str(RATE), "GENERATOR_FAULTS": "0.02"}
 
-        async def metrics_come() -> None:
+        async def wait_for_metrics() -> None:
             lines = pipeline.output.read_bytes().count(b"\n")
             await eventually(lambda: pipeline.output.read_bytes().count(b"\n") > lines, what="more metrics")
 
@@ -35,11 +35,11 @@ async def test_no_order_is_lost_or_counted_twice_on_the_way(tmp_path: Path) -> N
             assert before.sent == BEFORE
 
             async with pipeline.service("generator") as second:
-                await metrics_come()
+                await wait_for_metrics()
                 for step in cluster.steps:
                     since_s = time.monotonic()
                     await asyncio.to_thread(step)
-                    await metrics_come()
+                    await wait_for_metrics()
                     print(f"{step.__name__}: {time.monotonic() - since_s:.1f} s")  # noqa: T201 - shown when it fails, or with -s
                 sent = await second.all_sent()
             after = await pipeline.verify()

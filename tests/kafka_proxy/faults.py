@@ -18,15 +18,15 @@ class Treatment(Enum):
     LATE = "late"
     """The client's connection is closed, and the request reaches the broker later."""
     ANSWER_LOST = "answer lost"
-    """The broker gets the request at once; its answer is dropped and the client's connection closed."""
+    """The broker gets the request at once; its response is dropped, and the client's connection closed."""
     TWICE = "twice"
-    """The broker gets it and answers, then gets the same bytes once more; the client gets the second answer."""
+    """The broker gets it and responds, then gets the same bytes again; the client gets the second response."""
     ANSWER_LOST_AND_LATE_COPY = "answer lost and a copy late"
-    """As ANSWER_LOST, and later the broker gets the same bytes once more."""
+    """Like ANSWER_LOST, and later the broker gets the same bytes again."""
     LATE_COPY = "a copy late"
-    """Nothing for the client to notice; later the broker gets the same bytes once more.
+    """The client notices nothing; later the broker gets the same bytes again.
 
-    TCP allows this only if something between the two sends a request again by itself. No client before transactions
+    With TCP this happens only if a device in between repeats a request. No client before transactions
     version 2 (KIP-890) can do anything about it.
     """
 
@@ -103,11 +103,11 @@ class RequestFaults:
         self._held: list[HeldRequest] = []
         self._underway: Counter[RequestFault] = Counter()
         self.injected: Counter[RequestFault] = Counter()
-        """How many requests each fault has hit: an aimed one at its moment, any other one at all."""
+        """The number of requests that each fault has hit; an aimed one counts if it was delivered just before its target."""
         self.missed: Counter[RequestFault] = Counter()
-        """How many were delivered though their moment had not come in time, or were not answered."""
+        """The number of requests that were delivered without their target, or got no response."""
         self.answers: Counter[tuple[RequestFault, int]] = Counter()
-        """The broker's error codes for what was delivered late, or NO_ANSWER."""
+        """The broker's error codes for late requests, or NO_ANSWER."""
 
     def add(self, fault: RequestFault) -> None:
         """Start a fault; it ends by itself."""

@@ -26,13 +26,13 @@ from tests.kubernetes.manifests import (
 )
 
 MEBIBYTE = 2**20
-# Peaks of docs/performance.md and docs/guarantees.md, in their containers or as the process's, whichever is higher; of the live
-# page there is no figure.
+# Peaks from docs/performance.md and docs/guarantees.md, of the container or the process, whichever is higher; for the live
+# page there is none.
 PEAK_MB = {"generator": 53, "processor": 105, "analytics": 78, "sink": 84}
 
 
 def test_every_pod_meets_the_restricted_pod_security_standard(resources: Resources) -> None:
-    """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted, and a root file system to read only."""
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted, and a read-only root file system."""
     for name, workload in workloads(resources).items():
         pod, container = pod_of(workload), container_of(workload)
         assert pod["securityContext"]["runAsNonRoot"] is True, name
@@ -50,26 +50,26 @@ def test_every_pod_meets_the_restricted_pod_security_standard(resources: Resourc
         assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
-def test_no_pod_gets_what_it_has_no_use_for(resources: Resources) -> None:
+def test_pods_get_no_service_account_token_and_no_service_links(resources: Resources) -> None:
     for name, workload in workloads(resources).items():
         assert pod_of(workload)["automountServiceAccountToken"] is False, name
-        # They would be settings: LIVE_PORT=tcp://10.0.0.1:80 of the Service `live`.
+        # Service links would be read as settings: LIVE_PORT=tcp://10.0.0.1:80 of the Service `live`.
         assert pod_of(workload)["enableServiceLinks"] is False, name
 
 
-def test_memory_is_bounded_above_what_was_measured(resources: Resources) -> None:
+def test_memory_limits_exceed_the_measured_peaks(resources: Resources) -> None:
     for name, workload in workloads(resources).items():
         resources_of = container_of(workload)["resources"]
         requested, limit = (int(resources_of[kind]["memory"].removesuffix("Mi")) for kind in ("requests", "limits"))
         assert requested <= limit
         assert limit * MEBIBYTE > 1.5e6 * PEAK_MB.get(name, 0), name
         assert "cpu" in resources_of["requests"], name
-        assert "cpu" not in resources_of["limits"], f"{name} would be throttled in mid-transaction"
+        assert "cpu" not in resources_of["limits"], f"{name} would be throttled during a transaction"
 
 
-def test_no_outage_of_kafka_kills_a_pod(resources: Resources) -> None:
-    """Neither startup nor liveness asks for what turns 503 while the broker is away; readiness of the stages does."""
-    health = Health()  # of a service that has never reached its broker
+def test_a_kafka_outage_kills_no_pod(resources: Resources) -> None:
+    """Startup and liveness probes do not request the path that returns 503 during a broker outage; readiness probes of the stages do."""
+    health = Health()  # of a service that has never connected to its broker
     with HealthServer(health, CollectorRegistry(), "127.0.0.1", 0) as server:
         for name, workload in workloads(resources).items():
             container = container_of(workload)
@@ -91,7 +91,7 @@ def status_of(port: int, path: str) -> int:
     return status
 
 
-def test_whatever_selects_pods_finds_some(resources: Resources) -> None:
+def test_every_selector_matches_a_pod(resources: Resources) -> None:
     labels = {name: pod_labels(each) for name, each in workloads(resources).items()}
     for name, workload in workloads(resources).items():
         assert selects(workload["spec"]["selector"]["matchLabels"], labels[name])
@@ -106,7 +106,7 @@ def test_whatever_selects_pods_finds_some(resources: Resources) -> None:
             assert all(selects(resource["spec"][path]["matchLabels"], each) for each in labels.values())
 
 
-def test_every_named_port_and_volume_is_there(resources: Resources) -> None:
+def test_every_referenced_port_and_volume_exists(resources: Resources) -> None:
     for name, workload in workloads(resources).items():
         claimed = [each["metadata"]["name"] for each in workload["spec"].get("volumeClaimTemplates", ())]
         volumes = [*claimed, *(each["name"] for each in pod_of(workload)["volumes"])]
@@ -118,7 +118,7 @@ def test_every_named_port_and_volume_is_there(resources: Resources) -> None:
         assert {endpoint["port"] for endpoint in monitor["spec"]["podMetricsEndpoints"]} <= named
 
 
-def test_the_sinks_file_is_on_a_volume_and_no_two_sinks_write_it(resources: Resources) -> None:
+def test_the_sinks_file_is_on_a_volume_and_only_one_sink_writes_it(resources: Resources) -> None:
     sink = one(resources, "StatefulSet", "sink")
     assert sink["spec"]["replicas"] == 1
     assert sink["spec"]["serviceName"] in of_kind(resources, "Service")
@@ -129,12 +129,12 @@ def test_the_sinks_file_is_on_a_volume_and_no_two_sinks_write_it(resources: Reso
 
 
 @pytest.mark.parametrize("stage", ["processor", "analytics"])
-def test_a_stage_is_drained_a_replica_at_a_time_also_while_none_is_ready(resources: Resources, stage: str) -> None:
+def test_replicas_of_a_stage_are_evicted_one_at_a_time_even_if_none_is_ready(resources: Resources, stage: str) -> None:
     budget = one(resources, "PodDisruptionBudget", stage)["spec"]
     assert (budget["maxUnavailable"], budget["unhealthyPodEvictionPolicy"]) == (1, "AlwaysAllow")
 
 
-def test_secrets_are_referred_to_and_never_here() -> None:
+def test_secrets_are_referenced_but_not_included() -> None:
     for path in MANIFESTS.rglob("*.yaml"):
         assert not re.search(r"kind: Secret\b|secretGenerator|PRIVATE KEY", path.read_text()), path
     secured = build("overlays/secured")
@@ -152,7 +152,7 @@ def test_secrets_are_referred_to_and_never_here() -> None:
         assert asked == set(secrets_of(workloads(secured)[name]))
 
 
-def test_the_guide_makes_every_secret_that_is_referred_to() -> None:
+def test_the_guide_creates_every_referenced_secret() -> None:
     guide = (MANIFESTS.parent / "docs" / "kubernetes.md").read_text()
     names = {name for workload in workloads(build("overlays/secured")).values() for name, _ in secrets_of(workload)}
     assert names == {"kafka-ca", *(f"kafka-user-{service}" for service in SERVICES)}
@@ -161,13 +161,13 @@ def test_the_guide_makes_every_secret_that_is_referred_to() -> None:
     assert "create secret generic kafka-user-$service" in guide
 
 
-def test_the_alerts_are_those_of_prometheus() -> None:
+def test_the_alerts_equal_those_of_the_compose_stack() -> None:
     text = PROMETHEUS_RULE.read_text()
     assert text == prometheus_rule(ALERTS.read_text()), "make dashboards"
     assert yaml.safe_load(text)["spec"] == yaml.safe_load(ALERTS.read_text())
 
 
-def test_every_job_of_the_alerts_is_scraped_under_its_name() -> None:
+def test_every_job_in_the_alerts_is_scraped_under_its_name() -> None:
     resources = build("overlays/plaintext")
     (monitor,) = of_kind(resources, "PodMonitor").values()
     jobs = {pod_labels(each)[monitor["spec"]["jobLabel"]] for each in workloads(resources).values()}

@@ -1,4 +1,4 @@
-"""Every resource against the schemas of Kubernetes, of KEDA and of the Prometheus Operator."""
+"""Validates every resource with the schemas of Kubernetes, KEDA and the Prometheus Operator."""
 
 import copy
 import json
@@ -14,8 +14,8 @@ from tests.kubernetes.manifests import BUILDS, ROOT, Resource, build, of_kind
 
 PYTHON = ROOT / ".venv-schemas" / "bin" / "python"
 
-# A mistake in each kind: a field that there is not, or a value of another type. The key before the last one is a name,
-# or a number in a list.
+# A mistake in each kind: an unknown field, or a value of another type. The key before the last one is a name,
+# or an index in a list.
 MISTAKES: dict[str, tuple[list[str | int], Any]] = {
     "ConfigMap": (["data", "TOPIC_PARTITIONS"], 6),
     "Deployment": (["spec", "template", "spec", "containers", 0, "livenessProbe", "httpGet", "url"], "/health"),
@@ -32,7 +32,7 @@ MISTAKES: dict[str, tuple[list[str | int], Any]] = {
 
 
 def problems(resources: Sequence[Resource]) -> list[str]:
-    """What the schemas say of each resource; an empty string where all is well."""
+    """The problem of each resource; an empty string if it is valid."""
     if not PYTHON.exists():
         if os.environ.get("CI"):
             pytest.fail("CI needs `make schemas`")
@@ -51,12 +51,14 @@ def problems(resources: Sequence[Resource]) -> list[str]:
 
 
 def test_every_resource_is_valid() -> None:
-    resources = [resource for name in BUILDS for resource in build(name)]  # at once: reading the models takes seconds
+    resources = [
+        resource for name in BUILDS for resource in build(name)
+    ]  # in one call, since loading the models takes seconds
     found = zip(resources, problems(resources), strict=True)
     assert not [f"{each['kind']} {each['metadata']['name']}: {problem}" for each, problem in found if problem]
 
 
-def test_a_mistake_in_any_kind_is_found() -> None:
+def test_a_mistake_in_any_resource_kind_is_found() -> None:
     resources = build("overlays/secured")
     assert {each["kind"] for each in resources} == MISTAKES.keys()
     wrong = []

@@ -66,10 +66,10 @@ def test_every_variable_is_a_setting(resources: Resources) -> None:
         assert environment_of(resources, workload).keys() <= known_to_one, name
 
 
-def test_every_service_takes_the_values(
+def test_every_service_accepts_the_values(
     resources: Resources, no_other_settings: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Those of files and Secrets, too: each file named is one that a Secret is mounted as."""
+    """Including those from files and Secrets: each named file is a mounted Secret."""
     contents = {"ca.crt": Authority(tmp_path).file.read_bytes(), "password": b"password"}
     for name, workload in workloads(resources).items():
         files = {path: tmp_path / path.replace("/", "_") for path in mounted_files(workload)}
@@ -88,26 +88,26 @@ def test_every_service_takes_the_values(
 
 
 def test_all_services_get_the_same_window_and_prefix() -> None:
-    """They stand in one place for all, and so does the number of partitions, which is autoscaling's limit."""
+    """They are defined in one place, like the number of partitions, which limits the autoscaling."""
     for name in BUILDS:
         own = [each["name"] for each in workloads(build(name)).values() for each in container_of(each).get("env", ())]
         assert not {"WINDOW_SECONDS", "TOPIC_PREFIX", "TOPIC_PARTITIONS", "TOPIC_REPLICATION_FACTOR"} & set(own)
 
 
-def test_a_pod_has_longer_to_stop_than_the_longest_commit(resources: Resources) -> None:
+def test_the_termination_grace_period_exceeds_the_longest_commit(resources: Resources) -> None:
     for workload in workloads(resources).values():
         assert pod_of(workload)["terminationGracePeriodSeconds"] > COMMIT_TIMEOUT_S + 3 * CLOSE_TIMEOUT_S
 
 
-def test_each_command_is_that_of_the_image() -> None:
-    """``env`` only keeps signals back until the service has handlers."""
+def test_each_command_matches_the_image() -> None:
+    """``env`` only blocks signals until the service has handlers."""
     for name, workload in workloads(build("base")).items():
         dockerfile = ROOT / ("live" if name == "live" else f"services/{name}") / "Dockerfile"
         lines = dockerfile.read_text().splitlines()
         container = container_of(workload)
         assert f"/{name}:" in container["image"]
         assert any(line == f"USER {pod_of(workload)['securityContext']['runAsUser']}:10001" for line in lines) or (
-            name == "sink"  # becomes the owner of its folder, unless it is given a user
+            name == "sink"  # becomes the owner of its folder unless a user is set
         )
         if "command" in container:
             assert not any(line.startswith("ENTRYPOINT") for line in lines), name
@@ -120,7 +120,7 @@ def test_each_command_is_that_of_the_image() -> None:
 
 @pytest.mark.parametrize("overlay", ["overlays/plaintext", "overlays/secured"])
 @pytest.mark.parametrize("name", ["processor", "analytics"])
-def test_a_stage_is_scaled_by_the_lag_of_its_own_group_up_to_one_replica_a_partition(overlay: str, name: str) -> None:
+def test_a_stage_scales_with_the_lag_of_its_own_group_up_to_one_replica_per_partition(overlay: str, name: str) -> None:
     resources = build(overlay)
     scaled = one(resources, "ScaledObject", name)["spec"]
     target = one(resources, "Deployment", scaled["scaleTargetRef"]["name"])
@@ -145,7 +145,7 @@ def make_stage(name: str) -> Stage:
     return analytics_engine.make_stage(AnalyticsSettings(), clock, registry)
 
 
-def test_pods_may_reach_the_brokers_port(resources: Resources) -> None:
+def test_network_policies_allow_the_brokers_port(resources: Resources) -> None:
     (policy,) = of_kind(resources, "NetworkPolicy").values()
     open_ports = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
     for workload in workloads(resources).values():

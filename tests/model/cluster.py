@@ -13,7 +13,7 @@ INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE, INVALID_PRODUCER_ID_MAPPING = 47, 48,
 OUT_OF_ORDER_SEQUENCE_NUMBER, ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID = 45, 22, 25
 
 OUT, OFFSETS = "out", "offsets"
-"""What a transaction may have: the output partition, and the partition of the group's offsets."""
+"""The partitions of a transaction: the output partition, and that of the group's offsets."""
 
 _READS = ("ListTransactions", "OffsetFetch", "ReadOutput")
 
@@ -52,7 +52,7 @@ class Record(NamedTuple):
 
 
 Answer = int | tuple[object, ...] | None
-"""An error code, or what was asked for; None: not yet, to be asked again."""
+"""An error code or the requested data; None: not ready, the request is retried."""
 
 
 class Cluster(NamedTuple):
@@ -64,7 +64,7 @@ class Cluster(NamedTuple):
     pending: frozenset[tuple[int, int]] = frozenset()  # offsets of open transactions by producer id
     log: tuple[Record, ...] = ()
     sequences: frozenset[tuple[int, int, int]] = frozenset()  # the output's next one by producer id and epoch
-    epochs: frozenset[tuple[str, int, int]] = frozenset()  # of what is undecided, by target and producer id
+    epochs: frozenset[tuple[str, int, int]] = frozenset()  # of pending transactions, by target and producer id
 
     def find(self, transactional_id: str) -> Transaction | None:
         return next((each for each in self.transactions if each.transactional_id == transactional_id), None)
@@ -220,9 +220,9 @@ def _commit_offset(cluster: Cluster, request: Request) -> tuple[Cluster, Answer]
             return cluster, UNKNOWN_MEMBER_ID
     if cluster.epoch_at(OFFSETS, producer_id) > request.epoch:
         return cluster.without_pending(producer_id), INVALID_PRODUCER_EPOCH
-    noted = cluster.without_pending(producer_id)
-    noted = noted._replace(pending=noted.pending | {(producer_id, request.value)})
-    return noted.seen(OFFSETS, producer_id, request.epoch), 0
+    updated = cluster.without_pending(producer_id)
+    updated = updated._replace(pending=updated.pending | {(producer_id, request.value)})
+    return updated.seen(OFFSETS, producer_id, request.epoch), 0
 
 
 def member_of(generation: int) -> str:
@@ -240,8 +240,8 @@ def can_act(cluster: Cluster, request: Request) -> bool:
     transaction = cluster.find(request.transactional_id)
     if request.name == "InitProducerId" or transaction is None:
         return True
-    hurt = cluster.undecided_of(request.producer_id) or cluster.pending_of(request.producer_id) is not None
-    return transaction.epoch == request.epoch or hurt
+    has_pending = cluster.undecided_of(request.producer_id) or cluster.pending_of(request.producer_id) is not None
+    return transaction.epoch == request.epoch or has_pending
 
 
 def markers(cluster: Cluster) -> list[tuple[str, str]]:

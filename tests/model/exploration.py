@@ -17,7 +17,7 @@ class Budget(NamedTuple):
 
 
 CRASHED, FENCED_REPLICA, FINISHED_REPLICA = -1, -2, -3
-"""Replicas that do nothing any more; others are the numbers of their nodes."""
+"""Replicas that have ended; others have the number of their node."""
 
 
 class State(NamedTuple):
@@ -64,9 +64,9 @@ class Exploration:
             at_rest = not any(progress for progress, _, _ in following)
             if what := self._violation(state, at_rest=at_rest):
                 return Violation(what, self._steps(state))
-            for _, said, reached in following:
+            for _, description, reached in following:
                 if reached not in self._origins:
-                    self._origins[reached] = (state, said)
+                    self._origins[reached] = (state, description)
                     stack.append(reached)
         return None
 
@@ -87,7 +87,7 @@ class Exploration:
         return self.runs[-1]
 
     def _number(self, node: Node) -> int:
-        if node.outcome is not None:  # its history no longer matters
+        if node.outcome is not None:  # its history is irrelevant from here on
             return FINISHED_REPLICA if node.outcome == FINISHED else FENCED_REPLICA
         if id(node) not in self._numbers:
             self._numbers[id(node)] = len(self._nodes)
@@ -101,14 +101,14 @@ class Exploration:
             waits = False
             cluster = write_marker(state.cluster, transactional_id, target)
             yield True, f"marker of {transactional_id} in {target}", _clean(state._replace(cluster=cluster))
-        async for answered, said, reached in self._requests(state):
+        async for answered, description, reached in self._requests(state):
             waits = waits and not answered
             if reached is not None:
-                yield answered, said, reached
+                yield answered, description, reached
         for position, request in enumerate(state.late):
             late = state.late[:position] + state.late[position + 1 :]
             cluster, answer = handle(state.cluster, request)
-            yield True, f"late: {_said(request)} -> {answer}", _clean(state._replace(cluster=cluster, late=late))
+            yield True, f"late: {_describe(request)} -> {answer}", _clean(state._replace(cluster=cluster, late=late))
         for generation, replica in enumerate(state.replicas, 1):
             if state.budget.crashes and replica >= 0:
                 yield False, f"{generation} crashes", self._crashed(state, generation)
@@ -120,28 +120,28 @@ class Exploration:
 
     async def _requests(self, state: State) -> AsyncIterator[tuple[bool, str, State | None]]:
         """Process requests of replicas, or lose their responses; None if the switch would exceed the budget."""
-        steps = [(*each, *handle(state.cluster, each[2])) for each in self._parked(state)]
+        steps = [(*each, *handle(state.cluster, each[2])) for each in self._unanswered(state)]
         able = {step[0] for step in steps if step[3:] != (state.cluster, None)}
         for generation, number, request, cluster, answer in steps:
             after = _switched(state, generation, free=state.running not in able)
-            said = f"{generation}: {_said(request)}"
+            description = f"{generation}: {_describe(request)}"
             if after is None:
-                yield generation in able, said, None
+                yield generation in able, description, None
                 continue
             if answer is not None:
                 reached = await self._after(after._replace(cluster=cluster), generation, (number, answer))
-                yield True, f"{said} -> {answer}", reached
+                yield True, f"{description} -> {answer}", reached
             elif cluster != state.cluster:
-                yield True, said, _clean(after._replace(cluster=cluster))
+                yield True, description, _clean(after._replace(cluster=cluster))
             if state.budget.lost:
                 budget = after.budget._replace(lost=after.budget.lost - 1)
                 lost = after._replace(budget=budget, late=(*state.late, request))
-                yield False, f"{said}: no answer", await self._after(lost, generation, (number, LOST))
+                yield False, f"{description}: no answer", await self._after(lost, generation, (number, LOST))
 
-    def _parked(self, state: State) -> Iterator[tuple[int, int, Request]]:
+    def _unanswered(self, state: State) -> Iterator[tuple[int, int, Request]]:
         for generation, replica in enumerate(state.replicas, 1):
             if replica >= 0:
-                for number, request in self._nodes[replica].parked:
+                for number, request in self._nodes[replica].unanswered:
                     yield generation, number, request
 
     async def _after(self, state: State, generation: int, event: Event) -> State:
@@ -151,11 +151,11 @@ class Exploration:
         return _clean(state._replace(replicas=_put(state.replicas, generation, self._number(node)), late=late))
 
     def _crashed(self, state: State, generation: int) -> State:
-        parked = (request for _, request in self._nodes[state.replicas[generation - 1]].parked)
+        unanswered = (request for _, request in self._nodes[state.replicas[generation - 1]].unanswered)
         return _clean(
             state._replace(
                 replicas=_put(state.replicas, generation, CRASHED),
-                late=(*state.late, *parked),
+                late=(*state.late, *unanswered),
                 budget=state.budget._replace(crashes=state.budget.crashes - 1),
             )
         )
@@ -188,8 +188,8 @@ class Exploration:
         steps: list[str] = []
         at: State | None = state
         while at is not None:
-            at, said = self._origins[at]
-            steps.append(said)
+            at, description = self._origins[at]
+            steps.append(description)
         return steps[-2::-1]
 
 
@@ -214,5 +214,5 @@ def _switched(state: State, generation: int, *, free: bool) -> State | None:
     return state._replace(running=generation, budget=state.budget._replace(switches=state.budget.switches - 1))
 
 
-def _said(request: Request) -> str:
+def _describe(request: Request) -> str:
     return " ".join(str(each) for each in request if each not in (-1, "", False))

@@ -29,12 +29,12 @@ from tests.unit.transactions.requests import Sent, answer_to, sent
 
 SOURCE = TopicPartition("orders", 0)
 LOST = "lost"
-"""In the place of an answer: the connection broke."""
+"""Instead of a response: the connection was lost."""
 
 FINISHED, FENCED = "finished", "no member any more"
 
 Event = tuple[int, Answer | str]
-"""A request's number in a replica's life, and its answer."""
+"""A request's number within a replica's run, and the response."""
 
 Change = Callable[[Request], Request]
 
@@ -54,7 +54,7 @@ class Rules:
 class Node:
     """A replica after a sequence of responses: its pending requests, and its outcome if it has ended."""
 
-    parked: tuple[tuple[int, Request], ...]
+    unanswered: tuple[tuple[int, Request], ...]
     abandoned: tuple[Request, ...]  # no longer awaited since the last event, and still in flight
     outcome: str | None
     parent: "Node | None"
@@ -69,7 +69,7 @@ class Run:
     def __init__(self, generation: int, rules: Rules) -> None:
         self.rules = rules
         self.outcome: str | None = None
-        self._parked: dict[int, tuple[Request, asyncio.Future[Any]]] = {}
+        self._unanswered: dict[int, tuple[Request, asyncio.Future[Any]]] = {}
         self._abandoned: list[Request] = []
         self._sent = 0
         self._ended = False
@@ -85,7 +85,7 @@ class Run:
         """End the run: no further responses and requests."""
         self._ended = True
         self._worker._stopping.set()
-        for _, answer in self._parked.values():
+        for _, answer in self._unanswered.values():
             if not answer.done():
                 answer.set_exception(NotAMemberError("the end"))
         await self._task
@@ -95,21 +95,21 @@ class Run:
             raise NotAMemberError("the end")
         number, self._sent = self._sent, self._sent + 1
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._parked[number] = (request, answer)
+        self._unanswered[number] = (request, answer)
         try:
             return await answer
         except asyncio.CancelledError:
             self._abandoned.append(request)
             raise
         finally:
-            del self._parked[number]
+            del self._unanswered[number]
 
     async def advance(self, event: Event | None) -> None:
         """Deliver one response, and wait until the replica waits for the next one."""
         self._abandoned.clear()
         if event is not None:
             number, answer = event
-            waiting = self._parked[number][1]
+            waiting = self._unanswered[number][1]
             if answer == LOST:
                 waiting.set_exception(AnswerLostError("no answer"))
             else:
@@ -120,8 +120,8 @@ class Run:
             await asyncio.sleep(0)
 
     def node(self, parent: Node | None, event: Event | None) -> Node:
-        parked = tuple((number, request) for number, (request, _) in self._parked.items())
-        return Node(parked, tuple(self._abandoned), self.outcome, parent, event, self)
+        unanswered = tuple((number, request) for number, (request, _) in self._unanswered.items())
+        return Node(unanswered, tuple(self._abandoned), self.outcome, parent, event, self)
 
 
 async def step(node: Node, event: Event, begin: Callable[[], Run]) -> Node:

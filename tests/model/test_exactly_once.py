@@ -58,7 +58,7 @@ async def explore(rules: Rules, budget: Budget) -> tuple[Violation | None, int]:
     ],
     ids=str,
 )
-async def test_every_output_is_committed_once(orders: int, budget: Budget) -> None:
+async def test_every_output_is_committed_exactly_once(orders: int, budget: Budget) -> None:
     violation, states = await explore(Rules(orders), budget)
     assert violation is None, "\n".join([violation.what, *violation.steps])
     assert states > 50
@@ -81,9 +81,9 @@ def unstable(request: Request) -> Request:
         # The open transactions of former members cannot be listed: then it has to wait for stable offsets.
         (Rules(1, unstable), Budget(lost=1, rebalances=1)),
     ],
-    ids=["the producer goes on after a lost answer", "offsets of no generation", "offsets that are not stable"],
+    ids=["the producer continues after a lost response", "offsets without a generation", "unstable offsets"],
 )
-async def test_with_a_rule_broken_it_is_not(rules: Rules, budget: Budget) -> None:
+async def test_a_broken_rule_violates_exactly_once(rules: Rules, budget: Budget) -> None:
     violation, _ = await explore(rules, budget)
     assert violation is not None
     assert violation.what.startswith("committed")

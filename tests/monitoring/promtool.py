@@ -21,8 +21,8 @@ def is_installed() -> bool:
     program = shutil.which("promtool")
     if program is None:
         return False
-    told = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
-    return "version 2." not in told.stdout + told.stderr
+    result = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    return "version 2." not in result.stdout + result.stderr
 
 
 def promtool(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -17,7 +17,7 @@ OFFERED = {
     "service": {"generator", "processor", "analytics", "sink", "live"},
     "topic": {topic.name for topic in (ORDERS, PROCESSED_ORDERS, PRODUCT_METRICS, ORDERS_DLQ, LATE_ORDERS)},
 }
-"""What each drop-down offers where only the pipeline runs, and the live page tells of Kafka."""
+"""The values of each drop-down if only the pipeline runs, and the live page exports Kafka's metrics."""
 
 # Grafana's variables for durations, such as a suitable range for rate().
 _BUILT_IN = {"__rate_interval": "20s", "__interval": "15s", "__range": "15m"}
@@ -76,7 +76,7 @@ def variables_of(expr: str) -> set[str]:
     return {braced or plain for braced, plain in _VARIABLE.findall(expr)} - set(_BUILT_IN)
 
 
-def with_everything_chosen(expr: str) -> str:
+def with_all_selected(expr: str) -> str:
     """``expr`` as Grafana sends it if "All" is selected in each drop-down."""
 
     def value(name: str) -> str:

@@ -33,14 +33,14 @@ def alert(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_an_alert_says_how_bad_it_is_what_was_measured_and_what_to_do(alert: str) -> None:
+def test_an_alert_has_a_severity_a_measured_value_and_a_runbook_link(alert: str) -> None:
     block = blocks()[alert]
 
     assert field(block, "severity") in {"critical", "warning"}
     assert re.fullmatch(r"\d+[sm]", field(block, "for"))
     assert field(block, "summary")
     if not field(block, "expr").startswith("absent("):
-        assert "{{" in field(block, "description")  # a value or a name that was found, not words alone
+        assert "{{" in field(block, "description")  # a measured value or a name, not only fixed text
     assert field(block, "runbook")
     assert field(block, "runbook_url") == f"docs/runbook.md#{alert.lower()}"
 
@@ -49,7 +49,7 @@ def test_the_runbook_has_a_section_for_each_alert_and_no_other() -> None:
     assert re.findall(r"^## (\w+)$", RUNBOOK, re.MULTILINE) == list(blocks())
 
 
-def test_every_metric_asked_for_is_documented(alert: str) -> None:
+def test_every_queried_metric_is_documented(alert: str) -> None:
     asked = metrics_of(field(blocks()[alert], "expr")) - {"and", "or", "unless"}
 
     assert asked <= KNOWN_METRICS | recorded_metrics()
@@ -57,7 +57,7 @@ def test_every_metric_asked_for_is_documented(alert: str) -> None:
 
 @pytest.fixture
 def rules(tmp_path: Path) -> Path:
-    """A folder with Prometheus' files and the timing test, where promtool can be run."""
+    """A folder with Prometheus' files and the timing test, to run promtool in."""
     if not is_installed():
         require_engine()
     for file in (*PROMETHEUS.iterdir(), TIMING):
@@ -77,11 +77,11 @@ def test_each_alert_fires_and_clears_when_it_should(rules: Path) -> None:
     assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
-def test_each_alert_s_timing_is_tested() -> None:
+def test_the_timing_of_each_alert_is_tested() -> None:
     assert set(re.findall(r"alertname: (\w+)", TIMING.read_text())) == set(blocks())
 
 
-def test_prometheus_accepts_the_shortened_rules_too(rules: Path) -> None:
+def test_prometheus_accepts_the_shortened_rules(rules: Path) -> None:
     write_shortened(rules)
 
     checked = promtool(rules, "check", "config", "prometheus.yml")

@@ -21,7 +21,7 @@ from tests.monitoring.queries import (
     metrics_of,
     panel_queries,
     variables_of,
-    with_everything_chosen,
+    with_all_selected,
 )
 
 # Of @grafana/schema and @grafana/data 12.3.1.
@@ -47,7 +47,7 @@ def plotted(dashboard: Json) -> list[Json]:
     return panels(dashboard, *PANEL_KINDS - {"row", "text"})
 
 
-def test_the_files_are_what_the_code_makes() -> None:
+def test_the_files_are_up_to_date_with_the_code() -> None:
     """`python -m monitoring.dashboards` writes them."""
     assert {path.stem: path.read_text() for path in DASHBOARDS.glob("*.json")} == {
         name: as_text(made) for name, made in MADE.items()
@@ -60,7 +60,7 @@ def test_uids_and_titles_are_unique() -> None:
     assert len({one["uid"] for one in everything}) == len({one["title"] for one in everything}) == len(NAMES)
 
 
-def test_the_frame_is_complete(dashboard: Json) -> None:
+def test_the_dashboard_settings_are_complete(dashboard: Json) -> None:
     assert re.fullmatch(r"[a-z0-9-]{1,40}", dashboard["uid"])
     assert dashboard["schemaVersion"] == SCHEMA_VERSION
     assert dashboard["title"]
@@ -69,7 +69,7 @@ def test_the_frame_is_complete(dashboard: Json) -> None:
     assert "id" not in dashboard  # Grafana's own, of one instance
 
 
-def test_each_panel_has_what_its_kind_needs(dashboard: Json) -> None:
+def test_each_panel_has_the_fields_that_its_type_requires(dashboard: Json) -> None:
     for panel in panels(dashboard):
         assert panel["type"] in PANEL_KINDS
     for panel in plotted(dashboard):
@@ -95,14 +95,14 @@ def cells(panel: Json) -> set[tuple[int, int]]:
     return {(place["x"] + dx, place["y"] + dy) for dx in range(place["w"]) for dy in range(place["h"])}
 
 
-def test_panels_lie_side_by_side_within_the_grid(dashboard: Json) -> None:
+def test_panels_do_not_overlap_and_stay_within_the_grid(dashboard: Json) -> None:
     for one, other in combinations(panels(dashboard), 2):
         assert not cells(one) & cells(other), (one["title"], other["title"])
     for panel in panels(dashboard):
         assert {x for x, _ in cells(panel)} <= set(range(24)), panel["title"]
 
 
-def test_units_and_colours_are_grafana_s(dashboard: Json) -> None:
+def test_units_and_colours_exist_in_grafana(dashboard: Json) -> None:
     for panel in plotted(dashboard):
         defaults = panel["fieldConfig"]["defaults"]
         steps = defaults["thresholds"]["steps"]
@@ -112,7 +112,7 @@ def test_units_and_colours_are_grafana_s(dashboard: Json) -> None:
         assert [step["value"] for step in steps[1:]] == sorted(step["value"] for step in steps[1:]), panel["title"]
 
 
-def test_every_data_source_named_is_the_provisioned_one(dashboard: Json) -> None:
+def test_every_panel_uses_the_provisioned_data_source(dashboard: Json) -> None:
     [uid] = re.findall(r"^ +uid: (\S+)", DATASOURCE_FILE.read_text(), re.MULTILINE)
 
     named = re.findall(r'"datasource": (\{[^}]*\})', json.dumps(dashboard))
@@ -120,7 +120,7 @@ def test_every_data_source_named_is_the_provisioned_one(dashboard: Json) -> None
     assert {tuple(sorted(json.loads(source).items())) for source in named} <= {(("type", "prometheus"), ("uid", uid))}
 
 
-def test_every_variable_used_is_defined_and_every_one_defined_is_used(dashboard: Json) -> None:
+def test_used_variables_are_defined_and_defined_variables_are_used(dashboard: Json) -> None:
     defined = {variable["name"] for variable in dashboard["templating"]["list"]}
     used = {
         name for panel in plotted(dashboard) for target in panel["targets"] for name in variables_of(target["expr"])
@@ -129,7 +129,7 @@ def test_every_variable_used_is_defined_and_every_one_defined_is_used(dashboard:
     assert used == defined
 
 
-def test_dashboards_linked_to_exist(dashboard: Json) -> None:
+def test_linked_dashboards_exist(dashboard: Json) -> None:
     uids = {one["uid"] for one in dashboards().values()}
     text = json.dumps(dashboard)
 
@@ -137,14 +137,14 @@ def test_dashboards_linked_to_exist(dashboard: Json) -> None:
 
 
 @pytest.mark.parametrize("query", panel_queries(), ids=lambda query: f"{query.dashboard}: {query.panel}")
-def test_every_metric_asked_for_is_documented(query: PanelQuery) -> None:
-    asked = metrics_of(with_everything_chosen(query.expr))
+def test_every_queried_metric_is_documented(query: PanelQuery) -> None:
+    asked = metrics_of(with_all_selected(query.expr))
 
     assert asked
     assert asked <= KNOWN_METRICS | recorded_metrics()
 
 
-def test_what_drop_downs_and_annotations_ask_for_is_documented() -> None:
+def test_metrics_of_drop_downs_and_annotations_are_documented() -> None:
     annotated = set().union(*(metrics_of(annotation["expr"]) for annotation in annotations()))
 
     assert annotated

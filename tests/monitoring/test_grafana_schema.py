@@ -1,7 +1,7 @@
 """The dashboards' JSON against the models that Grafana Labs generate from Grafana's own schemas (grafana-foundation-sdk).
 
-The models read what they know and pass over the rest, and believe every value: so each file has to come back from them
-whole, and each value is compared with the model's type.
+The models ignore unknown fields, and do not validate values: so each file has to be re-encoded by them
+without loss, and each value is compared with the model's type.
 """
 
 import json
@@ -17,7 +17,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from tests.monitoring.queries import Json, dashboards
 
-# The schema leaves to each data source what else an annotation has; these are Prometheus'.
+# The schema leaves further fields of an annotation to the data source; these are Prometheus'.
 OF_PROMETHEUS = {"titleFormat", "textFormat", "step"}
 
 register_default_plugins()
@@ -32,46 +32,46 @@ def dashboard(request: pytest.FixtureRequest) -> Json:
     return found
 
 
-def test_grafana_s_models_know_every_field(dashboard: Json) -> None:
-    assert list(lost(dashboard, as_json(Dashboard.from_json(dashboard)))) == []
+def test_every_field_is_in_grafanas_models(dashboard: Json) -> None:
+    assert list(differences(dashboard, as_json(Dashboard.from_json(dashboard)))) == []
 
 
-def test_each_value_is_of_the_model_s_type(dashboard: Json) -> None:
-    assert list(misfits(Dashboard.from_json(dashboard), Dashboard)) == []
+def test_each_value_has_the_type_of_the_model(dashboard: Json) -> None:
+    assert list(type_errors(Dashboard.from_json(dashboard), Dashboard)) == []
 
 
 def as_json(model: object) -> object:
     return json.loads(JSONEncoder().encode(model))
 
 
-def lost(ours: object, theirs: object, at: str = "") -> Iterator[str]:
-    """Where ``ours`` has what ``theirs`` has not, or otherwise."""
+def differences(ours: object, theirs: object, at: str = "") -> Iterator[str]:
+    """The paths at which ``ours`` and ``theirs`` differ."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
         for name, value in ours.items():
-            yield from lost(value, theirs.get(name), f"{at}.{name}")
+            yield from differences(value, theirs.get(name), f"{at}.{name}")
     elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
         for number, (our, their) in enumerate(zip(ours, theirs, strict=True)):
-            yield from lost(our, their, f"{at}[{number}]")
+            yield from differences(our, their, f"{at}[{number}]")
     elif ours != theirs:
         yield f"{at}: {ours!r} became {theirs!r}"
 
 
-def misfits(value: object, hint: object, at: str = "") -> Iterator[str]:
-    """Where a value in a model, or in what it holds, is of another type than the model says."""
+def type_errors(value: object, hint: object, at: str = "") -> Iterator[str]:
+    """The paths of values in a model, or nested in it, whose types differ from the declared ones."""
     if hasattr(value, "to_json"):
         for name, inner in typing.get_type_hints(type(value)).items():
-            yield from misfits(getattr(value, name), inner, f"{at}.{name}")
+            yield from type_errors(getattr(value, name), inner, f"{at}.{name}")
     elif isinstance(value, list):
         [item] = [typing.get_args(choice)[0] for choice in choices(hint) if typing.get_origin(choice) is list] or [
             object
         ]
         for number, each in enumerate(value):
-            yield from misfits(each, item, f"{at}[{number}]")
+            yield from type_errors(each, item, f"{at}[{number}]")
     elif isinstance(value, dict) and (models := [each for each in choices(hint) if hasattr(each, "from_json")]):
-        model = models[0].from_json(value)  # in some lists the models leave what they hold as it was
-        yield from lost(value, as_json(model), at)
-        yield from misfits(model, hint, at)
-    elif not any(fits(value, choice) for choice in choices(hint)):
+        model = models[0].from_json(value)  # in some lists the models keep plain values
+        yield from differences(value, as_json(model), at)
+        yield from type_errors(model, hint, at)
+    elif not any(has_type(value, choice) for choice in choices(hint)):
         yield f"{at}: {value!r} is no {hint}"
 
 
@@ -79,7 +79,7 @@ def choices(hint: object) -> tuple[object, ...]:
     return typing.get_args(hint) if typing.get_origin(hint) in {typing.Union, UnionType} else (hint,)
 
 
-def fits(value: object, kind: object) -> bool:
+def has_type(value: object, kind: object) -> bool:
     if kind in {object, typing.Any}:
         return True
     if typing.get_origin(kind) is typing.Literal:

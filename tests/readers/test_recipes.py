@@ -1,4 +1,4 @@
-"""The recipes of docs/database.md, run while the sink's own writers write: none sees half a metric, or one twice."""
+"""The recipes of docs/database.md, run while the sink's own writers write: none sees an incomplete metric, or one twice."""
 
 import asyncio
 import itertools
@@ -44,7 +44,7 @@ RECIPES = dict(
 )
 READS = 2
 
-# More whole dollars at first than a reader looks at before it decides what a column is.
+# More amounts in whole dollars than a reader samples to infer the type of a column.
 WHOLE_DOLLARS = 21_000
 
 
@@ -53,8 +53,8 @@ def metric(number: int) -> ProductMetric:
     return ProductMetric(60 * number, 60 * number + 60, f"prod-{number % 5}", 1, cents)
 
 
-class Written:
-    """What stands in the output: at least the first ``count`` metrics."""
+class ContinuousWriter:
+    """The content of the output: at least the first ``count`` metrics."""
 
     def __init__(self, writer: MetricsWriter[Any]) -> None:
         self._writer = writer
@@ -72,11 +72,11 @@ class Written:
 
 
 @asynccontextmanager
-async def written_by(writer: MetricsWriter[Any]) -> AsyncIterator[Written]:
-    """Metrics that keep coming."""
+async def continuous_writer(writer: MetricsWriter[Any]) -> AsyncIterator[ContinuousWriter]:
+    """Metrics that keep arriving."""
     assert await writer.acquire()
     await writer.open("cluster")
-    written = Written(writer)
+    written = ContinuousWriter(writer)
     await written.write(WHOLE_DOLLARS)
     writing = asyncio.create_task(written.keep_writing())
     try:
@@ -93,13 +93,13 @@ def totals() -> "itertools.accumulate[int]":
 
 
 async def read(folder: Path, command: Sequence[str | Path]) -> tuple[int, int]:
-    """The count and the cents that a recipe prints: the amount as it is, without its decimal point."""
+    """The count and the cents that a recipe prints, parsed by removing the decimal point of the amount."""
     process = await asyncio.create_subprocess_exec(
         *command, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
-    told, errors = await process.communicate()
+    output, errors = await process.communicate()
     assert process.returncode == 0, errors.decode()
-    count, total = re.split(r"[ |]", told.decode().strip())
+    count, total = re.split(r"[ |]", output.decode().strip())
     return int(count), int(total.replace(".", ""))
 
 
@@ -120,24 +120,24 @@ def missing(what: str) -> None:
     pytest.skip(what)
 
 
-async def assert_never_wrong(folder: Path, command: Sequence[str | Path], written: Written) -> None:
+async def assert_never_wrong(folder: Path, command: Sequence[str | Path], written: ContinuousWriter) -> None:
     for _ in range(READS):
         least = written.count
         count, cents = await read(folder, command)
-        assert least <= count <= written.count + 7, "all that stood there before, and nothing twice"
+        assert least <= count <= written.count + 7, "all metrics that were written before, and none twice"
         assert cents == next(itertools.islice(totals(), count, None))
 
 
 @pytest.mark.parametrize("name", OF_FILES)
-async def test_the_file_is_read_while_it_grows(name: str, tmp_path: Path) -> None:
+async def test_the_file_is_readable_while_it_grows(name: str, tmp_path: Path) -> None:
     writer = FileWriter(MetricsFile(tmp_path / "output" / "metrics.json", "product-metrics"))
     command = command_of(name)
-    async with written_by(writer) as written:
+    async with continuous_writer(writer) as written:
         await assert_never_wrong(tmp_path, command, written)
 
 
 @pytest.mark.parametrize("name", OF_FILES)
-async def test_the_files_are_read_while_they_are_finished(
+async def test_the_files_are_readable_while_they_are_rotated(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(converter, "_LOOK_EVERY_S", 0.1)
@@ -145,21 +145,23 @@ async def test_the_files_are_read_while_they_are_finished(
     path = tmp_path / "output" / "metrics.json"
     file = MetricsFile(path, "product-metrics", rotate=Rotate(size_bytes=200_000))
     target_format = "parquet" if "Parquet" in name else "gzip"
-    async with written_by(FileWriter(file, converter.Converter(path, target_format))) as written:
+    async with continuous_writer(FileWriter(file, converter.Converter(path, target_format))) as written:
         await eventually(lambda: any(each.is_converted for each in finished_files(path)))
         before = len(list(finished_files(path)))
-        while len(list(finished_files(path))) <= before:  # until some were finished or converted meanwhile
+        while len(list(finished_files(path))) <= before:  # until some files were rotated or converted meanwhile
             await assert_never_wrong(tmp_path, command, written)
 
 
 @pytest.mark.parametrize("name", OF_FILES)
-async def test_half_a_line_at_the_end_is_no_metric(name: str, tmp_path: Path) -> None:
+async def test_an_incomplete_last_line_is_ignored(name: str, tmp_path: Path) -> None:
     path = tmp_path / "output" / "metrics.json"
     path.parent.mkdir()
-    whole = b"".join(encode_metric(metric(number)) + b"\n" for number in range(WHOLE_DOLLARS, WHOLE_DOLLARS + 3))
+    complete_lines = b"".join(
+        encode_metric(metric(number)) + b"\n" for number in range(WHOLE_DOLLARS, WHOLE_DOLLARS + 3)
+    )
     cents = sum(metric(number).revenue_cents for number in range(WHOLE_DOLLARS, WHOLE_DOLLARS + 3))
     for length in (1, 50, len(encode_metric(metric(0))) - 1):
-        path.write_bytes(whole + encode_metric(metric(0))[:length])
+        path.write_bytes(complete_lines + encode_metric(metric(0))[:length])
         assert await read(tmp_path, command_of(name)) == (3, cents)
 
 
@@ -173,16 +175,16 @@ async def test_product_ids_that_look_like_numbers_stay_different(name: str, tmp_
 
 
 @pytest.mark.parametrize("name", ["sqlite3", "pandas, SQLite"])
-async def test_sqlite_is_read_while_it_grows(name: str, tmp_path: Path) -> None:
+async def test_sqlite_is_readable_while_it_grows(name: str, tmp_path: Path) -> None:
     database = database_at(parse_address(f"sqlite:///{tmp_path}/output/metrics.db"))
     command = command_of(name)
-    async with written_by(DatabaseWriter(database, Identity("cluster", "topic"), asyncio.Event())) as written:
+    async with continuous_writer(DatabaseWriter(database, Identity("cluster", "topic"), asyncio.Event())) as written:
         await assert_never_wrong(tmp_path, command, written)
 
 
-async def test_postgresql_is_read_while_it_grows(postgres: PostgresServer, tmp_path: Path) -> None:
+async def test_postgresql_is_readable_while_it_grows(postgres: PostgresServer, tmp_path: Path) -> None:
     url = postgres.create_database("recipes")
     command = command_of("psql", url)
     database = database_at(parse_address(url))
-    async with written_by(DatabaseWriter(database, Identity("cluster", "topic"), asyncio.Event())) as written:
+    async with continuous_writer(DatabaseWriter(database, Identity("cluster", "topic"), asyncio.Event())) as written:
         await assert_never_wrong(tmp_path, command, written)

@@ -20,7 +20,7 @@ COMMANDS = {
     name: f"cli.commands.{name.replace('-', '_')}"
     for name in ("status", "watch", "verify", "metrics", "report", "dead-letters", "recompute", "doctor")
 }
-"""Commands of `pipeline`, by the modules that they import."""
+"""Commands of `pipeline`, and the modules that they import."""
 
 
 class Ended(NamedTuple):

@@ -62,7 +62,7 @@ def expired_client(secured: SecuredBroker) -> dict[str, str]:
 
 
 async def refusal_of(secured: SecuredBroker, listener: str, settings: dict[str, str]) -> str:
-    """What a service that starts with these settings says for its last."""
+    """The last error of a service that starts with these settings."""
     bootstrap = secured.broker.bootstrap_servers if listener == "PLAINTEXT" else secured.at(listener)
     with pytest.MonkeyPatch.context() as environment:
         for name, value in settings.items():
@@ -71,15 +71,15 @@ async def refusal_of(secured: SecuredBroker, listener: str, settings: dict[str, 
     async with asyncio.timeout(60):
         with pytest.raises(BrokerLoginError) as refused:
             await unless_refused(ensure_topics(loaded, [ORDERS]))
-    told = described(refused.value)
-    assert "\n" not in told
-    assert WRONG not in told
-    assert PASSWORD not in told
-    return told
+    message = described(refused.value)
+    assert "\n" not in message
+    assert WRONG not in message
+    assert PASSWORD not in message
+    return message
 
 
 @pytest.mark.parametrize(
-    ("listener", "settings", "told"),
+    ("listener", "settings", "message"),
     [
         ("SCRAM", wrong_password, "refuses user 'pipeline' .*SCRAM-SHA-512.*check KAFKA_SASL_USERNAME"),
         (
@@ -103,22 +103,22 @@ async def refusal_of(secured: SecuredBroker, listener: str, settings: dict[str, 
         ("MUTUAL", expired_client, "refuses the TLS connection.*not expired"),
     ],
 )
-async def test_each_mistake_is_named_with_advice(
-    secured: SecuredBroker, listener: str, settings: Settings, told: str
+async def test_each_misconfiguration_is_named_with_advice(
+    secured: SecuredBroker, listener: str, settings: Settings, message: str
 ) -> None:
-    assert re.search(told, await refusal_of(secured, listener, settings(secured)))
+    assert re.search(message, await refusal_of(secured, listener, settings(secured)))
 
 
-async def test_tokens_that_are_refused(secured: SecuredBroker) -> None:
+async def test_rejected_tokens_are_reported(secured: SecuredBroker) -> None:
     with token_endpoint(lifetime_s=60) as endpoint:
-        told = await refusal_of(secured, "OAUTH", endpoint.settings(WRONG))
-        assert re.search("token endpoint .* refuses the client 'pipeline-client': 401 invalid_client", told)
+        message = await refusal_of(secured, "OAUTH", endpoint.settings(WRONG))
+        assert re.search("token endpoint .* refuses the client 'pipeline-client': 401 invalid_client", message)
         endpoint.lifetime_s = -60
-        told = await refusal_of(secured, "OAUTH", endpoint.settings())
-        assert re.search("refuses the token of this client, .*issuer, audience", told)
+        message = await refusal_of(secured, "OAUTH", endpoint.settings())
+        assert re.search("refuses the token of this client, .*issuer, audience", message)
 
 
-async def test_a_token_provider_of_the_users(
+async def test_a_custom_token_provider_is_called(
     secured: SecuredBroker, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {"KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT", "KAFKA_SASL_MECHANISM": "OAUTHBEARER"}
@@ -133,7 +133,7 @@ async def test_a_token_provider_of_the_users(
     await unless_refused(ensure_topics(loaded, [ORDERS]))
 
 
-def test_a_tool_says_so_and_ends(secured: SecuredBroker, programs: Programs, tmp_path: Path) -> None:
+def test_a_tool_reports_a_rejected_login_and_ends(secured: SecuredBroker, programs: Programs, tmp_path: Path) -> None:
     for program, *arguments in (["verify"], ["watch"], ["dead-letters", "list"], ["recompute", "--yes"]):
         flags = (*arguments, f"--bootstrap={secured.at('SCRAM')}")
         ended = programs.run(program, tmp_path, wrong_password(secured), *flags)
@@ -143,7 +143,7 @@ def test_a_tool_says_so_and_ends(secured: SecuredBroker, programs: Programs, tmp
         assert WRONG not in ended.output
 
 
-async def test_a_service_takes_a_replaced_password_and_ends_when_it_is_refused_for_good(
+async def test_a_service_uses_a_replaced_password_and_ends_when_it_stays_rejected(
     secured: SecuredBroker, topic_prefix: str, tmp_path: Path
 ) -> None:
     password = tmp_path / "password"
@@ -161,7 +161,7 @@ async def test_a_service_takes_a_replaced_password_and_ends_when_it_is_refused_f
                 await producer.send_and_wait(topic_prefix + PRODUCT_METRICS.name, metric)
             await eventually(
                 lambda: pipeline.output.exists() and pipeline.output.read_bytes() == metric + b"\n",
-                what="the sink reads on",
+                what="the sink continues",
             )
         finally:
             await asyncio.to_thread(set_scram_password, secured.broker, PASSWORD)

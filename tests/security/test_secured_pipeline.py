@@ -1,4 +1,4 @@
-"""The whole pipeline and its tools, each logged in in another way, while sessions end after two seconds."""
+"""The complete pipeline and its tools, each with another login method, with sessions that end after two seconds."""
 
 import asyncio
 import http.client
@@ -30,7 +30,7 @@ _COUNT, _RATE = 2400, 300
 
 
 class Tool:
-    """A command that reads the pipeline from outside, logged in by SCRAM."""
+    """A command that reads the pipeline from outside, logged in with SCRAM."""
 
     def __init__(self, secured: SecuredBroker, pipeline: Pipeline, programs: Programs) -> None:
         self._programs = programs
@@ -39,7 +39,7 @@ class Tool:
         self._env = secured.scram() | {"WINDOW_SECONDS": str(pipeline.window_s)}
 
     async def run(self, program: str, *arguments: str) -> str:
-        """What it writes; it has to exit with 0."""
+        """Its output; it must exit with 0."""
         ended = await asyncio.to_thread(
             self._programs.run, program, self._directory, self._env, *arguments, *self._flags
         )
@@ -65,7 +65,7 @@ class Tool:
         return "".join(lines)
 
 
-async def test_a_session_that_ends_is_replaced_in_time(secured: SecuredBroker) -> None:
+async def test_connections_are_replaced_before_their_sessions_end(secured: SecuredBroker) -> None:
     context = TlsFiles(secured.authority.file).context()
     login = {"sasl_plain_username": USER, "sasl_plain_password": PASSWORD, "sasl_mechanism": "SCRAM-SHA-512"}
     left_alone: Any = await create_conn(

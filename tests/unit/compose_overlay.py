@@ -1,4 +1,4 @@
-"""Reads a Compose file that is laid over docker-compose.yml, without an engine."""
+"""Parses a Compose override file of docker-compose.yml, without an engine."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ REMOVED = "removed"
 
 
 class _Loader(yaml.SafeLoader):
-    """Knows Compose's own tags."""
+    """A YAML loader that supports Compose's own tags."""
 
 
 def _override(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
@@ -25,6 +25,6 @@ _Loader.add_constructor("!reset", lambda *_: REMOVED)
 
 
 def overlay_services(name: str) -> dict[str, Any]:
-    """The services in the file ``name``; one that it takes away is ``REMOVED``."""
+    """The services in the file ``name``; one that it removes is ``REMOVED``."""
     services: dict[str, Any] = yaml.load((ROOT / name).read_text(), Loader=_Loader)["services"]
     return services

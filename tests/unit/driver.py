@@ -98,7 +98,7 @@ class LogicDriver:
         """The counts of the transactions so far."""
         return totals(self.registry)
 
-    def quiet(self, confirmed_at_s: Iterable[float], position: int = 10, *, source_started: bool = True) -> None:
+    def idle(self, confirmed_at_s: Iterable[float], position: int = 10, *, source_started: bool = True) -> None:
         """Punctuate at these times without input; commits if the logic is urgent."""
         for moment_s in confirmed_at_s:
             self.logic.punctuate(Progress(position, position, moment_s, source_started))

@@ -40,7 +40,7 @@ class FakeProducer:
         if self.refusals:
             raise self.refusals.popleft()
         assert batch.closed
-        assert partition not in self.outstanding, "one batch a partition at a time"
+        assert partition not in self.outstanding, "one batch per partition at a time"
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.outstanding[partition] = (batch, future)
         if self.confirms_at_once:

@@ -1,4 +1,4 @@
-"""docs/aiokafka.md lists every file that uses what is private in aiokafka."""
+"""docs/aiokafka.md lists every file that uses private parts of aiokafka."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ MARKS = ("# noqa: SLF001", "vars(aiokafka", "vars(module)", "fetcher.MemoryRecor
 
 
 def users() -> list[str]:
-    """Product files in which an attribute or a name of aiokafka's is private, or replaced."""
+    """Product files that use a private attribute or name of aiokafka, or replace one."""
     paths = [path for folder in ("libs", "services") for path in (ROOT / folder).rglob("*.py")]
     return [
         path.relative_to(ROOT).as_posix() for path in sorted(paths) if any(mark in path.read_text() for mark in MARKS)
@@ -18,9 +18,9 @@ def users() -> list[str]:
 
 
 @pytest.mark.parametrize("path", users())
-def test_the_page_names_the_file(path: str) -> None:
+def test_the_page_lists_the_file(path: str) -> None:
     assert f"](../{path})" in PAGE
 
 
-def test_the_files_are_found_at_all() -> None:
+def test_files_are_found() -> None:
     assert {"libs/runtime/kafka_client/lazy_records.py", "services/generator/order_sender.py"} <= set(users())

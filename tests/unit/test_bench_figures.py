@@ -1,4 +1,4 @@
-"""What follows from the samples of a benchmark's run, and from the rounds together."""
+"""The figures computed from the samples of a run, and from several rounds."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def a_run() -> list[Sample]:
     return samples
 
 
-def test_the_clock_starts_with_the_first_records_and_ends_with_the_last_output() -> None:
+def test_the_duration_is_from_the_first_records_to_the_last_output() -> None:
     found = figures(a_run(), started_s=0.0, ended_s=12.0, orders=100, by_output=True)
     assert found.start_s == 2.0
     assert found.seconds == 10.0
@@ -31,14 +31,14 @@ def test_the_clock_starts_with_the_first_records_and_ends_with_the_last_output()
     assert found.peak_rss_mib == 17.0
 
 
-def test_steady_is_measured_between_30_and_90_per_cent() -> None:
+def test_the_steady_rate_is_measured_between_30_and_90_per_cent() -> None:
     by_output = figures(a_run(), started_s=0.0, ended_s=12.0, orders=100, by_output=True)
     assert by_output.steady_per_s == pytest.approx(10.0)
     by_input = figures(a_run(), started_s=0.0, ended_s=12.0, orders=100, by_output=False)
     assert by_input.steady_per_s == pytest.approx(20.0, rel=0.05)
 
 
-def test_a_slow_start_and_a_slow_end_are_not_steady() -> None:
+def test_a_slow_start_and_a_slow_end_do_not_affect_the_steady_rate() -> None:
     seconds_and_outputs = [(0, 0), (10, 30), (11, 60), (12, 90), (22, 100)]
     samples = [Sample(at_s, 0.0, MIB, FIRST_RECORDS_BYTES * (at_s > 0), (seen,)) for at_s, seen in seconds_and_outputs]
     found = figures(samples, started_s=0.0, ended_s=22.0, orders=100, by_output=True)
@@ -46,7 +46,7 @@ def test_a_slow_start_and_a_slow_end_are_not_steady() -> None:
     assert found.whole_per_s == pytest.approx(100 / 22)
 
 
-def test_a_run_that_received_nothing_has_no_figures() -> None:
+def test_a_run_without_output_has_no_figures() -> None:
     with pytest.raises(ValueError, match="no records"):
         figures([Sample(0.0, 0.0, MIB, 100, (0,))], started_s=0.0, ended_s=1.0, orders=100, by_output=True)
 
@@ -65,14 +65,14 @@ def test_medians_and_their_spread() -> None:
     assert spread([3.0, 1.0]) == Spread(2.0, 1.0, 3.0, 2)
 
 
-def test_ratios_are_taken_round_by_round() -> None:
+def test_ratios_are_computed_per_round() -> None:
     """The machine was twice as slow in round 2, for both."""
     assert ratios({1: 30.0, 2: 15.0, 3: 33.0}, {1: 10.0, 2: 5.0, 3: 10.0}) == Spread(3.0, 3.0, 3.3, 3)
     assert ratios({1: 30.0, 2: 15.0}, {1: 10.0}) == Spread(3.0, 3.0, 3.0, 1)
     assert ratios({1: 30.0}, {}) is None
 
 
-def test_the_guard_speaks_only_of_what_is_far_slower() -> None:
+def test_the_regression_guard_reports_only_large_slowdowns() -> None:
     reference = {Stage.PROCESSOR: 0.4, Stage.ANALYTICS: 0.6}
     fine = {Stage.PROCESSOR: Spread(0.3, 0.2, 0.4, 3), Stage.ANALYTICS: Spread(0.9, 0.8, 1.0, 3)}
     assert regressions(fine, reference) == []

@@ -1,4 +1,4 @@
-"""The benchmark's input is what its README claims, and its truth is that of the contract."""
+"""The benchmark's input has the properties in its README, and its expected results follow the contract."""
 
 import json
 from collections import defaultdict
@@ -44,13 +44,13 @@ def test_orders_are_about_150_bytes_and_spread_evenly(workload: Workload) -> Non
     assert max(per_partition) - min(per_partition) <= 1
 
 
-def test_one_per_cent_is_faulty_in_every_way(workload: Workload) -> None:
+def test_one_per_cent_is_faulty_with_every_kind_of_fault(workload: Workload) -> None:
     assert 0.008 <= 1 - workload.valid / COUNT <= 0.012
     kinds = {number % len(FAULTS) for number in range(COUNT) if not workload.is_valid[number]}
     assert len(kinds) == len(FAULTS)
 
 
-def test_the_product_judges_each_order_as_the_truth_does(workload: Workload) -> None:
+def test_validation_agrees_with_the_expected_result_for_each_order(workload: Workload) -> None:
     for number, order in enumerate(workload.orders):
         try:
             validate(order.value, frozenset(CATALOGUE), NOW_S)
@@ -73,7 +73,7 @@ def test_event_time_spans_twenty_minutes_and_is_out_of_order_by_less_than_five_s
     assert len({start for _, start in workload.windows}) == SPAN_S // WINDOW_S
 
 
-def test_the_truth_is_the_sum_of_the_orders(workload: Workload) -> None:
+def test_the_expected_metrics_are_the_sums_of_the_orders(workload: Workload) -> None:
     totals: defaultdict[tuple[str, int], list[Decimal]] = defaultdict(list)
     for number, order in enumerate(workload.orders):
         if workload.is_valid[number]:

@@ -1,4 +1,4 @@
-"""The benchmark's check finds what is lost, duplicated or wrong."""
+"""The benchmark's check finds lost, duplicated and wrong records."""
 
 import json
 from typing import Any
@@ -34,12 +34,12 @@ def changed(item: Item, **fields: Any) -> Item:
     return item._replace(value=json.dumps({**json.loads(item.value), **fields}).encode())
 
 
-def test_right_output_is_exact_in_any_order_and_spelling(workload: Workload) -> None:
+def test_correct_output_is_exact_in_any_order_and_encoding(workload: Workload) -> None:
     good, dead = right(workload)
     assert differences_of(workload, [changed(item) for item in reversed(good)], dead[::-1]) == {}
 
 
-def test_nothing_at_all_is_all_lost(workload: Workload) -> None:
+def test_without_output_all_orders_are_lost(workload: Workload) -> None:
     assert differences_of(workload, [], []) == {"lost": COUNT}
 
 
@@ -80,7 +80,7 @@ def test_a_record_in_the_wrong_topic_is_wrong(workload: Workload) -> None:
     assert differences_of(workload, good[1:], [*dead, misplaced]) == {"wrong": 1}
 
 
-def test_a_record_that_was_not_sent_is_foreign(workload: Workload) -> None:
+def test_a_record_that_was_never_sent_is_foreign(workload: Workload) -> None:
     good, dead = right(workload)
     foreign = [Item(0, b"", value) for value in (b"{}", b"[]", b"null", b'{"order_id":"xyz"}')]
     assert differences_of(workload, [*good, *foreign], [*dead, Item(0, b"no number", b"")]) == {"foreign": 5}
@@ -107,12 +107,12 @@ def window_differences(workload: Workload, records: list[dict[str, Any]]) -> tup
     return {how: number for how, number in check.differences().counts.items() if number}, check.missing_orders
 
 
-def test_right_metrics_are_exact_though_floats_are_dusty(workload: Workload) -> None:
+def test_metrics_with_float_rounding_errors_are_exact(workload: Workload) -> None:
     records = [{**metric, "total_revenue": metric["total_revenue"] + 2e-8} for metric in metrics(workload)]
     assert window_differences(workload, records) == ({}, 0)
 
 
-def test_windows_lost_duplicated_and_wrong(workload: Workload) -> None:
+def test_lost_duplicated_and_wrong_windows_are_counted(workload: Workload) -> None:
     records = metrics(workload)
     assert window_differences(workload, records[1:]) == ({"lost": 1}, records[0]["order_count"])
     assert window_differences(workload, [*records, records[0]]) == ({"duplicated": 1}, 0)
@@ -133,14 +133,14 @@ def test_an_inconsistent_metric_is_invalid(workload: Workload, off: dict[str, fl
     assert found == {"lost": 1, "foreign": 1}
 
 
-def test_a_later_window_of_the_closing_events_does_not_count(workload: Workload) -> None:
+def test_windows_of_the_closing_events_do_not_count(workload: Workload) -> None:
     check = WindowsCheck(workload)
     closing = {**metrics(workload)[0], "window_start": workload.end_s + 900, "window_end": workload.end_s + 960}
     assert not check.metric(json.dumps(closing).encode())
     assert not check.complete
 
 
-def test_windows_are_complete_when_each_has_come(workload: Workload) -> None:
+def test_windows_are_complete_when_each_has_arrived(workload: Workload) -> None:
     check = WindowsCheck(workload)
     for record in metrics(workload):
         assert not check.complete

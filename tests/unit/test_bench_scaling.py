@@ -26,20 +26,20 @@ MB = 10**6
         ([5], {5}, [5, 5, 5]),
     ],
 )
-def test_replicas_have_cores_of_their_own_as_far_as_there_are_any(
+def test_replicas_get_their_own_cores_while_there_are_enough(
     cores: list[int], broker: set[int], replicas: list[int]
 ) -> None:
     assert broker_cores(cores) == broker
     assert [core_of(cores, number) for number in range(3)] == replicas
 
 
-def test_it_says_which_replicas_share_the_brokers_cores() -> None:
+def test_replicas_that_share_the_brokers_cores_are_named() -> None:
     assert "broker and benchmark on 5 of them, 3 of 3 replicas on a core of their own" in describe_cores(range(8))
     assert "2 of 3 replicas on a core of their own, any further one shares the broker's" in describe_cores(range(4))
     assert "1 of 3 replicas on a core of its own, any further one shares the broker's" in describe_cores(range(3))
 
 
-def test_the_exponent_tells_how_a_figure_grows() -> None:
+def test_the_growth_exponent() -> None:
     sizes = [1_000.0, 10_000.0, 100_000.0, 300_000.0]
     assert exponent([(size, size / 7) for size in sizes]) == pytest.approx(1.0)
     assert exponent([(size, size * size / 7) for size in sizes]) == pytest.approx(2.0)
@@ -52,7 +52,7 @@ def scaled(replicas: int, per_s: float, output: str = "exact", partitions: int =
     return Scaled("processor", replicas, partitions, 1_000, per_s, 8.0, 80 * MB, output)
 
 
-def test_replicas_are_compared_by_their_medians_with_one() -> None:
+def test_medians_are_compared_with_those_of_one_replica() -> None:
     rows = [scaled(1, 90.0), scaled(2, 150.0), scaled(1, 110.0), scaled(2, 210.0, "1 windows lost"), scaled(1, 100.0)]
     (table,) = tables(rows)
     found = [dict(zip(table.headings, row, strict=True)) for row in table.rows]
@@ -64,7 +64,7 @@ def test_replicas_are_compared_by_their_medians_with_one() -> None:
     assert [row["output"] for row in found] == ["exact", "1 windows lost; exact"]
 
 
-def test_one_size_alone_is_no_comparison() -> None:
+def test_a_single_size_has_no_comparison() -> None:
     assert tables([scaled(1, 90.0), scaled(1, 100.0)]) == []
 
 
@@ -72,7 +72,7 @@ def restored(records: int, seconds: float) -> Restored:
     return Restored(1_000, 1, "not compacted", records, 60 * records, seconds, 70 * MB, "exact")
 
 
-def test_growth_is_reported_for_changelogs_that_take_longer_than_a_start() -> None:
+def test_growth_is_reported_for_changelogs_that_take_longer_than_the_start() -> None:
     rows = [restored(100_000, 1.0), restored(1_000, 0.9), restored(200_000, 2.0), restored(400_000, 4.0)]
     (table,) = tables(rows)
     assert table.title.endswith("seconds grow with records^1.00")
@@ -91,7 +91,7 @@ def every_kind() -> list[Row]:
     ]
 
 
-def test_a_peak_beyond_100_mb_stands_out() -> None:
+def test_a_peak_above_100_mb_is_marked() -> None:
     over, under = Peak("sink", "x", 100 * MB + 1, "exact"), Peak("sink", "x", 100 * MB, "exact")
     (table,) = tables([over, under])
     assert [row[table.headings.index("at most MB")] for row in table.rows] == ["100: MORE", "100"]
@@ -124,7 +124,7 @@ def a_service(tmp_path: Path, *events: tuple[str, object]) -> Service:
     return Service(sys.executable, "analytics", log, {}, {0})
 
 
-def test_a_replica_works_its_partitions_once_it_has_started_all_that_it_was_given_last(tmp_path: Path) -> None:
+def test_a_replica_is_ready_once_it_has_started_all_newly_assigned_partitions(tmp_path: Path) -> None:
     assigned, started = "partitions assigned", ("partition started", None)
     assert not a_service(tmp_path).has_started_its_partitions
     assert a_service(tmp_path, (assigned, [])).has_started_its_partitions

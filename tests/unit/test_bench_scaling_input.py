@@ -43,7 +43,7 @@ def test_a_backlog_covers_all_partitions_and_matches_its_expected_result() -> No
     assert {orjson.loads(item.value)["product_id"] for item in items} <= orjson.loads(backlog.catalogue()).keys()
 
 
-def test_no_order_of_a_backlog_is_late() -> None:
+def test_no_order_in_a_backlog_is_late() -> None:
     latest_s = 0.0
     for item in Backlog(5_000).dealt(6):
         event_s = orjson.loads(item.value)["timestamp"]
@@ -56,7 +56,7 @@ def marks_and_orders(records: Iterable[Processed]) -> tuple[list[Processed], lis
     return [each for each in every if each.key is None], [each for each in every if each.key is not None]
 
 
-def test_filling_opens_each_window_once_and_closes_none() -> None:
+def test_the_filling_orders_open_each_window_once_and_close_none() -> None:
     load = StateLoad(200, 60)
     marks, orders = marks_and_orders(load.filling())
     assert len(orders) == load.windows == 12_000
@@ -66,7 +66,7 @@ def test_filling_opens_each_window_once_and_closes_none() -> None:
     assert len(marks) > STATE_PARTITIONS
 
 
-def test_further_orders_are_for_windows_that_are_open() -> None:
+def test_further_orders_belong_to_open_windows() -> None:
     load = StateLoad(200, 60)
     _, filling = marks_and_orders(load.filling())
     opened = set(load.truth.windows)
@@ -77,7 +77,7 @@ def test_further_orders_are_for_windows_that_are_open() -> None:
     assert all(order.partition == partition_of((order.key or b"").decode(), 6) for order in further)
 
 
-def test_closing_marks_reach_the_end_of_the_last_window_from_every_source_in_every_partition() -> None:
+def test_closing_watermarks_pass_the_last_window_for_every_source_in_every_partition() -> None:
     load = StateLoad(200, 60)
     marks = list(load.closing())
     assert [mark.partition for mark in marks] == list(range(STATE_PARTITIONS))

@@ -28,7 +28,7 @@ def watermark(offset: int) -> ConsumerRecord[Any, Any]:
     return record(offset, b"{}", WATERMARK_HEADERS)
 
 
-def test_records_in_order_are_no_problem() -> None:
+def test_records_in_order_cause_no_problem() -> None:
     """Orders of two partitions of `orders` may be mixed, and ends of transactions leave gaps."""
     seen = RecordOrder(PARTITIONS)
     seen.add(0, [order(0, SAME[0], 5.0), watermark(2), order(3, OTHER, 1.0), order(7, SAME[1], 5.0)])
@@ -45,7 +45,7 @@ def test_records_in_order_are_no_problem() -> None:
         ([order(0, SAME[0], 2.0), order(1, SAME[1], 1.0)], "in another order than they were sent in 1 times"),
     ],
 )
-def test_each_damage_is_found(records: list[ConsumerRecord[Any, Any]], problem: str) -> None:
+def test_each_kind_of_violation_is_found(records: list[ConsumerRecord[Any, Any]], problem: str) -> None:
     seen = RecordOrder(PARTITIONS)
     seen.add(0, records)
     (line,) = seen.problems()

@@ -27,7 +27,7 @@ def git(*arguments: str) -> str:
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a clone")
-def test_line_ends_do_not_depend_on_who_checks_out() -> None:
+def test_line_endings_are_fixed_by_gitattributes() -> None:
     assert set(SCRIPTS) <= set(git("ls-files").splitlines())
     for line in git("ls-files", "--eol").splitlines():
         about, _, path = line.partition("\t")
@@ -40,7 +40,7 @@ def test_line_ends_do_not_depend_on_who_checks_out() -> None:
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a clone")
-def test_a_clone_by_a_git_that_converts_line_ends_has_scripts_that_run(tmp_path: Path) -> None:
+def test_scripts_run_in_a_clone_with_line_ending_conversion(tmp_path: Path) -> None:
     windows = ("-c", "core.autocrlf=true", "-c", "core.eol=crlf")
     git("clone", "--quiet", "--depth=1", *windows, ROOT.as_uri(), str(tmp_path / "clone"))
     for script in SCRIPTS:
@@ -64,7 +64,7 @@ def test_a_clone_by_a_git_that_converts_line_ends_has_scripts_that_run(tmp_path:
         "a#b",
     ],
 )
-def test_a_path_that_a_program_would_misread_is_refused_at_once(tmp_path: Path, name: str) -> None:
+def test_unsupported_checkout_paths_are_rejected_at_once(tmp_path: Path, name: str) -> None:
     with pytest.raises(LocalModeError, match="cannot work in"):
         KafkaFiles(tmp_path / name, tmp_path, 1, 2).write()
     assert not (tmp_path / name).exists()
@@ -76,12 +76,12 @@ def test_a_path_that_a_program_would_misread_is_refused_at_once(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("name", ["a b", "it's", "a=b", "(1)", "a+b@c~d"])
-def test_other_paths_are_not(tmp_path: Path, name: str) -> None:
+def test_other_checkout_paths_are_accepted(tmp_path: Path, name: str) -> None:
     check_path(tmp_path / name)
 
 
-def stand_in(folder: Path, name: str, version: tuple[int, int], *, has_venv: bool = True) -> None:
-    """A command that says it is Python of this version."""
+def fake_python(folder: Path, name: str, version: tuple[int, int], *, has_venv: bool = True) -> None:
+    """A command that reports this Python version."""
     if not has_venv:
         (folder / name).write_text(
             f"#!/bin/sh\ncase $2 in *venv*) exit 1 ;; *) echo {version[0]}.{version[1]} ;; esac\n"
@@ -104,34 +104,34 @@ def chosen(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_python_that_has_wheels_is_preferred_to_a_newer_one(tmp_path: Path) -> None:
-    stand_in(tmp_path, "python3", (3, 15))
-    stand_in(tmp_path, "python3.13", (3, 13))
+def test_a_python_version_with_wheels_is_preferred_to_a_newer_one(tmp_path: Path) -> None:
+    fake_python(tmp_path, "python3", (3, 15))
+    fake_python(tmp_path, "python3.13", (3, 13))
     assert chosen(tmp_path).stdout == f"{tmp_path}/python3.13\n"
-    stand_in(tmp_path, "python3", (3, 14))
+    fake_python(tmp_path, "python3", (3, 14))
     assert chosen(tmp_path).stdout == f"{tmp_path}/python3\n"
 
 
-def test_the_newest_python_that_fits_is_chosen(tmp_path: Path) -> None:
-    stand_in(tmp_path, "python3", (3, 11))
-    stand_in(tmp_path, "python3.12", (3, 12))
+def test_the_newest_supported_python_is_chosen(tmp_path: Path) -> None:
+    fake_python(tmp_path, "python3", (3, 11))
+    fake_python(tmp_path, "python3.12", (3, 12))
     assert chosen(tmp_path).stdout == f"{tmp_path}/python3.12\n"
-    stand_in(tmp_path, "python", (3, 13))
+    fake_python(tmp_path, "python", (3, 13))
     assert chosen(tmp_path).stdout == f"{tmp_path}/python\n"
-    stand_in(tmp_path, "python3.14", (3, 14), has_venv=False)
-    assert chosen(tmp_path).stdout == f"{tmp_path}/python\n", "one that can make no environment is passed over"
+    fake_python(tmp_path, "python3.14", (3, 14), has_venv=False)
+    assert chosen(tmp_path).stdout == f"{tmp_path}/python\n", "a Python that cannot create environments is skipped"
 
 
-def test_a_python_without_venv_is_named_where_there_is_no_other(tmp_path: Path) -> None:
-    stand_in(tmp_path, "python3", (3, 13), has_venv=False)
+def test_a_python_without_venv_is_reported_if_there_is_no_other(tmp_path: Path) -> None:
+    fake_python(tmp_path, "python3", (3, 13), has_venv=False)
     done = chosen(tmp_path)
     assert done.returncode == 1
     assert "the venv module of Python 3.13 (python3)" in done.stderr
 
 
 @pytest.mark.parametrize("version", [(3, 15), (3, 10)])
-def test_where_no_python_fits_those_that_would_are_named(tmp_path: Path, version: tuple[int, int]) -> None:
-    stand_in(tmp_path, "python3", version)
+def test_without_a_supported_python_the_supported_versions_are_named(tmp_path: Path, version: tuple[int, int]) -> None:
+    fake_python(tmp_path, "python3", version)
     done = chosen(tmp_path)
     assert done.returncode == 1
     assert "Python 3.11 to 3.14" in done.stderr

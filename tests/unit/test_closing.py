@@ -9,7 +9,7 @@ import pytest
 from libs.runtime.kafka_client import closing
 
 
-async def test_a_closing_that_was_given_up_may_fail_later(
+async def test_a_late_error_of_an_abandoned_close_is_ignored(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(closing, "CLOSE_TIMEOUT_S", 0.02)

@@ -1,4 +1,4 @@
-"""compose.cluster.yml against the file that it is laid over, read without an engine."""
+"""compose.cluster.yml against docker-compose.yml, which it overrides, parsed without an engine."""
 
 import re
 
@@ -9,22 +9,22 @@ CLUSTER = overlay_services("compose.cluster.yml")
 BROKERS = ("kafka", "kafka-2", "kafka-3")
 
 
-def test_everything_that_talks_to_kafka_is_told_all_brokers_and_waits_for_them() -> None:
+def test_every_kafka_client_has_all_bootstrap_servers_and_waits_for_them() -> None:
     clients = {name for name, body in services().items() if "kafka:29092" in body or "<<: *settings" in body} - {
         "kafka"
     }
     assert clients == CLUSTER.keys() - set(BROKERS)
     for name in clients:
-        # The command is run by hand, and starts nothing.
+        # The command is run manually, and starts nothing.
         assert CLUSTER[name].get("depends_on", {}).keys() == (set() if name == "cli" else set(BROKERS)), name
-        told = CLUSTER[name].get("environment", {}) | {"": " ".join(CLUSTER[name].get("command", ()))}
-        assert any(all(f"{broker}:29092" in value for broker in BROKERS) for value in told.values()), name
+        settings = CLUSTER[name].get("environment", {}) | {"": " ".join(CLUSTER[name].get("command", ()))}
+        assert any(all(f"{broker}:29092" in value for broker in BROKERS) for value in settings.values()), name
     for name, body in services().items():
         if "<<: *settings" in body:
             assert CLUSTER[name]["environment"]["TOPIC_REPLICATION_FACTOR"] == "3", name
 
 
-def test_each_broker_has_a_number_a_port_an_address_and_a_volume_of_its_own() -> None:
+def test_each_broker_has_its_own_id_port_address_and_volume() -> None:
     for number, name in enumerate(BROKERS[1:], 2):
         broker = CLUSTER[name]
         assert broker["environment"]["KAFKA_BROKER_ID"] == str(number)
@@ -36,10 +36,10 @@ def test_each_broker_has_a_number_a_port_an_address_and_a_volume_of_its_own() ->
     assert 'KAFKA_BROKER_ID: "1"' in COMPOSE
 
 
-def test_no_broker_acknowledges_what_it_alone_has() -> None:
+def test_brokers_require_replicated_writes() -> None:
     for name in BROKERS:
-        told = CLUSTER[name]["environment"]
-        assert told["KAFKA_MIN_INSYNC_REPLICAS"] == told["KAFKA_TRANSACTION_STATE_LOG_MIN_ISR"] == "2"
-        assert told["KAFKA_UNCLEAN_LEADER_ELECTION_ENABLE"] == "false"
+        settings = CLUSTER[name]["environment"]
+        assert settings["KAFKA_MIN_INSYNC_REPLICAS"] == settings["KAFKA_TRANSACTION_STATE_LOG_MIN_ISR"] == "2"
+        assert settings["KAFKA_UNCLEAN_LEADER_ELECTION_ENABLE"] == "false"
         for setting in ("DEFAULT", "OFFSETS_TOPIC", "TRANSACTION_STATE_LOG"):
-            assert told[f"KAFKA_{setting}_REPLICATION_FACTOR"] == "3"
+            assert settings[f"KAFKA_{setting}_REPLICATION_FACTOR"] == "3"

@@ -1,4 +1,4 @@
-"""compose.external-kafka.yml against the file that it is laid over, read without an engine."""
+"""compose.external-kafka.yml against docker-compose.yml, which it overrides, parsed without an engine."""
 
 from tests.unit.compose_overlay import REMOVED, overlay_services
 from tests.unit.test_compose_file import services
@@ -6,7 +6,7 @@ from tests.unit.test_compose_file import services
 FILE = overlay_services("compose.external-kafka.yml")
 
 
-def test_no_service_is_left_that_needs_the_kafka_of_the_project() -> None:
+def test_no_service_depends_on_the_kafka_of_the_project() -> None:
     for name, body in services().items():
         if FILE.get(name) == REMOVED:
             continue
@@ -18,6 +18,6 @@ def test_no_service_is_left_that_needs_the_kafka_of_the_project() -> None:
             assert waits_for == REMOVED or not {"kafka", "zookeeper"} & waits_for.keys(), name
 
 
-def test_kafka_itself_is_left_out() -> None:
+def test_kafka_itself_is_removed() -> None:
     assert FILE["kafka"] == FILE["zookeeper"] == REMOVED
     assert FILE.keys() <= services().keys()

@@ -1,4 +1,4 @@
-"""What docker-compose.yml passes on, publishes and starts again, read from its text: without an engine."""
+"""Settings, ports and restart policies in docker-compose.yml, parsed from its text without an engine."""
 
 import re
 
@@ -8,7 +8,7 @@ from tests.integration.services import ROOT
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 SETTINGS_PAGE = (ROOT / "docs" / "settings.md").read_text()
 SECURED = (ROOT / "compose.secure.yml").read_text()
-# What is the containers' own, as docs/settings.md says: who they talk to, what they listen on, and where in them the output is.
+# The containers' own settings, as docs/settings.md says: addresses, ports, and the path of the output in them.
 FIXED = {"KAFKA_BOOTSTRAP_SERVERS", "HTTP_HOST", "HTTP_PORT", "LIVE_HOST", "LIVE_PORT", "SINK_OUTPUT_PATH"}
 LOCAL_MODE = {"LOCAL_DIR", "LOCAL_KAFKA", "LOCAL_KAFKA_PORT", "LOCAL_ZOOKEEPER_PORT", "LOCAL_HTTP_PORT"}
 
@@ -34,11 +34,11 @@ def test_every_documented_setting_reaches_its_service() -> None:
     for name in settings - FIXED - LOCAL_MODE:
         values = re.findall(rf"^ +{name}:(.*)$", COMPOSE, re.MULTILINE)
         assert values, f"{name} is passed to no container"
-        # A profile's own service may have a value of its own, as the database's sink has for SINK_OUTPUTS.
+        # The service of a profile may have its own value, as the database's sink has for SINK_OUTPUTS.
         assert any(not value.strip() or f"${{{name}:" in value for value in values), f"{name} is fixed: {values}"
 
 
-def test_every_way_to_log_in_to_kafka_reaches_every_service_and_no_secret_its_environment() -> None:
+def test_every_login_setting_reaches_every_service_without_secrets_in_the_environment() -> None:
     settings = {name.upper() for name in KafkaSecuritySettings.model_fields}
     secrets = {name for name in settings if f"{name}_FILE" in settings}
     common = COMPOSE.partition("x-settings: &settings\n")[2].partition("\n\n")[0]
@@ -49,27 +49,27 @@ def test_every_way_to_log_in_to_kafka_reaches_every_service_and_no_secret_its_en
             assert "- *kafka-security" in body, name
 
 
-def test_the_settings_of_how_to_log_in_are_documented() -> None:
+def test_the_login_settings_are_documented() -> None:
     table = (ROOT / "docs" / "security.md").read_text().partition("| setting |")[2].partition("\n\n")[0]
     documented = {name for row in table.splitlines() for name in re.findall("`(KAFKA_[A-Z_]+)`", row.split("|")[1])}
     assert documented == {name.upper() for name in KafkaSecuritySettings.model_fields}
 
 
-def test_what_belongs_to_the_containers_is_documented() -> None:
+def test_the_container_settings_are_documented() -> None:
     exceptions = SETTINGS_PAGE.partition("Docker Compose reads the settings from")[2].partition("\n\n")[0]
     assert all(name in exceptions or f"{name.split('_')[0]}_…" in exceptions for name in FIXED)
     published = set(re.findall(r"\$\{(PIPELINE_[A-Z]+_PORT)", COMPOSE))
     assert published == set(re.findall("`(PIPELINE_[A-Z]+_PORT)`", exceptions))
 
 
-def test_everything_comes_back_after_a_reboot() -> None:
+def test_every_container_restarts_after_a_reboot() -> None:
     policies = dict.fromkeys(services(), "unless-stopped")
     for name, body in services().items():
         for own in re.findall(r"^    restart: (.*)$", body, re.MULTILINE):
             policies[name] = own
     assert policies.pop("generator") == "${GENERATOR_RESTART:-unless-stopped}"
-    assert policies.pop("connect-register") == "on-failure"  # what it has registered is kept in Kafka
-    assert policies.pop("cli") == '"no"'  # somebody runs it by hand
+    assert policies.pop("connect-register") == "on-failure"  # its registrations are stored in Kafka
+    assert policies.pop("cli") == '"no"'  # it is run manually
     one_shot = {name for name, policy in policies.items() if policy == '"no"'}
     assert all(f"{name}: {{ condition: service_completed_successfully }}" in COMPOSE for name in one_shot)
     assert {policies[name] for name in policies.keys() - one_shot} == {"unless-stopped"}
@@ -77,7 +77,7 @@ def test_everything_comes_back_after_a_reboot() -> None:
     assert "\n  restart: unless-stopped\n" in COMPOSE.partition("x-service:")[0]
 
 
-def test_the_check_of_a_pipeline_has_its_own_ports() -> None:
+def test_the_pipeline_check_has_its_own_ports() -> None:
     script = (ROOT / "test_pipeline.sh").read_text()
     started = [body for body in services().values() if "profiles:" not in body and "<<: *monitoring" not in body]
     ports = {port for body in started for port in re.findall(r"\$\{(PIPELINE_[A-Z]+_PORT)", body)}
@@ -86,9 +86,9 @@ def test_the_check_of_a_pipeline_has_its_own_ports() -> None:
     assert set(exported.split()) == ports
 
 
-def test_no_container_mounts_the_checkout_s_files() -> None:
-    """Under umask 077 they can be read by nobody but their owner; a copy in an image has a mode of its own."""
-    # The output is written by the folder's owner; the catalogue and the certificates are files of the user's choice.
+def test_no_container_mounts_files_of_the_checkout() -> None:
+    """Under umask 077 only their owner can read them; a copy in an image has its own mode."""
+    # The output is written by the folder's owner; the catalogue and the certificates are chosen by the user.
     assert set(re.findall(r"source: (.*)$", COMPOSE, re.MULTILINE)) == {
         "${KAFKA_SECURITY_DIR:-/dev/null}",
         "${PROCESSOR_CATALOGUE_PATH:-/dev/null}",
@@ -101,19 +101,19 @@ def test_no_container_mounts_the_checkout_s_files() -> None:
         assert all("--chmod=" in copy for copy in copies), name
 
 
-def test_whatever_talks_to_kafka_logs_in_on_the_secured_stack_or_is_left_out() -> None:
+def test_every_kafka_client_logs_in_on_the_secured_stack_or_is_removed() -> None:
     secured = services(SECURED)
     left_out = set(re.findall(r"^  ([a-z-]+): !reset null$", SECURED, re.MULTILINE))
     for name, body in services().items():
         if "<<: *settings" in body:
             assert "<<: *login" in secured[name], name
             assert "-secrets:/run/kafka:ro" in secured[name], name
-            # The command is run by hand, and starts nothing.
+            # The command is run manually, and starts nothing.
             assert ("<<: *after-setup" in secured[name]) is (name != "cli"), name
         elif "kafka:29092" in body:
             assert name in left_out or name == "kafka", name
 
 
-def test_there_is_no_password_in_the_secured_stack_s_environment() -> None:
+def test_the_environment_of_the_secured_stack_has_no_password() -> None:
     names = re.findall(r"\b[A-Z_]*PASSWORD[A-Z_]*", SECURED)
     assert set(names) == {"KAFKA_SASL_PASSWORD_FILE", "KAFKA_PASSWORDS_DIR"}

@@ -45,17 +45,17 @@ def test_a_difference_is_exact_cents(price: int, discount: int) -> None:
 
 
 @given(cents)
-def test_a_computed_amount_that_is_whole_cents_is_taken_as_it_is(amount: int) -> None:
+def test_a_computed_amount_of_whole_cents_is_unchanged(amount: int) -> None:
     assert cents_of_computed(dollars_of(amount)) == amount
 
 
 @given(st.decimals(0, 10**11, places=3).filter(lambda dollars: dollars * 100 % 1 != 0))
-def test_a_third_decimal_is_no_noise(dollars: Decimal) -> None:
+def test_a_third_decimal_is_not_a_rounding_error(dollars: Decimal) -> None:
     assert cents_of_computed(float(dollars)) is None
 
 
 @given(st.integers(10**13, 10**14 - 1), st.integers(3, 11))
-def test_sub_cent_digits_that_were_written_are_no_noise(digits: int, decimals: int) -> None:
+def test_written_sub_cent_digits_are_not_rounding_errors(digits: int, decimals: int) -> None:
     dollars = Decimal(digits).scaleb(-decimals)
     assert (cents_of_computed(float(dollars)) is None) == (dollars * 100 % 1 != 0)
 
@@ -66,7 +66,7 @@ def test_the_mean_is_rounded_half_to_even(total: int, count: int) -> None:
     assert mean_cents(total, count) == int(expected)
 
 
-def test_a_metric_reads_as_the_contract_says() -> None:
+def test_a_metric_is_encoded_as_in_the_contract() -> None:
     value = encode_metric(ProductMetric(1704470400, 1704470460, "prod-1", 45, 1245050))
     assert value == (
         b'{"window_start":1704470400,"window_end":1704470460,"product_id":"prod-1",'
@@ -80,12 +80,12 @@ def test_watermarks_survive_json(sources: list[int], watermark_s: float) -> None
     assert decode_watermark(encode_watermark(mark)) == mark
 
 
-def test_a_watermark_of_a_single_source_is_understood_as_versions_before_0_2_wrote_it() -> None:
+def test_watermarks_of_versions_before_0_2_are_decoded() -> None:
     assert decode_watermark(b'{"source":4,"sources":6,"watermark":1.5}') == Watermark((4,), 6, 1.5)
 
 
 @given(st.binary() | st.none())
-def test_bytes_that_are_no_watermark_are_refused(value: bytes | None) -> None:
+def test_bytes_that_are_no_watermark_are_rejected(value: bytes | None) -> None:
     with pytest.raises(ValueError, match="watermark"):
         decode_watermark(value)
 
@@ -118,18 +118,18 @@ def test_bytes_that_are_no_watermark_are_refused(value: bytes | None) -> None:
         b'{"source":0,"sources":6,"watermark":' + b"[" * 1000 + b"]" * 1000 + b"}",
     ],
 )
-def test_watermarks_that_make_no_sense_are_refused(text: bytes) -> None:
+def test_inconsistent_watermarks_are_rejected(text: bytes) -> None:
     with pytest.raises(ValueError, match="watermark") as raised:
         decode_watermark(text)
     assert len(str(raised.value)) < 500
 
 
-def test_a_watermark_may_name_as_many_sources_as_a_topic_may_have_partitions() -> None:
+def test_a_watermark_can_have_the_maximum_number_of_partitions_as_sources() -> None:
     (most,) = [each.le for each in ServiceSettings.model_fields["topic_partitions"].metadata if hasattr(each, "le")]
     assert most <= MAX_SOURCES
 
 
-def test_a_processed_order_is_read() -> None:
+def test_a_processed_order_is_decoded() -> None:
     value = orjson.dumps(order(amount=12.3, timestamp=1_700_000_000))
     assert read_processed_order(value) == ("prod-1", 1_700_000_000, 1230)
 
@@ -148,18 +148,18 @@ def test_a_record_similar_to_a_processed_order_is_rejected(name: str, values: tu
             read_processed_order(orjson.dumps(order(**{name: value})))
 
 
-def test_topics_are_kept_as_the_services_can_read_them() -> None:
-    """aiokafka reads gzip alone without further packages, and a record of 1 MB compressed could be a gigabyte."""
+def test_topics_are_uncompressed() -> None:
+    """Without further packages aiokafka can read only gzip, and a compressed record of 1 MB could expand to a gigabyte."""
     assert {topic.config["compression.type"] for topic in ALL_TOPICS} == {"uncompressed"}
 
 
 @given(st.binary(max_size=40) | st.binary(min_size=32, max_size=32), st.integers(1, 100))
-def test_partitions_are_those_of_kafkas_default_partitioner(key: bytes, partitions: int) -> None:
+def test_partitions_match_kafkas_default_partitioner(key: bytes, partitions: int) -> None:
     numbers = list(range(partitions))
     assert partition_for(key, partitions) == DefaultPartitioner()(key, numbers, numbers)
 
 
-def test_a_dead_letters_message_is_bounded_and_always_utf8() -> None:
+def test_the_error_message_of_a_dead_letter_is_bounded_and_valid_utf8() -> None:
     error = RejectedError(Reason.UNKNOWN_PRODUCT, "\ud800" + "x" * 100_000)
     headers = dict(dead_letter_headers("orders", 3, 12, error))
     message = headers["error.message"] or b""

@@ -1,4 +1,4 @@
-"""A span is complete when no order can be added to its windows any more, whether or not event time goes on."""
+"""A period is complete when no order can be added to its windows any more, whether or not event time advances."""
 
 import math
 from collections.abc import AsyncIterator, Mapping
@@ -76,11 +76,11 @@ IN = HOUR.from_s + 1800
 
 
 @pytest.fixture(autouse=True)
-def without_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("daily_report.closed_windows._MOMENT_S", -1.0)
 
 
-async def test_event_time_beyond_the_last_window_will_do() -> None:
+async def test_event_time_beyond_the_last_window_is_enough() -> None:
     assert not await obstacle([order(IN), mark(HOUR.to_s)], processor=0)
     assert "event time has come to 2026-11-27 14:59:59Z" in await obstacle([order(HOUR.to_s - 1), mark(HOUR.to_s - 1)])
 
@@ -96,24 +96,26 @@ async def test_event_time_beyond_the_last_window_will_do() -> None:
         ([order(IN)], False),  # no watermark at all
         ([], True),
         ([mark(IN + 60), FakeRecord(b"no order", timestamp=int(IN + 70) * 1000)], True),  # another program's
-        ([order(IN), mark(IN + 60, (0,), 2)], False),  # one source has said nothing yet
+        ([order(IN), mark(IN + 60, (0,), 2)], False),  # one source has no watermark yet
         ([order(IN), mark(IN + 60, (0,), 2), mark(IN + 90, (1,), 2)], True),
     ],
 )
-async def test_event_time_at_rest(processed: list[FakeRecord], *, complete: bool) -> None:
+async def test_event_time_at_rest_without_open_windows_is_enough(
+    processed: list[FakeRecord], *, complete: bool
+) -> None:
     found = await obstacle(processed)
     assert found == "" if complete else "it has open windows" in found, found
 
 
-async def test_who_has_not_read_everything_is_named() -> None:
+async def test_a_stage_with_unread_records_is_named() -> None:
     processed = [order(IN), mark(IN + 60)]
     assert "the processor has yet to read 3 of the orders" in await obstacle(processed, processor=2)
     assert "the analytics has yet to read 1 of its records" in await obstacle(processed, analytics=1)
     assert "the analytics has yet to read 1 of its records" in await obstacle([order(IN), mark(HOUR.to_s)], analytics=1)
 
 
-class EndingOneByOne(FakeReader):
-    """Two partitions, of which the second one shows what was written with the first one's watermark a moment later."""
+class PartitionsVisibleOneByOne(FakeReader):
+    """Two partitions; the second one shows the records of the first one's transaction a moment later."""
 
     looks = 0
 
@@ -129,8 +131,8 @@ class EndingOneByOne(FakeReader):
 
 
 @pytest.mark.parametrize(("read", "obstacle"), [(0, "the analytics has yet to read 2 of its records"), (2, "")])
-async def test_all_that_was_written_before_the_watermark_has_to_be_read(read: int, obstacle: str) -> None:
-    fake = cast(TopicReader, EndingOneByOne([mark(HOUR.to_s)], analytics_second=read))
+async def test_all_records_before_the_watermark_must_be_read(read: int, obstacle: str) -> None:
+    fake = cast(TopicReader, PartitionsVisibleOneByOne([mark(HOUR.to_s)], analytics_second=read))
     found = ""
     try:
         await wait_until_closed(fake, "", HOUR, 60, -1.0, lambda _: None)
@@ -147,13 +149,13 @@ async def test_the_newest_watermark_is_found_however_far_back(between: int) -> N
     assert await newest_watermark_s(reader([order(IN)]), "processed-orders", {0: 1}) == -math.inf
 
 
-async def test_it_is_complete_as_soon_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_wait_ends_as_soon_as_the_period_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeReader([order(IN), mark(IN + 30)])
-    told: list[Any] = []
+    messages: list[Any] = []
 
     def progress(message: str) -> None:
-        told.append(message)
+        messages.append(message)
         fake.topics["processed-orders"] = [order(IN), mark(IN + 30), mark(IN + 60)]
 
     await wait_until_closed(cast(TopicReader, fake), "", HOUR, 60, 60, progress)
-    assert told == ["waiting: it has open windows; event time has come to 2026-11-27 14:30:30Z"]
+    assert messages == ["waiting: it has open windows; event time has come to 2026-11-27 14:30:30Z"]

@@ -1,4 +1,4 @@
-"""The page, the table and the JSON say the same, to the cent, and show what comes from outside as text."""
+"""The page, the table and the JSON have the same figures, to the cent, and show external input as text."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ from libs.events.product_metrics import MetricRow
 
 DAY = parse_span("2026-11-27")
 HOSTILE = '<script>alert("1")</script>&amp;'
-LARGE_CENTS = 2**53 + 1  # no double has it
+LARGE_CENTS = 2**53 + 1  # not representable as a double
 
 
 def rows(span: Span) -> list[MetricRow]:
@@ -41,7 +41,7 @@ def report(span: Span = DAY, *, differs: bool = False) -> Report:
 
 
 class Page(HTMLParser):
-    """The page's tags, its pieces of text, and all that would be fetched."""
+    """The page's tags, its texts, and the URLs that it references."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class Page(HTMLParser):
 
 
 @pytest.mark.parametrize("differs", [False, True])
-def test_the_page_is_one_file_and_escapes_what_it_shows(*, differs: bool) -> None:
+def test_the_page_is_a_single_file_and_escapes_its_content(*, differs: bool) -> None:
     text = as_html(report(differs=differs))
     page = Page(text)
     assert "script" not in page.tags
@@ -103,7 +103,7 @@ def test_csv_is_exact() -> None:
     assert Decimal(total["total_revenue"]) == sum(Decimal(line["total_revenue"]) for line in lines[:-1])
 
 
-def test_json_has_whole_cents_and_text_keys() -> None:
+def test_json_has_whole_cents_and_string_keys() -> None:
     found = as_json(report(differs=True))
     assert json.loads(json.dumps(found)) == found, "nothing is lost on the way"
     assert found["products"][HOSTILE]["revenue_cents"] == LARGE_CENTS

@@ -1,4 +1,4 @@
-"""A difference of any kind between topic, file and database is found, and told with product, window and what each says."""
+"""A difference of any kind between topic, file and database is found, and reported with product, window and values."""
 
 import random
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def copies() -> dict[str, Rows]:
     return {source: RANDOM.sample(METRICS, len(METRICS)) for source in ("topic", "file", "database")}
 
 
-def test_the_same_in_any_order_is_reconciled() -> None:
+def test_the_same_metrics_in_any_order_are_reconciled() -> None:
     found = reconcile(copies())
     assert report(found).is_reconciled
     assert list(found.rows) == sorted(METRICS)
@@ -45,15 +45,15 @@ def test_the_same_in_any_order_is_reconciled() -> None:
     assert "the same 100 metrics" in verdict(report(found))
 
 
-def without(rows: Rows) -> None:
+def without_one(rows: Rows) -> None:
     rows.remove(SAME)
 
 
-def twice(rows: Rows) -> None:
+def duplicated(rows: Rows) -> None:
     rows.append(SAME)
 
 
-def cent_more(rows: Rows) -> None:
+def one_cent_more(rows: Rows) -> None:
     rows[rows.index(SAME)] = SAME._replace(revenue_cents=SAME.revenue_cents + 1)
 
 
@@ -61,12 +61,12 @@ def other_average(rows: Rows) -> None:
     rows[rows.index(SAME)] = SAME._replace(average_cents=SAME.average_cents + 1)
 
 
-def order_more(rows: Rows) -> None:
+def one_order_more(rows: Rows) -> None:
     rows[rows.index(SAME)] = SAME._replace(order_count=SAME.order_count + 1)
 
 
 @pytest.mark.parametrize("source", ["topic", "file", "database"])
-@pytest.mark.parametrize("plant", [without, twice, cent_more, other_average, order_more])
+@pytest.mark.parametrize("plant", [without_one, duplicated, one_cent_more, other_average, one_order_more])
 def test_each_difference_is_found_in_each_source(source: str, plant: Callable[[Rows], None]) -> None:
     sources = copies()
     plant(sources[source])
@@ -106,26 +106,26 @@ def test_many_differences_are_counted_and_some_are_listed() -> None:
     assert lines[-1] == "... and 80 more"
 
 
-def test_windows_of_two_lengths_that_begin_together_are_two() -> None:
+def test_windows_of_two_lengths_with_the_same_start_are_distinct() -> None:
     rows = [metric(0, "a", 2, 10), metric(0, "a", 2, 10)._replace(window_end=DAY.from_s + 120)]
     assert report(reconcile({"topic": rows, "file": rows})).is_reconciled
 
 
-def test_what_retention_took_from_the_topic_is_no_difference() -> None:
+def test_metrics_deleted_from_the_topic_by_retention_are_no_difference() -> None:
     kept = [each for each in METRICS if each.window_start >= DAY.from_s + 600]
     found = reconcile({"topic": kept, "file": METRICS, "database": METRICS}, DAY.from_s + 600)
     assert report(found).is_reconciled
-    assert (found.verified, found.unverified) == (100, 0), "file and database vouch for one another"
+    assert (found.verified, found.unverified) == (100, 0), "file and database confirm each other"
     alone = reconcile({"topic": kept, "file": METRICS}, DAY.from_s + 600)
     assert report(alone).is_reconciled
     assert (alone.verified, alone.unverified) == (80, 20)
     later = reconcile({"topic": kept[1:], "file": METRICS}, DAY.from_s + 600)
-    assert len(later.differences) == 1, "what retention cannot have taken is missing"
+    assert len(later.differences) == 1, "a metric that retention cannot have deleted is missing"
     assert len(reconcile({"topic": kept, "file": METRICS, "database": METRICS[1:]}, DAY.from_s + 600).differences) == 1
 
 
-def test_what_retention_may_have_taken_is_told() -> None:
-    """What a file or a database that was written again lacks as well is missing from the totals, and no difference."""
+def test_possible_losses_by_retention_are_reported() -> None:
+    """Metrics that a rewritten file or database lacks as well are missing from the totals, but are no difference."""
     assert retention_notes(DAY, float("-inf")) == retention_notes(DAY, DAY.from_s) == []
     [of_some] = retention_notes(DAY, DAY.from_s + 7200)
     assert "windows that end by 2026-11-27T02:00:00Z" in of_some
@@ -141,14 +141,14 @@ def test_nothing_to_compare_is_not_reconciled() -> None:
 
 
 @pytest.mark.parametrize("text", ["2026-11-27T14", "2026-11-27T14:00", "2026-11-27T14:00:00", "2026-11-27T14:00:00Z"])
-def test_an_hour(text: str) -> None:
+def test_parsing_an_hour(text: str) -> None:
     span = parse_span(text)
     start = int(datetime(2026, 11, 27, 14, tzinfo=UTC).timestamp())
     assert span == ("2026-11-27T14", start, start + 3600)
     assert not span.is_day
 
 
-def test_a_day() -> None:
+def test_parsing_a_day() -> None:
     start = int(datetime(2026, 11, 27, tzinfo=UTC).timestamp())
     assert parse_span("2026-11-27") == ("2026-11-27", start, start + 86_400)
     assert DAY.is_day
@@ -160,6 +160,6 @@ def test_a_day() -> None:
 @pytest.mark.parametrize(
     "text", ["", "yesterday", "2026-13-01", "2026-11-27T24", "2026-11-27T14:30", "9999-12-31", "../../x"]
 )
-def test_neither_day_nor_hour(text: str) -> None:
+def test_invalid_periods_are_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="neither a day as in 2026-11-27 nor an hour"):
         parse_span(text)

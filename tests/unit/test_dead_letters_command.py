@@ -7,7 +7,7 @@ from dead_letters.dead_letter import DeadLetter, Place, read_letter
 from tests.unit.driver import FakeRecord
 
 
-async def test_letters_are_portioned_by_number_and_by_size(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_letters_are_batched_by_number_and_by_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replay, "LETTERS_PER_TRANSACTION", 3)
 
     def letter(offset: int, size: int) -> DeadLetter:

@@ -17,7 +17,7 @@ def enriched(text: str) -> dict[str, object]:
     value = enrich(text.encode(), orjson.loads(text), PRODUCT)
 
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        assert len(dict(pairs)) == len(pairs), "a field stands twice"
+        assert len(dict(pairs)) == len(pairs), "a field is repeated"
         return dict(pairs)
 
     fields: dict[str, object] = json.loads(value, object_pairs_hook=unique)
@@ -28,13 +28,13 @@ def test_the_products_fields_are_added() -> None:
     assert enriched(json.dumps(order())) == {**order(), "product_name": "Lamp", "category": "Home"}
 
 
-def test_ours_win_over_fields_of_the_same_name() -> None:
+def test_our_fields_replace_fields_of_the_same_name() -> None:
     fields = order(product_name="Evil", extra=1)
     assert enriched(json.dumps(fields)) == {**order(), "product_name": "Lamp", "category": "Home", "extra": 1}
 
 
 @pytest.mark.parametrize("name", ["product_name", r"product\u005fname"])
-def test_beside_a_name_of_ours_every_other_byte_stays(name: str) -> None:
+def test_all_bytes_except_replaced_fields_are_unchanged(name: str) -> None:
     kept = '"big": 12345678901234567890123 , "list":[1e15,1e15], "deep":' + "[" * 90 + "]" * 90
     text = f'{json.dumps(order())[:-1]}, "{name}" : {{"}}": ["\\""]}} ,{kept}\n}} '
     value = enrich(text.encode(), orjson.loads(text), PRODUCT)
@@ -48,14 +48,14 @@ def test_beside_a_name_of_ours_every_other_byte_stays(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["amount", r"am\u006funt"])
 @pytest.mark.parametrize("ours", ["", ', "category": [1]'])
-def test_of_an_amount_with_rounding_noise_nothing_is_changed_but_its_digits(name: str, ours: str) -> None:
+def test_only_the_digits_of_an_amount_with_a_rounding_error_change(name: str, ours: str) -> None:
     sent = f'{{ "note" : "\u00fc", "{name}" :\t863.3700000000001 , "x":1E2, "product_id":"prod-1"{ours} }}\n'
     exact = sent.replace("863.3700000000001", "863.37")
     assert enrich(sent.encode(), orjson.loads(sent), PRODUCT) == enrich(exact.encode(), orjson.loads(exact), PRODUCT)
     assert b':\t863.37 , "x":1E2' in enrich(sent.encode(), orjson.loads(sent), PRODUCT)
 
 
-def test_names_of_ours_may_stand_anywhere() -> None:
+def test_replaced_fields_can_be_at_any_position() -> None:
     text = '{"category":[],' + json.dumps(order())[1:-1] + ',"product_name":"}","category2":{"category":1}}'
     assert enriched(text) == {**order(), "category2": {"category": 1}, "product_name": "Lamp", "category": "Home"}
 
@@ -65,9 +65,7 @@ def test_names_of_ours_may_stand_anywhere() -> None:
     st.sampled_from([None, 0, 3]),
     st.text(alphabet=" \t\r\n"),
 )
-def test_extra_fields_are_carried_along_in_any_spacing(
-    extra: dict[str, object], indent: int | None, trailing: str
-) -> None:
+def test_extra_fields_are_kept_with_their_spacing(extra: dict[str, object], indent: int | None, trailing: str) -> None:
     fields = {**extra, **order()}
     text = json.dumps(fields, indent=indent) + trailing
     assert enriched(text) == {**fields, "product_name": "Lamp", "category": "Home"}
@@ -99,7 +97,7 @@ def entry(product_id: str = "prod-1", **fields: object) -> str:
         entry(deep=[]).replace("[]", "[" * 300 + "]" * 300),
     ],
 )
-def test_a_bad_catalogue_is_refused(tmp_path: Path, text: str) -> None:
+def test_an_invalid_catalogue_is_rejected(tmp_path: Path, text: str) -> None:
     path = tmp_path / "catalogue.json"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"."):

@@ -13,7 +13,7 @@ NOW_S = 1_700_000_000.0
 
 
 class Replica:
-    """Partitions that a replica works, each with a sender whose clock is slow by so much."""
+    """The partitions of a replica, each with a sender whose clock is slow by this time."""
 
     def __init__(self, slow_by_s: dict[int, float], max_event_age_s: float | None = None) -> None:
         self.slow_by_s = slow_by_s
@@ -23,7 +23,7 @@ class Replica:
         self.watermarks = {partition: SourceWatermark(5.0, 10.0, max_event_age_s) for partition in slow_by_s}
 
     def read_for(self, seconds: int, *, caught_up_a_second: float = 0.0) -> list[EventDict]:
-        """An order a second in each partition; returns the lines."""
+        """Read an order a second in each partition; returns the log lines."""
         with capture_logs() as lines:
             for _ in range(seconds):
                 self.clock.time_s += 1
@@ -36,7 +36,7 @@ class Replica:
         return list(lines)
 
 
-def test_the_line_names_partition_and_lag_and_what_follows() -> None:
+def test_the_log_line_has_partition_lag_and_consequence() -> None:
     (line,) = Replica({0: 0.2, 5: DAY_S}).read_for(30)
     assert line == {
         "event": "event time trails arrival",
@@ -48,20 +48,20 @@ def test_the_line_names_partition_and_lag_and_what_follows() -> None:
     }
 
 
-def test_with_a_bound_it_says_that_the_orders_are_late() -> None:
+def test_with_a_bound_the_log_line_says_that_the_orders_are_late() -> None:
     (line,) = Replica({0: 0.2, 5: DAY_S}, max_event_age_s=3600).read_for(30)
     assert "late-orders" in line["consequence"]
     (line,) = Replica({0: 0.2, 5: 1800.0}, max_event_age_s=3600).read_for(30)
     assert "wait" in line["consequence"]
 
 
-def test_it_is_logged_once_a_minute_and_partition() -> None:
+def test_it_is_logged_once_per_minute_and_partition() -> None:
     replica = Replica({0: 0.2, 4: DAY_S, 5: DAY_S})
     lines = replica.read_for(int(10 * TOLD_EVERY_S))
     assert [line["partition"] for line in lines] == 10 * ["orders/4", "orders/5"]
 
 
-def test_a_clock_that_is_set_back_silences_nobody() -> None:
+def test_a_clock_that_is_set_back_does_not_suppress_the_log_line() -> None:
     replica = Replica({0: 0.2, 5: DAY_S})
     assert len(replica.read_for(30)) == 1
     replica.clock.time_s -= 2 * DAY_S
@@ -72,7 +72,7 @@ def test_a_clock_that_is_set_back_silences_nobody() -> None:
     "slow_by_s",
     [
         {0: 0.2, 5: TOLD_FROM_S - 1},  # little
-        {0: DAY_S, 5: DAY_S},  # what all bring is history
+        {0: DAY_S, 5: DAY_S},  # all partitions lag: a backlog
         {0: 0.2, 5: 0.3},
     ],
 )
@@ -81,11 +81,11 @@ def test_a_lag_that_is_small_or_common_to_all_is_not_logged(slow_by_s: dict[int,
 
 
 def test_a_partition_that_catches_up_is_not_logged() -> None:
-    """A backfill of one partition: event time runs faster than the orders come."""
+    """A backfill of one partition: event time advances faster than real time."""
     assert Replica({0: 0.2, 5: DAY_S}).read_for(300, caught_up_a_second=20.0) == []
 
 
-def test_nothing_is_logged_before_it_has_lasted() -> None:
+def test_nothing_is_logged_before_the_lag_has_lasted() -> None:
     replica = Replica({0: 0.2, 5: DAY_S})
     assert replica.read_for(int(WATCHED_FOR_S)) == []
     assert len(replica.read_for(2)) == 1

@@ -1,4 +1,4 @@
-"""Each kind of fault breaks an order in the way its name says, and in no other."""
+"""Each kind of fault damages an order as its name says, and in no other way."""
 
 import json
 from collections import Counter
@@ -21,15 +21,15 @@ TYPES = {"order_id": (str,), "user_id": (str,), "product_id": (str,), "amount": 
 seeds = st.integers(0, 2**64)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    assert len(dict(pairs)) == len(pairs), "a field is named twice"
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    assert len(dict(pairs)) == len(pairs), "a field is repeated"
     return dict(pairs)
 
 
 def faults_of(value: bytes | None) -> set[Reason]:
-    """All that is wrong with a record's value, by rules of the test's own."""
+    """All problems of a record's value, by the test's own rules."""
     try:
-        fields = json.loads((value or b"").decode(), object_pairs_hook=_once)
+        fields = json.loads((value or b"").decode(), object_pairs_hook=_unique)
     except (ValueError, AssertionError):
         return {Reason.MALFORMED}
     if not isinstance(fields, dict):
@@ -57,13 +57,13 @@ def order(seed: int, at_s: float = NOW_S) -> Order:
 
 
 @given(seed=seeds)
-def test_the_judge_finds_nothing_wrong_with_a_whole_order(seed: int) -> None:
+def test_the_checker_accepts_a_valid_order(seed: int) -> None:
     assert faults_of(json.dumps(order(seed)).encode()) == set()
 
 
 @pytest.mark.parametrize("reason", KINDS)
 @given(seed=seeds, age_s=st.integers(0, 10 * 365 * 86_400))
-def test_each_kind_breaks_what_it_names(reason: Reason, seed: int, age_s: int) -> None:
+def test_each_kind_of_fault_causes_its_own_problem_only(reason: Reason, seed: int, age_s: int) -> None:
     injector = FaultInjector({reason: 1.0}, NOW_S, Random(seed))
     assert injector.choose() is reason
     assert faults_of(injector.inject(order(seed, NOW_S - age_s), reason)) == {reason}
@@ -80,19 +80,19 @@ def test_each_kind_breaks_what_it_names(reason: Reason, seed: int, age_s: int) -
         (Reason.INVALID_AMOUNT, 4),
     ],
 )
-def test_kinds_come_in_variants(reason: Reason, variants: int) -> None:
+def test_each_kind_has_variants(reason: Reason, variants: int) -> None:
     injector = FaultInjector({}, NOW_S, Random(1))
     values = {injector.inject(order(1), reason) for _ in range(200)}
     assert len(values) == variants
 
 
-def test_invalid_utf8_is_among_the_malformed() -> None:
+def test_malformed_orders_include_invalid_utf8() -> None:
     injector = FaultInjector({}, NOW_S, Random(1))
     values = [injector.inject(order(1), Reason.MALFORMED) for _ in range(100)]
     assert any(value is not None and b"\xff" in value for value in values)
 
 
-def test_shares_are_kept() -> None:
+def test_faults_occur_in_their_configured_shares() -> None:
     shares = {Reason.MALFORMED: 0.1, Reason.UNKNOWN_PRODUCT: 0.02, Reason.INVALID_ID: 0.0}
     injector = FaultInjector(shares, NOW_S, Random(1))
     counts = Counter(injector.choose() for _ in range(50_000))
@@ -101,6 +101,6 @@ def test_shares_are_kept() -> None:
     assert set(counts) == {Reason.MALFORMED, Reason.UNKNOWN_PRODUCT, None}
 
 
-def test_without_shares_every_order_is_whole() -> None:
+def test_without_shares_every_order_is_valid() -> None:
     injector = FaultInjector({}, NOW_S, Random(1))
     assert {injector.choose() for _ in range(1000)} == {None}

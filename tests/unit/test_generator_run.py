@@ -1,4 +1,4 @@
-"""The generator's run: orders go out when due, nothing is skipped, and it says when the broker is away."""
+"""The generator's run: orders are sent when due, none is skipped, and outages of the broker are logged."""
 
 import asyncio
 from collections import Counter
@@ -46,7 +46,7 @@ class Log:
 
 
 class Run:
-    """A run of ``generate`` against a fake producer and a clock that the test moves."""
+    """A run of ``generate`` against a fake producer and a clock that the test sets."""
 
     def __init__(self, *, count: int | None = None, capacity: int = 1000, rate: float = 100) -> None:
         self.clock = SetClock()
@@ -69,7 +69,7 @@ class Run:
     def stream(self) -> OrderStream:
         return OrderStream(rate=self._rate, faults=self.faults, seed=1, start_ms=START_MS, now_s=START_MS / 1000)
 
-    async def whole(self) -> None:
+    async def run(self) -> None:
         async with self.sender:
             monitor = Monitor(self.sender, Health(), self.metrics)
             await generate(self.stream(), self.sender, monitor, self.clock, self.stop, self._count)
@@ -93,8 +93,8 @@ async def until(condition: Callable[[], bool]) -> None:
             await settle()
 
 
-async def running(run: Run, test: Callable[[], Awaitable[None]]) -> None:
-    task = asyncio.create_task(run.whole())
+async def while_running(run: Run, test: Callable[[], Awaitable[None]]) -> None:
+    task = asyncio.create_task(run.run())
     try:
         await test()
     finally:
@@ -102,7 +102,7 @@ async def running(run: Run, test: Callable[[], Awaitable[None]]) -> None:
         await task
 
 
-async def test_no_order_goes_out_before_it_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_order_is_sent_before_it_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generation, "_LONGEST_SLEEP_S", 0.001)
     run = Run()
 
@@ -114,14 +114,14 @@ async def test_no_order_goes_out_before_it_is_due(monkeypatch: pytest.MonkeyPatc
             await settle()
             assert run.sender.confirmed == due
 
-    await running(run, test)
+    await while_running(run, test)
 
 
 async def test_it_ends_after_its_count_and_catches_up_at_once() -> None:
     run = Run(count=777)
     run.clock.time_s += 3600
     async with asyncio.timeout(10):
-        await run.whole()
+        await run.run()
     assert run.producer.written == run.expected(777)
     assert totals(run.registry) == {"orders_sent": 777}
 
@@ -130,14 +130,14 @@ async def test_injected_faults_are_counted_by_kind() -> None:
     run = Run(count=1000)
     run.faults = {Reason.MALFORMED: 0.02, Reason.UNKNOWN_PRODUCT: 0.05}
     run.clock.time_s += 3600
-    await run.whole()
+    await run.run()
     stream = run.stream()
     broken = Counter(fault for _ in range(1000) if (fault := stream.take().fault))
     assert len(broken) == 2
     assert totals(run.registry) == {"orders_sent": 1000, **{f"faulty_orders_{kind}": n for kind, n in broken.items()}}
 
 
-async def test_while_the_broker_is_away_it_stops_at_the_bound_and_then_skips_nothing() -> None:
+async def test_during_an_outage_it_stops_at_the_buffer_limit_and_skips_nothing() -> None:
     run = Run(capacity=50, count=2000)
     run.clock.time_s += 3600
     run.producer.confirms_at_once = False
@@ -150,15 +150,15 @@ async def test_while_the_broker_is_away_it_stops_at_the_bound_and_then_skips_not
         run.producer.answer()
         await until(lambda: run.sender.confirmed == 2000)
 
-    await running(run, test)
+    await while_running(run, test)
     assert run.producer.written == run.expected(2000)
 
 
-async def test_asked_to_stop_it_waits_for_what_is_under_way() -> None:
+async def test_a_stop_waits_for_unconfirmed_orders() -> None:
     run = Run(count=10)
     run.clock.time_s += 3600
     run.producer.confirms_at_once = False
-    task = asyncio.create_task(run.whole())
+    task = asyncio.create_task(run.run())
     await until(lambda: run.sender.unconfirmed == 10)
     run.stop.set()
     await settle()
@@ -170,12 +170,12 @@ async def test_asked_to_stop_it_waits_for_what_is_under_way() -> None:
     assert run.producer.written == run.expected(10)
 
 
-async def test_asked_to_stop_without_a_broker_it_names_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stop_without_a_broker_reports_unsent_orders(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generation, "FLUSH_TIMEOUT_S", 0.05)
     run = Run(count=10)
     run.clock.time_s += 3600
     run.producer.confirms_at_once = False
-    task = asyncio.create_task(run.whole())
+    task = asyncio.create_task(run.run())
     await until(lambda: run.sender.unconfirmed == 10)
     run.stop.set()
     stream = run.stream()
@@ -185,13 +185,13 @@ async def test_asked_to_stop_without_a_broker_it_names_what_is_left(monkeypatch:
             await task
 
 
-async def test_a_refused_order_ends_the_run() -> None:
+async def test_a_rejected_order_ends_the_run() -> None:
     run = Run()
     run.clock.time_s += 3600
     run.producer.refusals.append(ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         async with asyncio.timeout(10):
-            await run.whole()
+            await run.run()
 
 
 class FakeProgress:
@@ -204,7 +204,7 @@ class FakeProgress:
         return self.silent_s
 
 
-def test_the_broker_is_said_to_be_away_once_and_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_beginning_and_the_end_of_an_outage_are_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
     log, progress = Log(), FakeProgress()
     monkeypatch.setattr(generation, "log", log)
     monitor = Monitor(progress, Health(), metrics(), monotonic=lambda: 0.0)
@@ -237,7 +237,7 @@ def test_progress_is_logged_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -
     assert log.events == ["progress"] * 3
 
 
-def test_an_idle_generator_is_healthy_and_a_stuck_one_gives_no_sign() -> None:
+def test_an_idle_generator_is_healthy_and_a_stuck_one_sends_no_heartbeat() -> None:
     health, progress = Health(), FakeProgress()
     monitor = Monitor(progress, health, metrics())
     progress.unconfirmed = 1

@@ -72,7 +72,7 @@ async def test_records_arrive_once_and_in_order_while_new_ones_come_in() -> None
     assert signs
 
 
-async def test_a_single_record_does_not_wait_for_company() -> None:
+async def test_a_single_record_is_sent_at_once() -> None:
     producer = FakeProducer()
     async with sender_to(producer) as sender:
         sender.put(key(1), b"{}", NOW_MS)
@@ -80,7 +80,7 @@ async def test_a_single_record_does_not_wait_for_company() -> None:
         assert producer.answer() == 1
 
 
-async def test_room_shrinks_until_the_broker_confirms() -> None:
+async def test_the_remaining_capacity_shrinks_until_the_broker_confirms() -> None:
     producer = FakeProducer()
     async with sender_to(producer) as sender:
         for number in range(CAPACITY):
@@ -94,7 +94,7 @@ async def test_room_shrinks_until_the_broker_confirms() -> None:
         assert sender.room == confirmed
 
 
-async def test_silence_is_measured_only_while_something_is_owed() -> None:
+async def test_silent_time_is_measured_only_while_orders_are_unconfirmed() -> None:
     producer, ticks = FakeProducer(), Ticks()
     async with sender_to(producer, ticks) as sender:
         ticks.now_s += 50
@@ -109,7 +109,9 @@ async def test_silence_is_measured_only_while_something_is_owed() -> None:
         assert sender.silent_for_s() == 0
 
 
-async def test_latency_is_from_a_batch_s_oldest_order_to_its_confirmation(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_latency_is_measured_from_the_oldest_order_of_a_batch_to_its_confirmation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     producer, registry = FakeProducer(), CollectorRegistry()
     monkeypatch.setattr(order_sender, "time", SimpleNamespace(time=lambda: NOW_MS / 1000))
     async with sender_to(producer, registry=registry) as sender:
@@ -123,7 +125,7 @@ async def test_latency_is_from_a_batch_s_oldest_order_to_its_confirmation(monkey
     assert registry.get_sample_value("pipeline_event_latency_seconds_sum") == pytest.approx(100)
 
 
-async def test_a_topic_unknown_for_a_while_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_waits_for_a_topic_that_is_unknown_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(order_sender, "_RETRY_S", 0)
     producer = FakeProducer()
     producer.refusals.extend([UnknownTopicOrPartitionError(), UnknownTopicOrPartitionError()])
@@ -137,7 +139,7 @@ async def test_a_topic_unknown_for_a_while_is_waited_for(monkeypatch: pytest.Mon
     assert totals(registry) == {"orders_sent": 1, "delivery_errors_retried": 2}
 
 
-async def test_a_failed_delivery_is_final_and_names_what_is_left() -> None:
+async def test_a_failed_delivery_is_final_and_reports_unsent_orders() -> None:
     producer, registry = FakeProducer(), CollectorRegistry()
     async with sender_to(producer, registry=registry) as sender:
         sender.put(key(1), b"{}", NOW_MS)
@@ -160,7 +162,7 @@ async def test_a_failed_delivery_is_final_and_names_what_is_left() -> None:
     assert counted == {"orders_sent": 1}
 
 
-async def test_without_permission_it_says_which() -> None:
+async def test_a_missing_permission_is_named() -> None:
     producer = FakeProducer()
     producer.refusals.append(TopicAuthorizationFailedError("orders"))
     async with sender_to(producer) as sender:
@@ -171,7 +173,7 @@ async def test_without_permission_it_says_which() -> None:
         assert "allow this client to write to topic 'orders'" in caught.value.advice
 
 
-async def test_a_defect_is_not_disguised_as_the_brokers_fault() -> None:
+async def test_a_defect_is_not_reported_as_a_broker_error() -> None:
     producer = FakeProducer()
     producer.refusals.append(ZeroDivisionError())
     async with sender_to(producer) as sender:
@@ -181,7 +183,7 @@ async def test_a_defect_is_not_disguised_as_the_brokers_fault() -> None:
             sender.raise_failure()
 
 
-async def test_the_pinned_client_never_expires_a_batch_of_ours() -> None:
+async def test_the_pinned_client_never_expires_batches() -> None:
     producer = idempotent_producer("localhost:1")
     accumulator = producer._message_accumulator
     batch = accumulator._append_batch(accumulator.create_builder(), TopicPartition("orders", 0))

@@ -33,11 +33,11 @@ def test_a_flag_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     ("text", "expected"),
     [("50", RateRange(50, 50)), ("10-50", RateRange(10, 50)), ("0.5 - 2", RateRange(0.5, 2))],
 )
-def test_rates(text: str, expected: RateRange) -> None:
+def test_valid_rates(text: str, expected: RateRange) -> None:
     assert parse_rate(text) == expected
 
 
-def test_one_share_is_spread_over_all_kinds() -> None:
+def test_a_single_share_is_spread_over_all_kinds() -> None:
     assert parse_faults("0.01") == dict.fromkeys(KINDS, 0.00125)
 
 
@@ -79,7 +79,7 @@ def test_a_bad_value_names_setting_value_and_what_is_allowed(
     assert allowed in message
 
 
-def test_a_fault_that_the_generator_cannot_make_is_refused() -> None:
+def test_an_unknown_kind_of_fault_is_rejected() -> None:
     with pytest.raises(ValueError, match="the kinds are malformed") as refused:
         parse_faults("too_large=0.1")
     assert "too_large" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""The traffic: arrivals, prices, popularity, returning users, and that a seed repeats them."""
+"""The traffic: arrivals, prices, popularity and returning users, reproducible by a seed."""
 
 from collections import Counter
 from itertools import pairwise
@@ -51,12 +51,12 @@ def test_a_fixed_rate_gives_poisson_arrivals() -> None:
     mean_s = sum(gaps_s) / len(gaps_s)
     variance = sum((gap - mean_s) ** 2 for gap in gaps_s) / len(gaps_s)
     assert mean_s == pytest.approx(1 / 5, rel=0.02)
-    # The standard deviation of exponential gaps is their mean, and they forget what was before them.
+    # The standard deviation of exponential gaps equals their mean, and they are independent of earlier ones.
     assert variance**0.5 == pytest.approx(mean_s, rel=0.03)
     assert sum(gap > mean_s for gap in gaps_s) / len(gaps_s) == pytest.approx(0.368, abs=0.01)
 
 
-def test_a_range_follows_the_time_of_day_and_stays_inside() -> None:
+def test_a_rate_range_follows_the_time_of_day_and_stays_within_its_limits() -> None:
     times_ms = arrivals_ms(RateRange(1, 5), until_ms=START_MS + DAY_S * 1000)
     by_hour = Counter((at_ms - START_MS) // 3_600_000 for at_ms in times_ms)
     rates = [by_hour[hour] / 3600 for hour in range(24)]
@@ -65,7 +65,7 @@ def test_a_range_follows_the_time_of_day_and_stays_inside() -> None:
     assert rates[16] > 2 * rates[4]
 
 
-def test_bursts_stand_out_of_the_daily_curve() -> None:
+def test_bursts_exceed_the_daily_curve() -> None:
     curve = RateCurve(RateRange(10, 50), START_S, Random(3))
     rates = [curve.rate_at(START_S + 4 * 3600 + second) for second in range(3600)]
     busy = sum(rate > 25 for rate in rates) / len(rates)
@@ -92,7 +92,7 @@ def test_the_rate_never_leaves_its_range(
 
 
 @given(seed=seeds, start_ms=starts_ms, rate=st.sampled_from([RateRange(10, 50), RateRange(2000, 2000)]))
-def test_every_order_keeps_the_contract(seed: int, start_ms: int, rate: RateRange) -> None:
+def test_every_order_meets_the_contract(seed: int, start_ms: int, rate: RateRange) -> None:
     source = stream(seed, rate=rate, start_ms=start_ms)
     last_s = start_ms / 1000
     ids = set()
@@ -115,7 +115,7 @@ def test_every_order_keeps_the_contract(seed: int, start_ms: int, rate: RateRang
     assert len(ids) == 30
 
 
-def test_popularity_and_prices_are_the_products_own() -> None:
+def test_products_differ_in_popularity_and_price() -> None:
     shop = Shop(Random(5))
     orders = [shop.order(START_MS) for _ in range(30_000)]
     counts = Counter(order["product_id"] for order in orders)
@@ -127,7 +127,7 @@ def test_popularity_and_prices_are_the_products_own() -> None:
         assert amounts[-1] > 1.2 * amounts[len(amounts) // 2]
 
 
-def test_some_users_come_often_and_many_once() -> None:
+def test_some_users_order_often_and_many_once() -> None:
     shop = Shop(Random(6))
     visits = Counter(shop.order(START_MS)["user_id"] for _ in range(20_000))
     often = [count for _, count in visits.most_common(200)]
@@ -147,7 +147,7 @@ def test_the_same_seed_and_start_give_the_same_records(seed: int, start_ms: int)
 
 
 @given(seed=seeds, start_ms=starts_ms, later_ms=starts_ms)
-def test_at_a_fixed_rate_only_the_timestamps_move_with_the_start(seed: int, start_ms: int, later_ms: int) -> None:
+def test_at_a_fixed_rate_another_start_changes_only_the_timestamps(seed: int, start_ms: int, later_ms: int) -> None:
     first, second = stream(seed, start_ms=start_ms), stream(seed, start_ms=later_ms)
     for _ in range(20):
         assert first.due_ms - start_ms == second.due_ms - later_ms
@@ -160,7 +160,7 @@ def test_other_seeds_give_other_orders() -> None:
     assert not {record.key for record in take(stream(1), 100)} & {record.key for record in take(stream(2), 100)}
 
 
-def test_faults_leave_the_other_orders_as_they_were() -> None:
+def test_faults_do_not_change_the_other_orders() -> None:
     whole = take(stream(1), 500)
     broken = take(stream(1, faults=dict.fromkeys(Reason, 0.02)), 500)
     assert [record.key for record in broken] == [record.key for record in whole]

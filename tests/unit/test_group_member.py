@@ -1,4 +1,4 @@
-"""What a replica knows of its own membership."""
+"""The group membership of a replica."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,7 @@ def consumer_of(generation: int, member_id: str) -> Any:
     return SimpleNamespace(_coordinator=SimpleNamespace(generation=generation, member_id=member_id))
 
 
-def test_a_member_does_not_change_with_its_consumer() -> None:
+def test_a_group_member_is_independent_of_later_changes_of_its_consumer() -> None:
     consumer = consumer_of(7, "m")
     member = current_member(consumer, "group")
     consumer._coordinator.generation = 8
@@ -21,7 +21,7 @@ def test_a_member_does_not_change_with_its_consumer() -> None:
 
 
 @pytest.mark.parametrize(("generation", "member_id"), [(8, "m"), (7, "other"), (-1, "")])
-def test_a_consumer_that_is_another_member_by_now_is_noticed(generation: int, member_id: str) -> None:
+def test_a_changed_membership_of_the_consumer_is_detected(generation: int, member_id: str) -> None:
     member = GroupMember("group", 7, "m")
     check_member(consumer_of(7, "m"), member)
     with pytest.raises(NotAMemberError):

@@ -1,4 +1,4 @@
-"""Header keys that are no UTF-8 are made readable, and nothing else is changed."""
+"""Header keys that are not UTF-8 are made readable, and nothing else is changed."""
 
 import struct
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def fields_of(raw: bytes) -> list[Fields]:
     return found
 
 
-def test_only_what_cannot_be_read_is_changed() -> None:
+def test_only_unreadable_header_keys_are_changed() -> None:
     good = b"".join(batch(Random(seed), b"abcd") for seed in range(3))
     bad = b"".join(batch(Random(seed), b"a\xff\xfed" if seed % 2 else b"abcd") for seed in range(3))
     with pytest.raises(UnicodeDecodeError):
@@ -51,7 +51,7 @@ def test_only_what_cannot_be_read_is_changed() -> None:
     assert mended == expected
 
 
-def test_readable_batches_stay_as_they_are_and_so_does_one_that_is_cut_off() -> None:
+def test_readable_and_truncated_batches_are_unchanged() -> None:
     good = b"".join(batch(Random(seed), b"abcd") for seed in range(3))
     assert with_readable_header_keys(good) == good
     cut = (good + batch(Random(9), b"\xff\xff\xff\xff"))[:-5]
@@ -59,7 +59,7 @@ def test_readable_batches_stay_as_they_are_and_so_does_one_that_is_cut_off() -> 
 
 
 @pytest.mark.parametrize(("codec", "encode"), [(1, gzip_encode), (2, snappy_encode), (3, lz4_encode), (4, zstd_encode)])
-def test_a_compressed_batch_is_mended_too(codec: int, encode: Callable[[bytes], bytes]) -> None:
+def test_a_compressed_batch_is_repaired(codec: int, encode: Callable[[bytes], bytes]) -> None:
     def compressed(plain: bytes) -> bytes:
         packed = bytearray(plain[:61] + encode(plain[61:]))
         packed[22] |= codec

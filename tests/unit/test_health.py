@@ -19,7 +19,7 @@ def get_health(port: int, path: str = "/health") -> tuple[int, dict[str, object]
     return response.status, body
 
 
-def test_health_needs_every_sign_of_life_in_time() -> None:
+def test_every_heartbeat_must_be_recent_for_health() -> None:
     now_s = 1000.0
     health = Health(lambda: now_s)
     assert not health.report()[0]
@@ -46,7 +46,7 @@ def test_health_over_http() -> None:
         assert get_health(server.port, "/nothing")[0] == 404
 
 
-def test_a_service_that_waits_for_its_broker_is_alive() -> None:
+def test_a_service_that_waits_for_its_broker_is_live() -> None:
     now_s = 1000.0
     health = Health(lambda: now_s)
     health.started()
@@ -57,12 +57,12 @@ def test_a_service_that_waits_for_its_broker_is_alive() -> None:
         assert get_health(server.port, "/health/live") == (200, {"alive": True, "seconds_since_event_loop_turned": 0.0})
 
 
-async def test_an_event_loop_that_hangs_is_not_alive() -> None:
+async def test_a_blocked_event_loop_is_not_live() -> None:
     now_s = 1000.0
     health = Health(lambda: now_s)
     health.watch(asyncio.get_running_loop())
     with HealthServer(health, CollectorRegistry(), "127.0.0.1", 0) as server:
         now_s += LOOP_ALIVE_FOR_S + 1
-        assert get_health(server.port, "/health/live")[0] == 503  # asked without giving the loop a turn
-        await eventually(lambda: health.liveness()[0], what="the loop has turned")
+        assert get_health(server.port, "/health/live")[0] == 503  # requested without yielding to the event loop
+        await eventually(lambda: health.liveness()[0], what="the event loop has run once")
         assert get_health(server.port, "/health/live")[0] == 200

@@ -1,4 +1,4 @@
-"""/health and /metrics over HTTP, as load balancers and humans ask for them."""
+"""/health and /metrics over HTTP, as load balancers and humans request them."""
 
 import http.client
 import socket
@@ -30,7 +30,7 @@ def ask(host: str, port: int, method: str, path: str) -> tuple[int, dict[str, st
 
 
 @pytest.mark.parametrize("path", ["/health", "/metrics", "/nothing"])
-def test_head_is_answered_as_get_is_but_for_the_body(path: str) -> None:
+def test_head_is_answered_like_get_without_a_body(path: str) -> None:
     health = Health()
     health.started()
     with HealthServer(health, CollectorRegistry(), "127.0.0.1", 0) as server:
@@ -44,7 +44,7 @@ def test_head_is_answered_as_get_is_but_for_the_body(path: str) -> None:
 
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 @pytest.mark.parametrize("host", ["::1", "::"])
-def test_an_ipv6_address(host: str) -> None:
+def test_it_listens_on_an_ipv6_address(host: str) -> None:
     health = Health()
     health.started()
     with HealthServer(health, CollectorRegistry(), host, 0) as server:
@@ -52,9 +52,9 @@ def test_an_ipv6_address(host: str) -> None:
 
 
 @pytest.mark.skipif(
-    not has_ipv6() or not socket.has_dualstack_ipv6(), reason="this machine has no IPv6, or keeps both apart"
+    not has_ipv6() or not socket.has_dualstack_ipv6(), reason="this machine has no IPv6, or no dual-stack sockets"
 )
-def test_all_addresses_are_those_of_ipv4_too() -> None:
+def test_listening_on_all_addresses_includes_ipv4() -> None:
     with HealthServer(Health(), CollectorRegistry(), "::", 0) as server:
         assert ask("127.0.0.1", server.port, "GET", "/metrics")[0] == HTTPStatus.OK
 
@@ -79,7 +79,7 @@ def status_for(server: HealthServer, host: str) -> int:
     return status
 
 
-def test_in_a_network_it_is_asked_by_any_name_and_on_loopback_by_its_own() -> None:
+def test_any_host_name_is_accepted_in_a_network_but_only_its_own_on_loopback() -> None:
     with HealthServer(Health(), CollectorRegistry(), "0.0.0.0", 0) as server:
         for host in ("processor:8080", "10.244.1.7:8080", "sink.order-pipeline.svc.cluster.local"):
             assert status_for(server, host) == HTTPStatus.OK
@@ -89,7 +89,7 @@ def test_in_a_network_it_is_asked_by_any_name_and_on_loopback_by_its_own() -> No
         assert status_for(server, "evil.example") == HTTPStatus.FORBIDDEN
 
 
-def test_clients_that_send_or_read_nothing_do_not_hold_up_its_end() -> None:
+def test_clients_that_send_or_read_nothing_do_not_delay_the_stop() -> None:
     with HealthServer(Health(), CollectorRegistry(), "127.0.0.1", 0) as server:
         silent = socket.create_connection(("127.0.0.1", server.port))
         half = socket.create_connection(("127.0.0.1", server.port))

@@ -1,4 +1,4 @@
-"""An idle consumer asks the brokers less often, and goes on as before with the first record."""
+"""An idle consumer polls the brokers less often, and as before once a record arrives."""
 
 import asyncio
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ PLAN_EVERY_S = 0.2
 
 
 class Consumer:
-    """As much of aiokafka's consumer as has a pace; counts the heartbeats that are sent."""
+    """The parts of aiokafka's consumer that have an interval; counts the sent heartbeats."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -40,7 +40,7 @@ class Consumer:
         return float(self._fetcher._fetcher_timeout)
 
     async def heartbeat(self) -> bool:
-        """As aiokafka's loop calls it, once in ``HEARTBEAT_INTERVAL_MS``."""
+        """Send a heartbeat like aiokafka's loop, once per ``HEARTBEAT_INTERVAL_MS``."""
         return bool(await self._coordinator._do_heartbeat())
 
 
@@ -54,7 +54,7 @@ def pace(consumer: Consumer) -> IdlePolling:
     return IdlePolling(cast(AIOKafkaConsumer, cast(Any, consumer)), lambda: consumer.now_s)
 
 
-async def test_the_usual_pace_until_nothing_has_happened_for_long(consumer: Consumer, pace: IdlePolling) -> None:
+async def test_polling_is_unchanged_until_the_consumer_is_idle(consumer: Consumer, pace: IdlePolling) -> None:
     consumer.now_s += IDLE_AFTER_S - 5
     pace.note(busy=True)
     consumer.now_s += IDLE_AFTER_S - 1
@@ -67,7 +67,7 @@ async def test_the_usual_pace_until_nothing_has_happened_for_long(consumer: Cons
     assert consumer.sent == 4
 
 
-async def test_idle_it_asks_once_in_an_interval(consumer: Consumer, pace: IdlePolling) -> None:
+async def test_an_idle_consumer_polls_once_per_interval(consumer: Consumer, pace: IdlePolling) -> None:
     consumer.now_s += IDLE_AFTER_S
     pace.note(busy=False)
     assert pace.idle
@@ -83,10 +83,10 @@ async def test_idle_it_asks_once_in_an_interval(consumer: Consumer, pace: IdlePo
     consumer.now_s += IDLE_INTERVAL_S
     assert await consumer.heartbeat()
     assert consumer.sent == 3
-    assert 3 * IDLE_INTERVAL_S < SESSION_TIMEOUT_MS / 1000, "a heartbeat or two may get lost"
+    assert 3 * IDLE_INTERVAL_S < SESSION_TIMEOUT_MS / 1000, "one or two heartbeats may be lost"
 
 
-async def test_a_heartbeat_that_failed_is_repeated_at_once(consumer: Consumer, pace: IdlePolling) -> None:
+async def test_a_failed_heartbeat_is_retried_at_once(consumer: Consumer, pace: IdlePolling) -> None:
     consumer.now_s += IDLE_AFTER_S
     pace.note(busy=False)
     consumer.answered = False
@@ -96,12 +96,12 @@ async def test_a_heartbeat_that_failed_is_repeated_at_once(consumer: Consumer, p
         repeated = asyncio.create_task(consumer.heartbeat())
         for _ in range(10):
             await asyncio.sleep(0)
-        assert repeated.done(), "it waits for nothing"
+        assert repeated.done(), "it does not wait"
         assert not repeated.result()
         assert consumer.sent == sent
 
 
-async def test_the_first_record_ends_it(consumer: Consumer, pace: IdlePolling) -> None:
+async def test_the_first_record_ends_the_idle_mode(consumer: Consumer, pace: IdlePolling) -> None:
     consumer.now_s += IDLE_AFTER_S
     pace.note(busy=False)
     await consumer.heartbeat()
@@ -119,7 +119,7 @@ async def test_the_first_record_ends_it(consumer: Consumer, pace: IdlePolling) -
     assert consumer.sent == 6
 
 
-async def test_closed_it_leaves_the_consumer_as_it_was(consumer: Consumer, pace: IdlePolling) -> None:
+async def test_closing_restores_the_consumer(consumer: Consumer, pace: IdlePolling) -> None:
     consumer.now_s += IDLE_AFTER_S
     pace.note(busy=False)
     pace.close()

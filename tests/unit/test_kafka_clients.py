@@ -1,4 +1,4 @@
-"""Every client of ours logs in as the settings say, and none lets a broker create topics."""
+"""Every Kafka client of the project uses the login settings, and none lets a broker create topics."""
 
 import ast
 from pathlib import Path
@@ -13,7 +13,12 @@ from libs.runtime.kafka_security.connecting import connect
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = {name for name in clients.__all__ if name.startswith("AIO")}
-OTHERS = {"tests", "benchmarks", "docs", "site"}  # what others make clients with is their choice; site is made of docs
+OTHERS = {
+    "tests",
+    "benchmarks",
+    "docs",
+    "site",
+}  # other programs may create clients in their own way; site is built from docs
 
 
 @pytest.mark.parametrize("module", [aiokafka.client, aiokafka.admin.client])
@@ -24,7 +29,7 @@ def test_metadata_requests_forbid_the_creation_of_topics(module: object) -> None
     assert kind(["a"]).build(MetadataRequest_v5).to_object()["topics"] == ["a"]
 
 
-def test_every_client_of_aiokafka_connects_by_the_function_that_explains_refusals() -> None:
+def test_every_aiokafka_client_connects_with_the_function_that_explains_rejections() -> None:
     assert vars(aiokafka.client)["create_conn"] is connect
 
 
@@ -43,7 +48,7 @@ def makes_clients(tree: ast.Module) -> bool:
     return any(is_client(each) for each in (*calls, *bases))
 
 
-def test_every_module_that_makes_clients_has_them_from_there() -> None:
+def test_every_module_imports_clients_from_the_clients_module() -> None:
     makers = set()
     folders = (each for each in ROOT.iterdir() if each.is_dir() and each.name[0] != "." and each.name not in OTHERS)
     for path in (path for folder in folders for path in folder.rglob("*.py")):

@@ -1,4 +1,4 @@
-"""The proxy's sockets, before a broker that answers every request with success."""
+"""The proxy's sockets, in front of a broker that answers every request with success."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ END = EndTxnRequest_v0("id", 7, 0, True)
 
 @dataclass
 class Broker:
-    """Keeps the requests that reached it, in their order."""
+    """Keeps the received requests in order."""
 
     requests: list[bytes] = field(default_factory=list)
 
@@ -54,7 +54,7 @@ class Client:
         return frame
 
     async def answer(self) -> int:
-        """The correlation id of the next answer."""
+        """The correlation id of the next response."""
         size = int.from_bytes(await self._reader.readexactly(4), "big")
         return int.from_bytes((await self._reader.readexactly(size))[:4], "big")
 
@@ -69,7 +69,7 @@ class Client:
 
 
 class Setup:
-    """A broker, the proxy before it, and clients."""
+    """A broker, the proxy in front of it, and clients."""
 
     def __init__(self, broker: Broker, proxy: KafkaProxy, port: int) -> None:
         self.broker = broker
@@ -98,7 +98,7 @@ async def setup(*faults: RequestFault) -> AsyncIterator[Setup]:
     await server.wait_closed()
 
 
-async def test_requests_and_answers_pass() -> None:
+async def test_requests_and_responses_are_forwarded() -> None:
     async with setup() as running:
         client = await running.client()
         sent = [client.send(OFFSETS), client.send(END)]
@@ -106,7 +106,7 @@ async def test_requests_and_answers_pass() -> None:
         assert running.broker.requests == sent
 
 
-async def test_a_late_request_reaches_the_broker_just_before_what_it_is_aimed_at() -> None:
+async def test_a_late_request_reaches_the_broker_just_before_its_target() -> None:
     fault = RequestFault(Api.END_TXN, Treatment.LATE, 1, Api.TXN_OFFSET_COMMIT, share=1.0)
     async with setup(fault) as running:
         client = await running.client()
@@ -122,7 +122,7 @@ async def test_a_late_request_reaches_the_broker_just_before_what_it_is_aimed_at
         assert running.proxy.faults.answers == {(fault, 0): 1}
 
 
-async def test_a_late_request_without_an_aim_comes_by_itself() -> None:
+async def test_a_late_request_without_a_target_is_delivered_by_time() -> None:
     fault = RequestFault(Api.END_TXN, Treatment.LATE, 1, within_s=(0.01, 0.02), share=1.0)
     async with setup(fault) as running:
         client = await running.client()
@@ -132,7 +132,7 @@ async def test_a_late_request_without_an_aim_comes_by_itself() -> None:
         assert running.broker.requests == [late]
 
 
-async def test_a_lost_answer() -> None:
+async def test_a_lost_response() -> None:
     fault = RequestFault(Api.END_TXN, Treatment.ANSWER_LOST, 1, share=1.0)
     async with setup(fault) as running:
         client = await running.client()

@@ -1,4 +1,4 @@
-"""When the proxy holds a request, and at which moment it lets it go."""
+"""Which requests the proxy holds back, and when it delivers them."""
 
 from random import Random
 
@@ -12,7 +12,7 @@ ONE, OTHER = frozenset({("orders", 1)}), frozenset({("orders", 2)})
 
 
 class Wire:
-    """Sends requests past the faults; every request that can be chosen is."""
+    """Sends requests through the faults, which choose every eligible request."""
 
     def __init__(self, *faults: RequestFault) -> None:
         self.faults = RequestFaults(Random(1))
@@ -43,17 +43,17 @@ def first_delivered(decisions: list[Decision]) -> list[list[bytes]]:
     return [[held.frame for held in decision.deliver_first] for decision in decisions]
 
 
-def test_a_late_end_txn_comes_just_before_the_next_offsets() -> None:
+def test_a_late_end_txn_is_delivered_just_before_the_next_offsets() -> None:
     wire = Wire(late(Api.END_TXN, before=Api.TXN_OFFSET_COMMIT))
     *others, end = wire.transaction()
     assert others == [PASS] * 3
     assert not end.forward
-    assert wire.send(Api.END_TXN) == PASS  # the client tries again, and with that it is not the next transaction yet
+    assert wire.send(Api.END_TXN) == PASS  # the client retries, which is not the next transaction yet
     assert first_delivered(wire.transaction()) == [[], [], [b"END_TXN 1"], []]
     assert wire.transaction() == [PASS] * 4
 
 
-def test_late_offsets_come_just_before_the_end_of_the_next_transaction_not_of_their_own() -> None:
+def test_late_offsets_are_delivered_just_before_the_end_of_the_next_transaction() -> None:
     wire = Wire(late(Api.TXN_OFFSET_COMMIT, before=Api.END_TXN))
     held = wire.transaction()[2]
     assert not held.forward
@@ -61,20 +61,20 @@ def test_late_offsets_come_just_before_the_end_of_the_next_transaction_not_of_th
     assert first_delivered(wire.transaction()) == [[], [], [], [b"TXN_OFFSET_COMMIT 1"]]
 
 
-def test_another_producer_that_works_the_same_partitions_will_do() -> None:
+def test_a_transaction_of_another_producer_for_the_same_partitions_is_a_target() -> None:
     wire = Wire(late(Api.TXN_OFFSET_COMMIT, before=Api.END_TXN))
     wire.send(Api.TXN_OFFSET_COMMIT)
     assert first_delivered(wire.transaction(SECOND, OTHER)) == [[], [], [], []]
     assert first_delivered(wire.transaction(SECOND, ONE | OTHER)) == [[], [], [], [b"TXN_OFFSET_COMMIT 1"]]
 
 
-def test_a_producer_of_which_nothing_is_known_may_have_taken_over() -> None:
+def test_a_producer_with_unknown_partitions_is_a_target() -> None:
     wire = Wire(late(Api.END_TXN, before=Api.ADD_PARTITIONS_TO_TXN))
     wire.transaction()
     assert first_delivered(wire.transaction(SECOND)) == [[b"END_TXN 1"], [], [], []]
 
 
-def test_a_transaction_that_had_begun_before_is_not_the_next() -> None:
+def test_a_transaction_that_began_earlier_is_not_a_target() -> None:
     wire = Wire(late(Api.END_TXN, before=Api.TXN_OFFSET_COMMIT))
     wire.send(Api.TXN_OFFSET_COMMIT)
     wire.send(Api.ADD_PARTITIONS_TO_TXN, SECOND)
@@ -86,7 +86,7 @@ def test_a_transaction_that_had_begun_before_is_not_the_next() -> None:
     ]
 
 
-def test_without_its_moment_it_comes_when_its_time_is_over() -> None:
+def test_without_a_target_a_request_is_delivered_at_its_time_limit() -> None:
     fault = late(Api.END_TXN, before=Api.TXN_OFFSET_COMMIT, within_s=(0.0, 4.0))
     wire = Wire(fault)
     wire.transaction()
@@ -99,7 +99,7 @@ def test_without_its_moment_it_comes_when_its_time_is_over() -> None:
     assert wire.faults.overdue(200.0) == []
 
 
-def test_no_more_are_held_than_are_wanted() -> None:
+def test_no_more_requests_are_held_than_needed() -> None:
     fault = late(Api.END_TXN, before=Api.TXN_OFFSET_COMMIT, count=2)
     wire = Wire(fault)
     work = [(Producer(each, 0), frozenset({("orders", each)})) for each in (1, 2, 3)]
@@ -122,14 +122,14 @@ def test_a_request_without_a_response_is_not_a_hit() -> None:
     assert not wire.transaction()[3].forward  # another one is chosen
 
 
-def test_an_aborting_end_txn_is_left_alone() -> None:
+def test_an_aborting_end_txn_is_not_chosen() -> None:
     wire = Wire(late(Api.END_TXN, before=Api.TXN_OFFSET_COMMIT))
     wire.send(Api.TXN_OFFSET_COMMIT)
     request = Request(Api.END_TXN, 0, 1, "client", "id-1", FIRST, commits=False)
     assert wire.faults.on_request(request, b"", 100.0) == PASS
 
 
-def test_at_a_random_time() -> None:
+def test_requests_without_a_target_are_delivered_at_a_random_time() -> None:
     fault = late(Api.PRODUCE, before=None, within_s=(1.0, 2.0))
     wire = Wire(fault)
     assert not wire.send(Api.PRODUCE).forward
@@ -148,7 +148,9 @@ def test_at_a_random_time() -> None:
         (Treatment.LATE_COPY, False, 1),
     ],
 )
-def test_the_broker_has_it_at_once(treatment: Treatment, loses_answer: bool, copies: int) -> None:
+def test_requests_that_are_not_delayed_are_forwarded_at_once(
+    treatment: Treatment, loses_answer: bool, copies: int
+) -> None:
     fault = RequestFault(Api.END_TXN, treatment, 1, Api.TXN_OFFSET_COMMIT if copies else None, share=1.0)
     wire = Wire(fault)
     end = wire.transaction()[3]
@@ -161,7 +163,7 @@ def test_the_broker_has_it_at_once(treatment: Treatment, loses_answer: bool, cop
     assert first_delivered(wire.transaction()) == [[], [], [b"END_TXN 1"] * copies, []]
 
 
-def test_twice_in_a_row() -> None:
+def test_a_request_is_delivered_twice_in_a_row() -> None:
     fault = RequestFault(Api.END_TXN, Treatment.TWICE, 1, share=1.0)
     wire = Wire(fault)
     end = wire.transaction()[3]
@@ -171,7 +173,7 @@ def test_twice_in_a_row() -> None:
     assert wire.transaction() == [PASS] * 4
 
 
-def test_faults_that_read_the_same_are_counted_apart() -> None:
+def test_equal_faults_are_counted_separately() -> None:
     first, second = (late(Api.END_TXN, before=Api.TXN_OFFSET_COMMIT) for _ in range(2))
     wire = Wire(first)
     wire.transaction()

@@ -1,4 +1,4 @@
-"""The proxy's parser reads what real clients write: aiokafka's own request classes, and ours."""
+"""The proxy's parser reads requests of real clients: aiokafka's own request classes, and ours."""
 
 from typing import Any
 
@@ -73,7 +73,7 @@ def offsets_v3() -> TxnOffsetCommitRequestV3:
         ),
     ],
 )
-def test_requests_of_a_transaction(request_struct: Any, expected: tuple[object, ...]) -> None:
+def test_requests_of_a_transaction_are_parsed(request_struct: Any, expected: tuple[object, ...]) -> None:
     frame = framed(request_struct)
     request = parse_request(frame)
     assert request
@@ -83,7 +83,7 @@ def test_requests_of_a_transaction(request_struct: Any, expected: tuple[object, 
     assert request.version == request_struct.API_VERSION
 
 
-def test_end_txn_with_flexible_fields() -> None:
+def test_end_txn_with_flexible_fields_is_parsed() -> None:
     # EndTxn v3, byte for byte: header with client id "c" and no tags, transactional id "id", producer, epoch, commit.
     frame = bytes.fromhex("001a 0003 00000005 0001 63 00 03 6964 0000000000000007 0002 01 00")
     request = parse_request(frame)
@@ -98,16 +98,16 @@ def test_end_txn_with_flexible_fields() -> None:
         ProduceRequest_v3(None, -1, 1000, [("out", [(1, batch(Producer(1, 0)))])]),
     ],
 )
-def test_all_others_are_left_alone(request_struct: Any) -> None:
+def test_all_other_requests_are_ignored(request_struct: Any) -> None:
     assert parse_request(framed(request_struct)) is None
 
 
-def test_a_request_cut_short_is_an_error() -> None:
+def test_a_truncated_request_is_an_error() -> None:
     with pytest.raises(ValueError, match="a field of 2 bytes"):
         parse_request(framed(EndTxnRequest_v0("id", *PRODUCER, True))[:-2])
 
 
-def test_error_codes() -> None:
+def test_error_codes_are_parsed() -> None:
     def answer(response: Any, *, flexible: bool = False) -> bytes:
         return (41).to_bytes(4, "big") + (b"\0" if flexible else b"") + bytes(response.encode())
 

@@ -1,4 +1,4 @@
-"""What the lazy records' fetcher hands out, and where it leaves the partition's position, by aiokafka's own classes."""
+"""The records that the fetcher returns, and the partition's position after it, with aiokafka's own classes."""
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
@@ -25,7 +25,7 @@ _CRC_AT, _CHECKED_AT = 17, 21
 
 
 class Position:
-    """The part of a consumer's assignment that a result of a fetch looks at."""
+    """The part of a consumer's assignment that a fetch result uses."""
 
     active = True
     paused = False
@@ -55,9 +55,9 @@ def batch(first_offset: int, header_key: bytes = b"type", codec: int = 0, produc
 
 
 def fetch_results(position: Position, *batches: bytearray, aborted: Sequence[tuple[int, int]] = ()) -> _LazyResults:
-    """What the fetcher holds: ``batches``, at the position that the consumer has now.
+    """The fetcher's buffer with ``batches``, at the consumer's current position.
 
-    ``aborted`` has the producer id and the first offset of each transaction that was.
+    ``aborted`` has the producer id and the first offset of each aborted transaction.
     """
     records = PartitionRecords(
         PARTITION,
@@ -75,21 +75,21 @@ def fetch_results(position: Position, *batches: bytearray, aborted: Sequence[tup
 
 
 def fetched(position: Position, *batches: bytearray) -> Any:
-    """The result of a fetch that has ``batches``."""
+    """The result of a fetch with ``batches``."""
     return fetch_results(position, *batches)[PARTITION]
 
 
-def handed_out(position: Position, *batches: bytearray) -> Iterable[Any]:
+def returned(position: Position, *batches: bytearray) -> Iterable[Any]:
     result = fetched(position, *batches)
     records: Iterable[Any] = result.getall()
     return records
 
 
-def test_the_next_fetch_begins_after_all_records_before_they_are_read() -> None:
+def test_the_next_fetch_position_is_set_before_the_records_are_parsed() -> None:
     position = Position(7)
     result = fetched(position, batch(0), batch(30), batch(60))
     records = result.getall()
-    assert not result.has_more()  # what makes the fetcher ask for more
+    assert not result.has_more()  # which makes the fetcher request more
     assert position.position == 90
     batches = list(in_batches(records, 40))
     assert [len(some) for some in batches] == [40, 40, 3]
@@ -97,28 +97,28 @@ def test_the_next_fetch_begins_after_all_records_before_they_are_read() -> None:
     assert list(in_batches(records, 40)) == []
 
 
-def test_a_truncated_batch_is_left_to_the_next_fetch() -> None:
+def test_a_truncated_batch_is_fetched_again() -> None:
     position = Position(0)
-    records = handed_out(position, batch(0), batch(30)[:-1])
+    records = returned(position, batch(0), batch(30)[:-1])
     assert [record.offset for some in in_batches(records, 50) for record in some] == list(range(30))
     assert position.position == 30
 
 
 @pytest.mark.parametrize("make", [batch, partial(batch, codec=GZIP)])
-def test_reading_may_begin_in_the_midst_of_a_batch(make: Callable[[int], bytearray]) -> None:
-    records = handed_out(Position(7), make(0), make(30))
+def test_reading_can_begin_in_the_middle_of_a_batch(make: Callable[[int], bytearray]) -> None:
+    records = returned(Position(7), make(0), make(30))
     assert [int(record.value) for some in in_batches(records, 50) for record in some] == list(range(7, 60))
 
 
-def test_batches_without_records_are_passed() -> None:
+def test_batches_without_records_are_skipped() -> None:
     position = Position(30)
-    records = handed_out(position, batch(0))  # all of it before the position, as in a compacted topic
+    records = returned(position, batch(0))  # all records are before the position, as in a compacted topic
     assert list(in_batches(records, 50)) == []
     assert position.position == 30
 
 
-async def test_a_fetch_that_has_an_aborted_transaction_only_tells_that_the_position_has_moved() -> None:
-    """At the end of a partition nothing else comes that would tell: it would never count as drained."""
+async def test_a_fetch_of_only_aborted_records_advances_the_position() -> None:
+    """At the end of a partition no later record advances the position, so it would never count as drained."""
     position = Position(0)
     results = fetch_results(position, batch(0, producer_id=7), aborted=[(7, 0)])
     fetcher: Any = SimpleNamespace(
@@ -133,7 +133,7 @@ async def test_a_fetch_that_has_an_aborted_transaction_only_tells_that_the_posit
 
 
 @pytest.mark.parametrize("change", [{"paused": True}, {"position": 5}, {"active": False}])
-def test_after_a_seek_a_pause_or_a_rebalance_nothing_is_handed_out(change: dict[str, object]) -> None:
+def test_after_a_seek_a_pause_or_a_rebalance_no_records_are_returned(change: dict[str, object]) -> None:
     position = Position(0)
     result = fetched(position, batch(0))
     vars(position).update(change)
@@ -146,27 +146,27 @@ def test_after_a_seek_a_pause_or_a_rebalance_nothing_is_handed_out(change: dict[
 def test_a_wrong_checksum_is_an_error_when_its_batch_is_reached() -> None:
     broken = batch(30)
     broken[-1] ^= 1
-    records = handed_out(Position(0), batch(0), broken)
+    records = returned(Position(0), batch(0), broken)
     taken = in_batches(records, RECORDS_A_BATCH)
     assert len(next(taken)) == RECORDS_A_BATCH
     with pytest.raises(CorruptRecordException):
         next(taken)
 
 
-def test_a_wrong_checksum_at_the_beginning_moves_nothing() -> None:
+def test_a_wrong_checksum_in_the_first_batch_does_not_advance_the_position() -> None:
     broken, position = batch(0), Position(0)
     broken[-1] ^= 1
     result = fetched(position, broken, batch(30))
     with pytest.raises(CorruptRecordException):
         result.getall()
     assert position.position == 0
-    assert not result.getall()  # it is over: the worker seeks, and fetches anew
+    assert not result.getall()  # the attempt has failed: the worker seeks, and fetches again
 
 
-def test_a_header_that_is_no_text_is_read_at_the_second_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_header_that_is_not_utf8_is_read_at_the_second_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     attempts: list[None] = []
     monkeypatch.setattr(header_keys, "read_any_header_key", lambda: attempts.append(None))
-    records = handed_out(Position(0), batch(0), batch(30, header_key=b"\xff\xfe\xfd\xfc"))
+    records = returned(Position(0), batch(0), batch(30, header_key=b"\xff\xfe\xfd\xfc"))
     taken = in_batches(records, RECORDS_A_BATCH)
     assert len(next(taken)) == RECORDS_A_BATCH
     with pytest.raises(UnreadableHeaderError):

@@ -17,7 +17,7 @@ async def served() -> AsyncIterator[Served]:
         yield served
 
 
-async def test_who_listens_is_told_the_newest_at_once_and_each_that_follows(served: Served) -> None:
+async def test_a_listener_gets_the_newest_snapshot_at_once_and_then_each_new_one(served: Served) -> None:
     for number in (1, 2):
         served.feed.publish(b"%d" % number)
     client = await served.listen()
@@ -26,7 +26,7 @@ async def test_who_listens_is_told_the_newest_at_once_and_each_that_follows(serv
     assert await client.reader.readuntil(b"\n\n") == b"data: 3\n\n"
 
 
-async def test_the_page_asks_for_nothing_but_its_own_files() -> None:
+async def test_the_page_references_only_its_own_files() -> None:
     routes = page_routes()
     assert {"/", "/app.js", "/style.css", "/icon.svg"} <= routes.keys()
     for path, route in routes.items():

@@ -33,7 +33,7 @@ def series(seen: Observation | None, now_s: float) -> dict[tuple[str, ...], floa
     }
 
 
-def test_the_series_are_those_of_kafka_exporter() -> None:
+def test_the_series_match_those_of_kafka_exporter() -> None:
     assert series(SEEN, T0 + 1) == {
         ("kafka_view_up",): 1,
         ("kafka_topic_partitions", "mine.orders"): 2,
@@ -72,9 +72,9 @@ def test_an_outdated_lag_is_not_exported() -> None:
     assert series(SEEN, T0 - 3600) == {("kafka_view_up",): 0}, "the clock was set back since"
 
 
-def test_the_database_has_a_group_of_its_own_where_it_is_the_sink_s_second_output() -> None:
-    told = series(SEEN._replace(in_database={0: 2}), T0 + 1)
-    assert told["kafka_consumergroup_lag", "mine.sink-database", "mine.product-metrics", "0"] == 7
-    assert told["kafka_consumergroup_lag_sum", "mine.sink-database", "mine.product-metrics"] == 7
-    assert told["kafka_consumergroup_current_offset", "mine.sink-database", "mine.product-metrics", "0"] == 2
-    assert told["kafka_consumergroup_lag", "mine.sink", "mine.product-metrics", "0"] == 5
+def test_the_database_as_second_output_has_its_own_group() -> None:
+    lag_series = series(SEEN._replace(in_database={0: 2}), T0 + 1)
+    assert lag_series["kafka_consumergroup_lag", "mine.sink-database", "mine.product-metrics", "0"] == 7
+    assert lag_series["kafka_consumergroup_lag_sum", "mine.sink-database", "mine.product-metrics"] == 7
+    assert lag_series["kafka_consumergroup_current_offset", "mine.sink-database", "mine.product-metrics", "0"] == 2
+    assert lag_series["kafka_consumergroup_lag", "mine.sink", "mine.product-metrics", "0"] == 5

@@ -64,7 +64,7 @@ def started() -> Iterator[list[LiveProcess]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_and_its_event_streams(started: list[LiveProcess], number: signal.Signals) -> None:
+def test_a_signal_ends_the_process_and_its_event_streams(started: list[LiveProcess], number: signal.Signals) -> None:
     live = LiveProcess()
     started.append(live)
     events = live.get("/events")
@@ -78,7 +78,7 @@ def test_a_signal_ends_it_and_its_event_streams(started: list[LiveProcess], numb
     events.close()
 
 
-def test_it_answers_to_its_own_names_and_below_its_prefix(started: list[LiveProcess]) -> None:
+def test_it_responds_to_allowed_hosts_and_below_its_prefix(started: list[LiveProcess]) -> None:
     live = LiveProcess(LIVE_ALLOWED_HOSTS="orders.example.com", LIVE_PATH_PREFIX="/orders/")
     started.append(live)
     assert live.status("/orders/", "orders.example.com") == 200
@@ -98,7 +98,7 @@ def test_in_a_network_probes_may_use_any_name_and_browsers_may_not(started: list
         assert live.status(path, "evil.example") == 403, path
 
 
-def test_the_name_that_it_listens_on_is_its_own() -> None:
+def test_the_host_name_that_it_listens_on_is_allowed() -> None:
     settings = load_settings(LiveSettings, ["--live-host", "Orders-Box"])
     hosts = _server(Live(settings), settings)._hosts
     assert hosts

@@ -13,7 +13,7 @@ from live.live_settings import LiveSettings
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_page_is_served_on_loopback_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_is_served_on_loopback_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_settings(LiveSettings, [])
     assert (settings.live_host, settings.live_port, settings.window_seconds) == ("127.0.0.1", 8080, 60)
     monkeypatch.setenv("LIVE_HOST", "0.0.0.0")
@@ -52,22 +52,22 @@ def test_it_does_not_start_with_a_bad_setting() -> None:
     assert "live: bad setting: LIVE_PORT='none'" in live.stderr
 
 
-def test_where_it_cannot_serve_it_says_so_and_what_to_do_in_one_line() -> None:
+def test_an_unusable_address_is_a_one_line_error_with_advice() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         live = ended("-m", "live", "--live-port", str(port))
     assert live.returncode == 1
     [line] = live.stderr.splitlines()
-    told = json.loads(line)
-    assert (told["event"], told["level"], told["service"]) == ("service failed", "error", "live")
-    assert f"LIVE_HOST='127.0.0.1', LIVE_PORT={port} cannot be used" in told["error"]
-    assert told["advice"] == "choose another port, or 0 for a free one"
+    logged = json.loads(line)
+    assert (logged["event"], logged["level"], logged["service"]) == ("service failed", "error", "live")
+    assert f"LIVE_HOST='127.0.0.1', LIVE_PORT={port} cannot be used" in logged["error"]
+    assert logged["advice"] == "choose another port, or 0 for a free one"
 
 
 def test_a_bug_is_logged_in_one_line_with_its_stack_trace() -> None:
     live = ended("-c", "from live import __main__ as live; live.snapshot_json = None; live.main()", "--live-port", "0")
     assert live.returncode == 1
-    told = json.loads(live.stderr.splitlines()[-1])
-    assert (told["event"], told["level"], told["service"]) == ("service failed", "error", "live")
-    assert "TypeError" in told["exception"]
-    assert "a defect" in told["advice"]
+    logged = json.loads(live.stderr.splitlines()[-1])
+    assert (logged["event"], logged["level"], logged["service"]) == ("service failed", "error", "live")
+    assert "TypeError" in logged["exception"]
+    assert "a defect" in logged["advice"]

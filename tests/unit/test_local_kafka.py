@@ -16,22 +16,22 @@ KRAFT_S = "#\n#Sat Nov 28 09:00:00 UTC 2026\ncluster.id=abc\nnode.id=1\nversion=
 
 
 @pytest.mark.parametrize(
-    ("told", "version"), [("", None), ("3.9", None), ("4", DEFAULT_VERSION), ("4.3.1", "4.3.1"), ("4.4.0", "4.4.0")]
+    ("setting", "version"), [("", None), ("3.9", None), ("4", DEFAULT_VERSION), ("4.3.1", "4.3.1"), ("4.4.0", "4.4.0")]
 )
-def test_a_version_of_kafka(monkeypatch: pytest.MonkeyPatch, told: str, version: str | None) -> None:
-    monkeypatch.setenv("LOCAL_KAFKA", told)
+def test_supported_kafka_versions(monkeypatch: pytest.MonkeyPatch, setting: str, version: str | None) -> None:
+    monkeypatch.setenv("LOCAL_KAFKA", setting)
     assert LocalSettings.from_environment().kafka_4 == version
 
 
-@pytest.mark.parametrize("told", ["3", "3.8.0", "4.4", "5", "kraft", "4.4.0-rc1"])
-def test_any_other_is_refused(monkeypatch: pytest.MonkeyPatch, told: str) -> None:
-    monkeypatch.setenv("LOCAL_KAFKA", told)
-    with pytest.raises(LocalModeError, match=rf"LOCAL_KAFKA='{told}': 3.9 .*, 4, or a version such as 4"):
+@pytest.mark.parametrize("setting", ["3", "3.8.0", "4.4", "5", "kraft", "4.4.0-rc1"])
+def test_other_kafka_versions_are_rejected(monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
+    monkeypatch.setenv("LOCAL_KAFKA", setting)
+    with pytest.raises(LocalModeError, match=rf"LOCAL_KAFKA='{setting}': 3.9 .*, 4, or a version such as 4"):
         LocalSettings.from_environment()
 
 
 @pytest.mark.parametrize("kraft", [True, False])
-def test_data_of_the_other_kind_is_refused(tmp_path: Path, *, kraft: bool) -> None:
+def test_data_of_the_other_metadata_mode_is_rejected(tmp_path: Path, *, kraft: bool) -> None:
     check_data(tmp_path, kraft=kraft)
     (tmp_path / "data" / "kafka").mkdir(parents=True)
     file = tmp_path / "data" / "kafka" / "meta.properties"
@@ -43,7 +43,7 @@ def test_data_of_the_other_kind_is_refused(tmp_path: Path, *, kraft: bool) -> No
     assert "LOCAL_DIR" in refused.value.advice
 
 
-def test_a_class_archive_is_mapped_where_there_is_one(tmp_path: Path) -> None:
+def test_an_existing_class_data_archive_is_used(tmp_path: Path) -> None:
     libs = tmp_path / "libs"
     libs.mkdir()
     files = KafkaFiles(tmp_path, libs, 1, 2)

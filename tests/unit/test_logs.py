@@ -1,4 +1,4 @@
-"""The log: one event a line, an order can be followed through it, and no secret gets into it."""
+"""The log has one event per line, an order can be traced through it, and it contains no secrets."""
 
 import json
 import logging
@@ -38,8 +38,8 @@ def events(capsys: pytest.CaptureFixture[str]) -> list[Event]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
-def process_one_of_each() -> None:
-    """A good order, a bad one, a late one and a closed window on their way through all stages."""
+def process_one_record_of_each_kind() -> None:
+    """A valid order, an invalid one, a late one and a closed window pass through all stages."""
     clock = FakeClock()
     metrics = OrderMetrics(CollectorRegistry(), Reason)
     watermark, lag = SourceWatermark(5.0, 10.0), EventTimeLag("orders", None, clock)
@@ -59,21 +59,21 @@ def process_one_of_each() -> None:
     report_written(writer, writer.parse(lines), metrics_of["file"], 1_700_000_200.0)
 
 
-def test_an_order_can_be_followed_at_debug_level(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_order_can_be_traced_at_debug_level(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("test", "debug", "json")
-    process_one_of_each()
-    told = events(capsys)
-    assert {event["service"] for event in told} == {"test"}
-    of_order = [event for event in told if event.get("order_id") == "order-1"]
+    process_one_record_of_each_kind()
+    logged = events(capsys)
+    assert {event["service"] for event in logged} == {"test"}
+    of_order = [event for event in logged if event.get("order_id") == "order-1"]
     assert [event["event"] for event in of_order] == ["order processed", "order counted", "order late"]
     assert (of_order[0]["to_topic"], of_order[0]["to_partition"]) == ("processed-orders", 2)
-    (rejected,) = [event for event in told if event.get("order_id") == "order-2"]
+    (rejected,) = [event for event in logged if event.get("order_id") == "order-2"]
     assert (rejected["event"], rejected["reason"]) == ("order rejected", "invalid_amount")
 
 
 def test_one_search_finds_an_order_and_its_window(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("test", "debug", "json")
-    process_one_of_each()
+    process_one_record_of_each_kind()
     lines = capsys.readouterr().err.splitlines()
     (counted,) = [line for line in lines if "order counted" in line]
     (window,) = re.findall(r'"window_start":.*"product_id":"[^"]*"', counted)
@@ -82,7 +82,7 @@ def test_one_search_finds_an_order_and_its_window(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "order_id"),
     [
         (None, b'{"order_id":"of-value","amount":-1}', "of-value"),
         (b"of-key", b'{"order_id":"of-value","amount":-1}', "of-value"),
@@ -97,16 +97,16 @@ def test_one_search_finds_an_order_and_its_window(capsys: pytest.CaptureFixture[
     ],
 )
 def test_a_rejected_order_is_logged_with_its_original_id(
-    key: bytes | None, value: bytes | None, told: str, capsys: pytest.CaptureFixture[str]
+    key: bytes | None, value: bytes | None, order_id: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging("test", "debug", "json")
     log_rejected(FakeRecord(value, key), Reason.MALFORMED)
-    assert [event["order_id"] for event in events(capsys)] == [told]
+    assert [event["order_id"] for event in events(capsys)] == [order_id]
 
 
 def test_at_info_level_no_order_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("test", "info", "json")
-    process_one_of_each()
+    process_one_record_of_each_kind()
     assert events(capsys) == []
     assert not debugging()
 
@@ -119,11 +119,11 @@ def test_no_password_gets_into_the_log(log_format: Any, capsys: pytest.CaptureFi
     log.info("connecting", url=url, nested={"url": url}, dsn=f"host=db password={PASSWORD} user=pipeline")
     logging.getLogger("elsewhere").warning("cannot reach %s", url)
     log.error("failed", exc_info=RuntimeError(f"refused: {url}"))
-    told = capsys.readouterr().err
-    assert PASSWORD not in told
-    assert told.count("postgresql://pipeline:***@db:5432/metrics") >= 4
+    errors = capsys.readouterr().err
+    assert PASSWORD not in errors
+    assert errors.count("postgresql://pipeline:***@db:5432/metrics") >= 4
     if log_format == "json":
-        assert len([orjson.loads(line) for line in told.splitlines()]) == 3
+        assert len([orjson.loads(line) for line in errors.splitlines()]) == 3
 
 
 @pytest.mark.parametrize("scheme", ["", "sasl://"])
@@ -152,11 +152,11 @@ def test_a_bad_settings_message_masks_a_password(scheme: str, monkeypatch: pytes
         ('{"token":null,"n":1}', '{"token":null,"n":1}'),
     ],
 )
-def test_what_is_masked(text: str, masked: str) -> None:
+def test_secrets_are_masked(text: str, masked: str) -> None:
     assert without_secrets(text) == masked
 
 
-def test_aiokafka_s_requests_stay_out_of_a_debug_log(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_debug_log_has_no_requests_of_aiokafka(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("test", "debug", "json")
     logging.getLogger("aiokafka.conn").debug("Request: ProduceRequest(messages=b'order-1...')")
     assert events(capsys) == []

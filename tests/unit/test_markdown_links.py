@@ -14,7 +14,7 @@ _HEADING = re.compile(r"^#{1,6} +(.*?) *#*$", re.MULTILINE)
 
 
 def pages() -> list[Path]:
-    """All Markdown files but those of folders that are not the repository's own."""
+    """All Markdown files except those in folders that are not part of the repository."""
     found = (path for path in ROOT.rglob("*.md"))
     return sorted(path for path in found if not _is_foreign(path.relative_to(ROOT)))
 
@@ -31,12 +31,12 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
-def test_the_pages_are_found() -> None:
+def test_pages_are_found() -> None:
     assert {"README.md", "docs/architecture.md"} <= {page.relative_to(ROOT).as_posix() for page in pages()}
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_links_lead_somewhere(page: Path) -> None:
+def test_link_targets_exist(page: Path) -> None:
     broken = []
     for target in _LINK.findall(_CODE.sub("", page.read_text("utf-8"))):
         if re.match(r"[a-z]+:", target):

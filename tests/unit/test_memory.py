@@ -21,11 +21,11 @@ print(faults[-1] - faults[0])
 
 
 def page_faults(keep: str) -> int:
-    told = subprocess.run([sys.executable, "-c", _USE.format(keep=keep)], capture_output=True, text=True, check=True)
-    return int(told.stdout)
+    result = subprocess.run([sys.executable, "-c", _USE.format(keep=keep)], capture_output=True, text=True, check=True)
+    return int(result.stdout)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to keep what is freed")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be configured to keep freed memory")
 def test_large_buffers_cost_page_faults_once() -> None:
     assert page_faults("") > 2048 * (_ROUNDS - 2)
     assert page_faults("keep_freed_memory()") < 2048

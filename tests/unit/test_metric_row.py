@@ -1,4 +1,4 @@
-"""A metric read back from its record: exact, or refused."""
+"""Decoding a metric from its record: exactly, or rejected."""
 
 import pytest
 from hypothesis import given
@@ -47,7 +47,7 @@ def text(**changes: str) -> bytes:
         ("9999999999999999.99", 10**18 - 1),
     ],
 )
-def test_amounts_are_exact_also_where_a_float_is_not(literal: str, cents: int) -> None:
+def test_amounts_beyond_float_precision_are_exact(literal: str, cents: int) -> None:
     assert decode_metric(text(total_revenue=literal)).revenue_cents == cents
 
 
@@ -86,5 +86,5 @@ def test_invalid_metrics_are_rejected(value: bytes | None) -> None:
         decode_metric(value)
 
 
-def test_other_fields_are_passed_over() -> None:
+def test_other_fields_are_ignored() -> None:
     assert decode_metric(text(more='{"a": [1, 2]}')) == MetricRow(60, 120, "p", 3, 1050, 350)

@@ -1,4 +1,4 @@
-"""What `/metrics` tells: the names that docs/metrics.md promises, by Prometheus' conventions, from a server that answers."""
+"""`/metrics` has the names documented in docs/metrics.md, by Prometheus' conventions, from a responsive server."""
 
 import asyncio
 import http.client
@@ -37,7 +37,7 @@ from tests.unit.test_watch_state import observation
 from watch.state import READERS
 
 TABLE = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
-# Names that Prometheus gives by itself: https://prometheus.io/docs/practices/naming/
+# Names that Prometheus defines: https://prometheus.io/docs/practices/naming/
 UNITS = ("_seconds", "_bytes", "_total", "_records", "_orders", "_entries", "_partitions", "_healthy", "_standby")
 ABOUT_THE_PROCESS = [
     "process_cpu_seconds_total",
@@ -51,7 +51,7 @@ LABELS = {"topic", "partition", "reason", "outcome", "product_id", "fault", "out
 
 
 def registry_of(service: str) -> CollectorRegistry:
-    """What the service tells, each gauge by partition with a series."""
+    """The metrics of the service, with a series for each gauge by partition."""
     registry, health = CollectorRegistry(), Health()
     ServiceMetrics(registry, health)
     if service == "generator":
@@ -70,7 +70,7 @@ def registry_of(service: str) -> CollectorRegistry:
     return registry
 
 
-def told_by_live() -> list[Metric]:
+def metrics_of_live() -> list[Metric]:
     live = Live(load_settings(LiveSettings, []))
     live.take(observation(time.time(), committed={topic: {0: 0} for topic in READERS}))
 
@@ -99,28 +99,28 @@ def get(port: int) -> str:
     return text
 
 
-def told_names(metric: Metric) -> str:
+def sample_names(metric: Metric) -> str:
     return metric.name + "_total" if metric.type == "counter" else metric.name
 
 
-def promised() -> dict[str, tuple[str, set[str], set[str]]]:
-    """By name: type, labels, services, as the table says."""
+def documented_metrics() -> dict[str, tuple[str, set[str], set[str]]]:
+    """Type, labels and services by name, as in the table."""
     rows = [re.split(r"\s*\|\s*", line)[1:-1] for line in TABLE.read_text().splitlines() if line.startswith("| `")]
-    told: dict[str, tuple[str, set[str], set[str]]] = {}
+    documented: dict[str, tuple[str, set[str], set[str]]] = {}
     everyone = {"generator", "processor", "analytics", "sink", "live"}
     for names, kind, labels, _, services in rows:
         named = {each for each in everyone if each in services}
         who = everyone - named if services.startswith("all") else named
         for name in re.findall(r"`([a-z_]+)`", names):
-            told[name] = (kind, set(re.findall(r"`([a-z_]+)`", labels.partition(":")[0])), who)
-    return told
+            documented[name] = (kind, set(re.findall(r"`([a-z_]+)`", labels.partition(":")[0])), who)
+    return documented
 
 
 @pytest.mark.parametrize("service", ["generator", "processor", "analytics", "sink", "live"])
-def test_each_service_serves_what_the_table_says_and_nothing_else(service: str) -> None:
-    told = told_by_live() if service == "live" else served(registry_of(service))
-    metrics = {told_names(metric): metric for metric in told}
-    table = {name: row for name, row in promised().items() if service in row[2]}
+def test_each_service_exports_exactly_the_documented_metrics(service: str) -> None:
+    exported = metrics_of_live() if service == "live" else served(registry_of(service))
+    metrics = {sample_names(metric): metric for metric in exported}
+    table = {name: row for name, row in documented_metrics().items() if service in row[2]}
     assert metrics.keys() == table.keys()
     for name, metric in metrics.items():
         kind, labels, _ = table[name]
@@ -132,9 +132,9 @@ def test_each_service_serves_what_the_table_says_and_nothing_else(service: str) 
 
 
 @pytest.mark.parametrize("service", ["generator", "processor", "analytics", "sink"])
-def test_names_and_labels_are_by_the_conventions(service: str) -> None:
+def test_names_and_labels_follow_the_conventions(service: str) -> None:
     for metric in served(registry_of(service)):
-        name = told_names(metric)
+        name = sample_names(metric)
         assert re.fullmatch(r"(pipeline|process)_[a-z][a-z_]*[a-z]", name)
         assert name.endswith(UNITS) or name in ("process_open_fds", "process_max_fds")
         assert (metric.type == "counter") == name.endswith("_total")
@@ -143,8 +143,8 @@ def test_names_and_labels_are_by_the_conventions(service: str) -> None:
 
 
 @pytest.mark.parametrize("service", ["generator", "processor", "analytics", "sink"])
-def test_counters_are_there_from_the_start(service: str) -> None:
-    """Otherwise rate() would miss the first one."""
+def test_counters_exist_from_the_start(service: str) -> None:
+    """Otherwise rate() would miss the first increment."""
     for metric in served(registry_of(service)):
         assert metric.samples or metric.type != "counter" or metric.name.startswith("pipeline_closed_"), metric.name
     if service in ("generator", "processor"):
@@ -153,7 +153,7 @@ def test_counters_are_there_from_the_start(service: str) -> None:
         assert {value for sample in found.samples for value in sample.labels.values()} == set(Reason)
 
 
-def test_a_revoked_partition_has_no_series_and_counters_stay() -> None:
+def test_a_revoked_partition_loses_its_gauges_but_counters_remain() -> None:
     registry = CollectorRegistry()
     stage = StageMetrics(registry, "orders", ["processed-orders"], stateful=True, from_senders=True)
     for partition in (1, 2):
@@ -161,10 +161,10 @@ def test_a_revoked_partition_has_no_series_and_counters_stay() -> None:
     stage.committed(40, {"processed-orders": 39}, 0.1)
     stage.forget(1)
     stage.forget(1)
-    told = {
+    partitions = {
         sample.labels["partition"] for m in served(registry) for sample in m.samples if "partition" in sample.labels
     }
-    assert told == {"2"}
+    assert partitions == {"2"}
     assert registry.get_sample_value("pipeline_records_consumed_total", {"topic": "orders"}) == 40
     assert registry.get_sample_value("pipeline_records_produced_total", {"topic": "processed-orders"}) == 39
 
@@ -191,7 +191,7 @@ def test_products_beyond_the_first_fifty_share_a_series() -> None:
     assert revenue == pytest.approx(150 * 20.02, abs=1e-6)
 
 
-def test_the_log_has_the_counters_above_zero() -> None:
+def test_the_log_line_has_the_counters_above_zero() -> None:
     registry = CollectorRegistry()
     metrics = OrderMetrics(registry, Reason)
     Counter("other", "Not ours.", registry=registry).inc()
@@ -200,7 +200,7 @@ def test_the_log_has_the_counters_above_zero() -> None:
     assert totals(registry) == {"orders_processed": 3, "dead_letters_malformed": 1}
 
 
-def test_the_sink_observes_each_window_once_for_each_write() -> None:
+def test_the_sink_observes_each_window_once_per_write() -> None:
     registry = CollectorRegistry()
     metrics = SinkMetrics(registry, "product-metrics", ["file", "database"]).outputs
     lines = [b'{"window_end":%d,"product_id":"a"}' % end_s for end_s in (60, 60, 120)]
@@ -217,7 +217,7 @@ async def test_metrics_are_served_while_the_event_loop_is_blocked() -> None:
         answers: list[str] = []
         asking = threading.Thread(target=lambda: answers.append(get(server.port)))
         asking.start()
-        asking.join(10)  # in which the loop, that runs this, does nothing else
+        asking.join(10)  # which blocks the event loop that runs this
         assert "pipeline_orders_processed_total" in answers[0]
 
 

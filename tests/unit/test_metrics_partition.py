@@ -32,7 +32,7 @@ def make_driver(limits: DerivedLimits = DECLARED_LIMITS) -> LogicDriver:
     return LogicDriver(MetricsPartition("processed-orders", 3, 60, FakeClock(), metrics, limits), registry=registry)
 
 
-def test_a_windows_metrics_come_once_when_the_slowest_source_has_passed_it() -> None:
+def test_metrics_are_written_once_when_the_slowest_source_has_passed_the_window() -> None:
     driver = make_driver()
     driver.pipe([processed("a", 0, 10.10), processed("b", 1, 5), processed("a", 59.9, 10.15), processed("a", 60, 7)])
     driver.pipe([mark(0, 1000)])
@@ -53,7 +53,7 @@ def test_a_windows_metrics_come_once_when_the_slowest_source_has_passed_it() -> 
     assert driver.logic.state_size == 1
 
 
-def test_an_order_for_a_closed_window_is_kept_as_late() -> None:
+def test_an_order_for_a_closed_window_goes_to_late_orders() -> None:
     driver = make_driver()
     driver.pipe([mark(0, 60), mark(1, 60), processed("a", 59.9), processed("a", 60)])
     (late,) = driver.output.topic("late-orders")
@@ -72,14 +72,14 @@ def test_a_late_order_keeps_its_sender_s_headers() -> None:
     assert [name for name, _ in late.headers].count("type") == 1
 
 
-def test_a_hundred_thousand_cents_add_up_exactly() -> None:
+def test_a_hundred_thousand_amounts_add_up_exactly() -> None:
     driver = make_driver()
     driver.pipe([processed("a", 1, 0.1)] * 1000 + [processed("a", 1, 0.7)] * 1000)
     driver.pipe([mark(0, 60), mark(1, 60)])
     assert driver.output.values("product-metrics")[0]["total_revenue"] == 800
 
 
-def test_state_comes_back_from_the_changelog() -> None:
+def test_state_is_restored_from_the_changelog() -> None:
     driver = make_driver()
     driver.pipe([processed("a", 1, 2.5), mark(0, 100)])
     changelog = driver.output.records["analytics-state", 3]

@@ -1,4 +1,4 @@
-"""The metrics report: whatever the source and the format, the total is the sum to the cent."""
+"""The metrics report: for each source and format, the total is the sum to the cent."""
 
 import asyncio
 import csv
@@ -68,7 +68,7 @@ def report(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     return printed
 
 
-def by_hand(period_s: int) -> dict[tuple[int, str], tuple[int, int]]:
+def expected_sums(period_s: int) -> dict[tuple[int, str], tuple[int, int]]:
     sums: defaultdict[tuple[int, str], tuple[int, int]] = defaultdict(lambda: (0, 0))
     for metric in (*METRICS, LARGE):
         key = (metric.window_start - metric.window_start % period_s, metric.product_id)
@@ -80,7 +80,7 @@ def by_hand(period_s: int) -> dict[tuple[int, str], tuple[int, int]]:
 @pytest.mark.parametrize(("period", "length_s"), [("minute", 60), ("hour", 3600), ("day", 86_400)])
 def test_csv_by_period(report: Report, period: str, length_s: int) -> None:
     *rows, total = csv.DictReader(io.StringIO(report("--by", period, "--format", "csv")))
-    expected = by_hand(length_s)
+    expected = expected_sums(length_s)
     assert len(rows) == len(expected)
     assert [int(Decimal(row["total_revenue"]) * 100) for row in rows] == [
         cents for _, (_, cents) in sorted(expected.items())
@@ -90,7 +90,7 @@ def test_csv_by_period(report: Report, period: str, length_s: int) -> None:
     assert int(total["order_count"]) == sum(int(row["order_count"]) for row in rows)
 
 
-def test_json_lines_are_exact_where_floats_are_not(report: Report) -> None:
+def test_json_lines_are_exact_beyond_float_precision(report: Report) -> None:
     text = report("--format", "jsonl", "--product", "prod-3")
     row, total = (json.loads(line, parse_float=Decimal) for line in text.splitlines())
     assert row == {
@@ -147,7 +147,7 @@ def test_a_table_shows_any_product_id_as_text(folder: Path, report: Report, prod
 
 
 @pytest.mark.parametrize("suffix", [".json", ".json.gz", ".parquet"])
-def test_finished_files_are_read_with_the_live_one(folder: Path, report: Report, suffix: str) -> None:
+def test_finished_files_are_read_together_with_the_live_one(folder: Path, report: Report, suffix: str) -> None:
     arguments = ("--format", "csv", "--from", "2026-11-22T05:00")
     same = report(*arguments)
     lines = (folder / "metrics.json").read_bytes().splitlines(keepends=True)
@@ -157,11 +157,11 @@ def test_finished_files_are_read_with_the_live_one(folder: Path, report: Report,
     if suffix != ".json":
         target = finished.with_name(finished.stem + suffix)
         convert(finished, target, Disk())
-        assert report(*arguments) == same, "each metric once, though it stands in two formats"
+        assert report(*arguments) == same, "each metric once, although it is in two formats"
         finished.unlink()
         assert report("--file", str(target), "--format", "csv").count("\n") > 20
     assert report(*arguments) == same
-    # By its name it has nothing of that time, so it is not even opened.
+    # By its name it has no metrics of that time, so it is not even opened.
     for name in folder.glob("metrics-*"):
         name.write_bytes(b"?")
     assert report("--format", "csv", "--from", "2026-11-22T11:34").count("\n") > 20
@@ -219,7 +219,7 @@ def test_parquet(folder: Path, report: Report) -> None:
     path = folder / "report.parquet"
     report("--format", "parquet", "--to-file", str(path), "--by", "hour")
     rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
-    expected = by_hand(3600)
+    expected = expected_sums(3600)
     assert sum(row["total_revenue"] for row in rows) * 100 == sum(cents for _, cents in expected.values())
     assert len(rows) == len(expected)
 
@@ -233,7 +233,7 @@ async def fill_database(url: str) -> None:
     await session.close()
 
 
-def test_a_database_says_the_same_as_the_file(folder: Path, report: Report) -> None:
+def test_a_database_gives_the_same_report_as_the_file(folder: Path, report: Report) -> None:
     url = f"sqlite:///{folder}/metrics.db"
     asyncio.run(fill_database(url))
     arguments = ("--format", "csv", "--from", "2026-11-22T01:00", "--to", "2026-11-23")
@@ -249,7 +249,7 @@ def test_no_metrics_is_an_error_message(folder: Path, report: Report) -> None:
     assert "hidden" not in report("--database", "mysql://me:hidden@there/db", exit_code=2).partition("usage")[0]
 
 
-def test_windows_are_counted_where_they_begin() -> None:
+def test_windows_belong_to_the_period_in_which_they_begin() -> None:
     row = MetricRow(3590, 3650, "a", 1, 5, 5)
     assert [line.period_start for line in summarize([row], Selection(), "hour")] == [0]
     assert summarize([row], Selection(from_s=3591), "hour") == []

@@ -35,7 +35,7 @@ def driver_at(
     return LogicDriver(logic, registry=registry)
 
 
-def test_an_order_is_enriched_and_goes_to_its_products_partition() -> None:
+def test_an_order_is_enriched_and_partitioned_by_product() -> None:
     driver = driver_at(FakeClock())
     driver.pipe([order_record(3)])
     (processed,) = [r for r in driver.output.topic("processed-orders") if r.headers == (("type", b"order"),)]
@@ -46,7 +46,7 @@ def test_an_order_is_enriched_and_goes_to_its_products_partition() -> None:
     assert driver.committed == {"orders_processed": 1}
 
 
-def test_an_amount_with_rounding_noise_goes_on_as_exact_cents() -> None:
+def test_an_amount_with_a_rounding_error_becomes_exact_cents() -> None:
     driver = driver_at(FakeClock())
     driver.pipe([order_record(3, amount=863.37), order_record(4, amount=863.3700000000001)])
     processed = [r for r in driver.output.topic("processed-orders") if r.headers == (("type", b"order"),)]
@@ -54,7 +54,7 @@ def test_an_amount_with_rounding_noise_goes_on_as_exact_cents() -> None:
     assert driver.committed == {"orders_processed": 2}
 
 
-def test_the_sender_s_headers_go_on_with_its_order_and_the_order_keeps_its_place() -> None:
+def test_the_senders_headers_are_copied_and_the_input_order_is_kept() -> None:
     sent: Headers = [("traceparent", b"00-1"), ("type", b"theirs"), ("tenant", None), ("tenant", b"b")]
     driver = driver_at(FakeClock())
     driver.pipe([order_record(1), replace(order_record(2), headers=tuple(sent)), order_record(3)])
@@ -67,7 +67,7 @@ def test_the_sender_s_headers_go_on_with_its_order_and_the_order_keeps_its_place
     assert driver.committed == {"orders_processed": 3}
 
 
-def test_the_sender_s_headers_go_on_with_its_dead_letter_and_ours_win() -> None:
+def test_a_dead_letter_has_the_senders_headers_and_ours_take_precedence() -> None:
     sent = (("error.reason", b"theirs"), ("traceparent", b"00-1"), ("source.offset", None), ("type", b"theirs"))
     driver = driver_at(FakeClock())
     driver.pipe([FakeRecord(b"{", headers=sent, offset=41)])
@@ -76,7 +76,7 @@ def test_the_sender_s_headers_go_on_with_its_dead_letter_and_ours_win() -> None:
     assert letter.headers[len(HEADERS) :] == (("traceparent", b"00-1"), ("type", b"theirs"))
 
 
-def test_a_bad_record_becomes_a_dead_letter_byte_for_byte() -> None:
+def test_a_dead_letter_has_the_unchanged_value_of_an_invalid_record() -> None:
     driver = driver_at(FakeClock())
     bad = FakeRecord(b'{"order_id": \xff', key=b"\x00k", offset=41, partition=2, timestamp=1234)
     driver.pipe([order_record(1), bad, order_record(2, amount=-1)])
@@ -90,7 +90,7 @@ def test_a_bad_record_becomes_a_dead_letter_byte_for_byte() -> None:
     assert driver.committed == {"orders_processed": 1, "dead_letters_malformed": 1, "dead_letters_invalid_amount": 1}
 
 
-def test_a_transactions_orders_are_followed_by_their_watermark_in_every_partition() -> None:
+def test_the_watermark_follows_the_orders_of_its_transaction_in_every_partition() -> None:
     clock = FakeClock()
     driver = driver_at(clock, source=4)
     driver.pipe([order_record(1), order_record(9)])
@@ -117,21 +117,21 @@ def test_a_watermark_that_can_close_no_window_is_not_written() -> None:
     assert [orjson.loads(r.value or b"")["watermark"] for r in log if r.headers == WATERMARK] == [995.2, 996.0, 998.5]
 
 
-def test_an_event_ahead_of_its_arrival_moves_the_watermark_no_further_than_that() -> None:
-    """A client whose clock runs ahead must not make the others late: neither live nor when a backlog is read."""
+def test_an_event_time_ahead_of_arrival_advances_the_watermark_only_to_its_arrival() -> None:
+    """A client whose clock is ahead must not make other orders late, neither live nor when a backlog is read."""
     driver = driver_at(FakeClock(2000.0))
     driver.pipe([replace(order_record(timestamp=1059.0), timestamp=1_000_000, timestamp_type=LOG_APPEND_TIME)])
     assert driver.logic.watermark_s == 995.0
-    driver.pipe([order_record(timestamp=2059.0)])  # without the broker's stamp the clock has to do
+    driver.pipe([order_record(timestamp=2059.0)])  # without the broker's timestamp the clock is used
     assert driver.logic.watermark_s == 1995.0
 
 
 def stamped(arrived_s: float, **fields: object) -> FakeRecord:
-    """An order, or something else, that the broker took in at this time."""
+    """A record, valid or not, that arrived at the broker at this time."""
     return replace(order_record(**fields), timestamp=int(arrived_s * 1000), timestamp_type=LOG_APPEND_TIME)
 
 
-def test_with_a_bound_an_old_order_goes_on_and_the_watermark_after_it_passes_it() -> None:
+def test_with_a_bound_an_old_order_is_processed_and_the_watermark_passes_it() -> None:
     driver = driver_at(FakeClock(5000.0), max_event_age_s=60.0)
     driver.pipe([stamped(2000, timestamp=1000.0)])
     log = driver.output.records["processed-orders", partition_for(b"prod-1", 6)]
@@ -140,20 +140,20 @@ def test_with_a_bound_an_old_order_goes_on_and_the_watermark_after_it_passes_it(
     assert driver.logic.event_time_lag_s == 1000.0
 
 
-def test_only_a_time_that_the_broker_stamped_is_one_of_arrival() -> None:
+def test_only_broker_timestamps_are_arrival_times() -> None:
     driver = driver_at(FakeClock(5000.0), max_event_age_s=60.0)
     driver.pipe([replace(order_record(timestamp=1000.0), timestamp=2_000_000)])
     assert driver.logic.watermark_s == 995.0
     assert driver.logic.event_time_lag_s is None
 
 
-def test_an_order_from_the_future_is_one_however_late_it_is_read() -> None:
+def test_a_future_timestamp_is_rejected_however_late_it_is_read() -> None:
     driver = driver_at(FakeClock(2000.0))
     driver.pipe([replace(order_record(timestamp=1061.0), timestamp=1_000_000, timestamp_type=LOG_APPEND_TIME)])
     assert driver.committed == {"dead_letters_future_timestamp": 1}
 
 
-def test_bad_records_move_no_watermark() -> None:
+def test_invalid_records_do_not_advance_the_watermark() -> None:
     driver = driver_at(FakeClock())
     driver.pipe([order_record(1, product_id="unknown")])
     assert driver.output.topic("processed-orders") == []
@@ -165,13 +165,13 @@ def test_bad_records_do_not_keep_the_watermark_of_a_drained_partition_back() -> 
     driver = driver_at(clock)
     for number in range(40):
         driver.pipe([order_record(number, product_id="unknown")])
-        driver.quiet([clock.now_s() + number / 2], position=number + 1)
+        driver.idle([clock.now_s() + number / 2], position=number + 1)
     assert driver.logic.watermark_s == clock.now_s() + 19 - 5
 
 
 def test_drained_the_watermark_follows_the_clock_in_steps() -> None:
     driver = driver_at(FakeClock())
-    driver.quiet([1000 + step / 2 for step in range(41)])
+    driver.idle([1000 + step / 2 for step in range(41)])
     marks = [v["watermark"] for v in driver.output.values("processed-orders")]
     assert len(marks) % 6 == 0
     each_once = sorted(set(marks))
@@ -181,9 +181,9 @@ def test_drained_the_watermark_follows_the_clock_in_steps() -> None:
     assert all(later - earlier == 1.0 for earlier, later in pairwise(each_once))
 
 
-def test_with_nothing_to_say_there_is_nothing_to_commit() -> None:
+def test_without_a_watermark_there_is_nothing_to_commit() -> None:
     driver = driver_at(FakeClock())
-    driver.quiet([1000 + step / 2 for step in range(41)], position=0, source_started=False)
+    driver.idle([1000 + step / 2 for step in range(41)], position=0, source_started=False)
     assert not driver.logic.urgent
     assert driver.output.topic("processed-orders") == []
 
@@ -198,7 +198,7 @@ def padded(size: int, number: int = 1) -> FakeRecord:
 
 
 def batch_size(record: FakeRecord) -> int:
-    """What the client's own builder makes of it."""
+    """The batch that the client's own builder creates."""
     builder = DefaultRecordBatchBuilder(2, 0, 1, -1, -1, 0, 10_000_000)
     builder.append(0, 0, record.key, record.value, [*record.headers])
     return int(builder.size())
@@ -208,7 +208,7 @@ def orders_in(driver: LogicDriver) -> list[FakeRecord]:
     return [record for record in driver.output.topic("processed-orders") if record.headers != WATERMARK]
 
 
-def test_an_order_of_any_size_goes_on_up_to_the_limit_and_is_a_dead_letter_beyond() -> None:
+def test_an_order_above_the_size_limit_is_a_dead_letter() -> None:
     for padding in range(1_700, 1_800):
         driver = driver_at(FakeClock(), limits=SMALL)
         driver.pipe([padded(padding)])
@@ -227,7 +227,7 @@ def test_an_order_of_any_size_goes_on_up_to_the_limit_and_is_a_dead_letter_beyon
     assert driver.committed == {"dead_letters_too_large": 1}
 
 
-def test_the_orders_around_a_large_one_go_on_in_their_order() -> None:
+def test_orders_around_a_large_one_keep_their_order() -> None:
     driver = driver_at(FakeClock(), limits=SMALL)
     driver.pipe([order_record(1), padded(1_200, 2), order_record(3), padded(5_000, 4), order_record(5)])
     names = [orjson.loads(record.value or b"")["order_id"] for record in orders_in(driver)]
@@ -235,7 +235,7 @@ def test_the_orders_around_a_large_one_go_on_in_their_order() -> None:
     assert driver.committed == {"orders_processed": 4, "dead_letters_too_large": 1}
 
 
-def test_large_headers_count_too() -> None:
+def test_headers_count_towards_the_size_limit() -> None:
     driver = driver_at(FakeClock(), limits=SMALL)
     driver.pipe([replace(order_record(1), headers=(("baggage", b"x" * 2_000),))])
     (letter,) = driver.output.topic("orders-dlq")
@@ -244,7 +244,7 @@ def test_large_headers_count_too() -> None:
 
 
 @pytest.mark.parametrize("large", [padded(5_000), FakeRecord(b"?" * 5_000, b"k", (("traceparent", b"00-1"),))])
-def test_a_dead_letter_that_is_too_large_has_no_value(large: FakeRecord) -> None:
+def test_a_dead_letter_that_is_too_large_is_written_without_value(large: FakeRecord) -> None:
     driver = driver_at(FakeClock(), limits=SMALL)
     driver.pipe([replace(large, offset=7), order_record(2)])
     (letter,) = driver.output.topic("orders-dlq")
@@ -260,7 +260,7 @@ def test_a_dead_letter_that_is_too_large_has_no_value(large: FakeRecord) -> None
 
 
 @pytest.mark.parametrize("part", [{"key": b"k" * 5_000}, {"headers": (("baggage", b"x" * 5_000),)}])
-def test_a_key_or_headers_that_have_no_room_are_left_out_as_well(part: dict[str, Any]) -> None:
+def test_a_key_or_headers_that_are_too_large_are_omitted_as_well(part: dict[str, Any]) -> None:
     driver = driver_at(FakeClock(), limits=SMALL)
     driver.pipe([replace(FakeRecord(b"no order"), **part)])
     (letter,) = driver.output.topic("orders-dlq")

@@ -1,4 +1,4 @@
-"""Each of aiokafka's errors is an outage, which is waited out, or a failure, which counts."""
+"""Each of aiokafka's errors is an outage, which is retried without limit, or a failure, which is counted."""
 
 import pytest
 from aiokafka import errors
@@ -41,7 +41,7 @@ OUTAGES = {
     "TransactionCoordinatorFenced",
     "UnknownTopicOrPartitionError",
 }
-# What waiting does not mend, or what is a program's fault: ours, the client library's or the broker's.
+# Errors that waiting does not fix, or that are bugs of ours, of the client library or of the broker.
 FAILURES = {
     "AuthenticationFailedError",
     "AuthenticationMethodNotSupported",
@@ -130,8 +130,8 @@ def classes() -> dict[str, type[Exception]]:
     return {each.__name__: each for each in found if each.__module__ == errors.__name__}
 
 
-def test_every_error_of_aiokafka_is_one_or_the_other() -> None:
-    """One that a later version brings has to be looked at."""
+def test_every_error_of_aiokafka_is_classified() -> None:
+    """An error added by a later version must be classified."""
     assert not OUTAGES & FAILURES
     assert classes().keys() == OUTAGES | FAILURES
 

@@ -1,4 +1,4 @@
-"""The metrics file is finished while somebody reads: after the reader has opened it, and before it lists the finished ones."""
+"""The metrics file is rotated during a read: after the reader has opened it, and before it lists the finished files."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from verification.output_file import read_lines
 
 
 def finish_while_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """The file is finished after a reader has opened it, and before it lists the finished ones."""
+    """Rotate the file after a reader has opened it, and before it lists the finished files."""
     listing: Callable[[Path], Iterator[Path]] = Path.iterdir
 
     def finish_then_list(path: Path) -> Iterator[Path]:
@@ -30,7 +30,7 @@ def test_a_reader_between_two_files_sees_each_metric_once(tmp_path: Path, monkey
     copy(tmp_path, topic_of(5), Disk(), BY_DAY)
     finish_while_read(tmp_path, monkeypatch)()
     seen = Counter(from_file(path_in(tmp_path), Selection(), Skipped()))
-    assert seen.total() == len(seen) == 12, "what was in the files when they were listed, and the first file's all"
+    assert seen.total() == len(seen) == 12, "the content of the files when they were listed, and all of the first file"
 
 
 def test_the_verification_between_two_files_sees_each_metric_once(

@@ -1,4 +1,4 @@
-"""The sizes that are computed are those of the client's own builder."""
+"""The computed sizes equal those of the client's own builder."""
 
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from hypothesis import given
@@ -14,13 +14,15 @@ HEADERS = st.lists(st.tuples(st.text(max_size=70), st.none() | BYTES), max_size=
 
 
 @given(key=st.none() | BYTES, value=st.none() | BYTES, headers=HEADERS)
-def test_a_batch_of_one_record(key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes | None]]) -> None:
+def test_the_size_of_a_batch_of_one_record(
+    key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes | None]]
+) -> None:
     builder = DefaultRecordBatchBuilder(2, 0, 1, -1, -1, 0, 2**30)
     builder.append(0, 1_700_000_000_000, key, value, headers)
     assert batch_bytes(key, value, headers) == builder.size()
 
 
 @given(value=BYTES, headers=HEADERS)
-def test_what_value_and_headers_take_at_most(value: bytes, headers: list[tuple[str, bytes | None]]) -> None:
+def test_an_upper_bound_of_the_size_of_value_and_headers(value: bytes, headers: list[tuple[str, bytes | None]]) -> None:
     around = 61 + 5 + 3 + 1 + 5 + 5  # the batch, the record's own fields, no key, and the lengths of value and headers
     assert batch_bytes(None, value, headers) <= at_most_bytes(value, headers) + around

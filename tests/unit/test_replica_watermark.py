@@ -28,7 +28,7 @@ def at(**values_s: float) -> ReplicaWatermark:
     return watermark
 
 
-def test_it_is_the_slowest_source_s() -> None:
+def test_the_watermark_is_that_of_the_slowest_source() -> None:
     assert at(source_4=1003.5, source_1=1001.5, source_2=1002.0).take() == Watermark((1, 2, 4), 6, 1001.5)
 
 
@@ -44,7 +44,7 @@ def test_it_follows_the_slowest_source_however_they_advance() -> None:
         assert not watermark.is_due() or watermark.take().watermark_s == min(values_s.values())
 
 
-def test_a_source_without_a_watermark_is_left_out_until_it_has_one() -> None:
+def test_a_source_without_a_watermark_is_omitted() -> None:
     watermark = ReplicaWatermark(6, WINDOW_S)
     watermark.advance(0, None)
     assert not watermark.is_due()
@@ -56,7 +56,7 @@ def test_a_source_without_a_watermark_is_left_out_until_it_has_one() -> None:
     assert watermark.take() == Watermark((0, 1), 6, 900.0)
 
 
-def test_only_a_second_that_all_have_passed_is_news() -> None:
+def test_a_watermark_is_due_after_each_full_second_that_all_sources_have_passed() -> None:
     watermark = at(source_0=1000.5, source_1=1000.2)
     watermark.take()
     watermark.advance(0, 1010.0)
@@ -67,7 +67,7 @@ def test_only_a_second_that_all_have_passed_is_news() -> None:
     assert watermark.is_due()
 
 
-def test_nothing_is_news_once_no_window_can_be_open() -> None:
+def test_no_watermark_is_due_once_no_window_can_be_open() -> None:
     watermark = at(source_0=1000.0)
     watermark.saw_quiet(1000.0)
     watermark.take()
@@ -81,7 +81,7 @@ def test_nothing_is_news_once_no_window_can_be_open() -> None:
     assert not watermark.is_due()
 
 
-def test_an_order_anywhere_in_the_topic_makes_it_news_again() -> None:
+def test_a_new_order_anywhere_in_the_topic_makes_a_watermark_due_again() -> None:
     watermark = at(source_0=5000.0)
     watermark.saw_quiet(1000.0)
     watermark.take()
@@ -91,7 +91,7 @@ def test_an_order_anywhere_in_the_topic_makes_it_news_again() -> None:
     assert watermark.is_due()
 
 
-def test_an_own_order_makes_a_watermark_due_before_the_next_topic_check() -> None:
+def test_a_processed_order_makes_a_watermark_due_before_the_next_topic_check() -> None:
     watermark = at(source_0=5000.0)
     watermark.saw_quiet(1000.0)
     watermark.take()
@@ -100,15 +100,15 @@ def test_an_own_order_makes_a_watermark_due_before_the_next_topic_check() -> Non
     assert watermark.is_due()
 
 
-def test_while_nobody_knows_whether_the_topic_is_quiet_it_goes_on() -> None:
+def test_watermarks_are_due_while_it_is_unknown_whether_the_topic_is_idle() -> None:
     watermark = at(source_0=5000.0)
     watermark.take()
     watermark.advance(0, 5001.0)
     assert watermark.is_due()
 
 
-def test_after_a_failure_it_is_written_once_however_quiet_it_is() -> None:
-    """The attempt before may not have come to write it."""
+def test_after_a_failure_a_watermark_is_written_once_even_if_idle() -> None:
+    """The previous attempt may have failed before writing it."""
     watermark = at(source_0=5000.0)
     watermark.saw_quiet(1000.0)
     assert watermark.is_due()
@@ -128,7 +128,7 @@ def two_partitions(clock: FakeClock) -> tuple[LogicDriver, LogicDriver, FakeOutp
     return first, second, output
 
 
-def test_a_record_for_both_partitions_follows_the_orders_of_both() -> None:
+def test_a_watermark_of_two_sources_follows_the_orders_of_both() -> None:
     clock = FakeClock(2000.0)
     first, second, output = two_partitions(clock)
     first.logic.process([order_record(timestamp=1500.0)], output)
@@ -144,7 +144,7 @@ def test_a_record_for_both_partitions_follows_the_orders_of_both() -> None:
         assert output.records["processed-orders", partition][-1].headers == WATERMARK
 
 
-def test_a_drained_pipeline_comes_to_rest_and_wakes_with_the_next_order() -> None:
+def test_a_drained_pipeline_stops_writing_until_the_next_order() -> None:
     clock = FakeClock(1000.0)
     first, second, output = two_partitions(clock)
     first.pipe([order_record(timestamp=1000.0)])

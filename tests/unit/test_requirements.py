@@ -1,4 +1,4 @@
-"""What pyproject.toml declares is pinned, and what a run installs is no more than it needs."""
+"""The dependencies in pyproject.toml are pinned, and each installation has only what it needs."""
 
 import re
 import tomllib
@@ -28,7 +28,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 COMMAND_ONLY = set(re.findall(r"^COMMAND_ONLY = (.*)$", MAKEFILE, re.MULTILINE)[0].split())
 
 
-def test_everything_that_is_declared_is_pinned() -> None:
+def test_every_declared_dependency_is_pinned() -> None:
     dependencies = names(PROJECT["project"]["dependencies"])
     assert dependencies - COMMAND_ONLY <= SERVICES.keys()
     assert dependencies | names(GROUPS["build"]) <= CLI.keys()
@@ -37,24 +37,24 @@ def test_everything_that_is_declared_is_pinned() -> None:
     assert names(GROUPS["readers"]) <= pinned("requirements-readers.txt").keys()
 
 
-def test_the_files_that_are_installed_together_agree() -> None:
+def test_requirements_files_that_are_installed_together_agree() -> None:
     assert SERVICES.items() <= CLI.items()
     for other in (DEV, pinned("services/sink/requirements-parquet.txt")):
         assert {name: other[name] for name in CLI.keys() & other.keys()}.items() <= CLI.items()
 
 
-def test_a_run_installs_nothing_that_only_tests_and_checks_need() -> None:
+def test_runtime_requirements_have_no_development_dependencies() -> None:
     assert not CLI.keys() & (names(GROUPS["dev"]) | names(GROUPS["parquet"]) | names(GROUPS["readers"]))
     setup = (ROOT / "local" / "setup.sh").read_text()
     assert "requirements='-r requirements-cli.txt'\n" in setup
     assert re.search(r"^run: machine \.venv/\.installed \$\(PARQUET\) ##", MAKEFILE, re.MULTILINE)
 
 
-def test_the_images_of_the_services_leave_out_what_only_the_command_needs() -> None:
+def test_service_images_have_no_dependencies_of_the_command() -> None:
     assert COMMAND_ONLY
     assert not SERVICES.keys() & COMMAND_ONLY
 
 
-def test_the_build_backend_is_among_what_is_installed() -> None:
-    """`pip install --no-build-isolation` downloads none."""
+def test_the_build_backend_is_pinned() -> None:
+    """`pip install --no-build-isolation` does not download it."""
     assert names(PROJECT["build-system"]["requires"]) <= CLI.keys()

@@ -1,4 +1,4 @@
-"""The runtime's public interface is what docs/runtime.md says, and an example needs nothing else of ``libs``."""
+"""The runtime's public interface matches docs/runtime.md, and an example needs nothing else from ``libs``."""
 
 import ast
 import re
@@ -26,7 +26,7 @@ def public(kind: type) -> set[str]:
     return {name for name in vars(kind) if not name.startswith("_")}
 
 
-def test_the_page_has_every_name_of_the_interface() -> None:
+def test_the_page_has_every_name_of_the_public_interface() -> None:
     assert members_in("Names") == set(api.__all__)
 
 
@@ -41,7 +41,7 @@ def test_the_page_has_every_member(kind: type) -> None:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
-def test_an_example_imports_nothing_else_of_the_project(path: Path) -> None:
+def test_an_example_imports_only_the_public_interface(path: Path) -> None:
     project = {folder.name for folder in ROOT.iterdir() if folder.is_dir()}
     imported = set()
     for node in ast.walk(ast.parse(path.read_text())):

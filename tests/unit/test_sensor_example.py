@@ -1,4 +1,4 @@
-"""The logic of examples/sensor_readings.py without Kafka; tests/integration has it on a real broker."""
+"""The logic of examples/sensor_readings.py without Kafka; tests/integration runs it on a real broker."""
 
 import orjson
 
@@ -29,7 +29,7 @@ def test_a_window_closes_when_event_time_has_passed_its_end_by_five_seconds() ->
     assert dict(late.headers)["reason"] == b"late: its window is closed"
 
 
-def test_what_is_restored_continues_where_the_commit_was() -> None:
+def test_restored_state_continues_at_the_committed_offset() -> None:
     first, output = SensorPartition(0), FakeOutput()
     first.process([reading(1_000), reading(61_000)], output)
     first.before_commit(output, 2)

@@ -34,7 +34,7 @@ def test_a_flag_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     assert load_settings(ProcessorSettings, ["--processor-batch-size", "8"]).processor_batch_size == 8
 
 
-def test_an_empty_variable_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WINDOW_SECONDS", "")
     assert load_settings(AnalyticsSettings, []).window_seconds == 60
 
@@ -63,7 +63,7 @@ def test_an_empty_variable_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> Non
         ("PROCESSOR_CATALOGUE_PATH", "/nowhere.json", "No such file"),
     ],
 )
-def test_a_bad_value_is_named_with_what_is_allowed(
+def test_the_error_for_a_bad_value_names_it_and_what_is_allowed(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, allowed: str
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -76,7 +76,7 @@ def test_a_bad_value_is_named_with_what_is_allowed(
     ("value", "meant"),
     [("[::1]:9092", "[::1]:9092"), ("a:1, [fe80::1%eth0]:2 ,b:3", "a:1,[fe80::1%eth0]:2,b:3"), (" a:1 ", "a:1")],
 )
-def test_brokers_may_have_ipv6_addresses_and_blanks_between(
+def test_bootstrap_servers_may_have_ipv6_addresses_and_spaces(
     monkeypatch: pytest.MonkeyPatch, value: str, meant: str
 ) -> None:
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", value)
@@ -100,7 +100,7 @@ def test_the_error_for_a_bad_value_of_any_length_is_one_line(monkeypatch: pytest
         "services/sink/data_sink.py",
     ],
 )
-def test_every_service_lists_its_settings_and_refuses_bad_ones(entry: str, tmp_path: Path) -> None:
+def test_every_service_lists_its_settings_and_rejects_invalid_ones(entry: str, tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / entry)]
     listed = subprocess.run([*command, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert "--kafka-bootstrap-servers" in listed

@@ -14,7 +14,7 @@ from services.sink.sink_settings import SinkSettings
 from tests.unit.test_compose_file import LOCAL_MODE, SETTINGS_PAGE
 
 SERVICES = (GeneratorSettings, ProcessorSettings, AnalyticsSettings, SinkSettings, LiveSettings)
-# What a default means says more than its value.
+# For these settings the page describes the default instead of giving its value.
 DESCRIBED = {
     "LOG_FORMAT": "by terminal",
     "PROCESSOR_CATALOGUE_PATH": "the five products'",
@@ -27,7 +27,7 @@ def declared() -> dict[str, FieldInfo]:
 
 
 def documented() -> dict[str, str]:
-    """The default of each setting, as the page has it."""
+    """The default of each setting on the page."""
     table = SETTINGS_PAGE.partition("| setting | default | |\n")[2].partition("\n\n")[0]
     defaults: dict[str, str] = {}
     for row in table.splitlines()[1:]:
@@ -38,16 +38,16 @@ def documented() -> dict[str, str]:
     return defaults
 
 
-def test_the_page_has_every_setting_and_no_other() -> None:
+def test_the_page_has_exactly_the_existing_settings() -> None:
     elsewhere = {name.upper() for name in KafkaSecuritySettings.model_fields}  # docs/security.md
     assert set(documented()) - elsewhere == declared().keys() | LOCAL_MODE
 
 
 @pytest.mark.parametrize("name", declared())
-def test_the_page_has_the_default(name: str) -> None:
-    told = documented()[name]
+def test_the_page_has_the_right_default(name: str) -> None:
+    described = documented()[name]
     if name in DESCRIBED:
-        assert DESCRIBED[name] in told
+        assert DESCRIBED[name] in described
         return
     default = declared()[name].default
     if isinstance(default, tuple):
@@ -56,4 +56,4 @@ def test_the_page_has_the_default(name: str) -> None:
         default = str(default).lower()
     elif isinstance(default, float):
         default = f"{default:g}"
-    assert told.strip("`") == ("" if default is None else str(default))
+    assert described.strip("`") == ("" if default is None else str(default))

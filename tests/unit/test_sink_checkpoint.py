@@ -1,4 +1,4 @@
-"""The checkpoint's encoding: what was stored comes back, and nothing else is taken for a checkpoint."""
+"""The checkpoint's encoding: stored checkpoints are decoded exactly, and anything else is rejected."""
 
 from typing import Any
 
@@ -35,12 +35,12 @@ def signed(fields: Any) -> bytes:
 
 
 @given(CHECKPOINTS)
-def test_it_comes_back(checkpoint: Checkpoint) -> None:
+def test_a_checkpoint_is_decoded_to_the_same_values(checkpoint: Checkpoint) -> None:
     assert decode_checkpoint(encode_checkpoint(checkpoint)) == checkpoint
 
 
 @given(CHECKPOINTS, st.data())
-def test_no_flipped_bit_goes_unnoticed(checkpoint: Checkpoint, data: st.DataObject) -> None:
+def test_every_flipped_bit_is_detected(checkpoint: Checkpoint, data: st.DataObject) -> None:
     encoded = bytearray(encode_checkpoint(checkpoint)[:-1])
     bit = data.draw(st.integers(0, len(encoded) * 8 - 1))
     encoded[bit // 8] ^= 1 << bit % 8
@@ -48,16 +48,16 @@ def test_no_flipped_bit_goes_unnoticed(checkpoint: Checkpoint, data: st.DataObje
         decoded = decode_checkpoint(bytes(encoded))
     except DamagedCheckpointError:
         return
-    assert decoded == checkpoint  # JSON writes some characters in two ways: \u001f is \u001F
+    assert decoded == checkpoint  # JSON can encode some characters in two ways: \u001f is \u001F
 
 
 @given(st.binary() | st.from_regex(rb"[\[\]{}\",:0-9a-z]*", fullmatch=True))
-def test_anything_else_is_damaged(data: bytes) -> None:
+def test_other_content_is_rejected_as_damaged(data: bytes) -> None:
     with pytest.raises(DamagedCheckpointError):
         decode_checkpoint(data)
 
 
-def test_the_good_one_is_good() -> None:
+def test_the_reference_checkpoint_is_valid() -> None:
     assert decode_checkpoint(signed(GOOD)) == Checkpoint("c", "t", 1, 2, {0: Position(3, 4)})
 
 
@@ -82,7 +82,7 @@ def test_the_good_one_is_good() -> None:
         {"positions": {"x": {"next_offset": 3, "crc32_before": 4}}},
     ],
 )
-def test_wrong_values_are_damage_even_with_a_right_checksum(wrong: dict[str, Any]) -> None:
+def test_invalid_values_with_a_correct_checksum_are_damage(wrong: dict[str, Any]) -> None:
     with pytest.raises(DamagedCheckpointError):
         decode_checkpoint(signed(GOOD | wrong))
 

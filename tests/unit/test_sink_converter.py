@@ -1,4 +1,4 @@
-"""Finished metrics files in another format: complete at once or not there, and nothing in them is lost."""
+"""Finished metrics files in another format: complete or absent at any time, and without loss."""
 
 import asyncio
 import gzip
@@ -46,7 +46,7 @@ def live(tmp_path: Path) -> Path:
 
 
 def seen(live: Path) -> Counter[MetricRow]:
-    """What the report sees, and the verification with it, but for the line with a field that the contract has not."""
+    """The lines that the report and the verification read, except the one with a field that is not in the contract."""
     rows = Counter(from_file(live, Selection(), Skipped()))
     own = {tuple(row) for row in rows if row.product_id != "other"}
     assert {tuple(metric) for metric in read_lines(live, 60)} == own
@@ -56,7 +56,7 @@ def seen(live: Path) -> Counter[MetricRow]:
 
 
 class WatchedDisk(CrashingDisk):
-    """Looks at the files before each call that changes them."""
+    """Checks the files before each call that changes them."""
 
     def __init__(self, live: Path, crash_at: int) -> None:
         super().__init__(crash_at)
@@ -86,13 +86,13 @@ def test_a_crash_at_every_step(live: Path, suffix: str) -> None:
     assert not list(live.parent.glob("*.tmp"))
 
 
-def test_gzip_has_the_same_bytes(live: Path) -> None:
+def test_gzip_files_decompress_to_the_same_bytes(live: Path) -> None:
     source, target = live.with_name(f"{NAME}.json"), live.with_name(f"{NAME}.json.gz")
     convert(source, target, CrashingDisk())
     assert gzip.decompress(target.read_bytes()) == source.read_bytes()
 
 
-def test_parquet_has_types_and_keeps_what_has_no_column(live: Path) -> None:
+def test_parquet_has_typed_columns_and_keeps_other_fields(live: Path) -> None:
     target = live.with_name(f"{NAME}.parquet")
     convert(live.with_name(f"{NAME}.json"), target, CrashingDisk())
     rows = parquet.read_table(target).to_pylist()
@@ -103,7 +103,7 @@ def test_parquet_has_types_and_keeps_what_has_no_column(live: Path) -> None:
 
 
 @pytest.mark.parametrize("target_format", FORMATS)
-async def test_the_original_goes_a_minute_after_it_was_converted(live: Path, target_format: str) -> None:
+async def test_the_original_is_deleted_a_minute_after_the_conversion(live: Path, target_format: str) -> None:
     before, now_s = seen(live), 0.0
     source, target = live.with_name(f"{NAME}.json"), live.with_name(NAME + FORMATS[target_format])
     left_behind = target.with_name(f"{target.name}.1.tmp")
@@ -127,20 +127,20 @@ async def test_a_file_that_cannot_be_converted_is_kept_and_reported(
     program.write_text("raise OSError('no space left')")
     monkeypatch.setattr(converter_module, "_PROGRAM", program)
     running = asyncio.create_task(Converter(live, "gzip").run())
-    told: list[str] = []
+    log_output: list[str] = []
 
-    def is_told() -> bool:
-        told.append(capsys.readouterr().out)
-        return "no space left" in "".join(told)
+    def is_logged() -> bool:
+        log_output.append(capsys.readouterr().out)
+        return "no space left" in "".join(log_output)
 
-    await eventually(is_told)
+    await eventually(is_logged)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    assert "could not be converted" in "".join(told)
+    assert "could not be converted" in "".join(log_output)
     assert [each.path.suffix for each in finished_files(live)] == [".json"]
 
 
-async def test_it_is_stopped_in_the_middle(live: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_a_conversion_can_be_stopped(live: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program, started = tmp_path / "program.py", tmp_path / "started"
     program.write_text(f"import os, time\nopen({str(started)!r}, 'w').write(str(os.getpid()))\ntime.sleep(3600)")
     monkeypatch.setattr(converter_module, "_PROGRAM", program)
@@ -152,8 +152,8 @@ async def test_it_is_stopped_in_the_middle(live: Path, monkeypatch: pytest.Monke
         os.kill(int(started.read_text()), 0)
 
 
-async def test_one_whose_sink_has_ended_puts_nothing_in_place(live: Path, tmp_path: Path) -> None:
-    """The sink is killed in the middle; its successor may have put the file aside since."""
+async def test_a_conversion_whose_sink_has_ended_replaces_nothing(live: Path, tmp_path: Path) -> None:
+    """The sink is killed during a conversion; its successor may have put the file aside since."""
     pipe, target = tmp_path / "pipe", tmp_path / f"{NAME}.json.gz"
     os.mkfifo(pipe)
     program = Path(converter_module.__file__).with_name("convert.py")

@@ -1,4 +1,4 @@
-"""Whatever moment the sink dies at, opening again and reading on leaves each metric in the file exactly once."""
+"""After a crash at any moment, a restarted sink leaves each metric in the file exactly once."""
 
 import random
 import tempfile
@@ -29,7 +29,7 @@ def topic_of(metrics: int) -> Topic:
 
 
 def copy(path: Path, topic: Topic, disk: Disk, batch_size: int = 2) -> None:
-    """What the sink does, from its start to the topic's end, but closing its file like a dying process."""
+    """Run the sink from its start to the topic's end, but close its file like a dying process."""
     writer = MetricsFile(path, "product-metrics", disk)
     try:
         assert writer.acquire()
@@ -51,7 +51,7 @@ def assert_equal(path: Path, topic: Topic) -> None:
         assert [line for line in lines if line.startswith(b'{"partition":%d,' % number)] == partition
 
 
-def assert_checkpoint_is_true(path: Path, topic: Topic) -> None:
+def assert_checkpoint_matches_files(path: Path, topic: Topic) -> None:
     checkpoint = load_checkpoint(path.with_name(path.name + ".checkpoint"))
     if checkpoint is None:
         return
@@ -62,7 +62,7 @@ def assert_checkpoint_is_true(path: Path, topic: Topic) -> None:
     assert sorted(done.splitlines()) == sorted(expected)
 
 
-def calls_of_a_whole_run(folder: Path, topic: Topic) -> list[str]:
+def calls_of_a_complete_run(folder: Path, topic: Topic) -> list[str]:
     disk = CrashingDisk()
     copy(folder / "rehearsal.json", topic, disk)
     return disk.calls
@@ -70,13 +70,13 @@ def calls_of_a_whole_run(folder: Path, topic: Topic) -> list[str]:
 
 def test_a_crash_at_every_step_of_a_run(tmp_path: Path) -> None:
     topic = topic_of(9)
-    steps = calls_of_a_whole_run(tmp_path, topic)
+    steps = calls_of_a_complete_run(tmp_path, topic)
     assert set(steps) == {"append", "sync", "rename", "remove", "sync_directory"}
     for step in range(1, len(steps) + 1):
         path = tmp_path / str(step) / "metrics.json"
         with pytest.raises(Crash):
             copy(path, topic, CrashingDisk(crash_at=step))
-        assert_checkpoint_is_true(path, topic)
+        assert_checkpoint_matches_files(path, topic)
         copy(path, topic, Disk())
         assert_equal(path, topic)
         assert not list(path.parent.glob("*.old")), f"a crash in step {step} ({steps[step - 1]}) made it start over"
@@ -99,7 +99,7 @@ def test_a_crash_at_every_step_of_starting_over(tmp_path: Path) -> None:
         assert [old.read_bytes() for old in path.parent.glob("*.old")] == [b"not ours\n"]
 
 
-def test_half_a_line_and_a_half_written_checkpoint_are_left_behind(tmp_path: Path) -> None:
+def test_crashes_leave_incomplete_lines_and_checkpoints(tmp_path: Path) -> None:
     topic = topic_of(5)
     path = tmp_path / "metrics.json"
     copy(path, topic, Disk())
@@ -130,7 +130,7 @@ def test_written_data_survives_a_power_cut(tmp_path: Path) -> None:
         checkpoint = load_checkpoint(path.with_name("metrics.json.checkpoint"))
         assert checkpoint is not None
         assert checkpoint.positions == {0: (3, 0), 1: (3, 0), 2: (2, 0)}
-        assert_checkpoint_is_true(path, topic)
+        assert_checkpoint_matches_files(path, topic)
         path.unlink()
 
 
@@ -154,7 +154,7 @@ def test_any_crashes_and_power_cuts(
                 copy(path, topic, disk, batch_size)
             if power_cuts and len(disk.calls) == crash_at:
                 disk.cut_power(path.parent)
-            assert_checkpoint_is_true(path, topic)
+            assert_checkpoint_matches_files(path, topic)
         copy(path, topic, Disk(), batch_size)
         assert_equal(path, topic)
 

@@ -29,7 +29,7 @@ def test_a_file_system_that_cannot_sync_a_directory_is_not_an_error(
     Disk().sync_directory(tmp_path)
 
 
-def test_a_directory_that_could_not_be_written_is_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_failed_directory_sync_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     refuse_to_sync_directories(monkeypatch, errno.EIO)
     with pytest.raises(OSError, match="Input/output"):
         Disk().sync_directory(tmp_path)

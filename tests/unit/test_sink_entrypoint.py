@@ -1,4 +1,4 @@
-"""The sink container's entry script, as root: whose folder and files it takes over, and which it leaves alone."""
+"""The sink container's entry script, as root: which folders and files it takes over, and which it does not change."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.services import ROOT
 
-pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root runs it to its end")
+pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root runs the complete script")
 OWNER, GROUP = 12_345, 12_346
 
 
@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_has_the_right_owner_is_left_alone(folder: Path) -> None:
+def test_files_with_the_right_owner_are_not_changed(folder: Path) -> None:
     (folder / "metrics.json").touch()
     for path in (folder, folder / "metrics.json"):
         os.chown(path, OWNER, GROUP)
@@ -44,14 +44,14 @@ def test_what_has_the_right_owner_is_left_alone(folder: Path) -> None:
     assert (done.returncode, done.stdout) == (0, f"{OWNER}:{GROUP}\n"), done.stderr
 
 
-def test_a_file_of_an_earlier_run_as_somebody_else_is_taken_over(folder: Path) -> None:
+def test_a_file_of_an_earlier_run_as_another_user_is_taken_over(folder: Path) -> None:
     os.chown(folder, OWNER, GROUP)
     names = ("metrics.json.checkpoint", "metrics-2026-11-28T00-00Z--2026-11-28T23-59Z.json.gz", "metrics-notes.txt")
     for name in names:
         (folder / name).touch()
     assert run(folder).stdout == f"{OWNER}:{GROUP}\n"
     owners = [(found.st_uid, found.st_gid) for found in ((folder / name).stat() for name in names)]
-    assert owners == [(OWNER, GROUP), (OWNER, GROUP), (os.getuid(), os.getgid())], "not what is no file of the sink's"
+    assert owners == [(OWNER, GROUP), (OWNER, GROUP), (os.getuid(), os.getgid())], "not a foreign file"
 
 
 def test_a_file_that_cannot_be_taken_over_is_reported(folder: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_file_that_cannot_be_taken_over_is_reported(folder: Path) -> None:
     assert "Operation not permitted" in done.stderr
 
 
-def test_a_folder_of_root_is_opened_to_the_service_s_group_once(folder: Path) -> None:
+def test_a_folder_of_root_is_made_writable_for_the_services_group_once(folder: Path) -> None:
     assert run(folder).stdout == "10001:10001\n"
     assert folder.stat().st_gid == 10_001
     assert run(folder, refused=("chown", "chgrp", "chmod")).stdout == "10001:10001\n"

@@ -1,4 +1,4 @@
-"""The metrics file while the sink runs: what users and disks do to it, and who may write."""
+"""The metrics file while the sink runs: changes by users, disk errors, and exclusive writing."""
 
 import fcntl
 from collections.abc import Iterator
@@ -40,14 +40,14 @@ def old_files(path: Path) -> list[str]:
     return sorted(old.name for old in path.parent.glob("*.old"))
 
 
-def test_it_goes_on_where_it_stopped(writer: MetricsFile, path: Path) -> None:
+def test_it_continues_where_it_stopped(writer: MetricsFile, path: Path) -> None:
     assert writer.open("cluster") == {0: Position(1, 9)}
     writer.write([SECOND], {1: Position(7, 9)})
     assert writer.open("cluster") == {0: Position(1, 9), 1: Position(7, 9)}
     assert path.read_bytes() == b'{"n":1}\n{"n":2}\n'
 
 
-def test_offsets_move_without_lines(writer: MetricsFile) -> None:
+def test_offsets_advance_without_lines(writer: MetricsFile) -> None:
     writer.write([], {0: Position(5, 9)})
     assert writer.open("cluster") == {0: Position(5, 9)}
 
@@ -58,7 +58,7 @@ def test_an_empty_batch_writes_nothing(writer: MetricsFile, path: Path) -> None:
     assert path.with_name("metrics.json.checkpoint").stat().st_ino == before.st_ino
 
 
-def test_a_deleted_file_is_noticed_and_begun_anew(writer: MetricsFile, path: Path) -> None:
+def test_a_deleted_file_is_detected_and_recreated(writer: MetricsFile, path: Path) -> None:
     path.unlink()
     with pytest.raises(OutputChangedError, match="deleted"):
         writer.write([], {})
@@ -67,7 +67,7 @@ def test_a_deleted_file_is_noticed_and_begun_anew(writer: MetricsFile, path: Pat
     assert old_files(path) == []
 
 
-def test_a_file_in_our_file_s_place_is_kept(writer: MetricsFile, path: Path) -> None:
+def test_a_foreign_file_at_the_path_is_put_aside(writer: MetricsFile, path: Path) -> None:
     path.unlink()
     path.write_bytes(b"mine, and longer than what was written\n")
     with pytest.raises(OutputChangedError, match="replaced"):
@@ -77,14 +77,14 @@ def test_a_file_in_our_file_s_place_is_kept(writer: MetricsFile, path: Path) -> 
 
 
 @pytest.mark.parametrize("content", [b"", b'{"n":', b'{"n":1}\n{"m":0}\n'])
-def test_a_file_changed_in_place_is_noticed(writer: MetricsFile, path: Path, content: bytes) -> None:
+def test_a_file_changed_in_place_is_detected(writer: MetricsFile, path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(OutputChangedError, match="bytes"):
         writer.write([SECOND], {0: Position(2, 9)})
     assert b"n" not in content or writer.open("cluster") in ({}, {0: Position(1, 9)})
 
 
-def test_lines_that_others_appended_are_cut_off(writer: MetricsFile, path: Path) -> None:
+def test_lines_appended_by_others_are_truncated(writer: MetricsFile, path: Path) -> None:
     with path.open("ab") as file:
         file.write(b"graffiti\n")
     with pytest.raises(OutputChangedError):
@@ -93,13 +93,13 @@ def test_lines_that_others_appended_are_cut_off(writer: MetricsFile, path: Path)
     assert path.read_bytes() == FIRST + b"\n"
 
 
-def test_a_changed_byte_is_noticed_when_opening(writer: MetricsFile, path: Path) -> None:
+def test_a_changed_byte_is_detected_when_opening(writer: MetricsFile, path: Path) -> None:
     path.write_bytes(b'{"n":9}\n')
     assert writer.open("cluster") == {}
     assert old_files(path) == ["metrics.json.1.old"]
 
 
-def test_everything_in_the_folder_deleted(writer: MetricsFile, path: Path) -> None:
+def test_deletion_of_all_files_in_the_folder_is_detected(writer: MetricsFile, path: Path) -> None:
     for file in path.parent.iterdir():
         file.unlink()
     with pytest.raises(WriterDisplacedError):
@@ -108,7 +108,7 @@ def test_everything_in_the_folder_deleted(writer: MetricsFile, path: Path) -> No
     assert writer.open("cluster") == {}
 
 
-def test_the_folder_deleted(writer: MetricsFile, path: Path) -> None:
+def test_deletion_of_the_folder_is_detected(writer: MetricsFile, path: Path) -> None:
     for file in path.parent.iterdir():
         file.unlink()
     path.parent.rmdir()
@@ -133,7 +133,7 @@ def test_the_file_of_another_cluster_or_topic_is_put_aside(
     assert path.with_name("metrics.json.1.old").read_bytes() == FIRST + b"\n"
 
 
-def test_old_files_are_never_overwritten(writer: MetricsFile, path: Path) -> None:
+def test_files_that_were_put_aside_are_never_overwritten(writer: MetricsFile, path: Path) -> None:
     writer.start_over("first reason")
     writer.write([SECOND], {0: Position(1, 9)})
     writer.start_over("second reason")
@@ -149,7 +149,7 @@ def test_a_file_without_checkpoint_is_put_aside(writer: MetricsFile, path: Path)
 
 
 @pytest.mark.parametrize("room", range(130))
-def test_a_full_disk_loses_nothing_and_leaves_no_half_line(
+def test_a_full_disk_loses_nothing_and_leaves_no_incomplete_line(
     writer: MetricsFile, path: Path, disk: FullDisk, room: int
 ) -> None:
     disk.room = room
@@ -163,7 +163,7 @@ def test_a_full_disk_loses_nothing_and_leaves_no_half_line(
     assert path.read_bytes() == FIRST + b"\n" + SECOND + b"\n"
 
 
-def test_only_one_may_write(writer: MetricsFile, path: Path) -> None:
+def test_only_one_writer_gets_the_lock(writer: MetricsFile, path: Path) -> None:
     second = MetricsFile(path, "product-metrics")
     assert not second.acquire()
     assert not second.acquire()
@@ -185,7 +185,7 @@ def test_without_its_lock_file_a_writer_does_not_write(writer: MetricsFile, path
     second.close()
 
 
-def test_a_lock_file_deleted_while_it_is_being_locked_is_no_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_file_deleted_during_locking_is_not_a_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = MetricsFile(path, "product-metrics")
     lock = fcntl.flock
 
@@ -200,7 +200,7 @@ def test_a_lock_file_deleted_while_it_is_being_locked_is_no_lock(path: Path, mon
     writer.close()
 
 
-def test_a_path_that_can_never_be_written_says_so_at_once(tmp_path: Path) -> None:
+def test_an_unwritable_path_is_reported_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     for hopeless in (tmp_path, tmp_path / "file" / "metrics.json", Path("/dev/null/metrics.json"), Path("/dev/null")):
         with pytest.raises(PipelineError, match="SINK_OUTPUT_PATH"):

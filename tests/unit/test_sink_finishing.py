@@ -1,4 +1,4 @@
-"""The metrics file is finished and begun anew: whatever moment the sink dies at, each metric stands in one file."""
+"""Rotation of the metrics file: after a crash at any moment, each metric is in exactly one file."""
 
 import random
 import tempfile
@@ -31,7 +31,7 @@ Topic = list[list[bytes]]
 
 
 def topic_of(metrics: int) -> Topic:
-    """Partitions of one product each, whose windows come at the same time."""
+    """Partitions of one product each, whose windows close at the same time."""
     topic: Topic = [[] for _ in range(PARTITIONS)]
     for number in range(metrics):
         topic[number % PARTITIONS].append(line_of(number % PARTITIONS, number // PARTITIONS))
@@ -48,7 +48,7 @@ def path_in(folder: Path) -> Path:
 
 
 def copy(folder: Path, topic: Topic, disk: Disk, rotate: Rotate | None, batch_size: int = 2) -> None:
-    """What the sink does, from its start to the topic's end, but closing its file like a dying process."""
+    """Run the sink from its start to the topic's end, but close its file like a dying process."""
     writer = MetricsFile(path_in(folder), "product-metrics", disk, rotate)
     try:
         assert writer.acquire()
@@ -70,7 +70,7 @@ def day_of(offset: int) -> int:
 
 
 def lines_in(folder: Path) -> list[bytes]:
-    """All lines, as they stand in the files: no reader's cleverness, so no file may have two names for long."""
+    """All lines of all files, without the readers' removal of duplicates, so no file may keep two names."""
     live = path_in(folder)
     paths = [*(file.path for file in finished_files(live)), live]
     return [line for path in paths for line in path.read_bytes().splitlines()]
@@ -82,7 +82,7 @@ def assert_each_once(folder: Path, topic: Topic) -> None:
 
 
 def assert_readers_see(folder: Path, least: int) -> None:
-    """What the report and the verification see: at least the first ``least`` committed metrics, and none twice."""
+    """Check what the report and the verification read: at least the first ``least`` committed metrics, and none twice."""
     seen = Counter(from_file(path_in(folder), Selection(), Skipped()))
     assert all(count == 1 for count in seen.values()), seen
     assert seen.total() >= least
@@ -92,7 +92,7 @@ def assert_readers_see(folder: Path, least: int) -> None:
 
 
 class WatchedDisk(CrashingDisk):
-    """Looks at the files, as a reader does, before and after each call that changes them."""
+    """Reads the files like a reader before and after each call that changes them."""
 
     def __init__(self, folder: Path, crash_at: int | None = None) -> None:
         super().__init__(crash_at)
@@ -178,8 +178,8 @@ def test_files_are_named_by_the_time_that_they_cover(tmp_path: Path) -> None:
     assert path_in(tmp_path).read_bytes().count(b"\n") == 2
 
 
-def test_a_partition_that_is_behind_does_not_open_the_day_again(tmp_path: Path) -> None:
-    """Two partitions of three days, one after the other: each day is cut once, and what is late goes to the open file."""
+def test_a_partition_that_lags_does_not_reopen_a_finished_day(tmp_path: Path) -> None:
+    """Two partitions of three days, one after the other: each day is finished once, and late metrics go to the open file."""
     topic = topic_of(3 * 6)[:2]
     copy(tmp_path, topic, Disk(), BY_DAY, batch_size=100)
     files = sorted(finished_files(path_in(tmp_path)), key=lambda each: each.name)
@@ -189,8 +189,8 @@ def test_a_partition_that_is_behind_does_not_open_the_day_again(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("before", [None, BY_DAY])
-def test_a_file_from_before_rotation_gets_the_name_of_all_that_is_in_it(tmp_path: Path, before: Rotate | None) -> None:
-    """Also if there was rotation before that: what is written without it belongs to the time that the file covers, too."""
+def test_a_file_from_before_rotation_is_named_by_all_of_its_metrics(tmp_path: Path, before: Rotate | None) -> None:
+    """Also if rotation was on before that: metrics written without it belong to the time that the file covers, too."""
     topic = topic_of(6 * PARTITIONS)
     for metrics, rotate in ((2, before), (10, None), (18, BY_DAY)):
         copy(tmp_path, topic_of(metrics), Disk(), rotate)
@@ -202,7 +202,7 @@ def test_a_file_from_before_rotation_gets_the_name_of_all_that_is_in_it(tmp_path
     assert_each_once(tmp_path, topic)
 
 
-def test_two_files_of_the_same_time_have_two_names(tmp_path: Path) -> None:
+def test_two_files_of_the_same_time_have_different_names(tmp_path: Path) -> None:
     copy(tmp_path, topic_of(3), Disk(), Rotate(size_bytes=1))
     names = sorted(each.path.name for each in finished_files(path_in(tmp_path)))
     assert names == [
@@ -212,7 +212,7 @@ def test_two_files_of_the_same_time_have_two_names(tmp_path: Path) -> None:
     assert_each_once(tmp_path, topic_of(3))
 
 
-def test_a_name_that_is_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+def test_a_name_that_was_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     topic = topic_of(12)
     rehearsal = CrashingDisk()
     copy(tmp_path / "rehearsal", topic, rehearsal, BY_DAY)
@@ -230,7 +230,9 @@ def test_a_name_that_is_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("change", ["deleted", "damaged"])
-def test_only_the_live_file_is_written_again(tmp_path: Path, change: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_the_live_file_is_rewritten_after_damage(
+    tmp_path: Path, change: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     topic = topic_of(14)
     copy(tmp_path, topic, Disk(), BY_DAY)
     if change == "deleted":
@@ -242,7 +244,7 @@ def test_only_the_live_file_is_written_again(tmp_path: Path, change: str, capsys
     assert Counter(lines_in(tmp_path)) == Counter(line for partition in topic for line in partition)
 
 
-def test_a_file_that_is_damaged_while_it_has_two_names(tmp_path: Path) -> None:
+def test_a_file_damaged_while_it_has_two_names_is_rewritten(tmp_path: Path) -> None:
     topic = topic_of(20)
     rehearsal = CrashingDisk()
     copy(tmp_path / "rehearsal", topic, rehearsal, BY_DAY)
@@ -272,7 +274,7 @@ def test_finished_files_without_a_checkpoint_are_put_aside_with_the_rest(tmp_pat
     assert len(list(tmp_path.glob("metrics-*.old"))) == 2
 
 
-def test_a_topic_made_anew_puts_the_finished_files_aside(tmp_path: Path) -> None:
+def test_a_recreated_topic_puts_the_finished_files_aside(tmp_path: Path) -> None:
     topic = topic_of(14)
     copy(tmp_path, topic, Disk(), BY_DAY)
     writer = MetricsFile(path_in(tmp_path), "product-metrics", rotate=BY_DAY)
@@ -285,14 +287,14 @@ def test_a_topic_made_anew_puts_the_finished_files_aside(tmp_path: Path) -> None
     assert Counter(lines_in(tmp_path)) == Counter(line for partition in topic for line in partition)
 
 
-def test_a_planted_fault_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An order of steps that loses or doubles: the checkpoint moves before the file has its name."""
+def test_a_planted_defect_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps in a wrong order, which lose or duplicate lines: the checkpoint is stored before the file is renamed."""
 
-    class Hasty(Finishing):
+    class FinishesInWrongOrder(Finishing):
         def finish(self, checkpoint: Checkpoint) -> tuple[Checkpoint, Path]:
             store_checkpoint(self._disk, self._checkpoint_path, checkpoint.emptied(checkpoint.positions))
             return super().finish(checkpoint)
 
-    monkeypatch.setattr("services.sink.file.metrics_file.Finishing", Hasty)
+    monkeypatch.setattr("services.sink.file.metrics_file.Finishing", FinishesInWrongOrder)
     with pytest.raises(AssertionError):
         test_a_crash_at_every_step_of_a_run(tmp_path, BY_DAY)

@@ -21,13 +21,13 @@ class Output:
         self._stop = stop
         self._failures = failures
         self._error = error or PipelineError("no use", advice="mend it")
-        self.works = asyncio.Event()
+        self.running = asyncio.Event()
 
     async def run(self) -> None:
         if self._failures:
             self._failures -= 1
             raise self._error
-        self.works.set()
+        self.running.set()
         await self._stop.wait()
 
 
@@ -46,34 +46,36 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outputs_module, "_TRY_AGAIN_S", 0.0)
 
 
-async def test_one_that_fails_is_tried_again_while_the_other_works(
+async def test_a_failed_output_is_retried_while_the_other_runs(
     stop: asyncio.Event, metrics: dict[str, OutputMetrics], capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, database = Output(stop, 0), Output(stop, 2)
     running = asyncio.create_task(run_all({"file": file, "database": database}, metrics, stop))
-    await asyncio.gather(file.works.wait(), database.works.wait())
+    await asyncio.gather(file.running.wait(), database.running.wait())
     stop.set()
     await running
-    told = capsys.readouterr().out
-    assert told.count("an output failed, the other one continues") == 2
-    assert "mend it" in told
+    log_output = capsys.readouterr().out
+    assert log_output.count("an output failed, the other one continues") == 2
+    assert "mend it" in log_output
     assert metrics["database"].counts()["retries_failed"] == 2
 
 
-async def test_the_last_one_that_fails_ends_the_sink(stop: asyncio.Event, metrics: dict[str, OutputMetrics]) -> None:
+async def test_the_failure_of_the_last_output_ends_the_sink(
+    stop: asyncio.Event, metrics: dict[str, OutputMetrics]
+) -> None:
     with pytest.raises(PipelineError, match="no use"):
         await run_all({"database": Output(stop, 1)}, metrics, stop)
     with pytest.raises(PipelineError, match="no use"):
         await run_all({"file": Output(stop, 9), "database": Output(stop, 9)}, metrics, stop)
 
 
-async def test_a_defect_of_one_ends_both(stop: asyncio.Event, metrics: dict[str, OutputMetrics]) -> None:
+async def test_a_defect_in_one_output_ends_both(stop: asyncio.Event, metrics: dict[str, OutputMetrics]) -> None:
     broken = Output(stop, 1, ZeroDivisionError("a defect"))
     with pytest.raises(ZeroDivisionError):
         await run_all({"file": Output(stop, 0), "database": broken}, metrics, stop)
 
 
-def test_health_names_the_output_that_stands() -> None:
+def test_health_names_the_interrupted_output() -> None:
     now_s = 0.0
     health = Health(lambda: now_s)
     file, database = OutputHealth(health, "file"), OutputHealth(health, "database")

@@ -1,4 +1,4 @@
-"""From records to batches of lines."""
+"""Conversion of records to batches of lines."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,7 +45,7 @@ def line_of(value: bytes | None) -> bytes:
     return line.text
 
 
-def test_a_metric_keeps_its_own_bytes() -> None:
+def test_the_bytes_of_a_metric_are_unchanged() -> None:
     value = encode_metric(ProductMetric(60, 120, "keyboard", 3, 1050))
     assert lines_of([value]) == [Line(value, 60, 120)]
     more = b'{"more":1,"window_end":"?","window_start":5.5}'
@@ -55,7 +55,7 @@ def test_a_metric_keeps_its_own_bytes() -> None:
 
 
 @pytest.mark.parametrize("name", [b'"window_start":60', b'"order_count":3'])
-def test_a_number_that_readers_of_json_cannot_hold_is_refused(name: bytes) -> None:
+def test_a_number_beyond_the_range_of_json_readers_is_rejected(name: bytes) -> None:
     value = encode_metric(ProductMetric(60, 120, "keyboard", 3, 1050))
     with pytest.raises(ValueError, match="number"):
         lines_of([value.replace(name, name + b"9" * 400)])
@@ -71,7 +71,7 @@ def test_a_metric_with_line_breaks_between_its_fields_is_one_line(gap: bytes) ->
 
 
 @given(st.dictionaries(KEYS, JSON, max_size=3))
-def test_any_object_fits_on_one_line_and_means_the_same(content: dict[str, object]) -> None:
+def test_any_object_becomes_one_line_with_the_same_value(content: dict[str, object]) -> None:
     value = b"\r\n" + orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n"
     line = line_of(value)
     assert b"\n" not in line
@@ -80,7 +80,7 @@ def test_any_object_fits_on_one_line_and_means_the_same(content: dict[str, objec
 
 
 @given(st.binary().filter(lambda value: b"{" not in value))
-def test_other_bytes_are_refused(value: bytes) -> None:
+def test_other_bytes_are_rejected(value: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         line_of(value)
 
@@ -127,7 +127,7 @@ def test_a_batch_of_several_partitions() -> None:
     assert read(reader, {}) == read(reader, {0: []}) == []
 
 
-def test_much_is_divided_into_batches_each_with_positions_of_its_own() -> None:
+def test_many_records_are_divided_into_batches_with_their_own_positions() -> None:
     records = {number: [FakeRecord(offset, b'{"n":%d}' % offset) for offset in range(25)] for number in (0, 1)}
     batches = read(TopicReader(lines_of, {}, ()), records, most=10)
     assert [len(batch.items) for batch in batches] == [10, 10, 15, 10, 5]
@@ -144,12 +144,12 @@ def test_an_invalid_metric_is_skipped_and_reported() -> None:
     (batch,) = read(TopicReader(lines_of, {}, []), {0: records})
     assert texts([batch]) == [[record.value for record in records if (record.value or b"").startswith(b"{")]]
     assert batch.positions == {0: Position(20, crc_of(records[-1]))}
-    assert [told.partition(":")[0] for told in batch.rejected] == [
+    assert [reason.partition(":")[0] for reason in batch.rejected] == [
         f"partition 0, offset {number}" for number in (0, 7, 19)
     ]
 
 
-def test_groups_are_never_mixed() -> None:
+def test_lines_of_different_groups_are_in_different_batches() -> None:
     def tens_of(lines: Sequence[Line]) -> Collection[int]:
         return {orjson.loads(line.text)["n"] // 10 for line in lines if b"n" in line.text}
 
@@ -165,19 +165,19 @@ def test_groups_are_never_mixed() -> None:
 
 
 @pytest.mark.parametrize("offset", [0, 3, 4])
-def test_a_topic_that_goes_back_is_noticed(offset: int) -> None:
+def test_a_topic_with_lower_end_offsets_is_detected(offset: int) -> None:
     with pytest.raises(TopicRewoundError):
         read(TopicReader(lines_of, {0: Position(5, 0)}, rereading=[]), {0: [FakeRecord(offset)]})
 
 
-def test_a_topic_that_goes_back_between_batches_is_noticed() -> None:
+def test_a_topic_with_lower_end_offsets_between_batches_is_detected() -> None:
     reader = TopicReader(lines_of, {}, [])
     read(reader, {0: [FakeRecord(0), FakeRecord(1)]})
     with pytest.raises(TopicRewoundError):
         read(reader, {0: [FakeRecord(1)]})
 
 
-def test_the_record_before_is_read_again_but_not_written_again() -> None:
+def test_the_previous_record_is_read_again_but_not_written_again() -> None:
     before, after = FakeRecord(4, b'{"a":1}'), FakeRecord(5, b'{"a":2}')
     reader = TopicReader(lines_of, {0: Position(5, crc_of(before)), 1: Position(7, 0)}, rereading=[0, 1])
     assert texts(read(reader, {0: [before, after]})) == [[b'{"a":2}']]
@@ -196,7 +196,7 @@ def test_the_record_before_is_read_again_but_not_written_again() -> None:
         FakeRecord(3, b'{"a":1}'),
     ],
 )
-def test_another_record_in_its_place_betrays_another_topic(instead: FakeRecord) -> None:
+def test_a_different_previous_record_reveals_another_topic(instead: FakeRecord) -> None:
     reader = TopicReader(lines_of, {0: Position(5, crc_of(FakeRecord(4, b'{"a":1}')))}, rereading=[0])
     with pytest.raises(TopicRewoundError, match="not what was there before"):
         read(reader, {0: [instead]})

@@ -1,4 +1,4 @@
-"""SINK_ROTATE: what may be set, and when a file is finished then."""
+"""SINK_ROTATE: valid values, and when a file is rotated."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def test_invalid_settings(text: str) -> None:
 @pytest.mark.parametrize(
     ("length", "more", "due"), [(0, 2000, False), (900, 100, False), (901, 100, True), (5000, 0, False)]
 )
-def test_by_size(length: int, more: int, due: bool) -> None:
+def test_rotation_by_size(length: int, more: int, due: bool) -> None:
     assert Rotate(size_bytes=1000).is_due(length, None, more, None) == due
 
 
@@ -45,6 +45,6 @@ def test_by_size(length: int, more: int, due: bool) -> None:
         (0, None, False),
     ],
 )
-def test_by_day(last_s: int | None, more_s: int | None, due: bool) -> None:
+def test_rotation_by_day(last_s: int | None, more_s: int | None, due: bool) -> None:
     span, more = (None if each is None else Span(each, each) for each in (last_s, more_s))
     assert BY_DAY.is_due(100, span, 100, more) == due

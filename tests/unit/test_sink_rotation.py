@@ -1,4 +1,4 @@
-"""Another program rotates the metrics file: the sink goes on where it was, and each metric stands once in all files."""
+"""Another program rotates the metrics file: the sink continues, and each metric is once in all files together."""
 
 import bz2
 import gzip
@@ -17,7 +17,7 @@ from tests.unit.sink_disks import Crash, CrashingDisk
 
 
 class Run:
-    """A sink's file and what was written into it."""
+    """A sink's file and the lines written into it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -27,7 +27,7 @@ class Run:
         self.writer.open("cluster")
 
     def write(self, count: int = 3) -> None:
-        """A batch, begun again from what the file has whenever it was changed, as the sink does it."""
+        """Write a batch; like the sink, start again from the file's progress whenever the file was changed."""
         for _ in range(count):
             self.written.append(b'{"n":%d}' % len(self.written))
         while True:
@@ -82,7 +82,7 @@ ROTATIONS = [renamed, renamed_and_created, copied_and_truncated]
 
 @pytest.mark.parametrize("rotate", ROTATIONS)
 @pytest.mark.parametrize("restarted", [False, True])
-def test_it_goes_on_and_says_so(
+def test_it_continues_in_a_new_file_and_logs_the_rotation(
     run: Run, rotate: Callable[[Path], None], restarted: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(3):
@@ -92,9 +92,9 @@ def test_it_goes_on_and_says_so(
             run.restart()
         run.write()
         assert len(run.path.read_bytes().splitlines()) == len(run.written) - before
-        told = capsys.readouterr().out
-        assert "rotated by another program" in told
-        assert "metrics.json.1" in told
+        log_output = capsys.readouterr().out
+        assert "rotated by another program" in log_output
+        assert "metrics.json.1" in log_output
         run.path.with_name("metrics.json.1").rename(run.path.with_name(f"metrics.json.1{number}"))
     run.restart()
     run.assert_each_once(*(run.path.with_name(f"metrics.json.1{number}").read_bytes() for number in range(3)))
@@ -120,8 +120,8 @@ def test_a_file_moved_to_another_folder_while_the_sink_runs(run: Run, tmp_path: 
     run.assert_each_once(moved.read_bytes())
 
 
-def test_a_copy_that_is_some_writes_old(run: Run) -> None:
-    """What came between the copy and the truncation stands in no file any more: it is written again."""
+def test_lines_written_between_the_copy_and_the_truncation_are_written_again(run: Run) -> None:
+    """Lines written between the copy and the truncation are in no file any more, so they are written again."""
     copy = run.path.with_name("metrics.json.1")
     shutil.copy(run.path, copy)
     run.write()
@@ -132,11 +132,11 @@ def test_a_copy_that_is_some_writes_old(run: Run) -> None:
     run.assert_each_once(copy.read_bytes())
 
 
-def test_truncated_between_the_look_and_the_write(run: Run) -> None:
+def test_a_truncation_between_the_check_and_the_write_is_detected(run: Run) -> None:
     copied_and_truncated(run.path)
     lines = [b'{"n":6}', b'{"n":7}']
     run.written += lines
-    # As if the look had been just before.
+    # As if the check had been just before the truncation.
     run.writer._require_unchanged = lambda: run.writer._descriptor or 0  # type: ignore[method-assign]
     run.writer.write(lines, {0: Position(8, 0)})
     del run.writer._require_unchanged
@@ -145,7 +145,7 @@ def test_truncated_between_the_look_and_the_write(run: Run) -> None:
     assert run.put_aside == []
 
 
-def test_a_copy_made_in_the_middle_of_a_write_repeats_no_more_than_that(run: Run) -> None:
+def test_a_copy_made_during_a_write_repeats_only_that_write(run: Run) -> None:
     copied_and_truncated(run.path)
     with run.path.with_name("metrics.json.1").open("ab") as copy:
         copy.write(b'{"n":6}\n{"n"')
@@ -153,7 +153,7 @@ def test_a_copy_made_in_the_middle_of_a_write_repeats_no_more_than_that(run: Run
     assert run.path.read_bytes().splitlines() == run.written[6:]
 
 
-def test_what_stands_in_the_rotated_file_s_place_is_kept(run: Run) -> None:
+def test_a_foreign_file_in_place_of_the_rotated_one_is_put_aside(run: Run) -> None:
     renamed(run.path)
     run.path.write_bytes(b"a user's own\n")
     run.write()
@@ -161,7 +161,7 @@ def test_what_stands_in_the_rotated_file_s_place_is_kept(run: Run) -> None:
     assert [old.read_bytes() for old in run.put_aside] == [b"a user's own\n"]
 
 
-def test_a_deleted_file_is_written_anew(run: Run) -> None:
+def test_a_deleted_file_is_written_again(run: Run) -> None:
     run.path.with_name("metrics.json.1").write_bytes(b"something else\n" * 100)
     run.path.unlink()
     run.write()
@@ -169,7 +169,7 @@ def test_a_deleted_file_is_written_anew(run: Run) -> None:
 
 
 @pytest.mark.parametrize("rotate", ROTATIONS)
-def test_a_crash_at_every_step_of_going_on(tmp_path: Path, rotate: Callable[[Path], None]) -> None:
+def test_a_crash_at_every_step_of_resuming_after_a_rotation(tmp_path: Path, rotate: Callable[[Path], None]) -> None:
     step = 0
     while True:
         step += 1
@@ -188,6 +188,6 @@ def test_a_crash_at_every_step_of_going_on(tmp_path: Path, rotate: Callable[[Pat
         run.assert_each_once(run.path.with_name("metrics.json.1").read_bytes())
         assert run.put_aside == []
         run.writer.close()
-        if run.writer._disk is disk:  # it has come to its end without a crash
+        if run.writer._disk is disk:  # it ended without a crash
             break
     assert step > 4

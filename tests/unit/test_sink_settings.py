@@ -1,4 +1,4 @@
-"""Which outputs the sink writes, and what it says to settings that it cannot use."""
+"""The sink's output settings, and the errors for invalid ones."""
 
 import importlib.util
 from pathlib import Path
@@ -28,25 +28,27 @@ def test_a_file_is_the_default_and_sqlite_the_default_database() -> None:
     ("text", "outputs"),
     [("database", ("database",)), ("file,database", ("file", "database")), (" File , DATABASE ", ("file", "database"))],
 )
-def test_outputs_are_named_with_commas(text: str, outputs: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outputs_are_a_comma_separated_list(
+    text: str, outputs: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert load_settings(SinkSettings, [f"--sink-outputs={text}"]).sink_outputs == outputs
     monkeypatch.setenv("SINK_OUTPUTS", text)
     assert load_settings(SinkSettings, []).sink_outputs == outputs
 
 
 @pytest.mark.parametrize("text", ["kafka", "file,", "file,file", "file database", "file,database,file"])
-def test_other_outputs_are_refused(text: str) -> None:
+def test_unknown_outputs_are_rejected(text: str) -> None:
     with pytest.raises(SettingsError, match=r"SINK_OUTPUTS=.*file, database, or both separated by a comma"):
         load_settings(SinkSettings, [f"--sink-outputs={text}"])
 
 
 @pytest.mark.parametrize("name", ["metrics.json.gz", "metrics.parquet"])
-def test_a_name_that_readers_take_for_a_converted_file_is_refused(name: str) -> None:
+def test_an_output_path_with_the_suffix_of_a_converted_file_is_rejected(name: str) -> None:
     with pytest.raises(SettingsError, match=r"SINK_OUTPUT_PATH=.*SINK_ROTATED_FORMAT"):
         load_settings(SinkSettings, [f"--sink-output-path=output/{name}"])
 
 
-def test_a_file_is_never_finished_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rotation_is_off_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings(SinkSettings, []).rotate() is None
     monkeypatch.setenv("SINK_ROTATE", "100MB")
     monkeypatch.setenv("SINK_ROTATED_FORMAT", "GZIP")
@@ -57,7 +59,7 @@ def test_a_file_is_never_finished_unless_asked_for(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message"),
     [
         ("SINK_ROTATE", "weekly", r"SINK_ROTATE='weekly': neither day nor a size \(.*day \(UTC\), or a size.*100MB"),
         ("SINK_ROTATE", "0MB", r"SINK_ROTATE='0MB'.*100MB"),
@@ -65,15 +67,15 @@ def test_a_file_is_never_finished_unless_asked_for(monkeypatch: pytest.MonkeyPat
         ("SINK_ROTATED_FORMAT", "gzip", r"SINK_ROTATED_FORMAT='gzip': .*without SINK_ROTATE"),
     ],
 )
-def test_other_ways_to_finish_a_file_are_refused(
-    name: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch
+def test_invalid_rotation_settings_are_rejected(
+    name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError, match=told):
+    with pytest.raises(SettingsError, match=message):
         load_settings(SinkSettings, [])
 
 
-def test_parquet_is_refused_without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_is_rejected_without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SINK_ROTATE", "day")
     monkeypatch.setenv("SINK_ROTATED_FORMAT", "parquet")
     assert load_settings(SinkSettings, []).sink_rotated_format == "parquet"
@@ -90,7 +92,7 @@ def test_parquet_is_refused_without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> 
         ("sqlite:///with%20space.db", "with space.db"),
     ],
 )
-def test_a_path_of_sqlite(url: str, path: str) -> None:
+def test_an_sqlite_url_becomes_a_path(url: str, path: str) -> None:
     assert parse_address(url) == SqliteAddress(Path(path))
 
 
@@ -108,14 +110,16 @@ def test_a_path_of_sqlite(url: str, path: str) -> None:
         "postgresql://user@host/database?hidden=1",
     ],
 )
-def test_other_databases_are_refused_without_their_password(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsupported_databases_are_rejected_without_showing_the_password(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SINK_DATABASE_URL", url)
     with pytest.raises(SettingsError, match=r"SINK_DATABASE_URL=.*postgresql://user@host") as refused:
         load_settings(SinkSettings, [])
     assert ":hid" not in str(refused.value)
 
 
-def test_a_password_may_stand_in_a_file_that_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_file_is_read_again_for_each_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = tmp_path / "secret"
     secret.write_text("first\r\n")
     monkeypatch.setenv("SINK_DATABASE_URL", "postgresql://sink:old@host:5433/metrics?sslmode=require")
@@ -128,7 +132,7 @@ def test_a_password_may_stand_in_a_file_that_changes(tmp_path: Path, monkeypatch
     assert str(address) == "postgresql://sink@host:5433/metrics"
 
 
-def test_sqlite_has_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_for_sqlite_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SINK_DATABASE_PASSWORD_FILE", "secret")
     with pytest.raises(SettingsError, match="SQLite has no passwords"):
         load_settings(SinkSettings, [])

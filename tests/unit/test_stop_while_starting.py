@@ -50,13 +50,13 @@ def started(command: Sequence[str | Path], folder: Path, **env: str) -> Iterator
 
 
 @pytest.mark.parametrize("entry", ENTRY_PATHS)
-def test_a_signal_from_before_the_first_line(entry: Path, tmp_path: Path) -> None:
+def test_a_signal_before_the_first_line_of_code(entry: Path, tmp_path: Path) -> None:
     with started([sys.executable, "-c", WITH_PENDING_SIGTERM, sys.executable, str(entry)], tmp_path) as process:
         assert process.wait(HANGS_AFTER_S) == 0
 
 
 @pytest.mark.parametrize("entry", ENTRY_PATHS)
-def test_a_signal_while_the_broker_s_name_is_looked_up(entry: Path, tmp_path: Path) -> None:
+def test_a_signal_during_the_dns_lookup_of_the_broker(entry: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", WITHOUT_NAME_SERVER, str(entry)]
     with started(command, tmp_path, KAFKA_BOOTSTRAP_SERVERS="kafka.example:9092") as process:
         assert process.stderr
@@ -76,7 +76,7 @@ def instruction(dockerfile: Path, name: str) -> list[str]:
     subprocess.run(["env", "--block-signal=TERM", "true"], capture_output=True, check=False).returncode != 0,
     reason="env of this machine cannot block signals",
 )
-def test_a_signal_while_the_sink_s_container_still_runs_its_entry_script(tmp_path: Path) -> None:
+def test_a_signal_during_the_entry_script_of_the_sinks_container(tmp_path: Path) -> None:
     dockerfile = ROOT / "services/sink/Dockerfile"
     commands = tmp_path / "commands"
     commands.mkdir()

@@ -13,18 +13,18 @@ def test_delays_double_up_to_a_limit() -> None:
     assert backoff.next_s() == 1
 
 
-def test_topics_with_the_declared_number_of_partitions_are_right() -> None:
+def test_topics_with_the_declared_number_of_partitions_are_accepted() -> None:
     check_partition_counts({"orders": 6, "processed-orders": 6}, 6)
 
 
-def test_another_number_in_all_topics_is_a_matter_of_the_setting() -> None:
+def test_the_advice_is_to_change_the_setting_if_all_topics_have_another_number() -> None:
     with pytest.raises(TopicMismatchError, match=r"'orders' has 12 .*'late-orders' has 12 .* says 6") as refused:
         check_partition_counts({"orders": 12, "late-orders": 12}, 6)
     assert "TOPIC_PARTITIONS=12" in refused.value.advice
 
 
 @pytest.mark.parametrize("declared", [6, 12])
-def test_where_topics_differ_the_advice_does_not_go_in_circles(declared: int) -> None:
+def test_the_advice_is_not_circular_if_topics_differ(declared: int) -> None:
     """A setting that fits one topic does not fit the other."""
     with pytest.raises(TopicMismatchError) as refused:
         check_partition_counts({"orders": 12, "late-orders": 6}, declared)
@@ -33,8 +33,8 @@ def test_where_topics_differ_the_advice_does_not_go_in_circles(declared: int) ->
     assert "make recompute" in refused.value.advice
 
 
-def test_of_three_replicas_two_have_to_have_a_record() -> None:
-    """Of fewer, Kafka's default holds: with two, one broker's failure would stop all writes."""
+def test_replication_factor_3_gets_min_insync_replicas_2() -> None:
+    """With fewer replicas Kafka's default is kept: with two, one broker's failure would stop all writes."""
     for topic in ALL_TOPICS:
         assert config_of_new_topic(topic, 3) == {**topic.config, "min.insync.replicas": "2"}
         assert config_of_new_topic(topic, 5) == {**topic.config, "min.insync.replicas": "2"}

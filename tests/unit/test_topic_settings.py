@@ -36,7 +36,7 @@ def with_setting(topic: str, **config: str) -> dict[str, TopicSettings]:
     return topics | {topic: topics[topic]._replace(config={**topics[topic].config, **found})}
 
 
-def test_topics_as_the_services_make_them_are_right() -> None:
+def test_topics_created_by_the_services_are_correct() -> None:
     assert broken(declared()) == set()
 
 
@@ -63,17 +63,17 @@ def test_topics_as_the_services_make_them_are_right() -> None:
         ("orders", "unclean_leader_election_enable", "true", False),
     ],
 )
-def test_a_setting_that_breaks_a_guarantee_is_named(topic: str, setting: str, value: str, refused: bool) -> None:
+def test_a_setting_that_breaks_a_guarantee_is_reported(topic: str, setting: str, value: str, refused: bool) -> None:
     topics = with_setting(topic, **{setting: value})
     assert broken(topics) == {(topic, setting.replace("_", "."), refused)}
 
 
-def test_a_larger_limit_of_orders_asks_for_larger_ones_of_what_is_derived() -> None:
+def test_a_larger_record_limit_of_orders_requires_larger_ones_of_derived_topics() -> None:
     derived = {"processed-orders", "orders-dlq", "late-orders"}
     assert {topic for topic, _, _ in broken(with_setting("orders", max_message_bytes="8000000"))} == derived
 
 
-def test_three_replicas_are_to_acknowledge_with_two() -> None:
+def test_replication_factor_3_requires_min_insync_replicas_2() -> None:
     assert {setting for _, setting, _ in broken(declared(replicas=3))} == {"min.insync.replicas"}
 
 
@@ -81,7 +81,7 @@ def test_unlimited_retention_is_long_enough() -> None:
     assert broken(with_setting("orders", retention_ms="-1")) == set()
 
 
-def test_a_topic_that_was_not_looked_at_and_a_setting_that_the_broker_does_not_know_are_passed_over() -> None:
+def test_unknown_topics_and_settings_are_ignored() -> None:
     topics = with_setting("orders-dlq", max_message_bytes="1048588")
     del topics["orders"]
     topics["analytics-state"] = TopicSettings(1, {})
@@ -95,14 +95,14 @@ def test_a_difference_names_topic_value_required_value_and_consequence() -> None
         assert part in str(found)
 
 
-def test_the_real_limits_count() -> None:
+def test_record_limits_are_derived_from_the_actual_topic_settings() -> None:
     topics = with_setting(ORDERS_DLQ.name, max_message_bytes="9000000")
     assert derived_limits(Cluster("", topics)) == DECLARED_LIMITS._replace(dead_letter=9_000_000)
     topics = with_setting("late-orders", max_message_bytes="1000000")
     assert derived_limits(Cluster("", topics)).processed_order < 1_000_000
 
 
-def test_a_limit_below_a_batch_is_no_reason_to_refuse_orders() -> None:
+def test_a_limit_below_the_batch_size_does_not_reject_orders() -> None:
     topics = with_setting("processed-orders", max_message_bytes="100")
     assert derived_limits(Cluster("", topics)).processed_order == 256 * 1024
 

@@ -51,7 +51,7 @@ def test_a_value_that_is_not_a_json_object_is_malformed(value: bytes | None) -> 
 
 
 @pytest.mark.parametrize("name", list(order()))
-def test_every_field_is_needed(name: str) -> None:
+def test_every_field_is_required(name: str) -> None:
     assert reason_of_order(**{name: ...}) is Reason.MISSING_FIELD
 
 
@@ -91,7 +91,7 @@ def test_amounts_are_positive_whole_cents(amount: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["10", "10.0", "10.10", "1e1", "0.01", "499.99", "100000000000.00"])
-def test_any_spelling_of_whole_cents_is_an_amount(text: str) -> None:
+def test_any_number_format_of_whole_cents_is_an_amount(text: str) -> None:
     value = json.dumps(order(amount=0)).replace('"amount": 0', f'"amount": {text}').encode()
     assert reason_of(value) is None
 
@@ -104,12 +104,12 @@ def test_every_amount_of_whole_cents_is_exact(cents: int) -> None:
 
 
 @pytest.mark.parametrize("amount", [0.1 + 0.2, 863.3700000000001, 1821.6399999999999, 19.99 * 3, 100.1 - 100])
-def test_rounding_noise_is_no_sub_cent_digit(amount: float) -> None:
+def test_rounding_errors_are_not_sub_cent_digits(amount: float) -> None:
     assert reason_of_order(amount=amount) is None
 
 
 @given(st.decimals(min_value=Decimal("0.001"), max_value=10**6, places=3).filter(lambda d: d * 100 % 1 != 0))
-def test_no_sub_cent_digits(amount: Decimal) -> None:
+def test_sub_cent_digits_are_rejected(amount: Decimal) -> None:
     value = json.dumps(order(amount=0)).replace('"amount": 0', f'"amount": {amount}').encode()
     assert reason_of(value) is Reason.INVALID_AMOUNT
 
@@ -124,7 +124,7 @@ def test_event_time_is_not_before_1970_and_not_more_than_a_minute_ahead() -> Non
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")])
-def test_how_deep_an_order_may_be_does_not_depend_on_the_parser(opening: str, closing: str) -> None:
+def test_the_nesting_limit_does_not_depend_on_the_parser(opening: str, closing: str) -> None:
     def nested(levels: int) -> bytes:
         times = levels // sum(map(opening.count, "[{"))
         return json.dumps(order())[:-1].encode() + f',"x":{opening * times}1{closing * times}}}'.encode()
@@ -134,19 +134,19 @@ def test_how_deep_an_order_may_be_does_not_depend_on_the_parser(opening: str, cl
         assert reason_of(nested(levels)) is Reason.MALFORMED
 
 
-def test_an_earlier_deep_value_of_a_repeated_field_is_no_way_round() -> None:
+def test_the_nesting_limit_also_applies_to_overwritten_values_of_a_repeated_field() -> None:
     deep = b'{"a":' * 1000 + b"1" + b"}" * 1000
     assert reason_of(json.dumps(order())[:-1].encode() + b',"x":' + deep + b',"x":1}') is Reason.MALFORMED
 
 
-def test_extra_fields_and_any_spacing_and_order_of_fields_are_fine() -> None:
+def test_extra_fields_and_any_spacing_and_field_order_are_accepted() -> None:
     fields = order(coupon="SPRING:1", nested={"a": [1, {"b": 2}]})
     value = json.dumps(dict(reversed(fields.items())), indent=3).encode() + b"\n "
     assert validate(value, PRODUCTS, NOW_S) == fields
 
 
 @given(st.binary())
-def test_bytes_never_crash_it(value: bytes) -> None:
+def test_validation_never_crashes_on_arbitrary_bytes(value: bytes) -> None:
     assert reason_of(value) in set(Reason)
 
 
@@ -158,5 +158,5 @@ json_values = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from([*order(), "extra"]), json_values))
-def test_json_never_crashes_it(fields: dict[str, object]) -> None:
+def test_validation_never_crashes_on_arbitrary_json(fields: dict[str, object]) -> None:
     reason_of(json.dumps(fields).encode())

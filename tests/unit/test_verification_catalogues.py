@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from verification.ledger import Ledger, Source
+from verification.ledger import Ledger
+from verification.packed_order import Source
 from verification.reference_processor import Catalogue, ReferenceProcessor
 from verification.report import Damage, Report
 from verification.windows import WindowSums
@@ -28,28 +29,28 @@ def order(product: str, order_id: str = "o", **more: object) -> dict[str, object
     return {"order_id": order_id, "user_id": "u", "product_id": product, "amount": 1.25, "timestamp": NOW_S, **more}
 
 
-def verdict_on(catalogues: Iterable[Catalogue], fields: dict[str, object]) -> tuple[bool, set[str], int]:
-    """Whether it may be an order, why a dead letter, and how many enrichments are right."""
+def allowed(catalogues: Iterable[Catalogue], fields: dict[str, object]) -> tuple[bool, set[str], int]:
+    """Whether it may be an order, the reasons for a dead letter, and the number of correct enrichments."""
     outcome = ReferenceProcessor(*catalogues).allowed_outcome(json.dumps(fields).encode(), NOW_S, NOW_S)
     return outcome.order is not None, set(outcome.reasons), len(outcome.rests)
 
 
 @pytest.mark.parametrize("catalogues", [(BEFORE, AFTER), (AFTER, BEFORE), (AFTER, BEFORE, BEFORE)])
-def test_the_result_by_any_catalogue_is_allowed(catalogues: tuple[Catalogue, ...]) -> None:
-    assert verdict_on(catalogues, order("same")) == (True, set(), 1)
-    assert verdict_on(catalogues, order("renamed")) == (True, set(), 2)
+def test_the_result_with_any_catalogue_is_allowed(catalogues: tuple[Catalogue, ...]) -> None:
+    assert allowed(catalogues, order("same")) == (True, set(), 1)
+    assert allowed(catalogues, order("renamed")) == (True, set(), 2)
     for product in ("added", "dropped"):
-        assert verdict_on(catalogues, order(product)) == (True, {"unknown_product"}, 1)
-        assert verdict_on(catalogues, order(product, "")) == (False, {"unknown_product", "invalid_id"}, 0)
-    assert verdict_on(catalogues, order("never")) == (False, {"unknown_product"}, 0)
+        assert allowed(catalogues, order(product)) == (True, {"unknown_product"}, 1)
+        assert allowed(catalogues, order(product, "")) == (False, {"unknown_product", "invalid_id"}, 0)
+    assert allowed(catalogues, order("never")) == (False, {"unknown_product"}, 0)
 
 
 def enriched(catalogue: Catalogue, fields: dict[str, object]) -> dict[str, object]:
     return {**fields, **catalogue[str(fields["product_id"])]}
 
 
-class Books:
-    """A ledger by both catalogues of one partition of ``orders``, in which the first ``due`` records must be through."""
+class LedgerOfTwoCatalogues:
+    """A ledger by both catalogues of one partition of ``orders``, in which the first ``due`` records must have been processed."""
 
     def __init__(self, *records: dict[str, object], due: int | None = None) -> None:
         self.report = Report()
@@ -75,7 +76,7 @@ class Books:
 
 
 def found(record: dict[str, object], processed: list[dict[str, object]], rejected: int = 0) -> dict[Damage, int]:
-    books = Books(record)
+    books = LedgerOfTwoCatalogues(record)
     books.reject(*[0] * rejected)
     return books.found(*processed)
 
@@ -97,14 +98,14 @@ def test_the_fields_of_two_catalogues_are_not_mixed() -> None:
     assert found(record, [enriched(BEFORE, record), enriched(AFTER, record)]) == {Damage.DUPLICATED: 1}
 
 
-def test_what_an_order_carries_along_stays_unless_its_catalogue_has_it() -> None:
+def test_extra_fields_of_an_order_stay_unless_its_catalogue_replaces_them() -> None:
     record = order("renamed", rank=7, note=[1])
     assert found(record, [enriched(BEFORE, record)]) == {}
     assert found(record, [enriched(AFTER, record)]) == {}
     assert found(record, [enriched(AFTER, order("renamed", note=[1]))]) == {Damage.CHANGED: 1}
 
 
-def test_an_order_whose_product_a_catalogue_lacks_is_processed_or_rejected_never_both_never_neither() -> None:
+def test_an_order_whose_product_a_catalogue_lacks_is_either_processed_or_rejected() -> None:
     record = order("added")
     processed = enriched(AFTER, record)
     assert found(record, [processed]) == {}
@@ -137,15 +138,15 @@ def test_a_replayed_order_and_its_dead_letter_are_distinguished() -> None:
         ([], {Damage.LOST: 1}),
         ([processed, processed], {Damage.DUPLICATED: 1}),
     ):
-        books = Books(record, record)
+        books = LedgerOfTwoCatalogues(record, record)
         books.reject(0)
         assert books.found(*outputs) == expected
 
 
-def test_due_orders_are_settled_before_the_letters_of_newer_ones_are_in() -> None:
-    """So that their windows are waited for, and those of letters are not."""
+def test_due_orders_are_settled_before_dead_letters_of_newer_ones_are_read() -> None:
+    """So that the verification waits for their windows, but not for those of dead letters."""
     records = [order("added", name) for name in ("rejected", "processed", "newer-rejected", "newer-processed")]
-    books = Books(*records, due=2)
+    books = LedgerOfTwoCatalogues(*records, due=2)
     books.reject(0)
     books.ledger.settle(only_due=True)
     assert books.sums.accepted_count() == 1

@@ -11,7 +11,7 @@ from verification.verify import CATALOGUE, verify
 
 
 @pytest.mark.parametrize("content", [None, "[]", '{"prod-1": "Lamp"}', '{"prod-1": {}, "prod-1": {}}'])
-def test_an_invalid_catalogue_is_named(tmp_path: Path, content: str | None) -> None:
+def test_the_error_for_an_invalid_catalogue_names_it(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "catalogue.json"
     if content is not None:
         path.write_text(content)
@@ -26,7 +26,7 @@ def table(report: Report) -> str:
     return capture.get()
 
 
-def test_the_table_says_what_its_figures_are() -> None:
+def test_the_table_labels_its_figures() -> None:
     report = Report(sent=9, processed=9, accepted=9, in_closed_windows=4, in_open_windows=5)
     report.closed_windows, report.open_windows = 2, 3
     shown = table(report)
@@ -37,9 +37,9 @@ def test_the_table_says_what_its_figures_are() -> None:
     assert "is running" not in shown
 
 
-def test_the_table_says_why_more_are_accepted_than_processed() -> None:
+def test_the_table_explains_why_more_orders_are_accepted_than_processed() -> None:
     report = Report(sent=9, processed=9, accepted=12, in_closed_windows=12)
-    assert "accepted also counts 3 orders that came while this looked" in table(report)
+    assert "accepted also counts 3 orders that arrived during the verification" in table(report)
     report = Report(sent=9, processed=8, accepted=9, in_closed_windows=9)
     report.found(Damage.LOST, "orders[0]@1")
     assert "is running" not in table(report)

@@ -17,7 +17,7 @@ def dump(value: object) -> bytes:
 @pytest.mark.parametrize(
     ("orders", "cents", "mean"), [(3, 10, 3), (3, 11, 4), (2, 5, 2), (2, 7, 4), (4, 10, 2), (1, 9, 9)]
 )
-def test_an_average_of_a_half_is_rounded_to_even(orders: int, cents: int, mean: int) -> None:
+def test_averages_are_rounded_half_to_even(orders: int, cents: int, mean: int) -> None:
     assert mean_cents(Total(orders, cents)) == mean
 
 
@@ -31,7 +31,7 @@ METRIC = {
 }
 
 
-def test_a_metric_is_read() -> None:
+def test_a_metric_is_decoded() -> None:
     assert read_metric(dump(METRIC), 60) == Metric(60, 120, "p", 3, 1000, 333)
     assert read_metric_record(b"p", dump(METRIC), 60).window == ("p", 60)
     with pytest.raises(ValueError, match="key"):
@@ -39,13 +39,13 @@ def test_a_metric_is_read() -> None:
 
 
 @pytest.mark.parametrize("cents", [10**15, 9_007_199_254_740_993, 10**18 - 1])
-def test_a_sum_is_read_exactly_also_where_a_double_is_not_exact(cents: int) -> None:
+def test_a_sum_beyond_double_precision_is_decoded_exactly(cents: int) -> None:
     value = encode_metric(ProductMetric(60, 120, "p", 10**5, cents))
     assert read_metric(value, 60).revenue_cents == cents
 
 
 @pytest.mark.parametrize("literal", ["10000000000000.001", "1e16", "1e400", "1e999999999"])
-def test_a_large_sum_that_is_no_amount_is_refused(literal: str) -> None:
+def test_a_large_sum_that_is_not_whole_cents_is_rejected(literal: str) -> None:
     value = dump(METRIC).replace(b"10.0", literal.encode())
     with pytest.raises(ValueError, match="two decimals"):
         read_metric(value, 60)
@@ -66,7 +66,7 @@ def test_a_large_sum_that_is_no_amount_is_refused(literal: str) -> None:
         {"more": 1},
     ],
 )
-def test_a_metric_that_is_not_as_the_contract_says_is_refused(changes: dict[str, object]) -> None:
+def test_a_metric_that_violates_the_contract_is_rejected(changes: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r".+"):
         read_metric(dump(METRIC | changes), 60)
     with pytest.raises(ValueError, match="fields"):
@@ -81,16 +81,16 @@ def test_lines_are_read_up_to_the_last_newline(tmp_path: Path) -> None:
     assert report.damage == {Damage.LINE_MALFORMED: 1}
 
 
-def test_finished_files_from_before_the_topic_s_beginning_are_passed_over(tmp_path: Path) -> None:
+def test_finished_files_from_before_the_beginning_of_the_topic_are_ignored(tmp_path: Path) -> None:
     finished = tmp_path / "metrics-1970-01-01T00-01Z--1970-01-01T00-01Z.json"
     finished.write_bytes(dump(METRIC) + b"\n")
     assert read_lines(tmp_path / "metrics.json", 60).total() == 1
-    # The name is exact to the minute: a window of 60 s that begins then ends by 180.
+    # The name has minute precision: a window of 60 s that begins then ends at 180 at the latest.
     for since_s, count in ((179, 1), (180, 0)):
         assert read_lines(tmp_path / "metrics.json", 60, since_s=since_s).total() == count
 
 
-def test_event_time_has_passed_what_every_source_has_passed() -> None:
+def test_event_time_is_the_minimum_over_all_sources() -> None:
     watermarks = Watermarks()
     watermarks.add(3, dump({"source": 0, "sources": 2, "watermark": 100.5}))
     assert watermarks.passed_s(3) == float("-inf")

@@ -112,7 +112,7 @@ def test_a_timestamp_between_the_two_limits_is_undecided() -> None:
     assert outcome.reasons == {"future_timestamp"}
 
 
-def test_a_number_too_large_for_a_double_may_be_carried_along_or_refused() -> None:
+def test_a_number_too_large_for_a_double_may_be_kept_or_rejected() -> None:
     outcome = REFERENCE.allowed_outcome(raw()[:-1] + b', "x": [{"y": -1e999}]}', NOW_S, NOW_S)
     assert outcome.order is not None
     assert outcome.reasons == {"malformed"}
@@ -134,7 +134,7 @@ def processed(value: bytes, **more: Any) -> bytes:
         (raw(product_id="prod-2"), raw(product_id="prod-2", product_name="\u00dcnit", rank=2)),
     ],
 )
-def test_the_same_order_in_another_spelling_is_the_same(order: bytes, enriched: bytes) -> None:
+def test_equal_orders_with_different_encodings_are_equal(order: bytes, enriched: bytes) -> None:
     expected = REFERENCE.allowed_outcome(order, NOW_S, NOW_S).order
     assert expected
     assert REFERENCE.processed(enriched) == expected
@@ -156,7 +156,7 @@ def test_another_order_or_enrichment_is_different(enriched: bytes) -> None:
     assert REFERENCE.processed(enriched) != REFERENCE.allowed_outcome(raw(), NOW_S, NOW_S).order
 
 
-def test_where_one_id_ends_and_the_next_begins_matters() -> None:
+def test_ids_are_not_just_concatenated() -> None:
     one = REFERENCE.processed(processed(raw(order_id="o", user_id="prod-1u")))
     assert one != REFERENCE.processed(processed(raw(order_id="oprod-1", user_id="u")))
 
@@ -195,7 +195,7 @@ def test_services_and_verification_read_amounts_equally(dollars: float) -> None:
     assert cents_of_computed(dollars) == (expected if expected is None or abs(expected) <= 10**13 else None)
 
 
-def test_an_order_with_noise_in_its_amount_has_to_come_out_in_exact_cents() -> None:
+def test_an_order_with_a_rounding_error_must_be_processed_as_exact_cents() -> None:
     sent = REFERENCE.allowed_outcome(raw(amount=863.3700000000001), NOW_S, NOW_S).order
     assert sent is not None
     assert sent.cents == 86_337

@@ -4,8 +4,9 @@ from hashlib import sha256
 
 import pytest
 
-from tests.unit.test_verification_damage import BROKERS, REFERENCE, dump, enriched, order
-from verification.ledger import Ledger, Source
+from tests.unit.verified_outputs import BROKERS, REFERENCE, dump, enriched, order
+from verification.ledger import Ledger
+from verification.packed_order import Source
 from verification.report import Damage, Report
 from verification.sizes import size_limits
 from verification.windows import WindowSums
@@ -19,7 +20,7 @@ SMALL = dump(order("small"))
 Content = tuple[bytes | None, bytes | None, dict[str, bytes]]
 
 
-def whole(value: bytes) -> Content:
+def with_value(value: bytes) -> Content:
     return b"k", value, {}
 
 
@@ -34,7 +35,9 @@ def without_value(value: bytes, key: bytes | None = b"k", **changed: bytes) -> C
     )
 
 
-def judged(value: bytes, letter: Content | None, reason: str = "too_large", processed: bytes | None = None) -> Report:
+def report_of(
+    value: bytes, letter: Content | None, reason: str = "too_large", processed: bytes | None = None
+) -> Report:
     report, sums = Report(), WindowSums(60)
     ledger = Ledger(REFERENCE, sums, {0: 1}, report, sizes=SIZES)
     ledger.add_source(Source(0, 0), b"k", value, TIME_MS, 0.0, timestamp_type=BROKERS)
@@ -52,28 +55,30 @@ def judged(value: bytes, letter: Content | None, reason: str = "too_large", proc
 @pytest.mark.parametrize(
     ("value", "letter", "reason"),
     [
-        (LARGE, whole(LARGE), "too_large"),
+        (LARGE, with_value(LARGE), "too_large"),
         (LARGE, without_value(LARGE), "too_large"),
-        (JUNK, whole(JUNK), "malformed"),
+        (JUNK, with_value(JUNK), "malformed"),
         (JUNK, without_value(JUNK), "too_large"),
         (JUNK, without_value(JUNK, key=None), "too_large"),
     ],
 )
-def test_a_large_record_may_be_a_dead_letter_whole_or_not(value: bytes, letter: Content, reason: str) -> None:
-    report = judged(value, letter, reason)
+def test_a_large_record_may_be_a_dead_letter_with_or_without_its_value(
+    value: bytes, letter: Content, reason: str
+) -> None:
+    report = report_of(value, letter, reason)
     assert (report.damage, report.dead_letters) == ({}, {reason: 1})
 
 
-def test_a_large_order_may_be_processed_all_the_same() -> None:
-    report = judged(LARGE, None, processed=enriched(order("large") | {"note": "x" * 3 * MIB}))
+def test_a_large_order_may_also_be_processed() -> None:
+    report = report_of(LARGE, None, processed=enriched(order("large") | {"note": "x" * 3 * MIB}))
     assert (report.damage, report.processed) == ({}, 1)
 
 
 @pytest.mark.parametrize(
     ("value", "letter", "reason", "damage"),
     [
-        (SMALL, whole(SMALL), "too_large", Damage.DEAD_LETTER_UNEXPECTED),
-        (b"{", whole(b"{"), "too_large", Damage.WRONG_REASON),
+        (SMALL, with_value(SMALL), "too_large", Damage.DEAD_LETTER_UNEXPECTED),
+        (b"{", with_value(b"{"), "too_large", Damage.WRONG_REASON),
         (b"{", without_value(b"{"), "malformed", Damage.DEAD_LETTER_CHANGED),
         (JUNK, without_value(JUNK), "malformed", Damage.DEAD_LETTER_CHANGED),
         (JUNK, without_value(JUNK, size=b"1"), "too_large", Damage.DEAD_LETTER_CHANGED),
@@ -85,9 +90,9 @@ def test_a_large_order_may_be_processed_all_the_same() -> None:
     ],
 )
 def test_anything_else_is_damage(value: bytes, letter: Content | None, reason: str, damage: Damage) -> None:
-    assert judged(value, letter, reason).damage[damage] == 1
+    assert report_of(value, letter, reason).damage[damage] == 1
 
 
-def test_a_limit_that_was_raised_since_does_not_make_an_old_letter_wrong_nor_one_that_takes_no_batch() -> None:
+def test_limits_are_never_above_the_defaults_nor_below_the_batch_size() -> None:
     assert size_limits(8 * MIB, None, 8 * MIB) == size_limits(None, None, None)
     assert size_limits(100, 2 * MIB, 2 * MIB).processed_order == 192 * 1024

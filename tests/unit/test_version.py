@@ -1,4 +1,4 @@
-"""The version is in libs/version.py; whatever else has to name it has the same."""
+"""The version is defined in libs/version.py; all other places have the same one."""
 
 import re
 from pathlib import Path
@@ -20,19 +20,19 @@ DOCKERFILES = sorted([*ROOT.glob("services/*/Dockerfile"), *ROOT.glob("*/Dockerf
 @pytest.mark.parametrize(
     "service", [GeneratorSettings, ProcessorSettings, AnalyticsSettings, SinkSettings, LiveSettings]
 )
-def test_each_service_prints_it(service: type[ServiceSettings], capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_service_prints_its_version(service: type[ServiceSettings], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as done:
         load_settings(service, ["--version"])
     assert done.value.code == 0
     assert capsys.readouterr().out.split()[-1] == VERSION
 
 
-def test_every_image_is_found() -> None:
+def test_images_are_found() -> None:
     assert len(DOCKERFILES) >= 5
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.parent.name)
-def test_each_image_is_labelled_with_it(path: Path) -> None:
+def test_each_image_is_labelled_with_the_version(path: Path) -> None:
     label = re.findall(r'org\.opencontainers\.image\.version="(.*)"', path.read_text())
     assert label == [VERSION]
 
@@ -46,7 +46,7 @@ def test_the_images_of_kubernetes_are_of_this_release() -> None:
     assert set(tags + built) == {release}
 
 
-def test_the_changelog_begins_with_it() -> None:
+def test_the_changelog_begins_with_the_version() -> None:
     first = re.search(r"^## (\S+) - (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert first
     release, _, unreleased = VERSION.partition(".dev")

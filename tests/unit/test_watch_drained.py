@@ -1,4 +1,4 @@
-"""`watch.drained` against fake HTTP endpoints: what keeps a pipeline from being drained."""
+"""`watch.drained` with fake HTTP endpoints: the reasons why a pipeline is not drained."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ from tests.integration.services import ROOT
 
 
 class Pipeline:
-    """Answers as the live page and one replica of the analytics do; each answer is about a newer look at Kafka."""
+    """Responds like the live page and one replica of the analytics; each response has a newer observation of Kafka."""
 
     def __init__(self) -> None:
         self.stages = {"processor": {"lag": 0}, "analytics": {"lag": 0}, "sink": {"lag": 0}}
@@ -33,7 +33,7 @@ class Pipeline:
                 self.wfile.write(body.encode())
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
-                """Questions are no events."""
+                """Requests are not logged."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -63,9 +63,9 @@ class Pipeline:
         done = subprocess.run(
             [*command, *(arguments or ("--timeout", "0"))], cwd=ROOT, capture_output=True, text=True, check=False
         )
-        told = json.loads(done.stdout)
-        assert told["drained"] == (not told["waiting_for"])
-        return done.returncode, told["waiting_for"]
+        result = json.loads(done.stdout)
+        assert result["drained"] == (not result["waiting_for"])
+        return done.returncode, result["waiting_for"]
 
     def close(self) -> None:
         self._server.shutdown()
@@ -79,7 +79,7 @@ def pipeline() -> Iterator[Pipeline]:
     pipeline.close()
 
 
-def test_nothing_is_left(pipeline: Pipeline) -> None:
+def test_a_pipeline_without_lag_and_open_windows_is_drained(pipeline: Pipeline) -> None:
     assert pipeline.drained() == (0, [])
 
 
@@ -94,8 +94,8 @@ def test_an_open_window_is_reported(pipeline: Pipeline) -> None:
     assert pipeline.drained() == (1, ["4 open windows, counted by product"])
 
 
-def test_metrics_that_are_made_during_the_look_wait_to_be_written(pipeline: Pipeline) -> None:
-    """The last window has closed after the first answer about the lag, which therefore knows nothing of its metrics."""
+def test_metrics_created_during_the_check_must_be_written_first(pipeline: Pipeline) -> None:
+    """The last window closes after the first response about the lag, which therefore does not include its metrics."""
 
     def close_window() -> None:
         pipeline.stages["sink"]["lag"] = 5

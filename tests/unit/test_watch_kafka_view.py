@@ -19,7 +19,7 @@ async def view_of(positions: dict[TopicPartition, int]) -> AsyncIterator[KafkaVi
     await view.__aexit__(None, None, None)
 
 
-async def test_what_was_there_before_the_view_is_read_within_a_bound() -> None:
+async def test_at_the_start_a_bounded_number_of_existing_records_is_read() -> None:
     async with view_of({}) as view:
         unread = view._start_followed({DEAD: 7, LATE: 0, METRICS: 100}, {DEAD: 50, LATE: 0, METRICS: 23_100})
     assert view._next == {DEAD: 7, LATE: 0, METRICS: 3100}
@@ -27,17 +27,17 @@ async def test_what_was_there_before_the_view_is_read_within_a_bound() -> None:
     assert view._cut == {METRICS}
 
 
-async def test_it_goes_on_where_the_last_look_ended() -> None:
+async def test_each_observation_continues_where_the_last_one_ended() -> None:
     positions = {DEAD: 40, LATE: 30, METRICS: 20}
     async with view_of(positions) as view:
         unread = view._start_followed({DEAD: 7, LATE: 0, METRICS: 0}, {DEAD: 50, LATE: 5030, METRICS: 10})
-    assert view._next == {DEAD: 40, LATE: 3030, METRICS: 10}  # the last one was made anew
+    assert view._next == {DEAD: 40, LATE: 3030, METRICS: 10}  # the last one was recreated
     assert +unread == {"late-orders": 3000}
-    assert positions == {DEAD: 40, LATE: 30, METRICS: 20}  # until this look has ended well
+    assert positions == {DEAD: 40, LATE: 30, METRICS: 20}  # until this observation has succeeded
 
 
 @pytest.mark.parametrize("headers", [(), (("error.reason", None),), (("error.reason", b""),)])
-def test_a_letter_of_another_program_is_counted_without_its_reason(
+def test_a_foreign_dead_letter_is_counted_without_a_reason(
     headers: tuple[tuple[str, bytes | None], ...],
 ) -> None:
     assert _reason(cast(Any, SimpleNamespace(headers=headers))) == "unknown"

@@ -50,7 +50,7 @@ def busy() -> State:
     return state
 
 
-def test_it_says_what_it_is_waiting_for() -> None:
+def test_the_view_shows_what_it_is_waiting_for() -> None:
     state = State(60)
     assert "waiting for the broker …" in screen(state)
     assert status_line(state, T0) == "22:13:20 waiting for the broker"
@@ -87,7 +87,7 @@ def test_the_screen_shows_each_stage_at_a_glance(width: int) -> None:
 
 
 @pytest.mark.parametrize("width", [40, 60, 79])
-def test_a_narrow_screen_has_no_boxes_and_every_name_and_lag(width: int) -> None:
+def test_a_narrow_screen_has_no_boxes_but_every_name_and_lag(width: int) -> None:
     shown = screen(busy(), width=width)
     lines = shown.splitlines()
     assert max(map(len, lines)) <= width
@@ -138,7 +138,7 @@ def test_text_of_other_programs_has_no_control_characters() -> None:
         assert r"[/x]\x1b[2J 1" in shown
 
 
-def test_before_the_first_window_it_says_when_that_closes() -> None:
+def test_before_the_first_window_its_closing_time_is_shown() -> None:
     state = State(60)
     state.apply(observation())
     assert "none yet" in screen(state)
@@ -148,7 +148,7 @@ def test_before_the_first_window_it_says_when_that_closes() -> None:
     assert "no watermark yet from partition 1, 2 of orders" in screen(state)
 
 
-def test_without_a_terminal_one_line_has_everything() -> None:
+def test_without_a_terminal_a_single_line_has_everything() -> None:
     assert status_line(busy(), T0 + 6) == (
         "22:13:26 orders 499,700/s, 1,000,406 in all → processor 94/s accepted, lag 1,000,100 (2.8 h) → analytics lag 0"
         " → sink lag 0 | event time 22:13:17, 9 s behind the clock; the next window to close ends at 22:14:00, in about"
@@ -175,7 +175,7 @@ def test_a_group_without_a_reader_is_reported() -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80])
-def test_where_a_group_reads_nothing_it_says_so_once_that_is_known(width: int) -> None:
+def test_a_group_that_reads_nothing_is_reported_once_known(width: int) -> None:
     state = State(60)
     state.apply(flowing(T0, 1000, 100))
     assert "stalled" not in screen(state, width=width)
@@ -188,11 +188,11 @@ def test_where_a_group_reads_nothing_it_says_so_once_that_is_known(width: int) -
     ("seconds", "text"),
     [(0, "0 s"), (0.04, "0.0 s"), (9.9, "9.9 s"), (99, "99 s"), (3540, "59 min"), (86_000, "23.9 h"), (9e6, "104.2 d")],
 )
-def test_how_far_behind_fits_beside_a_stage(seconds: float, text: str) -> None:
+def test_the_delay_fits_beside_a_stage(seconds: float, text: str) -> None:
     assert short_duration(seconds) == text
 
 
-def test_numbers_are_short() -> None:
+def test_numbers_are_abbreviated() -> None:
     assert [per_second(rate) for rate in (None, 0.0, 0.25, 48.3, 123456.0)] == [
         "…",
         "0/s",
@@ -203,19 +203,19 @@ def test_numbers_are_short() -> None:
     assert [short(count) for count in (0, 9_999, 10_000, 999_949, 999_950)] == ["0", "9,999", "10.0k", "999.9k", "1.0M"]
 
 
-def test_another_day_has_its_date() -> None:
+def test_times_of_another_day_have_a_date() -> None:
     assert clock(T0, T0) == "22:13:20"
     assert clock(T0 - 86_400, T0) == "2023-11-13 22:13:20"
 
 
-@pytest.mark.parametrize(("committed", "told"), [({0: 3}, "lag 7"), ({0: 10}, "has every metric")])
-def test_the_database_is_shown_where_it_is_the_sink_s_second_output(committed: dict[int, int], told: str) -> None:
+@pytest.mark.parametrize(("committed", "expected"), [({0: 3}, "lag 7"), ({0: 10}, "has every metric")])
+def test_the_database_is_shown_as_the_sinks_second_output(committed: dict[int, int], expected: str) -> None:
     state = busy()
     assert "database" not in screen(state)
     assert "database" not in status_line(state, T0)
     ends = {"orders": {0: 0}, "processed-orders": {0: 0}, "product-metrics": {0: 10}}
     state.apply(observation(T0 + 4, ends=ends, in_database=committed))
-    assert f"| database {told}" in status_line(state, T0)
+    assert f"| database {expected}" in status_line(state, T0)
     (line,) = [line for line in screen(state).splitlines() if line.startswith("database")]
-    assert told in line
+    assert expected in line
     assert len(screen(state, height=22).splitlines()) <= 22

@@ -49,7 +49,7 @@ def test_a_rate_covers_the_last_ten_seconds() -> None:
     assert rate.per_s == 50
 
 
-def test_a_rate_is_not_negative_when_a_topic_is_made_anew() -> None:
+def test_a_rate_is_not_negative_when_a_topic_is_recreated() -> None:
     rate = Rate()
     rate.add(T0, 500)
     rate.add(T0 + 1, 0)
@@ -67,12 +67,12 @@ def test_a_rate_is_not_negative_when_a_topic_is_made_anew() -> None:
         ({0: 12, 1: 10}, "orders", {0: 0, 1: 0}),
     ],
 )
-def test_lag_counts_what_is_to_be_read(committed: dict[int, int], topic: str, expected: dict[int, int]) -> None:
+def test_lag_counts_unread_records(committed: dict[int, int], topic: str, expected: dict[int, int]) -> None:
     seen = observation(begins={topic: {0: 0, 1: 4}}, ends={topic: {0: 10, 1: 10}}, committed={topic: committed})
     assert lags_of(seen, topic) == expected
 
 
-def test_what_flows_is_told_from_two_looks() -> None:
+def test_rates_are_computed_from_two_observations() -> None:
     state = State(60)
     assert state.waiting_for
     state.apply(flowing(T0, 100, 80))
@@ -88,7 +88,7 @@ def test_what_flows_is_told_from_two_looks() -> None:
     assert state.behind_s("sink") == 0.0
 
 
-def test_dead_letters_late_orders_and_metrics_are_gathered() -> None:
+def test_dead_letters_late_orders_and_metrics_are_collected() -> None:
     state = State(60)
     metric = Metric(60, 120, "prod-1", 2, 3.0, 1.5)
     for _ in range(2):
@@ -97,7 +97,7 @@ def test_dead_letters_late_orders_and_metrics_are_gathered() -> None:
     assert (state.late, state.metrics_count, state.windows) == (6, 2, {(60, 120): {"prod-1": metric}})
 
 
-def test_the_newest_windows_are_kept_in_whatever_order_partitions_are_read() -> None:
+def test_the_newest_windows_are_kept_for_any_reading_order() -> None:
     state = State(60)
     for product in "ab":
         state.apply(observation(metrics=[Metric(60 * n, 60 * n + 60, product, 1, 1.0, 1.0) for n in range(100)]))
@@ -105,11 +105,11 @@ def test_the_newest_windows_are_kept_in_whatever_order_partitions_are_read() -> 
     assert all(set(products) == {"a", "b"} for products in state.windows.values())
 
 
-def test_a_group_keeps_up_while_somebody_reads_and_it_is_a_few_seconds_behind() -> None:
+def test_a_group_with_a_member_that_is_a_few_seconds_behind_keeps_up() -> None:
     state = State(60)
     assert state.seen_at_s is None
     state.apply(flowing(T0, 100, 90))
-    assert [state.keeps_up(group) for group in ("processor", "sink")] == [None, True]  # no pace from one look
+    assert [state.keeps_up(group) for group in ("processor", "sink")] == [None, True]  # no rate from one observation
     state.apply(flowing(T0 + 1, 110, 100))
     assert state.seen_at_s == T0 + 1
     assert [state.keeps_up(group) for group in ("processor", "analytics", "sink")] == [True, True, True]
@@ -117,7 +117,7 @@ def test_a_group_keeps_up_while_somebody_reads_and_it_is_a_few_seconds_behind() 
     assert [state.keeps_up(group) for group in ("processor", "analytics", "sink")] == [False, False, True]
 
 
-def test_how_many_are_accepted_is_unknown_while_dead_letters_are_unread() -> None:
+def test_the_accepted_rate_is_unknown_while_dead_letters_are_unread() -> None:
     state = State(60)
     state.apply(flowing(T0, 100, 80, rejected=5))
     state.apply(
@@ -131,7 +131,7 @@ def test_how_many_are_accepted_is_unknown_while_dead_letters_are_unread() -> Non
     assert state.unread == {"orders-dlq": 9}
 
 
-def test_event_time_is_the_slowest_source_once_all_are_known() -> None:
+def test_event_time_is_that_of_the_slowest_source_once_all_are_known() -> None:
     state = State(60)
     assert state.watermark_s is None
     state.apply(observation(marks=[Watermark((0,), 2, 130.0)]))
@@ -143,14 +143,14 @@ def test_event_time_is_the_slowest_source_once_all_are_known() -> None:
     assert state.next_close_s == 180
 
 
-def test_the_next_close_follows_from_the_pace_of_event_time() -> None:
+def test_the_next_closing_time_is_estimated_from_the_rate_of_event_time() -> None:
     state = State(60)
     state.apply(observation(T0, marks=[Watermark((0,), 1, 100.0)]))
     assert state.closes_in_s is None
     state.apply(observation(T0 + 2, marks=[Watermark((0,), 1, 100.0)]))
-    assert state.closes_in_s is None  # it stands still
+    assert state.closes_in_s is None  # it does not advance
     state.apply(observation(T0 + 4, marks=[Watermark((0,), 1, 108.0)]))
-    assert state.closes_in_s == 6.0  # 12 s to go, at two seconds a second
+    assert state.closes_in_s == 6.0  # 12 s left, at two seconds a second
 
 
 def test_a_metric_is_decoded() -> None:
@@ -158,7 +158,7 @@ def test_a_metric_is_decoded() -> None:
     assert decode_metric(value) == Metric(0, 60, "p", 1, 2, 2)
 
 
-def test_a_metric_of_more_than_one_order_can_have_is_decoded() -> None:
+def test_a_metric_above_the_maximum_of_one_order_is_decoded() -> None:
     value = encode_metric(ProductMetric(0, 60, "p", 3, 2 * MAX_CENTS + 1))
     assert decode_metric(value) == Metric(0, 60, "p", 3, 200_000_000_000.01, 66_666_666_666.67)
 
@@ -186,8 +186,8 @@ def test_invalid_metrics_are_skipped(value: bytes | None) -> None:
 IDLE = {"members": {"processor": 2, "analytics": 1, "sink": 1}}
 
 
-def resting(*looks: Observation) -> State:
-    """A pipeline whose event time has come to T0 + 300 and moves no more."""
+def idle_after(*looks: Observation) -> State:
+    """A pipeline whose event time has stopped at T0 + 300."""
     state = State(60)
     for seconds in range(12):
         state.apply(flowing(T0 + 400 + seconds, 100, 100, marks=[Watermark((0,), 1, T0 + 300)], **IDLE))
@@ -196,27 +196,27 @@ def resting(*looks: Observation) -> State:
     return state
 
 
-def test_without_orders_event_time_rests_when_all_is_read_and_closed() -> None:
-    assert resting().is_idle
+def test_without_orders_the_pipeline_is_idle_when_all_is_read_and_closed() -> None:
+    assert idle_after().is_idle
 
 
-def test_a_pipeline_that_orders_come_to_is_not_idle() -> None:
-    assert not resting(flowing(T0 + 412, 101, 100, **IDLE)).is_idle
-    assert not resting(flowing(T0 + 412, 101, 101, **IDLE)).is_idle
+def test_a_pipeline_with_incoming_orders_is_not_idle() -> None:
+    assert not idle_after(flowing(T0 + 412, 101, 100, **IDLE)).is_idle
+    assert not idle_after(flowing(T0 + 412, 101, 101, **IDLE)).is_idle
 
 
 def test_a_pipeline_that_reads_nothing_is_stuck_and_not_idle() -> None:
-    assert not resting(*(flowing(T0 + 420 + each, 101, 100, **IDLE) for each in range(20))).is_idle
+    assert not idle_after(*(flowing(T0 + 420 + each, 101, 100, **IDLE) for each in range(20))).is_idle
 
 
-def test_event_time_that_stands_before_the_last_window_s_end_is_stuck() -> None:
+def test_event_time_that_stops_before_the_end_of_the_last_window_is_stuck() -> None:
     seen = [flowing(T0 + 412, 101, 100, **IDLE), *(flowing(T0 + 420 + each, 101, 101, **IDLE) for each in range(20))]
-    assert not resting(*seen).is_idle
+    assert not idle_after(*seen).is_idle
 
 
 def test_without_a_processor_nothing_is_idle() -> None:
-    assert not resting(flowing(T0 + 412, 100, 100, members={"processor": 0})).is_idle
+    assert not idle_after(flowing(T0 + 412, 100, 100, members={"processor": 0})).is_idle
 
 
-def test_event_time_that_follows_the_clock_is_on_its_way_to_rest() -> None:
-    assert not resting(flowing(T0 + 412, 100, 100, marks=[Watermark((0,), 1, T0 + 301)], **IDLE)).is_idle
+def test_a_pipeline_whose_event_time_still_advances_is_not_idle() -> None:
+    assert not idle_after(flowing(T0 + 412, 100, 100, marks=[Watermark((0,), 1, T0 + 301)], **IDLE)).is_idle

@@ -13,14 +13,14 @@ times = st.floats(min_value=0, max_value=4e9, allow_nan=False)
 
 
 @given(times, st.integers(min_value=1, max_value=86_400))
-def test_a_window_holds_its_start_and_not_its_end(event_time_s: float, window_s: int) -> None:
+def test_a_window_includes_its_start_and_excludes_its_end(event_time_s: float, window_s: int) -> None:
     start_s, end_s, _ = TumblingWindows(window_s).key_for("p", event_time_s)
     assert start_s <= event_time_s < end_s
     assert start_s % window_s == 0
     assert end_s - start_s == window_s
 
 
-def test_the_clock_is_the_slowest_source() -> None:
+def test_event_time_is_that_of_the_slowest_source() -> None:
     clock = EventClock()
     clock.advance(Watermark((0,), 3, 100.0))
     clock.advance(Watermark((1,), 3, 300.0))
@@ -36,7 +36,7 @@ def test_the_clock_is_the_slowest_source() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4), times)))
-def test_the_clock_never_goes_back(marks: list[tuple[int, int, float]]) -> None:
+def test_event_time_never_goes_back(marks: list[tuple[int, int, float]]) -> None:
     clock = EventClock()
     before_s = clock.now_s
     for source, sources, watermark_s in marks:
@@ -45,7 +45,7 @@ def test_the_clock_never_goes_back(marks: list[tuple[int, int, float]]) -> None:
         before_s = clock.now_s
 
 
-def test_a_source_that_is_added_holds_the_clock() -> None:
+def test_an_added_source_holds_event_time_back() -> None:
     clock = EventClock()
     clock.advance(Watermark((0,), 1, 100.0))
     clock.advance(Watermark((0,), 2, 200.0))
@@ -54,7 +54,7 @@ def test_a_source_that_is_added_holds_the_clock() -> None:
     assert clock.now_s == 150.0
 
 
-def test_a_window_closes_when_the_clock_reaches_its_end() -> None:
+def test_a_window_closes_when_event_time_reaches_its_end() -> None:
     windows = TumblingWindows(60)
     assert windows.add("a", 59.9, 100)
     assert windows.add("a", 0.0, 250)
@@ -73,7 +73,7 @@ def test_a_window_closes_when_the_clock_reaches_its_end() -> None:
     ),
     st.integers(0, 60),
 )
-def test_restored_from_its_changelog_it_goes_on_as_if_nothing_had_happened(
+def test_state_restored_from_the_changelog_continues_with_identical_results(
     steps: list[tuple[str, int, int] | tuple[int, int]], crash_at: int
 ) -> None:
     def run(windows: TumblingWindows, part: list[tuple[str, int, int] | tuple[int, int]]) -> list[object]:
@@ -100,7 +100,7 @@ def test_restored_from_its_changelog_it_goes_on_as_if_nothing_had_happened(
 
 
 @pytest.mark.parametrize("orders", [1, 901, 2_000_000])  # beyond 2**53 and 2**64 cents
-def test_any_sum_of_valid_orders_is_restored(orders: int) -> None:
+def test_any_sum_of_valid_orders_is_restored_exactly(orders: int) -> None:
     first = TumblingWindows(60)
     for _ in range(orders):
         first.add("a", 0.0, MAX_CENTS)

@@ -52,7 +52,7 @@ def sink() -> KafkaSink:
     return KafkaSink(BROKERS, None, add_config={"partitioner": "murmur2"})
 
 
-def judged(message: Message) -> Output:
+def validated(message: Message) -> Output:
     """The output record for a record of `orders`."""
     order = enriched(message.value)
     if order is None:
@@ -84,7 +84,7 @@ flow = Dataflow("orders")
 
 if STAGE != "analytics":
     orders = op.input("orders", flow, source(PREFIX + "orders"))
-    outputs = op.flat_map_batch("judge", orders, lambda batch: [judged(message) for message in batch])
+    outputs = op.flat_map_batch("validate", orders, lambda batch: [validated(message) for message in batch])
     op.output("processed", outputs, sink())
 
 if STAGE != "processor":

@@ -104,7 +104,7 @@ public final class KafkaStreamsContender {
         }
     }
 
-    record Judged(byte[] original, Order order) {}
+    record ValidatedOrder(byte[] original, Order order) {}
 
     record Sums(long count, long cents) {
         Sums add(Order order) {
@@ -146,13 +146,13 @@ public final class KafkaStreamsContender {
 
     static void processor(StreamsBuilder builder) {
         builder.stream(PREFIX + "orders", Consumed.with(Serdes.ByteArray(), Serdes.ByteArray()))
-                .mapValues(value -> new Judged(value, Order.validate(value)))
+                .mapValues(value -> new ValidatedOrder(value, Order.validate(value)))
                 .split()
-                .branch((key, judged) -> judged.order != null, Branched.withConsumer(valid -> valid
-                        .map((key, judged) -> KeyValue.pair(judged.order.productId, judged.order))
+                .branch((key, validated) -> validated.order != null, Branched.withConsumer(valid -> valid
+                        .map((key, validated) -> KeyValue.pair(validated.order.productId, validated.order))
                         .to(PREFIX + "processed-orders", Produced.with(Serdes.String(), json(Order.class)))))
                 .defaultBranch(Branched.withConsumer(invalid -> invalid
-                        .mapValues(Judged::original)
+                        .mapValues(ValidatedOrder::original)
                         .to(PREFIX + "orders-dlq", Produced.with(Serdes.ByteArray(), Serdes.ByteArray()))));
     }
 

@@ -26,13 +26,13 @@ EXACTLY_ONCE = os.environ["BENCH_GUARANTEE"] == "eos"
 def processor(app: Application) -> None:
     """From orders to processed orders and dead letters."""
     # A valid order becomes a dict; an invalid one stays bytes.
-    judged = app.dataframe(app.topic(PREFIX + "orders", value_deserializer="bytes")).apply(
+    validated = app.dataframe(app.topic(PREFIX + "orders", value_deserializer="bytes")).apply(
         lambda value: enriched(value) or value
     )
-    judged.filter(lambda value: isinstance(value, dict)).to_topic(
+    validated.filter(lambda value: isinstance(value, dict)).to_topic(
         app.topic(PREFIX + "processed-orders", key_serializer="str"), key=lambda order: order["product_id"]
     )
-    judged.filter(lambda value: not isinstance(value, dict)).to_topic(
+    validated.filter(lambda value: not isinstance(value, dict)).to_topic(
         app.topic(PREFIX + "orders-dlq", value_serializer="bytes")
     )
 

@@ -28,7 +28,7 @@ _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 _PROPERTIES = {
     "authorizer.class.name": "kafka.security.authorizer.AclAuthorizer",
     "allow.everyone.if.no.acl.found": "false",
-    "super.users": "User:ANONYMOUS",  # clients of the plaintext listener, by which the tests administer the broker
+    "super.users": "User:ANONYMOUS",  # clients of the plaintext listener, which the tests use to administer the broker
 }
 _AUTHORIZER_LOG = "log4j.logger.kafka.authorizer.logger=DEBUG\n"
 _ALLOWED = re.compile(
@@ -61,7 +61,7 @@ class AclBroker:
     async def allow(self, acls: Iterable[Acl]) -> None:
         await create(self.broker.bootstrap_servers, acls)
 
-    async def take_away(self, acls: Iterable[Acl]) -> None:
+    async def revoke(self, acls: Iterable[Acl]) -> None:
         connection = await BrokerConnection.open(self.broker.bootstrap_servers)
         try:
             for acl in acls:

@@ -1,4 +1,4 @@
-"""Each right that a program needs is taken away by itself: the program ends, and names it."""
+"""Each right that a program needs is revoked on its own: the program ends, and names it."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ def _everything_allowed(cluster: AclBroker) -> None:
     asyncio.run(ensure_topics(settings, [*ALL_TOPICS, DEAD_LETTERS_REPLAYED]))
 
 
-class Without:
+class ProgramsWithoutRight:
     """Runs programs while some right is missing."""
 
     def __init__(self, cluster: AclBroker, programs: Programs, directory: Path) -> None:
@@ -55,14 +55,14 @@ class Without:
         if program == "recompute":
             arguments = (f"--bootstrap={env['KAFKA_BOOTSTRAP_SERVERS']}", *arguments)
         acls = acls_for(PREFIX, role, only=rights)
-        asyncio.run(self._cluster.take_away(acls))
+        asyncio.run(self._cluster.revoke(acls))
         try:
             return self._programs.run(program, self._directory, env, *arguments)
         finally:
             asyncio.run(self._cluster.allow(acls))
 
     def service(self, role: Role, *rights: Right, **env: str) -> dict[str, Any]:
-        """The last line of a service's log, which has to end by itself."""
+        """The last log line of a service, which must end by itself."""
         env |= {
             "SINK_OUTPUT_PATH": str(self._directory / "metrics.json"),
             "SINK_DATABASE_URL": f"sqlite:///{self._directory / 'metrics.db'}",
@@ -78,8 +78,8 @@ class Without:
 
 
 @pytest.fixture
-def without(cluster: AclBroker, programs: Programs, tmp_path: Path) -> Without:
-    return Without(cluster, programs, tmp_path)
+def programs_without(cluster: AclBroker, programs: Programs, tmp_path: Path) -> ProgramsWithoutRight:
+    return ProgramsWithoutRight(cluster, programs, tmp_path)
 
 
 def _needed(*roles: Role) -> Iterator[Any]:
@@ -88,25 +88,27 @@ def _needed(*roles: Role) -> Iterator[Any]:
             yield pytest.param(role, right, id=f"{role.name} without {right.described('')}")
 
 
-def _told(role: Role, right: Right) -> str:
+def _message(role: Role, right: Right) -> str:
     return f"user '{PREFIX}{role.name}' lacks a right in Kafka: {right.described(PREFIX)}"
 
 
 @pytest.mark.parametrize(("role", "right"), list(_needed(*SERVICES)))
-def test_a_service_ends_and_names_it(without: Without, role: Role, right: Right) -> None:
+def test_a_service_ends_and_names_the_missing_right(
+    programs_without: ProgramsWithoutRight, role: Role, right: Right
+) -> None:
     outputs = {group: output for output, group in GROUP_OF_OUTPUT.items()}
     env = {"SINK_OUTPUTS": outputs[right.name]} if role is SINK and right.resource is Resource.GROUP else {}
-    last = without.service(role, right, **env)
-    assert last["error"] == _told(role, right)
+    last = programs_without.service(role, right, **env)
+    assert last["error"] == _message(role, right)
     assert f"python -m acls --role {role.name} --topic-prefix {PREFIX}" in last["advice"]
 
 
 @pytest.mark.parametrize(("role", "right"), list(_needed(VIEWER, DEAD_LETTERS, RECOMPUTE)))
-def test_a_command_prints_it(without: Without, role: Role, right: Right) -> None:
+def test_a_command_prints_the_missing_right(programs_without: ProgramsWithoutRight, role: Role, right: Right) -> None:
     program, *arguments = COMMANDS[role.name]
-    ended = without.run(role, (right,), program, *arguments)
+    ended = programs_without.run(role, (right,), program, *arguments)
     assert ended.code == 1, ended
-    assert _told(role, right) in ended.output
+    assert _message(role, right) in ended.output
     assert "Traceback" not in ended.output
     assert len(ended.output.splitlines()) <= 2, ended.output
 
@@ -122,39 +124,43 @@ def test_a_command_prints_it(without: Without, role: Role, right: Right) -> None
         ("dead-letters", "list"),
     ],
 )
-def test_other_programs_of_the_viewer_print_it(without: Without, program: tuple[str, ...]) -> None:
+def test_other_programs_of_the_viewer_role_print_the_missing_right(
+    programs_without: ProgramsWithoutRight, program: tuple[str, ...]
+) -> None:
     name = "orders-dlq" if program[0] == "dead-letters" else PRODUCT_METRICS.name
     right = next(right for right in VIEWER.needed if right.name == name)
-    ended = without.run(VIEWER, (right,), *program)
+    ended = programs_without.run(VIEWER, (right,), *program)
     assert ended.code == 1, ended
-    assert _told(VIEWER, right) in ended.output
+    assert _message(VIEWER, right) in ended.output
     assert "Traceback" not in ended.output
 
 
-def test_all_that_is_missing_is_named_at_once(without: Without) -> None:
-    error = without.service(ANALYTICS, *ANALYTICS.needed)["error"]
+def test_all_missing_rights_are_named_at_once(programs_without: ProgramsWithoutRight) -> None:
+    error = programs_without.service(ANALYTICS, *ANALYTICS.needed)["error"]
     assert [right for right in ANALYTICS.needed if right.described(PREFIX) not in error] == []
 
 
-def test_describing_a_transactional_id_is_not_writing_with_it(without: Without, cluster: AclBroker) -> None:
+def test_describe_on_a_transactional_id_does_not_include_write(
+    programs_without: ProgramsWithoutRight, cluster: AclBroker
+) -> None:
     transactions = next(right for right in PROCESSOR.needed if right.resource is Resource.TRANSACTIONAL_ID)
     describing = Role(
         PROCESSOR.name, "", (Right(Operation.DESCRIBE, transactions.resource, transactions.name, prefixed=True),)
     )
     asyncio.run(cluster.allow(acls_for(PREFIX, describing)))
     try:
-        assert without.service(PROCESSOR, transactions)["error"] == _told(PROCESSOR, transactions)
+        assert programs_without.service(PROCESSOR, transactions)["error"] == _message(PROCESSOR, transactions)
     finally:
-        asyncio.run(cluster.take_away(acls_for(PREFIX, describing)))
+        asyncio.run(cluster.revoke(acls_for(PREFIX, describing)))
 
 
 def test_every_role_is_tested() -> None:
     assert {*SERVICES} | {role for role in ROLES if role.name in COMMANDS} == {*ROLES}
 
 
-def test_doctor_finds_it_before_the_service_starts(without: Without) -> None:
+def test_doctor_finds_the_missing_right_before_the_service_starts(programs_without: ProgramsWithoutRight) -> None:
     def found(*rights: Right) -> list[dict[str, str]]:
-        ended = without.run(PROCESSOR, rights, "doctor", "--role", PROCESSOR.name, "--json")
+        ended = programs_without.run(PROCESSOR, rights, "doctor", "--role", PROCESSOR.name, "--json")
         report = json.loads(ended.output[ended.output.index("{") : ended.output.rindex("}") + 1])
         return [each for each in report["findings"] if each["subject"] == "rights"]
 

@@ -63,7 +63,7 @@ class LoggedIn(Pipeline):
             yield {role.name: await stack.enter_async_context(self.start(role)) for role in SERVICES}
 
     def unused(self, role: Role) -> list[str]:
-        """The rights of ``role`` that no request has been allowed for; which program creates a topic is a matter of chance."""
+        """The rights of ``role`` that no request has used; any of several programs may create a topic."""
         used = self.cluster.operations_used()
         return [
             right.described(self.prefix)
@@ -72,7 +72,7 @@ class LoggedIn(Pipeline):
         ]
 
     async def use(self, programs: Programs, role: Role, program: str, *arguments: str) -> str:
-        """What a tool prints; it has to exit with 0."""
+        """The output of a tool, which must exit with 0."""
         env = self.cluster.login(self.prefix, role.name) | {"WINDOW_SECONDS": str(self.window_s)}
         ended = await asyncio.to_thread(programs.run, program, self.directory, env, *arguments)
         assert ended.code == 0, ended.output
@@ -84,7 +84,7 @@ def _right(role: Role, operation: Operation, name: str) -> Right:
     return right
 
 
-async def test_everything_works_with_these_rights_and_each_is_used(
+async def test_the_declared_rights_are_sufficient_and_each_is_used(
     cluster: AclBroker, programs: Programs, tmp_path: Path
 ) -> None:
     pipeline = LoggedIn(cluster, "used-", tmp_path)
@@ -98,7 +98,7 @@ async def test_everything_works_with_these_rights_and_each_is_used(
         assert "prod-1" in await pipeline.use(programs, VIEWER, "metrics", "--source=topic")
         replay = ("dead-letters", "replay", "--all", "--yes")
         assert "replayed" in await pipeline.use(programs, DEAD_LETTERS, *replay)
-        await pipeline.use(programs, DEAD_LETTERS, *replay)  # what was replayed before is marked, and left
+        await pipeline.use(programs, DEAD_LETTERS, *replay)  # replayed letters are marked, and skipped
         assert "malformed" in await pipeline.use(programs, VIEWER, "dead-letters", "list")
         assert await _live_page_answers(pipeline) == 0
         await pipeline.send([(0, [orjson.dumps(order) for order in history(1, 1.0, seed=1, end_s=time.time() - 3600)])])
@@ -141,7 +141,7 @@ def _is_used(role: Role, right: Right, prefix: str, used: set[tuple[str, str, st
     )
 
 
-async def test_two_pipelines_on_one_cluster_cannot_touch_each_other(cluster: AclBroker, tmp_path: Path) -> None:
+async def test_two_pipelines_on_one_cluster_are_isolated(cluster: AclBroker, tmp_path: Path) -> None:
     first, second = (LoggedIn(cluster, prefix, tmp_path / prefix) for prefix in ("first-", "second-"))
     for pipeline in (first, second):
         pipeline.directory.mkdir()
@@ -153,7 +153,7 @@ async def test_two_pipelines_on_one_cluster_cannot_touch_each_other(cluster: Acl
         assert (await second.verify()).sent == 600
     strangers = [_kafka(cluster, first.prefix, role) for role in ROLES]
     for stranger in strangers:
-        await _can_touch_nothing(stranger, second.prefix)
+        await _has_no_access(stranger, second.prefix)
 
 
 def _kafka(cluster: AclBroker, prefix: str, role: Role) -> KafkaAddress:
@@ -163,7 +163,7 @@ def _kafka(cluster: AclBroker, prefix: str, role: Role) -> KafkaAddress:
         return ServiceSettings(topic_prefix=prefix).kafka
 
 
-async def _can_touch_nothing(stranger: KafkaAddress, prefix: str) -> None:
+async def _has_no_access(stranger: KafkaAddress, prefix: str) -> None:
     admin = AIOKafkaAdminClient(**client_arguments(stranger))
     await admin.start()
     try:
@@ -191,9 +191,7 @@ async def _can_touch_nothing(stranger: KafkaAddress, prefix: str) -> None:
         await producer.stop()
 
 
-async def test_a_right_that_is_taken_away_while_it_is_used_ends_the_service_and_nothing_is_lost(
-    cluster: AclBroker, tmp_path: Path
-) -> None:
+async def test_a_right_revoked_at_run_time_ends_the_service_without_loss(cluster: AclBroker, tmp_path: Path) -> None:
     pipeline = LoggedIn(cluster, "taken-", tmp_path)
     await cluster.allow(acls_for(pipeline.prefix))
     async with pipeline.running() as services, pipeline.generator(1_000_000) as generator:
@@ -207,7 +205,7 @@ async def test_a_right_that_is_taken_away_while_it_is_used_ends_the_service_and_
             service = services.get(role.name, generator)
             await service.healthy()
             acls = acls_for(pipeline.prefix, role, only=[right])
-            await cluster.take_away(acls)
+            await cluster.revoke(acls)
             assert await service.wait() == 1
             failed = await service.wait_for("service failed")
             assert failed["error"] == (
@@ -221,7 +219,7 @@ async def test_a_right_that_is_taken_away_while_it_is_used_ends_the_service_and_
         assert report.sent > 0
 
 
-async def test_who_may_not_create_topics_works_with_those_that_others_have_made(
+async def test_services_without_the_right_to_create_topics_use_existing_ones(
     cluster: AclBroker, tmp_path: Path
 ) -> None:
     pipeline = LoggedIn(cluster, "made-", tmp_path)
@@ -234,7 +232,7 @@ async def test_who_may_not_create_topics_works_with_those_that_others_have_made(
         assert "created by someone else" in failed["advice"]
     await ensure_topics(pipeline.settings(), ALL_TOPICS)
     described = [right for role in ROLES for right in role.rights if right.operation is Operation.DESCRIBE_CONFIGS]
-    await cluster.take_away(acls_for(pipeline.prefix, only=described))
+    await cluster.revoke(acls_for(pipeline.prefix, only=described))
     async with pipeline.running() as services:
         async with pipeline.generator(300) as generator:
             assert await generator.wait() == 0

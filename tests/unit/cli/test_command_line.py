@@ -27,7 +27,7 @@ def parsed(*arguments: str) -> dict[str, Any]:
     return dict(bound.arguments)
 
 
-def test_every_command_can_be_imported_and_has_a_help() -> None:
+def test_every_command_can_be_imported_and_has_help() -> None:
     app = make_app()
     for names in all_commands():
         command = app
@@ -43,7 +43,7 @@ def all_commands() -> list[tuple[str, ...]]:
     ]
 
 
-def test_the_commands_are_those_that_are_documented() -> None:
+def test_the_commands_match_the_documentation() -> None:
     assert {name for name in make_app() if not name.startswith("-")} == {
         *("up", "scale", "logs", "down", "status", "watch", "live", "verify", "metrics", "doctor"),
         *("stop", "start", "restart", "drain", "report"),
@@ -69,20 +69,20 @@ def test_the_commands_are_those_that_are_documented() -> None:
         ("complete-transactions",),
     ],
 )
-def test_a_pipeline_is_named_by_the_same_options_everywhere(command: tuple[str, ...]) -> None:
-    given = parsed(*command, "--bootstrap=there:2", "--topic-prefix", "mine.", "--window-seconds=20")
-    assert given["pipeline"] == PipelineOptions(bootstrap="there:2", topic_prefix="mine.", window_seconds=20)
+def test_all_commands_have_the_same_options_to_select_a_pipeline(command: tuple[str, ...]) -> None:
+    arguments = parsed(*command, "--bootstrap=there:2", "--topic-prefix", "mine.", "--window-seconds=20")
+    assert arguments["pipeline"] == PipelineOptions(bootstrap="there:2", topic_prefix="mine.", window_seconds=20)
     assert parsed(*command, "--topic-prefix=", "--local")["pipeline"] == PipelineOptions(topic_prefix="", local=True)
 
 
-def test_options_with_several_values() -> None:
+def test_options_can_have_several_values() -> None:
     assert parsed("verify", "--catalogue", "old.json", "--catalogue=new.json")["catalogue"] == [
         Path("old.json"),
         Path("new.json"),
     ]
-    given = parsed("dead-letters", "replay", "1/2", "3/4", "--reason=malformed", "--reason", "too_large")
-    assert given["places"] == ("1/2", "3/4")
-    assert given["reason"] == ["malformed", "too_large"]
+    arguments = parsed("dead-letters", "replay", "1/2", "3/4", "--reason=malformed", "--reason", "too_large")
+    assert arguments["places"] == ("1/2", "3/4")
+    assert arguments["reason"] == ["malformed", "too_large"]
     listed = parsed("dead-letters", "list", "--json", "--from", "0/12", "1/7", "--reason=malformed")
     assert (listed["from_"], listed["json"], listed["reason"]) == (["0/12", "1/7"], True, ["malformed"])
     assert parsed("restart", "processor-2", "sink") == {"program": "processor-2", "programs": ("sink",)}
@@ -93,15 +93,17 @@ def test_options_with_several_values() -> None:
     assert "kafka_4" not in parsed("chaos")
 
 
-def test_of_an_option_that_is_given_twice_the_last_counts() -> None:
-    """make gives some, and whoever calls it gives ARGS."""
-    given = parsed("verify", "--output=a", "--json", "--bootstrap=a:1", "--bootstrap=b:2", "--output", "b", "--json")
-    assert (given["output"], given["json"], given["pipeline"].bootstrap) == (Path("b"), True, "b:2")
+def test_the_last_of_repeated_options_wins() -> None:
+    """make passes some options, and its caller appends others in ARGS."""
+    arguments = parsed(
+        "verify", "--output=a", "--json", "--bootstrap=a:1", "--bootstrap=b:2", "--output", "b", "--json"
+    )
+    assert (arguments["output"], arguments["json"], arguments["pipeline"].bootstrap) == (Path("b"), True, "b:2")
 
 
 def test_times_are_utc_unless_they_say_otherwise() -> None:
-    given = parsed("metrics", "--from", "2026-11-22T01:00", "--to", "2026-11-22T02:00+01:00")
-    assert given["from_"] == given["to"] == 1_795_309_200
+    arguments = parsed("metrics", "--from", "2026-11-22T01:00", "--to", "2026-11-22T02:00+01:00")
+    assert arguments["from_"] == arguments["to"] == 1_795_309_200
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,7 @@ def test_invalid_arguments_are_rejected_in_one_line_before_anything_is_done(
 
 
 @pytest.mark.parametrize(
-    ("error", "exit_code", "told"),
+    ("error", "exit_code", "message"),
     [
         (PipelineError("it broke", advice="mend it"), EXIT_FAILED, "pipeline: it broke (mend it)\n"),
         (PipelineError("it broke"), EXIT_FAILED, "pipeline: it broke\n"),
@@ -173,12 +175,12 @@ def test_invalid_arguments_are_rejected_in_one_line_before_anything_is_done(
         (ModuleNotFoundError("no", name="hypothesis"), EXIT_FAILED, "`make setup` in a checkout installs it"),
     ],
 )
-def test_how_a_command_ends(
+def test_exit_codes_of_commands(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     error: BaseException,
     exit_code: int,
-    told: str,
+    message: str,
 ) -> None:
     def failing() -> int:
         raise error
@@ -186,10 +188,10 @@ def test_how_a_command_ends(
     monkeypatch.setattr(local_commands, "down", failing)
     monkeypatch.setattr(local_mode, "end_as_ctrl_c_does", lambda: None)
     assert run(["down"]) == exit_code
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_a_command_whose_packages_are_not_installed(
+def test_a_command_with_missing_packages_has_a_clear_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delitem(sys.modules, "cli.commands.chaos", raising=False)
@@ -209,7 +211,7 @@ def test_a_missing_module_of_our_own_is_a_defect(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("exit_code", [0, 1])
-def test_the_exit_code_is_the_command_s(monkeypatch: pytest.MonkeyPatch, exit_code: int) -> None:
+def test_the_exit_code_is_that_of_the_command(monkeypatch: pytest.MonkeyPatch, exit_code: int) -> None:
     monkeypatch.setattr(local_commands, "down", lambda: exit_code)
     monkeypatch.setattr(local_mode, "end_as_ctrl_c_does", lambda: None)
     assert run(["down"]) == exit_code
@@ -221,12 +223,12 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str], arguments: Sequenc
     assert capsys.readouterr().out.strip()
 
 
-def test_the_version_is_the_project_s(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_that_of_the_project(capsys: pytest.CaptureFixture[str]) -> None:
     run(["--version"])
     assert capsys.readouterr().out.strip() == VERSION
 
 
-def test_the_help_imports_nothing_that_takes_long() -> None:
+def test_help_imports_no_slow_modules() -> None:
     code = (
         "import sys; from cli.app import run; run(['--help']); print(*sorted(sys.modules), sep='\\n', file=sys.stderr)"
     )
@@ -238,28 +240,28 @@ def test_the_help_imports_nothing_that_takes_long() -> None:
         assert f" {command} " in done.stdout
 
 
-def test_all_options_stand_in_the_completion() -> None:
+def test_the_completion_has_all_options() -> None:
     for shell in ("bash", "zsh", "fish"):
         script = make_app().generate_completion(shell=shell)
         for word in ("dead-letters", "replay", "wait-closed", "topic-prefix"):
             assert word in script, (shell, word)
 
 
-def test_a_recomputation_says_where_it_deletes_what() -> None:
+def test_a_recomputation_shows_what_it_deletes_and_where() -> None:
     plan = Plan("processor", "orders", ["processed-orders"], {}, {})
-    told = described(plan, "there:2")
-    assert "At there:2, 0 orders" in told
-    assert "Deleted, with all that is in them: processed-orders." in told
-    assert "twice" not in told
+    text = described(plan, "there:2")
+    assert "At there:2, 0 orders" in text
+    assert "Deleted, with all that is in them: processed-orders." in text
+    assert "twice" not in text
 
 
-def test_a_recomputation_says_that_replayed_orders_may_count_twice() -> None:
-    """They are in `orders` as they were rejected, too, and valid by now."""
-    told = described(Plan("processor", "mine.orders", [], {}, {}, replayed=True), "there:2")
-    assert "such an order is in mine.orders twice" in told
+def test_a_recomputation_warns_that_replayed_orders_may_count_twice() -> None:
+    """They are in `orders` in their rejected form, too, and are valid by now."""
+    text = described(Plan("processor", "mine.orders", [], {}, {}, replayed=True), "there:2")
+    assert "such an order is in mine.orders twice" in text
 
 
-def test_the_live_page_is_served_for_the_pipeline_that_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_live_page_is_served_for_the_discovered_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
     served: list[LiveSettings] = []
     monkeypatch.setattr("cli.commands.live.serve", served.append)
     monkeypatch.setenv("LIVE_PORT", "81")

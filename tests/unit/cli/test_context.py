@@ -68,7 +68,7 @@ def test_explicit_options_take_precedence_over_discovery() -> None:
     )
 
 
-def test_local_mode_is_read_with_the_settings_that_it_was_started_with() -> None:
+def test_local_mode_is_discovered_with_the_settings_of_its_start() -> None:
     environment = {
         "TOPIC_PREFIX": "another.",
         "WINDOW_SECONDS": "60",
@@ -86,11 +86,11 @@ def test_local_mode_is_read_with_the_settings_that_it_was_started_with() -> None
         Path("/there/catalogue.json"),
     )
     assert found(EVERYTHING, environment) == expected
-    given = PipelineOptions(topic_prefix="", window_seconds=5)
-    assert found(EVERYTHING, environment, given) == replace(expected, topic_prefix="", window_seconds=5)
+    options = PipelineOptions(topic_prefix="", window_seconds=5)
+    assert found(EVERYTHING, environment, options) == replace(expected, topic_prefix="", window_seconds=5)
 
 
-def test_local_mode_can_be_asked_for_although_others_are_there() -> None:
+def test_local_mode_can_be_selected_although_others_run() -> None:
     environment = {"KAFKA_BOOTSTRAP_SERVERS": "there:1"}
     local = PipelineOptions(local=True)
     assert found(EVERYTHING, environment, local) == found(EVERYTHING)
@@ -107,7 +107,7 @@ def test_the_outputs_that_local_mode_does_not_have_are_not_compared() -> None:
     assert found(only_database).outputs == Outputs(None, "sqlite:////there/metrics.db", None)
 
 
-def test_compose_is_found_by_its_published_port_with_the_settings_of_its_env_file() -> None:
+def test_compose_is_discovered_by_its_published_port_with_the_settings_of_its_env_file() -> None:
     compose = {
         "PIPELINE_KAFKA_PORT": "9093",
         "TOPIC_PREFIX": "mine.",
@@ -129,7 +129,7 @@ def test_compose_is_found_by_its_published_port_with_the_settings_of_its_env_fil
     assert found(FakeMachine(None, {"SINK_OUTPUTS": "database"}, (9092,))).outputs.file is None
 
 
-def test_where_nothing_is_found_it_is_said_how_to_start_or_to_name_one() -> None:
+def test_without_a_pipeline_the_error_says_how_to_start_or_select_one() -> None:
     with pytest.raises(
         NoPipelineError, match=r"no pipeline is running in .*, and no broker answers at localhost:9093"
     ) as no:
@@ -168,19 +168,19 @@ def test_empty_variables_are_no_settings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "told"),
+    ("environment", "message"),
     [
         ({"KAFKA_BOOTSTRAP_SERVERS": ":::"}, "KAFKA_BOOTSTRAP_SERVERS=':::': ':::' is no host:port"),
         ({"KAFKA_BOOTSTRAP_SERVERS": "a:1", "WINDOW_SECONDS": "a minute"}, "WINDOW_SECONDS='a minute'"),
         ({"KAFKA_BOOTSTRAP_SERVERS": "a:1", "WINDOW_SECONDS": "0"}, "WINDOW_SECONDS='0'"),
     ],
 )
-def test_a_setting_that_cannot_be_used_is_named(environment: dict[str, str], told: str) -> None:
-    with pytest.raises(SettingsError, match=told):
+def test_the_error_for_an_invalid_setting_names_it(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         found(FakeMachine(), environment)
 
 
-def test_an_invalid_published_port_is_named() -> None:
+def test_the_error_for_an_invalid_published_port_names_it() -> None:
     with pytest.raises(SettingsError, match="PIPELINE_KAFKA_PORT='kafka'"):
         found(FakeMachine(None, {"PIPELINE_KAFKA_PORT": "kafka"}))
 
@@ -206,7 +206,7 @@ def test_a_database_s_password_is_in_no_text_of_a_context(monkeypatch: pytest.Mo
         ("/a/catalogue.json", Path("/a/catalogue.json")),
     ],
 )
-def test_a_local_pipeline_is_verified_with_the_catalogue_that_it_was_started_with(
+def test_a_local_pipeline_is_verified_with_the_catalogue_of_its_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, started_with: str, expected: Path
 ) -> None:
     monkeypatch.setenv("LOCAL_DIR", str(tmp_path))

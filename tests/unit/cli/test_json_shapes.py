@@ -25,32 +25,32 @@ from watch.observation import Observation
 START = 1_795_305_600
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> Any:
+def printed_json(capsys: pytest.CaptureFixture[str]) -> Any:
     return json.loads(capsys.readouterr().out, parse_float=Decimal)
 
 
 @pytest.mark.parametrize(
     ("error", "state"), [(NoPipelineError("none"), "stopped"), (LocalModeError("gone"), "unsupervised")]
 )
-def test_that_nothing_runs_is_an_answer_for_scripts_and_a_failure_for_people(
+def test_status_without_a_pipeline_succeeds_with_json_and_fails_otherwise(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, state: str
 ) -> None:
-    def nothing(_: object) -> PipelineContext:
+    def no_pipeline(_: object) -> PipelineContext:
         raise error
 
-    monkeypatch.setattr(status_command, "context_of", nothing)
+    monkeypatch.setattr(status_command, "context_of", no_pipeline)
     assert run(["status", "--json"]) == 0
-    assert told(capsys) == {"state": state}
+    assert printed_json(capsys) == {"state": state}
     assert run(["status"]) == 1
 
 
-def test_local_mode_alone_can_be_asked_for(
+def test_the_status_can_be_limited_to_local_mode(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setenv("LOCAL_DIR", str(tmp_path))
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "there:1")
     assert run(["status", "--json", "--local"]) == 0
-    assert told(capsys) == {"state": "stopped"}
+    assert printed_json(capsys) == {"state": "stopped"}
     assert run(["status", "--local"]) == 1
     assert f"no pipeline is running in {tmp_path}" in capsys.readouterr().err
 
@@ -72,9 +72,9 @@ def test_local_mode_reports_each_program(monkeypatch: pytest.MonkeyPatch) -> Non
         "bootstrap_servers": "127.0.0.1:19092",
         "window_seconds": 2,
     }
-    told: Any = status["programs"]
-    assert [each["name"] for each in told] == ["zookeeper", "kafka", "generator", "processor-1"]
-    assert told[2] == {
+    reported: Any = status["programs"]
+    assert [each["name"] for each in reported] == ["zookeeper", "kafka", "generator", "processor-1"]
+    assert reported[2] == {
         "name": "generator",
         "service": "generator",
         "state": "EXITED",
@@ -86,7 +86,7 @@ def test_local_mode_reports_each_program(monkeypatch: pytest.MonkeyPatch) -> Non
     }
 
 
-def seen(processors: int, analytics: int) -> Observation:
+def observed_state(processors: int, analytics: int) -> Observation:
     topics = ("orders", "processed-orders", "product-metrics")
     return Observation(
         at_s=0.0,
@@ -105,15 +105,15 @@ def seen(processors: int, analytics: int) -> Observation:
     )
 
 
-def test_the_stages_of_any_other_pipeline_have_replicas_and_lag() -> None:
-    stages = stages_of(seen(processors=2, analytics=1))
+def test_stages_of_other_pipelines_have_replicas_and_lag() -> None:
+    stages = stages_of(observed_state(processors=2, analytics=1))
     assert stages_json(stages) == [
         {"name": "processor", "replicas": 2, "lag": 5},
         {"name": "analytics", "replicas": 1, "lag": 0},
         {"name": "sink", "replicas": None, "lag": 30},
     ]
     assert is_running(stages)
-    assert not is_running(stages_of(seen(processors=2, analytics=0)))
+    assert not is_running(stages_of(observed_state(processors=2, analytics=0)))
     assert stages_table(stages, "there").row_count == 3
 
 
@@ -123,7 +123,7 @@ def test_the_status_of_stages(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     stages = [Stage("processor", 2, 5), Stage("analytics", 0, 0), Stage("sink", None, 0)]
     monkeypatch.setattr("cli.kafka.run_in_kafka", lambda *_: stages)
     assert run(["status", "--json"]) == 0
-    assert told(capsys) == {
+    assert printed_json(capsys) == {
         "context": "Docker Compose",
         "state": "stopped",
         "bootstrap_servers": "localhost:9092",
@@ -137,7 +137,7 @@ def test_the_status_of_stages(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert "analytics" in capsys.readouterr().out
 
 
-def test_metrics_are_one_document_exact_to_the_cent(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_metrics_are_a_single_document_exact_to_the_cent(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "metrics.json"
     metrics = [
         ProductMetric(START, START + 60, "prod-1", 2, 2**53),
@@ -145,7 +145,7 @@ def test_metrics_are_one_document_exact_to_the_cent(capsys: pytest.CaptureFixtur
     ]
     file.write_bytes(b"".join(encode_metric(each) + b"\n" for each in metrics))
     assert run(["metrics", "--json", "--source=file", "--file", str(file), "--by", "day"]) == 0
-    document = told(capsys)
+    document = printed_json(capsys)
     assert document == {
         "lines": [
             {
@@ -180,7 +180,7 @@ def test_the_doctor_prints_each_finding(
     monkeypatch.setattr(doctor_command, "_of_machine", lambda: [finding])
     monkeypatch.setattr(doctor_command, "_of_cluster", lambda *_: [])
     assert run(["doctor", "--json"]) == exit_code
-    assert told(capsys) == {
+    assert printed_json(capsys) == {
         "ok": exit_code == 0,
         "findings": [
             {"subject": "a", "level": finding.level, "message": finding.message, "advice": finding.advice},
@@ -192,7 +192,7 @@ def test_the_doctor_prints_each_finding(
     assert finding.advice in shown
 
 
-def test_metrics_are_sought_where_the_running_pipeline_writes_unless_the_environment_says_otherwise() -> None:
+def test_metrics_are_read_from_the_running_pipelines_output_unless_the_environment_overrides_it() -> None:
     from cli.commands.metrics import sink_outputs  # noqa: PLC0415 - its name is the command's
 
     assert sink_outputs({}, None).file == Path("output/metrics.json")

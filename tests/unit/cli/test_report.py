@@ -1,4 +1,4 @@
-"""What a report compares with the topic."""
+"""Which outputs a report compares with the topic."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,36 +29,36 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def names(context: PipelineContext, outputs: str | None = None) -> tuple[Path | None, bool]:
-    compared = compared_outputs(context, outputs)
-    assert compared.database is None or isinstance(compared.database, SqliteAddress)
-    return compared.file, compared.database is not None
+def compared(context: PipelineContext, outputs: str | None = None) -> tuple[Path | None, bool]:
+    found = compared_outputs(context, outputs)
+    assert found.database is None or isinstance(found.database, SqliteAddress)
+    return found.file, found.database is not None
 
 
-def test_outputs_of_a_pipeline_that_is_found_are_those_of_its_sink() -> None:
-    assert names(FOUND) == (FILE, True)
-    assert names(replace(FOUND, outputs=replace(BOTH, file=None))) == (None, True)
-    assert names(replace(FOUND, outputs=replace(BOTH, database_url=None))) == (FILE, False)
-    assert names(FOUND, "file") == (FILE, False)
-    assert names(FOUND, "Database") == (None, True)
-    assert names(FOUND, "file, database") == (FILE, True)
+def test_outputs_of_a_discovered_pipeline_are_those_of_its_sink() -> None:
+    assert compared(FOUND) == (FILE, True)
+    assert compared(replace(FOUND, outputs=replace(BOTH, file=None))) == (None, True)
+    assert compared(replace(FOUND, outputs=replace(BOTH, database_url=None))) == (FILE, False)
+    assert compared(FOUND, "file") == (FILE, False)
+    assert compared(FOUND, "Database") == (None, True)
+    assert compared(FOUND, "file, database") == (FILE, True)
 
 
-def test_of_a_pipeline_that_is_named_something_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert names(NAMED) == (Path("output/metrics.json"), False)
-    assert names(replace(NAMED, outputs=BOTH)) == (FILE, False)
-    assert names(NAMED, "file,database") == (Path("output/metrics.json"), True)
+def test_a_pipeline_selected_by_options_has_at_least_one_output_to_compare(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert compared(NAMED) == (Path("output/metrics.json"), False)
+    assert compared(replace(NAMED, outputs=BOTH)) == (FILE, False)
+    assert compared(NAMED, "file,database") == (Path("output/metrics.json"), True)
     monkeypatch.setenv("SINK_OUTPUTS", "database")
-    assert names(NAMED) == (None, True)
+    assert compared(NAMED) == (None, True)
     monkeypatch.setenv("SINK_OUTPUTS", "tape")
     with pytest.raises(UsageError, match="SINK_OUTPUTS 'tape': file, database"):
-        names(NAMED)
+        compared(NAMED)
 
 
 def test_a_database_s_password_is_in_no_error() -> None:
     hidden = replace(FOUND, outputs=replace(BOTH, database_url="mysql://me:hidden@there/db"))
     with pytest.raises(UsageError, match="the sink's database: ") as raised:
-        names(hidden)
+        compared(hidden)
     assert "hidden" not in str(raised.value)
 
 

@@ -38,7 +38,7 @@ def topic(name: str, partitions: int = 2, replicas: tuple[int, ...] = (1,), **co
 
 
 TOPICS = {each.name: topic(each.name) for each in ALL_TOPICS}
-SOUND = ClusterFacts(
+HEALTHY = ClusterFacts(
     brokers=1,
     versions=VERSIONS,
     broker_config=BROKER,
@@ -54,7 +54,7 @@ SOUND = ClusterFacts(
 )
 
 
-def wrong(facts: ClusterFacts, declared: int | None = None) -> list[tuple[Level, str, str, str]]:
+def problems_of(facts: ClusterFacts, declared: int | None = None) -> list[tuple[Level, str, str, str]]:
     return [
         (each.level, each.subject, each.message, each.advice)
         for each in cluster_findings(facts, "mine.", declared)
@@ -62,8 +62,8 @@ def wrong(facts: ClusterFacts, declared: int | None = None) -> list[tuple[Level,
     ]
 
 
-def test_of_a_sound_cluster_everything_is_ok() -> None:
-    findings = cluster_findings(SOUND, "mine.", 2)
+def test_a_healthy_cluster_has_no_problems() -> None:
+    findings = cluster_findings(HEALTHY, "mine.", 2)
     assert {each.level for each in findings} == {Level.OK}, findings
     assert [each.subject for each in findings] == [
         *("broker version", "rights", "topics", "partitions", "topic settings", "replication", "broker settings"),
@@ -73,11 +73,11 @@ def test_of_a_sound_cluster_everything_is_ok() -> None:
 
 
 def with_topic(**config: str) -> dict[str, Any]:
-    return {"topics": {**SOUND.topics, "orders": topic("orders", 2, (1,), **config)}}
+    return {"topics": {**HEALTHY.topics, "orders": topic("orders", 2, (1,), **config)}}
 
 
 def with_partitions(name: str, *partitions: Partition) -> dict[str, Any]:
-    return {"topics": {**SOUND.topics, name: replace(SOUND.topics[name], partitions=partitions)}}
+    return {"topics": {**HEALTHY.topics, name: replace(HEALTHY.topics[name], partitions=partitions)}}
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def with_partitions(name: str, *partitions: Partition) -> dict[str, Any]:
         ({"versions": {28: 3, 9: 7, 61: 0}}, Level.WARNING, "broker version", "ListTransactions", "3.0"),
         ({"denied": ("orders",)}, Level.PROBLEM, "rights", "not allowed to describe mine.orders", "allow it"),
         (
-            {"topics": {**SOUND.topics, "orders": replace(SOUND.topics["orders"], config=None)}},
+            {"topics": {**HEALTHY.topics, "orders": replace(HEALTHY.topics["orders"], config=None)}},
             Level.WARNING,
             "rights",
             "the settings of mine.orders",
@@ -109,7 +109,7 @@ def with_partitions(name: str, *partitions: Partition) -> dict[str, Any]:
         ),
         ({"missing": ("late-orders",)}, Level.WARNING, "topics", "missing: mine.late-orders", "start the services"),
         (
-            {"topics": {**SOUND.topics, "orders": topic("orders", 3)}},
+            {"topics": {**HEALTHY.topics, "orders": topic("orders", 3)}},
             Level.PROBLEM,
             "partitions",
             "orders 3, processed-orders 2",
@@ -210,32 +210,32 @@ def with_partitions(name: str, *partitions: Partition) -> dict[str, Any]:
 def test_a_problem_is_reported_with_advice(
     change: Mapping[str, Any], level: Level, subject: str, message: str, advice: str
 ) -> None:
-    [(found_level, found_subject, found_message, found_advice)] = wrong(replace(SOUND, **change))
+    [(found_level, found_subject, found_message, found_advice)] = problems_of(replace(HEALTHY, **change))
     assert (found_level, found_subject) == (level, subject)
     assert message in found_message
     assert advice in found_advice
 
 
-def test_the_declared_number_of_partitions_has_to_be_the_topics() -> None:
-    [(level, subject, message, advice)] = wrong(SOUND, declared=6)
+def test_a_declared_number_of_partitions_that_differs_from_the_topics_is_a_problem() -> None:
+    [(level, subject, message, advice)] = problems_of(HEALTHY, declared=6)
     assert (level, subject) == (Level.PROBLEM, "partitions")
     assert "each topic has 2, TOPIC_PARTITIONS is 6" in message
     assert "TOPIC_PARTITIONS=2" in advice
 
 
-def test_one_replica_is_enough_only_where_there_is_one_broker() -> None:
-    [(level, subject, message, _)] = wrong(replace(SOUND, brokers=3))
+def test_replication_factor_1_is_enough_only_for_a_single_broker() -> None:
+    [(level, subject, message, _)] = problems_of(replace(HEALTHY, brokers=3))
     assert (level, subject) == (Level.WARNING, "replication")
     assert "mine.orders" in message
     assert "__transaction_state" in message
 
 
-def test_the_order_that_was_quickest_says_most_of_the_clock() -> None:
+def test_the_clock_offset_is_taken_from_the_order_with_the_lowest_latency() -> None:
     assert clock_of([(10.5, 10_000), (11.125, 11_000)], 9_000, 12.0) == Clock(0.125, -3.0)
     assert clock_of([], None, 12.0) == Clock(None, None)
 
 
-def test_a_transaction_is_left_if_its_readers_are_where_they_were() -> None:
+def test_a_transaction_is_abandoned_if_its_last_stable_offset_does_not_move() -> None:
     def at(**ends: tuple[int, int]) -> dict[TopicPartition, tuple[int, int]]:
         return {TopicPartition(name, 0): offsets for name, offsets in ends.items()}
 

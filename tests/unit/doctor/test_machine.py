@@ -12,7 +12,7 @@ from doctor.machine import machine_findings
 from doctor.machine_facts import Disk, Docker, MachineFacts, Port, scripts_with_crlf
 
 GIB = 1024**3
-SOUND = MachineFacts(
+SUITABLE = MachineFacts(
     python=(3, 13),
     java=17,
     maven="3.8.7",
@@ -30,12 +30,12 @@ SOUND = MachineFacts(
 )
 
 
-def found(facts: MachineFacts, level: Level) -> list[Finding]:
+def findings_at(facts: MachineFacts, level: Level) -> list[Finding]:
     return [finding for finding in machine_findings(facts) if finding.level is level]
 
 
-def test_of_a_sound_machine_everything_is_ok() -> None:
-    findings = machine_findings(SOUND)
+def test_a_suitable_machine_has_no_problems() -> None:
+    findings = machine_findings(SUITABLE)
     assert {finding.level for finding in findings} == {Level.OK}
     assert [finding.subject for finding in findings] == [
         *("Python", "Java", "Maven", "Docker", "ports of local mode", "ports of Docker"),
@@ -80,26 +80,26 @@ def test_of_a_sound_machine_everything_is_ok() -> None:
 def test_a_problem_is_reported_with_advice(
     change: Mapping[str, Any], level: Level, subject: str, message: str, advice: str
 ) -> None:
-    [finding] = [each for each in machine_findings(replace(SOUND, **change)) if each.level is not Level.OK]
+    [finding] = [each for each in machine_findings(replace(SUITABLE, **change)) if each.level is not Level.OK]
     assert (finding.level, finding.subject) == (level, subject)
     assert message in finding.message
     assert advice in finding.advice
 
 
-def test_what_is_missing_is_a_problem_only_where_no_other_way_to_run_is_left() -> None:
-    nothing = replace(SOUND, java=None, docker=Docker(None, None))
-    assert [finding.subject for finding in found(nothing, Level.PROBLEM)] == ["Java", "Docker"]
-    assert not found(nothing, Level.WARNING)
+def test_missing_java_and_docker_are_problems_only_if_both_are_missing() -> None:
+    nothing = replace(SUITABLE, java=None, docker=Docker(None, None))
+    assert [finding.subject for finding in findings_at(nothing, Level.PROBLEM)] == ["Java", "Docker"]
+    assert not findings_at(nothing, Level.WARNING)
 
 
-def test_a_pipeline_s_own_ports_are_not_taken_by_others() -> None:
-    taken = tuple(replace(port, taken=True) for port in SOUND.local_ports)
-    assert not found(replace(SOUND, local_ports=taken, local_mode_runs=True), Level.WARNING)
-    broker = (replace(SOUND.compose_ports[0], taken=True, has_broker=True),)
-    assert not found(replace(SOUND, compose_ports=broker), Level.WARNING)
+def test_ports_of_a_running_pipeline_are_not_reported_as_taken() -> None:
+    taken = tuple(replace(port, taken=True) for port in SUITABLE.local_ports)
+    assert not findings_at(replace(SUITABLE, local_ports=taken, local_mode_runs=True), Level.WARNING)
+    broker = (replace(SUITABLE.compose_ports[0], taken=True, has_broker=True),)
+    assert not findings_at(replace(SUITABLE, compose_ports=broker), Level.WARNING)
 
 
-def test_scripts_of_a_checkout_with_the_line_ends_of_windows_are_found(tmp_path: Path) -> None:
+def test_scripts_with_windows_line_endings_are_found(tmp_path: Path) -> None:
     (tmp_path / "local").mkdir()
     (tmp_path / "local" / "setup.sh").write_bytes(b"#!/bin/sh\r\nset -eu\r\n")
     (tmp_path / "good.sh").write_bytes(b"#!/bin/sh\nprintf 'a\\r'\n")

@@ -1,4 +1,4 @@
-"""What is said of the rights that a principal lacks."""
+"""The findings for missing rights of a principal."""
 
 from dataclasses import replace
 from typing import get_args
@@ -9,7 +9,7 @@ from doctor.rights import rights_findings
 from libs.events.rights import PROCESSOR, ROLES
 
 
-def test_a_right_without_which_nothing_works_is_a_problem() -> None:
+def test_a_missing_required_right_is_a_problem() -> None:
     (finding,) = rights_findings(PROCESSOR, [PROCESSOR.needed[0]], "mine.")
     assert finding.level is Level.PROBLEM
     assert finding.message == "processor lacks READ on topic 'mine.orders': read them, and commit how far"
@@ -23,7 +23,7 @@ def test_a_missing_optional_right_is_a_warning() -> None:
     assert finding.message.endswith(right.optional)
 
 
-def test_nothing_missing() -> None:
+def test_without_missing_rights_all_is_ok() -> None:
     (finding,) = rights_findings(PROCESSOR, [], "")
     assert finding.level is Level.OK
 

@@ -29,13 +29,13 @@ class Attempt:
         logics: Sequence[FakeLogic],
         *,
         interval_ms: int = 60_000,
-        told: bool = True,
+        commits_complete: bool = True,
         alone_until_s: float = 0.0,
         answering: bool = True,
     ) -> None:
         self.consumer = consumer
         self.logics = logics
-        self.producer = FakeProducer(told=told)
+        self.producer = FakeProducer(completes=commits_complete)
         self.commits = make_commits(self.producer, interval_ms)
         self.partitions = [WorkedPartition(ORDERS[n], cast(Any, logic), 0) for n, logic in enumerate(logics)]
         self.health = Health()

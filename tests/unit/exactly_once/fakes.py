@@ -31,7 +31,7 @@ def records(*offsets: int) -> list[Any]:
     return [SimpleNamespace(offset=offset) for offset in offsets]
 
 
-class Done:
+class EmptyTally:
     """A tally that counts nothing."""
 
     def count(self, now_s: float) -> None:
@@ -67,8 +67,8 @@ class FakeLogic:
     def punctuate(self, _: object) -> None:
         pass
 
-    def before_commit(self, _: object, position: int) -> Done:
-        return Done()
+    def before_commit(self, _: object, position: int) -> EmptyTally:
+        return EmptyTally()
 
 
 class FakeProducer:
@@ -76,12 +76,12 @@ class FakeProducer:
 
     transactional_id = "id"
 
-    def __init__(self, *, told: bool = True) -> None:
+    def __init__(self, *, completes: bool = True) -> None:
         self.begun: asyncio.Queue[Mapping[TopicPartition, int]] = asyncio.Queue()
         self.commits: list[tuple[OutputBuffer, Mapping[TopicPartition, int]]] = []
         self.members: list[GroupMember] = []
         self.committing = 0
-        self.told = asyncio.Semaphore(1_000_000 if told else 0)
+        self.completion = asyncio.Semaphore(1_000_000 if completes else 0)
         self.error: BaseException | None = None
 
     @property
@@ -93,7 +93,7 @@ class FakeProducer:
         self.begun.put_nowait(offsets)
         self.committing += 1
         try:
-            await self.told.acquire()
+            await self.completion.acquire()
         finally:
             self.committing -= 1
         if self.error is not None:
@@ -217,12 +217,12 @@ def make_commits(
     metrics: StageMetrics | None = None,
 ) -> PipelinedCommits:
     """Commits whose offsets and tallies are appended to ``counts``."""
-    told: list[Any] = [] if counts is None else counts
+    calls: list[Any] = [] if counts is None else counts
     return PipelinedCommits(
         cast(TransactionalProducer, producer),
         MEMBER,
         OUTPUT_PARTITIONS,
         interval_ms,
         metrics or stage_metrics(),
-        lambda *committed: told.append(committed),
+        lambda *committed: calls.append(committed),
     )

@@ -1,4 +1,4 @@
-"""Partitions are assigned by their declared number, whatever metadata the group leader has."""
+"""Partitions are assigned by their declared number, regardless of the group leader's metadata."""
 
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
@@ -6,7 +6,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from libs.runtime.exactly_once.assignor import range_assignor
 
 
-def test_a_leader_that_knows_nothing_of_the_topic_shares_it_out_all_the_same() -> None:
+def test_a_leader_without_metadata_of_the_topic_assigns_its_partitions() -> None:
     members = {name: RangePartitionAssignor.metadata(["orders"]) for name in ("a", "b", "c", "d")}
     assignments = range_assignor(6).assign(ClusterMetadata(), members)
     shares = [{partition.partition for partition in each.partitions()} for each in assignments.values()]

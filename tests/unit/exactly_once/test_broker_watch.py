@@ -24,19 +24,19 @@ CONTROLLER, OTHER = 1, 2
 
 
 class FakeCluster:
-    """Two brokers with topics and numbers of partitions of their own; ``looks`` looks later all is as it was."""
+    """Two brokers with their own topics and numbers of partitions; after ``checks`` checks both have all topics."""
 
-    def __init__(self, *, controller: Mapping[str, int], other: Mapping[str, int], looks: int = 10**9) -> None:
+    def __init__(self, *, controller: Mapping[str, int], other: Mapping[str, int], checks: int = 10**9) -> None:
         self.topics = {CONTROLLER: controller, OTHER: other}
         self.controller_id: dict[int, int] = {CONTROLLER: CONTROLLER, OTHER: CONTROLLER}
         self.out_of_reach: set[int] = set()
         self.silent: set[int] = set()
         self.asked: list[int] = []
-        self._looks = looks
+        self._checks = checks
         self.end = 1
-        self.ends_told = asyncio.Event()
-        self.looked = asyncio.Event()
-        self.healed = asyncio.Event()
+        self.ends_read = asyncio.Event()
+        self.checked = asyncio.Event()
+        self.restored = asyncio.Event()
         brokers = [SimpleNamespace(nodeId=node) for node in (OTHER, CONTROLLER)]
         self.cluster = SimpleNamespace(brokers=lambda: brokers, controller=None)
         self._client = SimpleNamespace(send=self._send, cluster=self.cluster)
@@ -51,29 +51,29 @@ class FakeCluster:
         asked: Any = request.build(MetadataRequest_v5)
         assert not asked.allow_auto_topic_creation
         topics = self.topics[node]
-        told = [
+        metadata = [
             (NO_ERROR if topic in topics else UNKNOWN_TOPIC, topic, False, [()] * topics.get(topic, 0))
             for topic in asked.topics
         ]
-        self._count_looks()
-        return SimpleNamespace(topics=told, controller_id=self.controller_id[node])
+        self._count_checks()
+        return SimpleNamespace(topics=metadata, controller_id=self.controller_id[node])
 
-    def _count_looks(self) -> None:
+    def _count_checks(self) -> None:
         if self.topics == {CONTROLLER: ALL, OTHER: ALL}:
-            self.healed.set()
-        # A look that finds something wrong asks every broker.
-        if len(self.asked) >= 2 * self._looks:
-            self.looked.set()
+            self.restored.set()
+        # A check that finds a difference asks every broker.
+        if len(self.asked) >= 2 * self._checks:
+            self.checked.set()
             self.topics = {CONTROLLER: ALL, OTHER: ALL}
 
     async def end_offsets(self, _: object) -> Mapping[TopicPartition, int]:
         ends = {TopicPartition("orders", 0): self.end}
-        self.ends_told.set()
+        self.ends_read.set()
         return ends
 
 
 class FakeHealth(Health):
-    """Says when the watch has had an answer that it believes."""
+    """Signals when the watch has accepted a response."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class FakeHealth(Health):
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(broker_watch, "_LOOK_AGAIN_AFTER_S", 0.0)
     monkeypatch.setattr(broker_watch, "_PING_EVERY_S", 0.0)
 
@@ -94,8 +94,8 @@ def make_watch(cluster: FakeCluster, health: Health | None = None, clock: FakeCl
     return BrokerWatch(cast(AIOKafkaConsumer, cluster), SOURCE, health or Health(), list(ALL), clock or FakeClock())
 
 
-async def goes_on(watch: BrokerWatch, happens: asyncio.Event) -> None:
-    """``happens``, and does not end the watch, neither then nor soon after."""
+async def continues_after(watch: BrokerWatch, happens: asyncio.Event) -> None:
+    """Wait for ``happens``; the watch must still run then and shortly afterwards."""
     watching = asyncio.create_task(watch.run())
     looking = asyncio.create_task(happens.wait())
     await asyncio.wait({watching, looking}, return_when=asyncio.FIRST_COMPLETED)
@@ -107,105 +107,105 @@ async def goes_on(watch: BrokerWatch, happens: asyncio.Event) -> None:
     watching.cancel()
 
 
-# A controller that has just started may know no topic at all.
+# A controller that has just started may have no topics in its metadata.
 CHANGES: list[tuple[Mapping[str, int], int, type[PipelineError], str]] = [
     ({"others": 2}, broker_watch._LOOKS_UNTIL_BELIEVED, TopicMissingError, "deleted while it was in use: orders"),
     ({}, broker_watch._LOOKS_AT_NOTHING_UNTIL_BELIEVED, TopicMissingError, "orders, others"),
     (ALL | {"others": 12}, broker_watch._LOOKS_UNTIL_BELIEVED, TopicMismatchError, "'others' has 12 .* had 2"),
     (ALL | {"orders": 1}, broker_watch._LOOKS_UNTIL_BELIEVED, TopicMismatchError, "'orders' has 1 .* had 2"),
 ]
-ANY_CHANGE = pytest.mark.parametrize(("topics", "looks", "error", "message"), CHANGES)
+ANY_CHANGE = pytest.mark.parametrize(("topics", "checks", "error", "message"), CHANGES)
 
 
 @ANY_CHANGE
-async def test_a_topic_that_all_brokers_have_lost_or_changed_ends_the_service(
-    topics: Mapping[str, int], looks: int, error: type[PipelineError], message: str
+async def test_a_topic_that_is_missing_or_changed_on_all_brokers_ends_the_service(
+    topics: Mapping[str, int], checks: int, error: type[PipelineError], message: str
 ) -> None:
     cluster = FakeCluster(controller=topics, other=topics)
     with pytest.raises(error, match=message):
         await make_watch(cluster).run()
-    assert len(cluster.asked) == 2 * looks
+    assert len(cluster.asked) == 2 * checks
 
 
 @ANY_CHANGE
-async def test_brokers_that_do_not_know_all_topics_yet_are_given_time(
-    topics: Mapping[str, int], looks: int, error: type[PipelineError], message: str
+async def test_brokers_without_metadata_of_all_topics_are_given_time(
+    topics: Mapping[str, int], checks: int, error: type[PipelineError], message: str
 ) -> None:
-    cluster = FakeCluster(controller=topics, other=topics, looks=looks - 1)
-    await goes_on(make_watch(cluster), cluster.healed)
+    cluster = FakeCluster(controller=topics, other=topics, checks=checks - 1)
+    await continues_after(make_watch(cluster), cluster.restored)
 
 
 @pytest.mark.parametrize("topics", [{"others": 2}, {}, ALL | {"orders": 1}])
-async def test_a_broker_that_the_controller_contradicts_is_not_believed(topics: Mapping[str, int]) -> None:
-    """Metadata 2.5 s old ended a service once."""
-    cluster = FakeCluster(controller=ALL, other=topics, looks=200)
+async def test_metadata_that_the_controller_contradicts_is_ignored(topics: Mapping[str, int]) -> None:
+    """Regression: metadata 2.5 s old ended a service."""
+    cluster = FakeCluster(controller=ALL, other=topics, checks=200)
     watch = make_watch(cluster)
-    await goes_on(watch, cluster.looked)
+    await continues_after(watch, cluster.checked)
     assert watch.answering
 
 
 @pytest.mark.parametrize("topics", [{"others": 2}, {}, ALL | {"orders": 1}])
-async def test_while_the_controller_cannot_be_asked_it_is_an_outage(
+async def test_an_unreachable_controller_is_an_outage(
     topics: Mapping[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broker_watch, "_ONE_BROKER_ANSWERS_WITHIN_S", 0.01)
     for fault in ("out_of_reach", "silent"):
-        cluster = FakeCluster(controller=ALL, other=topics, looks=150)
+        cluster = FakeCluster(controller=ALL, other=topics, checks=150)
         getattr(cluster, fault).add(CONTROLLER)
         watch = make_watch(cluster)
-        await goes_on(watch, cluster.looked)
-        cluster = FakeCluster(controller=topics, other=topics, looks=150)
-        cluster.controller_id = dict.fromkeys(cluster.controller_id, -1)  # none is elected
+        await continues_after(watch, cluster.checked)
+        cluster = FakeCluster(controller=topics, other=topics, checks=150)
+        cluster.controller_id = dict.fromkeys(cluster.controller_id, -1)  # no controller is elected
         watch = make_watch(cluster)
-        await goes_on(watch, cluster.looked)
+        await continues_after(watch, cluster.checked)
 
 
-async def test_the_number_of_partitions_is_believed_where_it_is_newer() -> None:
-    """Kafka takes no partitions away: the broker that tells more of them knows more."""
+async def test_the_highest_number_of_partitions_is_the_current_one() -> None:
+    """Kafka never removes partitions, so the highest number is the newest."""
     cluster = FakeCluster(controller=ALL, other=ALL | {"orders": 3})
     cluster.cluster.controller = SimpleNamespace(
         nodeId=OTHER
-    )  # asked first, and the controller by what the client knows
+    )  # asked first, and the controller according to the client
     with pytest.raises(TopicMismatchError, match="'orders' has 3 partitions by now and had 2"):
         await make_watch(cluster).run()
 
 
-async def test_the_controller_is_asked_first_and_no_other_if_all_is_well() -> None:
+async def test_only_the_controller_is_asked_if_its_metadata_is_as_expected() -> None:
     cluster = FakeCluster(controller=ALL, other=ALL)
     cluster.cluster.controller = SimpleNamespace(nodeId=CONTROLLER)
-    await goes_on(make_watch(cluster), cluster.healed)
+    await continues_after(make_watch(cluster), cluster.restored)
     assert set(cluster.asked) == {CONTROLLER}
 
 
 @pytest.mark.parametrize("fault", ["out_of_reach", "silent"])
-async def test_any_broker_may_say_that_all_is_well(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_expected_metadata_of_any_broker_is_enough(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(broker_watch, "_ONE_BROKER_ANSWERS_WITHIN_S", 0.01)
     cluster = FakeCluster(controller=ALL, other=ALL)
     getattr(cluster, fault).add(CONTROLLER)
     cluster.cluster.controller = SimpleNamespace(nodeId=CONTROLLER)
     health = FakeHealth()
-    await goes_on(make_watch(cluster, health), health.connected)
+    await continues_after(make_watch(cluster, health), health.connected)
     assert set(cluster.asked) == {CONTROLLER, OTHER}
 
 
-async def test_the_topic_is_quiet_since_its_ends_were_last_seen_to_move() -> None:
+async def test_the_topic_is_idle_since_its_end_offsets_last_changed() -> None:
     cluster, clock = FakeCluster(controller=ALL, other=ALL), FakeClock(1000.0)
     watch = make_watch(cluster, clock=clock)
 
-    async def looks(times: int) -> None:
+    async def checks(times: int) -> None:
         for _ in range(times):
-            cluster.ends_told.clear()
-            await cluster.ends_told.wait()
+            cluster.ends_read.clear()
+            await cluster.ends_read.wait()
 
     assert watch.quiet_since_s is None
     watching = asyncio.create_task(watch.run())
-    await looks(2)
+    await checks(2)
     clock.time_s = 2000.0
-    await looks(2)
+    await checks(2)
     assert watch.quiet_since_s == 1000.0
     cluster.end = 2
-    await looks(2)
+    await checks(2)
     clock.time_s = 3000.0
-    await looks(2)
+    await checks(2)
     assert watch.quiet_since_s == 2000.0
     watching.cancel()

@@ -1,4 +1,4 @@
-"""When a changelog has been read to its end."""
+"""Detection of the end of a changelog."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -17,9 +17,9 @@ STATE = [TopicPartition("state", number) for number in range(2)]
 
 
 class FakeConsumer:
-    """A consumer of committed records; ``script`` says what each fetch brings and where each partition stands then.
+    """A consumer of committed records; ``script`` has the records of each fetch and the state of each partition after it.
 
-    A stand is the position, and the high watermark that the broker told with the last answer, None before the first one.
+    The state is the position and the high watermark in the last response, None before the first one.
     """
 
     def __init__(self, script: Iterable[tuple[Mapping[TopicPartition, list[Any]], Mapping[int, Any]]]) -> None:
@@ -83,14 +83,14 @@ async def test_all_partitions_are_read_in_one_pass_and_in_batches(monkeypatch: p
     assert consumer.fetches == 2
 
 
-async def test_an_empty_changelog_is_read_when_the_broker_has_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_empty_changelog_is_complete_after_the_first_response(monkeypatch: pytest.MonkeyPatch) -> None:
     consumer = FakeConsumer([({}, {}), ({}, {}), ({}, {0: (0, 0)})])
     assert await read(consumer, monkeypatch, STATE[0]) == {STATE[0]: []}
     assert consumer.fetches == 3
 
 
-async def test_a_partition_with_an_open_transaction_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its last stable offset is before its high watermark: what is there may be committed yet."""
+async def test_it_waits_for_a_partition_with_an_open_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last stable offset is below its high watermark: the records in between may still be committed."""
     consumer = FakeConsumer(
         [
             ({STATE[0]: ["a"], STATE[1]: ["x"]}, {0: (1, 2), 1: (1, 1)}),
@@ -103,7 +103,7 @@ async def test_a_partition_with_an_open_transaction_is_waited_for(monkeypatch: p
     assert consumer.fetches == 4
 
 
-async def test_reading_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_reading_without_progress_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = iter(range(0, 10_000, 10))
     monkeypatch.setattr(changelog, "time", SimpleNamespace(monotonic=lambda: next(now_s)))
     consumer = FakeConsumer([({}, {0: (0, 5)})])
@@ -112,7 +112,7 @@ async def test_reading_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -
     assert consumer.closed
 
 
-async def test_as_long_as_something_comes_it_may_last(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_reading_with_progress_has_no_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = iter(range(0, 10_000, 10))
     monkeypatch.setattr(changelog, "time", SimpleNamespace(monotonic=lambda: next(now_s)))
     consumer = FakeConsumer([({}, {0: (position, 50)}) for position in range(51)])

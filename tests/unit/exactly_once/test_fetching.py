@@ -18,7 +18,7 @@ def commit_under_way() -> asyncio.Future[None]:
     return asyncio.get_running_loop().create_future()
 
 
-async def test_records_after_the_wait_belong_to_the_next_read() -> None:
+async def test_records_that_arrive_after_the_wait_belong_to_the_next_read() -> None:
     reader, consumer, _ = make_reader()
     assert await reader.read(0.0, None) == {}
     consumer.put({ORDERS[0]: [7, 8], ORDERS[1]: [3]})
@@ -39,7 +39,7 @@ async def test_the_end_of_a_commit_ends_the_wait() -> None:
     await reader.close()
 
 
-async def test_records_that_come_together_with_the_end_of_a_commit_are_read() -> None:
+async def test_records_that_arrive_together_with_the_end_of_a_commit_are_read() -> None:
     reader, consumer, _ = make_reader()
     commit = commit_under_way()
     reading = asyncio.create_task(reader.read(None, commit))
@@ -51,14 +51,14 @@ async def test_records_that_come_together_with_the_end_of_a_commit_are_read() ->
     await reader.close()
 
 
-async def test_after_a_tick_there_is_nothing() -> None:
+async def test_a_tick_returns_no_records() -> None:
     reader, consumer, _ = make_reader()
     assert await reader.read(3600.0, None) == {}
     assert consumer.reads == 1
     await reader.close()
 
 
-async def test_it_ends_when_asked_to_stop_and_gives_up_what_it_is_reading() -> None:
+async def test_a_stop_request_cancels_the_read() -> None:
     reader, consumer, stop = make_reader()
     reading = asyncio.create_task(reader.read(None, None))
     await asyncio.sleep(0)
@@ -74,7 +74,7 @@ async def test_it_ends_when_asked_to_stop_and_gives_up_what_it_is_reading() -> N
 
 
 @pytest.mark.parametrize("error", [RuntimeError("refused"), asyncio.CancelledError()])
-async def test_an_error_of_the_consumer_is_the_readers(error: BaseException) -> None:
+async def test_an_error_of_the_consumer_is_raised(error: BaseException) -> None:
     reader, consumer, _ = make_reader()
     consumer.found.put_nowait(error)
     with pytest.raises(type(error)):

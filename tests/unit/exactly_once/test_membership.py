@@ -11,7 +11,7 @@ from libs.runtime.exactly_once.membership import watch_membership
 
 
 class FakeCoordinator:
-    """Keeps an error until someone asks, as aiokafka's does."""
+    """Keeps an error until it is queried, as aiokafka's does."""
 
     def __init__(self) -> None:
         self._coordination_task: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -32,7 +32,7 @@ def watch(coordinator: FakeCoordinator) -> asyncio.Task[None]:
     return asyncio.create_task(watch_membership(consumer, check_every_s=0))
 
 
-async def test_a_refused_join_is_taken_note_of_so_that_it_is_tried_again() -> None:
+async def test_a_rejected_join_is_marked_for_a_retry() -> None:
     coordinator = FakeCoordinator()
     coordinator.pending = InconsistentGroupProtocolError()
     watching = watch(coordinator)

@@ -11,7 +11,7 @@ from libs.runtime.errors import AnswerLostError, NotAMemberError, TransactionFen
 from libs.runtime.exactly_once import pipelined_commits
 from libs.runtime.exactly_once.pipelined_commits import PipelinedCommits
 from libs.runtime.metrics import totals
-from tests.unit.exactly_once.fakes import MEMBER, ORDERS, Done, FakeProducer, make_commits, stage_metrics
+from tests.unit.exactly_once.fakes import MEMBER, ORDERS, EmptyTally, FakeProducer, make_commits, stage_metrics
 
 
 def at(*positions: int) -> dict[Any, int]:
@@ -19,9 +19,9 @@ def at(*positions: int) -> dict[Any, int]:
     return dict(zip(ORDERS, positions, strict=False))
 
 
-async def test_one_transaction_is_filled_while_the_one_before_commits() -> None:
-    producer, counts = FakeProducer(told=False), list[Any]()
-    one, other = Done(), Done()
+async def test_a_transaction_is_filled_while_the_previous_one_commits() -> None:
+    producer, counts = FakeProducer(completes=False), list[Any]()
+    one, other = EmptyTally(), EmptyTally()
     commits = make_commits(producer, counts=counts)
     first = commits.outputs
     commits.open(5)
@@ -32,35 +32,35 @@ async def test_one_transaction_is_filled_while_the_one_before_commits() -> None:
     third = asyncio.create_task(commits.commit(at(9, 2), [other]))
     await asyncio.sleep(0)
     assert not third.done()
-    producer.told.release()
+    producer.completion.release()
     await third
-    producer.told.release()
+    producer.completion.release()
     await commits.close()
     assert producer.commits == [(first, at(5)), (second, at(9, 2))]
     assert producer.members == [MEMBER] * 2
     assert counts == [(at(5), [one]), (at(9, 2), [other])]
 
 
-async def test_a_failed_commit_is_raised_and_counts_nothing() -> None:
+async def test_a_failed_commit_is_raised_and_not_counted() -> None:
     producer, counts = FakeProducer(), list[Any]()
     producer.error = RuntimeError("refused")
     commits = make_commits(producer, counts=counts)
     commits.open()
-    await commits.commit(at(5), [Done()])
+    await commits.commit(at(5), [EmptyTally()])
     with pytest.raises(RuntimeError, match="refused"):
-        await commits.commit(at(6), [Done()])
+        await commits.commit(at(6), [EmptyTally()])
     await commits.close()
     assert counts == []
 
 
-async def test_a_failed_commit_is_noticed_at_the_next_look() -> None:
-    producer = FakeProducer(told=False)
+async def test_a_failed_commit_is_raised_by_the_next_check() -> None:
+    producer = FakeProducer(completes=False)
     producer.error = RuntimeError("refused")
     commits = make_commits(producer)
     commits.open()
-    await commits.commit(at(5), [Done()])
+    await commits.commit(at(5), [EmptyTally()])
     commits.check()
-    producer.told.release()
+    producer.completion.release()
     awaited = commits.awaited
     assert awaited is not None
     await asyncio.wait({awaited})
@@ -68,27 +68,27 @@ async def test_a_failed_commit_is_noticed_at_the_next_look() -> None:
         commits.check()
 
 
-async def test_it_knows_whose_commit_failed_and_nothing_of_those_that_did_not() -> None:
+async def test_the_offsets_of_a_failed_commit_are_known() -> None:
     producer = FakeProducer()
     commits = make_commits(producer)
     commits.open()
-    await commits.commit(at(5), [Done()])
+    await commits.commit(at(5), [EmptyTally()])
     await commits.close()
     assert commits.failed == {}
     commits = make_commits(producer)
     producer.error = RuntimeError("refused")
     commits.open()
-    await commits.commit(at(6), [Done()])
+    await commits.commit(at(6), [EmptyTally()])
     await commits.close()
     assert commits.failed == at(6)
 
 
-async def test_who_stops_waiting_for_a_commit_leaves_none_behind() -> None:
-    """The producer is given up next: a commit that went on would use it meanwhile."""
-    producer = FakeProducer(told=False)
+async def test_cancelling_the_wait_for_a_commit_cancels_the_commit() -> None:
+    """The producer is discarded next, and a commit that continued would still use it."""
+    producer = FakeProducer(completes=False)
     commits = make_commits(producer)
     commits.open()
-    await commits.commit(at(5), [Done()])
+    await commits.commit(at(5), [EmptyTally()])
     closing = asyncio.create_task(commits.close())
     await asyncio.sleep(0)
     assert producer.committing == 1
@@ -98,12 +98,12 @@ async def test_who_stops_waiting_for_a_commit_leaves_none_behind() -> None:
     assert producer.committing == 0
 
 
-async def test_a_commit_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_commit_that_does_not_end_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipelined_commits, "CLOSE_TIMEOUT_S", 0.0)
-    producer = FakeProducer(told=False)
+    producer = FakeProducer(completes=False)
     commits = make_commits(producer)
     commits.open()
-    await commits.commit(at(5), [Done()])
+    await commits.commit(at(5), [EmptyTally()])
     await asyncio.sleep(0)
     await commits.close()
     assert (producer.committing, producer.commits) == (0, [])
@@ -113,19 +113,19 @@ def write(commits: PipelinedCommits, count: int, value: bytes = b"value") -> Non
     commits.outputs.extend("out", [0] * count, [(None, value, 0)] * count, [])
 
 
-async def test_what_a_transaction_took_and_wrote_is_counted_when_it_is_committed() -> None:
-    producer, registry = FakeProducer(told=False), CollectorRegistry()
+async def test_records_of_a_transaction_are_counted_when_it_is_committed() -> None:
+    producer, registry = FakeProducer(completes=False), CollectorRegistry()
     commits = make_commits(producer, metrics=stage_metrics(registry))
     write(commits, 8)
     commits.open(5)
     commits.open(2)
-    await commits.commit(at(7), [Done()])
+    await commits.commit(at(7), [EmptyTally()])
     await asyncio.sleep(0)
     assert totals(registry) == {}
-    producer.told.release()
+    producer.completion.release()
     commits.open(1)
-    await commits.commit(at(8), [Done()])
-    producer.told.release()
+    await commits.commit(at(8), [EmptyTally()])
+    producer.completion.release()
     await commits.close()
     assert totals(registry) == {"transactions_committed": 2, "records_consumed_orders": 8, "records_produced_out": 8}
     assert registry.get_sample_value("pipeline_transaction_records_sum") == 8
@@ -142,23 +142,23 @@ async def test_what_a_transaction_took_and_wrote_is_counted_when_it_is_committed
         (KafkaConnectionError(), "failed"),
     ],
 )
-async def test_a_transaction_that_is_aborted_is_counted_as_nothing_else(error: Exception, outcome: str) -> None:
+async def test_an_aborted_transaction_is_counted_only_as_aborted(error: Exception, outcome: str) -> None:
     producer, registry = FakeProducer(), CollectorRegistry()
     producer.error = error
     commits = make_commits(producer, metrics=stage_metrics(registry))
     commits.open(5)
-    await commits.commit(at(5), [Done()])
+    await commits.commit(at(5), [EmptyTally()])
     await commits.close()
     assert totals(registry) == {f"transactions_{outcome}": 1}
 
 
-async def test_the_log_knows_a_transaction_by_its_number() -> None:
+async def test_log_lines_have_the_number_of_the_transaction() -> None:
     commits = make_commits(FakeProducer())
     assert "transaction" not in structlog.contextvars.get_contextvars()
     commits.open(5)
     commits.open(5)
     assert structlog.contextvars.get_contextvars()["transaction"] == 1
-    await commits.commit(at(51), [Done()])
+    await commits.commit(at(51), [EmptyTally()])
     assert "transaction" not in structlog.contextvars.get_contextvars()
     commits.open()
     assert structlog.contextvars.get_contextvars()["transaction"] == 2
@@ -166,12 +166,12 @@ async def test_the_log_knows_a_transaction_by_its_number() -> None:
 
 
 @pytest.fixture
-def still_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipelined_commits, "time", SimpleNamespace(monotonic=lambda: 1000.0))
 
 
-@pytest.mark.usefixtures("still_time")
-async def test_the_interval_begins_with_the_first_thing_to_commit() -> None:
+@pytest.mark.usefixtures("stopped_clock")
+async def test_the_commit_interval_begins_with_the_first_output() -> None:
     commits = make_commits(FakeProducer())
     assert commits.due_in_s(urgent=False) is None
     assert commits.idle
@@ -180,7 +180,7 @@ async def test_the_interval_begins_with_the_first_thing_to_commit() -> None:
     assert not commits.idle
 
 
-@pytest.mark.usefixtures("still_time")
+@pytest.mark.usefixtures("stopped_clock")
 async def test_in_a_backlog_a_transaction_lasts_longer() -> None:
     commits = make_commits(FakeProducer())
     commits.open(50)
@@ -189,8 +189,8 @@ async def test_in_a_backlog_a_transaction_lasts_longer() -> None:
     assert commits.due_in_s(urgent=False) == 180
 
 
-async def test_a_transaction_that_writes_very_many_records_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many it reads: only what it writes is kept in memory."""
+async def test_a_transaction_with_very_many_output_records_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regardless of the number of input records: only output is kept in memory."""
     monkeypatch.setattr(pipelined_commits, "MAX_RECORDS", 1_000)
     commits = make_commits(FakeProducer())
     commits.open(1_000_000)
@@ -198,10 +198,10 @@ async def test_a_transaction_that_writes_very_many_records_is_due(monkeypatch: p
     assert commits.due_in_s(urgent=False) != 0
     write(commits, 1)
     assert commits.due_in_s(urgent=False) == 0
-    assert not commits.overdue  # the fetch may be worked to its end
+    assert not commits.overdue  # the rest of the fetch may be processed
 
 
-async def test_a_transaction_that_writes_very_many_bytes_is_due_even_in_the_midst_of_a_fetch(
+async def test_a_transaction_with_very_many_output_bytes_is_due_even_during_a_fetch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pipelined_commits, "MAX_BYTES", 1_000_000)
@@ -216,7 +216,7 @@ async def test_a_transaction_that_writes_very_many_bytes_is_due_even_in_the_mids
     assert commits.overdue
 
 
-async def test_a_transaction_that_has_been_filled_for_long_ends_in_the_midst_of_a_fetch(
+async def test_a_transaction_that_was_filled_for_long_ends_during_a_fetch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     commits = make_commits(FakeProducer())
@@ -227,31 +227,31 @@ async def test_a_transaction_that_has_been_filled_for_long_ends_in_the_midst_of_
 
 
 async def test_an_urgent_transaction_waits_for_the_previous_commit_and_collects_records() -> None:
-    producer = FakeProducer(told=False)
+    producer = FakeProducer(completes=False)
     commits = make_commits(producer)
     assert commits.due_in_s(urgent=True) is None  # nothing to commit
     commits.open()
     assert commits.due_in_s(urgent=False) != 0
     assert commits.due_in_s(urgent=True) == 0
-    await commits.commit(at(5), [Done()])
+    await commits.commit(at(5), [EmptyTally()])
     commits.open()
-    assert commits.due_in_s(urgent=True) is None  # the one before is under way
-    producer.told.release()
+    assert commits.due_in_s(urgent=True) is None  # the previous commit is in progress
+    producer.completion.release()
     await commits.close()
 
 
-async def test_a_transaction_is_filled_until_the_commit_before_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With many partitions a commit takes long; what is committed meanwhile in small pieces would only wait for it."""
+async def test_a_transaction_is_filled_until_the_previous_commit_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With many partitions a commit takes long, and small transactions would only queue behind it."""
     monkeypatch.setattr(pipelined_commits, "_LONGEST_FILL_S", 0.0)
-    producer = FakeProducer(told=False)
+    producer = FakeProducer(completes=False)
     commits = make_commits(producer, interval_ms=0)
     commits.open()
     assert commits.due_in_s(urgent=False) == 0
-    await commits.commit(at(5), [Done()])
+    await commits.commit(at(5), [EmptyTally()])
     commits.open()
     assert commits.due_in_s(urgent=False) is None
     assert not commits.overdue
-    producer.told.release()
+    producer.completion.release()
     assert commits.awaited is not None
     await commits.awaited
     assert commits.due_in_s(urgent=False) == 0
@@ -259,16 +259,16 @@ async def test_a_transaction_is_filled_until_the_commit_before_has_ended(monkeyp
     await commits.close()
 
 
-async def test_a_full_transaction_waits_in_line_for_the_commit_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So no more is read: memory is bounded."""
+async def test_a_full_transaction_waits_for_the_previous_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So no more records are read: memory is bounded."""
     monkeypatch.setattr(pipelined_commits, "MAX_BYTES", 1_000_000)
-    producer = FakeProducer(told=False)
+    producer = FakeProducer(completes=False)
     commits = make_commits(producer)
     commits.open()
-    await commits.commit(at(5), [Done()])
+    await commits.commit(at(5), [EmptyTally()])
     commits.open()
     write(commits, 11, bytes(100_000))
     assert commits.due_in_s(urgent=False) == 0
     assert commits.overdue
-    producer.told.release()
+    producer.completion.release()
     await commits.close()

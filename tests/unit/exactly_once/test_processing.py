@@ -17,7 +17,7 @@ from tests.unit.exactly_once.attempt import Attempt
 from tests.unit.exactly_once.fakes import ORDERS, Backlog, FakeConsumer, FakeLogic
 
 
-async def test_it_stops_in_the_midst_of_a_backlog() -> None:
+async def test_it_stops_in_the_middle_of_a_backlog() -> None:
     backlog = Backlog()
     attempt = Attempt(backlog, [FakeLogic()], interval_ms=1)
     await backlog.busy.wait()
@@ -26,7 +26,7 @@ async def test_it_stops_in_the_midst_of_a_backlog() -> None:
     assert backlog.reads <= before + 2
 
 
-async def test_slow_work_is_committed_in_the_midst_of_a_fetch_and_can_be_stopped_there(
+async def test_slow_processing_is_committed_during_a_fetch_and_can_be_stopped_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("libs.runtime.exactly_once.pipelined_commits._LONGEST_FILL_S", 0.0)
@@ -40,24 +40,24 @@ async def test_slow_work_is_committed_in_the_midst_of_a_fetch_and_can_be_stopped
 
 
 @pytest.mark.usefixtures("no_ticks")
-async def test_records_during_a_commit_are_all_in_the_next_transaction() -> None:
-    """Only the commit's end can begin the next one."""
+async def test_records_processed_during_a_commit_are_in_the_next_transaction() -> None:
+    """Only the end of the commit can begin the next one."""
     consumer = FakeConsumer()
-    attempt = Attempt(consumer, [FakeLogic(urgent=True)], told=False)
-    for offset in range(4):  # each is read before the next one comes
+    attempt = Attempt(consumer, [FakeLogic(urgent=True)], commits_complete=False)
+    for offset in range(4):  # each is read before the next one arrives
         consumer.put({ORDERS[0]: [offset]})
         assert await attempt.processed(0, 1) == [offset]
     assert await attempt.committed() == {ORDERS[0]: 1}
     assert attempt.producer.begun.empty()
-    attempt.producer.told.release()
+    attempt.producer.completion.release()
     assert await attempt.committed() == {ORDERS[0]: 4}
-    attempt.producer.told.release()
+    attempt.producer.completion.release()
     await attempt.end()
     assert attempt.producer.offsets == [{ORDERS[0]: 1}, {ORDERS[0]: 4}]
 
 
 @pytest.mark.usefixtures("no_ticks")
-async def test_one_transaction_has_all_partitions_that_had_records_and_no_other() -> None:
+async def test_a_transaction_has_exactly_the_partitions_with_new_records() -> None:
     consumer = FakeConsumer()
     attempt = Attempt(consumer, [FakeLogic() for _ in range(3)], interval_ms=0)
     consumer.put({ORDERS[0]: [0, 1], ORDERS[2]: [7]})
@@ -80,7 +80,7 @@ async def test_an_urgent_transaction_waits_until_a_partition_is_read_to_its_end(
 
 
 @pytest.mark.usefixtures("no_ticks")
-async def test_a_backlog_is_one_of_all_partitions_at_work() -> None:
+async def test_there_is_a_backlog_only_if_all_partitions_with_records_have_one() -> None:
     consumer = FakeConsumer()
     consumer.ends = {ORDERS[0]: 10, ORDERS[1]: 10}
     attempt = Attempt(consumer, [FakeLogic(), FakeLogic()])
@@ -96,7 +96,7 @@ async def test_a_backlog_is_one_of_all_partitions_at_work() -> None:
     await attempt.end()
 
 
-async def test_output_that_the_clock_makes_urgent_is_committed_without_a_record(
+async def test_output_that_becomes_urgent_by_the_clock_is_committed_without_a_record(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
@@ -107,24 +107,24 @@ async def test_output_that_the_clock_makes_urgent_is_committed_without_a_record(
 
 
 @pytest.mark.parametrize("waits", [True, False])
-async def test_no_replica_is_idle_that_waits_for_the_clock(waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_replica_that_waits_for_the_clock_is_not_idle(waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
     monkeypatch.setattr(idle_polling, "IDLE_AFTER_S", 0.01)
     monkeypatch.setattr(idle_polling, "IDLE_INTERVAL_S", 0.002)
-    looked = asyncio.Event()
+    checked = asyncio.Event()
     logics = [FakeLogic(), FakeLogic()]
     logics[1].waits_for_clock = waits
     attempt = Attempt(consumer := FakeConsumer(), logics)
-    monkeypatch.setattr(attempt.partitions[0].stuck_check, "update", lambda **_: looked.set())
+    monkeypatch.setattr(attempt.partitions[0].stuck_check, "update", lambda **_: checked.set())
     for _ in range(30):
-        looked.clear()
-        await looked.wait()
+        checked.clear()
+        await checked.wait()
     assert (consumer._fetcher._fetch_max_wait_ms < FETCH_MAX_WAIT_MS) is not waits
     await attempt.end()
 
 
 @pytest.mark.usefixtures("no_ticks")
-async def test_what_is_no_record_is_passed_over_but_never_a_record_that_is_not_processed() -> None:
+async def test_offsets_of_transaction_markers_are_committed_but_never_those_of_unprocessed_records() -> None:
     consumer = FakeConsumer()
     consumer.positions[ORDERS[0]] = 5  # a marker is at offset 4
     attempt = Attempt(consumer, [FakeLogic()], interval_ms=0)
@@ -134,8 +134,8 @@ async def test_what_is_no_record_is_passed_over_but_never_a_record_that_is_not_p
 
 
 @pytest.mark.usefixtures("no_ticks")
-async def test_records_of_a_partition_that_is_left_out_are_not_processed() -> None:
-    """They were fetched before it was paused."""
+async def test_records_of_a_suspended_partition_are_not_processed() -> None:
+    """The records were fetched before the partition was paused."""
     consumer = FakeConsumer()
     attempt = Attempt(consumer, [FakeLogic()], interval_ms=0)
     consumer.put({ORDERS[1]: [0], ORDERS[0]: [0]})
@@ -144,7 +144,7 @@ async def test_records_of_a_partition_that_is_left_out_are_not_processed() -> No
 
 
 @pytest.mark.usefixtures("no_ticks")
-async def test_alone_no_transaction_has_two_partitions() -> None:
+async def test_in_isolated_mode_no_transaction_has_two_partitions() -> None:
     consumer = FakeConsumer()
     attempt = Attempt(consumer, [FakeLogic(), FakeLogic()], interval_ms=0, alone_until_s=float("inf"))
     consumer.put({ORDERS[0]: [0], ORDERS[1]: [0]})
@@ -153,7 +153,7 @@ async def test_alone_no_transaction_has_two_partitions() -> None:
 
 
 @pytest.mark.usefixtures("no_ticks")
-async def test_after_a_while_transactions_have_several_partitions_again() -> None:
+async def test_isolated_mode_ends_after_a_while() -> None:
     consumer = FakeConsumer()
     attempt = Attempt(consumer, [FakeLogic(), FakeLogic()], interval_ms=0, alone_until_s=time.monotonic())
     consumer.put({ORDERS[0]: [0], ORDERS[1]: [0]})
@@ -161,15 +161,15 @@ async def test_after_a_while_transactions_have_several_partitions_again() -> Non
     await attempt.end()
 
 
-async def test_when_its_time_is_over_it_commits_the_rest_and_ends_even_in_a_backlog() -> None:
-    attempt = Attempt(backlog := Backlog(), [FakeLogic()], told=False)
+async def test_at_its_time_limit_it_commits_and_ends_even_in_a_backlog() -> None:
+    attempt = Attempt(backlog := Backlog(), [FakeLogic()], commits_complete=False)
     await attempt.end()
     attempt.stop.clear()
     running = asyncio.create_task(attempt.processing.run(until_s=time.monotonic() + 0.1))
     offsets = await attempt.committed()
     reads = backlog.reads
     assert not running.done()
-    attempt.producer.told.release()
+    attempt.producer.completion.release()
     async with asyncio.timeout(30):
         await running
     assert attempt.producer.offsets == [offsets]
@@ -177,7 +177,7 @@ async def test_when_its_time_is_over_it_commits_the_rest_and_ends_even_in_a_back
     assert backlog.reads == reads
 
 
-async def test_when_its_time_is_over_a_commit_that_fails_is_a_failure() -> None:
+async def test_a_failed_commit_at_its_time_limit_is_a_failure() -> None:
     attempt = Attempt(FakeConsumer(), [FakeLogic()], interval_ms=0)
     await attempt.end()
     attempt.stop.clear()
@@ -187,71 +187,71 @@ async def test_when_its_time_is_over_a_commit_that_fails_is_a_failure() -> None:
         await attempt.processing.run(until_s=0.0)
 
 
-class Confirmed(FakeConsumer):
-    """Has nothing to read, and was told so just now."""
+class ConfirmedIdleConsumer(FakeConsumer):
+    """Has nothing to read, and the broker has just confirmed it."""
 
     def last_poll_timestamp(self, _: TopicPartition) -> int | None:
         return int(time.time() * 1000)
 
 
 @pytest.mark.parametrize(("end", "alive"), [(0, {"started", "orders-0"}), (1, {"started"})])
-async def test_a_partition_with_nothing_to_read_is_alive(
+async def test_a_partition_with_nothing_to_read_is_not_stuck(
     end: int, alive: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
-    consumer = Confirmed()
+    consumer = ConfirmedIdleConsumer()
     consumer.ends[ORDERS[0]] = end
     attempt = Attempt(consumer, [FakeLogic()])
-    looked: asyncio.Queue[None] = asyncio.Queue()
-    monkeypatch.setattr(attempt.partitions[0].stuck_check, "update", lambda **_: looked.put_nowait(None))
+    checked: asyncio.Queue[None] = asyncio.Queue()
+    monkeypatch.setattr(attempt.partitions[0].stuck_check, "update", lambda **_: checked.put_nowait(None))
     for _ in range(2):
-        await looked.get()
+        await checked.get()
     await attempt.end()
     assert set(attempt.health._beats) == alive
 
 
-async def test_a_partition_that_ends_with_an_aborted_transaction_is_drained_and_alive(
+async def test_a_partition_that_ends_with_an_aborted_transaction_is_drained_and_not_stuck(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
-    consumer = Confirmed()
-    consumer.ends[ORDERS[0]] = consumer.positions[ORDERS[0]] = 2  # past a record and its transaction's end
+    consumer = ConfirmedIdleConsumer()
+    consumer.ends[ORDERS[0]] = consumer.positions[ORDERS[0]] = 2  # after a record and the marker of its transaction
     consumer.put({ORDERS[0]: []})
     logic, progress = FakeLogic(), asyncio.Queue[Progress]()
     monkeypatch.setattr(logic, "punctuate", progress.put_nowait)
     attempt = Attempt(consumer, [logic])
-    looked: asyncio.Queue[None] = asyncio.Queue()
-    monkeypatch.setattr(attempt.partitions[0].stuck_check, "update", lambda **_: looked.put_nowait(None))
+    checked: asyncio.Queue[None] = asyncio.Queue()
+    monkeypatch.setattr(attempt.partitions[0].stuck_check, "update", lambda **_: checked.put_nowait(None))
     for _ in range(2):
-        await looked.get()
+        await checked.get()
     await attempt.end()
     assert progress.get_nowait().position == 2
     assert set(attempt.health._beats) == {"started", "orders-0"}
 
 
-class Aborted(Confirmed):
-    """Has transactions of the first partition that are all aborted, and never an end of them."""
+class AbortedTransactions(ConfirmedIdleConsumer):
+    """Has an endless sequence of aborted transactions in the first partition."""
 
     async def getmany(self, **_: object) -> Mapping[TopicPartition, list[Any]]:
         await asyncio.sleep(0)
         return {ORDERS[0]: []}
 
 
-async def test_aborted_transactions_without_end_leave_the_other_partitions_alive(
+async def test_endless_aborted_transactions_do_not_block_the_other_partitions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
-    attempt = Attempt(Aborted(), [FakeLogic(), FakeLogic()])
-    looked = asyncio.Event()
-    monkeypatch.setattr(attempt.partitions[1].stuck_check, "update", lambda **_: looked.set())
+    attempt = Attempt(AbortedTransactions(), [FakeLogic(), FakeLogic()])
+    checked = asyncio.Event()
+    monkeypatch.setattr(attempt.partitions[1].stuck_check, "update", lambda **_: checked.set())
     async with asyncio.timeout(30):
-        await looked.wait()
+        await checked.wait()
     await attempt.end()
     assert set(attempt.health._beats) == {"started", "orders-0", "orders-1"}
 
 
 @pytest.mark.parametrize("answering", [True, False])
-async def test_a_partition_of_which_nothing_is_heard_is_stuck_if_the_broker_answers(
+async def test_a_partition_without_fetch_responses_is_stuck_if_the_broker_responds(
     answering: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
@@ -267,7 +267,7 @@ async def test_a_partition_of_which_nothing_is_heard_is_stuck_if_the_broker_answ
 
 
 @pytest.mark.usefixtures("no_ticks")
-async def test_the_log_knows_the_partition_and_the_transaction_of_what_is_processed() -> None:
+async def test_log_lines_have_the_partition_and_the_transaction_of_the_record() -> None:
     attempt = Attempt(consumer := FakeConsumer(), [FakeLogic(), FakeLogic()], interval_ms=0)
     consumer.put({ORDERS[0]: [0], ORDERS[1]: [0]})
     await attempt.committed()

@@ -1,4 +1,4 @@
-"""What a replica does when partitions come."""
+"""How a replica reacts to assigned partitions."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -17,10 +17,10 @@ from libs.runtime.service.settings import ServiceSettings
 ORDERS = [TopicPartition("orders", 0), TopicPartition("orders", 1)]
 
 
-class NotedWorker:
-    """Takes the place of the worker of an assignment."""
+class RecordedWorker:
+    """Replaces the worker of an assignment."""
 
-    made: list["NotedWorker"]
+    made: list["RecordedWorker"]
 
     def __init__(self, _stage: object, _settings: object, _consumer: object, *rest: Any) -> None:
         self.partitions, self.member, self.ids = rest[:3]
@@ -37,9 +37,9 @@ class NotedWorker:
 
 
 @pytest.fixture(autouse=True)
-def noted_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    NotedWorker.made = []
-    monkeypatch.setattr(replica_module, "ReplicaWorker", NotedWorker)
+def recorded_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    RecordedWorker.made = []
+    monkeypatch.setattr(replica_module, "ReplicaWorker", RecordedWorker)
 
 
 def replica_of(generation: int, member_id: str) -> _Replica:
@@ -51,20 +51,20 @@ def replica_of(generation: int, member_id: str) -> _Replica:
     return _Replica(stage, context, consumer, anything)
 
 
-async def test_a_worker_commits_as_the_member_that_was_given_its_partitions() -> None:
+async def test_a_worker_commits_as_the_member_that_was_assigned_its_partitions() -> None:
     await replica_of(7, "m").on_partitions_assigned(ORDERS)
-    [worker] = NotedWorker.made
+    [worker] = RecordedWorker.made
     assert (worker.partitions, worker.member) == (ORDERS, GroupMember("mine.processor", 7, "m"))
     assert worker.ids.next_for(worker.member) == "mine.processor-7-m-0"
 
 
-async def test_each_assignment_has_a_worker_of_its_own_but_no_transactional_id_comes_twice() -> None:
+async def test_each_assignment_has_a_new_worker_and_transactional_ids_are_unique() -> None:
     replica = replica_of(7, "m")
     await replica.on_partitions_assigned(ORDERS)
     await replica.on_partitions_revoked(ORDERS)
-    assert not NotedWorker.made[0].working
+    assert not RecordedWorker.made[0].working
     await replica.on_partitions_assigned(ORDERS[:1])
-    first, second = NotedWorker.made
+    first, second = RecordedWorker.made
     assert second.working
     assert second.partitions == ORDERS[:1]
     assert first.ids.next_for(first.member) != second.ids.next_for(second.member)
@@ -72,30 +72,30 @@ async def test_each_assignment_has_a_worker_of_its_own_but_no_transactional_id_c
 
 async def test_without_partitions_there_is_no_worker() -> None:
     await replica_of(7, "m").on_partitions_assigned([])
-    assert not NotedWorker.made
+    assert not RecordedWorker.made
 
 
-async def test_without_membership_nothing_is_worked() -> None:
-    """The broker would take anybody's offsets from who names no member."""
+async def test_without_membership_nothing_is_processed() -> None:
+    """The broker accepts offsets from any client that names no member."""
     replica = replica_of(-1, "")
     await replica.on_partitions_assigned(ORDERS)
-    assert not NotedWorker.made
+    assert not RecordedWorker.made
     with pytest.raises(StuckConsumerError):
         await replica.failed()
 
 
-async def test_a_rebalance_that_ends_after_the_replica_was_closed_starts_nothing() -> None:
+async def test_a_rebalance_that_ends_after_close_starts_no_worker() -> None:
     replica = replica_of(7, "m")
     await replica.on_partitions_assigned(ORDERS)
     await replica.close()
     await replica.on_partitions_assigned(ORDERS)
-    [worker] = NotedWorker.made
+    [worker] = RecordedWorker.made
     assert not worker.working
 
 
-async def test_a_worker_that_fails_for_good_fails_the_replica() -> None:
+async def test_a_permanent_failure_of_a_worker_fails_the_replica() -> None:
     replica = replica_of(7, "m")
     await replica.on_partitions_assigned(ORDERS)
-    NotedWorker.made[0].on_failure(StuckConsumerError("nothing is received"))
+    RecordedWorker.made[0].on_failure(StuckConsumerError("nothing is received"))
     with pytest.raises(StuckConsumerError, match="nothing is received"):
         await replica.failed()

@@ -21,13 +21,13 @@ def time() -> FakeTime:
     return FakeTime()
 
 
-def test_the_first_failure_of_a_partition_makes_all_wait_a_little(time: FakeTime) -> None:
+def test_the_first_failure_of_a_partition_delays_all_partitions_briefly(time: FakeTime) -> None:
     retries = Retries(time)
     assert retries.failed(BAD) == Backoff().next_s()
     assert retries.left_out() == {}
 
 
-def test_from_the_second_failure_on_a_partition_is_left_out_and_comes_back(time: FakeTime) -> None:
+def test_from_the_second_failure_on_a_partition_is_suspended_and_resumed(time: FakeTime) -> None:
     retries, backoff = Retries(time), Backoff()
     retries.failed(BAD)
     backoff.next_s()
@@ -42,7 +42,7 @@ def test_from_the_second_failure_on_a_partition_is_left_out_and_comes_back(time:
         assert retries.left_out() == {}
 
 
-def test_the_first_of_several_that_are_left_out_comes_back_first(time: FakeTime) -> None:
+def test_the_first_of_several_suspended_partitions_is_resumed_first(time: FakeTime) -> None:
     retries = Retries(time)
     for partition, failures in ((BAD, 4), (GOOD, 2)):
         for _ in range(failures):
@@ -53,7 +53,7 @@ def test_the_first_of_several_that_are_left_out_comes_back_first(time: FakeTime)
     assert retries.left_out().keys() == {BAD}
 
 
-def test_after_two_failures_for_an_unknown_reason_each_partition_commits_alone_for_a_while(time: FakeTime) -> None:
+def test_after_two_unattributed_failures_each_partition_commits_alone_for_a_while(time: FakeTime) -> None:
     retries, backoff = Retries(time), Backoff()
     assert retries.failed(None) == backoff.next_s()
     assert retries.alone_until_s < time.now_s
@@ -62,7 +62,7 @@ def test_after_two_failures_for_an_unknown_reason_each_partition_commits_alone_f
     assert retries.left_out() == {}
 
 
-def test_a_known_culprit_does_not_make_the_others_commit_alone(time: FakeTime) -> None:
+def test_an_attributed_failure_does_not_make_the_others_commit_alone(time: FakeTime) -> None:
     retries = Retries(time)
     for _ in range(5):
         retries.failed(BAD)
@@ -90,7 +90,7 @@ def test_failures_of_two_partitions_do_not_add_up(time: FakeTime) -> None:
     assert not retries.exhausted
 
 
-def test_a_commit_of_a_partition_ends_its_row_and_that_for_an_unknown_reason(time: FakeTime) -> None:
+def test_a_commit_of_a_partition_resets_its_count_and_the_unattributed_one(time: FakeTime) -> None:
     retries = Retries(time)
     for _ in range(MAX_FAILURES):
         retries.failed(BAD)
@@ -102,7 +102,7 @@ def test_a_commit_of_a_partition_ends_its_row_and_that_for_an_unknown_reason(tim
     assert retries.failed(BAD) == retries.failed(None) == Backoff().next_s()
 
 
-def test_a_commit_of_others_leaves_a_bad_partition_out(time: FakeTime) -> None:
+def test_a_commit_of_others_does_not_resume_a_failing_partition(time: FakeTime) -> None:
     retries = Retries(time)
     for _ in range(MAX_FAILURES):
         retries.failed(BAD)
@@ -112,7 +112,7 @@ def test_a_commit_of_others_leaves_a_bad_partition_out(time: FakeTime) -> None:
     assert retries.exhausted
 
 
-def test_an_outage_is_no_partitions_failure(time: FakeTime) -> None:
+def test_an_outage_is_not_counted_as_a_failure(time: FakeTime) -> None:
     retries, backoff = Retries(time), Backoff()
     assert retries.outage() == 0.0  # one broken connection
     for _ in range(10 * MAX_FAILURES):

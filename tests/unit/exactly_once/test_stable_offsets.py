@@ -19,7 +19,7 @@ async def fetch(connection: FakeConnection) -> dict[object, int | None]:
         return {source: found and found.offset for source, found in committed.items()}
 
 
-async def test_only_stable_offsets_are_asked_for_of_all_partitions_at_once() -> None:
+async def test_stable_offsets_of_all_partitions_are_requested_at_once() -> None:
     connection = FakeConnection()
     connection.script("StableOffsetFetch", lambda request: answer_to(request, offsets={ORDERS[0]: 5, ORDERS[1]: 0}))
     assert await fetch(connection) == {ORDERS[0]: 5, ORDERS[1]: 0, ORDERS[2]: None}
@@ -30,7 +30,7 @@ async def test_only_stable_offsets_are_asked_for_of_all_partitions_at_once() -> 
     assert request.fields["topics"] == [("orders", [0, 1, 2], {})]
 
 
-async def test_while_a_transaction_is_undecided_only_its_partitions_are_asked_for_again() -> None:
+async def test_only_partitions_with_a_pending_transaction_are_requested_again() -> None:
     connection = FakeConnection()
     undecided = {ORDERS[0]: UNSTABLE, ORDERS[2]: UNSTABLE}
     before = dict.fromkeys(ORDERS, 5)
@@ -45,7 +45,7 @@ async def test_while_a_transaction_is_undecided_only_its_partitions_are_asked_fo
 
 
 @pytest.mark.parametrize("code", [NOT_COORDINATOR, LOADING])
-async def test_a_coordinator_that_is_not_ready_is_looked_up_and_asked_again(code: int) -> None:
+async def test_a_coordinator_that_is_not_ready_is_looked_up_and_retried(code: int) -> None:
     connection = FakeConnection()
     connection.script("StableOffsetFetch", code)
     assert await fetch(connection) == dict.fromkeys(ORDERS)
@@ -53,14 +53,14 @@ async def test_a_coordinator_that_is_not_ready_is_looked_up_and_asked_again(code
     assert len(connection.requests) == 2
 
 
-async def test_a_refusal_is_an_error() -> None:
+async def test_a_rejection_is_an_error() -> None:
     connection = FakeConnection()
     connection.script("StableOffsetFetch", NOT_ALLOWED)
     with pytest.raises(GroupAuthorizationFailedError, match="committed offset"):
         await fetch(connection)
 
 
-async def test_a_lost_answer_is_an_error() -> None:
+async def test_a_lost_response_is_an_error() -> None:
     connection = FakeConnection()
     connection.script("StableOffsetFetch", AnswerLostError("no answer"))
     with pytest.raises(AnswerLostError):

@@ -16,7 +16,7 @@ class FakeTime:
             stuck_check.update(excused=excused)
 
 
-def test_a_consumer_that_hears_nothing_from_a_broker_that_answers_is_stuck() -> None:
+def test_a_consumer_without_responses_from_an_available_broker_is_stuck() -> None:
     time = FakeTime()
     stuck_check = StuckConsumerCheck("orders-0", lambda: time.now_s)
     time.look_for(stuck_check, STUCK_AFTER_S)
@@ -26,7 +26,7 @@ def test_a_consumer_that_hears_nothing_from_a_broker_that_answers_is_stuck() -> 
         time.look_for(stuck_check, 1)
 
 
-def test_an_idle_replica_s_consumer_is_stuck_after_the_same_time() -> None:
+def test_the_time_limit_is_the_same_for_an_idle_replica() -> None:
     time = FakeTime()
     stuck_check = StuckConsumerCheck("orders-0", lambda: time.now_s)
     time.look_for(stuck_check, STUCK_AFTER_S, every_s=IDLE_INTERVAL_S)
@@ -34,7 +34,7 @@ def test_an_idle_replica_s_consumer_is_stuck_after_the_same_time() -> None:
         time.look_for(stuck_check, IDLE_INTERVAL_S, every_s=IDLE_INTERVAL_S)
 
 
-def test_a_machine_that_was_suspended_has_no_stuck_consumer() -> None:
+def test_a_suspended_machine_does_not_make_a_consumer_stuck() -> None:
     time = FakeTime()
     stuck_check = StuckConsumerCheck("orders-0", lambda: time.now_s)
     time.look_for(stuck_check, 1)

@@ -1,4 +1,4 @@
-"""What a worker does about a failed attempt; test_attempt.py has the attempt itself."""
+"""The reaction of a worker to a failed attempt; test_attempt.py tests the attempt itself."""
 
 import asyncio
 from collections.abc import Mapping
@@ -64,11 +64,11 @@ async def failure_of(worker: ReplicaWorker) -> BaseException:
     return await asyncio.wait_for(failed, 30)
 
 
-async def test_an_unexpectedly_cancelled_worker_is_noticed() -> None:
+async def test_an_unexpected_cancellation_of_the_worker_is_reported() -> None:
     assert isinstance(await failure_of(make_worker(asyncio.CancelledError())), StuckConsumerError)
 
 
-async def test_without_a_retry_left_it_ends_with_advice() -> None:
+async def test_after_the_last_retry_it_ends_with_advice() -> None:
     worker = make_worker(RuntimeError("refused"))
     error = await failure_of(worker)
     assert isinstance(error, RetriesExhaustedError)
@@ -87,7 +87,7 @@ async def test_without_a_retry_left_it_ends_with_advice() -> None:
         (OffsetOutOfRangeError({ORDERS[1]: 50}), "retries_offset_out_of_range"),
     ],
 )
-async def test_transient_errors_are_retried_for_ever(error: Exception, counted: str) -> None:
+async def test_transient_errors_are_retried_forever(error: Exception, counted: str) -> None:
     worker = make_worker(error)
     failures: list[BaseException] = []
     worker.start(failures.append)
@@ -97,7 +97,7 @@ async def test_transient_errors_are_retried_for_ever(error: Exception, counted: 
     assert totals(worker._metrics.registry).keys() == {counted}
 
 
-async def test_a_partition_that_ends_before_its_offset_is_read_from_its_beginning() -> None:
+async def test_a_partition_that_ends_before_the_committed_offset_is_read_from_its_beginning() -> None:
     worker = make_worker(OffsetOutOfRangeError({ORDERS[1]: 50}))
     worker.often = 1
     worker.start(lambda _: None)
@@ -120,7 +120,7 @@ async def test_a_replica_that_is_no_longer_a_member_does_not_retry(monkeypatch: 
     assert totals(worker._metrics.registry) == {"retries_fenced": 1}
 
 
-async def test_it_stops_when_the_group_gives_its_partitions_out_anew() -> None:
+async def test_it_stops_at_a_rebalance() -> None:
     failures: list[BaseException] = []
     worker = make_worker(NotAMemberError("no member of the group any more"))
     worker.start(failures.append)
@@ -130,7 +130,7 @@ async def test_it_stops_when_the_group_gives_its_partitions_out_anew() -> None:
     assert worker.attempts == 1
 
 
-async def test_when_it_is_stopped_its_partitions_are_others_business() -> None:
+async def test_a_stopped_worker_reports_no_health_or_metrics_of_its_partitions() -> None:
     worker = make_worker(NotAMemberError("no member of the group any more"))
     worker._metrics.progress(0, 5, 1.0, 0)
     worker.start(lambda _: None)
@@ -145,8 +145,8 @@ async def test_when_it_is_stopped_its_partitions_are_others_business() -> None:
     )
 
 
-class Poisoned(Failing):
-    """Attempts that process one record, at which the second partition's logic fails at first."""
+class FailsOnce(Failing):
+    """Each attempt processes one record; the logic of the second partition fails in the first attempt."""
 
     contexts: list[Mapping[str, object]]
     fails = True
@@ -166,19 +166,19 @@ class Poisoned(Failing):
             await attempt.processing.run()
 
 
-async def test_the_log_knows_partition_and_transaction_until_their_failure_is_told_and_no_longer(
+async def test_log_lines_have_partition_and_transaction_until_the_failure_is_logged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # A logger of its own: another test in this process may have made the module's keep the settings of then.
+    # A new logger: the module's may have cached the settings of an earlier test in this process.
     monkeypatch.setattr(worker_module, "log", structlog.get_logger())
-    worker = make_worker(RuntimeError(), Poisoned)
-    assert isinstance(worker, Poisoned)
+    worker = make_worker(RuntimeError(), FailsOnce)
+    assert isinstance(worker, FailsOnce)
     worker.contexts = []
-    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as told:
+    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as captured:
         worker.start(lambda _: None)
         await asyncio.wait_for(worker.long_enough.wait(), 30)
         await worker.stop()
-    [failed] = [line for line in told if line["event"].startswith("processing failed")]
+    [failed] = [line for line in captured if line["event"].startswith("processing failed")]
     assert (failed["failed_partition"], failed["failures"]) == ("orders-1", 1)
     assert (failed["partition"], failed["transaction"]) == ("orders-1", 1)
     assert worker.contexts == [{}, {}]

@@ -1,4 +1,4 @@
-"""A reverse proxy of the kind that a path prefix is about, with aiohttp: it takes the prefix away, or it does not."""
+"""A reverse proxy that serves a site below a path prefix, with aiohttp: it strips the prefix or keeps it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,9 +14,9 @@ async def reverse_proxy(upstream: str, prefix: str, *, strips: bool, keeps_host:
 
     Args:
         upstream: ``http://host:port``.
-        prefix: below which the proxy serves ``upstream``; it knows nothing else.
+        prefix: the path below which the proxy serves ``upstream``; it serves nothing else.
         strips: as nginx with a path in ``proxy_pass``, or Traefik's ``StripPrefix``; else the path stays as it is.
-        keeps_host: sends the Host that it was asked for, as Traefik does; else the upstream's, as nginx does by default.
+        keeps_host: forwards the request's Host header, as Traefik does; else sends the upstream's, as nginx does by default.
     """
     async with ClientSession(connector=TCPConnector(limit=0), auto_decompress=False) as session:
 
@@ -34,7 +34,7 @@ async def reverse_proxy(upstream: str, prefix: str, *, strips: bool, keeps_host:
                 return response
 
         application = web.Application()
-        if strips:  # as nginx does by itself for a location that ends in a slash
+        if strips:  # as nginx does for a location that ends in a slash
             application.router.add_get(prefix, _redirect_to(f"{prefix}/"))
             application.router.add_route("*", f"{prefix}/{{path:.*}}", forward)
         else:

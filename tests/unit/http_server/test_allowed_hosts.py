@@ -1,4 +1,4 @@
-"""The Host check, which keeps a web page that has pointed its own name at this server from reading it."""
+"""The Host check, which prevents DNS rebinding: a web page cannot point its own name at this server and read it."""
 
 import pytest
 
@@ -27,7 +27,7 @@ NAMES = parse_host_names("orders.example.com, LIVE.")
         "live.:8080",
     ],
 )
-def test_allowed(host: str) -> None:
+def test_allowed_hosts_are_accepted(host: str) -> None:
     assert AllowedHosts(NAMES).allows(host)
 
 
@@ -58,7 +58,7 @@ def test_allowed(host: str) -> None:
         "*",
     ],
 )
-def test_refused(host: str) -> None:
+def test_other_hosts_are_rejected(host: str) -> None:
     assert not AllowedHosts(NAMES).allows(host)
 
 
@@ -72,12 +72,12 @@ def test_an_invalid_host_name_is_rejected(text: str) -> None:
         parse_host_names(f"good.example,{text}")
 
 
-def test_which_addresses_only_this_machine_reaches() -> None:
+def test_loopback_addresses_are_recognised() -> None:
     assert all(map(is_loopback, ("127.0.0.1", "127.0.0.2", "::1", "localhost")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "10.0.0.1", "live", "")))
 
 
-async def test_a_request_for_another_host_is_refused_except_for_the_paths_of_probes() -> None:
+async def test_a_request_for_another_host_is_rejected_except_for_probe_paths() -> None:
     async with serving(
         hosts=AllowedHosts(NAMES, "LIVE_ALLOWED_HOSTS"), for_any_host={"/ill"}, path_prefix="/p"
     ) as served:
@@ -90,7 +90,7 @@ async def test_a_request_for_another_host_is_refused_except_for_the_paths_of_pro
         assert (await served.get("/p/ill", "any.name")).body == b"ill"
 
 
-async def test_http_1_1_needs_one_host_header() -> None:
+async def test_http_1_1_requires_exactly_one_host_header() -> None:
     async with serving() as served:
         assert (await served.get("/ill", None)).status == 400
         assert (await served.get("/ill", "localhost\r\nHost: evil.example")).status == 400

@@ -1,4 +1,4 @@
-"""Slow clients, and too many."""
+"""Limits for slow clients, and for the number of clients."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from tests.unit.http_server.served import PAGE, Served, serving
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in (
         (connections, "REQUEST_TIMEOUT_S"),
         (connections, "SEND_TIMEOUT_S"),
@@ -24,7 +24,7 @@ async def no_connection(served: Served) -> None:
     await eventually(lambda: served.server.connections == 0, what="the connection is closed")
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_timeouts")
 @pytest.mark.parametrize("begun", ["", "GET / HT", "\r\n\r\n", "GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: "])
 async def test_a_client_that_does_not_finish_its_request_is_disconnected(begun: str) -> None:
     async with serving() as served:
@@ -34,9 +34,9 @@ async def test_a_client_that_does_not_finish_its_request_is_disconnected(begun: 
         await no_connection(served)
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_so_is_one_that_sends_a_byte_at_a_time() -> None:
-    """Slowloris: each byte comes in time, the request never."""
+@pytest.mark.usefixtures("short_timeouts")
+async def test_a_client_that_sends_a_byte_at_a_time_is_disconnected() -> None:
+    """Slowloris: each byte arrives in time, the complete request never."""
     async with serving() as served:
         client = await served.connect()
         closed = asyncio.ensure_future(client.is_closed())
@@ -46,8 +46,8 @@ async def test_so_is_one_that_sends_a_byte_at_a_time() -> None:
         await no_connection(served)
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_an_incomplete_second_request_on_a_connection_ends_it_too() -> None:
+@pytest.mark.usefixtures("short_timeouts")
+async def test_a_client_with_an_incomplete_second_request_is_disconnected() -> None:
     async with serving() as served:
         client = await served.connect()
         assert (await client.ask("GET /ill HTTP/1.1\r\nHost: localhost\r\n\r\n")).body == b"ill"
@@ -56,9 +56,9 @@ async def test_an_incomplete_second_request_on_a_connection_ends_it_too() -> Non
         await no_connection(served)
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_timeouts")
 @pytest.mark.parametrize("begin", ["GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "nonsense\r\n\r\n"])
-async def test_so_is_one_that_does_not_read(begin: str) -> None:
+async def test_a_client_that_does_not_read_is_disconnected(begin: str) -> None:
     async with serving() as served:
         client = await served.connect()
         client.stop_reading()
@@ -66,28 +66,28 @@ async def test_so_is_one_that_does_not_read(begin: str) -> None:
         await no_connection(served)
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_so_is_a_listener_that_does_not_read_and_others_do_not_wait_for_it() -> None:
+@pytest.mark.usefixtures("short_timeouts")
+async def test_an_event_listener_that_does_not_read_is_disconnected_without_delaying_others() -> None:
     async with serving() as served:
-        deaf, lively = await served.listen(), await served.listen()
-        deaf.stop_reading()
+        stalled, reading = await served.listen(), await served.listen()
+        stalled.stop_reading()
         size = 0
         for number in range(30):
             served.feed.publish(b"x" * 1_000_000 + b"%d" % number)
-            size += len(await lively.reader.readuntil(b"\n\n"))
+            size += len(await reading.reader.readuntil(b"\n\n"))
         assert size > 30_000_000
-        await eventually(lambda: served.server.connections == 1, what="the deaf one is dropped")
+        await eventually(lambda: served.server.connections == 1, what="the stalled listener is disconnected")
 
 
-async def test_a_listener_that_goes_away_leaves_nothing_behind() -> None:
+async def test_a_disconnected_event_listener_leaves_nothing_behind() -> None:
     async with serving() as served:
         client = await served.listen()
         client.writer.close()
         await no_connection(served)
 
 
-async def test_a_response_is_sent_when_the_kernel_has_all_of_it() -> None:
-    """Else the rest of one that nobody reads would keep a connection that is about to be closed, without a time limit."""
+async def test_a_response_is_finished_once_the_kernel_has_all_of_it() -> None:
+    """Otherwise the unread rest of a body would keep a connection that is about to be closed open without a time limit."""
     async with serving() as served:
         await served.connect()
         await eventually(lambda: served.server.connections == 1)
@@ -118,7 +118,7 @@ async def test_connections_beyond_the_limit_get_503_and_many_more_are_closed() -
         assert (await served.get("/")).body == PAGE
 
 
-async def test_a_request_with_a_body_is_answered_without_waiting_for_it() -> None:
+async def test_a_request_with_a_body_is_answered_without_reading_the_body() -> None:
     async with serving() as served:
         client = await served.connect()
         answer = await client.ask("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\nhi")

@@ -1,4 +1,4 @@
-"""Behind a reverse proxy, one that takes the path prefix away and one that does not, with real connections."""
+"""Behind a reverse proxy that strips the path prefix or keeps it, with real connections."""
 
 import re
 from urllib.parse import urljoin
@@ -17,7 +17,7 @@ from tests.unit.http_server.served import serving
 
 @pytest.mark.parametrize("keeps_host", [True, False])
 @pytest.mark.parametrize(("strips", "path_prefix"), [(True, ""), (True, "/shop/orders"), (False, "/shop/orders")])
-async def test_the_page_and_its_events_behind_a_proxy(strips: bool, path_prefix: str, keeps_host: bool) -> None:
+async def test_the_page_and_its_events_work_behind_a_proxy(strips: bool, path_prefix: str, keeps_host: bool) -> None:
     feed = Feed()
     routes = page_routes() | {"/events": event_stream(feed)}
     hosts = AllowedHosts({"orders.example.com"} if keeps_host else ())
@@ -47,7 +47,7 @@ async def test_the_page_and_its_events_behind_a_proxy(strips: bool, path_prefix:
                     assert await response.content.readuntil(b"data: %d\n\n" % number)
 
 
-async def test_without_the_prefix_health_checks_find_everything_and_no_other_prefix_does() -> None:
+async def test_paths_work_without_the_prefix_but_not_with_another_one() -> None:
     async with serving(path_prefix="/orders") as served:
         assert (await served.get("/ill")).body == b"ill"
         assert (await served.get("/orders/ill")).body == b"ill"

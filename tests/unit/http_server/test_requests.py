@@ -1,4 +1,4 @@
-"""What is answered, what is refused, and that a connection serves several requests."""
+"""Accepted and rejected requests, and several requests on one connection."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -48,7 +48,7 @@ async def test_it_answers_get_and_head(served: Served) -> None:
         ("GET / HTTP/1.1\r\n" + "".join(f"X-{number}: x\r\n" for number in range(100)) + "\r\n", 400),
     ],
 )
-async def test_it_refuses_what_it_does_not_know(
+async def test_unknown_paths_and_methods_are_rejected(
     served: Served,
     request_text: str,
     status: int,
@@ -64,7 +64,7 @@ async def test_it_refuses_what_it_does_not_know(
     assert "default-src 'none'" in head
     assert "aiohttp" not in head + body.decode()
     assert not [record for record in caplog.records if record.name != "asyncio"], "a client cannot fill the log"
-    assert "".join(capsys.readouterr()) == "", "nor structlog's, which these tests have on standard output"
+    assert "".join(capsys.readouterr()) == "", "nor structlog's log, which these tests write to standard output"
 
 
 async def test_empty_lines_before_a_request_are_ignored(served: Served) -> None:
@@ -87,7 +87,7 @@ async def test_a_connection_serves_one_request_after_another(served: Served) -> 
     assert await client.is_closed()
 
 
-async def test_a_defect_is_logged_and_a_client_learns_nothing_of_it(
+async def test_an_internal_error_is_logged_but_not_disclosed_to_the_client(
     served: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, head, body = await served.get("/broken")

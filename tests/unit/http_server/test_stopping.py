@@ -14,7 +14,7 @@ from tests.integration.services import eventually
 from tests.unit.http_server.served import PAGE, routes_of, serving
 
 
-async def test_an_event_stream_is_ended_properly() -> None:
+async def test_an_event_stream_ends_with_a_complete_chunked_body() -> None:
     """A client that reads chunks sees the end of the body, not a broken connection."""
     feed = Feed()
     async with HttpServer(routes_of(feed)) as server, aiohttp.ClientSession() as session:
@@ -29,13 +29,13 @@ async def test_an_event_stream_is_ended_properly() -> None:
         await stopping
 
 
-async def test_idle_and_slow_connections_do_not_hold_it_up() -> None:
+async def test_idle_and_slow_connections_do_not_delay_the_stop() -> None:
     async with serving(stop_timeout_s=0.1) as served:
-        idle, half, deaf, listener = [await served.connect() for _ in range(4)]
+        idle, half, stalled, listener = [await served.connect() for _ in range(4)]
         await idle.ask("GET /ill HTTP/1.1\r\nHost: localhost\r\n\r\n")
         half.writer.write(b"GET / HT")
-        deaf.stop_reading()
-        deaf.writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 8)
+        stalled.stop_reading()
+        stalled.writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 8)
         listener.writer.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await listener.reader.readuntil(b"retry: 1000\n\n")
         await eventually(lambda: served.server.connections == 4)
@@ -43,15 +43,15 @@ async def test_idle_and_slow_connections_do_not_hold_it_up() -> None:
         assert served.server.connections == 0
         assert await idle.is_closed()
         assert await half.is_closed()
-        deaf.reader._transport.resume_reading()  # type: ignore[attr-defined]
+        stalled.reader._transport.resume_reading()  # type: ignore[attr-defined]
         received = bytearray()
         with contextlib.suppress(ConnectionError):
-            while chunk := await deaf.reader.read(1_000_000):
+            while chunk := await stalled.reader.read(1_000_000):
                 received += chunk
         assert len(received) < len(PAGE) * received.count(b"HTTP/1.1 200 "), "the last response was cut, not flushed"
 
 
-async def test_a_response_under_way_is_finished() -> None:
+async def test_a_response_in_progress_is_finished() -> None:
     async with serving(stop_timeout_s=60) as served:
         client = await served.connect()
         client.stop_reading()

@@ -1,4 +1,4 @@
-"""What is remembered of addresses, with a clock that the test moves."""
+"""The stored state of addresses, with a clock that the test sets."""
 
 import logging
 
@@ -10,7 +10,7 @@ FIRST, SECOND, THIRD = [("broker", port, 0) for port in (9092, 9093, 9094)]
 REFUSED = ConnectionRefusedError("refused")
 
 
-class MovedClock:
+class SetClock:
     def __init__(self) -> None:
         self.now_s = 1000.0
 
@@ -18,8 +18,8 @@ class MovedClock:
         return self.now_s
 
 
-def test_servers_that_failed_are_tried_last_the_newest_failure_at_the_end() -> None:
-    clock = MovedClock()
+def test_failed_servers_are_tried_last_in_order_of_their_failures() -> None:
+    clock = SetClock()
     addresses = BrokerAddresses(clock)
     addresses.failed("broker:9092", REFUSED, advertised=False)
     clock.now_s += 1
@@ -27,17 +27,17 @@ def test_servers_that_failed_are_tried_last_the_newest_failure_at_the_end() -> N
     assert addresses.reachable_first([SECOND, FIRST, THIRD]) == [THIRD, FIRST, SECOND]
 
 
-def test_a_server_that_is_reached_again_is_no_longer_last() -> None:
-    addresses = BrokerAddresses(MovedClock())
+def test_a_server_that_is_reachable_again_is_no_longer_last() -> None:
+    addresses = BrokerAddresses(SetClock())
     addresses.failed("broker:9092", REFUSED, advertised=False)
     addresses.reached("broker:9092")
     assert addresses.reachable_first([FIRST, SECOND]) == [FIRST, SECOND]
 
 
-def test_an_advertised_address_that_was_never_reached_is_warned_of_every_half_minute(
+def test_an_unreachable_advertised_address_is_logged_every_half_minute(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    clock = MovedClock()
+    clock = SetClock()
     addresses = BrokerAddresses(clock)
     warned = []
     for seconds in (0, 1, 29, 1):
@@ -48,8 +48,8 @@ def test_an_advertised_address_that_was_never_reached_is_warned_of_every_half_mi
     assert warned == [1, 0, 1, 0]
 
 
-def test_the_warning_names_address_and_cause(caplog: pytest.LogCaptureFixture) -> None:
-    BrokerAddresses(MovedClock()).failed("inside:9092", OSError("no such host"), advertised=True)
+def test_the_warning_has_address_and_cause(caplog: pytest.LogCaptureFixture) -> None:
+    BrokerAddresses(SetClock()).failed("inside:9092", OSError("no such host"), advertised=True)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert "inside:9092" in record.getMessage()
@@ -57,15 +57,15 @@ def test_the_warning_names_address_and_cause(caplog: pytest.LogCaptureFixture) -
 
 
 @pytest.mark.parametrize("advertised", [True, False])
-def test_an_outage_of_an_address_that_was_reached_is_not_warned_of(
+def test_an_outage_of_an_address_that_was_reachable_is_not_logged(
     caplog: pytest.LogCaptureFixture, advertised: bool
 ) -> None:
-    addresses = BrokerAddresses(MovedClock())
+    addresses = BrokerAddresses(SetClock())
     addresses.reached("broker:9092")
     addresses.failed("broker:9092", REFUSED, advertised=advertised)
     assert caplog.records == []
 
 
-def test_a_bootstrap_server_that_is_away_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    BrokerAddresses(MovedClock()).failed("broker:9092", REFUSED, advertised=False)
+def test_an_unreachable_bootstrap_server_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    BrokerAddresses(SetClock()).failed("broker:9092", REFUSED, advertised=False)
     assert caplog.records == []

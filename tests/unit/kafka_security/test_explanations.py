@@ -1,4 +1,4 @@
-"""What an error says for certain about logging in, and what may be an outage."""
+"""Which errors are certainly login problems, and which may be an outage."""
 
 import ssl
 from pathlib import Path
@@ -38,7 +38,7 @@ def caused_by(cause: Exception) -> KafkaConnectionError:
 
 
 @pytest.mark.parametrize(
-    ("error", "attempt", "told"),
+    ("error", "attempt", "message_parts"),
     [
         (SaslAuthenticationFailed("bad"), ATTEMPT, ["user 'pipeline'", "SCRAM-SHA-512", "bad", "KAFKA_SASL_PASSWORD"]),
         (SaslAuthenticationFailed(None), ATTEMPT, ["authentication failed"]),
@@ -59,11 +59,11 @@ def caused_by(cause: Exception) -> KafkaConnectionError:
         (alert("TLSV1_ALERT_UNKNOWN_CA"), MUTUAL, ["unknown ca", "KAFKA_SSL_CERT_FILE='/client.pem'"]),
     ],
 )
-def test_a_refusal_is_explained(error: Exception, attempt: ConnectionAttempt, told: list[str]) -> None:
+def test_a_rejected_login_is_explained(error: Exception, attempt: ConnectionAttempt, message_parts: list[str]) -> None:
     for each in (error, caused_by(error)):
         explained = explain(each, attempt)
         assert explained is not None
-        assert all(part in described(explained) for part in told), described(explained)
+        assert all(part in described(explained) for part in message_parts), described(explained)
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,8 @@ def test_a_possible_outage_is_not_explained_as_a_login_problem(error: Exception)
 
 
 def test_an_explanation_is_not_explained_again() -> None:
-    given = BrokerLoginError("given")
-    assert explain(caused_by(given), ATTEMPT) is given
+    explained = BrokerLoginError("explained")
+    assert explain(caused_by(explained), ATTEMPT) is explained
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_an_explanation_is_not_explained_again() -> None:
         (OSError("no route"), False),
     ],
 )
-def test_who_closes_a_connection_may_speak_another_protocol(error: Exception, *, may_be: bool) -> None:
+def test_a_closed_connection_may_mean_another_protocol(error: Exception, *, may_be: bool) -> None:
     assert may_be_another_listener(error) is may_be
 
 
@@ -111,7 +111,7 @@ def test_who_closes_a_connection_may_speak_another_protocol(error: Exception, *,
         (Listener.SASL, "SSL", "SASL_SSL"),
     ],
 )
-def test_a_listener_of_another_protocol(listener: Listener, protocol: str, fits: str) -> None:
+def test_a_listener_with_another_protocol_is_recognised(listener: Listener, protocol: str, fits: str) -> None:
     explained = explain_listener(listener, ConnectionAttempt("b", 1, protocol))
     assert f"KAFKA_SECURITY_PROTOCOL={protocol}" in str(explained)
     assert f"KAFKA_SECURITY_PROTOCOL={fits}," in explained.advice

@@ -1,4 +1,4 @@
-"""A refusal ends the work; what may pass is waited for."""
+"""A final rejection ends the work; a temporary one is retried."""
 
 import asyncio
 import contextlib
@@ -18,14 +18,14 @@ class Clock:
         return self.now_s
 
 
-async def test_a_broker_that_never_let_us_in_refuses_for_good() -> None:
+async def test_a_rejection_is_final_if_there_was_never_a_login() -> None:
     refusals = Refusals(patience_s=10, monotonic_s=Clock())
     refusals.connected("a:1")
     refusals.refused("b:1", REFUSED)
     assert refusals.final is REFUSED
 
 
-async def test_a_broker_that_did_is_tried_again_for_a_while() -> None:
+async def test_a_rejection_after_an_earlier_login_is_retried_for_a_while() -> None:
     clock = Clock()
     refusals = Refusals(patience_s=10, monotonic_s=clock)
     refusals.connected("a:1")
@@ -42,7 +42,7 @@ async def test_a_broker_that_did_is_tried_again_for_a_while() -> None:
     assert refusals.final is REFUSED
 
 
-async def test_a_connection_counts_as_recent_for_a_minute() -> None:
+async def test_a_login_counts_as_recent_for_a_minute() -> None:
     clock = Clock()
     refusals = Refusals(0, clock)
     assert not refusals.connected_recently("a:1")
@@ -58,7 +58,7 @@ def refuse() -> None:
     refusals.refused("a:1", REFUSED)
 
 
-async def test_work_that_is_not_refused_gives_its_result() -> None:
+async def test_without_a_rejection_the_result_is_returned() -> None:
     async def work() -> int:
         raise_final_refusal()
         return 7
@@ -67,7 +67,7 @@ async def test_work_that_is_not_refused_gives_its_result() -> None:
     assert current_refusals() is None
 
 
-async def test_a_refusal_in_a_task_of_its_own_cancels_the_work() -> None:
+async def test_a_rejection_in_another_task_cancels_the_work() -> None:
     async def connect() -> None:
         refuse()
 
@@ -82,7 +82,7 @@ async def test_a_refusal_in_a_task_of_its_own_cancels_the_work() -> None:
         await unless_refused(work())
 
 
-async def test_the_refusal_goes_before_what_it_leads_to() -> None:
+async def test_the_rejection_is_raised_instead_of_its_consequences() -> None:
     async def work() -> None:
         refuse()
         with pytest.raises(BrokerLoginError):
@@ -93,7 +93,7 @@ async def test_the_refusal_goes_before_what_it_leads_to() -> None:
         await unless_refused(work())
 
 
-async def test_work_may_end_in_order(caplog: pytest.LogCaptureFixture) -> None:
+async def test_work_can_shut_down_in_order_after_a_rejection(caplog: pytest.LogCaptureFixture) -> None:
     stop, ended = asyncio.Event(), []
 
     async def work() -> None:
@@ -108,7 +108,7 @@ async def test_work_may_end_in_order(caplog: pytest.LogCaptureFixture) -> None:
     assert "2 orders were not confirmed" in caplog.text
 
 
-async def test_the_work_is_cancelled_with_the_caller() -> None:
+async def test_cancelling_the_caller_cancels_the_work() -> None:
     cancelled = asyncio.Event()
 
     async def work() -> None:

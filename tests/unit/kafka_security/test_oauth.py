@@ -1,4 +1,4 @@
-"""Tokens by client credentials, from an endpoint of the test's own."""
+"""Tokens by client credentials, from the test's own endpoint."""
 
 import base64
 import http.server
@@ -20,7 +20,7 @@ HIDDEN = "hunter 2%"
 
 
 class Endpoint(http.server.ThreadingHTTPServer):
-    """Answers what it is told to, and keeps what it was asked."""
+    """Responds as the test says, and keeps the requests."""
 
     daemon_threads = True
 
@@ -68,7 +68,7 @@ def credentials(endpoint: Endpoint, clock: Clock, secret: Secret | None = None) 
     return ClientCredentials(endpoint.url, "my client", secret or Secret("S", HIDDEN), "kafka write", clock)
 
 
-async def test_a_token_is_used_until_it_is_renewed_in_time(endpoint: Endpoint) -> None:
+async def test_a_token_is_renewed_before_it_expires(endpoint: Endpoint) -> None:
     clock = Clock()
     tokens = credentials(endpoint, clock)
     assert await tokens.token() == await tokens.token() == "token-1"
@@ -83,7 +83,7 @@ async def test_a_token_is_used_until_it_is_renewed_in_time(endpoint: Endpoint) -
     assert await tokens.token() == "token-3"
 
 
-async def test_an_endpoint_that_is_away_is_waited_for_while_the_token_lasts(endpoint: Endpoint) -> None:
+async def test_an_unavailable_endpoint_is_retried_while_the_token_is_valid(endpoint: Endpoint) -> None:
     clock = Clock()
     tokens = credentials(endpoint, clock)
     await tokens.token()
@@ -97,7 +97,7 @@ async def test_an_endpoint_that_is_away_is_waited_for_while_the_token_lasts(endp
     assert await tokens.token() == "token-4"
 
 
-async def test_an_endpoint_without_a_listener() -> None:
+async def test_an_endpoint_without_a_listener_is_an_outage() -> None:
     endpoint = Endpoint()
     endpoint.server_close()
     with pytest.raises(KafkaConnectionError, match="cannot be reached"):
@@ -105,7 +105,7 @@ async def test_an_endpoint_without_a_listener() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "told"),
+    ("status", "body", "message"),
     [
         (401, {"error": "invalid_client", "error_description": "unknown"}, "401 invalid_client unknown"),
         (400, b"<html>", "400 Bad Request"),
@@ -115,14 +115,14 @@ async def test_an_endpoint_without_a_listener() -> None:
         (200, {"access_token": "t", "expires_in": None}, r"cannot be read \(TypeError"),
     ],
 )
-async def test_a_refusal_is_no_outage(endpoint: Endpoint, status: int, body: object, told: str) -> None:
+async def test_a_rejection_is_not_an_outage(endpoint: Endpoint, status: int, body: object, message: str) -> None:
     endpoint.status, endpoint.body = status, body
-    with pytest.raises(BrokerLoginError, match=told) as refused:
+    with pytest.raises(BrokerLoginError, match=message) as refused:
         await credentials(endpoint, Clock()).token()
     assert HIDDEN not in str(refused.value)
 
 
-async def test_a_secret_that_is_replaced_counts_from_the_next_token_on(endpoint: Endpoint, tmp_path: Path) -> None:
+async def test_a_replaced_secret_is_used_for_the_next_token(endpoint: Endpoint, tmp_path: Path) -> None:
     clock, file = Clock(), tmp_path / "secret"
     tokens = credentials(endpoint, clock, Secret("S", file=file))
     with pytest.raises(BrokerLoginError, match="S_FILE="):

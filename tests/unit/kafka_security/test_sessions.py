@@ -1,4 +1,4 @@
-"""A connection is replaced when most of its session is over and nothing is under way on it."""
+"""A connection is replaced when most of its session is over and no request is pending."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -27,7 +27,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
 
 @pytest.fixture
 async def connection(monkeypatch: pytest.MonkeyPatch) -> SessionConnection:
-    """One that is open, and whose broker answers every request with a session of ten seconds."""
+    """An open connection, whose broker answers every request with a session of ten seconds."""
 
     async def answer(*_: object) -> SimpleNamespace:
         return SimpleNamespace(session_lifetime_ms=10_000)
@@ -39,7 +39,9 @@ async def connection(monkeypatch: pytest.MonkeyPatch) -> SessionConnection:
     return SessionConnection("broker", 9092)
 
 
-async def test_it_is_replaced_after_four_fifths_of_its_session(connection: SessionConnection, time: FakeTime) -> None:
+async def test_a_connection_is_replaced_after_four_fifths_of_its_session(
+    connection: SessionConnection, time: FakeTime
+) -> None:
     await connection.send(SaslAuthenticateRequest(b""))
     time.now_s += 7.9
     assert connection.connected()
@@ -48,7 +50,9 @@ async def test_it_is_replaced_after_four_fifths_of_its_session(connection: Sessi
     assert connection.ended  # type: ignore[attr-defined]  # the fake's
 
 
-async def test_not_while_an_answer_is_awaited(connection: SessionConnection, time: FakeTime) -> None:
+async def test_a_connection_with_a_pending_request_is_not_replaced(
+    connection: SessionConnection, time: FakeTime
+) -> None:
     await connection.send(SaslAuthenticateRequest(b""))
     time.now_s += 60
     requests: Any = connection._requests
@@ -58,7 +62,7 @@ async def test_not_while_an_answer_is_awaited(connection: SessionConnection, tim
     assert not connection.connected()
 
 
-async def test_without_a_session_it_lasts(connection: SessionConnection, time: FakeTime) -> None:
+async def test_a_connection_without_a_session_lifetime_is_kept(connection: SessionConnection, time: FakeTime) -> None:
     await connection.send(ApiVersionRequest())
     time.now_s += 1e6
     assert connection.connected()

@@ -1,4 +1,4 @@
-"""The settings become aiokafka's arguments, or are refused by name, and no secret is told."""
+"""The settings are converted to aiokafka's arguments or rejected by name, and secrets are never shown."""
 
 import ssl
 from pathlib import Path
@@ -83,7 +83,7 @@ def test_scram(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
-def test_tls_asks_for_the_brokers_name(monkeypatch: pytest.MonkeyPatch, authority: Authority) -> None:
+def test_tls_verifies_the_brokers_host_name(monkeypatch: pytest.MonkeyPatch, authority: Authority) -> None:
     tls = arguments(monkeypatch, {"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CA_FILE": str(authority.file)})[
         "ssl_context"
     ]
@@ -93,7 +93,7 @@ def test_tls_asks_for_the_brokers_name(monkeypatch: pytest.MonkeyPatch, authorit
     assert len(context.get_ca_certs()) == 1
 
 
-def test_only_the_name_can_go_unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_host_name_check_can_be_disabled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAFKA_SSL_INSECURE_SKIP_HOSTNAME_CHECK", "true")
     monkeypatch.setenv("KAFKA_SECURITY_PROTOCOL", "SSL")
     security = kafka_security()
@@ -121,9 +121,7 @@ def test_a_client_certificate_with_an_encrypted_key(
         kafka_security()
 
 
-def test_an_encrypted_key_without_password_prompts_on_no_terminal(
-    monkeypatch: pytest.MonkeyPatch, issued: Issued
-) -> None:
+def test_an_encrypted_key_without_password_does_not_prompt(monkeypatch: pytest.MonkeyPatch, issued: Issued) -> None:
     with pytest.raises(SettingsError, match=r"KAFKA_SSL_CERT_FILE=.* cannot be used.*KAFKA_SSL_KEY_PASSWORD"):
         arguments(monkeypatch, {"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CERT_FILE": str(issued.both)})
 
@@ -133,7 +131,7 @@ def test_client_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(found["sasl_oauth_token_provider"], ClientCredentials)
 
 
-def test_a_token_provider_by_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_provider_is_imported_by_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {name: OAUTH[name] for name in ("KAFKA_SECURITY_PROTOCOL", "KAFKA_SASL_MECHANISM")}
     found = arguments(monkeypatch, settings | {"KAFKA_SASL_OAUTH_TOKEN_PROVIDER": f"{__name__}.Tokens"})
     assert isinstance(found["sasl_oauth_token_provider"], Tokens)
@@ -149,7 +147,7 @@ def test_a_token_provider_by_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
         (f"{__name__}.failing", "RuntimeError: no region"),
     ],
 )
-def test_another_path_is_refused(monkeypatch: pytest.MonkeyPatch, path: str, why: str) -> None:
+def test_an_invalid_path_is_rejected(monkeypatch: pytest.MonkeyPatch, path: str, why: str) -> None:
     settings = {name: OAUTH[name] for name in ("KAFKA_SECURITY_PROTOCOL", "KAFKA_SASL_MECHANISM")}
     with pytest.raises(SettingsError, match=f"KAFKA_SASL_OAUTH_TOKEN_PROVIDER='{path}'.*{why}.*package.module.Name"):
         arguments(monkeypatch, settings | {"KAFKA_SASL_OAUTH_TOKEN_PROVIDER": path})
@@ -160,7 +158,7 @@ def without(settings: dict[str, str], name: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"KAFKA_SECURITY_PROTOCOL": "TLS"}, r"KAFKA_SECURITY_PROTOCOL='TLS': .*'SASL_SSL'"),
         (SCRAM | {"KAFKA_SASL_MECHANISM": "GSSAPI"}, r"KAFKA_SASL_MECHANISM='GSSAPI': .*'OAUTHBEARER'"),
@@ -207,14 +205,14 @@ def without(settings: dict[str, str], name: str) -> dict[str, str]:
     ],
 )
 def test_a_bad_combination_stops_the_start(
-    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], told: str
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], message: str
 ) -> None:
-    with pytest.raises(SettingsError, match=told) as refused:
+    with pytest.raises(SettingsError, match=message) as refused:
         arguments(monkeypatch, settings)
     assert HIDDEN not in str(refused.value)
 
 
-def test_secrets_are_no_flags_and_are_not_shown(
+def test_secrets_cannot_be_flags_and_are_not_shown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in SCRAM.items():
@@ -223,8 +221,8 @@ def test_secrets_are_no_flags_and_are_not_shown(
         load_settings(ServiceSettings, ["--kafka-sasl-password=x"])
     with pytest.raises(SystemExit):
         load_settings(ServiceSettings, ["--help"])
-    told = capsys.readouterr()
+    printed = capsys.readouterr()
     settings = load_settings(ServiceSettings, [])
-    shown = [told.out, told.err, repr(settings), repr(settings.kafka), repr(KafkaSecuritySettings())]
+    shown = [printed.out, printed.err, repr(settings), repr(settings.kafka), repr(KafkaSecuritySettings())]
     assert not any(HIDDEN in text for text in shown)
-    assert "--kafka-sasl-password" not in told.out
+    assert "--kafka-sasl-password" not in printed.out

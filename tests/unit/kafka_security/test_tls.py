@@ -1,4 +1,4 @@
-"""PEM files that are replaced are taken up, once they fit together."""
+"""Replaced PEM files are used once they are consistent."""
 
 import ssl
 from pathlib import Path
@@ -21,7 +21,7 @@ def test_replaced_files_are_used_for_the_next_connection(tmp_path: Path) -> None
     assert tls.current() is tls.current()
 
 
-def test_files_that_do_not_fit_together_yet_leave_the_former_ones_in_use(tmp_path: Path) -> None:
+def test_inconsistent_files_leave_the_previous_ones_in_use(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     old, new = authority.issue("old"), authority.issue("new")
     tls = ReloadingTls(TlsFiles(authority.file, old.certificate, old.key))

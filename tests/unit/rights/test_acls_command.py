@@ -1,4 +1,4 @@
-"""What ``python -m acls`` makes of the declared rights, and that the docs say the same."""
+"""The output of ``python -m acls`` for the declared rights, and its copy in the docs."""
 
 import subprocess
 import sys
@@ -25,26 +25,26 @@ def of(
     return acls_of(roles, prefix, principals_of(roles, prefix, named or {}), may_create=may_create)
 
 
-def test_the_table_of_the_docs_is_made_of_the_declared_rights() -> None:
+def test_the_table_in_the_docs_equals_the_declared_rights() -> None:
     assert markdown() in (ROOT / "docs" / "security.md").read_text(), (
         "put what `python -m acls --print table` says there"
     )
 
 
-def test_every_name_begins_with_the_prefix_and_every_principal_is_of_one_pipeline() -> None:
+def test_every_resource_and_principal_has_the_prefix_of_its_pipeline() -> None:
     made = list(of(ROLES, "shop-"))
     assert all(acl.name.startswith("shop-") and acl.principal.startswith("User:shop-") for acl in made)
     assert len(set(made)) == len(made) == sum(len(role.rights) for role in ROLES)
     assert {acl.name for acl in made if acl.prefixed} == {"shop-processor-", "shop-analytics-"}
 
 
-def test_principals_can_be_named_and_creating_topics_be_left_to_others() -> None:
+def test_options_set_principals_and_omit_topic_creation() -> None:
     made = list(of([GENERATOR], "", {"generator": "User:CN=orders"}, may_create=False))
     assert {acl.principal for acl in made} == {"User:CN=orders"}
     assert {acl.operation for acl in made} == {Operation.WRITE, Operation.DESCRIBE_CONFIGS}
 
 
-def test_the_commands_are_kafka_s_own() -> None:
+def test_commands_for_kafkas_own_tool_are_printed() -> None:
     made = list(commands(of([PROCESSOR], "shop-"), "kafka:9093"))
     common = "kafka-acls.sh --bootstrap-server kafka:9093 --command-config admin.properties --add --allow-principal User:shop-processor"
     assert f"{common} --group shop-processor --resource-pattern-type literal --operation Read" in made
@@ -55,21 +55,21 @@ def test_the_commands_are_kafka_s_own() -> None:
     ) in made
 
 
-def test_a_sink_needs_the_groups_of_its_outputs() -> None:
+def test_the_sink_role_has_the_groups_of_its_outputs() -> None:
     assert [right for right in SINK.rights if right not in sink_role(["file", "database"]).rights] == []
     assert [right.name for right in sink_role(["database"]).needed if right.resource is Resource.GROUP] == [
         "sink-database"
     ]
 
 
-def test_optional_rights_are_not_needed() -> None:
+def test_create_and_describe_configs_are_optional_rights() -> None:
     assert {right.operation for right in ANALYTICS.rights if right not in ANALYTICS.needed} == {
         Operation.CREATE,
         Operation.DESCRIBE_CONFIGS,
     }
 
 
-def test_without_a_cluster_it_only_prints() -> None:
+def test_without_a_cluster_the_acls_are_only_printed() -> None:
     printed = acls("--print", "commands", "--role", "sink", "--bootstrap", "kafka:9093", "--topic-prefix", "shop-")
     assert printed.returncode == 0
     assert len(printed.stdout.splitlines()) == 3

@@ -1,4 +1,4 @@
-"""Work without a right ends with an error that names it; without an answer from a broker nothing is concluded."""
+"""Work with a missing right ends with an error that names it; without a broker's response no right is considered missing."""
 
 import asyncio
 from collections.abc import Iterable
@@ -27,11 +27,11 @@ MEMBER = Right(Operation.READ, Resource.GROUP, "cook")
 TRANSACTIONS = Right(Operation.WRITE, Resource.TRANSACTIONAL_ID, "cook-", prefixed=True)
 ROLE = Role("cook", "", (READ_ORDERS, CREATE_ORDERS, MEMBER, TRANSACTIONS))
 READ, DESCRIBE = 1 << Operation.READ, 1 << Operation.DESCRIBE
-TOLD = "this client lacks a right in Kafka: "
+MESSAGE = "this client lacks a right in Kafka: "
 
 
 class FakeConnection:
-    """A cluster's answers about topic `orders`, group `cook` and the transactional ids; the same for every connection."""
+    """A cluster's responses about topic `orders`, group `cook` and the transactional ids; the same for every connection."""
 
     def __init__(self) -> None:
         self.topic: tuple[int, int] = (0, READ | DESCRIBE)
@@ -93,7 +93,7 @@ async def fails(error: Exception) -> None:
     raise error
 
 
-async def test_nothing_is_missing(cluster: FakeConnection) -> None:
+async def test_work_runs_if_no_right_is_missing(cluster: FakeConnection) -> None:
     asked = check()
     assert await asked.missing() == []
     await asked.close()
@@ -109,7 +109,9 @@ async def test_nothing_is_missing(cluster: FakeConnection) -> None:
         ((3, UNKNOWN_OPERATIONS), []),
     ],
 )
-async def test_rights_on_topics(cluster: FakeConnection, topic: tuple[int, int], missing: list[Right]) -> None:
+async def test_missing_rights_on_topics_are_named(
+    cluster: FakeConnection, topic: tuple[int, int], missing: list[Right]
+) -> None:
     cluster.topic = topic
     assert await check().missing() == missing
 
@@ -123,28 +125,30 @@ async def test_rights_on_topics(cluster: FakeConnection, topic: tuple[int, int],
         ((16, 0), []),
     ],
 )
-async def test_rights_on_groups(cluster: FakeConnection, group: tuple[int, int], missing: list[Right]) -> None:
+async def test_missing_rights_on_groups_are_named(
+    cluster: FakeConnection, group: tuple[int, int], missing: list[Right]
+) -> None:
     cluster.group = group
     assert await check().missing() == missing
 
 
-async def test_coordinators_that_may_not_be_looked_up(cluster: FakeConnection) -> None:
+async def test_missing_rights_to_find_coordinators_are_named(cluster: FakeConnection) -> None:
     cluster.coordinators = {0: GroupAuthorizationFailedError(), 1: TransactionalIdAuthorizationFailed()}
     assert await check().missing() == [MEMBER, TRANSACTIONS]
 
 
-async def test_work_is_ended_when_a_right_is_taken_away(cluster: FakeConnection) -> None:
-    async def take_away() -> None:
+async def test_a_revoked_right_ends_the_work(cluster: FakeConnection) -> None:
+    async def revoke() -> None:
         cluster.topic = (0, DESCRIBE)
         await forever()
 
-    with pytest.raises(MissingRightError, match=TOLD + "READ on topic 'x-orders'$") as raised:
-        await unless_refused(with_rights(take_away(), check()))
+    with pytest.raises(MissingRightError, match=MESSAGE + "READ on topic 'x-orders'$") as raised:
+        await unless_refused(with_rights(revoke(), check()))
     assert "python -m acls --role cook --topic-prefix x-" in raised.value.advice
     assert cluster.open == 0
 
 
-async def test_a_denial_is_explained(cluster: FakeConnection, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_authorization_error_is_explained(cluster: FakeConnection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(with_rights_module, "_CHECK_EVERY_S", 60.0)
 
     async def denied() -> None:
@@ -158,7 +162,7 @@ async def test_a_denial_is_explained(cluster: FakeConnection, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (TransactionalIdAuthorizationFailed("InitProducerId"), "WRITE on transactional ids that begin with 'x-cook-'"),
         (TopicAuthorizationFailedError("orders"), "Kafka denies what this client asks for"),
@@ -166,23 +170,25 @@ async def test_a_denial_is_explained(cluster: FakeConnection, monkeypatch: pytes
         (PipelineError("something else"), "something else"),
     ],
 )
-async def test_an_error_while_nothing_is_missing(cluster: FakeConnection, error: Exception, told: str) -> None:
-    with pytest.raises(PipelineError, match=told):
+async def test_other_errors_are_unchanged_if_no_right_is_missing(
+    cluster: FakeConnection, error: Exception, message: str
+) -> None:
+    with pytest.raises(PipelineError, match=message):
         await unless_refused(with_rights(fails(error), check()))
 
 
 async def test_without_a_response_the_work_continues(cluster: FakeConnection) -> None:
     cluster.away = True
 
-    async def works() -> str:
+    async def work() -> str:
         await asyncio.sleep(0.01)
         return "done"
 
-    assert await unless_refused(with_rights(works(), check())) == "done"
-    assert await unless_refused(with_rights_from_the_start(works, check())) == "done"
+    assert await unless_refused(with_rights(work(), check())) == "done"
+    assert await unless_refused(with_rights_from_the_start(work, check())) == "done"
 
 
-async def test_a_command_is_not_begun_without_a_right(cluster: FakeConnection) -> None:
+async def test_a_command_does_not_begin_without_a_right(cluster: FakeConnection) -> None:
     cluster.topic = (0, DESCRIBE)
     begun: list[None] = []
 

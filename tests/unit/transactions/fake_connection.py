@@ -1,4 +1,4 @@
-"""A broker connection without sockets: it notes every request, and answers by script."""
+"""A broker connection without sockets: it records every request, and responds by script."""
 
 import asyncio
 from collections import defaultdict, deque
@@ -11,11 +11,11 @@ from libs.runtime.transactions.connection import BrokerConnection
 from tests.unit.transactions.requests import Sent, answer_to, sent
 
 Scripted = int | BaseException | Callable[[Sent], Any]
-"""An error code, an error to raise, or what makes the answer."""
+"""An error code, an error to raise, or a function that creates the response."""
 
 
 class FakeConnection:
-    """Answers a request by the next entry of its script, and by success when there is none.
+    """Answers a request with the next entry of its script, or with success if there is none.
 
     Args:
         leaders: by partition; all others are led by broker 1.
@@ -31,15 +31,15 @@ class FakeConnection:
         self._scripts: defaultdict[str, deque[Scripted]] = defaultdict(deque)
 
     def script(self, name: str, *answers: Scripted) -> None:
-        """How the next requests of this name are answered."""
+        """Set the responses to the next requests with this name."""
         self._scripts[name].extend(answers)
 
     def hold(self, *names: str) -> None:
-        """Leave requests of these names unanswered until they are let go; ``Produce@2`` is one to broker 2."""
+        """Leave requests with these names unanswered until they are released; ``Produce@2`` is one to broker 2."""
         for name in names:
             self.held[name] = asyncio.Event()
 
-    def let_go(self, name: str) -> None:
+    def release(self, name: str) -> None:
         self.held.pop(name).set()
 
     def as_connection(self) -> BrokerConnection:
@@ -47,7 +47,7 @@ class FakeConnection:
 
     @property
     def names(self) -> list[str]:
-        """Of all requests, in the order in which they were sent."""
+        """The names of all requests, in the order in which they were sent."""
         return [request.name for request in self.requests]
 
     def named(self, name: str) -> list[Sent]:

@@ -1,4 +1,4 @@
-"""Each request is sent at most once, whatever the client below does; brokers are looked up as often as needed."""
+"""Each request is sent at most once, even if the client fails; brokers are looked up as often as needed."""
 
 import asyncio
 from collections import deque
@@ -30,7 +30,7 @@ OUT = TopicPartition("out", 0)
 
 
 class FakeClient:
-    """Answers, look-ups and leaders by script; without one, broker 1 is responsible and answers."""
+    """Scripted responses, lookups and leaders; without a script, broker 1 is responsible and responds."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ async def test_a_coordinator_is_looked_up_once() -> None:
 @pytest.mark.parametrize(
     "error", [KafkaConnectionError("closed"), RequestTimedOutError(), CorrelationIdError("17, not 16")]
 )
-async def test_a_request_without_an_answer_is_not_sent_again(error: Exception) -> None:
+async def test_a_request_with_a_lost_response_is_not_resent(error: Exception) -> None:
     client = FakeClient(answers=[error])
     with pytest.raises(AnswerLostError, match="EndTxnRequest"):
         await ask(connection_of(client))
@@ -106,20 +106,20 @@ async def test_a_request_without_an_answer_is_not_sent_again(error: Exception) -
     assert client.sent == [(2, ConnectionGroup.DEFAULT)]
 
 
-async def test_what_could_not_be_sent_is_sent_to_the_coordinator_of_then() -> None:
+async def test_an_unsent_request_is_sent_to_the_current_coordinator() -> None:
     client = FakeClient(answers=[NodeNotReadyError("away")], coordinators=[1, 2])
     assert await ask(connection_of(client)) == "answer"
     assert [node for node, _ in client.sent] == [1, 2]
     assert client.updates == 1
 
 
-async def test_without_a_connection_to_a_named_broker_the_caller_decides() -> None:
+async def test_a_failed_connection_to_a_given_broker_is_raised_to_the_caller() -> None:
     client = FakeClient(answers=[NodeNotReadyError("away")])
     with pytest.raises(NodeNotReadyError):
         await connection_of(client).send(1, REQUEST)
 
 
-async def test_a_broker_that_is_too_old_has_lost_no_answer() -> None:
+async def test_an_unsupported_api_version_is_not_treated_as_a_lost_response() -> None:
     with pytest.raises(IncompatibleBrokerVersion):
         await ask(connection_of(FakeClient(answers=[IncompatibleBrokerVersion("EndTxn")])))
 
@@ -141,13 +141,13 @@ async def test_a_coordinator_is_looked_up_until_there_is_one(error: BaseExceptio
     assert client.updates == 2
 
 
-async def test_a_look_up_that_is_refused_is_an_error() -> None:
+async def test_a_rejected_coordinator_lookup_is_an_error() -> None:
     error: BrokerResponseError = GroupAuthorizationFailedError("no")
     with pytest.raises(GroupAuthorizationFailedError):
         await ask(connection_of(FakeClient(coordinators=[error])))
 
 
-async def test_after_a_refresh_coordinators_are_looked_up_anew() -> None:
+async def test_coordinators_are_looked_up_again_after_a_refresh() -> None:
     client = FakeClient(coordinators=[1, 2])
     connection = connection_of(client)
     await ask(connection)
@@ -156,12 +156,12 @@ async def test_after_a_refresh_coordinators_are_looked_up_anew() -> None:
     assert [node for node, _ in client.sent] == [1, 2]
 
 
-async def test_a_leader_is_waited_for() -> None:
+async def test_it_waits_for_a_leader() -> None:
     client = FakeClient(leaders=[None, -1, 2])
     async with asyncio.timeout(30):
         assert await connection_of(client).leader(OUT) == 2
     assert client.updates == 2
 
 
-def test_brokers_are_those_of_the_cluster() -> None:
+def test_brokers_are_taken_from_the_cluster_metadata() -> None:
     assert connection_of(FakeClient()).brokers() == [1, 2]

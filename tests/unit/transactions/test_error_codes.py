@@ -11,7 +11,7 @@ MEANINGS = {
     Meaning.NOT_A_MEMBER: {22, 25, 82},
     Meaning.TOO_LARGE: {10, 18},
 }
-"""By the table of error codes in Kafka's protocol guide; all others, as authorization failures, are refusals."""
+"""As in the table of error codes in Kafka's protocol guide; all others, such as authorization failures, are rejections."""
 
 CODES = [(code, meaning) for meaning, codes in MEANINGS.items() for code in codes]
 
@@ -21,13 +21,13 @@ def test_each_code_has_its_meaning(code: int, meaning: Meaning) -> None:
     assert meaning_of(code) is meaning
 
 
-def test_all_others_are_refusals() -> None:
+def test_all_other_codes_are_rejections() -> None:
     known = {code for code, _ in CODES}
     for code in set(range(-1, 130)) - known:
         assert meaning_of(code) is Meaning.REFUSED, code
 
 
-def test_a_refusal_names_request_and_code() -> None:
+def test_a_rejection_names_the_request_and_the_code() -> None:
     error = refusal(31, "EndTxn")
     assert isinstance(error, ClusterAuthorizationFailedError)
     assert "EndTxn: error code 31" in str(error)

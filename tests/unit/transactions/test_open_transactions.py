@@ -1,7 +1,6 @@
 """Ending the open transactions of former members."""
 
 import asyncio
-from collections.abc import Sequence
 from types import SimpleNamespace
 
 import pytest
@@ -26,14 +25,10 @@ OTHERS = [
 ]
 
 
-def lists(*transactional_ids: str) -> "Lists":
-    return Lists(transactional_ids)
+class ListedTransactions:
+    """The response of a broker that coordinates these ids."""
 
-
-class Lists:
-    """The answer of a broker that coordinates these."""
-
-    def __init__(self, transactional_ids: Sequence[str]) -> None:
+    def __init__(self, *transactional_ids: str) -> None:
         self._ids = transactional_ids
 
     def __call__(self, request: Sent) -> SimpleNamespace:
@@ -47,34 +42,34 @@ def ended(connection: FakeConnection) -> list[str]:
 
 
 async def end(connection: FakeConnection, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the log says."""
+    """The levels of the log lines."""
     monkeypatch.setattr(open_transactions, "log", structlog.get_logger())
-    with capture_logs() as told:
+    with capture_logs() as captured:
         async with asyncio.timeout(30):
             await end_former_transactions(connection.as_connection(), IDS, 7)
-    return [line["log_level"] for line in told]
+    return [line["log_level"] for line in captured]
 
 
-async def test_all_brokers_are_asked_and_former_transactions_of_this_stage_are_ended(
+async def test_former_transactions_of_this_stage_are_found_on_all_brokers_and_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     connection = FakeConnection()
-    connection.script("ListTransactions", lists(FORMER[0], *OTHERS), lists(FORMER[1]))
+    connection.script("ListTransactions", ListedTransactions(FORMER[0], *OTHERS), ListedTransactions(FORMER[1]))
     assert await end(connection, monkeypatch) == ["info"]
     assert [request.to for request in connection.named("ListTransactions")] == [1, 2]
     assert sorted(ended(connection)) == sorted(FORMER)
 
 
-async def test_without_former_transactions_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_former_transactions_nothing_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     connection = FakeConnection()
-    connection.script("ListTransactions", lists(*OTHERS))
+    connection.script("ListTransactions", ListedTransactions(*OTHERS))
     assert await end(connection, monkeypatch) == []
     assert not ended(connection)
 
 
 async def test_it_waits_until_they_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     connection = FakeConnection()
-    connection.script("ListTransactions", lists(FORMER[0]))
+    connection.script("ListTransactions", ListedTransactions(FORMER[0]))
     connection.script("InitProducerId", 51, 51, 0)
     assert await end(connection, monkeypatch) == ["info"]
     assert ended(connection) == [FORMER[0]] * 3
@@ -85,7 +80,7 @@ async def test_an_unavailable_broker_does_not_block_the_others(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = FakeConnection()
-    connection.script("ListTransactions", error, lists(FORMER[0]))
+    connection.script("ListTransactions", error, ListedTransactions(FORMER[0]))
     assert await end(connection, monkeypatch) == ["info"]
     assert ended(connection) == [FORMER[0]]
 
@@ -93,12 +88,12 @@ async def test_an_unavailable_broker_does_not_block_the_others(
 @pytest.mark.parametrize("answer", [AnswerLostError("no answer"), 47, 53])
 async def test_an_error_is_only_logged(answer: int | Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     connection = FakeConnection()
-    connection.script("ListTransactions", lists(FORMER[0]))
+    connection.script("ListTransactions", ListedTransactions(FORMER[0]))
     connection.script("InitProducerId", answer)
     assert await end(connection, monkeypatch) == ["warning"]
 
 
-async def test_it_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_wait_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_transactions, "_LONGEST_S", 0.01)
     connection = FakeConnection()
     connection.hold("ListTransactions")

@@ -1,4 +1,4 @@
-"""How batches reach their partitions' leaders."""
+"""Sending of batches to their partitions' leaders."""
 
 import asyncio
 import struct
@@ -34,7 +34,7 @@ def states(connection: FakeConnection, partition: TopicPartition) -> list[tuple[
 
 
 def large_batches(*counts: int) -> dict[TopicPartition, list[RecordBatch]]:
-    """So many batches of the greatest size for each of the first partitions."""
+    """This number of batches of maximum size for each of the first partitions."""
     buffer = OutputBuffer({"out": 3})
     for partition, count in enumerate(counts):
         buffer.extend("out", [partition] * count, [(None, bytes(MAX_BATCH_BYTES), 0)] * count, [])
@@ -48,7 +48,7 @@ async def produce(
         return await producer.produce(batches)
 
 
-async def test_sequence_numbers_of_a_partition_go_on_across_transactions() -> None:
+async def test_sequence_numbers_of_a_partition_continue_across_transactions() -> None:
     connection = FakeConnection()
     producer = await started(connection)
     await commit(producer, outputs(0, values=3))
@@ -58,7 +58,7 @@ async def test_sequence_numbers_of_a_partition_go_on_across_transactions() -> No
     assert states(connection, OUT[1]) == [(*PRODUCER, 0, 2), (*PRODUCER, 2, 4)]
 
 
-async def test_sequence_numbers_begin_again_after_the_largest() -> None:
+async def test_sequence_numbers_wrap_around() -> None:
     connection = FakeConnection()
     producer = await started(connection)
     producer._sequences[OUT[0]] = 2**31 - 2
@@ -67,7 +67,7 @@ async def test_sequence_numbers_begin_again_after_the_largest() -> None:
     assert [sequence for _, _, sequence, _ in states(connection, OUT[0])] == [2**31 - 2, 3]
 
 
-async def test_a_request_has_one_batch_of_a_partition_in_their_order() -> None:
+async def test_a_request_has_at_most_one_batch_per_partition_in_order() -> None:
     connection = FakeConnection()
     written = iter(range(100, 200))
     for _ in range(4):
@@ -81,7 +81,7 @@ async def test_a_request_has_one_batch_of_a_partition_in_their_order() -> None:
     assert offsets == {OUT[0]: [100, 102, 103], OUT[1]: [101]}
 
 
-async def test_a_request_is_not_larger_than_its_limit_but_for_a_single_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_request_exceeds_its_size_limit_only_with_a_single_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     connection = FakeConnection()
     producer = await started(connection)
     monkeypatch.setattr(unwritten_batches, "MAX_REQUEST_BYTES", 2 * MAX_BATCH_BYTES + 10_000)
@@ -93,8 +93,8 @@ async def test_a_request_is_not_larger_than_its_limit_but_for_a_single_batch(mon
     assert [list(request.values()) for request in connection.named("Produce")] == [OUT[:1], OUT[:1], OUT[1:2]]
 
 
-async def test_a_broker_has_one_request_at_a_time() -> None:
-    """Two could overtake one another in its queues, if the connection breaks between them."""
+async def test_a_broker_gets_one_request_at_a_time() -> None:
+    """Two could overtake each other in its queues if the connection breaks between them."""
     connection = FakeConnection()
     producer = await started(connection)
     connection.hold("Produce")
@@ -102,13 +102,13 @@ async def test_a_broker_has_one_request_at_a_time() -> None:
     for _ in range(20):
         await asyncio.sleep(0)
     assert connection.names == ["Produce"]
-    connection.let_go("Produce")
+    connection.release("Produce")
     await producing
     assert connection.names == ["Produce"] * 2
 
 
 @pytest.mark.parametrize("code", [code for code in NOT_YET if meaning_of(code) is Meaning.RETRY])
-async def test_a_batch_that_cannot_be_written_yet_is_sent_again_to_the_same_leader(code: int) -> None:
+async def test_a_batch_that_cannot_be_written_yet_is_resent_to_the_same_leader(code: int) -> None:
     connection = FakeConnection()
     producer = await started(connection)
     connection.script("Produce", lambda request: answer_to(request, codes={OUT[0]: code}))
@@ -120,7 +120,7 @@ async def test_a_batch_that_cannot_be_written_yet_is_sent_again_to_the_same_lead
 
 
 @pytest.mark.parametrize("code", [code for code in NOT_YET if meaning_of(code) is Meaning.REFRESH_AND_RETRY])
-async def test_a_batch_that_was_not_written_is_sent_again_to_the_leader_of_then(code: int) -> None:
+async def test_a_batch_that_was_not_written_is_resent_to_the_current_leader(code: int) -> None:
     connection = FakeConnection()
     producer = await started(connection)
     connection.on_refresh = lambda: connection.leaders.update({OUT[0]: 2})
@@ -132,7 +132,7 @@ async def test_a_batch_that_was_not_written_is_sent_again_to_the_leader_of_then(
     assert connection.refreshes == 1
 
 
-async def test_a_batch_that_was_written_already_is_written() -> None:
+async def test_a_duplicate_sequence_number_counts_as_written() -> None:
     connection = FakeConnection()
     producer = await started(connection)
     connection.script("Produce", DUPLICATE)
@@ -140,7 +140,7 @@ async def test_a_batch_that_was_written_already_is_written() -> None:
     assert connection.names == ["Produce"]
 
 
-async def test_a_broker_to_which_there_is_no_connection_has_got_nothing() -> None:
+async def test_a_batch_is_resent_if_there_was_no_connection() -> None:
     connection = FakeConnection()
     producer = await started(connection)
     connection.script("Produce", NodeNotReadyError("away"))

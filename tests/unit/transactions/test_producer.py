@@ -31,7 +31,7 @@ async def started(connection: FakeConnection) -> TransactionalProducer:
 
 
 def outputs(*partitions: int, values: int = 1) -> OutputBuffer:
-    """So many records for each of these partitions."""
+    """This number of records for each of these partitions."""
     buffer = OutputBuffer({"out": 3})
     for partition in partitions:
         buffer.extend("out", [partition] * values, [(None, b"value", 0)] * values, [])
@@ -48,7 +48,7 @@ async def until_idle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_transaction_is_these_requests() -> None:
+async def test_the_requests_of_a_transaction() -> None:
     connection = FakeConnection()
     await commit(await started(connection), outputs(0, 1))
     by_name = {request.name: request for request in connection.requests}
@@ -71,7 +71,7 @@ async def test_a_transaction_is_these_requests() -> None:
     assert set(produced.values()) == set(OUT[:2])
 
 
-async def test_starting_asks_for_a_producer_id_with_the_timeout_of_transactions() -> None:
+async def test_starting_requests_a_producer_id_with_the_transaction_timeout() -> None:
     connection = FakeConnection()
     await TransactionalProducer(connection.as_connection(), "id").start()
     [request] = connection.requests
@@ -89,16 +89,14 @@ async def test_starting_asks_for_a_producer_id_with_the_timeout_of_transactions(
         ("EndTxn", {*STEPS}),
     ],
 )
-async def test_a_step_begins_when_all_requests_of_the_step_before_were_answered(
-    held: str, sent_by_then: set[str]
-) -> None:
+async def test_a_step_begins_after_all_responses_of_the_previous_step(held: str, sent_by_then: set[str]) -> None:
     connection = FakeConnection()
     producer = await started(connection)
     connection.hold(held)
     committing = asyncio.create_task(commit(producer))
     await until_idle()
     assert set(connection.names) == sent_by_then
-    connection.let_go(held)
+    connection.release(held)
     await committing
     assert sorted(connection.names) == sorted(STEPS)
 
@@ -114,12 +112,12 @@ async def test_each_of_several_leaders_acknowledges_before_the_commit() -> None:
         2: {OUT[1]},
     }
     assert "EndTxn" not in connection.names
-    connection.let_go("Produce@2")
+    connection.release("Produce@2")
     await committing
     assert connection.names[-1] == "EndTxn"
 
 
-async def test_a_transaction_may_have_nothing_but_offsets() -> None:
+async def test_a_transaction_may_have_only_offsets() -> None:
     connection = FakeConnection()
     await commit(await started(connection), OutputBuffer({"out": 3}))
     assert connection.names == ["AddOffsetsToTxn", "MemberOffsetCommit", "EndTxn"]
@@ -127,15 +125,15 @@ async def test_a_transaction_may_have_nothing_but_offsets() -> None:
 
 @pytest.mark.parametrize("name", [*STEPS[:2], *STEPS[3:]])
 @pytest.mark.parametrize(("code", "refreshes"), [(14, 0), (51, 0), (15, 1), (16, 1)])
-async def test_a_request_is_sent_again_when_the_answer_says_not_yet(name: str, code: int, refreshes: int) -> None:
+async def test_a_request_is_retried_on_retriable_errors(name: str, code: int, refreshes: int) -> None:
     connection = FakeConnection()
     producer = await started(connection)
     connection.script(name, code, code)
     connection.hold(name)
     committing = asyncio.create_task(commit(producer))
     await until_idle()
-    assert connection.names.count(name) == 1  # without an answer never
-    connection.let_go(name)
+    assert connection.names.count(name) == 1  # never without a response
+    connection.release(name)
     await committing
     assert connection.names.count(name) == 3
     assert connection.refreshes == 2 * refreshes
@@ -155,7 +153,7 @@ async def test_starting_waits_until_an_earlier_transaction_has_ended(code: int, 
     assert connection.requests[-1].fields["producer_id"] == 40
 
 
-async def test_starting_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_starting_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(producer_module, "COMMIT_TIMEOUT_S", 0.01)
     connection = FakeConnection()
     connection.hold("InitProducerId")
@@ -164,19 +162,19 @@ async def test_starting_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("name", STEPS)
-async def test_a_commit_does_not_wait_for_ever(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_commit_has_a_time_limit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     connection = FakeConnection()
     producer = await started(connection)
     monkeypatch.setattr(producer_module, "COMMIT_TIMEOUT_S", 0.01)
     connection.hold(name)
     with pytest.raises(TransactionTimeoutError):
         await commit(producer)
-    assert connection.names.count(name) <= 1  # on a slow machine the time is up before it
+    assert connection.names.count(name) <= 1  # on a slow machine the time limit expires before it
     assert not connection.answered.count("EndTxn")
 
 
 @pytest.mark.parametrize("name", STEPS)
-async def test_after_a_lost_answer_nothing_follows_but_the_abort(name: str) -> None:
+async def test_after_a_lost_response_only_the_abort_is_sent(name: str) -> None:
     connection = FakeConnection()
     producer = await started(connection)
     connection.script(name, AnswerLostError("no answer"))
@@ -202,7 +200,7 @@ async def test_without_an_open_transaction_there_is_nothing_to_abort() -> None:
     assert not connection.requests
 
 
-async def test_an_abort_that_is_refused_is_an_error() -> None:
+async def test_a_rejected_abort_is_an_error() -> None:
     connection = FakeConnection()
     producer = await started(connection)
     connection.script("AddOffsetsToTxn", AnswerLostError("no answer"))

@@ -20,7 +20,7 @@ REFUSED, NOT_ATTEMPTED = 31, 55
 
 
 async def refused(name: str, code: int, error: type[Exception]) -> str:
-    """The message of the error; nothing of a later step was sent."""
+    """The error's message; checks that no request of a later step was sent."""
     connection = FakeConnection()
     producer = await started(connection)
     connection.script(name, code)
@@ -45,17 +45,17 @@ async def test_a_former_member_gets_an_error(code: int) -> None:
 
 
 @pytest.mark.parametrize("code", TOO_LARGE)
-async def test_a_batch_that_is_too_large_names_the_topic_and_what_to_do(code: int) -> None:
+async def test_the_error_for_a_batch_that_is_too_large_names_the_topic_and_has_advice(code: int) -> None:
     assert "'mine.out'" in await refused("Produce", code, BatchTooLargeError)
 
 
 @pytest.mark.parametrize("name", STEPS)
-async def test_any_other_code_is_an_error_of_its_own(name: str) -> None:
+async def test_any_other_code_raises_its_own_error(name: str) -> None:
     assert name in await refused(name, REFUSED, ClusterAuthorizationFailedError)
     await refused(name, 45, KafkaError)  # OUT_OF_ORDER_SEQUENCE_NUMBER: the broker has lost acknowledged records
 
 
-async def test_of_several_partitions_the_one_that_was_refused_counts() -> None:
+async def test_the_rejected_one_of_several_partitions_determines_the_error() -> None:
     connection = FakeConnection()
     producer = await started(connection)
     codes = {OUT[0]: NOT_ATTEMPTED, OUT[1]: 47, OUT[2]: NOT_ATTEMPTED}
@@ -64,7 +64,7 @@ async def test_of_several_partitions_the_one_that_was_refused_counts() -> None:
         await commit(producer, outputs(0, 1, 2))
 
 
-async def test_partitions_that_were_not_tried_are_added_by_the_next_request() -> None:
+async def test_partitions_that_were_not_attempted_are_added_by_the_next_request() -> None:
     connection = FakeConnection()
     producer = await started(connection)
     codes = {OUT[0]: NOT_ATTEMPTED, OUT[1]: 3, OUT[2]: NOT_ATTEMPTED}
@@ -73,14 +73,14 @@ async def test_partitions_that_were_not_tried_are_added_by_the_next_request() ->
     assert [request.partitions() for request in connection.named("AddPartitionsToTxn")] == [OUT, OUT]
 
 
-async def test_the_first_error_ends_what_is_under_way_beside_it() -> None:
+async def test_the_first_error_cancels_concurrent_requests() -> None:
     connection = FakeConnection()
     producer = await started(connection)
     connection.hold("AddPartitionsToTxn")
     connection.script("AddOffsetsToTxn", 47)
     with pytest.raises(TransactionFencedError):
         await commit(producer)
-    connection.let_go("AddPartitionsToTxn")
+    connection.release("AddPartitionsToTxn")
     await until_idle()
     assert "AddPartitionsToTxn" not in connection.answered
     assert "Produce" not in connection.names
@@ -89,7 +89,7 @@ async def test_the_first_error_ends_what_is_under_way_beside_it() -> None:
 @pytest.mark.parametrize(
     ("code", "error"), [(47, TransactionFencedError), (90, TransactionFencedError), (53, KafkaError)]
 )
-async def test_a_producer_id_that_is_refused_is_an_error(code: int, error: type[Exception]) -> None:
+async def test_a_rejected_producer_id_request_is_an_error(code: int, error: type[Exception]) -> None:
     connection = FakeConnection()
     connection.script("InitProducerId", code)
     with pytest.raises(error):
@@ -100,7 +100,7 @@ async def test_a_producer_id_that_is_refused_is_an_error(code: int, error: type[
             await init_producer_id(connection.as_connection(), "id")
 
 
-async def test_offsets_of_several_partitions_are_one_request() -> None:
+async def test_offsets_of_several_partitions_are_sent_in_one_request() -> None:
     connection = FakeConnection()
     producer = await started(connection)
     offsets = {TopicPartition("mine.orders", number): 10 * number for number in (2, 0, 1)}

@@ -27,7 +27,7 @@ def aiokafkas_own(rows: list[Row]) -> BatchBuilder:
     return own
 
 
-def test_batches_have_the_same_bytes_as_aiokafkas_own() -> None:
+def test_batches_are_byte_identical_to_those_of_aiokafka() -> None:
     batch, own = RecordBatch(), aiokafkas_own(ROWS)
     for first in range(0, len(ROWS), 10):
         assert batch.extend(iter(ROWS[first : first + 10]), HEADERS) is None
@@ -45,10 +45,10 @@ def test_a_batch_is_encoded_for_its_producer() -> None:
         made = batch.encode(*producer)
         assert struct.unpack_from(">qhi", made, 43) == producer
         encoded.append(made)
-    assert encoded[0][61:] == encoded[1][61:]  # all that is different stands before the records
+    assert encoded[0][61:] == encoded[1][61:]  # all differences are before the records
 
 
-def test_a_full_batch_gives_back_the_row_that_found_no_room() -> None:
+def test_a_full_batch_returns_the_row_that_did_not_fit() -> None:
     rows: list[Row] = [(b"key", b"%06d" % n + bytes(994), n) for n in range(1_000)]
     batch, remaining = RecordBatch(), iter(rows)
     refused = batch.extend(remaining, HEADERS)
@@ -69,7 +69,7 @@ def counts(buffer: OutputBuffer, topic: str, partition: int) -> list[int]:
     return [batch.record_count for batch in buffer.batches()[topic, partition]]
 
 
-def test_what_does_not_fit_goes_into_the_next_batch_in_order() -> None:
+def test_records_that_do_not_fit_go_into_the_next_batch_in_order() -> None:
     buffer = OutputBuffer({"out": 6})
     rows: list[Row] = [(None, b"%06d" % n + bytes(994), n) for n in range(1_000)]
     buffer.extend("out", [0] * 10, rows[:10], [])
@@ -84,7 +84,7 @@ def test_what_does_not_fit_goes_into_the_next_batch_in_order() -> None:
 
 
 @pytest.mark.parametrize("before", [0, 1])
-def test_a_record_larger_than_a_batch_has_one_of_its_own(before: int) -> None:
+def test_a_record_larger_than_a_batch_gets_its_own_batch(before: int) -> None:
     buffer = OutputBuffer({"out": 6})
     small: Row = (None, b"small", 0)
     large: Row = (None, bytes(MAX_BATCH_BYTES + 1), 0)
@@ -92,7 +92,7 @@ def test_a_record_larger_than_a_batch_has_one_of_its_own(before: int) -> None:
     assert counts(buffer, "out", 0) == [1] * before + [1, 2]
 
 
-def test_records_are_kept_apart_by_topic_and_partition_and_counted_by_topic() -> None:
+def test_records_are_grouped_by_topic_and_partition_and_counted_by_topic() -> None:
     buffer = OutputBuffer({"out": 6, "dlq": 3})
     assert buffer.batches() == {}
     assert buffer.size_bytes == 0
@@ -158,7 +158,7 @@ def test_the_size_is_that_of_all_batches() -> None:
     assert buffer.size_bytes == sum(len(batch.encode(1, 2, 3)) for each in batches.values() for batch in each)
 
 
-def test_partitions_are_those_of_the_default_partitioner() -> None:
+def test_partitions_match_the_default_partitioner() -> None:
     buffer = OutputBuffer({"out": 6, "dlq": 3})
     assert (buffer.partition_count("out"), buffer.partition_count("dlq")) == (6, 3)
     for key in (None, b"a", b"order-17"):

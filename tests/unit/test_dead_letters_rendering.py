@@ -48,13 +48,13 @@ def text_of(what: RenderableType, width: int = 200) -> str:
 
 
 @given(st.none() | st.text() | st.binary(), st.none() | st.integers(2, 50))
-def test_whatever_is_shown_is_printable_and_bounded(value: str | bytes | None, most_chars: int | None) -> None:
+def test_output_is_printable_and_bounded(value: str | bytes | None, most_chars: int | None) -> None:
     shown = printable(value, most_chars)
     assert shown.isprintable()
     assert most_chars is None or value is None or len(shown) <= most_chars
 
 
-def test_excerpts_say_that_they_are_cut() -> None:
+def test_truncated_excerpts_are_marked() -> None:
     assert printable(b"0123456789", 10) == "0123456789"
     assert printable(b"0123456789x", 10) == "012345678…"
     assert printable("é" * 50, 10) == "é" * 9 + "…"
@@ -62,8 +62,8 @@ def test_excerpts_say_that_they_are_cut() -> None:
     assert printable(b"\x1b[31m\xff\n\xe2\x80\xae") == r"\x1b[31m\xff\n\u202e"
 
 
-def test_json_is_indented_and_nothing_in_it_changes() -> None:
-    """What was wrong may be a field named twice."""
+def test_json_is_indented_without_other_changes() -> None:
+    """The fault may be a repeated field."""
     value = b'{"a":1, "a":[2, {}, "x: {\\"y\\",\\u001b"],"b":12.340,"c":[ ]}'
     shown = pretty(value)
     assert shown.split("\n")[:4] == ["{", '  "a": 1,', '  "a": [', "    2,"]
@@ -77,7 +77,7 @@ def test_json_is_indented_and_nothing_in_it_changes() -> None:
 @given(
     st.recursive(st.none() | st.integers() | st.text(), lambda each: st.lists(each) | st.dictionaries(st.text(), each))
 )
-def test_indented_json_means_the_same(value: object) -> None:
+def test_indented_json_parses_to_the_same_value(value: object) -> None:
     text = json.dumps(value).encode()
     try:
         orjson.loads(text)
@@ -86,13 +86,13 @@ def test_indented_json_means_the_same(value: object) -> None:
     assert json.loads(pretty(text)) == value
 
 
-def test_times_that_are_none_are_shown_as_they_are() -> None:
+def test_timestamps_outside_the_calendar_are_shown_as_numbers() -> None:
     assert time_of(T0_MS) == "2023-11-14 22:13:20Z"
     assert time_of(T0_MS + 7, "milliseconds") == "2023-11-14 22:13:20.007Z"
     assert time_of(2**63 - 1) == f"{2**63 - 1} ms"
 
 
-def test_a_line_for_each_reason() -> None:
+def test_the_summary_has_a_line_for_each_reason() -> None:
     by_reason = ByReason()
     for number in range(3):
         by_reason.add(letter(b"[red]%d" % number, offset=number, at_ms=T0_MS + 1000 * number), replayed=number == 0)
@@ -123,7 +123,7 @@ def test_a_line_for_each_reason() -> None:
     assert "2023-11-14" in narrow
 
 
-def test_the_newest_letters_of_a_reason() -> None:
+def test_the_newest_letters_of_a_reason_are_listed() -> None:
     newest = Newest(2)
     for number in (4, 1, 3, 2):
         newest.add(letter(offset=number, at_ms=T0_MS + number), replayed=number == 3)
@@ -133,7 +133,7 @@ def test_the_newest_letters_of_a_reason() -> None:
     assert (found["letters"], [each["place"] for each in found["newest"]]) == (4, ["3/3", "3/4"])
 
 
-def test_all_of_one_letter() -> None:
+def test_a_single_letter_is_shown_completely() -> None:
     shown = letter_text(letter(b'{"a":1}', offset=7), ReplayMark(1, T0_MS / 1000, 2, 8812), "p-orders")
     assert "3/7" in shown
     assert "p-orders 0/5" in shown
@@ -159,19 +159,19 @@ def test_all_of_one_letter() -> None:
         (letter(b"x" * 1_000_000), "larger"),
     ],
 )
-def test_what_cannot_be_written_back(found: DeadLetter, why: str) -> None:
+def test_letters_that_cannot_be_replayed_have_a_reason(found: DeadLetter, why: str) -> None:
     assert bool(obstacle(found, TOPICS)) == bool(why)
     assert why in obstacle(found, TOPICS)
 
 
-def test_an_order_says_whence_it_came_unless_it_would_not_fit() -> None:
+def test_a_replayed_order_has_a_header_with_its_origin_if_it_fits() -> None:
     trace = ("trace", b"\x1b[31m")
     assert replay_headers(letter(offset=7), TOPICS) == [trace, ("replayed.from", b"p-orders-dlq/3/7")]
     assert replay_headers(letter(b"x" * 999_890), TOPICS) == [trace]
     assert replay_headers(letter(b"x" * 999_920), TOPICS) == []
 
 
-def test_a_replayed_order_has_its_sender_s_headers_and_says_where_it_came_from() -> None:
+def test_a_replayed_order_has_the_senders_headers_and_its_origin() -> None:
     plain = letter(offset=7)
     sent = (("traceparent", b"00-1"), ("tenant", None), ("replayed.from", b"p-orders-dlq/0/1"))
     origin = ("replayed.from", b"p-orders-dlq/3/7")
@@ -179,7 +179,7 @@ def test_a_replayed_order_has_its_sender_s_headers_and_says_where_it_came_from()
     assert replay_headers(replayed, TOPICS) == [*sent[:2], origin]
 
 
-def test_a_plan_counts_and_names() -> None:
+def test_a_plan_has_counts_and_positions() -> None:
     plan = Plan(TOPICS, 60, T0_MS / 1000)
     old = b'{"timestamp":%d}' % (T0_MS // 1000 - 600)
     plan.add(letter(old), replayed=False)
@@ -214,11 +214,11 @@ def test_a_plan_counts_and_names() -> None:
         (None, False),
     ],
 )
-def test_windows_that_have_ended(value: bytes | None, ended: bool) -> None:
+def test_the_plan_counts_orders_whose_windows_have_ended(value: bytes | None, ended: bool) -> None:
     assert window_has_ended(letter(value), 60, 120.0) is ended
 
 
-def test_a_selection_is_by_reason_or_all() -> None:
+def test_letters_are_selected_by_reason_or_all() -> None:
     assert letter() in Selection()
     assert letter() in Selection(reasons=["malformed", "missing_field"])
     assert letter() not in Selection(reasons=["malformed"])

@@ -1,4 +1,4 @@
-"""Both stages together, without Kafka: whatever the order in which partitions are read, the metrics are exact."""
+"""Both stages together, without Kafka: the metrics are exact for any order in which partitions are read."""
 
 from collections import defaultdict
 from dataclasses import replace
@@ -23,7 +23,7 @@ BOUND_S = 5.0
 PRODUCTS = ["prod-1", "prod-2", "prod-3"]
 CATALOGUE = {name: make_product(name, {"product_name": name, "category": "c"}) for name in PRODUCTS}
 
-# (source, product, seconds since the one before, how much too late it comes, cents)
+# (source, product, seconds since the previous order, delay in seconds, cents)
 arrivals = st.lists(
     st.tuples(
         st.integers(0, SOURCES - 1),
@@ -38,7 +38,7 @@ arrivals = st.lists(
 
 @settings(deadline=None)
 @given(arrivals, st.randoms(use_true_random=False))
-def test_every_order_is_in_its_window_whatever_the_order_of_reading(
+def test_every_order_is_in_its_window_for_any_reading_order(
     arrivals: list[tuple[int, str, float, float, int]], random: Random
 ) -> None:
     logs: list[list[FakeRecord]] = [[] for _ in range(SOURCES)]
@@ -72,7 +72,7 @@ def test_every_order_is_in_its_window_whatever_the_order_of_reading(
         del logs[source][:size]
         waiting = [source for source in range(SOURCES) if logs[source]]
     for driver in processors:
-        driver.quiet([now_s + step / 2 for step in range(200)])
+        driver.idle([now_s + step / 2 for step in range(200)])
 
     metrics = FakeOutput(partitions=2)
     for partition in range(2):

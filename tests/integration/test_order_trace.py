@@ -10,12 +10,12 @@ OUTSIDE_TRANSACTIONS = {"partition started", "state restored"}
 IN_TRANSACTIONS = {"order processed", "order counted", "window closed", "transaction committed"}
 
 
-def place(event: Event, prefix: str) -> str:
-    """The partition that what ``event`` tells of goes to, as the worker that reads it is called."""
+def partition_of(event: Event, prefix: str) -> str:
+    """The partition that the record of ``event`` is written to, as its reader logs it."""
     return f"{prefix}{event['to_topic']}-{event['to_partition']}"
 
 
-async def test_an_order_is_followed_to_its_window_and_the_window_to_the_file(
+async def test_debug_logs_trace_an_order_to_its_window_and_the_window_to_the_file(
     kafka: str, topic_prefix: str, tmp_path: Path
 ) -> None:
     pipeline = Pipeline(kafka, topic_prefix, tmp_path)
@@ -32,10 +32,10 @@ async def test_an_order_is_followed_to_its_window_and_the_window_to_the_file(
         queued = await generator.wait_for("order queued")
         order = {"order_id": queued["order_id"]}
         processed = await processor.wait_for(
-            "order processed", **order, service="processor", partition=place(queued, topic_prefix)
+            "order processed", **order, service="processor", partition=partition_of(queued, topic_prefix)
         )
         counted = await analytics.wait_for(
-            "order counted", **order, service="analytics", partition=place(processed, topic_prefix)
+            "order counted", **order, service="analytics", partition=partition_of(processed, topic_prefix)
         )
         window = {name: counted[name] for name in ("window_start", "window_end", "product_id")}
         await analytics.wait_for("window closed", **window, service="analytics", partition=counted["partition"])
@@ -44,9 +44,9 @@ async def test_an_order_is_followed_to_its_window_and_the_window_to_the_file(
 
         for service in (generator, *services):
             assert [line for line in service.events() if "raw" in line or "service" not in line] == []
-        told = processor.events() + analytics.events()
-        assert {line["event"] for line in told} >= IN_TRANSACTIONS | OUTSIDE_TRANSACTIONS
-        for line in told:
+        events = processor.events() + analytics.events()
+        assert {line["event"] for line in events} >= IN_TRANSACTIONS | OUTSIDE_TRANSACTIONS
+        for line in events:
             if line["event"] in IN_TRANSACTIONS:
                 assert isinstance(line["transaction"], int), line
             if line["event"] in OUTSIDE_TRANSACTIONS:

@@ -28,7 +28,7 @@ def letter(value: bytes | None = b"x", offset: int = 7, timestamp: int = 1_000, 
     return read_letter(FakeRecord(value, key, tuple(GOOD), offset, 2, timestamp=timestamp))
 
 
-def test_headers_are_read_as_they_were_written() -> None:
+def test_headers_are_decoded() -> None:
     assert read_dead_letter_headers(GOOD) == Rejection("malformed", "käse", "orders", 3, 12)
 
 
@@ -46,7 +46,7 @@ def test_headers_are_read_as_they_were_written() -> None:
         (changed("source.offset", b"9" * 19), "source.offset is not a whole number"),
     ],
 )
-def test_a_letter_with_damaged_headers_is_one_of_that_kind(
+def test_a_letter_with_damaged_headers_has_its_own_reason(
     headers: list[tuple[str, bytes | None]], problem: str
 ) -> None:
     record = FakeRecord(b"kept", headers=tuple(headers))
@@ -56,13 +56,13 @@ def test_a_letter_with_damaged_headers_is_one_of_that_kind(
 
 
 @given(st.lists(st.tuples(st.sampled_from([name for name, _ in GOOD]) | st.text(), st.none() | st.binary())))
-def test_any_headers_make_a_letter(headers: list[tuple[str, bytes | None]]) -> None:
+def test_any_headers_can_be_decoded(headers: list[tuple[str, bytes | None]]) -> None:
     found = read_letter(FakeRecord(b"", headers=tuple(headers)))
     assert found.reason
     assert isinstance(found.fingerprint(), int)
 
 
-def test_places() -> None:
+def test_positions_are_parsed() -> None:
     assert parse_place("3/1207") == Place(3, 1207)
     assert str(Place(3, 1207)) == "3/1207"
     for text in ("", "3", "3/", "/3", "-1/3", "3/4/5", " 3/4", "٣/4", "3/" + "9" * 1000):
@@ -71,7 +71,7 @@ def test_places() -> None:
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 10**6), st.integers(0, 10**15))
-def test_marks_survive_json(fingerprint: int, partition: int, offset: int) -> None:
+def test_replay_marks_survive_json(fingerprint: int, partition: int, offset: int) -> None:
     mark = ReplayMark(fingerprint, 1_700_000_000.125, partition, offset)
     assert decode_mark(mark_key(Place(2, 7)), encode_mark(mark)) == (Place(2, 7), mark)
 
@@ -80,14 +80,14 @@ def test_marks_survive_json(fingerprint: int, partition: int, offset: int) -> No
     ("key", "value"),
     [(None, b"{}"), (b"\xff", b"{}"), (b"2/7", b"{}"), (b"2/7", b"[]"), (b"2/7", b'{"fingerprint":1}'), (b"2/7", b"")],
 )
-def test_a_mark_that_cannot_be_read_is_an_error(key: bytes | None, value: bytes) -> None:
+def test_an_unreadable_replay_mark_is_an_error(key: bytes | None, value: bytes) -> None:
     """Skipping it might replay a letter twice."""
     with pytest.raises(DamagedReplayMarkError):
         decode_mark(key, value)
 
 
-def test_a_mark_holds_for_its_letter_only() -> None:
-    """A topic that was made anew has other letters in the old places."""
+def test_a_replay_mark_matches_only_its_own_letter() -> None:
+    """A recreated topic has other letters at the old positions."""
     replayed = Replayed()
     assert letter() not in replayed
     replayed.add(letter().place, ReplayMark(letter().fingerprint(), 0.0, 0, 0))
@@ -101,12 +101,12 @@ def test_a_mark_holds_for_its_letter_only() -> None:
     assert letter(b"y") not in replayed
 
 
-def test_fingerprints_tell_key_and_value_apart() -> None:
+def test_fingerprints_distinguish_key_and_value() -> None:
     assert len({letter(b"a", key=b"b").fingerprint(), letter(b"b", key=b"a").fingerprint()}) == 2
     assert letter(None).fingerprint() != letter(b"").fingerprint() != letter(b"-").fingerprint()
 
 
-def test_a_letter_without_its_value_says_so_and_cannot_be_replayed() -> None:
+def test_a_letter_without_value_is_marked_and_cannot_be_replayed() -> None:
     large = FakeRecord(b"?" * 5_000, b"k", offset=3)
     key, value, headers = dead_letter("orders", 1, large, RejectedError(Reason.MALFORMED, "no JSON"), 2_000)[1:]
     kept = read_letter(FakeRecord(value, key, tuple(headers)))

@@ -20,7 +20,7 @@ from tests.integration.services import eventually
 
 WINDOWS = 30
 
-# Everything at once, as the server would send it, with names and figures as long as they come.
+# All features at once, as the server would send them, with names and figures of maximum length.
 BUSY = {
     "age_s": 0.4,
     "now_s": 1_795_400_000.0,
@@ -61,7 +61,7 @@ BUSY = {
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """The page's own server, which sends nothing else; in a thread, since asking a browser blocks."""
+    """The page's own server, which sends only this snapshot; in a thread, since browser calls block."""
     feed = Feed()
     port: Future[int] = Future()
     stop = asyncio.Event()
@@ -86,25 +86,25 @@ def url() -> Iterator[str]:
 
 @pytest.fixture
 async def page(browser: Browser, url: str) -> AsyncIterator[Browser]:
-    """The page with everything on it, on a large screen and in the light."""
+    """The page with all features, on a large screen and in light mode."""
     browser.resize(1280, 800)
-    browser.prefer(color_scheme="light", reduced_motion="no-preference")
+    browser.set_media_features(color_scheme="light", reduced_motion="no-preference")
     browser.open(url)
     await eventually(lambda: browser.text("#status") == "Live", what="the page is live")
     yield browser
     browser.open("about:blank")
 
 
-async def test_a_window_of_which_only_a_part_was_read_is_not_shown_as_whole(page: Browser) -> None:
+async def test_a_partially_read_window_is_marked_as_incomplete(page: Browser) -> None:
     assert page.text("#newest-orders") == "1,234,567+"
     assert page.text("#newest-revenue") == "$98,765,432.10+"
-    assert page.text("#cursor-told").endswith("the newest, of which only a part was read")
+    assert page.text("#cursor-window").endswith("the newest, of which only a part was read")
     assert page.texts("#windows .cut") == ["More was sold than was read."]
     assert page.texts("#windows .total td:first-of-type") == ["all that was read", "all products"]
 
 
 @pytest.mark.parametrize("width", [360, 768, 993, 1160, 1280])
-async def test_nothing_is_wider_than_the_screen(page: Browser, width: int) -> None:
+async def test_no_element_is_wider_than_the_screen(page: Browser, width: int) -> None:
     page.resize(width, 800)
     page.run("document.getElementById('all-windows').click()")
     await eventually(lambda: page.run("return document.documentElement.clientWidth") == width)
@@ -129,8 +129,8 @@ async def test_nothing_is_wider_than_the_screen(page: Browser, width: int) -> No
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_text_and_bars_stand_out_from_their_ground(page: Browser, scheme: str) -> None:
-    page.prefer(color_scheme=scheme)
+async def test_text_and_bars_have_enough_contrast(page: Browser, scheme: str) -> None:
+    page.set_media_features(color_scheme=scheme)
     grounds = page.run("return getComputedStyle(document.body).backgroundColor")
     assert (_luminance(_rgb(grounds)) < 0.1) == (scheme == "dark")
     found = page.run(_COLOURS)
@@ -141,7 +141,7 @@ async def test_text_and_bars_stand_out_from_their_ground(page: Browser, scheme: 
     assert too_faint == set()
 
 
-async def test_the_states_of_the_stages_are_words_and_shapes_not_only_colours(page: Browser) -> None:
+async def test_stage_states_have_words_and_shapes_besides_colours(page: Browser) -> None:
     assert page.texts(".health:not([hidden])") == ["1.4 d behind", "no reader", "keeps up"]
     marks = page.run(
         "return [...document.querySelectorAll('.health:not([hidden])')].map(each => getComputedStyle(each, '::before').content)"
@@ -149,7 +149,7 @@ async def test_the_states_of_the_stages_are_words_and_shapes_not_only_colours(pa
     assert len(set(marks)) == 3
 
 
-async def test_everything_can_be_done_with_the_keyboard(page: Browser) -> None:
+async def test_all_controls_work_with_the_keyboard(page: Browser) -> None:
     focused = []
     for _ in range(5):
         page.press(Keys.TAB)
@@ -161,10 +161,10 @@ async def test_everything_can_be_done_with_the_keyboard(page: Browser) -> None:
     assert focused == ["cursor", "all-windows", "metrics", "snapshot", "health"]
 
     page.run("document.getElementById('cursor').focus()")
-    newest = page.text("#cursor-told")
+    newest = page.text("#cursor-window")
     assert newest.endswith(", the newest, of which only a part was read")
     page.press(Keys.ARROW_LEFT)
-    earlier = page.text("#cursor-told")
+    earlier = page.text("#cursor-window")
     assert earlier != newest
     assert page.text(".column:last-child .all .value") == "1,234,566"
     spoken = page.run("return document.getElementById('cursor').getAttribute('aria-valuetext')")
@@ -173,7 +173,7 @@ async def test_everything_can_be_done_with_the_keyboard(page: Browser) -> None:
     page.press(Keys.HOME)
     assert page.text(".column:last-child .all .value") == "1,234,538"
     page.press(Keys.END)
-    assert page.text("#cursor-told") == newest
+    assert page.text("#cursor-window") == newest
 
     page.run("document.getElementById('all-windows').focus()")
     assert page.run("return document.querySelectorAll('#windows .total').length") == 2
@@ -182,13 +182,13 @@ async def test_everything_can_be_done_with_the_keyboard(page: Browser) -> None:
     assert page.run("return document.getElementById('all-windows').ariaExpanded") == "true"
 
 
-async def test_a_pointer_chooses_the_window_that_it_is_over(page: Browser) -> None:
+async def test_hovering_selects_a_window(page: Browser) -> None:
     over = "document.querySelector('.one svg').dispatchEvent(new PointerEvent(arguments[0], {clientX: arguments[1], pointerType: 'mouse'}))"
     left = page.run("return document.querySelector('.one svg').getBoundingClientRect().left")
     page.run(over, "pointermove", left + 3)
     assert page.text(".column:last-child .all .value") == "1,234,538"
     page.run(over, "pointerleave", left - 3)
-    assert page.text("#cursor-told").endswith(", the newest, of which only a part was read")
+    assert page.text("#cursor-window").endswith(", the newest, of which only a part was read")
 
 
 async def test_the_page_is_accessible_to_screen_readers(page: Browser) -> None:
@@ -205,10 +205,10 @@ async def test_the_page_is_accessible_to_screen_readers(page: Browser) -> None:
     assert page.run("return document.documentElement.lang") == "en"
 
 
-async def test_who_wants_no_motion_has_none(page: Browser) -> None:
+async def test_reduced_motion_disables_all_animations(page: Browser) -> None:
     moving = "return [...document.querySelectorAll('.arrow')].filter(each => getComputedStyle(each, '::before').animationName !== 'none').length"
     assert page.run(moving) == 3
-    page.prefer(color_scheme="light", reduced_motion="reduce")
+    page.set_media_features(color_scheme="light", reduced_motion="reduce")
     assert page.run(moving) == 0
 
 
@@ -220,11 +220,11 @@ async def test_a_hidden_page_uses_no_connection(page: Browser, url: str) -> None
     await eventually(lambda: page.run(finished, f"{url}events") == 1, what="the connection has ended")
     page.requests()
     page.run(hide, False)
-    await eventually(lambda: f"{url}events" in page.requests(), what="there is a new one")
+    await eventually(lambda: f"{url}events" in page.requests(), what="a new one has started")
     assert page.text("#status") == "Live"
 
 
-# Each text's colour, the ground that it stands on, and the least contrast: WCAG 2.2 AA, 1.4.3 and 1.4.11.
+# Each text's colour, its background colour, and the minimum contrast: WCAG 2.2 AA, 1.4.3 and 1.4.11.
 _COLOURS = """
     const ground = each => {
         for (; each; each = each.parentElement) {
