@@ -119,7 +119,9 @@ class TopicReader:
             if all(ends[partition] >= end for partition, end in written.items()):
                 return ends
             await asyncio.sleep(_POLL_S)
-        raise PipelineError(f"a transaction in {topic} stays open", advice="`pipeline doctor` finds it, and says what to do")
+        raise PipelineError(
+            f"a transaction in {topic} stays open", advice="`pipeline doctor` finds it, and says what to do"
+        )
 
     async def committed(self, group: str, topic: str) -> Offsets:
         """The group's committed offset in each partition of ``topic`` that has one."""

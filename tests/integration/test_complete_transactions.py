@@ -73,7 +73,7 @@ async def command(pipeline: Pipeline, name: str, *arguments: str) -> tuple[int |
     return process.returncode, out.decode()
 
 
-async def committed_records(pipeline: Pipeline, partition: int) -> list[bytes]:
+async def committed_records(pipeline: Pipeline, partition: int) -> list[bytes | None]:
     """The values that a reader of committed records gets from this partition of the dead letters."""
     dead_letters = TopicPartition(pipeline.prefix + DEAD_LETTERS, partition)
     consumer = AIOKafkaConsumer(
@@ -82,7 +82,7 @@ async def committed_records(pipeline: Pipeline, partition: int) -> list[bytes]:
     async with consumer:
         consumer.assign([dead_letters])
         end = (await consumer.end_offsets([dead_letters]))[dead_letters]
-        values = []
+        values: list[bytes | None] = []
         while await consumer.position(dead_letters) < end:
             fetched = await consumer.getmany(timeout_ms=1000)
             values += [record.value for records in fetched.values() for record in records]
