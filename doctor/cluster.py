@@ -8,8 +8,7 @@ from libs.events.topics import ALL_TOPICS, DEAD_LETTERS_REPLAYED
 from libs.runtime.topics.rules import TopicSettings, differences
 
 TOPICS = (*ALL_TOPICS, DEAD_LETTERS_REPLAYED)
-OFFSETS_TOPIC = "__consumer_offsets"
-INTERNAL_TOPICS = (OFFSETS_TOPIC, "__transaction_state")
+INTERNAL_TOPICS = ("__consumer_offsets", "__transaction_state")
 STAGES = ("processor", "analytics")
 
 # More than the time from an order's arrival at the broker to its arrival here.

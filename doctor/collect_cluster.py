@@ -13,7 +13,7 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.admin import ApiVersionRequest
 
-from doctor.cluster import INTERNAL_TOPICS, OFFSETS_TOPIC, STAGES, TOPICS
+from doctor.cluster import INTERNAL_TOPICS, STAGES, TOPICS
 from doctor.cluster_facts import ClusterFacts, Partition, TopicFacts
 from doctor.collect_clock import collect_clock
 from doctor.collect_transactions import collect_open_transactions
@@ -22,6 +22,7 @@ from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, Kafka, client_arguments
 from libs.runtime.topics.comparison import topic_configs
 from libs.runtime.transactions.connection import BrokerConnection
+from libs.runtime.transactions.missing_markers import OFFSETS_TOPIC, java_hash
 
 _REQUEST_TIMEOUT_MS = 10_000
 
@@ -167,13 +168,5 @@ def _partitions_of_groups(internal_topics: Mapping[str, TopicFacts], prefix: str
     offsets = internal_topics.get(OFFSETS_TOPIC)
     if offsets is None:
         return {}
-    numbers = {_java_hash(prefix + stage) % len(offsets.partitions) for stage in STAGES}
+    numbers = {java_hash(prefix + stage) % len(offsets.partitions) for stage in STAGES}
     return {OFFSETS_TOPIC: tuple(sorted(numbers))}
-
-
-def _java_hash(text: str) -> int:
-    """The absolute value of Java's ``String.hashCode``, which places a group [Kafka: GroupMetadataManager.partitionFor]."""
-    hashed = 0
-    for character in text:
-        hashed = (31 * hashed + ord(character)) & 0xFFFFFFFF
-    return min(hashed, 2**32 - hashed)

@@ -6,7 +6,6 @@ crashed, or it hangs (KIP-664): the partition has it, but the coordinator does n
 
 import asyncio
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
@@ -14,9 +13,9 @@ from aiokafka.errors import KafkaError
 from doctor.cluster_facts import ABORTED, COMMITTED, UNDECIDED, OpenTransaction
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import AIOKafkaConsumer, Kafka, client_arguments
-from libs.runtime.kafka_requests.describe_producers import NO_TRANSACTION, DescribeProducers
 from libs.runtime.kafka_requests.list_transactions import ListTransactions
 from libs.runtime.transactions.connection import BrokerConnection
+from libs.runtime.transactions.missing_markers import open_producers
 
 Partitions = Mapping[str, Collection[int]]
 """By topic."""
@@ -71,7 +70,8 @@ async def _whose(
         blocking = []
         try:
             # Transactions that begin later do not block readers: the pipeline is at work.
-            blocking = [each for each in await open_producers(connection, partition) if each.start_offset <= stable]
+            open_ones = await open_producers(connection, {partition: await connection.leader(partition)})
+            blocking = [each for each in open_ones[partition] if each.start_offset <= stable]
         except (KafkaError, PipelineError):  # the broker is too old, or this client has no right to ask
             denied = True
         found += [
@@ -79,33 +79,6 @@ async def _whose(
             for each in blocking
         ] or [OpenTransaction(*partition, None, None, None)]
     return tuple(found), denied
-
-
-class OpenProducer(NamedTuple):
-    """A producer with an open transaction in a partition, as the partition's leader knows it."""
-
-    producer_id: int
-    producer_epoch: int
-    coordinator_epoch: int
-    start_offset: int
-
-
-async def open_producers(connection: BrokerConnection, partition: TopicPartition) -> list[OpenProducer]:
-    """The producers with an open transaction in ``partition``.
-
-    Raises:
-        PipelineError: the leader refuses to answer.
-    """
-    leader = await connection.leader(partition)
-    answer = await connection.send(leader, DescribeProducers({partition.topic: [partition.partition]}))
-    (((_, ((_, code, message, producers, *_),), *_),),) = (answer.topics,)
-    if code:
-        raise PipelineError(f"{partition.topic}: {message}")
-    return [
-        OpenProducer(producer_id, epoch, coordinator_epoch, start)
-        for producer_id, epoch, _, _, coordinator_epoch, start, *_ in producers
-        if start != NO_TRANSACTION
-    ]
 
 
 async def _known_transactions(connection: BrokerConnection) -> dict[int, tuple[str, str]]:

@@ -1,30 +1,19 @@
-"""Writes commit markers that a broker has left out.
-
-A broker in ZooKeeper mode that restarts between a transaction's commit and its markers may look for the partitions' leaders
-before it has the cluster's metadata. It takes a partition without a leader for deleted, writes no marker into it, and notes the
-transaction as complete [Kafka 3.9: TransactionMarkerChannelManager.addTxnMarkersToBrokerQueue]. Readers of committed records then
-wait for ever.
-"""
+"""Writes commit markers that a broker has left out, where a service was not allowed to, or no replica of it runs."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from aiokafka import TopicPartition
+from aiokafka.errors import ClusterAuthorizationFailedError
 
 from doctor.cluster import STAGES
 from doctor.cluster_facts import COMMITTED, OpenTransaction
 from doctor.collect_cluster import partitions_to_watch
-from doctor.collect_transactions import OpenProducer, collect_open_transactions, open_producers
+from doctor.collect_transactions import collect_open_transactions
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import Kafka
-from libs.runtime.kafka_requests.describe_transactions import DescribeTransactions
-from libs.runtime.kafka_requests.write_txn_markers import CommitMarker
-from libs.runtime.transactions.connection import TRANSACTION, BrokerConnection
-from libs.runtime.transactions.error_codes import refusal
+from libs.runtime.transactions.connection import BrokerConnection
+from libs.runtime.transactions.missing_markers import describe_transaction, open_producers, write_commit_marker
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
-
-_NO_COORDINATOR_EPOCH = -1
-_CLUSTER_AUTHORIZATION_FAILED = 31
 
 
 @dataclass(frozen=True)
@@ -65,36 +54,18 @@ async def _complete(connection: BrokerConnection, prefix: str, found: OpenTransa
     if not any(StageTransactionalIds(prefix, stage).owns(found.transactional_id) for stage in STAGES):
         return Outcome(found, "it is no transaction of the processor or the analytics")
     partition = TopicPartition(found.topic, found.partition)
-    producers = [each for each in await open_producers(connection, partition) if each.producer_id == found.producer_id]
-    if not producers:
-        return Outcome(found, "it has ended meanwhile")
-    [producer] = producers
-    # After the check of the partition: the coordinator's answer is then about a transaction that cannot end by itself.
-    if not await _is_committed(connection, found.transactional_id, producer):
-        return Outcome(found, "its coordinator has begun another transaction meanwhile")
-    await _write_marker(connection, partition, producer)
-    return Outcome(found)
-
-
-async def _is_committed(connection: BrokerConnection, transactional_id: str, producer: OpenProducer) -> bool:
-    request = DescribeTransactions([transactional_id])
-    answer = await connection.ask_coordinator(TRANSACTION, transactional_id, request)
-    [(code, _, state, _, _, producer_id, producer_epoch, *_)] = answer.transaction_states
-    if code:
-        raise refusal(code, "DescribeTransactions")
-    known = (state, producer_id, producer_epoch)
-    return bool(known == (COMMITTED, producer.producer_id, producer.producer_epoch))
-
-
-async def _write_marker(connection: BrokerConnection, partition: TopicPartition, producer: OpenProducer) -> None:
-    # Without an earlier marker the partition has no coordinator epoch, and accepts any.
-    epoch = 0 if producer.coordinator_epoch == _NO_COORDINATOR_EPOCH else producer.coordinator_epoch
-    marker = CommitMarker(partition.topic, partition.partition, producer.producer_id, producer.producer_epoch, epoch)
-    answer: Any = await connection.send(await connection.leader(partition), marker)
-    [(_, [(_, [(_, code, *_)], *_)], *_)] = answer.markers
-    if code == _CLUSTER_AUTHORIZATION_FAILED:
-        raise PipelineError(
-            "this client is not allowed to write transaction markers", advice="it needs ALTER on the cluster"
-        )
-    if code:
-        raise refusal(code, "WriteTxnMarkers")
+    leader = await connection.leader(partition)
+    described = await describe_transaction(connection, found.transactional_id)
+    # After the coordinator's answer: what is open since before it is then no later transaction.
+    for each in (await open_producers(connection, {partition: leader}))[partition]:
+        if (each.producer_id, each.start_offset) == (found.producer_id, found.start_offset):
+            if described != (COMMITTED, each.producer_id, each.producer_epoch):
+                return Outcome(found, "its coordinator has begun another transaction meanwhile")
+            try:
+                await write_commit_marker(connection, leader, partition, each)
+            except ClusterAuthorizationFailedError as error:
+                raise PipelineError(
+                    "this client is not allowed to write transaction markers", advice=str(error)
+                ) from error
+            return Outcome(found)
+    return Outcome(found, "it has ended meanwhile")

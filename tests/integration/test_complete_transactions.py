@@ -1,4 +1,4 @@
-"""`pipeline complete-transactions` on a broker that has left out markers of complete transactions."""
+"""A broker that has left out markers of complete transactions: a replica writes them, or `pipeline complete-transactions`."""
 
 import asyncio
 import json
@@ -7,17 +7,20 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 
+from libs.events.topics import ORDERS
 from libs.runtime.kafka_security.security import KafkaAddress
 from libs.runtime.transactions.connection import BrokerConnection
 from libs.runtime.transactions.producer import TransactionalProducer
 from libs.runtime.transactions.record_batches import OutputBuffer
 from local.broker import LocalBroker
-from tests.integration.pipeline import Pipeline
+from tests.integration.pipeline import Pipeline, no_member
 from tests.integration.services import ROOT
+from tests.unit.driver import order
 
 OUTPUT, DEAD_LETTERS = "processed-orders", "orders-dlq"
 
@@ -32,7 +35,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBroker]:
 
 @pytest.fixture
 async def pipeline(broker: LocalBroker, tmp_path: Path) -> Pipeline:
-    pipeline = Pipeline(broker.bootstrap_servers, "test-", tmp_path)
+    pipeline = Pipeline(broker.bootstrap_servers, f"{tmp_path.name}-", tmp_path)
     await pipeline.make_topics()
     return pipeline
 
@@ -46,9 +49,18 @@ async def connection(pipeline: Pipeline) -> AsyncIterator[BrokerConnection]:
 
 
 async def leave_out_a_marker(
-    connection: BrokerConnection, pipeline: Pipeline, transactional_id: str, partition: int, *, commit: bool
+    connection: BrokerConnection,
+    pipeline: Pipeline,
+    transactional_id: str,
+    partition: int,
+    *,
+    commit: bool,
+    offset: int | None = None,
 ) -> None:
-    """A complete transaction with a record in this partition of the dead letters and in the output, and a marker only there."""
+    """A complete transaction with a record in this partition of the dead letters and in the output, and a marker only there.
+
+    ``offset``, of the same partition of `orders`, has no marker either.
+    """
     producer = TransactionalProducer(connection, transactional_id, pipeline.prefix)
     await producer.start()
     buffer = OutputBuffer({OUTPUT: 6, DEAD_LETTERS: 6})
@@ -59,6 +71,9 @@ async def leave_out_a_marker(
     }
     await producer.add_partitions(TopicPartition(pipeline.prefix + OUTPUT, number) for _, number in buffer.batches())
     await producer.produce(batches)
+    if offset is not None:
+        source = TopicPartition(pipeline.prefix + ORDERS.name, partition)
+        await producer._commit_offsets({source: offset}, no_member(pipeline.prefix + "processor"))
     await producer.end(commit=commit)
 
 
@@ -124,3 +139,17 @@ async def test_a_committed_transaction_without_its_marker_is_completed_and_no_ot
     ]
     assert await committed_records(pipeline, committed) == [b"in the transaction", b"later"]
     assert await committed_records(pipeline, aborted) == await committed_records(pipeline, foreign) == []
+
+
+async def test_a_replica_completes_what_its_predecessor_has_committed(
+    pipeline: Pipeline, connection: BrokerConnection
+) -> None:
+    await pipeline.send([(1, [orjson.dumps(order(number)) for number in range(5)])])
+    predecessor = f"{pipeline.prefix}processor-0-member-0"
+    await leave_out_a_marker(connection, pipeline, predecessor, 1, commit=True, offset=3)
+    assert await committed_records(pipeline, 1) == []
+    # The offset is that of no member, which the processor would refuse.
+    async with pipeline.service("processor", PROCESSOR_ACCEPT_OFFSETS="true") as processor:
+        started = await processor.wait_for("partition started", partition=f"{pipeline.prefix}{ORDERS.name}-1")
+    assert started["offset"] == 3
+    assert await committed_records(pipeline, 1) == [b"in the transaction"]

@@ -14,7 +14,7 @@ from libs.runtime.exactly_once.group_member import GroupMember
 from libs.runtime.kafka_requests.txn_offset_commit import MemberOffsetCommit
 from libs.runtime.transactions.connection import GROUP, TRANSACTION, BrokerConnection
 from libs.runtime.transactions.error_codes import Meaning, meaning_of
-from libs.runtime.transactions.open_transactions import end_former_transactions, end_transaction
+from libs.runtime.transactions.open_transactions import Written, end_former_transactions, end_transaction
 from libs.runtime.transactions.producer import TransactionalProducer
 from libs.runtime.transactions.record_batches import OutputBuffer
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
@@ -50,6 +50,7 @@ class Writer:
         self.producer = TransactionalProducer(connection, transactional_id, pipeline.prefix)
         self.member = no_member(pipeline.prefix + "group")
         self.source = TopicPartition(pipeline.prefix + "orders", 0)
+        self.written = Written([TopicPartition(pipeline.prefix + "processed-orders", 0)], self.member.group)
 
     async def leave_open(self, offset: int) -> None:
         """A transaction without its end."""
@@ -84,13 +85,13 @@ async def test_only_transactions_of_former_generations_are_ended(
     for writer in (former, present):
         await writer.producer.start()
     await former.leave_open(41)
-    await end_former_transactions(connection, former.ids, generation=5)
+    await end_former_transactions(connection, former.ids, 5, former.written)
     assert await offsets.fetch(former.source) is None
     with pytest.raises(TransactionFencedError):
         await former.producer.end(commit=True)
 
     await present.leave_open(42)
-    await end_former_transactions(connection, former.ids, generation=5)
+    await end_former_transactions(connection, former.ids, 5, former.written)
     await present.producer.end(commit=True)
     assert await offsets.fetch(former.source) == 42
     assert len(await pipeline.read("processed-orders")) == 1
@@ -104,7 +105,7 @@ async def test_late_requests_of_an_attempt_do_not_affect_later_attempts(
     following.producer.transactional_id += "-next"
     await lost.producer.start()
     await lost.leave_open(10)  # its responses are lost, and a new attempt takes over
-    await end_transaction(connection, lost.producer.transactional_id)
+    await end_transaction(connection, lost.producer.transactional_id, lost.written)
     await following.producer.start()
     await following.leave_open(20)
 

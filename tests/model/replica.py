@@ -206,6 +206,8 @@ class ModelConnection:
 
     async def send(self, _: int, request: Any, __: int = 0) -> Any:
         found = sent(request)
+        if found.name == "DescribeTransactions":  # this model's broker leaves out no marker
+            return answer_to(found)
         return _answer(found, await _ask(_request(found)))
 
     async def ask_coordinator(self, _: int, __: str, request: Any) -> Any:

@@ -41,7 +41,8 @@ from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.service.stop_requests import unless_stopped
 from libs.runtime.timing import CLOSE_TIMEOUT_S, FENCED_WAIT_S, STUCK_AFTER_S
 from libs.runtime.transactions.connection import BrokerConnection
-from libs.runtime.transactions.open_transactions import end_former_transactions, end_transaction
+from libs.runtime.transactions.missing_markers import Described
+from libs.runtime.transactions.open_transactions import Written, end_former_transactions, end_transaction
 from libs.runtime.transactions.producer import TransactionalProducer
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 
@@ -82,6 +83,15 @@ class ReplicaWorker:
         self._take_over = TakeOver(
             stage, settings, consumer, member.group, lambda source: self._health.beat(_name(source))
         )
+        self._written = Written(
+            [
+                TopicPartition(settings.topic_prefix + topic.name, number)
+                for topic in stage.outputs
+                for number in range(settings.topic_partitions)
+            ],
+            member.group,
+        )
+        self._known_commits: dict[str, Described] = {}
         self._left_open: list[str] | None = None  # transactional ids of failed attempts; None before the first one
         self._processing: Processing | None = None
         self._task: asyncio.Task[None] | None = None
@@ -222,10 +232,10 @@ class ReplicaWorker:
     async def _end_what_is_left_open(self, connection: BrokerConnection) -> None:
         """End the transactions of former members, and after a failure those of this worker's own former attempts."""
         if self._left_open is None:
-            await end_former_transactions(connection, self._ids, self._member.generation)
+            await end_former_transactions(connection, self._ids, self._member.generation, self._written)
             self._left_open = []
         for transactional_id in list(self._left_open):
-            await end_transaction(connection, transactional_id)
+            await end_transaction(connection, transactional_id, self._written, self._known_commits)
             self._left_open.remove(transactional_id)
 
     def _pause(self, left_out: Collection[TopicPartition]) -> None:

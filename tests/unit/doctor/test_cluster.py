@@ -10,10 +10,10 @@ from aiokafka import TopicPartition
 from doctor.cluster import cluster_findings
 from doctor.cluster_facts import ABORTED, COMMITTED, Clock, ClusterFacts, OpenTransaction, Partition, TopicFacts
 from doctor.collect_clock import clock_of
-from doctor.collect_cluster import _java_hash
 from doctor.collect_transactions import held_up
 from doctor.finding import Level
 from libs.events.topics import ALL_TOPICS
+from libs.runtime.transactions.missing_markers import java_hash
 
 BROKER = {
     "inter.broker.protocol.version": "3.9-IV0",
@@ -249,4 +249,4 @@ def test_a_transaction_is_abandoned_if_its_last_stable_offset_does_not_move() ->
     [("processor", 28), ("analytics", 10), ("episode-2-processor", 45), ("episode-2-analytics", 27), ("", 0)],
 )
 def test_a_group_s_offsets_are_where_kafka_places_them(group: str, number: int) -> None:
-    assert _java_hash(group) % 50 == number
+    assert java_hash(group) % 50 == number

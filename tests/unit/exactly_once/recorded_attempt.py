@@ -52,10 +52,10 @@ class Broker:
         await self._note("open", *topics)
         return SimpleNamespace(close=lambda: self._note("close"))
 
-    async def _end_former(self, _: object, ids: object, generation: int) -> None:
+    async def _end_former(self, _: object, ids: object, generation: int, __: object) -> None:
         await self._note("end former", generation)
 
-    async def _end(self, _: object, transactional_id: str) -> None:
+    async def _end(self, _: object, transactional_id: str, *__: object) -> None:
         await self._note("end", transactional_id)
 
     def _producer(self, _: object, transactional_id: str, topic_prefix: str, offset_metadata: str) -> Any:

@@ -66,6 +66,12 @@ class FakeConnection:
     async def ask_coordinator(self, kind: int, key: str, request: Any) -> Any:
         return await self._answer(sent(request, to=(kind, key)))
 
+    async def ask_any(self, request: Any) -> Any:
+        return await self._answer(sent(request, to=0))
+
+    async def coordinator(self, kind: int, key: str) -> int:
+        return 2
+
     async def send(self, node: int, request: Any, group: int = 0) -> Any:
         return await self._answer(sent(request, to=node))
 

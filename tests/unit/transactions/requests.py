@@ -81,6 +81,8 @@ def answer_to(  # noqa: PLR0911 - a table of answers
             return SimpleNamespace(error_code=0 if codes else code, topics=_fetched(request, by_partition, numbers))
         case "ListTransactions":
             return SimpleNamespace(error_code=code, transactions=[(name, 1, state, {}) for name, state in listed])
+        case "DescribeTransactions":  # the coordinator does not know the transactional id
+            return SimpleNamespace(transaction_states=[(105, "", "", 0, 0, -1, -1, [], {})])
         case "InitProducerId":
             return SimpleNamespace(error_code=code, producer_id=producer[0], producer_epoch=producer[1])
         case _:

@@ -6,17 +6,19 @@ from types import SimpleNamespace
 import pytest
 import structlog
 from aiokafka.errors import NodeNotReadyError
+from aiokafka.structs import TopicPartition
 from structlog.testing import capture_logs
 
 from libs.runtime.errors import AnswerLostError
 from libs.runtime.transactions import open_transactions
-from libs.runtime.transactions.open_transactions import end_former_transactions
+from libs.runtime.transactions.open_transactions import Written, end_former_transactions
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 from tests.unit.transactions.fake_connection import FakeConnection
 from tests.unit.transactions.requests import Sent, answer_to
 
 IDS = StageTransactionalIds("mine.", "processor")
 FORMER = ["mine.processor-6-member-0", "mine.processor-5-other-3"]
+WRITTEN = Written([TopicPartition("mine.out", 0)], "mine.processor")
 OTHERS = [
     "mine.processor-7-member-1",
     "mine.analytics-6-member-0",
@@ -32,7 +34,7 @@ class ListedTransactions:
         self._ids = transactional_ids
 
     def __call__(self, request: Sent) -> SimpleNamespace:
-        assert request.fields["state_filters"] == ["Ongoing", "PrepareCommit", "PrepareAbort"]
+        assert request.fields["state_filters"] == ["Ongoing", "PrepareCommit", "PrepareAbort", "CompleteCommit"]
         answer: SimpleNamespace = answer_to(request, listed=[(each, "Ongoing") for each in self._ids])
         return answer
 
@@ -46,7 +48,7 @@ async def end(connection: FakeConnection, monkeypatch: pytest.MonkeyPatch) -> li
     monkeypatch.setattr(open_transactions, "log", structlog.get_logger())
     with capture_logs() as captured:
         async with asyncio.timeout(30):
-            await end_former_transactions(connection.as_connection(), IDS, 7)
+            await end_former_transactions(connection.as_connection(), IDS, 7, WRITTEN)
     return [line["log_level"] for line in captured]
 
 
@@ -103,7 +105,7 @@ async def test_the_wait_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> Non
 async def test_it_can_be_cancelled() -> None:
     connection = FakeConnection()
     connection.hold("ListTransactions")
-    ending = asyncio.create_task(end_former_transactions(connection.as_connection(), IDS, 7))
+    ending = asyncio.create_task(end_former_transactions(connection.as_connection(), IDS, 7, WRITTEN))
     await asyncio.sleep(0)
     ending.cancel()
     with pytest.raises(asyncio.CancelledError):
