@@ -1,6 +1,6 @@
 """Encodes the records of one transaction into Kafka's record batches (KIP-98) as they are added."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 
@@ -97,7 +97,9 @@ class OutputBuffer:
 
     def __init__(self, partitions: Mapping[str, int]) -> None:
         self._partitions = partitions
-        self._outputs: dict[str, list[_PartitionOutput]] = {}
+        self._outputs: defaultdict[str, defaultdict[int, _PartitionOutput]] = defaultdict(
+            lambda: defaultdict(_PartitionOutput)
+        )
         self._batches_bytes = 0
         self._waiting_bytes = 0
         # Read after every batch of input, so it is kept up to date.
@@ -115,7 +117,7 @@ class OutputBuffer:
         return partition_for(key, self._partitions[topic])
 
     def extend(self, topic: str, partitions: Sequence[int], rows: Sequence[Row], headers: Headers) -> None:
-        outputs = self._outputs_of(topic)
+        outputs = self._outputs[topic]
         size_bytes = 0
         for partition, row in zip(partitions, rows, strict=True):
             output = outputs[partition]
@@ -141,12 +143,6 @@ class OutputBuffer:
     ) -> None:
         self.extend(topic, (partition,), ((key, value, timestamp_ms),), headers)
 
-    def _outputs_of(self, topic: str) -> list[_PartitionOutput]:
-        outputs = self._outputs.get(topic)
-        if outputs is None:
-            outputs = self._outputs[topic] = [_PartitionOutput() for _ in range(self._partitions[topic])]
-        return outputs
-
     def _change_headers(self, output: _PartitionOutput, headers: Headers) -> None:
         if output.rows and output.headers != headers:
             self._waiting_bytes -= sum(len(value) for _, value, _ in output.rows if value is not None)
@@ -155,7 +151,7 @@ class OutputBuffer:
 
     def _append_all(self) -> None:
         for outputs in self._outputs.values():
-            for output in outputs:
+            for output in outputs.values():
                 if output.rows:
                     self._batches_bytes += output.append_rows()
         self._waiting_bytes = 0
@@ -166,7 +162,7 @@ class OutputBuffer:
         return {
             (topic, partition): output.batches
             for topic, outputs in self._outputs.items()
-            for partition, output in enumerate(outputs)
+            for partition, output in outputs.items()
             if output.batches
         }
 
@@ -174,6 +170,6 @@ class OutputBuffer:
         """The number of records by topic."""
         counts: Counter[str] = Counter()
         for topic, outputs in self._outputs.items():
-            for output in outputs:
+            for output in outputs.values():
                 counts[topic] += len(output.rows) + sum(batch.record_count for batch in output.batches)
         return counts

@@ -163,3 +163,9 @@ def test_partitions_match_the_default_partitioner() -> None:
     assert (buffer.partition_count("out"), buffer.partition_count("dlq")) == (6, 3)
     for key in (None, b"a", b"order-17"):
         assert buffer.partition_for("dlq", key) == partition_for(key, 3)
+
+
+def test_a_topic_whose_partitions_are_chosen_by_the_caller_needs_no_number_of_partitions() -> None:
+    buffer = OutputBuffer({})
+    buffer.send("out", 3, b"key", b"value", 0, [])
+    assert counts(buffer, "out", 3) == [1]
