@@ -232,8 +232,10 @@ class ReplicaWorker:
     async def _end_what_is_left_open(self, connection: BrokerConnection) -> None:
         """End the transactions of former members, and after a failure those of this worker's own former attempts."""
         if self._left_open is None:
-            await end_former_transactions(connection, self._ids, self._member.generation, self._written)
-            self._left_open = []
+            await end_former_transactions(
+                connection, self._ids, self._member.generation, self._written, self._known_commits
+            )
+            self._left_open = [*self._known_commits]
         for transactional_id in list(self._left_open):
             await end_transaction(connection, transactional_id, self._written, self._known_commits)
             self._left_open.remove(transactional_id)

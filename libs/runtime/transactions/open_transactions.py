@@ -48,11 +48,15 @@ class Written(NamedTuple):
 
 
 async def end_former_transactions(
-    connection: BrokerConnection, ids: StageTransactionalIds, generation: int, written: Written
+    connection: BrokerConnection,
+    ids: StageTransactionalIds,
+    generation: int,
+    written: Written,
+    known: dict[str, Described] | None = None,
 ) -> None:
     """End the open transactions of members of generations before ``generation``, within a time limit.
 
-    This only saves time, so errors are logged and ignored.
+    Errors are logged and ignored: an open transaction also ends by its timeout. For ``known`` see ``end_transaction``.
     """
     try:
         async with asyncio.timeout(_LONGEST_S):
@@ -63,7 +67,7 @@ async def end_former_transactions(
             complete = {each.producer_id: each.transactional_id for each in former if each.state == COMPLETE}
             undecided = [each.transactional_id for each in former if each.state != COMPLETE]
             left_open = undecided + await _left_open_although_complete(connection, complete, written)
-            await all_of(*(end_transaction(connection, each, written) for each in left_open))
+            await all_of(*(end_transaction(connection, each, written, known) for each in left_open))
         if left_open:
             log.info("ended the open transactions of former members", transactional_ids=left_open)
     except (KafkaError, PipelineError, TimeoutError) as error:

@@ -52,7 +52,7 @@ class Broker:
         await self._note("open", *topics)
         return SimpleNamespace(close=lambda: self._note("close"))
 
-    async def _end_former(self, _: object, ids: object, generation: int, __: object) -> None:
+    async def _end_former(self, _: object, ids: object, generation: int, *__: object) -> None:
         await self._note("end former", generation)
 
     async def _end(self, _: object, transactional_id: str, *__: object) -> None:

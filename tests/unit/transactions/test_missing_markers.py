@@ -172,6 +172,21 @@ async def test_a_successor_looks_for_complete_transactions_that_are_open_somewhe
     assert not cluster.connection.named("InitProducerId")
 
 
+async def test_a_successor_remembers_a_commit_whose_markers_it_could_not_write_in_time() -> None:
+    cluster = Cluster("PrepareCommit", OUTPUTS[0])
+    cluster.script()
+
+    def listed(request: Sent) -> Any:
+        return SimpleNamespace(error_code=0, transactions=[(FORMER, PRODUCER_ID, "PrepareCommit", {})])
+
+    cluster.connection.script("ListTransactions", listed, lambda request: answer_to(request, listed=[]))
+    cluster.connection.script("InitProducerId", AnswerLostError("no answer"))
+    known: dict[str, Described] = {}
+    with capture_logs():
+        await end_former_transactions(cluster.connection.as_connection(), IDS, 7, WRITTEN, known)
+    assert known == {FORMER: ("PrepareCommit", PRODUCER_ID, EPOCH)}
+
+
 async def test_a_client_that_may_not_see_the_offsets_topic_looks_at_the_outputs_only() -> None:
     connection = FakeConnection()
     connection.script("Metadata", lambda _: SimpleNamespace(topics=[(_DENIED, OFFSETS_TOPIC, True, [])]))
