@@ -3,7 +3,7 @@
 A broker in ZooKeeper mode that restarts between a transaction's commit and its markers may look for the partitions' leaders
 before it has the cluster's metadata. It takes a partition without a leader for deleted, writes no marker into it, and notes the
 transaction as complete [Kafka 3.9: TransactionMarkerChannelManager.addTxnMarkersToBrokerQueue]. Readers of committed records, and
-of stable offsets, then wait for ever.
+of stable offsets, then wait for ever. docs/decisions/0026-missing-commit-markers.md has what is done about it.
 """
 
 import asyncio
