@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from doctor.cluster_facts import ABORTED, COMMITTED, Clock, ClusterFacts, OpenTransaction, TopicFacts
+from doctor.cluster_facts import Clock, ClusterFacts, OpenTransaction, TopicFacts
 from doctor.finding import Finding, ok, problem, skipped, warning
 from libs.events.topics import ALL_TOPICS, DEAD_LETTERS_REPLAYED
+from libs.runtime.kafka_requests.list_transactions import COMPLETE_ABORT, COMPLETE_COMMIT
 from libs.runtime.topics.rules import TopicSettings, differences
+from libs.runtime.transactions.missing_markers import OFFSETS_TOPIC
 
 TOPICS = (*ALL_TOPICS, DEAD_LETTERS_REPLAYED)
-INTERNAL_TOPICS = ("__consumer_offsets", "__transaction_state")
-STAGES = ("processor", "analytics")
+INTERNAL_TOPICS = (OFFSETS_TOPIC, "__transaction_state")
 
 # More than the time from an order's arrival at the broker to its arrival here.
 _CLOCKS_DIFFER_S = 2.0
@@ -262,14 +263,14 @@ def _transaction(found: OpenTransaction, subject: str, watched_s: float) -> Find
         f"kafka-transactions.sh abort --topic {found.topic} --partition {found.partition}"
         f" --start-offset {found.start_offset}"
     )
-    if found.state == COMMITTED:
+    if found.state == COMPLETE_COMMIT:
         return problem(
             subject,
             f"the transaction of {found.transactional_id!r} in {where} {hangs}. It was committed, but the broker has not written its"
             " commit marker",
             "`pipeline complete-transactions` writes it. Do not abort the transaction: that would lose its records",
         )
-    if found.state == ABORTED:
+    if found.state == COMPLETE_ABORT:
         return problem(
             subject, f"the transaction of {found.transactional_id!r} in {where} {hangs}. It was aborted", abort
         )

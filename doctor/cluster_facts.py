@@ -3,10 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-UNDECIDED = ("Ongoing", "PrepareCommit", "PrepareAbort")
-"""The states of a transaction that its coordinator is going to end."""
-COMMITTED = "CompleteCommit"
-ABORTED = "CompleteAbort"
+from libs.runtime.kafka_requests.list_transactions import UNDECIDED
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,16 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.admin import ApiVersionRequest
 
-from doctor.cluster import INTERNAL_TOPICS, STAGES, TOPICS
+from doctor.cluster import INTERNAL_TOPICS, TOPICS
 from doctor.cluster_facts import ClusterFacts, Partition, TopicFacts
 from doctor.collect_clock import collect_clock
 from doctor.collect_transactions import collect_open_transactions
-from libs.events.topics import ORDERS
+from libs.events.topics import ORDERS, STAGES
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, Kafka, client_arguments
 from libs.runtime.topics.comparison import topic_configs
 from libs.runtime.transactions.connection import BrokerConnection
-from libs.runtime.transactions.missing_markers import OFFSETS_TOPIC, java_hash
+from libs.runtime.transactions.missing_markers import OFFSETS_TOPIC, group_partition
 
 _REQUEST_TIMEOUT_MS = 10_000
 
@@ -40,18 +40,14 @@ async def collect_cluster_facts(kafka: Kafka, prefix: str, progress: Progress, w
     try:
         await admin.start()
         cluster = await admin.describe_cluster()
-        described = await admin.describe_topics([prefix + topic.name for topic in TOPICS])
-        internal = await admin.describe_topics(list(INTERNAL_TOPICS))
-        seen, missing, denied = _sorted_out(described, prefix)
+        seen, missing, denied = _sorted_out(await _described(admin, prefix), prefix)
+        internal_topics = await _internal_topics(admin)
         configs = await _topic_configs(admin, seen, prefix)
         broker_config = await _broker_config(admin, cluster["brokers"][0]["node_id"])
     finally:
         await admin.close()
     topics = {name: _topic(name, topic, configs.get(prefix + name)) for name, topic in seen.items()}
     progress(f"watching the clock and the transactions for {watch_s:.0f} s")
-    internal_topics = {
-        topic["topic"]: _topic(topic["topic"], topic, None) for topic in internal if not topic["error_code"]
-    }
     partitions = _partitions_of(topics, prefix) | _partitions_of_groups(internal_topics, prefix)
     connection = await BrokerConnection.open(kafka, list(partitions))
     try:
@@ -86,14 +82,23 @@ async def partitions_to_watch(kafka: Kafka, prefix: str) -> dict[str, tuple[int,
     admin = AIOKafkaAdminClient(**client_arguments(kafka), request_timeout_ms=_REQUEST_TIMEOUT_MS)
     try:
         await admin.start()
-        described = await admin.describe_topics([prefix + topic.name for topic in TOPICS])
-        internal = await admin.describe_topics(list(INTERNAL_TOPICS))
+        seen, _, _ = _sorted_out(await _described(admin, prefix), prefix)
+        internal_topics = await _internal_topics(admin)
     finally:
         await admin.close()
-    seen, _, _ = _sorted_out(described, prefix)
-    found = {topic["topic"]: _topic(topic["topic"], topic, None) for topic in internal if not topic["error_code"]}
     topics = {name: _topic(name, topic, None) for name, topic in seen.items()}
-    return _partitions_of(topics, prefix) | _partitions_of_groups(found, prefix)
+    return _partitions_of(topics, prefix) | _partitions_of_groups(internal_topics, prefix)
+
+
+async def _described(admin: AIOKafkaAdminClient, prefix: str) -> Sequence[Mapping[str, Any]]:
+    described: Sequence[Mapping[str, Any]] = await admin.describe_topics([prefix + topic.name for topic in TOPICS])
+    return described
+
+
+async def _internal_topics(admin: AIOKafkaAdminClient) -> dict[str, TopicFacts]:
+    """Those that this client may see."""
+    described = await admin.describe_topics(list(INTERNAL_TOPICS))
+    return {topic["topic"]: _topic(topic["topic"], topic, None) for topic in described if not topic["error_code"]}
 
 
 def _sorted_out(
@@ -168,5 +173,5 @@ def _partitions_of_groups(internal_topics: Mapping[str, TopicFacts], prefix: str
     offsets = internal_topics.get(OFFSETS_TOPIC)
     if offsets is None:
         return {}
-    numbers = {java_hash(prefix + stage) % len(offsets.partitions) for stage in STAGES}
+    numbers = {group_partition(prefix + stage, len(offsets.partitions)) for stage in STAGES}
     return {OFFSETS_TOPIC: tuple(sorted(numbers))}

@@ -10,10 +10,15 @@ from collections.abc import Collection, Mapping
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from doctor.cluster_facts import ABORTED, COMMITTED, UNDECIDED, OpenTransaction
+from doctor.cluster_facts import OpenTransaction
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import AIOKafkaConsumer, Kafka, client_arguments
-from libs.runtime.kafka_requests.list_transactions import ListTransactions
+from libs.runtime.kafka_requests.list_transactions import (
+    COMPLETE_ABORT,
+    COMPLETE_COMMIT,
+    UNDECIDED,
+    ListTransactions,
+)
 from libs.runtime.transactions.connection import BrokerConnection
 from libs.runtime.transactions.missing_markers import open_producers
 
@@ -86,7 +91,7 @@ async def _known_transactions(connection: BrokerConnection) -> dict[int, tuple[s
     found: dict[int, tuple[str, str]] = {}
     for broker in connection.brokers():
         try:
-            answer = await connection.send(broker, ListTransactions((*UNDECIDED, COMMITTED, ABORTED)))
+            answer = await connection.send(broker, ListTransactions((*UNDECIDED, COMPLETE_COMMIT, COMPLETE_ABORT)))
         except (KafkaError, PipelineError):  # the broker is too old, or has just gone
             continue
         found |= {

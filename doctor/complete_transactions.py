@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from aiokafka import TopicPartition
 from aiokafka.errors import ClusterAuthorizationFailedError
 
-from doctor.cluster import STAGES
-from doctor.cluster_facts import COMMITTED, OpenTransaction
+from doctor.cluster_facts import OpenTransaction
 from doctor.collect_cluster import partitions_to_watch
 from doctor.collect_transactions import collect_open_transactions
+from libs.events.topics import STAGES
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import Kafka
+from libs.runtime.kafka_requests.list_transactions import COMPLETE_COMMIT
 from libs.runtime.transactions.connection import BrokerConnection
 from libs.runtime.transactions.missing_markers import describe_transaction, open_producers, write_commit_marker
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
@@ -49,7 +50,7 @@ async def commit_hanging_transactions(kafka: Kafka, prefix: str, watch_s: float 
 
 
 async def _complete(connection: BrokerConnection, prefix: str, found: OpenTransaction) -> Outcome:
-    if found.transactional_id is None or found.state != COMMITTED:
+    if found.transactional_id is None or found.state != COMPLETE_COMMIT:
         return Outcome(found, "its coordinator does not say that it was committed")
     if not any(StageTransactionalIds(prefix, stage).owns(found.transactional_id) for stage in STAGES):
         return Outcome(found, "it is no transaction of the processor or the analytics")
@@ -59,7 +60,7 @@ async def _complete(connection: BrokerConnection, prefix: str, found: OpenTransa
     # After the coordinator's answer: what is open since before it is then no later transaction.
     for each in (await open_producers(connection, {partition: leader}))[partition]:
         if (each.producer_id, each.start_offset) == (found.producer_id, found.start_offset):
-            if described != (COMMITTED, each.producer_id, each.producer_epoch):
+            if described != (COMPLETE_COMMIT, each.producer_id, each.producer_epoch):
                 return Outcome(found, "its coordinator has begun another transaction meanwhile")
             try:
                 await write_commit_marker(connection, leader, partition, each)

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from aiokafka.errors import for_code
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from libs.events.topics import ALL_TOPICS, DEAD_LETTERS_REPLAYED, ORDERS
+from libs.events.topics import ALL_TOPICS, DEAD_LETTERS_REPLAYED, ORDERS, STAGES
 from libs.runtime.errors import PipelineError
 from libs.runtime.exactly_once.committed_offsets import encode_metadata
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, AIOKafkaConsumer, Kafka, client_arguments
 
-_GROUPS = ("processor", "analytics")
 _GONE_WITHIN_S = 30.0
 
 
@@ -103,7 +102,7 @@ async def _delete(kafka: Kafka, plan: Plan) -> None:
 
 
 async def _refuse_members(admin: AIOKafkaAdminClient, topic_prefix: str) -> None:
-    for group in _GROUPS:
+    for group in STAGES:
         # One at a time: aiokafka 0.14 cannot decode the answer for two.
         (answer,) = await admin.describe_consumer_groups([topic_prefix + group])
         ((_, _, _, _, _, members, *_),) = answer.groups  # type: ignore[attr-defined]  # as above

@@ -39,4 +39,6 @@ ANALYTICS_STATE = Topic(
 # Records which dead letters have been replayed. Created by the first replay; no service needs it.
 DEAD_LETTERS_REPLAYED = Topic("dead-letters-replayed", {"cleanup.policy": "compact"}, topic_rules.MARKS)
 
+STAGES = ("processor", "analytics")
+"""The services that work in transactions; each is the name of its consumer group."""
 ALL_TOPICS = (ORDERS, PROCESSED_ORDERS, ORDERS_DLQ, LATE_ORDERS, PRODUCT_METRICS, ANALYTICS_STATE)

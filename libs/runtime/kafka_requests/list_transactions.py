@@ -8,6 +8,10 @@ from aiokafka.protocol.types import CompactArray, Int16, Int32, Int64, Schema
 
 from libs.runtime.kafka_requests.schemas import NAME, TAGS
 
+PREPARE_COMMIT, COMPLETE_COMMIT, COMPLETE_ABORT = "PrepareCommit", "CompleteCommit", "CompleteAbort"
+UNDECIDED = ("Ongoing", PREPARE_COMMIT, "PrepareAbort")
+"""The states of a transaction that its coordinator is going to end."""
+
 
 class ListTransactionsResponseV0(Response):
     """ListTransactions response, version 0."""

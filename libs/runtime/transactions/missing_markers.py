@@ -6,7 +6,6 @@ transaction as complete [Kafka 3.9: TransactionMarkerChannelManager.addTxnMarker
 of stable offsets, then wait for ever. docs/decisions/0026-missing-commit-markers.md has what is done about it.
 """
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
@@ -15,17 +14,15 @@ from aiokafka.errors import ClusterAuthorizationFailedError
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.backoff import Backoff
 from libs.runtime.kafka_requests.describe_producers import NO_TRANSACTION, DescribeProducers
 from libs.runtime.kafka_requests.describe_transactions import DescribeTransactions
+from libs.runtime.kafka_requests.list_transactions import COMPLETE_COMMIT, PREPARE_COMMIT
 from libs.runtime.kafka_requests.write_txn_markers import CommitMarker
-from libs.runtime.transactions.connection import GROUP, TRANSACTION, BrokerConnection
-from libs.runtime.transactions.error_codes import Meaning, meaning_of, refusal
+from libs.runtime.transactions.connection import GROUP, BrokerConnection
+from libs.runtime.transactions.error_codes import refusal
+from libs.runtime.transactions.producer import ask_until_decided
 
 OFFSETS_TOPIC = "__consumer_offsets"
-COMPLETE = "CompleteCommit"
-
-_COMMITTED = ("PrepareCommit", COMPLETE)
 _NO_COORDINATOR_EPOCH = -1
 _CLUSTER_AUTHORIZATION_FAILED = 31
 _TRANSACTIONAL_ID_NOT_FOUND = 105  # aiokafka 0.14 does not have it
@@ -40,7 +37,7 @@ class Described(NamedTuple):
 
     @property
     def is_committed(self) -> bool:
-        return self.state in _COMMITTED
+        return self.state in (PREPARE_COMMIT, COMPLETE_COMMIT)
 
 
 class OpenProducer(NamedTuple):
@@ -58,23 +55,18 @@ async def describe_transaction(connection: BrokerConnection, transactional_id: s
     Raises:
         KafkaError: the coordinator rejects the request, or does not answer.
     """
-    pauses = Backoff(first_s=0.01, longest_s=0.2)
-    while True:
-        answer = await connection.ask_coordinator(
-            TRANSACTION, transactional_id, DescribeTransactions([transactional_id])
-        )
-        [(code, _, state, _, _, producer_id, producer_epoch, *_)] = answer.transaction_states
-        if code == _TRANSACTIONAL_ID_NOT_FOUND:
-            return None
-        meaning = meaning_of(code)
-        if meaning is Meaning.DONE:
-            return Described(state, producer_id, producer_epoch)
-        if meaning is Meaning.RETRY:
-            await asyncio.sleep(pauses.next_s())
-        elif meaning is Meaning.REFRESH_AND_RETRY:
-            await connection.refresh()
-        else:
-            raise refusal(code, "DescribeTransactions")
+    answer, code = await ask_until_decided(
+        connection,
+        transactional_id,
+        DescribeTransactions([transactional_id]),
+        lambda answer: answer.transaction_states[0][0],
+    )
+    if code == _TRANSACTIONAL_ID_NOT_FOUND:
+        return None
+    if code:
+        raise refusal(code, "DescribeTransactions")
+    [(_, _, state, _, _, producer_id, producer_epoch, *_)] = answer.transaction_states
+    return Described(state, producer_id, producer_epoch)
 
 
 async def offsets_partition(connection: BrokerConnection, group: str) -> TopicPartition | None:
@@ -82,15 +74,18 @@ async def offsets_partition(connection: BrokerConnection, group: str) -> TopicPa
     request = MetadataRequest([OFFSETS_TOPIC], allow_auto_topic_creation=False)
     answer: Any = await connection.ask_any(request)
     [(code, _, _, partitions)] = answer.topics
-    return None if code or not partitions else TopicPartition(OFFSETS_TOPIC, java_hash(group) % len(partitions))
+    return None if code or not partitions else TopicPartition(OFFSETS_TOPIC, group_partition(group, len(partitions)))
 
 
-def java_hash(text: str) -> int:
-    """The absolute value of Java's ``String.hashCode``, which places a group [Kafka: GroupMetadataManager.partitionFor]."""
+def group_partition(group: str, partitions: int) -> int:
+    """The number of the partition with the offsets of ``group`` [Kafka: GroupMetadataManager.partitionFor].
+
+    It is taken from the absolute value of Java's ``String.hashCode``.
+    """
     hashed = 0
-    for character in text:
+    for character in group:
         hashed = (31 * hashed + ord(character)) & 0xFFFFFFFF
-    return min(hashed, 2**32 - hashed)
+    return min(hashed, 2**32 - hashed) % partitions
 
 
 async def open_producers(

@@ -21,10 +21,9 @@ from aiokafka.errors import (
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.errors import PipelineError
-from libs.runtime.kafka_requests.list_transactions import ListTransactions
+from libs.runtime.kafka_requests.list_transactions import COMPLETE_COMMIT, UNDECIDED, ListTransactions
 from libs.runtime.transactions.connection import BrokerConnection
 from libs.runtime.transactions.missing_markers import (
-    COMPLETE,
     Described,
     describe_transaction,
     leaders_of,
@@ -36,7 +35,6 @@ from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 
 log = structlog.get_logger()
 
-_UNDECIDED = ("Ongoing", "PrepareCommit", "PrepareAbort")
 _LONGEST_S = 5.0
 
 
@@ -64,8 +62,8 @@ async def end_former_transactions(
             former = [
                 each for of_broker in listed for each in of_broker if ids.is_before(each.transactional_id, generation)
             ]
-            complete = {each.producer_id: each.transactional_id for each in former if each.state == COMPLETE}
-            undecided = [each.transactional_id for each in former if each.state != COMPLETE]
+            complete = {each.producer_id: each.transactional_id for each in former if each.state == COMPLETE_COMMIT}
+            undecided = [each.transactional_id for each in former if each.state != COMPLETE_COMMIT]
             left_open = undecided + await _left_open_although_complete(connection, complete, written)
             await all_of(*(end_transaction(connection, each, written, known) for each in left_open))
         if left_open:
@@ -100,16 +98,19 @@ async def end_transaction(
     The coordinator forgets a commit with the first step of this. ``known`` keeps those of calls that fail, for the next call.
     """
     known = {} if known is None else known
-    if transactional_id not in known and (committed := await _committed(connection, transactional_id)):
-        try:
-            await open_producers(connection, await leaders_of(connection, written.outputs, written.group))
-        except (TopicAuthorizationFailedError, IncompatibleBrokerVersion):
-            return
-        known[transactional_id] = committed
+    committed = known.get(transactional_id) or await _committed(connection, transactional_id)
+    if committed is None:
+        await init_producer_id(connection, transactional_id)
+        return
+    leaders = await leaders_of(connection, written.outputs, written.group)
+    try:
+        await open_producers(connection, leaders)
+    except (TopicAuthorizationFailedError, IncompatibleBrokerVersion):
+        return
+    known[transactional_id] = committed
     await init_producer_id(connection, transactional_id)  # from here on its producer begins no other transaction
-    if transactional_id in known:
-        await _write_missing_markers(connection, transactional_id, known[transactional_id], written)
-        del known[transactional_id]
+    await _write_missing_markers(connection, transactional_id, committed, leaders)
+    del known[transactional_id]
 
 
 async def _committed(connection: BrokerConnection, transactional_id: str) -> Described | None:
@@ -120,9 +121,8 @@ async def _committed(connection: BrokerConnection, transactional_id: str) -> Des
 
 
 async def _write_missing_markers(
-    connection: BrokerConnection, transactional_id: str, committed: Described, written: Written
+    connection: BrokerConnection, transactional_id: str, committed: Described, leaders: Mapping[TopicPartition, int]
 ) -> None:
-    leaders = await leaders_of(connection, written.outputs, written.group)
     for partition, producers in (await open_producers(connection, leaders)).items():
         for each in producers:
             if (each.producer_id, each.producer_epoch) != (committed.producer_id, committed.producer_epoch):
@@ -145,5 +145,5 @@ class _Listed(NamedTuple):
 async def _listed(connection: BrokerConnection, broker: int) -> list[_Listed]:
     answer = None
     with suppress(KafkaError, PipelineError):  # a broker that is down coordinates no transactions
-        answer = await connection.send(broker, ListTransactions((*_UNDECIDED, COMPLETE)), ConnectionGroup.DEFAULT)
+        answer = await connection.send(broker, ListTransactions((*UNDECIDED, COMPLETE_COMMIT)), ConnectionGroup.DEFAULT)
     return [_Listed(*each) for *each, _ in answer.transactions] if answer else []

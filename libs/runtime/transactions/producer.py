@@ -213,20 +213,34 @@ async def init_producer_id(connection: BrokerConnection, transactional_id: str) 
         KafkaError: the coordinator rejects the request.
     """
     request = InitProducerIdRequest(transactional_id, TRANSACTION_TIMEOUT_MS)
+    answer, code = await ask_until_decided(connection, transactional_id, request, lambda answer: answer.error_code)
+    meaning = meaning_of(code)
+    if meaning is Meaning.DONE:
+        return answer.producer_id, answer.producer_epoch
+    if meaning is Meaning.FENCED:
+        raise TransactionFencedError(f"{transactional_id}: another producer with this id has just started")
+    raise refusal(code, "InitProducerId")
+
+
+async def ask_until_decided(
+    connection: BrokerConnection, transactional_id: str, request: Any, error_code: Callable[[Any], int]
+) -> tuple[Any, int]:
+    """The response of a transaction coordinator and its error code, once that does not ask for a repetition.
+
+    Raises:
+        AnswerLostError: see ``BrokerConnection``.
+    """
     pauses = _pauses()
     while True:
         answer = await connection.ask_coordinator(TRANSACTION, transactional_id, request)
-        meaning = meaning_of(answer.error_code)
-        if meaning is Meaning.DONE:
-            return answer.producer_id, answer.producer_epoch
+        code = error_code(answer)
+        meaning = meaning_of(code)
         if meaning is Meaning.RETRY:
             await asyncio.sleep(pauses.next_s())
         elif meaning is Meaning.REFRESH_AND_RETRY:
             await connection.refresh()
-        elif meaning is Meaning.FENCED:
-            raise TransactionFencedError(f"{transactional_id}: another producer with this id has just started")
         else:
-            raise refusal(answer.error_code, "InitProducerId")
+            return answer, code
 
 
 def _pauses() -> Backoff:

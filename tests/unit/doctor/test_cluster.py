@@ -8,12 +8,13 @@ import pytest
 from aiokafka import TopicPartition
 
 from doctor.cluster import cluster_findings
-from doctor.cluster_facts import ABORTED, COMMITTED, Clock, ClusterFacts, OpenTransaction, Partition, TopicFacts
+from doctor.cluster_facts import Clock, ClusterFacts, OpenTransaction, Partition, TopicFacts
 from doctor.collect_clock import clock_of
 from doctor.collect_transactions import held_up
 from doctor.finding import Level
 from libs.events.topics import ALL_TOPICS
-from libs.runtime.transactions.missing_markers import java_hash
+from libs.runtime.kafka_requests.list_transactions import COMPLETE_ABORT, COMPLETE_COMMIT
+from libs.runtime.transactions.missing_markers import group_partition
 
 BROKER = {
     "inter.broker.protocol.version": "3.9-IV0",
@@ -176,7 +177,7 @@ def with_partitions(name: str, *partitions: Partition) -> dict[str, Any]:
         (
             {
                 "open_transactions": (
-                    OpenTransaction("mine.late-orders", 1, 7, 1000, "mine.processor-3-x-0", COMMITTED),
+                    OpenTransaction("mine.late-orders", 1, 7, 1000, "mine.processor-3-x-0", COMPLETE_COMMIT),
                 )
             },
             Level.PROBLEM,
@@ -185,7 +186,11 @@ def with_partitions(name: str, *partitions: Partition) -> dict[str, Any]:
             "`pipeline complete-transactions` writes it. Do not abort",
         ),
         (
-            {"open_transactions": (OpenTransaction("mine.late-orders", 1, 7, 1000, "mine.processor-3-x-0", ABORTED),)},
+            {
+                "open_transactions": (
+                    OpenTransaction("mine.late-orders", 1, 7, 1000, "mine.processor-3-x-0", COMPLETE_ABORT),
+                )
+            },
             Level.PROBLEM,
             "transactions",
             "the transaction of 'mine.processor-3-x-0' in partition 1 of mine.late-orders hangs",
@@ -249,4 +254,4 @@ def test_a_transaction_is_abandoned_if_its_last_stable_offset_does_not_move() ->
     [("processor", 28), ("analytics", 10), ("episode-2-processor", 45), ("episode-2-analytics", 27), ("", 0)],
 )
 def test_a_group_s_offsets_are_where_kafka_places_them(group: str, number: int) -> None:
-    assert java_hash(group) % 50 == number
+    assert group_partition(group, 50) == number

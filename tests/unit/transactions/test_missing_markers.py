@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from libs.runtime.errors import AnswerLostError
 from libs.runtime.transactions import open_transactions
-from libs.runtime.transactions.missing_markers import OFFSETS_TOPIC, Described, java_hash, offsets_partition
+from libs.runtime.transactions.missing_markers import OFFSETS_TOPIC, Described, group_partition, offsets_partition
 from libs.runtime.transactions.open_transactions import Written, end_former_transactions, end_transaction
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 from tests.unit.transactions.fake_connection import FakeConnection
@@ -88,7 +88,7 @@ def captured_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_transactions, "log", structlog.get_logger())
 
 
-OFFSETS = TopicPartition(OFFSETS_TOPIC, java_hash(GROUP) % 50)
+OFFSETS = TopicPartition(OFFSETS_TOPIC, group_partition(GROUP, 50))
 
 
 @pytest.mark.parametrize("state", ["PrepareCommit", "CompleteCommit"])
