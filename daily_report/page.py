@@ -10,8 +10,8 @@ from daily_report.plot import Bar, plot
 from daily_report.reconciliation import Total
 from daily_report.report import Report, summed
 from daily_report.wording import differs_text, found_text, money, verdict
-from dead_letters.printable import printable
 from libs.events.money import mean_cents
+from libs.printable import printable
 from metrics_report.summary import Selection, summarize
 
 _STYLE = (Path(__file__).parent / "page.css").read_text("utf-8")

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from daily_report.reconciliation import Difference
 from daily_report.report import Report, summed
 from daily_report.span import Span
-from dead_letters.printable import printable
 from libs.events.product_metrics import MetricRow
+from libs.printable import printable
 
 _MOST_LINES = 20
 

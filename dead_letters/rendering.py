@@ -7,10 +7,10 @@ from rich.table import Table
 from rich.text import Text
 
 from dead_letters.dead_letter import DeadLetter
-from dead_letters.printable import pretty, printable, time_of
 from dead_letters.replay_marks import ReplayMark
 from dead_letters.selection import Plan
 from dead_letters.summaries import ByReason, Newest
+from libs.printable import pretty, printable, time_of
 
 _EXCERPT_CHARS = 70
 _REASON_CHARS = 40

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dead_letters.printable import printable
+from libs.printable import printable
 from libs.runtime.errors import PipelineError
 from metrics_report.summary import Line, Period, total_of
 

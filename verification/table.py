@@ -4,7 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dead_letters.printable import printable
+from libs.printable import printable
 from verification.report import Damage, NotVerified, Report
 
 _REASON_CHARS = 40

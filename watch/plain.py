@@ -1,6 +1,6 @@
 """The state as lines of text, for an output that is not a terminal."""
 
-from dead_letters.printable import printable
+from libs.printable import printable
 from watch.observation import Metric
 from watch.state import State
 from watch.wording import clock, database, dead_letters, event_time, lag, late_orders, money, outlook, per_second

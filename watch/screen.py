@@ -8,8 +8,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from dead_letters.printable import printable
 from libs.events.topics import ORDERS, PROCESSED_ORDERS, PRODUCT_METRICS
+from libs.printable import printable
 from watch.observation import Metric
 from watch.state import READERS, State, Window
 from watch.wording import (

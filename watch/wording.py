@@ -2,8 +2,8 @@
 
 import time
 
-from dead_letters.printable import printable
 from libs.events.topics import LATE_ORDERS, ORDERS_DLQ, PRODUCT_METRICS
+from libs.printable import printable
 from watch.state import State
 
 _REASON_CHARS = 40

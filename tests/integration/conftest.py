@@ -18,9 +18,14 @@ def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
 
 
 @pytest.fixture
-async def connection(pipeline: Pipeline) -> AsyncIterator[BrokerConnection]:
-    """A connection to the broker, with all of the pipeline's topics created."""
+async def topics(pipeline: Pipeline) -> None:
+    """Creates all of the pipeline's topics."""
     await pipeline.make_topics()
+
+
+@pytest.fixture
+async def connection(pipeline: Pipeline, topics: None) -> AsyncIterator[BrokerConnection]:
+    """A connection to the broker, with all of the pipeline's topics created."""
     connection = await BrokerConnection.open(pipeline.kafka, [pipeline.prefix + topic.name for topic in ALL_TOPICS])
     yield connection
     await connection.close()

@@ -1,8 +1,6 @@
 """A broker that has left out markers of complete transactions: a replica writes them, or `pipeline complete-transactions`."""
 
-import asyncio
 import json
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -18,8 +16,8 @@ from libs.runtime.transactions.connection import BrokerConnection
 from libs.runtime.transactions.producer import TransactionalProducer
 from libs.runtime.transactions.record_batches import OutputBuffer
 from local.broker import LocalBroker
+from tests.integration.command_line import run_command
 from tests.integration.pipeline import Pipeline, no_member
-from tests.integration.services import ROOT
 from tests.unit.driver import order
 
 OUTPUT, DEAD_LETTERS = "processed-orders", "orders-dlq"
@@ -77,17 +75,6 @@ async def leave_out_a_marker(
     await producer.end(commit=commit)
 
 
-async def command(pipeline: Pipeline, name: str, *arguments: str) -> tuple[int | None, str]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cli", name, *arguments),
-        *(f"--bootstrap={pipeline.kafka}", f"--topic-prefix={pipeline.prefix}"),
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    out, _ = await process.communicate()
-    return process.returncode, out.decode()
-
-
 async def committed_records(pipeline: Pipeline, partition: int) -> list[bytes | None]:
     """The values that a reader of committed records gets from this partition of the dead letters."""
     dead_letters = TopicPartition(pipeline.prefix + DEAD_LETTERS, partition)
@@ -116,7 +103,7 @@ async def test_a_committed_transaction_without_its_marker_is_completed_and_no_ot
             await later.send_and_wait(pipeline.prefix + DEAD_LETTERS, b"later", partition=partition)
     assert await committed_records(pipeline, committed) == []
 
-    exit_code, report = await command(pipeline, "doctor", "--json")
+    exit_code, report, _ = await run_command(pipeline, "doctor", "--json")
     assert exit_code == 1
     found = {
         finding["message"].partition(f" of {pipeline.prefix}")[0][-1]: finding
@@ -129,7 +116,7 @@ async def test_a_committed_transaction_without_its_marker_is_completed_and_no_ot
     assert "kafka-transactions.sh abort" not in found["1"]["advice"]
     assert "kafka-transactions.sh abort" in found["2"]["advice"]
 
-    exit_code, text = await command(pipeline, "complete-transactions")
+    exit_code, text, _ = await run_command(pipeline, "complete-transactions")
     assert exit_code == 1
     name = pipeline.prefix + DEAD_LETTERS
     assert sorted(text.splitlines()) == [

@@ -5,7 +5,6 @@ import re
 import signal
 import time
 from functools import partial
-from pathlib import Path
 from random import Random
 
 import orjson
@@ -30,17 +29,11 @@ from verification.report import Damage
 from verification.topic_reader import Record, TopicReader
 from verification.verify import CATALOGUE, verify
 
-
-@pytest.fixture
-async def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
-    pipeline = Pipeline(kafka, topic_prefix, tmp_path)
-    await pipeline.make_topics()
-    return pipeline
+pytestmark = pytest.mark.usefixtures("topics")
 
 
 async def test_the_senders_headers_survive_a_dead_letter_and_its_replay(pipeline: Pipeline) -> None:
     sent = [("traceparent", b"00-1-2-01"), ("tenant", None)]
-    await pipeline.make_topics()
     orders = pipeline.prefix + ORDERS.name
     async with AIOKafkaProducer(bootstrap_servers=pipeline.kafka) as producer:
         for value in (order(), order(product_id="prod-new")):

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections import Counter
-from pathlib import Path
 
 import orjson
 import pytest
@@ -22,12 +21,7 @@ from tests.integration.dead_letters import (
 from tests.integration.pipeline import Pipeline
 from tests.unit.driver import FakeRecord
 
-
-@pytest.fixture
-async def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
-    pipeline = Pipeline(kafka, topic_prefix, tmp_path)
-    await pipeline.make_topics()
-    return pipeline
+pytestmark = pytest.mark.usefixtures("topics")
 
 
 async def test_letters_are_selected_by_reason_or_position_and_some_cannot_be_replayed(pipeline: Pipeline) -> None:

@@ -1,40 +1,28 @@
 """`pipeline doctor` against a real broker: a healthy pipeline, and one with changed topics."""
 
-import asyncio
 import json
-import os
-import sys
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from libs.events.topics import LATE_ORDERS, ORDERS
+from tests.integration.command_line import run_command
 from tests.integration.pipeline import Pipeline
-from tests.integration.services import ROOT
 
 Findings = dict[str, list[dict[str, str]]]
 
 
 async def examine(pipeline: Pipeline, **settings: str) -> tuple[int, Findings]:
     """The exit code, and the findings by subject."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cli", "doctor", "--json"),
-        *(f"--bootstrap={pipeline.kafka}", f"--topic-prefix={pipeline.prefix}"),
-        cwd=ROOT,
-        env=os.environ | settings,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    assert process.returncode is not None
-    assert out, err.decode()
+    exit_code, out, err = await run_command(pipeline, "doctor", "--json", **settings)
+    assert out, err
     report: dict[str, Any] = json.loads(out)
-    assert report["ok"] == (process.returncode == 0)
+    assert report["ok"] == (exit_code == 0)
     found: Findings = {}
     for finding in report["findings"]:
         found.setdefault(finding["subject"], []).append(finding)
-    return process.returncode, found
+    return exit_code, found
 
 
 def levels(found: Findings, *subjects: str) -> list[str]:

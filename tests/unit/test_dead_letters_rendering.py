@@ -10,13 +10,13 @@ from rich.console import Console, RenderableType
 
 from dead_letters.as_json import letter_json, letters_json, reasons_json
 from dead_letters.dead_letter import DeadLetter, Place, read_letter
-from dead_letters.printable import pretty, printable, time_of
 from dead_letters.reader import Topics
 from dead_letters.rendering import letter_text, letters_table, plan_text, reasons_table
 from dead_letters.replay_marks import ReplayMark
 from dead_letters.selection import Plan, Selection, obstacle, replay_headers, window_has_ended
 from dead_letters.summaries import ByReason, ListEnd, Newest
 from libs.events.dead_letters import Reason, RejectedError, dead_letter_headers
+from libs.printable import pretty, printable, time_of
 from tests.unit.driver import FakeRecord
 
 TOPICS = Topics("cluster-1", "p-orders", "p-orders-dlq", "p-dead-letters-replayed", 6, 1_000_000, 6, 1, has_marks=True)
