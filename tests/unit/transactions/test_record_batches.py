@@ -150,6 +150,24 @@ def test_the_size_includes_rows_that_wait_for_their_batch() -> None:
     assert buffer.size_bytes > values_bytes + len(b"another")
 
 
+def test_the_size_counts_rows_once_if_a_change_of_headers_appends_them() -> None:
+    buffer, appended = OutputBuffer({"out": 6}), RecordBatch()
+    appended.extend(iter(ROWS[:10]), HEADERS)
+    buffer.extend("out", [0] * 10, ROWS[:10], HEADERS)
+    buffer.send("out", 0, None, b"waits", 0, [])
+    assert buffer.size_bytes == appended.size_bytes + len(b"waits")
+
+
+def test_rows_wait_up_to_a_limit() -> None:
+    buffer = OutputBuffer({"out": 6})
+    rows: list[Row] = [(None, bytes(_MOST_WAITING_BYTES // 4), 0)] * 4
+    buffer.extend("out", [0, 1, 2, 3], rows, [])
+    size_bytes = buffer.size_bytes
+    assert size_bytes > _MOST_WAITING_BYTES
+    buffer.batches()
+    assert buffer.size_bytes == size_bytes
+
+
 def test_the_size_is_that_of_all_batches() -> None:
     buffer = OutputBuffer({"out": 6})
     for partition in range(6):
