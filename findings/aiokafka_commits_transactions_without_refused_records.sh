@@ -3,9 +3,10 @@
 #
 # What one would expect: commit_transaction(), or the end of a transaction()'s block, raises if a record of the transaction was
 # refused, and the transaction is aborted, as with Java's producer. So the input offsets that were sent to it are not committed.
-# What happens: only the record's own future knows of the refusal, and nothing else asks it. The transaction is committed without
-# what was refused, and with the input offsets. The producer goes on with sequence numbers that the broker does not expect: each
-# record that it sends to that partition from then on is refused, too, in one committed transaction after the other.
+# What happens: only the record's own future knows of the refusal, and nothing else asks it; the documentation's example of a stage
+# that consumes, processes and produces does not, either. The transaction is committed without what was refused, and with the input
+# offsets. The producer goes on with sequence numbers that the broker does not expect: each record that it sends to that partition
+# from then on is refused, too, in one committed transaction after the other.
 # Seen, for five orders, each in a transaction with its input offset, where the second order is larger than the topic allows:
 #       Java's producer: committed: o-1; commitTransaction() raised for o-2; input offset: 1
 #       aiokafka: committed: o-1; five transactions ended without an error; input offset: 5
