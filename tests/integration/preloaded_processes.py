@@ -8,19 +8,18 @@ standard output and exit code.
 import multiprocessing
 import os
 import runpy
-import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-_PRELOADED = (
+_PRELOADED = [
     "services.generator.event_generator",
     "services.processor.order_processor",
     "services.analytics.analytics_engine",
     "services.sink.data_sink",
-)
+]
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(list(_PRELOADED))
+_context.set_forkserver_preload(_PRELOADED)
 
 
 class PreloadedProcess:
@@ -61,8 +60,6 @@ class PreloadedProcess:
 
 def _run(arguments: list[str], env: dict[str, str], log: Path) -> None:
     os.setsid()
-    # Not the handlers of the fork server, which ignores Ctrl-C.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(descriptor, sys.stdout.fileno())
     os.dup2(descriptor, sys.stderr.fileno())
