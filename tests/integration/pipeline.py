@@ -80,8 +80,8 @@ class Pipeline:
     async def send(self, batches: Iterable[tuple[int, Sequence[bytes | None]]]) -> None:
         """Write values into partitions of `orders`, in this order."""
         producer = AIOKafkaProducer(bootstrap_servers=self.kafka, max_batch_size=256 * 1024)
+        await producer.start()
         try:
-            await producer.start()
             for partition, values in batches:
                 builder = producer.create_batch()
                 for value in values:
