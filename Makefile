@@ -93,6 +93,8 @@ doctor: .venv/.installed ## check this machine and the cluster, and print how to
 down: .venv/.installed ## stop what runs on this machine
 	@$(PIPELINE) down
 
+# Tests start Python hundreds of times: without cached bytecode each start would compile all modules.
+test: export PYTHONDONTWRITEBYTECODE =
 test: machine setup ## all tests: unit, integration, compose, three files at a time (TESTS=path ARGS= WORKERS=3)
 	@$(CONTAINED) $(PYTHON) -m local.class_archives
 	@$(CONTAINED) $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)

@@ -27,6 +27,8 @@ _POLL_S = 0.03
 _LOOK_MS = 20
 _QUIET_MS = 1500
 _BLOCKING_TIMEOUT_MS = 600_000
+_INDEX_INTERVAL_BYTES = 4096
+"""Kafka's default of ``index.interval.bytes``."""
 
 
 class Work(NamedTuple):
@@ -112,6 +114,26 @@ class Bench:
             kafka_bootstrap_servers=self.bootstrap_servers, topic_prefix=prefix, topic_partitions=partitions
         )
         await ensure_topics(settings, ALL_TOPICS)
+
+    async def write_first_index_entries(self, prefix: str, partitions: int) -> None:
+        """Make the broker extend the index files of all partitions, with records that are aborted.
+
+        A batch after ``index.interval.bytes`` gets the first entry of a segment's two indexes. They are mapped files, so the
+        file system allocates a block for each then, which takes the broker up to 20 ms. A pipeline in use is past that.
+        """
+        async with AIOKafkaProducer(
+            bootstrap_servers=self.bootstrap_servers, transactional_id=f"{prefix}first-index-entries"
+        ) as producer:
+            await producer.begin_transaction()
+            for size_bytes in (_INDEX_INTERVAL_BYTES, 1):
+                await asyncio.gather(
+                    *(
+                        producer.send_and_wait(prefix + topic.name, bytes(size_bytes), b"key", partition=partition)
+                        for topic in ALL_TOPICS
+                        for partition in range(partitions)
+                    )
+                )
+            await producer.abort_transaction()
 
     def stored_bytes(self) -> int:
         """The total size of the broker's log segments, including internal topics."""

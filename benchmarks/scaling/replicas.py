@@ -49,6 +49,7 @@ async def both_stages(bench: Bench, backlog: Backlog, replicas: int, partitions:
     catalogue = bench.directory / f"{prefix}catalogue.json"
     catalogue.write_bytes(backlog.catalogue())
     await bench.make_topics(prefix, partitions)
+    await bench.write_first_index_entries(prefix, partitions)
     async with (
         bench.blocking_transaction(source, partitions) as before_orders,
         bench.blocking_transaction(processed, partitions) as before_processed,

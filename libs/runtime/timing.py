@@ -53,7 +53,7 @@ TICK_S = 0.25
 # A replica without work for this long sends heartbeats, polls and punctuates once each IDLE_INTERVAL_S only. So it notices
 # later that a replica has joined or left, and the next request on the connection waits for a long poll to end.
 IDLE_AFTER_S = 60.0
-IDLE_INTERVAL_S = 2.0
+IDLE_INTERVAL_S = 3.0
 
 # Without progress for this long while there is work, or without a response of the broker, the service reports unhealthy.
 HEALTHY_FOR_S = 30.0

@@ -6,13 +6,14 @@ import itertools
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from tests.integration.preloaded_processes import PreloadedProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTRY_FILES = {
@@ -61,9 +62,9 @@ class ServiceProcess:
     ) -> None:
         self.name = f"{service}-{next(_numbers)}"
         self.log = directory / f"{self.name}.log"
-        self._command = [sys.executable, str(entry_file or ROOT / ENTRY_FILES[service]), *arguments]
+        self._arguments = [str(entry_file or ROOT / ENTRY_FILES[service]), *arguments]
         self._env = os.environ | {"LOG_FORMAT": "json", "HTTP_PORT": "0"} | env
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: PreloadedProcess | None = None
         self._started_at = 0
 
     async def __aenter__(self) -> Self:
@@ -83,17 +84,15 @@ class ServiceProcess:
             sys.stdout.write(f"--- {self.name} {state}; the end of its log:\n{self.tail()}\n")
 
     @property
-    def process(self) -> subprocess.Popen[bytes]:
+    def process(self) -> PreloadedProcess:
         assert self._process, f"{self.name} was not started"
         return self._process
 
     def start(self) -> None:
         """Start or restart it; a restart appends to the same log file."""
-        with self.log.open("ab") as log:
-            self._started_at = log.tell()
-            self._process = subprocess.Popen(
-                self._command, env=self._env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+        self.log.touch()
+        self._started_at = self.log.stat().st_size
+        self._process = PreloadedProcess(self._arguments, self._env, self.log)
 
     def terminate(self) -> None:
         self.process.terminate()
@@ -111,6 +110,7 @@ class ServiceProcess:
     async def wait(self, timeout_s: float = HANGS_AFTER_S) -> int:
         """Wait for its end; returns the exit code."""
         await eventually(lambda: self.process.poll() is not None, timeout_s, f"{self.name} ends")
+        assert self.process.returncode is not None
         return self.process.returncode
 
     async def all_sent(self) -> int:

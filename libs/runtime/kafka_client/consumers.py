@@ -17,9 +17,9 @@ from libs.runtime.timing import (
 # Two of the largest batches that a stage writes. The default of 1 MiB is no faster, and takes 20 MB more memory if six
 # partitions have a backlog.
 FETCH_BYTES = 512 * 1024
-# For all partitions together. With the default of 50 MiB and a backlog in 200 partitions the analytics takes 200 MB instead
-# of 80.
-FETCH_MAX_BYTES = 8 * 1024 * 1024
+# For all partitions together: those of six partitions, so that more partitions hardly take more memory. With the default of
+# 50 MiB and a backlog in 200 partitions the analytics takes 200 MB, with this limit 80.
+FETCH_MAX_BYTES = 6 * FETCH_BYTES
 
 
 def committed_consumer(

@@ -13,7 +13,7 @@ MEANINGS = {
 }
 """As in the table of error codes in Kafka's protocol guide; all others, such as authorization failures, are rejections."""
 
-CODES = [(code, meaning) for meaning, codes in MEANINGS.items() for code in codes]
+CODES = [(code, meaning) for meaning, codes in MEANINGS.items() for code in sorted(codes)]
 
 
 @pytest.mark.parametrize(("code", "meaning"), CODES)
