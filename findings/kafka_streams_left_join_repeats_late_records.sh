@@ -3,8 +3,8 @@
 #
 # What one would expect: a record has a result without a partner only if none has come when its window and the grace period are over.
 # So each order is either paid or not paid, in whatever order records come, as long as none is later than the grace period.
-# What happens: a record that is late by more than the window is not kept for the grace period. Its result without a partner is emitted
-# at once, and a partner that comes a moment later makes another result. If both sides are late together, as after a stall of one
+# What happens: a record that is late by more than the window is not kept for the grace period. Its result without a partner is
+# emitted at once, and a partner that comes a moment later makes another result. If both sides are late together, as after a stall of one
 # producer, each pair is in the results twice: the order is paid and not paid, and sums have its amount in both. There is no error and
 # no warning, and the metric of dropped records stays 0. The outer join does the same.
 # Seen, for 600 orders in ten minutes, each paid after ten seconds, with a window of 5 minutes and a grace period of 30; what was sent
