@@ -1,12 +1,12 @@
 #!/bin/sh
 # Avro 1.12.2 for Java (org.apache.avro:avro), a version of a schema with another scale of a decimal, or another unit of a timestamp.
 #
-# What one would expect: by the specification, decimals match only if their scales do. So the versions are not compatible, or values are
-# converted. fastavro 1.13.1 for Python reads each value by the schema that it was written with.
-# What happens: SchemaCompatibility and SchemaValidator, which are there to check it, compare only bytes with bytes and long with long,
-# and find the versions compatible in both directions. The reader takes the stored number with its own schema's scale or unit: with two
-# more decimals each old amount is a hundredth of what it was, with microseconds each old time is in 1970. A consumer in Java and one
-# in Python read different amounts from the same bytes. There is no error and no warning.
+# What one would expect: by the specification, decimals match only if their scales do. So the versions are not compatible, or
+# values are converted. fastavro 1.13.1 for Python reads each value by the schema that it was written with.
+# What happens: SchemaCompatibility and SchemaValidator, which are there to check it, compare only bytes with bytes and long with
+# long, and find the versions compatible in both directions. The reader takes the stored number with its own schema's scale or
+# unit: with two more decimals each old amount is a hundredth of what it was, with microseconds each old time is in 1970. A
+# consumer in Java and one in Python read different amounts from the same bytes. There is no error and no warning.
 # Seen, for 49.90 and 2026-11-27T10:00:00Z:
 #       scale 2 to 4: COMPATIBLE, Java 0.4990, fastavro 49.90
 #       scale 4 to 2: COMPATIBLE, Java 4990.00, fastavro 49.9000

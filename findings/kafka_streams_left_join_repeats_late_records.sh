@@ -1,14 +1,14 @@
 #!/bin/sh
 # Kafka Streams 4.4.0 (also 3.9.2), the left join of two streams with a grace period (JoinWindows.ofTimeDifferenceAndGrace).
 #
-# What one would expect: a record has a result without a partner only if none has come when its window and the grace period are over.
-# So each order is either paid or not paid, in whatever order records come, as long as none is later than the grace period.
+# What one would expect: a record has a result without a partner only if none has come when its window and the grace period are
+# over. So each order is either paid or not paid, in whatever order records come, as long as none is later than the grace period.
 # What happens: a record that is late by more than the window is not kept for the grace period. Its result without a partner is
-# emitted at once, and a partner that comes a moment later makes another result. If both sides are late together, as after a stall of one
-# producer, each pair is in the results twice: the order is paid and not paid, and sums have its amount in both. There is no error and
-# no warning, and the metric of dropped records stays 0. The outer join does the same.
-# Seen, for 600 orders in ten minutes, each paid after ten seconds, with a window of 5 minutes and a grace period of 30; what was sent
-# in two of the ten minutes is late:
+# emitted at once, and a partner that comes a moment later makes another result. If both sides are late together, as after a stall
+# of one producer, each pair is in the results twice: the order is paid and not paid, and sums have its amount in both. There is no
+# error and no warning, and the metric of dropped records stays 0. The outer join does the same.
+# Seen, for 600 orders in ten minutes, each paid after ten seconds, with a window of 5 minutes and a grace period of 30; what was
+# sent in two of the ten minutes is late:
 #       in order: 600 paid, 0 not paid
 #       late by 4 minutes: 600 paid, 0 not paid
 #       late by 6 minutes: 600 paid, 120 not paid

@@ -4,9 +4,9 @@
 # What one would expect: measurements that differ only in the dropped attribute are added up. So they are for a counter that is not
 # observable, and for observable ones in OpenTelemetry for Python, Java and Go.
 # What happens: each measurement of the callback replaces the one before it, and the last one is exported as the sum. A view that
-# drops the partition, to have fewer series, makes the records of one partition the topic's total. If the callback has the partitions
-# in another order, as after a rebalance, it is another partition, and a counter that falls looks like a restart. There is no error
-# and no warning.
+# drops the partition, to have fewer series, makes the records of one partition the topic's total. If the callback has the
+# partitions in another order, as after a rebalance, it is another partition, and a counter that falls looks like a restart. There
+# is no error and no warning.
 # Seen, for partitions with 100, 200 and 30 records, by topic:
 #       counter: 330
 #       observable_counter: 30, with 10 more records in each partition 40, then in reverse order 110

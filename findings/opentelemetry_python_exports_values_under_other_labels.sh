@@ -1,12 +1,12 @@
 #!/bin/sh
 # OpenTelemetry for Python 1.45.2 with opentelemetry-exporter-prometheus 0.66b2, two meters with a metric of the same name.
 #
-# What one would expect: each meter's series have the attributes that were recorded, and otel_scope_name tells the meters apart. Names
-# are shared on purpose: the semantic conventions have one for all libraries that do the same.
-# What happens: a metric has the label names of the meter that comes first. The other meter's values, in the order of their own names,
-# are written under these, and what is left over is dropped. If the other meter has one attribute more, values move to the next label:
-# the group is the scope, and the topic is gone. Series that differ in what was dropped become one series with two samples. Sums by
-# topic lack all that the other meter has counted. There is no error and no warning.
+# What one would expect: each meter's series have the attributes that were recorded, and otel_scope_name tells the meters apart.
+# Names are shared on purpose: OpenTelemetry's conventions have one for all libraries that do the same.
+# What happens: a metric has the label names of the meter that comes first. The other meter's values, in the order of their own
+# names, are written under these, and what is left over is dropped. If the other meter has one attribute more, values move to the
+# next label: the group is the scope, and the topic is gone. Series that differ in what was dropped become one series with two
+# samples. Sums by topic lack all that the other meter has counted. There is no error and no warning.
 # Seen, for two consumers that count messages, the first one by topic, the second one by group and topic:
 #       consumed_total{otel_scope_name="orders-consumer",topic="orders"} 100
 #       consumed_total{otel_scope_name="audit",otel_scope_schema_url="audit-consumer"} 20
