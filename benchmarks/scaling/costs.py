@@ -26,6 +26,7 @@ _MANY_PARTITIONS = 48
 _LARGE_ORDERS = 1_500
 _LARGE_BYTES = 175_000
 _LARGE_LIMIT_BYTES = 256 * 2**20
+NOTHING_WRITTEN = "nothing written"
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,9 @@ async def _at_rest(bench: Bench, services: Collection[Service], partitions: int,
     await asyncio.sleep(IDLE_AFTER_S)
     before = bench.stored_bytes()
     rest = await _watched(bench, services, "at rest", partitions, seconds)
-    return [replace(cost, output=f"{bench.stored_bytes() - before:,} bytes written") for cost in rest]
+    written_bytes = bench.stored_bytes() - before
+    output = f"{written_bytes:,} bytes written" if written_bytes else NOTHING_WRITTEN
+    return [replace(cost, output=output) for cost in rest]
 
 
 async def _standby(bench: Bench, seconds: float) -> list[Cost]:
@@ -182,7 +185,7 @@ async def _large_orders(bench: Bench) -> list[Peak]:
         with bench.service(name, prefix, _MANY_PARTITIONS, settings) as service:
             peak_bytes = await _peak_until(service, partial(bench.read_up_to, prefix + name, last))
         bench.report(f"{name}, {load}: {peak_bytes / 1e6:.0f} MB")
-        found.append(Peak(name, load, peak_bytes, "-", _LARGE_LIMIT_BYTES))
+        found.append(Peak(name, load, peak_bytes, "", _LARGE_LIMIT_BYTES))
     await bench.inputs.delete(prefix)
     return found
 

@@ -9,7 +9,7 @@ from statistics import linear_regression, median
 from typing import Any, NamedTuple
 
 from benchmarks.report import markdown
-from benchmarks.scaling.costs import Cost, Peak
+from benchmarks.scaling.costs import NOTHING_WRITTEN, Cost, Peak
 from benchmarks.scaling.recovery import Recovered
 from benchmarks.scaling.replicas import Scaled
 from benchmarks.scaling.start import Started
@@ -31,9 +31,9 @@ class Measured:
 
     @property
     def wrong(self) -> list[str]:
-        """The results that are not exact."""
+        """The results that are not exact, and those of idle replicas that have written something."""
         outputs = [(row, getattr(row, "output", "")) for row in self.rows]
-        return [f"{row}" for row, output in outputs if output not in ("", "exact")]
+        return [f"{row}" for row, output in outputs if output not in ("", "exact", NOTHING_WRITTEN)]
 
 
 class Table(NamedTuple):
@@ -116,7 +116,7 @@ def _peaks(peaks: Sequence[Peak]) -> Table:
             row.load,
             _mb(row.peak_bytes),
             _mb(row.limit_bytes) + ("" if row.peak_bytes <= row.limit_bytes else ": MORE"),
-            row.output,
+            row.output or "-",
         ]
         for row in peaks
     ]

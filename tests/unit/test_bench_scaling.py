@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from benchmarks.scaling.costs import Cost, Peak
+from benchmarks.scaling.costs import NOTHING_WRITTEN, Cost, Peak
 from benchmarks.scaling.recovery import Recovered
 from benchmarks.scaling.replicas import Scaled
 from benchmarks.scaling.report import Measured, Row, exponent, tables, write
@@ -101,6 +101,13 @@ def test_inexact_results_are_reported() -> None:
     lost = scaled(2, 90.0, "3 windows lost")
     assert Measured("", every_kind()).wrong == []
     assert Measured("", [*every_kind(), lost]).wrong == [f"{lost}"]
+
+
+def test_an_idle_replica_that_writes_is_reported() -> None:
+    idle = Cost("sink", "at rest", 6, 0.001, 50 * MB, NOTHING_WRITTEN)
+    writing = Cost("sink", "at rest", 6, 0.001, 50 * MB, "1,024 bytes written")
+    assert Measured("", [idle]).wrong == []
+    assert Measured("", [idle, writing]).wrong == [f"{writing}"]
 
 
 def test_parts_that_are_not_measured_again_are_kept(tmp_path: Path) -> None:
