@@ -146,6 +146,14 @@ def test_a_table_shows_any_product_id_as_text(folder: Path, report: Report, prod
     assert shown in report()
 
 
+@pytest.mark.parametrize("product", ["a\rb", "a\nb", "a\r\nb", 'a"b', "a,b", " a ", "a\x85b", "a\u2028b"])
+def test_csv_has_any_product_id_in_one_cell(folder: Path, report: Report, product: str) -> None:
+    line = encode_metric(ProductMetric(START, START + 60, product, 1, 100))
+    (folder / "metrics.json").write_bytes(line + b"\n")
+    row, total = csv.DictReader(io.StringIO(report("--format", "csv"), newline=""))
+    assert (row["product_id"], row["total_revenue"], total["total_revenue"]) == (product, "1.00", "1.00")
+
+
 @pytest.mark.parametrize("suffix", [".json", ".json.gz", ".parquet"])
 def test_finished_files_are_read_together_with_the_live_one(folder: Path, report: Report, suffix: str) -> None:
     arguments = ("--format", "csv", "--from", "2026-11-22T05:00")
