@@ -76,7 +76,7 @@ def metrics(
     The exit code is 1 if there are no metrics.
 
     Args:
-        source: Source of the metrics (default: the sink's output, the file if it has both).
+        source: Source of the metrics (default: the one that --file or --database names, else the sink's output; of two, the file).
         by: Length of a period.
         product: Show this product only; may be repeated.
         from_: Begin with the windows that start at this time or later: 2026-11-27 or 2026-11-27T14:30, UTC without an offset.
@@ -103,7 +103,7 @@ def metrics(
     )
     selection = Selection(frozenset(product or []), from_ or 0, _FAR_FUTURE_S if to is None else to)
     skipped = Skipped()
-    where = source or known.source
+    where = source or _named_source(file, database) or known.source
     with messages.status(f"reading the {where}"):
         if where == "topic":
             lines = summarize(_rows_of_topic(pipeline, skipped), selection, by)
@@ -118,6 +118,13 @@ def metrics(
     if not lines:
         raise PipelineError("no metrics were found", advice="try another --source, --product or --from")
     _write(lines, wanted, by, to_file, plot=plot)
+
+
+def _named_source(file: Path | None, database: str | None) -> Source | None:
+    """The source that the options name; None if they name none."""
+    if file is not None:
+        return "file"
+    return "database" if database is not None else None
 
 
 def sink_outputs(environment: Mapping[str, str], running: LocalSettings | None) -> SinkOutputs:

@@ -248,6 +248,21 @@ def test_a_database_gives_the_same_report_as_the_file(folder: Path, report: Repo
     assert report("--source", "database", "--database", url, *arguments) == report(*arguments)
 
 
+def test_the_source_is_the_one_that_an_option_names(
+    folder: Path, report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, other = f"sqlite:///{folder}/metrics.db", folder / "other.json"
+    asyncio.run(fill_database(url))
+    other.write_bytes(encode_metric(ProductMetric(START, START + 60, "of the other file", 1, 100)) + b"\n")
+    (folder / "metrics.json").write_bytes(b"")
+    assert "prod-3" in report("--database", url)
+    monkeypatch.setenv("SINK_OUTPUTS", "database")
+    monkeypatch.setenv("SINK_DATABASE_URL", url)
+    assert "of the other file" in report("--file", str(other))
+    assert "of the other file" in report("--file", str(other), "--database", url)
+    assert "prod-3" in report("--file", str(other), "--source", "database")
+
+
 def test_no_metrics_is_an_error_message(folder: Path, report: Report) -> None:
     assert "no metrics were found" in report("--product", "none", exit_code=1)
     assert "cannot be read" in report("--file", str(folder / "none.json"), exit_code=1)
