@@ -75,7 +75,7 @@ watch: .venv/.installed ## watch the pipeline that runs on this machine, or at B
 verify: .venv/.installed $(PARQUET) ## verify what runs on this machine, or at BOOTSTRAP, against the topics (BOOTSTRAP= METRICS= ARGS=)
 	@$(PIPELINE) verify $(AT) $(if $(METRICS),--output $(METRICS),$(if $(BOOTSTRAP),$(WRITTEN))) $(ARGS)
 
-metrics: .venv/.installed $(PARQUET) ## metrics by product and minute, hour or day: ARGS="--by day --source database --plot" (BOOTSTRAP= for --source topic)
+metrics: .venv/.installed $(PARQUET) ## metrics by product and minute, hour or day: ARGS="--by day --source database --plot" (BOOTSTRAP=: of the topic there)
 	@$(PIPELINE) metrics $(AT) $(ARGS)
 
 report: .venv/.installed $(PARQUET) ## totals of a day or an hour, reconciled, as HTML, CSV and JSON in output/reports (SPAN=2026-11-27 or 2026-11-27T14, BOOTSTRAP= ARGS=)

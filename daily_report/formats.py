@@ -1,37 +1,38 @@
 """The report as CSV and as JSON."""
 
-import csv
-import io
 from typing import Any
 
 from daily_report.reconciliation import Difference, Total
 from daily_report.report import Report, summed
 from libs.events.money import mean_cents
 from libs.events.product_metrics import MetricRow
-from metrics_report.formats import dollars
+from metrics_report.formats import csv_text, dollars
 
 
 def as_csv(report: Report) -> str:
     """CSV with a header, a line for each product, and the total last; amounts are dollars, exact to the cent."""
     sources, totals, late = report.reconciliation.sources, report.totals, report.late_orders
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     columns = ["span", "product_id", "order_count", "total_revenue", "avg_order_value"]
     for source in sources:
         columns += [f"{source}_order_count", f"{source}_revenue"]
-    writer.writerow([*columns, "late_order_count", "late_revenue"])
 
-    def write(product_id: str, total: Total, in_sources: list[Total], late: Total) -> None:
+    def row(product_id: str, total: Total, in_sources: list[Total], late: Total) -> list[object]:
         average = dollars(mean_cents(total.cents, total.orders)) if total.orders else ""
         cells = [cell for each in (*in_sources, late) for cell in (each.orders, dollars(each.cents))]
-        writer.writerow([report.span.name, product_id, total.orders, dollars(total.cents), average, *cells])
+        return [report.span.name, product_id, total.orders, dollars(total.cents), average, *cells]
 
     by_source = report.reconciliation.totals
-    for product in report.products:
-        in_sources = [by_source[source].get(product, Total()) for source in sources]
-        write(product, totals.get(product, Total()), in_sources, late.get(product, Total()))
-    write("", summed(totals), [summed(by_source[source]) for source in sources], summed(late))
-    return text.getvalue()
+    rows = [
+        row(
+            product,
+            totals.get(product, Total()),
+            [by_source[source].get(product, Total()) for source in sources],
+            late.get(product, Total()),
+        )
+        for product in report.products
+    ]
+    total = row("", summed(totals), [summed(by_source[source]) for source in sources], summed(late))
+    return csv_text([[*columns, "late_order_count", "late_revenue"], *rows, total])
 
 
 def as_json(report: Report, most_differences: int = 100) -> dict[str, Any]:

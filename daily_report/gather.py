@@ -148,7 +148,7 @@ async def _dead_letters(kafka: Kafka, topic_prefix: str, span: Span) -> tuple[Co
     found: Counter[str] = Counter()
     async with letter_reader(kafka, topic_prefix) as reader:
         begins = await reader.offsets_at(span.from_s * 1000)
-        async for letters in reader.letters(await reader.ends(), begins):
+        async for letters in reader.letters(await reader.settled_ends(), begins):
             found.update(each.reason for each in letters if span.from_s <= each.timestamp_ms / 1000 < span.to_s)
         return found, _is_cut(begins, await reader.begins())
 

@@ -85,8 +85,9 @@ async def replay(pipeline: Pipeline, selection: Selection, ends: Offsets, due: i
         await _make_marks_topic(pipeline, reader.topics)
         topics = reader.topics = replace(reader.topics, has_marks=True)
         async with ReplayProducer(pipeline.kafka, pipeline.topic_prefix, topics) as producer:
-            # Read the marks only now: transactions of an earlier replay are committed or aborted, and other replays fenced.
-            replayed = await reader.replayed()
+            # Read the marks only now: transactions of an earlier replay are committed or aborted, and other replays fenced. If one is
+            # open all the same, as a broker may have left out its marker, marks are hidden, and their letters would be replayed again.
+            replayed = await reader.replayed(settled=True)
 
             async def left_to_do() -> AsyncIterator[list[DeadLetter]]:
                 async for letters in _selected(reader, selection, ends, lambda _: None, set()):

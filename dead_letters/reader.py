@@ -42,6 +42,10 @@ class LetterReader:
         """The current end offsets of the letters."""
         return await self._reader.ends(self.topics.letters)
 
+    async def settled_ends(self) -> Offsets:
+        """As ``TopicReader.settled_ends``: after all letters that are written by now."""
+        return await self._reader.settled_ends(self.topics.letters)
+
     async def begins(self) -> Offsets:
         """The first offsets of the letters: earlier ones were deleted."""
         return await self._reader.begins(self.topics.letters)
@@ -83,19 +87,23 @@ class LetterReader:
         if wanted:
             raise _no_letter(min(wanted), "that offset is a transaction marker, or a record that was never committed")
 
-    async def marks(self) -> AsyncIterator[tuple[Place, ReplayMark | None]]:
-        """All replay marks, oldest first in each partition; empty as long as no letter was ever replayed."""
+    async def marks(self, *, settled: bool = False) -> AsyncIterator[tuple[Place, ReplayMark | None]]:
+        """All replay marks, oldest first in each partition; empty as long as no letter was ever replayed.
+
+        With ``settled``, wait for open transactions, behind which committed marks cannot be read.
+        """
         if not self.topics.has_marks:
             return
-        begins, ends = await self._reader.begins(self.topics.marks), await self._reader.ends(self.topics.marks)
+        begins = await self._reader.begins(self.topics.marks)
+        ends = await (self._reader.settled_ends if settled else self._reader.ends)(self.topics.marks)
         async for records in self._reader.read(self.topics.marks, begins, ends):
             for record in records:
                 yield decode_mark(record.key, record.value)
 
-    async def replayed(self) -> Replayed:
-        """The letters that have a replay mark."""
+    async def replayed(self, *, settled: bool = False) -> Replayed:
+        """The letters that have a replay mark; for ``settled`` see ``marks``."""
         replayed = Replayed()
-        async for place, mark in self.marks():
+        async for place, mark in self.marks(settled=settled):
             replayed.add(place, mark)
         return replayed
 

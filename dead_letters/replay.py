@@ -8,10 +8,16 @@ used again: the next run has a later epoch, and late requests of this one are re
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    IncompatibleBrokerVersion,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
 from aiokafka.structs import TopicPartition
 
 from dead_letters.dead_letter import DeadLetter
@@ -21,8 +27,10 @@ from dead_letters.selection import replay_headers
 from libs.runtime.errors import AnswerLostError, PipelineError, TransactionFencedError, TransactionTimeoutError
 from libs.runtime.kafka_client.clients import Kafka
 from libs.runtime.kafka_client.closing import close_quietly
+from libs.runtime.kafka_requests.list_transactions import COMPLETE_COMMIT
 from libs.runtime.timing import COMMIT_TIMEOUT_S
 from libs.runtime.transactions.connection import BrokerConnection
+from libs.runtime.transactions.missing_markers import describe_transaction, open_producers
 from libs.runtime.transactions.producer import TransactionalProducer
 from libs.runtime.transactions.record_batches import OutputBuffer
 
@@ -47,6 +55,7 @@ class ReplayProducer:
     async def __aenter__(self) -> Self:
         self._connection = await BrokerConnection.open(self._kafka, (self._topics.orders, self._topics.marks))
         try:
+            await self._refuse_missing_markers()
             self._producer = TransactionalProducer(self._connection, self._transactional_id)
             await self._producer.start()
         except BaseException:
@@ -59,6 +68,35 @@ class ReplayProducer:
     ) -> None:
         await close_quietly(self._producer.abort())
         await close_quietly(self._connection.close())
+
+    async def _refuse_missing_markers(self) -> None:
+        """Raise ``PipelineError`` if the broker has left out a commit marker of the last replay.
+
+        It hides the marks behind it. Starting the producer would make the coordinator forget the commit, by which the marker can
+        still be written.
+        """
+        for topic, count in (
+            (self._topics.marks, self._topics.letters_partitions),
+            (self._topics.orders, self._topics.orders_partitions),
+        ):
+            with suppress(TopicAuthorizationFailedError, TransactionalIdAuthorizationFailed, IncompatibleBrokerVersion):
+                leaders = {
+                    each: await self._connection.leader(each)
+                    for each in (TopicPartition(topic, number) for number in range(count))
+                }
+                before = await open_producers(self._connection, leaders)
+                last = await describe_transaction(self._connection, self._transactional_id)
+                after = await open_producers(self._connection, leaders)
+                # What is open before and after the coordinator has called everything complete is not of a replay that is running.
+                for partition, producers in before.items():
+                    if any(
+                        each in after[partition] and last == (COMPLETE_COMMIT, each.producer_id, each.producer_epoch)
+                        for each in producers
+                    ):
+                        raise PipelineError(
+                            f"the broker has left out a commit marker of an earlier replay, in {topic}-{partition.partition}",
+                            advice="`pipeline complete-transactions` writes it; nothing was replayed",
+                        )
 
     async def write(self, letters: Sequence[DeadLetter]) -> None:
         """Write ``letters`` back into the partitions they came from, with a replay mark for each.

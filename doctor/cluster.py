@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from doctor.cluster_facts import Clock, ClusterFacts, OpenTransaction, TopicFacts
 from doctor.finding import Finding, ok, problem, skipped, warning
+from doctor.own_transactions import is_own
 from libs.events.topics import ALL_TOPICS, DEAD_LETTERS_REPLAYED
 from libs.runtime.kafka_requests.list_transactions import COMPLETE_ABORT, COMPLETE_COMMIT
 from libs.runtime.topics.rules import TopicSettings, differences
@@ -49,7 +50,7 @@ def cluster_findings(facts: ClusterFacts, prefix: str, declared_partitions: int 
         *_replication(facts, prefix),
         *_broker_settings(facts.broker_config),
         _clock(facts.clock),
-        *_transactions(facts),
+        *_transactions(facts, prefix),
     ]
 
 
@@ -235,16 +236,16 @@ def _clock(clock: Clock) -> Finding:
     return ok(subject, f"{ahead_s:+.2f} s from the broker's, including the time an order takes to arrive")
 
 
-def _transactions(facts: ClusterFacts) -> Iterator[Finding]:
+def _transactions(facts: ClusterFacts, prefix: str) -> Iterator[Finding]:
     subject = "transactions"
     if not facts.open_transactions:
         yield ok(subject, f"none is open for {facts.watched_s:.0f} s or longer")
         return
     for each in facts.open_transactions:
-        yield _transaction(each, subject, facts.watched_s)
+        yield _transaction(each, prefix, subject, facts.watched_s)
 
 
-def _transaction(found: OpenTransaction, subject: str, watched_s: float) -> Finding:
+def _transaction(found: OpenTransaction, prefix: str, subject: str, watched_s: float) -> Finding:
     where = f"partition {found.partition} of {found.topic}"
     if found.producer_id is None:
         return warning(
@@ -263,6 +264,14 @@ def _transaction(found: OpenTransaction, subject: str, watched_s: float) -> Find
         f"kafka-transactions.sh abort --topic {found.topic} --partition {found.partition}"
         f" --start-offset {found.start_offset}"
     )
+    if found.state == COMPLETE_COMMIT and not is_own(found.transactional_id or "", prefix):
+        return problem(
+            subject,
+            f"a transaction of {found.transactional_id!r} in {where} {hangs}. Its producer's last one was committed, which does not show"
+            " how this one ended",
+            "ask those whose program it is, or look for markers of this producer in other partitions (kafka-dump-log.sh); if it was not"
+            f" committed: {abort}",
+        )
     if found.state == COMPLETE_COMMIT:
         return problem(
             subject,

@@ -8,13 +8,12 @@ from aiokafka.errors import ClusterAuthorizationFailedError
 from doctor.cluster_facts import OpenTransaction
 from doctor.collect_cluster import partitions_to_watch
 from doctor.collect_transactions import collect_open_transactions
-from libs.events.topics import STAGES
+from doctor.own_transactions import is_own
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import Kafka
 from libs.runtime.kafka_requests.list_transactions import COMPLETE_COMMIT
 from libs.runtime.transactions.connection import BrokerConnection
 from libs.runtime.transactions.missing_markers import describe_transaction, open_producers, write_commit_marker
-from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,7 @@ class Outcome:
 async def commit_hanging_transactions(kafka: Kafka, prefix: str, watch_s: float = 5.0) -> list[Outcome]:
     """Commit each transaction of the pipeline that hangs although its coordinator has committed it.
 
-    Only transactions of the stages are completed. Each of their producers ends with its first aborted transaction. So if the
-    last one was committed, all of them were. Another producer's last transaction does not show how an earlier one ended.
+    Only the pipeline's own transactions are completed: see ``is_own``.
 
     Raises:
         PipelineError: this client is not allowed to do that.
@@ -52,8 +50,8 @@ async def commit_hanging_transactions(kafka: Kafka, prefix: str, watch_s: float 
 async def _complete(connection: BrokerConnection, prefix: str, found: OpenTransaction) -> Outcome:
     if found.transactional_id is None or found.state != COMPLETE_COMMIT:
         return Outcome(found, "its coordinator does not say that it was committed")
-    if not any(StageTransactionalIds(prefix, stage).owns(found.transactional_id) for stage in STAGES):
-        return Outcome(found, "it is no transaction of the processor or the analytics")
+    if not is_own(found.transactional_id, prefix):
+        return Outcome(found, "it is no transaction of this pipeline")
     partition = TopicPartition(found.topic, found.partition)
     leader = await connection.leader(partition)
     described = await describe_transaction(connection, found.transactional_id)

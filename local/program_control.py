@@ -49,7 +49,9 @@ def drain(timeout_s: float) -> int:
     supervisor.stop(["generator"], _STOP_S)
     replicas = [program.name for program in supervisor.programs() if program.name.startswith("analytics-")]
     endpoints = Endpoints(
-        settings.live_page, [f"http://127.0.0.1:{settings.http_port_of(replica)}" for replica in replicas]
+        settings.live_page,
+        [f"http://127.0.0.1:{settings.http_port_of(replica)}" for replica in replicas],
+        settings.written_outputs,
     )
     left = wait_until_drained(endpoints, timeout_s, _report)
     _report("drained" if left.done else f"not drained: {'; '.join(left.waiting_for)}")

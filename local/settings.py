@@ -101,6 +101,11 @@ class LocalSettings:
         return "database" in self.sink_outputs.lower()
 
     @property
+    def written_outputs(self) -> list[str]:
+        """``file``, ``database`` or both."""
+        return [name for name, written in (("file", self.writes_file), ("database", self.writes_database)) if written]
+
+    @property
     def outputs(self) -> str:
         """The outputs as text, without passwords."""
         places = [str(self.sink_output_path)] if self.writes_file else []

@@ -29,6 +29,7 @@ def status_json(settings: LocalSettings, programs: Iterable[Program]) -> dict[st
         "bootstrap_servers": settings.bootstrap_servers,
         "live_page": settings.live_page,
         "window_seconds": settings.window_seconds,
+        "sink_outputs": settings.written_outputs,
         "programs": [
             {
                 "name": program.name,

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -50,12 +50,30 @@ def _object(line: Line) -> dict[str, object]:
 
 def as_csv(lines: Sequence[Line]) -> str:
     """CSV with a header, the total last."""
+    return csv_text(
+        [
+            _COLUMNS,
+            *(
+                [
+                    line.period,
+                    line.product_id or "",
+                    line.order_count,
+                    dollars(line.revenue_cents),
+                    dollars(line.average_cents),
+                ]
+                for line in (*lines, total_of(lines))
+            ),
+        ]
+    )
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """CSV whose lines end with a line feed. A cell with a carriage return is quoted: otherwise readers end the line there."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for line in (*lines, total_of(lines)):
-        amounts = (dollars(line.revenue_cents), dollars(line.average_cents))
-        writer.writerow([line.period, line.product_id or "", line.order_count, *amounts])
+    for row in rows:
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\r\n").writerow(row)  # the writer quotes the characters of its own line end
+        text.write(line.getvalue().removesuffix("\r\n") + "\n")
     return text.getvalue()
 
 

@@ -66,7 +66,7 @@ async def from_topic(kafka: Kafka, topic_prefix: str, skipped: Skipped) -> Async
     topic = topic_prefix + PRODUCT_METRICS.name
     try:
         async with TopicReader(kafka) as reader:
-            begins, ends = await reader.begins(topic), await reader.ends(topic)
+            begins, ends = await reader.begins(topic), await reader.settled_ends(topic)
             async for row in metrics_between(reader, topic, begins, ends, skipped):
                 yield row
     except KafkaError as error:

@@ -10,10 +10,12 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+OUTPUTS = ("file", "database")
 
 _TIMEOUT_S = 5.0
 _POLL_S = 1.0
@@ -38,12 +40,14 @@ class Drain:
 class Endpoints:
     """The HTTP endpoints of the live page and of all replicas of the analytics.
 
-    For a host name with several addresses (the replicas of a Compose service), each address is requested.
+    For a host name with several addresses (the replicas of a Compose service), each address is requested. ``outputs`` are those of the
+    sink: the offsets of an output that it no longer writes stay behind for ever.
     """
 
-    def __init__(self, live: str, analytics: Sequence[str]) -> None:
+    def __init__(self, live: str, analytics: Sequence[str], outputs: Collection[str] = OUTPUTS) -> None:
         self._live = live
         self._analytics = analytics
+        self.outputs = outputs
 
     def snapshot(self) -> Mapping[str, Any]:
         """The live page's snapshot. Raises OSError, HTTPException or ValueError."""
@@ -63,7 +67,7 @@ def look(endpoints: Endpoints, monotonic_s: Callable[[], float] = time.monotonic
     has to be read from Kafka after the windows were checked, so a second, newer snapshot of the live page is awaited.
     """
     try:
-        if waiting := _lags(endpoints.snapshot()):
+        if waiting := _lags(endpoints.snapshot(), endpoints.outputs):
             return Drain(waiting, None)
     except (OSError, http.client.HTTPException, ValueError) as error:
         return Drain([f"an answer of the live page: {error!r}"], None)
@@ -73,7 +77,7 @@ def look(endpoints: Endpoints, monotonic_s: Callable[[], float] = time.monotonic
     except (OSError, http.client.HTTPException, ValueError) as error:
         return Drain([f"an answer of every replica of the analytics: {error!r}"], None)
     try:
-        return Drain(_lags(_newer_snapshot(endpoints, monotonic_s)), 0)
+        return Drain(_lags(_newer_snapshot(endpoints, monotonic_s), endpoints.outputs), 0)
     except (OSError, http.client.HTTPException, ValueError) as error:
         return Drain([f"an answer of the live page: {error!r}"], 0)
 
@@ -92,11 +96,15 @@ def wait_until_drained(endpoints: Endpoints, timeout_s: float, report: Callable[
         time.sleep(_POLL_S)
 
 
-def _lags(snapshot: Mapping[str, Any]) -> list[str]:
+def _lags(snapshot: Mapping[str, Any], outputs: Collection[str]) -> list[str]:
     if snapshot["waiting_for"] or not snapshot["stages"]:
         return [snapshot["waiting_for"] or "the first look at Kafka"]
-    left = [f"{group} to read {stage['lag']:,} records" for group, stage in snapshot["stages"].items() if stage["lag"]]
-    if snapshot["database_lag"]:
+    lags = {group: stage["lag"] for group, stage in snapshot["stages"].items()}
+    # The sink's lag is that of the database if the group of the file has no offsets.
+    if "file" not in outputs and snapshot["database_lag"] is not None:
+        lags["sink"] = 0
+    left = [f"{group} to read {lag:,} records" for group, lag in lags.items() if lag]
+    if snapshot["database_lag"] and "database" in outputs:
         left.append(f"sink to write {snapshot['database_lag']:,} metrics to the database")
     return left
 
@@ -150,7 +158,7 @@ def _get(address: tuple[str, int], path: str) -> bytes:
 def main() -> int:
     """Wait, print the remaining work, and return the exit code."""
     arguments = _arguments()
-    endpoints = Endpoints(arguments.live, arguments.analytics)
+    endpoints = Endpoints(arguments.live, arguments.analytics, arguments.outputs)
     drain = wait_until_drained(endpoints, arguments.timeout, _ignore if arguments.json else _print_line)
     if arguments.json:
         _print_line(json.dumps({"drained": drain.done, **asdict(drain)}))
@@ -178,6 +186,13 @@ def _arguments() -> argparse.Namespace:
         default=["http://analytics:8080"],
         metavar="URL",
         help="of each replica, or of a host name with the addresses of all replicas",
+    )
+    parser.add_argument(
+        "--outputs",
+        type=lambda text: text.lower().split(","),
+        default=OUTPUTS,
+        metavar="SINK_OUTPUTS",
+        help="the sink's, separated by commas; the offsets of others are ignored (file,database)",
     )
     parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="0 looks once (600)")
     parser.add_argument("--json", action="store_true", help="print what is left as JSON")

@@ -36,6 +36,8 @@ class Rate:
         self._samples: deque[tuple[float, float]] = deque()
 
     def add(self, at_s: float, total: float) -> None:
+        if self._samples and at_s < self._samples[-1][0]:  # the clock was set back
+            self._samples.clear()
         self._samples.append((at_s, total))
         while len(self._samples) > 2 and self._samples[1][0] <= at_s - _RATE_SPAN_S:
             self._samples.popleft()

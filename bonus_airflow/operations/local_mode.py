@@ -53,8 +53,12 @@ class LocalMode:
         status = self._running_status()
         analytics = [each["port"] for each in status["programs"] if each["service"] == "analytics"]
         urls = [f"http://127.0.0.1:{port}" for port in analytics]
+        outputs = ",".join(status["sink_outputs"])
         return drained_output(
-            [SERVICES_PYTHON, "-m", "watch.drained", "--live", status["live_page"], "--analytics", *urls]
+            [
+                *(SERVICES_PYTHON, "-m", "watch.drained", "--live", status["live_page"]),
+                *("--outputs", outputs, "--analytics", *urls),
+            ]
         )
 
     def stop_services(self) -> None:

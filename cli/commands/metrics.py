@@ -3,14 +3,14 @@
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from cli.context import ThisMachine, context_of, local_settings
+from cli.context import Environment, Machine, Origin, ThisMachine, context_of, local_settings
 from cli.errors import UsageError
 from cli.kafka import address_of, run_in_kafka
 from cli.options import FOUND, PipelineOptions
@@ -29,6 +29,7 @@ from services.sink.database.address import parse_address
 Source = Literal["file", "database", "topic"]
 Format = Literal["table", "json", "jsonl", "csv", "parquet"]
 
+_OUTPUT_SETTINGS = ("SINK_OUTPUTS", "SINK_OUTPUT_PATH", "SINK_DATABASE_URL")
 _FAR_FUTURE_S = 2**63 - 1
 _WIDTH_IN_A_FILE = 120
 
@@ -76,7 +77,8 @@ def metrics(
     The exit code is 1 if there are no metrics.
 
     Args:
-        source: Source of the metrics (default: the sink's output, the file if it has both).
+        source: Source of the metrics (default: the one that --file or --database names, else the sink's output; of two, the file.
+            With --bootstrap, the topic, unless SINK_OUTPUTS, SINK_OUTPUT_PATH or SINK_DATABASE_URL is set).
         by: Length of a period.
         product: Show this product only; may be repeated.
         from_: Begin with the windows that start at this time or later: 2026-11-27 or 2026-11-27T14:30, UTC without an offset.
@@ -95,15 +97,10 @@ def metrics(
         raise UsageError("--format parquet needs --to-file")
     if database is not None:
         _check_address(database)
-    machine = ThisMachine()
-    known = (
-        sink_outputs({}, local_settings(pipeline, machine))
-        if pipeline.local
-        else sink_outputs(os.environ, machine.running_local_mode())
-    )
+    known = known_outputs(pipeline, os.environ, ThisMachine())
     selection = Selection(frozenset(product or []), from_ or 0, _FAR_FUTURE_S if to is None else to)
     skipped = Skipped()
-    where = source or known.source
+    where = source or _named_source(file, database) or known.source
     with messages.status(f"reading the {where}"):
         if where == "topic":
             lines = summarize(_rows_of_topic(pipeline, skipped), selection, by)
@@ -118,6 +115,36 @@ def metrics(
     if not lines:
         raise PipelineError("no metrics were found", advice="try another --source, --product or --from")
     _write(lines, wanted, by, to_file, plot=plot)
+
+
+def _named_source(file: Path | None, database: str | None) -> Source | None:
+    """The source that the options name; None if they name none."""
+    if file is not None:
+        return "file"
+    return "database" if database is not None else None
+
+
+def known_outputs(pipeline: PipelineOptions, environment: Environment, machine: Machine) -> SinkOutputs:
+    """The outputs of the pipeline that the options and the environment name, else of the one on this machine.
+
+    Found as by ``cli.context``, but nothing has to run: outputs can be read without a broker.
+
+    Raises:
+        NoPipelineError: --local, and none is running.
+        UsageError: the options name two pipelines.
+    """
+    if pipeline.local:
+        return sink_outputs({}, local_settings(pipeline, machine))
+    if pipeline.bootstrap:
+        found = sink_outputs(environment, None)
+        return found if any(map(environment.get, _OUTPUT_SETTINGS)) else replace(found, source="topic")
+    if environment.get(Origin.ENVIRONMENT):
+        return sink_outputs(environment, None)
+    if running := machine.running_local_mode():
+        return sink_outputs(environment, running)
+    # The path in the sink's container is not one on this machine.
+    of_compose = {name: text for name, text in machine.compose_environment().items() if name != "SINK_OUTPUT_PATH"}
+    return sink_outputs({**of_compose, **environment}, None)
 
 
 def sink_outputs(environment: Mapping[str, str], running: LocalSettings | None) -> SinkOutputs:

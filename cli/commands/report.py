@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -46,7 +47,8 @@ def report(
 
     Args:
         span: A day (2026-11-27) or an hour (2026-11-27T14) in UTC (default: yesterday).
-        outputs: Outputs to compare with the topic: file, database, or both with a comma (default: those of the sink).
+        outputs: Outputs to compare with the topic: file, database, or both with a comma (default: those of the sink, and those that
+            --file and --database name).
         folder: Folder to write to.
         wait: Seconds to wait for the last windows to close and to reach the outputs.
         file: The sink's file (default: SINK_OUTPUT_PATH, or the file of local mode). Rotated files beside it are read, too.
@@ -59,7 +61,8 @@ def report(
     if when.to_s > time.time():
         raise PipelineError(f"{when.name} is not over", advice="it ends at midnight or at the full hour, UTC")
     context = with_outputs(context_of(pipeline), file, database, database_password_file)
-    found = _gather(context, when, compared_outputs(context, outputs), wait)
+    given = {name for name, option in ((FILE, file), (DATABASE, database)) if option is not None}
+    found = _gather(context, when, compared_outputs(context, outputs, given), wait)
     paths = write_files(found, folder)
     print_line("\n".join((*summary_lines(found), *map(str, paths))))
     if found.is_reconciled:
@@ -69,17 +72,20 @@ def report(
     return EXIT_DIFFERS
 
 
-def compared_outputs(context: PipelineContext, names: str | None) -> Outputs:
-    """The outputs in ``names``, else those of the pipeline's sink.
+def compared_outputs(context: PipelineContext, names: str | None, given: Collection[str] = ()) -> Outputs:
+    """The outputs in ``names``, else those of the pipeline's sink, and those ``given`` by an option.
 
-    For a pipeline named by its address, SINK_OUTPUTS says what its sink writes (default: the file), so that there is always
-    something to compare.
+    For a pipeline named by its address, SINK_OUTPUTS says what its sink writes. If neither that nor an option names an output, it is
+    the file, so that there is always something to compare.
     """
     found = context.outputs
     if names is None and context.origin in (Origin.LOCAL, Origin.COMPOSE):
         has = {name for name, where in ((FILE, found.file), (DATABASE, found.database_url)) if where}
     else:
-        has = _check_names(names or os.environ.get("SINK_OUTPUTS") or FILE, "SINK_OUTPUTS")
+        written = names or os.environ.get("SINK_OUTPUTS")
+        has = _check_names(written, "SINK_OUTPUTS") if written else {FILE} if not given else set()
+        if names is None:
+            has |= {*given}
     file = found.file or Path(os.environ.get("SINK_OUTPUT_PATH") or _FILE)
     url = found.database_url or os.environ.get("SINK_DATABASE_URL") or _DATABASE
     return Outputs(

@@ -17,5 +17,5 @@ def per_minute(counter: str) -> str:
 
 
 def lag(group: str) -> str:
-    """The lag of the group, whatever its ``TOPIC_PREFIX``."""
-    return f'sum(consumergroup_topic:kafka_lag:sum{{consumergroup=~"(.*-)?{group}"}})'
+    """The lag of the group, whatever its ``TOPIC_PREFIX``, which need not end with a separator."""
+    return f'sum(consumergroup_topic:kafka_lag:sum{{consumergroup=~".*{group}"}})'

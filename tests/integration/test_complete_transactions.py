@@ -10,13 +10,16 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 
-from libs.events.topics import ORDERS
+from dead_letters.replay_marks import ReplayMark, encode_mark
+from libs.events.dead_letters import Reason
+from libs.events.topics import DEAD_LETTERS_REPLAYED, ORDERS
 from libs.runtime.kafka_security.security import KafkaAddress
 from libs.runtime.transactions.connection import BrokerConnection
 from libs.runtime.transactions.producer import TransactionalProducer
 from libs.runtime.transactions.record_batches import OutputBuffer
 from local.broker import LocalBroker
 from tests.integration.command_line import run_command
+from tests.integration.dead_letters import Command, letter, output_of, write_letters
 from tests.integration.pipeline import Pipeline, no_member
 from tests.unit.driver import order
 
@@ -94,12 +97,13 @@ async def committed_records(pipeline: Pipeline, partition: int) -> list[bytes | 
 async def test_a_committed_transaction_without_its_marker_is_completed_and_no_other(
     pipeline: Pipeline, connection: BrokerConnection
 ) -> None:
-    committed, aborted, foreign = 1, 2, 3
+    committed, aborted, foreign, of_replay = 1, 2, 3, 4
     await leave_out_a_marker(connection, pipeline, f"{pipeline.prefix}processor-1-member-0", committed, commit=True)
     await leave_out_a_marker(connection, pipeline, f"{pipeline.prefix}processor-1-member-1", aborted, commit=False)
     await leave_out_a_marker(connection, pipeline, "of-another-program", foreign, commit=True)
+    await leave_out_a_marker(connection, pipeline, f"{pipeline.prefix}dead-letters-replay", of_replay, commit=True)
     async with AIOKafkaProducer(bootstrap_servers=pipeline.kafka) as later:
-        for partition in (committed, aborted, foreign):
+        for partition in (committed, aborted, foreign, of_replay):
             await later.send_and_wait(pipeline.prefix + DEAD_LETTERS, b"later", partition=partition)
     assert await committed_records(pipeline, committed) == []
 
@@ -110,11 +114,11 @@ async def test_a_committed_transaction_without_its_marker_is_completed_and_no_ot
         for finding in json.loads(report)["findings"]
         if finding["subject"] == "transactions"
     }
-    assert found.keys() == {"1", "2", "3"}
+    assert found.keys() == {"1", "2", "3", "4"}
     assert {finding["level"] for finding in found.values()} == {"problem"}
-    assert "`pipeline complete-transactions` writes it" in found["1"]["advice"]
-    assert "kafka-transactions.sh abort" not in found["1"]["advice"]
-    assert "kafka-transactions.sh abort" in found["2"]["advice"]
+    for number, completed in (("1", True), ("2", False), ("3", False), ("4", True)):
+        assert ("`pipeline complete-transactions` writes it" in found[number]["advice"]) is completed
+        assert ("kafka-transactions.sh abort" in found[number]["advice"]) is not completed
 
     exit_code, text, _ = await run_command(pipeline, "complete-transactions")
     assert exit_code == 1
@@ -122,9 +126,11 @@ async def test_a_committed_transaction_without_its_marker_is_completed_and_no_ot
     assert sorted(text.splitlines()) == [
         f"partition 1 of {name}, from offset 0: committed",
         f"partition 2 of {name}, from offset 0: nothing was done: its coordinator does not say that it was committed",
-        f"partition 3 of {name}, from offset 0: nothing was done: it is no transaction of the processor or the analytics",
+        f"partition 3 of {name}, from offset 0: nothing was done: it is no transaction of this pipeline",
+        f"partition 4 of {name}, from offset 0: committed",
     ]
-    assert await committed_records(pipeline, committed) == [b"in the transaction", b"later"]
+    for partition in (committed, of_replay):
+        assert await committed_records(pipeline, partition) == [b"in the transaction", b"later"]
     assert await committed_records(pipeline, aborted) == await committed_records(pipeline, foreign) == []
 
 
@@ -140,3 +146,34 @@ async def test_a_replica_completes_what_its_predecessor_has_committed(
         started = await processor.wait_for("partition started", partition=f"{pipeline.prefix}{ORDERS.name}-1")
     assert started["offset"] == 3
     assert await committed_records(pipeline, 1) == [b"in the transaction"]
+
+
+async def test_a_replay_waits_for_the_marker_of_an_earlier_one(pipeline: Pipeline) -> None:
+    """It hides marks behind it, so that their letters would be replayed twice."""
+    first, second = (letter(pipeline, b"no JSON", Reason.MALFORMED, key=b"one partition", offset=n) for n in (1, 2))
+    await write_letters(pipeline, [first])
+    assert "replayed 1" in await output_of(pipeline, "replay", "--all", "--yes")
+    await write_letters(pipeline, [second])
+    marks = TopicPartition(pipeline.prefix + DEAD_LETTERS_REPLAYED.name, first.partition)
+    orders = TopicPartition(pipeline.prefix + ORDERS.name, 0)
+    connection = await BrokerConnection.open(KafkaAddress(pipeline.kafka), [marks.topic, orders.topic])
+    try:
+        producer = TransactionalProducer(connection, f"{pipeline.prefix}dead-letters-replay", "")
+        await producer.start()
+        buffer = OutputBuffer({})
+        for topic, number in (marks, orders):
+            # A mark of no letter.
+            buffer.send(topic, number, b"0/999", encode_mark(ReplayMark(0, 0.0, 0, 0)), int(time.time() * 1000), [])
+        await producer.add_partitions([orders])
+        await producer.produce({TopicPartition(*target): made for target, made in buffer.batches().items()})
+        await producer.end(commit=True)
+    finally:
+        await connection.close()
+    for _ in range(2):
+        exit_code, _, errors = await Command(pipeline, "replay", "--all", "--yes").run()
+        assert exit_code == 1
+        assert f"left out a commit marker of an earlier replay, in {marks.topic}-{marks.partition}" in errors
+    exit_code, text, _ = await run_command(pipeline, "complete-transactions")
+    assert (exit_code, text) == (0, f"partition {marks.partition} of {marks.topic}, from offset 2: committed\n")
+    assert "replayed 1" in await output_of(pipeline, "replay", "--all", "--yes")
+    assert "2 replayed before: skipped" in await output_of(pipeline, "replay", "--all", "--yes")

@@ -13,10 +13,19 @@ from typing import Any
 
 import orjson
 import pytest
+from aiokafka import AIOKafkaProducer
 
+from daily_report.gather import _dead_letters
+from daily_report.span import Span
+from libs.events.dead_letters import Reason
+from libs.events.topics import ORDERS_DLQ
+from libs.runtime.errors import PipelineError
+from libs.runtime.kafka_client.clients import KafkaAddress
+from tests.integration.dead_letters import letter, write_letters
 from tests.integration.pipeline import Pipeline, history
 from tests.integration.services import ROOT, ServiceProcess, eventually
 from tests.integration.test_verification_after_retention import delete
+from verification import topic_reader
 
 HOUR_S = 3600
 LATE_AGE_S = 2 * HOUR_S
@@ -208,3 +217,23 @@ async def test_a_period_with_open_windows_is_not_reported(kafka: str, topic_pref
     assert products(report) == reports.truth()
     # The hour of a stopped pipeline is complete as well: event time does not advance, and no window is open.
     assert (await reports.run(reports.hour, "--wait=0"))[0] == 0
+
+
+async def test_dead_letters_behind_an_open_transaction_are_not_left_out_silently(
+    kafka: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topic_reader, "_STUCK_AFTER_S", 2.0)
+    pipeline, now_s = Pipeline(kafka, topic_prefix, tmp_path), int(time.time())
+    await pipeline.make_topics()
+    around_now = Span("now", now_s - HOUR_S, now_s + HOUR_S)
+    rejected = letter(pipeline, b"no JSON", Reason.MALFORMED)
+    hanging = AIOKafkaProducer(bootstrap_servers=kafka, transactional_id=f"{topic_prefix}hangs")
+    async with hanging:
+        await hanging.begin_transaction()
+        name = topic_prefix + ORDERS_DLQ.name
+        await hanging.send_and_wait(name, b"of an open transaction", partition=rejected.partition)
+        await write_letters(pipeline, [rejected])
+        with pytest.raises(PipelineError, match=f"a transaction in {name} stays open"):
+            await _dead_letters(KafkaAddress(kafka), topic_prefix, around_now)
+        await hanging.abort_transaction()
+    assert await _dead_letters(KafkaAddress(kafka), topic_prefix, around_now) == ({"malformed": 1}, False)

@@ -11,10 +11,17 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from libs.events.topics import ORDERS
+from dead_letters.commands import Pipeline as LetterPipeline
+from dead_letters.commands import plan_replay, replay
+from dead_letters.selection import Selection
+from libs.events.dead_letters import Reason
+from libs.events.topics import DEAD_LETTERS_REPLAYED, ORDERS
 from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS
+from libs.runtime.errors import PipelineError
+from libs.runtime.kafka_client.clients import KafkaAddress
 from tests.integration.dead_letters import (
     Command,
+    letter,
     many_letters,
     order,
     output_of,
@@ -24,6 +31,7 @@ from tests.integration.dead_letters import (
 )
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import HANGS_AFTER_S, eventually
+from verification import topic_reader
 from verification.reference_processor import read_catalogue
 from verification.report import Damage
 from verification.topic_reader import Record, TopicReader
@@ -200,3 +208,33 @@ async def test_one_of_two_concurrent_replays_is_fenced(pipeline: Pipeline) -> No
     found = await replayed_from(pipeline)
     assert len(found) == 2000
     assert set(found.values()) == {1}
+
+
+async def test_nothing_is_replayed_while_marks_of_earlier_replays_cannot_be_read(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as after a broker has left out the marker of a replay's transaction: it would be replayed again."""
+    monkeypatch.setattr(topic_reader, "_STUCK_AFTER_S", 2.0)
+    first, second = (
+        letter(pipeline, b"no JSON", Reason.MALFORMED, key=b"same partition", offset=number) for number in (1, 2)
+    )
+    where, everything = LetterPipeline(KafkaAddress(pipeline.kafka), pipeline.prefix, 5), Selection()
+
+    async def replay_all() -> int:
+        _, ends = await plan_replay(where, everything, lambda _: None)
+        return await replay(where, everything, ends, 1, lambda _: None)
+
+    await write_letters(pipeline, [first])
+    assert await replay_all() == 1
+    await write_letters(pipeline, [second])
+    hanging = AIOKafkaProducer(bootstrap_servers=pipeline.kafka, transactional_id=f"{pipeline.prefix}hangs")
+    async with hanging:
+        await hanging.begin_transaction()
+        marks = pipeline.prefix + DEAD_LETTERS_REPLAYED.name
+        await hanging.send_and_wait(marks, b"of an open transaction", b"key", partition=first.partition)
+        for _ in range(2):
+            with pytest.raises(PipelineError, match=f"a transaction in {marks} stays open"):
+                await replay_all()
+        await hanging.abort_transaction()
+    assert [await replay_all(), await replay_all()] == [1, 0]
+    assert {*(await replayed_from(pipeline)).values()} == {1}

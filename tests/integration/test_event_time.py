@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Iterable
 from http import HTTPStatus
 from random import Random
 
@@ -11,6 +12,8 @@ from aiokafka import AIOKafkaProducer
 from libs.events.topics import ORDERS, PROCESSED_ORDERS
 from tests.integration.pipeline import Pipeline, history
 from tests.integration.services import eventually
+from watch.kafka_view import KafkaView
+from watch.state import lags_of
 
 
 async def test_a_backlog_read_partition_by_partition_is_complete(pipeline: Pipeline) -> None:
@@ -42,22 +45,44 @@ async def test_the_last_windows_close_after_a_sender_has_aborted_its_last_transa
     """A fetch of the partition's end then has no record for aiokafka to return, only the consumer's position advances."""
     await pipeline.make_topics()
     orders = [orjson.dumps(order) for order in history(11, span_s=1, seed=6)]
-    sender = AIOKafkaProducer(bootstrap_servers=pipeline.kafka, transactional_id=f"{pipeline.prefix}sender")
     async with pipeline.service("processor") as processor, pipeline.service("analytics"), pipeline.service("sink"):
         await pipeline.send([(0, orders[:10])])
         await eventually(
             lambda: pipeline.has_records(PROCESSED_ORDERS.name), what="the orders are fetched before the others"
         )
-        await sender.start()
-        try:
-            await sender.begin_transaction()
-            await sender.send_and_wait(pipeline.prefix + ORDERS.name, orders[10], partition=0)
-            await sender.abort_transaction()
-        finally:
-            await sender.stop()
+        await send_and_abort(pipeline, orders[10], partitions=[0])
         report = await pipeline.verify()
         assert (await processor.health())[0] == HTTPStatus.OK
     assert report.in_closed_windows == 10
+
+
+async def test_what_a_sender_has_aborted_is_no_lag(pipeline: Pipeline) -> None:
+    """Otherwise a drain, for which the generator is stopped, would wait for it without end."""
+    await pipeline.make_topics()
+    order, last = (orjson.dumps(order) for order in history(2, span_s=1, seed=8))
+
+    async def is_drained() -> bool:
+        async with KafkaView(pipeline.kafka, pipeline.prefix, {}) as view:
+            return not any(lags_of(await view.look(), ORDERS.name).values())
+
+    async with pipeline.service("processor"), pipeline.service("analytics"), pipeline.service("sink"):
+        await pipeline.send([(0, [order])])
+        await pipeline.verify()
+        await send_and_abort(pipeline, last, partitions=[0, 1, 2])
+        await eventually(is_drained, what="no lag is left")
+
+
+async def send_and_abort(pipeline: Pipeline, order: bytes, partitions: Iterable[int]) -> None:
+    """Write ``order`` into each of ``partitions`` in a transaction, and abort it."""
+    sender = AIOKafkaProducer(bootstrap_servers=pipeline.kafka, transactional_id=f"{pipeline.prefix}sender")
+    await sender.start()
+    try:
+        await sender.begin_transaction()
+        for partition in partitions:
+            await sender.send_and_wait(pipeline.prefix + ORDERS.name, order, partition=partition)
+        await sender.abort_transaction()
+    finally:
+        await sender.stop()
 
 
 async def test_windows_close_while_a_partition_gets_nothing_but_dead_letters(pipeline: Pipeline) -> None:

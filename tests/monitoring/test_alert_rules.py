@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from libs.events.rights import GROUP_OF_OUTPUT
+from libs.events.topics import STAGES
 from tests.compose.project import ROOT, require_engine
 from tests.compose.shortened import PROMETHEUS, write_shortened
 from tests.monitoring.known_metrics import KNOWN_METRICS, recorded_metrics
 from tests.monitoring.promtool import is_installed, promtool
-from tests.monitoring.queries import RULES, metrics_of
+from tests.monitoring.queries import RULES, group_patterns, metrics_of, panel_queries
 
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 TIMING = Path(__file__).with_name("alert_timing.yml")
@@ -53,6 +55,19 @@ def test_every_queried_metric_is_documented(alert: str) -> None:
     asked = metrics_of(field(blocks()[alert], "expr")) - {"and", "or", "unless"}
 
     assert asked <= KNOWN_METRICS | recorded_metrics()
+
+
+@pytest.mark.parametrize("prefix", ["", "shop-", "shop.", "shop_1", "sink-", "Shop2"])
+def test_groups_are_selected_whatever_the_topic_prefix(prefix: str) -> None:
+    """Any TOPIC_PREFIX: it need not end with a hyphen."""
+    exprs = [RULES.read_text(), *(query.expr for query in panel_queries())]
+    patterns = {pattern for expr in exprs for pattern in group_patterns(expr)}
+    selected = {
+        group
+        for group in (*STAGES, *GROUP_OF_OUTPUT.values())
+        if any(re.fullmatch(pattern, prefix + group) for pattern in patterns)
+    }
+    assert selected == {*STAGES, *GROUP_OF_OUTPUT.values()}
 
 
 @pytest.fixture

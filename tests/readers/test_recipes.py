@@ -18,6 +18,8 @@ from services.sink.database.connecting import database_at
 from services.sink.database.database_writer import DatabaseWriter
 from services.sink.database.session import Identity
 from services.sink.file import converter
+from services.sink.file.convert import convert
+from services.sink.file.disk import Disk
 from services.sink.file.file_writer import FileWriter
 from services.sink.file.finished_files import finished_files
 from services.sink.file.metrics_file import MetricsFile
@@ -134,6 +136,19 @@ async def test_the_file_is_readable_while_it_grows(name: str, tmp_path: Path) ->
     command = command_of(name)
     async with continuous_writer(writer) as written:
         await assert_never_wrong(tmp_path, command, written)
+
+
+async def test_the_recipe_for_parquet_reads_finished_files_of_all_formats(tmp_path: Path) -> None:
+    """As they are after SINK_ROTATED_FORMAT has changed."""
+    command = command_of("duckdb, Parquet")
+    (folder := tmp_path / "output").mkdir()
+    names = ["metrics.json", *(f"metrics-1970-01-01T00-0{number}Z--1970-01-01T00-0{number}Z.json" for number in "123")]
+    for number, name in enumerate(names):
+        (folder / name).write_bytes(encode_metric(metric(number)) + b"\n")
+    for name, target in ((names[2], f"{names[2]}.gz"), (names[3], names[3].replace(".json", ".parquet"))):
+        convert(folder / name, folder / target, Disk())
+        (folder / name).unlink()
+    assert await read(tmp_path, command) == (4, sum(metric(number).revenue_cents for number in range(4)))
 
 
 @pytest.mark.parametrize("name", OF_FILES)

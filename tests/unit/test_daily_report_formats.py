@@ -103,6 +103,14 @@ def test_csv_is_exact() -> None:
     assert Decimal(total["total_revenue"]) == sum(Decimal(line["total_revenue"]) for line in lines[:-1])
 
 
+def test_csv_has_any_product_id_in_one_cell() -> None:
+    product = 'a\r"b",\n'
+    row = MetricRow(DAY.from_s, DAY.from_s + 60, product, 1, 100, 100)
+    text = as_csv(Report(DAY, reconcile({"topic": [row]}), {}, {}))
+    (line, _) = csv.DictReader(io.StringIO(text, newline=""))
+    assert (line["product_id"], line["total_revenue"]) == (product, "1.00")
+
+
 def test_json_has_whole_cents_and_string_keys() -> None:
     found = as_json(report(differs=True))
     assert json.loads(json.dumps(found)) == found, "nothing is lost on the way"

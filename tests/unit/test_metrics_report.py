@@ -146,6 +146,14 @@ def test_a_table_shows_any_product_id_as_text(folder: Path, report: Report, prod
     assert shown in report()
 
 
+@pytest.mark.parametrize("product", ["a\rb", "a\nb", "a\r\nb", 'a"b', "a,b", " a ", "a\x85b", "a\u2028b"])
+def test_csv_has_any_product_id_in_one_cell(folder: Path, report: Report, product: str) -> None:
+    line = encode_metric(ProductMetric(START, START + 60, product, 1, 100))
+    (folder / "metrics.json").write_bytes(line + b"\n")
+    row, total = csv.DictReader(io.StringIO(report("--format", "csv"), newline=""))
+    assert (row["product_id"], row["total_revenue"], total["total_revenue"]) == (product, "1.00", "1.00")
+
+
 @pytest.mark.parametrize("suffix", [".json", ".json.gz", ".parquet"])
 def test_finished_files_are_read_together_with_the_live_one(folder: Path, report: Report, suffix: str) -> None:
     arguments = ("--format", "csv", "--from", "2026-11-22T05:00")
@@ -238,6 +246,21 @@ def test_a_database_gives_the_same_report_as_the_file(folder: Path, report: Repo
     asyncio.run(fill_database(url))
     arguments = ("--format", "csv", "--from", "2026-11-22T01:00", "--to", "2026-11-23")
     assert report("--source", "database", "--database", url, *arguments) == report(*arguments)
+
+
+def test_the_source_is_the_one_that_an_option_names(
+    folder: Path, report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, other = f"sqlite:///{folder}/metrics.db", folder / "other.json"
+    asyncio.run(fill_database(url))
+    other.write_bytes(encode_metric(ProductMetric(START, START + 60, "of the other file", 1, 100)) + b"\n")
+    (folder / "metrics.json").write_bytes(b"")
+    assert "prod-3" in report("--database", url)
+    monkeypatch.setenv("SINK_OUTPUTS", "database")
+    monkeypatch.setenv("SINK_DATABASE_URL", url)
+    assert "of the other file" in report("--file", str(other))
+    assert "of the other file" in report("--file", str(other), "--database", url)
+    assert "prod-3" in report("--file", str(other), "--source", "database")
 
 
 def test_no_metrics_is_an_error_message(folder: Path, report: Report) -> None:

@@ -140,6 +140,15 @@ async def test_a_file_that_cannot_be_converted_is_kept_and_reported(
     assert [each.path.suffix for each in finished_files(live)] == [".json"]
 
 
+async def test_a_file_that_cannot_be_converted_does_not_keep_later_ones_from_it(live: Path) -> None:
+    later = live.with_name("metrics-1970-01-02T00-00Z--1970-01-02T01-41Z.json")
+    later.write_bytes(live.with_name(f"{NAME}.json").read_bytes())
+    live.with_name(f"{NAME}.json").write_bytes(b"\xff\n")
+    with pytest.raises(OSError, match=NAME):
+        await Converter(live, "parquet").convert_all()
+    assert later.with_suffix(".parquet").exists()
+
+
 async def test_a_conversion_can_be_stopped(live: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program, started = tmp_path / "program.py", tmp_path / "started"
     program.write_text(f"import os, time\nopen({str(started)!r}, 'w').write(str(os.getpid()))\ntime.sleep(3600)")

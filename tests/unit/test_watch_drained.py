@@ -61,7 +61,7 @@ class Pipeline:
     def drained(self, *arguments: str) -> tuple[int, list[str]]:
         command = [sys.executable, "-m", "watch.drained", "--live", self.url, "--analytics", self.url, "--json"]
         done = subprocess.run(
-            [*command, *(arguments or ("--timeout", "0"))], cwd=ROOT, capture_output=True, text=True, check=False
+            [*command, "--timeout", "0", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
         )
         result = json.loads(done.stdout)
         assert result["drained"] == (not result["waiting_for"])
@@ -107,6 +107,19 @@ def test_metrics_created_during_the_check_must_be_written_first(pipeline: Pipeli
 def test_the_lag_of_the_database_is_reported(pipeline: Pipeline) -> None:
     pipeline.database_lag = 2
     assert pipeline.drained() == (1, ["sink to write 2 metrics to the database"])
+
+
+def test_an_output_that_is_no_longer_written_is_not_waited_for(pipeline: Pipeline) -> None:
+    """SINK_OUTPUTS has changed since: the offsets of its group stay where they were."""
+    pipeline.database_lag = 2
+    assert pipeline.drained("--outputs=file") == (0, [])
+    pipeline.stages["sink"]["lag"] = 3
+    assert pipeline.drained("--outputs=file") == (1, ["sink to read 3 records"])
+    assert pipeline.drained("--outputs=Database") == (1, ["sink to write 2 metrics to the database"])
+    pipeline.database_lag = 0
+    assert pipeline.drained("--outputs=database") == (0, [])
+    pipeline.database_lag = None  # the file's group has no offsets: the sink's lag is that of the database
+    assert pipeline.drained("--outputs=database") == (1, ["sink to read 3 records"])
 
 
 def test_an_unreachable_pipeline_is_not_drained(pipeline: Pipeline) -> None:

@@ -49,6 +49,17 @@ def test_a_rate_covers_the_last_ten_seconds() -> None:
     assert rate.per_s == 50
 
 
+@pytest.mark.parametrize("step_s", [-3600, -5])
+def test_a_rate_is_known_again_soon_after_the_clock_was_set_back(step_s: float) -> None:
+    rate = Rate()
+    for second in range(30):
+        rate.add(T0 + second, 100 * second)
+    rate.add(T0 + step_s + 30, 3000)
+    assert rate.per_s is None, "it is not known how long this took"
+    rate.add(T0 + step_s + 31, 3100)
+    assert rate.per_s == 100
+
+
 def test_a_rate_is_not_negative_when_a_topic_is_recreated() -> None:
     rate = Rate()
     rate.add(T0, 500)

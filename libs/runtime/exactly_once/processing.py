@@ -149,7 +149,13 @@ class Processing:
                 if self._stop.is_set():
                     return False
                 yield_at_s = time.monotonic() + MAX_BLOCKING_S
-        partition.position = max(partition.position, end)
+        if end > partition.position:
+            partition.position = end
+            if (
+                not partition.touched
+            ):  # nothing but what was aborted: uncommitted, it would be lag until the next record comes
+                commits.open()
+                partition.touched = True
         structlog.contextvars.unbind_contextvars("partition")
         return True
 

@@ -20,6 +20,7 @@ KEPT_S = 60.0
 
 _LOOK_EVERY_S = 5.0
 _PROGRAM = Path(__file__).with_name("convert.py")
+_MOST_FAILURES = 10
 _MOST_CHARS_TOLD = 300
 
 
@@ -49,16 +50,24 @@ class Converter:
             await asyncio.sleep(delay_s)
 
     async def convert_all(self) -> None:
-        """Convert all finished files that are not converted, the oldest first; raises ``OSError`` if one cannot be."""
+        """Convert all finished files that are not converted, the oldest first; raises the first ``OSError`` after the others were tried."""
         files = await asyncio.to_thread(lambda: sorted(finished_files(self._live), key=lambda each: each.name))
         converted = {each.name: each for each in files if each.is_converted}
+        failures: list[OSError] = []
         for file in files:
             if file.is_converted:
                 continue
-            if file.name not in converted:
-                await self._convert(file)
-            elif self._now_s() - converted[file.name].path.stat().st_ctime > KEPT_S:
-                file.path.unlink(missing_ok=True)
+            try:
+                if file.name not in converted:
+                    await self._convert(file)
+                elif self._now_s() - converted[file.name].path.stat().st_ctime > KEPT_S:
+                    file.path.unlink(missing_ok=True)
+            except OSError as error:  # a damaged file must not keep later ones as they are
+                failures.append(error)
+                if len(failures) == _MOST_FAILURES:  # on a full disk all of them fail
+                    break
+        if failures:
+            raise failures[0]
 
     async def _convert(self, file: FinishedFile) -> None:
         target = file.path.with_name(file.name + self._suffix)

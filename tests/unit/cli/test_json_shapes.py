@@ -66,12 +66,14 @@ def test_local_mode_reports_each_program(monkeypatch: pytest.MonkeyPatch) -> Non
         Program("generator", "EXITED", 0, 950, 3),
     ]
     status = status_json(LOCAL, programs)
-    assert {name: status[name] for name in ("state", "directory", "bootstrap_servers", "window_seconds")} == {
+    expected = {
         "state": "running",
         "directory": "/there/.local",
         "bootstrap_servers": "127.0.0.1:19092",
         "window_seconds": 2,
+        "sink_outputs": ["file", "database"],
     }
+    assert {name: status[name] for name in expected} == expected
     reported: Any = status["programs"]
     assert [each["name"] for each in reported] == ["zookeeper", "kafka", "generator", "processor-1"]
     assert reported[2] == {

@@ -8,16 +8,18 @@ import pytest
 from cli.app import EXIT_DIFFERS, EXIT_DONE, run
 from cli.commands import report as command
 from cli.commands.report import compared_outputs
-from cli.context import CATALOGUE, Origin, Outputs, PipelineContext
+from cli.context import CATALOGUE, Origin, PipelineContext
+from cli.context import Outputs as FoundOutputs
 from cli.errors import UsageError
+from daily_report.gather import Outputs
 from daily_report.reconciliation import reconcile
 from daily_report.report import Report
-from daily_report.span import parse_span
+from daily_report.span import Span, parse_span
 from libs.events.product_metrics import MetricRow
 from services.sink.database.address import SqliteAddress
 
 FILE, DATABASE = Path("/there/metrics.json"), "sqlite:////there/metrics.db"
-BOTH, NONE = Outputs(FILE, DATABASE, None), Outputs(None, None, None)
+BOTH, NONE = FoundOutputs(FILE, DATABASE, None), FoundOutputs(None, None, None)
 FOUND = PipelineContext(Origin.LOCAL, "here:1", "", 60, BOTH, CATALOGUE)
 NAMED = replace(FOUND, origin=Origin.OPTION, outputs=NONE)
 DAY = parse_span("2026-11-27")
@@ -53,6 +55,30 @@ def test_a_pipeline_selected_by_options_has_at_least_one_output_to_compare(monke
     monkeypatch.setenv("SINK_OUTPUTS", "tape")
     with pytest.raises(UsageError, match="SINK_OUTPUTS 'tape': file, database"):
         compared(NAMED)
+
+
+def test_an_output_named_by_an_option_is_compared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[Outputs] = []
+
+    def gather(_: PipelineContext, __: Span, outputs: Outputs, ___: float) -> Report:
+        asked.append(outputs)
+        return Report(DAY, reconcile({"topic": []}), {}, {})
+
+    def compared_by(*options: str) -> tuple[Path | None, bool]:
+        run(["report", "2026-11-27", "--bootstrap=there:1", f"--folder={tmp_path}", *options])
+        return asked[-1].file, asked[-1].database is not None
+
+    monkeypatch.setattr(command, "_gather", gather)
+    default, named = Path("output/metrics.json"), Path("named.json")
+    assert compared_by() == (default, False)
+    assert compared_by("--database=sqlite:///named.db") == (None, True)
+    assert compared_by("--file=named.json") == (named, False)
+    assert compared_by("--file=named.json", "--database=sqlite:///named.db") == (named, True)
+    assert compared_by("--outputs=file", "--database=sqlite:///named.db") == (default, False)
+    monkeypatch.setenv("SINK_OUTPUTS", "file")
+    assert compared_by("--database=sqlite:///named.db") == (default, True)
+    monkeypatch.setenv("SINK_OUTPUTS", "database")
+    assert compared_by("--file=named.json") == (named, True)
 
 
 def test_a_database_s_password_is_in_no_error() -> None:

@@ -188,6 +188,24 @@ def with_partitions(name: str, *partitions: Partition) -> dict[str, Any]:
         (
             {
                 "open_transactions": (
+                    OpenTransaction("mine.orders", 1, 7, 1000, "mine.dead-letters-replay", COMPLETE_COMMIT),
+                )
+            },
+            Level.PROBLEM,
+            "transactions",
+            "readers are blocked at offset 7. It was committed, but",
+            "`pipeline complete-transactions` writes it. Do not abort",
+        ),
+        (
+            {"open_transactions": (OpenTransaction("mine.orders", 1, 7, 1000, "of-a-sender", COMPLETE_COMMIT),)},
+            Level.PROBLEM,
+            "transactions",
+            "Its producer's last one was committed, which does not show how this one ended",
+            "if it was not committed: kafka-transactions.sh abort --topic mine.orders --partition 1 --start-offset 7",
+        ),
+        (
+            {
+                "open_transactions": (
                     OpenTransaction("mine.late-orders", 1, 7, 1000, "mine.processor-3-x-0", COMPLETE_ABORT),
                 )
             },

@@ -210,7 +210,7 @@ async def test_a_partition_with_nothing_to_read_is_not_stuck(
     assert set(attempt.health._beats) == alive
 
 
-async def test_a_partition_that_ends_with_an_aborted_transaction_is_drained_and_not_stuck(
+async def test_a_partition_that_ends_with_an_aborted_transaction_is_drained_and_committed_and_not_stuck(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
@@ -219,12 +219,14 @@ async def test_a_partition_that_ends_with_an_aborted_transaction_is_drained_and_
     consumer.put({ORDERS[0]: []})
     logic, progress = FakeLogic(), asyncio.Queue[Progress]()
     monkeypatch.setattr(logic, "punctuate", progress.put_nowait)
-    attempt = Attempt(consumer, [logic])
+    attempt = Attempt(consumer, [logic], interval_ms=0)
     checked: asyncio.Queue[None] = asyncio.Queue()
     monkeypatch.setattr(attempt.partitions[0].stuck_check, "update", lambda **_: checked.put_nowait(None))
+    assert await attempt.committed() == {ORDERS[0]: 2}
     for _ in range(2):
         await checked.get()
     await attempt.end()
+    assert attempt.producer.begun.empty(), "it is committed once"
     assert progress.get_nowait().position == 2
     assert set(attempt.health._beats) == {"started", "orders-0"}
 
