@@ -151,9 +151,8 @@ class Processing:
                 yield_at_s = time.monotonic() + MAX_BLOCKING_S
         if end > partition.position:
             partition.position = end
-            if (
-                not partition.touched
-            ):  # nothing but what was aborted: uncommitted, it would be lag until the next record comes
+            # Aborted records at the end of a partition would be lag until the next record comes.
+            if not partition.touched:
                 commits.open()
                 partition.touched = True
         structlog.contextvars.unbind_contextvars("partition")
