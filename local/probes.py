@@ -5,7 +5,7 @@ import json
 import socket
 import struct
 
-_TIMEOUT_S = 2.0
+_TIMEOUT_S = 5.0  # on a busy machine a response may take two seconds
 _METADATA, _VERSION, _CORRELATION_ID = 3, 1, 7
 
 

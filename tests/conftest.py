@@ -25,25 +25,43 @@ os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSeri
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Longest first, as measured; all other files take less time. Two workers end at about the same time only if no long file is
-# left for the end.
+# Longest first, as measured, so that no long file is left for the end; all other files take less time. The stacks of containers
+# are apart, since each takes most of the CPU while it starts.
 LONG_FILES = (
     "compose/test_compose.py",
-    "compose/test_secured_stack.py",
-    "chaos/test_short_form.py",
-    "integration/test_exactness.py",
-    "databases/test_exactly_once.py",
-    "chaos/test_late_requests.py",
-    "integration/test_dead_letter_replays.py",
-    "integration/test_outages.py",
-    "integration/test_moved_broker.py",
-    "integration/test_recovery.py",
-    "browser/test_live_page.py",
-    "security/acls/test_pipelines.py",
     "integration/test_local_mode.py",
-    "fuzz/test_fuzzed_pipeline.py",
+    "compose/test_secured_stack.py",
+    "security/acls/test_pipelines.py",
+    "databases/test_exactly_once.py",
+    "compose/test_cluster.py",
+    "integration/test_broker_addresses.py",
+    "integration/test_event_time.py",
+    "compose/test_output_profiles.py",
+    "integration/test_exactness.py",
+    "integration/test_dead_letters.py",
+    "integration/test_local_kafka_4.py",
+    "integration/test_verification_after_retention.py",
+    "chaos/test_short_form.py",
+    "integration/test_dead_letter_replays.py",
+    "integration/test_committed_offsets.py",
+    "integration/test_recovery.py",
+    "integration/test_daily_report.py",
+    "integration/test_sink.py",
+    "integration/test_process_tree.py",
+    "browser/test_live_page.py",
+    "readers/test_recipes.py",
     "integration/test_topic_settings.py",
+    "chaos/test_late_requests.py",
+    "security/test_secured_pipeline.py",
+    "fuzz/test_fuzzed_pipeline.py",
+    "connect/test_file_sinks.py",
+    "integration/test_slow_clock.py",
+    "integration/test_metrics.py",
+    "fuzz/test_fuzz.py",
+    "integration/test_outages.py",
+    "security/acls/test_each_right.py",
     "integration/test_topics.py",
+    "integration/test_moved_broker.py",
 )
 
 

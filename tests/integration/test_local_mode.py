@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,9 +58,14 @@ class Pipeline:
         return done.stdout
 
     def running(self) -> dict[str, int]:
-        """Process ids of the responding programs, by program."""
-        rows = [line.split(maxsplit=5) for line in self("status").splitlines()]
-        return {row[0]: int(row[2]) for row in rows if row[1] == "RUNNING" and row[-1] == "ok"}
+        """Process ids of the running programs, by program, once all of them respond."""
+        deadline = time.monotonic() + HANGS_AFTER_S
+        while True:
+            rows = [line.split(maxsplit=5) for line in self("status").splitlines()]
+            running = [row for row in rows if row[1] == "RUNNING"]
+            if all(row[-1] == "ok" for row in running):
+                return {row[0]: int(row[2]) for row in running}
+            assert time.monotonic() < deadline, f"no response within {HANGS_AFTER_S} s: {running}"
 
     def has_closed_a_window(self) -> bool:
         return self.metrics.exists() and b"total_revenue" in self.metrics.read_bytes()
