@@ -50,7 +50,7 @@ from tests.monitoring.queries import (
 )
 
 OURS = ("generator", "processor", "analytics", "sink")
-BURST = 1_000
+BURST = 500
 """The number of records sent at once: as many as the generator sends in ten seconds."""
 
 
