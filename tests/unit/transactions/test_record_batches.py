@@ -9,7 +9,13 @@ from aiokafka.record import MemoryRecords
 
 from libs.runtime.kafka_client.partitioning import partition_for
 from libs.runtime.records import Headers, Row
-from libs.runtime.transactions.record_batches import _MOST_WAITING_BYTES, MAX_BATCH_BYTES, OutputBuffer, RecordBatch
+from libs.runtime.transactions.record_batches import (
+    _MOST_WAITING_BYTES,
+    _MOST_WAITING_ROWS,
+    MAX_BATCH_BYTES,
+    OutputBuffer,
+    RecordBatch,
+)
 
 HEADERS: Headers = [("type", b"order"), ("empty", b"")]
 ROWS: list[Row] = [
@@ -166,6 +172,15 @@ def test_rows_wait_up_to_a_limit() -> None:
     assert size_bytes > _MOST_WAITING_BYTES
     buffer.batches()
     assert buffer.size_bytes == size_bytes
+
+
+def test_tombstones_wait_up_to_a_limit() -> None:
+    buffer = OutputBuffer({"out": 6})
+    for _ in range(_MOST_WAITING_ROWS - 1):
+        buffer.send("out", 0, b"key", None, 0, [])
+    assert buffer.size_bytes == 0
+    buffer.send("out", 0, b"key", None, 0, [])
+    assert buffer.size_bytes > 0, "they are in a batch"
 
 
 def test_the_size_is_that_of_all_batches() -> None:
