@@ -27,10 +27,9 @@ from dead_letters.selection import replay_headers
 from libs.runtime.errors import AnswerLostError, PipelineError, TransactionFencedError, TransactionTimeoutError
 from libs.runtime.kafka_client.clients import Kafka
 from libs.runtime.kafka_client.closing import close_quietly
-from libs.runtime.kafka_requests.list_transactions import COMPLETE_COMMIT
 from libs.runtime.timing import COMMIT_TIMEOUT_S
 from libs.runtime.transactions.connection import BrokerConnection
-from libs.runtime.transactions.missing_markers import describe_transaction, open_producers
+from libs.runtime.transactions.missing_markers import partitions_without_marker
 from libs.runtime.transactions.producer import TransactionalProducer
 from libs.runtime.transactions.record_batches import OutputBuffer
 
@@ -79,24 +78,15 @@ class ReplayProducer:
             (self._topics.marks, self._topics.letters_partitions),
             (self._topics.orders, self._topics.orders_partitions),
         ):
+            partitions = [TopicPartition(topic, number) for number in range(count)]
+            without_marker: list[TopicPartition] = []
             with suppress(TopicAuthorizationFailedError, TransactionalIdAuthorizationFailed, IncompatibleBrokerVersion):
-                leaders = {
-                    each: await self._connection.leader(each)
-                    for each in (TopicPartition(topic, number) for number in range(count))
-                }
-                before = await open_producers(self._connection, leaders)
-                last = await describe_transaction(self._connection, self._transactional_id)
-                after = await open_producers(self._connection, leaders)
-                # What is open before and after the coordinator has called everything complete is not of a replay that is running.
-                for partition, producers in before.items():
-                    if any(
-                        each in after[partition] and last == (COMPLETE_COMMIT, each.producer_id, each.producer_epoch)
-                        for each in producers
-                    ):
-                        raise PipelineError(
-                            f"the broker has left out a commit marker of an earlier replay, in {topic}-{partition.partition}",
-                            advice="`pipeline complete-transactions` writes it; nothing was replayed",
-                        )
+                without_marker = await partitions_without_marker(self._connection, self._transactional_id, partitions)
+            if without_marker:
+                raise PipelineError(
+                    f"the broker has left out a commit marker of an earlier replay, in {topic}-{without_marker[0].partition}",
+                    advice="`pipeline complete-transactions` writes it; nothing was replayed",
+                )
 
     async def write(self, letters: Sequence[DeadLetter]) -> None:
         """Write ``letters`` back into the partitions they came from, with a replay mark for each.

@@ -58,7 +58,7 @@ async def _complete(connection: BrokerConnection, prefix: str, found: OpenTransa
     # After the coordinator's answer: what is open since before it is then no later transaction.
     for each in (await open_producers(connection, {partition: leader}))[partition]:
         if (each.producer_id, each.start_offset) == (found.producer_id, found.start_offset):
-            if described != (COMPLETE_COMMIT, each.producer_id, each.producer_epoch):
+            if described is None or not described.is_complete_commit_of(each):
                 return Outcome(found, "its coordinator has begun another transaction meanwhile")
             try:
                 await write_commit_marker(connection, leader, partition, each)

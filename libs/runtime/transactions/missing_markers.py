@@ -39,6 +39,9 @@ class Described(NamedTuple):
     def is_committed(self) -> bool:
         return self.state in (PREPARE_COMMIT, COMPLETE_COMMIT)
 
+    def is_complete_commit_of(self, producer: "OpenProducer") -> bool:
+        return self == (COMPLETE_COMMIT, producer.producer_id, producer.producer_epoch)
+
 
 class OpenProducer(NamedTuple):
     """A producer with an open transaction in a partition, as the partition's leader knows it."""
@@ -115,13 +118,35 @@ async def open_producers(
 
 
 async def leaders_of(
-    connection: BrokerConnection, partitions: Collection[TopicPartition], group: str
+    connection: BrokerConnection, partitions: Collection[TopicPartition], group: str | None = None
 ) -> dict[TopicPartition, int]:
     """The leaders of ``partitions``, and of the partition with the offsets of ``group`` if this client may see it."""
     leaders = {partition: await connection.leader(partition) for partition in partitions}
-    if offsets := await offsets_partition(connection, group):
+    if group is not None and (offsets := await offsets_partition(connection, group)):
         leaders[offsets] = await connection.coordinator(GROUP, group)
     return leaders
+
+
+async def partitions_without_marker(
+    connection: BrokerConnection, transactional_id: str, partitions: Collection[TopicPartition]
+) -> list[TopicPartition]:
+    """Those of ``partitions`` in which the last transaction of ``transactional_id`` is open although it was committed.
+
+    Raises:
+        KafkaError: a broker rejects a request, or does not answer.
+    """
+    leaders = await leaders_of(connection, partitions)
+    before = await open_producers(connection, leaders)
+    last = await describe_transaction(connection, transactional_id)
+    if last is None:
+        return []
+    # What is open before and after the coordinator has called the transaction complete is not of a later one.
+    after = await open_producers(connection, leaders)
+    return [
+        partition
+        for partition, producers in before.items()
+        if any(each in after[partition] and last.is_complete_commit_of(each) for each in producers)
+    ]
 
 
 async def write_commit_marker(
