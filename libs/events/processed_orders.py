@@ -6,15 +6,16 @@ from libs.events.money import cents_of
 from libs.events.watermarks import LATEST_TIME_S
 
 
-class _Sold(msgspec.Struct, gc=False):
-    """The fields that are decoded; all others are ignored."""
+class SoldProduct(msgspec.Struct, gc=False):
+    """The fields that are decoded; all others are ignored. Their values are not checked."""
 
     product_id: str
     timestamp: float
     amount: float
 
 
-_decode = msgspec.json.Decoder(_Sold).decode
+decode_sold_product = msgspec.json.Decoder(SoldProduct).decode
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def read_processed_order(value: bytes | None) -> tuple[str, float, int]:
@@ -23,8 +24,8 @@ def read_processed_order(value: bytes | None) -> tuple[str, float, int]:
     The processor writes valid orders only, but any Kafka client can write into the topic.
     """
     try:
-        order = _decode(value or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        order = decode_sold_product(value or b"")
+    except DECODE_ERRORS as error:
         raise ValueError(f"not a processed order: {error}") from error
     if not 0.0 <= order.timestamp <= LATEST_TIME_S:
         raise ValueError(f"not a processed order: its timestamp {order.timestamp!r} is no time in epoch seconds")

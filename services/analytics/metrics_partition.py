@@ -6,8 +6,9 @@ import structlog
 
 from libs.events.dead_letters import Reason, RejectedError, dead_letter
 from libs.events.limits import DECLARED_LIMITS, DerivedLimits
+from libs.events.money import MAX_CENTS
 from libs.events.order_ids import order_id_in
-from libs.events.processed_orders import read_processed_order
+from libs.events.processed_orders import DECODE_ERRORS, decode_sold_product, read_processed_order
 from libs.events.product_metrics import ProductMetric, encode_metric
 from libs.events.record_sizes import batch_bytes
 from libs.events.topics import ANALYTICS_STATE, LATE_ORDERS, ORDERS_DLQ, PRODUCT_METRICS
@@ -21,6 +22,9 @@ from services.analytics.window_tally import WindowTally
 from services.analytics.windows import TumblingWindows, WindowKey
 
 log = structlog.get_logger()
+
+# No value, none that can be decoded, an amount that overflows, a product without an open window.
+_UNCOMMON = (TypeError, *DECODE_ERRORS, OverflowError, KeyError)
 
 
 class MetricsPartition:
@@ -80,22 +84,49 @@ class MetricsPartition:
             _log_order("order counted", record, window)
 
     def _process(self, records: Sequence[Record], output: Output) -> None:
-        add = self._windows.add
+        """Count the orders, and follow the watermarks.
+
+        Most orders fall into a window that is open and has changed since the last commit. They are counted here: calling
+        ``_count`` for each takes a third more time. All others take that way, and so does every order that is not valid.
+        """
+        windows, decode = self._windows.latest, decode_sold_product
         orders = 0
         for record in records:
             if record.key is None and list(record.headers) == WATERMARK_HEADERS:
                 self._move_clock(record, output)
                 continue
             try:
-                product_id, event_time_s, cents = read_processed_order(record.value)
-            except ValueError as error:
-                self._reject(record, RejectedError(Reason.MALFORMED, str(error)), output)
+                order = decode(record.value)  # type: ignore[arg-type]  # None is an error that is expected
+                amount = order.amount
+                cents = round(amount * 100.0)
+                window = windows[order.product_id]
+            except _UNCOMMON:
+                orders += self._count(record, output)
                 continue
-            if add(product_id, event_time_s, cents):
+            if (
+                window.changed
+                and window.begins_s <= order.timestamp < window.ends_s
+                and cents / 100.0 == amount
+                and 0 < cents <= MAX_CENTS
+            ):
+                window.count += 1
+                window.cents += cents
                 orders += 1
             else:
-                self._too_late(record, self._windows.key_for(product_id, event_time_s), output)
+                orders += self._count(record, output)
         self._tally.orders += orders
+
+    def _count(self, record: Record, output: Output) -> bool:
+        """Count an order; returns False if it is late or not valid, and was written elsewhere."""
+        try:
+            product_id, event_time_s, cents = read_processed_order(record.value)
+        except ValueError as error:
+            self._reject(record, RejectedError(Reason.MALFORMED, str(error)), output)
+            return False
+        if self._windows.add(product_id, event_time_s, cents):
+            return True
+        self._too_late(record, self._windows.key_for(product_id, event_time_s), output)
+        return False
 
     def _move_clock(self, record: Record, output: Output) -> None:
         try:

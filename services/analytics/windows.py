@@ -8,7 +8,7 @@ import orjson
 
 from libs.events.money import MAX_CENTS
 from libs.events.product_metrics import ProductMetric
-from libs.events.watermarks import Watermark, checked_watermark
+from libs.events.watermarks import LATEST_TIME_S, Watermark, checked_watermark
 from libs.runtime.errors import PipelineError
 
 _WATERMARKS_KEY = b"watermarks"
@@ -76,14 +76,18 @@ class EventClock:
         return source_offset
 
 
-class _Window:
-    """The count and sum of a window; ``changed``: since the changelog was last written."""
+class Window:
+    """The count and sum of a window; ``changed``: since the changelog was last written.
+
+    Each event time in ``[begins_s, ends_s)`` is a valid one and belongs to it.
+    """
 
     __slots__ = ("begins_s", "cents", "changed", "closed", "count", "ends_s", "key")
 
     def __init__(self, key: WindowKey, count: int = 0, cents: int = 0) -> None:
         self.key = key
-        self.begins_s, self.ends_s = float(key.start_s), float(key.end_s)  # compared with every event's time
+        # Floats, since they are compared with every event's time.
+        self.begins_s, self.ends_s = float(key.start_s), min(float(key.end_s), LATEST_TIME_S)
         self.count = count
         self.cents = cents
         self.changed = False
@@ -95,9 +99,10 @@ class TumblingWindows:
 
     def __init__(self, window_s: int) -> None:
         self._window_s = window_s
-        self._open: dict[int, dict[str, _Window]] = {}  # by end and product
-        self._latest: dict[str, _Window] = {}  # by product: the window that its next order most likely falls into
-        self._changed: list[_Window] = []
+        self._open: dict[int, dict[str, Window]] = {}  # by end and product
+        self.latest: dict[str, Window] = {}
+        """By product: the window that its next order most likely falls into."""
+        self._changed: list[Window] = []
         self.clock = EventClock()
         self.source_offset: int | None = None
         """The source offset that the restored state belongs to."""
@@ -112,13 +117,13 @@ class TumblingWindows:
 
     def add(self, product_id: str, event_time_s: float, cents: int) -> bool:
         """Count an order; returns False if it is late: its window is already closed."""
-        window = self._latest.get(product_id)
+        window = self.latest.get(product_id)
         if window is None or not window.begins_s <= event_time_s < window.ends_s:
             key = self.key_for(product_id, event_time_s)
             if key.end_s <= self.clock.now_s:
                 return False
             windows = self._open.setdefault(key.end_s, {})
-            window = self._latest[product_id] = windows.get(product_id) or windows.setdefault(product_id, _Window(key))
+            window = self.latest[product_id] = windows.get(product_id) or windows.setdefault(product_id, Window(key))
         window.count += 1
         window.cents += cents
         if not window.changed:
@@ -132,10 +137,10 @@ class TumblingWindows:
         ends = sorted(end_s for end_s in self._open if end_s <= self.clock.now_s)
         return [self._close(window) for end_s in ends for _, window in sorted(self._open.pop(end_s).items())]
 
-    def _close(self, window: _Window) -> ProductMetric:
+    def _close(self, window: Window) -> ProductMetric:
         window.closed = True
-        if self._latest.get(window.key.product_id) is window:
-            del self._latest[window.key.product_id]
+        if self.latest.get(window.key.product_id) is window:
+            del self.latest[window.key.product_id]
         if not window.changed:
             self._changed.append(window)
         return ProductMetric(*window.key, window.count, window.cents)
@@ -166,7 +171,7 @@ class TumblingWindows:
             if value is None:
                 windows.pop(window_key.product_id, None)
             else:
-                windows[window_key.product_id] = _Window(window_key, *_read_totals(value))
+                windows[window_key.product_id] = Window(window_key, *_read_totals(value))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, msgspec.MsgspecError) as error:
             raise DamagedStateError(
                 f"the changelog holds a record that is none of ours: key {key[:_MAX_KEY_TOLD]!r}, {error!r}",

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 
 from libs.events.dead_letters import Reason, read_dead_letter_headers
 from libs.events.limits import DECLARED_LIMITS, DerivedLimits
-from libs.events.watermarks import Watermark, encode_watermark
+from libs.events.watermarks import LATEST_TIME_S, Watermark, encode_watermark
 from libs.runtime.metrics import WindowMetrics
 from services.analytics.metrics_partition import MetricsPartition
 from tests.unit.driver import FakeClock, FakeRecord, LogicDriver, order
@@ -121,6 +121,53 @@ def test_a_foreign_record_is_a_dead_letter_and_changes_nothing(record: FakeRecor
     assert driver.logic.state_size == 0
     driver.pipe([processed("a", 1, 2.5), mark(0, 60), mark(1, 60)])
     assert [metric["total_revenue"] for metric in driver.output.values("product-metrics")] == [2.5]
+
+
+def counted(driver: LogicDriver) -> dict[bytes | None, dict[str, int]]:
+    """The orders and cents of each window, by the key of its changelog record."""
+    changelog = {record.key: record.value for record in driver.output.records["analytics-state", 3]}
+    return {key: orjson.loads(value or b"") for key, value in changelog.items() if key != b"watermarks"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        *(
+            {"amount": amount}
+            for amount in (5, 0.01, 1e11, 8.41, 1e11 + 0.01, 1e308, 0, -0.0, -1, 0.001, 12.345, 0.1 + 0.2)
+        ),
+        *({"timestamp": time_s} for time_s in (0, 59.999, 60, -0.001, 1e300)),
+        *({"product_id": product} for product in ("b", 5, ...)),
+    ],
+    ids=str,
+)
+def test_a_later_order_of_a_window_is_counted_or_rejected_as_the_first_one(fields: dict[str, object]) -> None:
+    record = processed_with(**{"product_id": "a", "amount": 2.5, "timestamp": 30.0, **fields})
+    first, later = make_driver(), make_driver()
+    first.pipe([record])
+    later.pipe([processed("a", 1, 10), record])
+    wanted = counted(first)
+    window = wanted.setdefault(b'[0,60,"a"]', {"order_count": 0, "revenue_cents": 0})
+    window["order_count"] += 1
+    window["revenue_cents"] += 1000
+    assert counted(later) == wanted
+    assert later.output.topic("orders-dlq") == first.output.topic("orders-dlq")
+
+
+@pytest.mark.parametrize(("time_s", "valid"), [(LATEST_TIME_S, True), (LATEST_TIME_S + 0.5, False)])
+def test_a_window_past_the_latest_time_takes_valid_orders_only(time_s: float, valid: bool) -> None:
+    driver = make_driver()
+    driver.pipe([processed("a", LATEST_TIME_S - 1), processed("a", time_s)])
+    assert driver.committed["orders_processed"] == 1 + valid
+    assert len(driver.output.topic("orders-dlq")) == 1 - valid
+
+
+def test_the_changelog_has_a_window_s_totals_after_each_transaction() -> None:
+    driver = make_driver()
+    for number in range(1, 4):
+        driver.pipe([processed("a", 1, 2.5), processed("a", 2, 2.5)])
+        assert counted(driver) == {b'[0,60,"a"]': {"order_count": 2 * number, "revenue_cents": 500 * number}}
 
 
 def test_an_order_that_is_too_large_for_the_next_topic_is_a_dead_letter() -> None:
