@@ -1,5 +1,6 @@
 """The consumer of lazy records, which uses internals of the pinned aiokafka, reads the same as aiokafka's own."""
 
+import time
 from itertools import chain
 from pathlib import Path
 from random import Random
@@ -10,8 +11,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from libs.runtime.kafka_client import lazy_records
+from libs.runtime.kafka_client import fetch_pacing, lazy_records
 from libs.runtime.kafka_client.consumers import committed_consumer
+from libs.runtime.kafka_client.fetch_pacing import PacedConsumer
 from libs.runtime.kafka_client.header_keys import AnyHeaderConsumer
 from libs.runtime.kafka_client.lazy_records import KNOWN_INSIDE, LazyRecordConsumer, in_batches
 from tests.integration.pipeline import Pipeline
@@ -51,8 +53,11 @@ async def test_it_reads_the_same_records_as_aiokafkas_consumer(
     assert plain == {ConsumerRecord}
     assert ConsumerRecord not in lazy
 
+    assert (await read(pipeline, partition, PacedConsumer))[0] == expected
+
     monkeypatch.setattr(lazy_records, "KNOWN_INSIDE", "another")
     assert await read(pipeline, partition, LazyRecordConsumer) == (expected, plain)
+    assert await read(pipeline, partition, PacedConsumer) == (expected, plain)
 
 
 async def read(
@@ -73,3 +78,30 @@ async def read(
         await consumer.stop()
     fields = [(r.offset, r.timestamp, r.timestamp_type, r.key, r.value, tuple(r.headers)) for r in records]
     return fields, {type(record) for record in records}
+
+
+async def test_records_that_come_one_by_one_are_fetched_at_intervals(
+    kafka: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart_s, rounds = 0.3, 5
+    monkeypatch.setattr(fetch_pacing, "FETCHES_APART_S", apart_s)
+    pipeline = Pipeline(kafka, topic_prefix, tmp_path)
+    await pipeline.make_topics()
+    partition = TopicPartition(f"{topic_prefix}orders", 0)
+    producer = AIOKafkaProducer(bootstrap_servers=kafka)
+    consumer = committed_consumer(pipeline.settings(), group=None, kind=PacedConsumer)
+    await producer.start()
+    await consumer.start()
+    try:
+        consumer.assign([partition])
+        began_s = time.monotonic()
+        for number in range(rounds):
+            await producer.send_and_wait(partition.topic, b"%d" % number, partition=0)
+            while await consumer.position(partition) <= number:
+                for fetched in (await consumer.getmany(partition, timeout_ms=200)).values():
+                    assert [record.value for record in chain.from_iterable(in_batches(fetched, 1))] == [b"%d" % number]
+        # The first two fetches may begin before the first record is sent.
+        assert time.monotonic() - began_s >= (rounds - 2) * apart_s
+    finally:
+        await consumer.stop()
+        await producer.stop()

@@ -16,7 +16,7 @@ from aiokafka.structs import TopicPartition
 
 from libs.runtime.kafka_client import header_keys
 from libs.runtime.kafka_client.header_keys import UnreadableHeaderError
-from libs.runtime.kafka_client.lazy_records import _LazyResults, in_batches
+from libs.runtime.kafka_client.lazy_records import LazyResults, in_batches
 
 PARTITION = TopicPartition("orders", 0)
 RECORDS_A_BATCH = 30
@@ -54,7 +54,7 @@ def batch(first_offset: int, header_key: bytes = b"type", codec: int = 0, produc
     return made
 
 
-def fetch_results(position: Position, *batches: bytearray, aborted: Sequence[tuple[int, int]] = ()) -> _LazyResults:
+def fetch_results(position: Position, *batches: bytearray, aborted: Sequence[tuple[int, int]] = ()) -> LazyResults:
     """The fetcher's buffer with ``batches``, at the consumer's current position.
 
     ``aborted`` has the producer id and the first offset of each aborted transaction.
@@ -69,7 +69,7 @@ def fetch_results(position: Position, *batches: bytearray, aborted: Sequence[tup
         True,
         READ_COMMITTED,
     )
-    results = _LazyResults()
+    results = LazyResults()
     results[PARTITION] = FetchResult(PARTITION, assignment=position, partition_records=records, backoff=0)
     return results
 
@@ -95,6 +95,14 @@ def test_the_next_fetch_position_is_set_before_the_records_are_parsed() -> None:
     assert [len(some) for some in batches] == [40, 40, 3]
     assert [int(record.value) for some in batches for record in some] == list(range(7, 90))
     assert list(in_batches(records, 40)) == []
+
+
+def test_the_bytes_of_all_fetches_are_counted() -> None:
+    first, second = batch(0), batch(30)
+    results = fetch_results(Position(0), first, second)
+    assert results.received_bytes == len(first) + len(second)
+    results[PARTITION] = fetched(Position(60), batch(60))
+    assert results.received_bytes == len(first) + len(second) + len(batch(60))
 
 
 def test_a_truncated_batch_is_fetched_again() -> None:

@@ -18,7 +18,7 @@ from libs.runtime.exactly_once.stage import Stage
 from libs.runtime.exactly_once.worker import ReplicaWorker
 from libs.runtime.kafka_client.closing import close_consumer
 from libs.runtime.kafka_client.consumers import committed_consumer
-from libs.runtime.kafka_client.lazy_records import LazyRecordConsumer
+from libs.runtime.kafka_client.fetch_pacing import PacedConsumer
 from libs.runtime.kafka_client.rebootstrap import rebootstrap_when_silent
 from libs.runtime.service.life_cycle import Context
 from libs.runtime.service.progress_report import EVERY_S, Report
@@ -39,7 +39,7 @@ async def run_stage(stage: Stage, context: Context[Any]) -> None:
     topic = settings.topic_prefix + stage.source.name
     # The worker seeks by itself, and records that were deleted before they were read must not be skipped silently.
     consumer = committed_consumer(
-        settings, stage.name, fetch_bytes=stage.fetch_bytes, auto_offset_reset="none", kind=LazyRecordConsumer
+        settings, stage.name, fetch_bytes=stage.fetch_bytes, auto_offset_reset="none", kind=PacedConsumer
     )
     if not await _started(consumer, context.stop):
         return

@@ -38,7 +38,7 @@ class LazyRecordConsumer(AnyHeaderConsumer):
         await super().start()  # type: ignore[no-untyped-call]
         if aiokafka.__version__ == KNOWN_INSIDE:
             fetcher: Any = self._fetcher
-            fetcher._records = _LazyResults()  # noqa: SLF001 - there is no public access
+            fetcher._records = LazyResults()  # noqa: SLF001 - there is no public access
         else:
             log.warning("reading will be slower", aiokafka=aiokafka.__version__, advice=f"install {KNOWN_INSIDE}")
 
@@ -58,11 +58,15 @@ def in_batches(fetched: Iterable[Any], size: int) -> Iterator[list[Any]]:
         raise unreadable_header(error) from error
 
 
-class _LazyResults(dict[TopicPartition, Any]):
+class LazyResults(dict[TopicPartition, Any]):
     """Replaces the dict in which the fetcher stores its results; a result is not read before it is stored."""
+
+    received_bytes = 0
+    """The size of all records that have been stored."""
 
     def __setitem__(self, partition: TopicPartition, result: Any) -> None:
         if type(result) is FetchResult:  # the fetcher checks the type in the same way, so it has to stay this class
+            self.received_bytes += result._partition_records._records.size_in_bytes()  # noqa: SLF001 - as above
             result._partition_records.__class__ = _UnwrappedRecords  # noqa: SLF001 - as above
             result.getall = partial(_take_all, proxy(result))  # type: ignore[method-assign]  # a proxy makes no cycle
         super().__setitem__(partition, result)
