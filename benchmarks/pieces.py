@@ -21,17 +21,15 @@ from rich.console import Console
 from benchmarks.orders import CATALOGUE, Item, make_workload, processed
 from benchmarks.report import table
 from libs.events.dead_letters import Reason
-from libs.events.money import cents_of
-from libs.events.processed_orders import read_processed_order
+from libs.events.processed_orders import decode_sold_product
 from libs.events.watermarks import ORDER_HEADERS
 from libs.runtime.clock import SystemClock
 from libs.runtime.exactly_once.stage import BATCH_SIZE
-from libs.runtime.kafka_client.lazy_records import _LazyResults, in_batches
+from libs.runtime.kafka_client.lazy_records import LazyResults, in_batches
 from libs.runtime.metrics import OrderMetrics, WindowMetrics
 from libs.runtime.records import Headers
 from libs.runtime.transactions.record_batches import MAX_BATCH_BYTES, OutputBuffer
 from services.analytics.metrics_partition import MetricsPartition
-from services.analytics.windows import TumblingWindows
 from services.processor.catalogue import continued, make_product
 from services.processor.event_time_lag import EventTimeLag
 from services.processor.order_partition import OrderPartition
@@ -76,7 +74,7 @@ class _Fetches:
         records = PartitionRecords(
             _PARTITION, MemoryRecords(b"".join(self.batches)), [], 0, None, None, check_crcs=True, isolation_level=1
         )
-        results, assignment = _LazyResults(), _Assignment(0)
+        results, assignment = LazyResults(), _Assignment(0)
         results[_PARTITION] = FetchResult(_PARTITION, assignment=assignment, partition_records=records, backoff=0)
         return in_batches(results[_PARTITION].getall(), self.stage_batch_size)
 
@@ -141,8 +139,6 @@ def _processor(fetches: _Fetches) -> dict[str, Callable[[], object]]:
 
 def _analytics(fetches: _Fetches) -> dict[str, Callable[[], object]]:
     values = [record.value for batch in fetches.read() for record in batch]
-    orders = tuple(zip(*map(read_processed_order, values), strict=True))  # all products, all times, all cents
-    amounts = [cents / 100 for cents in orders[2]]
     metrics = WindowMetrics(CollectorRegistry(), Reason.MALFORMED)
 
     def whole() -> None:
@@ -155,9 +151,7 @@ def _analytics(fetches: _Fetches) -> dict[str, Callable[[], object]]:
         "all": whole,
         "reading": lambda: _each(len, fetches.read()),
         "  of it checksums": lambda: _each(calc_crc32c, fetches.batches),
-        "product, time and cents of an order": lambda: _each(read_processed_order, values),
-        "  of it whole cents": lambda: _each(cents_of, amounts),
-        "counting it into its window": lambda: _each(TumblingWindows(60).add, *orders),
+        "decoding product, time and amount": lambda: _each(decode_sold_product, values),
     }
 
 

@@ -22,7 +22,11 @@ class ProcessorSettings(ServiceSettings):
         "after an upgrade from a version before 0.2",
     )
     commit_interval_ms: int = Field(
-        100, ge=0, le=5_000, description="how long a transaction collects records; in a backlog three times as long"
+        100,
+        ge=0,
+        le=5_000,
+        description="how long a transaction collects records; in a backlog three times as long; below 40 also how far "
+        "apart fetches of few records are",
     )
     max_out_of_orderness_seconds: float = Field(
         5.0,

@@ -1,6 +1,8 @@
 """The consumer of lazy records, which uses internals of the pinned aiokafka, reads the same as aiokafka's own."""
 
 import time
+from collections.abc import Callable
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from random import Random
@@ -11,7 +13,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from libs.runtime.kafka_client import fetch_pacing, lazy_records
+from libs.runtime.kafka_client import lazy_records
 from libs.runtime.kafka_client.consumers import committed_consumer
 from libs.runtime.kafka_client.fetch_pacing import PacedConsumer
 from libs.runtime.kafka_client.header_keys import AnyHeaderConsumer
@@ -47,21 +49,22 @@ async def test_it_reads_the_same_records_as_aiokafkas_consumer(
     await producer.stop()
 
     expected, plain = await read(pipeline, partition, AnyHeaderConsumer)
+    paced = partial(PacedConsumer, fetches_apart_s=0.01)
     found, lazy = await read(pipeline, partition, LazyRecordConsumer)
     assert len(found) > RECORDS / 2
     assert found == expected
     assert plain == {ConsumerRecord}
     assert ConsumerRecord not in lazy
 
-    assert (await read(pipeline, partition, PacedConsumer))[0] == expected
+    assert (await read(pipeline, partition, paced))[0] == expected
 
     monkeypatch.setattr(lazy_records, "KNOWN_INSIDE", "another")
     assert await read(pipeline, partition, LazyRecordConsumer) == (expected, plain)
-    assert await read(pipeline, partition, PacedConsumer) == (expected, plain)
+    assert await read(pipeline, partition, paced) == (expected, plain)
 
 
 async def read(
-    pipeline: Pipeline, partition: TopicPartition, kind: type[AnyHeaderConsumer]
+    pipeline: Pipeline, partition: TopicPartition, kind: Callable[..., AnyHeaderConsumer]
 ) -> tuple[list[tuple[Any, ...]], set[type]]:
     """The content of each record, and the types of the records; reading begins in the middle of a batch."""
     consumer = committed_consumer(pipeline.settings(), group=None, kind=kind)
@@ -81,15 +84,14 @@ async def read(
 
 
 async def test_records_that_come_one_by_one_are_fetched_at_intervals(
-    kafka: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kafka: str, topic_prefix: str, tmp_path: Path
 ) -> None:
     apart_s, rounds = 0.3, 5
-    monkeypatch.setattr(fetch_pacing, "FETCHES_APART_S", apart_s)
     pipeline = Pipeline(kafka, topic_prefix, tmp_path)
     await pipeline.make_topics()
     partition = TopicPartition(f"{topic_prefix}orders", 0)
     producer = AIOKafkaProducer(bootstrap_servers=kafka)
-    consumer = committed_consumer(pipeline.settings(), group=None, kind=PacedConsumer)
+    consumer = committed_consumer(pipeline.settings(), group=None, kind=partial(PacedConsumer, fetches_apart_s=apart_s))
     await producer.start()
     await consumer.start()
     try:

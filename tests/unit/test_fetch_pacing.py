@@ -3,8 +3,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from libs.runtime.kafka_client.fetch_pacing import FETCHES_APART_S, SMALL_RESPONSE_BYTES, FetchPacing
+from libs.runtime.kafka_client.fetch_pacing import SMALL_RESPONSE_BYTES, FetchPacing
 
+APART_S = 0.04
 SMALL, LARGE = 200, SMALL_RESPONSE_BYTES + 1
 
 
@@ -29,7 +30,7 @@ class FakeBrokers:
         self.now_s += seconds
 
     def pacing(self) -> FetchPacing:
-        return FetchPacing(self.fetch, lambda: self.received_bytes, lambda: self.now_s, self.sleep)
+        return FetchPacing(self.fetch, lambda: self.received_bytes, APART_S, lambda: self.now_s, self.sleep)
 
     def gaps_s(self, broker: int = 1) -> list[float]:
         times_s = self.fetches_s[broker]
@@ -40,7 +41,7 @@ async def test_small_responses_are_fetched_at_intervals() -> None:
     brokers = FakeBrokers()
     fetch = brokers.pacing()
     assert [await fetch(None, 1, None) for _ in range(3)] == [True] * 3
-    assert brokers.gaps_s() == [FETCHES_APART_S] * 2
+    assert brokers.gaps_s() == [APART_S] * 2
 
 
 async def test_a_backlog_is_fetched_without_a_pause() -> None:
@@ -51,7 +52,7 @@ async def test_a_backlog_is_fetched_without_a_pause() -> None:
     brokers.response_bytes = SMALL
     await fetch(None, 1, None)
     await fetch(None, 1, None)
-    assert brokers.gaps_s() == [brokers.takes_s] * 3 + [FETCHES_APART_S]
+    assert brokers.gaps_s() == [brokers.takes_s] * 3 + [APART_S]
 
 
 async def test_a_long_poll_begins_at_once_after_one_that_took_longer() -> None:
@@ -72,7 +73,7 @@ async def test_brokers_do_not_wait_for_one_another() -> None:
 
 async def test_a_fetch_that_is_cancelled_while_it_waits_is_not_sent() -> None:
     brokers = FakeBrokers()
-    fetch = FetchPacing(brokers.fetch, lambda: brokers.received_bytes, lambda: brokers.now_s)
+    fetch = FetchPacing(brokers.fetch, lambda: brokers.received_bytes, APART_S, lambda: brokers.now_s)
     await fetch(None, 1, None)
     waiting = asyncio.ensure_future(fetch(None, 1, None))
     await asyncio.sleep(0)

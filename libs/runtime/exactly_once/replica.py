@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 import structlog
@@ -18,7 +19,7 @@ from libs.runtime.exactly_once.stage import Stage
 from libs.runtime.exactly_once.worker import ReplicaWorker
 from libs.runtime.kafka_client.closing import close_consumer
 from libs.runtime.kafka_client.consumers import committed_consumer
-from libs.runtime.kafka_client.fetch_pacing import PacedConsumer
+from libs.runtime.kafka_client.fetch_pacing import FETCHES_APART_S, PacedConsumer
 from libs.runtime.kafka_client.rebootstrap import rebootstrap_when_silent
 from libs.runtime.service.life_cycle import Context
 from libs.runtime.service.progress_report import EVERY_S, Report
@@ -37,9 +38,14 @@ async def run_stage(stage: Stage, context: Context[Any]) -> None:
     """
     settings: ServiceSettings = context.settings
     topic = settings.topic_prefix + stage.source.name
+    fetches_apart_s = min(FETCHES_APART_S, stage.commit_interval_ms / 1000)
     # The worker seeks by itself, and records that were deleted before they were read must not be skipped silently.
     consumer = committed_consumer(
-        settings, stage.name, fetch_bytes=stage.fetch_bytes, auto_offset_reset="none", kind=PacedConsumer
+        settings,
+        stage.name,
+        fetch_bytes=stage.fetch_bytes,
+        auto_offset_reset="none",
+        kind=partial(PacedConsumer, fetches_apart_s=fetches_apart_s),
     )
     if not await _started(consumer, context.stop):
         return

@@ -1,5 +1,6 @@
 """Consumers with the settings that the guarantees need."""
 
+from collections.abc import Callable
 from typing import Literal
 
 from libs.runtime.exactly_once.assignor import range_assignor
@@ -29,7 +30,7 @@ def committed_consumer(
     fetch_max_wait_ms: int = FETCH_MAX_WAIT_MS,
     fetch_bytes: int = FETCH_BYTES,
     auto_offset_reset: Literal["earliest", "none"] = "earliest",
-    kind: type[AnyHeaderConsumer] = AnyHeaderConsumer,
+    kind: Callable[..., AnyHeaderConsumer] = AnyHeaderConsumer,
 ) -> AIOKafkaConsumer:
     """A consumer of committed records without auto-commit; with ``group`` it is a member of that group.
 
