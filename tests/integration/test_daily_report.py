@@ -211,12 +211,17 @@ async def test_a_period_with_open_windows_is_not_reported(kafka: str, topic_pref
 
             await eventually(reports_obstacle)
     service = reports.pipeline.service
-    async with service("processor"), service("analytics"), service("sink"):
-        code, report, error = await reports.run(reports.hour, "--wait=240")
-    assert code == 0, error
-    assert products(report) == reports.truth()
+    async with service("analytics"), service("sink"):
+        async with service("processor"):
+            code, report, error = await reports.run(reports.hour, "--wait=240")
+        assert code == 0, error
+        assert products(report) == reports.truth()
+        # The processor may have written another watermark since, which the analytics has to read.
+        code, _, error = await reports.run(reports.hour, "--wait=240")
+        assert code == 0, error
     # The hour of a stopped pipeline is complete as well: event time does not advance, and no window is open.
-    assert (await reports.run(reports.hour, "--wait=0"))[0] == 0
+    code, _, error = await reports.run(reports.hour, "--wait=0")
+    assert code == 0, error
 
 
 async def test_dead_letters_behind_an_open_transaction_are_not_left_out_silently(
