@@ -119,11 +119,14 @@ class TumblingWindows:
         """Count an order; returns False if it is late: its window is already closed."""
         window = self.latest.get(product_id)
         if window is None or not window.begins_s <= event_time_s < window.ends_s:
-            key = self.key_for(product_id, event_time_s)
-            if key.end_s <= self.clock.now_s:
+            end_s = (int(event_time_s // self._window_s) + 1) * self._window_s
+            if end_s <= self.clock.now_s:
                 return False
-            windows = self._open.setdefault(key.end_s, {})
-            window = self.latest[product_id] = windows.get(product_id) or windows.setdefault(product_id, Window(key))
+            windows = self._open.setdefault(end_s, {})
+            window = windows.get(product_id)
+            if window is None:
+                window = windows[product_id] = Window(self.key_for(product_id, event_time_s))
+            self.latest[product_id] = window
         window.count += 1
         window.cents += cents
         if not window.changed:
