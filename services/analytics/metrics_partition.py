@@ -86,8 +86,8 @@ class MetricsPartition:
     def _process(self, records: Sequence[Record], output: Output) -> None:
         """Count the orders, and follow the watermarks.
 
-        Valid orders are counted here, mostly without a further call: calling ``_count`` for each takes a third more time. What is
-        late or not valid takes that way.
+        Orders are checked as ``read_processed_order`` does it, and counted mostly without a further call: calls for each take a
+        third more time.
         """
         latest_windows, add, decode = self._windows.latest, self._windows.add, decode_sold_product
         orders = 0
@@ -100,7 +100,7 @@ class MetricsPartition:
                 amount, event_time_s = order.amount, order.timestamp
                 cents = round(amount * 100.0)
             except _INVALID:
-                orders += self._count(record, output)
+                self._set_aside(record, output)
                 continue
             if cents / 100.0 == amount and 0 < cents <= MAX_CENTS:
                 window = latest_windows.get(order.product_id)
@@ -112,20 +112,17 @@ class MetricsPartition:
                 if 0.0 <= event_time_s <= LATEST_TIME_S and add(order.product_id, event_time_s, cents):
                     orders += 1
                     continue
-            orders += self._count(record, output)
+            self._set_aside(record, output)
         self._tally.orders += orders
 
-    def _count(self, record: Record, output: Output) -> bool:
-        """Count an order; returns False if it is late or not valid, and was written elsewhere."""
+    def _set_aside(self, record: Record, output: Output) -> None:
+        """Write an order elsewhere that was not counted: it is late, or not valid."""
         try:
-            product_id, event_time_s, cents = read_processed_order(record.value)
+            product_id, event_time_s, _ = read_processed_order(record.value)
         except ValueError as error:
             self._reject(record, RejectedError(Reason.MALFORMED, str(error)), output)
-            return False
-        if self._windows.add(product_id, event_time_s, cents):
-            return True
-        self._too_late(record, self._windows.key_for(product_id, event_time_s), output)
-        return False
+        else:
+            self._too_late(record, self._windows.key_for(product_id, event_time_s), output)
 
     def _move_clock(self, record: Record, output: Output) -> None:
         try:

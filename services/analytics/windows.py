@@ -112,20 +112,23 @@ class TumblingWindows:
 
     def key_for(self, product_id: str, event_time_s: float) -> WindowKey:
         """The window that an event falls into: aligned to the epoch, start inclusive, end exclusive."""
-        start_s = int(event_time_s // self._window_s) * self._window_s
-        return WindowKey(start_s, start_s + self._window_s, product_id)
+        end_s = self._end_s(event_time_s)
+        return WindowKey(end_s - self._window_s, end_s, product_id)
+
+    def _end_s(self, event_time_s: float) -> int:
+        return (int(event_time_s // self._window_s) + 1) * self._window_s
 
     def add(self, product_id: str, event_time_s: float, cents: int) -> bool:
         """Count an order; returns False if it is late: its window is already closed."""
         window = self.latest.get(product_id)
         if window is None or not window.begins_s <= event_time_s < window.ends_s:
-            end_s = (int(event_time_s // self._window_s) + 1) * self._window_s
+            end_s = self._end_s(event_time_s)
             if end_s <= self.clock.now_s:
                 return False
             windows = self._open.setdefault(end_s, {})
             window = windows.get(product_id)
             if window is None:
-                window = windows[product_id] = Window(self.key_for(product_id, event_time_s))
+                window = windows[product_id] = Window(WindowKey(end_s - self._window_s, end_s, product_id))
             self.latest[product_id] = window
         window.count += 1
         window.cents += cents
