@@ -7,8 +7,8 @@ from pathlib import Path
 
 import psycopg
 
+from benchmarks.sink.copy_text import copy_text
 from libs.events.product_metrics import MetricRow
-from services.sink.database.copy_text import copy_text
 from services.sink.database.schema import migrations
 
 

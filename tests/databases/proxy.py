@@ -1,4 +1,4 @@
-"""A proxy for PostgreSQL that cuts the connection at a COMMIT, before the server gets it or before the client gets the response."""
+"""Proxies for PostgreSQL: one cuts the connection at a COMMIT, one stalls in the middle of a request."""
 
 import asyncio
 import contextlib
@@ -81,6 +81,39 @@ class CuttingProxy:
                 return
             server.write(data)
             await server.drain()
+
+
+class StallingProxy(CuttingProxy):
+    """Forwards requests until ``limit_bytes`` of them have been forwarded, and then keeps the rest, as a suspended client does.
+
+    ``ends`` has the number of bytes that had been forwarded after each read.
+    """
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port, lambda: None)
+        self.limit_bytes: int | None = None
+        self.ends: list[int] = [0]
+        self.stalled = asyncio.Event()
+
+    async def _pass_requests(
+        self,
+        reader: asyncio.StreamReader,
+        server: asyncio.StreamWriter,
+        answer: asyncio.StreamReader,
+        answers: "asyncio.Future[None]",
+    ) -> None:
+        while data := await reader.read(_CHUNK_BYTES):
+            forwarded = self.ends[-1]
+            if self.limit_bytes is not None and forwarded + len(data) > self.limit_bytes:
+                server.write(data[: self.limit_bytes - forwarded])
+                await server.drain()
+                self.stalled.set()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.Event().wait()
+                return
+            server.write(data)
+            await server.drain()
+            self.ends.append(forwarded + len(data))
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

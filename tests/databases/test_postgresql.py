@@ -99,7 +99,7 @@ async def test_a_commit_that_the_server_answers_with_rollback_is_an_error(
             await session._connection.execute("select 1 / 0")
         return ()
 
-    monkeypatch.setattr(session, "_copy", swallow)
+    monkeypatch.setattr(session, "_insert", swallow)
     with pytest.raises(DatabaseUnavailableError, match="ROLLBACK"):
         await session.write(epoch, ROWS, BEGIN)
     assert probe.progress() == {}

@@ -196,7 +196,7 @@ async def test_an_older_schema_is_migrated_with_its_rows(probe: Probe) -> None:
     new = await probe.session()
     try:
         assert probe.query("select * from revenue_share")
-        # The older sink's connection continues, with its prepared statements.
+        # The older sink's connection continues.
         await old.write(epoch, ROWS[2:], [Move(0, 2, Position(3, 0))])
         assert probe.rows() == ROWS
     finally:
