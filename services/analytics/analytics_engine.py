@@ -55,6 +55,7 @@ def make_stage(
         metrics=StageMetrics(registry, PROCESSED_ORDERS.name, [topic.name for topic in outputs], stateful=True),
         depends_on={"TOPIC_PARTITIONS": settings.topic_partitions, "WINDOW_SECONDS": settings.window_seconds},
         logics=logics,
+        independent_partitions=True,  # each has watermarks of its own
     )
 
 

@@ -1,5 +1,6 @@
 """The consumer of lazy records, which uses internals of the pinned aiokafka, reads the same as aiokafka's own."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,9 +16,9 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from libs.runtime.kafka_client import lazy_records
 from libs.runtime.kafka_client.consumers import committed_consumer
-from libs.runtime.kafka_client.fetch_pacing import PacedConsumer
 from libs.runtime.kafka_client.header_keys import AnyHeaderConsumer
 from libs.runtime.kafka_client.lazy_records import KNOWN_INSIDE, LazyRecordConsumer, in_batches
+from libs.runtime.kafka_client.stage_consumer import StageConsumer
 from tests.integration.pipeline import Pipeline
 
 RECORDS = 3000
@@ -49,7 +50,7 @@ async def test_it_reads_the_same_records_as_aiokafkas_consumer(
     await producer.stop()
 
     expected, plain = await read(pipeline, partition, AnyHeaderConsumer)
-    paced = partial(PacedConsumer, fetches_apart_s=0.01)
+    paced = partial(StageConsumer, fetches_apart_s=0.01)
     found, lazy = await read(pipeline, partition, LazyRecordConsumer)
     assert len(found) > RECORDS / 2
     assert found == expected
@@ -91,7 +92,7 @@ async def test_records_that_come_one_by_one_are_fetched_at_intervals(
     await pipeline.make_topics()
     partition = TopicPartition(f"{topic_prefix}orders", 0)
     producer = AIOKafkaProducer(bootstrap_servers=kafka)
-    consumer = committed_consumer(pipeline.settings(), group=None, kind=partial(PacedConsumer, fetches_apart_s=apart_s))
+    consumer = committed_consumer(pipeline.settings(), group=None, kind=partial(StageConsumer, fetches_apart_s=apart_s))
     await producer.start()
     await consumer.start()
     try:
@@ -107,3 +108,42 @@ async def test_records_that_come_one_by_one_are_fetched_at_intervals(
     finally:
         await consumer.stop()
         await producer.stop()
+
+
+async def test_a_backlog_is_fetched_in_turns_and_does_not_delay_another_partition(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    """Two partitions at a time, 15 records of each; the sixth partition's only record comes while they are read."""
+    count, value = 30, b"v" * 100_000
+    pipeline = Pipeline(kafka, topic_prefix, tmp_path)
+    await pipeline.make_topics()
+    *backlogs, quiet = [TopicPartition(f"{topic_prefix}orders", number) for number in range(6)]
+    kind = partial(StageConsumer, fetches_apart_s=0.0, independent_partitions=True)
+    consumer = committed_consumer(pipeline.settings(), group=None, kind=kind)
+    producer = AIOKafkaProducer(bootstrap_servers=kafka)
+    await producer.start()
+    await consumer.start()
+    try:
+        for topic, partition in backlogs:
+            await asyncio.gather(*[await producer.send(topic, value, partition=partition) for _ in range(count)])
+        consumer.assign([*backlogs, quiet])
+        await consumer.seek_to_beginning()
+        responses: list[dict[TopicPartition, list[int]]] = []
+        while sum(len(offsets) for response in responses for offsets in response.values()) <= count * len(backlogs):
+            fetched = await consumer.getmany(timeout_ms=200)
+            responses.append(
+                {
+                    key: [record.offset for batch in in_batches(some, 50) for record in batch]
+                    for key, some in fetched.items()
+                }
+            )
+            if len(responses) == 1:
+                await producer.send_and_wait(quiet.topic, b"here", partition=quiet.partition)
+    finally:
+        await consumer.stop()
+        await producer.stop()
+    for partition in backlogs:
+        assert list(chain.from_iterable(each.get(partition, []) for each in responses)) == list(range(count))
+    # The first fetch cannot know where there is a backlog.
+    assert max(len(response.keys() - {quiet}) for response in responses[1:]) == 2
+    assert quiet in set().union(*responses[:-1])

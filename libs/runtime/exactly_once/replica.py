@@ -19,8 +19,9 @@ from libs.runtime.exactly_once.stage import Stage
 from libs.runtime.exactly_once.worker import ReplicaWorker
 from libs.runtime.kafka_client.closing import close_consumer
 from libs.runtime.kafka_client.consumers import committed_consumer
-from libs.runtime.kafka_client.fetch_pacing import FETCHES_APART_S, PacedConsumer
+from libs.runtime.kafka_client.fetch_pacing import FETCHES_APART_S
 from libs.runtime.kafka_client.rebootstrap import rebootstrap_when_silent
+from libs.runtime.kafka_client.stage_consumer import StageConsumer
 from libs.runtime.service.life_cycle import Context
 from libs.runtime.service.progress_report import EVERY_S, Report
 from libs.runtime.service.settings import ServiceSettings
@@ -45,7 +46,9 @@ async def run_stage(stage: Stage, context: Context[Any]) -> None:
         stage.name,
         fetch_bytes=stage.fetch_bytes,
         auto_offset_reset="none",
-        kind=partial(PacedConsumer, fetches_apart_s=fetches_apart_s),
+        kind=partial(
+            StageConsumer, fetches_apart_s=fetches_apart_s, independent_partitions=stage.independent_partitions
+        ),
     )
     if not await _started(consumer, context.stop):
         return

@@ -117,6 +117,8 @@ class Stage:
         accept_offsets: for a stage without a changelog, the name of the setting that accepts committed offsets which the
             stage has not committed itself; None: they are not checked, since the changelog shows whether they match.
         offsets_accepted: that setting's value.
+        independent_partitions: whether one partition may be read far ahead of others: its logic does not depend on how far they
+            have been read, for example by a watermark that they share. A backlog is then read two partitions at a time.
         fetch_bytes: fetched of each partition at a time; a backlog costs so much memory for each.
         batch_size: the most records that ``PartitionLogic.process`` gets at a time.
         commit_interval_ms: how long a transaction collects records; three times as long in a backlog; below 40 also how far
@@ -132,6 +134,7 @@ class Stage:
     changelog: Topic | None = None
     accept_offsets: str | None = None
     offsets_accepted: bool = False
+    independent_partitions: bool = False
     fetch_bytes: int = FETCH_BYTES
     batch_size: int = BATCH_SIZE
     commit_interval_ms: int = 100

@@ -5,8 +5,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from libs.runtime.kafka_client.lazy_records import LazyRecordConsumer, LazyResults
-
 # Half of the CPU time at 50 orders a second; an order waits for up to so long (docs/decisions/0027).
 FETCHES_APART_S = 0.040
 # A larger response is part of a backlog, or of so much traffic that each response has many records anyway.
@@ -57,21 +55,3 @@ class FetchPacing:
         is_small = self._received_bytes() - before <= SMALL_RESPONSE_BYTES
         self._next_fetch_s[broker] = began_s + self._apart_s if is_small else 0.0
         return has_records
-
-
-class PacedConsumer(LazyRecordConsumer):
-    """A ``LazyRecordConsumer`` whose fetches are ``fetches_apart_s`` seconds apart while there are few records."""
-
-    def __init__(self, *, fetches_apart_s: float, **arguments: Any) -> None:
-        super().__init__(**arguments)  # type: ignore[no-untyped-call]
-        self._fetches_apart_s = fetches_apart_s
-
-    async def start(self) -> None:
-        await super().start()
-        fetcher: Any = self._fetcher
-        results = fetcher._records  # noqa: SLF001 - there is no public access
-        if isinstance(results, LazyResults):  # not with another version of aiokafka
-            fetch = fetcher._proc_fetch_request  # noqa: SLF001 - as above
-            fetcher._proc_fetch_request = FetchPacing(  # noqa: SLF001 - as above
-                fetch, lambda: results.received_bytes, self._fetches_apart_s
-            )

@@ -1,0 +1,79 @@
+"""Fetches a few partitions at a time while many have a backlog."""
+
+import time
+from collections.abc import Callable, Collection
+from typing import Any
+
+from aiokafka.structs import TopicPartition
+
+from libs.runtime.kafka_client.fetch_pacing import Fetch
+
+# A cycle in which every partition with a backlog is fetched takes no longer, so that each one makes progress.
+CYCLE_S = 5.0
+
+
+class FetchTurns:
+    """Decides which of the partitions with a backlog are fetched now: the same few for a turn, then those that waited longest.
+
+    Args:
+        at_a_time: the number of partitions in a turn.
+        turn_s: the length of a turn, in seconds. With 0 each fetch is a turn, and all partitions are read evenly.
+        monotonic_s: a monotonic clock, in seconds.
+    """
+
+    def __init__(self, at_a_time: int, turn_s: float, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+        self._at_a_time = at_a_time
+        self._turn_s = turn_s
+        self._monotonic_s = monotonic_s
+        self._turn: Collection[TopicPartition] = ()
+        self._ends_s = 0.0
+        self._number = 0
+        self._last_turns: dict[TopicPartition, int] = {}
+
+    def choose(self, behind: Collection[TopicPartition]) -> Collection[TopicPartition]:
+        """The partitions among ``behind``, those with a backlog, to fetch now."""
+        now_s = self._monotonic_s()
+        turn = [partition for partition in self._turn if partition in behind]
+        if now_s >= self._ends_s or len(turn) < self._at_a_time:
+            self._number += 1
+            turn = sorted(behind, key=lambda partition: self._last_turns.get(partition, 0))[: self._at_a_time]
+            self._turn = turn
+            self._ends_s = now_s + min(self._turn_s, CYCLE_S * self._at_a_time / max(len(behind), 1))
+            self._last_turns |= dict.fromkeys(turn, self._number)
+        return turn
+
+
+class FetchInTurns:
+    """Leaves partitions out of aiokafka's fetch requests by ``FetchTurns``, those of each broker by themselves.
+
+    A partition that was read to its end is in every request, before those with a backlog: the broker fills the response in
+    the request's order.
+
+    Args:
+        fetch: sends a fetch to a broker, and takes in the response: aiokafka's ``Fetcher._proc_fetch_request``.
+        new_turns: creates a broker's ``FetchTurns``.
+        share_bytes: how much is asked for of a partition with a backlog, in bytes.
+    """
+
+    def __init__(self, fetch: Fetch, new_turns: Callable[[], FetchTurns], share_bytes: int) -> None:
+        self._fetch = fetch
+        self._new_turns = new_turns
+        self._share_bytes = share_bytes
+        self._turns: dict[int, FetchTurns] = {}
+
+    async def __call__(self, assignment: Any, broker: int, request: Any) -> bool:
+        """Send ``request``, without the partitions whose turn it is not; returns whether there are new records to read."""
+        if broker not in self._turns:
+            self._turns[broker] = self._new_turns()
+        for index, (topic, asked) in enumerate(request.topics):
+            ends = {number: assignment.state_value(TopicPartition(topic, number)).lso for number, _, _ in asked}
+            behind = {
+                TopicPartition(topic, number): (number, position, self._share_bytes)
+                for number, position, _ in asked
+                if (ends[number] or 0) > position
+            }
+            if behind:
+                read_to_end = [each for each in asked if TopicPartition(topic, each[0]) not in behind]
+                chosen = self._turns[broker].choose(behind)
+                request.topics[index] = (topic, read_to_end + [behind[partition] for partition in chosen])
+        return await self._fetch(assignment, broker, request)

@@ -1,0 +1,131 @@
+from dataclasses import dataclass, field
+from itertools import pairwise
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.structs import TopicPartition
+
+from libs.runtime.kafka_client.fetch_turns import CYCLE_S, FetchInTurns, FetchTurns
+
+AT_A_TIME, TURN_S = 2, 0.25
+FETCH_S = 0.0625
+SHARE_BYTES = 1_000
+
+
+def partitions(*numbers: int) -> list[TopicPartition]:
+    return [TopicPartition("orders", number) for number in numbers]
+
+
+class Turns:
+    """``FetchTurns`` with a clock of its own, which each fetch advances by ``fetch_s``."""
+
+    def __init__(self, turn_s: float = TURN_S, fetch_s: float = FETCH_S) -> None:
+        self.now_s = 1000.0
+        self.fetch_s = fetch_s
+        self.turns = FetchTurns(AT_A_TIME, turn_s, lambda: self.now_s)
+
+    def fetch(self, *behind: int) -> set[int]:
+        chosen = {partition.partition for partition in self.turns.choose(partitions(*behind))}
+        self.now_s += self.fetch_s
+        return chosen
+
+
+def test_a_backlog_of_few_partitions_is_fetched_whole() -> None:
+    assert Turns().fetch(4, 7) == {4, 7}
+    assert Turns().fetch(4) == {4}
+    assert Turns().fetch() == set()
+
+
+def test_the_same_partitions_are_fetched_during_a_turn() -> None:
+    turns = Turns()
+    fetches = [turns.fetch(*range(6)) for _ in range(12)]
+    assert sorted(number for turn in fetches for number in turn) == sorted([*range(6)] * 4)
+    assert sum(earlier != later for earlier, later in pairwise(fetches)) == 2
+
+
+@pytest.mark.parametrize("turn_s", [0.0, TURN_S])
+@pytest.mark.parametrize("count", [5, 48, 200])
+def test_every_partition_has_a_turn_in_each_cycle(count: int, turn_s: float) -> None:
+    turns, random = Turns(turn_s, fetch_s=0.005), Random(count)
+    longest_s = CYCLE_S + count / AT_A_TIME * turns.fetch_s + TURN_S  # a turn ends with a fetch
+    fetched_s = dict.fromkeys(range(count), turns.now_s)
+    while turns.now_s < 1000.0 + 4 * CYCLE_S:
+        order = random.sample(range(count), count)  # as aiokafka shuffles them
+        fetched_s |= dict.fromkeys(turns.fetch(*order), turns.now_s)
+        assert turns.now_s - min(fetched_s.values()) < longest_s
+
+
+def test_without_a_length_each_fetch_is_a_turn() -> None:
+    turns = Turns(turn_s=0.0)
+    fetches = [turns.fetch(*range(6)) for _ in range(3)]
+    assert set.union(*fetches) == set(range(6))
+
+
+def test_a_turn_ends_with_the_backlog_of_one_of_its_partitions() -> None:
+    turns = Turns()
+    done, other = turns.fetch(*range(6))
+    rest = set(range(6)) - {done}
+    assert not turns.fetch(*rest) & {done, other}
+
+
+def test_a_partition_that_has_fallen_behind_is_the_next_one() -> None:
+    turns = Turns()
+    for _ in range(3):
+        turns.fetch(*range(6))
+        turns.now_s += TURN_S
+    assert 9 in turns.fetch(*range(6), 9)
+
+
+@dataclass
+class FakeFetcher:
+    """An assignment of partitions with their ends, and the fetches that were sent."""
+
+    ends: dict[int, int | None]
+    sent: list[tuple[int, list[tuple[int, int, int]]]] = field(default_factory=list)
+    """Broker and partitions of each."""
+
+    def state_value(self, partition: TopicPartition) -> Any:
+        return SimpleNamespace(lso=self.ends[partition.partition])
+
+    async def fetch(self, assignment: Any, broker: int, request: Any) -> bool:
+        assert assignment is self
+        self.sent += [(broker, asked) for _, asked in request.topics]
+        return True
+
+    def in_turns(self) -> FetchInTurns:
+        return FetchInTurns(self.fetch, lambda: FetchTurns(AT_A_TIME, TURN_S), SHARE_BYTES)
+
+
+def request(*asked: tuple[int, int, int]) -> Any:
+    return SimpleNamespace(topics=[("orders", list(asked))])
+
+
+async def test_what_is_read_to_its_end_is_always_asked_for_and_comes_first() -> None:
+    fetcher = FakeFetcher({0: 50, 1: 50, 2: 50, 3: 50, 4: 7, 5: None})
+    fetch = fetcher.in_turns()
+    for _ in range(2):
+        behind = [(number, 10, 500) for number in range(4)]
+        assert await fetch(fetcher, 1, request(*behind, (4, 7, 500), (5, 0, 500)))
+    for _, asked in fetcher.sent:
+        assert asked[:2] == [(4, 7, 500), (5, 0, 500)]
+        assert [(position, share) for _, position, share in asked[2:]] == [(10, SHARE_BYTES)] * AT_A_TIME
+
+
+async def test_a_request_without_a_backlog_is_unchanged() -> None:
+    fetcher = FakeFetcher({0: 10, 1: 10, 2: None})
+    asked = [(2, 0, 500), (0, 10, 500), (1, 10, 500)]
+    await fetcher.in_turns()(fetcher, 1, request(*asked))
+    assert fetcher.sent == [(1, asked)]
+
+
+async def test_each_broker_has_turns_of_its_own() -> None:
+    fetcher = FakeFetcher(dict.fromkeys(range(8), 50))
+    fetch = fetcher.in_turns()
+    for broker, numbers in ((1, range(4)), (2, range(4, 8)), (1, range(4))):
+        await fetch(fetcher, broker, request(*[(number, 10, 500) for number in numbers]))
+    first, other, again = [[number for number, _, _ in asked] for _, asked in fetcher.sent]
+    assert len(first) == len(other) == AT_A_TIME
+    assert set(other) <= set(range(4, 8))
+    assert again == first
