@@ -1,5 +1,6 @@
 """Prints the results, and writes them to files."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,11 +52,12 @@ def print_tables(console: Console, results: Sequence[Result]) -> None:
 def write_results(directory: Path, results: Sequence[Result], about: Mapping[str, Any]) -> list[Path]:
     """Write ``results.md``, ``results.json`` and ``speed.svg``."""
     directory.mkdir(parents=True, exist_ok=True)
+    readme = os.path.relpath(Path(__file__).with_name("README.md"), directory)
     intro = (
         f"Measured {about['at']} in {about['minutes']} minutes on {about['machine']}, seed {about['seed']}, "
         f"Python {about['python']}. "
         "A median with its lowest and highest round in brackets; ratios are taken round by round. "
-        "What the columns mean stands in [the benchmark's README](../README.md).\n"
+        f"[The benchmark's README]({readme}) says what the columns mean.\n"
     )
     left_out = [f"- left out: {name}: {reason}" for name, reason in about["left_out"].items()]
     plot = "![orders per second](speed.svg)\n"
