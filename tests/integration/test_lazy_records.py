@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from libs.runtime.kafka_client import lazy_records
-from libs.runtime.kafka_client.consumers import committed_consumer
+from libs.runtime.kafka_client.consumers import FETCH_BYTES, FETCH_MAX_BYTES, committed_consumer
 from libs.runtime.kafka_client.header_keys import AnyHeaderConsumer
 from libs.runtime.kafka_client.lazy_records import KNOWN_INSIDE, LazyRecordConsumer, in_batches
 from libs.runtime.kafka_client.stage_consumer import StageConsumer
@@ -58,6 +58,7 @@ async def test_it_reads_the_same_records_as_aiokafkas_consumer(
     assert ConsumerRecord not in lazy
 
     assert (await read(pipeline, partition, paced))[0] == expected
+    assert (await read(pipeline, partition, paced, fetch_bytes=2 * FETCH_MAX_BYTES))[0] == expected
 
     monkeypatch.setattr(lazy_records, "KNOWN_INSIDE", "another")
     assert await read(pipeline, partition, LazyRecordConsumer) == (expected, plain)
@@ -65,10 +66,13 @@ async def test_it_reads_the_same_records_as_aiokafkas_consumer(
 
 
 async def read(
-    pipeline: Pipeline, partition: TopicPartition, kind: Callable[..., AnyHeaderConsumer]
+    pipeline: Pipeline,
+    partition: TopicPartition,
+    kind: Callable[..., AnyHeaderConsumer],
+    fetch_bytes: int = FETCH_BYTES,
 ) -> tuple[list[tuple[Any, ...]], set[type]]:
     """The content of each record, and the types of the records; reading begins in the middle of a batch."""
-    consumer = committed_consumer(pipeline.settings(), group=None, kind=kind)
+    consumer = committed_consumer(pipeline.settings(), group=None, fetch_bytes=fetch_bytes, kind=kind)
     await consumer.start()
     try:
         consumer.assign([partition])
@@ -124,8 +128,8 @@ async def test_a_backlog_is_fetched_in_turns_and_does_not_delay_another_partitio
     await producer.start()
     await consumer.start()
     try:
-        for topic, partition in backlogs:
-            await asyncio.gather(*[await producer.send(topic, value, partition=partition) for _ in range(count)])
+        for topic, number in backlogs:
+            await asyncio.gather(*[await producer.send(topic, value, partition=number) for _ in range(count)])
         consumer.assign([*backlogs, quiet])
         await consumer.seek_to_beginning()
         responses: list[dict[TopicPartition, list[int]]] = []

@@ -27,7 +27,7 @@ class StageConsumer(LazyRecordConsumer):
         super().__init__(**arguments)  # type: ignore[no-untyped-call]
         self._fetches_apart_s = fetches_apart_s
         most_bytes: int = arguments["fetch_max_bytes"]
-        at_a_time = most_bytes // arguments["max_partition_fetch_bytes"]
+        at_a_time = max(most_bytes // arguments["max_partition_fetch_bytes"], 1)
         turn_s = 0.0
         if independent_partitions:
             at_a_time, turn_s = min(at_a_time, INDEPENDENT_AT_A_TIME), INDEPENDENT_TURN_S
