@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from local.ports import free_ports
+from tests.compose.contained import project_name
 from tests.compose.project import ROOT, Project, require_engine
 from tests.compose.prometheus import Prometheus
 from tests.compose.shortened import write_shortened
@@ -67,7 +68,7 @@ def pipeline() -> Iterator[Project]:
         "COMPOSE_PROFILES": "monitoring,tools",  # or `down` would leave Prometheus and the command's image
         "PROMETHEUS_CONFIG_DIR": str(_impatient_prometheus(directory)),
     }
-    project = Project(f"pipeline-test-{os.getpid()}", kafka_port, output, settings)
+    project = Project(project_name("pipeline"), kafka_port, output, settings)
     scale = [argument for service, count in REPLICAS.items() for argument in ("--scale", f"{service}={count}")]
     with project.up(*scale, *REPLICAS, directory=directory):
         yield project

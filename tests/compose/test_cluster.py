@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 from libs.events.topics import ALL_TOPICS
 from local.ports import free_ports
 from tests.compose.conftest import SETTINGS, USER
+from tests.compose.contained import project_name
 from tests.compose.project import Project, docker, require_engine
 from tests.compose.stack_checks import assert_exact, states
 from tests.integration.services import eventually
@@ -39,7 +40,7 @@ def cluster() -> Iterator[Project]:
     }
     files = ("docker-compose.yml", "compose.cluster.yml")
     java = ("zookeeper", "kafka", "kafka-2", "kafka-3")
-    project = Project(f"cluster-test-{os.getpid()}", first, output, settings, files, java)
+    project = Project(project_name("cluster"), first, output, settings, files, java)
     with project.up(*SERVICES, directory=output):
         yield project
 
@@ -80,7 +81,7 @@ async def test_services_of_another_project_can_use_this_kafka(cluster: Project, 
         "TOPIC_REPLICATION_FACTOR": "3",
     }
     files = ("docker-compose.yml", "compose.external-kafka.yml", str(network))
-    other = Project(f"external-test-{os.getpid()}", cluster.kafka_port, output, settings, files, java=())
+    other = Project(project_name("external"), cluster.kafka_port, output, settings, files, java=())
     services = ("generator", "processor", "analytics", "sink")
     with other.up(*services, directory=output):
         await wait_for_more_metrics(other)

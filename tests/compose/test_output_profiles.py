@@ -14,6 +14,7 @@ from psycopg import errors
 
 from libs.events.product_metrics import decode_metric
 from local.ports import free_ports
+from tests.compose.contained import project_name
 from tests.compose.groups import eventually as seen
 from tests.compose.project import Project, require_engine
 from tests.databases.probes import PostgresqlProbe
@@ -39,9 +40,7 @@ def project() -> Iterator[Project]:
         "PIPELINE_CONNECT_PORT": str(connect_port),
         "TOPIC_PREFIX": "",
     }
-    project = Project(
-        f"outputs-test-{os.getpid()}", kafka_port, output, settings, java=("zookeeper", "kafka", "connect")
-    )
+    project = Project(project_name("outputs"), kafka_port, output, settings, java=("zookeeper", "kafka", "connect"))
     with project.up("--wait", *SERVICES, directory=output, timeout_s=280):
         yield project
 

@@ -15,6 +15,7 @@ import pytest
 from libs.events.rights import ROLES
 from local.ports import free_ports
 from tests.compose.conftest import SETTINGS, USER
+from tests.compose.contained import project_name
 from tests.compose.groups import eventually
 from tests.compose.project import ROOT, Project, docker, require_engine
 from tests.compose.stack_checks import states
@@ -50,7 +51,7 @@ def stack() -> Iterator[Project]:
         "TOPIC_PREFIX": "shop-",
         "GENERATOR_BACKFILL_SECONDS": "0",
     }
-    project = Project(f"secured-test-{os.getpid()}", kafka_port, output, settings, FILES, JAVA)
+    project = Project(project_name("secured"), kafka_port, output, settings, FILES, JAVA)
     with project.up(*SERVICES, directory=directory):
         yield project
 
