@@ -12,19 +12,13 @@ Cut = Literal["before", "after"]
 _CHUNK_BYTES = 65_536
 
 
-class CuttingProxy:
-    """Forwards all traffic, and cuts the connection at a COMMIT if ``cuts`` says so.
+class Proxy:
+    """Forwards all traffic to the server at ``port``, until a subclass ends a connection."""
 
-    ``cuts`` is called at each COMMIT. "before": the server does not get it. "after": the server has committed, and its
-    response is lost.
-    """
-
-    def __init__(self, port: int, cuts: Callable[[], Cut | None]) -> None:
+    def __init__(self, port: int) -> None:
         self._server_port = port
-        self._cuts = cuts
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self.made: list[Cut] = []
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -53,67 +47,88 @@ class CuttingProxy:
             to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
             answers = asyncio.ensure_future(_pass_on(to_reader, writer))
             try:
-                await self._pass_requests(reader, to_writer, to_reader, answers)
+                while (data := await reader.read(_CHUNK_BYTES)) and await self._admit(
+                    data, to_writer, to_reader, answers
+                ):
+                    to_writer.write(data)
+                    await to_writer.drain()
             finally:
                 answers.cancel()
                 for each in (writer, to_writer):
                     each.transport.abort()
 
-    async def _pass_requests(
+    async def _admit(
         self,
-        reader: asyncio.StreamReader,
+        data: bytes,
         server: asyncio.StreamWriter,
         answer: asyncio.StreamReader,
         answers: "asyncio.Future[None]",
-    ) -> None:
-        while data := await reader.read(_CHUNK_BYTES):
-            cut = self._cuts() if b"commit\0" in data else None
-            if cut == "before":
-                self.made.append(cut)
-                return
-            if cut == "after":
-                # The server's response is not forwarded; it only shows that the server has committed.
-                answers.cancel()
-                await asyncio.gather(answers, return_exceptions=True)
-                server.write(data)
-                await answer.read(_CHUNK_BYTES)
-                self.made.append(cut)
-                return
+    ) -> bool:
+        """Whether to forward the client's ``data``; False ends the connection. ``answers`` is what forwards the ``answer``."""
+        raise NotImplementedError
+
+
+class CuttingProxy(Proxy):
+    """Cuts the connection at a COMMIT if ``cuts`` says so.
+
+    ``cuts`` is called at each COMMIT. "before": the server does not get it. "after": the server has committed, and its
+    response is lost.
+    """
+
+    def __init__(self, port: int, cuts: Callable[[], Cut | None]) -> None:
+        super().__init__(port)
+        self._cuts = cuts
+        self.made: list[Cut] = []
+
+    async def _admit(
+        self,
+        data: bytes,
+        server: asyncio.StreamWriter,
+        answer: asyncio.StreamReader,
+        answers: "asyncio.Future[None]",
+    ) -> bool:
+        cut = self._cuts() if b"commit\0" in data else None
+        if cut is None:
+            return True
+        if cut == "after":
+            # The server's response is not forwarded; it only shows that the server has committed.
+            answers.cancel()
+            await asyncio.gather(answers, return_exceptions=True)
             server.write(data)
-            await server.drain()
+            await answer.read(_CHUNK_BYTES)
+        self.made.append(cut)
+        return False
 
 
-class StallingProxy(CuttingProxy):
+class StallingProxy(Proxy):
     """Forwards requests until ``limit_bytes`` of them have been forwarded, and then keeps the rest, as a suspended client does.
 
     ``ends`` has the number of bytes that had been forwarded after each read.
     """
 
     def __init__(self, port: int) -> None:
-        super().__init__(port, lambda: None)
+        super().__init__(port)
         self.limit_bytes: int | None = None
         self.ends: list[int] = [0]
         self.stalled = asyncio.Event()
 
-    async def _pass_requests(
+    async def _admit(
         self,
-        reader: asyncio.StreamReader,
+        data: bytes,
         server: asyncio.StreamWriter,
         answer: asyncio.StreamReader,
         answers: "asyncio.Future[None]",
-    ) -> None:
-        while data := await reader.read(_CHUNK_BYTES):
-            forwarded = self.ends[-1]
-            if self.limit_bytes is not None and forwarded + len(data) > self.limit_bytes:
-                server.write(data[: self.limit_bytes - forwarded])
-                await server.drain()
-                self.stalled.set()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.Event().wait()
-                return
-            server.write(data)
+    ) -> bool:
+        forwarded = self.ends[-1]
+        if self.limit_bytes is not None and forwarded + len(data) > self.limit_bytes:
+            server.write(data[: self.limit_bytes - forwarded])
             await server.drain()
-            self.ends.append(forwarded + len(data))
+            self.stalled.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            return False
+        self.ends.append(forwarded + len(data))
+        return True
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,6 +1,7 @@
 """Fetches a few partitions at a time while many have a backlog."""
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -57,23 +58,21 @@ class FetchInTurns:
 
     def __init__(self, fetch: Fetch, new_turns: Callable[[], FetchTurns], share_bytes: int) -> None:
         self._fetch = fetch
-        self._new_turns = new_turns
         self._share_bytes = share_bytes
-        self._turns: dict[int, FetchTurns] = {}
+        self._turns = defaultdict[int, FetchTurns](new_turns)  # by broker
 
     async def __call__(self, assignment: Any, broker: int, request: Any) -> bool:
         """Send ``request``, without the partitions whose turn it is not; returns whether there are new records to read."""
-        if broker not in self._turns:
-            self._turns[broker] = self._new_turns()
         for index, (topic, asked) in enumerate(request.topics):
-            ends = {number: assignment.state_value(TopicPartition(topic, number)).lso for number, _, _ in asked}
-            behind = {
-                TopicPartition(topic, number): (number, position, self._share_bytes)
-                for number, position, _ in asked
-                if (ends[number] or 0) > position
-            }
+            behind, read_to_end = {}, []
+            for each in asked:
+                number, position, _ = each
+                partition = TopicPartition(topic, number)
+                if (assignment.state_value(partition).lso or 0) > position:
+                    behind[partition] = (number, position, self._share_bytes)
+                else:
+                    read_to_end.append(each)
             if behind:
-                read_to_end = [each for each in asked if TopicPartition(topic, each[0]) not in behind]
                 chosen = self._turns[broker].choose(behind)
                 request.topics[index] = (topic, read_to_end + [behind[partition] for partition in chosen])
         return await self._fetch(assignment, broker, request)
