@@ -5,7 +5,7 @@ PIPELINE := .venv/bin/pipeline
 AIRFLOW_PYTHON := .venv-airflow/bin/python
 PROCESSORS ?= 2
 ANALYTICS ?= 1
-WORKERS ?= 5
+WORKERS ?= auto
 UV ?= $(or $(shell command -v uv),.venv-uv/bin/uv)
 # Ends all descendants of the command when it ends, however it ends, including by a signal to make.
 CONTAINED = $(PYTHON) -m local.process_tree
@@ -95,7 +95,7 @@ down: .venv/.installed ## stop what runs on this machine
 
 # Tests start Python hundreds of times: without cached bytecode each start would compile all modules.
 test: export PYTHONDONTWRITEBYTECODE =
-test: machine setup ## all tests: unit, integration, compose, five files at a time (TESTS=path ARGS= WORKERS=5)
+test: machine setup ## all tests: unit, integration, compose, five files at a time, or two on a slow machine (TESTS=path ARGS= WORKERS=)
 	@$(CONTAINED) $(PYTHON) -m local.class_archives
 	@$(PYTHON) -m tests.compose.contained $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
 

@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from local.broker import LocalBroker
 from tests.brokers.kraft import KraftBroker
+from tests.worker_count import measure_rounds_per_s, worker_count
 
 # A slow machine must not cause a failure.
 settings.register_profile("pipeline", deadline=None)
@@ -63,6 +64,11 @@ LONG_FILES = (
     "integration/test_topics.py",
     "integration/test_moved_broker.py",
 )
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """The number of workers of ``-n auto``."""
+    return worker_count(measure_rounds_per_s())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

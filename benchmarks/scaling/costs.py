@@ -12,7 +12,7 @@ import orjson
 
 from benchmarks.scaling.bench import Bench, until, until_assigned
 from benchmarks.scaling.replicas import both_stages
-from benchmarks.scaling.service import Service, core_shares
+from benchmarks.scaling.service import Service, ServiceFailedError, core_shares
 from benchmarks.scaling.workload import Backlog, metrics_batches
 from libs.events.topics import ORDERS, PROCESSED_ORDERS, PRODUCT_METRICS
 from libs.runtime.timing import IDLE_AFTER_S
@@ -21,6 +21,8 @@ _PARTITIONS = 6
 _LIVE_RATE = 50
 _LIVE_WINDOW_S = 5
 _SETTLED_S = 4.0
+# The generator's own start, and its random gaps: it must still send when a measurement ends.
+_MARGIN_S = 6.0
 _REST_COMES_WITHIN_S = 300.0
 _MANY_PARTITIONS = 48
 _LARGE_ORDERS = 1_500
@@ -71,7 +73,7 @@ async def _live_and_idle(bench: Bench, partitions: int, seconds: float) -> list[
         "IDLE_AFTER_SECONDS": "1",
         "SINK_OUTPUT_PATH": str(output),
         "GENERATOR_RATE": str(_LIVE_RATE),
-        "GENERATOR_COUNT": str(int(_LIVE_RATE * (seconds + _SETTLED_S + 1))),
+        "GENERATOR_COUNT": str(int(_LIVE_RATE * (_SETTLED_S + seconds + _MARGIN_S))),
     }
     count = int(settings["GENERATOR_COUNT"])
     with ExitStack() as stack:
@@ -85,6 +87,8 @@ async def _live_and_idle(bench: Bench, partitions: int, seconds: float) -> list[
             await until_assigned([service], partitions)
         generator.start()
         live = await _watched(bench, [generator, *others], f"{_LIVE_RATE} orders/s", partitions, seconds)
+        if generator.program.exit_code is not None:
+            raise ServiceFailedError("the generator had sent all orders before the measurement ended")
 
         async def all_written() -> bool:
             return sum(_order_counts(output)) >= count

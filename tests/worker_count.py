@@ -1,0 +1,33 @@
+"""How many test files run at the same time, by the speed of the machine."""
+
+import os
+import subprocess
+import sys
+
+_MANY = 5
+_FEW = 2
+# Two cores of 2026 do 12 to 25 million. With less than this, five pipelines at the same time are so slow that waits reach
+# their limits.
+_ENOUGH_ROUNDS_PER_S = 5_000_000
+_COUNT_ROUNDS = """
+import time
+rounds = 0
+end_s = time.perf_counter() + 1
+while time.perf_counter() < end_s:
+    rounds += 1
+print(rounds)
+"""
+
+
+def worker_count(rounds_per_s: int) -> int:
+    """Five, since tests wait for most of their time; two on a machine that is slow or busy."""
+    return _MANY if rounds_per_s >= _ENOUGH_ROUNDS_PER_S else _FEW
+
+
+def measure_rounds_per_s() -> int:
+    """The rounds of a short loop that all CPUs together do in a second, beside everything else that runs now."""
+    loops = [
+        subprocess.Popen([sys.executable, "-c", _COUNT_ROUNDS], stdout=subprocess.PIPE)
+        for _ in os.sched_getaffinity(0)
+    ]
+    return sum(int(loop.communicate()[0]) for loop in loops)
