@@ -27,7 +27,6 @@ def worker_count(rounds_per_s: int) -> int:
 def measure_rounds_per_s() -> int:
     """The rounds of a short loop that all CPUs together do in a second, beside everything else that runs now."""
     loops = [
-        subprocess.Popen([sys.executable, "-c", _COUNT_ROUNDS], stdout=subprocess.PIPE)
-        for _ in os.sched_getaffinity(0)
+        subprocess.Popen([sys.executable, "-c", _COUNT_ROUNDS], stdout=subprocess.PIPE) for _ in os.sched_getaffinity(0)
     ]
     return sum(int(loop.communicate()[0]) for loop in loops)

@@ -52,6 +52,7 @@ def make_stage(
         outputs=outputs,
         changelog=ANALYTICS_STATE,
         commit_interval_ms=settings.commit_interval_ms,
+        fetch_interval_ms=100,  # an order waits for its window to close, which takes seconds
         metrics=StageMetrics(registry, PROCESSED_ORDERS.name, [topic.name for topic in outputs], stateful=True),
         depends_on={"TOPIC_PARTITIONS": settings.topic_partitions, "WINDOW_SECONDS": settings.window_seconds},
         logics=logics,

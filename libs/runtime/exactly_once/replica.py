@@ -19,7 +19,6 @@ from libs.runtime.exactly_once.stage import Stage
 from libs.runtime.exactly_once.worker import ReplicaWorker
 from libs.runtime.kafka_client.closing import close_consumer
 from libs.runtime.kafka_client.consumers import committed_consumer
-from libs.runtime.kafka_client.fetch_pacing import FETCHES_APART_S
 from libs.runtime.kafka_client.rebootstrap import rebootstrap_when_silent
 from libs.runtime.kafka_client.stage_consumer import StageConsumer
 from libs.runtime.service.life_cycle import Context
@@ -39,7 +38,6 @@ async def run_stage(stage: Stage, context: Context[Any]) -> None:
     """
     settings: ServiceSettings = context.settings
     topic = settings.topic_prefix + stage.source.name
-    fetches_apart_s = min(FETCHES_APART_S, stage.commit_interval_ms / 1000)
     # The worker seeks by itself, and records that were deleted before they were read must not be skipped silently.
     consumer = committed_consumer(
         settings,
@@ -47,7 +45,7 @@ async def run_stage(stage: Stage, context: Context[Any]) -> None:
         fetch_bytes=stage.fetch_bytes,
         auto_offset_reset="none",
         kind=partial(
-            StageConsumer, fetches_apart_s=fetches_apart_s, independent_partitions=stage.independent_partitions
+            StageConsumer, fetches_apart_s=stage.fetches_apart_s, independent_partitions=stage.independent_partitions
         ),
     )
     if not await _started(consumer, context.stop):

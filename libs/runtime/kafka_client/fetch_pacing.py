@@ -5,8 +5,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-# Half of the CPU time at 50 orders a second; an order waits for up to so long (docs/decisions/0027).
-FETCHES_APART_S = 0.050
 # A larger response is part of a backlog, or of so much traffic that each response has many records anyway.
 SMALL_RESPONSE_BYTES = 32 * 1024
 
