@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 _MANY = 5
-_FEW = 2
-# Two cores of 2026 do 12 to 25 million. With less than this, five pipelines at the same time are so slow that waits reach
-# their limits.
+_FEW = 1
+# Two cores of 2026 do 12 to 25 million. With less than this, two pipelines at the same time may be so slow that waits
+# reach their limits.
 _ENOUGH_ROUNDS_PER_S = 5_000_000
 _COUNT_ROUNDS = """
 import time
@@ -20,7 +20,7 @@ print(rounds)
 
 
 def worker_count(rounds_per_s: int) -> int:
-    """Five, since tests wait for most of their time; two on a machine that is slow or busy."""
+    """Five, since tests wait for most of their time; one on a machine that is slow or busy."""
     return _MANY if rounds_per_s >= _ENOUGH_ROUNDS_PER_S else _FEW
 
 
