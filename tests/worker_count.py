@@ -6,8 +6,8 @@ import sys
 
 _MANY = 5
 _FEW = 1
-# Two cores of 2026 do 12 to 25 million. With less than this, two pipelines at the same time may be so slow that waits
-# reach their limits.
+# The two cores on which this was tried do 17 million. On a quarter of them two pipelines at the same time were so slow that
+# waits reached their limits.
 _ENOUGH_ROUNDS_PER_S = 5_000_000
 _COUNT_ROUNDS = """
 import time
