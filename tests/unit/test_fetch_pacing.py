@@ -3,17 +3,17 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from libs.runtime.kafka_client.fetch_pacing import SMALL_RESPONSE_BYTES, FetchPacing
+from libs.runtime.kafka_client.fetch_pacing import LARGE_RESPONSE_BYTES, FetchPacing
 
 APART_S = 0.04
-SMALL, LARGE = 200, SMALL_RESPONSE_BYTES + 1
+EMPTY, LARGE = 0, LARGE_RESPONSE_BYTES + 1
 
 
 @dataclass
 class FakeBrokers:
     """Answer each fetch after ``takes_s`` with ``response_bytes`` of records."""
 
-    response_bytes: int = SMALL
+    response_bytes: int = EMPTY
     takes_s: float = 0.001
     now_s: float = 1000.0
     received_bytes: int = 0
@@ -37,10 +37,10 @@ class FakeBrokers:
         return [round(later - earlier, 6) for earlier, later in pairwise(times_s)]
 
 
-async def test_small_responses_are_fetched_at_intervals() -> None:
+async def test_empty_responses_are_fetched_at_intervals() -> None:
     brokers = FakeBrokers()
     fetch = brokers.pacing()
-    assert [await fetch(None, 1, None) for _ in range(3)] == [True] * 3
+    assert [await fetch(None, 1, None) for _ in range(3)] == [False] * 3
     assert brokers.gaps_s() == [APART_S] * 2
 
 
@@ -49,10 +49,17 @@ async def test_a_backlog_is_fetched_without_a_pause() -> None:
     fetch = brokers.pacing()
     for _ in range(3):
         await fetch(None, 1, None)
-    brokers.response_bytes = SMALL
+    brokers.response_bytes = EMPTY
     await fetch(None, 1, None)
     await fetch(None, 1, None)
     assert brokers.gaps_s() == [brokers.takes_s] * 3 + [APART_S]
+
+
+async def test_the_interval_is_shorter_the_larger_the_response_was() -> None:
+    brokers = FakeBrokers(LARGE_RESPONSE_BYTES // 4)
+    fetch = brokers.pacing()
+    assert [await fetch(None, 1, None) for _ in range(3)] == [True] * 3
+    assert brokers.gaps_s() == [APART_S * 3 / 4] * 2
 
 
 async def test_a_long_poll_begins_at_once_after_one_that_took_longer() -> None:

@@ -122,7 +122,7 @@ class Stage:
         fetch_bytes: fetched of each partition at a time; a backlog costs so much memory for each.
         batch_size: the most records that ``PartitionLogic.process`` gets at a time.
         commit_interval_ms: how long a transaction collects records; three times as long in a backlog.
-        fetch_interval_ms: how far apart fetches of few records are, unless the commit interval is shorter.
+        fetch_interval_ms: how far apart fetches of few records are at most, unless the commit interval is shorter.
     """
 
     name: str
@@ -138,9 +138,9 @@ class Stage:
     fetch_bytes: int = FETCH_BYTES
     batch_size: int = BATCH_SIZE
     commit_interval_ms: int = 100
-    fetch_interval_ms: int = 50
+    fetch_interval_ms: int = 60
 
     @property
     def fetches_apart_s(self) -> float:
-        """How far apart fetches of few records are, in seconds."""
+        """How far apart fetches of few records are at most, in seconds."""
         return min(self.fetch_interval_ms, self.commit_interval_ms) / 1000

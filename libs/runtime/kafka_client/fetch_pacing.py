@@ -5,14 +5,14 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-# A larger response is part of a backlog, or of so much traffic that each response has many records anyway.
-SMALL_RESPONSE_BYTES = 32 * 1024
+# So large a response is part of a backlog, or of so much traffic that each response has many records anyway.
+LARGE_RESPONSE_BYTES = 32 * 1024
 
 Fetch = Callable[[Any, int, Any], Awaitable[bool]]
 
 
 class FetchPacing:
-    """Sends the next fetch to a broker ``apart_s`` after the last one, unless the response was large.
+    """Sends the next fetch to a broker ``apart_s`` after the last one, or sooner the larger the response was.
 
     With some tens of orders a second each one would otherwise have a fetch and a transaction of its own, and these take
     nearly all of a replica's CPU time. A record that comes after a quiet time finds a long poll waiting, and is not delayed.
@@ -20,7 +20,7 @@ class FetchPacing:
     Args:
         fetch: sends a fetch to a broker, and takes in the response: aiokafka's ``Fetcher._proc_fetch_request``.
         received_bytes: how many bytes of records have been received so far.
-        apart_s: the time between two fetches, in seconds.
+        apart_s: the time between two fetches after an empty response, in seconds; after a large one, there is none.
         monotonic_s: a monotonic clock, in seconds.
         sleep: waits for so many seconds.
     """
@@ -50,6 +50,6 @@ class FetchPacing:
                 return False  # as aiokafka's own: the partitions are revoked, or the consumer is closing
         began_s, before = self._monotonic_s(), self._received_bytes()
         has_records = await self._fetch(assignment, broker, request)
-        is_small = self._received_bytes() - before <= SMALL_RESPONSE_BYTES
-        self._next_fetch_s[broker] = began_s + self._apart_s if is_small else 0.0
+        share = min((self._received_bytes() - before) / LARGE_RESPONSE_BYTES, 1.0)
+        self._next_fetch_s[broker] = began_s + self._apart_s * (1 - share)
         return has_records

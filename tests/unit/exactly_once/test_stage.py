@@ -10,7 +10,7 @@ from libs.runtime.metrics import StageMetrics
 
 @pytest.mark.parametrize(
     ("commit_interval_ms", "fetch_interval_ms", "apart_s"),
-    [(100, 50, 0.05), (100, 100, 0.1), (20, 50, 0.02), (0, 50, 0.0)],
+    [(100, 60, 0.06), (100, 100, 0.1), (20, 60, 0.02), (0, 60, 0.0)],
 )
 def test_fetches_are_no_further_apart_than_commits(
     commit_interval_ms: int, fetch_interval_ms: int, apart_s: float
