@@ -12,7 +12,7 @@ Fetch = Callable[[Any, int, Any], Awaitable[bool]]
 
 
 class FetchPacing:
-    """Sends the next fetch to a broker ``apart_s`` after the last one, or sooner the larger the response was.
+    """Sends the next fetch to a broker ``apart_s`` after the last one, or sooner the larger the last responses were.
 
     With some tens of orders a second each one would otherwise have a fetch and a transaction of its own, and these take
     nearly all of a replica's CPU time. A record that comes after a quiet time finds a long poll waiting, and is not delayed.
@@ -20,7 +20,7 @@ class FetchPacing:
     Args:
         fetch: sends a fetch to a broker, and takes in the response: aiokafka's ``Fetcher._proc_fetch_request``.
         received_bytes: how many bytes of records have been received so far.
-        apart_s: the time between two fetches after an empty response, in seconds; after a large one, there is none.
+        apart_s: the time between two fetches after empty responses, in seconds; after a large one, there is none.
         monotonic_s: a monotonic clock, in seconds.
         sleep: waits for so many seconds.
     """
@@ -39,6 +39,7 @@ class FetchPacing:
         self._monotonic_s = monotonic_s
         self._sleep = sleep
         self._next_fetch_s: dict[int, float] = {}  # by broker
+        self._shares: dict[int, float] = {}  # by broker: of a large response, in the last few ones
 
     async def __call__(self, assignment: Any, broker: int, request: Any) -> bool:
         """Send ``request`` when it is due; returns whether there are new records to read."""
@@ -51,5 +52,7 @@ class FetchPacing:
         began_s, before = self._monotonic_s(), self._received_bytes()
         has_records = await self._fetch(assignment, broker, request)
         share = min((self._received_bytes() - before) / LARGE_RESPONSE_BYTES, 1.0)
+        # A fetch that follows a large response at once brings little; half of the former share keeps the next one close, too.
+        share = self._shares[broker] = max(share, self._shares.get(broker, 0.0) / 2)
         self._next_fetch_s[broker] = began_s + self._apart_s * (1 - share)
         return has_records
