@@ -52,7 +52,7 @@ async def test_a_backlog_is_fetched_without_a_pause() -> None:
     brokers.response_bytes = EMPTY
     for _ in range(3):
         await fetch(None, 1, None)
-    assert brokers.gaps_s() == [brokers.takes_s] * 3 + [APART_S / 2, APART_S * 3 / 4]
+    assert brokers.gaps_s() == [brokers.takes_s] * 3 + [APART_S / 4, APART_S * 7 / 16]
 
 
 async def test_the_interval_is_shorter_the_larger_the_response_was() -> None:

@@ -138,7 +138,7 @@ class Stage:
     fetch_bytes: int = FETCH_BYTES
     batch_size: int = BATCH_SIZE
     commit_interval_ms: int = 100
-    fetch_interval_ms: int = 60
+    fetch_interval_ms: int = 70
 
     @property
     def fetches_apart_s(self) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 
 # Some forty orders: with more, a transaction costs little for each of them, and no order has to wait.
 LARGE_RESPONSE_BYTES = 8 * 1024
+_KEPT_SHARE = 0.75
 
 Fetch = Callable[[Any, int, Any], Awaitable[bool]]
 
@@ -52,7 +53,7 @@ class FetchPacing:
         began_s, before = self._monotonic_s(), self._received_bytes()
         has_records = await self._fetch(assignment, broker, request)
         share = min((self._received_bytes() - before) / LARGE_RESPONSE_BYTES, 1.0)
-        # A fetch that follows a large response at once brings little; half of the former share keeps the next one close, too.
-        share = self._shares[broker] = max(share, self._shares.get(broker, 0.0) / 2)
+        # A fetch that follows a large response at once brings little. So that the next one is close, too, the share falls slowly.
+        share = self._shares[broker] = max(share, _KEPT_SHARE * self._shares.get(broker, 0.0))
         self._next_fetch_s[broker] = began_s + self._apart_s * (1 - share)
         return has_records
