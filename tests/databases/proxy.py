@@ -5,11 +5,19 @@ import contextlib
 from collections.abc import Callable
 from random import Random
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 Cut = Literal["before", "after"]
 
 _CHUNK_BYTES = 65_536
+
+
+class ServerSide(NamedTuple):
+    """A proxy's connection to the server; ``answers`` forwards what ``reader`` gets to the client."""
+
+    writer: asyncio.StreamWriter
+    reader: asyncio.StreamReader
+    answers: "asyncio.Future[None]"
 
 
 class Proxy:
@@ -47,9 +55,8 @@ class Proxy:
             to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
             answers = asyncio.ensure_future(_pass_on(to_reader, writer))
             try:
-                while (data := await reader.read(_CHUNK_BYTES)) and await self._admit(
-                    data, to_writer, to_reader, answers
-                ):
+                server = ServerSide(to_writer, to_reader, answers)
+                while (data := await reader.read(_CHUNK_BYTES)) and await self._admit(data, server):
                     to_writer.write(data)
                     await to_writer.drain()
             finally:
@@ -57,14 +64,8 @@ class Proxy:
                 for each in (writer, to_writer):
                     each.transport.abort()
 
-    async def _admit(
-        self,
-        data: bytes,
-        server: asyncio.StreamWriter,
-        answer: asyncio.StreamReader,
-        answers: "asyncio.Future[None]",
-    ) -> bool:
-        """Whether to forward the client's ``data``; False ends the connection. ``answers`` is what forwards the ``answer``."""
+    async def _admit(self, data: bytes, server: ServerSide) -> bool:
+        """Whether to forward the client's ``data``; False ends the connection."""
         raise NotImplementedError
 
 
@@ -80,22 +81,16 @@ class CuttingProxy(Proxy):
         self._cuts = cuts
         self.made: list[Cut] = []
 
-    async def _admit(
-        self,
-        data: bytes,
-        server: asyncio.StreamWriter,
-        answer: asyncio.StreamReader,
-        answers: "asyncio.Future[None]",
-    ) -> bool:
+    async def _admit(self, data: bytes, server: ServerSide) -> bool:
         cut = self._cuts() if b"commit\0" in data else None
         if cut is None:
             return True
         if cut == "after":
             # The server's response is not forwarded; it only shows that the server has committed.
-            answers.cancel()
-            await asyncio.gather(answers, return_exceptions=True)
-            server.write(data)
-            await answer.read(_CHUNK_BYTES)
+            server.answers.cancel()
+            await asyncio.gather(server.answers, return_exceptions=True)
+            server.writer.write(data)
+            await server.reader.read(_CHUNK_BYTES)
         self.made.append(cut)
         return False
 
@@ -112,17 +107,11 @@ class StallingProxy(Proxy):
         self.ends: list[int] = [0]
         self.stalled = asyncio.Event()
 
-    async def _admit(
-        self,
-        data: bytes,
-        server: asyncio.StreamWriter,
-        answer: asyncio.StreamReader,
-        answers: "asyncio.Future[None]",
-    ) -> bool:
+    async def _admit(self, data: bytes, server: ServerSide) -> bool:
         forwarded = self.ends[-1]
         if self.limit_bytes is not None and forwarded + len(data) > self.limit_bytes:
-            server.write(data[: self.limit_bytes - forwarded])
-            await server.drain()
+            server.writer.write(data[: self.limit_bytes - forwarded])
+            await server.writer.drain()
             self.stalled.set()
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.Event().wait()

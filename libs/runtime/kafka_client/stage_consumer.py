@@ -18,7 +18,7 @@ class StageConsumer(LazyRecordConsumer):
     """A ``LazyRecordConsumer`` that fetches few records at intervals, and a backlog of many partitions in turns.
 
     Args:
-        fetches_apart_s: the time between two fetches while there are few records, in seconds.
+        fetches_apart_s: the longest time between two fetches while there are few records, in seconds.
         independent_partitions: whether one partition may be read far ahead of others.
         arguments: those of ``AIOKafkaConsumer``.
     """
