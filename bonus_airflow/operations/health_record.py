@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,11 +14,20 @@ RESTARTS_COUNT_FOR_S = 3600.0
 
 
 @dataclass
+class Restart:
+    """One restart of a part; ``at_s`` in epoch seconds."""
+
+    at_s: float
+    failure: str | None
+    """Why it failed; None if it succeeded."""
+
+
+@dataclass
 class HealthRecord:
     """All times in epoch seconds."""
 
-    restarts: dict[str, list[float]] = field(default_factory=dict)
-    """When each part was restarted."""
+    restarts: dict[str, list[Restart]] = field(default_factory=dict)
+    """By part, oldest first."""
     wrong: dict[str, float] = field(default_factory=dict)
     """Since when what is wrong, by ``key_of`` its finding."""
     totals: dict[str, int] = field(default_factory=dict)
@@ -28,35 +37,46 @@ class HealthRecord:
     def load(cls, path: Path | None = None) -> Self:
         try:
             values: Mapping[str, Any] = json.loads((path or _path()).read_text())
-            return cls(dict(values["restarts"]), dict(values["wrong"]), dict(values["totals"]))
+            restarts = {part: [Restart(**each) for each in found] for part, found in values["restarts"].items()}
+            return cls(restarts, dict(values["wrong"]), dict(values["totals"]))
         except FileNotFoundError:
             return cls()
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             return cls()  # not critical: without it a part may be restarted a few times more
 
     def save(self, path: Path | None = None) -> None:
         path = path or _path()
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(".draft")
-        draft.write_text(json.dumps({"restarts": self.restarts, "wrong": self.wrong, "totals": self.totals}))
+        draft.write_text(json.dumps(asdict(self)))
         draft.replace(path)
 
     def restarts_of(self, part: str, now_s: float) -> int:
         """The number of restarts of ``part`` within the last hour."""
-        return sum(now_s - at_s < RESTARTS_COUNT_FOR_S for at_s in self.restarts.get(part, []))
+        return len(self._recent(part, now_s))
 
     def restarts_since(self, since_s: float) -> list[str]:
-        """The restarts since then, as in ``restart 1 of sink``."""
+        """The texts of all restarts since then."""
         return [
-            f"restart {number} of {part}"
-            for part, times in self.restarts.items()
-            for number, at_s in enumerate(times, 1)
-            if at_s >= since_s
+            self.text_of(part, restart)
+            for part, restarts in self.restarts.items()
+            for restart in restarts
+            if restart.at_s >= since_s
         ]
 
-    def add_restart(self, part: str, now_s: float) -> None:
-        kept = [at_s for at_s in self.restarts.get(part, []) if now_s - at_s < RESTARTS_COUNT_FOR_S]
-        self.restarts[part] = [*kept, now_s]
+    def text_of(self, part: str, restart: Restart) -> str:
+        """As in ``restart 1 of sink`` or ``restart 2 of sink failed (not healthy)``."""
+        text = f"restart {self.restarts[part].index(restart) + 1} of {part}"
+        return text if restart.failure is None else f"{text} failed ({restart.failure})"
+
+    def add_restart(self, part: str, now_s: float) -> Restart:
+        """Count a restart that begins now. Its ``failure`` is for the caller to change when it has ended."""
+        restart = Restart(now_s, "it did not end")
+        self.restarts[part] = [*self._recent(part, now_s), restart]
+        return restart
+
+    def _recent(self, part: str, now_s: float) -> list[Restart]:
+        return [each for each in self.restarts.get(part, []) if now_s - each.at_s < RESTARTS_COUNT_FOR_S]
 
     def take(self, findings: Iterable[Finding]) -> tuple[list[Finding], list[Finding], list[str]]:
         """Store the current findings; returns all of them, the new ones, and the keys of resolved ones.

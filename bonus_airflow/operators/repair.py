@@ -81,12 +81,12 @@ class RepairBroken(BaseOperator):
         )
 
     def _restart(self, part: str, record: HealthRecord) -> str:
-        now_s = time.time()
-        record.add_restart(part, now_s)
+        restart = record.add_restart(part, time.time())
         record.save()  # before the restart, which may take this task's process with it
-        number = record.restarts_of(part, now_s)
         try:
             backend_named(self.backend).restart(part)
+            restart.failure = None
         except CommandError as error:
-            return f"restart {number} of {part} failed ({error.last_line})"
-        return f"restart {number} of {part}"
+            restart.failure = error.last_line
+        record.save()  # another try of this task reports it, too
+        return record.text_of(part, restart)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
@@ -157,13 +158,26 @@ def test_restarts_count_for_an_hour() -> None:
     assert record.restarts_of("sink", RESTARTS_COUNT_FOR_S + 60) == 0
 
 
-def test_another_try_of_a_run_knows_what_the_run_has_restarted() -> None:
+def test_restarts_since_a_moment_have_their_results(tmp_path: Path) -> None:
     record = HealthRecord()
-    record.add_restart("sink", 0.0)
-    record.add_restart("sink", 60.0)
-    record.add_restart("processor-1", 70.0)
-    assert record.restarts_since(60.0) == ["restart 2 of sink", "restart 1 of processor-1"]
+    record.add_restart("sink", 0.0).failure = None
+    record.add_restart("sink", 60.0).failure = "not healthy"
+    record.add_restart("processor-1", 70.0).failure = None
+    record.add_restart("processor-2", 70.0)
+    record.save(tmp_path / "record.json")
+    record = HealthRecord.load(tmp_path / "record.json")
+    assert record.restarts_since(60.0) == [
+        "restart 2 of sink failed (not healthy)",
+        "restart 1 of processor-1",
+        "restart 1 of processor-2 failed (it did not end)",
+    ]
     assert record.restarts_since(71.0) == []
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"restarts": {"sink": [60.0]}, "wrong": {}, "totals": {}}'])
+def test_an_unreadable_record_is_an_empty_one(tmp_path: Path, text: str) -> None:
+    (tmp_path / "record.json").write_text(text)
+    assert HealthRecord.load(tmp_path / "record.json") == HealthRecord()
 
 
 def test_a_finding_keeps_its_start_and_is_new_only_once() -> None:

@@ -1,0 +1,60 @@
+"""RepairBroken, with a pipeline whose restarts fail."""
+
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import TaskDeferred
+
+from bonus_airflow.operations.errors import CommandError
+from bonus_airflow.operations.health import BROKEN, Finding
+from bonus_airflow.operators import repair
+from bonus_airflow.tests.fakes import FakeBackend
+
+PARAMS = {
+    "unhealthy_seconds": 3,
+    "max_restarts": 2,
+    "slow_seconds": 3,
+    "max_lag_seconds": 30,
+    "max_watermark_age_seconds": 60,
+    "max_dead_letter_share": 1,
+    "max_sink_delay_seconds": 60,
+}
+LOOK = {"findings": [asdict(Finding("processor-1", BROKEN, "exited", 5000.0))], "totals": {}}
+
+
+class AlwaysDies(FakeBackend):
+    def restart(self, part: str) -> None:
+        raise CommandError(["pipeline", "restart", part], 1, f"starting\n{part}: FATAL")
+
+
+@pytest.fixture(autouse=True)
+def broken_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    monkeypatch.setattr(repair, "backend_named", lambda _: AlwaysDies())
+
+
+def tried_by(try_number: int, run_began_s: float) -> list[str]:
+    """What the task has tried when it defers."""
+    context: Any = {
+        "params": PARAMS,
+        "ti": SimpleNamespace(try_number=try_number),
+        "dag_run": SimpleNamespace(run_after=datetime.fromtimestamp(run_began_s, UTC)),
+    }
+    with pytest.raises(TaskDeferred) as deferred:
+        repair.RepairBroken(task_id="restart_broken", backend="local", look=LOOK).execute(context)
+    assert deferred.value.kwargs
+    tried: list[str] = deferred.value.kwargs["tried"]
+    return tried
+
+
+def test_another_try_reports_the_restarts_of_the_run_with_their_results() -> None:
+    """The scheduler may fail a try that has deferred (operators/await_condition.py)."""
+    began_s = time.time()
+    expected = ["restart 1 of processor-1 failed (processor-1: FATAL)"]
+    assert tried_by(1, began_s) == expected
+    assert tried_by(2, began_s) == expected, "and it does not restart again before it has looked"
