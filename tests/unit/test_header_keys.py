@@ -67,8 +67,9 @@ def test_a_compressed_batch_is_repaired(codec: int, encode: Callable[[bytes], by
         struct.pack_into(">I", packed, _CRC_AT, calc_crc32c(bytes(packed[_CHECKED_AT:])))
         return bytes(packed)
 
-    good, bad = batch(Random(1), b"abcd"), batch(Random(1), b"a\xff\xfed")
-    assert with_readable_header_keys(compressed(good)) == compressed(good)
+    readable = compressed(batch(Random(1), b"abcd"))  # once: gzip writes the current second
+    assert with_readable_header_keys(readable) == readable
+    bad = batch(Random(1), b"a\xff\xfed")
     with pytest.raises(UnicodeDecodeError):
         fields_of(compressed(bad))
     assert fields_of(with_readable_header_keys(compressed(bad))) == fields_of(with_readable_header_keys(bad))
