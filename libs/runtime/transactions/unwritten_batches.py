@@ -11,7 +11,7 @@ from libs.runtime.transactions.error_codes import Meaning, meaning_of
 from libs.runtime.transactions.record_batches import MAX_BATCH_BYTES, RecordBatch
 
 # A full batch for each of six partitions. A request is copied several times on its way to the socket, so a larger one costs
-# memory, and saves no time.
+# memory (docs/performance.md).
 MAX_REQUEST_BYTES = 6 * MAX_BATCH_BYTES
 # Records derived from one that just fits the broker's 1 MiB have to fit, too (see the topics' max.message.bytes).
 _LARGEST_BATCH_BYTES = 4 * 1024 * 1024
