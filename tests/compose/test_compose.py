@@ -51,7 +51,7 @@ from tests.monitoring.queries import (
 
 OURS = ("generator", "processor", "analytics", "sink")
 BURST = 500
-"""The number of records sent at once: as many as the generator sends in ten seconds."""
+"""The number of records sent at once: far more than the generator sends meanwhile."""
 
 
 async def test_every_replica_becomes_healthy(pipeline: Project) -> None:

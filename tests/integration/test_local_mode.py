@@ -79,7 +79,8 @@ def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
 
 
 def is_running(pid: int) -> bool:
-    with contextlib.suppress(ProcessLookupError):
+    # It may end between the two calls: then its files in /proc are gone.
+    with contextlib.suppress(ProcessLookupError, FileNotFoundError):
         os.kill(pid, 0)
         return Path(f"/proc/{pid}/cmdline").read_bytes() != b"" if Path("/proc/self").exists() else True
     return False
