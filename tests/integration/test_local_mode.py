@@ -58,14 +58,15 @@ class Pipeline:
         return done.stdout
 
     def running(self) -> dict[str, int]:
-        """Process ids of the running programs, by program, once all of them respond."""
+        """Process ids of the running programs, by program, once none is starting and all of them respond."""
         deadline = time.monotonic() + HANGS_AFTER_S
         while True:
             rows = [line.split(maxsplit=5) for line in self("status").splitlines()]
             running = [row for row in rows if row[1] == "RUNNING"]
-            if all(row[-1] == "ok" for row in running):
+            # Supervisor calls a program RUNNING some seconds after its start, when it may long have responded.
+            if all(row[-1] == "ok" for row in running) and not any(row[1] == "STARTING" for row in rows):
                 return {row[0]: int(row[2]) for row in running}
-            assert time.monotonic() < deadline, f"no response within {HANGS_AFTER_S} s: {running}"
+            assert time.monotonic() < deadline, f"no response within {HANGS_AFTER_S} s: {rows}"
 
     def has_closed_a_window(self) -> bool:
         return self.metrics.exists() and b"total_revenue" in self.metrics.read_bytes()
