@@ -17,7 +17,7 @@ async def start(stack: AsyncExitStack, pipeline: Pipeline, name: str, count: int
 
 
 async def start_traffic(stack: AsyncExitStack, pipeline: Pipeline, faults: str = "") -> ServiceProcess:
-    generator = pipeline.service("generator", GENERATOR_RATE="500", GENERATOR_FAULTS=faults)
+    generator = pipeline.service("generator", GENERATOR_RATE="200", GENERATOR_FAULTS=faults)
     return await stack.enter_async_context(generator)
 
 
@@ -29,8 +29,8 @@ async def test_a_backlog_with_invalid_orders_of_every_kind_is_exact(pipeline: Pi
         generator = await stack.enter_async_context(
             pipeline.service(
                 "generator",
-                GENERATOR_RATE="84",
-                GENERATOR_COUNT="100000",
+                GENERATOR_RATE="42",
+                GENERATOR_COUNT="50000",
                 GENERATOR_BACKFILL_SECONDS="1200",
                 GENERATOR_FAULTS="0.01",
                 GENERATOR_SEED="7",
@@ -42,9 +42,9 @@ async def test_a_backlog_with_invalid_orders_of_every_kind_is_exact(pipeline: Pi
         await start(stack, pipeline, "sink")
         await analytics.wait_for("partitions assigned")  # the topics exist
         report = await pipeline.verify()
-    assert report.sent == 100_000
+    assert report.sent == 50_000
     assert report.late == 0
-    assert report.in_closed_windows == report.processed == 100_000 - sum(report.dead_letters.values())
+    assert report.in_closed_windows == report.processed == 50_000 - sum(report.dead_letters.values())
     assert len(report.dead_letters) == len(KINDS)
 
 

@@ -156,7 +156,7 @@ async def commands_discover_the_pipeline(pipeline: Pipeline, running: dict[str, 
 def test_single_services_are_stopped_restarted_and_drained_while_others_run(pipeline: Pipeline) -> None:
     """After draining, every sent order is in the file or a dead letter: as many as the generator has logged."""
     assert json.loads(pipeline("status", "--json")) == {"state": "stopped"}
-    pipeline.env |= {"GENERATOR_RATE": "200", "GENERATOR_FAULTS": "0.1", "IDLE_AFTER_SECONDS": "3"}
+    pipeline.env |= {"GENERATOR_RATE": "50", "GENERATOR_FAULTS": "0.1", "IDLE_AFTER_SECONDS": "3"}
     pipeline("up", "--detach", "--processors", "2")
     before = pipeline.running()
 

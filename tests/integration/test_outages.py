@@ -27,7 +27,7 @@ async def test_services_start_before_the_broker_and_survive_its_outage(broker: L
         services = [
             await stack.enter_async_context(pipeline.service(name)) for name in ("sink", "analytics", "processor")
         ]
-        generator = await stack.enter_async_context(pipeline.service("generator", GENERATOR_RATE="200"))
+        generator = await stack.enter_async_context(pipeline.service("generator", GENERATOR_RATE="60"))
         for service in (*services, generator):
             await service.wait_for("waiting for the broker")
             assert (await service.health())[0] == 503
@@ -53,7 +53,7 @@ async def test_services_stop_cleanly_during_a_broker_outage(broker: LocalBroker,
     async with AsyncExitStack() as stack:
         names = ("sink", "analytics", "processor")
         services = [await stack.enter_async_context(pipeline.service(name)) for name in names]
-        generator = await stack.enter_async_context(pipeline.service("generator", GENERATOR_RATE="100"))
+        generator = await stack.enter_async_context(pipeline.service("generator", GENERATOR_RATE="60"))
         waiting = await stack.enter_async_context(pipeline.service("processor", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1"))
         await waiting.wait_for("waiting for the broker")
         waiting.terminate()

@@ -51,7 +51,7 @@ async def all_partitions_move(pipeline: Pipeline) -> None:
 async def test_every_partition_is_processed_again_after_a_stop_and_after_a_crash(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     async with AsyncExitStack() as stack:
-        generator = await stack.enter_async_context(pipeline.service("generator", GENERATOR_RATE="300"))
+        generator = await stack.enter_async_context(pipeline.service("generator", GENERATOR_RATE="60"))
         await stack.enter_async_context(pipeline.service("sink"))
         replicas = {
             stage: [await stack.enter_async_context(pipeline.service(stage)) for _ in range(2)] for stage in WITH_ORDERS
@@ -109,7 +109,7 @@ async def test_an_abandoned_transaction_does_not_block_readers_forever(
         for consumer in (readable, written):
             await consumer.start()
             stack.push_async_callback(consumer.stop)
-        await stack.enter_async_context(pipeline.service("generator", GENERATOR_RATE="300"))
+        await stack.enter_async_context(pipeline.service("generator", GENERATOR_RATE="60"))
         for other in WITH_ORDERS.keys() - {stage}:
             await stack.enter_async_context(pipeline.service(other))
         service = await stack.enter_async_context(pipeline.service(stage))

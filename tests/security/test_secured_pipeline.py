@@ -26,7 +26,7 @@ from tests.security.broker import PASSWORD, REAUTH_MS, USER, SecuredBroker
 from tests.security.programs import Programs
 from tests.security.tokens import token_endpoint
 
-_COUNT, _RATE = 2400, 300
+_COUNT, _RATE = 1000, 100
 
 
 class Tool:
