@@ -38,7 +38,7 @@ from tests.integration.services import HANGS_AFTER_S, ROOT, ServiceProcess, even
 from tests.security.acls.broker import AclBroker, acls_for
 from tests.security.programs import Programs
 
-RATE = 300
+RATE = 100
 SERVICES = (PROCESSOR, ANALYTICS, SINK)
 
 
@@ -91,10 +91,10 @@ async def test_the_declared_rights_are_sufficient_and_each_is_used(
     pipeline.env |= {"SINK_OUTPUTS": "file,database", "SINK_DATABASE_URL": f"sqlite:///{tmp_path}/metrics.db"}
     await cluster.allow(acls_for(pipeline.prefix))
     async with pipeline.running() as services:
-        async with pipeline.generator(1_500, GENERATOR_FAULTS="malformed=0.02") as generator:
+        async with pipeline.generator(500, GENERATOR_FAULTS="malformed=0.02") as generator:
             assert await generator.wait() == 0
         report = await pipeline.verify()
-        assert report.sent == 1_500
+        assert report.sent == 500
         assert "prod-1" in await pipeline.use(programs, VIEWER, "metrics", "--source=topic")
         replay = ("dead-letters", "replay", "--all", "--yes")
         assert "replayed" in await pipeline.use(programs, DEAD_LETTERS, *replay)
@@ -147,10 +147,10 @@ async def test_two_pipelines_on_one_cluster_are_isolated(cluster: AclBroker, tmp
         pipeline.directory.mkdir()
         await cluster.allow(acls_for(pipeline.prefix))
     async with first.running(), second.running():
-        async with first.generator(600) as one, second.generator(600) as other:
+        async with first.generator(200) as one, second.generator(200) as other:
             assert await one.wait() == await other.wait() == 0
         await first.verify()
-        assert (await second.verify()).sent == 600
+        assert (await second.verify()).sent == 200
     strangers = [_kafka(cluster, first.prefix, role) for role in ROLES]
     for stranger in strangers:
         await _has_no_access(stranger, second.prefix)
@@ -234,9 +234,9 @@ async def test_services_without_the_right_to_create_topics_use_existing_ones(
     described = [right for role in ROLES for right in role.rights if right.operation is Operation.DESCRIBE_CONFIGS]
     await cluster.revoke(acls_for(pipeline.prefix, only=described))
     async with pipeline.running() as services:
-        async with pipeline.generator(300) as generator:
+        async with pipeline.generator(100) as generator:
             assert await generator.wait() == 0
-        assert (await pipeline.verify()).sent == 300
+        assert (await pipeline.verify()).sent == 100
         warning = await services[SINK.name].wait_for("the settings of topics could not be compared")
         assert (
             f"DESCRIBE_CONFIGS is not allowed: [Error 29] TopicAuthorizationFailedError: topic '{pipeline.prefix}"
