@@ -95,7 +95,7 @@ down: .venv/.installed ## stop what runs on this machine
 
 # Tests start Python hundreds of times: without cached bytecode each start would compile all modules.
 test: export PYTHONDONTWRITEBYTECODE =
-test: machine setup ## all tests: unit, integration, compose, five files at a time, or one on a slow machine (TESTS=path ARGS= WORKERS=)
+test: machine setup ## all tests: unit, integration, compose, six files at a time, or one on a slow machine (TESTS=path ARGS= WORKERS=)
 	@$(CONTAINED) $(PYTHON) -m local.class_archives
 	@$(PYTHON) -m tests.compose.contained $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
 

@@ -17,6 +17,6 @@ async def test_late_requests_do_not_break_atomicity(tmp_path: Path) -> None:
     kafka, zookeeper, *proxy = free_ports(4)
     with LocalBroker(tmp_path / "broker", kafka, zookeeper, ProxyPorts(*proxy)) as broker:
         outcome = await run_episode(
-            SHORT_FORM_OF_LATE_REQUESTS, broker, tmp_path / "chaos", seed=4, rate=100, say=print
+            SHORT_FORM_OF_LATE_REQUESTS, broker, tmp_path / "chaos", seed=4, rate=300, say=print
         )
     assert outcome.ok, "\n".join(findings([outcome]))
