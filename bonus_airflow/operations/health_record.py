@@ -56,18 +56,14 @@ class HealthRecord:
         return len(self._recent(part, now_s))
 
     def restarts_since(self, since_s: float) -> list[str]:
-        """The texts of all restarts since then."""
-        return [
-            self.text_of(part, restart)
+        """As in ``restart 1 of sink`` or ``restart 2 of sink failed (not healthy)``, oldest first."""
+        found = [
+            (restart.at_s, f"restart {number} of {part}" + (f" failed ({restart.failure})" if restart.failure else ""))
             for part, restarts in self.restarts.items()
-            for restart in restarts
+            for number, restart in enumerate(restarts, start=1)
             if restart.at_s >= since_s
         ]
-
-    def text_of(self, part: str, restart: Restart) -> str:
-        """As in ``restart 1 of sink`` or ``restart 2 of sink failed (not healthy)``."""
-        text = f"restart {self.restarts[part].index(restart) + 1} of {part}"
-        return text if restart.failure is None else f"{text} failed ({restart.failure})"
+        return [text for _, text in sorted(found)]
 
     def add_restart(self, part: str, now_s: float) -> Restart:
         """Count a restart that begins now. Its ``failure`` is for the caller to change when it has ended."""

@@ -40,34 +40,33 @@ class RepairBroken(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         if context["ti"].try_number > 1:  # the first check is from before the restarts of the previous try
-            began_s = context["dag_run"].run_after.timestamp()
-            return self._look_again(context, self.look["totals"], HealthRecord.load().restarts_since(began_s))
-        return self._next_step(context, self.look, tried=[])
+            return self._look_again(context, self.look["totals"])
+        return self._next_step(context, self.look)
 
-    def resume(self, context: Context, event: Mapping[str, Any], tried: list[str]) -> dict[str, Any]:
+    def resume(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Continue after the check that follows a restart."""
         if event["missing"]:
-            raise AirflowFailException(
-                f"after {'; '.join(tried)}: no look at the pipeline: {'; '.join(event['missing'])}"
-            )
-        return self._next_step(context, event["result"], tried)
+            tried = "; ".join(_restarts_of_run(context, HealthRecord.load()))
+            raise AirflowFailException(f"after {tried}: no look at the pipeline: {'; '.join(event['missing'])}")
+        return self._next_step(context, event["result"])
 
-    def _next_step(self, context: Context, look: Mapping[str, Any], tried: list[str]) -> dict[str, Any]:
+    def _next_step(self, context: Context, look: Mapping[str, Any]) -> dict[str, Any]:
         broken = [Finding(**each) for each in look["findings"] if each["kind"] == BROKEN]
+        record = HealthRecord.load()
+        tried = _restarts_of_run(context, record)
         done = {"findings": look["findings"], "totals": look["totals"], "tried": tried, "gave_up": []}
         if not broken:
             return done
         limit = int(context["params"]["max_restarts"])
-        record = HealthRecord.load()
         spent = [each.part for each in broken if record.restarts_of(each.part, time.time()) >= limit]
         marker = read_marker()
         if spent or (marker and not marker.is_running) or not backend_named(self.backend).can_control:
             return done | {"gave_up": spent}
         for finding in broken:
-            tried = [*tried, self._restart(finding.part, record)]
-        return self._look_again(context, look["totals"], tried)
+            self._restart(finding.part, record)
+        return self._look_again(context, look["totals"])
 
-    def _look_again(self, context: Context, totals: Mapping[str, int], tried: list[str]) -> NoReturn:
+    def _look_again(self, context: Context, totals: Mapping[str, int]) -> NoReturn:
         self.defer(
             trigger=ConditionTrigger(
                 backend=self.backend,
@@ -77,10 +76,9 @@ class RepairBroken(BaseOperator):
                 poll_s=_POLL_S,
             ),
             method_name="resume",
-            kwargs={"tried": tried},
         )
 
-    def _restart(self, part: str, record: HealthRecord) -> str:
+    def _restart(self, part: str, record: HealthRecord) -> None:
         restart = record.add_restart(part, time.time())
         record.save()  # before the restart, which may take this task's process with it
         try:
@@ -88,5 +86,10 @@ class RepairBroken(BaseOperator):
             restart.failure = None
         except CommandError as error:
             restart.failure = error.last_line
-        record.save()  # another try of this task reports it, too
-        return record.text_of(part, restart)
+        record.save()
+
+
+def _restarts_of_run(context: Context, record: HealthRecord) -> list[str]:
+    """What this run has restarted, in any try of its task."""
+    began = context["dag_run"].start_date  # not `run_after`, before which an earlier run may not have ended
+    return record.restarts_since(began.timestamp())

@@ -39,16 +39,16 @@ def broken_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tried_by(try_number: int, run_began_s: float) -> list[str]:
-    """What the task has tried when it defers."""
+    """What a try of the task reports, in which the look after the restarts finds nothing broken."""
     context: Any = {
         "params": PARAMS,
         "ti": SimpleNamespace(try_number=try_number),
-        "dag_run": SimpleNamespace(run_after=datetime.fromtimestamp(run_began_s, UTC)),
+        "dag_run": SimpleNamespace(start_date=datetime.fromtimestamp(run_began_s, UTC)),
     }
-    with pytest.raises(TaskDeferred) as deferred:
-        repair.RepairBroken(task_id="restart_broken", backend="local", look=LOOK).execute(context)
-    assert deferred.value.kwargs
-    tried: list[str] = deferred.value.kwargs["tried"]
+    task = repair.RepairBroken(task_id="restart_broken", backend="local", look=LOOK)
+    with pytest.raises(TaskDeferred):
+        task.execute(context)
+    tried: list[str] = task.resume(context, {"missing": [], "result": {"findings": [], "totals": {}}})["tried"]
     return tried
 
 
@@ -58,3 +58,8 @@ def test_another_try_reports_the_restarts_of_the_run_with_their_results() -> Non
     expected = ["restart 1 of processor-1 failed (processor-1: FATAL)"]
     assert tried_by(1, began_s) == expected
     assert tried_by(2, began_s) == expected, "and it does not restart again before it has looked"
+
+
+def test_restarts_of_an_earlier_run_are_not_reported() -> None:
+    tried_by(1, time.time())
+    assert tried_by(1, time.time()) == ["restart 2 of processor-1 failed (processor-1: FATAL)"]
