@@ -4,10 +4,12 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -155,7 +157,9 @@ def test_broken_parts_of_a_watched_pipeline_are_reported_and_not_restarted(
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
     look = {"findings": [asdict(Finding("sink", BROKEN, "no replica is running", 5000.0))], "totals": {}}
     repair = RepairBroken(task_id="restart_broken", backend="watched", look=look)
-    assert repair.execute({"params": {"max_restarts": 3}, "ti": SimpleNamespace(try_number=1)}) == look | {  # type: ignore[typeddict-item]
-        "tried": [],
-        "gave_up": [],
+    context: Any = {
+        "params": {"max_restarts": 3},
+        "ti": SimpleNamespace(try_number=1),
+        "dag_run": SimpleNamespace(start_date=datetime.now(UTC)),
     }
+    assert repair.execute(context) == look | {"tried": [], "gave_up": []}
