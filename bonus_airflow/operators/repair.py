@@ -92,4 +92,5 @@ class RepairBroken(BaseOperator):
 def _restarts_of_run(context: Context, record: HealthRecord) -> list[str]:
     """What this run has restarted, in any try of its task."""
     began = context["dag_run"].start_date  # not `run_after`, before which an earlier run may not have ended
+    assert began, "a run whose task runs has started"
     return record.restarts_since(began.timestamp())
