@@ -21,6 +21,11 @@ class Restart:
     failure: str | None
     """Why it failed; None if it succeeded."""
 
+    @property
+    def result(self) -> str:
+        """As in `` failed (not healthy)``; nothing if it succeeded."""
+        return "" if self.failure is None else f" failed ({self.failure})"
+
 
 @dataclass
 class HealthRecord:
@@ -58,7 +63,7 @@ class HealthRecord:
     def restarts_since(self, since_s: float) -> list[str]:
         """As in ``restart 1 of sink`` or ``restart 2 of sink failed (not healthy)``, oldest first."""
         found = [
-            (restart.at_s, f"restart {number} of {part}" + (f" failed ({restart.failure})" if restart.failure else ""))
+            (restart.at_s, f"restart {number} of {part}{restart.result}")
             for part, restarts in self.restarts.items()
             for number, restart in enumerate(restarts, start=1)
             if restart.at_s >= since_s

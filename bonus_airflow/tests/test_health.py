@@ -164,12 +164,14 @@ def test_restarts_since_a_moment_have_their_results(tmp_path: Path) -> None:
     record.add_restart("sink", 60.0).failure = "not healthy"
     record.add_restart("processor-1", 70.0).failure = None
     record.add_restart("processor-2", 70.0)
+    record.add_restart("processor-3", 70.0).failure = ""  # its command has printed nothing
     record.save(tmp_path / "record.json")
     record = HealthRecord.load(tmp_path / "record.json")
     assert record.restarts_since(60.0) == [
         "restart 2 of sink failed (not healthy)",
         "restart 1 of processor-1",
         "restart 1 of processor-2 failed (it did not end)",
+        "restart 1 of processor-3 failed ()",
     ]
     assert record.restarts_since(71.0) == []
 
