@@ -6,8 +6,8 @@ import sys
 
 _MANY = 6
 _FEW = 1
-# The pairs of cores on which this was tried do 17 to 20 million. On a quarter of them, up to 5 million, two pipelines at the same
-# time were so slow that waits reached their limits.
+# Two cores of one host did 17 million. With half a core of it, 4.3 million, two pipelines at the same time were so slow that waits
+# reached their limits. Half a core of a faster host did 5.0 million.
 _ENOUGH_ROUNDS_PER_S = 8_000_000
 _COUNT_ROUNDS = """
 import time

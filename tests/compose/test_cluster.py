@@ -33,7 +33,6 @@ def cluster() -> Iterator[Project]:
         os.chown(output, USER, USER)
     first, second, third = free_ports(3)
     settings = SETTINGS | {
-        "GENERATOR_RATE": "10",
         "PIPELINE_KAFKA_2_PORT": str(second),
         "PIPELINE_KAFKA_3_PORT": str(third),
         "GENERATOR_BACKFILL_SECONDS": "",

@@ -43,7 +43,6 @@ def stack() -> Iterator[Project]:
         os.chown(output, USER, USER)
     kafka_port, prometheus_port, live_port = free_ports(3)
     settings = SETTINGS | {
-        "GENERATOR_RATE": "10",
         "PIPELINE_PROMETHEUS_PORT": str(prometheus_port),
         "PIPELINE_LIVE_PORT": str(live_port),
         "COMPOSE_PROFILES": "monitoring",
