@@ -71,6 +71,11 @@ class Browser:
         ]
         self._driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media_features})
 
+    def block(self, *patterns: str) -> None:
+        """Let requests for these URLs fail, ``*`` for any characters; those of an earlier call succeed again."""
+        self._driver.execute_cdp_cmd("Network.enable", {})
+        self._driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": patterns})
+
     def console_messages(self) -> list[str]:
         """The console messages since the last call: errors, warnings, violations of the content security policy."""
         return [entry["message"] for entry in self._log("browser") if entry["level"] in {"SEVERE", "WARNING"}]

@@ -4,6 +4,7 @@ import signal
 import time
 
 import orjson
+import pytest
 
 from tests.browser.conftest import Stage
 from tests.browser.truth import Row, expected_sales
@@ -90,7 +91,7 @@ async def test_it_requests_only_its_own_server_and_logs_no_console_errors(stage:
     await open_page(stage)
     stage.browser.requests()
     stage.browser.run("location.reload()")
-    await eventually(lambda: status(stage).startswith("Live"))
+    await eventually(lambda: status(stage).startswith("Live"), what="the page is live again")
     url = await stage.page.url()
     asked = stage.browser.requests()
     assert {f"{url}{name}" for name in ("", "app.js", "style.css", "events")} <= set(asked)
@@ -104,6 +105,26 @@ async def test_it_requests_only_its_own_server_and_logs_no_console_errors(stage:
     )
     assert stage.browser.run("return typeof ran") == "undefined"
     assert any("Content Security Policy" in each for each in stage.browser.console_messages())
+
+
+@pytest.mark.parametrize("name", ["app.js", "format.js", "style.css"])
+async def test_it_is_loaded_again_while_a_file_cannot_be_fetched(stage: Stage, name: str) -> None:
+    await open_page(stage)
+    url = f"{await stage.page.url()}{name}"
+    asked: list[str] = []
+
+    def asked_again() -> bool:
+        asked.extend(stage.browser.requests())
+        return asked.count(url) > 2
+
+    stage.browser.requests()
+    stage.browser.block(f"*/{name}")
+    try:
+        stage.browser.run("location.reload()")
+        await eventually(asked_again, what="the page is loaded again")
+    finally:
+        stage.browser.block()
+    await eventually(lambda: status(stage).startswith("Live"), what="the page is live")
 
 
 async def test_new_windows_appear_without_a_reload(stage: Stage) -> None:
