@@ -101,8 +101,7 @@ async def read(folder: Path, command: Sequence[str | Path]) -> tuple[int, int]:
     )
     output, errors = await process.communicate()
     assert process.returncode == 0, errors.decode()
-    # The last line: DuckDB shows a progress bar before it if a query takes more than a moment.
-    count, total = re.split(r"[ |]", output.decode().splitlines()[-1])
+    count, total = re.split(r"[ |]", output.decode().strip())
     return int(count), int(total.replace(".", ""))
 
 
