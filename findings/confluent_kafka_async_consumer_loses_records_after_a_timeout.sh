@@ -29,7 +29,7 @@ limit = 0.2  # seconds
 
 
 class Threads(ThreadPoolExecutor):
-    """Remembers the calls, so that those without an await can be waited for."""
+    """Remembers the last call, so that it can be waited for after its await has ended."""
 
     def submit(self, *call):
         self.last = super().submit(*call)

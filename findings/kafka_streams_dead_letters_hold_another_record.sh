@@ -3,8 +3,8 @@
 #
 # What one would expect: a dead letter holds the record that could not be processed. Once the fault is mended it can be sent again.
 # What happens: a dead letter holds the input record that was being processed at that time. The result of a window is processed when a
-# record of a later window closes it, mostly one of another key. If the result fails, that record is in the dead letter, and the
-# headers have its topic, partition and offset. It is counted in its own window as well. So the result that failed is lost and named
+# record of a later window closes it, mostly one of another key. If the result fails, that record is in the dead letter, and its
+# offset in the headers. It is counted in its own window as well. So the result that failed is lost and named
 # nowhere, and if the dead letter is sent again, another product's order counts twice. With suppress() the dead letter has a record
 # of the window that failed.
 # Seen, for two orders of p1 and one of p2 in the first minute, and one of p3 and p1 each in the second. p2's result fails:

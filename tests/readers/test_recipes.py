@@ -101,7 +101,9 @@ async def read(folder: Path, command: Sequence[str | Path]) -> tuple[int, int]:
     )
     output, errors = await process.communicate()
     assert process.returncode == 0, errors.decode()
-    count, total = re.split(r"[ |]", output.decode().strip())
+    numbers = re.split(r"[ |]", output.decode().strip())
+    assert len(numbers) == 2, f"printed: {output!r}"
+    count, total = numbers
     return int(count), int(total.replace(".", ""))
 
 
