@@ -38,8 +38,8 @@ hooks: setup ## install git hooks that run what CI checks, before each commit
 readers: .venv-readers/.installed ## create .venv-readers with pandas, Polars and DuckDB, for the tests of docs/database.md
 
 .venv-readers/.installed: requirements-readers.txt .venv/.installed
-	@$(PYTHON) -m venv .venv-readers
-	@.venv-readers/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
+	@$(PYTHON) -m venv --without-pip .venv-readers
+	@$(PYTHON) -m pip --python .venv-readers install --no-compile --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
 	@touch $@
 
 .venv-docs/.installed: requirements-docs.txt .venv/.installed
@@ -50,14 +50,14 @@ readers: .venv-readers/.installed ## create .venv-readers with pandas, Polars an
 schemas: .venv-schemas/.installed ## make .venv-schemas with the schemas of Kubernetes, KEDA and the Prometheus Operator, for the tests of kubernetes/
 
 .venv-schemas/.installed: requirements-schemas.txt .venv/.installed
-	@$(PYTHON) -m venv .venv-schemas
-	@.venv-schemas/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
+	@$(PYTHON) -m venv --without-pip .venv-schemas
+	@$(PYTHON) -m pip --python .venv-schemas install --no-compile --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
 	@touch $@
 
 .venv-airflow/.installed: bonus_airflow/requirements.txt .venv/.installed
 	@echo "setup: installing Airflow into .venv-airflow"
-	@$(PYTHON) -m venv .venv-airflow
-	@.venv-airflow/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
+	@$(PYTHON) -m venv --without-pip .venv-airflow
+	@$(PYTHON) -m pip --python .venv-airflow install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
 	@touch $@
 
 machine:
@@ -95,7 +95,7 @@ down: .venv/.installed ## stop what runs on this machine
 
 # Tests start Python hundreds of times: without cached bytecode each start would compile all modules.
 test: export PYTHONDONTWRITEBYTECODE =
-test: machine setup ## all tests: unit, integration, compose, six files at a time, or one on a slow machine (TESTS=path ARGS= WORKERS=)
+test: machine setup ## all tests: unit, integration, compose, up to six files at a time, fewer on a slow machine (TESTS=path ARGS= WORKERS=)
 	@$(CONTAINED) $(PYTHON) -m local.class_archives
 	@$(PYTHON) -m tests.compose.contained $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
 

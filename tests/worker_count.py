@@ -4,11 +4,12 @@ import os
 import subprocess
 import sys
 
-_MANY = 6
-_FEW = 1
-# Two cores of one host did 17 million. With half a core of it, 4.3 million, two pipelines at the same time were so slow that waits
-# reached their limits. Half a core of a faster host did 5.0 million.
-_ENOUGH_ROUNDS_PER_S = 8_000_000
+_MOST = 6
+# More files at the same time do not end sooner on a slow machine, which is busy all the time, and waits reach their limits. Two cores
+# of one host did 17 million rounds: six files. Those of a slow one did 8 to 11 million: five files at a time failed, three passed.
+# With half a core, 4.3 to 5.0 million, two did not pass.
+_ROUNDS_PER_S_OF_EACH = 2_800_000
+_MEASUREMENTS = 3
 _COUNT_ROUNDS = """
 import time
 rounds = 0
@@ -20,12 +21,19 @@ print(rounds)
 
 
 def worker_count(rounds_per_s: int) -> int:
-    """Six, since tests wait for most of their time; one on a machine that is slow or busy."""
-    return _MANY if rounds_per_s >= _ENOUGH_ROUNDS_PER_S else _FEW
+    """One to six, in proportion to the speed."""
+    return min(max(rounds_per_s // _ROUNDS_PER_S_OF_EACH, 1), _MOST)
 
 
 def measure_rounds_per_s() -> int:
-    """The rounds of a short loop that all CPUs together do in a second, beside everything else that runs now."""
+    """The rounds of a short loop that all CPUs together do in a second, beside everything else that runs now.
+
+    The highest of three measurements, since a virtual machine may stand still for a moment.
+    """
+    return max(_measure() for _ in range(_MEASUREMENTS))
+
+
+def _measure() -> int:
     loops = [
         subprocess.Popen([sys.executable, "-c", _COUNT_ROUNDS], stdout=subprocess.PIPE) for _ in os.sched_getaffinity(0)
     ]

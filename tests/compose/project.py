@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # The engine starts a process for each health check, which takes a tenth of a second of CPU. So in the tests a healthy service is
 # checked less often than for users, and a starting one more often.
 _HEALTH_CHECK = {"interval": "60s", "start_interval": "2s", "start_period": "600s"}
-_CHECKED = ("generator", "processor", "analytics", "sink", "live", "prometheus")
+_CHECKED = ("generator", "processor", "analytics", "sink", "live", "prometheus", "database")
 _WITHOUT_CHECK = ("kafka-secrets", "kafka-setup")  # they end
 
 
@@ -68,10 +68,10 @@ class Project:
         return replace(self, output=output)
 
     @contextlib.contextmanager
-    def up(self, *arguments: str, directory: Path, timeout_s: float = 420.0) -> Iterator[Self]:
+    def up(self, *arguments: str, directory: Path) -> Iterator[Self]:
         """Build and start it with ``docker compose up`` and ``arguments``; afterwards remove it, and ``directory`` with it."""
         try:
-            self.compose("up", "--build", "--detach", *arguments, timeout_s=timeout_s)
+            self.compose("up", "--build", "--detach", *arguments)
             yield self
         finally:
             # pytest shows it when the start or the last test failed.
@@ -79,7 +79,7 @@ class Project:
             self.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", "--timeout", "1")
             shutil.rmtree(directory)
 
-    def compose(self, *arguments: str, timeout_s: float = HANGS_AFTER_S) -> str:
+    def compose(self, *arguments: str) -> str:
         """Run ``docker compose`` and return what it printed; its errors go to the test's captured output."""
         environment = {
             **os.environ,
@@ -102,7 +102,7 @@ class Project:
             input=json.dumps({"services": overlay}),  # YAML, too
             stdout=subprocess.PIPE,
             text=True,
-            timeout=timeout_s,
+            timeout=HANGS_AFTER_S,
             check=True,
         )
         return done.stdout

@@ -41,7 +41,7 @@ def project() -> Iterator[Project]:
         "TOPIC_PREFIX": "",
     }
     project = Project(project_name("outputs"), kafka_port, output, settings, java=("zookeeper", "kafka", "connect"))
-    with project.up("--wait", *SERVICES, directory=output, timeout_s=280):
+    with project.up("--wait", *SERVICES, directory=output):
         yield project
 
 
@@ -106,7 +106,7 @@ async def test_connect_writes_the_metrics_and_the_registration_is_idempotent(pro
         await eventually(lambda: file.exists() and set(lines(file)) >= set(wanted), what="the metrics are in the file")
     written = lines(file)
     assert len(written) == len(set(written))
-    again = project.compose("run", "--rm", "-T", "connect-register", timeout_s=240)
+    again = project.compose("run", "--rm", "-T", "connect-register")
     assert again.count("registered already") == 2
     assert "metrics-file: connector RUNNING, tasks RUNNING" in again
     await in_state(project, "connect", lambda state: state["Health"]["Status"] == "healthy", "the worker is healthy")

@@ -176,7 +176,7 @@ def test_the_result_is_exact_and_passwords_survive_a_restart(stack: Project, tmp
     settings = login(stack, tmp_path, "viewer")
     before = secret(stack, "passwords/viewer")
     changed = replace(stack, settings={**stack.settings, "KAFKA_PASSWORDS_DIR": os.devnull})
-    changed.compose("up", "--detach", "--no-build", *SERVICES, timeout_s=420)
+    changed.compose("up", "--detach", "--no-build", *SERVICES)
     assert secret(stack, "passwords/viewer") == before
     stack.compose("stop", "generator")
     verified = tool(stack, settings, "verify", f"--output={stack.metrics}", f"--wait-closed={HANGS_AFTER_S}")

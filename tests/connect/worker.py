@@ -13,7 +13,7 @@ from local.ports import free_ports
 
 SETTINGS = ROOT / "connect" / "worker.env"
 _POM = Path(__file__).with_name("pom.xml")
-_STARTS_WITHIN_S = 120.0
+_STARTS_WITHIN_S = 600.0
 _LOG4J = """\
 log4j.rootLogger=WARN, console
 log4j.appender.console=org.apache.log4j.ConsoleAppender

@@ -18,7 +18,7 @@ from local.ports import free_block, free_ports, is_taken
 from local.settings import HTTP_PORTS
 from tests.integration.services import HANGS_AFTER_S, ROOT, eventually
 
-READY_S = 2 * HANGS_AFTER_S
+READY_S = HANGS_AFTER_S
 COMMAND = [str(Path(sys.executable).with_name("pipeline"))]
 """The installed command."""
 

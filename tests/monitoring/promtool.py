@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 from tests.compose.project import ROOT
+from tests.integration.services import HANGS_AFTER_S
 
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 
@@ -32,5 +33,5 @@ def promtool(directory: Path, *arguments: str) -> subprocess.CompletedProcess[st
     container = ["docker", "run", "--rm", "--network=none", "--user=0", mount, f"--workdir={directory}"]
     command = ["promtool"] if is_installed() else [*container, "--entrypoint=promtool", image()]
     return subprocess.run(
-        [*command, *arguments], cwd=directory, capture_output=True, text=True, timeout=120, check=False
+        [*command, *arguments], cwd=directory, capture_output=True, text=True, timeout=HANGS_AFTER_S, check=False
     )
