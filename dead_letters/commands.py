@@ -40,7 +40,7 @@ async def gather(
     """Add the selected letters to ``into``; in the partitions in ``since``, only those from that offset on."""
     async with letter_reader(pipeline.kafka, pipeline.topic_prefix) as reader:
         replayed = await reader.replayed()
-        begins, ends = await reader.begins(), await reader.ends()
+        begins, ends = await reader.begins(), await reader.settled_ends()
         # An offset beyond the end belongs to a topic that has been deleted and recreated.
         begins |= {part: offset for part, offset in since if begins.get(part, offset) < offset <= ends.get(part, -1)}
         seen: set[str] = set()
@@ -66,7 +66,7 @@ async def plan_replay(pipeline: Pipeline, selection: Selection, progress: Progre
     """The plan of a replay, and the end offsets of the letters that it takes: letters that it causes are excluded."""
     async with letter_reader(pipeline.kafka, pipeline.topic_prefix) as reader:
         plan = Plan(reader.topics, pipeline.window_seconds, time.time())
-        replayed, ends = await reader.replayed(), await reader.ends()
+        replayed, ends = await reader.replayed(), await reader.settled_ends()
         seen: set[str] = set()
         async for letters in _selected(reader, selection, ends, progress, seen):
             for letter in letters:
@@ -85,9 +85,8 @@ async def replay(pipeline: Pipeline, selection: Selection, ends: Offsets, due: i
         await _make_marks_topic(pipeline, reader.topics)
         topics = reader.topics = replace(reader.topics, has_marks=True)
         async with ReplayProducer(pipeline.kafka, pipeline.topic_prefix, topics) as producer:
-            # Read the marks only now: transactions of an earlier replay are committed or aborted, and other replays fenced. If one is
-            # open all the same, as a broker may have left out its marker, marks are hidden, and their letters would be replayed again.
-            replayed = await reader.replayed(settled=True)
+            # Read the marks only now: transactions of an earlier replay are committed or aborted, and other replays fenced.
+            replayed = await reader.replayed()
 
             async def left_to_do() -> AsyncIterator[list[DeadLetter]]:
                 async for letters in _selected(reader, selection, ends, lambda _: None, set()):

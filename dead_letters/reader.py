@@ -32,15 +32,15 @@ class Topics:
 
 
 class LetterReader:
-    """Reads committed records; each call reads its topic from the beginning."""
+    """Reads committed records; each call reads its topic from the beginning.
+
+    Letters and marks behind an open transaction cannot be read. So all methods wait until it ends, and raise ``PipelineError`` if
+    it stays open: a count without them would be wrong, and their letters could be replayed twice.
+    """
 
     def __init__(self, topics: Topics, reader: TopicReader) -> None:
         self.topics = topics
         self._reader = reader
-
-    async def ends(self) -> Offsets:
-        """The current end offsets of the letters."""
-        return await self._reader.ends(self.topics.letters)
 
     async def settled_ends(self) -> Offsets:
         """As ``TopicReader.settled_ends``: after all letters that are written by now."""
@@ -65,7 +65,7 @@ class LetterReader:
     async def letters_at(self, places: Collection[Place]) -> AsyncIterator[list[DeadLetter]]:
         """The letters at ``places``; raises ``PipelineError`` if there is none at one of them."""
         begins = await self._reader.begins(self.topics.letters)
-        ends = await self.ends()
+        ends = await self.settled_ends()
         for place in sorted(places):
             if place.partition not in ends:
                 raise _no_letter(place, f"{self.topics.letters} has the partitions 0 to {len(ends) - 1}")
@@ -87,23 +87,20 @@ class LetterReader:
         if wanted:
             raise _no_letter(min(wanted), "that offset is a transaction marker, or a record that was never committed")
 
-    async def marks(self, *, settled: bool = False) -> AsyncIterator[tuple[Place, ReplayMark | None]]:
-        """All replay marks, oldest first in each partition; empty as long as no letter was ever replayed.
-
-        With ``settled``, wait for open transactions, behind which committed marks cannot be read.
-        """
+    async def marks(self) -> AsyncIterator[tuple[Place, ReplayMark | None]]:
+        """All replay marks, oldest first in each partition; empty as long as no letter was ever replayed."""
         if not self.topics.has_marks:
             return
         begins = await self._reader.begins(self.topics.marks)
-        ends = await (self._reader.settled_ends if settled else self._reader.ends)(self.topics.marks)
+        ends = await self._reader.settled_ends(self.topics.marks)
         async for records in self._reader.read(self.topics.marks, begins, ends):
             for record in records:
                 yield decode_mark(record.key, record.value)
 
-    async def replayed(self, *, settled: bool = False) -> Replayed:
-        """The letters that have a replay mark; for ``settled`` see ``marks``."""
+    async def replayed(self) -> Replayed:
+        """The letters that have a replay mark."""
         replayed = Replayed()
-        async for place, mark in self.marks(settled=settled):
+        async for place, mark in self.marks():
             replayed.add(place, mark)
         return replayed
 

@@ -6,8 +6,17 @@ from collections import Counter
 
 import orjson
 import pytest
+from aiokafka import AIOKafkaProducer
 
+from dead_letters.commands import Pipeline as LetterPipeline
+from dead_letters.commands import find_letter, gather, plan_replay
+from dead_letters.dead_letter import Place
+from dead_letters.selection import Selection
+from dead_letters.summaries import ByReason
 from libs.events.dead_letters import Reason
+from libs.events.topics import ORDERS_DLQ
+from libs.runtime.errors import PipelineError
+from libs.runtime.kafka_client.clients import KafkaAddress
 from libs.runtime.kafka_client.partitioning import partition_for
 from tests.integration.dead_letters import (
     Command,
@@ -20,6 +29,7 @@ from tests.integration.dead_letters import (
 )
 from tests.integration.pipeline import Pipeline
 from tests.unit.driver import FakeRecord
+from verification import topic_reader
 
 pytestmark = pytest.mark.usefixtures("topics")
 
@@ -111,6 +121,40 @@ async def test_list_counts_the_letters_since_the_last_call(pipeline: Pipeline) -
         await output_of(pipeline, "list", "--reason=wrong_type", "--reason=malformed", "--json", "--from", *after)
     )
     assert of_reason["letters"] == 2
+
+
+async def test_letters_behind_an_open_transaction_are_not_left_out_silently(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topic_reader, "_STUCK_AFTER_S", 2.0)
+    where, everything = LetterPipeline(KafkaAddress(pipeline.kafka), pipeline.prefix, 5), Selection()
+    topic = pipeline.prefix + ORDERS_DLQ.name
+    hidden = letter(pipeline, b"no JSON", Reason.MALFORMED)
+
+    async def count() -> int:
+        found = ByReason()
+        await gather(where, everything, found, lambda _: None)
+        return sum(each.letters for each in found.sums.values())
+
+    async def plan() -> int:
+        found, _ = await plan_replay(where, everything, lambda _: None)
+        return found.selected
+
+    async def show() -> int:
+        await find_letter(where, Place(hidden.partition, 1))
+        return 1
+
+    commands = (count, plan, show)
+    hanging = AIOKafkaProducer(bootstrap_servers=pipeline.kafka, transactional_id=f"{pipeline.prefix}hangs")
+    async with hanging:
+        await hanging.begin_transaction()
+        await hanging.send_and_wait(topic, b"aborted", partition=hidden.partition)
+        await write_letters(pipeline, [hidden])
+        for command in commands:
+            with pytest.raises(PipelineError, match=f"a transaction in {topic} stays open"):
+                await command()
+        await hanging.abort_transaction()
+    assert [await command() for command in commands] == [1, 1, 1]
 
 
 async def test_an_invalid_command_has_a_clear_error(pipeline: Pipeline) -> None:
