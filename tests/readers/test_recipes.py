@@ -5,6 +5,7 @@ import itertools
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -180,6 +181,17 @@ async def test_an_incomplete_last_line_is_ignored(name: str, tmp_path: Path) -> 
     for length in (1, 50, len(encode_metric(metric(0))) - 1):
         path.write_bytes(complete_lines + encode_metric(metric(0))[:length])
         assert await read(tmp_path, command_of(name)) == (3, cents)
+
+
+@pytest.mark.parametrize("name", [name for name in OF_FILES if "duckdb" in name])
+def test_a_slow_query_prints_no_progress_bar(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "output" / "metrics.json"
+    path.parent.mkdir()
+    path.write_bytes(encode_metric(metric(0)) + b"\n")
+    python, option, code = command_of(name)
+    its_bar = "print(*duckdb.sql(\"select current_setting('enable_progress_bar')\").fetchall()[0])"
+    printed = subprocess.check_output([python, option, f"{code}\n{its_bar}"], cwd=tmp_path, text=True)
+    assert printed == "1 5.00\nFalse\n"
 
 
 @pytest.mark.parametrize("name", OF_FILES)
