@@ -34,8 +34,8 @@ class Topics:
 class LetterReader:
     """Reads committed records; each call reads its topic from the beginning.
 
-    Letters and marks behind an open transaction cannot be read. So all methods wait until it ends, and raise ``PipelineError`` if
-    it stays open: a count without them would be wrong, and their letters could be replayed twice.
+    Letters and marks behind an open transaction cannot be read. So ends and marks are read only after it has ended; if it stays open,
+    ``PipelineError`` is raised: a count without them would be wrong, and their letters could be replayed twice.
     """
 
     def __init__(self, topics: Topics, reader: TopicReader) -> None:

@@ -10,18 +10,23 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 
+from dead_letters.commands import Pipeline as LetterPipeline
+from dead_letters.commands import plan_replay, replay
 from dead_letters.replay_marks import ReplayMark, encode_mark
+from dead_letters.selection import Selection
 from libs.events.dead_letters import Reason
 from libs.events.topics import DEAD_LETTERS_REPLAYED, ORDERS
+from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_security.security import KafkaAddress
 from libs.runtime.transactions.connection import BrokerConnection
 from libs.runtime.transactions.producer import TransactionalProducer
 from libs.runtime.transactions.record_batches import OutputBuffer
 from local.broker import LocalBroker
 from tests.integration.command_line import run_command
-from tests.integration.dead_letters import Command, letter, output_of, write_letters
+from tests.integration.dead_letters import letter, output_of, write_letters
 from tests.integration.pipeline import Pipeline, no_member
 from tests.unit.driver import order
+from verification import topic_reader
 
 OUTPUT, DEAD_LETTERS = "processed-orders", "orders-dlq"
 
@@ -148,12 +153,17 @@ async def test_a_replica_completes_what_its_predecessor_has_committed(
     assert await committed_records(pipeline, 1) == [b"in the transaction"]
 
 
-async def test_a_replay_waits_for_the_marker_of_an_earlier_one(pipeline: Pipeline) -> None:
+async def test_a_replay_waits_for_the_marker_of_an_earlier_one(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It hides marks behind it, so that their letters would be replayed twice."""
+    monkeypatch.setattr(topic_reader, "_STUCK_AFTER_S", 2.0)
+    where, everything = LetterPipeline(KafkaAddress(pipeline.kafka), pipeline.prefix, 5), Selection()
     first, second = (letter(pipeline, b"no JSON", Reason.MALFORMED, key=b"one partition", offset=n) for n in (1, 2))
     await write_letters(pipeline, [first])
     assert "replayed 1" in await output_of(pipeline, "replay", "--all", "--yes")
     await write_letters(pipeline, [second])
+    _, ends = await plan_replay(where, everything, lambda _: None)
     marks = TopicPartition(pipeline.prefix + DEAD_LETTERS_REPLAYED.name, first.partition)
     orders = TopicPartition(pipeline.prefix + ORDERS.name, 0)
     connection = await BrokerConnection.open(KafkaAddress(pipeline.kafka), [marks.topic, orders.topic])
@@ -170,9 +180,10 @@ async def test_a_replay_waits_for_the_marker_of_an_earlier_one(pipeline: Pipelin
     finally:
         await connection.close()
     for _ in range(2):
-        exit_code, _, errors = await Command(pipeline, "replay", "--all", "--yes").run()
-        assert exit_code == 1
-        assert f"left out a commit marker of an earlier replay, in {marks.topic}-{marks.partition}" in errors
+        with pytest.raises(PipelineError, match=f"of an earlier replay, in {marks.topic}-{marks.partition}"):
+            await replay(where, everything, ends, 1, lambda _: None)
+        with pytest.raises(PipelineError, match=f"a transaction in {marks.topic} stays open"):
+            await plan_replay(where, everything, lambda _: None)
     exit_code, text, _ = await run_command(pipeline, "complete-transactions")
     assert (exit_code, text) == (0, f"partition {marks.partition} of {marks.topic}, from offset 2: committed\n")
     assert "replayed 1" in await output_of(pipeline, "replay", "--all", "--yes")
