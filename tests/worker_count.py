@@ -6,8 +6,8 @@ import sys
 
 _MOST = 6
 # More files at the same time do not end sooner on a slow machine, which is busy all the time, and waits reach their limits. Two cores
-# of one host did 17 million rounds: six files. Those of a slow one did 8 to 11 million: five files at a time failed, three passed.
-# With half a core, 4.3 to 5.0 million, two did not pass.
+# of one host did 17 million rounds: six files pass. Those of a slow one did 8 to 11 million: three and four pass. With half a core,
+# 4.3 to 5.0 million, two did not pass.
 _ROUNDS_PER_S_OF_EACH = 2_800_000
 _MEASUREMENTS = 3
 _COUNT_ROUNDS = """

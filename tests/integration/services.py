@@ -23,8 +23,7 @@ ENTRY_FILES = {
     "sink": "services/sink/data_sink.py",
 }
 POLL_S = 0.05
-# A generous limit, not an assertion about speed. 240 were too few for a stack of containers that started beside four others on two
-# slow cores.
+# A generous limit, not an assertion about speed: 240 were too few on a slow machine, where stacks of containers started together.
 HANGS_AFTER_S = 600.0
 TAIL_LINES = 40
 
