@@ -55,11 +55,7 @@ async def find_letter(pipeline: Pipeline, place: Place) -> tuple[DeadLetter, Rep
     """One letter, and its replay mark if it was replayed."""
     async with letter_reader(pipeline.kafka, pipeline.topic_prefix) as reader:
         letter = next(iter([each async for letters in reader.letters_at([place]) for each in letters]))
-        found = None
-        async for marked, mark in reader.marks():
-            if marked == place:
-                found = mark
-        return letter, found if found and found.fingerprint == letter.fingerprint() else None, reader.topics
+        return letter, (await reader.replayed()).mark_of(letter), reader.topics
 
 
 async def plan_replay(pipeline: Pipeline, selection: Selection, progress: Progress) -> tuple[Plan, Offsets]:

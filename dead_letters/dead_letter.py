@@ -68,7 +68,7 @@ class DeadLetter:
         return self.value is None and any(name == VALUE_SHA256 for name, _ in self.headers)
 
     def fingerprint(self) -> int:
-        """A 64-bit digest that distinguishes this letter from one at the same place in a recreated topic."""
+        """A 64-bit digest of everything but the place: the same letter has it in a recreated topic, too, and no other letter."""
         digest = blake2b(digest_size=8)
         for part in (self.key, self.value, *(part for name, value in self.headers for part in (name.encode(), value))):
             digest.update(b"-" if part is None else b"%d:" % len(part) + part)

@@ -1,7 +1,7 @@
 """``dead-letters-replayed``: a replay mark for each replayed letter, written in the same transaction as the replay.
 
-A mark's key is its letter's place. Places repeat if ``orders-dlq`` is deleted and recreated, so a mark also has the letter's
-fingerprint, and is valid for that letter only.
+A mark's key is its letter's place. If ``orders-dlq`` is deleted and recreated, as by ``pipeline recompute``, other letters are at the old
+places, and the same letters at other places. So a mark also has the letter's fingerprint, and is valid for that letter, wherever it is.
 """
 
 from typing import NamedTuple
@@ -69,21 +69,26 @@ def decode_mark(key: bytes | None, value: bytes | None) -> tuple[Place, ReplayMa
 
 
 class Replayed:
-    """The set of replayed letters; takes about 200 bytes for each."""
+    """The set of replayed letters, with the newest mark of each; takes about 400 bytes for each."""
 
     def __init__(self) -> None:
-        self._fingerprints: dict[int, int] = {}
+        self._marks: dict[int, ReplayMark] = {}
+        self._newest: dict[int, int] = {}  # fingerprint by place
 
     def add(self, place: Place, mark: ReplayMark | None) -> None:
-        """Add the next mark; it replaces an earlier one of the same place."""
-        if mark is None:
-            self._fingerprints.pop(_packed(place), None)
-        else:
-            self._fingerprints[_packed(place)] = mark.fingerprint
+        """Add the next mark. A tombstone removes the newest mark of its place."""
+        if mark is not None:
+            self._marks[mark.fingerprint] = mark
+            self._newest[_packed(place)] = mark.fingerprint
+        elif (fingerprint := self._newest.pop(_packed(place), None)) is not None:
+            self._marks.pop(fingerprint, None)
+
+    def mark_of(self, letter: DeadLetter) -> ReplayMark | None:
+        """The mark of ``letter``; None if it was not replayed."""
+        return self._marks.get(letter.fingerprint())
 
     def __contains__(self, letter: DeadLetter) -> bool:
-        fingerprint = self._fingerprints.get(_packed(letter.place))
-        return fingerprint is not None and fingerprint == letter.fingerprint()
+        return self.mark_of(letter) is not None
 
 
 def _packed(place: Place) -> int:
