@@ -1,5 +1,6 @@
 """Turns facts about a cluster into findings."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from doctor.cluster_facts import Clock, ClusterFacts, OpenTransaction, TopicFacts
@@ -204,18 +205,33 @@ def _broker_settings(config: Mapping[str, str] | None) -> Iterator[Finding]:
             "set it to false; the services create their topics themselves",
         )
     kept_minutes = int(config.get("offsets.retention.minutes", "0"))
-    records_minutes = (
-        int(config.get("log.retention.ms") or int(config.get("log.retention.hours", "0")) * 3_600_000) // 60_000
-    )
+    records_minutes = _retention_minutes(config)
     if 0 < kept_minutes <= records_minutes:
         sound = False
         yield warning(
             subject,
             f"offsets.retention.minutes={kept_minutes}: offsets of an inactive group expire before the records do",
-            f"set it to more than {records_minutes}, the retention of records",
+            "set it to more than "
+            + (
+                "any outage lasts: records are kept for ever"
+                if records_minutes == math.inf
+                else f"{records_minutes:.0f}, the retention of records"
+            ),
         )
     if sound:
         yield ok(subject, "no automatic creation of topics; offsets are kept longer than records")
+
+
+def _retention_minutes(config: Mapping[str, str]) -> float:
+    """The broker's retention of records, by the most precise of its three settings; infinite if that is negative."""
+    for name, per_minute in (
+        ("log.retention.ms", 60_000),
+        ("log.retention.minutes", 1),
+        ("log.retention.hours", 1 / 60),
+    ):
+        if value := config.get(name):
+            return int(value) / per_minute if int(value) >= 0 else math.inf
+    return 0
 
 
 def _clock(clock: Clock) -> Finding:

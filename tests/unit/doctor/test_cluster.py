@@ -158,6 +158,23 @@ def with_partitions(name: str, *partitions: Partition) -> dict[str, Any]:
             "offsets.retention.minutes=10080",
             "more than 10080",
         ),
+        (
+            {"broker_config": BROKER | {"log.retention.minutes": "50000"}},
+            Level.WARNING,
+            "broker settings",
+            "offsets.retention.minutes=43200",
+            "more than 50000",
+        ),
+        *(
+            (
+                {"broker_config": BROKER | {name: "-1"}},
+                Level.WARNING,
+                "broker settings",
+                "offsets.retention.minutes=43200",
+                "for ever",
+            )
+            for name in ("log.retention.ms", "log.retention.minutes", "log.retention.hours")
+        ),
         ({"broker_config": None}, Level.SKIPPED, "broker settings", "not allowed", ""),
         ({"clock": Clock(-3.0, None)}, Level.WARNING, "clock", "3.0 s behind the broker's", "NTP"),
         ({"clock": Clock(61.0, None)}, Level.WARNING, "clock", "61.0 s ahead of the broker's", "NTP"),
