@@ -120,6 +120,20 @@ async def test_the_original_is_deleted_a_minute_after_the_conversion(live: Path,
         assert target.stat().st_ctime == converted_s, "it is converted once"
 
 
+@pytest.mark.parametrize("target_format", FORMATS)
+async def test_a_copy_that_is_taken_away_is_not_made_again(live: Path, target_format: str) -> None:
+    now_s = 0.0
+    source, target = live.with_name(f"{NAME}.json"), live.with_name(NAME + FORMATS[target_format])
+    converter = Converter(live, target_format, lambda: now_s)
+    await converter.convert_all()
+    converted_s = target.stat().st_ctime
+    target.unlink()
+    for later_s, kept in ((1, True), (KEPT_S - 1, True), (KEPT_S + 1, False)):
+        now_s = converted_s + later_s
+        await converter.convert_all()
+        assert (source.exists(), target.exists()) == (kept, False)
+
+
 async def test_a_file_that_cannot_be_converted_is_kept_and_reported(
     live: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -36,6 +36,7 @@ class Converter:
         self._suffix = live.suffix + GZIP_SUFFIX if target_format == "gzip" else PARQUET_SUFFIX
         self._now_s = now_s
         self._backoff = Backoff(1.0, 60.0)
+        self._converted_s: dict[str, float] = {}  # of this process, while the original is there
 
     async def run(self) -> None:
         """Convert existing and new files until cancelled."""
@@ -58,10 +59,15 @@ class Converter:
             if file.is_converted:
                 continue
             try:
-                if file.name not in converted:
-                    await self._convert(file)
-                elif self._now_s() - converted[file.name].path.stat().st_ctime > KEPT_S:
+                # Another program may have taken the copy away already: then it is not made again.
+                converted_s = self._converted_s.get(file.name)
+                if converted_s is None and file.name in converted:
+                    converted_s = converted[file.name].path.stat().st_ctime
+                if converted_s is None:
+                    self._converted_s[file.name] = await self._convert(file)
+                elif self._now_s() - converted_s > KEPT_S:
                     file.path.unlink(missing_ok=True)
+                    self._converted_s.pop(file.name, None)
             except OSError as error:  # a damaged file must not keep later ones as they are
                 failures.append(error)
                 if len(failures) == _MOST_FAILURES:  # on a full disk all of them fail
@@ -69,7 +75,8 @@ class Converter:
         if failures:
             raise failures[0]
 
-    async def _convert(self, file: FinishedFile) -> None:
+    async def _convert(self, file: FinishedFile) -> float:
+        """Returns when the copy was complete, in epoch seconds."""
         target = file.path.with_name(file.name + self._suffix)
         for left_behind in target.parent.glob(f"{glob.escape(target.name)}.*.tmp"):
             left_behind.unlink(missing_ok=True)
@@ -90,4 +97,9 @@ class Converter:
                 await process.wait()
         if process.returncode:
             raise OSError(f"{file.path}: {told.decode(errors='replace').strip()[-_MOST_CHARS_TOLD:]}")
-        log.info("finished file converted", path=str(target), file_bytes=target.stat().st_size)
+        try:
+            copy = target.stat()
+        except FileNotFoundError:  # taken away already
+            return self._now_s()
+        log.info("finished file converted", path=str(target), file_bytes=copy.st_size)
+        return copy.st_ctime
