@@ -13,6 +13,7 @@ from libs.runtime.kafka_client.clients import Kafka
 from metrics_report.skipped import Skipped
 from metrics_report.summary import Selection
 from services.sink.database.address import Address, PostgresqlAddress, SqliteAddress
+from verification.history import find_metrics_missing_until_s
 from verification.topic_reader import Offsets, TopicReader
 
 _FETCHED_ROWS = 10_000
@@ -67,6 +68,7 @@ async def from_topic(kafka: Kafka, topic_prefix: str, skipped: Skipped) -> Async
     try:
         async with TopicReader(kafka) as reader:
             begins, ends = await reader.begins(topic), await reader.settled_ends(topic)
+            skipped.missing_until_s = await find_metrics_missing_until_s(reader, topic, begins)
             async for row in metrics_between(reader, topic, begins, ends, skipped):
                 yield row
     except KafkaError as error:

@@ -1,5 +1,6 @@
 """`pipeline metrics`."""
 
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from cli.options import FOUND, PipelineOptions
 from cli.output import console_for, messages
 from libs.events.product_metrics import MetricRow
 from libs.events.rights import METRICS_READER
+from libs.printable import time_of
 from libs.runtime.errors import PipelineError
 from local.settings import LocalSettings
 from metrics_report.file_source import from_file
@@ -112,6 +114,8 @@ def metrics(
             lines = summarize(from_database(address, selection), selection, by)
     if skipped.count:
         messages.print(f"{skipped.count:,} lines or records are not metrics, and were skipped", style="yellow")
+    if skipped.missing_until_s > selection.from_s:
+        messages.print(_retention_note(skipped.missing_until_s), style="yellow")
     if not lines:
         raise PipelineError("no metrics were found", advice="try another --source, --product or --from")
     _write(lines, wanted, by, to_file, plot=plot)
@@ -161,6 +165,15 @@ def sink_outputs(environment: Mapping[str, str], running: LocalSettings | None) 
         database or "sqlite:///output/metrics.db",
         Path(password_file) if password_file else None,
     )
+
+
+def _retention_note(missing_until_s: float) -> str:
+    which = (
+        "any metric"
+        if missing_until_s == math.inf
+        else f"metrics of windows that end by {time_of(missing_until_s * 1000)}"
+    )
+    return f"retention may have deleted {which} from the topic, so sums can be too small; the sink's outputs have them"
 
 
 def _rows_of_topic(options: PipelineOptions, skipped: Skipped) -> list[MetricRow]:
