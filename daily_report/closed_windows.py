@@ -34,7 +34,7 @@ async def wait_until_closed(
         PipelineError: they are not after ``wait_s``.
     """
     orders, processed = prefix + ORDERS.name, prefix + PROCESSED_ORDERS.name
-    orders_ends = await reader.ends(orders)
+    orders_ends = await reader.settled_ends(orders)
     processed_ends: Offsets = {}
 
     async def open_windows() -> str:

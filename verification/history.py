@@ -1,7 +1,9 @@
 """Records missing at the beginning of topics, because of retention or because only the newest orders are verified.
 
-A record that may be derived from a missing one is not verified, and counted as such. All others are verified as strictly as
-ever. This relies on the following orderings of Kafka and the pipeline:
+A record that may be derived from a missing one is not verified, and counted as such. So is an order without a result, if a result may
+have been deleted: once ``late-orders`` has lost a record, each window whose metric has too few orders is left out, and once a partition of
+``orders-dlq`` or ``processed-orders`` has lost one, orders of which nothing is left there. All others are verified as strictly as ever.
+This relies on the following orderings of Kafka and the pipeline:
 
 - A partition loses its oldest records first, and ``orders`` is stamped by the broker (KIP-32), in order.
 - Records derived from an order have its timestamp, and an order's event time is at most a minute ahead of it.
@@ -27,18 +29,24 @@ _AT_THE_SAME_MOMENT_MS = 2_000
 class History:
     """The offsets at which reading begins, by topic without prefix, and limits of what may be missing before.
 
-    ``orders_missing_until_ms`` is the latest timestamp that a missing order may have; ``metrics_missing_until_s`` the latest
+    ``kept`` has the first offsets that the topics still have. Between them and ``begins`` are only records that are derived from orders
+    before those that are read. ``orders_missing_until_ms`` is the latest timestamp that a missing order may have; ``metrics_missing_until_s`` the latest
     end of a window whose metric may be missing. Both are ``-inf`` if nothing is missing.
     """
 
     begins: Mapping[str, Offsets] = field(default_factory=dict)
+    kept: Mapping[str, Offsets] = field(default_factory=dict)
     orders_missing_until_ms: float = -math.inf
     metrics_missing_until_s: float = -math.inf
 
     def is_cut(self, topic: str, partition: int | None = None) -> bool:
         """Whether ``topic``, or a partition of it, no longer has its first records."""
-        begins = self.begins.get(topic, {})
-        return any(begins.values()) if partition is None else begins.get(partition, 0) > 0
+        kept = self.kept.get(topic, {})
+        return any(kept.values()) if partition is None else kept.get(partition, 0) > 0
+
+    def is_skipped(self, topic: str) -> bool:
+        """Whether ``topic`` is not read from its first record."""
+        return any(self.begins.get(topic, {}).values())
 
     def has_all_orders_of(self, window_start_s: int) -> bool:
         """Whether no missing order can belong to a window with this start."""
@@ -55,25 +63,27 @@ async def find_history(reader: TopicReader, prefix: str, newest_orders: int | No
     if newest_orders is not None:
         share = math.ceil(newest_orders / len(begins))
         begins = {partition: max(begin, ends[partition] - share) for partition, begin in begins.items()}
-    missing_until_ms, kept_since_ms = -math.inf, math.inf
+    missing_until_ms, kept_since_ms, all_ordered = -math.inf, math.inf, True
     for partition, begin in begins.items():
         first = await reader.first_record(orders, partition, begin, ends[partition])
         if begin:
             ordered = first is not None and first.timestamp_type == _LOG_APPEND_TIME
+            all_ordered = all_ordered and ordered
             missing_until_ms = max(missing_until_ms, first.timestamp if first and ordered else time.time() * 1000)
             kept_since_ms = min(kept_since_ms, first.timestamp if first else math.inf)
         elif ends[partition]:
             kept_since_ms = 0
-    all_begins = {"orders": begins}
+    all_begins, kept = {"orders": begins}, {}
     for topic in ("processed-orders", "orders-dlq", "late-orders", "product-metrics"):
-        all_begins[topic] = await reader.begins(prefix + topic)
-        if newest_orders is not None and topic != "product-metrics" and 0 < kept_since_ms < math.inf:
+        all_begins[topic] = kept[topic] = await reader.begins(prefix + topic)
+        # Of orders in any order, each may have the oldest derived record.
+        if newest_orders is not None and topic != "product-metrics" and all_ordered and 0 < kept_since_ms < math.inf:
             later = await reader.offsets_at(prefix + topic, int(kept_since_ms))
-            all_begins[topic] = {each: max(begin, later[each]) for each, begin in all_begins[topic].items()}
+            all_begins[topic] = {each: max(begin, later[each]) for each, begin in kept[topic].items()}
     metrics_missing_until_s = await find_metrics_missing_until_s(
         reader, prefix + "product-metrics", all_begins["product-metrics"]
     )
-    return History(all_begins, missing_until_ms, metrics_missing_until_s)
+    return History(all_begins, kept, missing_until_ms, metrics_missing_until_s)
 
 
 async def find_metrics_missing_until_s(reader: TopicReader, topic: str, begins: Offsets) -> float:

@@ -5,6 +5,7 @@ order in which each explains the previous one: metrics, the orders in them, the 
 """
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -93,7 +94,7 @@ class _Run:
         begins = self.history.begins["orders"]
         if gone := sum(begins.values()):
             self.report.not_verified[NotVerified.ORDER] += gone
-        snapshot = await self.reader.ends(orders)
+        snapshot = await self.reader.settled_ends(orders)
         sums = WindowSums(self.window_seconds)
         ledger = Ledger(self.reference, sums, snapshot, self.report, self.history, await self._sizes())
 
@@ -128,7 +129,7 @@ class _Run:
                 self.report.found(Damage.NOT_CLOSED, f"{product} from {start}")
         found = []
         if output:
-            read_file = partial(read_lines, output, self.window_seconds, since_s=self.history.metrics_missing_until_s)
+            read_file = partial(read_lines, output, self.window_seconds, since_s=self._lines_since_s(metrics + newer))
             lines = await self._read_output(str(output), read_file, metrics + newer, deadline_s)
             self.report.lines = lines.total()
             found.append((LINES, lines))
@@ -218,7 +219,7 @@ class _Run:
             return product in partition_of and start + self.window_seconds <= watermarks.passed_s(partition_of[product])
 
         for window in sorted(late):
-            may_be_gone = self.history.is_cut("processed-orders") and window[0] not in partition_of
+            may_be_gone = self.history.is_skipped("processed-orders") and window[0] not in partition_of
             if not passed(all_watermarks, window) and not may_be_gone:
                 self.report.found(Damage.LATE_TOO_EARLY, f"{window[0]} from {window[1]}")
         return {window: passed(known_watermarks, window) for window in sums.windows()}
@@ -289,6 +290,11 @@ class _Run:
             self.progress(f"{missing:,} metrics not yet in {name}")
             await asyncio.sleep(_POLL_S)
         return await asyncio.to_thread(read, self.report)
+
+    def _lines_since_s(self, metrics: list[Metric]) -> float:
+        """Metrics that are left in the topic may be older than some that one of its partitions has lost."""
+        kept_since_s = min((metric.window_end for metric in metrics), default=-math.inf)
+        return min(self.history.metrics_missing_until_s, kept_since_s)
 
     def _is_judged(self, window: Window) -> bool:
         _, start_s = window

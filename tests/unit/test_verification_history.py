@@ -7,7 +7,7 @@ import pytest
 
 from libs.events.product_metrics import ProductMetric, encode_metric
 from tests.unit.driver import FakeRecord
-from verification.history import find_metrics_missing_until_s
+from verification.history import find_history, find_metrics_missing_until_s
 from verification.topic_reader import Offsets, TopicReader
 
 NEVER = float("-inf")
@@ -54,3 +54,34 @@ async def test_the_latest_window_whose_metric_may_be_missing(
 ) -> None:
     reader = cast(TopicReader, FakeReader(records, begin))
     assert await find_metrics_missing_until_s(reader, "product-metrics", {0: begin}) == missing_until_s
+
+
+class FakeCluster:
+    """``orders`` with two partitions of 100 records, one a second; each is late, a dead letter and so on in every third offset."""
+
+    def __init__(self, timestamp_type: int) -> None:
+        self._timestamp_type = timestamp_type
+
+    async def begins(self, topic: str) -> Offsets:
+        return {0: 0, 1: 0}
+
+    async def ends(self, topic: str) -> Offsets:
+        return {0: 100, 1: 100}
+
+    async def first_record(self, topic: str, partition: int, begin: int, end: int) -> FakeRecord:
+        return FakeRecord(b"an order", timestamp=1000 * begin, timestamp_type=self._timestamp_type)
+
+    async def offsets_at(self, topic: str, timestamp_ms: int) -> Offsets:
+        return dict.fromkeys((0, 1), timestamp_ms // 3000)
+
+
+@pytest.mark.parametrize(("timestamp_type", "late_begin"), [(1, 30), (0, 0)])
+async def test_nothing_of_the_newest_orders_may_be_missing(timestamp_type: int, late_begin: int) -> None:
+    """Reading begins later in all topics, but nothing was deleted. Orders of any time can have left the oldest records."""
+    history = await find_history(cast(TopicReader, FakeCluster(timestamp_type)), "", newest_orders=20)
+    assert history.begins["orders"] == {0: 90, 1: 90}
+    for topic in ("processed-orders", "orders-dlq", "late-orders"):
+        assert history.begins[topic] == {0: late_begin, 1: late_begin}
+        assert not history.is_cut(topic)
+        assert not history.is_cut(topic, 0)
+        assert history.is_skipped(topic) == bool(late_begin)
