@@ -13,8 +13,10 @@ This relies on the following orderings of Kafka and the pipeline:
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+
+from aiokafka.partitioner import murmur2
 
 from verification.strict_json import number, parse_object
 from verification.topic_reader import Offsets, TopicReader
@@ -30,14 +32,15 @@ class History:
     """The offsets at which reading begins, by topic without prefix, and limits of what may be missing before.
 
     ``kept`` has the first offsets that the topics still have. Between them and ``begins`` are only records that are derived from orders
-    before those that are read. ``orders_missing_until_ms`` is the latest timestamp that a missing order may have; ``metrics_missing_until_s`` the latest
-    end of a window whose metric may be missing. Both are ``-inf`` if nothing is missing.
+    before those that are read. ``orders_missing_until_ms`` is the latest timestamp that a missing order may have;
+    ``metrics_missing_until_s`` has the latest end of a window whose metric may be missing, by partition of ``product-metrics``. They are
+    ``-inf`` where nothing is missing.
     """
 
     begins: Mapping[str, Offsets] = field(default_factory=dict)
     kept: Mapping[str, Offsets] = field(default_factory=dict)
     orders_missing_until_ms: float = -math.inf
-    metrics_missing_until_s: float = -math.inf
+    metrics_missing_until_s: Mapping[int, float] = field(default_factory=dict)
 
     def is_cut(self, topic: str, partition: int | None = None) -> bool:
         """Whether ``topic``, or a partition of it, no longer has its first records."""
@@ -51,6 +54,21 @@ class History:
     def has_all_orders_of(self, window_start_s: int) -> bool:
         """Whether no missing order can belong to a window with this start."""
         return window_start_s > self.orders_missing_until_ms / 1000 + _MAX_AHEAD_S
+
+    def has_metric_of(self, product_id: str, window_end_s: int) -> bool:
+        """Whether the metric of a window with this end cannot have been deleted."""
+        if not self.metrics_missing_until_s:
+            return True
+        partition = (murmur2(product_id.encode()) & 0x7FFFFFFF) % len(self.metrics_missing_until_s)
+        return window_end_s > self.metrics_missing_until_s[partition]
+
+    def lines_since_s(self, window_ends_s: Iterable[float]) -> float:
+        """The end of the oldest window in the topic, if any metric may be missing there: an output has no use for older ones.
+
+        ``window_ends_s`` are the windows' ends of the topic's metrics. ``-inf`` if nothing is missing.
+        """
+        is_whole = all(until_s == -math.inf for until_s in self.metrics_missing_until_s.values())
+        return -math.inf if is_whole else min(window_ends_s, default=math.inf)
 
 
 WHOLE = History()
@@ -80,10 +98,8 @@ async def find_history(reader: TopicReader, prefix: str, newest_orders: int | No
         if newest_orders is not None and topic != "product-metrics" and all_ordered and 0 < kept_since_ms < math.inf:
             later = await reader.offsets_at(prefix + topic, int(kept_since_ms))
             all_begins[topic] = {each: max(begin, later[each]) for each, begin in kept[topic].items()}
-    metrics_missing_until_s = await find_metrics_missing_until_s(
-        reader, prefix + "product-metrics", all_begins["product-metrics"]
-    )
-    return History(all_begins, kept, missing_until_ms, metrics_missing_until_s)
+    of_metrics = await _metrics_missing_until_s(reader, prefix + "product-metrics", all_begins["product-metrics"])
+    return History(all_begins, kept, missing_until_ms, of_metrics)
 
 
 async def find_metrics_missing_until_s(reader: TopicReader, topic: str, begins: Offsets) -> float:
@@ -91,7 +107,12 @@ async def find_metrics_missing_until_s(reader: TopicReader, topic: str, begins: 
 
     ``inf`` if a partition has lost all of its metrics.
     """
-    until_s = -math.inf
+    return max((await _metrics_missing_until_s(reader, topic, begins)).values())
+
+
+async def _metrics_missing_until_s(reader: TopicReader, topic: str, begins: Offsets) -> dict[int, float]:
+    """As ``find_metrics_missing_until_s``, for each partition."""
+    found = dict.fromkeys(begins, -math.inf)
     ends = await reader.ends(topic)
     for partition, begin in begins.items():
         if not begin:
@@ -104,10 +125,10 @@ async def find_metrics_missing_until_s(reader: TopicReader, topic: str, begins: 
                     continue  # a record of another program does not say which metrics came before it
                 first_ms = record.timestamp if first_ms is None else first_ms
                 if record.timestamp <= first_ms + _AT_THE_SAME_MOMENT_MS:
-                    until_s = max(until_s, end_s)
+                    found[partition] = max(found[partition], end_s)
         if first_ms is None:
-            return math.inf
-    return until_s
+            found[partition] = math.inf
+    return found
 
 
 def _window_end_s(value: bytes | None) -> float:

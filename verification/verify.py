@@ -5,7 +5,6 @@ order in which each explains the previous one: metrics, the orders in them, the 
 """
 
 import asyncio
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -292,13 +291,10 @@ class _Run:
         return await asyncio.to_thread(read, self.report)
 
     def _lines_since_s(self, metrics: list[Metric]) -> float:
-        """Metrics that are left in the topic may be older than some that one of its partitions has lost."""
-        kept_since_s = min((metric.window_end for metric in metrics), default=-math.inf)
-        return min(self.history.metrics_missing_until_s, kept_since_s)
+        return self.history.lines_since_s(metric.window_end for metric in metrics)
 
     def _is_judged(self, window: Window) -> bool:
-        _, start_s = window
-        return (
-            self.history.has_all_orders_of(start_s)
-            and start_s + self.window_seconds > self.history.metrics_missing_until_s
+        product, start_s = window
+        return self.history.has_all_orders_of(start_s) and self.history.has_metric_of(
+            product, start_s + self.window_seconds
         )

@@ -196,7 +196,7 @@ def _leave_out(
             not history.has_all_orders_of(window[1])
             or (window in counted and late_may_be_missing)
             or (window not in counted and closed.get(window, False) and late_may_be_missing)
-            or (window not in counted and window[1] + sums.window_seconds <= history.metrics_missing_until_s)
+            or (window not in counted and not history.has_metric_of(window[0], window[1] + sums.window_seconds))
         ):
             sums.forget(window)
             left_out.add(window)
@@ -220,7 +220,7 @@ def check_output(
         report.found(kinds.missing, _describe(metric.window))
     for metric, count in (written - metrics - newer).items():
         known = metric in metrics or metric in newer
-        if not known and count == 1 and metric.window_end <= history.metrics_missing_until_s:
+        if not known and count == 1 and not history.has_metric_of(metric.product_id, metric.window_end):
             report.not_verified[NotVerified.METRIC] += 1
             continue
         report.found(kinds.duplicated if known else kinds.unexpected, _describe(metric.window), count)

@@ -6,8 +6,9 @@ from typing import cast
 import pytest
 
 from libs.events.product_metrics import ProductMetric, encode_metric
+from libs.runtime.kafka_client.partitioning import partition_for
 from tests.unit.driver import FakeRecord
-from verification.history import find_history, find_metrics_missing_until_s
+from verification.history import History, find_history, find_metrics_missing_until_s
 from verification.topic_reader import Offsets, TopicReader
 
 NEVER = float("-inf")
@@ -85,3 +86,14 @@ async def test_nothing_of_the_newest_orders_may_be_missing(timestamp_type: int, 
         assert not history.is_cut(topic)
         assert not history.is_cut(topic, 0)
         assert history.is_skipped(topic) == bool(late_begin)
+
+
+def test_metrics_that_one_partition_has_lost_excuse_no_other_partition() -> None:
+    """prod-1 is in partition 0, whose metrics up to 180 are gone; prod-2 is in partition 1."""
+    partition_of = {product: partition_for(product.encode(), 2) for product in ("prod-1", "prod-2")}
+    assert partition_of == {"prod-1": 0, "prod-2": 1}
+    history = History(metrics_missing_until_s={0: 180, 1: NEVER})
+    assert [history.has_metric_of("prod-1", end_s) for end_s in (120, 180, 240)] == [False, False, True]
+    assert history.has_metric_of("prod-2", 120)
+    assert history.lines_since_s([240, 120]) == 120, "files from 120 on have metrics that the topic has, too"
+    assert History(metrics_missing_until_s={0: NEVER, 1: NEVER}).lines_since_s([240, 120]) == NEVER
