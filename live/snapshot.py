@@ -38,6 +38,7 @@ def snapshot(state: State, now_s: float) -> Json:
         "database_lag": state.database_lag,
         "event_time": {
             "watermark_s": state.watermark_s,
+            "partitions": state.sources,
             "silent_partitions": state.silent_sources,
             "next_close_s": state.next_close_s,
             "closes_in_s": state.closes_in_s,

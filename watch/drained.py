@@ -54,10 +54,18 @@ class Endpoints:
         found: Mapping[str, Any] = json.loads(_get(_address(self._live), "/snapshot"))
         return found
 
-    def open_windows(self) -> int:
-        """The open windows of all replicas of the analytics. Raises OSError, HTTPException or ValueError if one does not respond."""
+    def open_windows(self) -> dict[str, int]:
+        """The open windows by partition, of all replicas of the analytics.
+
+        A replica that starts, or that joins its group again, has none yet. Raises OSError, HTTPException or ValueError if one does not
+        respond.
+        """
         addresses = [address for url in self._analytics for address in _addresses(url)]
-        return sum(_open_windows_in(_get(address, "/metrics").decode()) for address in addresses)
+        found: dict[str, int] = {}
+        for address in addresses:
+            for partition, count in _open_windows_in(_get(address, "/metrics").decode()).items():
+                found[partition] = max(count, found.get(partition, 0))
+        return found
 
 
 def look(endpoints: Endpoints, monotonic_s: Callable[[], float] = time.monotonic) -> Drain:
@@ -67,13 +75,14 @@ def look(endpoints: Endpoints, monotonic_s: Callable[[], float] = time.monotonic
     has to be read from Kafka after the windows were checked, so a second, newer snapshot of the live page is awaited.
     """
     try:
-        if waiting := _lags(endpoints.snapshot(), endpoints.outputs):
+        snapshot = endpoints.snapshot()
+        if waiting := _lags(snapshot, endpoints.outputs):
             return Drain(waiting, None)
     except (OSError, http.client.HTTPException, ValueError) as error:
         return Drain([f"an answer of the live page: {error!r}"], None)
     try:
-        if count := endpoints.open_windows():
-            return Drain([f"{count:,} open windows, counted by product"], count)
+        if left := _windows_left(endpoints.open_windows(), snapshot["event_time"]["partitions"]):
+            return left
     except (OSError, http.client.HTTPException, ValueError) as error:
         return Drain([f"an answer of every replica of the analytics: {error!r}"], None)
     try:
@@ -109,6 +118,15 @@ def _lags(snapshot: Mapping[str, Any], outputs: Collection[str]) -> list[str]:
     return left
 
 
+def _windows_left(open_windows: Mapping[str, int], partitions: int) -> Drain | None:
+    """What the analytics has left; None if no window is open in any of the partitions."""
+    if count := sum(open_windows.values()):
+        return Drain([f"{count:,} open windows, counted by product"], count)
+    if (missing := partitions - len(open_windows)) > 0:
+        return Drain([f"the analytics to restore its state of {missing} partitions"], None)
+    return None
+
+
 def _newer_snapshot(endpoints: Endpoints, monotonic_s: Callable[[], float]) -> Mapping[str, Any]:
     """A snapshot that was begun after this call: the second one that is finished after it."""
     seen = {endpoints.snapshot()["seen_at_s"]}
@@ -123,9 +141,10 @@ def _newer_snapshot(endpoints: Endpoints, monotonic_s: Callable[[], float]) -> M
         time.sleep(_POLL_S / 4)
 
 
-def _open_windows_in(metrics: str) -> int:
-    """The sum of a gauge of whole numbers in Prometheus' text format; not parsed by the library, which local mode may lack."""
-    return sum(int(float(line.rpartition(" ")[2])) for line in metrics.splitlines() if line.startswith(_OPEN_WINDOWS))
+def _open_windows_in(metrics: str) -> dict[str, int]:
+    """The gauge by its labels, from Prometheus' text format; not parsed by the library, which local mode may lack."""
+    series = (line.rpartition(" ") for line in metrics.splitlines() if line.startswith(_OPEN_WINDOWS))
+    return {labels: int(float(value)) for labels, _, value in series}
 
 
 def _address(url: str) -> tuple[str, int]:

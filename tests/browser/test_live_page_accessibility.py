@@ -36,6 +36,7 @@ BUSY = {
     },
     "event_time": {
         "watermark_s": 1_795_399_990.0,
+        "partitions": 1,
         "silent_partitions": [],
         "next_close_s": 1_795_400_040,
         "closes_in_s": 50.0,

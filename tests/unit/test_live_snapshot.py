@@ -65,6 +65,7 @@ def test_it_has_the_same_content_as_the_terminal_view() -> None:
     }
     assert content["event_time"] == {
         "watermark_s": T0 - 5,
+        "partitions": 1,
         "silent_partitions": [],
         "next_close_s": T0 + 40,
         "closes_in_s": 22.5,

@@ -21,6 +21,7 @@ class Pipeline:
         self.waiting_for = ""
         self.database_lag: int | None = None
         self.open_windows = 0
+        self.partitions = 2
         self.on_metrics: Any = lambda: None
         self._looks = 0
         pipeline = self
@@ -54,6 +55,7 @@ class Pipeline:
                 "waiting_for": self.waiting_for,
                 "stages": self.stages,
                 "database_lag": self.database_lag,
+                "event_time": {"partitions": self.partitions},
                 "seen_at_s": float(self._looks),
             }
         )
@@ -92,6 +94,12 @@ def test_each_stage_with_lag_is_reported(pipeline: Pipeline) -> None:
 def test_an_open_window_is_reported(pipeline: Pipeline) -> None:
     pipeline.open_windows = 4
     assert pipeline.drained() == (1, ["4 open windows, counted by product"])
+
+
+def test_a_partition_whose_state_is_not_restored_yet_is_reported(pipeline: Pipeline) -> None:
+    """Its open windows are not known."""
+    pipeline.partitions = 6
+    assert pipeline.drained() == (1, ["the analytics to restore its state of 4 partitions"])
 
 
 def test_metrics_created_during_the_check_must_be_written_first(pipeline: Pipeline) -> None:
