@@ -1,7 +1,12 @@
 """`pipeline metrics --source topic` reads all committed metrics, or none."""
 
+import time
+
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.records_to_delete import RecordsToDelete
+from aiokafka.structs import TopicPartition
 
 from libs.events.product_metrics import MetricRow, ProductMetric, encode_metric
 from libs.events.topics import PRODUCT_METRICS
@@ -9,6 +14,7 @@ from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import KafkaAddress
 from metrics_report.skipped import Skipped
 from metrics_report.sources import from_topic
+from tests.integration.command_line import run_command
 from tests.integration.pipeline import Pipeline
 from verification import topic_reader
 
@@ -32,3 +38,26 @@ async def test_metrics_behind_an_open_transaction_are_not_left_out_silently(
             await read()
         await hanging.abort_transaction()
     assert await read() == [MetricRow(0, 60, "prod-1", 1, 100, 100)]
+
+
+async def test_metrics_that_retention_may_have_deleted_are_mentioned(pipeline: Pipeline, topics: None) -> None:
+    topic = pipeline.prefix + PRODUCT_METRICS.name
+    async with AIOKafkaProducer(bootstrap_servers=pipeline.kafka) as producer:
+        for start_s, age_s in ((0, 10), (3600, 0)):  # windows that close at different times
+            metric = encode_metric(ProductMetric(start_s, start_s + 60, "prod-1", 1, 100))
+            written_ms = int(1000 * (time.time() - age_s))
+            await producer.send_and_wait(topic, metric, partition=0, timestamp_ms=written_ms)
+
+    async def noted() -> str:
+        exit_code, _, messages = await run_command(pipeline, "metrics", "--source", "topic", "--by", "hour")
+        assert exit_code == 0
+        return " ".join(messages.split())
+
+    assert "retention" not in await noted()
+    admin = AIOKafkaAdminClient(bootstrap_servers=pipeline.kafka)
+    await admin.start()
+    try:
+        await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(1)})
+    finally:
+        await admin.close()
+    assert "metrics of windows that end by 1970-01-01 01:01:00Z" in await noted()
