@@ -69,7 +69,7 @@ def decode_mark(key: bytes | None, value: bytes | None) -> tuple[Place, ReplayMa
 
 
 class Replayed:
-    """The set of replayed letters, with the newest mark of each; takes about 400 bytes for each."""
+    """The set of replayed letters, with the newest mark of each; takes about 300 bytes for each."""
 
     def __init__(self) -> None:
         self._marks: dict[int, ReplayMark] = {}
