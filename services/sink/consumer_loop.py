@@ -77,10 +77,11 @@ class Sink(Generic[Item]):
         self._start_over_because = ""
         self._backoff = Backoff()
         self._interruption_log = InterruptionLog(writer.kind)
+        # Not at each run(), which is called again after an error: the output would look connected for ever.
+        self._health.connected()
 
     async def run(self) -> None:
         """Run until asked to stop; raises ``PipelineError`` if a retry cannot help."""
-        self._health.connected()
         self._start_over_because = ""  # of an earlier run that ended with it: the output may have been rebuilt since
         while not self._stop.is_set():
             try:

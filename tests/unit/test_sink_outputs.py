@@ -1,17 +1,26 @@
 """The sink's outputs run independently, and log their interruptions."""
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from libs.runtime.clock import SystemClock
 from libs.runtime.errors import PipelineError
 from libs.runtime.metrics import OutputMetrics, SinkMetrics
 from libs.runtime.service.health import Health
+from libs.runtime.service.life_cycle import Context
+from libs.runtime.topics.rules import Cluster
 from services.sink import outputs as outputs_module
+from services.sink.consumer_loop import Sink
+from services.sink.file.file_writer import FileWriter
+from services.sink.file.metrics_file import MetricsFile
 from services.sink.interruption_log import InterruptionLog
 from services.sink.output_health import OutputHealth
 from services.sink.outputs import run_all
+from services.sink.sink_settings import SinkSettings
 
 
 class Output:
@@ -92,6 +101,26 @@ def test_health_names_the_interrupted_output() -> None:
     assert health.report()[0]
     database.taking_over()
     assert health.report()[1]["seconds_since"] == {"file connected": 0.0, "database connected": 0.0}
+
+
+class RefusedWriter(FileWriter):
+    async def acquire(self) -> bool:
+        raise PipelineError("no rights", advice="grant them")
+
+
+async def test_an_output_that_fails_again_and_again_is_not_healthy(
+    stop: asyncio.Event, metrics: dict[str, OutputMetrics], tmp_path: Path
+) -> None:
+    now_s = 0.0
+    health = Health(lambda: now_s)
+    context = Context(SinkSettings(), Cluster("cluster", {}), health, SystemClock(), CollectorRegistry(), stop)
+    sink = Sink[Any](context, RefusedWriter(MetricsFile(tmp_path / "metrics.json", "topic")), metrics["file"], "sink")
+    health.forget("started")
+    for _ in range(3):
+        with pytest.raises(PipelineError, match="no rights"):
+            await sink.run()
+        now_s += 15.0
+    assert health.report()[1]["reason"] == "no progress: file connected"
 
 
 def test_an_interruption_and_its_end_are_logged_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,6 +108,8 @@ def test_an_sqlite_url_becomes_a_path(url: str, path: str) -> None:
         "postgresql://user:hidden@[host/database",
         "postgresql://user:hid%zzden@host/database",
         "postgresql://user@host/database?hidden=1",
+        "postgresql://user:hid/den@host/database",
+        "postgresql://user:hid?d/en@host/database",
     ],
 )
 def test_unsupported_databases_are_rejected_without_showing_the_password(
@@ -130,6 +132,21 @@ def test_a_password_file_is_read_again_for_each_connection(tmp_path: Path, monke
     secret.write_text("second")
     assert address.password() == "second"
     assert str(address) == "postgresql://sink@host:5433/metrics"
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("postgresql://sink:Secret#@db:5432/metrics", "postgresql://sink@db:5432/metrics"),
+        ("postgresql://sink:Sec?ret@db/metrics?sslmode=require", "postgresql://sink@db/metrics"),
+        ("postgresql://sink:Se:cret@[::1]:5432,b:5433/metrics", "postgresql://sink@[::1]:5432,b:5433/metrics"),
+        ("postgresql://db/metrics?user=sink&password=Secret@#", "postgresql://db/metrics"),
+        ("postgres://sink@/metrics", "postgres://sink@/metrics"),
+        ("postgresql://", "postgresql://"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(uri: str, shown: str) -> None:
+    assert str(parse_address(uri)) == shown
 
 
 def test_a_password_for_sqlite_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,9 +40,13 @@ class PostgresqlAddress:
 
     def __str__(self) -> str:
         """Host and database, without the password and without parameters, which may contain it, too."""
-        parts = urlsplit(self.uri)
-        user, at, hosts = parts.netloc.rpartition("@")
-        return f"{parts.scheme}://{user.partition(':')[0]}{at}{hosts}{parts.path}"
+        scheme, _, rest = self.uri.partition("://")
+        # As libpq reads it: a password ends at the first @, and may contain # and ?, at which urlsplit() ends the host.
+        login, at, where = rest.partition("@")
+        if not at or "/" in login:
+            login, at, where = "", "", rest
+        shown = where.partition("?")[0].rpartition("@")[2]
+        return f"{scheme}://{login.partition(':')[0]}{at}{shown}"
 
 
 Address = SqliteAddress | PostgresqlAddress
@@ -64,8 +68,11 @@ def parse_address(url: str, password_file: Path | None = None) -> Address:
 
         try:
             urlsplit(url)
-            conninfo.conninfo_to_dict(url)
+            ports = str(conninfo.conninfo_to_dict(url).get("port", ""))
         except (ValueError, ProgrammingError):  # their text may contain the password
-            raise ValueError(f"it is no connection URI; allowed is {_ALLOWED}") from None
+            ports = "?"
+        # No number: it is part of a password that contains a slash, for example.
+        if ports and not ports.replace(",", "0").isdecimal():
+            raise ValueError(f"it is no connection URI; allowed is {_ALLOWED}")
         return PostgresqlAddress(url, password_file)
     raise ValueError(f"allowed is {_ALLOWED}")
