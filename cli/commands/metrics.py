@@ -173,7 +173,9 @@ def _retention_note(missing_until_s: float) -> str:
         if missing_until_s == math.inf
         else f"metrics of windows that end by {time_of(missing_until_s * 1000)}"
     )
-    return f"retention may have deleted {which} from the topic, so sums can be too small; the sink's outputs may have them"
+    return (
+        f"retention may have deleted {which} from the topic, so sums can be too small; the sink's outputs may have them"
+    )
 
 
 def _rows_of_topic(options: PipelineOptions, skipped: Skipped) -> list[MetricRow]:

@@ -5,14 +5,14 @@ import time
 import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from acls.acl import Acl
 from acls.admin import create
 from libs.events.topics import ANALYTICS_STATE, ORDERS, PROCESSED_ORDERS
-from libs.runtime.errors import PipelineError, TopicRefusedError
+from libs.runtime.errors import PipelineError, TopicMismatchError, TopicRefusedError
 from libs.runtime.rights.right import Operation, Resource
 from libs.runtime.topics import creation
 from libs.runtime.topics.creation import ensure_topics
@@ -60,6 +60,18 @@ async def test_a_service_waits_for_missing_brokers_with_a_time_limit(
         await ensure_topics(settings, [ORDERS])
     assert time.monotonic() - began_s >= 1
     assert "TOPIC_REPLICATION_FACTOR" in refused.value.advice
+
+
+async def test_a_wrong_number_of_partitions_is_noticed_before_topics_are_created(
+    pipeline: Pipeline, admin: AIOKafkaAdminClient
+) -> None:
+    """Otherwise they have the wrong number as well, and have to be deleted."""
+    orders = pipeline.prefix + ORDERS.name
+    await admin.create_topics([NewTopic(orders, 12, 1)])
+    with pytest.raises(TopicMismatchError, match="has 12 partitions, TOPIC_PARTITIONS says 6") as refused:
+        await ensure_topics(pipeline.settings(), [ORDERS, PROCESSED_ORDERS])
+    assert "set TOPIC_PARTITIONS=12" in refused.value.advice
+    assert [name for name in await admin.list_topics() if name.startswith(pipeline.prefix)] == [orders]
 
 
 async def test_deleted_topics_end_a_running_service(pipeline: Pipeline, admin: AIOKafkaAdminClient) -> None:

@@ -110,7 +110,7 @@ class BrokerWatch:
             f"{', '.join(changed)} by now and had {before} at the start: records in new partitions would not be read, and"
             " keys would move to other partitions than their open windows",
             advice="nothing is lost; Kafka takes no partitions away: set TOPIC_PARTITIONS to the number of partitions that"
-            f" {self._source[0].topic!r} has by now, and {START_OVER}",
+            f" the pipeline's source topic has by now, and {START_OVER}",
         )
 
     def _as_expected(self, counts: Mapping[str, int]) -> bool:

@@ -89,6 +89,9 @@ async def _create_missing(admin: AIOKafkaAdminClient, settings: ServiceSettings,
     """Returns the replication factor of each topic, by its name without prefix."""
     names = [settings.topic_prefix + spec.name for spec in specs]
     existing = set(await admin.list_topics())
+    # Before others are created with a number that does not fit: those would have to be deleted again.
+    if there := [name for name in names if name in existing]:
+        _check_partitions(await _described(admin, there), settings)
     missing = [
         NewTopic(
             name=name,
@@ -110,11 +113,15 @@ async def _create_missing(admin: AIOKafkaAdminClient, settings: ServiceSettings,
                 raise error(f"creating topic {name!r}: {' '.join(map(str, message))}")
     replicas = {}
     described = await _described(admin, names)
-    check_partition_counts({topic["topic"]: len(topic["partitions"]) for topic in described}, settings.topic_partitions)
+    _check_partitions(described, settings)
     for topic in described:
         name = topic["topic"].removeprefix(settings.topic_prefix)
         replicas[name] = min(len(partition["replicas"]) for partition in topic["partitions"])
     return replicas
+
+
+def _check_partitions(described: list[dict[str, Any]], settings: ServiceSettings) -> None:
+    check_partition_counts({topic["topic"]: len(topic["partitions"]) for topic in described}, settings.topic_partitions)
 
 
 def _check_may_create(topic_errors: Iterable[Any], settings: ServiceSettings) -> None:
