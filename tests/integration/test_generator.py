@@ -128,7 +128,7 @@ async def test_a_backfill_is_in_order(kafka: str, topic_prefix: str, tmp_path: P
 
 async def test_after_a_backfill_it_continues_live(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
     env = {"KAFKA_BOOTSTRAP_SERVERS": kafka, "TOPIC_PREFIX": topic_prefix, "GENERATOR_RATE": "50"}
-    flags = ["--generator-backfill-seconds", "20", "--generator-count", "1100"]
+    flags = ["--generator-backfill-seconds", "20", "--generator-count", "1300"]  # 26 s of traffic, give or take one
     async with ServiceProcess("generator", tmp_path, env, *flags) as generator:
         assert await generator.wait() == 0
         live_from_s = (await generator.wait_for("generation starts"))["event_time_starts"] + 20
