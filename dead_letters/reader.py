@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from aiokafka.errors import KafkaError, for_code
 
 from dead_letters.dead_letter import DeadLetter, Place, read_letter
-from dead_letters.replay_marks import Replayed, ReplayMark, decode_mark
+from dead_letters.replay_marks import Replayed, decode_mark
 from libs.events.topics import DEAD_LETTERS_REPLAYED, ORDERS, ORDERS_DLQ
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, Kafka, client_arguments
@@ -87,21 +87,15 @@ class LetterReader:
         if wanted:
             raise _no_letter(min(wanted), "that offset is a transaction marker, or a record that was never committed")
 
-    async def marks(self) -> AsyncIterator[tuple[Place, ReplayMark | None]]:
-        """All replay marks, oldest first in each partition; empty as long as no letter was ever replayed."""
-        if not self.topics.has_marks:
-            return
-        begins = await self._reader.begins(self.topics.marks)
-        ends = await self._reader.settled_ends(self.topics.marks)
-        async for records in self._reader.read(self.topics.marks, begins, ends):
-            for record in records:
-                yield decode_mark(record.key, record.value)
-
     async def replayed(self) -> Replayed:
-        """The letters that have a replay mark."""
+        """The letters that have a replay mark; none as long as no letter was ever replayed."""
         replayed = Replayed()
-        async for place, mark in self.marks():
-            replayed.add(place, mark)
+        if self.topics.has_marks:
+            begins = await self._reader.begins(self.topics.marks)
+            ends = await self._reader.settled_ends(self.topics.marks)
+            async for records in self._reader.read(self.topics.marks, begins, ends):
+                for record in records:
+                    replayed.add(*decode_mark(record.key, record.value))
         return replayed
 
 

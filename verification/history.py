@@ -16,8 +16,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from aiokafka.partitioner import murmur2
-
+from verification.partitioning import partition_of
 from verification.strict_json import number, parse_object
 from verification.topic_reader import Offsets, TopicReader
 
@@ -59,7 +58,7 @@ class History:
         """Whether the metric of a window with this end cannot have been deleted."""
         if not self.metrics_missing_until_s:
             return True
-        partition = (murmur2(product_id.encode()) & 0x7FFFFFFF) % len(self.metrics_missing_until_s)
+        partition = partition_of(product_id, len(self.metrics_missing_until_s))
         return window_end_s > self.metrics_missing_until_s[partition]
 
     def lines_since_s(self, window_ends_s: Iterable[float]) -> float:

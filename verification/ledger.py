@@ -9,11 +9,10 @@ of them lacks the products.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from aiokafka.partitioner import murmur2
-
 from verification.expected_letter import TOO_LARGE, ExpectedLetter, expected_letter
 from verification.history import WHOLE, History
 from verification.packed_order import Source, pack, processed_partition_of, rest_of, source_of
+from verification.partitioning import partition_of
 from verification.reference_processor import AllowedOutcome, Order, ReferenceProcessor
 from verification.report import Damage, NotVerified, Report
 from verification.sizes import SizeLimits, record_bytes, size_limits
@@ -235,7 +234,7 @@ class Ledger:
             self._rests[source] = rests
         partition = 0
         if self._processed_is_cut:
-            partition = (murmur2(order.product_id.encode()) & 0x7FFFFFFF) % self._processed_partitions
+            partition = partition_of(order.product_id, self._processed_partitions)
         packed = pack(source, order.rest, partition)
         present = self._orders.setdefault(order.identity, packed)
         if present is not packed:  # the same order again

@@ -128,7 +128,12 @@ class _Run:
                 self.report.found(Damage.NOT_CLOSED, f"{product} from {start}")
         found = []
         if output:
-            read_file = partial(read_lines, output, self.window_seconds, since_s=self._lines_since_s(metrics + newer))
+            read_file = partial(
+                read_lines,
+                output,
+                self.window_seconds,
+                since_s=self.history.lines_since_s(metric.window_end for metric in metrics + newer),
+            )
             lines = await self._read_output(str(output), read_file, metrics + newer, deadline_s)
             self.report.lines = lines.total()
             found.append((LINES, lines))
@@ -289,9 +294,6 @@ class _Run:
             self.progress(f"{missing:,} metrics not yet in {name}")
             await asyncio.sleep(_POLL_S)
         return await asyncio.to_thread(read, self.report)
-
-    def _lines_since_s(self, metrics: list[Metric]) -> float:
-        return self.history.lines_since_s(metric.window_end for metric in metrics)
 
     def _is_judged(self, window: Window) -> bool:
         product, start_s = window

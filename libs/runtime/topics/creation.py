@@ -90,8 +90,8 @@ async def _create_missing(admin: AIOKafkaAdminClient, settings: ServiceSettings,
     names = [settings.topic_prefix + spec.name for spec in specs]
     existing = set(await admin.list_topics())
     # Before others are created with a number that does not fit: those would have to be deleted again.
-    if there := [name for name in names if name in existing]:
-        _check_partitions(await _described(admin, there), settings)
+    described = await _described(admin, [name for name in names if name in existing])
+    _check_partitions(described, settings)
     missing = [
         NewTopic(
             name=name,
@@ -111,9 +111,9 @@ async def _create_missing(admin: AIOKafkaAdminClient, settings: ServiceSettings,
                 log.info("topic created", topic=name, partitions=settings.topic_partitions)
             elif error is not TopicAlreadyExistsError:  # another service was faster
                 raise error(f"creating topic {name!r}: {' '.join(map(str, message))}")
+        described = await _described(admin, names)
+        _check_partitions(described, settings)
     replicas = {}
-    described = await _described(admin, names)
-    _check_partitions(described, settings)
     for topic in described:
         name = topic["topic"].removeprefix(settings.topic_prefix)
         replicas[name] = min(len(partition["replicas"]) for partition in topic["partitions"])
@@ -160,6 +160,8 @@ def check_partition_counts(counts: Mapping[str, int], declared: int) -> None:
 
 async def _described(admin: AIOKafkaAdminClient, names: list[str]) -> list[dict[str, Any]]:
     """The topics' metadata, once the broker knows them all: a new topic takes a moment to become known."""
+    if not names:
+        return []
     deadline = time.monotonic() + _BECOMES_KNOWN_S
     while True:
         topics: list[dict[str, Any]] = await admin.describe_topics(names)
