@@ -3,7 +3,6 @@
 Containers are no descendants of the command. A test that is ended by a signal does not stop its own.
 """
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import uuid
 from collections.abc import Sequence
 
 from local import process_tree
-from tests.compose.project import docker, engine_problem
+from tests.compose.project import DockerError, docker, engine_problem
 
 _RUN_VARIABLE = "COMPOSE_TEST_RUN"
 
@@ -26,8 +25,10 @@ def main(command: Sequence[str]) -> int:
     run = os.environ[_RUN_VARIABLE] = uuid.uuid4().hex[:12]
     exit_code = process_tree.main(command)
     if engine_problem() is None:
-        with contextlib.suppress(subprocess.SubprocessError):  # docker itself has printed why
+        try:
             remove_projects(run)
+        except (DockerError, subprocess.TimeoutExpired) as error:
+            print(f"Containers of the tests may be left: {error}", file=sys.stderr)  # noqa: T201
     return exit_code
 
 
@@ -35,7 +36,7 @@ def remove_projects(run: str) -> None:
     """Remove the containers, networks, volumes and images of the projects of a run.
 
     Raises:
-        SubprocessError: the engine does not do it.
+        DockerError, TimeoutExpired: the engine does not do it.
     """
     of_run = f"-test-{run}-"
     for kind, name, *filters in (

@@ -3,8 +3,10 @@
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +23,14 @@ ROOT = Path(__file__).resolve().parents[2]
 _HEALTH_CHECK = {"interval": "60s", "start_interval": "2s", "start_period": "600s"}
 _CHECKED = ("generator", "processor", "analytics", "sink", "live", "prometheus", "database")
 _WITHOUT_CHECK = ("kafka-secrets", "kafka-setup")  # they end
+
+
+_PAUSES_BETWEEN_BUILDS_S = (5, 30)
+_SHOWN_CHARACTERS = 3000  # the end of what docker wrote to standard error
+
+
+class DockerError(Exception):
+    """``docker`` failed; the message holds what it wrote to standard error."""
 
 
 def engine_problem() -> str | None:
@@ -71,7 +81,8 @@ class Project:
     def up(self, *arguments: str, directory: Path) -> Iterator[Self]:
         """Build and start it with ``docker compose up`` and ``arguments``; afterwards remove it, and ``directory`` with it."""
         try:
-            self.compose("up", "--build", "--detach", *arguments)
+            self._build()
+            self.compose("up", "--detach", *arguments)
             yield self
         finally:
             # pytest shows it when the start or the last test failed.
@@ -79,8 +90,24 @@ class Project:
             self.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", "--timeout", "1")
             shutil.rmtree(directory)
 
+    def _build(self) -> None:
+        """Build the images; repeated if it fails, since packages come from an index that may be unreachable for a moment."""
+        for pause_s in _PAUSES_BETWEEN_BUILDS_S:
+            try:
+                self.compose("build")
+            except DockerError as error:
+                print(f"The build is repeated after {pause_s} s. {error}")  # noqa: T201
+                time.sleep(pause_s)
+            else:
+                return
+        self.compose("build")
+
     def compose(self, *arguments: str) -> str:
-        """Run ``docker compose`` and return what it printed; its errors go to the test's captured output."""
+        """Run ``docker compose`` and return what it printed.
+
+        Raises:
+            DockerError: it failed.
+        """
         environment = {
             **os.environ,
             **self.settings,
@@ -95,17 +122,8 @@ class Project:
         }
         for name in {*_CHECKED, *self.java}.difference(_WITHOUT_CHECK):
             overlay.setdefault(name, {})["healthcheck"] = _HEALTH_CHECK
-        done = subprocess.run(
-            [*command, *arguments],
-            cwd=ROOT,
-            env=environment,
-            input=json.dumps({"services": overlay}),  # YAML, too
-            stdout=subprocess.PIPE,
-            text=True,
-            timeout=HANGS_AFTER_S,
-            check=True,
-        )
-        return done.stdout
+        # JSON is YAML, too.
+        return _run([*command, *arguments], environment=environment, text=json.dumps({"services": overlay}))
 
     def containers(self, *services: str) -> list[dict[str, Any]]:
         """``docker inspect`` of every container of ``services`` (default: all), running or not."""
@@ -114,7 +132,25 @@ class Project:
 
 
 def docker(*arguments: str) -> str:
-    """Run ``docker`` and return what it printed."""
-    return subprocess.run(
-        ["docker", *arguments], check=True, stdout=subprocess.PIPE, text=True, timeout=HANGS_AFTER_S
-    ).stdout
+    """Run ``docker`` and return what it printed.
+
+    Raises:
+        DockerError: it failed.
+    """
+    return _run(["docker", *arguments])
+
+
+def _run(command: list[str], *, environment: Mapping[str, str] | None = None, text: str | None = None) -> str:
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment,
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=HANGS_AFTER_S,
+        check=False,
+    )
+    if done.returncode:
+        raise DockerError(f"{shlex.join(command)} ended with {done.returncode}: {done.stderr[-_SHOWN_CHARACTERS:]}")
+    return done.stdout
