@@ -70,7 +70,7 @@ def pipeline() -> Iterator[Project]:
     }
     project = Project(project_name("pipeline"), kafka_port, output, settings)
     scale = [argument for service, count in REPLICAS.items() for argument in ("--scale", f"{service}={count}")]
-    with project.up(*scale, *REPLICAS, directory=directory):
+    with project.up(*REPLICAS, directory=directory, options=scale):
         yield project
 
 

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -78,11 +78,11 @@ class Project:
         return replace(self, output=output)
 
     @contextlib.contextmanager
-    def up(self, *arguments: str, directory: Path) -> Iterator[Self]:
-        """Build and start it with ``docker compose up`` and ``arguments``; afterwards remove it, and ``directory`` with it."""
+    def up(self, *services: str, directory: Path, options: Sequence[str] = ()) -> Iterator[Self]:
+        """Build ``services`` and start them with ``docker compose up``; afterwards remove all, and ``directory`` as well."""
         try:
-            self._build()
-            self.compose("up", "--detach", *arguments)
+            self._build(services)
+            self.compose("up", "--detach", *options, *services)
             yield self
         finally:
             # pytest shows it when the start or the last test failed.
@@ -90,17 +90,18 @@ class Project:
             self.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", "--timeout", "1")
             shutil.rmtree(directory)
 
-    def _build(self) -> None:
-        """Build the images; repeated if it fails, since packages come from an index that may be unreachable for a moment."""
+    def _build(self, services: Sequence[str]) -> None:
+        """Build the images of ``services``; repeated if it fails, since packages come from an index that may be unreachable for a moment."""
+        command = ("build", "--with-dependencies", *services)
         for pause_s in _PAUSES_BETWEEN_BUILDS_S:
             try:
-                self.compose("build")
+                self.compose(*command)
             except DockerError as error:
                 print(f"The build is repeated after {pause_s} s. {error}")  # noqa: T201
                 time.sleep(pause_s)
             else:
                 return
-        self.compose("build")
+        self.compose(*command)
 
     def compose(self, *arguments: str) -> str:
         """Run ``docker compose`` and return what it printed.

@@ -41,7 +41,7 @@ def project() -> Iterator[Project]:
         "TOPIC_PREFIX": "",
     }
     project = Project(project_name("outputs"), kafka_port, output, settings, java=("zookeeper", "kafka", "connect"))
-    with project.up("--wait", *SERVICES, directory=output):
+    with project.up(*SERVICES, directory=output, options=["--wait"]):
         yield project
 
 
