@@ -57,6 +57,8 @@ class Ledger:
         self._rests: dict[Source, tuple[int, ...]] = {}  # of the orders with several allowed ones
         self._seen_faulty: set[Source] = set()
         self._late: Counter[bytes] = Counter()
+        # Processed orders equal to late ones, before whose offset event time had not passed their window; whether they are summed.
+        self._on_time: dict[bytes, list[tuple[Order, bool]]] = {}
         self._late_orders: dict[bytes, tuple[Order, int]] = {}  # and their timestamps, where their orders may be gone
 
     def add_source(
@@ -150,9 +152,15 @@ class Ledger:
         return order
 
     def add_processed(
-        self, value: bytes | None, *, read_by_analytics: bool, partition: int = 0, timestamp_ms: int = 0
+        self,
+        value: bytes | None,
+        *,
+        read_by_analytics: bool,
+        partition: int = 0,
+        timestamp_ms: int = 0,
+        passed_s: float = float("inf"),
     ) -> Order | None:
-        """Add an order of ``processed-orders``.
+        """Add an order of ``processed-orders``. It can only be late if ``passed_s``, the event time there, is past its window.
 
         Only orders that the analytics had read before its late orders and metrics were read (``read_by_analytics``) are
         added to the sums: for a later one it is not known yet whether it is in a window or late.
@@ -173,11 +181,15 @@ class Ledger:
         elif read_by_analytics:
             self._sums.accept(order)
         if self._late and order.identity in self._late:
-            self._late[order.identity] -= 1
-            if not self._late[order.identity]:
-                del self._late[order.identity]
-            if read_by_analytics or due:
-                self._sums.late(order)
+            if self._sums.end_of(order) <= passed_s:
+                self._late[order.identity] -= 1
+                if not self._late[order.identity]:
+                    del self._late[order.identity]
+                if read_by_analytics or due:
+                    self._sums.late(order)
+            else:
+                # It is another one than the late order if the same order comes again later.
+                self._on_time.setdefault(order.identity, []).append((order, read_by_analytics or due))
         return order
 
     def close(self) -> None:
@@ -197,8 +209,19 @@ class Ledger:
                         continue
                     self._report.found(Damage.LOST, str(source))
         for identity, count in self._late.items():
-            if not self._late_may_be_right(identity):
-                self._report.found(Damage.LATE_UNEXPECTED, "a late order", count)
+            left = count - self._report_on_time(identity, count)
+            if left and not self._late_may_be_right(identity):
+                self._report.found(Damage.LATE_UNEXPECTED, "a late order", left)
+
+    def _report_on_time(self, identity: bytes, late_count: int) -> int:
+        """Report late orders that were on time; returns their number."""
+        on_time = self._on_time.get(identity, [])[:late_count]
+        for order, is_counted in on_time:
+            product_id, start_s = self._sums.window_of(order)
+            self._report.found(Damage.LATE_TOO_EARLY, f"{product_id} from {start_s}")
+            if is_counted:
+                self._sums.late(order)  # so that its window's metric is not reported as well
+        return len(on_time)
 
     def _letter_may_be_gone(self, source: Source) -> bool:
         first = self._first_letter_left.get(source.partition)

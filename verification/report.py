@@ -22,7 +22,7 @@ class Damage(StrEnum):
     DEAD_LETTER_CHANGED = "dead letter with another key, value or timestamp than its record"
     WRONG_REASON = "dead letter with a reason that does not apply"
     LATE_UNEXPECTED = "late order that is not in processed-orders, or more often"
-    LATE_TOO_EARLY = "late order whose window is still open"
+    LATE_TOO_EARLY = "late order whose window was still open"
     WINDOW_WRONG = "metric that differs from the sum of its orders"
     WINDOW_DUPLICATED = "window of a product more than once in product-metrics"
     WINDOW_UNEXPECTED = "metric of a window with no order"

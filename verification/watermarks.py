@@ -7,11 +7,15 @@ _MAX_SOURCES = 1000  # more than the maximum number of partitions of a pipeline'
 
 
 class Watermarks:
-    """The newest watermark of each source, per partition of ``processed-orders``."""
+    """The event time that each partition of ``processed-orders`` has passed, by the watermark records read so far.
+
+    It never decreases, not even when a source is added.
+    """
 
     def __init__(self) -> None:
         self._newest_s: dict[int, dict[int, float]] = {}
-        self._sources = 0
+        self._sources: dict[int, int] = {}
+        self._passed_s: dict[int, float] = {}
 
     def add(self, partition: int, value: bytes | None) -> None:
         """Add a watermark record of ``partition``; raises ``ValueError``."""
@@ -27,11 +31,10 @@ class Watermarks:
         newest_s = self._newest_s.setdefault(partition, {})
         for source in sources:
             newest_s[source] = max(newest_s.get(source, _NEVER), watermark_s)
-        self._sources = max(self._sources, int(count))
+        sources_count = self._sources[partition] = max(self._sources.get(partition, 0), int(count))
+        if len(newest_s) == sources_count:
+            self._passed_s[partition] = max(self.passed_s(partition), min(newest_s.values()))
 
     def passed_s(self, partition: int) -> float:
         """The event time, in epoch seconds, that all sources have passed, by the watermarks in ``partition``."""
-        newest_s = self._newest_s.get(partition, {})
-        if not self._sources or len(newest_s) < self._sources:
-            return _NEVER
-        return min(newest_s.values())
+        return self._passed_s.get(partition, _NEVER)

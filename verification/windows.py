@@ -102,6 +102,9 @@ class WindowSums:
     def window_of(self, order: Order) -> Window:
         return order.product_id, int(order.timestamp_s) // self.window_seconds * self.window_seconds
 
+    def end_of(self, order: Order) -> int:
+        return self.window_of(order)[1] + self.window_seconds
+
     def accept(self, order: Order) -> None:
         _add(self._accepted, self.window_of(order), order.cents)
 

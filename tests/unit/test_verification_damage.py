@@ -9,6 +9,7 @@ import pytest
 
 from tests.unit.verified_outputs import (
     BROKERS,
+    LATE,
     NOW_S,
     REFERENCE,
     SNAPSHOT,
@@ -54,6 +55,28 @@ def test_a_newer_late_order_is_not_missing_from_the_metric() -> None:
     report = outputs.verify()
     assert report.damage == {}
     assert report.late == 1
+
+
+def test_an_order_is_late_only_if_event_time_has_passed_its_window_before() -> None:
+    late = Outputs().processed.index(enriched(LATE))
+    for passed_s, damage in ((START + 59.9, {Damage.LATE_TOO_EARLY: 1}), (START + 60, {})):
+        report = Outputs(passed_s={late: passed_s}).verify()
+        assert report.damage == damage
+        assert report.late == 1
+
+
+@pytest.mark.parametrize("late_copies", [1, 2])
+def test_of_two_equal_orders_only_the_one_after_its_window_is_late(late_copies: int) -> None:
+    outputs = Outputs(passed_s={0: START})
+    outputs.orders.append(dump(LATE))
+    outputs.processed.insert(0, enriched(LATE))
+    outputs.late = [enriched(LATE)] * late_copies
+    outputs.snapshot = {0: 5, 1: 4}
+    if late_copies == 1:
+        outputs.metrics = outputs.lines = [Metric(START, START + 60, "prod-1", 5, 1376, 275)]
+    report = outputs.verify()
+    assert report.damage == ({} if late_copies == 1 else {Damage.LATE_TOO_EARLY: 1})
+    assert report.late == late_copies
 
 
 def test_a_newer_order_may_have_been_validated_at_any_later_time() -> None:

@@ -92,13 +92,16 @@ class Outputs:
     late: list[bytes] = field(default_factory=lambda: [enriched(LATE)])
     metrics: list[Metric] = field(default_factory=lambda: [Metric(START, START + 60, "prod-1", 4, 377, 94)])
     lines: list[Metric] = field(default_factory=lambda: [Metric(START, START + 60, "prod-1", 4, 377, 94)])
+    snapshot: dict[int, int] = field(default_factory=lambda: SNAPSHOT)
     passed: bool = False
+    passed_s: dict[int, float] = field(default_factory=dict)
+    """The event time at each of ``processed``, by index, where it matters."""
     timestamp_type: int = SENDERS
     newer_metrics: list[Metric] = field(default_factory=list)
 
     def verify(self) -> Report:
         report, sums = Report(), WindowSums(60)
-        ledger = Ledger(REFERENCE, sums, SNAPSHOT, report)
+        ledger = Ledger(REFERENCE, sums, self.snapshot, report)
         for partition, values in ((0, [*self.orders, *self.newer]), (1, self.others)):
             for offset, value in enumerate(values):
                 ledger.add_source(
@@ -114,8 +117,8 @@ class Outputs:
         ledger.settle()
         for value in self.late:
             ledger.add_late(value)
-        for value in self.processed:
-            ledger.add_processed(value, read_by_analytics=True)
+        for index, value in enumerate(self.processed):
+            ledger.add_processed(value, read_by_analytics=True, passed_s=self.passed_s.get(index, NOW_S))
         for value in self.processed_newer:
             ledger.add_processed(value, read_by_analytics=False)
         ledger.close()
