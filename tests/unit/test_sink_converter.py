@@ -134,6 +134,25 @@ async def test_a_copy_that_is_taken_away_is_not_made_again(live: Path, target_fo
         assert (source.exists(), target.exists()) == (kept, False)
 
 
+@pytest.mark.parametrize("target_format", FORMATS)
+async def test_another_file_of_the_same_name_is_converted_as_well(live: Path, target_format: str) -> None:
+    """After a rebuild of the outputs: the first one and its copy were put aside within the minute."""
+    now_s, before = 0.0, seen(live)
+    source, target = live.with_name(f"{NAME}.json"), live.with_name(NAME + FORMATS[target_format])
+    converter = Converter(live, target_format, lambda: now_s)
+    await converter.convert_all()
+    now_s = target.stat().st_ctime
+    content = source.read_bytes()
+    for file in (source, target):
+        file.rename(file.with_name(f"{file.name}.1.old"))
+    source.write_bytes(content)
+    for later_s in (5, KEPT_S + 1, 2 * KEPT_S):
+        now_s += later_s
+        await converter.convert_all()
+        assert seen(live) == before
+    assert (source.exists(), target.exists()) == (False, True)
+
+
 async def test_a_file_that_cannot_be_converted_is_kept_and_reported(
     live: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

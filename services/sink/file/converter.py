@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import structlog
 
@@ -24,6 +25,18 @@ _MOST_FAILURES = 10
 _MOST_CHARS_TOLD = 300
 
 
+class _Original(NamedTuple):
+    """Identifies a finished file, which does not change."""
+
+    inode: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        status = path.stat()
+        return cls(status.st_ino, status.st_mtime_ns)
+
+
 class Converter:
     """Converts each finished file beside ``live`` to ``target_format``, and then removes the original.
 
@@ -36,7 +49,9 @@ class Converter:
         self._suffix = live.suffix + GZIP_SUFFIX if target_format == "gzip" else PARQUET_SUFFIX
         self._now_s = now_s
         self._backoff = Backoff(1.0, 60.0)
-        self._converted_s: dict[str, float] = {}  # of this process, while the original is there
+        self._converted: dict[
+            str, tuple[_Original, float]
+        ] = {}  # of this process, while the original is there, and when
 
     async def run(self) -> None:
         """Convert existing and new files until cancelled."""
@@ -59,15 +74,17 @@ class Converter:
             if file.is_converted:
                 continue
             try:
-                # Another program may have taken the copy away already: then it is not made again.
-                converted_s = self._converted_s.get(file.name)
-                if converted_s is None and file.name in converted:
-                    converted_s = converted[file.name].path.stat().st_ctime
+                # Another program may have taken the copy away already: then it is not made again. But after a rebuild of the
+                # outputs another file may have the same name.
+                found = _Original.of(file.path)
+                original, converted_s = self._converted.get(file.name, (None, None))
+                if original != found:
+                    converted_s = converted[file.name].path.stat().st_ctime if file.name in converted else None
                 if converted_s is None:
-                    self._converted_s[file.name] = await self._convert(file)
+                    self._converted[file.name] = found, await self._convert(file)
                 elif self._now_s() - converted_s > KEPT_S:
                     file.path.unlink(missing_ok=True)
-                    self._converted_s.pop(file.name, None)
+                    self._converted.pop(file.name, None)
             except OSError as error:  # a damaged file must not keep later ones as they are
                 failures.append(error)
                 if len(failures) == _MOST_FAILURES:  # on a full disk all of them fail
