@@ -58,6 +58,14 @@ class OffsetMismatchError(PipelineError):
     """The group's committed offset is not the one that this stage committed last."""
 
 
+class StateBehindError(OffsetMismatchError):
+    """The restored state belongs to an earlier offset than the committed one."""
+
+
+class OutdatedAnswerError(PipelineError):
+    """A broker's answer contradicts what was committed before, and may be outdated."""
+
+
 class SettingChangedError(PipelineError):
     """A setting that state and outputs depend on has changed."""
 

@@ -23,7 +23,8 @@ async def read_changelog(
     """All committed records of ``partitions``, in batches, each partition's oldest first.
 
     A partition is complete when everything up to its high watermark has been read. As long as a transaction is open there, or
-    its marker is not written yet, a committed record could still be missing.
+    its marker is not written yet, a committed record could still be missing. A new leader's high watermark may be too early at
+    first, but then the broker refuses to name the end (KIP-207); it is asked for that first.
 
     Raises:
         KafkaTimeoutError: nothing was received for ``HEALTHY_FOR_S``; a new consumer may help (aiokafka #1154).
@@ -33,6 +34,7 @@ async def read_changelog(
     try:
         await consumer.start()
         consumer.assign(list(partitions))
+        ends = await consumer.end_offsets(partitions)
         await consumer.seek_to_beginning(*partitions)
         waiting, read = set(partitions), dict.fromkeys(partitions, -1)
         heard_s = time.monotonic()
@@ -45,7 +47,7 @@ async def read_changelog(
                 position = int(await consumer.position(partition))
                 if position > read[partition]:
                     heard_s, read[partition] = time.monotonic(), position
-                if end is not None and position >= end:
+                if end is not None and position >= max(end, ends[partition]):
                     waiting.remove(partition)
             if time.monotonic() - heard_s > HEALTHY_FOR_S:
                 raise KafkaTimeoutError(f"reading {sorted(waiting)} did not come to the end")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.errors import START_OVER, OffsetMismatchError, SettingChangedError
+from libs.runtime.errors import START_OVER, OffsetMismatchError, SettingChangedError, StateBehindError
 
 _VERSION = "exactly-once-1"
 
@@ -89,12 +89,13 @@ def check_state(
     ``state_offset`` is the source offset in the topic ``changelog``, None if it has none; ``group`` committed the offset.
 
     Raises:
-        OffsetMismatchError: naming both.
+        OffsetMismatchError: naming both; a StateBehindError if the state is the earlier one.
     """
     if state_offset is None or (committed is not None and committed.offset == state_offset):
         return
     found = "none" if committed is None else str(committed.offset)
-    raise OffsetMismatchError(
+    is_behind = committed is not None and state_offset < committed.offset
+    raise (StateBehindError if is_behind else OffsetMismatchError)(
         f"the committed offset of {_name(source)} is {found}, but its state in {changelog} belongs to offset {state_offset}: "
         "going on would count records twice, or not at all",
         advice=f"set it back with all replicas stopped: kafka-consumer-groups.sh --group {group} --topic "

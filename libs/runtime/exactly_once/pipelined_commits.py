@@ -60,6 +60,8 @@ class PipelinedCommits:
         self._records = 0
         self._opened_at_s: float | None = None
         self._commit: asyncio.Task[None] | None = None
+        self.committing: Offsets = {}
+        """The offsets of the commit in progress."""
         self.failed: Offsets = {}
         """The offsets of the commit that failed."""
         self.outputs = OutputBuffer(output_partitions)
@@ -116,12 +118,13 @@ class PipelinedCommits:
         """Raise the last commit's error, if it failed."""
         if self._commit is not None and self._commit.done():
             self._commit.result()
-            self._commit = None
+            self._commit, self.committing = None, {}
 
     async def commit(self, offsets: Offsets, tallies: Sequence[Tally]) -> None:
         """Commit the open transaction in the background, after waiting for the previous one."""
         if self._commit is not None:
             await self._commit
+        self.committing = offsets
         self._commit = asyncio.create_task(self._run(self.outputs, offsets, self._records, tallies))
         self._commit.add_done_callback(_retrieve_error)
         self.outputs, self._records, self._opened_at_s = OutputBuffer(self._output_partitions), 0, None

@@ -2,21 +2,35 @@
 
 import structlog
 
+from libs.runtime.exactly_once.doubt import Doubt
+
 log = structlog.get_logger()
 
 
 class StartOffset:
     """Chooses between the committed offset and the first one that the topic still has."""
 
-    def __init__(self) -> None:
-        self._out_of_range = False
+    def __init__(self, doubt: Doubt | None = None) -> None:
+        self._doubt = doubt or Doubt()
+        self.is_out_of_range = False
 
     def out_of_range(self) -> None:
-        """Note that the chosen offset is beyond the end of the topic."""
-        self._out_of_range = True
+        """Note that a broker has refused to read on: it ends before the position."""
+        self.is_out_of_range = True
 
-    def choose(self, committed: int | None, first: int) -> int:
-        """The offset to start at, if the topic's first record has the offset ``first``."""
+    def choose(self, committed: int | None, first: int, end: int = 0) -> int:
+        """The offset to start at.
+
+        Args:
+            committed: the group's offset.
+            first: the offset of the topic's first record.
+            end: the topic's end; needed only if ``is_out_of_range``.
+
+        Raises:
+            OutdatedAnswerError: it is not certain yet that the topic ends before the committed offset.
+        """
+        if committed is None or committed < first or committed <= end:
+            self._in_range()
         if committed is not None and committed < first:
             log.error(
                 "records were deleted before they were read",
@@ -25,13 +39,15 @@ class StartOffset:
                 advice="keep records longer than the longest outage: raise retention.ms of the topic, and the brokers' "
                 "offsets.retention.minutes with it",
             )
-        elif committed is not None and self._out_of_range:
+        elif committed is not None and self.is_out_of_range:
+            self._doubt.raise_unless_confirmed(f"the topic ends at {end}, before the committed offset {committed}")
             log.error(
                 "the topic ends before the committed offset: reading it from its beginning",
                 committed_offset=committed,
                 first_offset=first,
                 advice="the topic was deleted and created again, or the broker has lost its end; records may then count twice",
             )
+            self._in_range()
             committed = None
         elif committed is None and first > 0:
             log.warning(
@@ -40,8 +56,11 @@ class StartOffset:
                 advice="expected for a pipeline that is new to this topic; otherwise its offsets have expired "
                 "(offsets.retention.minutes of the brokers), and what was processed before is processed again",
             )
-        self._out_of_range = False
         return max(first, committed or 0)
+
+    def _in_range(self) -> None:
+        self.is_out_of_range = False
+        self._doubt.clear()
 
 
 def compare_with_state(committed: int | None, changelog: str, changelog_records: int) -> None:

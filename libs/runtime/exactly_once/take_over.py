@@ -2,15 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.errors import OffsetMismatchError, TransactionFencedError
+from libs.runtime.errors import OffsetMismatchError, StateBehindError, TransactionFencedError
 from libs.runtime.exactly_once.changelog import read_changelog
 from libs.runtime.exactly_once.committed_offsets import (
     CommittedOffset,
@@ -19,10 +19,12 @@ from libs.runtime.exactly_once.committed_offsets import (
     check_state,
     check_writer,
 )
+from libs.runtime.exactly_once.doubt import Doubt
 from libs.runtime.exactly_once.processing import WorkedPartition
 from libs.runtime.exactly_once.stable_offsets import stable_offsets
 from libs.runtime.exactly_once.stage import PartitionLogic, Stage
 from libs.runtime.exactly_once.start_offset import StartOffset, compare_with_state
+from libs.runtime.kafka_client.consumers import refresh_metadata
 from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.timing import COMMIT_TIMEOUT_S
 from libs.runtime.transactions.connection import BrokerConnection
@@ -48,6 +50,7 @@ class TakeOver:
     consumer: AIOKafkaConsumer
     group: str
     beat: Callable[[TopicPartition], None]
+    _state_doubt: Doubt = field(default_factory=Doubt)
 
     async def read(
         self, connection: BrokerConnection, starts: Mapping[TopicPartition, StartOffset]
@@ -56,6 +59,7 @@ class TakeOver:
 
         Raises:
             OffsetMismatchError: a committed offset is not the one that this stage committed last.
+            OutdatedAnswerError: it seems so, but a broker's answer may be outdated.
             TransactionFencedError: another replica has taken over meanwhile.
             SettingChangedError: a setting has changed since.
             TimeoutError: there was no response with the offsets; another attempt uses another connection.
@@ -65,6 +69,7 @@ class TakeOver:
             async with asyncio.timeout(_OFFSETS_WITHIN_S):
                 committed = await stable_offsets(connection, self.group, sources)
                 first = await self.consumer.beginning_offsets(sources)
+                ends = await self._ends([source for source, start in starts.items() if start.is_out_of_range])
                 await self._check(connection, committed)
         except TimeoutError as error:
             raise TimeoutError(
@@ -75,13 +80,23 @@ class TakeOver:
         if self.stage.changelog is not None:
             try:
                 await self._restore(logics, self.stage.changelog.name, committed)
-            except OffsetMismatchError:
+            except OffsetMismatchError as error:
                 await self._check_no_successor(connection, committed)
+                if isinstance(error, StateBehindError):
+                    self._state_doubt.raise_unless_confirmed(str(error))
                 raise
+            self._state_doubt.clear()
         return [
-            self._begin(source, logics[source], start, committed[source], first[source])
+            self._begin(source, logics[source], start, committed[source], (first[source], ends.get(source, 0)))
             for source, start in starts.items()
         ]
+
+    async def _ends(self, sources: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        if not sources:
+            return {}
+        await refresh_metadata(self.consumer)
+        ends: Mapping[TopicPartition, int] = await self.consumer.end_offsets(sources)
+        return ends
 
     async def _check_no_successor(self, connection: BrokerConnection, committed: Committed) -> None:
         """A replica that was paused after it had read the offsets compares them with the state of its successor."""
@@ -139,10 +154,10 @@ class TakeOver:
         logic: PartitionLogic,
         start: StartOffset,
         committed: CommittedOffset | None,
-        first: int,
+        first_and_end: tuple[int, int],
     ) -> WorkedPartition:
         with structlog.contextvars.bound_contextvars(partition=_name(source)):
-            position = start.choose(_offset(committed), first)
+            position = start.choose(_offset(committed), *first_and_end)
             self.consumer.seek(source, position)
             log.info("partition started", state_size=logic.state_size, offset=position)
         return WorkedPartition(source, logic, position)

@@ -225,9 +225,11 @@ class ReplicaWorker:
             self._pause(left_out)
             await self._process(producer, partitions, until_s=until_s)
         finally:
-            if producer is not None:
-                await close_quietly(producer.abort())
-            await close_quietly(connection.close())
+            try:
+                if producer is not None:
+                    await close_quietly(producer.abort())
+            finally:  # stop() may cancel the abort
+                await close_quietly(connection.close())
 
     async def _end_what_is_left_open(self, connection: BrokerConnection) -> None:
         """End the transactions of former members, and after a failure those of this worker's own former attempts."""

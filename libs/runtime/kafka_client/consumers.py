@@ -23,6 +23,11 @@ FETCH_BYTES = 512 * 1024
 FETCH_MAX_BYTES = 6 * FETCH_BYTES
 
 
+async def refresh_metadata(consumer: AIOKafkaConsumer) -> None:
+    """Ask a broker for the leaders of the consumer's partitions, which otherwise happens twice a minute."""
+    await consumer._client.force_metadata_update()  # noqa: SLF001 - there is no public way
+
+
 def committed_consumer(
     settings: ServiceSettings,
     group: str | None,

@@ -32,7 +32,7 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
-from libs.runtime.errors import AnswerLostError, TransactionTimeoutError
+from libs.runtime.errors import AnswerLostError, OutdatedAnswerError, TransactionTimeoutError
 
 _OUTAGES = (
     # No connection to a broker, or no response from it.
@@ -58,6 +58,7 @@ _OUTAGES = (
     NotControllerError,
     NotCoordinatorForGroupError,
     NotLeaderForPartitionError,
+    OutdatedAnswerError,
     ReplicaNotAvailableError,
     StaleMetadata,
     TransactionCoordinatorFenced,

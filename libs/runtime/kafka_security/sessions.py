@@ -38,6 +38,7 @@ class SessionConnection(AIOKafkaConnection):
     def __init__(self, host: str, port: int, **options: Any) -> None:
         super().__init__(host, port, **options)  # type: ignore[no-untyped-call]  # as all that aiokafka has here
         self._replace_at_s = float("inf")
+        self._bootstraps = options.get("on_close") is None
 
     async def open(self) -> None:
         """Connect and log in; after an error the socket is closed.
@@ -62,7 +63,17 @@ class SessionConnection(AIOKafkaConnection):
 
     def send(self, request: Any, expect_response: bool = True) -> Awaitable[Any]:
         answer: Awaitable[Any] = super().send(request, expect_response)  # type: ignore[no-untyped-call]
-        return self._noted(answer) if isinstance(request, SaslAuthenticateRequest) else answer
+        if isinstance(request, SaslAuthenticateRequest):
+            answer = self._noted(answer)
+        return self._closed_if_cancelled(answer) if self._bootstraps and expect_response else answer
+
+    async def _closed_if_cancelled(self, answer: Awaitable[Any]) -> Any:
+        # A client keeps its connections, but this one only after the answer [aiokafka 0.14: client.bootstrap].
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            self.close()  # type: ignore[no-untyped-call]
+            raise
 
     async def _noted(self, answer: Awaitable[Any]) -> Any:
         asked_s = time.monotonic()

@@ -116,6 +116,11 @@ class FakeConsumer:
         self.left_out: set[TopicPartition] = set()
         self._fetcher = SimpleNamespace(_fetch_max_wait_ms=FETCH_MAX_WAIT_MS, _fetcher_timeout=0.2)
         self._coordinator = SimpleNamespace(_do_heartbeat=self._do_heartbeat)
+        self._client: Any = SimpleNamespace(force_metadata_update=self._update_metadata)
+        self.metadata_updates = 0
+
+    async def _update_metadata(self) -> None:
+        self.metadata_updates += 1
 
     async def _do_heartbeat(self) -> bool:
         return True

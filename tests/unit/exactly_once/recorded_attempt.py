@@ -63,8 +63,11 @@ class Broker:
         return SimpleNamespace(
             transactional_id=transactional_id,
             start=lambda: self._note("start", transactional_id),
-            abort=lambda: self._note("abort", transactional_id),
+            abort=lambda: self._abort(transactional_id),
         )
+
+    async def _abort(self, transactional_id: str) -> None:
+        await self._note("abort", transactional_id)
 
     async def _stable_offsets(
         self, _: object, group: str, sources: Collection[TopicPartition]

@@ -7,8 +7,14 @@ import pytest
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.backoff import Backoff
-from libs.runtime.errors import NotAMemberError, OffsetMismatchError, SettingChangedError, TransactionFencedError
-from libs.runtime.exactly_once import take_over
+from libs.runtime.errors import (
+    NotAMemberError,
+    OffsetMismatchError,
+    OutdatedAnswerError,
+    SettingChangedError,
+    TransactionFencedError,
+)
+from libs.runtime.exactly_once import doubt, take_over
 from libs.runtime.exactly_once.committed_offsets import encode_metadata
 from libs.runtime.exactly_once.retries import Retries
 from libs.runtime.kafka_client.outages import is_outage
@@ -172,9 +178,10 @@ async def test_a_changed_setting_is_detected_from_offsets_of_other_replicas(brok
 
 @pytest.mark.parametrize("committed", [{}, {ORDERS[1]: 4}, {ORDERS[1]: 6}])
 async def test_state_that_does_not_match_the_offset_is_rejected(
-    committed: dict[TopicPartition, int], broker: Broker
+    committed: dict[TopicPartition, int], broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Earlier, later, or missing state; an offset that a tool has reset to the right value is accepted."""
+    monkeypatch.setattr(doubt, "DOUBTED_FOR_S", 0.0)
     fixture = WorkerWithFakes(changelog="state")
     fixture.logics[ORDERS[1]].state_offset = 5
     broker.committed, broker.metadata = committed, ""
@@ -182,6 +189,51 @@ async def test_state_that_does_not_match_the_offset_is_rejected(
         await fixture.attempt()
     broker.committed = {ORDERS[1]: 5}
     await fixture.attempt()
+
+
+async def test_state_that_is_behind_is_read_again_before_it_is_rejected(broker: Broker) -> None:
+    """A broker that has just become leader may not know yet how far the changelog is replicated."""
+    fixture = WorkerWithFakes(changelog="state")
+    fixture.logics[ORDERS[1]].state_offset = 5
+    broker.committed = {ORDERS[1]: 6}
+    with pytest.raises(OutdatedAnswerError, match="belongs to offset 5") as found:
+        await fixture.attempt()
+    assert is_outage(found.value)
+    fixture.logics[ORDERS[1]].state_offset = 6
+    await fixture.attempt()
+    assert ("process", True) in broker.asked
+
+
+async def test_a_partition_is_read_from_its_beginning_only_if_its_end_stays_behind(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fixture = WorkerWithFakes()
+    broker.committed = {ORDERS[1]: 100}
+    fixture.worker._start_offsets[ORDERS[1]].out_of_range()
+    fixture.consumer.ends = {ORDERS[1]: 40}
+    with pytest.raises(OutdatedAnswerError, match="ends at 40"):
+        await fixture.attempt()
+    assert fixture.consumer.metadata_updates == 1
+    monkeypatch.setattr(doubt, "DOUBTED_FOR_S", 0.0)
+    await fixture.attempt()
+    assert fixture.consumer.positions == dict.fromkeys(ORDERS[:2], 0)
+
+
+async def test_an_attempt_that_is_cancelled_while_it_aborts_closes_its_connection(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aborting = asyncio.Event()
+
+    async def abort(*_: object) -> None:
+        aborting.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(broker, "_abort", abort)
+    attempt = asyncio.create_task(WorkerWithFakes().attempt())
+    await aborting.wait()
+    attempt.cancel()
+    await asyncio.wait({attempt})
+    assert broker.asked[-1] == ("close",)
 
 
 class OvertakenBroker(Broker):

@@ -26,6 +26,7 @@ class FakeConsumer:
         self._script = iter(script)
         self._stands: dict[int, tuple[int, int | None]] = {partition.partition: (0, None) for partition in STATE}
         self.assigned: list[TopicPartition] = []
+        self.ends: dict[int, int] = {}
         self.closed = False
         self.fetches = 0
         self._coordinator = None
@@ -42,6 +43,9 @@ class FakeConsumer:
 
     def assign(self, partitions: list[TopicPartition]) -> None:
         self.assigned = partitions
+
+    async def end_offsets(self, partitions: list[TopicPartition]) -> Mapping[TopicPartition, int]:
+        return {partition: self.ends.get(partition.partition, 0) for partition in partitions}
 
     async def seek_to_beginning(self, *partitions: TopicPartition) -> None:
         assert set(partitions) == set(self.assigned)
@@ -101,6 +105,13 @@ async def test_it_waits_for_a_partition_with_an_open_transaction(monkeypatch: py
     )
     assert await read(consumer, monkeypatch, *STATE) == {STATE[0]: [["a"], ["b"]], STATE[1]: [["x"]]}
     assert consumer.fetches == 4
+
+
+async def test_a_high_watermark_that_is_too_early_is_not_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new leader learns from its followers how far the partition is replicated (KIP-207)."""
+    consumer = FakeConsumer([({STATE[0]: ["a"]}, {0: (1, 1)}), ({STATE[0]: ["b"]}, {0: (2, 2)})])
+    consumer.ends = {0: 2}
+    assert await read(consumer, monkeypatch, STATE[0]) == {STATE[0]: [["a"], ["b"]]}
 
 
 async def test_reading_without_progress_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:

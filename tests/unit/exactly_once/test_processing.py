@@ -231,6 +231,30 @@ async def test_a_partition_that_ends_with_an_aborted_transaction_is_drained_and_
     assert set(attempt.health._beats) == {"started", "orders-0"}
 
 
+class Busy(ConfirmedIdleConsumer):
+    """Always has one more record of the first partition."""
+
+    async def getmany(self, **_: object) -> Mapping[TopicPartition, list[Any]]:
+        await asyncio.sleep(0)
+        self.put({ORDERS[0]: [self.reads]})
+        return await super().getmany()
+
+
+async def test_an_idle_partition_is_healthy_while_another_one_always_has_a_transaction(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
+    attempt = Attempt(Busy(), [FakeLogic(), FakeLogic()], commits_complete=False, interval_ms=0)
+    await attempt.producer.begun.get()
+    attempt.health._beats.clear()
+    async with asyncio.timeout(30):
+        while not attempt.health._beats:  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0)
+    assert set(attempt.health._beats) == {"orders-1"}
+    attempt.producer.completion.release()
+    await attempt.end()
+
+
 class AbortedTransactions(ConfirmedIdleConsumer):
     """Has an endless sequence of aborted transactions in the first partition."""
 

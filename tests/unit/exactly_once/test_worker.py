@@ -97,13 +97,13 @@ async def test_transient_errors_are_retried_forever(error: Exception, counted: s
     assert totals(worker._metrics.registry).keys() == {counted}
 
 
-async def test_a_partition_that_ends_before_the_committed_offset_is_read_from_its_beginning() -> None:
+async def test_a_partition_that_ends_before_the_position_is_noted() -> None:
     worker = make_worker(OffsetOutOfRangeError({ORDERS[1]: 50}))
     worker.often = 1
     worker.start(lambda _: None)
     await worker.long_enough.wait()
     await worker.stop()
-    assert [worker._start_offsets[source].choose(50, 0) for source in ORDERS[:2]] == [50, 0]
+    assert [worker._start_offsets[source].is_out_of_range for source in ORDERS[:2]] == [False, True]
 
 
 async def test_a_stuck_consumer_ends_the_service_at_once() -> None:

@@ -1,11 +1,13 @@
 """A connection is replaced when most of its session is over and no request is pending."""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.protocol.admin import ApiVersionRequest, SaslAuthenticateRequest
+from aiokafka.protocol.metadata import MetadataRequest
 
 from libs.runtime.kafka_security import sessions
 from libs.runtime.kafka_security.sessions import SessionConnection
@@ -66,3 +68,23 @@ async def test_a_connection_without_a_session_lifetime_is_kept(connection: Sessi
     await connection.send(ApiVersionRequest())
     time.now_s += 1e6
     assert connection.connected()
+
+
+@pytest.mark.parametrize("bootstraps", [True, False])
+async def test_a_bootstrap_connection_is_closed_when_its_request_is_cancelled(
+    connection: SessionConnection, monkeypatch: pytest.MonkeyPatch, bootstraps: bool
+) -> None:
+    """No client has it yet, so nobody else would close it."""
+
+    async def no_answer(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(AIOKafkaConnection, "send", no_answer)
+    if not bootstraps:
+        connection = SessionConnection("broker", 9092, on_close=print)
+    request = asyncio.ensure_future(connection.send(MetadataRequest([])))
+    await asyncio.sleep(0)
+    request.cancel()
+    await asyncio.wait({request})
+    assert request.cancelled()
+    assert connection.connected() is not bootstraps

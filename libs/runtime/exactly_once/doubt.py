@@ -1,0 +1,35 @@
+"""When an answer that contradicts a commit is believed."""
+
+import time
+from collections.abc import Callable
+
+from libs.runtime.errors import OutdatedAnswerError
+from libs.runtime.timing import DOUBTED_FOR_S
+
+
+class Doubt:
+    """Doubts that records before a committed offset are gone, until brokers have said so for ``DOUBTED_FOR_S``.
+
+    A broker that has been replaced as a partition's leader may not know it yet, and a new leader may not know yet how far the
+    partition is replicated (KIP-207). Both name an end that is too early.
+    """
+
+    def __init__(self, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic_s = monotonic_s
+        self._since_s: float | None = None
+
+    def raise_unless_confirmed(self, answer: str) -> None:
+        """Note the answer of this attempt.
+
+        Raises:
+            OutdatedAnswerError: the first one came less than ``DOUBTED_FOR_S`` ago.
+        """
+        now_s = self._monotonic_s()
+        if self._since_s is None:
+            self._since_s = now_s
+        if now_s - self._since_s < DOUBTED_FOR_S:
+            raise OutdatedAnswerError(f"{answer}; the broker may not know better yet")
+
+    def clear(self) -> None:
+        """The contradiction is gone."""
+        self._since_s = None
