@@ -4,12 +4,16 @@ import json
 import re
 from collections import Counter
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 
 from monitoring.dashboards.__main__ import DASHBOARDS as MADE
 from monitoring.dashboards.__main__ import as_text
+from monitoring.dashboards.promql import per_minute
+from tests.compose.project import require_engine
 from tests.monitoring.known_metrics import KNOWN_METRICS, recorded_metrics
+from tests.monitoring.promtool import is_installed, promtool
 from tests.monitoring.queries import (
     DASHBOARDS,
     ROOT,
@@ -149,3 +153,37 @@ def test_metrics_of_drop_downs_and_annotations_are_documented() -> None:
 
     assert annotated
     assert annotated | {each.metric for each in choices()} <= KNOWN_METRICS
+
+
+def test_the_last_minute_is_not_the_whole_past_after_a_scrape_that_failed(tmp_path: Path) -> None:
+    """By promtool: 10 orders in each scrape's five seconds, of a process that is older than Prometheus."""
+    if not is_installed():
+        require_engine()
+    labels = 'job="analytics", instance="a"'
+    series = {
+        f'pipeline_closed_orders_total{{{labels}, product_id="old"}}': "_x5 1000+10x24 stale 1260+10x60",
+        f'pipeline_closed_orders_total{{{labels}, product_id="new"}}': "_x75 10+10x20",
+        f"up{{{labels}}}": "_x5 1x24 0 1x60",
+        f"process_start_time_seconds{{{labels}}}": "_x5 -86400x24 stale -86400x60",
+    }
+    minute = {"old": 120, "new": 50}
+    expected: dict[str, dict[str, int]] = {
+        "30s": {},  # Prometheus has known it for no minute
+        "100s": {"old": minute["old"]},
+        "215s": {},  # a minute after the scrape that failed
+        "220s": {"old": minute["old"]},
+        "400s": minute,
+    }
+    tests = [
+        {
+            "expr": per_minute("pipeline_closed_orders_total"),
+            "eval_time": at,
+            "exp_samples": [{"labels": f'{{product_id="{name}"}}', "value": value} for name, value in found.items()],
+        }
+        for at, found in expected.items()
+    ]
+    inputs = [{"series": name, "values": values} for name, values in series.items()]
+    file = {"rule_files": [], "tests": [{"interval": "5s", "input_series": inputs, "promql_expr_test": tests}]}
+    (tmp_path / "test.yml").write_text(json.dumps(file))
+    tested = promtool(tmp_path, "test", "rules", "test.yml")
+    assert tested.returncode == 0, tested.stdout + tested.stderr
