@@ -44,6 +44,9 @@ class Backend(Protocol):
     def left_to_drain(self) -> list[str]:
         """What is left to drain; empty if the pipeline is drained."""
 
+    def written_outputs(self) -> list[str]:
+        """The sink's outputs, of ``file`` and ``database``. The offsets of another one stay behind for ever."""
+
     def stop_services(self) -> None:
         """Stop the services, and keep Kafka running for the verification."""
 

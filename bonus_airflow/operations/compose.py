@@ -26,6 +26,9 @@ _REQUIRED: tuple[Sequence[str], ...] = (
     (*_COMPOSE, "config", "--quiet"),
 )
 _PROBE_TIMEOUT_S = 60.0
+# After `docker compose stop` Java exits with 143, for SIGTERM. What ends by itself is restarted, and is not "exited" for long.
+_STOPPED_CODES = (0, 143)
+_DATABASE_SINK = "sink-database"
 
 
 class ComposeMode:
@@ -72,7 +75,17 @@ class ComposeMode:
         self._stop("generator")
 
     def left_to_drain(self) -> list[str]:
-        return drained_output([*_COMPOSE, "exec", "--no-TTY", "live", "python", "-m", "watch.drained"])
+        outputs = ",".join(self.written_outputs())
+        return drained_output(
+            [*_COMPOSE, "exec", "--no-TTY", "live", "python", "-m", "watch.drained", "--outputs", outputs]
+        )
+
+    def written_outputs(self) -> list[str]:
+        config = json.loads(output_of([*_COMPOSE, "config", "--format", "json"]))
+        names = (config["services"]["sink"]["environment"].get("SINK_OUTPUTS") or "file").lower().split(",")
+        if any(container["Service"] == _DATABASE_SINK for container in self._containers("--all")):
+            names.append("database")
+        return sorted({name.strip() for name in names})
 
     def stop_services(self) -> None:
         stop_in_order(self._stop, self.left_to_drain)
@@ -108,7 +121,7 @@ class ComposeMode:
 def part_of(container: Mapping[str, Any]) -> Part:
     """A container, as ``docker compose ps --format json`` describes it."""
     state, health = container["State"], container["Health"]
-    is_stopped = state == "exited" and container["ExitCode"] == 0
+    is_stopped = state == "exited" and container["ExitCode"] in _STOPPED_CODES
     if is_stopped or (state == "running" and health == "healthy"):
         problem = ""
     elif state == "running":

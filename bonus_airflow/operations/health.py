@@ -1,7 +1,7 @@
 """Finds problems of a running pipeline and their durations: broken parts, which a restart may fix, and slow ones."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -24,6 +24,11 @@ class Thresholds:
     max_watermark_age_seconds: float
     max_dead_letter_share: float
     max_sink_delay_seconds: float
+
+    @property
+    def longest_patience_s(self) -> float:
+        """How long a problem may be observed before it is a finding."""
+        return max(self.unhealthy_seconds, self.slow_seconds, self.max_sink_delay_seconds)
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:
@@ -98,14 +103,14 @@ class HealthLook:
 
     def _slow(self) -> dict[tuple[str, str], tuple[str, float]]:
         try:
-            snapshot = self._backend.snapshot()
+            snapshot, outputs = self._backend.snapshot(), self._backend.written_outputs()
         except OperationError as error:
             return {("live", SLOW): (str(error), self._thresholds.slow_seconds)}
         if snapshot["waiting_for"] or not snapshot["stages"]:
             problem = f"the live page waits for {snapshot['waiting_for'] or 'its first look at Kafka'}"
             return {("live", SLOW): (problem, self._thresholds.slow_seconds)}
         self._totals_now = {"orders": snapshot["orders"]["written"], "dead_letters": snapshot["dead_letters"]["count"]}
-        return slow_parts(snapshot, self._thresholds, self._totals_before)
+        return slow_parts(snapshot, self._thresholds, self._totals_before, outputs)
 
 
 def root_causes(parts: Iterable[Part]) -> list[Part]:
@@ -118,7 +123,7 @@ def root_causes(parts: Iterable[Part]) -> list[Part]:
 
 
 def slow_parts(
-    snapshot: Mapping[str, Any], thresholds: Thresholds, totals: Mapping[str, int]
+    snapshot: Mapping[str, Any], thresholds: Thresholds, totals: Mapping[str, int], outputs: Collection[str]
 ) -> dict[tuple[str, str], tuple[str, float]]:
     """By part and SLOW: the values above their thresholds, and how long they must stay so to be a finding."""
     found: dict[tuple[str, str], tuple[str, float]] = {}
@@ -128,9 +133,8 @@ def slow_parts(
         if stage["lag"] and (behind_s is None or behind_s > thresholds.max_lag_seconds):
             duration = "and it reads nothing" if behind_s is None else f"{behind_s:.0f} s of work"
             found[group, SLOW] = (f"lag {stage['lag']:,} records, {duration}", thresholds.slow_seconds)
-    if snapshot["stages"]["sink"]["lag"] or snapshot["database_lag"]:
+    if lag := _sink_lag(snapshot, outputs):
         # The delay is the waiting time of metrics, so it has to be observed for that long.
-        lag = snapshot["stages"]["sink"]["lag"] + (snapshot["database_lag"] or 0)
         found["sink", SLOW] = (f"{lag:,} metrics wait to be written", thresholds.max_sink_delay_seconds)
     event_time = snapshot["event_time"]
     if event_time["watermark_s"] is not None and not event_time["idle"]:
@@ -144,3 +148,12 @@ def slow_parts(
         problem = f"{dead_letters:,} of the last {orders:,} orders are dead letters"
         found["orders", SLOW] = (problem, 0.0)
     return found
+
+
+def _sink_lag(snapshot: Mapping[str, Any], outputs: Collection[str]) -> int:
+    """The metrics that wait, counted for each output. The stage's lag is the database's if the file was never written."""
+    lag: int = snapshot["stages"]["sink"]["lag"]
+    database_lag: int | None = snapshot["database_lag"]
+    if "file" not in outputs and database_lag is not None:
+        lag = 0
+    return lag + ((database_lag or 0) if "database" in outputs else 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bonus_airflow.environment import airflow_home
-from bonus_airflow.operations.health import Finding
+from bonus_airflow.operations.health import SLOW, Finding
 
 RESTARTS_COUNT_FOR_S = 3600.0
 """Restarts that are older no longer count: a part may then be restarted again."""
@@ -82,10 +82,13 @@ class HealthRecord:
     def take(self, findings: Iterable[Finding]) -> tuple[list[Finding], list[Finding], list[str]]:
         """Store the current findings; returns all of them, the new ones, and the keys of resolved ones.
 
-        A finding that already existed keeps its first ``since_s``.
+        A finding that already existed keeps its first ``since_s``. Where something is broken or gone, slow parts were not looked at,
+        so none of those is resolved.
         """
-        before = self.wrong
-        now = {key_of(each): before.get(key_of(each), each.since_s) for each in findings}
+        before, findings = self.wrong, list(findings)
+        unknown = before if any(each.kind != SLOW for each in findings) else {}
+        now = {key: since_s for key, since_s in unknown.items() if key.endswith(f" {SLOW}")}
+        now |= {key_of(each): before.get(key_of(each), each.since_s) for each in findings}
         current = [Finding(each.part, each.kind, each.problem, now[key_of(each)]) for each in findings]
         self.wrong = now
         return current, [each for each in current if key_of(each) not in before], sorted(before.keys() - now.keys())

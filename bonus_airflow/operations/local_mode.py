@@ -51,7 +51,9 @@ class LocalMode:
 
     def left_to_drain(self) -> list[str]:
         status = self._running_status()
-        analytics = [each["port"] for each in status["programs"] if each["service"] == "analytics"]
+        # A stopped replica does not respond, and has no partitions.
+        running = [each for each in status["programs"] if each["state"] not in (_ENDED, *_STOPPED, "FATAL")]
+        analytics = [each["port"] for each in running if each["service"] == "analytics"]
         urls = [f"http://127.0.0.1:{port}" for port in analytics]
         outputs = ",".join(status["sink_outputs"])
         return drained_output(
@@ -60,6 +62,9 @@ class LocalMode:
                 *("--outputs", outputs, "--analytics", *urls),
             ]
         )
+
+    def written_outputs(self) -> list[str]:
+        return list(self._running_status()["sink_outputs"])
 
     def stop_services(self) -> None:
         stop_in_order(self._stop, self.left_to_drain)

@@ -35,7 +35,7 @@ class WatchedPipeline:
         try:
             self.snapshot()
         except OperationError:
-            return False
+            return any(_addresses_of(service) for service in SERVICES)
         return True
 
     def parts(self) -> list[Part]:
@@ -50,6 +50,9 @@ class WatchedPipeline:
             raise OperationError(f"{LIVE_PAGE_SETTING}={page.geturl()}: {error}") from error
         return get_json(f"http://{address}:{page.port or 80}{page.path.rstrip('/')}/snapshot")
 
+    def written_outputs(self) -> list[str]:
+        return ["file", "database"]  # those that have ever been written; the settings of the sinks are unknown here
+
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise OperationError(NO_CONTROL)
 
@@ -58,16 +61,22 @@ class WatchedPipeline:
 
 def replicas(service: str, port: int = _HEALTH_PORT) -> Iterator[Part]:
     """All replicas of the host name ``service``, with the results of their `/health`."""
-    try:
-        found = socket.getaddrinfo(service, port, socket.AF_INET, socket.SOCK_STREAM)
-    except socket.gaierror:
+    addresses = _addresses_of(service)
+    if not addresses:
         is_stopped = service == "generator"
         yield Part(service, service, "" if is_stopped else "no replica is running", is_stopped)
-        return
-    for address in sorted({str(address[0]) for *_, address in found}):
+    for address in addresses:
         problem = ""
         try:
             get_json(f"http://{address}:{port}/health")
         except OperationError as error:
             problem = str(error)
         yield Part(f"{service} at {address}", service, problem)
+
+
+def _addresses_of(service: str) -> list[str]:
+    try:
+        found = socket.getaddrinfo(service, None, socket.AF_INET, socket.SOCK_STREAM)
+    except socket.gaierror:
+        return []
+    return sorted({str(address[0]) for *_, address in found})

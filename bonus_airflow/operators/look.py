@@ -1,5 +1,6 @@
 """The operator that checks the pipeline's health."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -10,7 +11,7 @@ from bonus_airflow.operations.health_record import HealthRecord
 from bonus_airflow.operators.await_condition import AwaitCondition
 
 LOOK_LIMIT_S = 600.0
-"""A look has an end by itself, unless the pipeline cannot be looked at."""
+"""Beyond the longest patience. A look has an end by itself, unless the pipeline cannot be looked at."""
 
 
 class LookAtHealth(AwaitCondition):
@@ -20,8 +21,11 @@ class LookAtHealth(AwaitCondition):
         super().__init__(condition="health_look", timeout_s=LOOK_LIMIT_S, **kwargs)
 
     def execute(self, context: Context) -> None:
-        self.options = {
-            "thresholds": asdict(Thresholds.from_params(context["params"])),
-            "totals": HealthRecord.load().totals,
-        }
+        thresholds = Thresholds.from_params(context["params"])
+        self.timeout_s = LOOK_LIMIT_S + thresholds.longest_patience_s
+        self.options = {"thresholds": asdict(thresholds), "totals": HealthRecord.load().totals}
         super().execute(context)
+
+    def resume(self, context: Context, event: Mapping[str, Any]) -> Any:
+        self.timeout_s = LOOK_LIMIT_S + Thresholds.from_params(context["params"]).longest_patience_s
+        return super().resume(context, event)

@@ -67,12 +67,13 @@ class RepairBroken(BaseOperator):
         return self._look_again(context, look["totals"])
 
     def _look_again(self, context: Context, totals: Mapping[str, int]) -> NoReturn:
+        thresholds = Thresholds.from_params(context["params"])
         self.defer(
             trigger=ConditionTrigger(
                 backend=self.backend,
                 condition="health_look",
-                options={"thresholds": asdict(Thresholds.from_params(context["params"])), "totals": totals},
-                deadline_s=time.time() + LOOK_LIMIT_S,
+                options={"thresholds": asdict(thresholds), "totals": totals},
+                deadline_s=time.time() + LOOK_LIMIT_S + thresholds.longest_patience_s,
                 poll_s=_POLL_S,
             ),
             method_name="resume",

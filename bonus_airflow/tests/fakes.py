@@ -34,6 +34,7 @@ class FakeBackend:
         self.running = True
         self.problems: dict[str, str] = dict.fromkeys(names or ("kafka", "processor-1", "processor-2"), "")
         self.snapshot_data = copy.deepcopy(dict(WELL))
+        self.outputs = ["database", "file"]
         self.stopped = 0
 
     def problem(self) -> str:
@@ -58,6 +59,9 @@ class FakeBackend:
 
     def left_to_drain(self) -> list[str]:
         return []
+
+    def written_outputs(self) -> list[str]:
+        return self.outputs
 
     def stop_services(self) -> None:
         """Nothing runs."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bonus_airflow.operations import claim
+from bonus_airflow.operations import claim, compose, watched
 from bonus_airflow.operations.backend import choose_backend, running_backend
 from bonus_airflow.operations.errors import OperationError
 from bonus_airflow.operations.health import BROKEN, Finding
@@ -149,6 +149,29 @@ def test_where_airflow_only_watches_no_pipeline_is_started(
     for nothing in ("http://127.0.0.1:1", "http://live.invalid:8080"):
         monkeypatch.setenv(LIVE_PAGE_SETTING, nothing)
         assert running_backend() is None
+    # Without its live page it runs all the same.
+    monkeypatch.setattr(watched, "_addresses_of", lambda service: ["10.0.0.2"] if service == "sink" else [])
+    assert find_pipeline() == Found("watched")
+
+
+@pytest.mark.parametrize(
+    ("setting", "containers", "outputs"),
+    [
+        (None, [], "file"),
+        (None, [SINK | {"Service": "sink-database"}], "database,file"),
+        ("Database", [SINK], "database"),
+    ],
+)
+def test_a_drain_does_not_wait_for_an_output_that_is_not_written(
+    monkeypatch: pytest.MonkeyPatch, setting: str | None, containers: list[object], outputs: str
+) -> None:
+    config = json.dumps({"services": {"sink": {"environment": {"SINK_OUTPUTS": setting}}}})
+    listed = "".join(f"{json.dumps(each)}\n" for each in containers)
+    monkeypatch.setattr(compose, "output_of", lambda command: config if "config" in command else listed)
+    commands: list[list[str]] = []
+    monkeypatch.setattr(compose, "drained_output", commands.append)
+    compose.ComposeMode().left_to_drain()
+    assert commands[0][-2:] == ["--outputs", outputs]
 
 
 def test_broken_parts_of_a_watched_pipeline_are_reported_and_not_restarted(

@@ -50,6 +50,7 @@ def test_a_command_sees_the_users_environment_without_airflows(monkeypatch: pyte
         ("restarting", "", 1, "restarting, last exit code 1", False),
         ("exited", "", 137, "exited, last exit code 137", False),
         ("exited", "", 0, "", True),
+        ("exited", "", 143, "", True),
     ],
 )
 def test_a_container_is_parsed_from_compose_output(

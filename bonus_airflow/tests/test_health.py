@@ -182,6 +182,27 @@ def test_an_unreadable_record_is_an_empty_one(tmp_path: Path, text: str) -> None
     assert HealthRecord.load(tmp_path / "record.json") == HealthRecord()
 
 
+def test_what_was_not_looked_at_is_not_resolved() -> None:
+    record = HealthRecord()
+    slow = Finding("event time", SLOW, "the watermark is 90 s old", 10.0)
+    broken = Finding("sink", BROKEN, "exited", 20.0)
+    record.take([slow])
+    assert record.take([broken]) == ([broken], [broken], [])
+    assert record.take([slow]) == ([slow], [], ["sink broken"])
+    assert record.take([]) == ([], [], ["event time slow"])
+
+
+def test_the_lag_of_an_output_that_is_no_longer_written_is_no_delay() -> None:
+    looking = Looking()
+    looking.backend.snapshot_data["database_lag"] = 70
+    looking.backend.outputs = ["file"]
+    assert looking.after(0) == ([], [])
+    looking.backend.snapshot_data["stages"]["sink"]["lag"] = 70
+    looking.backend.snapshot_data["database_lag"] = None
+    looking.backend.outputs = ["database"]  # the file was never written
+    assert looking.after(0)[0] == ["sink to get well (70 metrics wait to be written)"]
+
+
 def test_a_finding_keeps_its_start_and_is_new_only_once() -> None:
     record = HealthRecord()
     told, new, gone = record.take([Finding("sink", BROKEN, "exited", 10.0)])

@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import TaskDeferred
 from bonus_airflow.operations.errors import CommandError
 from bonus_airflow.operations.health import BROKEN, Finding
 from bonus_airflow.operators import repair
+from bonus_airflow.operators.look import LookAtHealth
 from bonus_airflow.tests.fakes import FakeBackend
 
 PARAMS = {
@@ -36,6 +37,23 @@ class AlwaysDies(FakeBackend):
 def broken_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
     monkeypatch.setattr(repair, "backend_named", lambda _: AlwaysDies())
+
+
+@pytest.mark.parametrize("seconds", ["unhealthy_seconds", "slow_seconds", "max_sink_delay_seconds"])
+def test_a_look_may_last_longer_than_the_longest_patience(seconds: str) -> None:
+    context: Any = {
+        "params": PARAMS | {seconds: 3600},
+        "ti": SimpleNamespace(try_number=2),
+        "dag_run": SimpleNamespace(start_date=datetime.now(UTC)),
+    }
+    for task in (
+        LookAtHealth(task_id="look", backend="local"),
+        repair.RepairBroken(task_id="restart_broken", backend="local", look=LOOK),
+    ):
+        with pytest.raises(TaskDeferred) as deferred:
+            task.execute(context)
+        _, options = deferred.value.trigger.serialize()
+        assert options["deadline_s"] >= time.time() + 3600
 
 
 def tried_by(try_number: int, run_began_s: float) -> list[str]:

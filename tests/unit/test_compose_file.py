@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from libs.runtime.kafka_security.settings import KafkaSecuritySettings
 from tests.integration.services import ROOT
 
@@ -36,6 +38,25 @@ def test_every_documented_setting_reaches_its_service() -> None:
         assert values, f"{name} is passed to no container"
         # The service of a profile may have its own value, as the database's sink has for SINK_OUTPUTS.
         assert any(not value.strip() or f"${{{name}:" in value for value in values), f"{name} is fixed: {values}"
+
+
+@pytest.mark.parametrize("service", ["cli", "airflow"])
+def test_readers_of_the_outputs_know_where_the_sink_writes(service: str) -> None:
+    body, sink = services()[service], services()["sink"]
+    settings = set(re.findall(r"^      (SINK_(?:OUTPUT|DATABASE)[A-Z_]*):", sink, re.MULTILINE))
+    assert settings > {"SINK_OUTPUTS", "SINK_DATABASE_URL"}
+    assert set(re.findall(r"^      (SINK_[A-Z_]+):", body, re.MULTILINE)) == settings
+    assert "args: *parquet" in body
+    dockerfile = ROOT / {"cli": "cli", "airflow": "bonus_airflow"}[service] / "Dockerfile"
+    assert "services/sink/requirements-parquet.txt" in dockerfile.read_text()
+
+
+def test_airflow_has_its_settings_in_the_container_as_well() -> None:
+    table = (ROOT / "bonus_airflow" / "README.md").read_text().partition("| `PIPELINE_HEALTH_SCHEDULE`")
+    names = re.findall(r"`(PIPELINE_[A-Z_]+)`", table[1] + table[2].partition("| `LOCAL_")[0])
+    assert len(names) == 3
+    for name in names:
+        assert re.search(rf"^      {name}:", services()["airflow"], re.MULTILINE), name
 
 
 def test_every_login_setting_reaches_every_service_without_secrets_in_the_environment() -> None:
