@@ -137,5 +137,6 @@ fi
 say "verifying, once the last window is closed and written"
 .venv/bin/pipeline verify --bootstrap "$bootstrap" --output "$metrics" \
     --window-seconds "$WINDOW_SECONDS" --wait-closed $((WINDOW_SECONDS + 60))
+if ! [ -s "$metrics" ]; then echo "no metric was written" >&2 && exit 1; fi
 say "the metrics written last, of $(wc -l <"$metrics")"
 tail -n 5 "$metrics"

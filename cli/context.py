@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import quote
 
 from dotenv import dotenv_values
 
@@ -14,6 +15,7 @@ from cli.options import PipelineOptions
 from libs.runtime.errors import SettingsError
 from libs.runtime.kafka_client.bootstrap_servers import parse_bootstrap_servers
 from local.jars import ROOT
+from local.ports import port_setting
 from local.probes import kafka_answers
 from local.running import running_supervisor
 from local.settings import LocalSettings, forget_kafka_security, local_directory
@@ -22,7 +24,6 @@ from local.supervision import Supervisor
 COMPOSE_KAFKA_PORT = 9092
 CATALOGUE = ROOT / "services" / "processor" / "catalogue.json"
 _OUTPUT = Path("output")
-_DATABASE = f"sqlite:///{_OUTPUT}/metrics.db"
 
 Environment = Mapping[str, str]
 
@@ -116,7 +117,7 @@ def find_context(options: PipelineOptions, environment: Environment, machine: Ma
     if settings := machine.running_local_mode():
         return _local(options, environment, settings)
     compose = machine.compose_environment()
-    port = _port(compose)
+    port = port_setting(compose, "PIPELINE_KAFKA_PORT", COMPOSE_KAFKA_PORT)
     if machine.kafka_answers(port):
         return _compose(options, compose, port)
     raise NoPipelineError(
@@ -184,35 +185,29 @@ def _local(options: PipelineOptions, environment: Environment, settings: LocalSe
 
 def _compose(options: PipelineOptions, environment: Environment, port: int) -> PipelineContext:
     writes_file = "file" in (environment.get("SINK_OUTPUTS") or "file").lower()
+    output = ROOT / (environment.get("OUTPUT_DIR") or _OUTPUT)
     return PipelineContext(
         origin=Origin.COMPOSE,
         bootstrap_servers=f"localhost:{port}",
         topic_prefix=_prefix(options, environment),
         window_seconds=window_seconds(options, environment),
         outputs=Outputs(
-            ROOT / (environment.get("OUTPUT_DIR") or _OUTPUT) / "metrics.json" if writes_file else None,
-            _database(environment),
+            output / "metrics.json" if writes_file else None,
+            _database(environment, output),
             _password_file(environment),
         ),
         catalogue=ROOT / (environment.get("PROCESSOR_CATALOGUE_PATH") or CATALOGUE),
     )
 
 
-def _port(environment: Environment) -> int:
-    text = environment.get("PIPELINE_KAFKA_PORT") or str(COMPOSE_KAFKA_PORT)
-    if not (text.isascii() and text.isdecimal() and len(text) < 6 and 0 < int(text) < 2**16):
-        raise SettingsError(f"PIPELINE_KAFKA_PORT={text!r}: a port from 1 to 65535 is allowed")
-    return int(text)
-
-
 def _prefix(options: PipelineOptions, environment: Environment) -> str:
     return environment.get("TOPIC_PREFIX", "") if options.topic_prefix is None else options.topic_prefix
 
 
-def _database(environment: Environment) -> str | None:
+def _database(environment: Environment, output: Path = _OUTPUT) -> str | None:
     if "database" not in environment.get("SINK_OUTPUTS", "").lower():
         return None
-    return environment.get("SINK_DATABASE_URL") or _DATABASE
+    return environment.get("SINK_DATABASE_URL") or f"sqlite:///{quote(str(output))}/metrics.db"
 
 
 def _password_file(environment: Environment) -> Path | None:

@@ -10,7 +10,7 @@ from dead_letters.reader import LetterReader, Topics, letter_reader
 from dead_letters.rendering import reasons_found
 from dead_letters.replay import ReplayProducer, in_transactions
 from dead_letters.replay_marks import ReplayMark
-from dead_letters.selection import Plan, Selection, obstacle
+from dead_letters.selection import Distinct, Plan, Selection, obstacle
 from dead_letters.summaries import ByReason, ListEnd, Newest
 from libs.events.dead_letters import Reason
 from libs.events.topics import DEAD_LETTERS_REPLAYED
@@ -83,10 +83,12 @@ async def replay(pipeline: Pipeline, selection: Selection, ends: Offsets, due: i
         async with ReplayProducer(pipeline.kafka, pipeline.topic_prefix, topics) as producer:
             # Read the marks only now: transactions of an earlier replay are committed or aborted, and other replays fenced.
             replayed = await reader.replayed()
+            once = Distinct()
 
             async def left_to_do() -> AsyncIterator[list[DeadLetter]]:
                 async for letters in _selected(reader, selection, ends, lambda _: None, set()):
-                    yield [each for each in letters if not obstacle(each, topics) and each not in replayed]
+                    due = [each for each in letters if not obstacle(each, topics) and each not in replayed]
+                    yield [each for each in due if once.add(each)]
 
             async for letters in in_transactions(left_to_do()):
                 await producer.write(letters)

@@ -69,6 +69,21 @@ class Selection:
         return not self.reasons or letter.reason in self.reasons
 
 
+class Distinct:
+    """Letters of different records. A record that the processor has read twice, after a reset of its offsets, has two."""
+
+    def __init__(self) -> None:
+        self._fingerprints: set[int] = set()
+
+    def add(self, letter: DeadLetter) -> bool:
+        """Add a letter; returns False if there is one of the same record."""
+        fingerprint = letter.fingerprint()
+        if fingerprint in self._fingerprints:
+            return False
+        self._fingerprints.add(fingerprint)
+        return True
+
+
 @dataclass
 class Plan:
     """The result that a replay of a selection would have."""
@@ -81,19 +96,25 @@ class Plan:
     window_ended: int = 0
     left: Counter[str] = field(default_factory=Counter)
     left_examples: dict[str, list[Place]] = field(default_factory=dict)
+    _distinct: Distinct = field(default_factory=Distinct)
 
     def add(self, letter: DeadLetter, *, replayed: bool) -> None:
         """Count one selected letter."""
         if replayed:
             self.replayed_before += 1
         elif why := obstacle(letter, self.topics):
-            self.left[why] += 1
-            examples = self.left_examples.setdefault(why, [])
-            if len(examples) < _EXAMPLES:
-                examples.append(letter.place)
+            self._leave(letter, why)
+        elif not self._distinct.add(letter):
+            self._leave(letter, "their records have another dead letter, which is replayed")
         else:
             self.due[letter.reason] += 1
             self.window_ended += window_has_ended(letter, self.window_seconds, self.now_s)
+
+    def _leave(self, letter: DeadLetter, why: str) -> None:
+        self.left[why] += 1
+        examples = self.left_examples.setdefault(why, [])
+        if len(examples) < _EXAMPLES:
+            examples.append(letter.place)
 
     @property
     def selected(self) -> int:

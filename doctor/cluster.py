@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from doctor.cluster_facts import Clock, ClusterFacts, OpenTransaction, TopicFacts
 from doctor.finding import Finding, ok, problem, skipped, warning
 from doctor.own_transactions import is_own
-from libs.events.topics import ALL_TOPICS, DEAD_LETTERS_REPLAYED
+from libs.events.topics import ALL_TOPICS, DEAD_LETTERS_REPLAYED, ORDERS, PROCESSED_ORDERS, PRODUCT_METRICS
 from libs.runtime.kafka_requests.list_transactions import COMPLETE_ABORT, COMPLETE_COMMIT
 from libs.runtime.topics.rules import TopicSettings, differences
 from libs.runtime.transactions.missing_markers import OFFSETS_TOPIC
 
 TOPICS = (*ALL_TOPICS, DEAD_LETTERS_REPLAYED)
+_READ = (ORDERS, PROCESSED_ORDERS, PRODUCT_METRICS)  # by groups whose offsets matter
 INTERNAL_TOPICS = (OFFSETS_TOPIC, "__transaction_state")
 
 # More than the time from an order's arrival at the broker to its arrival here.
@@ -49,7 +50,7 @@ def cluster_findings(facts: ClusterFacts, prefix: str, declared_partitions: int 
         *_partition_counts(facts.topics, declared_partitions),
         *_settings(facts.topics, prefix),
         *_replication(facts, prefix),
-        *_broker_settings(facts.broker_config),
+        *_broker_settings(facts.broker_config, facts.topics),
         _clock(facts.clock),
         *_transactions(facts, prefix),
     ]
@@ -191,7 +192,7 @@ def _replication(facts: ClusterFacts, prefix: str) -> Iterator[Finding]:
         yield ok(subject, f"factor {_numbers(factors)}, all replicas in sync")
 
 
-def _broker_settings(config: Mapping[str, str] | None) -> Iterator[Finding]:
+def _broker_settings(config: Mapping[str, str] | None, topics: Mapping[str, TopicFacts]) -> Iterator[Finding]:
     subject = "broker settings"
     if config is None:
         yield skipped(subject, "this client is not allowed to describe them")
@@ -205,7 +206,7 @@ def _broker_settings(config: Mapping[str, str] | None) -> Iterator[Finding]:
             "set it to false; the services create their topics themselves",
         )
     kept_minutes = int(config.get("offsets.retention.minutes", "0"))
-    records_minutes = _retention_minutes(config)
+    records_minutes = _retention_minutes(config, topics)
     if 0 < kept_minutes <= records_minutes:
         sound = False
         yield warning(
@@ -222,8 +223,15 @@ def _broker_settings(config: Mapping[str, str] | None) -> Iterator[Finding]:
         yield ok(subject, "no automatic creation of topics; offsets are kept longer than records")
 
 
-def _retention_minutes(config: Mapping[str, str]) -> float:
-    """The broker's retention of records, by the most precise of its three settings; infinite if that is negative."""
+def _retention_minutes(config: Mapping[str, str], topics: Mapping[str, TopicFacts]) -> float:
+    """The longest retention of the topics that groups read, infinite if one is negative; the broker's if they cannot be described.
+
+    Of the broker's three settings the most precise one counts.
+    """
+    read = [topics[topic.name].config for topic in _READ if topic.name in topics]
+    known = [int(each["retention.ms"]) for each in read if each and "retention.ms" in each]
+    if known:
+        return math.inf if min(known) < 0 else max(known) / 60_000
     for name, per_minute in (
         ("log.retention.ms", 60_000),
         ("log.retention.minutes", 1),

@@ -13,7 +13,7 @@ from pathlib import Path
 from local.errors import LocalModeError
 from local.jars import java_command
 from local.paths import check_path
-from local.ports import is_taken
+from local.ports import is_taken, port_setting
 from local.probes import kafka_answers
 from local.programs import replica_names
 from local.settings import LocalSettings
@@ -152,8 +152,7 @@ def _compose_ports(environment: Mapping[str, str]) -> Iterator[Port]:
         ("PIPELINE_KAFKA_PORT", 9092, "Kafka in Docker"),
         ("PIPELINE_LIVE_PORT", 8080, "the live page in Docker"),
     ):
-        text = environment.get(setting) or ""
-        yield _port(int(text) if text.isdecimal() else default, setting, purpose)
+        yield _port(port_setting(environment, setting, default), setting, purpose)
 
 
 def _port(number: int, setting: str, purpose: str) -> Port:

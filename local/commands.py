@@ -3,11 +3,13 @@
 
 import asyncio
 import contextlib
+import fcntl
 import importlib.util
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from local.errors import EndedElsewhereError, LocalModeError
 from local.jars import ROOT
@@ -34,14 +36,19 @@ def up(processors: int, analytics: int, *, detach: bool) -> int:
         check_path(path)
     settings.directory.mkdir(parents=True, exist_ok=True)
     supervisor = Supervisor(settings.directory)
-    if supervisor.processes():
-        raise LocalModeError(
-            f"a pipeline is still running in {settings.directory}",
-            advice="`pipeline watch` shows it, `pipeline down` stops it; LOCAL_DIR and LOCAL_..._PORT make room for a second one",
-        )
     replicas = {"processor": processors, "analytics": analytics}
+    with _only_one_starts(settings.directory):
+        if supervisor.processes():
+            raise LocalModeError(
+                f"a pipeline is still running in {settings.directory}",
+                advice="`pipeline watch` shows it, `pipeline down` stops it; LOCAL_DIR and LOCAL_..._PORT make room for a second one",
+            )
+        try:
+            start(settings, supervisor, replicas, _report)
+        except BaseException:
+            stop(supervisor, _report)
+            raise
     try:
-        start(settings, supervisor, replicas, _report)
         wait_until_ready(settings, supervisor, _report)
         if detach:
             make = f"LOCAL_DIR={shlex.quote(str(settings.directory))} make" if os.environ.get("LOCAL_DIR") else "make"
@@ -62,6 +69,19 @@ def up(processors: int, analytics: int, *, detach: bool) -> int:
     stop(supervisor, _report)
     _report("stopped; nothing is left running")
     return 0
+
+
+@contextlib.contextmanager
+def _only_one_starts(directory: Path) -> Iterator[None]:
+    """Until the supervisor runs, which may take minutes at first, nothing else shows that a pipeline is starting in ``directory``."""
+    with (directory / "start.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LocalModeError(
+                f"a pipeline is already starting in {directory}", advice="wait for it, then try again"
+            ) from None
+        yield
 
 
 def down() -> int:

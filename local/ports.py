@@ -6,6 +6,9 @@ is down could get the broker's own port as source port, and so prevent the broke
 
 import random
 import socket
+from collections.abc import Mapping
+
+from libs.runtime.errors import SettingsError
 
 FIRST_EPHEMERAL_PORT = 32_768
 _LOWEST = 20_000
@@ -22,6 +25,14 @@ def is_taken(port: int) -> bool:
         except OSError:
             return True
     return False
+
+
+def port_setting(environment: Mapping[str, str], name: str, default: int) -> int:
+    """The port in a setting; raises SettingsError for a value that is not allowed."""
+    text = environment.get(name) or str(default)
+    if not (text.isascii() and text.isdecimal() and len(text) < 6 and 0 < int(text) < 2**16):
+        raise SettingsError(f"{name}={text!r}: a port from 1 to 65535 is allowed")
+    return int(text)
 
 
 def free_ports(count: int) -> list[int]:

@@ -7,7 +7,7 @@ from local.errors import LocalModeError
 from local.running import running_supervisor
 from local.settings import LocalSettings
 from local.startup import wait_until_ready
-from local.supervision import Program, Supervisor
+from local.supervision import ENDED, Program, Supervisor
 from watch.drained import Endpoints, wait_until_drained
 
 # Longer than the longest grace period (Kafka's), after which the supervisor kills a program.
@@ -47,15 +47,19 @@ def drain(timeout_s: float) -> int:
     supervisor = running_supervisor()
     settings = LocalSettings.of_running()
     supervisor.stop(["generator"], _STOP_S)
-    replicas = [program.name for program in supervisor.programs() if program.name.startswith("analytics-")]
-    endpoints = Endpoints(
+    left = wait_until_drained(_endpoints(settings, supervisor.programs()), timeout_s, _report)
+    _report("drained" if left.done else f"not drained: {'; '.join(left.waiting_for)}")
+    return 0 if left.done else 1
+
+
+def _endpoints(settings: LocalSettings, programs: Iterable[Program]) -> Endpoints:
+    # A stopped replica does not respond, and has no partitions.
+    replicas = [each.name for each in programs if each.name.startswith("analytics-") and each.state not in ENDED]
+    return Endpoints(
         settings.live_page,
         [f"http://127.0.0.1:{settings.http_port_of(replica)}" for replica in replicas],
         settings.written_outputs,
     )
-    left = wait_until_drained(endpoints, timeout_s, _report)
-    _report("drained" if left.done else f"not drained: {'; '.join(left.waiting_for)}")
-    return 0 if left.done else 1
 
 
 def _start(supervisor: Supervisor, names: list[str]) -> None:

@@ -73,9 +73,11 @@ class Supervisor:
                 stderr=log,
                 start_new_session=True,
             )
-        self._session_file.write_text(str(self._child.pid))
+        if not self.answers():  # otherwise it is another supervisor, and this one is going to end
+            self._session_file.write_text(str(self._child.pid))
         deadline = time.monotonic() + _START_S
-        while not self.answers():
+        # Not `answers` alone: another process may answer at the same socket, and this one has ended because of that.
+        while self._child.poll() is not None or not self.answers():
             if self._child.poll() is not None or time.monotonic() > deadline:
                 raise LocalModeError(
                     f"the supervisor did not start: {output.read_text().strip()}", advice=f"see {output}"

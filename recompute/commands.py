@@ -105,7 +105,12 @@ async def _refuse_members(admin: AIOKafkaAdminClient, topic_prefix: str) -> None
     for group in STAGES:
         # One at a time: aiokafka 0.14 cannot decode the answer for two.
         (answer,) = await admin.describe_consumer_groups([topic_prefix + group])
-        ((_, _, _, _, _, members, *_),) = answer.groups  # type: ignore[attr-defined]  # as above
+        ((code, _, _, _, _, members, *_),) = answer.groups  # type: ignore[attr-defined]  # as above
+        if code:  # for example while its coordinator is moving; the answer has no members then
+            raise PipelineError(
+                f"it is unknown whether group {topic_prefix + group!r} has members: {for_code(code).__name__}",
+                advice="try again",
+            )
         if members:
             raise PipelineError(
                 f"group {topic_prefix + group!r} has {len(members)} members",

@@ -1,13 +1,13 @@
 """`pipeline dead-letters list`, `show` and `replay`."""
 
 import gc
-import sys
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, TypeVar
 
 from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 
+from cli.confirmation import check_can_ask, confirmed
 from cli.context import context_of
 from cli.errors import UsageError
 from cli.kafka import address_of, run_in_kafka
@@ -103,11 +103,7 @@ def replay(
     selection = Selection([_place(each) for each in places], reason or [])
     if sum(map(bool, (places, reason, all))) != 1:
         raise UsageError("say which dead letters", advice="by partition/offset, by --reason, or --all")
-    if not (yes or dry_run or sys.stdin.isatty()):
-        raise UsageError(
-            "cannot ask for confirmation without a terminal",
-            advice="--yes replays without asking, --dry-run prints what would be replayed",
-        )
+    check_can_ask(yes or dry_run, "--yes replays without asking, --dry-run prints what would be replayed")
     where = _pipeline(pipeline)
     role = DEAD_LETTERS_READER if dry_run else DEAD_LETTERS
     plan, ends = _run(lambda progress: plan_replay(where, selection, progress), where, role)
@@ -118,7 +114,7 @@ def replay(
     if dry_run:
         print_line("nothing was written (--dry-run)")
         return
-    if not yes and input("Replay them? [y/N] ").strip().lower() not in ("y", "yes"):
+    if not yes and not confirmed("Replay them?"):
         print_line("nothing was written")
         return
     written = _run(lambda progress: replay_letters(where, selection, ends, due, progress), where, DEAD_LETTERS)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from cli.context import Environment, Machine, Origin, ThisMachine, context_of, local_settings
+from cli.database import address_of_database
 from cli.errors import UsageError
 from cli.kafka import address_of, run_in_kafka
 from cli.options import FOUND, PipelineOptions
@@ -26,7 +27,6 @@ from metrics_report.formats import TEXTS, dollars, print_metrics, write_parquet
 from metrics_report.skipped import Skipped
 from metrics_report.sources import from_database, from_topic
 from metrics_report.summary import Line, Period, Selection, summarize, total_of
-from services.sink.database.address import parse_address
 
 Source = Literal["file", "database", "topic"]
 Format = Literal["table", "json", "jsonl", "csv", "parquet"]
@@ -98,7 +98,7 @@ def metrics(
     if wanted == "parquet" and to_file is None:
         raise UsageError("--format parquet needs --to-file")
     if database is not None:
-        _check_address(database)
+        address_of_database(database)
     known = known_outputs(pipeline, os.environ, ThisMachine())
     selection = Selection(frozenset(product or []), from_ or 0, _FAR_FUTURE_S if to is None else to)
     skipped = Skipped()
@@ -110,7 +110,7 @@ def metrics(
             lines = summarize(from_file(file or known.file, selection, skipped), selection, by)
         else:
             password_file = database_password_file or known.database_password_file
-            address = parse_address(database or known.database_url, password_file)
+            address = address_of_database(database or known.database_url, password_file)
             lines = summarize(from_database(address, selection), selection, by)
     if skipped.count:
         messages.print(f"{skipped.count:,} lines or records are not metrics, and were skipped", style="yellow")
@@ -186,13 +186,6 @@ def _rows_of_topic(options: PipelineOptions, skipped: Skipped) -> list[MetricRow
         return [row async for row in from_topic(kafka, context.topic_prefix, skipped)]
 
     return run_in_kafka(read, kafka, context.topic_prefix, METRICS_READER)
-
-
-def _check_address(url: str) -> None:
-    try:
-        parse_address(url)
-    except ValueError as error:
-        raise UsageError(f"--database: {error}") from None
 
 
 def _write(lines: list[Line], wanted: Format, by: Period, to_file: Path | None, *, plot: bool) -> None:

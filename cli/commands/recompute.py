@@ -1,8 +1,7 @@
 """`pipeline recompute`."""
 
-import asyncio
-
 from cli.app import EXIT_DONE, EXIT_FAILED
+from cli.confirmation import check_can_ask, confirmed
 from cli.context import context_of
 from cli.kafka import address_of, run_in_kafka
 from cli.options import FOUND, PipelineOptions
@@ -19,20 +18,17 @@ def recompute(*, yes: bool = False, pipeline: PipelineOptions = FOUND) -> int:
     Args:
         yes: Do not ask for confirmation.
     """
+    check_can_ask(yes, "--yes recomputes without asking")
     context = context_of(pipeline)
     kafka = address_of(context)
-
-    async def asked_and_done() -> int:
-        plan = await make_plan(kafka, context.topic_prefix)
-        print_line(described(plan, context.bootstrap_servers))
-        if not yes and (await asyncio.to_thread(input, "Go on? [y/N] ")).strip().lower() not in ("y", "yes"):
-            print_line("Nothing was done.")
-            return EXIT_FAILED
-        await carry_out(kafka, plan)
-        print_line("Done. Start the services: they make the topics anew, and process all orders.")
-        return EXIT_DONE
-
-    return run_in_kafka(asked_and_done, kafka, context.topic_prefix, RECOMPUTE)
+    plan = run_in_kafka(lambda: make_plan(kafka, context.topic_prefix), kafka, context.topic_prefix, RECOMPUTE)
+    print_line(described(plan, context.bootstrap_servers))
+    if not yes and not confirmed("Go on?"):
+        print_line("Nothing was done.")
+        return EXIT_FAILED
+    run_in_kafka(lambda: carry_out(kafka, plan), kafka, context.topic_prefix, RECOMPUTE)
+    print_line("Done. Start the services: they make the topics anew, and process all orders.")
+    return EXIT_DONE
 
 
 def described(plan: Plan, servers: str) -> str:

@@ -11,6 +11,7 @@ from cyclopts.types import NonNegativeFloat
 from cli.app import EXIT_DIFFERS, EXIT_DONE
 from cli.commands.verify import with_outputs
 from cli.context import Origin, PipelineContext, context_of
+from cli.database import address_of_database
 from cli.errors import UsageError
 from cli.kafka import address_of, run_in_kafka
 from cli.options import FOUND, PipelineOptions
@@ -22,7 +23,6 @@ from daily_report.span import Span, parse_span, yesterday
 from daily_report.wording import difference_lines, summary_lines
 from libs.events.rights import VIEWER
 from libs.runtime.errors import PipelineError
-from services.sink.database.address import Address, parse_address
 
 _FILE = Path("output/metrics.json")
 _DATABASE = "sqlite:///output/metrics.db"
@@ -89,7 +89,8 @@ def compared_outputs(context: PipelineContext, names: str | None, given: Collect
     file = found.file or Path(os.environ.get("SINK_OUTPUT_PATH") or _FILE)
     url = found.database_url or os.environ.get("SINK_DATABASE_URL") or _DATABASE
     return Outputs(
-        file if FILE in has else None, _address(url, found.database_password_file) if DATABASE in has else None
+        file if FILE in has else None,
+        address_of_database(url, found.database_password_file) if DATABASE in has else None,
     )
 
 
@@ -126,10 +127,3 @@ def _check_names(text: str, where: str) -> set[str]:
     if not names <= {FILE, DATABASE}:
         raise UsageError(f"{where} {text!r}: file, database, or both with a comma are allowed")
     return names
-
-
-def _address(url: str, password_file: Path | None) -> Address:
-    try:
-        return parse_address(url, password_file)
-    except ValueError as error:  # not the URL of a database, or a password file for SQLite
-        raise UsageError(f"the sink's database: {error}") from None

@@ -195,6 +195,17 @@ async def test_a_replay_that_is_killed_repeatedly_creates_no_duplicates(pipeline
         assert (by_key[each.key].value, by_key[each.key].partition) == (each.value, number % 6)
 
 
+async def test_a_record_with_two_letters_is_replayed_once(pipeline: Pipeline) -> None:
+    """The processor has read it twice, after a reset of its offsets."""
+    await write_letters(pipeline, many_letters(pipeline, 1) * 2)
+    where = LetterPipeline(KafkaAddress(pipeline.kafka), pipeline.prefix, 60)
+    plan, ends = await plan_replay(where, Selection(), lambda _: None)
+    assert plan.due.total() == 1
+    assert await replay(where, Selection(), ends, 1, lambda _: None) == 1
+    plan, _ = await plan_replay(where, Selection(), lambda _: None)
+    assert (plan.due.total(), plan.replayed_before) == (0, 2)
+
+
 async def test_one_of_two_concurrent_replays_is_fenced(pipeline: Pipeline) -> None:
     await write_letters(pipeline, many_letters(pipeline, 2000))
     first = await Command(pipeline, "replay", "--all", "--yes", slowly=True).start()

@@ -157,7 +157,7 @@ def test_single_services_are_stopped_restarted_and_drained_while_others_run(pipe
     """After draining, every sent order is in the file or a dead letter: as many as the generator has logged."""
     assert json.loads(pipeline("status", "--json")) == {"state": "stopped"}
     pipeline.env |= {"GENERATOR_RATE": "50", "GENERATOR_FAULTS": "0.1", "IDLE_AFTER_SECONDS": "3"}
-    pipeline("up", "--detach", "--processors", "2")
+    pipeline("up", "--detach", "--processors", "2", "--analytics", "2")
     before = pipeline.running()
 
     pipeline("restart", "processor-2", "sink")
@@ -171,6 +171,7 @@ def test_single_services_are_stopped_restarted_and_drained_while_others_run(pipe
     assert {name for name, each in programs.items() if each["state"] == "STOPPED"} == {"processor-1", "processor-2"}
     assert {each["health"] for name, each in programs.items() if not name.startswith("processor")} == {"ok"}
     pipeline("start", "processor-1")
+    pipeline("stop", "analytics-2")
     assert "no program 'warehouse'" in pipeline("restart", "warehouse", exit_code=1)
 
     assert "waiting for" in pipeline("drain", "--timeout", "0", exit_code=1)
@@ -179,7 +180,7 @@ def test_single_services_are_stopped_restarted_and_drained_while_others_run(pipe
     summary = next(event for event in map(json.loads, log) if event["event"] == "all orders sent")
     lines = [json.loads(line) for line in pipeline.metrics.read_text().splitlines()]
     assert sum(line.get("order_count", 0) for line in lines) == summary["sent"] - summary["faulty"]
-    assert pipeline.running().keys() == before.keys() - {"generator", "processor-2"}
+    assert pipeline.running().keys() == before.keys() - {"generator", "processor-2", "analytics-2"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from local.errors import LocalModeError
+from local import commands
+from local.errors import LocalModeError, PortTakenError
 from local.supervision import Supervisor
 from tests.integration.services import HANGS_AFTER_S, eventually
 
@@ -66,6 +67,36 @@ async def test_a_new_configuration_does_not_restart_unchanged_programs(programs:
     assert after["b"] == before["b"]
     # Including the supervisor. A process has no command line for a moment during exec.
     await eventually(lambda: len(programs.supervisor.processes()) == 3, what="three processes")
+
+
+async def test_a_second_supervisor_of_a_folder_does_not_start(programs: Programs) -> None:
+    """The first one answers at its socket."""
+    programs.supervisor.start(programs.config("a"), os.environ)
+    first = programs.ids()
+    session = programs.supervisor.session()
+    with pytest.raises(LocalModeError, match="the supervisor did not start"):
+        Supervisor(programs.directory).start(programs.config("a"), os.environ)
+    assert programs.ids() == first
+    assert programs.supervisor.session() == session
+
+
+def test_a_second_start_in_a_folder_leaves_the_first_one_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one may still be fetching Kafka, which takes minutes."""
+    monkeypatch.setenv("LOCAL_DIR", str(tmp_path))
+    steps: list[str] = []
+
+    def start(*_: object) -> None:
+        steps.append("the first one starts")
+        with pytest.raises(LocalModeError, match="already starting"):
+            commands.up(1, 1, detach=True)
+        steps.append("the second one has ended")
+        raise PortTakenError("a port is taken")
+
+    monkeypatch.setattr(commands, "start", start)
+    monkeypatch.setattr(commands, "stop", lambda *_: steps.append("stopped"))
+    with pytest.raises(PortTakenError):
+        commands.up(1, 1, detach=True)
+    assert steps == ["the first one starts", "the second one has ended", "stopped"]
 
 
 async def test_finds_the_processes_of_a_killed_supervisor(programs: Programs) -> None:

@@ -192,6 +192,13 @@ def test_a_plan_has_counts_and_positions() -> None:
     assert "7 cannot be replayed, because they did not come from p-orders: 3/0, 3/1, 3/2, 3/3, 3/4, ..." in shown
     assert "1 to be replayed into p-orders: missing_field 1" in shown
     assert "1 of these have an event time whose window has ended" in shown
+    plan = Plan(TOPICS, 60, T0_MS / 1000)
+    for number in (1, 2):  # the processor has read the same record twice
+        plan.add(replace(letter(), place=Place(3, number)), replayed=False)
+    assert plan.due.total() == 1
+    assert "1 cannot be replayed, because their records have another dead letter, which is replayed: 3/2" in plan_text(
+        plan
+    )
     assert plan_text(Plan(TOPICS, 60, 0.0)).splitlines() == [
         "0 dead letters selected",
         "  0 to be replayed into p-orders",

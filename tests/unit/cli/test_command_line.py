@@ -1,10 +1,12 @@
 """The command line: parsing, exit codes, one-line errors."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,8 +20,9 @@ from libs.runtime.errors import PipelineError, SettingsError
 from libs.version import VERSION
 from live.live_settings import LiveSettings
 from local import commands as local_commands
-from recompute.commands import Plan
+from recompute.commands import Plan, _refuse_members
 from tests.integration.services import ROOT
+from verification.report import Report
 
 
 def parsed(*arguments: str) -> dict[str, Any]:
@@ -138,6 +141,9 @@ def test_times_are_utc_unless_they_say_otherwise() -> None:
         (["dead-letters", "list", "--window-seconds=0"], "window-seconds"),
         (["dead-letters", "list", "--bootstrap=:::"], "is no host:port"),
         (["verify", "--newest", "-1"], "newest"),
+        (["verify", "--bootstrap=x:1", "--database", "mysql://me:hidden@there/db"], "--database"),
+        (["verify", "--bootstrap=x:1", "--database", "postgresql://me:hidden%zz@there/db"], "--database"),
+        (["recompute", "--bootstrap=x:1"], "cannot ask for confirmation without a terminal"),
         (["metrics", "--from", "yesterday"], "'yesterday' is not a time"),
         (["metrics", "--format", "parquet"], "needs --to-file"),
         (["metrics", "--database", "mysql://me:hidden@there/db"], "--database"),
@@ -253,6 +259,49 @@ def test_a_recomputation_shows_what_it_deletes_and_where() -> None:
     assert "At there:2, 0 orders" in text
     assert "Deleted, with all that is in them: processed-orders." in text
     assert "twice" not in text
+
+
+@pytest.mark.parametrize(("answer", "changed"), [("y", True), ("n", False), ("", False), (EOFError(), False)])
+def test_a_recomputation_asks_first(monkeypatch: pytest.MonkeyPatch, answer: str | EOFError, changed: bool) -> None:
+    done: list[str] = []
+
+    async def make_plan(*_: object) -> Plan:
+        return Plan("processor", "orders", [], {}, {})
+
+    async def carry_out(*_: object) -> None:
+        done.append("recomputed")
+
+    def asked(_: str) -> str:
+        if isinstance(answer, EOFError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("cli.commands.recompute.make_plan", make_plan)
+    monkeypatch.setattr("cli.commands.recompute.carry_out", carry_out)
+    monkeypatch.setattr("cli.commands.recompute.run_in_kafka", lambda work, *_: asyncio.run(work()))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", asked)
+    assert run(["recompute", "--bootstrap=there:2"]) == (EXIT_DONE if changed else EXIT_FAILED)
+    assert bool(done) is changed
+
+
+@pytest.mark.parametrize(("report", "exit_code"), [(Report(sent=1), EXIT_DONE), (Report(), EXIT_FAILED)])
+def test_a_verification_of_nothing_fails(monkeypatch: pytest.MonkeyPatch, report: Report, exit_code: int) -> None:
+    monkeypatch.setattr("cli.commands.verify.run_in_kafka", lambda *_: report)
+    assert run(["verify", "--bootstrap=there:2"]) == exit_code
+
+
+@pytest.mark.parametrize("code", [14, 15, 16])
+async def test_nothing_is_recomputed_while_the_groups_members_are_unknown(code: int) -> None:
+    """The group's coordinator is moving: such an answer has no members."""
+
+    class Admin:
+        async def describe_consumer_groups(self, groups: list[str]) -> list[SimpleNamespace]:
+            return [SimpleNamespace(groups=[(code, groups[0], "", "", "", [])])]
+
+    admin: Any = Admin()
+    with pytest.raises(PipelineError, match=r"unknown whether group 'mine\.processor' has members"):
+        await _refuse_members(admin, "mine.")
 
 
 def test_a_recomputation_warns_that_replayed_orders_may_count_twice() -> None:

@@ -127,6 +127,8 @@ def test_compose_is_discovered_by_its_published_port_with_the_settings_of_its_en
     assert plain.bootstrap_servers == "localhost:9092"
     assert plain.outputs.file == ROOT / "output" / "metrics.json"
     assert found(FakeMachine(None, {"SINK_OUTPUTS": "database"}, (9092,))).outputs.file is None
+    moved = found(FakeMachine(None, compose | {"SINK_OUTPUTS": "file,database"}, (9093,)))
+    assert moved.outputs.database_url == "sqlite:////elsewhere/metrics.db"
 
 
 def test_without_a_pipeline_the_error_says_how_to_start_or_select_one() -> None:

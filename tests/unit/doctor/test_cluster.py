@@ -159,7 +159,7 @@ def with_partitions(name: str, *partitions: Partition) -> dict[str, Any]:
             "more than 10080",
         ),
         (
-            {"broker_config": BROKER | {"log.retention.minutes": "50000"}},
+            {"broker_config": BROKER | {"log.retention.minutes": "50000"}, "topics": {}},
             Level.WARNING,
             "broker settings",
             "offsets.retention.minutes=43200",
@@ -167,13 +167,27 @@ def with_partitions(name: str, *partitions: Partition) -> dict[str, Any]:
         ),
         *(
             (
-                {"broker_config": BROKER | {name: "-1"}},
+                {"broker_config": BROKER | {name: "-1"}, "topics": {}},
                 Level.WARNING,
                 "broker settings",
                 "offsets.retention.minutes=43200",
                 "for ever",
             )
             for name in ("log.retention.ms", "log.retention.minutes", "log.retention.hours")
+        ),
+        (
+            with_topic(retention_ms="-1"),
+            Level.WARNING,
+            "broker settings",
+            "offsets.retention.minutes=43200",
+            "for ever",
+        ),
+        (
+            with_topic(retention_ms="3000000000"),
+            Level.WARNING,
+            "broker settings",
+            "offsets.retention.minutes=43200",
+            "more than 50000",
         ),
         ({"broker_config": None}, Level.SKIPPED, "broker settings", "not allowed", ""),
         ({"clock": Clock(-3.0, None)}, Level.WARNING, "clock", "3.0 s behind the broker's", "NTP"),

@@ -1,0 +1,14 @@
+"""The database that a command reads."""
+
+from pathlib import Path
+
+from cli.errors import UsageError
+from services.sink.database.address import Address, parse_address
+
+
+def address_of_database(url: str, password_file: Path | None = None) -> Address:
+    """Its address; raises UsageError if the URL, which may contain a password, cannot be used, or a password file with it."""
+    try:
+        return parse_address(url, password_file)
+    except ValueError as error:
+        raise UsageError(f"the sink's database (--database, SINK_DATABASE_URL): {error}") from None
