@@ -60,8 +60,10 @@ class Supervisor:
         """Start it with all its programs; they inherit ``env``.
 
         Raises:
-            LocalModeError: it did not start.
+            LocalModeError: it did not start, or another one runs in this folder.
         """
+        if self.answers():
+            raise LocalModeError(f"another supervisor runs in {self._directory}", advice=_ADVICE)
         self._config.write_text(config)
         output = self._directory / "logs" / "supervisord.out"
         with output.open("wb") as log:
@@ -73,11 +75,9 @@ class Supervisor:
                 stderr=log,
                 start_new_session=True,
             )
-        if not self.answers():  # otherwise it is another supervisor, and this one is going to end
-            self._session_file.write_text(str(self._child.pid))
+        self._session_file.write_text(str(self._child.pid))
         deadline = time.monotonic() + _START_S
-        # Not `answers` alone: another process may answer at the same socket, and this one has ended because of that.
-        while self._child.poll() is not None or not self.answers():
+        while not self.answers():
             if self._child.poll() is not None or time.monotonic() > deadline:
                 raise LocalModeError(
                     f"the supervisor did not start: {output.read_text().strip()}", advice=f"see {output}"

@@ -70,11 +70,10 @@ async def test_a_new_configuration_does_not_restart_unchanged_programs(programs:
 
 
 async def test_a_second_supervisor_of_a_folder_does_not_start(programs: Programs) -> None:
-    """The first one answers at its socket."""
     programs.supervisor.start(programs.config("a"), os.environ)
     first = programs.ids()
     session = programs.supervisor.session()
-    with pytest.raises(LocalModeError, match="the supervisor did not start"):
+    with pytest.raises(LocalModeError, match="another supervisor runs"):
         Supervisor(programs.directory).start(programs.config("a"), os.environ)
     assert programs.ids() == first
     assert programs.supervisor.session() == session

@@ -20,7 +20,7 @@ async def test_an_order_before_its_windows_watermark_is_not_late(
 ) -> None:
     [order] = history(1, span_s=1, seed=1)
     processed = orjson.dumps(order | orjson.loads(CATALOGUE.read_bytes())[order["product_id"]])
-    watermark = encode_watermark(Watermark(tuple(range(6)), 6, time.time()))
+    watermark = encode_watermark(Watermark(tuple(range(6)), 6, time.time() + 60))
     records: list[tuple[bytes, Headers]] = [(processed, ORDER_HEADERS), (watermark, WATERMARK_HEADERS)]
     async with AIOKafkaProducer(bootstrap_servers=pipeline.kafka) as producer:
         await producer.send_and_wait(pipeline.prefix + ORDERS.name, orjson.dumps(order), partition=0)

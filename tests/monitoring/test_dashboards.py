@@ -166,13 +166,12 @@ def test_the_last_minute_is_not_the_whole_past_after_a_scrape_that_failed(tmp_pa
         f"up{{{labels}}}": "_x5 1x24 0 1x60",
         f"process_start_time_seconds{{{labels}}}": "_x5 -86400x24 stale -86400x60",
     }
-    minute = {"old": 120, "new": 50}
     expected: dict[str, dict[str, int]] = {
         "30s": {},  # Prometheus has known it for no minute
-        "100s": {"old": minute["old"]},
-        "215s": {},  # a minute after the scrape that failed
-        "220s": {"old": minute["old"]},
-        "400s": minute,
+        "100s": {"old": 120},
+        "210s": {},  # a minute after the scrape that failed
+        "215s": {"old": 120},
+        "400s": {"old": 120, "new": 60},
     }
     tests = [
         {
@@ -183,7 +182,11 @@ def test_the_last_minute_is_not_the_whole_past_after_a_scrape_that_failed(tmp_pa
         for at, found in expected.items()
     ]
     inputs = [{"series": name, "values": values} for name, values in series.items()]
-    file = {"rule_files": [], "tests": [{"interval": "5s", "input_series": inputs, "promql_expr_test": tests}]}
+    file = {
+        "rule_files": [],
+        "evaluation_interval": "5s",
+        "tests": [{"interval": "5s", "input_series": inputs, "promql_expr_test": tests}],
+    }
     (tmp_path / "test.yml").write_text(json.dumps(file))
     tested = promtool(tmp_path, "test", "rules", "test.yml")
     assert tested.returncode == 0, tested.stdout + tested.stderr
