@@ -212,7 +212,8 @@ def make_stage(
 
 
 def make_watch(*, answering: bool = True) -> BrokerWatch:
-    return cast(BrokerWatch, SimpleNamespace(source_started=True, ends={}, quiet_since_s=None, answering=answering))
+    state = {"source_started": True, "ends": {}, "quiet_since_s": None, "leaders_agree": True, "answering": answering}
+    return cast(BrokerWatch, SimpleNamespace(**state))
 
 
 def make_commits(
