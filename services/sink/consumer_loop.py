@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Generic
 
@@ -15,7 +16,7 @@ from libs.events.topics import PRODUCT_METRICS
 from libs.runtime.backoff import Backoff
 from libs.runtime.errors import StuckConsumerError
 from libs.runtime.kafka_client.closing import close_consumer
-from libs.runtime.kafka_client.consumers import committed_consumer
+from libs.runtime.kafka_client.consumers import committed_consumer, refresh_metadata
 from libs.runtime.kafka_client.idle_polling import IdlePolling
 from libs.runtime.kafka_client.lazy_records import LazyRecordConsumer
 from libs.runtime.metrics import OutputMetrics
@@ -44,6 +45,9 @@ _POLL_MS = 250
 MOST_RECORDS = 20_000
 """In one write: so many take about 10 MB, and a database is no faster with more."""
 _STANDBY_POLL_S = 0.5
+# A broker that has just started may not have loaded all of its log yet, and one that has lost the leadership does not know its end.
+# That the topic is another one is believed after so many looks, this far apart, each with new metadata.
+_LOOKS_UNTIL_BELIEVED = 4
 _CONFIRM_S = 2.0
 
 # A full disk is noticed only when there is something to write: an empty batch right after a start proves nothing.
@@ -75,6 +79,7 @@ class Sink(Generic[Item]):
         topic = context.settings.topic_prefix + PRODUCT_METRICS.name
         self._partitions = [TopicPartition(topic, number) for number in range(context.settings.topic_partitions)]
         self._start_over_because = ""
+        self._looks_without_the_record = Counter[int]()  # by partition
         self._backoff = Backoff()
         self._interruption_log = InterruptionLog(writer.kind)
         # Not at each run(), which is called again after an error: the output would look connected for ever.
@@ -150,6 +155,7 @@ class Sink(Generic[Item]):
         if reason:
             await self._writer.start_over(reason)
             self._start_over_because = ""
+            self._looks_without_the_record.clear()
             positions = {}
         self._metrics.output_bytes.set(self._writer.size_bytes)
         begins = await unless_stopped(consumer.beginning_offsets(self._partitions), self._stop)
@@ -172,7 +178,10 @@ class Sink(Generic[Item]):
 
     async def _beyond_the_end(self, consumer: AIOKafkaConsumer, positions: Mapping[int, Position]) -> str:
         """If the positions are beyond the topic's end, the reason why this is not the topic that was written."""
-        for pause_s in (_CONFIRM_S, 0.0):
+        for look in range(_LOOKS_UNTIL_BELIEVED):
+            if look:
+                await asyncio.sleep(_CONFIRM_S)
+                await refresh_metadata(consumer)
             ends = await consumer.end_offsets(self._partitions)
             known = {tp.partition: end for tp, end in ends.items()}
             beyond = {
@@ -182,15 +191,20 @@ class Sink(Generic[Item]):
             }
             if not beyond:
                 return ""
-            # A broker that has just started may not have loaded all of its log yet.
-            await asyncio.sleep(pause_s)
         return f"the topic ends at {known}, but {beyond} was written: it must have been made anew"
 
     async def _require_deleted(self, consumer: AIOKafkaConsumer, missing: RecordMissingError) -> None:
-        """Raise ``TopicRewoundError`` unless retention has deleted the missing record since the session began."""
+        """Raise ``TopicRewoundError`` unless retention has deleted the missing record since the session began.
+
+        At the first looks it returns, and the next session looks again.
+        """
         (begin,) = (await consumer.beginning_offsets([self._partitions[missing.partition]])).values()
-        if begin < missing.next_offset:
+        if begin >= missing.next_offset:
+            return
+        self._looks_without_the_record[missing.partition] += 1
+        if self._looks_without_the_record[missing.partition] >= _LOOKS_UNTIL_BELIEVED:
             raise TopicRewoundError(str(missing)) from missing
+        await asyncio.sleep(_CONFIRM_S)
 
     async def _copy(self, consumer: AIOKafkaConsumer, reader: TopicReader[Item]) -> None:
         reporting = asyncio.create_task(self._progress.report(consumer))
@@ -228,6 +242,8 @@ class Sink(Generic[Item]):
         for batch in reader.batches(fetched, MOST_RECORDS):
             await self._write(batch)
             wrote = wrote or bool(batch.items)
+            for partition in batch.positions:
+                self._looks_without_the_record.pop(partition, None)
         if not wrote:
             await self._writer.write([], {})  # without traffic, too, check that the output is unchanged
         return wrote

@@ -20,7 +20,10 @@ class TopicRewoundError(PipelineError):
 
 
 class RecordMissingError(PipelineError):
-    """The topic has no record before a position: retention has deleted it, or it is another topic."""
+    """The record before a position was not found: retention has deleted it, it is another topic, or the broker does not know it.
+
+    The last one happens with a broker that has lost the leadership: it ends earlier, and a consumer begins again at the first record.
+    """
 
     def __init__(self, partition: int, next_offset: int, found: int) -> None:
         super().__init__(
@@ -90,7 +93,7 @@ class TopicReader(Generic[Item]):
 
         Raises:
             TopicRewoundError: a record is not the one that was written.
-            RecordMissingError: there is no record to compare with the one that was written.
+            RecordMissingError: the record that was written was not found, or older ones came.
         """
         batch, count = MetricBatch[Item](), 0
         for partition, records in fetched.items():
@@ -138,14 +141,15 @@ class TopicReader(Generic[Item]):
         position = self._positions.get(partition)
         if position is None:
             return False
-        if partition in self._rereading:
-            self._rereading.remove(partition)
-            if (record.offset + 1, crc_of(record)) == position:
-                return True
+        if partition not in self._rereading:
             if record.offset >= position.next_offset:
-                raise RecordMissingError(partition, position.next_offset, record.offset)
-        elif record.offset >= position.next_offset:
-            return False
+                return False
+            raise RecordMissingError(partition, position.next_offset, record.offset)
+        self._rereading.remove(partition)
+        if (record.offset + 1, crc_of(record)) == position:
+            return True
+        if record.offset + 1 != position.next_offset:
+            raise RecordMissingError(partition, position.next_offset, record.offset)
         raise TopicRewoundError(
             f"partition {partition} was written before offset {position.next_offset}, "
             f"but offset {record.offset} is not what was there before"

@@ -39,6 +39,8 @@ class FakeTopic:
         self.records = list(records)
         self.begin = begin
         self.then: FakeTopic | None = None
+        self.by_the_leader: FakeTopic | None = None
+        """What the leader has, if this is what a broker has that has lost the leadership."""
 
     @property
     def end(self) -> int:
@@ -54,7 +56,10 @@ class FakeConsumer:
         self._position = 0
         self._fetcher = SimpleNamespace(_fetch_max_wait_ms=FETCH_MAX_WAIT_MS, _fetcher_timeout=0.2)
         self._coordinator = SimpleNamespace(_do_heartbeat=None)
-        self._client = SimpleNamespace(close=self.stop)
+        self._client = SimpleNamespace(close=self.stop, force_metadata_update=self._update_metadata)
+
+    async def _update_metadata(self) -> None:
+        self._topic = self._topic.by_the_leader or self._topic
 
     async def start(self) -> None: ...
 
@@ -117,11 +122,12 @@ async def copied(topic: FakeTopic, path: Path, monkeypatch: pytest.MonkeyPatch) 
     def consumer(*_: object, **__: object) -> FakeConsumer:
         nonlocal topic, sessions
         sessions += 1
-        assert sessions <= 3, "the sink starts again and again"
+        assert sessions <= 6, "the sink starts again and again"
         made = FakeConsumer(topic, drained)
-        topic = topic.then or topic
+        topic = topic.then or topic.by_the_leader or topic
         return made
 
+    monkeypatch.setattr(consumer_loop, "_CONFIRM_S", 0.0)
     monkeypatch.setattr(consumer_loop, "ensure_topics", ensured)
     monkeypatch.setattr(consumer_loop, "committed_consumer", consumer)
     settings = SinkSettings(topic_partitions=1)
@@ -162,3 +168,20 @@ async def test_a_recreated_topic_without_a_record_at_that_offset_is_not_taken_fo
     recreated = FakeTopic([*records(range(20, 24)), *records(range(24, 30), offset=5)])
     assert await copied(recreated, path, monkeypatch) == list(range(20, 30))
     assert put_aside(tmp_path) == [[0, 1, 2, 3, 4]]
+
+
+@pytest.mark.parametrize("known", [3, 5])
+async def test_a_broker_that_has_lost_the_leadership_does_not_make_the_sink_start_over(
+    known: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not have the last records, and says that the topic ends before the position, or says so only when it is read."""
+    path = tmp_path / "metrics.json"
+    everything = records(range(10))
+    assert await copied(FakeTopic(everything[:5]), path, monkeypatch) == [0, 1, 2, 3, 4]
+    former = FakeTopic(everything[:known])
+    if known == 5:
+        former.then = FakeTopic(everything[:3])
+        former.then.by_the_leader = FakeTopic(everything)
+    former.by_the_leader = FakeTopic(everything)
+    assert await copied(former, path, monkeypatch) == list(range(10))
+    assert put_aside(tmp_path) == []
