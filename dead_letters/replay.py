@@ -22,7 +22,7 @@ from aiokafka.structs import TopicPartition
 
 from dead_letters.dead_letter import DeadLetter
 from dead_letters.reader import Topics
-from dead_letters.replay_marks import ReplayMark, encode_mark, mark_key
+from dead_letters.replay_marks import ReplayMark, encode_key, encode_mark
 from dead_letters.selection import replay_headers
 from libs.runtime.errors import AnswerLostError, PipelineError, TransactionFencedError, TransactionTimeoutError
 from libs.runtime.kafka_client.clients import Kafka
@@ -127,7 +127,7 @@ class ReplayProducer:
             outputs.send(
                 self._topics.marks,
                 letter.place.partition,
-                mark_key(letter.place),
+                encode_key(letter),
                 encode_mark(mark),
                 int(now_s * 1000),
                 [],

@@ -1,7 +1,8 @@
 """``dead-letters-replayed``: a replay mark for each replayed letter, written in the same transaction as the replay.
 
-A mark's key is its letter's place. If ``orders-dlq`` is deleted and recreated, as by ``pipeline recompute``, other letters are at the old
-places, and the same letters at other places. So a mark also has the letter's fingerprint, and is valid for that letter, wherever it is.
+A mark's key is its letter's place and fingerprint. If ``orders-dlq`` is deleted and recreated, as by ``pipeline recompute``, other letters
+are at the old places, and the same letters at other places. So a mark is valid for the letter with its fingerprint, wherever that is. Without
+the fingerprint in the key, as versions before 0.2 write it, compaction keeps only the newest mark of a place.
 """
 
 from typing import NamedTuple
@@ -23,13 +24,26 @@ class ReplayMark(NamedTuple):
     offset: int
 
 
+class MarkKey(NamedTuple):
+    """``fingerprint`` is None in a key of a version before 0.2."""
+
+    place: Place
+    fingerprint: int | None
+
+
 class DamagedReplayMarkError(PipelineError):
     """A replay mark cannot be decoded, so it is unknown whether its letter was replayed."""
 
 
-def mark_key(place: Place) -> bytes:
-    """The record's key."""
-    return str(place).encode()
+def encode_key(letter: DeadLetter) -> bytes:
+    """The record's key, as in ``3/1207/00f0c1d2e3a4b596``."""
+    return f"{letter.place}/{letter.fingerprint():016x}".encode()
+
+
+def _decode_key(key: bytes | None) -> MarkKey:
+    partition, _, rest = (key or b"").decode().partition("/")
+    offset, found, fingerprint = rest.partition("/")
+    return MarkKey(parse_place(f"{partition}/{offset}"), int(fingerprint, 16) if found else None)
 
 
 def encode_mark(mark: ReplayMark) -> bytes:
@@ -44,18 +58,18 @@ def encode_mark(mark: ReplayMark) -> bytes:
     )
 
 
-def decode_mark(key: bytes | None, value: bytes | None) -> tuple[Place, ReplayMark | None]:
-    """The letter's place and its mark; None for a tombstone, by which a user has removed the mark.
+def decode_mark(key: bytes | None, value: bytes | None) -> tuple[MarkKey, ReplayMark | None]:
+    """The key and the mark; None for a tombstone, by which a user has removed the mark.
 
     Raises:
         DamagedReplayMarkError: the record is not a replay mark.
     """
     try:
-        place = parse_place((key or b"").decode())
+        mark_key = _decode_key(key)
         if value is None:
-            return place, None
+            return mark_key, None
         fields = orjson.loads(value)
-        return place, ReplayMark(
+        return mark_key, ReplayMark(
             int(fields["fingerprint"], 16),
             float(fields["replayed_at"]),
             int(fields["partition"]),
@@ -73,14 +87,17 @@ class Replayed:
 
     def __init__(self) -> None:
         self._marks: dict[int, ReplayMark] = {}
-        self._newest: dict[int, int] = {}  # fingerprint by place
+        self._newest: dict[int, int] = {}  # fingerprint by place, of keys without a fingerprint
 
-    def add(self, place: Place, mark: ReplayMark | None) -> None:
-        """Add the next mark. A tombstone removes the newest mark of its place."""
+    def add(self, key: MarkKey, mark: ReplayMark | None) -> None:
+        """Add the next mark. A tombstone removes that of its fingerprint, or the newest one of its place."""
         if mark is not None:
             self._marks[mark.fingerprint] = mark
-            self._newest[_packed(place)] = mark.fingerprint
-        elif (fingerprint := self._newest.pop(_packed(place), None)) is not None:
+            if key.fingerprint is None:
+                self._newest[_packed(key.place)] = mark.fingerprint
+            return
+        fingerprint = self._newest.pop(_packed(key.place), None) if key.fingerprint is None else key.fingerprint
+        if fingerprint is not None:
             self._marks.pop(fingerprint, None)
 
     def mark_of(self, letter: DeadLetter) -> ReplayMark | None:

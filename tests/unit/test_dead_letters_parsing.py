@@ -5,7 +5,15 @@ from hypothesis import strategies as st
 from dead_letters.dead_letter import DAMAGED, DeadLetter, Place, parse_place, read_letter
 from dead_letters.reader import Topics
 from dead_letters.rendering import letter_text
-from dead_letters.replay_marks import DamagedReplayMarkError, Replayed, ReplayMark, decode_mark, encode_mark, mark_key
+from dead_letters.replay_marks import (
+    DamagedReplayMarkError,
+    MarkKey,
+    Replayed,
+    ReplayMark,
+    decode_mark,
+    encode_key,
+    encode_mark,
+)
 from dead_letters.selection import obstacle
 from libs.events.dead_letters import (
     Reason,
@@ -73,12 +81,21 @@ def test_positions_are_parsed() -> None:
 @given(st.integers(0, 2**64 - 1), st.integers(0, 10**6), st.integers(0, 10**15))
 def test_replay_marks_survive_json(fingerprint: int, partition: int, offset: int) -> None:
     mark = ReplayMark(fingerprint, 1_700_000_000.125, partition, offset)
-    assert decode_mark(mark_key(Place(2, 7)), encode_mark(mark)) == (Place(2, 7), mark)
+    assert decode_mark(b"2/7", encode_mark(mark)) == (MarkKey(Place(2, 7), None), mark)
+    assert decode_mark(encode_key(letter()), encode_mark(mark)) == (MarkKey(Place(2, 7), letter().fingerprint()), mark)
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [(None, b"{}"), (b"\xff", b"{}"), (b"2/7", b"{}"), (b"2/7", b"[]"), (b"2/7", b'{"fingerprint":1}'), (b"2/7", b"")],
+    [
+        (None, b"{}"),
+        (b"\xff", b"{}"),
+        (b"2/7", b"{}"),
+        (b"2/7", b"[]"),
+        (b"2/7", b'{"fingerprint":1}'),
+        (b"2/7", b""),
+        (b"2/7/", None),
+    ],
 )
 def test_an_unreadable_replay_mark_is_an_error(key: bytes | None, value: bytes) -> None:
     """Skipping it might replay a letter twice."""
@@ -90,16 +107,31 @@ def test_a_replay_mark_matches_only_its_own_letter_wherever_it_is() -> None:
     """A recreated topic has other letters at the old places, and the same letters at other places."""
     replayed = Replayed()
     assert letter() not in replayed
-    replayed.add(letter().place, ReplayMark(letter().fingerprint(), 0.0, 0, 0))
+    replayed.add(MarkKey(letter().place, None), ReplayMark(letter().fingerprint(), 0.0, 0, 0))
     assert letter() in replayed
     for other in (letter(b"y"), letter(None), letter(timestamp=1_001), letter(key=b"")):
         assert other not in replayed
     assert letter(offset=8) in replayed
-    replayed.add(letter().place, ReplayMark(letter(b"y").fingerprint(), 0.0, 0, 0))
+    replayed.add(MarkKey(letter().place, None), ReplayMark(letter(b"y").fingerprint(), 0.0, 0, 0))
     assert letter(b"y") in replayed
     assert letter() in replayed
     replayed.add(*decode_mark(b"2/7", None))
     assert letter(b"y") not in replayed
+
+
+def test_the_marks_of_two_letters_at_one_place_survive_compaction() -> None:
+    """It keeps the newest record of each key. A mark is removed by a tombstone with its key."""
+    marks = {
+        encode_key(each): encode_mark(ReplayMark(each.fingerprint(), 0.0, 0, 0)) for each in (letter(), letter(b"y"))
+    }
+    replayed = Replayed()
+    for key, value in marks.items():
+        replayed.add(*decode_mark(key, value))
+    assert letter() in replayed
+    assert letter(b"y") in replayed
+    replayed.add(*decode_mark(encode_key(letter()), None))
+    assert letter() not in replayed
+    assert letter(b"y") in replayed
 
 
 def test_fingerprints_distinguish_key_and_value() -> None:
