@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from cyclopts import Parameter
 
@@ -162,7 +163,7 @@ def sink_outputs(environment: Mapping[str, str], running: LocalSettings | None) 
     return SinkOutputs(
         "file" if "file" in outputs.lower() else "database",
         Path(file),
-        database or "sqlite:///output/metrics.db",
+        database or f"sqlite:///{quote(str(of_container.with_name('metrics.db')))}",
         Path(password_file) if password_file else None,
     )
 

@@ -43,3 +43,8 @@ def test_compose_is_read_with_the_settings_of_its_env_file() -> None:
     assert known(COMPOSE, {"SINK_OUTPUT_PATH": "/mine.json"}) == ("file", Path("/mine.json"))
     assert known(FakeMachine(compose={"SINK_OUTPUTS": "database"}))[0] == "database"
     assert known(FakeMachine()) == ("file", DEFAULT)
+
+
+def test_the_default_database_is_beside_the_file_of_the_container() -> None:
+    outputs = known_outputs(PipelineOptions(), {}, COMPOSE)
+    assert outputs.database_url == "sqlite:////compose/metrics.db"
