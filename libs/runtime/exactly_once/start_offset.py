@@ -1,5 +1,7 @@
 """The offset at which reading a partition starts, in each attempt."""
 
+from typing import NamedTuple
+
 import structlog
 
 from libs.runtime.exactly_once.doubt import Doubt
@@ -7,30 +9,65 @@ from libs.runtime.exactly_once.doubt import Doubt
 log = structlog.get_logger()
 
 
+class End(NamedTuple):
+    """A partition's end, by ``leader``, one of ``brokers``."""
+
+    offset: int
+    leader: int | None
+    brokers: int
+
+
 class StartOffset:
-    """Chooses between the committed offset and the first one that the topic still has."""
+    """Chooses between the committed offset and the first one that the topic still has.
+
+    A broker refuses to read beyond the end of its log. If it has lost the leadership without knowing it, its log only ends earlier than
+    that of its successor. If it is the leader, the topic has lost records, and new ones have, or will have, their offsets.
+    """
 
     def __init__(self, doubt: Doubt | None = None) -> None:
         self._doubt = doubt or Doubt()
-        self.is_out_of_range = False
+        self._too_short: set[int | None] = set()  # leaders whose logs have ended before the committed offset
+        self._refused_by: int | None = None
+        self._began_at: int | None = None  # the committed offset
+        self._void: int | None = None
+        self.is_in_doubt = False
 
-    def out_of_range(self) -> None:
-        """Note that a broker has refused to read on: it ends before the position."""
-        self.is_out_of_range = True
+    def out_of_range(self, position: int, leader: int | None) -> None:
+        """Note that ``leader`` has refused to read at ``position``."""
+        self.is_in_doubt = True
+        self._refused_by = leader
+        if position == self._began_at:
+            self._too_short.add(leader)
 
-    def choose(self, committed: int | None, first: int, end: int = 0) -> int:
-        """The offset to start at.
-
-        Args:
-            committed: the group's offset.
-            first: the offset of the topic's first record.
-            end: the topic's end; needed only if ``is_out_of_range``.
+    def check(self, committed: int | None, end: End) -> None:
+        """Decide whether the topic still has what is before the committed offset, if a broker has refused to read.
 
         Raises:
-            OutdatedAnswerError: it is not certain yet that the topic ends before the committed offset.
+            OutdatedAnswerError: it seems not, but that is not certain yet.
         """
-        if committed is None or committed < first or committed <= end:
-            self._in_range()
+        if committed is None or committed == self._void:
+            self._settle()
+        elif end.offset < committed:
+            self._too_short.add(end.leader)
+            self.is_in_doubt = True
+            if end.brokers > 1:
+                self._doubt.raise_unless_confirmed(
+                    f"the topic ends at {end.offset}, before the committed offset {committed}"
+                )
+            self._void = committed
+            self._settle()
+        elif self.is_in_doubt:
+            if end.leader in self._too_short:  # it has got new records since
+                self._void = committed
+            elif end.leader == self._refused_by:
+                log.error("the topic has lost its last records", committed_offset=committed, end_offset=end.offset)
+            self._settle()
+
+    def choose(self, committed: int | None, first: int) -> int:
+        """The offset to start at, if the topic's first record has the offset ``first``."""
+        if committed != self._void:  # there was a commit since
+            self._void = None
+        self._began_at = None
         if committed is not None and committed < first:
             log.error(
                 "records were deleted before they were read",
@@ -39,15 +76,13 @@ class StartOffset:
                 advice="keep records longer than the longest outage: raise retention.ms of the topic, and the brokers' "
                 "offsets.retention.minutes with it",
             )
-        elif committed is not None and self.is_out_of_range:
-            self._doubt.raise_unless_confirmed(f"the topic ends at {end}, before the committed offset {committed}")
+        elif committed is not None and committed == self._void:
             log.error(
                 "the topic ends before the committed offset: reading it from its beginning",
                 committed_offset=committed,
                 first_offset=first,
                 advice="the topic was deleted and created again, or the broker has lost its end; records may then count twice",
             )
-            self._in_range()
             committed = None
         elif committed is None and first > 0:
             log.warning(
@@ -56,10 +91,14 @@ class StartOffset:
                 advice="expected for a pipeline that is new to this topic; otherwise its offsets have expired "
                 "(offsets.retention.minutes of the brokers), and what was processed before is processed again",
             )
+        else:
+            self._began_at = committed
         return max(first, committed or 0)
 
-    def _in_range(self) -> None:
-        self.is_out_of_range = False
+    def _settle(self) -> None:
+        self.is_in_doubt = False
+        self._too_short.clear()
+        self._refused_by = None
         self._doubt.clear()
 
 

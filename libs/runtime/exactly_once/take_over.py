@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.errors import OffsetMismatchError, StateBehindError, TransactionFencedError
+from libs.runtime.errors import OffsetMismatchError, OutdatedAnswerError, StateBehindError, TransactionFencedError
 from libs.runtime.exactly_once.changelog import read_changelog
 from libs.runtime.exactly_once.committed_offsets import (
     CommittedOffset,
@@ -23,8 +23,8 @@ from libs.runtime.exactly_once.doubt import Doubt
 from libs.runtime.exactly_once.processing import WorkedPartition
 from libs.runtime.exactly_once.stable_offsets import stable_offsets
 from libs.runtime.exactly_once.stage import PartitionLogic, Stage
-from libs.runtime.exactly_once.start_offset import StartOffset, compare_with_state
-from libs.runtime.kafka_client.consumers import refresh_metadata
+from libs.runtime.exactly_once.start_offset import End, StartOffset, compare_with_state
+from libs.runtime.kafka_client.consumers import broker_count, leader_of, refresh_metadata
 from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.timing import COMMIT_TIMEOUT_S
 from libs.runtime.transactions.connection import BrokerConnection
@@ -69,8 +69,8 @@ class TakeOver:
             async with asyncio.timeout(_OFFSETS_WITHIN_S):
                 committed = await stable_offsets(connection, self.group, sources)
                 first = await self.consumer.beginning_offsets(sources)
-                ends = await self._ends([source for source, start in starts.items() if start.is_out_of_range])
                 await self._check(connection, committed)
+                await self._check_ends(starts, committed)
         except TimeoutError as error:
             raise TimeoutError(
                 f"the offsets to begin at did not come within {_OFFSETS_WITHIN_S:.0f} s; a transaction that somebody has left"
@@ -87,16 +87,27 @@ class TakeOver:
                 raise
             self._state_doubt.clear()
         return [
-            self._begin(source, logics[source], start, committed[source], (first[source], ends.get(source, 0)))
+            self._begin(source, logics[source], start, committed[source], first[source])
             for source, start in starts.items()
         ]
 
-    async def _ends(self, sources: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        if not sources:
-            return {}
+    async def _check_ends(self, starts: Mapping[TopicPartition, StartOffset], committed: Committed) -> None:
+        """Once a broker has refused to read a partition: aiokafka says so of one at a time, so all of them are checked."""
+        if not any(start.is_in_doubt for start in starts.values()):
+            return
         await refresh_metadata(self.consumer)
-        ends: Mapping[TopicPartition, int] = await self.consumer.end_offsets(sources)
-        return ends
+        ends = await self.consumer.end_offsets(list(starts))
+        brokers = broker_count(self.consumer)
+        doubts = []
+        for source, start in starts.items():
+            with structlog.contextvars.bound_contextvars(partition=_name(source)):
+                try:
+                    end = End(ends[source], leader_of(self.consumer, source), brokers)
+                    start.check(_offset(committed[source]), end)
+                except OutdatedAnswerError as doubt:
+                    doubts.append(doubt)
+        if doubts:
+            raise doubts[0]
 
     async def _check_no_successor(self, connection: BrokerConnection, committed: Committed) -> None:
         """A replica that was paused after it had read the offsets compares them with the state of its successor."""
@@ -154,10 +165,10 @@ class TakeOver:
         logic: PartitionLogic,
         start: StartOffset,
         committed: CommittedOffset | None,
-        first_and_end: tuple[int, int],
+        first: int,
     ) -> WorkedPartition:
         with structlog.contextvars.bound_contextvars(partition=_name(source)):
-            position = start.choose(_offset(committed), *first_and_end)
+            position = start.choose(_offset(committed), first)
             self.consumer.seek(source, position)
             log.info("partition started", state_size=logic.state_size, offset=position)
         return WorkedPartition(source, logic, position)

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Literal
 
+from aiokafka.structs import TopicPartition
+
 from libs.runtime.exactly_once.assignor import range_assignor
 from libs.runtime.kafka_client.clients import AIOKafkaConsumer, client_arguments
 from libs.runtime.kafka_client.header_keys import AnyHeaderConsumer
@@ -26,6 +28,17 @@ FETCH_MAX_BYTES = 6 * FETCH_BYTES
 async def refresh_metadata(consumer: AIOKafkaConsumer) -> None:
     """Ask a broker for the leaders of the consumer's partitions, which otherwise happens twice a minute."""
     await consumer._client.force_metadata_update()  # noqa: SLF001 - there is no public way
+
+
+def leader_of(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int | None:
+    """The broker that the consumer takes for the leader; None or -1 if it knows none."""
+    leader: int | None = consumer._client.cluster.leader_for_partition(partition)  # noqa: SLF001 - as above
+    return leader
+
+
+def broker_count(consumer: AIOKafkaConsumer) -> int:
+    """The number of brokers that the consumer knows."""
+    return len(consumer._client.cluster.brokers())  # noqa: SLF001 - as above
 
 
 def committed_consumer(

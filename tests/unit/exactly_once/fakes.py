@@ -116,7 +116,8 @@ class FakeConsumer:
         self.left_out: set[TopicPartition] = set()
         self._fetcher = SimpleNamespace(_fetch_max_wait_ms=FETCH_MAX_WAIT_MS, _fetcher_timeout=0.2)
         self._coordinator = SimpleNamespace(_do_heartbeat=self._do_heartbeat)
-        self._client: Any = SimpleNamespace(force_metadata_update=self._update_metadata)
+        cluster = SimpleNamespace(leader_for_partition=lambda _: 1, brokers=lambda: [1, 2, 3])
+        self._client: Any = SimpleNamespace(force_metadata_update=self._update_metadata, cluster=cluster)
         self.metadata_updates = 0
 
     async def _update_metadata(self) -> None:

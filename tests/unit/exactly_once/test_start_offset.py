@@ -7,17 +7,15 @@ from structlog.testing import capture_logs
 from libs.runtime.errors import OutdatedAnswerError
 from libs.runtime.exactly_once import start_offset
 from libs.runtime.exactly_once.doubt import Doubt
-from libs.runtime.exactly_once.start_offset import StartOffset, compare_with_state
+from libs.runtime.exactly_once.start_offset import End, StartOffset, compare_with_state
 from libs.runtime.timing import DOUBTED_FOR_S
 
 
-def choose(
-    start: StartOffset, committed: int | None, first: int, monkeypatch: pytest.MonkeyPatch, *, end: int = 0
-) -> tuple[int, str]:
+def choose(start: StartOffset, committed: int | None, first: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
     """The offset, and the log events about it."""
     monkeypatch.setattr(start_offset, "log", structlog.get_logger())
     with capture_logs() as log_events:
-        offset = start.choose(committed, first, end)
+        offset = start.choose(committed, first)
     return offset, " ".join(line["event"] for line in log_events)
 
 
@@ -46,39 +44,79 @@ class Time:
         return 1000.0 + self.passed_s
 
 
-def test_a_topic_that_ends_before_the_committed_offset_is_read_from_its_beginning_once(
+FROM_THE_BEGINNING = "the topic ends before the committed offset: reading it from its beginning"
+
+
+def refused(start: StartOffset, position: int, leader: int = 1, committed: int = 100) -> None:
+    """The leader refuses to read at ``position``, after a start at ``committed``."""
+    assert start.choose(committed, 0) == committed
+    start.out_of_range(position, leader)
+
+
+def test_a_topic_that_ends_before_the_committed_offset_is_read_from_its_beginning_until_there_is_a_commit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     time = Time()
     start = StartOffset(Doubt(time))
-    start.out_of_range()
+    refused(start, 100)
     for time.passed_s in (0.0, DOUBTED_FOR_S - 0.1):
         with pytest.raises(OutdatedAnswerError, match="ends at 40, before the committed offset 100"):
-            start.choose(100, 0, 40)
+            start.check(100, End(40, 1, 3))
     time.passed_s = DOUBTED_FOR_S
-    log_events = "the topic ends before the committed offset: reading it from its beginning"
-    assert choose(start, 100, 0, monkeypatch, end=40) == (0, log_events)
+    start.check(100, End(40, 1, 3))
+    for _ in range(2):  # an attempt may fail before it commits, for example because of another partition
+        assert choose(start, 100, 0, monkeypatch) == (0, FROM_THE_BEGINNING)
+        start.check(100, End(45, 1, 3))
     assert choose(start, 20, 0, monkeypatch) == (20, "")
-    start.out_of_range()  # again, much later
+    assert choose(start, 100, 0, monkeypatch) == (100, "")
+    start.out_of_range(100, 1)  # again, much later
     time.passed_s += 10 * DOUBTED_FOR_S
     with pytest.raises(OutdatedAnswerError):
-        start.choose(100, 0, 40)
+        start.check(100, End(40, 1, 3))
+
+
+def test_a_single_broker_is_believed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = StartOffset()
+    refused(start, 100)
+    start.check(100, End(40, 1, 1))
+    assert choose(start, 100, 0, monkeypatch) == (0, FROM_THE_BEGINNING)
 
 
 def test_a_broker_that_has_lost_the_leadership_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its end is before the committed offset, that of its successor is not."""
     start = StartOffset()
-    start.out_of_range()
+    refused(start, 100, leader=1)
     with pytest.raises(OutdatedAnswerError):
-        start.choose(100, 0, 40)
-    assert choose(start, 100, 0, monkeypatch, end=120) == (100, "")
-    assert not start.is_out_of_range
+        start.check(100, End(40, 1, 3))
+    start.check(100, End(120, 2, 3))
+    assert choose(start, 100, 0, monkeypatch) == (100, "")
+    assert not start.is_in_doubt
 
 
-def test_records_lost_after_the_committed_offset_are_no_reason_to_start_over(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_leader_that_has_lost_records_and_got_new_ones_is_no_former_leader(
+    seen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new records have the offsets of those that were processed before."""
     start = StartOffset()
-    start.out_of_range()
-    assert choose(start, 100, 0, monkeypatch, end=100) == (100, "")
+    refused(start, 100, leader=1)
+    if seen:
+        with pytest.raises(OutdatedAnswerError):
+            start.check(100, End(40, 1, 3))
+    start.check(100, End(120, 1, 3))
+    assert choose(start, 100, 0, monkeypatch) == (0, FROM_THE_BEGINNING)
+
+
+def test_records_lost_after_the_committed_offset_are_reported_and_no_reason_to_start_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = StartOffset()
+    refused(start, 200)
+    monkeypatch.setattr(start_offset, "log", structlog.get_logger())
+    with capture_logs() as lines:
+        start.check(100, End(150, 1, 3))
+    assert [line["event"] for line in lines] == ["the topic has lost its last records"]
+    assert choose(start, 100, 0, monkeypatch) == (100, "")
 
 
 @pytest.mark.parametrize(

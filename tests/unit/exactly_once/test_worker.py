@@ -103,7 +103,7 @@ async def test_a_partition_that_ends_before_the_position_is_noted() -> None:
     worker.start(lambda _: None)
     await worker.long_enough.wait()
     await worker.stop()
-    assert [worker._start_offsets[source].is_out_of_range for source in ORDERS[:2]] == [False, True]
+    assert [worker._start_offsets[source].is_in_doubt for source in ORDERS[:2]] == [False, True]
 
 
 async def test_a_stuck_consumer_ends_the_service_at_once() -> None:
