@@ -12,7 +12,7 @@ from aiokafka.structs import TopicPartition
 
 from libs.runtime.clock import Clock
 from libs.runtime.errors import START_OVER, TopicMismatchError, TopicMissingError
-from libs.runtime.kafka_client.consumers import refresh_metadata
+from libs.runtime.exactly_once.former_leaders import FormerLeaders
 from libs.runtime.service.health import Health
 from libs.runtime.timing import HEALTHY_FOR_S
 
@@ -58,9 +58,7 @@ class BrokerWatch:
         """Each source partition's last stable offset, a few seconds ago."""
         self.quiet_since_s: float | None = None
         """Since when these ends have stood still, in epoch seconds, as far as this process has seen; None before that."""
-        self.leaders_agree = True
-        """Whether the consumer reads from the brokers that the controller names as leaders. One that was replaced and does not know
-        it yet still confirms the end of a partition, while records are written to its successor."""
+        self.former_leaders = FormerLeaders(consumer, source)
         self.source_started = False
         self.answering = False
         self._answered_s = time.monotonic()
@@ -81,12 +79,11 @@ class BrokerWatch:
             try:
                 async with asyncio.timeout(HEALTHY_FOR_S / 2):
                     if time.monotonic() >= next_ping_s:
-                        counts, leaders = await self._look()
-                        self._note(counts)
-                        await self._compare(leaders)
+                        self._note(await self._partition_counts())
                         self._health.beat("connected")
                         self.answering, self._answered_s = True, time.monotonic()
                         next_ping_s = 0.0 if self._looks_at_a_change else time.monotonic() + _PING_EVERY_S
+                        await self.former_leaders.look(_controller_first(self._consumer._client.cluster))  # noqa: SLF001 - as below
                     if not self._looks_at_a_change:  # it takes long for a missing topic
                         ends = await self._consumer.end_offsets(self._source)
                         if ends != self.ends:
@@ -97,14 +94,6 @@ class BrokerWatch:
                 self.answering = False
             look_again = not self.source_started or self._looks_at_a_change
             await asyncio.sleep(_LOOK_AGAIN_AFTER_S if look_again else _PING_EVERY_S)
-
-    async def _compare(self, leaders: Mapping[int, int]) -> None:
-        cluster = self._consumer._client.cluster  # noqa: SLF001 - as in _look
-        self.leaders_agree = all(
-            leaders.get(source.partition) == cluster.leader_for_partition(source) for source in self._source
-        )
-        if not self.leaders_agree:
-            await refresh_metadata(self._consumer)
 
     def _note(self, counts: Mapping[str, int]) -> None:
         if self._as_expected(counts):
@@ -130,8 +119,8 @@ class BrokerWatch:
     def _as_expected(self, counts: Mapping[str, int]) -> bool:
         return all(counts.get(topic) == len(self._source) for topic in self._needed)
 
-    async def _look(self) -> tuple[Mapping[str, int], Mapping[int, int]]:
-        """The number of partitions of each needed topic that exists, and the leaders of the source's by the last answer.
+    async def _partition_counts(self) -> Mapping[str, int]:
+        """The number of partitions of each needed topic that exists.
 
         A broker's metadata may be outdated. One broker that reports no change is enough; a change is reported only if no
         broker contradicts it and the controller confirms it. (With KRaft, brokers name any live broker as controller.)
@@ -146,7 +135,6 @@ class BrokerWatch:
         client: Any = self._consumer._client  # noqa: SLF001 - aiokafka asks for named topics in no public way
         request = MetadataRequest(list(self._needed), allow_auto_topic_creation=False)
         counts: dict[str, int] = {}
-        leaders: dict[int, int] = {}
         controllers: set[int] = set()
         answered: set[int] = set()
         error: KafkaError = NodeNotReadyError("no broker is known")
@@ -165,15 +153,13 @@ class BrokerWatch:
             for code, topic, _, partitions in response.topics:
                 if not code:
                     counts[topic] = max(counts.get(topic, 0), len(partitions))
-                if topic == self._source[0].topic:
-                    leaders = {number: leader for _, number, leader, *_ in partitions}
             if self._as_expected(counts):
-                return counts, leaders
+                return counts
         if not answered:
             raise error
         if not answered & controllers:
             raise NodeNotReadyError(f"no answer from the controller, {controllers}")
-        return counts, leaders
+        return counts
 
 
 def _controller_first(cluster: Any) -> list[Any]:

@@ -234,7 +234,8 @@ class Processing:
         self._stage.metrics.progress(partition.source.partition, lag, *progress)
 
     def _progress(self, partition: WorkedPartition) -> Progress:
-        confirmed_ms = self._consumer.last_poll_timestamp(partition.source) if self._watch.leaders_agree else None
+        is_former = partition.source in self._watch.former_leaders.partitions
+        confirmed_ms = None if is_former else self._consumer.last_poll_timestamp(partition.source)
         return Progress(
             position=partition.position,
             end_offset=self._consumer.highwater(partition.source),

@@ -213,7 +213,8 @@ def make_stage(
 
 
 def make_watch(*, answering: bool = True) -> BrokerWatch:
-    state = {"source_started": True, "ends": {}, "quiet_since_s": None, "leaders_agree": True, "answering": answering}
+    state: dict[str, Any] = {"source_started": True, "ends": {}, "quiet_since_s": None, "answering": answering}
+    state["former_leaders"] = SimpleNamespace(partitions=[])
     return cast(BrokerWatch, SimpleNamespace(**state))
 
 

@@ -14,6 +14,7 @@ from aiokafka.structs import TopicPartition
 from libs.runtime.errors import PipelineError, TopicMismatchError, TopicMissingError
 from libs.runtime.exactly_once import broker_watch
 from libs.runtime.exactly_once.broker_watch import BrokerWatch
+from libs.runtime.exactly_once.former_leaders import FormerLeaders
 from libs.runtime.service.health import Health
 from tests.unit.driver import FakeClock
 
@@ -38,17 +39,8 @@ class FakeCluster:
         self.checked = asyncio.Event()
         self.restored = asyncio.Event()
         brokers = [SimpleNamespace(nodeId=node) for node in (OTHER, CONTROLLER)]
-        self.leader = self.known_leader = CONTROLLER
-        self.metadata_updates = asyncio.Event()
-        self.cluster = SimpleNamespace(
-            brokers=lambda: brokers, controller=None, leader_for_partition=lambda _: self.known_leader
-        )
-        self._client = SimpleNamespace(
-            send=self._send, cluster=self.cluster, force_metadata_update=self._update_metadata
-        )
-
-    async def _update_metadata(self) -> None:
-        self.metadata_updates.set()
+        self.cluster = SimpleNamespace(brokers=lambda: brokers, controller=None)
+        self._client = SimpleNamespace(send=self._send, cluster=self.cluster)
 
     async def _send(self, node: int, request: MetadataRequest) -> SimpleNamespace:
         await asyncio.sleep(0)
@@ -60,16 +52,8 @@ class FakeCluster:
         asked: Any = request.build(MetadataRequest_v5)
         assert not asked.allow_auto_topic_creation
         topics = self.topics[node]
-        metadata: list[Any] = [
-            (
-                NO_ERROR if topic in topics else UNKNOWN_TOPIC,
-                topic,
-                False,
-                [
-                    (NO_ERROR, number, self.leader, [self.leader], [self.leader], [])
-                    for number in range(topics.get(topic, 0))
-                ],
-            )
+        metadata = [
+            (NO_ERROR if topic in topics else UNKNOWN_TOPIC, topic, False, [()] * topics.get(topic, 0))
             for topic in asked.topics
         ]
         self._count_checks()
@@ -109,6 +93,14 @@ def _no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def make_watch(cluster: FakeCluster, health: Health | None = None, clock: FakeClock | None = None) -> BrokerWatch:
     return BrokerWatch(cast(AIOKafkaConsumer, cluster), SOURCE, health or Health(), list(ALL), clock or FakeClock())
+
+
+@pytest.fixture(autouse=True)
+def _no_look_for_former_leaders(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def look(*_: object) -> None:
+        """test_former_leaders.py tests it."""
+
+    monkeypatch.setattr(FormerLeaders, "look", look)
 
 
 async def continues_after(watch: BrokerWatch, happens: asyncio.Event) -> None:
@@ -225,24 +217,4 @@ async def test_the_topic_is_idle_since_its_end_offsets_last_changed() -> None:
     clock.time_s = 3000.0
     await checks(2)
     assert watch.quiet_since_s == 2000.0
-    watching.cancel()
-
-
-async def test_another_leader_than_the_consumers_is_noticed_until_the_consumer_knows_it() -> None:
-    """A broker that was replaced as leader, and does not know it yet, still confirms the end of its partition."""
-    cluster = FakeCluster(controller=ALL, other=ALL)
-    watch = make_watch(cluster)
-    watching = asyncio.create_task(watch.run())
-    await cluster.ends_read.wait()
-    assert watch.leaders_agree
-    assert not cluster.metadata_updates.is_set()
-    for leader in (OTHER, -1):
-        cluster.leader = leader
-        cluster.metadata_updates.clear()
-        await cluster.metadata_updates.wait()
-        assert not watch.leaders_agree
-        cluster.known_leader = leader
-        async with asyncio.timeout(30):
-            while not watch.leaders_agree:  # noqa: ASYNC110 - it has no event
-                await asyncio.sleep(0)
     watching.cancel()

@@ -293,19 +293,19 @@ async def test_a_partition_without_fetch_responses_is_stuck_if_the_broker_respon
 
 
 @pytest.mark.usefixtures("no_ticks")
-@pytest.mark.parametrize("agree", [True, False])
-async def test_a_broker_that_may_have_lost_the_leadership_confirms_no_end(
-    agree: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("former", [True, False])
+async def test_a_broker_that_has_lost_the_leadership_confirms_no_end(
+    former: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     consumer, logic, progress = ConfirmedIdleConsumer(), FakeLogic(), asyncio.Queue[Progress]()
     monkeypatch.setattr(logic, "punctuate", progress.put_nowait)
     attempt = Attempt(consumer, [logic])
-    attempt.processing._watch.leaders_agree = agree
+    attempt.processing._watch.former_leaders.partitions = ORDERS[:1] if former else ORDERS[1:]
     consumer.put({})
     async with asyncio.timeout(30):
         confirmed = (await progress.get()).confirmed_at_s
     await attempt.end()
-    assert (confirmed is not None) is agree
+    assert (confirmed is None) is former
 
 
 async def test_log_lines_have_the_partition_and_the_transaction_of_the_record() -> None:
