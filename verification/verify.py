@@ -198,11 +198,9 @@ class _Run:
         self, ledger: Ledger, sums: WindowSums, late_end: Offsets, snapshot: Offsets, ends: Offsets
     ) -> dict[Window, bool]:
         """Match the processed and late orders; returns the windows that the analytics must have closed."""
-        await self._add_late(ledger, late_end)
+        late = await self._add_late(ledger, sums, late_end)
         known_watermarks, all_watermarks, partition_of, count = Watermarks(), Watermarks(), dict[str, int](), 0
         begins = self.history.begins["processed-orders"]
-        # Without the first records of a partition, the event time at the next ones is unknown.
-        knows_event_time = not self.history.is_skipped("processed-orders")
         async for records in self.reader.read(self.prefix + "processed-orders", begins, ends):
             for record in records:
                 read_by_analytics = record.offset < snapshot[record.partition]
@@ -215,25 +213,30 @@ class _Run:
                     read_by_analytics=read_by_analytics,
                     partition=record.partition,
                     timestamp_ms=record.timestamp,
-                    passed_s=all_watermarks.passed_s(record.partition) if knows_event_time else float("inf"),
+                    passed_s=float("inf") if begins[record.partition] else all_watermarks.passed_s(record.partition),
                 ):
                     partition_of[order.product_id] = record.partition
             count += len(records)
             self.progress(f"processed-orders: {count:,} read")
 
-        def passed(window: Window) -> bool:
+        def passed(watermarks: Watermarks, window: Window) -> bool:
             product, start = window
-            return product in partition_of and start + self.window_seconds <= known_watermarks.passed_s(
-                partition_of[product]
-            )
+            return product in partition_of and start + self.window_seconds <= watermarks.passed_s(partition_of[product])
 
-        return {window: passed(window) for window in sums.windows()}
+        # Without its first records, the event time at an order of a partition is unknown: there its end has to do.
+        for window in sorted(late):
+            partition = partition_of.get(window[0])
+            if partition is not None and begins[partition] and not passed(all_watermarks, window):
+                self.report.found(Damage.LATE_TOO_EARLY, f"{window[0]} from {window[1]}")
+        return {window: passed(known_watermarks, window) for window in sums.windows()}
 
-    async def _add_late(self, ledger: Ledger, ends: Offsets) -> None:
+    async def _add_late(self, ledger: Ledger, sums: WindowSums, ends: Offsets) -> set[Window]:
+        late: set[Window] = set()
         begins = self.history.begins["late-orders"]
         async for records in self.reader.read(self.prefix + "late-orders", begins, ends):
-            for record in records:
-                ledger.add_late(record.value, record.timestamp)
+            orders = [ledger.add_late(record.value, record.timestamp) for record in records]
+            late.update(sums.window_of(order) for order in orders if order)
+        return late
 
     def _add_watermark(self, record: Record, watermarks: list[Watermarks]) -> None:
         try:

@@ -11,7 +11,9 @@ from bonus_airflow.operations.errors import OperationError
 from bonus_airflow.operations.parts import INFRASTRUCTURE, Part
 
 BROKEN, SLOW, GONE = "broken", "slow", "gone"
-"""Kinds of findings. Only what is broken is restarted: ``gone`` is the whole pipeline, which a run or a person starts."""
+"""Kinds of findings. Only what is broken is restarted: ``gone`` is the whole pipeline, or a Kafka that was stopped on purpose."""
+LIVE = "live"
+"""The part that tells what is slow."""
 
 
 @dataclass(frozen=True)
@@ -99,16 +101,18 @@ class HealthLook:
             parts = self._backend.parts()
         except OperationError as error:
             return {("the pipeline", GONE): (str(error), patience_s)}
+        if stopped := stopped_infrastructure(parts):
+            return {(stopped.name, GONE): ("it was stopped, and services are running", patience_s)}
         return {(part.name, BROKEN): (part.problem, patience_s) for part in root_causes(parts)}
 
     def _slow(self) -> dict[tuple[str, str], tuple[str, float]]:
         try:
             snapshot, outputs = self._backend.snapshot(), self._backend.written_outputs()
         except OperationError as error:
-            return {("live", SLOW): (str(error), self._thresholds.slow_seconds)}
+            return {(LIVE, SLOW): (str(error), self._thresholds.slow_seconds)}
         if snapshot["waiting_for"] or not snapshot["stages"]:
             problem = f"the live page waits for {snapshot['waiting_for'] or 'its first look at Kafka'}"
-            return {("live", SLOW): (problem, self._thresholds.slow_seconds)}
+            return {(LIVE, SLOW): (problem, self._thresholds.slow_seconds)}
         self._totals_now = {"orders": snapshot["orders"]["written"], "dead_letters": snapshot["dead_letters"]["count"]}
         return slow_parts(snapshot, self._thresholds, self._totals_before, outputs)
 
@@ -120,6 +124,13 @@ def root_causes(parts: Iterable[Part]) -> list[Part]:
         if causes := [part for part in unwell if part.service == service]:
             return causes
     return unwell
+
+
+def stopped_infrastructure(parts: Iterable[Part]) -> Part | None:
+    """ZooKeeper or Kafka, if it was stopped while services run: they are unwell then, and restarts would not help."""
+    parts = list(parts)
+    stopped = [part for part in parts if part.service in INFRASTRUCTURE and part.is_stopped]
+    return stopped[0] if stopped and not all(part.is_stopped for part in parts) else None
 
 
 def slow_parts(

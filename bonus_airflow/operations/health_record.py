@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bonus_airflow.environment import airflow_home
-from bonus_airflow.operations.health import SLOW, Finding
+from bonus_airflow.operations.health import LIVE, SLOW, Finding
 
 RESTARTS_COUNT_FOR_S = 3600.0
 """Restarts that are older no longer count: a part may then be restarted again."""
@@ -82,11 +82,11 @@ class HealthRecord:
     def take(self, findings: Iterable[Finding]) -> tuple[list[Finding], list[Finding], list[str]]:
         """Store the current findings; returns all of them, the new ones, and the keys of resolved ones.
 
-        A finding that already existed keeps its first ``since_s``. Where something is broken or gone, slow parts were not looked at,
-        so none of those is resolved.
+        A finding that already existed keeps its first ``since_s``. Where something is broken or gone, or the live page does not know,
+        slow parts were not looked at, so none of those is resolved.
         """
         before, findings = self.wrong, list(findings)
-        unknown = before if any(each.kind != SLOW for each in findings) else {}
+        unknown = before if any(each.kind != SLOW or each.part == LIVE for each in findings) else {}
         now = {key: since_s for key, since_s in unknown.items() if key.endswith(f" {SLOW}")}
         now |= {key_of(each): before.get(key_of(each), each.since_s) for each in findings}
         current = [Finding(each.part, each.kind, each.problem, now[key_of(each)]) for each in findings]

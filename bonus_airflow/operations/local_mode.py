@@ -54,6 +54,8 @@ class LocalMode:
         # A stopped replica does not respond, and has no partitions.
         running = [each for each in status["programs"] if each["state"] not in (_ENDED, *_STOPPED, "FATAL")]
         analytics = [each["port"] for each in running if each["service"] == "analytics"]
+        if not analytics:
+            return ["the analytics to run"]
         urls = [f"http://127.0.0.1:{port}" for port in analytics]
         outputs = ",".join(status["sink_outputs"])
         return drained_output(

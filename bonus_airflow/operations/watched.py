@@ -51,7 +51,8 @@ class WatchedPipeline:
         return get_json(f"http://{address}:{page.port or 80}{page.path.rstrip('/')}/snapshot")
 
     def written_outputs(self) -> list[str]:
-        return ["file", "database"]  # those that have ever been written; the settings of the sinks are unknown here
+        # Those that were ever written: there may be a sink for each, with settings of its own.
+        return ["file", "database"]
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise OperationError(NO_CONTROL)

@@ -9,6 +9,7 @@ import pytest
 from bonus_airflow.operations.conditions import OrdersFlow
 from bonus_airflow.operations.health import BROKEN, GONE, SLOW, Finding, HealthLook, Thresholds
 from bonus_airflow.operations.health_record import RESTARTS_COUNT_FOR_S, HealthRecord
+from bonus_airflow.operations.parts import Part
 from bonus_airflow.tests.fakes import FakeBackend
 
 THRESHOLDS = Thresholds(
@@ -189,7 +190,21 @@ def test_what_was_not_looked_at_is_not_resolved() -> None:
     record.take([slow])
     assert record.take([broken]) == ([broken], [broken], [])
     assert record.take([slow]) == ([slow], [], ["sink broken"])
+    unknown = Finding("live", SLOW, "the live page waits for Kafka", 30.0)
+    assert record.take([unknown]) == ([unknown], [unknown], [])
+    assert record.take([slow]) == ([slow], [], ["live slow"])
     assert record.take([]) == ([], [], ["event time slow"])
+
+
+def test_with_kafka_stopped_nothing_is_restarted() -> None:
+    """The services are unwell because of it."""
+    parts = [Part("kafka", "kafka", "", is_stopped=True), Part("sink", "sink", "unhealthy"), Part("live", "live", "")]
+    looking = Looking()
+    looking.backend.parts = lambda: parts  # type: ignore[method-assign]
+    looking.after(0)
+    assert looking.after(30) == ([], [("kafka", GONE)])
+    parts[1:] = [Part("sink", "sink", "", is_stopped=True)]
+    assert looking.after(0) == ([], [])
 
 
 def test_the_lag_of_an_output_that_is_no_longer_written_is_no_delay() -> None:

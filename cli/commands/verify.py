@@ -38,7 +38,7 @@ def verify(
     """Recompute everything from `orders`, and compare it with what the pipeline wrote.
 
     It compares processed orders, dead letters, late orders and metrics with the topics, the file and the database. It may run
-    while the pipeline runs. The exit code is 1 if anything differs, or if there is nothing to verify.
+    while the pipeline runs. The exit code is 1 if anything differs, or if there are no topics.
 
     Args:
         output: The sink's file (default: the file of local mode or Compose, or SINK_OUTPUT_PATH if that file exists).
@@ -58,10 +58,8 @@ def verify(
     else:
         print_table(render(report), _WIDTH_IN_A_FILE)
     if not report.sent:
-        messages.print(
-            "There is nothing to verify: orders holds no record that the processor should have read.", style="yellow"
-        )
-    return EXIT_DONE if report.ok and report.sent else EXIT_FAILED
+        messages.print("There is nothing to verify: orders holds no record.", style="yellow")
+    return EXIT_DONE if report.ok else EXIT_FAILED
 
 
 def with_outputs(

@@ -146,6 +146,12 @@ RECOMPUTE = Role(
         *(_topic(DELETE, topic, "delete what was made of orders") for topic in _DERIVED),
         _group(READ, "processor", "see that nobody is a member, and commit the beginning of orders"),
         _group(DESCRIBE, "analytics", "see that nobody is a member"),
+        _topic(
+            DESCRIBE,
+            DEAD_LETTERS_REPLAYED,
+            "know whether dead letters were replayed",
+            "it works, and does not warn of them",
+        ),
     ),
 )
 ROLES = (GENERATOR, PROCESSOR, ANALYTICS, SINK, VIEWER, DEAD_LETTERS, RECOMPUTE)

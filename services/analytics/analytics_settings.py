@@ -13,6 +13,6 @@ class AnalyticsSettings(ServiceSettings):
         100,
         ge=0,
         le=5_000,
-        description="how long a transaction collects records; in a backlog three times as long; below 40 also how far "
+        description="how long a transaction collects records; in a backlog three times as long; below 100 also how far "
         "apart fetches of few records are",
     )

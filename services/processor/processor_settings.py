@@ -25,7 +25,7 @@ class ProcessorSettings(ServiceSettings):
         100,
         ge=0,
         le=5_000,
-        description="how long a transaction collects records; in a backlog three times as long; below 40 also how far "
+        description="how long a transaction collects records; in a backlog three times as long; below 70 also how far "
         "apart fetches of few records are",
     )
     max_out_of_orderness_seconds: float = Field(

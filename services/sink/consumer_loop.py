@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import time
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Generic
 
@@ -49,6 +48,7 @@ _STANDBY_POLL_S = 0.5
 # That the topic is another one is believed after so many looks, this far apart, each with new metadata.
 _LOOKS_UNTIL_BELIEVED = 4
 _CONFIRM_S = 2.0
+_LOOKS_COUNT_FOR_S = 120.0
 
 # A full disk is noticed only when there is something to write: an empty batch right after a start proves nothing.
 _SETTLED_S = 5.0
@@ -79,7 +79,7 @@ class Sink(Generic[Item]):
         topic = context.settings.topic_prefix + PRODUCT_METRICS.name
         self._partitions = [TopicPartition(topic, number) for number in range(context.settings.topic_partitions)]
         self._start_over_because = ""
-        self._looks_without_the_record = Counter[int]()  # by partition
+        self._looks_without_the_record: dict[int, list[float]] = {}  # by partition, when
         self._backoff = Backoff()
         self._interruption_log = InterruptionLog(writer.kind)
         # Not at each run(), which is called again after an error: the output would look connected for ever.
@@ -201,8 +201,13 @@ class Sink(Generic[Item]):
         (begin,) = (await consumer.beginning_offsets([self._partitions[missing.partition]])).values()
         if begin >= missing.next_offset:
             return
-        self._looks_without_the_record[missing.partition] += 1
-        if self._looks_without_the_record[missing.partition] >= _LOOKS_UNTIL_BELIEVED:
+        now_s = time.monotonic()
+        before = self._looks_without_the_record.get(missing.partition, [])
+        looks = self._looks_without_the_record[missing.partition] = [
+            *(look_s for look_s in before if now_s - look_s < _LOOKS_COUNT_FOR_S),
+            now_s,
+        ]
+        if len(looks) >= _LOOKS_UNTIL_BELIEVED:
             raise TopicRewoundError(str(missing)) from missing
         await asyncio.sleep(_CONFIRM_S)
 
@@ -242,8 +247,6 @@ class Sink(Generic[Item]):
         for batch in reader.batches(fetched, MOST_RECORDS):
             await self._write(batch)
             wrote = wrote or bool(batch.items)
-            for partition in batch.positions:
-                self._looks_without_the_record.pop(partition, None)
         if not wrote:
             await self._writer.write([], {})  # without traffic, too, check that the output is unchanged
         return wrote

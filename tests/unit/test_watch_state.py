@@ -116,6 +116,17 @@ def test_the_newest_windows_are_kept_for_any_reading_order() -> None:
     assert all(set(products) == {"a", "b"} for products in state.windows.values())
 
 
+def test_a_group_is_not_stalled_by_the_first_record_after_a_quiet_time() -> None:
+    """The sink commits within a second of each window's metrics, and a look may come between."""
+    state = State(60)
+    for second in range(60):
+        state.apply(observation(T0 + second, members={"sink": 1}))
+    for second, keeps_up in ((60, True), (64, True), (65, False)):
+        ends = {**observation().ends, "product-metrics": {0: 10}}
+        state.apply(observation(T0 + second, ends=ends, members={"sink": 1}))
+        assert state.keeps_up("sink") is keeps_up
+
+
 def test_a_group_with_a_member_that_is_a_few_seconds_behind_keeps_up() -> None:
     state = State(60)
     assert state.seen_at_s is None

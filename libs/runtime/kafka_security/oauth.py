@@ -21,6 +21,7 @@ from libs.runtime.kafka_security.secret import Secret
 log = logging.getLogger(__name__)
 
 _ANSWERS_WITHIN_S = 10.0
+_RENEWED_WITHIN_S = 2.0  # while the old token is valid
 _MOST_BYTES = 1024 * 1024
 # A token is renewed in the last fifth of its life, as Kafka's own clients do (sasl.login.refresh.window.factor).
 _USED_FOR = 0.8
@@ -59,7 +60,7 @@ class ClientCredentials(AbstractTokenProvider):
         self._scope = scope
         self._monotonic_s = monotonic_s
         self._token: _Token | None = None
-        self._renewing: asyncio.Lock | None = None
+        self._renewing: asyncio.Future[_Token] | None = None
 
     async def token(self) -> str:
         """A token that has not expired.
@@ -68,17 +69,31 @@ class ClientCredentials(AbstractTokenProvider):
             BrokerLoginError: the endpoint rejects this client.
             KafkaConnectionError: the endpoint does not respond.
         """
-        self._renewing = self._renewing or asyncio.Lock()
-        async with self._renewing:
-            now_s = self._monotonic_s()
-            if self._token is None or now_s >= self._token.renew_at_s:
-                try:
-                    self._token = await asyncio.to_thread(self._ask)
-                except KafkaConnectionError as error:
-                    log.warning("no new token, %s", error)
-                    if self._token is None or now_s >= self._token.expires_at_s:
-                        raise
-            return self._token.text
+        now_s = self._monotonic_s()
+        if self._token is None or now_s >= self._token.renew_at_s:
+            is_valid = self._token is not None and now_s < self._token.expires_at_s
+            await self._renew(within_s=_RENEWED_WITHIN_S if is_valid else None, is_valid=is_valid)
+        assert self._token is not None
+        return self._token.text
+
+    async def _renew(self, *, within_s: float | None, is_valid: bool) -> None:
+        # The request goes on when the caller gives up, as the connection that needs the token does after CONNECT_TIMEOUT_S.
+        loop = asyncio.get_running_loop()
+        if self._renewing is None or self._renewing.cancelled() or self._renewing.get_loop() is not loop:
+            self._renewing = asyncio.ensure_future(asyncio.to_thread(self._ask))
+            self._renewing.add_done_callback(_retrieve_error)
+        renewing = self._renewing
+        await asyncio.wait({renewing}, timeout=within_s)
+        if not renewing.done():
+            return
+        if self._renewing is renewing:
+            self._renewing = None
+        try:
+            self._token = renewing.result()
+        except KafkaConnectionError as error:
+            log.warning("no new token, %s", error)
+            if not is_valid:
+                raise
 
     def forget(self) -> None:
         """Drop a token that the broker has rejected; the next call requests a new one."""
@@ -121,6 +136,11 @@ class ClientCredentials(AbstractTokenProvider):
             raise BrokerLoginError(str(error), advice="put the client's secret there") from None
         pair = ":".join(map(urllib.parse.quote_plus, (self._client_id, secret)))
         return base64.b64encode(pair.encode()).decode()
+
+
+def _retrieve_error(renewing: "asyncio.Future[_Token]") -> None:
+    if not renewing.cancelled():  # otherwise asyncio logs an error that nobody waits for any more
+        renewing.exception()
 
 
 def _reason(body: bytes) -> str:

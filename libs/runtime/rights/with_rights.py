@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _CHECK_EVERY_S = 5.0
+_WITHOUT_DENIAL_S = 2.0
 
 
 async def with_rights(work: Coroutine[Any, Any, T], check: RightsCheck) -> T:
@@ -68,7 +69,12 @@ async def _explain(error: Exception, check: RightsCheck) -> None:
     if isinstance(error, BrokerLoginError):
         return
     denial = next((each for each in _causes(error) if isinstance(each, DENIALS)), None)
-    missing = await _missing_now(RightsCheck(check.kafka, check.topic_prefix, check.role))
+    try:
+        # A service that is stopping has little time left, and without a denial another reason is more likely.
+        async with asyncio.timeout(None if denial else _WITHOUT_DENIAL_S):
+            missing = await _missing_now(RightsCheck(check.kafka, check.topic_prefix, check.role))
+    except TimeoutError:
+        return
     if not missing and isinstance(denial, TransactionalIdAuthorizationFailed):
         missing = [right for right in check.role.needed if right.resource is Resource.TRANSACTIONAL_ID]
     if missing:

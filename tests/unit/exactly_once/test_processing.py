@@ -292,7 +292,6 @@ async def test_a_partition_without_fetch_responses_is_stuck_if_the_broker_respon
         await attempt.end()
 
 
-@pytest.mark.usefixtures("no_ticks")
 @pytest.mark.parametrize("former", [True, False])
 async def test_a_broker_that_has_lost_the_leadership_confirms_no_end(
     former: bool, monkeypatch: pytest.MonkeyPatch
@@ -308,6 +307,7 @@ async def test_a_broker_that_has_lost_the_leadership_confirms_no_end(
     assert (confirmed is None) is former
 
 
+@pytest.mark.usefixtures("no_ticks")
 async def test_log_lines_have_the_partition_and_the_transaction_of_the_record() -> None:
     attempt = Attempt(consumer := FakeConsumer(), [FakeLogic(), FakeLogic()], interval_ms=0)
     consumer.put({ORDERS[0]: [0], ORDERS[1]: [0]})

@@ -1,5 +1,6 @@
 """Tokens by client credentials, from the test's own endpoint."""
 
+import asyncio
 import base64
 import http.server
 import json
@@ -13,6 +14,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from libs.runtime.errors import BrokerLoginError
+from libs.runtime.kafka_security import oauth
 from libs.runtime.kafka_security.oauth import ClientCredentials
 from libs.runtime.kafka_security.secret import Secret
 
@@ -28,6 +30,8 @@ class Endpoint(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.status = 200
         self.body: Any = None
+        self.answers = threading.Event()
+        self.answers.set()
         self.asked: list[tuple[str, dict[str, list[str]]]] = []
         self.url = f"http://127.0.0.1:{self.server_address[1]}/token"
 
@@ -38,6 +42,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         form = self.rfile.read(int(self.headers["Content-Length"])).decode()
         login = base64.b64decode(self.headers["Authorization"].removeprefix("Basic ")).decode()
         self.server.asked.append((login, urllib.parse.parse_qs(form)))
+        self.server.answers.wait(60)
         body = self.server.body
         if body is None:
             body = {"access_token": f"token-{len(self.server.asked)}", "expires_in": 100}
@@ -95,6 +100,26 @@ async def test_an_unavailable_endpoint_is_retried_while_the_token_is_valid(endpo
         await tokens.token()
     endpoint.status = 200
     assert await tokens.token() == "token-4"
+
+
+async def test_an_endpoint_that_hangs_does_not_delay_a_connection_while_the_token_is_valid(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oauth, "_RENEWED_WITHIN_S", 0.01)
+    clock = Clock()
+    tokens = credentials(endpoint, clock)
+    await tokens.token()
+    endpoint.answers.clear()
+    clock.now_s += 85
+    for _ in range(2):
+        assert await tokens.token() == "token-1"
+    clock.now_s += 15  # now it has expired
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):  # as a connection attempt has it
+            await tokens.token()
+    endpoint.answers.set()
+    assert await tokens.token() == "token-2", "the request that was begun first has gone on"
+    assert len(endpoint.asked) == 2
 
 
 async def test_an_endpoint_without_a_listener_is_an_outage() -> None:

@@ -177,6 +177,16 @@ async def test_other_errors_are_unchanged_if_no_right_is_missing(
         await unless_refused(with_rights(fails(error), check()))
 
 
+async def test_an_error_without_a_denial_does_not_wait_for_a_broker_that_hangs(
+    cluster: FakeConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A generator that is stopped names the orders that it has not sent before it is killed."""
+    monkeypatch.setattr(with_rights_module, "_WITHOUT_DENIAL_S", 0.01)
+    monkeypatch.setattr(with_rights_module, "_missing_now", lambda _: forever())
+    with pytest.raises(PipelineError, match="12 orders were not confirmed"):
+        await unless_refused(with_rights(fails(PipelineError("12 orders were not confirmed")), check()))
+
+
 async def test_without_a_response_the_work_continues(cluster: FakeConnection) -> None:
     cluster.away = True
 
