@@ -152,7 +152,7 @@ def _settings(topics: Mapping[str, TopicFacts], prefix: str) -> Iterator[Finding
         yield make(
             "topic settings",
             str(each),
-            f"kafka-configs.sh --alter --entity-type topics --entity-name {each.topic} --add-config {each.rule.setting}=...",
+            f"kafka-configs.sh --bootstrap-server ... --alter --entity-type topics --entity-name {each.topic} --add-config {each.rule.setting}=...",
         )
     if not found:
         yield ok("topic settings", f"correct in {len(seen)} topics")

@@ -71,7 +71,7 @@ async def compare_settings(
 
 def _alter(difference: Difference) -> str:
     return (
-        f"kafka-configs.sh --alter --entity-type topics --entity-name {difference.topic}"
+        f"kafka-configs.sh --bootstrap-server ... --alter --entity-type topics --entity-name {difference.topic}"
         f" --add-config {difference.rule.setting}=..."
     )
 
