@@ -47,10 +47,6 @@ class History:
         kept = self.kept.get(topic, {})
         return any(kept.values()) if partition is None else kept.get(partition, 0) > 0
 
-    def is_skipped(self, topic: str) -> bool:
-        """Whether ``topic`` is not read from its first record."""
-        return any(self.begins.get(topic, {}).values())
-
     def has_all_orders_of(self, window_start_s: int) -> bool:
         """Whether no missing order can belong to a window with this start."""
         return window_start_s > self.orders_missing_until_ms / 1000 + _MAX_AHEAD_S

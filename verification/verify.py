@@ -5,6 +5,7 @@ order in which each explains the previous one: metrics, the orders in them, the 
 """
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -226,7 +227,8 @@ class _Run:
         # Without its first records, the event time at an order of a partition is unknown: there its end has to do.
         for window in sorted(late):
             partition = partition_of.get(window[0])
-            if partition is not None and begins[partition] and not passed(all_watermarks, window):
+            is_known = partition is not None and begins[partition] and all_watermarks.passed_s(partition) > -math.inf
+            if is_known and not passed(all_watermarks, window):
                 self.report.found(Damage.LATE_TOO_EARLY, f"{window[0]} from {window[1]}")
         return {window: passed(known_watermarks, window) for window in sums.windows()}
 

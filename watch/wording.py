@@ -50,7 +50,7 @@ def time_behind(state: State, group: str) -> str:
     behind_s = state.behind_s(group)
     if behind_s is not None:
         return short_duration(behind_s)
-    return "…" if state.keeps_up(group) is None else "stalled"
+    return "stalled" if state.keeps_up(group) is False else "…"
 
 
 def duration(seconds: float) -> str:

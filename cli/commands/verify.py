@@ -58,7 +58,9 @@ def verify(
     else:
         print_table(render(report), _WIDTH_IN_A_FILE)
     if not report.sent:
-        messages.print("There is nothing to verify: orders holds no record.", style="yellow")
+        messages.print(
+            "There is nothing to verify: no record of orders should have been processed yet.", style="yellow"
+        )
     return EXIT_DONE if report.ok else EXIT_FAILED
 
 

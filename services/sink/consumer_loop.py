@@ -247,6 +247,8 @@ class Sink(Generic[Item]):
         for batch in reader.batches(fetched, MOST_RECORDS):
             await self._write(batch)
             wrote = wrote or bool(batch.items)
+        for partition in reader.verified:
+            self._looks_without_the_record.pop(partition, None)
         if not wrote:
             await self._writer.write([], {})  # without traffic, too, check that the output is unchanged
         return wrote

@@ -84,6 +84,8 @@ class TopicReader(Generic[Item]):
         self._parse = parse
         self._positions = dict(positions)
         self._rereading = set(rereading)
+        self.verified: set[int] = set()
+        """Partitions whose last record was read again, and was the one that was written."""
         self._groups_of = groups_of
 
     def batches(self, fetched: Mapping[int, Iterable[Record]], most_records: int) -> Iterator[MetricBatch[Item]]:
@@ -147,6 +149,7 @@ class TopicReader(Generic[Item]):
             raise RecordMissingError(partition, position.next_offset, record.offset)
         self._rereading.remove(partition)
         if (record.offset + 1, crc_of(record)) == position:
+            self.verified.add(partition)
             return True
         if record.offset + 1 != position.next_offset:
             raise RecordMissingError(partition, position.next_offset, record.offset)

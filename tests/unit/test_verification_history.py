@@ -85,7 +85,6 @@ async def test_nothing_of_the_newest_orders_may_be_missing(timestamp_type: int, 
         assert history.begins[topic] == {0: late_begin, 1: late_begin}
         assert not history.is_cut(topic)
         assert not history.is_cut(topic, 0)
-        assert history.is_skipped(topic) == bool(late_begin)
 
 
 def test_metrics_that_one_partition_has_lost_excuse_no_other_partition() -> None:

@@ -8,6 +8,7 @@ from libs.events.product_metrics import ProductMetric, encode_metric
 from libs.events.watermarks import Watermark
 from watch.observation import Metric, Observation, decode_metric
 from watch.state import Rate, State, lags_of
+from watch.wording import time_behind
 
 T0 = 1_700_000_000.0
 
@@ -125,6 +126,7 @@ def test_a_group_is_not_stalled_by_the_first_record_after_a_quiet_time() -> None
         ends = {**observation().ends, "product-metrics": {0: 10}}
         state.apply(observation(T0 + second, ends=ends, members={"sink": 1}))
         assert state.keeps_up("sink") is keeps_up
+        assert time_behind(state, "sink") == ("…" if keeps_up else "stalled")
 
 
 def test_a_group_with_a_member_that_is_a_few_seconds_behind_keeps_up() -> None:

@@ -11,7 +11,8 @@ from libs.runtime.kafka_client.consumers import leader_of, refresh_metadata
 from libs.runtime.kafka_requests.leaders import TopicLeaders, leaders_in
 
 _ASKED_AT_A_TIME = 3
-_ANSWERS_WITHIN_S = 2.0
+_ANSWERS_WITHIN_S = 5.0  # an answer may have to wait for the end of a long poll
+_REFRESHED_WITHIN_S = 2.0
 
 
 class FormerLeaders:
@@ -28,6 +29,7 @@ class FormerLeaders:
         self._consumer = consumer
         self._source = source
         self._looks = 0
+        self._newest: dict[int, tuple[int, int]] = {}
         self.partitions: Collection[TopicPartition] = ()
         """The partitions whose leader has changed, as of the last look."""
 
@@ -43,14 +45,14 @@ class FormerLeaders:
         self.partitions = self._differing(leaders)
         if self.partitions:
             try:
-                async with asyncio.timeout(_ANSWERS_WITHIN_S):
+                async with asyncio.timeout(_REFRESHED_WITHIN_S):
                     await refresh_metadata(self._consumer)
             except TimeoutError:
                 return
             self.partitions = self._differing(leaders)
 
     async def _leaders(self, nodes: Sequence[int]) -> dict[int, tuple[int, int]]:
-        """The newest epoch and its leader, by partition."""
+        """The newest epoch and its leader, by partition; what an earlier look has found still counts unless all of ``nodes`` answer."""
         client: Any = self._consumer._client  # noqa: SLF001 - aiokafka asks for named topics in no public way
         request = TopicLeaders(self._source[0].topic)
         asked = [asyncio.ensure_future(client.send(node, request)) for node in nodes]
@@ -59,11 +61,13 @@ class FormerLeaders:
         finally:
             for answer in asked:
                 answer.cancel()
-        leaders: dict[int, tuple[int, int]] = {}
-        for answer in answered:
-            if answer.exception() is None:
-                for number, found in leaders_in(answer.result()).items():
-                    leaders[number] = max(found, leaders.get(number, found))
+        found_by = [leaders_in(answer.result()) for answer in answered if answer.exception() is None]
+        views = [view for view in found_by if view]
+        leaders = {} if len(views) == len(nodes) else self._newest
+        for view in views:
+            for number, found in view.items():
+                leaders[number] = max(found, leaders.get(number, found))
+        self._newest = leaders
         return leaders
 
     def _differing(self, leaders: dict[int, tuple[int, int]]) -> list[TopicPartition]:

@@ -1,7 +1,5 @@
 """The offset at which reading a partition starts, in each attempt."""
 
-from typing import NamedTuple
-
 import structlog
 
 from libs.runtime.exactly_once.doubt import Doubt
@@ -9,58 +7,60 @@ from libs.runtime.exactly_once.doubt import Doubt
 log = structlog.get_logger()
 
 
-class End(NamedTuple):
-    """A partition's end, by ``leader``, one of ``brokers``."""
-
-    offset: int
-    leader: int | None
-    brokers: int
-
-
 class StartOffset:
     """Chooses between the committed offset and the first one that the topic still has.
 
     A broker refuses to read beyond the end of its log. If it has lost the leadership without knowing it, its log only ends earlier than
-    that of its successor. If it is the leader, the topic has lost records, and new ones have, or will have, their offsets.
+    that of its successor. If it is the leader, the topic has lost records, and new ones have, or will have, their offsets. A single
+    broker is the leader.
     """
 
     def __init__(self, doubt: Doubt | None = None) -> None:
         self._doubt = doubt or Doubt()
-        self._too_short: set[int | None] = set()  # leaders whose logs have ended before the committed offset
-        self._refused_by: int | None = None
-        self._began_at: int | None = None  # the committed offset
+        self._began_at: int | None = None  # the committed offset, until there is a commit
+        self._was_too_short = False
         self._void: int | None = None
         self.is_in_doubt = False
 
-    def out_of_range(self, position: int, leader: int | None) -> None:
-        """Note that ``leader`` has refused to read at ``position``."""
+    def out_of_range(self, position: int) -> None:
+        """Note that a broker has refused to read at ``position``."""
         self.is_in_doubt = True
-        self._refused_by = leader
-        if position == self._began_at:
-            self._too_short.add(leader)
+        self._was_too_short = position == self._began_at
 
-    def check(self, committed: int | None, end: End) -> None:
+    def committed(self) -> None:
+        """Note that this attempt has committed an offset."""
+        self._began_at = self._void = None
+
+    def check(self, committed: int | None, end: int, brokers: int) -> None:
         """Decide whether the topic still has what is before the committed offset, if a broker has refused to read.
+
+        Args:
+            committed: the group's offset.
+            end: the topic's end, as a broker says.
+            brokers: how many there are.
 
         Raises:
             OutdatedAnswerError: it seems not, but that is not certain yet.
         """
         if committed is None or committed == self._void:
             self._settle()
-        elif end.offset < committed:
-            self._too_short.add(end.leader)
+        elif end < committed:
             self.is_in_doubt = True
-            if end.brokers > 1:
-                self._doubt.raise_unless_confirmed(
-                    f"the topic ends at {end.offset}, before the committed offset {committed}"
-                )
+            if brokers > 1:
+                self._doubt.raise_unless_confirmed(f"the topic ends at {end}, before the committed offset {committed}")
             self._void = committed
             self._settle()
         elif self.is_in_doubt:
-            if end.leader in self._too_short:  # it has got new records since
+            if brokers == 1 and self._was_too_short:  # it has got new records since
                 self._void = committed
-            elif end.leader == self._refused_by:
-                log.error("the topic has lost its last records", committed_offset=committed, end_offset=end.offset)
+            else:
+                log.error(
+                    "a broker has refused to read where the topic goes on",
+                    committed_offset=committed,
+                    end_offset=end,
+                    advice="nothing is lost if that broker had lost the leadership; if the leader has lost acknowledged records, orders are"
+                    " missing",
+                )
             self._settle()
 
     def choose(self, committed: int | None, first: int) -> int:
@@ -97,8 +97,7 @@ class StartOffset:
 
     def _settle(self) -> None:
         self.is_in_doubt = False
-        self._too_short.clear()
-        self._refused_by = None
+        self._was_too_short = False
         self._doubt.clear()
 
 

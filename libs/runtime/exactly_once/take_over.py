@@ -23,8 +23,8 @@ from libs.runtime.exactly_once.doubt import Doubt
 from libs.runtime.exactly_once.processing import WorkedPartition
 from libs.runtime.exactly_once.stable_offsets import stable_offsets
 from libs.runtime.exactly_once.stage import PartitionLogic, Stage
-from libs.runtime.exactly_once.start_offset import End, StartOffset, compare_with_state
-from libs.runtime.kafka_client.consumers import broker_count, leader_of, refresh_metadata
+from libs.runtime.exactly_once.start_offset import StartOffset, compare_with_state
+from libs.runtime.kafka_client.consumers import broker_count, refresh_metadata
 from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.timing import COMMIT_TIMEOUT_S
 from libs.runtime.transactions.connection import BrokerConnection
@@ -102,8 +102,7 @@ class TakeOver:
         for source, start in starts.items():
             with structlog.contextvars.bound_contextvars(partition=_name(source)):
                 try:
-                    end = End(ends[source], leader_of(self.consumer, source), brokers)
-                    start.check(_offset(committed[source]), end)
+                    start.check(_offset(committed[source]), ends[source], brokers)
                 except OutdatedAnswerError as doubt:
                     doubts.append(doubt)
         if doubts:

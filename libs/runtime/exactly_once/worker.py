@@ -34,7 +34,6 @@ from libs.runtime.exactly_once.stage import Stage, Tally
 from libs.runtime.exactly_once.start_offset import StartOffset
 from libs.runtime.exactly_once.take_over import TakeOver
 from libs.runtime.kafka_client.closing import close_quietly
-from libs.runtime.kafka_client.consumers import leader_of
 from libs.runtime.kafka_client.outages import is_outage
 from libs.runtime.rights.denials import DENIALS
 from libs.runtime.service.health import Health
@@ -142,7 +141,7 @@ class ReplicaWorker:
             except OffsetOutOfRangeError as error:
                 delay_s = 0.0
                 for source, position in error.args[0].items():
-                    self._start_offsets[source].out_of_range(position, leader_of(self._consumer, source))
+                    self._start_offsets[source].out_of_range(position)
                 self._metrics.retries["offset_out_of_range"].inc()
             except (StuckConsumerError, OffsetMismatchError, SettingChangedError, *DENIALS):
                 raise
@@ -278,6 +277,7 @@ class ReplicaWorker:
     def _committed(self, offsets: Offsets, tallies: Sequence[Tally]) -> None:
         self._retries.committed(offsets)
         for source in offsets:
+            self._start_offsets[source].committed()
             self._health.beat(_name(source))
         now_s = time.time()
         for tally in tallies:

@@ -69,31 +69,34 @@ class ClientCredentials(AbstractTokenProvider):
             BrokerLoginError: the endpoint rejects this client.
             KafkaConnectionError: the endpoint does not respond.
         """
-        now_s = self._monotonic_s()
-        if self._token is None or now_s >= self._token.renew_at_s:
-            is_valid = self._token is not None and now_s < self._token.expires_at_s
-            await self._renew(within_s=_RENEWED_WITHIN_S if is_valid else None, is_valid=is_valid)
-        assert self._token is not None
-        return self._token.text
-
-    async def _renew(self, *, within_s: float | None, is_valid: bool) -> None:
+        if self._token is not None and self._monotonic_s() < self._token.renew_at_s:
+            return self._token.text
         # The request goes on when the caller gives up, as the connection that needs the token does after CONNECT_TIMEOUT_S.
-        loop = asyncio.get_running_loop()
-        if self._renewing is None or self._renewing.cancelled() or self._renewing.get_loop() is not loop:
-            self._renewing = asyncio.ensure_future(asyncio.to_thread(self._ask))
-            self._renewing.add_done_callback(_retrieve_error)
         renewing = self._renewing
-        await asyncio.wait({renewing}, timeout=within_s)
-        if not renewing.done():
-            return
+        if renewing is None or renewing.get_loop() is not asyncio.get_running_loop():
+            renewing = self._renewing = asyncio.ensure_future(asyncio.to_thread(self._ask))
+            renewing.add_done_callback(self._take)
+        await asyncio.wait({renewing}, timeout=_RENEWED_WITHIN_S if self._valid() else None)
+        error = renewing.exception() if renewing.done() and not renewing.cancelled() else None
+        valid = self._valid()
+        if valid is not None and not isinstance(error, BrokerLoginError):
+            return valid.text
+        # Without a valid token it waits for the request, unless that was begun with one that was refused meanwhile.
+        return (await asyncio.shield(renewing)).text
+
+    def _valid(self) -> _Token | None:
+        return self._token if self._token is not None and self._monotonic_s() < self._token.expires_at_s else None
+
+    def _take(self, renewing: "asyncio.Future[_Token]") -> None:
         if self._renewing is renewing:
             self._renewing = None
-        try:
+        if renewing.cancelled():
+            return
+        error = renewing.exception()
+        if error is None:
             self._token = renewing.result()
-        except KafkaConnectionError as error:
+        elif isinstance(error, KafkaConnectionError):
             log.warning("no new token, %s", error)
-            if not is_valid:
-                raise
 
     def forget(self) -> None:
         """Drop a token that the broker has rejected; the next call requests a new one."""
@@ -136,11 +139,6 @@ class ClientCredentials(AbstractTokenProvider):
             raise BrokerLoginError(str(error), advice="put the client's secret there") from None
         pair = ":".join(map(urllib.parse.quote_plus, (self._client_id, secret)))
         return base64.b64encode(pair.encode()).decode()
-
-
-def _retrieve_error(renewing: "asyncio.Future[_Token]") -> None:
-    if not renewing.cancelled():  # otherwise asyncio logs an error that nobody waits for any more
-        renewing.exception()
 
 
 def _reason(body: bytes) -> str:

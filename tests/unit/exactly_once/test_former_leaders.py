@@ -76,7 +76,14 @@ async def test_a_partition_without_a_leader_has_a_former_one() -> None:
 @pytest.mark.parametrize("view", ["hangs", "away", []])
 async def test_brokers_without_an_answer_are_left_out(view: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(former_leaders, "_ANSWERS_WITHIN_S", 0.01)
-    former = make(FakeConsumer([1, 2], {1: view, 2: [(5, 1), (5, 2)]}))
+    consumer = FakeConsumer([1, 2], {1: view, 2: [(5, 1), (6, 3)]})
+    former = make(consumer)
+    await former.look([1, 2])
+    assert former.partitions == [SOURCE[1]]
+    consumer.views = {1: [(5, 1), (5, 2)], 2: view}
+    await former.look([1, 2])
+    assert former.partitions == [SOURCE[1]], "what was known is not forgotten"
+    consumer.views = {1: [(7, 1), (7, 2)], 2: [(7, 1), (7, 2)]}
     await former.look([1, 2])
     assert former.partitions == []
 

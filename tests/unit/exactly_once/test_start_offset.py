@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 from libs.runtime.errors import OutdatedAnswerError
 from libs.runtime.exactly_once import start_offset
 from libs.runtime.exactly_once.doubt import Doubt
-from libs.runtime.exactly_once.start_offset import End, StartOffset, compare_with_state
+from libs.runtime.exactly_once.start_offset import StartOffset, compare_with_state
 from libs.runtime.timing import DOUBTED_FOR_S
 
 
@@ -47,10 +47,10 @@ class Time:
 FROM_THE_BEGINNING = "the topic ends before the committed offset: reading it from its beginning"
 
 
-def refused(start: StartOffset, position: int, leader: int = 1, committed: int = 100) -> None:
-    """The leader refuses to read at ``position``, after a start at ``committed``."""
+def refused(start: StartOffset, position: int, committed: int = 100) -> None:
+    """A broker refuses to read at ``position``, after a start at ``committed``."""
     assert start.choose(committed, 0) == committed
-    start.out_of_range(position, leader)
+    start.out_of_range(position)
 
 
 def test_a_topic_that_ends_before_the_committed_offset_is_read_from_its_beginning_until_there_is_a_commit(
@@ -61,62 +61,44 @@ def test_a_topic_that_ends_before_the_committed_offset_is_read_from_its_beginnin
     refused(start, 100)
     for time.passed_s in (0.0, DOUBTED_FOR_S - 0.1):
         with pytest.raises(OutdatedAnswerError, match="ends at 40, before the committed offset 100"):
-            start.check(100, End(40, 1, 3))
+            start.check(100, 40, brokers=3)
     time.passed_s = DOUBTED_FOR_S
-    start.check(100, End(40, 1, 3))
+    start.check(100, 40, brokers=3)
     for _ in range(2):  # an attempt may fail before it commits, for example because of another partition
         assert choose(start, 100, 0, monkeypatch) == (0, FROM_THE_BEGINNING)
-        start.check(100, End(45, 1, 3))
-    assert choose(start, 20, 0, monkeypatch) == (20, "")
-    assert choose(start, 100, 0, monkeypatch) == (100, "")
-    start.out_of_range(100, 1)  # again, much later
+        start.check(100, 45, brokers=3)
+    start.committed()
+    assert choose(start, 100, 0, monkeypatch) == (100, ""), "as many records were read again"
+    start.out_of_range(100)  # again, much later
     time.passed_s += 10 * DOUBTED_FOR_S
     with pytest.raises(OutdatedAnswerError):
-        start.check(100, End(40, 1, 3))
+        start.check(100, 40, brokers=3)
 
 
-def test_a_single_broker_is_believed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("end", [40, 120])
+def test_a_single_broker_is_the_leader(end: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has by now are new records, with the offsets of those that were processed before."""
     start = StartOffset()
     refused(start, 100)
-    start.check(100, End(40, 1, 1))
+    start.check(100, end, brokers=1)
     assert choose(start, 100, 0, monkeypatch) == (0, FROM_THE_BEGINNING)
 
 
-def test_a_broker_that_has_lost_the_leadership_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its end is before the committed offset, that of its successor is not."""
-    start = StartOffset()
-    refused(start, 100, leader=1)
-    with pytest.raises(OutdatedAnswerError):
-        start.check(100, End(40, 1, 3))
-    start.check(100, End(120, 2, 3))
-    assert choose(start, 100, 0, monkeypatch) == (100, "")
-    assert not start.is_in_doubt
-
-
-@pytest.mark.parametrize("seen", [True, False])
-def test_a_leader_that_has_lost_records_and_got_new_ones_is_no_former_leader(
-    seen: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("position", "brokers"), [(100, 3), (200, 3), (200, 1)])
+def test_where_the_topic_goes_on_beyond_the_committed_offset_it_is_read_from_there(
+    position: int, brokers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The new records have the offsets of those that were processed before."""
     start = StartOffset()
-    refused(start, 100, leader=1)
-    if seen:
+    refused(start, position)
+    if brokers > 1:
         with pytest.raises(OutdatedAnswerError):
-            start.check(100, End(40, 1, 3))
-    start.check(100, End(120, 1, 3))
-    assert choose(start, 100, 0, monkeypatch) == (0, FROM_THE_BEGINNING)
-
-
-def test_records_lost_after_the_committed_offset_are_reported_and_no_reason_to_start_over(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    start = StartOffset()
-    refused(start, 200)
+            start.check(100, 40, brokers)
     monkeypatch.setattr(start_offset, "log", structlog.get_logger())
     with capture_logs() as lines:
-        start.check(100, End(150, 1, 3))
-    assert [line["event"] for line in lines] == ["the topic has lost its last records"]
+        start.check(100, 150, brokers)
+    assert [line["event"] for line in lines] == ["a broker has refused to read where the topic goes on"]
     assert choose(start, 100, 0, monkeypatch) == (100, "")
+    assert not start.is_in_doubt
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from libs.runtime.errors import BrokerLoginError
 from libs.runtime.kafka_security import oauth
 from libs.runtime.kafka_security.oauth import ClientCredentials
 from libs.runtime.kafka_security.secret import Secret
+from tests.integration.services import eventually
 
 HIDDEN = "hunter 2%"
 
@@ -120,6 +121,39 @@ async def test_an_endpoint_that_hangs_does_not_delay_a_connection_while_the_toke
     endpoint.answers.set()
     assert await tokens.token() == "token-2", "the request that was begun first has gone on"
     assert len(endpoint.asked) == 2
+
+
+async def test_a_renewal_that_nobody_waited_for_is_used_only_while_it_is_valid(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oauth, "_RENEWED_WITHIN_S", 0.01)
+    clock = Clock()
+    tokens = credentials(endpoint, clock)
+    await tokens.token()
+    endpoint.answers.clear()
+    clock.now_s += 85
+    assert await tokens.token() == "token-1"
+    endpoint.answers.set()
+    await eventually(lambda: tokens._renewing is None, what="the renewal has ended")
+    assert await tokens.token() == "token-2"
+    clock.now_s += 3600
+    assert await tokens.token() == "token-3"
+
+
+async def test_a_token_that_is_refused_during_its_renewal_is_not_used(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oauth, "_RENEWED_WITHIN_S", 0.01)
+    clock = Clock()
+    tokens = credentials(endpoint, clock)
+    await tokens.token()
+    endpoint.answers.clear()
+    clock.now_s += 85
+    waiting = asyncio.ensure_future(tokens.token())
+    await asyncio.sleep(0)
+    tokens.forget()
+    endpoint.answers.set()
+    assert await waiting == "token-2"
 
 
 async def test_an_endpoint_without_a_listener_is_an_outage() -> None:
