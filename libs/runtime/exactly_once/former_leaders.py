@@ -45,7 +45,7 @@ class FormerLeaders:
         self.partitions = self._differing(leaders)
         if self.partitions:
             try:
-                async with asyncio.timeout(_REFRESHED_WITHIN_S):
+                async with asyncio.timeout(_REFRESHED_WITHIN_S):  # it may ask a broker that hangs
                     await refresh_metadata(self._consumer)
             except TimeoutError:
                 return
@@ -61,7 +61,9 @@ class FormerLeaders:
         finally:
             for answer in asked:
                 answer.cancel()
-        found_by = [leaders_in(answer.result()) for answer in answered if answer.exception() is None]
+        found_by = [
+            leaders_in(answer.result()) for answer in answered if not answer.cancelled() and answer.exception() is None
+        ]
         views = [view for view in found_by if view]
         leaders = {} if len(views) == len(nodes) else self._newest
         for view in views:

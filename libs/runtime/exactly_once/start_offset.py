@@ -58,8 +58,8 @@ class StartOffset:
                     "a broker has refused to read where the topic goes on",
                     committed_offset=committed,
                     end_offset=end,
-                    advice="nothing is lost if that broker had lost the leadership; if the leader has lost acknowledged records, orders are"
-                    " missing",
+                    advice="nothing is missing if that broker had lost the leadership; if the leader has lost acknowledged records, those "
+                    "are missing, and maybe new ones as well",
                 )
             self._settle()
 
