@@ -4,7 +4,7 @@ A record that may be derived from a missing one is not verified, and counted as 
 have been deleted: once ``late-orders`` has lost a record, each window whose metric has too few orders is left out, and once a partition of
 ``orders-dlq`` or ``processed-orders`` has lost one, orders of which nothing is left there. All others are verified as strictly as ever.
 Whether late orders were late is verified by the event time at each of them where their partition of ``processed-orders`` is read from its
-first record; elsewhere by the event time at its end. This relies on the following orderings of Kafka and the pipeline:
+first record; elsewhere by the event time at its end, if that is known. This relies on the following orderings of Kafka and the pipeline:
 
 - A partition loses its oldest records first, and ``orders`` is stamped by the broker (KIP-32), in order.
 - Records derived from an order have its timestamp, and an order's event time is at most a minute ahead of it.

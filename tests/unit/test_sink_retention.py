@@ -1,6 +1,7 @@
 """Retention deletes the beginning of the topic while the sink starts: the topic is still the one that was written."""
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -168,6 +169,24 @@ async def test_a_recreated_topic_without_a_record_at_that_offset_is_not_taken_fo
     recreated = FakeTopic([*records(range(20, 24)), *records(range(24, 30), offset=5)])
     assert await copied(recreated, path, monkeypatch) == list(range(20, 30))
     assert put_aside(tmp_path) == [[0, 1, 2, 3, 4]]
+
+
+async def test_looks_without_the_record_count_only_until_it_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "metrics.json"
+    everything = records(range(10))
+    assert await copied(FakeTopic(everything[:5]), path, monkeypatch) == [0, 1, 2, 3, 4]
+    looks = {0: [time.monotonic()] * 3, 1: [time.monotonic()]}
+    initialize = Sink.__init__
+
+    def remembering(self: Any, *arguments: Any) -> None:
+        initialize(self, *arguments)
+        self._looks_without_the_record = looks
+
+    monkeypatch.setattr(Sink, "__init__", remembering)
+    assert await copied(FakeTopic(everything[:5]), path, monkeypatch) == [0, 1, 2, 3, 4]
+    assert list(looks) == [1]
 
 
 @pytest.mark.parametrize("known", [3, 5])

@@ -17,19 +17,20 @@ class StartOffset:
 
     def __init__(self, doubt: Doubt | None = None) -> None:
         self._doubt = doubt or Doubt()
-        self._began_at: int | None = None  # the committed offset, until there is a commit
-        self._was_too_short = False
+        self._refused_at: int | None = None
+        self._most_brokers = 0  # ever: metadata lists only those that are up
         self._void: int | None = None
         self.is_in_doubt = False
 
-    def out_of_range(self, position: int) -> None:
-        """Note that a broker has refused to read at ``position``."""
+    def out_of_range(self, position: int, brokers: int) -> None:
+        """Note that one of so many brokers has refused to read at ``position``."""
         self.is_in_doubt = True
-        self._was_too_short = position == self._began_at
+        self._refused_at = position
+        self._most_brokers = max(self._most_brokers, brokers)
 
     def committed(self) -> None:
         """Note that this attempt has committed an offset."""
-        self._began_at = self._void = None
+        self._void = None
 
     def check(self, committed: int | None, end: int, brokers: int) -> None:
         """Decide whether the topic still has what is before the committed offset, if a broker has refused to read.
@@ -42,24 +43,25 @@ class StartOffset:
         Raises:
             OutdatedAnswerError: it seems not, but that is not certain yet.
         """
+        self._most_brokers = max(self._most_brokers, brokers)
         if committed is None or committed == self._void:
             self._settle()
         elif end < committed:
             self.is_in_doubt = True
-            if brokers > 1:
+            if self._most_brokers > 1:
                 self._doubt.raise_unless_confirmed(f"the topic ends at {end}, before the committed offset {committed}")
             self._void = committed
             self._settle()
         elif self.is_in_doubt:
-            if brokers == 1 and self._was_too_short:  # it has got new records since
+            if self._most_brokers == 1 and self._refused_at == committed:  # it has got new records since
                 self._void = committed
             else:
                 log.error(
                     "a broker has refused to read where the topic goes on",
                     committed_offset=committed,
                     end_offset=end,
-                    advice="nothing is missing if that broker had lost the leadership; if the leader has lost acknowledged records, those "
-                    "are missing, and maybe new ones as well",
+                    advice="nothing is missing if that broker had lost the leadership; if the leader has lost acknowledged records, or the "
+                    "topic was created again, new records may be missing as well",
                 )
             self._settle()
 
@@ -67,7 +69,6 @@ class StartOffset:
         """The offset to start at, if the topic's first record has the offset ``first``."""
         if committed != self._void:  # there was a commit since
             self._void = None
-        self._began_at = None
         if committed is not None and committed < first:
             log.error(
                 "records were deleted before they were read",
@@ -91,13 +92,11 @@ class StartOffset:
                 advice="expected for a pipeline that is new to this topic; otherwise its offsets have expired "
                 "(offsets.retention.minutes of the brokers), and what was processed before is processed again",
             )
-        else:
-            self._began_at = committed
         return max(first, committed or 0)
 
     def _settle(self) -> None:
         self.is_in_doubt = False
-        self._was_too_short = False
+        self._refused_at = None
         self._doubt.clear()
 
 

@@ -34,6 +34,7 @@ from libs.runtime.exactly_once.stage import Stage, Tally
 from libs.runtime.exactly_once.start_offset import StartOffset
 from libs.runtime.exactly_once.take_over import TakeOver
 from libs.runtime.kafka_client.closing import close_quietly
+from libs.runtime.kafka_client.consumers import broker_count
 from libs.runtime.kafka_client.outages import is_outage
 from libs.runtime.rights.denials import DENIALS
 from libs.runtime.service.health import Health
@@ -141,7 +142,7 @@ class ReplicaWorker:
             except OffsetOutOfRangeError as error:
                 delay_s = 0.0
                 for source, position in error.args[0].items():
-                    self._start_offsets[source].out_of_range(position)
+                    self._start_offsets[source].out_of_range(position, broker_count(self._consumer))
                 self._metrics.retries["offset_out_of_range"].inc()
             except (StuckConsumerError, OffsetMismatchError, SettingChangedError, *DENIALS):
                 raise

@@ -81,7 +81,7 @@ class ClientCredentials(AbstractTokenProvider):
         valid = self._valid()
         if valid is not None and not isinstance(error, BrokerLoginError):
             return valid.text
-        # Without a valid token it waits for the request, unless that was begun with one that was refused meanwhile.
+        # Also if the token has expired, or was refused, while this call waited.
         return (await asyncio.shield(renewing)).text
 
     def _valid(self) -> _Token | None:

@@ -211,7 +211,7 @@ async def test_a_partition_is_read_from_its_beginning_only_if_its_end_stays_behi
     broker.committed = {ORDERS[0]: 100, ORDERS[1]: 100}
     fixture.consumer.ends = {ORDERS[0]: 40, ORDERS[1]: 40}
     starts = fixture.worker._start_offsets
-    starts[ORDERS[1]].out_of_range(100)  # the consumer has not fetched of the other one yet
+    starts[ORDERS[1]].out_of_range(100, 3)  # the consumer has not fetched of the other one yet
     with pytest.raises(OutdatedAnswerError, match="ends at 40"):
         await fixture.attempt()
     assert starts[ORDERS[0]].is_in_doubt
@@ -219,9 +219,12 @@ async def test_a_partition_is_read_from_its_beginning_only_if_its_end_stays_behi
     monkeypatch.setattr(doubt, "DOUBTED_FOR_S", 0.0)
     await fixture.attempt()
     assert fixture.consumer.positions == dict.fromkeys(ORDERS[:2], 0)
-    starts[ORDERS[1]].out_of_range(0)  # nothing was committed yet
+    starts[ORDERS[1]].out_of_range(0, 3)  # nothing was committed yet
     await fixture.attempt()
     assert fixture.consumer.positions == dict.fromkeys(ORDERS[:2], 0)
+    fixture.worker._committed({ORDERS[0]: 100}, [])  # as many records were read again
+    await fixture.attempt()
+    assert fixture.consumer.positions == {ORDERS[0]: 100, ORDERS[1]: 0}
 
 
 async def test_an_attempt_that_is_cancelled_while_it_aborts_closes_its_connection(

@@ -47,10 +47,11 @@ class Time:
 FROM_THE_BEGINNING = "the topic ends before the committed offset: reading it from its beginning"
 
 
-def refused(start: StartOffset, position: int, committed: int = 100) -> None:
-    """A broker refuses to read at ``position``, after a start at ``committed``."""
-    assert start.choose(committed, 0) == committed
-    start.out_of_range(position)
+def refused(start: StartOffset, position: int, brokers: int) -> None:
+    """A broker refuses to read at ``position``, after a start at 50."""
+    assert start.choose(50, 0) == 50
+    start.committed()
+    start.out_of_range(position, brokers)
 
 
 def test_a_topic_that_ends_before_the_committed_offset_is_read_from_its_beginning_until_there_is_a_commit(
@@ -58,7 +59,7 @@ def test_a_topic_that_ends_before_the_committed_offset_is_read_from_its_beginnin
 ) -> None:
     time = Time()
     start = StartOffset(Doubt(time))
-    refused(start, 100)
+    refused(start, 100, 3)
     for time.passed_s in (0.0, DOUBTED_FOR_S - 0.1):
         with pytest.raises(OutdatedAnswerError, match="ends at 40, before the committed offset 100"):
             start.check(100, 40, brokers=3)
@@ -69,7 +70,7 @@ def test_a_topic_that_ends_before_the_committed_offset_is_read_from_its_beginnin
         start.check(100, 45, brokers=3)
     start.committed()
     assert choose(start, 100, 0, monkeypatch) == (100, ""), "as many records were read again"
-    start.out_of_range(100)  # again, much later
+    start.out_of_range(100, 3)  # again, much later
     time.passed_s += 10 * DOUBTED_FOR_S
     with pytest.raises(OutdatedAnswerError):
         start.check(100, 40, brokers=3)
@@ -79,7 +80,7 @@ def test_a_topic_that_ends_before_the_committed_offset_is_read_from_its_beginnin
 def test_a_single_broker_is_the_leader(end: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it has by now are new records, with the offsets of those that were processed before."""
     start = StartOffset()
-    refused(start, 100)
+    refused(start, 100, 1)
     start.check(100, end, brokers=1)
     assert choose(start, 100, 0, monkeypatch) == (0, FROM_THE_BEGINNING)
 
@@ -89,10 +90,11 @@ def test_where_the_topic_goes_on_beyond_the_committed_offset_it_is_read_from_the
     position: int, brokers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = StartOffset()
-    refused(start, position)
+    refused(start, position, brokers)
     if brokers > 1:
         with pytest.raises(OutdatedAnswerError):
             start.check(100, 40, brokers)
+        brokers = 1  # the others are down now
     monkeypatch.setattr(start_offset, "log", structlog.get_logger())
     with capture_logs() as lines:
         start.check(100, 150, brokers)

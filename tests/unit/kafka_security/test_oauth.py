@@ -152,6 +152,8 @@ async def test_a_token_that_is_refused_during_its_renewal_is_not_used(
     waiting = asyncio.ensure_future(tokens.token())
     await asyncio.sleep(0)
     tokens.forget()
+    await asyncio.wait({waiting}, timeout=0.05)
+    assert not waiting.done()
     endpoint.answers.set()
     assert await waiting == "token-2"
 
