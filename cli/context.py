@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import quote
 
 from dotenv import dotenv_values
 
+from cli.database import default_database
 from cli.errors import NoPipelineError, UsageError
 from cli.options import PipelineOptions
 from libs.runtime.errors import SettingsError
@@ -207,7 +207,7 @@ def _prefix(options: PipelineOptions, environment: Environment) -> str:
 def _database(environment: Environment, output: Path = _OUTPUT) -> str | None:
     if "database" not in environment.get("SINK_OUTPUTS", "").lower():
         return None
-    return environment.get("SINK_DATABASE_URL") or f"sqlite:///{quote(str(output))}/metrics.db"
+    return environment.get("SINK_DATABASE_URL") or default_database(output)
 
 
 def _password_file(environment: Environment) -> Path | None:

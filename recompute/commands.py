@@ -10,6 +10,7 @@ from libs.events.topics import ALL_TOPICS, DEAD_LETTERS_REPLAYED, ORDERS, STAGES
 from libs.runtime.errors import PipelineError
 from libs.runtime.exactly_once.committed_offsets import encode_metadata
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, AIOKafkaConsumer, Kafka, client_arguments
+from libs.runtime.kafka_client.group_members import count_members
 
 _GONE_WITHIN_S = 30.0
 
@@ -102,17 +103,15 @@ async def _delete(kafka: Kafka, plan: Plan) -> None:
 
 
 async def _refuse_members(admin: AIOKafkaAdminClient, topic_prefix: str) -> None:
-    for group in STAGES:
-        # One at a time: aiokafka 0.14 cannot decode the answer for two.
-        (answer,) = await admin.describe_consumer_groups([topic_prefix + group])
-        ((code, _, _, _, _, members, *_),) = answer.groups  # type: ignore[attr-defined]  # as above
-        if code:  # for example while its coordinator is moving; the answer has no members then
+    for stage in STAGES:
+        group = topic_prefix + stage
+        code, members = await count_members(admin, group)
+        if code:
             raise PipelineError(
-                f"it is unknown whether group {topic_prefix + group!r} has members: {for_code(code).__name__}",
-                advice="try again",
+                f"it is unknown whether group {group!r} has members: {for_code(code).__name__}", advice="try again"
             )
         if members:
             raise PipelineError(
-                f"group {topic_prefix + group!r} has {len(members)} members",
+                f"group {group!r} has {members} members",
                 advice="stop all services; a killed one stays a member for ten seconds",
             )

@@ -14,6 +14,7 @@ from libs.events.topics import LATE_ORDERS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS
 from libs.events.watermarks import WATERMARK_HEADERS, Watermark, decode_watermark
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, AIOKafkaConsumer, Kafka, client_arguments
+from libs.runtime.kafka_client.group_members import count_members
 from libs.runtime.kafka_client.header_keys import read_any_header_key
 from watch.observation import Metric, Observation, Offsets, decode_metric
 from watch.state import DATABASE_GROUP, READERS, WITH_MEMBERS
@@ -179,13 +180,10 @@ class KafkaView:
         }
 
     async def _members(self, group: str) -> int:
-        # One group per request: in a response with several, aiokafka 0.14 decodes all but the first wrongly (it takes
-        # version 3, which has an additional field after each group, for version 2).
-        (answer,) = await self._admin.describe_consumer_groups([self._prefix + group])
-        ((code, _, _, _, _, members, *_),) = answer.groups  # type: ignore[attr-defined]  # aiokafka's base class has no fields
+        code, members = await count_members(self._admin, self._prefix + group)
         if code:
             raise for_code(code)(f"group {self._prefix + group!r}")
-        return len(members)
+        return members
 
     def _by_topic(self, offsets: dict[TopicPartition, int]) -> dict[str, Offsets]:
         return {

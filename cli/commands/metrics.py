@@ -8,12 +8,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
 
 from cyclopts import Parameter
 
 from cli.context import Environment, Machine, Origin, ThisMachine, context_of, local_settings
-from cli.database import address_of_database
+from cli.database import address_of_database, default_database
 from cli.errors import UsageError
 from cli.kafka import address_of, run_in_kafka
 from cli.options import FOUND, PipelineOptions
@@ -163,7 +162,7 @@ def sink_outputs(environment: Mapping[str, str], running: LocalSettings | None) 
     return SinkOutputs(
         "file" if "file" in outputs.lower() else "database",
         Path(file),
-        database or f"sqlite:///{quote(str(of_container.with_name('metrics.db')))}",
+        database or default_database(of_container.parent),
         Path(password_file) if password_file else None,
     )
 

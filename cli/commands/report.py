@@ -11,7 +11,7 @@ from cyclopts.types import NonNegativeFloat
 from cli.app import EXIT_DIFFERS, EXIT_DONE
 from cli.commands.verify import with_outputs
 from cli.context import Origin, PipelineContext, context_of
-from cli.database import address_of_database
+from cli.database import address_of_database, default_database
 from cli.errors import UsageError
 from cli.kafka import address_of, run_in_kafka
 from cli.options import FOUND, PipelineOptions
@@ -25,7 +25,6 @@ from libs.events.rights import VIEWER
 from libs.runtime.errors import PipelineError
 
 _FILE = Path("output/metrics.json")
-_DATABASE = "sqlite:///output/metrics.db"
 
 
 def report(
@@ -87,7 +86,7 @@ def compared_outputs(context: PipelineContext, names: str | None, given: Collect
         if names is None:
             has |= {*given}
     file = found.file or Path(os.environ.get("SINK_OUTPUT_PATH") or _FILE)
-    url = found.database_url or os.environ.get("SINK_DATABASE_URL") or _DATABASE
+    url = found.database_url or os.environ.get("SINK_DATABASE_URL") or default_database(_FILE.parent)
     return Outputs(
         file if FILE in has else None,
         address_of_database(url, found.database_password_file) if DATABASE in has else None,

@@ -113,8 +113,13 @@ def put_aside(folder: Path) -> list[list[int]]:
     return [numbers_in(file) for file in folder.glob("*.old")]
 
 
-async def copied(topic: FakeTopic, path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Run a sink until it has read all of ``topic``; returns the numbers of the metrics in the file."""
+async def copied(
+    topic: FakeTopic, path: Path, monkeypatch: pytest.MonkeyPatch, looks: dict[int, list[float]] | None = None
+) -> list[int]:
+    """Run a sink until it has read all of ``topic``; returns the numbers of the metrics in the file.
+
+    ``looks``: when the sink has looked for a record in vain, by partition.
+    """
     drained, stop, sessions = asyncio.Event(), asyncio.Event(), 0
 
     async def ensured(*_: object) -> Cluster:
@@ -135,7 +140,9 @@ async def copied(topic: FakeTopic, path: Path, monkeypatch: pytest.MonkeyPatch) 
     context = Context(settings, CLUSTER, Health(), SystemClock(), CollectorRegistry(), stop)
     writer = FileWriter(MetricsFile(path, TOPIC))
     metrics = SinkMetrics(context.registry, TOPIC, ["file"]).outputs["file"]
-    running = asyncio.create_task(Sink[Any](context, writer, metrics, "sink").run())
+    sink = Sink[Any](context, writer, metrics, "sink")
+    sink._looks_without_the_record = looks or {}
+    running = asyncio.create_task(sink.run())
     await asyncio.wait({running, asyncio.create_task(drained.wait())}, return_when=asyncio.FIRST_COMPLETED)
     stop.set()
     await running
@@ -178,14 +185,7 @@ async def test_looks_without_the_record_count_only_until_it_is_found(
     everything = records(range(10))
     assert await copied(FakeTopic(everything[:5]), path, monkeypatch) == [0, 1, 2, 3, 4]
     looks = {0: [time.monotonic()] * 3, 1: [time.monotonic()]}
-    initialize = Sink.__init__
-
-    def remembering(self: Any, *arguments: Any) -> None:
-        initialize(self, *arguments)
-        self._looks_without_the_record = looks
-
-    monkeypatch.setattr(Sink, "__init__", remembering)
-    assert await copied(FakeTopic(everything[:5]), path, monkeypatch) == [0, 1, 2, 3, 4]
+    assert await copied(FakeTopic(everything[:5]), path, monkeypatch, looks) == [0, 1, 2, 3, 4]
     assert list(looks) == [1]
 
 

@@ -111,9 +111,7 @@ class Processing:
                     await self._commit()
                 if tick:
                     self._next_tick_s = now_s + tick_s
-                    self._beat_for_idle_partitions()
-                    if not fetched or commits.idle:  # a fetch may have no record
-                        self._check_stuck_partitions()
+                    self._check_partitions(can_be_stuck=not fetched or commits.idle)  # a fetch may have no record
                 if now_s > until_s:
                     await self._commit_the_rest()
                     return
@@ -244,20 +242,16 @@ class Processing:
             quiet_since_s=self._watch.quiet_since_s,
         )
 
-    def _beat_for_idle_partitions(self) -> None:
+    def _check_partitions(self, *, can_be_stuck: bool) -> None:
         """An idle partition is healthy only if a recent fetch response confirms that there is nothing to read.
 
         That of a partition with records is a commit, whatever the other partitions do.
         """
         for partition in self._partitions.values():
+            confirmed_ms = self._consumer.last_poll_timestamp(partition.source) or 0
+            fresh = time.time() - max(confirmed_ms / 1000, self._started_s) < FRESH_S
             is_idle = not partition.touched and partition.source not in self._commits.committing
-            if is_idle and self._is_fresh(partition) and self._lag(partition) == 0:
+            if fresh and is_idle and self._lag(partition) == 0:
                 self._health.beat(partition.name)
-
-    def _check_stuck_partitions(self) -> None:
-        for partition in self._partitions.values():
-            partition.stuck_check.update(excused=self._is_fresh(partition) or not self._watch.answering)
-
-    def _is_fresh(self, partition: WorkedPartition) -> bool:
-        confirmed_ms = self._consumer.last_poll_timestamp(partition.source) or 0
-        return time.time() - max(confirmed_ms / 1000, self._started_s) < FRESH_S
+            if can_be_stuck:
+                partition.stuck_check.update(excused=fresh or not self._watch.answering)

@@ -103,15 +103,21 @@ async def test_an_unavailable_endpoint_is_retried_while_the_token_is_valid(endpo
     assert await tokens.token() == "token-4"
 
 
-async def test_an_endpoint_that_hangs_does_not_delay_a_connection_while_the_token_is_valid(
-    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def due_for_renewal(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> tuple[ClientCredentials, Clock]:
+    """A token that is valid for 15 more seconds; the endpoint hangs from now on."""
     monkeypatch.setattr(oauth, "_RENEWED_WITHIN_S", 0.01)
     clock = Clock()
     tokens = credentials(endpoint, clock)
     await tokens.token()
     endpoint.answers.clear()
     clock.now_s += 85
+    return tokens, clock
+
+
+async def test_an_endpoint_that_hangs_does_not_delay_a_connection_while_the_token_is_valid(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens, clock = await due_for_renewal(endpoint, monkeypatch)
     for _ in range(2):
         assert await tokens.token() == "token-1"
     clock.now_s += 15  # now it has expired
@@ -126,12 +132,7 @@ async def test_an_endpoint_that_hangs_does_not_delay_a_connection_while_the_toke
 async def test_a_renewal_that_nobody_waited_for_is_used_only_while_it_is_valid(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(oauth, "_RENEWED_WITHIN_S", 0.01)
-    clock = Clock()
-    tokens = credentials(endpoint, clock)
-    await tokens.token()
-    endpoint.answers.clear()
-    clock.now_s += 85
+    tokens, clock = await due_for_renewal(endpoint, monkeypatch)
     assert await tokens.token() == "token-1"
     endpoint.answers.set()
     await eventually(lambda: tokens._renewing is None, what="the renewal has ended")
@@ -143,12 +144,7 @@ async def test_a_renewal_that_nobody_waited_for_is_used_only_while_it_is_valid(
 async def test_a_token_that_is_refused_during_its_renewal_is_not_used(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(oauth, "_RENEWED_WITHIN_S", 0.01)
-    clock = Clock()
-    tokens = credentials(endpoint, clock)
-    await tokens.token()
-    endpoint.answers.clear()
-    clock.now_s += 85
+    tokens, _ = await due_for_renewal(endpoint, monkeypatch)
     waiting = asyncio.ensure_future(tokens.token())
     await asyncio.sleep(0)
     tokens.forget()
