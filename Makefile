@@ -13,7 +13,7 @@ CONTAINED = $(PYTHON) -m local.process_tree
 PARQUET = $(if $(findstring parquet,$(SINK_ROTATED_FORMAT) $(ARGS)),.venv/.installed-parquet)
 AT = $(if $(BOOTSTRAP),--bootstrap $(BOOTSTRAP))
 # The file that a remote pipeline's sink is assumed to write, unless SINK_OUTPUTS has no file.
-WRITTEN = $(if $(findstring file,$(or $(SINK_OUTPUTS),file)),--output $(or $(SINK_OUTPUT_PATH),output/metrics.json))
+WRITTEN = $(if $(findstring file,$(or $(SINK_OUTPUTS),file)),--output $(or $(SINK_OUTPUT_PATH),$(or $(OUTPUT_DIR),output)/metrics.json))
 
 .PHONY: help setup hooks readers schemas run watch verify metrics report dead-letters recompute doctor down test chaos fuzz bench check airflow airflow-test airflow-check docs dashboards requirements update clean machine
 
@@ -156,6 +156,6 @@ update: ## requirements, and then everything that CI runs, with them
 	@.ci/run
 
 clean: ## stop what runs here and remove .local, .venv and the caches; output/ stays
-	@if [ -x $(PIPELINE) ] && [ -d .local ]; then $(PIPELINE) down; fi
+	@if [ -x $(PIPELINE) ] && [ -d .local ]; then LOCAL_DIR= $(PIPELINE) down; fi
 	@rm -rf .local .venv .venv-readers .venv-docs .venv-airflow .airflow .venv-schemas .venv-uv site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

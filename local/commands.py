@@ -14,7 +14,7 @@ from pathlib import Path
 from local.errors import EndedElsewhereError, LocalModeError
 from local.jars import ROOT
 from local.paths import check_path
-from local.programs import SCALABLE, replica_names, supervisor_config
+from local.programs import INFRASTRUCTURE, SCALABLE, replica_names, supervisor_config, with_programs_of
 from local.running import running_supervisor
 from local.settings import LocalSettings, local_directory
 from local.shutdown import stop
@@ -104,7 +104,9 @@ def scale(wanted: Mapping[str, int]) -> int:
     replicas = counts | dict(wanted)
     names = replica_names(replicas)
     check_ports(settings, [name for name in names if name not in before])
-    supervisor.apply(supervisor_config(settings, replicas, supervisor.socket))
+    # Kafka goes on as it was started: since then Java may have moved, or the tests have made the archives of its classes.
+    config = supervisor_config(settings, replicas, supervisor.socket)
+    supervisor.apply(with_programs_of(supervisor.config, config, INFRASTRUCTURE))
     wait_until_ready(settings, supervisor, _report, before)
     _report(status_table(settings, supervisor.programs()))
     return 0

@@ -33,8 +33,10 @@ def kafka_answers(port: int) -> bool:
         return False
     if len(header) < 12:
         return False
-    _, _, brokers = struct.unpack(">iii", header)
-    return bool(brokers > 0)
+    _, correlation_id, brokers = struct.unpack(">iii", header)
+    return bool(
+        correlation_id == _CORRELATION_ID and brokers > 0
+    )  # another program, such as an HTTP server, responds with text
 
 
 def health_of(port: int) -> str:

@@ -3,9 +3,10 @@
 Each replica is a separate program, so that the supervisor can add and remove replicas without restarting the others.
 """
 
+import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from local.jars import ROOT, kafka_libs
@@ -21,6 +22,12 @@ ENTRY_FILES = {
 }
 STARTED_FILES = ENTRY_FILES | {"live": "live/__main__.py"}
 SCALABLE = ("processor", "analytics")
+INFRASTRUCTURE = frozenset({"zookeeper", "kafka"})
+
+# The time between SIGTERM and SIGKILL.
+SERVICE_GRACE_S = 25
+KAFKA_GRACE_S = 30
+ZOOKEEPER_GRACE_S = 10
 
 _SUPERVISOR = """\
 [supervisord]
@@ -74,7 +81,7 @@ def supervisor_config(settings: LocalSettings, replicas: Replicas, socket: Path)
     sections = [_SUPERVISOR.format(root=ROOT, directory=settings.directory, socket=socket), *_kafka(settings)]
     for name in replica_names(replicas):
         service = name.partition("-")[0]
-        options: dict[str, object] = {"priority": 3, "startsecs": 2, "stopwaitsecs": 25}
+        options: dict[str, object] = {"priority": 3, "startsecs": 2, "stopwaitsecs": SERVICE_GRACE_S}
         if service == "generator":
             # With a count it ends by itself: exit code 0, however early, is not a failure. Exit code 2 is a bad setting, for
             # which a restart does not help.
@@ -82,6 +89,22 @@ def supervisor_config(settings: LocalSettings, replicas: Replicas, socket: Path)
         command = [sys.executable, str(ROOT / STARTED_FILES[service])]
         sections.append(_program(settings, name, command, http_port=settings.http_port_of(name), **options))
     return "".join(sections)
+
+
+def with_programs_of(running: str, config: str, names: Collection[str]) -> str:
+    """The configuration ``config`` with the programs ``names`` as ``running`` has them."""
+    kept = {_name_of(section): section for section in _sections(running)}
+    return "".join(
+        kept.get(name, section) if (name := _name_of(section)) in names else section for section in _sections(config)
+    )
+
+
+def _sections(config: str) -> list[str]:
+    return re.split(r"^(?=\[)", config, flags=re.MULTILINE)
+
+
+def _name_of(section: str) -> str:
+    return section.partition("]")[0].removeprefix("[program:")
 
 
 def _kafka(settings: LocalSettings) -> list[str]:
@@ -95,9 +118,12 @@ def _kafka(settings: LocalSettings) -> list[str]:
     else:
         kafka = KafkaFiles(directory, libs, settings.kafka_port, settings.zookeeper_port)
         command = kafka.zookeeper_command
-        sections.append(_program(settings, "zookeeper", command, priority=1, startsecs=3, stopwaitsecs=10))
+        sections.append(
+            _program(settings, "zookeeper", command, priority=1, startsecs=3, stopwaitsecs=ZOOKEEPER_GRACE_S)
+        )
     kafka.write()
-    return [*sections, _program(settings, "kafka", kafka.kafka_command, priority=2, startsecs=5, stopwaitsecs=30)]
+    command = kafka.kafka_command
+    return [*sections, _program(settings, "kafka", command, priority=2, startsecs=5, stopwaitsecs=KAFKA_GRACE_S)]
 
 
 def _program(

@@ -3,13 +3,11 @@
 import signal
 
 from local.errors import LocalModeError
+from local.programs import INFRASTRUCTURE, KAFKA_GRACE_S, SERVICE_GRACE_S, ZOOKEEPER_GRACE_S
 from local.startup import Report
 from local.supervision import Supervisor
 
-# Each a little longer than the programs' grace periods, after which the supervisor kills them.
-_SERVICES_S = 25.0
-_KAFKA_S = 35.0
-_ZOOKEEPER_S = 15.0
+_TO_KILL_S = 5.0  # in which the supervisor kills a program whose grace period is over
 
 
 def stop(supervisor: Supervisor, report: Report) -> None:
@@ -31,10 +29,9 @@ def stop(supervisor: Supervisor, report: Report) -> None:
 def _stop_in_order(supervisor: Supervisor, report: Report) -> None:
     if supervisor.answers():
         names = {program.name for program in supervisor.programs()}
-        infrastructure = {"kafka", "zookeeper"}
         report("stopping the services")
-        supervisor.stop(names - infrastructure, _SERVICES_S)
+        supervisor.stop(names - INFRASTRUCTURE, SERVICE_GRACE_S + _TO_KILL_S)
         report("stopping Kafka and ZooKeeper" if "zookeeper" in names else "stopping Kafka")
-        supervisor.stop(names & {"kafka"}, _KAFKA_S)
-        supervisor.stop(names & {"zookeeper"}, _ZOOKEEPER_S)
+        supervisor.stop(names & {"kafka"}, KAFKA_GRACE_S + _TO_KILL_S)
+        supervisor.stop(names & {"zookeeper"}, ZOOKEEPER_GRACE_S + _TO_KILL_S)
     supervisor.end()

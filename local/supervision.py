@@ -56,6 +56,11 @@ class Supervisor:
         self._session_file = directory / "supervisor.session"
         self._child: subprocess.Popen[bytes] | None = None
 
+    @property
+    def config(self) -> str:
+        """The configuration of the last start, or of the last change since."""
+        return self._config.read_text()
+
     def start(self, config: str, env: Mapping[str, str]) -> None:
         """Start it with all its programs; they inherit ``env``.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from local import commands
+from local import commands, shutdown
 from local.errors import LocalModeError, PortTakenError
 from local.supervision import Supervisor
 from tests.integration.services import HANGS_AFTER_S, eventually
@@ -28,6 +28,9 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 
 
 WAIT = "import time; time.sleep(600)"
+DEAF = (
+    f"import pathlib, signal, sys; signal.signal(15, signal.SIG_IGN); pathlib.Path(sys.argv[1], 'deaf').touch(); {WAIT}"
+)
 
 
 class Programs:
@@ -39,12 +42,12 @@ class Programs:
         self.supervisor = Supervisor(directory)
 
     def config(self, *names: str, code: str = WAIT) -> str:
+        head = CONFIG.format(directory=self.directory, socket=self.supervisor.socket)
+        return head + "".join(self.section(name, code) for name in names)
+
+    def section(self, name: str, code: str) -> str:
         command = shlex.join([sys.executable, "-c", code, str(self.directory)])
-        programs = [
-            f"[program:{name}]\ncommand={command}\nstopwaitsecs=1\nstdout_logfile=NONE\nstderr_logfile=NONE\n"
-            for name in names
-        ]
-        return CONFIG.format(directory=self.directory, socket=self.supervisor.socket) + "".join(programs)
+        return f"[program:{name}]\ncommand={command}\nstopwaitsecs=1\nstdout_logfile=NONE\nstderr_logfile=NONE\n"
 
     def ids(self) -> dict[str, int]:
         return {program.name: program.pid for program in self.supervisor.programs()}
@@ -110,9 +113,25 @@ async def test_finds_the_processes_of_a_killed_supervisor(programs: Programs) ->
     assert another.processes() == []
 
 
+async def test_a_service_that_overruns_its_grace_period_does_not_cost_kafka_its_own(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutdown, "SERVICE_GRACE_S", 1)  # as stopwaitsecs of these programs
+    kafka = (
+        "import pathlib, signal, sys; folder = pathlib.Path(sys.argv[1]); "
+        "signal.signal(15, lambda *_: ((folder / 'flushed').touch(), sys.exit())); "
+        f"(folder / 'up').touch(); {WAIT}"
+    )
+    programs.supervisor.start(programs.config("sink", code=DEAF) + programs.section("kafka", kafka), os.environ)
+    await eventually(lambda: all((programs.directory / name).exists() for name in ("deaf", "up")))
+    lines: list[str] = []
+    shutdown.stop(programs.supervisor, lines.append)
+    assert (programs.directory / "flushed").exists()
+    assert lines == ["stopping the services", "stopping Kafka"]
+
+
 async def test_kills_a_program_that_overruns_its_grace_period(programs: Programs) -> None:
-    code = f"import pathlib, signal, sys; signal.signal(15, signal.SIG_IGN); pathlib.Path(sys.argv[1], 'deaf').touch(); {WAIT}"
-    programs.supervisor.start(programs.config("deaf", code=code), os.environ)
+    programs.supervisor.start(programs.config("deaf", code=DEAF), os.environ)
     await eventually((programs.directory / "deaf").exists)
     programs.supervisor.stop(["deaf"], timeout_s=HANGS_AFTER_S)
     assert [program.state for program in programs.supervisor.programs()] == ["STOPPED"]

@@ -8,6 +8,7 @@ from local.errors import LocalModeError
 from local.kafka_data import check_data
 from local.kafka_files import KAFKA_MAIN, ZOOKEEPER_MAIN, KafkaFiles, class_archive
 from local.kraft_files import DEFAULT_VERSION
+from local.programs import INFRASTRUCTURE, with_programs_of
 from local.settings import LocalSettings
 
 # As the brokers write them: Kafka 3.9.2 with ZooKeeper, and in KRaft mode.
@@ -41,6 +42,12 @@ def test_data_of_the_other_metadata_mode_is_rejected(tmp_path: Path, *, kraft: b
     with pytest.raises(LocalModeError, match=r"has the data of Kafka .* LOCAL_KAFKA asks for") as refused:
         check_data(tmp_path, kraft=kraft)
     assert "LOCAL_DIR" in refused.value.advice
+
+
+def test_scaling_leaves_kafka_as_it_was_started() -> None:
+    running = "[supervisord]\na=1\n\n[program:kafka]\ncommand=java old\n\n[program:sink]\ncommand=python sink\n"
+    scaled = "[supervisord]\na=1\n\n[program:kafka]\ncommand=java new\n\n[program:processor-2]\ncommand=python two\n"
+    assert with_programs_of(running, scaled, INFRASTRUCTURE) == scaled.replace("java new", "java old")
 
 
 def test_an_existing_class_data_archive_is_used(tmp_path: Path) -> None:
