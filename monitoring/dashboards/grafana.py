@@ -3,8 +3,10 @@
 Queries are a mapping from a series' legend (`{{label}}` is the label's value) to its PromQL.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 Json = dict[str, Any]
@@ -13,6 +15,11 @@ COLUMNS = 24
 RUNBOOK_UID = "pipeline-runbook"
 RUNBOOK_URL = f"/d/{RUNBOOK_UID}"
 _DATASOURCE: Json = {"type": "prometheus", "uid": "prometheus"}
+
+_RULES = Path(__file__).parents[1] / "prometheus" / "alerts.yml"
+_NAMES = "|".join(re.findall(r"- alert: (\w+)", _RULES.read_text()))
+# Others in the same Prometheus, such as a Watchdog that always fires, are not this pipeline's.
+FIRING_ALERTS = f'ALERTS{{alertstate="firing", alertname=~"{_NAMES}"}}'
 
 
 def stat(title: str, query: str, unit: str, about: str, limits: tuple[float, ...] = (), alert: str = "") -> Json:
@@ -123,7 +130,7 @@ _ALERTS: Json = {
     "datasource": _DATASOURCE,
     "enable": True,
     "iconColor": "red",
-    "expr": 'ALERTS{alertstate="firing"}',
+    "expr": FIRING_ALERTS,
     "titleFormat": "{{alertname}}",
     "textFormat": "{{consumergroup}}{{job}}",
     "step": "5s",

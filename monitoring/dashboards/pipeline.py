@@ -1,6 +1,6 @@
 """Dashboard *Pipeline*: the business first, then the four stages from left to right."""
 
-from monitoring.dashboards.grafana import Json, Row, bars, dashboard, lines, stat
+from monitoring.dashboards.grafana import FIRING_ALERTS, Json, Row, bars, dashboard, lines, stat
 from monitoring.dashboards.promql import lag, per_minute, quantile
 
 REVENUE = per_minute("pipeline_closed_revenue_dollars_total")
@@ -23,7 +23,7 @@ _BUSINESS = [
             ),
             stat(
                 "Alerts",
-                'count(ALERTS{alertstate="firing"}) or vector(0)',
+                f"count({FIRING_ALERTS}) or vector(0)",
                 "none",
                 "Alerts that fire now. The dashboard Runbook says what to do about each.",
                 (1,),
@@ -76,9 +76,9 @@ _RATE = Row(
         ),
         stat(
             "Sink: written in a minute",
-            "sum(increase(pipeline_metrics_written_total[1m]))",
+            "max(sum by (output) (increase(pipeline_metrics_written_total[1m])))",
             "short",
-            "Metrics in the file: one for each product and window.",
+            "Metrics in an output, the file or the database: one for each product and window.",
         ),
     ],
 )
@@ -97,16 +97,16 @@ _LAG = Row(
         *(
             stat(
                 f"{group.capitalize()}: lag",
-                lag(group),
+                lag(pattern),
                 "short",
                 "Records that wait, as the broker sees it: known also when no replica lives.",
                 limits,
                 alert,
             )
-            for group, limits, alert in (
-                ("processor", (1000, 10_000), "LagGrowing"),
-                ("analytics", (1000, 10_000), "LagGrowing"),
-                ("sink", (20, 100), "SinkBehind"),
+            for group, pattern, limits, alert in (
+                ("processor", "processor", (1000, 10_000), "LagGrowing"),
+                ("analytics", "analytics", (1000, 10_000), "LagGrowing"),
+                ("sink", "sink(-database)?", (20, 100), "SinkBehind"),
             )
         ),
     ],
@@ -143,7 +143,7 @@ _ERRORS = Row(
         ),
         stat(
             "Sink: retries",
-            'sum(increase(pipeline_retries_total{job="sink"}[5m]))',
+            'sum(increase(pipeline_retries_total{job=~"sink(-database)?"}[5m]))',
             "short",
             "Times that the sink had to begin afresh, in five minutes.",
             (1, 5),

@@ -70,6 +70,21 @@ def test_groups_are_selected_whatever_the_topic_prefix(prefix: str) -> None:
     assert selected == {*STAGES, *GROUP_OF_OUTPUT.values()}
 
 
+def test_the_lag_of_the_sink_is_that_of_either_output() -> None:
+    [query] = [query for query in panel_queries() if query.panel == "Sink: lag"]
+    assert all(
+        any(re.fullmatch(pattern, group) for pattern in group_patterns(query.expr))
+        for group in GROUP_OF_OUTPUT.values()
+    )
+
+
+def test_the_number_of_alerts_is_that_of_this_pipeline() -> None:
+    """A cluster's Prometheus may have an alert that always fires, to show that alerts work."""
+    [query] = [query for query in panel_queries() if query.panel == "Alerts"]
+    [names] = re.findall(r'alertname=~"(.*?)"', query.expr)
+    assert names.split("|") == list(blocks())
+
+
 @pytest.fixture
 def rules(tmp_path: Path) -> Path:
     """A folder with Prometheus' files and the timing test, to run promtool in."""
