@@ -50,6 +50,10 @@ def kafka_connection(settings: Mapping[str, str]) -> str:
     return json.dumps({"conn_type": "kafka", "extra": extra})
 
 
+def _joined(separator: str, *parts: str | None) -> str:
+    return separator.join(part for part in parts if part)
+
+
 def airflow_environment(home: Path, port: int) -> dict[str, str]:
     """The environment of all of Airflow's processes: ours over the caller's.
 
@@ -76,8 +80,8 @@ def airflow_environment(home: Path, port: int) -> dict[str, str]:
         "AIRFLOW_HOME": str(home),
         # `standalone` starts the others by the name `airflow`.
         "PATH": f"{bin_folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-        "PYTHONPATH": str(ROOT),
-        "NO_PROXY": "127.0.0.1,localhost",  # tasks call the API on loopback
+        "PYTHONPATH": _joined(os.pathsep, str(ROOT), os.environ.get("PYTHONPATH")),
+        "NO_PROXY": _joined(",", "127.0.0.1,localhost", os.environ.get("NO_PROXY")),  # tasks call the API on loopback
         # Only if the user has not defined a connection with this name.
         **({} if CONNECTION in os.environ else {CONNECTION: kafka_connection(os.environ)}),
         **{

@@ -21,7 +21,7 @@ _POLL_S = 2.0
 
 
 class RepairBroken(BaseOperator):
-    """Restarts broken parts and checks again, until nothing is broken or a part has no restart left.
+    """Restarts broken parts and checks again, until no broken part has a restart left.
 
     Returns the last check's ``findings``, ``tried`` (one entry a step) and ``gave_up`` (parts). Slow parts are not restarted.
     Between a restart and the end of the following check the task is deferred.
@@ -60,10 +60,11 @@ class RepairBroken(BaseOperator):
         limit = int(context["params"]["max_restarts"])
         spent = [each.part for each in broken if record.restarts_of(each.part, time.time()) >= limit]
         marker = read_marker()
-        if spent or (marker and not marker.is_running) or not backend_named(self.backend).can_control:
+        left = [each.part for each in broken if each.part not in spent]
+        if not left or (marker and not marker.is_running) or not backend_named(self.backend).can_control:
             return done | {"gave_up": spent}
-        for finding in broken:
-            self._restart(finding.part, record)
+        for part in left:
+            self._restart(part, record)
         return self._look_again(context, look["totals"])
 
     def _look_again(self, context: Context, totals: Mapping[str, int]) -> NoReturn:

@@ -1,9 +1,13 @@
 """Tests of the notifier."""
 
 import logging
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from bonus_airflow.environment import airflow_environment
 from bonus_airflow.notifier import Notification, load_notifier, notify
 from bonus_airflow.operations.errors import OperationError
 
@@ -30,6 +34,17 @@ def test_the_users_own_notifier_is_called(monkeypatch: pytest.MonkeyPatch) -> No
     TOLD.clear()
     notify(UNWELL)
     assert TOLD == [UNWELL]
+
+
+def test_the_users_own_folders_and_proxy_exceptions_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "alerts_of_the_company.py").write_text("def mail(notification): print('a mail')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("NO_PROXY", "example.org")
+    environment = airflow_environment(tmp_path, 8085)
+    code = "from bonus_airflow.notifier import load_notifier; load_notifier('alerts_of_the_company.mail')(None)"
+    called = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert called.stdout == "a mail\n"
+    assert environment["NO_PROXY"] == "127.0.0.1,localhost,example.org"
 
 
 def test_one_that_fails_costs_only_its_message(

@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from bonus_airflow.operations.errors import CommandError
 from bonus_airflow.operations.health import BROKEN, Finding
+from bonus_airflow.operations.health_record import HealthRecord
 from bonus_airflow.operators import repair
 from bonus_airflow.operators.look import LookAtHealth
 from bonus_airflow.tests.fakes import FakeBackend
@@ -26,6 +27,12 @@ PARAMS = {
     "max_sink_delay_seconds": 60,
 }
 LOOK = {"findings": [asdict(Finding("processor-1", BROKEN, "exited", 5000.0))], "totals": {}}
+
+
+TWO_BROKEN = {
+    "findings": [*LOOK["findings"], asdict(Finding("sink", BROKEN, "its disk is full", 5000.0))],
+    "totals": {},
+}
 
 
 class AlwaysDies(FakeBackend):
@@ -76,6 +83,25 @@ def test_another_try_reports_the_restarts_of_the_run_with_their_results() -> Non
     expected = ["restart 1 of processor-1 failed (processor-1: FATAL)"]
     assert tried_by(1, began_s) == expected
     assert tried_by(2, began_s) == expected, "and it does not restart again before it has looked"
+
+
+def test_a_part_that_is_given_up_does_not_keep_others_from_their_restarts() -> None:
+    record = HealthRecord.load()
+    for _ in range(PARAMS["max_restarts"]):
+        record.add_restart("sink", time.time())
+    record.save()
+    context: Any = {
+        "params": PARAMS,
+        "ti": SimpleNamespace(try_number=1),
+        "dag_run": SimpleNamespace(start_date=datetime.now(UTC)),
+    }
+    task = repair.RepairBroken(task_id="restart_broken", backend="local", look=TWO_BROKEN)
+    with pytest.raises(TaskDeferred):
+        task.execute(context)
+    assert HealthRecord.load().restarts_of("processor-1", time.time()) == 1
+    event = {"missing": [], "result": {"findings": TWO_BROKEN["findings"][1:], "totals": {}}}
+    assert task.resume(context, event)["gave_up"] == ["sink"]
+    assert HealthRecord.load().restarts_of("sink", time.time()) == PARAMS["max_restarts"]
 
 
 def test_restarts_of_an_earlier_run_are_not_reported() -> None:
