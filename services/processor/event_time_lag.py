@@ -1,5 +1,6 @@
 """Logs partitions whose event time stays behind the arrival of their orders: most likely a sender's clock is slow."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import structlog
@@ -37,6 +38,12 @@ class EventTimeLag:
         self._event_times_s: dict[int, float] = {}
         self._since: dict[int, _Since] = {}
         self._told_at_s: dict[int, float] = {}
+
+    def keep(self, partitions: Collection[int]) -> None:
+        """Forget all but ``partitions``: the others are another replica's."""
+        for known in (self._event_times_s, self._since):
+            for gone in known.keys() - partitions:
+                del known[gone]
 
     def saw_orders(self, partition: int, watermark: SourceWatermark) -> None:
         """Orders of ``partition`` were read, and its ``watermark`` has been updated."""

@@ -46,6 +46,7 @@ def make_stage(
 
     def logics(sources: Collection[TopicPartition]) -> dict[TopicPartition, OrderPartition]:
         replica_watermark = ReplicaWatermark(settings.topic_partitions, settings.window_seconds)
+        lag.keep({source.partition for source in sources})
 
         def logic(topic: str, partition: int) -> OrderPartition:
             watermark = SourceWatermark(

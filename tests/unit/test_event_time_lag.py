@@ -55,6 +55,15 @@ def test_with_a_bound_the_log_line_says_that_the_orders_are_late() -> None:
     assert "wait" in line["consequence"]
 
 
+def test_a_partition_of_another_replica_by_now_is_not_compared_with() -> None:
+    """Its last event time trails, too, the longer ago the more."""
+    replica = Replica({0: 600.0, 1: 600.0})
+    assert not replica.read_for(30), "all are behind: a backfill"
+    del replica.watermarks[1]
+    replica.lag.keep({0})
+    assert replica.read_for(30)
+
+
 def test_it_is_logged_once_per_minute_and_partition() -> None:
     replica = Replica({0: 0.2, 4: DAY_S, 5: DAY_S})
     lines = replica.read_for(int(10 * TOLD_EVERY_S))

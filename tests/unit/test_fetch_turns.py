@@ -105,12 +105,48 @@ def request(*asked: tuple[int, int, int]) -> Any:
 async def test_what_is_read_to_its_end_is_always_asked_for_and_comes_first() -> None:
     fetcher = FakeFetcher({0: 50, 1: 50, 2: 50, 3: 50, 4: 7, 5: None})
     fetch = fetcher.in_turns()
-    for _ in range(2):
-        behind = [(number, 10, 500) for number in range(4)]
+    for position in (10, 11):
+        behind = [(number, position, 500) for number in range(4)]
         assert await fetch(fetcher, 1, request(*behind, (4, 7, 500), (5, 0, 500)))
-    for _, asked in fetcher.sent:
+        _, asked = fetcher.sent[-1]
         assert asked[:2] == [(4, 7, 500), (5, 0, 500)]
-        assert [(position, share) for _, position, share in asked[2:]] == [(10, SHARE_BYTES)] * AT_A_TIME
+        assert [(at, share) for _, at, share in asked[2:]] == [(position, SHARE_BYTES)] * AT_A_TIME
+
+
+class SizeLimitingBroker:
+    """Every partition gets a record of a byte before each fetch; the first one of ``LARGE`` is larger than a share.
+
+    That one is in a response only if nothing is before it (KIP-74; Kafka: ReplicaManager.readFromLog).
+    """
+
+    LARGE = 5
+
+    def __init__(self) -> None:
+        self.positions = dict.fromkeys(range(6), 0)
+        self.ends = dict.fromkeys(range(6), 0)
+        self.known_ends = dict.fromkeys(range(6), 0)
+
+    def state_value(self, partition: TopicPartition) -> Any:
+        return SimpleNamespace(lso=self.known_ends[partition.partition])
+
+    async def fetch(self, assignment: Any, broker: int, request: Any) -> bool:
+        assert (assignment, broker) == (self, 1)
+        self.known_ends = self.ends = {number: end + 1 for number, end in self.ends.items()}
+        is_empty = True
+        [(_, asked)] = request.topics
+        for number, position, _ in asked:
+            if is_empty or (number, position) != (self.LARGE, 0):
+                self.positions[number] = self.ends[number]
+                is_empty = False
+        return True
+
+
+async def test_a_large_batch_is_read_beside_partitions_that_always_have_new_records() -> None:
+    broker = SizeLimitingBroker()
+    fetch = FetchInTurns(broker.fetch, lambda: FetchTurns(AT_A_TIME, TURN_S), SHARE_BYTES)
+    for _ in range(3):
+        await fetch(broker, 1, request(*[(number, position, 500) for number, position in broker.positions.items()]))
+    assert all(broker.positions.values())
 
 
 async def test_a_request_without_a_backlog_is_unchanged() -> None:

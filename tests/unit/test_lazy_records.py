@@ -22,6 +22,7 @@ PARTITION = TopicPartition("orders", 0)
 RECORDS_A_BATCH = 30
 GZIP = 1
 _CRC_AT, _CHECKED_AT = 17, 21
+_ATTRIBUTES_AT, _CONTROL, _LAST_OFFSET_DELTA_AT = 22, 0x20, 23
 
 
 class Position:
@@ -123,6 +124,24 @@ def test_batches_without_records_are_skipped() -> None:
     records = returned(position, batch(0))  # all records are before the position, as in a compacted topic
     assert list(in_batches(records, 50)) == []
     assert position.position == 30
+
+
+def emptied_by_compaction(first_offset: int) -> bytearray:
+    """A batch of markers without its marker, of which Kafka's log cleaner keeps the header."""
+    made = bytearray(DefaultRecordBatchBuilder(2, 0, True, 7, 0, -1, 1_000_000).build())
+    made[_ATTRIBUTES_AT] |= _CONTROL
+    struct.pack_into(">q", made, 0, first_offset)
+    struct.pack_into(">i", made, _LAST_OFFSET_DELTA_AT, 0)
+    struct.pack_into(">I", made, _CRC_AT, calc_crc32c(bytes(made[_CHECKED_AT:])))
+    return made
+
+
+def test_a_batch_of_markers_that_compaction_has_emptied_is_skipped() -> None:
+    position = Position(0)
+    records = returned(position, batch(0), emptied_by_compaction(30), batch(31))
+    offsets = [record.offset for some in in_batches(records, 50) for record in some]
+    assert offsets == [*range(30), *range(31, 61)]
+    assert position.position == 61
 
 
 async def test_a_fetch_of_only_aborted_records_advances_the_position() -> None:

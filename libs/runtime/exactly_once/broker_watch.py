@@ -18,6 +18,7 @@ from libs.runtime.timing import HEALTHY_FOR_S
 
 _PING_EVERY_S = 5.0
 _LOOK_AGAIN_AFTER_S = 0.5
+_ENDS_KNOWN_FOR_S = 3 * _PING_EVERY_S
 _ONE_BROKER_ANSWERS_WITHIN_S = 5.0  # its answer may have to wait for the end of a long poll
 
 # A controller that has just started may know no topics for a while. That is more likely than that all have been deleted
@@ -57,7 +58,8 @@ class BrokerWatch:
         self.ends: Mapping[TopicPartition, int] = {}
         """Each source partition's last stable offset, a few seconds ago."""
         self.quiet_since_s: float | None = None
-        """Since when these ends have stood still, in epoch seconds, as far as this process has seen; None before that."""
+        """Since when these ends have stood still, in epoch seconds, as far as this process has seen; None while it does not see them."""
+        self._ends_seen_s = time.monotonic()
         self.former_leaders = FormerLeaders(consumer, source)
         self.source_started = False
         self.answering = False
@@ -86,12 +88,15 @@ class BrokerWatch:
                         await self.former_leaders.look(_controller_first(self._consumer._client.cluster))  # noqa: SLF001 - as below
                     if not self._looks_at_a_change:  # it takes long for a missing topic
                         ends = await self._consumer.end_offsets(self._source)
-                        if ends != self.ends:
+                        if ends != self.ends or self.quiet_since_s is None:
                             self.quiet_since_s = self._clock.now_s()
-                        self.ends = ends
+                        self.ends, self._ends_seen_s = ends, time.monotonic()
                         self.source_started = self.source_started or any(self.ends.values())
             except (KafkaError, OSError, TimeoutError):
                 self.answering = False
+                # The leader of another replica's partitions may be out of reach for this one only.
+                if time.monotonic() - self._ends_seen_s > _ENDS_KNOWN_FOR_S:
+                    self.quiet_since_s = None
             look_again = not self.source_started or self._looks_at_a_change
             await asyncio.sleep(_LOOK_AGAIN_AFTER_S if look_again else _PING_EVERY_S)
 

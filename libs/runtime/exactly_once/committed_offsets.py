@@ -98,8 +98,9 @@ def check_state(
     raise (StateBehindError if is_behind else OffsetMismatchError)(
         f"the committed offset of {_name(source)} is {found}, but its state in {changelog} belongs to offset {state_offset}: "
         "going on would count records twice, or not at all",
-        advice=f"set it back with all replicas stopped: kafka-consumer-groups.sh --group {group} --topic "
-        f"{source.topic}:{source.partition} --reset-offsets --to-offset {state_offset} --execute; or {START_OVER}",
+        advice=f"if {source.topic} still has that offset, set it back with all replicas stopped: kafka-consumer-groups.sh --group "
+        f"{group} --topic {source.topic}:{source.partition} --reset-offsets --to-offset {state_offset} --execute; otherwise (the topic "
+        f"was deleted) {START_OVER}",
     )
 
 

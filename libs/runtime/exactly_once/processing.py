@@ -34,6 +34,8 @@ class WorkedPartition:
     logic: PartitionLogic
     position: int
     touched: bool = False  # since the last commit
+    confirmed_ms: int | None = None  # by the system's clock, which may be set back
+    confirmed_s: float = field(default_factory=time.monotonic)
     stuck_check: StuckConsumerCheck = field(init=False)
     open_transaction_check: OpenTransactionCheck = field(init=False)
 
@@ -73,7 +75,6 @@ class Processing:
         self._health = health
         self._stop = stop
         self._alone_until_s = alone_until_s
-        self._started_s = time.time()
         self._next_tick_s = 0.0
         self._next_metrics_s = 0.0
         self._waits_for_clock = True
@@ -248,8 +249,10 @@ class Processing:
         That of a partition with records is a commit, whatever the other partitions do.
         """
         for partition in self._partitions.values():
-            confirmed_ms = self._consumer.last_poll_timestamp(partition.source) or 0
-            fresh = time.time() - max(confirmed_ms / 1000, self._started_s) < FRESH_S
+            confirmed_ms = self._consumer.last_poll_timestamp(partition.source)
+            if confirmed_ms != partition.confirmed_ms:
+                partition.confirmed_ms, partition.confirmed_s = confirmed_ms, time.monotonic()
+            fresh = time.monotonic() - partition.confirmed_s < FRESH_S
             is_idle = not partition.touched and partition.source not in self._commits.committing
             if fresh and is_idle and self._lag(partition) == 0:
                 self._health.beat(partition.name)

@@ -32,11 +32,12 @@ class StartOffset:
         """Note that this attempt has committed an offset."""
         self._void = None
 
-    def check(self, committed: int | None, end: int, brokers: int) -> None:
+    def check(self, committed: int | None, first: int, end: int, brokers: int) -> None:
         """Decide whether the topic still has what is before the committed offset, if a broker has refused to read.
 
         Args:
             committed: the group's offset.
+            first: the first offset that the topic still has.
             end: the topic's end, as a broker says.
             brokers: how many there are.
 
@@ -51,6 +52,10 @@ class StartOffset:
             if self._most_brokers > 1:
                 self._doubt.raise_unless_confirmed(f"the topic ends at {end}, before the committed offset {committed}")
             self._void = committed
+            self._settle()
+        elif (
+            self._refused_at is not None and self._refused_at < first
+        ):  # its records were deleted before they were read
             self._settle()
         elif self.is_in_doubt:
             if self._most_brokers == 1 and self._refused_at == committed:  # it has got new records since

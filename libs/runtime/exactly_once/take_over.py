@@ -70,7 +70,7 @@ class TakeOver:
                 committed = await stable_offsets(connection, self.group, sources)
                 first = await self.consumer.beginning_offsets(sources)
                 await self._check(connection, committed)
-                await self._check_ends(starts, committed)
+                await self._check_ends(starts, committed, first)
         except TimeoutError as error:
             raise TimeoutError(
                 f"the offsets to begin at did not come within {_OFFSETS_WITHIN_S:.0f} s; a transaction that somebody has left"
@@ -91,7 +91,9 @@ class TakeOver:
             for source, start in starts.items()
         ]
 
-    async def _check_ends(self, starts: Mapping[TopicPartition, StartOffset], committed: Committed) -> None:
+    async def _check_ends(
+        self, starts: Mapping[TopicPartition, StartOffset], committed: Committed, first: Mapping[TopicPartition, int]
+    ) -> None:
         """Once a broker has refused to read a partition: aiokafka says so of one at a time, so all of them are checked."""
         if not any(start.is_in_doubt for start in starts.values()):
             return
@@ -102,7 +104,7 @@ class TakeOver:
         for source, start in starts.items():
             with structlog.contextvars.bound_contextvars(partition=_name(source)):
                 try:
-                    start.check(_offset(committed[source]), ends[source], brokers)
+                    start.check(_offset(committed[source]), first[source], ends[source], brokers)
                 except OutdatedAnswerError as doubt:
                     doubts.append(doubt)
         if doubts:

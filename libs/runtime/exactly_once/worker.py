@@ -40,7 +40,7 @@ from libs.runtime.rights.denials import DENIALS
 from libs.runtime.service.health import Health
 from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.service.stop_requests import unless_stopped
-from libs.runtime.timing import CLOSE_TIMEOUT_S, FENCED_WAIT_S, STUCK_AFTER_S
+from libs.runtime.timing import CLOSE_TIMEOUT_S, COMMIT_TIMEOUT_S, FENCED_WAIT_S, STUCK_AFTER_S
 from libs.runtime.transactions.connection import BrokerConnection
 from libs.runtime.transactions.missing_markers import Described
 from libs.runtime.transactions.open_transactions import Written, end_former_transactions, end_transaction
@@ -240,7 +240,9 @@ class ReplicaWorker:
             )
             self._left_open = [*self._known_commits]
         for transactional_id in list(self._left_open):
-            await end_transaction(connection, transactional_id, self._written, self._known_commits)
+            # The brokers may have got other addresses: the next attempt asks the bootstrap servers.
+            async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                await end_transaction(connection, transactional_id, self._written, self._known_commits)
             self._left_open.remove(transactional_id)
 
     def _pause(self, left_out: Collection[TopicPartition]) -> None:

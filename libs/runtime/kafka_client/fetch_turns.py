@@ -47,8 +47,9 @@ class FetchTurns:
 class FetchInTurns:
     """Leaves partitions out of aiokafka's fetch requests by ``FetchTurns``, those of each broker by themselves.
 
-    A partition that was read to its end is in every request, before those with a backlog: the broker fills the response in
-    the request's order.
+    The broker fills the response in the request's order. A partition that was read to its end is in every request, before those with a
+    backlog. First of all come those of which the last response had nothing: a batch larger than what is asked for is only in the response
+    if nothing is before it (KIP-74).
 
     Args:
         fetch: sends a fetch to a broker, and takes in the response: aiokafka's ``Fetcher._proc_fetch_request``.
@@ -60,6 +61,7 @@ class FetchInTurns:
         self._fetch = fetch
         self._share_bytes = share_bytes
         self._turns = defaultdict[int, FetchTurns](new_turns)  # by broker
+        self._asked: dict[TopicPartition, int] = {}  # the offset, while there is a backlog
 
     async def __call__(self, assignment: Any, broker: int, request: Any) -> bool:
         """Send ``request``, without the partitions whose turn it is not; returns whether there are new records to read."""
@@ -73,6 +75,9 @@ class FetchInTurns:
                 else:
                     read_to_end.append(each)
             if behind:
-                chosen = self._turns[broker].choose(behind)
-                request.topics[index] = (topic, read_to_end + [behind[partition] for partition in chosen])
+                chosen = [(partition, behind[partition]) for partition in self._turns[broker].choose(behind)]
+                unserved = [each for partition, each in chosen if self._asked.get(partition) == each[1]]
+                others = [each for _, each in chosen if each not in unserved]
+                self._asked |= {partition: position for partition, (_, position, _) in chosen}
+                request.topics[index] = (topic, unserved + read_to_end + others)
         return await self._fetch(assignment, broker, request)

@@ -14,7 +14,7 @@ from libs.runtime.errors import (
     SettingChangedError,
     TransactionFencedError,
 )
-from libs.runtime.exactly_once import doubt, take_over
+from libs.runtime.exactly_once import doubt, take_over, worker
 from libs.runtime.exactly_once.committed_offsets import encode_metadata
 from libs.runtime.exactly_once.retries import Retries
 from libs.runtime.kafka_client.outages import is_outage
@@ -242,6 +242,24 @@ async def test_an_attempt_that_is_cancelled_while_it_aborts_closes_its_connectio
     attempt.cancel()
     await asyncio.wait({attempt})
     assert broker.asked[-1] == ("close",)
+
+
+async def test_an_attempt_does_not_wait_for_ever_for_brokers_that_have_moved(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one asks the bootstrap servers."""
+    fixture = WorkerWithFakes()
+    await fixture.attempt()
+
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(worker, "end_transaction", never)
+    monkeypatch.setattr(worker, "COMMIT_TIMEOUT_S", 0.01)
+    broker.asked = []
+    with pytest.raises(TimeoutError):
+        await fixture.attempt()
+    assert broker.asked == [("open", "mine.out"), ("close",)]
 
 
 class OvertakenBroker(Broker):

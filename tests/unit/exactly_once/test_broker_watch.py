@@ -35,6 +35,7 @@ class FakeCluster:
         self.asked: list[int] = []
         self._checks = checks
         self.end = 1
+        self.hides_an_end = False
         self.ends_read = asyncio.Event()
         self.checked = asyncio.Event()
         self.restored = asyncio.Event()
@@ -68,8 +69,11 @@ class FakeCluster:
             self.topics = {CONTROLLER: ALL, OTHER: ALL}
 
     async def end_offsets(self, _: object) -> Mapping[TopicPartition, int]:
+        await asyncio.sleep(0)
         ends = {TopicPartition("orders", 0): self.end}
         self.ends_read.set()
+        if self.hides_an_end:
+            raise NodeNotReadyError
         return ends
 
 
@@ -197,24 +201,44 @@ async def test_the_expected_metadata_of_any_broker_is_enough(fault: str, monkeyp
     assert set(cluster.asked) == {CONTROLLER, OTHER}
 
 
+async def look_at_the_ends(cluster: FakeCluster, times: int) -> None:
+    for _ in range(times):
+        cluster.ends_read.clear()
+        await cluster.ends_read.wait()
+
+
+async def test_it_is_unknown_whether_the_topic_is_idle_while_an_end_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise a replica of idle partitions would write no watermark, for which the windows of the others wait."""
+    cluster, clock = FakeCluster(controller=ALL, other=ALL), FakeClock(1000.0)
+    watch = make_watch(cluster, clock=clock)
+    watching = asyncio.create_task(watch.run())
+    await look_at_the_ends(cluster, 2)
+    cluster.hides_an_end = True
+    await look_at_the_ends(cluster, 2)
+    assert watch.quiet_since_s == 1000.0  # it may be back at once
+    monkeypatch.setattr(broker_watch, "_ENDS_KNOWN_FOR_S", 0.0)
+    await look_at_the_ends(cluster, 2)
+    assert watch.quiet_since_s is None
+    cluster.hides_an_end, clock.time_s = False, 2000.0
+    await look_at_the_ends(cluster, 2)
+    assert watch.quiet_since_s == 2000.0
+    watching.cancel()
+
+
 async def test_the_topic_is_idle_since_its_end_offsets_last_changed() -> None:
     cluster, clock = FakeCluster(controller=ALL, other=ALL), FakeClock(1000.0)
     watch = make_watch(cluster, clock=clock)
-
-    async def checks(times: int) -> None:
-        for _ in range(times):
-            cluster.ends_read.clear()
-            await cluster.ends_read.wait()
-
     assert watch.quiet_since_s is None
     watching = asyncio.create_task(watch.run())
-    await checks(2)
+    await look_at_the_ends(cluster, 2)
     clock.time_s = 2000.0
-    await checks(2)
+    await look_at_the_ends(cluster, 2)
     assert watch.quiet_since_s == 1000.0
     cluster.end = 2
-    await checks(2)
+    await look_at_the_ends(cluster, 2)
     clock.time_s = 3000.0
-    await checks(2)
+    await look_at_the_ends(cluster, 2)
     assert watch.quiet_since_s == 2000.0
     watching.cancel()

@@ -292,6 +292,16 @@ async def test_a_partition_without_fetch_responses_is_stuck_if_the_broker_respon
         await attempt.end()
 
 
+async def test_a_clock_that_is_set_back_makes_no_partition_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
+    monkeypatch.setattr(processing, "FRESH_S", 0.0)
+    monkeypatch.setattr(stuck_consumer, "STUCK_AFTER_S", 0.0)
+    consumer = FakeConsumer()
+    consumer.confirmed_ms = int((time.time() + 3600) * 1000)  # the last response came before that
+    with pytest.raises(StuckConsumerError, match="orders-0"):
+        await asyncio.wait_for(Attempt(consumer, [FakeLogic()]).task, 30)
+
+
 @pytest.mark.parametrize("former", [True, False])
 async def test_a_broker_that_has_lost_the_leadership_confirms_no_end(
     former: bool, monkeypatch: pytest.MonkeyPatch

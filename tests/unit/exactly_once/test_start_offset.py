@@ -62,18 +62,18 @@ def test_a_topic_that_ends_before_the_committed_offset_is_read_from_its_beginnin
     refused(start, 100, 3)
     for time.passed_s in (0.0, DOUBTED_FOR_S - 0.1):
         with pytest.raises(OutdatedAnswerError, match="ends at 40, before the committed offset 100"):
-            start.check(100, 40, brokers=3)
+            start.check(100, 0, 40, brokers=3)
     time.passed_s = DOUBTED_FOR_S
-    start.check(100, 40, brokers=3)
+    start.check(100, 0, 40, brokers=3)
     for _ in range(2):  # an attempt may fail before it commits, for example because of another partition
         assert choose(start, 100, 0, monkeypatch) == (0, FROM_THE_BEGINNING)
-        start.check(100, 45, brokers=3)
+        start.check(100, 0, 45, brokers=3)
     start.committed()
     assert choose(start, 100, 0, monkeypatch) == (100, ""), "as many records were read again"
     start.out_of_range(100, 3)  # again, much later
     time.passed_s += 10 * DOUBTED_FOR_S
     with pytest.raises(OutdatedAnswerError):
-        start.check(100, 40, brokers=3)
+        start.check(100, 0, 40, brokers=3)
 
 
 @pytest.mark.parametrize("end", [40, 120])
@@ -81,7 +81,7 @@ def test_a_single_broker_is_the_leader(end: int, monkeypatch: pytest.MonkeyPatch
     """What it has by now are new records, with the offsets of those that were processed before."""
     start = StartOffset()
     refused(start, 100, 1)
-    start.check(100, end, brokers=1)
+    start.check(100, 0, end, brokers=1)
     assert choose(start, 100, 0, monkeypatch) == (0, FROM_THE_BEGINNING)
 
 
@@ -93,13 +93,27 @@ def test_where_the_topic_goes_on_beyond_the_committed_offset_it_is_read_from_the
     refused(start, position, brokers)
     if brokers > 1:
         with pytest.raises(OutdatedAnswerError):
-            start.check(100, 40, brokers)
+            start.check(100, 0, 40, brokers)
         brokers = 1  # the others are down now
     monkeypatch.setattr(start_offset, "log", structlog.get_logger())
     with capture_logs() as lines:
-        start.check(100, 150, brokers)
+        start.check(100, 0, 150, brokers)
     assert [line["event"] for line in lines] == ["a broker has refused to read where the topic goes on"]
     assert choose(start, 100, 0, monkeypatch) == (100, "")
+    assert not start.is_in_doubt
+
+
+@pytest.mark.parametrize(("position", "brokers"), [(100, 3), (150, 1)])
+def test_records_that_retention_has_deleted_are_not_blamed_on_a_broker(
+    position: int, brokers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = StartOffset()
+    refused(start, position, brokers)
+    monkeypatch.setattr(start_offset, "log", structlog.get_logger())
+    with capture_logs() as lines:
+        start.check(100, 200, 500, brokers)
+    assert not lines
+    assert choose(start, 100, 200, monkeypatch) == (200, "records were deleted before they were read")
     assert not start.is_in_doubt
 
 
