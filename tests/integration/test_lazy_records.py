@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from functools import partial
-from itertools import chain
+from itertools import chain, cycle
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -151,3 +151,38 @@ async def test_a_backlog_is_fetched_in_turns_and_does_not_delay_another_partitio
     # The first fetch cannot know where there is a backlog.
     assert max(len(response.keys() - {quiet}) for response in responses[1:]) == 2
     assert quiet in set().union(*responses[:-1])
+
+
+async def test_a_batch_larger_than_a_share_is_read_while_other_partitions_always_have_new_records(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    """A broker leaves such a batch out of a response that has records of another partition already (KIP-74)."""
+    pipeline = Pipeline(kafka, topic_prefix, tmp_path)
+    await pipeline.make_topics()
+    *others, large = [TopicPartition(f"{topic_prefix}orders", number) for number in range(6)]
+    kind = partial(StageConsumer, fetches_apart_s=0.07)
+    consumer = committed_consumer(pipeline.settings(), group=None, fetch_bytes=FETCH_BYTES // 2, kind=kind)
+    producer = AIOKafkaProducer(bootstrap_servers=kafka)
+    await producer.start()
+    await consumer.start()
+
+    async def send_to_the_others() -> None:
+        for topic, number in cycle(others):
+            await producer.send(topic, b"v" * 300, partition=number)
+            await asyncio.sleep(0.003)
+
+    sending = asyncio.create_task(send_to_the_others())
+    try:
+        consumer.assign([*others, large])
+        await consumer.seek_to_beginning()
+        responses = 0
+        while await consumer.position(large) == 0:
+            if responses == 20:
+                await producer.send_and_wait(large.topic, b"v" * FETCH_BYTES, partition=large.partition)
+            responses += bool(await consumer.getmany(timeout_ms=200))
+            assert responses < 300, "300 responses, none of which had the large batch"
+    finally:
+        sending.cancel()
+        await asyncio.wait({sending})
+        await consumer.stop()
+        await producer.stop()
