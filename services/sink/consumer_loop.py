@@ -80,6 +80,7 @@ class Sink(Generic[Item]):
         self._partitions = [TopicPartition(topic, number) for number in range(context.settings.topic_partitions)]
         self._start_over_because = ""
         self._looks_without_the_record: dict[int, list[float]] = {}  # by partition, when
+        self._standing_by = False  # kept over sessions: an error may come between standing by and taking over
         self._backoff = Backoff()
         self._interruption_log = InterruptionLog(writer.kind)
         # Not at each run(), which is called again after an error: the output would look connected for ever.
@@ -126,10 +127,9 @@ class Sink(Generic[Item]):
 
     async def _become_writer(self) -> bool:
         """Wait until no other process writes; returns False if asked to stop before."""
-        waiting = False
         while not await self._writer.acquire():
-            if not waiting:
-                waiting = True
+            if not self._standing_by:
+                self._standing_by = True
                 self._metrics.standby.set(1)
                 self._health.standing_by()
                 log.info("standing by: another sink writes this output", **self._log_fields())
@@ -137,7 +137,8 @@ class Sink(Generic[Item]):
             await unless_stopped(asyncio.sleep(_STANDBY_POLL_S), self._stop)
             if self._stop.is_set():
                 return False
-        if waiting:
+        if self._standing_by:
+            self._standing_by = False
             self._metrics.standby.set(0)
             log.info("taking over the output", **self._log_fields())
             self._health.taking_over()

@@ -13,11 +13,13 @@ from libs.runtime.metrics import OutputMetrics, SinkMetrics
 from libs.runtime.service.health import Health
 from libs.runtime.service.life_cycle import Context
 from libs.runtime.topics.rules import Cluster
+from services.sink import consumer_loop
 from services.sink import outputs as outputs_module
 from services.sink.consumer_loop import Sink
 from services.sink.file.file_writer import FileWriter
 from services.sink.file.metrics_file import MetricsFile
 from services.sink.interruption_log import InterruptionLog
+from services.sink.metrics_writer import OutputUnavailableError
 from services.sink.output_health import OutputHealth
 from services.sink.outputs import run_all
 from services.sink.sink_settings import SinkSettings
@@ -121,6 +123,40 @@ async def test_an_output_that_fails_again_and_again_is_not_healthy(
             await sink.run()
         now_s += 15.0
     assert health.report()[1]["reason"] == "no progress: file connected"
+
+
+class StandbyWriter(FileWriter):
+    """Another sink writes the output, then it is unavailable, then it is free."""
+
+    def __init__(self, file: MetricsFile) -> None:
+        super().__init__(file)
+        self._answers = iter((False, OutputUnavailableError("no answer"), False, OutputUnavailableError("again"), True))
+
+    async def acquire(self) -> bool:
+        answer = next(self._answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+async def test_a_standby_that_takes_over_after_an_error_is_a_standby_no_longer(
+    stop: asyncio.Event, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def ensured(*_: object) -> None:
+        stop.set()
+
+    monkeypatch.setattr(consumer_loop, "_STANDBY_POLL_S", 0.0)
+    monkeypatch.setattr(consumer_loop, "ensure_topics", ensured)
+    health, registry = Health(lambda: 0.0), CollectorRegistry()
+    output_metrics = SinkMetrics(registry, "topic", ["file"]).outputs["file"]
+    context = Context(SinkSettings(), Cluster("cluster", {}), health, SystemClock(), registry, stop)
+    sink = Sink[Any](context, StandbyWriter(MetricsFile(tmp_path / "metrics.json", "topic")), output_metrics, "sink")
+    health.forget("started")
+    await sink.run()
+    assert health.report()[1]["seconds_since"] == {"file connected": 0.0}
+    assert registry.get_sample_value("pipeline_standby", {"output": "file"}) == 0
+    log_output = capsys.readouterr().out
+    assert log_output.count("standing by") == log_output.count("taking over") == 1
 
 
 def test_an_interruption_and_its_end_are_logged_once(capsys: pytest.CaptureFixture[str]) -> None:
