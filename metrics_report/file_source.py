@@ -45,14 +45,15 @@ def from_file(path: Path, selection: Selection, skipped: Skipped) -> Iterator[Me
         raise _unreadable(path, error) from error
 
 
-def _by_name(finished: Iterable[FinishedFile], live: BinaryIO | None) -> Iterator[list[FinishedFile]]:
-    """The formats of each finished file except ``live``, converted ones first, since those are never removed."""
+def _by_name(finished: Iterable[FinishedFile], live: BinaryIO | None) -> list[list[FinishedFile]]:
+    """The formats of each finished file except ``live``, converted ones first, since those are never removed.
+
+    To be called right after the listing: once the live file is finished and converted, no name has its inode any more.
+    """
     by_name: dict[str, list[FinishedFile]] = {}
     for file in sorted(finished, key=lambda each: (each.name, not each.is_converted)):
         by_name.setdefault(file.name, []).append(file)
-    for files in by_name.values():
-        if not (live and any(_is_same(file.path, live) for file in files)):
-            yield files
+    return [files for files in by_name.values() if not (live and any(_is_same(file.path, live) for file in files))]
 
 
 def _is_same(path: Path, live: BinaryIO) -> bool:

@@ -49,19 +49,30 @@ def read_lines(
 
 def _finished(path: Path, live: BinaryIO | None, since_s: float) -> Iterator[Path]:
     """One file for each name: an original exists beside its converted copy for some time, and is then removed."""
-    live_inode = os.fstat(live.fileno()).st_ino if live else None
     suffixes = [path.suffix, f"{path.suffix}.gz", ".parquet"]
     pattern = rf"({re.escape(path.stem)}-{_TIME}--({_TIME})(?:\.\d+)?)(?:{'|'.join(map(re.escape, suffixes))})"
     found = {re.fullmatch(pattern, file.name) for file in path.parent.iterdir()} if path.parent.is_dir() else set()
-    for name, last in sorted({(match[1], match[2]) for match in found if match}):
+    names = sorted({(match[1], match[2]) for match in found if match})
+    if (
+        live
+    ):  # now, since reading takes long: once the live file is finished and converted, no name has its inode any more
+        names = [each for each in names if not _is_same(path.with_name(each[0] + path.suffix), live)]
+    for name, last in names:
         try:
             if datetime.strptime(f"{last}+0000", "%Y-%m-%dT%H-%MZ%z").timestamp() + 60 <= since_s:
                 continue
         except ValueError:
             continue  # not a date, such as month 13: a file of another program
         there = [file for suffix in suffixes if (file := path.with_name(name + suffix)).exists()]
-        if there and live_inode not in [file.stat().st_ino for file in there]:
+        if there:
             yield there[-1]
+
+
+def _is_same(path: Path, file: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
