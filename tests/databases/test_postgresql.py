@@ -138,6 +138,24 @@ async def test_the_open_transaction_of_a_stopped_sink_is_rolled_back(
     assert probe.progress() == {0: 2, 4: 1}
 
 
+async def test_the_open_transaction_of_an_own_earlier_session_is_no_other_sink(
+    probe: PostgresqlProbe, session: PostgresqlSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A single sink whose connection broke in the middle of a write would wait for itself, and report that it stands by."""
+    earlier_epoch = await session.take_over("first", 10)
+    assert earlier_epoch
+    monkeypatch.setattr(postgresql, "_SESSION", "set lock_timeout = '50ms'")
+    later = await probe.session()
+    await session._connection.execute("begin")
+    await session.renew(earlier_epoch)
+    assert await later.take_over("second", 10) is None
+    with pytest.raises(DatabaseUnavailableError, match="earlier session of this sink"):
+        await later.take_over("first", 10)
+    await session._connection.execute("rollback")
+    assert await later.take_over("first", 10) == earlier_epoch + 1
+    await later.close()
+
+
 async def test_a_role_without_privileges_gets_an_error_naming_them(
     postgres: PostgresServer, probe: PostgresqlProbe
 ) -> None:

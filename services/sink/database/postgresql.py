@@ -148,8 +148,12 @@ class PostgresqlSession:
         with _as_our_errors():
             try:
                 row = await self._row(_TAKE_OVER, {"owner": owner, "lease_s": lease_s})
-            except errors.LockNotAvailable:
-                return None  # the owner has a transaction open
+            except errors.LockNotAvailable as error:  # the owner has a transaction open
+                if await self._row("select owner from sink_owner") == (owner,):
+                    raise DatabaseUnavailableError(
+                        "an earlier session of this sink has a transaction open; the server ends it once idle for ten seconds"
+                    ) from error
+                return None
         return int(row[0]) if row else None
 
     async def adopt(self, epoch: int, identity: Identity) -> None:
