@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
+from libs.events.product_metrics import MetricRow
 from services.sink.database import postgresql
 from services.sink.database.postgresql import PostgresqlSession
 from services.sink.database.session import DatabaseRefusedError, DatabaseUnavailableError, FencedError, Move
@@ -33,12 +34,12 @@ async def session(probe: PostgresqlProbe) -> AsyncIterator[PostgresqlSession]:
 
 
 def fail_writes(probe: PostgresqlProbe, sqlstate: str, times: int) -> None:
-    """Let the first ``times`` statements that insert rows fail."""
+    """Let the first ``times`` statements that insert rows fail; the sequence ``inserts`` counts all of them."""
     probe.query(f"""
-        create sequence failures;
+        create sequence inserts;
         create function fail() returns trigger language plpgsql as $$
         begin
-            if nextval('failures') <= {times} then
+            if nextval('inserts') <= {times} then
                 raise exception 'planted' using errcode = '{sqlstate}';
             end if;
             return null;
@@ -57,6 +58,22 @@ async def test_a_transaction_rolled_back_by_the_server_is_retried(
     await session.write(epoch, ROWS, BEGIN)
     assert probe.rows() == ROWS
     assert probe.progress() == {0: 2, 4: 1}
+
+
+async def test_rows_that_are_there_already_take_one_more_statement(
+    probe: PostgresqlProbe, session: PostgresqlSession
+) -> None:
+    """With one statement a row, a backlog with one such row would exceed the time limit of a write on a slow connection."""
+    epoch = await session.take_over("first", 10)
+    assert epoch
+    await session.write(epoch, ROWS, BEGIN)
+    fail_writes(probe, "40001", times=0)
+    new = [MetricRow(3600, 3660, f"é{number:03}", 1, number, number) for number in range(500)]
+    again = new[7]._replace(revenue_cents=9)
+    rows = [ROWS[0], *new[:8], again, *new[8:], ROWS[2]]
+    assert await session.write(epoch, rows, [Move(0, 2, Position(9, 9))]) == [ROWS[0], again, ROWS[2]]
+    assert probe.rows() == [*ROWS, *new]
+    assert probe.query("select last_value from inserts") == [(2,)]
 
 
 @pytest.mark.parametrize("sqlstate", ["40001", "53100", "57014", "25006"])

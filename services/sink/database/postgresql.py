@@ -88,7 +88,10 @@ from unnest(
     %s::bigint[], %s::bigint[], array(select json_array_elements_text(%s::json)), %s::bigint[], %s::bigint[], %s::bigint[]
 ) as metric (window_start, window_end, product_id, order_count, revenue_cents, average_cents)
 """
-_INSERT_NEW = _INSERT + "on conflict do nothing"
+_INSERT_NEW = f"""{_INSERT}
+on conflict do nothing
+returning extract(epoch from window_start)::bigint, extract(epoch from window_end)::bigint, product_id
+"""
 _CLEAR = """
 truncate product_metrics, sink_progress;
 update sink_owner set cluster_id = null, topic = null, epoch = epoch + 1, owner = '', alive_at = '-infinity'
@@ -173,7 +176,7 @@ class PostgresqlSession:
             try:
                 return await self._committed(lambda: self._write(epoch, rows, moves, self._insert))
             except errors.UniqueViolation:
-                return await self._committed(lambda: self._write(epoch, rows, moves, self._insert_each))
+                return await self._committed(lambda: self._write(epoch, rows, moves, self._insert_new))
 
     async def renew(self, epoch: int) -> None:
         with _as_our_errors():
@@ -223,8 +226,18 @@ class PostgresqlSession:
         await self._connection.execute(_INSERT, _columns(rows))
         return ()
 
-    async def _insert_each(self, rows: Sequence[MetricRow]) -> Sequence[MetricRow]:
-        return [row for row in rows if not (await self._connection.execute(_INSERT_NEW, _columns([row]))).rowcount]
+    async def _insert_new(self, rows: Sequence[MetricRow]) -> Sequence[MetricRow]:
+        """One statement, however slow the connection; of rows with the same key it inserts the first."""
+        cursor = await self._connection.execute(_INSERT_NEW, _columns(rows))
+        inserted = set(await cursor.fetchall())
+        left_out = []
+        for row in rows:
+            key = row.window_start, row.window_end, row.product_id
+            if key in inserted:
+                inserted.remove(key)
+            else:
+                left_out.append(row)
+        return left_out
 
     async def _committed(self, work: Callable[[], Awaitable[T]]) -> T:
         """The result of ``work``, once it is committed. A transaction that the server has rolled back is repeated."""
