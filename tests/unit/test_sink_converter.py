@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import os
 import sys
+import time
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +19,7 @@ from metrics_report.summary import Selection
 from services.sink.file import converter as converter_module
 from services.sink.file.convert import convert
 from services.sink.file.converter import KEPT_S, Converter
+from services.sink.file.disk import Disk
 from services.sink.file.finished_files import finished_files
 from tests.integration.services import eventually
 from tests.unit.sink_disks import Crash, CrashingDisk
@@ -71,16 +73,16 @@ class WatchedDisk(CrashingDisk):
 def test_a_crash_at_every_step(live: Path, suffix: str) -> None:
     source, target = live.with_name(f"{NAME}.json"), live.with_name(NAME + suffix)
     before = seen(live)
-    for step in (1, 2, 3, 4):
+    for step in (1, 2, 3):
         disk = WatchedDisk(live, step)
-        if step < 4:
-            with pytest.raises(Crash):
-                convert(source, target, disk)
-        else:
+        with pytest.raises(Crash):
             convert(source, target, disk)
-        assert disk.calls == ["sync", "rename", "sync_directory"][:step]
+        assert disk.calls == ["sync", "link", "sync_directory"][:step]
         assert target.exists() == (step > 2)
         assert seen(live) == before
+    disk = WatchedDisk(live, 0)
+    convert(source, target, disk)
+    assert disk.calls == ["sync_directory"], "a complete copy stays as it is"
     source.unlink()
     assert seen(live) == before
     assert not list(live.parent.glob("*.tmp"))
@@ -151,6 +153,67 @@ async def test_another_file_of_the_same_name_is_converted_as_well(live: Path, ta
         await converter.convert_all()
         assert seen(live) == before
     assert (source.exists(), target.exists()) == (False, True)
+
+
+@pytest.mark.parametrize("target_format", FORMATS)
+async def test_a_restart_removes_an_original_beside_its_copy(live: Path, target_format: str) -> None:
+    before, source, target = seen(live), live.with_name(f"{NAME}.json"), live.with_name(NAME + FORMATS[target_format])
+    await Converter(live, target_format).convert_all()
+    converted_s = target.stat().st_ctime
+    later = Converter(live, target_format, lambda: converted_s + KEPT_S + 1)
+    for _ in range(2):
+        await later.convert_all()
+        assert seen(live) == before
+    assert not source.exists()
+    assert target.stat().st_ctime == converted_s, "it is converted once"
+
+
+async def test_another_pipeline_s_copy_of_the_same_name_is_no_copy(
+    live: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two pipelines in a folder, whose live files differ only in the suffix, which the Parquet files lack."""
+    other_live = live.with_name("metrics.jsonl")
+    source, other_source = (live.with_name(NAME + suffix) for suffix in (".json", ".jsonl"))
+    content, other_content = source.read_bytes(), b"".join(source.read_bytes().splitlines(keepends=True)[1:])
+    other_source.write_bytes(other_content)
+    now_s = time.time()
+    first, other = (Converter(path, "parquet", lambda: now_s) for path in (live, other_live))
+    for _ in range(3):
+        await first.convert_all()
+        await other.convert_all()
+        now_s += KEPT_S + 1
+    assert not source.exists()
+    assert other_source.read_bytes() == other_content
+    source.write_bytes(content)
+    convert(source, live.with_name(f"{NAME}.parquet"), CrashingDisk())  # it is still that of the first one
+    assert capsys.readouterr().out.count("is not converted") == 1
+
+
+@pytest.mark.parametrize("suffix", FORMATS.values())
+@pytest.mark.parametrize("lines", [0, 1, 41, 44])
+def test_a_copy_with_other_content_is_kept_and_reported(live: Path, suffix: str, lines: int) -> None:
+    source, target = live.with_name(f"{NAME}.json"), live.with_name(NAME + suffix)
+    convert(source, target, CrashingDisk())
+    copy = target.read_bytes()
+    source.write_bytes(b"".join([*source.read_bytes().splitlines(keepends=True), b'{"one":"more"}\n'][:lines]))
+    with pytest.raises(FileExistsError, match=NAME):
+        convert(source, target, CrashingDisk())
+    assert target.read_bytes() == copy
+
+
+@pytest.mark.parametrize("suffix", FORMATS.values())
+def test_a_copy_that_another_process_makes_meanwhile_is_not_replaced(live: Path, suffix: str) -> None:
+    target = live.with_name(NAME + suffix)
+
+    class Meanwhile(Disk):
+        def sync(self, descriptor: int) -> None:
+            super().sync(descriptor)
+            target.write_bytes(b"of another process")
+
+    with pytest.raises(FileExistsError):
+        convert(live.with_name(f"{NAME}.json"), target, Meanwhile())
+    assert target.read_bytes() == b"of another process"
+    assert not list(live.parent.glob("*.tmp"))
 
 
 async def test_a_file_that_cannot_be_converted_is_kept_and_reported(

@@ -1,6 +1,7 @@
 """``python services/sink/file/convert.py SOURCE TARGET``: converts a finished metrics file to gzip or Parquet.
 
-It runs as a separate process: pyarrow takes more memory than the sink, and compression would block the sink.
+It runs as a separate process: pyarrow takes more memory than the sink, and compression would block the sink. If TARGET exists and
+has other content, the exit code is ``os.EX_CANTCREAT``.
 """
 
 import contextlib
@@ -10,9 +11,12 @@ import shutil
 import sys
 from collections.abc import Iterator
 from decimal import Decimal
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # so that this file can be started by its path alone
 
@@ -26,11 +30,26 @@ _STARTED_BY = os.getppid()
 
 
 def convert(source: Path, target: Path, disk: Disk) -> None:
-    """Create ``target`` with the content of ``source``, atomically and durably.
+    """Create ``target`` with the content of ``source``, atomically and durably. If it exists, it is compared and kept.
 
     ``.gz`` is gzip. ``.parquet`` has times as timestamps and amounts as decimals; its column ``json`` has the original line
     if the other columns do not contain all of it.
+
+    Raises:
+        FileExistsError: ``target`` has other content. The Parquet files of ``metrics.json`` and of ``metrics.jsonl`` beside it
+            have the same names.
     """
+    if target.exists():
+        is_copy = {GZIP_SUFFIX: _is_copy_in_gzip, PARQUET_SUFFIX: _is_copy_in_parquet}[target.suffix]
+        with source.open("rb") as lines:
+            if not is_copy(lines, target):
+                raise FileExistsError(f"{target} does not have the content of {source}")
+    else:
+        _create(source, target, disk)
+    disk.sync_directory(target.parent)
+
+
+def _create(source: Path, target: Path, disk: Disk) -> None:
     write = {GZIP_SUFFIX: _write_gzip, PARQUET_SUFFIX: _write_parquet}[target.suffix]
     temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:
@@ -39,12 +58,10 @@ def convert(source: Path, target: Path, disk: Disk) -> None:
             file.flush()
             disk.sync(file.fileno())
         _require_sink()
-        disk.rename(temporary, target)
-    except BaseException:
+        disk.link(temporary, target)  # unlike a rename, it replaces nothing
+    finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise
-    disk.sync_directory(target.parent)
 
 
 def _require_sink() -> None:
@@ -57,12 +74,36 @@ def _write_gzip(lines: BinaryIO, file: BinaryIO) -> None:
         shutil.copyfileobj(lines, compressed, _CHUNK_BYTES)
 
 
+def _is_copy_in_gzip(lines: BinaryIO, target: Path) -> bool:
+    with gzip.open(target) as copy:
+        return all(one == other for one, other in zip_longest(_chunks(lines), _chunks(copy)))
+
+
+def _chunks(file: BinaryIO | gzip.GzipFile) -> Iterator[bytes]:
+    return iter(lambda: file.read(_CHUNK_BYTES), b"")
+
+
 def _write_parquet(lines: BinaryIO, file: BinaryIO) -> None:
+    from pyarrow import parquet  # noqa: PLC0415 - an extra
+
+    with parquet.ParquetWriter(file, _schema(), compression="zstd") as writer:
+        for table in _tables(lines):
+            writer.write_table(table)
+
+
+def _is_copy_in_parquet(lines: BinaryIO, target: Path) -> bool:
+    from pyarrow import parquet  # noqa: PLC0415 - an extra
+
+    with parquet.ParquetFile(target) as copy:
+        groups = map(copy.read_row_group, range(copy.num_row_groups))
+        return all(one == other for one, other in zip_longest(_tables(lines), groups))
+
+
+def _schema() -> "pa.Schema":
     import pyarrow as pa  # noqa: PLC0415 - an extra
-    from pyarrow import parquet  # noqa: PLC0415
 
     time, money = pa.timestamp("ms", "UTC"), pa.decimal128(18, 2)
-    schema = pa.schema(
+    return pa.schema(
         [
             ("window_start", time),
             ("window_end", time),
@@ -73,10 +114,16 @@ def _write_parquet(lines: BinaryIO, file: BinaryIO) -> None:
             ("json", pa.string()),
         ]
     )
-    with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-        for group in _groups(lines):
-            columns = zip(*map(_columns, group), strict=True)
-            writer.write_table(pa.table(dict(zip(schema.names, columns, strict=True)), schema))
+
+
+def _tables(lines: BinaryIO) -> Iterator["pa.Table"]:
+    """One table for each row group."""
+    import pyarrow as pa  # noqa: PLC0415 - an extra
+
+    schema = _schema()
+    for group in _groups(lines):
+        columns = zip(*map(_columns, group), strict=True)
+        yield pa.table(dict(zip(schema.names, columns, strict=True)), schema)
 
 
 def _groups(lines: BinaryIO) -> Iterator[list[bytes]]:
@@ -104,4 +151,7 @@ def _columns(line: bytes) -> tuple[Any, ...]:
 
 if __name__ == "__main__":
     os.nice(10)
-    convert(Path(sys.argv[1]), Path(sys.argv[2]), Disk())
+    try:
+        convert(Path(sys.argv[1]), Path(sys.argv[2]), Disk())
+    except FileExistsError:
+        sys.exit(os.EX_CANTCREAT)

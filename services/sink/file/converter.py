@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import glob
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -40,8 +41,8 @@ class _Original(NamedTuple):
 class Converter:
     """Converts each finished file beside ``live`` to ``target_format``, and then removes the original.
 
-    A crash may leave a temporary file, or an original beside its complete copy. The next start cleans up both. Only the
-    sink that writes ``live`` may run it.
+    A crash may leave a temporary file, or an original beside its complete copy. The next start cleans up both, once it has
+    compared the two. Only the sink that writes ``live`` may run it.
     """
 
     def __init__(self, live: Path, target_format: str, now_s: Callable[[], float] = time.time) -> None:
@@ -49,9 +50,8 @@ class Converter:
         self._suffix = live.suffix + GZIP_SUFFIX if target_format == "gzip" else PARQUET_SUFFIX
         self._now_s = now_s
         self._backoff = Backoff(1.0, 60.0)
-        self._converted: dict[
-            str, tuple[_Original, float]
-        ] = {}  # of this process, while the original is there, and when
+        # By name, while the original is there: when its copy was complete; None if another file has that name.
+        self._converted: dict[str, tuple[_Original, float | None]] = {}
 
     async def run(self) -> None:
         """Convert existing and new files until cancelled."""
@@ -68,7 +68,6 @@ class Converter:
     async def convert_all(self) -> None:
         """Convert all finished files that are not converted, the oldest first; raises the first ``OSError`` after the others were tried."""
         files = await asyncio.to_thread(lambda: sorted(finished_files(self._live), key=lambda each: each.name))
-        converted = {each.name: each for each in files if each.is_converted}
         failures: list[OSError] = []
         for file in files:
             if file.is_converted:
@@ -79,10 +78,8 @@ class Converter:
                 found = _Original.of(file.path)
                 original, converted_s = self._converted.get(file.name, (None, None))
                 if original != found:
-                    converted_s = converted[file.name].path.stat().st_ctime if file.name in converted else None
-                if converted_s is None:
                     self._converted[file.name] = found, await self._convert(file)
-                elif self._now_s() - converted_s > KEPT_S:
+                elif converted_s is not None and self._now_s() - converted_s > KEPT_S:
                     file.path.unlink(missing_ok=True)
                     self._converted.pop(file.name, None)
             except OSError as error:  # a damaged file must not keep later ones as they are
@@ -92,8 +89,8 @@ class Converter:
         if failures:
             raise failures[0]
 
-    async def _convert(self, file: FinishedFile) -> float:
-        """Returns when the copy was complete, in epoch seconds."""
+    async def _convert(self, file: FinishedFile) -> float | None:
+        """Returns when the copy was complete, in epoch seconds; None if another file has its name."""
         target = file.path.with_name(file.name + self._suffix)
         for left_behind in target.parent.glob(f"{glob.escape(target.name)}.*.tmp"):
             left_behind.unlink(missing_ok=True)
@@ -112,6 +109,14 @@ class Converter:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
+        if process.returncode == os.EX_CANTCREAT:
+            log.warning(
+                "a finished file is not converted, since another one has the name of its copy",
+                path=str(file.path),
+                other=str(target),
+                advice="give each SINK_OUTPUT_PATH in a folder a name that differs not only in its suffix",
+            )
+            return None
         if process.returncode:
             raise OSError(f"{file.path}: {told.decode(errors='replace').strip()[-_MOST_CHARS_TOLD:]}")
         try:
