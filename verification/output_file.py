@@ -53,9 +53,8 @@ def _finished(path: Path, live: BinaryIO | None, since_s: float) -> Iterator[Pat
     pattern = rf"({re.escape(path.stem)}-{_TIME}--({_TIME})(?:\.\d+)?)(?:{'|'.join(map(re.escape, suffixes))})"
     found = {re.fullmatch(pattern, file.name) for file in path.parent.iterdir()} if path.parent.is_dir() else set()
     names = sorted({(match[1], match[2]) for match in found if match})
-    if (
-        live
-    ):  # now, since reading takes long: once the live file is finished and converted, no name has its inode any more
+    if live:
+        # Now, since reading takes long: once the live file is finished and converted, no name has its inode any more.
         names = [each for each in names if not _is_same(path.with_name(each[0] + path.suffix), live)]
     for name, last in names:
         try:
