@@ -137,6 +137,12 @@ def emptied_by_compaction(first_offset: int) -> bytearray:
 
 
 def test_a_batch_of_markers_that_compaction_has_emptied_is_skipped() -> None:
+    raw = bytes(b"".join([batch(0), emptied_by_compaction(30), batch(31)]))
+    records = PartitionRecords(PARTITION, MemoryRecords(raw), [], 0, None, None, True, READ_COMMITTED)
+    assert [record.offset for record in records] == [*range(30), *range(31, 61)]
+
+
+def test_such_a_batch_is_skipped_in_lazy_reading_too() -> None:
     position = Position(0)
     records = returned(position, batch(0), emptied_by_compaction(30), batch(31))
     offsets = [record.offset for some in in_batches(records, 50) for record in some]

@@ -7,12 +7,10 @@ once for each batch. And parsing a whole fetch before processing its first recor
 going batch by batch takes a sixth less time. To be removed when aiokafka returns cheaper records lazily.
 """
 
-import struct
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain, islice
-from types import SimpleNamespace
 from typing import Any, Self
 from weakref import proxy
 
@@ -27,10 +25,6 @@ log = structlog.get_logger()
 
 KNOWN_INSIDE = "0.14.0"
 """The version of aiokafka whose fetcher this was written for; with another one records come as it makes them."""
-
-
-# In place of a marker that compaction has removed from its batch: aiokafka takes the empty batch for an error, Java's client skips it.
-_NO_ABORT_MARKER = SimpleNamespace(key=struct.pack(">hh", 0, 1))
 
 
 class LazyRecordConsumer(AnyHeaderConsumer):
@@ -149,4 +143,4 @@ class _BatchAsRecord:
         return iter((self,))
 
     def __next__(self) -> Any:
-        return next(self.records, _NO_ABORT_MARKER)  # of a batch of markers
+        return next(self.records)  # of a batch of markers
