@@ -3,12 +3,12 @@
 import asyncio
 from dataclasses import dataclass
 
-from aiokafka.errors import for_code
+from aiokafka.errors import CommitFailedError, UnknownTopicOrPartitionError, for_code
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from libs.events.topics import ALL_TOPICS, DEAD_LETTERS_REPLAYED, ORDERS, STAGES
 from libs.runtime.errors import PipelineError
-from libs.runtime.exactly_once.committed_offsets import encode_metadata
+from libs.runtime.exactly_once.committed_offsets import STARTING_OVER, encode_metadata
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, AIOKafkaConsumer, Kafka, client_arguments
 from libs.runtime.kafka_client.group_members import count_members
 
@@ -62,44 +62,58 @@ async def make_plan(kafka: Kafka, topic_prefix: str) -> Plan:
     return Plan(topic_prefix + "processor", orders, topics, begins, ends, replayed)
 
 
-async def carry_out(kafka: Kafka, plan: Plan) -> None:
-    """Delete the derived topics, then set the processor's offsets to the beginning of `orders`.
+async def carry_out(kafka: Kafka, plan: Plan, begun: asyncio.Event) -> None:
+    """Delete the derived topics, and set the processor's offsets to the beginning of `orders`.
 
-    The broker deletes the other groups' offsets with their topics. If interrupted, it can be run again.
+    The broker deletes the other groups' offsets with their topics.
+
+    ``begun`` is set before the first change. From then on the processor refuses to start until this was run to its end. It can be
+    run again after any interruption.
 
     Raises:
         PipelineError: a service was started since the plan was made, or a topic was not deleted.
+        KafkaError: a request failed.
     """
-    await _delete(kafka, plan)
-    metadata = encode_metadata({"TOPIC_PARTITIONS": len(plan.begins)})
+    admin = AIOKafkaAdminClient(**client_arguments(kafka))
+    await admin.start()
+    try:
+        await _refuse_members(admin, plan.topic_prefix)  # the confirmation may have taken long
+        begun.set()
+        await _commit_begins(kafka, plan, STARTING_OVER)
+        if plan.topics:
+            await _delete(admin, plan.topics)
+        await _refuse_members(admin, plan.topic_prefix)  # one that started meanwhile may have read the state
+    finally:
+        await admin.close()
+    await _commit_begins(kafka, plan, encode_metadata({"TOPIC_PARTITIONS": len(plan.begins)}))
+
+
+async def _commit_begins(kafka: Kafka, plan: Plan, metadata: str) -> None:
+    """Commit the beginning of `orders`, which the broker refuses while the processor's group has members."""
     consumer = AIOKafkaConsumer(**client_arguments(kafka), group_id=plan.group, enable_auto_commit=False)
     await consumer.start()
     try:
         consumer.assign(list(plan.begins))
         await consumer.commit({each: OffsetAndMetadata(offset, metadata) for each, offset in plan.begins.items()})
+    except CommitFailedError as error:
+        raise PipelineError(
+            f"group {plan.group!r} has members: a service was started meanwhile", advice="stop all services"
+        ) from error
     finally:
         await consumer.stop()
 
 
-async def _delete(kafka: Kafka, plan: Plan) -> None:
-    topics = plan.topics
-    admin = AIOKafkaAdminClient(**client_arguments(kafka))
-    await admin.start()
+async def _delete(admin: AIOKafkaAdminClient, topics: list[str]) -> None:
+    response = await admin.delete_topics(topics)
+    for topic, code in response.topic_error_codes:  # type: ignore[attr-defined]  # aiokafka's base class has no fields
+        if code not in (0, UnknownTopicOrPartitionError.errno):  # an interrupted run may have deleted it
+            raise PipelineError(f"topic {topic!r} cannot be deleted: {for_code(code).__name__}")
     try:
-        await _refuse_members(admin, plan.topic_prefix)  # the confirmation may have taken long
-        if not topics:
-            return
-        response = await admin.delete_topics(topics)
-        for topic, code in response.topic_error_codes:  # type: ignore[attr-defined]  # aiokafka's base class has no fields
-            if code:
-                raise PipelineError(f"topic {topic!r} cannot be deleted: {for_code(code).__name__}")
         async with asyncio.timeout(_GONE_WITHIN_S):
             while set(topics) & set(await admin.list_topics()):  # noqa: ASYNC110 - the broker sends no notification
                 await asyncio.sleep(0.1)
     except TimeoutError as error:
-        raise PipelineError("the broker has not deleted the topics yet", advice="run the command again") from error
-    finally:
-        await admin.close()
+        raise PipelineError("the broker has not deleted the topics yet") from error
 
 
 async def _refuse_members(admin: AIOKafkaAdminClient, topic_prefix: str) -> None:

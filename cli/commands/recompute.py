@@ -1,13 +1,17 @@
 """`pipeline recompute`."""
 
+import asyncio
+
 from cli.app import EXIT_DONE, EXIT_FAILED
 from cli.confirmation import check_can_ask, confirmed
 from cli.context import context_of
 from cli.kafka import address_of, run_in_kafka
 from cli.options import FOUND, PipelineOptions
-from cli.output import print_line
+from cli.output import messages, print_line
 from libs.events.rights import RECOMPUTE
 from recompute.commands import Plan, carry_out, make_plan
+
+_UNFINISHED = "The recomputation is not finished: run it again before you start the services."
 
 
 def recompute(*, yes: bool = False, pipeline: PipelineOptions = FOUND) -> int:
@@ -26,7 +30,13 @@ def recompute(*, yes: bool = False, pipeline: PipelineOptions = FOUND) -> int:
     if not yes and not confirmed("Go on?"):
         print_line("Nothing was done.")
         return EXIT_FAILED
-    run_in_kafka(lambda: carry_out(kafka, plan), kafka, context.topic_prefix, RECOMPUTE)
+    begun = asyncio.Event()
+    try:
+        run_in_kafka(lambda: carry_out(kafka, plan, begun), kafka, context.topic_prefix, RECOMPUTE)
+    except BaseException:  # Ctrl-C as well
+        if begun.is_set():
+            messages.print(_UNFINISHED, soft_wrap=True)
+        raise
     print_line("Done. Start the services: they make the topics anew, and process all orders.")
     return EXIT_DONE
 

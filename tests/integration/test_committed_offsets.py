@@ -1,10 +1,13 @@
 """A reset group or a changed setting is detected, so that nothing is silently counted twice."""
 
+import asyncio
 import time
 from pathlib import Path
 
 import orjson
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import TopicPartition
 
 from libs.events.topics import ORDERS, PROCESSED_ORDERS
@@ -12,6 +15,7 @@ from libs.runtime.errors import PipelineError
 from libs.runtime.transactions.connection import BrokerConnection
 from libs.runtime.transactions.producer import TransactionalProducer
 from libs.runtime.transactions.record_batches import OutputBuffer
+from recompute import commands
 from recompute.commands import carry_out, make_plan
 from tests.integration.pipeline import Pipeline, history
 
@@ -55,7 +59,7 @@ async def test_a_processor_with_a_reset_group_ends_and_everything_can_be_recreat
         failed = await processor.wait_for("service failed")
         assert "the committed offset 0" in failed["error"]
         assert await processor.wait() == 1
-    await carry_out(pipeline.kafka, await make_plan(pipeline.kafka, pipeline.prefix))
+    await carry_out(pipeline.kafka, await make_plan(pipeline.kafka, pipeline.prefix), asyncio.Event())
     async with pipeline.service("processor") as processor, pipeline.service("analytics"), pipeline.service("sink"):
         await processor.wait_for("partition started")  # the topics are recreated
         report = await pipeline.verify()
@@ -63,12 +67,46 @@ async def test_a_processor_with_a_reset_group_ends_and_everything_can_be_recreat
 
 
 async def test_nothing_is_deleted_if_a_service_was_started_after_the_plan_was_made(pipeline: Pipeline) -> None:
-    plan = await make_plan(pipeline.kafka, pipeline.prefix)
+    plan, begun = await make_plan(pipeline.kafka, pipeline.prefix), asyncio.Event()
     async with pipeline.service("processor") as processor:
         await processor.wait_for("partition started")
         with pytest.raises(PipelineError, match="processor' has 1 members"):
-            await carry_out(pipeline.kafka, plan)
+            await carry_out(pipeline.kafka, plan, begun)
+    assert not begun.is_set()
     async with pipeline.service("processor"), pipeline.service("analytics"), pipeline.service("sink"):
+        report = await pipeline.verify()
+    assert report.sent == report.processed == report.in_closed_windows == 600
+
+
+@pytest.mark.parametrize("stopped_at", ["before the deletion", "amid the deletion", "after the deletion"])
+async def test_an_interrupted_recomputation_is_finished_by_a_second_one_and_nothing_starts_before(
+    pipeline: Pipeline, stopped_at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: the processor continued at its former offset, with empty outputs."""
+    delete = commands._delete
+
+    async def interrupted(admin: AIOKafkaAdminClient, topics: list[str]) -> None:
+        if stopped_at != "before the deletion":
+            await delete(admin, topics[:2] if stopped_at == "amid the deletion" else topics)
+        raise KafkaConnectionError
+
+    plan = await make_plan(pipeline.kafka, pipeline.prefix)
+    with monkeypatch.context() as patch:
+        patch.setattr(commands, "_delete", interrupted)
+        with pytest.raises(KafkaConnectionError):
+            await carry_out(pipeline.kafka, plan, asyncio.Event())
+    async with (
+        pipeline.service("analytics") as analytics,
+        pipeline.service("processor", PROCESSOR_ACCEPT_OFFSETS="true") as processor,
+    ):
+        failed = await processor.wait_for("service failed")
+        assert "pipeline recompute" in failed["advice"]
+        assert await processor.wait() == 1
+        analytics.terminate()  # a killed one would stay a group member for ten seconds
+        await analytics.wait()
+    await carry_out(pipeline.kafka, await make_plan(pipeline.kafka, pipeline.prefix), asyncio.Event())
+    async with pipeline.service("processor") as processor, pipeline.service("analytics"), pipeline.service("sink"):
+        await processor.wait_for("partition started")  # the topics are recreated
         report = await pipeline.verify()
     assert report.sent == report.processed == report.in_closed_windows == 600
 

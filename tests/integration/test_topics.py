@@ -1,5 +1,6 @@
 """Topics that the broker rejects or that are deleted cause a clear error, and processing continues once they are fixed."""
 
+import asyncio
 import time
 
 import orjson
@@ -104,7 +105,7 @@ async def test_added_partitions_end_a_running_service(pipeline: Pipeline, admin:
         assert "make recompute" in failed["advice"]
     # Following the advice works.
     plan = await make_plan(pipeline.kafka, pipeline.prefix)
-    await carry_out(pipeline.kafka, plan)
+    await carry_out(pipeline.kafka, plan, asyncio.Event())
     async with (
         pipeline.service("processor", TOPIC_PARTITIONS="8") as processor,
         pipeline.service("analytics", TOPIC_PARTITIONS="8") as analytics,

@@ -13,6 +13,9 @@ from libs.runtime.errors import START_OVER, OffsetMismatchError, SettingChangedE
 
 _VERSION = "exactly-once-1"
 
+STARTING_OVER = "starting-over"
+"""The metadata of an offset while a tool deletes what the stage has written. No stage starts at such an offset."""
+
 
 class CommittedOffset(NamedTuple):
     """A group's next offset to read, and the metadata of the commit."""
@@ -46,6 +49,19 @@ def check_settings(source: TopicPartition, committed: CommittedOffset, depends_o
                 f"{name}={value}, but {_name(source)} was processed with {name}={before[name]}",
                 advice=f"set {name}={before[name]} again; for another value use another TOPIC_PREFIX, or {START_OVER}",
             )
+
+
+def check_not_starting_over(source: TopicPartition, committed: CommittedOffset) -> None:
+    """Check that no tool was interrupted while it deleted what the stage has written.
+
+    Raises:
+        OffsetMismatchError: one was, so any part of the outputs may be missing.
+    """
+    if committed.metadata == STARTING_OVER:
+        raise OffsetMismatchError(
+            f"a recomputation from the beginning of {_name(source)} was interrupted: some outputs may be deleted, and others not",
+            advice="run `pipeline recompute` again (`make recompute`) with all services stopped; nothing is lost",
+        )
 
 
 def check_writer(source: TopicPartition, committed: CommittedOffset, setting: str) -> None:

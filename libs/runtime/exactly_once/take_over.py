@@ -15,6 +15,7 @@ from libs.runtime.exactly_once.changelog import read_changelog
 from libs.runtime.exactly_once.committed_offsets import (
     CommittedOffset,
     check_gone,
+    check_not_starting_over,
     check_settings,
     check_state,
     check_writer,
@@ -125,6 +126,7 @@ class TakeOver:
             of_group = await stable_offsets(connection, self.group, everything)
         for source, offset in of_group.items():
             if offset is not None:
+                check_not_starting_over(source, offset)
                 check_settings(source, offset, self.stage.depends_on)
         if self.stage.accept_offsets is None or self.stage.offsets_accepted:
             return

@@ -285,6 +285,27 @@ def test_a_recomputation_asks_first(monkeypatch: pytest.MonkeyPatch, answer: str
     assert bool(done) is changed
 
 
+@pytest.mark.parametrize("error", [PipelineError("it broke"), KeyboardInterrupt()])
+@pytest.mark.parametrize("changed", [False, True])
+def test_an_interrupted_recomputation_says_that_it_has_to_be_run_again_if_it_has_changed_anything(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException, changed: bool
+) -> None:
+    async def make_plan(*_: object) -> Plan:
+        return Plan("processor", "orders", [], {}, {})
+
+    async def carry_out(_: object, __: object, begun: asyncio.Event) -> None:
+        if changed:
+            begun.set()
+        raise error
+
+    monkeypatch.setattr("cli.commands.recompute.make_plan", make_plan)
+    monkeypatch.setattr("cli.commands.recompute.carry_out", carry_out)
+    monkeypatch.setattr("cli.commands.recompute.run_in_kafka", lambda work, *_: asyncio.run(work()))
+    exit_code = EXIT_INTERRUPTED if isinstance(error, KeyboardInterrupt) else EXIT_FAILED
+    assert run(["recompute", "--yes", "--bootstrap=there:2"]) == exit_code
+    assert ("run it again before you start the services" in capsys.readouterr().err) is changed
+
+
 def test_a_verification_of_nothing_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Retention may have deleted all orders of a pipeline that rests."""
     monkeypatch.setattr("cli.commands.verify.run_in_kafka", lambda *_: Report())

@@ -15,7 +15,7 @@ from libs.runtime.errors import (
     TransactionFencedError,
 )
 from libs.runtime.exactly_once import doubt, take_over, worker
-from libs.runtime.exactly_once.committed_offsets import encode_metadata
+from libs.runtime.exactly_once.committed_offsets import STARTING_OVER, encode_metadata
 from libs.runtime.exactly_once.retries import Retries
 from libs.runtime.kafka_client.outages import is_outage
 from tests.unit.exactly_once.fakes import MEMBER, ORDERS
@@ -136,6 +136,14 @@ async def test_a_foreign_offset_is_rejected_unless_accepted_by_a_setting(broker:
     assert ("process", True) not in broker.asked
     await WorkerWithFakes(accepted=True).attempt()
     assert ("process", True) in broker.asked
+
+
+async def test_no_setting_accepts_an_offset_of_an_interrupted_recomputation(broker: Broker) -> None:
+    """The outputs may be gone, and the offset may be one that belongs to them."""
+    broker.committed, broker.metadata = {ORDERS[2]: 0}, STARTING_OVER
+    with pytest.raises(OffsetMismatchError) as refused:
+        await WorkerWithFakes(accepted=True).attempt()
+    assert "pipeline recompute" in refused.value.advice
 
 
 async def test_missing_offsets_are_detected_if_there_is_output(broker: Broker) -> None:

@@ -1,0 +1,132 @@
+"""The order of a recomputation's steps: wherever it is interrupted, the processor refuses to start, or nothing was changed."""
+
+import asyncio
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, Self
+
+import pytest
+from aiokafka.errors import CommitFailedError, KafkaConnectionError, TopicAuthorizationFailedError
+from aiokafka.errors import UnknownTopicOrPartitionError as UnknownTopicError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+from libs.runtime.errors import PipelineError
+from libs.runtime.exactly_once.committed_offsets import STARTING_OVER, encode_metadata
+from recompute import commands
+from recompute.commands import Plan, carry_out
+
+ORDERS = TopicPartition("orders", 0)
+PLAN = Plan("processor", "orders", ["processed-orders", "analytics-state"], {ORDERS: 7}, {ORDERS: 9})
+MARK = ("commit", 7, STARTING_OVER)
+DELETE = ("delete", "processed-orders", "analytics-state")
+DONE = ("commit", 7, encode_metadata({"TOPIC_PARTITIONS": 1}))
+
+
+class Cluster:
+    """Both of aiokafka's clients; records each change, and fails at ``fails_at`` instead."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.changes: list[Any] = []
+        self.members = 0
+        self.fails_at: Any = None
+        self.error: Exception = KafkaConnectionError()
+        self.codes = {"processed-orders": 0, "analytics-state": 0}
+        monkeypatch.setattr(commands, "AIOKafkaAdminClient", self)
+        monkeypatch.setattr(commands, "AIOKafkaConsumer", self)
+
+    def __call__(self, **_: object) -> Self:
+        return self
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def assign(self, _: object) -> None: ...
+
+    async def describe_consumer_groups(self, groups: list[str]) -> list[SimpleNamespace]:
+        return [SimpleNamespace(groups=[(0, groups[0], "", "", "", [None] * self.members)])]
+
+    async def list_topics(self) -> list[str]:
+        return ["orders"]
+
+    async def commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+        self._change("commit", *offsets[ORDERS])
+
+    async def delete_topics(self, topics: list[str]) -> SimpleNamespace:
+        self._change("delete", *topics)
+        return SimpleNamespace(topic_error_codes=list(self.codes.items()))
+
+    def _change(self, *what: object) -> None:
+        if what == self.fails_at:
+            raise self.error
+        self.changes.append(what)
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    return Cluster(monkeypatch)
+
+
+async def test_the_offsets_are_marked_before_anything_is_deleted_and_set_at_the_end(cluster: Cluster) -> None:
+    await carry_out("there:1", PLAN, asyncio.Event())
+    assert cluster.changes == [MARK, DELETE, DONE]
+
+
+@pytest.mark.parametrize("step", [MARK, DELETE, DONE])
+async def test_after_an_interruption_the_last_offsets_are_marked_and_a_second_run_does_all(
+    cluster: Cluster, step: tuple[object, ...]
+) -> None:
+    cluster.fails_at, begun = step, asyncio.Event()
+    with pytest.raises(KafkaConnectionError):
+        await carry_out("there:1", PLAN, begun)
+    assert begun.is_set()
+    assert DONE not in cluster.changes
+    assert (DELETE in cluster.changes) <= (MARK in cluster.changes)
+    cluster.fails_at, cluster.changes = None, []
+    await carry_out("there:1", PLAN, begun)
+    assert cluster.changes == [MARK, DELETE, DONE]
+
+
+async def test_a_refused_deletion_leaves_the_mark(cluster: Cluster) -> None:
+    cluster.codes["analytics-state"] = TopicAuthorizationFailedError.errno
+    with pytest.raises(PipelineError, match="'analytics-state' cannot be deleted: TopicAuthorizationFailedError"):
+        await carry_out("there:1", PLAN, asyncio.Event())
+    assert cluster.changes == [MARK, DELETE]
+
+
+async def test_a_topic_that_an_interrupted_run_has_deleted_is_no_error(cluster: Cluster) -> None:
+    cluster.codes["processed-orders"] = UnknownTopicError.errno
+    await carry_out("there:1", PLAN, asyncio.Event())
+    assert cluster.changes == [MARK, DELETE, DONE]
+
+
+async def test_nothing_is_changed_while_a_service_runs(cluster: Cluster) -> None:
+    cluster.members, begun = 1, asyncio.Event()
+    with pytest.raises(PipelineError, match="has 1 members"):
+        await carry_out("there:1", PLAN, begun)
+    assert not cluster.changes
+    assert not begun.is_set()
+
+
+async def test_a_processor_that_starts_amid_the_recomputation_is_named(cluster: Cluster) -> None:
+    """Its coordinator rejects the offsets of a client that is no member."""
+    cluster.fails_at, cluster.error = DONE, CommitFailedError()
+    with pytest.raises(PipelineError, match="a service was started meanwhile"):
+        await carry_out("there:1", PLAN, asyncio.Event())
+
+
+async def test_a_service_that_started_amid_the_deletion_keeps_the_mark(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may hold state of before."""
+
+    async def list_topics() -> list[str]:
+        cluster.members = 1
+        return ["orders"]
+
+    monkeypatch.setattr(cluster, "list_topics", list_topics)
+    with pytest.raises(PipelineError, match="has 1 members"):
+        await carry_out("there:1", PLAN, asyncio.Event())
+    assert cluster.changes == [MARK, DELETE]
