@@ -7,6 +7,7 @@ from daily_report.formats import as_csv, as_json
 from daily_report.page import as_html
 from daily_report.report import Report
 from libs.runtime.errors import PipelineError
+from libs.whole_files import whole_file
 
 
 def write_files(report: Report, folder: Path) -> list[Path]:
@@ -20,9 +21,8 @@ def write_files(report: Report, folder: Path) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in zip(paths, texts.values(), strict=True):
-            new = path.with_name(f".{path.name}.new")
-            new.write_text(text, "utf-8", errors="backslashreplace")
-            new.replace(path)
+            with whole_file(path) as new:
+                new.write_text(text, "utf-8", errors="backslashreplace")
     except OSError as error:
         raise PipelineError(f"nothing can be written into {folder}: {error}", advice="give another --folder") from error
     return paths

@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from pathlib import Path
+from typing import BinaryIO
 
 import orjson
 from rich.console import Console
@@ -105,8 +105,11 @@ def _cells(line: Line) -> list[str | Text]:
     return [line.period, product, f"{line.order_count:,}", *amounts]
 
 
-def write_parquet(lines: Sequence[Line], path: Path) -> None:
-    """The lines without their total, amounts as decimals; raises ``PipelineError`` without pyarrow."""
+def write_parquet(lines: Sequence[Line], file: BinaryIO) -> None:
+    """The lines without their total, amounts as decimals; raises ``PipelineError`` without pyarrow.
+
+    ``file`` is no path, because pyarrow removes a path that it cannot write to, even a device.
+    """
     try:
         import pyarrow as pa  # noqa: PLC0415 - 45 MB that only this needs
         from pyarrow import parquet  # noqa: PLC0415
@@ -125,5 +128,5 @@ def write_parquet(lines: Sequence[Line], path: Path) -> None:
                 "avg_order_value": pa.array([Decimal(dollars(line.average_cents)) for line in lines], money),
             }
         ),
-        path,
+        file,
     )

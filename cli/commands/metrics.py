@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
+from rich.console import Console
 
 from cli.context import Environment, Machine, Origin, ThisMachine, context_of, local_settings
 from cli.database import address_of_database, default_database
@@ -21,6 +22,7 @@ from libs.events.product_metrics import MetricRow
 from libs.events.rights import METRICS_READER
 from libs.printable import time_of
 from libs.runtime.errors import PipelineError
+from libs.whole_files import whole_file
 from local.settings import LocalSettings
 from metrics_report.file_source import from_file
 from metrics_report.formats import TEXTS, dollars, print_metrics, write_parquet
@@ -189,14 +191,30 @@ def _rows_of_topic(options: PipelineOptions, skipped: Skipped) -> list[MetricRow
 
 
 def _write(lines: list[Line], wanted: Format, by: Period, to_file: Path | None, *, plot: bool) -> None:
-    if wanted == "table":
-        print_metrics(lines, by, console_for(_WIDTH_IN_A_FILE), plot=plot)
-    elif wanted == "parquet":
-        assert to_file
-        write_parquet(lines, to_file)
+    if to_file:
+        try:
+            with whole_file(to_file) as new:
+                _write_file(lines, wanted, by, new, plot=plot)
+        except OSError as error:
+            raise PipelineError(
+                f"{to_file} cannot be written: {error.strerror or error}",
+                advice="give another --to-file; the container can write below output/ only",
+            ) from error
         total = total_of(lines)
         messages.print(f"{to_file}: {len(lines):,} lines, {total.order_count:,} orders, {dollars(total.revenue_cents)}")
-    elif to_file:
-        to_file.write_text(TEXTS[wanted](lines), "utf-8")
+    elif wanted == "table":
+        print_metrics(lines, by, console_for(_WIDTH_IN_A_FILE), plot=plot)
     else:
         sys.stdout.write(TEXTS[wanted](lines))
+
+
+def _write_file(lines: list[Line], wanted: Format, by: Period, path: Path, *, plot: bool) -> None:
+    if wanted == "table":
+        with path.open("w", encoding="utf-8") as text:
+            console = Console(file=text, width=_WIDTH_IN_A_FILE, force_terminal=False, markup=False, emoji=False)
+            print_metrics(lines, by, console, plot=plot)
+    elif wanted == "parquet":
+        with path.open("wb") as file:
+            write_parquet(lines, file)
+    else:
+        path.write_text(TEXTS[wanted](lines), "utf-8")

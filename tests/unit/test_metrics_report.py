@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import resource
 from collections import defaultdict
 from collections.abc import Callable
 from decimal import Decimal
@@ -21,7 +22,8 @@ from cli.app import run
 from libs.events.money import mean_cents
 from libs.events.product_metrics import MetricRow, ProductMetric, encode_metric
 from libs.runtime.errors import PipelineError
-from metrics_report.summary import Selection, summarize
+from metrics_report.formats import write_parquet
+from metrics_report.summary import Line, Selection, summarize
 from services.sink.database.address import parse_address
 from services.sink.database.connecting import database_at
 from services.sink.database.session import Move
@@ -230,6 +232,58 @@ def test_parquet(folder: Path, report: Report) -> None:
     expected = expected_sums(3600)
     assert sum(row["total_revenue"] for row in rows) * 100 == sum(cents for _, cents in expected.values())
     assert len(rows) == len(expected)
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json", "jsonl"])
+def test_a_file_has_what_would_be_printed(folder: Path, report: Report, form: str) -> None:
+    path = folder / "report"
+    path.write_text("old")
+    said = report("--format", form, "--by", "day", "--to-file", str(path))
+    assert len(said.splitlines()) < 5, "nothing but a note"
+    assert path.read_text("utf-8") == report("--format", form, "--by", "day")
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "parquet"])
+@pytest.mark.parametrize("target", ["missing/report", "."])
+def test_a_file_that_cannot_be_written_is_named(
+    folder: Path, report: Report, monkeypatch: pytest.MonkeyPatch, form: str, target: str
+) -> None:
+    monkeypatch.chdir(folder)
+    *_, message = report("--format", form, "--to-file", target, exit_code=1).splitlines()
+    assert message.startswith(f"pipeline: {target} cannot be written: ")
+    assert "give another --to-file" in message
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "parquet"])
+def test_a_full_disk_leaves_the_former_file(folder: Path, report: Report, form: str) -> None:
+    path = folder / "report"
+    path.write_text("old")
+    before = set(folder.iterdir())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        *_, message = report("--format", form, "--to-file", str(path), exit_code=1).splitlines()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert message.startswith(f"pipeline: {path} cannot be written: ")
+    assert path.read_text() == "old"
+    assert set(folder.iterdir()) == before
+
+
+def test_a_pipe_that_fails_stays_one(tmp_path: Path) -> None:
+    """Regression: pyarrow removed a path that it could not write to, also /dev/full."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+    def write() -> None:
+        with path.open("wb") as file:
+            os.close(reader)
+            write_parquet([Line(START, "prod-1", 1, 1)], file)
+
+    with pytest.raises(BrokenPipeError):
+        write()
+    assert path.is_fifo()
 
 
 async def fill_database(url: str) -> None:

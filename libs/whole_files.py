@@ -1,0 +1,27 @@
+"""Files that a reader never sees half written."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A new file beside ``path`` to write to, which replaces ``path`` at the end of the block, and is removed after an error.
+
+    A link stays one: the file that it names is replaced. What is no regular file, such as /dev/stdout, is written to itself.
+
+    Raises:
+        OSError: ``path`` cannot be replaced.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    new = path.with_name(f".{path.name}.new")
+    try:
+        yield new
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise

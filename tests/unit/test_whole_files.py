@@ -1,0 +1,55 @@
+"""A file is replaced as a whole."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from libs.whole_files import whole_file
+
+
+def test_a_file_is_replaced_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "report"
+    path.write_text("old")
+    with whole_file(path) as new:
+        new.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_leaves_the_former_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "report"
+    path.write_text("old")
+
+    def write() -> None:
+        with whole_file(path) as new:
+            new.write_text("ne")
+            raise OSError("disk is full")
+
+    with pytest.raises(OSError, match="disk is full"):
+        write()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    path, link = tmp_path / "report", tmp_path / "newest"
+    link.symlink_to(path)
+    with whole_file(link) as new:
+        new.write_text("new")
+    assert link.is_symlink()
+    assert path.read_text() == "new"
+
+
+def test_a_pipe_is_written_to_itself(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with whole_file(pipe) as itself:
+            itself.write_text("new")
+        assert os.read(reader, 10) == b"new"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
