@@ -18,6 +18,7 @@ from urllib.parse import quote, urlsplit
 CONNECTORS = Path(__file__).resolve().parent / "connectors"
 Config = dict[str, str]
 
+_DEFAULT_URL = "http://localhost:8083"
 _REQUEST_TIMEOUT_S = 30.0
 _POLL_S = 0.5
 _RESTART_EVERY_S = 5.0
@@ -50,14 +51,25 @@ _UNKNOWN = State("UNKNOWN", [], "")
 
 
 class Worker:
-    """The REST interface of a worker at ``url``, a plain http address."""
+    """The REST interface of a worker at ``url``, a plain http address.
+
+    Raises:
+        RegistrationError: ``url`` is something else; it is not in the message, since it may contain a password.
+    """
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname:
-            raise RegistrationError(f"CONNECT_URL is {url!r}, but has to be like http://localhost:8083")
-        self._host, self._port = parts.hostname, parts.port or 8083
-        self.url = url
+        try:
+            parts = urlsplit(url)
+            self._host, self._port = parts.hostname or "", parts.port or 8083
+            http.client.HTTPConnection(self._host)  # it does not connect yet
+        except (ValueError, http.client.InvalidURL):
+            self._host = ""
+        if not self._host or parts.scheme != "http" or "@" in url:
+            raise RegistrationError(
+                f"CONNECT_URL has to be like {_DEFAULT_URL}: http, a host, a port, and no user or password"
+            ) from None
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        self.url = f"http://{host}:{self._port}"
 
     def request(self, method: str, path: str, body: Mapping[str, str] | None = None) -> tuple[int, Any]:
         """Status and decoded body of the response; 503 if no worker responds."""
@@ -68,7 +80,7 @@ class Worker:
             connection.request(method, path, content, {"Content-Type": "application/json"})
             answer = connection.getresponse()
             text = answer.read()
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last for a host that no name can be
             return http.client.SERVICE_UNAVAILABLE, {"message": f"no answer: {error}"}
         finally:
             connection.close()
@@ -179,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--check", action="store_true", help="only tell the connectors' states")
     parser.add_argument(
-        "--url", default=os.environ.get("CONNECT_URL") or "http://localhost:8083", help="CONNECT_URL (%(default)s)"
+        "--url", default=os.environ.get("CONNECT_URL") or _DEFAULT_URL, help=f"CONNECT_URL ({_DEFAULT_URL})"
     )
     parser.add_argument("--topic-prefix", default=os.environ.get("TOPIC_PREFIX", ""), help="TOPIC_PREFIX")
     parser.add_argument(

@@ -56,15 +56,48 @@ def test_a_connector_is_running_once_its_tasks_are(state: State, *, runs: bool, 
     assert (state.runs, state.has_failed) == (runs, has_failed)
 
 
-@pytest.mark.parametrize("url", ["connect:8083", "https://connect:8083", ""])
-def test_an_invalid_address_is_rejected(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "connect:8083",
+        "https://connect:8083",
+        "",
+        "http://worker:80x",
+        "http://worker:80000",
+        "http://[::1",
+        "http://wor ker",
+        "http://me:hidden@worker:8083",
+        "http://me:hidden/@worker:8083",
+        "http://me:hidden",
+    ],
+)
+def test_an_invalid_address_is_rejected_in_one_line_without_its_password(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["--url", url]) == 1
-    assert "CONNECT_URL" in capsys.readouterr().err
+    [line] = capsys.readouterr().err.splitlines()
+    assert "CONNECT_URL" in line
+    assert "hidden" not in line
 
 
-def test_the_error_names_a_worker_that_does_not_respond(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--url", "http://127.0.0.1:1", "--timeout", "0"]) == 1
-    assert "http://127.0.0.1:1/connectors" in capsys.readouterr().err
+def test_the_help_does_not_contain_the_address_of_the_environment(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONNECT_URL", "http://me:hidden@worker:8083")
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "hidden" not in capsys.readouterr().out
+
+
+def test_a_host_that_no_name_can_be_does_not_respond(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--url", f"http://{'a' * 70}", "--timeout", "0"]) == 1
+    assert "no answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1", "http://[::1]:1"])
+def test_the_error_names_a_worker_that_does_not_respond(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--url", f"{address}/?ignored", "--timeout", "0"]) == 1
+    assert f"{address}/connectors" in capsys.readouterr().err
 
 
 class StartingWorker(BaseHTTPRequestHandler):
