@@ -15,9 +15,9 @@ from aiokafka.conn import create_conn
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.metadata import MetadataRequest
 
-from libs.runtime.kafka_security.secret import Secret
 from libs.runtime.kafka_security.security import KafkaAddress, KafkaSecurity
 from libs.runtime.kafka_security.tls import ReloadingTls, TlsFiles
+from libs.runtime.secret import Secret
 from libs.runtime.transactions.connection import BrokerConnection
 from local.ports import free_ports
 from tests.integration.pipeline import Pipeline

@@ -26,9 +26,9 @@ from libs.runtime.kafka_security.explanations import explain, explain_listener, 
 from libs.runtime.kafka_security.listeners import enabled_mechanisms, other_listener
 from libs.runtime.kafka_security.login_refusals import current_refusals
 from libs.runtime.kafka_security.oauth import ClientCredentials
-from libs.runtime.kafka_security.secret import Secret
 from libs.runtime.kafka_security.sessions import SessionConnection, close_at_once
 from libs.runtime.kafka_security.tls import ReloadingTls
+from libs.runtime.secret import Secret
 
 _EXPECTED = (OSError, KafkaError, TimeoutError)
 

@@ -16,7 +16,7 @@ from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaConnectionError
 
 from libs.runtime.errors import BrokerLoginError
-from libs.runtime.kafka_security.secret import Secret
+from libs.runtime.secret import Secret
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from typing import Any, Literal
 from aiokafka.abc import AbstractTokenProvider
 
 from libs.runtime.kafka_security.oauth import ClientCredentials
-from libs.runtime.kafka_security.secret import Secret
 from libs.runtime.kafka_security.tls import ReloadingTls
+from libs.runtime.secret import Secret
 
 Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]

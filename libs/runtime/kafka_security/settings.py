@@ -13,9 +13,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from libs.runtime.errors import SettingsError
 from libs.runtime.kafka_security.oauth import ClientCredentials, load_token_provider
-from libs.runtime.kafka_security.secret import Secret
 from libs.runtime.kafka_security.security import KafkaSecurity, Mechanism, Protocol
 from libs.runtime.kafka_security.tls import ReloadingTls, TlsFiles
+from libs.runtime.secret import Secret
 from libs.runtime.service.logs import without_secrets
 
 _OAUTH = "KAFKA_SASL_OAUTH_"

@@ -5,7 +5,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from libs.runtime.kafka_security.secret import Secret
+from libs.runtime.secret import Secret
 
 log = logging.getLogger(__name__)
 

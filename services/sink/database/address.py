@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from libs.runtime.errors import PipelineError
+from libs.runtime.secret import Secret
+
 _ALLOWED = "sqlite:///relative/path.db, sqlite:////absolute/path.db or postgresql://user@host:port/database"
 _POSTGRESQL = ("postgresql", "postgres")
 
@@ -32,11 +35,14 @@ class PostgresqlAddress:
         """The file's first line, None without a file; read each time, since a password may be changed.
 
         Raises:
-            OSError: the file cannot be read.
+            PipelineError: the file cannot be read, or its first line is empty.
         """
         if self.password_file is None:
             return None
-        return self.password_file.read_text("utf-8").partition("\n")[0].rstrip("\r")
+        try:
+            return Secret("SINK_DATABASE_PASSWORD", file=self.password_file).read()
+        except ValueError as error:
+            raise PipelineError(str(error), advice="write the password into its first line") from None
 
     def __str__(self) -> str:
         """Host and database, without the password and without parameters, which may contain it, too."""

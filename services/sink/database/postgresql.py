@@ -23,6 +23,7 @@ from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 
 from libs.events.product_metrics import MetricRow
+from libs.runtime.errors import PipelineError
 from services.sink.database.address import PostgresqlAddress
 from services.sink.database.schema import Migration, migrations, pending
 from services.sink.database.session import (
@@ -116,8 +117,8 @@ class PostgresqlDatabase:
         try:
             if (password := self._address.password()) is not None:
                 options["password"] = password
-        except OSError as error:
-            raise DatabaseUnavailableError(f"SINK_DATABASE_PASSWORD_FILE cannot be read: {error}") from error
+        except PipelineError as error:  # the file may be written later
+            raise DatabaseUnavailableError(str(error), advice=error.advice) from None
         with _as_our_errors():
             connection = await psycopg.AsyncConnection.connect(
                 self._address.uri,

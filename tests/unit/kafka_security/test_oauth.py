@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaConnectionError
 from libs.runtime.errors import BrokerLoginError
 from libs.runtime.kafka_security import oauth
 from libs.runtime.kafka_security.oauth import ClientCredentials
-from libs.runtime.kafka_security.secret import Secret
+from libs.runtime.secret import Secret
 from tests.integration.services import eventually
 
 HIDDEN = "hunter 2%"
