@@ -15,22 +15,43 @@ from services.sink.sink_settings import SinkSettings
 
 def main() -> None:
     """Ask for confirmation, empty the database, exit."""
-    confirmed = "--yes" in sys.argv[1:]
     try:
-        settings = load_settings(SinkSettings, [each for each in sys.argv[1:] if each != "--yes"])
+        sys.exit(_run(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _run(arguments: list[str]) -> int:
+    """The exit code: 1 if the answer is no or the database failed, 2 for an invalid setting or a missing ``--yes``."""
+    try:
+        settings = load_settings(SinkSettings, [each for each in arguments if each != "--yes"])
         address = settings.database_address()
     except SettingsError as error:
         sys.stderr.write(f"rebuild_database: bad setting: {error}\n")
-        sys.exit(2)
-    if not confirmed and input(f"Delete all metrics in {address}? [y/N] ").strip().lower() not in ("y", "yes"):
-        sys.stdout.write("nothing was changed\n")
-        sys.exit(1)
+        return 2
+    if "--yes" not in arguments:
+        if not sys.stdin.isatty():
+            sys.stderr.write("rebuild_database: cannot ask for confirmation without a terminal (--yes does not ask)\n")
+            return 2
+        if not _confirmed(f"Delete all metrics in {address}?"):
+            sys.stdout.write("nothing was changed\n")
+            return 1
     try:
         asyncio.run(_clear(settings))
     except PipelineError as error:
         sys.stderr.write(f"rebuild_database: {described(error)}\n")
-        sys.exit(1)
+        return 1
     sys.stdout.write(f"{address} is empty; the sink fills it from the topic's beginning\n")
+    return 0
+
+
+def _confirmed(question: str) -> bool:
+    """Whether the answer is yes. The end of the input (Ctrl-D) is no."""
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        sys.stdout.write("\n")
+        return False
 
 
 async def _clear(settings: SinkSettings) -> None:
