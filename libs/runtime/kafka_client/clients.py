@@ -57,6 +57,6 @@ def _has_abort_marker(records: PartitionRecords, batch: Any) -> bool:
         return False
 
 
-PartitionRecords._contains_abort_marker = _has_abort_marker  # type: ignore[method-assign]  # noqa: SLF001 - as above
+PartitionRecords._contains_abort_marker = _has_abort_marker  # type: ignore[method-assign]  # noqa: SLF001 - see above
 
 connecting.install()
