@@ -1,6 +1,7 @@
 """Plans and carries out a recomputation."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aiokafka.errors import CommitFailedError, UnknownTopicOrPartitionError, for_code
@@ -68,33 +69,46 @@ async def carry_out(kafka: Kafka, plan: Plan, begun: asyncio.Event) -> None:
     The broker deletes the other groups' offsets with their topics.
 
     ``begun`` is set before the first change. From then on the processor refuses to start until this was run to its end. It can be
-    run again after any interruption.
+    run again after any interruption. If the broker refuses to delete any topic, the offsets are set back, and ``begun`` is cleared.
 
     Raises:
         PipelineError: a service was started since the plan was made, or a topic was not deleted.
         KafkaError: a request failed.
     """
+    done = encode_metadata({"TOPIC_PARTITIONS": len(plan.begins)})
     admin = AIOKafkaAdminClient(**client_arguments(kafka))
     await admin.start()
     try:
         await _refuse_members(admin, plan.topic_prefix)  # the confirmation may have taken long
+        before = await admin.list_consumer_group_offsets(plan.group, partitions=list(plan.begins))
         begun.set()
-        await _commit_begins(kafka, plan, STARTING_OVER)
-        if plan.topics:
-            await _delete(admin, plan.topics)
+        await _commit(kafka, plan, _begins(plan, STARTING_OVER))
+        refused = await _delete(admin, plan.topics) if plan.topics else {}
+        was_interrupted = any(each.metadata == STARTING_OVER for each in before.values())
+        if refused and len(refused) == len(plan.topics) and not was_interrupted:
+            known = {partition: each for partition, each in before.items() if each.offset >= 0}
+            await _commit(kafka, plan, _begins(plan, done) | known)
+            begun.clear()
+        for topic, code in refused.items():
+            raise PipelineError(f"topic {topic!r} cannot be deleted: {for_code(code).__name__}")
+        await _wait_until_gone(admin, plan.topics)
         await _refuse_members(admin, plan.topic_prefix)  # one that started meanwhile may have read the state
     finally:
         await admin.close()
-    await _commit_begins(kafka, plan, encode_metadata({"TOPIC_PARTITIONS": len(plan.begins)}))
+    await _commit(kafka, plan, _begins(plan, done))
 
 
-async def _commit_begins(kafka: Kafka, plan: Plan, metadata: str) -> None:
-    """Commit the beginning of `orders`, which the broker refuses while the processor's group has members."""
+def _begins(plan: Plan, metadata: str) -> dict[TopicPartition, OffsetAndMetadata]:
+    return {each: OffsetAndMetadata(offset, metadata) for each, offset in plan.begins.items()}
+
+
+async def _commit(kafka: Kafka, plan: Plan, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+    """Commit ``offsets`` of `orders`, which the broker refuses while the processor's group has members."""
     consumer = AIOKafkaConsumer(**client_arguments(kafka), group_id=plan.group, enable_auto_commit=False)
     await consumer.start()
     try:
         consumer.assign(list(plan.begins))
-        await consumer.commit({each: OffsetAndMetadata(offset, metadata) for each, offset in plan.begins.items()})
+        await consumer.commit(offsets)
     except CommitFailedError as error:
         raise PipelineError(
             f"group {plan.group!r} has members: a service was started meanwhile", advice="stop all services"
@@ -103,11 +117,18 @@ async def _commit_begins(kafka: Kafka, plan: Plan, metadata: str) -> None:
         await consumer.stop()
 
 
-async def _delete(admin: AIOKafkaAdminClient, topics: list[str]) -> None:
+async def _delete(admin: AIOKafkaAdminClient, topics: list[str]) -> dict[str, int]:
+    """Ask for the deletion; returns the error codes of the topics for which it was refused."""
     response = await admin.delete_topics(topics)
-    for topic, code in response.topic_error_codes:  # type: ignore[attr-defined]  # aiokafka's base class has no fields
-        if code not in (0, UnknownTopicOrPartitionError.errno):  # an interrupted run may have deleted it
-            raise PipelineError(f"topic {topic!r} cannot be deleted: {for_code(code).__name__}")
+    # An interrupted run may have deleted one already.
+    return {
+        topic: code
+        for topic, code in response.topic_error_codes  # type: ignore[attr-defined]  # aiokafka's base class has no fields
+        if code not in (0, UnknownTopicOrPartitionError.errno)
+    }
+
+
+async def _wait_until_gone(admin: AIOKafkaAdminClient, topics: list[str]) -> None:
     try:
         async with asyncio.timeout(_GONE_WITHIN_S):
             while set(topics) & set(await admin.list_topics()):  # noqa: ASYNC110 - the broker sends no notification

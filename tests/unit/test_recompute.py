@@ -28,6 +28,7 @@ class Cluster:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.changes: list[Any] = []
         self.members = 0
+        self.committed = OffsetAndMetadata(8, "ours")
         self.fails_at: Any = None
         self.error: Exception = KafkaConnectionError()
         self.codes = {"processed-orders": 0, "analytics-state": 0}
@@ -47,6 +48,12 @@ class Cluster:
 
     async def describe_consumer_groups(self, groups: list[str]) -> list[SimpleNamespace]:
         return [SimpleNamespace(groups=[(0, groups[0], "", "", "", [None] * self.members)])]
+
+    async def list_consumer_group_offsets(
+        self, group: str, partitions: list[TopicPartition]
+    ) -> dict[TopicPartition, OffsetAndMetadata]:
+        assert (group, partitions) == ("processor", [ORDERS])
+        return {ORDERS: self.committed}
 
     async def list_topics(self) -> list[str]:
         return ["orders"]
@@ -94,6 +101,29 @@ async def test_a_refused_deletion_leaves_the_mark(cluster: Cluster) -> None:
     with pytest.raises(PipelineError, match="'analytics-state' cannot be deleted: TopicAuthorizationFailedError"):
         await carry_out("there:1", PLAN, asyncio.Event())
     assert cluster.changes == [MARK, DELETE]
+
+
+@pytest.mark.parametrize(("committed", "set_back"), [((8, "ours"), ("commit", 8, "ours")), ((-1, ""), DONE)])
+async def test_if_no_topic_may_be_deleted_all_is_as_before(
+    committed: tuple[int, str], set_back: tuple[object, ...], cluster: Cluster
+) -> None:
+    """With delete.topic.enable=false, for example."""
+    cluster.committed, begun = OffsetAndMetadata(*committed), asyncio.Event()
+    cluster.codes = dict.fromkeys(cluster.codes, TopicAuthorizationFailedError.errno)
+    with pytest.raises(PipelineError, match="'processed-orders' cannot be deleted: TopicAuthorizationFailedError"):
+        await carry_out("there:1", PLAN, begun)
+    assert cluster.changes == [MARK, DELETE, set_back]
+    assert not begun.is_set()
+
+
+async def test_a_mark_of_an_interrupted_run_stays(cluster: Cluster) -> None:
+    """That one may have deleted something."""
+    cluster.committed, begun = OffsetAndMetadata(7, STARTING_OVER), asyncio.Event()
+    cluster.codes = dict.fromkeys(cluster.codes, TopicAuthorizationFailedError.errno)
+    with pytest.raises(PipelineError):
+        await carry_out("there:1", PLAN, begun)
+    assert cluster.changes == [MARK, DELETE]
+    assert begun.is_set()
 
 
 async def test_a_topic_that_an_interrupted_run_has_deleted_is_no_error(cluster: Cluster) -> None:
