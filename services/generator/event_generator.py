@@ -57,7 +57,7 @@ async def run(context: Context[GeneratorSettings]) -> None:
     )
     monitor = Monitor(sender, context.health, metrics)
     try:
-        async with sender, rebootstrapping(producer, sender):
+        async with sender, rebootstrapping(settings.kafka, producer, sender):
             await generate(
                 order_stream(settings, context.clock.now_s()),
                 sender,
@@ -81,9 +81,9 @@ async def _wait(context: Context[GeneratorSettings]) -> None:
 
 
 @asynccontextmanager
-async def rebootstrapping(producer: AIOKafkaProducer, sender: OrderSender) -> AsyncIterator[None]:
+async def rebootstrapping(kafka: Kafka, producer: AIOKafkaProducer, sender: OrderSender) -> AsyncIterator[None]:
     """Inside the block, ``producer`` reconnects to brokers whose addresses have changed."""
-    task = asyncio.create_task(rebootstrap_when_silent(producer.client, sender.silent_for_s))
+    task = asyncio.create_task(rebootstrap_when_silent(kafka, producer.client, sender.silent_for_s))
     try:
         yield
     finally:

@@ -87,7 +87,7 @@ class FakeFetcher:
     """Broker and partitions of each."""
 
     def state_value(self, partition: TopicPartition) -> Any:
-        return SimpleNamespace(lso=self.ends[partition.partition])
+        return SimpleNamespace(lso=self.ends[partition.partition], timestamp=len(self.sent))
 
     async def fetch(self, assignment: Any, broker: int, request: Any) -> bool:
         assert assignment is self
@@ -127,7 +127,7 @@ class SizeLimitingBroker:
         self.known_ends = dict.fromkeys(range(6), 0)
 
     def state_value(self, partition: TopicPartition) -> Any:
-        return SimpleNamespace(lso=self.known_ends[partition.partition])
+        return SimpleNamespace(lso=self.known_ends[partition.partition], timestamp=self.known_ends[0])
 
     async def fetch(self, assignment: Any, broker: int, request: Any) -> bool:
         assert (assignment, broker) == (self, 1)
@@ -139,6 +139,60 @@ class SizeLimitingBroker:
                 self.positions[number] = self.ends[number]
                 is_empty = False
         return True
+
+
+class ThrottlingBroker(FakeFetcher):
+    """Responds with nothing but every sixth time, as to a client that exceeds its quota."""
+
+    def __init__(self, partitions: int) -> None:
+        super().__init__(dict.fromkeys(range(partitions), 1_000_000))
+        self.now_s = 1000.0
+        self.fetches = 0
+        self.read_s = dict.fromkeys(range(partitions), self.now_s)
+        self.states = {number: SimpleNamespace(lso=1_000_000, timestamp=None) for number in range(partitions)}
+
+    def state_value(self, partition: TopicPartition) -> Any:
+        return self.states[partition.partition]
+
+    async def fetch(self, assignment: Any, broker: int, request: Any) -> bool:
+        await super().fetch(assignment, broker, request)
+        self.now_s += 2
+        self.fetches += 1
+        if self.fetches % 6:
+            return False
+        for number, _, _ in request.topics[0][1]:
+            self.read_s[number] = self.states[number].timestamp = self.now_s
+        return True
+
+
+@pytest.mark.parametrize("turn_s", [0.0, TURN_S])
+async def test_a_response_with_nothing_is_no_turn(turn_s: float) -> None:
+    """The responses' rhythm could otherwise match the turns', so that some partitions get all of those with nothing."""
+    count = 12
+    broker = ThrottlingBroker(count)
+    turns = FetchTurns(AT_A_TIME, turn_s, lambda: broker.now_s)
+    fetch = FetchInTurns(broker.fetch, lambda: turns, SHARE_BYTES, lambda: broker.now_s)
+    for position in range(6 * 2 * count // AT_A_TIME):
+        await fetch(broker, 1, request(*[(number, position, 500) for number in range(count)]))
+        assert all(fetch.left_out_for_s(TopicPartition("orders", number)) < 100 for number in range(2, count))
+    assert min(broker.read_s.values()) > 1000.0 + 12 * count / AT_A_TIME
+
+
+def test_a_partition_that_is_never_answered_does_not_keep_its_turn() -> None:
+    turns = Turns()
+    first = turns.fetch(*range(6))
+    for _ in range(200):
+        turns.turns.unanswered()
+        turns.now_s += 1
+        if turns.fetch(*range(6)) != first:
+            break
+    else:
+        raise AssertionError("the others have no turn")
+
+
+def test_a_partition_without_a_backlog_is_not_left_out() -> None:
+    fetch = FakeFetcher({0: 0}).in_turns()
+    assert fetch.left_out_for_s(TopicPartition("orders", 0)) == float("inf")
 
 
 async def test_a_large_batch_is_read_beside_partitions_that_always_have_new_records() -> None:

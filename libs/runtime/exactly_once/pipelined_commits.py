@@ -11,6 +11,7 @@ from aiokafka.structs import TopicPartition
 from libs.runtime.errors import NotAMemberError, TransactionFencedError, TransactionTimeoutError
 from libs.runtime.exactly_once.group_member import GroupMember
 from libs.runtime.exactly_once.stage import Tally
+from libs.runtime.exactly_once.transaction_size import TransactionSize
 from libs.runtime.metrics import StageMetrics
 from libs.runtime.timing import CLOSE_TIMEOUT_S
 from libs.runtime.transactions.producer import TransactionalProducer
@@ -24,9 +25,6 @@ Offsets = Mapping[TopicPartition, int]
 _BACKLOG_INTERVALS = 3
 # Also committing at every interval between the records of one fetch would cost a tenth of the throughput.
 _LONGEST_FILL_S = 1.0
-# Two transactions are in memory. Without this limit, 300 ms of records on a fast machine exceed a container's memory.
-MAX_RECORDS = 60_000
-MAX_BYTES = 16 * 1024 * 1024
 
 
 class PipelinedCommits:
@@ -37,6 +35,7 @@ class PipelinedCommits:
         member: the group member that the offsets are committed for.
         output_partitions: the number of partitions of each output topic.
         interval_ms: how long a transaction collects records.
+        size: how large a transaction may become; told how long each took.
         metrics: where transactions are counted.
         on_commit: called after each commit, with its offsets and tallies.
     """
@@ -47,6 +46,7 @@ class PipelinedCommits:
         member: GroupMember,
         output_partitions: Mapping[str, int],
         interval_ms: int,
+        size: TransactionSize,
         metrics: StageMetrics,
         on_commit: Callable[[Offsets, Sequence[Tally]], None],
     ) -> None:
@@ -54,6 +54,7 @@ class PipelinedCommits:
         self._member = member
         self._output_partitions = output_partitions
         self._interval_s = interval_ms / 1000
+        self._size = size
         self._metrics = metrics
         self._on_commit = on_commit
         self._numbers = count(1)
@@ -87,7 +88,7 @@ class PipelinedCommits:
         """
         if self._opened_at_s is None:
             return None
-        if self.outputs.record_count >= MAX_RECORDS or self.outputs.size_bytes >= MAX_BYTES:
+        if self.outputs.record_count >= self._size.max_records or self.outputs.size_bytes >= self._size.max_bytes:
             return 0.0
         if self._is_committing:
             return None
@@ -101,7 +102,7 @@ class PipelinedCommits:
         """Whether the open transaction has to be committed before the rest of a fetch is processed."""
         if self._opened_at_s is None:
             return False
-        if self.outputs.size_bytes >= MAX_BYTES:
+        if self.outputs.size_bytes >= self._size.max_bytes:
             return True
         return not self._is_committing and time.monotonic() - self._opened_at_s > _LONGEST_FILL_S
 
@@ -131,14 +132,16 @@ class PipelinedCommits:
         structlog.contextvars.unbind_contextvars("transaction")  # the commit's task has a context of its own
 
     async def _run(self, outputs: OutputBuffer, offsets: Offsets, records: int, tallies: Sequence[Tally]) -> None:
-        began_s = time.monotonic()
+        began_s, size_bytes = time.monotonic(), outputs.size_bytes
         try:
             await self._producer.commit(outputs, offsets, self._member)
         except BaseException as error:
+            self._size.failed(outputs.record_count, size_bytes, time.monotonic() - began_s)
             self.failed = offsets
             self._metrics.transactions[_outcome(error)].inc()
             raise
         seconds = time.monotonic() - began_s
+        self._size.committed(outputs.record_count, size_bytes, seconds)
         self._metrics.committed(records, outputs.record_counts(), seconds)
         next_offsets = {f"{topic}-{partition}": offset for (topic, partition), offset in offsets.items()}
         log.debug("transaction committed", next_offsets=next_offsets, records=records, seconds=round(seconds, 4))

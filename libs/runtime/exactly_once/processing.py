@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from aiokafka import AIOKafkaConsumer
@@ -18,6 +18,7 @@ from libs.runtime.exactly_once.stage import PartitionLogic, Progress, Stage, Tal
 from libs.runtime.exactly_once.stuck_consumer import StuckConsumerCheck
 from libs.runtime.kafka_client.idle_polling import IdlePolling
 from libs.runtime.kafka_client.lazy_records import in_batches
+from libs.runtime.kafka_client.stage_consumer import StageConsumer
 from libs.runtime.service.health import Health
 from libs.runtime.timing import IDLE_INTERVAL_S
 
@@ -69,6 +70,7 @@ class Processing:
     ) -> None:
         self._stage = stage
         self._consumer = consumer
+        self._left_out_for_s = cast(StageConsumer, consumer).left_out_for_s
         self._partitions = {partition.source: partition for partition in partitions}
         self._commits = commits
         self._watch = watch
@@ -257,4 +259,5 @@ class Processing:
             if fresh and is_idle and self._lag(partition) == 0:
                 self._health.beat(partition.name)
             if can_be_stuck:
-                partition.stuck_check.update(excused=fresh or not self._watch.answering)
+                waits = self._left_out_for_s(partition.source) < FRESH_S
+                partition.stuck_check.update(excused=fresh or waits or not self._watch.answering)

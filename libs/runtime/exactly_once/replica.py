@@ -39,14 +39,11 @@ async def run_stage(stage: Stage, context: Context[Any]) -> None:
     settings: ServiceSettings = context.settings
     topic = settings.topic_prefix + stage.source.name
     # The worker seeks by itself, and records that were deleted before they were read must not be skipped silently.
+    kind = partial(
+        StageConsumer, fetches_apart_s=stage.fetches_apart_s, independent_partitions=stage.independent_partitions
+    )
     consumer = committed_consumer(
-        settings,
-        stage.name,
-        fetch_bytes=stage.fetch_bytes,
-        auto_offset_reset="none",
-        kind=partial(
-            StageConsumer, fetches_apart_s=stage.fetches_apart_s, independent_partitions=stage.independent_partitions
-        ),
+        settings, stage.name, fetch_bytes=stage.fetch_bytes, auto_offset_reset="none", kind=kind
     )
     if not await _started(consumer, context.stop):
         return
@@ -61,7 +58,7 @@ async def run_stage(stage: Stage, context: Context[Any]) -> None:
         for work in (
             watch.run(),
             watch_membership(consumer),
-            rebootstrap_when_silent(client, watch.silent_for_s),
+            rebootstrap_when_silent(settings.kafka, client, watch.silent_for_s),
             _report(report),
         )
     ]

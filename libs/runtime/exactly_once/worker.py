@@ -9,6 +9,7 @@ of every commit (KIP-447).
 import asyncio
 import time
 from collections.abc import Callable, Collection, Sequence
+from typing import cast
 
 import structlog
 from aiokafka import AIOKafkaConsumer
@@ -28,14 +29,16 @@ from libs.runtime.exactly_once.broker_watch import BrokerWatch
 from libs.runtime.exactly_once.committed_offsets import encode_metadata
 from libs.runtime.exactly_once.group_member import GroupMember, check_member
 from libs.runtime.exactly_once.pipelined_commits import Offsets, PipelinedCommits
-from libs.runtime.exactly_once.processing import Processing, WorkedPartition
+from libs.runtime.exactly_once.processing import FRESH_S, Processing, WorkedPartition
 from libs.runtime.exactly_once.retries import Retries
 from libs.runtime.exactly_once.stage import Stage, Tally
 from libs.runtime.exactly_once.start_offset import StartOffset
 from libs.runtime.exactly_once.take_over import TakeOver
+from libs.runtime.exactly_once.transaction_size import TransactionSize
 from libs.runtime.kafka_client.closing import close_quietly
 from libs.runtime.kafka_client.consumers import broker_count
 from libs.runtime.kafka_client.outages import is_outage
+from libs.runtime.kafka_client.stage_consumer import StageConsumer
 from libs.runtime.rights.denials import DENIALS
 from libs.runtime.service.health import Health
 from libs.runtime.service.settings import ServiceSettings
@@ -72,6 +75,7 @@ class ReplicaWorker:
         self._stage = stage
         self._settings = settings
         self._consumer = consumer
+        self._left_out_for_s = cast(StageConsumer, consumer).left_out_for_s
         self._sources = sorted(partitions)
         self._member = member
         self._ids = ids
@@ -80,6 +84,7 @@ class ReplicaWorker:
         self._metrics = stage.metrics
         self._stopping = asyncio.Event()
         self._retries = Retries()
+        self._transaction_size = TransactionSize()
         self._start_offsets = {source: StartOffset() for source in self._sources}
         self._take_over = TakeOver(
             stage, settings, consumer, member.group, lambda source: self._health.beat(_name(source))
@@ -262,6 +267,7 @@ class ReplicaWorker:
             self._member,
             {topic.name: self._settings.topic_partitions for topic in self._stage.outputs},
             self._stage.commit_interval_ms,
+            self._transaction_size,
             self._metrics,
             self._committed,
         )
@@ -279,9 +285,11 @@ class ReplicaWorker:
 
     def _committed(self, offsets: Offsets, tallies: Sequence[Tally]) -> None:
         self._retries.committed(offsets)
-        for source in offsets:
-            self._start_offsets[source].committed()
-            self._health.beat(_name(source))
+        for source in self._sources:
+            if source in offsets:
+                self._start_offsets[source].committed()
+            if source in offsets or self._left_out_for_s(source) < FRESH_S:
+                self._health.beat(_name(source))
         now_s = time.time()
         for tally in tallies:
             tally.count(now_s)

@@ -9,8 +9,11 @@ from aiokafka.structs import TopicPartition
 
 from libs.runtime.kafka_client.fetch_pacing import Fetch
 
-# A cycle in which every partition with a backlog is fetched takes no longer, so that each one makes progress.
+# A cycle in which every partition with a backlog is fetched takes no longer, so that each one makes progress, unless each fetch takes
+# long.
 CYCLE_S = 5.0
+# Longer than a broker leaves out all records because of a quota, with its default of eleven windows of a second.
+_REPEATED_FOR_S = 30.0
 
 
 class FetchTurns:
@@ -27,7 +30,8 @@ class FetchTurns:
         self._turn_s = turn_s
         self._monotonic_s = monotonic_s
         self._turn: Collection[TopicPartition] = ()
-        self._ends_s = 0.0
+        self._began_s = self._ends_s = 0.0
+        self._is_repeated = False
         self._number = 0
         self._last_turns: dict[TopicPartition, int] = {}
 
@@ -35,13 +39,25 @@ class FetchTurns:
         """The partitions among ``behind``, those with a backlog, to fetch now."""
         now_s = self._monotonic_s()
         turn = [partition for partition in self._turn if partition in behind]
+        is_repeated, self._is_repeated = self._is_repeated, False
+        if turn and is_repeated and now_s - self._began_s < _REPEATED_FOR_S:
+            return turn
         if now_s >= self._ends_s or len(turn) < self._at_a_time:
             self._number += 1
             turn = sorted(behind, key=lambda partition: self._last_turns.get(partition, 0))[: self._at_a_time]
             self._turn = turn
+            self._began_s = now_s
             self._ends_s = now_s + min(self._turn_s, CYCLE_S * self._at_a_time / max(len(behind), 1))
             self._last_turns |= dict.fromkeys(turn, self._number)
         return turn
+
+    def unanswered(self) -> None:
+        """Note that the last fetch brought nothing of any partition, so that it was no turn.
+
+        A broker responds so to a client that exceeds a quota (``consumer_byte_rate``). Otherwise the same partitions could get such
+        responses each time.
+        """
+        self._is_repeated = True
 
 
 class FetchInTurns:
@@ -55,16 +71,46 @@ class FetchInTurns:
         fetch: sends a fetch to a broker, and takes in the response: aiokafka's ``Fetcher._proc_fetch_request``.
         new_turns: creates a broker's ``FetchTurns``.
         share_bytes: how much is asked for of a partition with a backlog, in bytes.
+        monotonic_s: a monotonic clock, in seconds.
     """
 
-    def __init__(self, fetch: Fetch, new_turns: Callable[[], FetchTurns], share_bytes: int) -> None:
+    def __init__(
+        self,
+        fetch: Fetch,
+        new_turns: Callable[[], FetchTurns],
+        share_bytes: int,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._fetch = fetch
+        self._monotonic_s = monotonic_s
         self._share_bytes = share_bytes
         self._turns = defaultdict[int, FetchTurns](new_turns)  # by broker
         self._asked: dict[TopicPartition, int] = {}  # the offset, while there is a backlog
+        self._left_out_s: dict[TopicPartition, float] = {}
+
+    def left_out_for_s(self, partition: TopicPartition) -> float:
+        """Seconds since ``partition`` was last left out of a request; infinite if it never was."""
+        return self._monotonic_s() - self._left_out_s.get(partition, float("-inf"))
 
     async def __call__(self, assignment: Any, broker: int, request: Any) -> bool:
         """Send ``request``, without the partitions whose turn it is not; returns whether there are new records to read."""
+        has_turns = self._leave_out(assignment, broker, request)
+        if not has_turns:
+            return await self._fetch(assignment, broker, request)
+        states = [
+            assignment.state_value(TopicPartition(topic, number))
+            for topic, asked in request.topics
+            for number, *_ in asked
+        ]
+        before = [state.timestamp for state in states]
+        has_records = await self._fetch(assignment, broker, request)
+        if before == [state.timestamp for state in states]:
+            self._turns[broker].unanswered()
+        return has_records
+
+    def _leave_out(self, assignment: Any, broker: int, request: Any) -> bool:
+        """Take the partitions whose turn it is not out of ``request``; returns whether any has a backlog."""
+        has_turns = False
         for index, (topic, asked) in enumerate(request.topics):
             behind, read_to_end = {}, []
             for each in asked:
@@ -79,5 +125,7 @@ class FetchInTurns:
                 unserved = [each for partition, each in chosen if self._asked.get(partition) == each[1]]
                 others = [each for _, each in chosen if each not in unserved]
                 self._asked |= {partition: position for partition, (_, position, _) in chosen}
+                self._left_out_s |= dict.fromkeys(behind.keys() - dict(chosen).keys(), self._monotonic_s())
                 request.topics[index] = (topic, unserved + read_to_end + others)
-        return await self._fetch(assignment, broker, request)
+                has_turns = True
+        return has_turns

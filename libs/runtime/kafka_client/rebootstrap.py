@@ -8,8 +8,9 @@ import asyncio
 from collections.abc import Callable
 
 import structlog
-from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
+
+from libs.runtime.kafka_client.clients import AIOKafkaClient, Kafka, client_arguments
 
 log = structlog.get_logger()
 
@@ -17,10 +18,11 @@ _SILENT_S = 5.0
 _LOOK_EVERY_S = 1.0
 
 
-async def rebootstrap_when_silent(client: AIOKafkaClient, silent_for_s: Callable[[], float]) -> None:
-    """Run until cancelled: request metadata from the bootstrap servers whenever no broker has responded for seconds.
+async def rebootstrap_when_silent(kafka: Kafka, client: AIOKafkaClient, silent_for_s: Callable[[], float]) -> None:
+    """Run until cancelled: ask the bootstrap servers for the brokers' addresses whenever no broker has responded for seconds.
 
-    The client's buffers and the state of an idempotent producer are kept.
+    If there is a new one, ``client`` starts with them again; its buffers and the state of an idempotent producer are kept. Otherwise it is
+    left alone: starting again empties its metadata, and the leader of a group would begin a rebalance because of that.
     """
     pause_s = _LOOK_EVERY_S
     while True:
@@ -29,14 +31,18 @@ async def rebootstrap_when_silent(client: AIOKafkaClient, silent_for_s: Callable
             pause_s = _LOOK_EVERY_S
             continue
         pause_s = _SILENT_S
-        before = _addresses(client)
+        before, bootstrap = _addresses(client), AIOKafkaClient(**client_arguments(kafka))
         try:
+            await bootstrap.bootstrap()
+            if (now := _addresses(bootstrap)) <= before:
+                continue
             await client.bootstrap()
         except (KafkaError, OSError, TimeoutError):
             continue
-        if (now := _addresses(client)) != before:
-            log.warning("the brokers have other addresses", before=before, now=now)
+        finally:
+            await bootstrap.close()
+        log.warning("the brokers have other addresses", before=sorted(before), now=sorted(now))
 
 
-def _addresses(client: AIOKafkaClient) -> list[str]:
-    return sorted(f"{broker.host}:{broker.port}" for broker in client.cluster.brokers())
+def _addresses(client: AIOKafkaClient) -> set[str]:
+    return {f"{broker.host}:{broker.port}" for broker in client.cluster.brokers()}

@@ -3,6 +3,8 @@
 from functools import partial
 from typing import Any
 
+from aiokafka.structs import TopicPartition
+
 from libs.runtime.kafka_client.fetch_pacing import FetchPacing
 from libs.runtime.kafka_client.fetch_turns import FetchInTurns, FetchTurns
 from libs.runtime.kafka_client.lazy_records import LazyRecordConsumer, LazyResults
@@ -33,6 +35,11 @@ class StageConsumer(LazyRecordConsumer):
             at_a_time, turn_s = min(at_a_time, INDEPENDENT_AT_A_TIME), INDEPENDENT_TURN_S
         self._new_turns = partial(FetchTurns, at_a_time, turn_s)
         self._share_bytes = most_bytes // at_a_time
+        self._in_turns: FetchInTurns | None = None
+
+    def left_out_for_s(self, partition: TopicPartition) -> float:
+        """Seconds since other partitions with a backlog were last read instead of ``partition``; infinite if that has never been."""
+        return self._in_turns.left_out_for_s(partition) if self._in_turns else float("inf")
 
     async def start(self) -> None:
         await super().start()
@@ -40,7 +47,7 @@ class StageConsumer(LazyRecordConsumer):
         results = fetcher._records  # noqa: SLF001 - there is no public access
         if isinstance(results, LazyResults):  # not with another version of aiokafka
             fetch = fetcher._proc_fetch_request  # noqa: SLF001 - as above
-            in_turns = FetchInTurns(fetch, self._new_turns, self._share_bytes)
+            self._in_turns = in_turns = FetchInTurns(fetch, self._new_turns, self._share_bytes)
             fetcher._proc_fetch_request = FetchPacing(  # noqa: SLF001 - as above
                 in_turns, lambda: results.received_bytes, self._fetches_apart_s
             )

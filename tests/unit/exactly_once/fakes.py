@@ -13,6 +13,7 @@ from libs.runtime.exactly_once.broker_watch import BrokerWatch
 from libs.runtime.exactly_once.group_member import GroupMember
 from libs.runtime.exactly_once.pipelined_commits import PipelinedCommits
 from libs.runtime.exactly_once.stage import PartitionLogic, Stage
+from libs.runtime.exactly_once.transaction_size import TransactionSize
 from libs.runtime.metrics import StageMetrics
 from libs.runtime.timing import FETCH_MAX_WAIT_MS
 from libs.runtime.transactions.producer import TransactionalProducer
@@ -114,6 +115,7 @@ class FakeConsumer:
         self.first: dict[TopicPartition, int] = {}
         self.confirmed_ms: int | None = None
         self.left_out: set[TopicPartition] = set()
+        self.waiting: set[TopicPartition] = set()
         self._fetcher = SimpleNamespace(_fetch_max_wait_ms=FETCH_MAX_WAIT_MS, _fetcher_timeout=0.2)
         self._coordinator = SimpleNamespace(_do_heartbeat=self._do_heartbeat)
         cluster = SimpleNamespace(leader_for_partition=lambda _: 1, brokers=lambda: [1, 2, 3])
@@ -154,6 +156,9 @@ class FakeConsumer:
 
     def last_poll_timestamp(self, _: TopicPartition) -> int | None:
         return self.confirmed_ms
+
+    def left_out_for_s(self, source: TopicPartition) -> float:
+        return 0.0 if source in self.waiting else float("inf")
 
     async def beginning_offsets(self, sources: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
         return {source: self.first.get(source, 0) for source in sources}
@@ -223,6 +228,7 @@ def make_commits(
     interval_ms: int = 60_000,
     counts: list[Any] | None = None,
     metrics: StageMetrics | None = None,
+    size: TransactionSize | None = None,
 ) -> PipelinedCommits:
     """Commits whose offsets and tallies are appended to ``counts``."""
     calls: list[Any] = [] if counts is None else counts
@@ -231,6 +237,7 @@ def make_commits(
         MEMBER,
         OUTPUT_PARTITIONS,
         interval_ms,
+        size or TransactionSize(),
         metrics or stage_metrics(),
         lambda *committed: calls.append(committed),
     )

@@ -40,6 +40,7 @@ class FakeCluster:
         self.checked = asyncio.Event()
         self.restored = asyncio.Event()
         brokers = [SimpleNamespace(nodeId=node) for node in (OTHER, CONTROLLER)]
+        self.answered_ms = 0
         self.cluster = SimpleNamespace(brokers=lambda: brokers, controller=None)
         self._client = SimpleNamespace(send=self._send, cluster=self.cluster)
 
@@ -67,6 +68,13 @@ class FakeCluster:
         if len(self.asked) >= 2 * self._checks:
             self.checked.set()
             self.topics = {CONTROLLER: ALL, OTHER: ALL}
+
+    def assignment(self) -> set[TopicPartition]:
+        return {SOURCE[0]}
+
+    def last_poll_timestamp(self, partition: TopicPartition) -> int | None:
+        assert partition == SOURCE[0]
+        return self.answered_ms or None
 
     async def end_offsets(self, _: object) -> Mapping[TopicPartition, int]:
         await asyncio.sleep(0)
@@ -199,6 +207,23 @@ async def test_the_expected_metadata_of_any_broker_is_enough(fault: str, monkeyp
     health = FakeHealth()
     await continues_after(make_watch(cluster, health), health.connected)
     assert set(cluster.asked) == {CONTROLLER, OTHER}
+
+
+async def test_a_broker_that_answers_fetches_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may delay other responses by seconds, if this client exceeds a quota or the connection is slow."""
+    monkeypatch.setattr(broker_watch, "_LOOK_AGAIN_AFTER_S", 0.001)
+    cluster, health = FakeCluster(controller=ALL, other=ALL), FakeHealth()
+    cluster.out_of_reach = {CONTROLLER, OTHER}
+    watch = make_watch(cluster, health)
+    watching = asyncio.create_task(watch.run())
+    while len(cluster.asked) < 4:  # noqa: ASYNC110 - it has no event
+        await asyncio.sleep(0)
+    assert not health.connected.is_set()
+    assert not watch.answering
+    while not health.connected.is_set():
+        cluster.answered_ms += 1
+        await asyncio.sleep(0)
+    watching.cancel()
 
 
 async def look_at_the_ends(cluster: FakeCluster, times: int) -> None:

@@ -8,8 +8,9 @@ from aiokafka.errors import KafkaConnectionError
 from prometheus_client import CollectorRegistry
 
 from libs.runtime.errors import AnswerLostError, NotAMemberError, TransactionFencedError, TransactionTimeoutError
-from libs.runtime.exactly_once import pipelined_commits
+from libs.runtime.exactly_once import pipelined_commits, transaction_size
 from libs.runtime.exactly_once.pipelined_commits import PipelinedCommits
+from libs.runtime.exactly_once.transaction_size import TransactionSize
 from libs.runtime.metrics import totals
 from tests.unit.exactly_once.fakes import MEMBER, ORDERS, EmptyTally, FakeProducer, make_commits, stage_metrics
 
@@ -191,7 +192,7 @@ async def test_in_a_backlog_a_transaction_lasts_longer() -> None:
 
 async def test_a_transaction_with_very_many_output_records_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
     """Regardless of the number of input records: only output is kept in memory."""
-    monkeypatch.setattr(pipelined_commits, "MAX_RECORDS", 1_000)
+    monkeypatch.setattr(transaction_size, "MAX_RECORDS", 1_000)
     commits = make_commits(FakeProducer())
     commits.open(1_000_000)
     write(commits, 999)
@@ -204,7 +205,7 @@ async def test_a_transaction_with_very_many_output_records_is_due(monkeypatch: p
 async def test_a_transaction_with_very_many_output_bytes_is_due_even_during_a_fetch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pipelined_commits, "MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(transaction_size, "MAX_BYTES", 1_000_000)
     commits = make_commits(FakeProducer())
     assert not commits.overdue
     commits.open()
@@ -259,9 +260,29 @@ async def test_a_transaction_is_filled_until_the_previous_commit_has_ended(monke
     await commits.close()
 
 
+@pytest.mark.parametrize("error", [None, TransactionFencedError("error code 47")])
+async def test_a_transaction_that_takes_long_makes_the_next_one_smaller(
+    error: Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transaction_size, "WANTED_S", 0.0)
+    producer, size = FakeProducer(), TransactionSize()
+    producer.error = error
+    commits = make_commits(producer, size=size)
+    commits.open()
+    write(commits, 1, bytes(1_000_000))
+    await commits.commit(at(5), [])
+    await commits.close()
+    assert size.max_bytes < 1_000_000
+    commits = make_commits(producer, size=size)
+    commits.open()
+    write(commits, 1, bytes(size.max_bytes + 1))
+    assert commits.due_in_s(urgent=False) == 0
+    assert commits.overdue
+
+
 async def test_a_full_transaction_waits_for_the_previous_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     """So no more records are read: memory is bounded."""
-    monkeypatch.setattr(pipelined_commits, "MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(transaction_size, "MAX_BYTES", 1_000_000)
     producer = FakeProducer(completes=False)
     commits = make_commits(producer)
     commits.open()

@@ -292,6 +292,20 @@ async def test_a_partition_without_fetch_responses_is_stuck_if_the_broker_respon
         await attempt.end()
 
 
+async def test_a_partition_that_waits_for_its_turn_is_not_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
+    monkeypatch.setattr(processing, "FRESH_S", 0.001)
+    consumer = FakeConsumer()
+    consumer.waiting = {ORDERS[0]}
+    attempt = Attempt(consumer, [FakeLogic()])
+    excuses: asyncio.Queue[bool] = asyncio.Queue()
+    monkeypatch.setattr(attempt.partitions[0].stuck_check, "update", lambda *, excused: excuses.put_nowait(excused))
+    await asyncio.sleep(0.01)
+    for _ in range(3):
+        assert await excuses.get()
+    await attempt.end()
+
+
 async def test_a_clock_that_is_set_back_makes_no_partition_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
     monkeypatch.setattr(processing, "FRESH_S", 0.0)

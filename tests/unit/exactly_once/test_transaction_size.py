@@ -1,0 +1,60 @@
+"""Transactions become so small that they are written in time, and large again."""
+
+import pytest
+
+from libs.runtime.exactly_once.transaction_size import MAX_BYTES, MAX_RECORDS, WANTED_S, TransactionSize
+from libs.runtime.timing import TRANSACTION_TIMEOUT_MS
+
+TIMEOUT_S = TRANSACTION_TIMEOUT_MS / 1000
+RECORD_BYTES = 250
+
+
+def write_backlog(size: TransactionSize, bytes_per_s: float, transactions: int) -> list[float]:
+    """Write full transactions at this speed; returns how long each took, at most the timeout, after which it is aborted."""
+    times_s = []
+    for _ in range(transactions):
+        records = min(size.max_bytes // RECORD_BYTES, size.max_records)
+        seconds = 0.01 + records * RECORD_BYTES / bytes_per_s
+        times_s.append(min(seconds, TIMEOUT_S))
+        if seconds >= TIMEOUT_S:
+            size.failed(records, records * RECORD_BYTES, TIMEOUT_S)
+        else:
+            size.committed(records, records * RECORD_BYTES, seconds)
+    return times_s
+
+
+@pytest.mark.parametrize("bytes_per_s", [30_000, 256_000, 1_000_000])
+def test_a_backlog_is_written_at_any_speed(bytes_per_s: int) -> None:
+    times_s = write_backlog(TransactionSize(), bytes_per_s, 30)
+    assert sum(seconds == TIMEOUT_S for seconds in times_s) <= 4
+    assert max(times_s[-20:]) < 2 * WANTED_S
+    assert min(times_s[-20:]) > WANTED_S / 4, "and no smaller than that speed needs"
+
+
+def test_on_a_fast_connection_only_memory_limits_it() -> None:
+    size = TransactionSize()
+    write_backlog(size, 100_000_000, 30)
+    assert (size.max_records, size.max_bytes) == (MAX_RECORDS, MAX_BYTES)
+
+
+def test_after_an_outage_it_grows_again() -> None:
+    size = TransactionSize()
+    size.failed(10, 10 * RECORD_BYTES, TIMEOUT_S)
+    assert 100 < size.max_records < 1000
+    write_backlog(size, 100_000_000, 10)
+    assert size.max_bytes == MAX_BYTES
+
+
+def test_a_few_records_say_nothing_about_a_larger_transaction() -> None:
+    size = TransactionSize()
+    size.failed(MAX_RECORDS, 0, TIMEOUT_S)
+    before = size.max_bytes
+    for _ in range(100):
+        size.committed(10, 10 * RECORD_BYTES, 0.01)
+    assert size.max_bytes == before
+
+
+def test_an_error_that_comes_at_once_does_not_make_it_smaller() -> None:
+    size = TransactionSize()
+    size.failed(MAX_RECORDS, 0, 0.5)
+    assert size.max_bytes == MAX_BYTES
