@@ -14,6 +14,7 @@ from cli.errors import NoPipelineError, UsageError
 from cli.options import PipelineOptions
 from libs.runtime.errors import SettingsError
 from libs.runtime.kafka_client.bootstrap_servers import parse_bootstrap_servers
+from libs.runtime.service.logs import shown_setting
 from local.jars import ROOT
 from local.ports import port_setting
 from local.probes import kafka_answers
@@ -155,7 +156,7 @@ def _named(options: PipelineOptions, environment: Environment, servers: str, ori
     try:
         servers = parse_bootstrap_servers(servers)
     except ValueError as error:
-        raise SettingsError(f"{origin}={servers!r}: {error}") from error
+        raise SettingsError(f"{shown_setting(origin, servers)}: {error}") from error
     written = environment.get("SINK_OUTPUT_PATH")
     file = Path(written) if written and Path(written).exists() else None
     return PipelineContext(

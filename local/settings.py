@@ -110,7 +110,7 @@ class LocalSettings:
         """The outputs as text, without passwords."""
         places = [str(self.sink_output_path)] if self.writes_file else []
         if self.writes_database:
-            places.append(re.sub(r"//([^/@:]*):[^/@]*@", r"//\1@", self.sink_database_url).partition("?")[0])
+            places.append(re.sub(r"//([^/@:]*):[^/]*@", r"//\1@", self.sink_database_url).partition("?")[0])
         return " and ".join(places)
 
     @property

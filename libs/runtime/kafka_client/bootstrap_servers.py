@@ -15,8 +15,12 @@ def parse_bootstrap_servers(text: str) -> str:
     '[::1]:9092,kafka:9092'
 
     Raises:
-        ValueError: naming the part, address or port that is not valid.
+        ValueError: naming the part, address or port that is not valid, unless it may hold a password.
     """
+    if "@" in text:
+        raise ValueError(
+            "allowed is host:port without a user and a password, which have their own settings: KAFKA_SASL_..."
+        )
     servers = [server.strip() for server in text.split(",")]
     for server in servers:
         match = _SERVER.fullmatch(server)

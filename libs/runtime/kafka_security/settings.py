@@ -16,7 +16,7 @@ from libs.runtime.kafka_security.oauth import ClientCredentials, load_token_prov
 from libs.runtime.kafka_security.security import KafkaSecurity, Mechanism, Protocol
 from libs.runtime.kafka_security.tls import ReloadingTls, TlsFiles
 from libs.runtime.secret import Secret
-from libs.runtime.service.logs import without_secrets
+from libs.runtime.service.logs import shown_setting, without_secrets
 
 _OAUTH = "KAFKA_SASL_OAUTH_"
 _MECHANISMS = "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER"
@@ -204,7 +204,7 @@ def _described(item: ErrorDetails) -> str:
     description = KafkaSecuritySettings.model_fields[name].description
     if description is None:  # the value is left out: it may be a secret, also one that was put into the wrong setting
         return f"{name.upper()}: {message}"
-    return f"{name.upper()}={str(item['input'])!r:.100}: {message} ({description})"
+    return f"{shown_setting(name.upper(), str(item['input']))}: {message} ({description})"
 
 
 assert ", ".join(get_args(Mechanism)) == _MECHANISMS

@@ -8,28 +8,41 @@ from typing import Literal
 import orjson
 import structlog
 
-# Repetitions are bounded, so that matching takes linear time.
-_SECRETS = re.compile(
+# Repetitions are bounded or possessive, so that matching takes linear time. A quote is part of a password if more of it
+# follows, and ends a text if a delimiter does. A password with a blank is masked in URLs only, unless it starts like a port.
+_LOGINS = re.compile(
     r"""
-      (?P<before> :// [^\s:/@"']* : ) [^\s"']{1,200} (?=@)  # scheme://user:it@host
-    | (?P<login> (?<![\w.+-]) [\w.+-]+ : (?!//) ) [^\s"'@,]{1,200} (?=@)  # user:it@host
-    | (?P<name>  # password=it, password='it', "password":"it"
-        (?: password | passwd | secret | token | api_?key ) \w{0,20} (?: \s*[=:]\s* | \\?["']\s*:\s* )
+      (?P<url> :// [^\s:/@"'\[]* : ) (?= [^@]{0,1000}+ @ )  # scheme://user:it@host
+      (?: [^\s"']{1,1000} (?=@)
+        | (?! \d{1,5} \b (?!["']\w) ) (?: [^\n"'@] | ["'](?![\s,:;)}\]]) ){1,1000}+ (?: @ [^\s"'@]{1,1000} ){0,5} (?=@)
       )
-      (?: (?P<quote> \\?["'] ) .*? (?P=quote) | (?<!["']:) ["']? [^\s&;,"'\\]+ )
+    | (?P<login> (?<![\w.+-]) [\w.+-]++ : (?!//) ) (?= [^@]{0,1000}+ @ )  # user:it@host
+      [^\s"'@,] (?: [^\s"'@,] | ["'](?=[\w@]) ){0,1000}+ (?=@)
+    """,
+    re.VERBOSE,
+)
+_NAMED = re.compile(  # password=it, password='it', "password":"it"
+    r"""
+      (?P<name> (?: password | passwd | secret | token | api_?key ) \w{0,20} (?: \s*[=:]\s* | \\?["']\s*:\s* ) )
+      (?: (?P<quote> \\?["'] ) .{0,1000}? (?P=quote) (?!\w)
+        | (?<!["']:) ["']? [^\s&;,"'\\] (?: [^\s&;,"'\\] | \\?["'](?=\w) )*+
+      )
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+_MAX_VALUE_TOLD = 200
 
 
 def without_secrets(text: str) -> str:
     """``text`` with masked passwords: in URLs and logins, and values that are named as passwords."""
-    return _SECRETS.sub(_masked, text)
+    if "@" in text:
+        text = _LOGINS.sub(lambda found: f"{found['url'] or found['login']}***", text)
+    return _NAMED.sub(lambda found: f"{found['name']}{found['quote'] or ''}***{found['quote'] or ''}", text)
 
 
-def _masked(found: re.Match[str]) -> str:
-    quote = found["quote"] or ""
-    return f"{found['before'] or found['login'] or found['name']}{quote}***{quote}"
+def shown_setting(name: str, value: object) -> str:
+    """``name=value`` for an error message, masked and cut; ``name`` alone for a value with an @, such as a URL with a password."""
+    return name if "@" in str(value) else f"{name}={without_secrets(repr(value))[:_MAX_VALUE_TOLD]}"
 
 
 class _MaskingFormatter(structlog.stdlib.ProcessorFormatter):
@@ -55,7 +68,8 @@ def configure_logging(service: str, level: str, log_format: Literal["json", "con
         cache_logger_on_first_use=True,
     )
     last: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=on_terminal)]
+        # Where rich is installed, its stack traces would show local variables, and break lines within a password.
+        [structlog.dev.ConsoleRenderer(colors=on_terminal, exception_formatter=structlog.dev.plain_traceback)]
         if pretty
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_to_json)]
     )

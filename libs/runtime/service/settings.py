@@ -10,6 +10,7 @@ from inspect import getdoc
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSettingError
 
@@ -17,12 +18,10 @@ from libs.runtime.errors import SettingsError
 from libs.runtime.kafka_client.bootstrap_servers import parse_bootstrap_servers
 from libs.runtime.kafka_security.security import KafkaAddress
 from libs.runtime.kafka_security.settings import kafka_security
-from libs.runtime.service.logs import without_secrets
+from libs.runtime.service.logs import shown_setting, without_secrets
 from libs.version import VERSION
 
 S = TypeVar("S", bound="ServiceSettings")
-
-_MAX_VALUE_TOLD = 200
 
 
 def _lower(value: object) -> object:
@@ -70,7 +69,7 @@ def load_settings(settings_class: type[S], arguments: Sequence[str]) -> S:
     """Settings from ``arguments`` and the environment.
 
     Raises:
-        SettingsError: naming each bad setting, its value and what is allowed.
+        SettingsError: naming each bad setting, its value unless that may hold a secret, and what is allowed.
         SystemExit: after ``--help`` or ``--version`` (0), or on an unknown flag (2).
     """
     parser = ArgumentParser(
@@ -81,19 +80,19 @@ def load_settings(settings_class: type[S], arguments: Sequence[str]) -> S:
     try:
         settings = settings_class(_cli_settings_source=flags(args=list(arguments)))
     except ValidationError as error:
-        problems = [
-            f"{'_'.join(map(str, item['loc'][:1])).upper()}={item['input']!r:.{_MAX_VALUE_TOLD}}: {item['msg'].removeprefix('Value error, ')}"
-            + _allowed(settings_class, str(item["loc"][0]))
-            for item in error.errors()
-            if item["loc"]
-        ]
-        raise SettingsError(without_secrets("; ".join(dict.fromkeys(problems)) or str(error))) from error
+        problems = [_described(settings_class, item) for item in error.errors()]
+        raise SettingsError(without_secrets("; ".join(dict.fromkeys(problems)))) from None
     except UnreadableSettingError as error:
         raise SettingsError(without_secrets(str(error))) from error
     _ = settings.kafka
     return settings
 
 
-def _allowed(settings_class: type[ServiceSettings], name: str) -> str:
+def _described(settings_class: type[ServiceSettings], item: ErrorDetails) -> str:
+    message = item["msg"].removeprefix("Value error, ")
+    if not item["loc"]:
+        return message
+    name = str(item["loc"][0])
     field = settings_class.model_fields.get(name)
-    return f" ({field.description})" if field and field.description else ""
+    shown = shown_setting(name.upper(), item["input"]) if field is None or field.repr else name.upper()
+    return f"{shown}: {message}" + (f" ({field.description})" if field and field.description else "")

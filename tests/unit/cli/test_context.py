@@ -173,6 +173,7 @@ def test_empty_variables_are_no_settings() -> None:
     ("environment", "message"),
     [
         ({"KAFKA_BOOTSTRAP_SERVERS": ":::"}, "KAFKA_BOOTSTRAP_SERVERS=':::': ':::' is no host:port"),
+        ({"KAFKA_BOOTSTRAP_SERVERS": "sasl://u:hid'den@b:1"}, "^KAFKA_BOOTSTRAP_SERVERS: allowed is host:port without"),
         ({"KAFKA_BOOTSTRAP_SERVERS": "a:1", "WINDOW_SECONDS": "a minute"}, "WINDOW_SECONDS='a minute'"),
         ({"KAFKA_BOOTSTRAP_SERVERS": "a:1", "WINDOW_SECONDS": "0"}, "WINDOW_SECONDS='0'"),
     ],
