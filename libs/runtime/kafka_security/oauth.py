@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import http.client
 import importlib
 import json
 import logging
@@ -104,6 +105,30 @@ class ClientCredentials(AbstractTokenProvider):
 
     def _ask(self) -> _Token:
         asked_s = self._monotonic_s()
+        try:
+            answer = json.loads(self._post())
+            lifetime_s = float(answer.get("expires_in", _LIFETIME_S))
+            return _Token(str(answer["access_token"]), asked_s + _USED_FOR * lifetime_s, asked_s + lifetime_s)
+        except OSError as error:
+            raise KafkaConnectionError(f"the token endpoint {self.url} cannot be reached: {error}") from None
+        except http.client.HTTPException as error:
+            raise KafkaConnectionError(
+                f"the answer of the token endpoint {self.url} is cut or garbled: {error!r}"
+            ) from None
+        except (ValueError, LookupError, AttributeError, TypeError) as error:
+            raise BrokerLoginError(
+                f"the answer of the token endpoint {self.url} cannot be read ({type(error).__name__})",
+                advice="check KAFKA_SASL_OAUTH_TOKEN_URL: its answer is JSON with access_token and expires_in",
+            ) from None
+
+    def _post(self) -> bytes:
+        """The body of the answer.
+
+        Raises:
+            BrokerLoginError: the endpoint rejects this client.
+            KafkaConnectionError: the endpoint answers with another error.
+            OSError, http.client.HTTPException: there is no complete answer.
+        """
         form = {"grant_type": "client_credentials"} | ({"scope": self._scope} if self._scope else {})
         request = urllib.request.Request(  # noqa: S310 - the settings allow http and https only
             self.url,
@@ -112,24 +137,15 @@ class ClientCredentials(AbstractTokenProvider):
         )
         try:
             with urllib.request.urlopen(request, timeout=_ANSWERS_WITHIN_S) as response:  # noqa: S310 - as above
-                answer = json.loads(response.read(_MOST_BYTES))
-            lifetime_s = float(answer.get("expires_in", _LIFETIME_S))
-            return _Token(str(answer["access_token"]), asked_s + _USED_FOR * lifetime_s, asked_s + lifetime_s)
+                return _body(response)
         except urllib.error.HTTPError as error:
             with error:
                 if error.code not in _REFUSED:
                     raise KafkaConnectionError(f"the token endpoint {self.url} answers {error.code}") from None
-                reason = _reason(error.read(_MOST_BYTES)) or error.reason
+                reason = _reason(_body(error)) or error.reason
             raise BrokerLoginError(
                 f"the token endpoint {self.url} refuses the client {self._client_id!r}: {error.code} {reason}",
                 advice="check KAFKA_SASL_OAUTH_CLIENT_ID, its secret, and KAFKA_SASL_OAUTH_SCOPE",
-            ) from None
-        except OSError as error:
-            raise KafkaConnectionError(f"the token endpoint {self.url} cannot be reached: {error}") from None
-        except (ValueError, LookupError, AttributeError, TypeError) as error:
-            raise BrokerLoginError(
-                f"the answer of the token endpoint {self.url} cannot be read ({type(error).__name__})",
-                advice="check KAFKA_SASL_OAUTH_TOKEN_URL: its answer is JSON with access_token and expires_in",
             ) from None
 
     def _login(self) -> str:
@@ -139,6 +155,15 @@ class ClientCredentials(AbstractTokenProvider):
             raise BrokerLoginError(str(error), advice="put the client's secret there") from None
         pair = ":".join(map(urllib.parse.quote_plus, (self._client_id, secret)))
         return base64.b64encode(pair.encode()).decode()
+
+
+def _body(response: http.client.HTTPResponse | urllib.error.HTTPError) -> bytes:
+    """The body; raises ``IncompleteRead`` if it is cut, which ``read`` with a size does for chunks only."""
+    body: bytes = response.read(_MOST_BYTES)
+    missing: int | None = getattr(response, "length", None)  # of Content-Length
+    if missing and len(body) < _MOST_BYTES:
+        raise http.client.IncompleteRead(body, missing)
+    return body
 
 
 def _reason(body: bytes) -> str:

@@ -31,6 +31,7 @@ class Endpoint(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.status = 200
         self.body: Any = None
+        self.raw: bytes | None = None
         self.answers = threading.Event()
         self.answers.set()
         self.asked: list[tuple[str, dict[str, list[str]]]] = []
@@ -44,6 +45,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         login = base64.b64decode(self.headers["Authorization"].removeprefix("Basic ")).decode()
         self.server.asked.append((login, urllib.parse.parse_qs(form)))
         self.server.answers.wait(60)
+        if self.server.raw is not None:
+            self.wfile.write(self.server.raw)
+            return
         body = self.server.body
         if body is None:
             body = {"access_token": f"token-{len(self.server.asked)}", "expires_in": 100}
@@ -159,6 +163,28 @@ async def test_an_endpoint_without_a_listener_is_an_outage() -> None:
     endpoint.server_close()
     with pytest.raises(KafkaConnectionError, match="cannot be reached"):
         await credentials(endpoint, Clock()).token()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"access_to', id="length"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", id="no body"),
+        pytest.param(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n{"acc', id="chunk"),
+        pytest.param(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"acc\r\n', id="between chunks"),
+        pytest.param(b'HTTP/1.1 401 no\r\nContent-Length: 100\r\n\r\n{"error', id="error with length"),
+        pytest.param(b'HTTP/1.1 401 no\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n{"err', id="error in chunks"),
+        pytest.param(b"HTT", id="status line"),
+        pytest.param(b"\x15\x03\x01\x00\x02\x02P", id="no HTTP"),
+    ],
+)
+async def test_a_cut_or_garbled_answer_is_an_outage(endpoint: Endpoint, raw: bytes) -> None:
+    endpoint.raw = raw
+    tokens = credentials(endpoint, Clock())
+    with pytest.raises(KafkaConnectionError, match="is cut or garbled"):
+        await tokens.token()
+    endpoint.raw = None
+    assert await tokens.token() == "token-2"
 
 
 @pytest.mark.parametrize(
