@@ -1,5 +1,6 @@
 """The settings for logging in to Kafka: environment variables only, since flags are visible in the process list."""
 
+import re
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -16,10 +17,12 @@ from libs.runtime.kafka_security.oauth import ClientCredentials, load_token_prov
 from libs.runtime.kafka_security.security import KafkaSecurity, Mechanism, Protocol
 from libs.runtime.kafka_security.tls import ReloadingTls, TlsFiles
 from libs.runtime.secret import Secret
-from libs.runtime.service.logs import shown_setting, without_secrets
+from libs.runtime.service.logs import shown_setting
 
 _OAUTH = "KAFKA_SASL_OAUTH_"
 _MECHANISMS = "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER"
+_PRINTABLE = re.compile(r"[!-~]+")
+_HOST = re.compile(r"[A-Za-z0-9._:-]+")
 
 
 def _upper(value: object) -> object:
@@ -163,8 +166,11 @@ class KafkaSecuritySettings(BaseSettings):
         if self.kafka_sasl_oauth_token_url is None:
             yield f"{_OAUTH}TOKEN_URL is not set, and {mechanism} needs it, or {_OAUTH}TOKEN_PROVIDER"
             return
-        if urlsplit(self.kafka_sasl_oauth_token_url).scheme not in ("http", "https"):
-            yield f"{_OAUTH}TOKEN_URL={without_secrets(self.kafka_sasl_oauth_token_url)!r}: allowed is an address with https:// (or http://)"
+        if not _can_be_asked(self.kafka_sasl_oauth_token_url):
+            yield (
+                f"{_OAUTH}TOKEN_URL: allowed is an address like https://login.example/token (or http://), in ASCII, "
+                "without a blank, a user and a password"
+            )
         if self.kafka_sasl_oauth_client_id is None:
             yield f"{_OAUTH}CLIENT_ID is not set, and {_OAUTH}TOKEN_URL needs it"
         yield from self._one_of(_OAUTH + "CLIENT_SECRET", needed_by=_OAUTH + "TOKEN_URL")
@@ -180,6 +186,23 @@ class KafkaSecuritySettings(BaseSettings):
             yield f"{name} and {name}_FILE are both set: leave one of them out"
         if needed_by and secret is None and file is None:
             yield f"neither {name} nor {name}_FILE is set, and {needed_by} needs one of them"
+
+
+def _can_be_asked(url: str) -> bool:
+    """Whether ``urllib`` can send a request to the host in ``url``, which contains no login."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        host.encode("idna")  # as the DNS look-up does
+    except ValueError:
+        return False
+    return (
+        _PRINTABLE.fullmatch(url) is not None
+        and _HOST.fullmatch(host) is not None
+        and parts.scheme in ("http", "https")
+        and "@" not in parts.netloc
+        and port != 0
+    )
 
 
 def kafka_security() -> KafkaSecurity:
