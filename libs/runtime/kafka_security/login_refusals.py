@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 _ENDS_WITHIN_S = 30.0
 _RECENTLY_S = 60.0
+# After a refusal a broker is asked again within this time, even if attempts at several others time out in between.
+_ASKED_AGAIN_WITHIN_S = 60.0
 
 _current: ContextVar["Refusals | None"] = ContextVar("refusals", default=None)
 
@@ -29,22 +31,25 @@ class Refusals:
         self._patience_s = patience_s
         self._monotonic_s = monotonic_s
         self._connected_s: dict[str, float] = {}
-        self._refused_since_s: dict[str, float] = {}
+        self._refused_s: dict[str, tuple[float, float]] = {}  # the first and the last time since the last login
         self.final: PipelineError | None = None
         self.ended = asyncio.Event()
 
     def connected(self, address: str) -> None:
         """The broker at ``address`` has accepted this client."""
         self._connected_s[address] = self._monotonic_s()
-        self._refused_since_s.pop(address, None)
+        self._refused_s.pop(address, None)
 
     def refused(self, address: str, error: BrokerLoginError) -> None:
         """The broker at ``address`` has rejected this client, or this client the broker."""
         now_s = self._monotonic_s()
         patience_s = self._patience_s if address in self._connected_s else 0.0
-        if address not in self._refused_since_s and patience_s:
-            log.warning("%s; trying again for %.0f s", described(error), patience_s)
-        since_s = self._refused_since_s.setdefault(address, now_s)
+        since_s, last_s = self._refused_s.get(address, (now_s, float("-inf")))
+        if now_s - last_s > patience_s + _ASKED_AGAIN_WITHIN_S:  # the first time, or long after the last
+            since_s = now_s
+            if patience_s:
+                log.warning("%s; trying again for %.0f s", described(error), patience_s)
+        self._refused_s[address] = since_s, now_s
         if now_s - since_s >= patience_s:
             self.end_with(error)
 

@@ -42,6 +42,36 @@ async def test_a_rejection_after_an_earlier_login_is_retried_for_a_while() -> No
     assert refusals.final is REFUSED
 
 
+async def test_a_rejection_of_long_ago_does_not_use_up_the_patience(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    refusals = Refusals(patience_s=10, monotonic_s=clock)
+    refusals.connected("a:1")
+    refusals.connected("b:1")
+    refusals.refused("a:1", REFUSED)
+    clock.now_s += 3
+    refusals.connected("b:1")  # with the new password; a:1 is not asked again
+    clock.now_s += 90 * 86_400
+    refusals.refused("a:1", REFUSED)
+    clock.now_s += 9
+    refusals.refused("a:1", REFUSED)
+    assert refusals.final is None
+    assert caplog.text.count("trying again for 10 s") == 2
+    clock.now_s += 1
+    refusals.refused("a:1", REFUSED)
+    assert refusals.final is REFUSED
+
+
+async def test_a_broker_that_is_seldom_asked_is_not_retried_for_ever() -> None:
+    clock = Clock()
+    refusals = Refusals(patience_s=10, monotonic_s=clock)
+    refusals.connected("a:1")
+    refusals.refused("a:1", REFUSED)
+    clock.now_s += 45
+    refusals.connected("b:1")
+    refusals.refused("a:1", REFUSED)
+    assert refusals.final is REFUSED
+
+
 async def test_a_login_counts_as_recent_for_a_minute() -> None:
     clock = Clock()
     refusals = Refusals(0, clock)
