@@ -52,7 +52,7 @@ async def run(context: Context[GeneratorSettings]) -> None:
         topic=settings.topic_prefix + ORDERS.name,
         partitions=settings.topic_partitions,
         capacity=settings.generator_buffer,
-        on_confirmed=lambda: context.health.beat("connected"),
+        health=context.health,
         metrics=metrics,
     )
     monitor = Monitor(sender, context.health, metrics)

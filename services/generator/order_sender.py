@@ -17,6 +17,7 @@ from libs.runtime.kafka_client.clients import AIOKafkaProducer, Kafka, client_ar
 from libs.runtime.kafka_client.outages import is_outage
 from libs.runtime.kafka_client.partitioning import partition_for
 from libs.runtime.metrics import GeneratorMetrics
+from libs.runtime.service.health import Health
 
 _RETRY_S = 0.5
 
@@ -50,9 +51,11 @@ class _Batch:
 
 @dataclass
 class _PartitionQueue:
-    """One partition's unconfirmed batches, oldest first."""
+    """One partition's unconfirmed batches, oldest first; the oldest one has waited since ``waiting_since_s``."""
 
     partition: int
+    name: str
+    waiting_since_s: float = 0.0
     batches: deque[_Batch] = field(default_factory=deque)
     filled: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -67,7 +70,7 @@ class OrderSender:
         producer: a started idempotent producer; the sender does not stop it.
         topic: the full name, with ``partitions`` partitions.
         capacity: the maximum number of unconfirmed records.
-        on_confirmed: called whenever the broker has confirmed a batch.
+        health: gets a beat with each confirmation, and those of each partition while it has unconfirmed records.
         metrics: counts confirmed and unconfirmed records.
         monotonic: a monotonic clock, in seconds.
     """
@@ -79,22 +82,21 @@ class OrderSender:
         topic: str,
         partitions: int,
         capacity: int,
-        on_confirmed: Callable[[], None],
+        health: Health,
         metrics: GeneratorMetrics,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._producer = producer
         self._topic = topic
         self._capacity = capacity
-        self._on_confirmed = on_confirmed
+        self._health = health
         self._metrics = metrics
         self._monotonic = monotonic
-        self._queues = [_PartitionQueue(partition) for partition in range(partitions)]
+        self._queues = [_PartitionQueue(partition, f"{topic}-{partition}") for partition in range(partitions)]
         self._tasks: list[asyncio.Task[None]] = []
         self._failure: BaseException | None = None
         self._changed = asyncio.Event()
         self._taken = 0
-        self._waiting_since_s = 0.0
         self.confirmed = 0
         """How many records the broker has confirmed."""
 
@@ -121,8 +123,12 @@ class OrderSender:
         return self._capacity - self.unconfirmed
 
     def silent_for_s(self) -> float:
-        """Seconds since the broker last confirmed anything; 0 if nothing is unconfirmed."""
-        return self._monotonic() - self._waiting_since_s if self.unconfirmed else 0.0
+        """Seconds that the oldest batch in flight has waited for its confirmation; 0 if nothing is unconfirmed.
+
+        That of the slowest partition: the others go on until the buffer is full of its records.
+        """
+        waiting_since_s = min((queue.waiting_since_s for queue in self._queues if queue.batches), default=None)
+        return 0.0 if waiting_since_s is None else self._monotonic() - waiting_since_s
 
     def put(self, key: bytes, value: bytes | None, event_time_ms: float) -> int:
         """Add one record to the buffer, and return its partition; the caller has checked ``room``.
@@ -131,8 +137,6 @@ class OrderSender:
         """
         # The producer's clock and not event time: retention depends on it, and must not delete a backfill on arrival.
         now_ms = int(time.time() * 1000)
-        if not self.unconfirmed:
-            self._waiting_since_s = self._monotonic()
         self._taken += 1
         mark = (self._taken, key)
         queue = self._queues[partition_for(key, len(self._queues))]
@@ -141,7 +145,9 @@ class OrderSender:
             batch = _Batch(self._producer.create_batch(), first=mark, last=mark, oldest_ms=event_time_ms)
             batch.builder.append(timestamp=now_ms, key=key, value=value)
             queue.batches.append(batch)
-            queue.filled.set()
+            if len(queue.batches) == 1:
+                queue.filled.set()
+                self._start_waiting(queue)
         batch.last = mark
         batch.count += 1
         return queue.partition
@@ -186,14 +192,20 @@ class OrderSender:
             batch.builder.close()
             await (await self._hand_over(batch, queue.partition))
             queue.batches.popleft()
-            if not queue.batches:
+            if queue.batches:
+                self._start_waiting(queue)
+            else:
                 queue.filled.clear()
+                self._health.forget(queue.name)
             self.confirmed += batch.count
             self._metrics.sent.inc(batch.count)
             self._metrics.latency.observe(max(time.time() - batch.oldest_ms / 1000, 0.0))
-            self._waiting_since_s = self._monotonic()
-            self._on_confirmed()
+            self._health.beat("connected")
             self._changed.set()
+
+    def _start_waiting(self, queue: _PartitionQueue) -> None:
+        queue.waiting_since_s = self._monotonic()
+        self._health.beat(queue.name)
 
     async def _hand_over(self, batch: _Batch, partition: int) -> asyncio.Future[Any]:
         while True:

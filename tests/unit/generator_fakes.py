@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,9 +48,10 @@ class FakeProducer:
             self.answer()
         return future
 
-    def answer(self, error: Exception | None = None) -> int:
-        """Confirm or fail all outstanding batches; returns their number of records."""
-        answered, self.outstanding = self.outstanding, {}
+    def answer(self, error: Exception | None = None, *, to: Collection[int] | None = None) -> int:
+        """Confirm or fail the outstanding batches (``to``: of these partitions); returns their number of records."""
+        due = [partition for partition in self.outstanding if to is None or partition in to]
+        answered = {partition: self.outstanding.pop(partition) for partition in due}
         for partition, (batch, future) in answered.items():
             if error is None:
                 self.written.setdefault(partition, []).extend(key for key, _ in batch.records)

@@ -60,7 +60,7 @@ class Run:
             topic="orders",
             partitions=PARTITIONS,
             capacity=capacity,
-            on_confirmed=lambda: None,
+            health=Health(),
             metrics=self.metrics,
         )
         self._rate = RateRange(rate, rate)

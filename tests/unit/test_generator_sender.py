@@ -14,9 +14,11 @@ from libs.events.dead_letters import Reason
 from libs.runtime.kafka_client.closing import close_producer
 from libs.runtime.kafka_client.partitioning import partition_for
 from libs.runtime.metrics import GeneratorMetrics, totals
+from libs.runtime.service.health import Health
+from libs.runtime.timing import HEALTHY_FOR_S
 from services.generator import order_sender
 from services.generator.order_sender import OrderSender, UnsentError, idempotent_producer
-from tests.unit.generator_fakes import FakeProducer, settle
+from tests.unit.generator_fakes import BATCH_RECORDS, FakeProducer, settle
 
 PARTITIONS = 3
 CAPACITY = 20
@@ -34,7 +36,7 @@ class Ticks:
 def sender_to(
     producer: FakeProducer,
     monotonic: Ticks | None = None,
-    signs: list[int] | None = None,
+    health: Health | None = None,
     registry: CollectorRegistry | None = None,
 ) -> OrderSender:
     return OrderSender(
@@ -42,7 +44,7 @@ def sender_to(
         topic="orders",
         partitions=PARTITIONS,
         capacity=CAPACITY,
-        on_confirmed=lambda: (signs if signs is not None else []).append(1),
+        health=health or Health(),
         metrics=GeneratorMetrics(registry or CollectorRegistry(), Reason, CAPACITY),
         monotonic=monotonic or Ticks(),
     )
@@ -54,9 +56,9 @@ def key(number: int) -> bytes:
 
 async def test_records_arrive_once_and_in_order_while_new_ones_come_in() -> None:
     producer = FakeProducer()
-    signs: list[int] = []
+    health = Health()
     sent: dict[int, list[bytes]] = {}
-    async with sender_to(producer, signs=signs) as sender:
+    async with sender_to(producer, health=health) as sender:
         for number in range(200):
             sender.put(key(number), b"{}", NOW_MS)
             sent.setdefault(partition_for(key(number), PARTITIONS), []).append(key(number))
@@ -69,7 +71,7 @@ async def test_records_arrive_once_and_in_order_while_new_ones_come_in() -> None
             await settle()
     assert producer.written == sent
     assert sender.confirmed == 200
-    assert signs
+    assert set(cast("Any", health.report()[1]["seconds_since"])) == {"started", "connected"}
 
 
 async def test_a_single_record_is_sent_at_once() -> None:
@@ -107,6 +109,51 @@ async def test_silent_time_is_measured_only_while_orders_are_unconfirmed() -> No
         producer.answer()
         await settle()
         assert sender.silent_for_s() == 0
+
+
+async def test_a_partition_that_takes_nothing_is_silent_and_unhealthy_while_the_others_go_on() -> None:
+    producer, ticks = FakeProducer(), Ticks()
+    health = Health(ticks)
+    health.started()
+    dead = partition_for(key(0), PARTITIONS)
+    others = [key(number) for number in range(100) if partition_for(key(number), PARTITIONS) != dead]
+
+    async with sender_to(producer, ticks, health) as sender:
+        sender.put(key(0), b"{}", NOW_MS)
+        sender.put(key(0), b"{}", NOW_MS)
+        for second in range(1, int(HEALTHY_FOR_S) + 2):
+            assert health.report()[0]
+            sender.put(others[second], b"{}", NOW_MS)
+            await settle()
+            producer.answer(to=set(range(PARTITIONS)) - {dead})
+            await settle()
+            ticks.now_s += 1
+            assert sender.silent_for_s() == second
+        assert sender.unconfirmed == 2
+        assert health.report()[1]["reason"] == f"no progress: orders-{dead}"
+
+        producer.answer()
+        await settle()
+        assert sender.silent_for_s() == 0
+        assert health.report()[0]
+
+
+async def test_each_batch_of_a_partition_has_its_own_time_to_be_confirmed() -> None:
+    producer, ticks = FakeProducer(), Ticks()
+    health = Health(ticks)
+    health.started()
+    async with sender_to(producer, ticks, health) as sender:
+        for _ in range(2 * BATCH_RECORDS):
+            sender.put(key(0), b"{}", NOW_MS)
+        await settle()
+        ticks.now_s += HEALTHY_FOR_S
+        producer.answer()
+        await settle()
+        assert sender.unconfirmed == BATCH_RECORDS
+        assert sender.silent_for_s() == 0
+        ticks.now_s += HEALTHY_FOR_S
+        assert health.report()[0]
+        assert sender.silent_for_s() == HEALTHY_FOR_S
 
 
 async def test_latency_is_measured_from_the_oldest_order_of_a_batch_to_its_confirmation(

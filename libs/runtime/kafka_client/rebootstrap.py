@@ -19,7 +19,7 @@ _LOOK_EVERY_S = 1.0
 
 
 async def rebootstrap_when_silent(kafka: Kafka, client: AIOKafkaClient, silent_for_s: Callable[[], float]) -> None:
-    """Run until cancelled: ask the bootstrap servers for the brokers' addresses whenever no broker has responded for seconds.
+    """Run until cancelled: ask the bootstrap servers for the brokers' addresses whenever a response has been due for seconds.
 
     If there is a new one, ``client`` starts with them again; its buffers and the state of an idempotent producer are kept. Otherwise it is
     left alone: starting again empties its metadata, and the leader of a group would begin a rebalance because of that.
