@@ -67,7 +67,7 @@ def sales(state: State) -> Json:
     """The newest windows, oldest first, each with the total sales and those of the listed products.
 
     The best-selling products are listed; if there are more than a page can show, the others are summed up. A product
-    without sales in a window has zeros. A window that is not ``whole`` has more sales than those that were read.
+    without sales in a window has zeros. A window that is not ``whole`` may have more sales than those that were read.
     """
     windows = _shown(state)
     revenue: Counter[str] = Counter()

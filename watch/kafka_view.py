@@ -131,9 +131,7 @@ class KafkaView:
             by_topic[record.topic.removeprefix(self._prefix)].append(record)
         metrics = [decode_metric(record.value) for record in by_topic[PRODUCT_METRICS.name]]
         cut_until_s = self._cut_until_s(zip(by_topic[PRODUCT_METRICS.name], metrics, strict=True))
-        all_read = not unread[ORDERS_DLQ.name] and all(
-            self._next[each] >= ends[each] for each in self._partitions[ORDERS_DLQ.name]
-        )
+        all_letters_read = not unread[ORDERS_DLQ.name] and self._has_read(ORDERS_DLQ.name, ends)
         seen = Observation(
             at_s=at_s,
             begins=self._by_topic(begins),
@@ -143,14 +141,18 @@ class KafkaView:
             marks=await self._newest_marks(begins, ends),
             metrics=[metric for metric in metrics if metric],
             dead_letters=Counter(_reason(record) for record in by_topic[ORDERS_DLQ.name]),
-            rejected=sum(map(self._is_of_orders, by_topic[ORDERS_DLQ.name])) if all_read else None,
+            rejected=sum(map(self._is_of_orders, by_topic[ORDERS_DLQ.name])) if all_letters_read else None,
             late=len(by_topic[LATE_ORDERS.name]),
             unread=unread,
             cut_until_s=cut_until_s,
+            all_metrics_read=self._has_read(PRODUCT_METRICS.name, ends),
             in_database=in_database,
         )
         self._positions.update(self._next)
         return seen
+
+    def _has_read(self, name: str, ends: dict[TopicPartition, int]) -> bool:
+        return all(self._next[each] >= ends[each] for each in self._partitions[name])
 
     def _are_beyond(self, ends: dict[TopicPartition, int]) -> bool:
         return any(position > ends.get(partition, position) for partition, position in self._next.items())

@@ -44,6 +44,7 @@ class Observation(NamedTuple):
     prefix; ``members`` counts the processes of those groups that have members, by group, without prefix. ``rejected`` counts the dead letters of records of ``orders`` (others were processed orders); None if not all
     could be read. ``unread`` counts, by topic, the skipped offsets, which are at least as many as records. Windows
     that end at ``cut_until_s`` or before may lack metrics, which may have been skipped; None if there are none.
+    ``all_metrics_read`` is False if not all metrics up to the end could be read in time; the next observation has the rest.
     ``in_database`` has the sink's committed offsets for its database, if it also writes a file.
     """
 
@@ -59,4 +60,5 @@ class Observation(NamedTuple):
     late: int
     unread: Counter[str]
     cut_until_s: int | None = None
+    all_metrics_read: bool = True
     in_database: Offsets = MappingProxyType({})

@@ -56,19 +56,21 @@ class Rate:
         return max(0.0, (last - first) / (last_s - first_s)) if last_s > first_s else None
 
 
-def lags_of(seen: Observation, topic: str, committed: Offsets | None = None) -> dict[int, int]:
+def lags_of(
+    seen: Observation, topic: str, committed: Offsets | None = None, ends: Offsets | None = None
+) -> dict[int, int]:
     """The lag of a topic's group by partition; all offsets if the group has committed none.
 
-    ``committed`` replaces the offsets of the topic's usual group.
+    ``committed`` replaces the offsets of the topic's usual group, ``ends`` those up to which it has to read.
 
     In a topic that is written in transactions, each transaction marker takes an offset, too. It comes after at least one
     record, so a single remaining offset is a marker, and the lag is 0.
     """
-    begins, committed = seen.begins[topic], seen.committed[topic] if committed is None else committed
+    begins, ends = seen.begins[topic], seen.ends[topic] if ends is None else ends
+    committed = seen.committed[topic] if committed is None else committed
     nothing = 0 if topic == ORDERS.name else 1
     left = {
-        partition: end - max(committed.get(partition, 0), begins.get(partition, 0))
-        for partition, end in seen.ends[topic].items()
+        partition: end - max(committed.get(partition, 0), begins.get(partition, 0)) for partition, end in ends.items()
     }
     return {partition: count if count > nothing else 0 for partition, count in left.items()}
 
@@ -105,6 +107,8 @@ class State:
     """The newest closed windows, oldest first: each one's metrics by product."""
     cut_until_s: int = 0
     """Windows that end then or before may have more metrics than were read."""
+    closing: dict[Window, Offsets] = field(default_factory=dict)
+    """Windows that the analytics may not have closed in all partitions, with the ends up to which it has to read for that."""
     metrics_count: int = 0
     sources: int = 0
     marks_s: dict[int, float] = field(default_factory=dict)
@@ -144,6 +148,7 @@ class State:
         self.unread += seen.unread
         self.cut_until_s = max(self.cut_until_s, seen.cut_until_s or 0)
         self._add_metrics(seen.metrics)
+        self._note_closing(seen)
         for mark in seen.marks:
             self.sources = max(self.sources, mark.source_count)
             for source in mark.sources:
@@ -163,9 +168,24 @@ class State:
             kept -= len(self.windows[newest.pop(0)])
         self.windows = {window: self.windows[window] for window in newest}
 
+    def _note_closing(self, seen: Observation) -> None:
+        """Note which windows some partitions of the analytics may not have closed yet.
+
+        Each partition closes a window in a transaction of its own, at a watermark that is in all of them. So if one has closed
+        it, the others do so before their ends in this observation.
+        """
+        ends = seen.ends[PROCESSED_ORDERS.name]
+        self.closing |= {(metric.window_start, metric.window_end): ends for metric in seen.metrics}
+        if seen.all_metrics_read:
+            self.closing = {
+                window: ends
+                for window, ends in self.closing.items()
+                if window in self.windows and any(lags_of(seen, PROCESSED_ORDERS.name, ends=ends).values())
+            }
+
     def is_whole(self, window: Window) -> bool:
-        """Whether all metrics of a closed window have been read."""
-        return window[1] > self.cut_until_s
+        """Whether a window is closed in all partitions of the analytics, and all of its metrics have been read."""
+        return window[1] > self.cut_until_s and window not in self.closing
 
     def behind_s(self, group: str) -> float | None:
         """Seconds that ``group`` needs for its lag at its rate of the last ten seconds; None if it reads nothing."""

@@ -92,7 +92,7 @@ export class Plots {
     const { windows } = this.#sales;
     const index = this.#index;
     const chosen = windows[index];
-    const period = `${clock(chosen.start_s, this.#windowSeconds)} to ${day(chosen.end_s, chosen.start_s)}${time(chosen.end_s, this.#windowSeconds)}${index === windows.length - 1 ? ", the newest" : ""}${chosen.whole ? "" : ", of which only a part was read"}`;
+    const period = `${clock(chosen.start_s, this.#windowSeconds)} to ${day(chosen.end_s, chosen.start_s)}${time(chosen.end_s, this.#windowSeconds)}${index === windows.length - 1 ? ", the newest" : ""}${chosen.whole ? "" : ", which may have more"}`;
     this.#cursor.max = windows.length - 1;
     this.#cursor.value = index;
     this.#cursor.setAttribute("aria-valuetext", `${period}: ${money(chosen.all[REVENUE])} from ${count(chosen.all[ORDERS])} orders`);

@@ -43,7 +43,7 @@ export class Windows {
     const head = make("th", { scope: "rowgroup", rowSpan: sold.length + 1 },
       day(window.start_s), make("span", { textContent: `${time(window.start_s, this.#windowSeconds)} – ` }),
       day(window.end_s, window.start_s), make("span", { textContent: time(window.end_s, this.#windowSeconds) }));
-    if (!window.whole) head.append(make("p", { className: "quiet cut", textContent: "More was sold than was read." }));
+    if (!window.whole) head.append(make("p", { className: "quiet cut", textContent: "There may be more." }));
     const rows = sold.map(([name, sales]) => row("product", name, sales));
     rows.push(row("total", window.whole ? "all products" : "all that was read", window.all));
     rows[0].prepend(head);

@@ -109,6 +109,61 @@ def test_dead_letters_late_orders_and_metrics_are_collected() -> None:
     assert (state.late, state.metrics_count, state.windows) == (6, 2, {(60, 120): {"prod-1": metric}})
 
 
+def closing(committed: dict[int, int], ends: dict[int, int], *minutes: int, **changes: Any) -> Observation:
+    """The analytics' offsets in two partitions, and a metric of each of these minutes."""
+    quiet = observation()
+    return quiet._replace(
+        begins={**quiet.begins, "processed-orders": {0: 0, 1: 0}},
+        ends={**quiet.ends, "processed-orders": ends},
+        committed={**quiet.committed, "processed-orders": committed},
+        metrics=[Metric(60 * minute, 60 * minute + 60, "a", 1, 1.0, 1.0) for minute in minutes],
+        **changes,
+    )
+
+
+def whole(state: State) -> list[int]:
+    return [window[0] // 60 for window in state.windows if state.is_whole(window)]
+
+
+def test_a_window_is_whole_when_no_partition_of_the_analytics_lags_behind_its_close() -> None:
+    state = State(60)
+    state.apply(closing({0: 99, 1: 49}, {0: 100, 1: 50}, 1))
+    assert whole(state) == [1]
+    state.apply(closing({0: 199, 1: 49}, {0: 200, 1: 90}, 2))
+    assert whole(state) == [1]
+    state.apply(closing({0: 299, 1: 60}, {0: 300, 1: 140}, 3))
+    assert whole(state) == [1]
+    state.apply(closing({0: 299, 1: 89}, {0: 300, 1: 160}))  # as far as it was when the second window was closed
+    assert whole(state) == [1, 2]
+    state.apply(closing({0: 299, 1: 159}, {0: 300, 1: 160}))
+    assert whole(state) == [1, 2, 3]
+
+
+def test_windows_become_whole_while_orders_keep_coming() -> None:
+    """A look reads the ends after the committed offsets, so a busy pipeline always has some lag."""
+    state = State(60)
+    for second in range(10):
+        at = 1000 * second
+        state.apply(closing({0: at, 1: at}, {0: at + 500, 1: at + 500}, second))
+        assert whole(state) == [*range(second)]
+
+
+def test_windows_from_before_the_start_are_whole_once_the_analytics_has_read_what_there_was() -> None:
+    state = State(60)
+    state.apply(closing({0: 500}, {0: 600, 1: 300}, *range(30)))
+    assert whole(state) == []
+    state.apply(closing({0: 700, 1: 310}, {0: 800, 1: 400}))
+    assert whole(state) == [*range(30)]
+
+
+def test_a_window_whose_metrics_are_not_all_read_is_not_whole() -> None:
+    state = State(60)
+    state.apply(closing({0: 10, 1: 10}, {0: 10, 1: 10}, 1, all_metrics_read=False))
+    assert whole(state) == []
+    state.apply(closing({0: 10, 1: 10}, {0: 10, 1: 10}, 1))
+    assert whole(state) == [1]
+
+
 def test_the_newest_windows_are_kept_for_any_reading_order() -> None:
     state = State(60)
     for product in "ab":
