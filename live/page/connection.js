@@ -34,7 +34,7 @@ export function connect(onSnapshot, onLost) {
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) return open();
     clearTimeout(timer);
-    source.close();
+    source?.close();
   });
-  open();
+  if (!document.hidden) open();
 }
