@@ -278,10 +278,14 @@ def _transaction(found: OpenTransaction, prefix: str, subject: str, watched_s: f
             "run `pipeline doctor` again; if it is still there, kafka-transactions.sh find-hanging",
         )
     if not found.hangs:
+        own = is_own(found.transactional_id or "", prefix)
         return warning(
             subject,
             f"the transaction of {found.transactional_id!r} has blocked readers of {where} for {watched_s:.0f} s",
-            "start its service, which aborts it, or wait for its timeout (15 s for the services)",
+            "start its service, which aborts it, or wait for its timeout (15 s)"
+            if own
+            else "it is no service's: end it in the program that it is of, or start that program again, which aborts it; or wait for its timeout"
+            " (transaction.timeout.ms of the program, 15 minutes at most by the brokers' default)",
         )
     hangs = f"hangs: no timeout ends it, and readers are blocked at offset {found.start_offset}"
     abort = (

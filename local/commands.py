@@ -60,7 +60,7 @@ def up(processors: int, analytics: int, *, detach: bool) -> int:
         _watch(settings, supervisor)
     except EndedElsewhereError as error:
         _report(str(error))
-        return 0
+        return 1 if detach else 0
     except KeyboardInterrupt:
         _report("")
     except BaseException:

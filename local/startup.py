@@ -5,7 +5,7 @@ import shutil
 import time
 from collections.abc import Callable, Collection
 
-from local.errors import LocalModeError, PortTakenError
+from local.errors import EndedElsewhereError, LocalModeError, PortTakenError
 from local.kafka_data import check_data
 from local.ports import is_taken
 from local.probes import health_of, kafka_answers, zookeeper_answers
@@ -73,11 +73,17 @@ def wait_until_ready(
 
     Raises:
         LocalModeError: one of them failed, or took too long; the message ends with the last lines of its log.
+        EndedElsewhereError: another command has stopped the pipeline.
     """
     started = time.monotonic()
     ready = set(before)
     while True:
-        programs = supervisor.programs()
+        try:
+            programs = supervisor.programs()
+        except LocalModeError:
+            if supervisor.processes():
+                raise
+            raise EndedElsewhereError("the pipeline was stopped from elsewhere") from None
         for program in programs:
             if program.name not in ready and _is_ready(settings, program):
                 ready.add(program.name)

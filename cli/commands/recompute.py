@@ -10,6 +10,7 @@ from cli.options import FOUND, PipelineOptions
 from cli.output import messages, print_line
 from libs.events.rights import RECOMPUTE
 from recompute.commands import Plan, carry_out, make_plan
+from services.sink.database.database_writer import REBUILD
 
 _UNFINISHED = "The recomputation is not finished: run it again before you start the services."
 
@@ -26,7 +27,7 @@ def recompute(*, yes: bool = False, pipeline: PipelineOptions = FOUND) -> int:
     context = context_of(pipeline)
     kafka = address_of(context)
     plan = run_in_kafka(lambda: make_plan(kafka, context.topic_prefix), kafka, context.topic_prefix, RECOMPUTE)
-    print_line(described(plan, context.bootstrap_servers))
+    print_line(described(plan, context.bootstrap_servers, with_database=context.outputs.database_url is not None))
     if not yes and not confirmed("Go on?"):
         print_line("Nothing was done.")
         return EXIT_FAILED
@@ -41,7 +42,7 @@ def recompute(*, yes: bool = False, pipeline: PipelineOptions = FOUND) -> int:
     return EXIT_DONE
 
 
-def described(plan: Plan, servers: str) -> str:
+def described(plan: Plan, servers: str, *, with_database: bool = False) -> str:
     """The text of the confirmation."""
     orders = sum(plan.ends.values()) - sum(plan.begins.values())
     lines = [f"At {servers}, {orders:,} orders are processed once more, from the oldest that {plan.orders} still has."]
@@ -55,4 +56,8 @@ def described(plan: Plan, servers: str) -> str:
             "catalogue of now accepts both, it is counted twice."
         )
     lines.append(f"Deleted, with all that is in them: {', '.join(plan.topics) or 'no topic'}.")
+    if with_database:
+        lines.append(
+            f"The sink's database keeps what it has, and refuses the new metrics, until `{REBUILD}` empties it."
+        )
     return "\n".join(lines)

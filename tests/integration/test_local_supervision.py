@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from local import commands, shutdown
-from local.errors import LocalModeError, PortTakenError
+from local.errors import EndedElsewhereError, LocalModeError, PortTakenError
+from local.settings import LocalSettings
+from local.startup import wait_until_ready
 from local.supervision import Supervisor
 from tests.integration.services import HANGS_AFTER_S, eventually
 
@@ -99,6 +101,11 @@ def test_a_second_start_in_a_folder_leaves_the_first_one_alone(tmp_path: Path, m
     with pytest.raises(PortTakenError):
         commands.up(1, 1, detach=True)
     assert steps == ["the first one starts", "the second one has ended", "stopped"]
+
+
+def test_a_start_that_another_command_ends_says_so(tmp_path: Path) -> None:
+    with pytest.raises(EndedElsewhereError, match="stopped from elsewhere"):
+        wait_until_ready(LocalSettings.from_environment(), Supervisor(tmp_path), print)
 
 
 async def test_finds_the_processes_of_a_killed_supervisor(programs: Programs) -> None:

@@ -259,6 +259,10 @@ def test_a_recomputation_shows_what_it_deletes_and_where() -> None:
     assert "At there:2, 0 orders" in text
     assert "Deleted, with all that is in them: processed-orders." in text
     assert "twice" not in text
+    assert "database" not in text
+    assert "until `python -m services.sink.rebuild_database` empties it" in described(
+        plan, "there:2", with_database=True
+    )
 
 
 @pytest.mark.parametrize(("answer", "changed"), [("y", True), ("n", False), ("", False), (EOFError(), False)])

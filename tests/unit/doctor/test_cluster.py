@@ -206,6 +206,13 @@ def with_partitions(name: str, *partitions: Partition) -> dict[str, Any]:
             "start its service",
         ),
         (
+            {"open_transactions": (OpenTransaction("mine.orders", 1, 7, 1000, "of-a-sender", "Ongoing"),)},
+            Level.WARNING,
+            "transactions",
+            "'of-a-sender' has blocked readers of partition 1 of mine.orders for 5 s",
+            "it is no service's: end it in the program that it is of",
+        ),
+        (
             {
                 "open_transactions": (
                     OpenTransaction("mine.late-orders", 1, 7, 1000, "mine.processor-3-x-0", COMPLETE_COMMIT),
