@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,7 +20,7 @@ from libs.runtime.exactly_once.broker_watch import BrokerWatch
 from libs.runtime.exactly_once.group_member import GroupMember
 from libs.runtime.exactly_once.worker import ReplicaWorker
 from libs.runtime.kafka_client.consumers import committed_consumer
-from libs.runtime.kafka_client.lazy_records import LazyRecordConsumer
+from libs.runtime.kafka_client.stage_consumer import StageConsumer
 from libs.runtime.service.health import Health
 from libs.runtime.topics.creation import ensure_topics
 from libs.runtime.topics.topic import Topic
@@ -133,7 +134,9 @@ class Pipeline:
         settings = self.settings()
         registry = CollectorRegistry()
         stage = make_stage(settings, SystemClock(), registry)
-        consumer = committed_consumer(settings, stage.name, kind=LazyRecordConsumer)
+        consumer = committed_consumer(
+            settings, stage.name, kind=partial(StageConsumer, fetches_apart_s=stage.fetches_apart_s)
+        )
         await consumer.start()
         coordinator: Any = consumer._coordinator
         coordinator.generation, coordinator.member_id = member.generation, member.member_id
