@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from daily_report.reconciliation import Reconciliation, Total, totals_of
 from daily_report.span import Span
@@ -31,7 +32,7 @@ class Report:
         reconciliation = self.reconciliation
         return not reconciliation.differences and (not reconciliation.rows or reconciliation.verified > 0)
 
-    @property
+    @cached_property
     def totals(self) -> dict[str, Total]:
         """The totals by product; if sources differ, of the first one that has the window."""
         return totals_of(self.reconciliation.rows)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,9 +15,10 @@ from cli.app import run
 from daily_report.formats import as_csv, as_json
 from daily_report.page import as_html, bars_of
 from daily_report.plot import axis_top
-from daily_report.reconciliation import Total, reconcile
+from daily_report.reconciliation import Reconciliation, Total, reconcile
 from daily_report.report import Report
 from daily_report.span import Span, parse_span
+from daily_report.wording import summary_lines
 from libs.events.product_metrics import MetricRow
 
 DAY = parse_span("2026-11-27")
@@ -75,6 +77,26 @@ def test_the_page_is_a_single_file_and_escapes_its_content(*, differs: bool) -> 
     assert page.tags.count("rect") == 24
     assert "$90,071,992,547,409.93" in page.texts
     assert any(cell.startswith("NOT reconciled") for cell in page.texts) is differs
+
+
+class RowsReadSeldom(list[MetricRow]):
+    """May be iterated over three times at most."""
+
+    reads = 0
+
+    def __iter__(self) -> Iterator[MetricRow]:
+        self.reads += 1
+        assert self.reads <= 3, "the rows are read for each product"
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("render", [as_json, as_csv, as_html, summary_lines])
+def test_the_effort_for_many_products_is_not_quadratic(render: Callable[[Report], object]) -> None:
+    start, products = DAY.from_s, [f"prod-{number}" for number in range(10_000)]
+    sums = dict.fromkeys(products, Total(1, 1))
+    all_rows = RowsReadSeldom(MetricRow(start, start + 60, product, 1, 1, 1) for product in products)
+    assert render(Report(DAY, Reconciliation({"topic": sums, "file": sums}, all_rows, (), 0), {}, {}))
+    assert all_rows.reads
 
 
 def test_bars_are_hours_of_a_day_and_minutes_of_an_hour() -> None:
