@@ -15,7 +15,7 @@ from libs.runtime.secret import Secret
 from verification.report import Damage, Report
 from verification.windows import Metric, OutputDamage
 
-ROWS = OutputDamage(Damage.ROW_MISSING, Damage.ROW_DUPLICATED, Damage.ROW_UNEXPECTED)
+ROWS = OutputDamage(Damage.ROW_MISSING, Damage.ROW_DUPLICATED, Damage.ROW_UNEXPECTED, Damage.ROW_BEHIND)
 
 _POSTGRESQL_ROWS = """
 select extract(epoch from window_start), extract(epoch from window_end), product_id, order_count,

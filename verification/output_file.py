@@ -16,7 +16,7 @@ from verification.output_database import metric_of_row
 from verification.report import Damage, Report
 from verification.windows import Metric, OutputDamage, read_metric
 
-LINES = OutputDamage(Damage.LINE_MISSING, Damage.LINE_DUPLICATED, Damage.LINE_UNEXPECTED)
+LINES = OutputDamage(Damage.LINE_MISSING, Damage.LINE_DUPLICATED, Damage.LINE_UNEXPECTED, Damage.LINE_BEHIND)
 
 _TIME = r"\d{4}-\d\d-\d\dT\d\d-\d\dZ"
 

@@ -33,10 +33,12 @@ class Damage(StrEnum):
     LINE_DUPLICATED = "metric more than once in the file"
     LINE_UNEXPECTED = "line of the file that is no metric of the topic"
     LINE_MALFORMED = "line of the file that is not as the contract says"
+    LINE_BEHIND = "file whose sink had not caught up when the time to wait was over"
     ROW_MISSING = "metric missing from the database"
     ROW_DUPLICATED = "metric more than once in the database"
     ROW_UNEXPECTED = "row of the database that is no metric of the topic"
     ROW_MALFORMED = "row of the database that is not as the contract says"
+    ROW_BEHIND = "database whose sink had not caught up when the time to wait was over"
     BEHIND = "stage that had not caught up when the time to wait was over"
 
 

@@ -1,7 +1,7 @@
 """Compares the expected metric of each product and window with ``product-metrics``, the file and the database."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Context, Decimal
 from typing import NamedTuple
 
@@ -51,6 +51,15 @@ class OutputDamage(NamedTuple):
     missing: Damage
     duplicated: Damage
     unexpected: Damage
+    behind: Damage
+
+
+class PlacedMetric(NamedTuple):
+    """A metric and its record's place in ``product-metrics``."""
+
+    partition: int
+    offset: int
+    metric: Metric
 
 
 def read_metric_record(key: bytes | None, value: bytes | None, window_seconds: int) -> Metric:
@@ -227,6 +236,28 @@ def check_output(
             report.not_verified[NotVerified.METRIC] += 1
             continue
         report.found(kinds.duplicated if known else kinds.unexpected, _describe(metric.window), count)
+
+
+def not_reached_by_sink(
+    written: Counter[Metric],
+    placed: Iterable[PlacedMetric],
+    committed: Mapping[int, int],
+    ends: Mapping[int, int],
+) -> Counter[Metric]:
+    """The metrics before ``ends`` that an output does not have because its sink has not read so far.
+
+    The sink has written all metrics of a partition before the offset that it has ``committed``, and before any metric that
+    is in the output: it writes in the order of offsets. ``placed`` has the metrics of each partition in this order.
+    """
+    left = written.copy()
+    after_last: dict[int, list[Metric]] = {}
+    for partition, offset, metric in placed:
+        if left[metric] > 0:
+            left[metric] -= 1
+            after_last.pop(partition, None)
+        elif committed.get(partition, 0) <= offset < ends[partition]:
+            after_last.setdefault(partition, []).append(metric)
+    return Counter(metric for metrics in after_last.values() for metric in metrics)
 
 
 def mean_cents(total: Total) -> int:

@@ -38,7 +38,7 @@ def verify(
     """Recompute everything from `orders`, and compare it with what the pipeline wrote.
 
     It compares processed orders, dead letters, late orders and metrics with the topics, the file and the database. It may run
-    while the pipeline runs. The exit code is 1 if anything differs, or if there are no topics.
+    while the pipeline runs. The exit code is 1 if anything differs, if a stage or the sink stays behind, or if there are no topics.
 
     Args:
         output: The sink's file (default: the file of local mode or Compose, or SINK_OUTPUT_PATH if that file exists).

@@ -45,6 +45,14 @@ def test_the_table_explains_why_more_orders_are_accepted_than_processed() -> Non
     assert "is running" not in table(report)
 
 
+def test_an_output_whose_sink_is_behind_does_not_have_each_metric() -> None:
+    report = Report(sent=1, processed=1, accepted=1, in_closed_windows=1, lines=0, rows=1)
+    report.found(Damage.LINE_BEHIND, "sink is 1 metrics behind the end of product-metrics")
+    shown = table(report)
+    assert "sink is 1 metrics behind the end of product-metrics" in shown
+    assert [line.split("│")[3].strip() for line in shown.splitlines() if "of the topic once" in line] == ["NO", "ok"]
+
+
 def test_the_table_shows_text_of_other_programs_as_text() -> None:
     report = Report(sent=1)
     report.dead_letters["[/x]"] = 1

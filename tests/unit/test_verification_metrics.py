@@ -1,4 +1,6 @@
 import json
+from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,15 @@ from libs.events.product_metrics import ProductMetric, encode_metric
 from verification.output_file import read_lines
 from verification.report import Damage, Report
 from verification.watermarks import Watermarks
-from verification.windows import Metric, Total, mean_cents, read_metric, read_metric_record
+from verification.windows import (
+    Metric,
+    PlacedMetric,
+    Total,
+    mean_cents,
+    not_reached_by_sink,
+    read_metric,
+    read_metric_record,
+)
 
 
 def dump(value: object) -> bytes:
@@ -103,3 +113,37 @@ def test_event_time_is_the_minimum_over_all_sources() -> None:
     for source in (2, [0, 2], [], [0, "1"], None):
         with pytest.raises(ValueError, match="watermark"):
             watermarks.add(3, dump({"source": source, "sources": 2, "watermark": 100}))
+
+
+def metric_at(partition: int, offset: int) -> Metric:
+    return Metric(60 * offset, 60 * offset + 60, f"p{partition}", 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("written", "committed", "not_reached"),
+    [
+        ((), {}, {(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)}),
+        (((0, 0), (1, 0)), {0: 1, 1: 1}, {(0, 1), (0, 2), (1, 1)}),
+        (((0, 0), (0, 1), (0, 2), (1, 0), (1, 1)), {0: 1}, set()),  # committed after the write
+        (((0, 1), (1, 0), (1, 1)), {0: 2, 1: 2}, {(0, 2)}),  # committed, but not written
+        (((0, 0), (0, 2), (1, 0), (1, 1)), {0: 1, 1: 2}, set()),  # a later one is written
+        (((0, 0), (0, 1), (0, 3)), {0: 1}, {(1, 0), (1, 1)}),  # one from after the ends is written
+        (((1, 0), (1, 1)), {0: 4, 1: 4}, set()),
+    ],
+)
+def test_metrics_after_all_that_is_committed_or_written_are_not_reached(
+    written: Collection[tuple[int, int]], committed: Mapping[int, int], not_reached: Collection[tuple[int, int]]
+) -> None:
+    ends = {0: 3, 1: 2}
+    placed = [
+        PlacedMetric(part, offset, metric_at(part, offset)) for part, end in ends.items() for offset in range(end + 1)
+    ]
+    found = not_reached_by_sink(Counter(metric_at(*each) for each in written), placed, committed, ends)
+    assert found == Counter(metric_at(*each) for each in not_reached)
+
+
+def test_of_two_equal_metrics_the_first_one_is_the_written_one() -> None:
+    metric = metric_at(0, 0)
+    placed = [PlacedMetric(0, 0, metric), PlacedMetric(0, 1, metric)]
+    assert not_reached_by_sink(Counter([metric]), placed, {0: 1}, {0: 2}) == {metric: 1}
+    assert not not_reached_by_sink(Counter([metric]), placed, {0: 2}, {0: 2})
