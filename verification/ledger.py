@@ -19,6 +19,7 @@ from verification.sizes import SizeLimits, record_bytes, size_limits
 from verification.windows import WindowSums
 
 _LOG_APPEND_TIME = 1
+_UNKNOWN_PRODUCT = "unknown_product"
 _DECLARED_SIZES = size_limits(None, None, None)
 
 
@@ -115,7 +116,11 @@ class Ledger:
                 self._report.not_verified[NotVerified.DEAD_LETTER] += 1
                 return
         if expected is None or source_topic != topic:
-            self._report.found(Damage.DEAD_LETTER_UNEXPECTED, f"{source} of {source_topic} as {reason}")
+            self._report.found(
+                Damage.DEAD_LETTER_UNEXPECTED,
+                f"{source} of {source_topic} as {reason}",
+                may_lack_catalogue=(source_topic, reason) == (topic, _UNKNOWN_PRODUCT),
+            )
             return
         if source in self._seen_faulty:
             self._report.found(Damage.DEAD_LETTER_DUPLICATED, f"{source} as {reason}")
@@ -125,7 +130,11 @@ class Ledger:
             self._report.dead_letters[reason] += 1
         if reason not in expected.reasons:
             right = " or ".join(sorted(expected.reasons))
-            self._report.found(Damage.WRONG_REASON, f"{source}: {reason} instead of {right}")
+            self._report.found(
+                Damage.WRONG_REASON,
+                f"{source}: {reason} instead of {right}",
+                may_lack_catalogue=reason == _UNKNOWN_PRODUCT,
+            )
         if not expected.has_content(reason, headers, key, value, timestamp_ms):
             self._report.found(Damage.DEAD_LETTER_CHANGED, f"{source}: now key {key!r}, value {value!r}"[:300])
 
@@ -275,7 +284,8 @@ class Ledger:
     def _match(self, order: Order) -> Source | None:
         entry = self._orders.get(order.identity)
         if entry is None:
-            self._report.found(Damage.UNEXPECTED, _describe(order))
+            is_unknown = not self._reference.knows(order.product_id)
+            self._report.found(Damage.UNEXPECTED, _describe(order), may_lack_catalogue=is_unknown)
             return None
         if isinstance(entry, int):
             packed = entry
@@ -290,7 +300,7 @@ class Ledger:
             self._report.found(Damage.DUPLICATED, f"{source_of(packed)}: {_describe(order)}")
             return None
         if not self._has_rest(packed, order.rest):
-            self._report.found(Damage.CHANGED, f"{source_of(packed)}: {_describe(order)}")
+            self._report.found(Damage.CHANGED, f"{source_of(packed)}: {_describe(order)}", may_lack_catalogue=True)
         return source_of(packed)
 
     def _has_rest(self, packed: int, rest: int) -> bool:

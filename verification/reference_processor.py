@@ -76,6 +76,10 @@ class ReferenceProcessor:
         self._plain_rests = {product: tuple(entries) for product, entries in self._entries.items()}
         self._always_known = frozenset(self._entries).intersection(*catalogues)
 
+    def knows(self, product_id: str) -> bool:
+        """Whether any of the catalogues has this product."""
+        return product_id in self._entries
+
     def allowed_outcome(self, value: bytes | None, written_s: float, now_s: float) -> AllowedOutcome:
         """The allowed results of a record of ``orders``.
 

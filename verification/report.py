@@ -81,6 +81,8 @@ class Report:
     """What could not be verified; no difference."""
     damage: Counter[Damage] = field(default_factory=Counter)
     examples: dict[Damage, list[str]] = field(default_factory=dict)
+    may_lack_catalogue: bool = False
+    """Whether a difference is what a catalogue would explain that the processor has had and the verification has not."""
 
     @property
     def ok(self) -> bool:
@@ -94,9 +96,10 @@ class Report:
     def duplicated(self) -> int:
         return self.damage[Damage.DUPLICATED] + self.damage[Damage.DEAD_LETTER_DUPLICATED]
 
-    def found(self, damage: Damage, example: str, count: int = 1) -> None:
+    def found(self, damage: Damage, example: str, count: int = 1, *, may_lack_catalogue: bool = False) -> None:
         """Add ``count`` differences of a kind; the first few are kept as examples."""
         self.damage[damage] += count
+        self.may_lack_catalogue = self.may_lack_catalogue or may_lack_catalogue
         examples = self.examples.setdefault(damage, [])
         if len(examples) < _MAX_EXAMPLES:
             examples.append(example)

@@ -69,8 +69,10 @@ def render(report: Report) -> RenderableType:
 
 def _verdict(report: Report) -> Text:
     verdict = Text.assemble((f"Differences: {report.damage.total():,}.", "bold red"))
-    if report.damage[Damage.DEAD_LETTER_UNEXPECTED] and report.dead_letters["unknown_product"]:
-        verdict.append("\nIf the catalogue has changed, name each version: --catalogue old.json --catalogue new.json.")
+    if report.may_lack_catalogue:
+        verdict.append(
+            "\nIf the catalogue has changed, repeat --catalogue for each version: --catalogue old.json --catalogue new.json."
+        )
     return verdict
 
 

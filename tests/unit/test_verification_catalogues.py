@@ -4,11 +4,13 @@ import json
 from collections.abc import Iterable
 
 import pytest
+from rich.console import Console
 
 from verification.ledger import Ledger
 from verification.packed_order import Source
 from verification.reference_processor import Catalogue, ReferenceProcessor
 from verification.report import Damage, Report
+from verification.table import render
 from verification.windows import WindowSums
 
 BEFORE: Catalogue = {
@@ -49,22 +51,27 @@ def enriched(catalogue: Catalogue, fields: dict[str, object]) -> dict[str, objec
     return {**fields, **catalogue[str(fields["product_id"])]}
 
 
-class LedgerOfTwoCatalogues:
-    """A ledger by both catalogues of one partition of ``orders``, in which the first ``due`` records must have been processed."""
+class Books:
+    """A ledger by ``catalogues`` (both) of one partition of ``orders``, in which the first ``due`` records must have been processed."""
 
-    def __init__(self, *records: dict[str, object], due: int | None = None) -> None:
+    def __init__(
+        self,
+        *records: dict[str, object],
+        due: int | None = None,
+        catalogues: Iterable[Catalogue] = (BEFORE, AFTER),
+    ) -> None:
         self.report = Report()
         self.sums = WindowSums(60)
         snapshot = {0: len(records) if due is None else due}
-        self.ledger = Ledger(ReferenceProcessor(BEFORE, AFTER), self.sums, snapshot, self.report)
+        self.ledger = Ledger(ReferenceProcessor(*catalogues), self.sums, snapshot, self.report)
         self._values = [json.dumps(each).encode() for each in records]
         for offset, value in enumerate(self._values):
             self.ledger.add_source(Source(0, offset), None, value, NOW_MS, NOW_S, timestamp_type=1)
 
-    def reject(self, *offsets: int) -> None:
+    def reject(self, *offsets: int, reason: bytes = b"unknown_product") -> None:
         for offset in offsets:
             source = {"source.topic": b"orders", "source.partition": b"0", "source.offset": b"%d" % offset}
-            headers = source | {"error.reason": b"unknown_product"}
+            headers = source | {"error.reason": reason}
             self.ledger.add_dead_letter(headers, "orders", None, self._values[offset], NOW_MS)
 
     def found(self, *processed: dict[str, object]) -> dict[Damage, int]:
@@ -76,7 +83,7 @@ class LedgerOfTwoCatalogues:
 
 
 def found(record: dict[str, object], processed: list[dict[str, object]], rejected: int = 0) -> dict[Damage, int]:
-    books = LedgerOfTwoCatalogues(record)
+    books = Books(record)
     books.reject(*[0] * rejected)
     return books.found(*processed)
 
@@ -138,15 +145,52 @@ def test_a_replayed_order_and_its_dead_letter_are_distinguished() -> None:
         ([], {Damage.LOST: 1}),
         ([processed, processed], {Damage.DUPLICATED: 1}),
     ):
-        books = LedgerOfTwoCatalogues(record, record)
+        books = Books(record, record)
         books.reject(0)
         assert books.found(*outputs) == expected
+
+
+ADVICE = "If the catalogue has changed, repeat --catalogue for each version"
+
+
+def shown(report: Report) -> str:
+    console = Console(width=160, color_system=None)
+    with console.capture() as capture:
+        console.print(render(report))
+    return capture.get()
+
+
+def test_processed_orders_of_products_that_the_catalogue_lacks_may_come_from_another_one() -> None:
+    for record in (order("dropped"), order("renamed")):
+        books = Books(record, catalogues=[AFTER])
+        assert books.found(enriched(BEFORE, record))
+        assert ADVICE in shown(books.report)
+
+
+@pytest.mark.parametrize("amount", [1.25, -1.0])
+def test_dead_letters_of_products_that_the_catalogue_has_may_come_from_another_one(amount: float) -> None:
+    books = Books(order("added", amount=amount), catalogues=[AFTER])
+    books.reject(0)
+    assert books.found()
+    assert ADVICE in shown(books.report)
+
+
+def test_no_other_catalogue_explains_other_differences() -> None:
+    record = order("same")
+    for processed, rejected in (([], []), ([enriched(BEFORE, record)] * 2, []), ([enriched(BEFORE, record)], [0])):
+        books = Books(record)
+        books.reject(*rejected, reason=b"invalid_amount")
+        assert books.found(*processed)
+        assert ADVICE not in shown(books.report)
+    books = Books(record)
+    assert books.found(enriched(BEFORE, record), enriched(BEFORE, order("same", "another"))) == {Damage.UNEXPECTED: 1}
+    assert ADVICE not in shown(books.report)
 
 
 def test_due_orders_are_settled_before_dead_letters_of_newer_ones_are_read() -> None:
     """So that the verification waits for their windows, but not for those of dead letters."""
     records = [order("added", name) for name in ("rejected", "processed", "newer-rejected", "newer-processed")]
-    books = LedgerOfTwoCatalogues(*records, due=2)
+    books = Books(*records, due=2)
     books.reject(0)
     books.ledger.settle(only_due=True)
     assert books.sums.accepted_count() == 1

@@ -60,11 +60,3 @@ def test_the_table_shows_text_of_other_programs_as_text() -> None:
     shown = table(report)
     assert "[/x]" in shown
     assert r"[red]a\x1b[2J[/] from 60" in shown
-
-
-def test_a_dead_letter_of_a_valid_order_may_come_from_another_catalogue() -> None:
-    report = Report(sent=9, processed=8, accepted=8)
-    report.found(Damage.DEAD_LETTER_UNEXPECTED, "orders[0]@1 of orders as unknown_product")
-    assert "--catalogue" not in table(report)
-    report.dead_letters["unknown_product"] = 1
-    assert "If the catalogue has changed, name each version" in table(report)
