@@ -36,6 +36,7 @@ def snapshot(state: State, now_s: float) -> Json:
         "metrics": {"count": state.metrics_count, "uncounted": state.unread[PRODUCT_METRICS.name]},
         "stages": {group: _stage(state, group) for group in READERS.values()} if state.lags else {},
         "database_lag": state.database_lag,
+        "output_lags": state.output_lags,
         "event_time": {
             "watermark_s": state.watermark_s,
             "partitions": state.sources,

@@ -109,12 +109,12 @@ def _lags(snapshot: Mapping[str, Any], outputs: Collection[str]) -> list[str]:
     if snapshot["waiting_for"] or not snapshot["stages"]:
         return [snapshot["waiting_for"] or "the first look at Kafka"]
     lags = {group: stage["lag"] for group, stage in snapshot["stages"].items()}
-    # The sink's lag is that of the database if the group of the file has no offsets.
-    if "file" not in outputs and snapshot["database_lag"] is not None:
-        lags["sink"] = 0
+    # The stage's lag is that of whichever output has offsets, so it says nothing about one that was never written.
+    of_outputs = snapshot["output_lags"]
+    lags["sink"] = of_outputs["file"] if "file" in outputs else 0
     left = [f"{group} to read {lag:,} records" for group, lag in lags.items() if lag]
-    if snapshot["database_lag"] and "database" in outputs:
-        left.append(f"sink to write {snapshot['database_lag']:,} metrics to the database")
+    if "database" in outputs and of_outputs["database"]:
+        left.append(f"sink to write {of_outputs['database']:,} metrics to the database")
     return left
 
 
@@ -208,7 +208,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--outputs",
-        type=lambda text: text.lower().split(","),
+        type=_outputs,
         default=OUTPUTS,
         metavar="SINK_OUTPUTS",
         help="the sink's, separated by commas; the offsets of others are ignored (file,database)",
@@ -216,6 +216,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="0 looks once (600)")
     parser.add_argument("--json", action="store_true", help="print what is left as JSON")
     return parser.parse_args()
+
+
+def _outputs(text: str) -> list[str]:
+    names = [name.strip() for name in text.lower().split(",")]
+    if unknown := sorted(set(names) - set(OUTPUTS)):
+        raise argparse.ArgumentTypeError(f"{', '.join(map(repr, unknown))}: {' and '.join(OUTPUTS)} are allowed")
+    return names
 
 
 def _url(text: str) -> str:

@@ -114,6 +114,7 @@ class KafkaView:
         # The groups first: their committed offsets are then below the end offsets read afterwards.
         committed = {topic: await self._committed(group, topic) for topic, group in READERS.items()}
         in_database = await self._committed(DATABASE_GROUP, PRODUCT_METRICS.name)
+        by_output = {"file": committed[PRODUCT_METRICS.name], "database": in_database}
         if in_database and not committed[PRODUCT_METRICS.name]:  # the database is the sink's only output
             committed[PRODUCT_METRICS.name], in_database = in_database, {}
         members = {group: await self._members(group) for group in WITH_MEMBERS}
@@ -147,6 +148,7 @@ class KafkaView:
             cut_until_s=cut_until_s,
             all_metrics_read=self._has_read(PRODUCT_METRICS.name, ends),
             in_database=in_database,
+            by_output=by_output,
         )
         self._positions.update(self._next)
         return seen

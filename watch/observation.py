@@ -45,7 +45,8 @@ class Observation(NamedTuple):
     could be read. ``unread`` counts, by topic, the skipped offsets, which are at least as many as records. Windows
     that end at ``cut_until_s`` or before may lack metrics, which may have been skipped; None if there are none.
     ``all_metrics_read`` is False if not all metrics up to the end could be read in time; the next observation has the rest.
-    ``in_database`` has the sink's committed offsets for its database, if it also writes a file.
+    ``in_database`` has the sink's committed offsets for its database, if it also writes a file. ``by_output`` has those of
+    both outputs, and none for one that was never written.
     """
 
     at_s: float
@@ -62,3 +63,4 @@ class Observation(NamedTuple):
     cut_until_s: int | None = None
     all_metrics_read: bool = True
     in_database: Offsets = MappingProxyType({})
+    by_output: Mapping[str, Offsets] = MappingProxyType({})

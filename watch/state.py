@@ -96,6 +96,8 @@ class State:
     """When a group last read something, or had nothing to read."""
     database_lag: int | None = None
     """The lag of the sink's database; None unless that is its second output."""
+    output_lags: dict[str, int] = field(default_factory=dict)
+    """The lag of each output of the sink; that of one that was never written is the whole topic."""
     members: Mapping[str, int] = field(default_factory=dict)
     """The number of processes that read, for the groups that have members."""
     dead_letters: Counter[str] = field(default_factory=Counter)
@@ -130,6 +132,10 @@ class State:
             read.add(at_s, sum(seen.committed[topic].values()))
             if read.grew or not self.lags[group]:
                 self.moved_at_s[group] = at_s
+        self.output_lags = {
+            output: sum(lags_of(seen, PRODUCT_METRICS.name, offsets).values())
+            for output, offsets in seen.by_output.items()
+        }
         if seen.in_database:
             self.database_lag = sum(lags_of(seen, PRODUCT_METRICS.name, seen.in_database).values())
         self.members = seen.members

@@ -162,9 +162,5 @@ def slow_parts(
 
 
 def _sink_lag(snapshot: Mapping[str, Any], outputs: Collection[str]) -> int:
-    """The metrics that wait, counted for each output. The stage's lag is the database's if the file was never written."""
-    lag: int = snapshot["stages"]["sink"]["lag"]
-    database_lag: int | None = snapshot["database_lag"]
-    if "file" not in outputs and database_lag is not None:
-        lag = 0
-    return lag + ((database_lag or 0) if "database" in outputs else 0)
+    """The metrics that wait, counted for each output: all of them if it was never written."""
+    return sum(lag for output, lag in snapshot["output_lags"].items() if output in outputs)

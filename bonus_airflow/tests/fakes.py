@@ -19,6 +19,7 @@ WELL: Mapping[str, Any] = {
         "sink": {"lag": 0, "behind_s": 0.0},
     },
     "database_lag": None,
+    "output_lags": {"file": 0, "database": 0},
     "event_time": {"watermark_s": 990.0, "idle": False},
     "dead_letters": {"count": 1},
 }

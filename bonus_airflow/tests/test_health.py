@@ -99,8 +99,8 @@ def test_a_pipeline_that_has_gone_is_not_broken() -> None:
     [
         ("processor", {"stages": {"processor": {"lag": 9000, "behind_s": 31.0}}}, 20),
         ("analytics", {"stages": {"analytics": {"lag": 9000, "behind_s": None}}}, 20),
-        ("sink", {"stages": {"sink": {"lag": 5, "behind_s": 0.1}}}, 60),
-        ("sink", {"database_lag": 5}, 60),
+        ("sink", {"output_lags": {"file": 5}}, 60),
+        ("sink", {"output_lags": {"database": 5}}, 60),  # also if it was never written: the stage has no lag then
         ("event time", {"event_time": {"watermark_s": 939.0, "idle": False}}, 20),
         ("orders", {"dead_letters": {"count": 6}}, 0),
     ],
@@ -209,12 +209,10 @@ def test_with_kafka_stopped_nothing_is_restarted() -> None:
 
 def test_the_lag_of_an_output_that_is_no_longer_written_is_no_delay() -> None:
     looking = Looking()
-    looking.backend.snapshot_data["database_lag"] = 70
+    looking.backend.snapshot_data["output_lags"] = {"file": 0, "database": 70}
     looking.backend.outputs = ["file"]
     assert looking.after(0) == ([], [])
-    looking.backend.snapshot_data["stages"]["sink"]["lag"] = 70
-    looking.backend.snapshot_data["database_lag"] = None
-    looking.backend.outputs = ["database"]  # the file was never written
+    looking.backend.outputs = ["database"]
     assert looking.after(0)[0] == ["sink to get well (70 metrics wait to be written)"]
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from tests.integration.services import ROOT
+from tests.unit.test_watch_state import observation
+from watch.state import State
 
 
 class Pipeline:
@@ -18,8 +20,8 @@ class Pipeline:
 
     def __init__(self) -> None:
         self.stages = {"processor": {"lag": 0}, "analytics": {"lag": 0}, "sink": {"lag": 0}}
+        self.output_lags = {"file": 0, "database": 0}
         self.waiting_for = ""
-        self.database_lag: int | None = None
         self.open_windows = 0
         self.partitions = 2
         self.on_metrics: Any = lambda: None
@@ -54,7 +56,8 @@ class Pipeline:
             {
                 "waiting_for": self.waiting_for,
                 "stages": self.stages,
-                "database_lag": self.database_lag,
+                "database_lag": None,
+                "output_lags": self.output_lags,
                 "event_time": {"partitions": self.partitions},
                 "seen_at_s": float(self._looks),
             }
@@ -87,7 +90,7 @@ def test_a_pipeline_without_lag_and_open_windows_is_drained(pipeline: Pipeline) 
 
 def test_each_stage_with_lag_is_reported(pipeline: Pipeline) -> None:
     pipeline.stages["analytics"]["lag"] = 1200
-    pipeline.stages["sink"]["lag"] = 3
+    pipeline.output_lags["file"] = 3
     assert pipeline.drained() == (1, ["analytics to read 1,200 records", "sink to read 3 records"])
 
 
@@ -106,28 +109,52 @@ def test_metrics_created_during_the_check_must_be_written_first(pipeline: Pipeli
     """The last window closes after the first response about the lag, which therefore does not include its metrics."""
 
     def close_window() -> None:
-        pipeline.stages["sink"]["lag"] = 5
+        pipeline.output_lags["file"] = 5
 
     pipeline.on_metrics = close_window
     assert pipeline.drained() == (1, ["sink to read 5 records"])
 
 
 def test_the_lag_of_the_database_is_reported(pipeline: Pipeline) -> None:
-    pipeline.database_lag = 2
+    pipeline.output_lags["database"] = 2
     assert pipeline.drained() == (1, ["sink to write 2 metrics to the database"])
 
 
 def test_an_output_that_is_no_longer_written_is_not_waited_for(pipeline: Pipeline) -> None:
     """SINK_OUTPUTS has changed since: the offsets of its group stay where they were."""
-    pipeline.database_lag = 2
+    pipeline.output_lags["database"] = 2
     assert pipeline.drained("--outputs=file") == (0, [])
-    pipeline.stages["sink"]["lag"] = 3
+    pipeline.stages["sink"]["lag"] = pipeline.output_lags["file"] = 3
     assert pipeline.drained("--outputs=file") == (1, ["sink to read 3 records"])
     assert pipeline.drained("--outputs=Database") == (1, ["sink to write 2 metrics to the database"])
-    pipeline.database_lag = 0
+    pipeline.output_lags["database"] = 0
     assert pipeline.drained("--outputs=database") == (0, [])
-    pipeline.database_lag = None  # the file's group has no offsets: the sink's lag is that of the database
-    assert pipeline.drained("--outputs=database") == (1, ["sink to read 3 records"])
+
+
+@pytest.mark.parametrize(
+    ("output", "waiting_for"),
+    [("database", "sink to write 9 metrics to the database"), ("file", "sink to read 9 records")],
+)
+def test_an_output_that_was_never_written_lacks_every_metric(pipeline: Pipeline, output: str, waiting_for: str) -> None:
+    """Its group has no offsets: it has failed since its first start, or a recompute has deleted them with the topic."""
+    written = "file" if output == "database" else "database"
+    state = State(60)
+    ends = {**observation().ends, "product-metrics": {0: 9}}
+    state.apply(observation(ends=ends, by_output={written: {0: 9}, output: {}}))
+    pipeline.output_lags = state.output_lags
+    assert pipeline.drained() == (1, [waiting_for])
+    assert pipeline.drained(f"--outputs={output}") == (1, [waiting_for])
+    assert pipeline.drained(f"--outputs={written}") == (0, [])
+
+
+def test_an_unknown_output_is_refused(pipeline: Pipeline) -> None:
+    """Otherwise no output would be waited for."""
+    command = [sys.executable, "-m", "watch.drained", "--live", pipeline.url, "--timeout", "0"]
+    done = subprocess.run(
+        [*command, "--outputs", "file, databse"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "'databse': file and database are allowed" in done.stderr
 
 
 def test_an_unreachable_pipeline_is_not_drained(pipeline: Pipeline) -> None:
