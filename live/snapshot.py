@@ -58,6 +58,7 @@ def snapshot(state: State, now_s: float) -> Json:
 def _stage(state: State, group: str) -> Json:
     return {
         "lag": state.lags[group],
+        "blocked": state.blocked[group],
         "behind_s": state.behind_s(group),
         "keeps_up": state.keeps_up(group),
         "members": state.members.get(group),

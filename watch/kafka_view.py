@@ -69,6 +69,12 @@ class KafkaView:
             request_timeout_ms=5_000,
             fetch_max_wait_ms=100,
         )
+        self._ahead = AIOKafkaConsumer(
+            **client_arguments(kafka),
+            isolation_level="read_uncommitted",
+            enable_auto_commit=False,
+            request_timeout_ms=5_000,
+        )
         self._partitions: dict[str, list[TopicPartition]] = {}
         self._positions = positions
         self._next = dict(positions)
@@ -79,6 +85,7 @@ class KafkaView:
             await self._admin.start()
             await self._find_partitions()
             await self._consumer.start()
+            await self._ahead.start()
             self._consumer.assign([each for partitions in self._partitions.values() for each in partitions])
             self._consumer.pause(*self._consumer.assignment())
         except BaseException:
@@ -90,6 +97,7 @@ class KafkaView:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._consumer.stop()
+        await self._ahead.stop()
         await self._admin.close()
 
     async def _find_partitions(self) -> None:
@@ -118,6 +126,8 @@ class KafkaView:
         if in_database and not committed[PRODUCT_METRICS.name]:  # the database is the sink's only output
             committed[PRODUCT_METRICS.name], in_database = in_database, {}
         members = {group: await self._members(group) for group in WITH_MEMBERS}
+        # Before the stable ends: a record that arrives in between must not look blocked.
+        written = await self._ahead.end_offsets([each for topic in READERS for each in self._partitions[topic]])
         ends = await self._consumer.end_offsets(everything)
         if self._are_beyond(ends):
             await asyncio.sleep(_CONFIRM_S)  # a broker that has just started may not have loaded all of its log yet
@@ -149,6 +159,9 @@ class KafkaView:
             all_metrics_read=self._has_read(PRODUCT_METRICS.name, ends),
             in_database=in_database,
             by_output=by_output,
+            blocked={
+                topic: sum(max(0, written[each] - ends[each]) for each in self._partitions[topic]) for topic in READERS
+            },
         )
         self._positions.update(self._next)
         return seen

@@ -46,7 +46,8 @@ class Observation(NamedTuple):
     that end at ``cut_until_s`` or before may lack metrics, which may have been skipped; None if there are none.
     ``all_metrics_read`` is False if not all metrics up to the end could be read in time; the next observation has the rest.
     ``in_database`` has the sink's committed offsets for its database, if it also writes a file. ``by_output`` has those of
-    both outputs, and none for one that was never written.
+    both outputs, and none for one that was never written. ``blocked`` counts, by topic, the offsets in and behind open
+    transactions, which no reader of committed records gets yet.
     """
 
     at_s: float
@@ -64,3 +65,4 @@ class Observation(NamedTuple):
     all_metrics_read: bool = True
     in_database: Offsets = MappingProxyType({})
     by_output: Mapping[str, Offsets] = MappingProxyType({})
+    blocked: Mapping[str, int] = MappingProxyType({})

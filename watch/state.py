@@ -92,6 +92,8 @@ class State:
     """Orders that the processor has accepted: those that it has read, minus those that it has rejected."""
     read_rates: dict[str, Rate] = field(default_factory=dict)
     lags: dict[str, int] = field(default_factory=dict)
+    blocked: dict[str, int] = field(default_factory=dict)
+    """By group, what it cannot read yet because of open transactions; while the stages work, they have some open."""
     moved_at_s: dict[str, float] = field(default_factory=dict)
     """When a group last read something, or had nothing to read."""
     database_lag: int | None = None
@@ -128,6 +130,7 @@ class State:
         at_s = self.seen_at_s = seen.at_s
         for topic, group in READERS.items():
             self.lags[group] = sum(lags_of(seen, topic).values())
+            self.blocked[group] = seen.blocked.get(topic, 0)
             read = self.read_rates.setdefault(group, Rate())
             read.add(at_s, sum(seen.committed[topic].values()))
             if read.grew or not self.lags[group]:

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from libs.events.product_metrics import ProductMetric, encode_metric
-from libs.events.topics import ORDERS_DLQ, PRODUCT_METRICS
+from libs.events.topics import ORDERS, ORDERS_DLQ, PRODUCT_METRICS
+from libs.runtime.kafka_client.clients import KafkaAddress
 from live.snapshot import sales
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import eventually
@@ -65,6 +66,40 @@ async def test_a_partially_read_window_is_not_shown_as_complete(
         (3, True, PRODUCTS),
         (4, True, PRODUCTS),
     ]
+
+
+async def test_the_view_tells_what_is_behind_an_open_transaction_and_how_far_each_output_is(
+    pipeline: Pipeline, topics: None
+) -> None:
+    orders, metrics = (TopicPartition(pipeline.prefix + name, 0) for name in (ORDERS.name, PRODUCT_METRICS.name))
+    state = State(60)
+    hanging = AIOKafkaProducer(bootstrap_servers=pipeline.kafka, transactional_id=f"{pipeline.prefix}hangs")
+    consumer = AIOKafkaConsumer(bootstrap_servers=pipeline.kafka, group_id=f"{pipeline.prefix}sink")
+    async with (
+        hanging,
+        consumer,
+        AIOKafkaProducer(bootstrap_servers=pipeline.kafka) as producer,
+        KafkaView(KafkaAddress(pipeline.kafka), pipeline.prefix, {}) as view,
+    ):
+        for _ in range(3):
+            await producer.send_and_wait(metrics.topic, b"?", partition=0)
+        consumer.assign([metrics])
+        await consumer.commit({metrics: 3})
+        await hanging.begin_transaction()
+        for sender in (hanging, producer, producer):
+            await sender.send_and_wait(orders.topic, b"?", partition=0)
+        state.apply(await look(view))
+        assert state.blocked == {"processor": 3, "analytics": 0, "sink": 0}
+        assert state.lags["processor"] == 0
+        assert state.output_lags == {"file": 0, "database": 3}
+        await hanging.abort_transaction()
+
+        async def is_read_on() -> bool:
+            state.apply(await look(view))
+            return state.blocked["processor"] == 0
+
+        await eventually(is_read_on)  # the marker comes a moment after the answer
+    assert state.lags["processor"] == 4  # with the marker
 
 
 async def test_a_recreated_topic_is_counted_from_its_beginning(

@@ -59,9 +59,9 @@ def test_it_has_the_same_content_as_the_terminal_view() -> None:
     assert content["orders"] == {"count": 206, "written": 210, "per_s": 50}
     assert content["accepted"] == {"per_s": 34}
     assert content["stages"] == {
-        "processor": {"lag": 40, "behind_s": 1.0, "keeps_up": True, "members": 2},
-        "analytics": {"lag": 0, "behind_s": 0, "keeps_up": False, "members": 0},
-        "sink": {"lag": 0, "behind_s": 0, "keeps_up": True, "members": None},
+        "processor": {"lag": 40, "blocked": 0, "behind_s": 1.0, "keeps_up": True, "members": 2},
+        "analytics": {"lag": 0, "blocked": 0, "behind_s": 0, "keeps_up": False, "members": 0},
+        "sink": {"lag": 0, "blocked": 0, "behind_s": 0, "keeps_up": True, "members": None},
     }
     assert content["event_time"] == {
         "watermark_s": T0 - 5,

@@ -19,7 +19,7 @@ class Pipeline:
     """Responds like the live page and one replica of the analytics; each response has a newer observation of Kafka."""
 
     def __init__(self) -> None:
-        self.stages = {"processor": {"lag": 0}, "analytics": {"lag": 0}, "sink": {"lag": 0}}
+        self.stages = {group: {"lag": 0, "blocked": 0} for group in ("processor", "analytics", "sink")}
         self.output_lags = {"file": 0, "database": 0}
         self.waiting_for = ""
         self.open_windows = 0
@@ -92,6 +92,22 @@ def test_each_stage_with_lag_is_reported(pipeline: Pipeline) -> None:
     pipeline.stages["analytics"]["lag"] = 1200
     pipeline.output_lags["file"] = 3
     assert pipeline.drained() == (1, ["analytics to read 1,200 records", "sink to read 3 records"])
+
+
+@pytest.mark.parametrize("group", ["processor", "analytics", "sink"])
+def test_records_behind_an_open_transaction_are_reported(pipeline: Pipeline, group: str) -> None:
+    """A producer has died in it: lag ends where it begins."""
+    pipeline.stages[group]["blocked"] = 2000
+    code, waiting_for = pipeline.drained()
+    assert code == 1
+    assert waiting_for == [
+        f"{group} to read 2,000 records behind an open transaction (`pipeline doctor` finds one that stays open)"
+    ]
+
+
+def test_the_transactions_of_a_stage_at_work_are_not_reported(pipeline: Pipeline) -> None:
+    pipeline.stages["analytics"] |= {"lag": 30, "blocked": 12}
+    assert pipeline.drained() == (1, ["analytics to read 30 records"])
 
 
 def test_an_open_window_is_reported(pipeline: Pipeline) -> None:
