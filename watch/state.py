@@ -228,7 +228,10 @@ class State:
             return False
         if self.last_order_s is not None and self.watermark_s < self.last_order_s + self.window_seconds:
             return False  # the watermark has stopped while windows are open
-        return self.members.get("processor") != 0 and not self.lags["processor"] and not self.lags["analytics"]
+        if self.members.get("processor") == 0:
+            return False
+        # Records behind an open transaction are no lag, and no order that was seen to arrive.
+        return not any(self.lags[stage] or self.blocked[stage] for stage in ("processor", "analytics"))
 
     @property
     def silent_sources(self) -> list[int]:

@@ -293,6 +293,16 @@ def test_event_time_that_stops_before_the_end_of_the_last_window_is_stuck() -> N
     assert not idle_after(*seen).is_idle
 
 
+@pytest.mark.parametrize("topic", ["orders", "processed-orders"])
+def test_a_pipeline_with_records_behind_an_open_transaction_is_not_idle(topic: str) -> None:
+    """Also for a viewer that has just started, and has seen no order arrive."""
+    state = idle_after(flowing(T0 + 412, 100, 100, blocked={topic: 5}, **IDLE))
+    assert state.last_order_s is None
+    assert not state.is_idle
+    state.apply(flowing(T0 + 413, 100, 100, blocked={topic: 0}, **IDLE))
+    assert state.is_idle
+
+
 def test_without_a_processor_nothing_is_idle() -> None:
     assert not idle_after(flowing(T0 + 412, 100, 100, members={"processor": 0})).is_idle
 
