@@ -1,6 +1,7 @@
 """Reports the sink's progress: commits its group's offsets for monitoring, and writes a periodic log line."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 
 import structlog
@@ -14,6 +15,8 @@ log = structlog.get_logger()
 
 _COMMIT_EVERY_S = 1.0
 _COMMIT_TIMEOUT_S = 2.0
+# A broker forgets an offset of a group without members a week after its commit, by default (offsets.retention.minutes).
+COMMIT_AGAIN_AFTER_S = 86_400.0
 _LOG_EVERY_S = 10.0
 
 
@@ -24,8 +27,15 @@ class Progress:
     commit is harmless and retried later.
     """
 
-    def __init__(self, status: Callable[[], Mapping[str, object]], metrics: OutputMetrics) -> None:
+    def __init__(
+        self,
+        status: Callable[[], Mapping[str, object]],
+        metrics: OutputMetrics,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._status = status
+        self._monotonic_s = monotonic_s
+        self._all_committed_s = monotonic_s()
         self._metrics = metrics
         self._written: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
@@ -51,7 +61,10 @@ class Progress:
                 self._log()
 
     async def commit(self, consumer: AIOKafkaConsumer) -> None:
-        """Commit the offsets if they have moved; a failure is only logged."""
+        """Commit the offsets that have moved, and once a day all; a failure is only logged."""
+        if self._monotonic_s() - self._all_committed_s > COMMIT_AGAIN_AFTER_S:
+            self._committed.clear()
+            self._all_committed_s = self._monotonic_s()
         offsets = {tp: offset for tp, offset in self._written.items() if self._committed.get(tp) != offset}
         if not offsets:
             return
