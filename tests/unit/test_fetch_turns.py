@@ -178,6 +178,15 @@ async def test_a_response_with_nothing_is_no_turn(turn_s: float) -> None:
     assert min(broker.read_s.values()) > 1000.0 + 12 * count / AT_A_TIME
 
 
+async def test_after_a_response_with_nothing_what_is_read_to_its_end_still_comes_first() -> None:
+    broker = ThrottlingBroker(3)
+    broker.states[2].lso = 7
+    fetch = FetchInTurns(broker.fetch, lambda: FetchTurns(AT_A_TIME, TURN_S), SHARE_BYTES)
+    for _ in range(6):
+        await fetch(broker, 1, request((0, 10, 500), (1, 10, 500), (2, 7, 500)))
+    assert [asked[0] for _, asked in broker.sent] == [(2, 7, 500)] * 6
+
+
 def test_a_partition_that_is_never_answered_does_not_keep_its_turn() -> None:
     turns = Turns()
     first = turns.fetch(*range(6))

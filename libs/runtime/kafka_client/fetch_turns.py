@@ -85,7 +85,7 @@ class FetchInTurns:
         self._monotonic_s = monotonic_s
         self._share_bytes = share_bytes
         self._turns = defaultdict[int, FetchTurns](new_turns)  # by broker
-        self._asked: dict[TopicPartition, int] = {}  # the offset, while there is a backlog
+        self._asked: dict[TopicPartition, int] = {}  # with a backlog: the offset, in a request that was answered
         self._left_out_s: dict[TopicPartition, float] = {}
 
     def left_out_for_s(self, partition: TopicPartition) -> float:
@@ -94,8 +94,8 @@ class FetchInTurns:
 
     async def __call__(self, assignment: Any, broker: int, request: Any) -> bool:
         """Send ``request``, without the partitions whose turn it is not; returns whether there are new records to read."""
-        has_turns = self._leave_out(assignment, broker, request)
-        if not has_turns:
+        chosen = self._leave_out(assignment, broker, request)
+        if not chosen:
             return await self._fetch(assignment, broker, request)
         states = [
             assignment.state_value(TopicPartition(topic, number))
@@ -106,11 +106,13 @@ class FetchInTurns:
         has_records = await self._fetch(assignment, broker, request)
         if before == [state.timestamp for state in states]:
             self._turns[broker].unanswered()
+        else:
+            self._asked |= chosen
         return has_records
 
-    def _leave_out(self, assignment: Any, broker: int, request: Any) -> bool:
-        """Take the partitions whose turn it is not out of ``request``; returns whether any has a backlog."""
-        has_turns = False
+    def _leave_out(self, assignment: Any, broker: int, request: Any) -> dict[TopicPartition, int]:
+        """Take the partitions whose turn it is not out of ``request``; returns the positions of those with a backlog in it."""
+        positions = {}
         for index, (topic, asked) in enumerate(request.topics):
             behind, read_to_end = {}, []
             for each in asked:
@@ -124,8 +126,7 @@ class FetchInTurns:
                 chosen = [(partition, behind[partition]) for partition in self._turns[broker].choose(behind)]
                 unserved = [each for partition, each in chosen if self._asked.get(partition) == each[1]]
                 others = [each for _, each in chosen if each not in unserved]
-                self._asked |= {partition: position for partition, (_, position, _) in chosen}
+                positions |= {partition: position for partition, (_, position, _) in chosen}
                 self._left_out_s |= dict.fromkeys(behind.keys() - dict(chosen).keys(), self._monotonic_s())
                 request.topics[index] = (topic, unserved + read_to_end + others)
-                has_turns = True
-        return has_turns
+        return positions
