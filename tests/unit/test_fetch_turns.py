@@ -124,17 +124,18 @@ class SizeLimitingBroker:
     def __init__(self) -> None:
         self.positions = dict.fromkeys(range(6), 0)
         self.ends = dict.fromkeys(range(6), 0)
-        self.known_ends = dict.fromkeys(range(6), 0)
+        self.states = {number: SimpleNamespace(lso=0, timestamp=0) for number in range(6)}
 
     def state_value(self, partition: TopicPartition) -> Any:
-        return SimpleNamespace(lso=self.known_ends[partition.partition], timestamp=self.known_ends[0])
+        return self.states[partition.partition]
 
     async def fetch(self, assignment: Any, broker: int, request: Any) -> bool:
         assert (assignment, broker) == (self, 1)
-        self.known_ends = self.ends = {number: end + 1 for number, end in self.ends.items()}
+        self.ends = {number: end + 1 for number, end in self.ends.items()}
         is_empty = True
         [(_, asked)] = request.topics
         for number, position, _ in asked:
+            self.states[number].lso = self.states[number].timestamp = self.ends[number]
             if is_empty or (number, position) != (self.LARGE, 0):
                 self.positions[number] = self.ends[number]
                 is_empty = False
@@ -149,7 +150,9 @@ class ThrottlingBroker(FakeFetcher):
         self.now_s = 1000.0
         self.fetches = 0
         self.read_s = dict.fromkeys(range(partitions), self.now_s)
-        self.states = {number: SimpleNamespace(lso=1_000_000, timestamp=None) for number in range(partitions)}
+        self.states: dict[int, Any] = {
+            number: SimpleNamespace(lso=1_000_000, timestamp=None) for number in range(partitions)
+        }
 
     def state_value(self, partition: TopicPartition) -> Any:
         return self.states[partition.partition]
