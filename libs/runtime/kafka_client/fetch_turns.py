@@ -112,7 +112,7 @@ class FetchInTurns:
 
     def _leave_out(self, assignment: Any, broker: int, request: Any) -> dict[TopicPartition, int]:
         """Take the partitions whose turn it is not out of ``request``; returns the positions of those with a backlog in it."""
-        positions = {}
+        positions: dict[TopicPartition, int] = {}
         for index, (topic, asked) in enumerate(request.topics):
             behind, read_to_end = {}, []
             for each in asked:
