@@ -14,10 +14,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         OSError: ``path`` cannot be replaced.
     """
-    path = path.resolve()
     if path.exists() and not path.is_file():
-        yield path
+        yield path  # not resolved: the name of a process's own pipe leads nowhere
         return
+    path = path.resolve()
     new = path.with_name(f".{path.name}.new")
     try:
         yield new

@@ -18,6 +18,7 @@ from libs.events.topics import ALL_TOPICS, ORDERS
 from libs.runtime.clock import SystemClock
 from libs.runtime.exactly_once.broker_watch import BrokerWatch
 from libs.runtime.exactly_once.group_member import GroupMember
+from libs.runtime.exactly_once.transaction_size import TransactionSize
 from libs.runtime.exactly_once.worker import ReplicaWorker
 from libs.runtime.kafka_client.consumers import committed_consumer
 from libs.runtime.kafka_client.stage_consumer import StageConsumer
@@ -145,7 +146,7 @@ class Pipeline:
         health = Health()
         watch = BrokerWatch(consumer, [source], health, (), SystemClock())
         ids = StageTransactionalIds(self.prefix, stage.name)
-        worker = ReplicaWorker(stage, settings, consumer, [source], member, ids, watch, health)
+        worker = ReplicaWorker(stage, settings, consumer, [source], member, ids, watch, health, TransactionSize())
         committed = CommittedOffsets(self.kafka, member.group)
         failures: list[BaseException] = []
         worker.start(failures.append)

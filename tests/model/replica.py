@@ -17,6 +17,7 @@ from aiokafka.structs import TopicPartition
 from libs.runtime.errors import AnswerLostError, NotAMemberError
 from libs.runtime.exactly_once.group_member import GroupMember
 from libs.runtime.exactly_once.processing import WorkedPartition
+from libs.runtime.exactly_once.transaction_size import TransactionSize
 from libs.runtime.exactly_once.worker import ReplicaWorker
 from libs.runtime.service.health import Health
 from libs.runtime.service.settings import ServiceSettings
@@ -166,6 +167,7 @@ class _Worker(ReplicaWorker):
             StageTransactionalIds("", "processor"),
             make_watch(),
             Health(),
+            TransactionSize(),
         )
         self._orders = orders
         self.outcome: str | None = None

@@ -181,6 +181,25 @@ async def test_a_response_with_nothing_is_no_turn(turn_s: float) -> None:
     assert min(broker.read_s.values()) > 1000.0 + 12 * count / AT_A_TIME
 
 
+async def test_a_partition_whose_turn_brought_an_error_does_not_count_as_left_out() -> None:
+    """It would never count as stuck."""
+    broker = ThrottlingBroker(3)
+    failing, others = TopicPartition("orders", 0), [TopicPartition("orders", number) for number in (1, 2)]
+
+    async def fetch_without_the_first(_: object, __: int, request: Any) -> bool:
+        for number, *_ in request.topics[0][1]:
+            if number:
+                broker.states[number].timestamp = broker.now_s = broker.now_s + 1
+        return True
+
+    turns = FetchTurns(AT_A_TIME, 0.0, lambda: broker.now_s)
+    fetch = FetchInTurns(fetch_without_the_first, lambda: turns, SHARE_BYTES, lambda: broker.now_s)
+    for position in range(10):
+        await fetch(broker, 1, request(*[(number, position, 500) for number in range(3)]))
+    assert fetch.left_out_for_s(failing) == float("inf")
+    assert all(fetch.left_out_for_s(each) < 10 for each in others)
+
+
 async def test_after_a_response_with_nothing_what_is_read_to_its_end_still_comes_first() -> None:
     broker = ThrottlingBroker(3)
     broker.states[2].lso = 7

@@ -42,6 +42,17 @@ def test_a_link_stays_one(tmp_path: Path) -> None:
     assert path.read_text() == "new"
 
 
+def test_a_pipe_of_this_process_is_written_to_itself() -> None:
+    reader, writer = os.pipe()
+    try:
+        with whole_file(Path(f"/dev/fd/{writer}")) as itself:
+            itself.write_text("new")
+        assert os.read(reader, 10) == b"new"
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 def test_a_pipe_is_written_to_itself(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

@@ -55,7 +55,6 @@ class BrokerWatch:
         self._needed = set(needed)
         self._clock = clock
         self._looks_at_a_change = 0
-        self._newest_fetch_ms = 0
         self.ends: Mapping[TopicPartition, int] = {}
         """Each source partition's last stable offset, a few seconds ago."""
         self.quiet_since_s: float | None = None
@@ -79,6 +78,7 @@ class BrokerWatch:
         """
         next_ping_s = 0.0
         while True:
+            newest_fetch_ms = self._newest_fetch_ms()
             try:
                 async with asyncio.timeout(HEALTHY_FOR_S / 2):
                     if time.monotonic() >= next_ping_s:
@@ -93,10 +93,9 @@ class BrokerWatch:
                             self.quiet_since_s = self._clock.now_s()
                         self.ends, self._ends_seen_s = ends, time.monotonic()
                         self.source_started = self.source_started or any(self.ends.values())
-                    self._fetches_are_answered()
             except (KafkaError, OSError, TimeoutError):
                 # A quota or a slow connection may delay our request behind the fetches.
-                self.answering = self._fetches_are_answered()
+                self.answering = self._newest_fetch_ms() != newest_fetch_ms
                 if self.answering:
                     self._health.beat("connected")
                     self._answered_s = time.monotonic()
@@ -106,13 +105,9 @@ class BrokerWatch:
             look_again = not self.source_started or self._looks_at_a_change
             await asyncio.sleep(_LOOK_AGAIN_AFTER_S if look_again else _PING_EVERY_S)
 
-    def _fetches_are_answered(self) -> bool:
-        """Whether a fetch was answered since the last call."""
-        newest_ms = max(
-            (self._consumer.last_poll_timestamp(each) or 0 for each in self._consumer.assignment()), default=0
-        )
-        before_ms, self._newest_fetch_ms = self._newest_fetch_ms, newest_ms
-        return newest_ms != before_ms
+    def _newest_fetch_ms(self) -> int:
+        partitions = self._consumer.assignment()
+        return max((self._consumer.last_poll_timestamp(each) or 0 for each in partitions), default=0)
 
     def _note(self, counts: Mapping[str, int]) -> None:
         if self._as_expected(counts):

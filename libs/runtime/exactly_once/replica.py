@@ -16,6 +16,7 @@ from libs.runtime.exactly_once.broker_watch import BrokerWatch
 from libs.runtime.exactly_once.group_member import current_member
 from libs.runtime.exactly_once.membership import watch_membership
 from libs.runtime.exactly_once.stage import Stage
+from libs.runtime.exactly_once.transaction_size import TransactionSize
 from libs.runtime.exactly_once.worker import ReplicaWorker
 from libs.runtime.kafka_client.closing import close_consumer
 from libs.runtime.kafka_client.consumers import committed_consumer
@@ -93,6 +94,7 @@ class _Replica(ConsumerRebalanceListener):
         self._consumer = consumer
         self._watch = watch
         self._ids = StageTransactionalIds(context.settings.topic_prefix, stage.name)
+        self._size = TransactionSize()
         self._worker: ReplicaWorker | None = None
         self._closed = False
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -134,6 +136,7 @@ class _Replica(ConsumerRebalanceListener):
                 self._ids,
                 self._watch,
                 self._context.health,
+                self._size,
             )
             self._worker.start(self._fail)
 

@@ -59,9 +59,10 @@ class ReplicaWorker:
     Args:
         member: this replica's membership when it was assigned ``partitions``.
         ids: the stage's transactional ids, the same object for the life of the process.
+        size: how large transactions may become, likewise.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - its collaborators, which outlive it
         self,
         stage: Stage,
         settings: ServiceSettings,
@@ -71,6 +72,7 @@ class ReplicaWorker:
         ids: StageTransactionalIds,
         watch: BrokerWatch,
         health: Health,
+        size: TransactionSize,
     ) -> None:
         self._stage = stage
         self._settings = settings
@@ -84,7 +86,7 @@ class ReplicaWorker:
         self._metrics = stage.metrics
         self._stopping = asyncio.Event()
         self._retries = Retries()
-        self._transaction_size = TransactionSize()
+        self._transaction_size = size
         self._start_offsets = {source: StartOffset() for source in self._sources}
         self._take_over = TakeOver(
             stage, settings, consumer, member.group, lambda source: self._health.beat(_name(source))

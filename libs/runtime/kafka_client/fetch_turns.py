@@ -87,27 +87,33 @@ class FetchInTurns:
         self._turns = defaultdict[int, FetchTurns](new_turns)  # by broker
         self._asked: dict[TopicPartition, int] = {}  # with a backlog: the offset, in a request that was answered
         self._left_out_s: dict[TopicPartition, float] = {}
+        self._failed = set[TopicPartition]()
 
     def left_out_for_s(self, partition: TopicPartition) -> float:
-        """Seconds since ``partition`` was last left out of a request; infinite if it never was."""
-        return self._monotonic_s() - self._left_out_s.get(partition, float("-inf"))
+        """Seconds since ``partition`` was last left out of a request; infinite if it never was, or if its last turn brought an error."""
+        return (
+            float("inf")
+            if partition in self._failed
+            else self._monotonic_s() - self._left_out_s.get(partition, float("-inf"))
+        )
 
     async def __call__(self, assignment: Any, broker: int, request: Any) -> bool:
         """Send ``request``, without the partitions whose turn it is not; returns whether there are new records to read."""
         chosen = self._leave_out(assignment, broker, request)
         if not chosen:
             return await self._fetch(assignment, broker, request)
-        states = [
-            assignment.state_value(TopicPartition(topic, number))
-            for topic, asked in request.topics
-            for number, *_ in asked
-        ]
+        asked = [TopicPartition(topic, number) for topic, some in request.topics for number, *_ in some]
+        states = [assignment.state_value(partition) for partition in asked]
         before = [state.timestamp for state in states]
         has_records = await self._fetch(assignment, broker, request)
         if before == [state.timestamp for state in states]:
             self._turns[broker].unanswered()
         else:
             self._asked |= chosen
+            unchanged = {
+                partition for partition, state, at in zip(asked, states, before, strict=True) if state.timestamp == at
+            }
+            self._failed = (self._failed - set(asked)) | unchanged
         return has_records
 
     def _leave_out(self, assignment: Any, broker: int, request: Any) -> dict[TopicPartition, int]:

@@ -21,10 +21,10 @@ _LOGINS = re.compile(
     """,
     re.VERBOSE,
 )
-_NAMED = re.compile(  # password=it, password='it', "password":"it"
+_NAMED = re.compile(  # password=it, password='it', "password":"it"; that of a file's path is none
     r"""
-      (?P<name> (?: password | passwd | secret | token | api_?key ) \w{0,20} (?: \s*[=:]\s* | \\?["']\s*:\s* ) )
-      (?: (?P<quote> \\?["'] ) .{0,1000}? (?P=quote) (?!\w)
+      (?P<name> (?: password | passwd | secret | token | api_?key ) (?! \w{0,20}_file\b ) \w{0,20} (?: \s*[=:]\s* | \\?["']\s*:\s* ) )
+      (?: (?P<quote> \\?["'] ) .*? (?P=quote) (?!\w)
         | (?<!["']:) ["']? [^\s&;,"'\\] (?: [^\s&;,"'\\] | \\?["'](?=\w) )*+
       )
     """,

@@ -13,6 +13,7 @@ from libs.runtime.exactly_once import worker as worker_module
 from libs.runtime.exactly_once.committed_offsets import CommittedOffset, encode_metadata
 from libs.runtime.exactly_once.group_member import GroupMember
 from libs.runtime.exactly_once.processing import Processing
+from libs.runtime.exactly_once.transaction_size import TransactionSize
 from libs.runtime.exactly_once.worker import ReplicaWorker
 from libs.runtime.service.health import Health
 from libs.runtime.service.settings import ServiceSettings
@@ -107,6 +108,7 @@ class WorkerWithFakes:
             StageTransactionalIds(PREFIX, "processor"),
             make_watch(),
             Health(),
+            TransactionSize(),
         )
 
     async def attempt(self) -> None:

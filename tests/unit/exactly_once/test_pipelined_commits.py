@@ -269,10 +269,10 @@ async def test_a_transaction_that_takes_long_makes_the_next_one_smaller(
     producer.error = error
     commits = make_commits(producer, size=size)
     commits.open()
-    write(commits, 1, bytes(1_000_000))
+    write(commits, 1, bytes(2_000_000))
     await commits.commit(at(5), [])
     await commits.close()
-    assert size.max_bytes < 1_000_000
+    assert size.max_bytes < 2_000_000
     commits = make_commits(producer, size=size)
     commits.open()
     write(commits, 1, bytes(size.max_bytes + 1))

@@ -39,10 +39,29 @@ def test_on_a_fast_connection_only_memory_limits_it() -> None:
 
 def test_after_an_outage_it_grows_again() -> None:
     size = TransactionSize()
-    size.failed(10, 10 * RECORD_BYTES, TIMEOUT_S)
+    for _ in range(10):
+        size.failed(size.max_records, 0, TIMEOUT_S)
     assert 100 < size.max_records < 1000
-    write_backlog(size, 100_000_000, 10)
+    write_backlog(size, 100_000_000, 20)
     assert size.max_bytes == MAX_BYTES
+
+
+@pytest.mark.parametrize("seconds", [0.5, 3.0])
+def test_a_failure_of_few_records_says_nothing_about_their_number(seconds: float) -> None:
+    size = TransactionSize()
+    size.failed(10, 10 * RECORD_BYTES, TIMEOUT_S)
+    assert size.max_bytes == MAX_BYTES
+    size.failed(MAX_RECORDS, 0, TIMEOUT_S)
+    for _ in range(10):
+        size.committed(size.max_records, 0, seconds)
+    assert size.max_bytes == MAX_BYTES
+
+
+def test_commits_that_are_slow_whatever_their_size_do_not_become_tiny() -> None:
+    size = TransactionSize()
+    for _ in range(100):
+        size.committed(size.max_records, 0, 7.0)
+    assert size.max_bytes >= 1_000_000
 
 
 def test_a_few_records_say_nothing_about_a_larger_transaction() -> None:

@@ -19,6 +19,7 @@ from libs.runtime.errors import (
 )
 from libs.runtime.exactly_once import worker as worker_module
 from libs.runtime.exactly_once.retries import MAX_FAILURES
+from libs.runtime.exactly_once.transaction_size import TransactionSize
 from libs.runtime.exactly_once.worker import ReplicaWorker
 from libs.runtime.metrics import totals
 from libs.runtime.service.health import Health
@@ -47,7 +48,8 @@ class Failing(ReplicaWorker):
 def make_worker(error: BaseException, kind: type[Failing] = Failing) -> Failing:
     anything: Any = FakeConsumer()
     ids = StageTransactionalIds("", "processor")
-    worker = kind(make_stage(), ServiceSettings(), anything, ORDERS[:2], MEMBER, ids, make_watch(), Health())
+    size = TransactionSize()
+    worker = kind(make_stage(), ServiceSettings(), anything, ORDERS[:2], MEMBER, ids, make_watch(), Health(), size)
     worker.error, worker.long_enough = error, asyncio.Event()
     return worker
 
