@@ -21,9 +21,9 @@ _LOGINS = re.compile(
     """,
     re.VERBOSE,
 )
-_NAMED = re.compile(  # password=it, password='it', "password":"it"; that of a file's path is none
+_NAMED = re.compile(  # password=it, password='it', "password":"it", also in PASSWORD_FILE, where it may be by mistake
     r"""
-      (?P<name> (?: password | passwd | secret | token | api_?key ) (?! \w{0,20}_file\b ) \w{0,20} (?: \s*[=:]\s* | \\?["']\s*:\s* ) )
+      (?P<name> (?: password | passwd | secret | token | api_?key ) \w{0,20} (?: \s*[=:]\s* | \\?["']\s*:\s* ) )
       (?: (?P<quote> \\?["'] ) .*? (?P=quote) (?!\w)
         | (?<!["']:) ["']? [^\s&;,"'\\] (?: [^\s&;,"'\\] | \\?["'](?=\w) )*+
       )
