@@ -26,10 +26,10 @@ PARAMS = {
     "max_dead_letter_share": 1,
     "max_sink_delay_seconds": 60,
 }
-LOOK = {"findings": [asdict(Finding("processor-1", BROKEN, "exited", 5000.0))], "totals": {}}
+LOOK: dict[str, Any] = {"findings": [asdict(Finding("processor-1", BROKEN, "exited", 5000.0))], "totals": {}}
 
 
-TWO_BROKEN = {
+TWO_BROKEN: dict[str, Any] = {
     "findings": [*LOOK["findings"], asdict(Finding("sink", BROKEN, "its disk is full", 5000.0))],
     "totals": {},
 }
