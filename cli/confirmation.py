@@ -1,4 +1,4 @@
-"""Asks a person before a command changes anything."""
+"""Whether a person can be asked before a command changes anything."""
 
 import sys
 
@@ -9,12 +9,3 @@ def check_can_ask(yes: bool, advice: str) -> None:
     """Raise UsageError if a confirmation is needed (not ``yes``) and there is no terminal to ask for it."""
     if not (yes or sys.stdin.isatty()):
         raise UsageError("cannot ask for confirmation without a terminal", advice=advice)
-
-
-def confirmed(question: str) -> bool:
-    """Ask; only yes is yes. The end of the input (Ctrl-D) is no."""
-    try:
-        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
-    except EOFError:
-        sys.stdout.write("\n")
-        return False

@@ -146,7 +146,7 @@ async def _show_while_running(settings: LocalSettings, supervisor: Supervisor) -
     finally:
         view.cancel()
         await asyncio.wait({view})
-    raise EndedElsewhereError("the pipeline was stopped from elsewhere")
+    raise EndedElsewhereError
 
 
 def _report(line: str) -> None:

@@ -12,4 +12,7 @@ class PortTakenError(LocalModeError):
 
 
 class EndedElsewhereError(LocalModeError):
-    """Another command has stopped the pipeline that is shown."""
+    """Another command has stopped the pipeline that is shown, or that is starting."""
+
+    def __init__(self) -> None:
+        super().__init__("the pipeline was stopped from elsewhere")

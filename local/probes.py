@@ -34,9 +34,8 @@ def kafka_answers(port: int) -> bool:
     if len(header) < 12:
         return False
     _, correlation_id, brokers = struct.unpack(">iii", header)
-    return bool(
-        correlation_id == _CORRELATION_ID and brokers > 0
-    )  # another program, such as an HTTP server, responds with text
+    # Another program, such as an HTTP server, responds with text.
+    return bool(correlation_id == _CORRELATION_ID and brokers > 0)
 
 
 def health_of(port: int) -> str:

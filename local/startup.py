@@ -83,7 +83,7 @@ def wait_until_ready(
         except LocalModeError:
             if supervisor.processes():
                 raise
-            raise EndedElsewhereError("the pipeline was stopped from elsewhere") from None
+            raise EndedElsewhereError from None
         for program in programs:
             if program.name not in ready and _is_ready(settings, program):
                 ready.add(program.name)

@@ -89,7 +89,8 @@ async def carry_out(kafka: Kafka, plan: Plan, begun: asyncio.Event) -> None:
             known = {partition: each for partition, each in before.items() if each.offset >= 0}
             await _commit(kafka, plan, _begins(plan, done) | known)
             begun.clear()
-        for topic, code in refused.items():
+        if refused:
+            topic, code = next(iter(refused.items()))
             raise PipelineError(f"topic {topic!r} cannot be deleted: {for_code(code).__name__}")
         await _wait_until_gone(admin, plan.topics)
         await _refuse_members(admin, plan.topic_prefix)  # one that started meanwhile may have read the state

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import psycopg
 
 from libs.runtime.errors import PipelineError
-from libs.runtime.secret import Secret
+from libs.runtime.secret import read_secret_file
 from verification.report import Damage, Report
 from verification.windows import Metric, OutputDamage
 
@@ -77,17 +77,14 @@ def _sqlite(database: OutputDatabase) -> Iterator[Row]:
 
 
 def _postgresql(database: OutputDatabase) -> Iterator[Row]:
-    options = {"password": _password(database.password_file)} if database.password_file else {}
+    options = (
+        {"password": read_secret_file("SINK_DATABASE_PASSWORD", database.password_file)}
+        if database.password_file
+        else {}
+    )
     with psycopg.connect(database.url, connect_timeout=10, client_encoding="UTF8", **options) as connection:  # type: ignore[arg-type]
         known = connection.execute("select to_regclass('product_metrics') is not null").fetchone()
         if known == (True,):
             with connection.cursor("rows") as cursor:
                 cursor.itersize = _FETCHED_ROWS
                 yield from cursor.execute(_POSTGRESQL_ROWS)
-
-
-def _password(file: Path) -> str:
-    try:
-        return Secret("SINK_DATABASE_PASSWORD", file=file).read()
-    except ValueError as error:
-        raise PipelineError(str(error), advice="write the password into its first line") from None

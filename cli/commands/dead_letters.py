@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 
-from cli.confirmation import check_can_ask, confirmed
+from cli.confirmation import check_can_ask
 from cli.context import context_of
 from cli.errors import UsageError
 from cli.kafka import address_of, run_in_kafka
@@ -20,6 +20,7 @@ from dead_letters.dead_letter import Place, parse_place
 from dead_letters.rendering import letter_text, letters_table, plan_text, reasons_table
 from dead_letters.selection import Selection
 from dead_letters.summaries import ByReason, Newest
+from libs.confirmation import confirmed
 from libs.events.rights import DEAD_LETTERS, DEAD_LETTERS_READER
 from libs.runtime.rights.right import Role
 from libs.runtime.service.logs import configure_logging

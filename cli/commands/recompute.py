@@ -3,11 +3,12 @@
 import asyncio
 
 from cli.app import EXIT_DONE, EXIT_FAILED
-from cli.confirmation import check_can_ask, confirmed
+from cli.confirmation import check_can_ask
 from cli.context import context_of
 from cli.kafka import address_of, run_in_kafka
 from cli.options import FOUND, PipelineOptions
 from cli.output import messages, print_line
+from libs.confirmation import confirmed
 from libs.events.rights import RECOMPUTE
 from recompute.commands import Plan, carry_out, make_plan
 from services.sink.database.database_writer import REBUILD

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from libs.runtime.errors import PipelineError
+
 
 @dataclass(frozen=True)
 class Secret:
@@ -31,6 +33,18 @@ class Secret:
         if not secret:
             raise ValueError(f"{self.setting}_FILE={str(self.file)!r} is empty; the secret is its first line")
         return secret
+
+
+def read_secret_file(setting: str, file: Path) -> str:
+    """The first line of ``file``, which the setting ``setting``_FILE names.
+
+    Raises:
+        PipelineError: the file cannot be read, or its first line is empty.
+    """
+    try:
+        return Secret(setting, file=file).read()
+    except ValueError as error:
+        raise PipelineError(str(error), advice="write the password into its first line") from None
 
 
 def _reason(error: OSError | UnicodeDecodeError) -> str:

@@ -19,5 +19,8 @@ def per_minute(counter: str) -> str:
 
 
 def lag(group: str) -> str:
-    """The lag of the groups whose name ends with the regular expression ``group``, whatever its ``TOPIC_PREFIX``, which need not end with a separator."""
+    """The lag of the groups that the regular expression ``group`` matches, whatever their ``TOPIC_PREFIX``.
+
+    The prefix need not end with a separator.
+    """
     return f'sum(consumergroup_topic:kafka_lag:sum{{consumergroup=~".*{group}"}})'

@@ -7,6 +7,7 @@ no longer in the topic are lost.
 import asyncio
 import sys
 
+from libs.confirmation import confirmed
 from libs.runtime.errors import PipelineError, SettingsError, described
 from libs.runtime.service.settings import load_settings
 from services.sink.database.connecting import database_at
@@ -33,7 +34,7 @@ def _run(arguments: list[str]) -> int:
         if not sys.stdin.isatty():
             sys.stderr.write("rebuild_database: cannot ask for confirmation without a terminal (--yes does not ask)\n")
             return 2
-        if not _confirmed(f"Delete all metrics in {address}?"):
+        if not confirmed(f"Delete all metrics in {address}?"):
             sys.stdout.write("nothing was changed\n")
             return 1
     try:
@@ -43,15 +44,6 @@ def _run(arguments: list[str]) -> int:
         return 1
     sys.stdout.write(f"{address} is empty; the sink fills it from the topic's beginning\n")
     return 0
-
-
-def _confirmed(question: str) -> bool:
-    """Whether the answer is yes. The end of the input (Ctrl-D) is no."""
-    try:
-        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
-    except EOFError:
-        sys.stdout.write("\n")
-        return False
 
 
 async def _clear(settings: SinkSettings) -> None:

@@ -91,11 +91,9 @@ class FetchInTurns:
 
     def left_out_for_s(self, partition: TopicPartition) -> float:
         """Seconds since ``partition`` was last left out of a request; infinite if it never was, or if its last turn brought an error."""
-        return (
-            float("inf")
-            if partition in self._failed
-            else self._monotonic_s() - self._left_out_s.get(partition, float("-inf"))
-        )
+        if partition in self._failed:
+            return float("inf")
+        return self._monotonic_s() - self._left_out_s.get(partition, float("-inf"))
 
     async def __call__(self, assignment: Any, broker: int, request: Any) -> bool:
         """Send ``request``, without the partitions whose turn it is not; returns whether there are new records to read."""
@@ -106,14 +104,12 @@ class FetchInTurns:
         states = [assignment.state_value(partition) for partition in asked]
         before = [state.timestamp for state in states]
         has_records = await self._fetch(assignment, broker, request)
-        if before == [state.timestamp for state in states]:
+        missing = {each for each, state, at in zip(asked, states, before, strict=True) if state.timestamp == at}
+        if len(missing) == len(asked):
             self._turns[broker].unanswered()
         else:
             self._asked |= chosen
-            unchanged = {
-                partition for partition, state, at in zip(asked, states, before, strict=True) if state.timestamp == at
-            }
-            self._failed = (self._failed - set(asked)) | unchanged
+            self._failed = self._failed.difference(asked) | missing
         return has_records
 
     def _leave_out(self, assignment: Any, broker: int, request: Any) -> dict[TopicPartition, int]:
@@ -129,10 +125,10 @@ class FetchInTurns:
                 else:
                     read_to_end.append(each)
             if behind:
-                chosen = [(partition, behind[partition]) for partition in self._turns[broker].choose(behind)]
-                unserved = [each for partition, each in chosen if self._asked.get(partition) == each[1]]
-                others = [each for _, each in chosen if each not in unserved]
-                positions |= {partition: position for partition, (_, position, _) in chosen}
-                self._left_out_s |= dict.fromkeys(behind.keys() - dict(chosen).keys(), self._monotonic_s())
+                chosen = {partition: behind[partition] for partition in self._turns[broker].choose(behind)}
+                unserved = [each for partition, each in chosen.items() if self._asked.get(partition) == each[1]]
+                others = [each for partition, each in chosen.items() if self._asked.get(partition) != each[1]]
+                positions |= {partition: position for partition, (_, position, _) in chosen.items()}
+                self._left_out_s |= dict.fromkeys(behind.keys() - chosen.keys(), self._monotonic_s())
                 request.topics[index] = (topic, unserved + read_to_end + others)
         return positions

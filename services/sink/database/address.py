@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from libs.runtime.errors import PipelineError
-from libs.runtime.secret import Secret
+from libs.runtime.secret import read_secret_file
 
 _ALLOWED = "sqlite:///relative/path.db, sqlite:////absolute/path.db or postgresql://user@host:port/database"
 _POSTGRESQL = ("postgresql", "postgres")
@@ -39,10 +38,7 @@ class PostgresqlAddress:
         """
         if self.password_file is None:
             return None
-        try:
-            return Secret("SINK_DATABASE_PASSWORD", file=self.password_file).read()
-        except ValueError as error:
-            raise PipelineError(str(error), advice="write the password into its first line") from None
+        return read_secret_file("SINK_DATABASE_PASSWORD", self.password_file)
 
     def __str__(self) -> str:
         """Host and database, without the password and without parameters, which may contain it, too."""
