@@ -24,7 +24,7 @@ def render(report: Report) -> RenderableType:
         counts.add_row(Text(f"    {printable(reason, _REASON_CHARS)}"), f"{count:,}")
     outcome_gone = report.not_verified[NotVerified.OUTCOME]
     if outcome_gone:
-        counts.add_row("  not verified: nothing is left of it", f"{outcome_gone:,}")
+        counts.add_row("  not verified: no result left in the topics", f"{outcome_gone:,}")
     counts.add_row(
         "  sent = processed + dead letters", "", _mark(report.sent == report.processed + dead + outcome_gone)
     )
