@@ -284,8 +284,8 @@ def _transaction(found: OpenTransaction, prefix: str, subject: str, watched_s: f
             f"the transaction of {found.transactional_id!r} has blocked readers of {where} for {watched_s:.0f} s",
             "start its service, which aborts it, or wait for its timeout (15 s)"
             if own
-            else "it is no service's: end it in the program that it is of, or start that program again, which aborts it; or wait for its timeout"
-            " (transaction.timeout.ms of the program, 15 minutes at most by the brokers' default)",
+            else "it does not belong to this pipeline: end it in the program that opened it, restart that program (which aborts it), or wait"
+            " for its timeout (transaction.timeout.ms of the program, 15 minutes at most by the brokers' default)",
         )
     hangs = f"hangs: no timeout ends it, and readers are blocked at offset {found.start_offset}"
     abort = (
@@ -297,7 +297,7 @@ def _transaction(found: OpenTransaction, prefix: str, subject: str, watched_s: f
             subject,
             f"a transaction of {found.transactional_id!r} in {where} {hangs}. Its producer's last one was committed, which does not show"
             " how this one ended",
-            "ask those whose program it is, or look for markers of this producer in other partitions (kafka-dump-log.sh); if it was not"
+            "ask the owners of that program, or look for markers of this producer in other partitions (kafka-dump-log.sh); if it was not"
             f" committed: {abort}",
         )
     if found.state == COMPLETE_COMMIT:

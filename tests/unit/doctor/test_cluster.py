@@ -210,7 +210,7 @@ def with_partitions(name: str, *partitions: Partition) -> dict[str, Any]:
             Level.WARNING,
             "transactions",
             "'of-a-sender' has blocked readers of partition 1 of mine.orders for 5 s",
-            "it is no service's: end it in the program that it is of",
+            "it does not belong to this pipeline: end it in the program that opened it",
         ),
         (
             {
