@@ -1,4 +1,4 @@
-"""The required settings of each topic, to check topics that somebody else has created or changed.
+"""The required settings of each topic, to check topics that were created or changed outside the pipeline.
 
 Topics that the services create have the settings of ``topics``; the broker's defaults decide the rest.
 """
@@ -45,7 +45,7 @@ ACKNOWLEDGED = (
         "min.insync.replicas",
         "2 or more with three replicas",
         lambda seen: seen.topic.replicas < 3 or int(seen.value) >= 2,
-        "a record may be acknowledged that a single broker has, and be lost with it",
+        "a record that only one broker has may be acknowledged, and is lost with that broker",
     ),
     Rule(
         "unclean.leader.election.enable",
@@ -57,12 +57,12 @@ ACKNOWLEDGED = (
 """What has been acknowledged is kept."""
 
 _KEPT_UNREAD = (
-    Rule("retention.ms", "a day or more", _for_a_day, "what an outage leaves unread for so long is deleted, and lost"),
+    Rule("retention.ms", "a day or more", _for_a_day, "records that an outage leaves unread for longer are deleted"),
     Rule(
         "retention.bytes",
         "-1",
         lambda seen: int(seen.value) == _NEVER,
-        "in a backlog of this size the oldest records are deleted unread, and lost",
+        "in a larger backlog the oldest records are deleted before they are read",
     ),
 )
 
@@ -71,7 +71,7 @@ _TAKES_BATCHES = (
         "max.message.bytes",
         f"{LARGEST_BATCH_BYTES} or more",
         lambda seen: int(seen.value) >= LARGEST_BATCH_BYTES,
-        "a full batch is refused, and its partition stands still in a backlog",
+        "a full batch is rejected, and its partition makes no progress in a backlog",
     ),
 )
 
@@ -80,27 +80,27 @@ _KEEPS_TIMES = (
         "message.timestamp.type",
         "CreateTime",
         lambda seen: seen.value == "CreateTime",
-        "a record loses the time at which its order came in, and the verification takes a dead letter for a changed one",
+        "a record loses its order's arrival time, and the verification reports dead letters as changed",
     ),
     Rule(
         "message.timestamp.before.max.ms",
         "a day or more",
         lambda seen: int(seen.value) >= _DAY_MS,
-        "records of orders that have waited longer are refused, and their partition stands still",
+        "records of orders that have waited longer are rejected, and their partition makes no progress",
     ),
 )
 
 _TAKES_WHAT_IS_DERIVED = (
     Rule(
         "max.message.bytes",
-        f"the limit of orders and {ROOM_FOR_DERIVED_BYTES} more",
+        f"at least the limit of orders plus {ROOM_FOR_DERIVED_BYTES}",
         _is_derivable,
         "larger orders become dead letters (too_large), without their bytes if orders-dlq has no room for them",
     ),
 )
 
 SOURCE = (
-    _not_compacted("orders without a key are refused, and of those with the same key all but the last are deleted"),
+    _not_compacted("orders without a key are rejected, and of those with the same key all but the last are deleted"),
     *ACKNOWLEDGED,
     *_KEPT_UNREAD,
     *_TAKES_BATCHES,
@@ -108,18 +108,18 @@ SOURCE = (
         "message.timestamp.type",
         "LogAppendTime",
         lambda seen: seen.value == "LogAppendTime",
-        "when an order came in is its sender's word, so that a wrong clock can pass as an order in time",
+        "the arrival time comes from the sender's clock, so a wrong clock can make a late order look on time",
     ),
     Rule(
         "compression.type",
         "uncompressed",
         lambda seen: seen.value == "uncompressed",
-        "max.message.bytes limits packed bytes, and a small batch may unpack to more than a service has memory for",
+        "max.message.bytes limits compressed bytes, so a small batch may decompress to more than a service has memory for",
     ),
 )
 
 DERIVED = (
-    _not_compacted("watermarks are refused, and of the records with the same key all but the last are deleted"),
+    _not_compacted("watermarks are rejected, and of the records with the same key all but the last are deleted"),
     *ACKNOWLEDGED,
     *_KEPT_UNREAD,
     *_TAKES_BATCHES,
@@ -128,7 +128,7 @@ DERIVED = (
 )
 
 METRICS = (
-    _not_compacted("a product's earlier windows are deleted, maybe before they are in the file"),
+    _not_compacted("a product's earlier windows are deleted, possibly before they are in the file"),
     *ACKNOWLEDGED,
     *_KEPT_UNREAD,
     *_TAKES_BATCHES,
@@ -139,7 +139,7 @@ STATE = (
         "cleanup.policy",
         "compact",
         lambda seen: _policies(seen) == {"compact"},
-        "the state of open windows is deleted when it is old, and with it their orders",
+        "old state of open windows is deleted, and their orders with it",
         refused=True,
     ),
     *ACKNOWLEDGED,
@@ -151,7 +151,7 @@ MARKS = (
         "cleanup.policy",
         "compact",
         lambda seen: _policies(seen) == {"compact"},
-        "it is forgotten which letters were replayed, and another replay doubles them",
+        "the marks of replayed letters are deleted, and another replay duplicates the letters",
         refused=True,
     ),
     *ACKNOWLEDGED,
