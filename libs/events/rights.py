@@ -22,10 +22,10 @@ from libs.runtime.topics.topic import Topic
 READ, WRITE, CREATE, DELETE = Operation.READ, Operation.WRITE, Operation.CREATE, Operation.DELETE
 DESCRIBE, DESCRIBE_CONFIGS = Operation.DESCRIBE, Operation.DESCRIBE_CONFIGS
 
-_EXISTS = "it works once somebody else has created it"
-_NOT_COMPARED = "it works, and warns that the settings were not compared"
+_EXISTS = "works if the topic exists"
+_NOT_COMPARED = "works, but warns that the settings were not compared"
 GROUP_OF_OUTPUT = {"file": "sink", "database": "sink-database"}
-"""Which consumer group shows how far an output of the sink is."""
+"""The consumer group whose offsets show the lag of an output of the sink."""
 
 
 def _topic(operation: Operation, topic: Topic, why: str, optional: str = "") -> Right:
@@ -44,7 +44,7 @@ def _transactions(name: str, *, prefixed: bool = True) -> Right:
 
 def _create_and_describe(*topics: Topic) -> tuple[Right, ...]:
     return (
-        *(_topic(CREATE, topic, "create it where it is missing", _EXISTS) for topic in topics),
+        *(_topic(CREATE, topic, "create the topic if it is missing", _EXISTS) for topic in topics),
         *(
             _topic(DESCRIBE_CONFIGS, topic, "compare its settings with what the guarantees need", _NOT_COMPARED)
             for topic in topics
@@ -53,7 +53,7 @@ def _create_and_describe(*topics: Topic) -> tuple[Right, ...]:
 
 
 def _describe(*topics: Topic) -> tuple[Right, ...]:
-    return tuple(_topic(DESCRIBE, topic, "see at the start that it is there") for topic in topics)
+    return tuple(_topic(DESCRIBE, topic, "check at the start that the topic exists") for topic in topics)
 
 
 GENERATOR = Role(
@@ -65,10 +65,10 @@ PROCESSOR = Role(
     "processor",
     "processor",
     (
-        _topic(READ, ORDERS, "read them, and commit how far"),
-        _topic(WRITE, PROCESSED_ORDERS, "write what is valid"),
-        _topic(READ, PROCESSED_ORDERS, "see at the first start that no processor has worked before"),
-        _topic(WRITE, ORDERS_DLQ, "write what is not"),
+        _topic(READ, ORDERS, "read orders, commit offsets"),
+        _topic(WRITE, PROCESSED_ORDERS, "write valid orders"),
+        _topic(READ, PROCESSED_ORDERS, "check at the first start that no processor has worked before"),
+        _topic(WRITE, ORDERS_DLQ, "write dead letters"),
         _group(READ, "processor", "be a member, and commit offsets"),
         _transactions("processor-"),
         *_describe(LATE_ORDERS, PRODUCT_METRICS, ANALYTICS_STATE),
@@ -79,12 +79,12 @@ ANALYTICS = Role(
     "analytics",
     "analytics",
     (
-        _topic(READ, PROCESSED_ORDERS, "read them, and commit how far"),
+        _topic(READ, PROCESSED_ORDERS, "read orders, commit offsets"),
         _topic(WRITE, PRODUCT_METRICS, "write the metrics of closed windows"),
         _topic(WRITE, LATE_ORDERS, "write orders of closed windows"),
         _topic(WRITE, ORDERS_DLQ, "write foreign records"),
         _topic(WRITE, ANALYTICS_STATE, "keep open windows"),
-        _topic(READ, ANALYTICS_STATE, "restore them"),
+        _topic(READ, ANALYTICS_STATE, "restore open windows"),
         _group(READ, "analytics", "be a member, and commit offsets"),
         _transactions("analytics-"),
         *_describe(ORDERS),
@@ -97,7 +97,7 @@ SINK = Role(
     (
         _topic(READ, PRODUCT_METRICS, "read the metrics"),
         *(
-            _group(READ, group, f"show how far it is, where SINK_OUTPUTS has `{output}`")
+            _group(READ, group, f"commit offsets, which show the lag, if SINK_OUTPUTS has `{output}`")
             for output, group in GROUP_OF_OUTPUT.items()
         ),
         *_create_and_describe(PRODUCT_METRICS),
@@ -108,18 +108,13 @@ VIEWER = Role(
     "viewer",
     "live page, `make watch`, `verify`, `metrics` and `report`, `make dead-letters` with `list` and `show`",
     (
-        *(_topic(READ, topic, "show and verify what is in it") for topic in _READ_BY_VIEWERS),
-        *(
-            _group(DESCRIBE, group, "tell how far it is")
-            for group in ("processor", "analytics", *GROUP_OF_OUTPUT.values())
-        ),
+        *(_topic(READ, topic, "show and verify the records") for topic in _READ_BY_VIEWERS),
+        *(_group(DESCRIBE, group, "show the lag") for group in ("processor", "analytics", *GROUP_OF_OUTPUT.values())),
         _topic(
-            READ, DEAD_LETTERS_REPLAYED, "tell which dead letters were replayed", "all but `make dead-letters` works"
+            READ, DEAD_LETTERS_REPLAYED, "show which dead letters were replayed", "all but `make dead-letters` works"
         ),
         *(
-            _topic(
-                DESCRIBE_CONFIGS, topic, "know how large a record may be", "it works with the limits that are declared"
-            )
+            _topic(DESCRIBE_CONFIGS, topic, "know how large a record may be", "works with the declared limits")
             for topic in (PROCESSED_ORDERS, ORDERS_DLQ, LATE_ORDERS)
         ),
     ),
@@ -128,12 +123,12 @@ DEAD_LETTERS = Role(
     "dead-letters",
     "`make dead-letters` with `replay`",
     (
-        _topic(READ, ORDERS_DLQ, "read what is replayed"),
-        _topic(READ, DEAD_LETTERS_REPLAYED, "know which were replayed"),
-        _topic(WRITE, ORDERS, "replay them"),
+        _topic(READ, ORDERS_DLQ, "read the dead letters to replay"),
+        _topic(READ, DEAD_LETTERS_REPLAYED, "know which dead letters were replayed"),
+        _topic(WRITE, ORDERS, "replay dead letters"),
         _topic(WRITE, DEAD_LETTERS_REPLAYED, "mark them as replayed"),
         _transactions("dead-letters-replay", prefixed=False),
-        _topic(DESCRIBE_CONFIGS, ORDERS, "know how large an order may be", "it works with the broker's default"),
+        _topic(DESCRIBE_CONFIGS, ORDERS, "know how large an order may be", "works with the broker's default"),
         *_create_and_describe(DEAD_LETTERS_REPLAYED),
     ),
 )
@@ -142,15 +137,15 @@ RECOMPUTE = Role(
     "recompute",
     "`make recompute`",
     (
-        _topic(READ, ORDERS, "find its beginning, and commit that"),
-        *(_topic(DELETE, topic, "delete what was made of orders") for topic in _DERIVED),
-        _group(READ, "processor", "see that nobody is a member, and commit the beginning of orders"),
-        _group(DESCRIBE, "analytics", "see that nobody is a member"),
+        _topic(READ, ORDERS, "find the oldest offset, and commit it"),
+        *(_topic(DELETE, topic, "delete the topic") for topic in _DERIVED),
+        _group(READ, "processor", "check that the group has no members, and commit the oldest offset of orders"),
+        _group(DESCRIBE, "analytics", "check that the group has no members"),
         _topic(
             DESCRIBE,
             DEAD_LETTERS_REPLAYED,
             "know whether dead letters were replayed",
-            "it works, and does not warn of them",
+            "works, but does not warn of them",
         ),
     ),
 )
@@ -165,11 +160,11 @@ DEAD_LETTERS_READER = Role(
     "`make dead-letters` with `list` and `show`",
     (
         *_describe(ORDERS),
-        _topic(READ, ORDERS_DLQ, "list and show them"),
-        _topic(READ, DEAD_LETTERS_REPLAYED, "tell which were replayed"),
+        _topic(READ, ORDERS_DLQ, "list and show dead letters"),
+        _topic(READ, DEAD_LETTERS_REPLAYED, "show which dead letters were replayed"),
     ),
 )
-"""What both who views and who replays have."""
+"""The rights of ``list`` and ``show``, which the viewer and the replaying role both have."""
 
 
 def sink_role(outputs: Iterable[str]) -> Role:

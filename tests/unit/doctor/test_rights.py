@@ -12,7 +12,7 @@ from libs.events.rights import PROCESSOR, ROLES
 def test_a_missing_required_right_is_a_problem() -> None:
     (finding,) = rights_findings(PROCESSOR, [PROCESSOR.needed[0]], "mine.")
     assert finding.level is Level.PROBLEM
-    assert finding.message == "processor lacks READ on topic 'mine.orders': read them, and commit how far"
+    assert finding.message == "processor lacks READ on topic 'mine.orders': read orders, commit offsets"
     assert finding.advice == "python -m acls --role processor --topic-prefix mine."
 
 
