@@ -39,26 +39,22 @@ def recompute(*, yes: bool = False, pipeline: PipelineOptions = FOUND) -> int:
         if begun.is_set():
             messages.print(_UNFINISHED, soft_wrap=True)
         raise
-    print_line("Done. Start the services: they make the topics anew, and process all orders.")
+    print_line("Done. Start the services: they create the topics again and process all orders.")
     return EXIT_DONE
 
 
 def described(plan: Plan, servers: str, *, with_database: bool = False) -> str:
     """The text of the confirmation."""
     orders = sum(plan.ends.values()) - sum(plan.begins.values())
-    lines = [f"At {servers}, {orders:,} orders are processed once more, from the oldest that {plan.orders} still has."]
+    lines = [f"At {servers}, {orders:,} orders are processed again, from the oldest that {plan.orders} still has."]
     if deleted := sum(plan.begins.values()):
-        lines.append(
-            f"{deleted:,} older ones were deleted by its retention: what was made of them cannot be made again."
-        )
+        lines.append(f"{deleted:,} older orders were deleted by retention: their results cannot be recomputed.")
     if plan.replayed:
         lines.append(
-            f"Dead letters were replayed: such an order is in {plan.orders} twice, as it was rejected and as it was replayed. If the "
-            "catalogue of now accepts both, it is counted twice."
+            f"Dead letters were replayed: each such order is in {plan.orders} twice, as the rejected record and as the replayed one."
+            " If the current catalogue accepts both, it is counted twice."
         )
-    lines.append(f"Deleted, with all that is in them: {', '.join(plan.topics) or 'no topic'}.")
+    lines.append(f"These topics are deleted with all records: {', '.join(plan.topics) or 'none'}.")
     if with_database:
-        lines.append(
-            f"The sink's database keeps what it has, and refuses the new metrics, until `{REBUILD}` empties it."
-        )
+        lines.append(f"The sink's database keeps its metrics, and refuses the new ones, until `{REBUILD}` empties it.")
     return "\n".join(lines)

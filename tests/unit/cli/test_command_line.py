@@ -257,7 +257,7 @@ def test_a_recomputation_shows_what_it_deletes_and_where() -> None:
     plan = Plan("processor", "orders", ["processed-orders"], {}, {})
     text = described(plan, "there:2")
     assert "At there:2, 0 orders" in text
-    assert "Deleted, with all that is in them: processed-orders." in text
+    assert "These topics are deleted with all records: processed-orders." in text
     assert "twice" not in text
     assert "database" not in text
     assert "until `python -m services.sink.rebuild_database` empties it" in described(
@@ -333,7 +333,7 @@ async def test_nothing_is_recomputed_while_the_groups_members_are_unknown(code: 
 def test_a_recomputation_warns_that_replayed_orders_may_count_twice() -> None:
     """They are in `orders` in their rejected form, too, and are valid by now."""
     text = described(Plan("processor", "mine.orders", [], {}, {}, replayed=True), "there:2")
-    assert "such an order is in mine.orders twice" in text
+    assert "each such order is in mine.orders twice" in text
 
 
 def test_the_live_page_is_served_for_the_discovered_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
