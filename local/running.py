@@ -14,6 +14,6 @@ def running_supervisor(or_else: str = "") -> Supervisor:
     supervisor = Supervisor(local_directory())
     if not supervisor.answers():
         if supervisor.processes():
-            raise LocalModeError("the supervisor has gone, its programs have not", advice="`make down` ends them")
+            raise LocalModeError("the supervisor has ended, but its programs still run", advice="`make down` ends them")
         raise LocalModeError(f"no pipeline is running in {local_directory()}", advice=f"`make run` starts one{or_else}")
     return supervisor

@@ -78,7 +78,7 @@ def event_time(state: State, now_s: float) -> str:
     """The watermark, or what it is waiting for."""
     if state.watermark_s is not None:
         if state.is_idle:
-            return f"{clock(state.watermark_s, now_s)}; it rests, since no order comes and no window is open"
+            return f"{clock(state.watermark_s, now_s)}; idle: no orders arrive and no window is open"
         behind_s = now_s - state.watermark_s
         return f"{clock(state.watermark_s, now_s)}, {duration(behind_s)} behind the clock"
     if state.sources:
@@ -90,9 +90,9 @@ def outlook(state: State, now_s: float) -> str:
     """When the next window is going to close."""
     which = "next" if state.windows else "first"
     if state.next_close_s is None:
-        return f"the {which} window closes once its {duration(state.window_seconds)} are over and every partition is past it"
+        return f"the {which} window closes when every partition's watermark has passed its end"
     if state.is_idle:
-        return "it goes on with the next order"
+        return "event time continues with the next order"
     text = f"the {which} window to close ends at {clock(state.next_close_s, now_s)}"
     closes_in_s = state.closes_in_s
     return text if closes_in_s is None else f"{text}, in about {duration(max(1.0, closes_in_s))}"

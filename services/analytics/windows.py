@@ -181,7 +181,7 @@ class TumblingWindows:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, msgspec.MsgspecError) as error:
             raise DamagedStateError(
                 f"the changelog holds a record that is none of ours: key {key[:_MAX_KEY_TOLD]!r}, {error!r}",
-                advice="someone else writes into analytics-state: stop that, and use another TOPIC_PREFIX to start afresh",
+                advice="another program writes into analytics-state: stop it, and start again with another TOPIC_PREFIX",
             ) from error
 
 

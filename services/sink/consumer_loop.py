@@ -192,7 +192,7 @@ class Sink(Generic[Item]):
             }
             if not beyond:
                 return ""
-        return f"the topic ends at {known}, but {beyond} was written: it must have been made anew"
+        return f"the topic ends at {known}, but {beyond} was written: it was probably recreated"
 
     async def _require_deleted(self, consumer: AIOKafkaConsumer, missing: RecordMissingError) -> None:
         """Raise ``TopicRewoundError`` unless retention has deleted the missing record since the session began.

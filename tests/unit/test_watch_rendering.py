@@ -143,7 +143,7 @@ def test_before_the_first_window_its_closing_time_is_shown() -> None:
     state.apply(observation())
     assert "none yet" in screen(state)
     assert "no order has been processed yet" in screen(state)
-    assert "the first window closes once its 1 min are over" in screen(state, width=120)
+    assert "the first window closes when every partition's watermark has passed its end" in screen(state, width=120)
     state.apply(observation(marks=[Watermark((0,), 3, T0)]))
     assert "no watermark yet from partition 1, 2 of orders" in screen(state)
 

@@ -30,7 +30,7 @@ class Listener(Enum):
 
     PLAINTEXT = "speaks no TLS"
     TLS = "speaks TLS"
-    SASL = "asks who the client is, by SASL"
+    SASL = "requires SASL authentication"
 
 
 def explain(error: BaseException, attempt: ConnectionAttempt) -> BrokerLoginError | None:

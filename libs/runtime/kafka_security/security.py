@@ -48,7 +48,7 @@ class KafkaSecurity:
         if isinstance(self.tokens, ClientCredentials) and self.tokens.url.startswith("http:"):
             yield f"the client's secret goes to {self.tokens.url} in the clear; https:// does not"
         if self.tls is not None and not self.tls.files.check_hostname:
-            yield "KAFKA_SSL_INSECURE_SKIP_HOSTNAME_CHECK=true: whoever has a certificate of a trusted CA passes as a broker"
+            yield "KAFKA_SSL_INSECURE_SKIP_HOSTNAME_CHECK=true: any holder of a certificate from a trusted CA can pose as a broker"
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class KafkaAddress:
 
 
 Kafka = KafkaAddress | str
-"""A cluster; bare bootstrap servers mean one that asks nobody who they are."""
+"""A cluster. Bare bootstrap servers mean one without TLS and login."""
 
 
 def client_arguments(kafka: Kafka) -> dict[str, Any]:

@@ -313,7 +313,7 @@ def _as_our_errors() -> Iterator[None]:
     except _REFUSALS as error:
         raise DatabaseRefusedError(
             f"the database refuses: {_first_line(error)}",
-            advice="the sink's role needs a schema in which it may create tables, and its tables as it made them",
+            advice="the sink's role needs a schema in which it may create tables, and unchanged tables",
         ) from error
     except errors.UntranslatableCharacter as error:
         raise DatabaseRefusedError(

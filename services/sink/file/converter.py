@@ -18,7 +18,7 @@ from services.sink.file.finished_files import GZIP_SUFFIX, PARQUET_SUFFIX, Finis
 log = structlog.get_logger()
 
 KEPT_S = 60.0
-"""How long the original is kept after it was converted: who has listed the files finds time to open them."""
+"""How long the original is kept after its conversion: a reader that has listed the files has this long to open it."""
 
 _LOOK_EVERY_S = 5.0
 _PROGRAM = Path(__file__).with_name("convert.py")
