@@ -3,7 +3,7 @@
 #
 # What one would expect: a message is in the partition of its key, as with publish(), so that messages of one key stay in order.
 # What happens: a batch goes to one partition as a whole. Unless partition= is given, it is chosen as for a message without a key:
-# at random, for each call anew. The messages have their keys, but those of one key are spread over all partitions: they are read in
+# at random, again for each call. The messages have their keys, but those of one key are spread over all partitions: they are read in
 # another order, by several consumers of a group, joins miss them, and a compacted topic keeps several values of one key. The same
 # program with FastStream's confluent broker puts each message into its key's partition.
 # Seen, for 40 messages with the key user-7 in a topic of four partitions:

@@ -17,6 +17,6 @@ def check_data(directory: Path, *, kraft: bool) -> None:
         found, asked = ("3.9 with ZooKeeper", "4") if kraft else ("4", "3.9 with ZooKeeper")
         raise LocalModeError(
             f"{directory / 'data'} has the data of Kafka {found}, LOCAL_KAFKA asks for {asked}",
-            advice="set LOCAL_DIR to another folder, or remove that one to begin afresh;"
+            advice="set LOCAL_DIR to another folder, or remove that one to start with no data;"
             " docs/moving_to_kafka_4.md says how a cluster of your own moves",
         )

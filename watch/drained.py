@@ -115,7 +115,7 @@ def _lags(snapshot: Mapping[str, Any], outputs: Collection[str]) -> list[str]:
     left = [f"{group} to read {lag:,} records" for group, lag in lags.items() if lag]
     if "database" in outputs and of_outputs["database"]:
         left.append(f"sink to write {of_outputs['database']:,} metrics to the database")
-    # A stage at work has open transactions, so only those that nothing else explains are told.
+    # A working stage has open transactions, so a blocked count is reported only for a stage without lag.
     blocked = {group: stage["blocked"] for group, stage in snapshot["stages"].items() if not lags[group]}
     left += [
         f"{group} to read {count:,} records behind an open transaction (`pipeline doctor` finds one that stays open)"

@@ -115,7 +115,7 @@ class KafkaView:
         """The current offsets, and the records since the last observation.
 
         Raises:
-            TopicsRecreatedError: to begin anew, use a view without positions.
+            TopicsRecreatedError: to begin again, use a view without positions.
         """
         everything = [each for partitions in self._partitions.values() for each in partitions]
         begins = await self._consumer.beginning_offsets(everything)

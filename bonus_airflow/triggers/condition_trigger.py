@@ -15,7 +15,7 @@ from bonus_airflow.operations.errors import OperationError
 class ConditionTrigger(BaseTrigger):
     """Fires once, with a ``ConditionEvent`` as a mapping.
 
-    Nothing is kept in memory that a restarted triggerer would miss: it looks anew, and ``deadline_s`` (epoch seconds) stays.
+    Nothing is kept in memory that a restarted triggerer would miss: it looks again, and ``deadline_s`` (epoch seconds) stays.
 
     Args:
         backend: ``local`` or ``compose``.

@@ -77,7 +77,7 @@ KAFKA = dashboard(
                     "End offsets",
                     {"{{topic}} {{partition}}": _OFFSETS},
                     "short",
-                    "Where the next record goes. A fall means that the topic was made anew.",
+                    "Where the next record goes. A fall means that the topic was recreated.",
                 ),
                 lines(
                     "Kept",

@@ -145,7 +145,7 @@ _ERRORS = Row(
             "Sink: retries",
             'sum(increase(pipeline_retries_total{job=~"sink(-database)?"}[5m]))',
             "short",
-            "Times that the sink had to begin afresh, in five minutes.",
+            "Times that the sink had to start again, in five minutes.",
             (1, 5),
             "SinkBehind",
         ),
