@@ -77,7 +77,7 @@ def test_a_part_that_recovers_by_itself_is_not_a_finding() -> None:
     looking.backend.problems["processor-2"] = ""
     assert looking.after(29) == ([], [])
     looking.backend.problems["processor-2"] = "exited"
-    assert looking.after(1)[0], "its patience begins anew"
+    assert looking.after(1)[0], "its patience begins again"
 
 
 def test_with_kafka_broken_only_kafka_is() -> None:
@@ -119,10 +119,10 @@ def test_a_slow_part(part: str, change: dict[str, dict[str, object]], patience_s
         assert looking.after(0) == ([], [(part, SLOW)])
 
 
-def test_what_is_below_its_threshold_is_not_slow() -> None:
+def test_a_lag_below_the_threshold_is_not_reported_as_slow() -> None:
     looking = Looking()
     looking.backend.snapshot_data["stages"]["processor"] = {"lag": 9000, "behind_s": 29.0}
-    looking.backend.snapshot_data["event_time"] = {"watermark_s": 100.0, "idle": True}  # it rests
+    looking.backend.snapshot_data["event_time"] = {"watermark_s": 100.0, "idle": True}
     looking.backend.snapshot_data["dead_letters"] = {"count": 5}
     assert looking.after(0) == ([], [])
 
@@ -134,14 +134,16 @@ def test_dead_letters_are_counted_since_the_last_look() -> None:
 
 
 @pytest.mark.parametrize(("new_letters", "found"), [(3, []), (6, [("orders", SLOW)])])
-def test_what_retention_takes_changes_no_share_of_dead_letters(new_letters: int, found: list[tuple[str, str]]) -> None:
+def test_orders_deleted_by_retention_do_not_change_the_share_of_dead_letters(
+    new_letters: int, found: list[tuple[str, str]]
+) -> None:
     looking = Looking(orders=1000, dead_letters=10)
     looking.backend.snapshot_data["orders"] = {"count": 500, "written": 1100}
     looking.backend.snapshot_data["dead_letters"] = {"count": 10 + new_letters}
     assert looking.after(0) == ([], found)
 
 
-def test_a_broken_part_is_no_slow_one() -> None:
+def test_an_exited_part_is_not_also_reported_as_slow() -> None:
     looking = Looking()
     looking.backend.problems["processor-1"] = "exited"
     looking.backend.snapshot_data["event_time"] = {"watermark_s": 0.0, "idle": False}
@@ -207,7 +209,7 @@ def test_with_kafka_stopped_nothing_is_restarted() -> None:
     assert looking.after(0) == ([], [])
 
 
-def test_the_lag_of_an_output_that_is_no_longer_written_is_no_delay() -> None:
+def test_the_lag_of_an_output_that_is_no_longer_written_is_not_reported() -> None:
     looking = Looking()
     looking.backend.snapshot_data["output_lags"] = {"file": 0, "database": 70}
     looking.backend.outputs = ["file"]

@@ -155,7 +155,7 @@ async def test_the_open_transaction_of_a_stopped_sink_is_rolled_back(
     assert probe.progress() == {0: 2, 4: 1}
 
 
-async def test_the_open_transaction_of_an_own_earlier_session_is_no_other_sink(
+async def test_the_open_transaction_of_an_own_earlier_session_is_not_taken_for_another_sink(
     probe: PostgresqlProbe, session: PostgresqlSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A single sink whose connection broke in the middle of a write would wait for itself, and report that it stands by."""

@@ -56,7 +56,7 @@ async def test_the_last_windows_close_after_a_sender_has_aborted_its_last_transa
     assert report.in_closed_windows == 10
 
 
-async def test_what_a_sender_has_aborted_is_no_lag(pipeline: Pipeline) -> None:
+async def test_aborted_records_are_not_counted_as_lag(pipeline: Pipeline) -> None:
     """Otherwise a drain, for which the generator is stopped, would wait for it without end."""
     await pipeline.make_topics()
     order, last = (orjson.dumps(order) for order in history(2, span_s=1, seed=8))

@@ -68,7 +68,7 @@ async def test_a_partially_read_window_is_not_shown_as_complete(
     ]
 
 
-async def test_the_view_tells_what_is_behind_an_open_transaction_and_how_far_each_output_is(
+async def test_the_view_shows_records_behind_an_open_transaction_and_the_lag_of_each_output(
     pipeline: Pipeline, topics: None
 ) -> None:
     orders, metrics = (TopicPartition(pipeline.prefix + name, 0) for name in (ORDERS.name, PRODUCT_METRICS.name))

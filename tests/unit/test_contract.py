@@ -85,7 +85,7 @@ def test_watermarks_of_versions_before_0_2_are_decoded() -> None:
 
 
 @given(st.binary() | st.none())
-def test_bytes_that_are_no_watermark_are_rejected(value: bytes | None) -> None:
+def test_bytes_that_are_not_a_watermark_are_rejected(value: bytes | None) -> None:
     with pytest.raises(ValueError, match="watermark"):
         decode_watermark(value)
 

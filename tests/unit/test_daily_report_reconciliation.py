@@ -111,7 +111,7 @@ def test_windows_of_two_lengths_with_the_same_start_are_distinct() -> None:
     assert report(reconcile({"topic": rows, "file": rows})).is_reconciled
 
 
-def test_metrics_deleted_from_the_topic_by_retention_are_no_difference() -> None:
+def test_metrics_deleted_from_the_topic_by_retention_are_not_a_difference() -> None:
     kept = [each for each in METRICS if each.window_start >= DAY.from_s + 600]
     found = reconcile({"topic": kept, "file": METRICS, "database": METRICS}, DAY.from_s + 600)
     assert report(found).is_reconciled

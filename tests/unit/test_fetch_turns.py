@@ -102,7 +102,7 @@ def request(*asked: tuple[int, int, int]) -> Any:
     return SimpleNamespace(topics=[("orders", list(asked))])
 
 
-async def test_what_is_read_to_its_end_is_always_asked_for_and_comes_first() -> None:
+async def test_a_caught_up_partition_is_in_every_request_and_comes_first() -> None:
     fetcher = FakeFetcher({0: 50, 1: 50, 2: 50, 3: 50, 4: 7, 5: None})
     fetch = fetcher.in_turns()
     for position in (10, 11):
@@ -169,7 +169,7 @@ class ThrottlingBroker(FakeFetcher):
 
 
 @pytest.mark.parametrize("turn_s", [0.0, TURN_S])
-async def test_a_response_with_nothing_is_no_turn(turn_s: float) -> None:
+async def test_an_empty_response_does_not_use_up_a_turn(turn_s: float) -> None:
     """The responses' rhythm could otherwise match the turns', so that some partitions get all of those with nothing."""
     count = 12
     broker = ThrottlingBroker(count)
@@ -200,7 +200,7 @@ async def test_a_partition_whose_turn_brought_an_error_does_not_count_as_left_ou
     assert all(fetch.left_out_for_s(each) < 10 for each in others)
 
 
-async def test_after_a_response_with_nothing_what_is_read_to_its_end_still_comes_first() -> None:
+async def test_a_caught_up_partition_comes_first_after_an_empty_response() -> None:
     broker = ThrottlingBroker(3)
     broker.states[2].lso = 7
     fetch = FetchInTurns(broker.fetch, lambda: FetchTurns(AT_A_TIME, TURN_S), SHARE_BYTES)

@@ -126,7 +126,7 @@ async def test_a_mark_of_an_interrupted_run_stays(cluster: Cluster) -> None:
     assert begun.is_set()
 
 
-async def test_a_topic_that_an_interrupted_run_has_deleted_is_no_error(cluster: Cluster) -> None:
+async def test_a_topic_that_an_interrupted_run_has_deleted_is_accepted(cluster: Cluster) -> None:
     cluster.codes["processed-orders"] = UnknownTopicError.errno
     await carry_out("there:1", PLAN, asyncio.Event())
     assert cluster.changes == [MARK, DELETE, DONE]

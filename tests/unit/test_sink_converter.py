@@ -168,7 +168,7 @@ async def test_a_restart_removes_an_original_beside_its_copy(live: Path, target_
     assert target.stat().st_ctime == converted_s, "it is converted once"
 
 
-async def test_another_pipeline_s_copy_of_the_same_name_is_no_copy(
+async def test_another_pipeline_s_copy_of_the_same_name_is_not_taken_for_this_one_s(
     live: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two pipelines in a folder, whose live files differ only in the suffix, which the Parquet files lack."""

@@ -148,7 +148,7 @@ def test_windows_become_whole_while_orders_keep_coming() -> None:
         assert whole(state) == [*range(second)]
 
 
-def test_windows_from_before_the_start_are_whole_once_the_analytics_has_read_what_there_was() -> None:
+def test_windows_from_before_the_start_are_whole_once_the_analytics_has_caught_up() -> None:
     state = State(60)
     state.apply(closing({0: 500}, {0: 600, 1: 300}, *range(30)))
     assert whole(state) == []

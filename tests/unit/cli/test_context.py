@@ -162,7 +162,7 @@ def test_a_database_elsewhere_is_compared_when_the_sink_writes_one() -> None:
     assert database(**settings) == (url, Path("/run/secret"))
 
 
-def test_empty_variables_are_no_settings() -> None:
+def test_empty_variables_count_as_unset() -> None:
     empty = dict.fromkeys(
         ("KAFKA_BOOTSTRAP_SERVERS", "WINDOW_SECONDS", "SINK_OUTPUT_PATH", "PROCESSOR_CATALOGUE_PATH"), ""
     )

@@ -53,7 +53,7 @@ def make(consumer: FakeConsumer) -> FormerLeaders:
 @pytest.mark.parametrize(
     "views", [{1: [(5, 1), (5, 2)], 2: [(5, 1), (6, 3)]}, {1: [(5, 1), (6, 3)], 2: [(5, 1), (5, 2)]}]
 )
-async def test_the_newest_epoch_counts_whoever_names_it(views: dict[int, Any]) -> None:
+async def test_the_leader_with_the_newest_epoch_is_used(views: dict[int, Any]) -> None:
     former = make(FakeConsumer([1, 2], views))
     await former.look([1, 2])
     assert former.partitions == [SOURCE[1]]

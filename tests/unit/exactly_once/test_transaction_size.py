@@ -47,7 +47,7 @@ def test_after_an_outage_it_grows_again() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.5, 3.0])
-def test_a_failure_of_few_records_says_nothing_about_their_number(seconds: float) -> None:
+def test_a_failed_small_transaction_does_not_reduce_the_limit(seconds: float) -> None:
     size = TransactionSize()
     size.failed(10, 10 * RECORD_BYTES, TIMEOUT_S)
     assert size.max_bytes == MAX_BYTES
