@@ -9,10 +9,10 @@ from doctor.complete_transactions import Outcome, commit_hanging_transactions
 
 
 def complete_transactions(*, pipeline: PipelineOptions = FOUND) -> int:
-    """Write commit markers that Kafka has left out, so that readers of committed records go on.
+    """Write commit markers that Kafka has left out, so that readers of committed records continue.
 
     A broker in ZooKeeper mode can leave one out if it crashes while a transaction commits. `pipeline doctor` then reports that
-    a committed transaction hangs. This command needs the right ALTER on the cluster. The services may go on running. The exit
+    a committed transaction hangs. This command needs the right ALTER on the cluster. The services may keep running. The exit
     code is 1 if a transaction hangs that cannot be completed.
     """
     context = context_of(pipeline)
