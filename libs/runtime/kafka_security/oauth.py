@@ -28,6 +28,14 @@ _MOST_BYTES = 1024 * 1024
 _USED_FOR = 0.8
 _LIFETIME_S = 300.0  # of a token whose response has no expires_in
 _REFUSED = frozenset({400, 401, 403})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Reports a redirect as an ``HTTPError``: urllib would send the client's secret to its target."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ class ClientCredentials(AbstractTokenProvider):
         """A token that has not expired.
 
         Raises:
-            BrokerLoginError: the endpoint rejects this client.
+            BrokerLoginError: the endpoint rejects this client, or redirects it.
             KafkaConnectionError: the endpoint does not respond.
         """
         if self._token is not None and self._monotonic_s() < self._token.renew_at_s:
@@ -125,7 +133,7 @@ class ClientCredentials(AbstractTokenProvider):
         """The body of the answer.
 
         Raises:
-            BrokerLoginError: the endpoint rejects this client.
+            BrokerLoginError: the endpoint rejects this client, or redirects it.
             KafkaConnectionError: the endpoint answers with another error.
             OSError, http.client.HTTPException: there is no complete answer.
         """
@@ -136,10 +144,12 @@ class ClientCredentials(AbstractTokenProvider):
             {"Accept": "application/json", "Authorization": f"Basic {self._login()}"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=_ANSWERS_WITHIN_S) as response:  # noqa: S310 - as above
+            with urllib.request.build_opener(_NoRedirects).open(request, timeout=_ANSWERS_WITHIN_S) as response:
                 return _body(response)
         except urllib.error.HTTPError as error:
             with error:
+                if error.code in _REDIRECTS and (location := error.headers.get("Location")):
+                    raise self._redirected(location) from None
                 if error.code not in _REFUSED:
                     raise KafkaConnectionError(f"the token endpoint {self.url} answers {error.code}") from None
                 reason = _reason(_body(error)) or error.reason
@@ -147,6 +157,15 @@ class ClientCredentials(AbstractTokenProvider):
                 f"the token endpoint {self.url} refuses the client {self._client_id!r}: {error.code} {reason}",
                 advice="check KAFKA_SASL_OAUTH_CLIENT_ID, its secret, and KAFKA_SASL_OAUTH_SCOPE",
             ) from None
+
+    def _redirected(self, location: str) -> BrokerLoginError:
+        # Without path and query, which may contain secrets.
+        parts = urllib.parse.urlsplit(urllib.parse.urljoin(self.url, location))
+        target = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        return BrokerLoginError(
+            f"the token endpoint {self.url} redirects to {target!r}, where the client's secret is not sent",
+            advice="if the token endpoint has moved there, set KAFKA_SASL_OAUTH_TOKEN_URL to its new address",
+        )
 
     def _login(self) -> str:
         try:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from libs.runtime.errors import BrokerLoginError
+from libs.runtime.errors import BrokerLoginError, described
 from libs.runtime.kafka_security import oauth
 from libs.runtime.kafka_security.oauth import ClientCredentials
 from libs.runtime.secret import Secret
@@ -32,10 +32,16 @@ class Endpoint(http.server.ThreadingHTTPServer):
         self.status = 200
         self.body: Any = None
         self.raw: bytes | None = None
+        self.location: str | None = None
+        self.connections = 0
         self.answers = threading.Event()
         self.answers.set()
         self.asked: list[tuple[str, dict[str, list[str]]]] = []
         self.url = f"http://127.0.0.1:{self.server_address[1]}/token"
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.connections += 1
+        super().process_request(request, client_address)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -52,6 +58,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if body is None:
             body = {"access_token": f"token-{len(self.server.asked)}", "expires_in": 100}
         self.send_response(self.server.status)
+        if self.server.location is not None:
+            self.send_header("Location", self.server.location)
         self.end_headers()
         self.wfile.write(body if isinstance(body, bytes) else json.dumps(body).encode())
 
@@ -203,6 +211,27 @@ async def test_a_rejection_is_not_an_outage(endpoint: Endpoint, status: int, bod
     with pytest.raises(BrokerLoginError, match=message) as refused:
         await credentials(endpoint, Clock()).token()
     assert HIDDEN not in str(refused.value)
+
+
+@pytest.mark.parametrize("status", [302, 307])
+async def test_a_redirect_is_an_error_and_is_not_followed(endpoint: Endpoint, status: int) -> None:
+    with Endpoint() as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        target = f"127.0.0.1:{other.server_address[1]}"
+        endpoint.status, endpoint.location = status, f"http://user:{HIDDEN}@{target}/{HIDDEN}?code={HIDDEN}"
+        with pytest.raises(BrokerLoginError, match=f"{endpoint.url} redirects to 'http://{target}'") as redirected:
+            await credentials(endpoint, Clock()).token()
+        other.shutdown()
+    assert other.connections == 0
+    assert HIDDEN not in described(redirected.value)
+    assert "set KAFKA_SASL_OAUTH_TOKEN_URL" in redirected.value.advice
+
+
+async def test_a_redirect_within_the_endpoint_names_its_host(endpoint: Endpoint) -> None:
+    endpoint.status, endpoint.location = 302, "/login?next=token"
+    with pytest.raises(BrokerLoginError, match=f"redirects to '{endpoint.url.removesuffix('/token')}'"):
+        await credentials(endpoint, Clock()).token()
+    assert endpoint.connections == 1
 
 
 async def test_a_replaced_secret_is_used_for_the_next_token(endpoint: Endpoint, tmp_path: Path) -> None:
