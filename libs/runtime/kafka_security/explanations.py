@@ -73,7 +73,8 @@ def _with_causes(error: BaseException) -> Iterator[BaseException]:
     while each is not None and id(each) not in seen:
         seen.add(id(each))
         yield each
-        each = each.__cause__ or each.__context__
+        # `from None` cuts off what is not about the broker, such as the certificate of a token endpoint.
+        each = each.__cause__ if each.__suppress_context__ else each.__context__
 
 
 def _of_certificate(error: ssl.SSLCertVerificationError, attempt: ConnectionAttempt) -> BrokerLoginError:

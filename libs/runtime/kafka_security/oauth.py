@@ -6,6 +6,7 @@ import http.client
 import importlib
 import json
 import logging
+import ssl
 import time
 import urllib.error
 import urllib.parse
@@ -75,7 +76,7 @@ class ClientCredentials(AbstractTokenProvider):
         """A token that has not expired.
 
         Raises:
-            BrokerLoginError: the endpoint rejects this client, or redirects it.
+            BrokerLoginError: the endpoint rejects this client, redirects it, or has a certificate that is not trusted.
             KafkaConnectionError: the endpoint does not respond.
         """
         if self._token is not None and self._monotonic_s() < self._token.renew_at_s:
@@ -118,6 +119,9 @@ class ClientCredentials(AbstractTokenProvider):
             lifetime_s = float(answer.get("expires_in", _LIFETIME_S))
             return _Token(str(answer["access_token"]), asked_s + _USED_FOR * lifetime_s, asked_s + lifetime_s)
         except OSError as error:
+            reason = error.reason if isinstance(error, urllib.error.URLError) else error
+            if isinstance(reason, ssl.SSLCertVerificationError):
+                raise self._not_trusted(reason) from None
             raise KafkaConnectionError(f"the token endpoint {self.url} cannot be reached: {error}") from None
         except http.client.HTTPException as error:
             raise KafkaConnectionError(
@@ -165,6 +169,13 @@ class ClientCredentials(AbstractTokenProvider):
         return BrokerLoginError(
             f"the token endpoint {self.url} redirects to {target!r}, where the client's secret is not sent",
             advice="if the token endpoint has moved there, set KAFKA_SASL_OAUTH_TOKEN_URL to its new address",
+        )
+
+    def _not_trusted(self, error: ssl.SSLCertVerificationError) -> BrokerLoginError:
+        return BrokerLoginError(
+            f"the certificate of the token endpoint {self.url} cannot be trusted: {error.verify_message}",
+            advice="it has to be valid, for this host name, and signed by one of the system's CAs, or one in the PEM file that"
+            " SSL_CERT_FILE names; KAFKA_SSL_CA_FILE is for brokers only",
         )
 
     def _login(self) -> str:
