@@ -78,19 +78,23 @@ class ReloadingTls:
 
     def __init__(self, files: TlsFiles) -> None:
         self.files = files
-        self._stamp = self._read_stamp()
+        self._stamp = self._read_stamp()  # of the files in use
+        self._unusable: _Stamp | None = None
         self._context = files.context()
 
     def current(self) -> ssl.SSLContext:
         """A context of the newest files; of the previous ones as long as the new ones do not match each other yet."""
         stamp = self._read_stamp()
         if stamp != self._stamp:
-            self._stamp = stamp
             try:
                 self._context = self.files.context()
             except ValueError as error:
-                log.warning("the new TLS files cannot be used, the previous ones stay in use: %s", error)
+                # Tried again each time: a change of the files' permissions is not in the stamp.
+                if stamp != self._unusable:
+                    log.warning("the new TLS files cannot be used, the previous ones stay in use: %s", error)
+                self._unusable = stamp
             else:
+                self._stamp = stamp
                 log.info("the new TLS files are in use")
         return self._context
 

@@ -2,6 +2,9 @@
 
 import ssl
 from pathlib import Path
+from typing import ClassVar
+
+import pytest
 
 from libs.runtime.kafka_security.tls import ReloadingTls, TlsFiles
 from tests.security.certificates import Authority
@@ -32,3 +35,30 @@ def test_inconsistent_files_leave_the_previous_ones_in_use(tmp_path: Path) -> No
     after = tls.current()
     assert after is not before
     assert isinstance(after, ssl.SSLContext)
+
+
+class LockedFiles(TlsFiles):
+    """Files that cannot be read while ``locked``."""
+
+    locked: ClassVar[bool] = False
+
+    def context(self) -> ssl.SSLContext:
+        if self.locked:
+            raise ValueError("permission denied")
+        return super().context()
+
+
+def test_files_that_become_readable_without_a_change_of_their_content_are_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = Authority(tmp_path, "first"), Authority(tmp_path, "second")
+    tls = ReloadingTls(LockedFiles(first.file))
+    before = tls.current()
+    monkeypatch.setattr(LockedFiles, "locked", True)
+    second.file.replace(first.file)
+    assert tls.current() is tls.current() is before
+    assert caplog.text.count("permission denied") == 1
+    monkeypatch.setattr(LockedFiles, "locked", False)
+    after = tls.current()
+    assert after is not before
+    assert tls.current() is after
