@@ -7,7 +7,7 @@ from aiokafka.errors import KafkaError
 from doctor.finding import Finding, ok, problem, skipped, warning
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import Kafka
-from libs.runtime.rights.right import Right, Role
+from libs.runtime.rights.right import Right, Role, granting_command
 from libs.runtime.rights.rights_check import RightsCheck
 
 
@@ -21,13 +21,13 @@ async def check_rights(kafka: Kafka, prefix: str, role: Role) -> list[Finding]:
         return [skipped("rights", f"the brokers did not report the rights of {role.name}: {error!r}")]
     finally:
         await check.close()
-    return rights_findings(role, missing, prefix)
+    return rights_findings(role, missing, prefix, kafka)
 
 
-def rights_findings(role: Role, missing: list[Right], prefix: str) -> list[Finding]:
+def rights_findings(role: Role, missing: list[Right], prefix: str, kafka: Kafka) -> list[Finding]:
     """Findings for the rights of ``role`` in ``missing``, whose ``optional`` does not count."""
     optional = {replace(right, optional=""): right.optional for right in role.rights}
-    advice = f"python -m acls --role {role.name}" + (f" --topic-prefix {prefix}" if prefix else "")
+    advice = granting_command(role.name, prefix, kafka)
     findings = []
     for right in missing:
         what = f"{role.name} lacks {right.described(prefix)}: {right.why}"

@@ -3,13 +3,14 @@
 https://kafka.apache.org/39/documentation.html#operations_resources_and_protocols
 """
 
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Self
 
 from libs.runtime.errors import MissingRightError
-from libs.runtime.kafka_security.security import Kafka, KafkaAddress
+from libs.runtime.kafka_security.security import Kafka, KafkaAddress, KafkaSecurity
 
 
 class Operation(IntEnum):
@@ -91,15 +92,29 @@ def missing_right_error(
     Without ``advice`` its advice is how to grant the rights of ``role``.
     """
     rights = " and ".join(right.described(topic_prefix) for right in missing)
-    flags = f" --role {role}" + (f" --topic-prefix {topic_prefix}" if topic_prefix else "")
     return MissingRightError(
-        f"{_client(kafka)} lacks a right in Kafka: {rights}",
-        advice=advice or f"grant it: `python -m acls{flags}` grants all that are needed, docs/security.md lists them",
+        f"{_client(_security(kafka))} lacks a right in Kafka: {rights}",
+        advice=advice
+        or f"grant it: {granting_command(role, topic_prefix, kafka)} grants all that are needed, docs/security.md lists them",
     )
 
 
-def _client(kafka: Kafka) -> str:
-    security = kafka.security if isinstance(kafka, KafkaAddress) else KafkaAddress(kafka).security
+def granting_command(role: str, topic_prefix: str, kafka: Kafka) -> str:
+    """The command that grants this client the rights of ``role``, for a message."""
+    command = f"python -m acls --role {role}" + (f" --topic-prefix {topic_prefix}" if topic_prefix else "")
+    user = _security(kafka).username
+    if user is None:  # the broker makes the principal from a certificate or a token
+        return f"`{command} --principal {role}=User:NAME` with the principal that the broker sees instead of User:NAME"
+    if user != topic_prefix + role:
+        command += f" --principal {shlex.quote(f'{role}=User:{user}')}"
+    return f"`{command}`"
+
+
+def _security(kafka: Kafka) -> KafkaSecurity:
+    return kafka.security if isinstance(kafka, KafkaAddress) else KafkaAddress(kafka).security
+
+
+def _client(security: KafkaSecurity) -> str:
     if security.username is not None:
         return f"user {security.username!r}"
     if security.tls is not None and security.tls.files.cert_file is not None:

@@ -15,6 +15,7 @@ from aiokafka.errors import (
 from libs.runtime.errors import BrokerLoginError, MissingRightError, PipelineError
 from libs.runtime.kafka_requests.authorized_operations import UNKNOWN_OPERATIONS, GroupOperations
 from libs.runtime.kafka_security.login_refusals import unless_refused
+from libs.runtime.kafka_security.security import KafkaAddress, KafkaSecurity
 from libs.runtime.rights import with_rights as with_rights_module
 from libs.runtime.rights.right import Operation, Resource, Right, Role
 from libs.runtime.rights.rights_check import RightsCheck
@@ -146,6 +147,20 @@ async def test_a_revoked_right_ends_the_work(cluster: FakeConnection) -> None:
         await unless_refused(with_rights(revoke(), check()))
     assert "python -m acls --role cook --topic-prefix x-" in raised.value.advice
     assert cluster.open == 0
+
+
+@pytest.mark.parametrize(
+    ("security", "flag"),
+    [
+        (KafkaSecurity(username="x-cook"), "` grants"),
+        (KafkaSecurity(username="svc-cook"), " --principal cook=User:svc-cook` grants"),
+        (KafkaSecurity(username="the cook's"), """ --principal 'cook=User:the cook'"'"'s'` grants"""),
+        (KafkaSecurity("SSL"), " --principal cook=User:NAME` with the principal that the broker sees "),
+    ],
+)
+def test_the_advice_grants_rights_to_this_client(security: KafkaSecurity, flag: str) -> None:
+    error = RightsCheck(KafkaAddress("localhost:1", security), "x-", ROLE).error([MEMBER])
+    assert f"python -m acls --role cook --topic-prefix x-{flag}" in error.advice
 
 
 async def test_an_authorization_error_is_explained(cluster: FakeConnection, monkeypatch: pytest.MonkeyPatch) -> None:
