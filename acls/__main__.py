@@ -17,7 +17,7 @@ from acls.scram_users import read_passwords, set_passwords
 from acls.table import markdown
 from libs.events.rights import ROLES
 from libs.runtime.errors import PipelineError, described
-from libs.runtime.kafka_client.bootstrap_servers import parse_bootstrap_servers
+from libs.runtime.kafka_security.bootstrap_servers import parse_bootstrap_servers
 from libs.runtime.kafka_security.login_refusals import unless_refused
 from libs.runtime.kafka_security.security import KafkaAddress
 from libs.runtime.kafka_security.settings import kafka_security

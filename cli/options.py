@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 from cyclopts.types import PositiveInt
 
-from libs.runtime.kafka_client.bootstrap_servers import parse_bootstrap_servers
+from libs.runtime.kafka_security.bootstrap_servers import parse_bootstrap_servers
 
 
 def _servers(_: object, text: str | None) -> None:

@@ -25,7 +25,7 @@ from libs.runtime.http_server.allowed_hosts import AllowedHosts, is_loopback, pa
 from libs.runtime.http_server.listening import listening_socket
 from libs.runtime.http_server.responses import content
 from libs.runtime.http_server.server import Handler, HttpServer
-from libs.runtime.kafka_client.bootstrap_servers import address_in_url
+from libs.runtime.kafka_security.bootstrap_servers import address_in_url
 from libs.runtime.kafka_security.login_refusals import unless_refused
 from libs.runtime.metrics import ServiceMetrics
 from libs.runtime.rights.rights_check import RightsCheck

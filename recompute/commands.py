@@ -11,7 +11,7 @@ from libs.events.topics import ALL_TOPICS, DEAD_LETTERS_REPLAYED, ORDERS, STAGES
 from libs.runtime.errors import PipelineError
 from libs.runtime.exactly_once.committed_offsets import STARTING_OVER, encode_metadata
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, AIOKafkaConsumer, Kafka, client_arguments
-from libs.runtime.kafka_client.group_members import count_members
+from libs.runtime.kafka_client.member_count import count_members
 
 _GONE_WITHIN_S = 30.0
 

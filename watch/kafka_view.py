@@ -14,8 +14,8 @@ from libs.events.topics import LATE_ORDERS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS
 from libs.events.watermarks import WATERMARK_HEADERS, Watermark, decode_watermark
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, AIOKafkaConsumer, Kafka, client_arguments
-from libs.runtime.kafka_client.group_members import count_members
 from libs.runtime.kafka_client.header_keys import read_any_header_key
+from libs.runtime.kafka_client.member_count import count_members
 from watch.observation import Metric, Observation, Offsets, decode_metric
 from watch.state import DATABASE_GROUP, READERS, WITH_MEMBERS
 

@@ -17,10 +17,10 @@ from prometheus_client import CollectorRegistry
 from libs.events.topics import ALL_TOPICS, ORDERS
 from libs.runtime.clock import SystemClock
 from libs.runtime.exactly_once.broker_watch import BrokerWatch
-from libs.runtime.exactly_once.group_member import GroupMember
 from libs.runtime.exactly_once.transaction_size import TransactionSize
 from libs.runtime.exactly_once.worker import ReplicaWorker
 from libs.runtime.kafka_client.consumers import committed_consumer
+from libs.runtime.kafka_client.group_member import GroupMember
 from libs.runtime.kafka_client.stage_consumer import StageConsumer
 from libs.runtime.service.health import Health
 from libs.runtime.topics.creation import ensure_topics

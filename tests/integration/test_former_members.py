@@ -8,8 +8,8 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.errors import NotAMemberError
-from libs.runtime.exactly_once.group_member import GroupMember, current_member
 from libs.runtime.kafka_client.consumers import committed_consumer
+from libs.runtime.kafka_client.group_member import GroupMember, current_member
 from libs.runtime.metrics import totals
 from libs.runtime.transactions.connection import BrokerConnection
 from libs.runtime.transactions.producer import TransactionalProducer

@@ -10,7 +10,7 @@ from aiokafka.protocol.transaction import EndTxnRequest
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.errors import BatchTooLargeError, TransactionFencedError
-from libs.runtime.exactly_once.group_member import GroupMember
+from libs.runtime.kafka_client.group_member import GroupMember
 from libs.runtime.kafka_requests.txn_offset_commit import MemberOffsetCommit
 from libs.runtime.transactions.connection import GROUP, TRANSACTION, BrokerConnection
 from libs.runtime.transactions.error_codes import Meaning, meaning_of

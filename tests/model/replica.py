@@ -15,10 +15,10 @@ from typing import Any, cast
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.errors import AnswerLostError, NotAMemberError
-from libs.runtime.exactly_once.group_member import GroupMember
 from libs.runtime.exactly_once.processing import WorkedPartition
 from libs.runtime.exactly_once.transaction_size import TransactionSize
 from libs.runtime.exactly_once.worker import ReplicaWorker
+from libs.runtime.kafka_client.group_member import GroupMember
 from libs.runtime.service.health import Health
 from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.transactions.producer import TransactionalProducer

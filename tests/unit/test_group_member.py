@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from libs.runtime.errors import NotAMemberError
-from libs.runtime.exactly_once.group_member import GroupMember, check_member, current_member
+from libs.runtime.kafka_client.group_member import GroupMember, check_member, current_member
 
 
 def consumer_of(generation: int, member_id: str) -> Any:

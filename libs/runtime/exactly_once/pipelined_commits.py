@@ -9,9 +9,9 @@ import structlog
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.errors import NotAMemberError, TransactionFencedError, TransactionTimeoutError
-from libs.runtime.exactly_once.group_member import GroupMember
 from libs.runtime.exactly_once.stage import Tally
 from libs.runtime.exactly_once.transaction_size import TransactionSize
+from libs.runtime.kafka_client.group_member import GroupMember
 from libs.runtime.metrics import StageMetrics
 from libs.runtime.timing import CLOSE_TIMEOUT_S
 from libs.runtime.transactions.producer import TransactionalProducer

@@ -13,13 +13,13 @@ from aiokafka.structs import TopicPartition
 from libs.runtime.backoff import Backoff
 from libs.runtime.errors import StuckConsumerError
 from libs.runtime.exactly_once.broker_watch import BrokerWatch
-from libs.runtime.exactly_once.group_member import current_member
 from libs.runtime.exactly_once.membership import watch_membership
 from libs.runtime.exactly_once.stage import Stage
 from libs.runtime.exactly_once.transaction_size import TransactionSize
 from libs.runtime.exactly_once.worker import ReplicaWorker
 from libs.runtime.kafka_client.closing import close_consumer
 from libs.runtime.kafka_client.consumers import committed_consumer
+from libs.runtime.kafka_client.group_member import current_member
 from libs.runtime.kafka_client.rebootstrap import rebootstrap_when_silent
 from libs.runtime.kafka_client.stage_consumer import StageConsumer
 from libs.runtime.service.life_cycle import Context

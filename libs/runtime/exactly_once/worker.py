@@ -27,7 +27,6 @@ from libs.runtime.errors import (
 )
 from libs.runtime.exactly_once.broker_watch import BrokerWatch
 from libs.runtime.exactly_once.committed_offsets import encode_metadata
-from libs.runtime.exactly_once.group_member import GroupMember, check_member
 from libs.runtime.exactly_once.pipelined_commits import Offsets, PipelinedCommits
 from libs.runtime.exactly_once.processing import FRESH_S, Processing, WorkedPartition
 from libs.runtime.exactly_once.retries import Retries
@@ -37,6 +36,7 @@ from libs.runtime.exactly_once.take_over import TakeOver
 from libs.runtime.exactly_once.transaction_size import TransactionSize
 from libs.runtime.kafka_client.closing import close_quietly
 from libs.runtime.kafka_client.consumers import broker_count
+from libs.runtime.kafka_client.group_member import GroupMember, check_member
 from libs.runtime.kafka_client.outages import is_outage
 from libs.runtime.kafka_client.stage_consumer import StageConsumer
 from libs.runtime.rights.denials import DENIALS

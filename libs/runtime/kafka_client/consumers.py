@@ -5,7 +5,7 @@ from typing import Literal
 
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.exactly_once.assignor import range_assignor
+from libs.runtime.kafka_client.assignor import range_assignor
 from libs.runtime.kafka_client.clients import AIOKafkaConsumer, client_arguments
 from libs.runtime.kafka_client.header_keys import AnyHeaderConsumer
 from libs.runtime.service.settings import ServiceSettings

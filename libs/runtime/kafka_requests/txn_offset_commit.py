@@ -11,7 +11,7 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Int16, Int32, Int64, Schema
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.exactly_once.group_member import GroupMember
+from libs.runtime.kafka_client.group_member import GroupMember
 from libs.runtime.kafka_requests.schemas import NAME, TAGS, topics_of
 
 _NO_LEADER_EPOCH = -1

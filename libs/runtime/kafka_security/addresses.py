@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 
-from libs.runtime.kafka_client.bootstrap_servers import address_in_url
+from libs.runtime.kafka_security.bootstrap_servers import address_in_url
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, CliSettingsSource, SettingsConfigDic
 from pydantic_settings import SettingsError as UnreadableSettingError
 
 from libs.runtime.errors import SettingsError
-from libs.runtime.kafka_client.bootstrap_servers import parse_bootstrap_servers
+from libs.runtime.kafka_security.bootstrap_servers import parse_bootstrap_servers
 from libs.runtime.kafka_security.security import KafkaAddress
 from libs.runtime.kafka_security.settings import kafka_security
 from libs.runtime.service.logs import shown_setting, without_secrets

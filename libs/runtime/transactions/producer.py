@@ -27,7 +27,7 @@ from libs.runtime.errors import (
     TransactionFencedError,
     TransactionTimeoutError,
 )
-from libs.runtime.exactly_once.group_member import GroupMember
+from libs.runtime.kafka_client.group_member import GroupMember
 from libs.runtime.kafka_requests.txn_offset_commit import MemberOffsetCommit
 from libs.runtime.timing import COMMIT_TIMEOUT_S, TRANSACTION_TIMEOUT_MS
 from libs.runtime.transactions.connection import GROUP, TRANSACTION, BrokerConnection

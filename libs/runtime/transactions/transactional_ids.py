@@ -5,7 +5,7 @@ No two producers share an id, so a late request of one cannot act on a transacti
 
 from itertools import count
 
-from libs.runtime.exactly_once.group_member import GroupMember
+from libs.runtime.kafka_client.group_member import GroupMember
 
 
 class StageTransactionalIds:

@@ -10,10 +10,10 @@ from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry
 
 from libs.runtime.exactly_once.broker_watch import BrokerWatch
-from libs.runtime.exactly_once.group_member import GroupMember
 from libs.runtime.exactly_once.pipelined_commits import PipelinedCommits
 from libs.runtime.exactly_once.stage import PartitionLogic, Stage
 from libs.runtime.exactly_once.transaction_size import TransactionSize
+from libs.runtime.kafka_client.group_member import GroupMember
 from libs.runtime.metrics import StageMetrics
 from libs.runtime.timing import FETCH_MAX_WAIT_MS
 from libs.runtime.transactions.producer import TransactionalProducer

@@ -11,10 +11,10 @@ from aiokafka.structs import TopicPartition
 from libs.runtime.exactly_once import take_over
 from libs.runtime.exactly_once import worker as worker_module
 from libs.runtime.exactly_once.committed_offsets import CommittedOffset, encode_metadata
-from libs.runtime.exactly_once.group_member import GroupMember
 from libs.runtime.exactly_once.processing import Processing
 from libs.runtime.exactly_once.transaction_size import TransactionSize
 from libs.runtime.exactly_once.worker import ReplicaWorker
+from libs.runtime.kafka_client.group_member import GroupMember
 from libs.runtime.service.health import Health
 from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds

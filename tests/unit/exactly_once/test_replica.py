@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry
 
 from libs.runtime.errors import StuckConsumerError
 from libs.runtime.exactly_once import replica as replica_module
-from libs.runtime.exactly_once.group_member import GroupMember
 from libs.runtime.exactly_once.replica import _Replica
+from libs.runtime.kafka_client.group_member import GroupMember
 from libs.runtime.metrics import StageMetrics
 from libs.runtime.service.settings import ServiceSettings
 

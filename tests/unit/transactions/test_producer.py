@@ -6,7 +6,7 @@ import pytest
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.errors import AnswerLostError, TransactionFencedError, TransactionTimeoutError
-from libs.runtime.exactly_once.group_member import GroupMember
+from libs.runtime.kafka_client.group_member import GroupMember
 from libs.runtime.timing import TRANSACTION_TIMEOUT_MS
 from libs.runtime.transactions import producer as producer_module
 from libs.runtime.transactions.connection import GROUP, TRANSACTION

@@ -1,6 +1,6 @@
 import pytest
 
-from libs.runtime.exactly_once.group_member import GroupMember
+from libs.runtime.kafka_client.group_member import GroupMember
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 
 MEMBER = GroupMember("mine.processor", 7, "aiokafka-0.14.0-1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed")

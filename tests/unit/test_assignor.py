@@ -3,7 +3,7 @@
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
-from libs.runtime.exactly_once.assignor import range_assignor
+from libs.runtime.kafka_client.assignor import range_assignor
 
 
 def test_a_leader_without_metadata_of_the_topic_assigns_its_partitions() -> None:
