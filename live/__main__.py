@@ -27,13 +27,13 @@ from libs.runtime.http_server.responses import content
 from libs.runtime.http_server.server import Handler, HttpServer
 from libs.runtime.kafka_security.bootstrap_servers import address_in_url
 from libs.runtime.kafka_security.login_refusals import unless_refused
+from libs.runtime.life_cycle import EXIT_BAD_SETTING, REFUSED_PATIENCE_S, run_and_exit, warn_of_risks
+from libs.runtime.logs import configure_logging
 from libs.runtime.metrics import ServiceMetrics
 from libs.runtime.rights.rights_check import RightsCheck
 from libs.runtime.rights.with_rights import with_rights
 from libs.runtime.service.health import Health
 from libs.runtime.service.health_server import health_routes
-from libs.runtime.service.life_cycle import EXIT_BAD_SETTING, REFUSED_PATIENCE_S, run_and_exit, warn_of_risks
-from libs.runtime.service.logs import configure_logging
 from libs.runtime.service.settings import load_settings
 from live.feed import Feed, event_stream
 from live.lag_metrics import LagMetrics
@@ -120,7 +120,7 @@ class Live:
         self._lag_metrics = LagMetrics(settings.topic_prefix, time.time)
         self._registry = CollectorRegistry()
         self._registry.register(self._lag_metrics)
-        ServiceMetrics(self._registry, self._health)
+        ServiceMetrics(self._registry, lambda: self._health.report()[0])
         self._looked = asyncio.Event()
 
     def pages(self) -> dict[str, Handler]:

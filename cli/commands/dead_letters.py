@@ -22,8 +22,8 @@ from dead_letters.selection import Selection
 from dead_letters.summaries import ByReason, Newest
 from libs.confirmation import confirmed
 from libs.events.rights import DEAD_LETTERS, DEAD_LETTERS_READER
+from libs.runtime.logs import configure_logging
 from libs.runtime.rights.right import Role
-from libs.runtime.service.logs import configure_logging
 
 T = TypeVar("T")
 

@@ -5,9 +5,9 @@ Everything else below ``libs/runtime`` may change in any version; a name here ch
 
 from libs.runtime.exactly_once.replica import run_stage
 from libs.runtime.exactly_once.stage import PartitionLogic, Progress, Stage, Tally
+from libs.runtime.life_cycle import Context, run_service
 from libs.runtime.metrics import StageMetrics
 from libs.runtime.records import Headers, Output, Record, Row
-from libs.runtime.service.life_cycle import Context, run_service
 from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.topics.topic import Topic
 

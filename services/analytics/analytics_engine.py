@@ -28,8 +28,8 @@ from libs.events.topics import (
 from libs.runtime.clock import Clock
 from libs.runtime.exactly_once.replica import run_stage
 from libs.runtime.exactly_once.stage import Stage
+from libs.runtime.life_cycle import Context, run_service
 from libs.runtime.metrics import StageMetrics, WindowMetrics
-from libs.runtime.service.life_cycle import Context, run_service
 from services.analytics.analytics_settings import AnalyticsSettings
 from services.analytics.metrics_partition import MetricsPartition
 

@@ -15,9 +15,9 @@ from libs.events.topics import ANALYTICS_STATE, LATE_ORDERS, ORDERS_DLQ, PRODUCT
 from libs.events.watermarks import LATEST_TIME_S, ORDER_HEADERS, TYPE_HEADER, WATERMARK_HEADERS, decode_watermark
 from libs.runtime.clock import Clock
 from libs.runtime.exactly_once.stage import Progress
+from libs.runtime.logs import debugging
 from libs.runtime.metrics import WindowMetrics
 from libs.runtime.records import Output, Record, carried_headers
-from libs.runtime.service.logs import debugging
 from services.analytics.window_tally import WindowTally
 from services.analytics.windows import TumblingWindows, WindowKey
 

@@ -27,8 +27,8 @@ from libs.runtime.kafka_client.clients import Kafka
 from libs.runtime.kafka_client.closing import close_producer
 from libs.runtime.kafka_client.outages import is_outage
 from libs.runtime.kafka_client.rebootstrap import rebootstrap_when_silent
+from libs.runtime.life_cycle import Context, run_service
 from libs.runtime.metrics import GeneratorMetrics
-from libs.runtime.service.life_cycle import Context, run_service
 from libs.runtime.service.stop_requests import unless_stopped
 from libs.runtime.timing import HEALTHY_FOR_S
 from services.generator.faults import KINDS

@@ -5,8 +5,8 @@ import structlog
 from libs.events.dead_letters import Reason
 from libs.events.order_ids import order_id_in
 from libs.events.topics import ORDERS_DLQ, PROCESSED_ORDERS
+from libs.runtime.logs import debugging
 from libs.runtime.records import Record
-from libs.runtime.service.logs import debugging
 from services.processor.validation import MAX_ID_CHARS
 
 log = structlog.get_logger()

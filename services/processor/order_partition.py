@@ -9,9 +9,9 @@ from libs.events.topics import ORDERS_DLQ, PROCESSED_ORDERS
 from libs.events.watermarks import ORDER_HEADERS, TYPE_HEADER, WATERMARK_HEADERS, encode_watermark
 from libs.runtime.clock import Clock
 from libs.runtime.exactly_once.stage import Progress
+from libs.runtime.logs import debugging
 from libs.runtime.metrics import OrderMetrics
 from libs.runtime.records import LOG_APPEND_TIME, Output, Record, Row, carried_headers
-from libs.runtime.service.logs import debugging
 from services.processor.catalogue import Catalogue, Product, continued, enrich
 from services.processor.event_time_lag import EventTimeLag
 from services.processor.order_log import log_processed, log_rejected

@@ -21,8 +21,8 @@ from libs.events.topics import ALL_TOPICS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS
 from libs.runtime.clock import Clock
 from libs.runtime.exactly_once.replica import run_stage
 from libs.runtime.exactly_once.stage import Stage
+from libs.runtime.life_cycle import Context, run_service
 from libs.runtime.metrics import OrderMetrics, StageMetrics
-from libs.runtime.service.life_cycle import Context, run_service
 from services.processor.catalogue import load_catalogue
 from services.processor.event_time_lag import EventTimeLag
 from services.processor.order_partition import OrderPartition

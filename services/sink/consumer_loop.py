@@ -18,9 +18,9 @@ from libs.runtime.kafka_client.closing import close_consumer
 from libs.runtime.kafka_client.consumers import committed_consumer, refresh_metadata
 from libs.runtime.kafka_client.idle_polling import IdlePolling
 from libs.runtime.kafka_client.lazy_records import LazyRecordConsumer
+from libs.runtime.life_cycle import Context
 from libs.runtime.metrics import OutputMetrics
 from libs.runtime.records import Record
-from libs.runtime.service.life_cycle import Context
 from libs.runtime.service.stop_requests import unless_stopped
 from libs.runtime.timing import HEALTHY_FOR_S
 from libs.runtime.topics.creation import ensure_topics

@@ -14,8 +14,8 @@ if __name__ == "__main__":
 
 from libs.events.rights import GROUP_OF_OUTPUT, sink_role
 from libs.events.topics import PRODUCT_METRICS
+from libs.runtime.life_cycle import Context, run_service
 from libs.runtime.metrics import SinkMetrics
-from libs.runtime.service.life_cycle import Context, run_service
 from services.sink.consumer_loop import Sink
 from services.sink.database.connecting import database_at
 from services.sink.database.database_writer import DatabaseWriter

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import structlog
 
+from libs.runtime.logs import debugging
 from libs.runtime.metrics import OutputMetrics
-from libs.runtime.service.logs import debugging
 from services.sink.metrics_writer import Item, MetricsWriter
 
 log = structlog.get_logger()

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer
 
 from libs.events.rights import sink_role
 from libs.events.topics import PRODUCT_METRICS
-from libs.runtime.service.life_cycle import Context, run_service
+from libs.runtime.life_cycle import Context, run_service
 from services.sink.data_sink import copy_into, writers_of
 from services.sink.file.disk import Disk
 from services.sink.file.finished_files import Span

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this fil
 
 from libs.events.rights import sink_role
 from libs.events.topics import PRODUCT_METRICS
-from libs.runtime.service.life_cycle import Context, run_service
+from libs.runtime.life_cycle import Context, run_service
 from services.sink.data_sink import copy_into, writers_of
 from services.sink.file.disk import Disk
 from services.sink.file.metrics_file import MetricsFile

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that this fil
 
 from libs.events.rights import GENERATOR
 from libs.events.topics import ORDERS
-from libs.runtime.service.life_cycle import Context, run_service
+from libs.runtime.life_cycle import Context, run_service
 from services.generator.event_generator import run
 from services.generator.generator_settings import GeneratorSettings
 

@@ -16,8 +16,8 @@ from libs.events.rights import ANALYTICS, PROCESSOR
 from libs.events.topics import ALL_TOPICS
 from libs.runtime.exactly_once.replica import run_stage
 from libs.runtime.exactly_once.stage import PartitionLogic, Stage
+from libs.runtime.life_cycle import Context, run_service
 from libs.runtime.records import Output, Record
-from libs.runtime.service.life_cycle import Context, run_service
 from services.analytics import analytics_engine
 from services.analytics.analytics_settings import AnalyticsSettings
 from services.processor import order_processor

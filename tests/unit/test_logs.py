@@ -14,8 +14,8 @@ from prometheus_client import CollectorRegistry
 from libs.events.dead_letters import Reason
 from libs.events.watermarks import Watermark, encode_watermark
 from libs.runtime.errors import SettingsError
+from libs.runtime.logs import configure_logging, debugging, shown_setting, without_secrets
 from libs.runtime.metrics import OrderMetrics, SinkMetrics, WindowMetrics
-from libs.runtime.service.logs import configure_logging, debugging, shown_setting, without_secrets
 from libs.runtime.service.settings import ServiceSettings, load_settings
 from services.analytics.metrics_partition import MetricsPartition
 from services.processor.catalogue import make_product

@@ -53,7 +53,7 @@ LABELS = {"topic", "partition", "reason", "outcome", "product_id", "fault", "out
 def registry_of(service: str) -> CollectorRegistry:
     """The metrics of the service, with a series for each gauge by partition."""
     registry, health = CollectorRegistry(), Health()
-    ServiceMetrics(registry, health)
+    ServiceMetrics(registry, lambda: health.report()[0])
     if service == "generator":
         GeneratorMetrics(registry, Reason, 20_000)
     elif service == "sink":

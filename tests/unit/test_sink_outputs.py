@@ -9,9 +9,9 @@ from prometheus_client import CollectorRegistry
 
 from libs.runtime.clock import SystemClock
 from libs.runtime.errors import PipelineError
+from libs.runtime.life_cycle import Context
 from libs.runtime.metrics import OutputMetrics, SinkMetrics
 from libs.runtime.service.health import Health
-from libs.runtime.service.life_cycle import Context
 from libs.runtime.topics.rules import Cluster
 from services.sink import consumer_loop
 from services.sink import outputs as outputs_module

@@ -13,9 +13,9 @@ from prometheus_client import CollectorRegistry
 
 from libs.events.product_metrics import ProductMetric, encode_metric
 from libs.runtime.clock import SystemClock
+from libs.runtime.life_cycle import Context
 from libs.runtime.metrics import SinkMetrics
 from libs.runtime.service.health import Health
-from libs.runtime.service.life_cycle import Context
 from libs.runtime.timing import FETCH_MAX_WAIT_MS
 from libs.runtime.topics.rules import Cluster
 from services.sink import consumer_loop

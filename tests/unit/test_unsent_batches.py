@@ -7,7 +7,7 @@ import logging
 import pytest
 from aiokafka.errors import ProducerFenced
 
-from libs.runtime.service.life_cycle import ignore_unsent_batches
+from libs.runtime.life_cycle import ignore_unsent_batches
 
 
 @pytest.mark.parametrize(("error", "logged"), [(ProducerFenced(), False), (ValueError(), True)])

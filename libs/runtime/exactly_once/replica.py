@@ -14,6 +14,7 @@ from libs.runtime.backoff import Backoff
 from libs.runtime.errors import StuckConsumerError
 from libs.runtime.exactly_once.broker_watch import BrokerWatch
 from libs.runtime.exactly_once.membership import watch_membership
+from libs.runtime.exactly_once.progress_report import EVERY_S, Report
 from libs.runtime.exactly_once.stage import Stage
 from libs.runtime.exactly_once.transaction_size import TransactionSize
 from libs.runtime.exactly_once.worker import ReplicaWorker
@@ -22,8 +23,7 @@ from libs.runtime.kafka_client.consumers import committed_consumer
 from libs.runtime.kafka_client.group_member import current_member
 from libs.runtime.kafka_client.rebootstrap import rebootstrap_when_silent
 from libs.runtime.kafka_client.stage_consumer import StageConsumer
-from libs.runtime.service.life_cycle import Context
-from libs.runtime.service.progress_report import EVERY_S, Report
+from libs.runtime.life_cycle import Context
 from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.service.stop_requests import unless_stopped
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds

@@ -16,8 +16,8 @@ from libs.runtime.errors import SettingsError
 from libs.runtime.kafka_security.oauth import ClientCredentials, load_token_provider
 from libs.runtime.kafka_security.security import KafkaSecurity, Mechanism, Protocol
 from libs.runtime.kafka_security.tls import ReloadingTls, TlsFiles
+from libs.runtime.logs import shown_setting
 from libs.runtime.secret import Secret
-from libs.runtime.service.logs import shown_setting
 
 _OAUTH = "KAFKA_SASL_OAUTH_"
 _MECHANISMS = "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER"

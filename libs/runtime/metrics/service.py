@@ -1,14 +1,14 @@
 """The metrics of every service."""
 
-from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
+from collections.abc import Callable
 
-from libs.runtime.service.health import Health
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 
 
 class ServiceMetrics:
     """The metrics of every service."""
 
-    def __init__(self, registry: CollectorRegistry, health: Health) -> None:
+    def __init__(self, registry: CollectorRegistry, is_healthy: Callable[[], bool]) -> None:
         ProcessCollector(registry=registry)
         healthy = Gauge("pipeline_healthy", "1 while /health says so, otherwise 0.", registry=registry)
-        healthy.set_function(lambda: float(health.report()[0]))
+        healthy.set_function(lambda: float(is_healthy()))

@@ -1,1 +1,1 @@
-"""The common parts of all services: settings, logs, health, signals, exit code."""
+"""The common parts of all services: settings, health, signals."""

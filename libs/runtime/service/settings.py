@@ -18,7 +18,7 @@ from libs.runtime.errors import SettingsError
 from libs.runtime.kafka_security.bootstrap_servers import parse_bootstrap_servers
 from libs.runtime.kafka_security.security import KafkaAddress
 from libs.runtime.kafka_security.settings import kafka_security
-from libs.runtime.service.logs import shown_setting, without_secrets
+from libs.runtime.logs import shown_setting, without_secrets
 from libs.version import VERSION
 
 S = TypeVar("S", bound="ServiceSettings")

@@ -19,13 +19,13 @@ from prometheus_client import CollectorRegistry
 from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.errors import PipelineError, SettingsError
 from libs.runtime.kafka_security.login_refusals import unless_refused
+from libs.runtime.logs import configure_logging
 from libs.runtime.metrics import ServiceMetrics
 from libs.runtime.rights.right import Role
 from libs.runtime.rights.rights_check import RightsCheck
 from libs.runtime.rights.with_rights import with_rights
 from libs.runtime.service.health import Health
 from libs.runtime.service.health_server import HealthServer
-from libs.runtime.service.logs import configure_logging
 from libs.runtime.service.memory import keep_freed_memory
 from libs.runtime.service.settings import ServiceSettings, load_settings
 from libs.runtime.service.startup_signals import STOP_SIGNALS
@@ -143,7 +143,7 @@ async def _run(
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop.set)
     health, registry = Health(), CollectorRegistry()
-    ServiceMetrics(registry, health)
+    ServiceMetrics(registry, lambda: health.report()[0])
     health.watch(loop)
     try:
         server = HealthServer(health, registry, settings.http_host, settings.http_port)
