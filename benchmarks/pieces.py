@@ -26,12 +26,13 @@ from libs.events.watermarks import ORDER_HEADERS
 from libs.runtime.clock import SystemClock
 from libs.runtime.exactly_once.stage import BATCH_SIZE
 from libs.runtime.kafka_client.lazy_records import LazyResults, in_batches
-from libs.runtime.metrics import OrderMetrics, WindowMetrics
 from libs.runtime.records import Headers
 from libs.runtime.transactions.record_batches import MAX_BATCH_BYTES, OutputBuffer
 from services.analytics.metrics_partition import MetricsPartition
+from services.analytics.window_metrics import WindowMetrics
 from services.processor.catalogue import continued, make_product
 from services.processor.event_time_lag import EventTimeLag
+from services.processor.order_metrics import OrderMetrics
 from services.processor.order_partition import OrderPartition
 from services.processor.plain_orders import read_plain_order
 from services.processor.replica_watermark import ReplicaWatermark

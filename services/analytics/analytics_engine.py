@@ -29,9 +29,10 @@ from libs.runtime.clock import Clock
 from libs.runtime.exactly_once.replica import run_stage
 from libs.runtime.exactly_once.stage import Stage
 from libs.runtime.life_cycle import Context, run_service
-from libs.runtime.metrics import StageMetrics, WindowMetrics
+from libs.runtime.metrics import StageMetrics
 from services.analytics.analytics_settings import AnalyticsSettings
 from services.analytics.metrics_partition import MetricsPartition
+from services.analytics.window_metrics import WindowMetrics
 
 
 def make_stage(

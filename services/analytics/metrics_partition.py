@@ -16,8 +16,8 @@ from libs.events.watermarks import LATEST_TIME_S, ORDER_HEADERS, TYPE_HEADER, WA
 from libs.runtime.clock import Clock
 from libs.runtime.exactly_once.stage import Progress
 from libs.runtime.logs import debugging
-from libs.runtime.metrics import WindowMetrics
 from libs.runtime.records import Output, Record, carried_headers
+from services.analytics.window_metrics import WindowMetrics
 from services.analytics.window_tally import WindowTally
 from services.analytics.windows import TumblingWindows, WindowKey
 

@@ -1,7 +1,7 @@
 """The counts of one transaction of the analytics, added to the metrics when it is committed."""
 
 from libs.events.product_metrics import ProductMetric
-from libs.runtime.metrics import WindowMetrics
+from services.analytics.window_metrics import WindowMetrics
 
 
 class WindowTally:

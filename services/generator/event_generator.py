@@ -28,11 +28,11 @@ from libs.runtime.kafka_client.closing import close_producer
 from libs.runtime.kafka_client.outages import is_outage
 from libs.runtime.kafka_client.rebootstrap import rebootstrap_when_silent
 from libs.runtime.life_cycle import Context, run_service
-from libs.runtime.metrics import GeneratorMetrics
 from libs.runtime.service.stop_requests import unless_stopped
 from libs.runtime.timing import HEALTHY_FOR_S
 from services.generator.faults import KINDS
 from services.generator.generation import Monitor, generate
+from services.generator.generator_metrics import GeneratorMetrics
 from services.generator.generator_settings import GeneratorSettings, parse_faults, parse_rate
 from services.generator.order_sender import OrderSender, idempotent_producer
 from services.generator.order_stream import OrderStream

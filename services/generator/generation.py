@@ -12,8 +12,8 @@ from libs.events.dead_letters import Reason
 from libs.events.topics import ORDERS
 from libs.runtime.clock import Clock
 from libs.runtime.logs import debugging
-from libs.runtime.metrics import GeneratorMetrics
 from libs.runtime.service.health import Health
+from services.generator.generator_metrics import GeneratorMetrics
 from services.generator.order_sender import OrderSender
 from services.generator.order_stream import OrderRecord, OrderStream
 

@@ -16,8 +16,8 @@ from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import AIOKafkaProducer, Kafka, client_arguments
 from libs.runtime.kafka_client.outages import is_outage
 from libs.runtime.kafka_client.partitioning import partition_for
-from libs.runtime.metrics import GeneratorMetrics
 from libs.runtime.service.health import Health
+from services.generator.generator_metrics import GeneratorMetrics
 
 _RETRY_S = 0.5
 

@@ -10,11 +10,11 @@ from libs.events.watermarks import ORDER_HEADERS, TYPE_HEADER, WATERMARK_HEADERS
 from libs.runtime.clock import Clock
 from libs.runtime.exactly_once.stage import Progress
 from libs.runtime.logs import debugging
-from libs.runtime.metrics import OrderMetrics
 from libs.runtime.records import LOG_APPEND_TIME, Output, Record, Row, carried_headers
 from services.processor.catalogue import Catalogue, Product, continued, enrich
 from services.processor.event_time_lag import EventTimeLag
 from services.processor.order_log import log_processed, log_rejected
+from services.processor.order_metrics import OrderMetrics
 from services.processor.order_tally import OrderTally
 from services.processor.plain_orders import read_plain_order
 from services.processor.replica_watermark import ReplicaWatermark

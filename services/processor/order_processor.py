@@ -22,9 +22,10 @@ from libs.runtime.clock import Clock
 from libs.runtime.exactly_once.replica import run_stage
 from libs.runtime.exactly_once.stage import Stage
 from libs.runtime.life_cycle import Context, run_service
-from libs.runtime.metrics import OrderMetrics, StageMetrics
+from libs.runtime.metrics import StageMetrics
 from services.processor.catalogue import load_catalogue
 from services.processor.event_time_lag import EventTimeLag
+from services.processor.order_metrics import OrderMetrics
 from services.processor.order_partition import OrderPartition
 from services.processor.processor_settings import ProcessorSettings
 from services.processor.replica_watermark import ReplicaWatermark

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from libs.events.dead_letters import Reason
-from libs.runtime.metrics import OrderMetrics
+from services.processor.order_metrics import OrderMetrics
 
 
 class OrderTally:

@@ -19,7 +19,6 @@ from libs.runtime.kafka_client.consumers import committed_consumer, refresh_meta
 from libs.runtime.kafka_client.idle_polling import IdlePolling
 from libs.runtime.kafka_client.lazy_records import LazyRecordConsumer
 from libs.runtime.life_cycle import Context
-from libs.runtime.metrics import OutputMetrics
 from libs.runtime.records import Record
 from libs.runtime.service.stop_requests import unless_stopped
 from libs.runtime.timing import HEALTHY_FOR_S
@@ -35,6 +34,7 @@ from services.sink.metrics_writer import (
 from services.sink.output_health import OutputHealth
 from services.sink.progress import Progress
 from services.sink.report_written import report_written
+from services.sink.sink_metrics import OutputMetrics
 from services.sink.sink_settings import SinkSettings
 from services.sink.topic_reader import MetricBatch, Position, RecordMissingError, TopicReader, TopicRewoundError
 

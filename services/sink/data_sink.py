@@ -15,7 +15,6 @@ if __name__ == "__main__":
 from libs.events.rights import GROUP_OF_OUTPUT, sink_role
 from libs.events.topics import PRODUCT_METRICS
 from libs.runtime.life_cycle import Context, run_service
-from libs.runtime.metrics import SinkMetrics
 from services.sink.consumer_loop import Sink
 from services.sink.database.connecting import database_at
 from services.sink.database.database_writer import DatabaseWriter
@@ -25,6 +24,7 @@ from services.sink.file.file_writer import FileWriter
 from services.sink.file.metrics_file import MetricsFile
 from services.sink.metrics_writer import MetricsWriter
 from services.sink.outputs import run_all
+from services.sink.sink_metrics import SinkMetrics
 from services.sink.sink_settings import SinkSettings
 
 

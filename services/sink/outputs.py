@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import structlog
 
 from libs.runtime.errors import PipelineError
-from libs.runtime.metrics import OutputMetrics
 from libs.runtime.service.stop_requests import unless_stopped
+from services.sink.sink_metrics import OutputMetrics
 
 log = structlog.get_logger()
 

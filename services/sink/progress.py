@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.metrics import OutputMetrics
+from services.sink.sink_metrics import OutputMetrics
 
 log = structlog.get_logger()
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import structlog
 
 from libs.runtime.logs import debugging
-from libs.runtime.metrics import OutputMetrics
 from services.sink.metrics_writer import Item, MetricsWriter
+from services.sink.sink_metrics import OutputMetrics
 
 log = structlog.get_logger()
 

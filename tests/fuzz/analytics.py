@@ -6,8 +6,8 @@ from random import Random
 from prometheus_client import CollectorRegistry
 
 from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS
-from libs.runtime.metrics import WindowMetrics
 from services.analytics.metrics_partition import MetricsPartition
+from services.analytics.window_metrics import WindowMetrics
 from services.analytics.windows import DamagedStateError, TumblingWindows, WindowKey
 from tests.fuzz.mutations import Mutator, pick
 from tests.fuzz.oracle import may_be_accepted_by_lenient_parsers, processed_order, watermark

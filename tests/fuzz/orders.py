@@ -12,10 +12,10 @@ from libs.events.dead_letters import HEADERS, OMITTED_HEADERS, Reason
 from libs.events.limits import DerivedLimits
 from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS, decode_watermark
 from libs.runtime.kafka_client.partitioning import partition_for
-from libs.runtime.metrics import OrderMetrics
 from libs.runtime.records import LOG_APPEND_TIME
 from services.processor.catalogue import load_catalogue
 from services.processor.event_time_lag import EventTimeLag
+from services.processor.order_metrics import OrderMetrics
 from services.processor.order_partition import OrderPartition
 from services.processor.replica_watermark import ReplicaWatermark
 from services.processor.source_watermark import SourceWatermark

@@ -10,10 +10,11 @@ from prometheus_client import CollectorRegistry
 
 from libs.events.dead_letters import Reason
 from libs.runtime.kafka_client.partitioning import partition_for
-from libs.runtime.metrics import GeneratorMetrics, totals
+from libs.runtime.metrics import totals
 from libs.runtime.service.health import Health
 from services.generator import generation
 from services.generator.generation import Monitor, generate
+from services.generator.generator_metrics import GeneratorMetrics
 from services.generator.order_sender import OrderSender, UnsentError
 from services.generator.order_stream import OrderStream
 from services.generator.traffic import RateRange

@@ -13,10 +13,11 @@ from prometheus_client import CollectorRegistry
 from libs.events.dead_letters import Reason
 from libs.runtime.kafka_client.closing import close_producer
 from libs.runtime.kafka_client.partitioning import partition_for
-from libs.runtime.metrics import GeneratorMetrics, totals
+from libs.runtime.metrics import totals
 from libs.runtime.service.health import Health
 from libs.runtime.timing import HEALTHY_FOR_S
 from services.generator import order_sender
+from services.generator.generator_metrics import GeneratorMetrics
 from services.generator.order_sender import OrderSender, UnsentError, idempotent_producer
 from tests.unit.generator_fakes import BATCH_RECORDS, FakeProducer, settle
 

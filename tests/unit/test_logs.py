@@ -15,18 +15,20 @@ from libs.events.dead_letters import Reason
 from libs.events.watermarks import Watermark, encode_watermark
 from libs.runtime.errors import SettingsError
 from libs.runtime.logs import configure_logging, debugging, shown_setting, without_secrets
-from libs.runtime.metrics import OrderMetrics, SinkMetrics, WindowMetrics
 from libs.runtime.service.settings import ServiceSettings, load_settings
 from services.analytics.metrics_partition import MetricsPartition
+from services.analytics.window_metrics import WindowMetrics
 from services.processor.catalogue import make_product
 from services.processor.event_time_lag import EventTimeLag
 from services.processor.order_log import log_rejected
+from services.processor.order_metrics import OrderMetrics
 from services.processor.order_partition import OrderPartition
 from services.processor.replica_watermark import ReplicaWatermark
 from services.processor.source_watermark import SourceWatermark
 from services.sink.file.file_writer import FileWriter
 from services.sink.file.metrics_file import MetricsFile
 from services.sink.report_written import report_written
+from services.sink.sink_metrics import SinkMetrics
 from tests.unit.driver import FakeClock, FakeRecord, LogicDriver, order_record
 
 PASSWORD = "hunter2"

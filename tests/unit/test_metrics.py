@@ -16,23 +16,19 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from libs.events.dead_letters import Reason
-from libs.runtime.metrics import (
-    GeneratorMetrics,
-    OrderMetrics,
-    ServiceMetrics,
-    SinkMetrics,
-    StageMetrics,
-    WindowMetrics,
-    totals,
-)
+from libs.runtime.metrics import ServiceMetrics, StageMetrics, totals
 from libs.runtime.service.health import Health
 from libs.runtime.service.health_server import HealthServer
 from libs.runtime.service.settings import load_settings
 from live.__main__ import Live
 from live.live_settings import LiveSettings
+from services.analytics.window_metrics import WindowMetrics
+from services.generator.generator_metrics import GeneratorMetrics
+from services.processor.order_metrics import OrderMetrics
 from services.sink.file.file_writer import FileWriter
 from services.sink.file.metrics_file import MetricsFile
 from services.sink.report_written import report_written
+from services.sink.sink_metrics import SinkMetrics
 from tests.unit.test_watch_state import observation
 from watch.state import READERS
 

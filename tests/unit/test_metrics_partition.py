@@ -8,8 +8,8 @@ from libs.events.dead_letters import Reason, read_dead_letter_headers
 from libs.events.limits import DECLARED_LIMITS, DerivedLimits
 from libs.events.processed_orders import read_processed_order
 from libs.events.watermarks import LATEST_TIME_S, Watermark, encode_watermark
-from libs.runtime.metrics import WindowMetrics
 from services.analytics.metrics_partition import MetricsPartition
+from services.analytics.window_metrics import WindowMetrics
 from tests.unit.driver import FakeClock, FakeRecord, LogicDriver, order
 
 

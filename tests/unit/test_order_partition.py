@@ -12,10 +12,10 @@ from libs.events.dead_letters import HEADERS, Reason, read_dead_letter_headers
 from libs.events.limits import DECLARED_LIMITS, DerivedLimits
 from libs.events.processed_orders import read_processed_order
 from libs.runtime.kafka_client.partitioning import partition_for
-from libs.runtime.metrics import OrderMetrics
 from libs.runtime.records import LOG_APPEND_TIME, Headers
 from services.processor.catalogue import make_product
 from services.processor.event_time_lag import EventTimeLag
+from services.processor.order_metrics import OrderMetrics
 from services.processor.order_partition import OrderPartition
 from services.processor.replica_watermark import ReplicaWatermark
 from services.processor.source_watermark import SourceWatermark

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from libs.events.dead_letters import Reason
-from libs.runtime.metrics import OrderMetrics, WindowMetrics
 from services.analytics.metrics_partition import MetricsPartition
+from services.analytics.window_metrics import WindowMetrics
 from services.processor.catalogue import make_product
 from services.processor.event_time_lag import EventTimeLag
+from services.processor.order_metrics import OrderMetrics
 from services.processor.order_partition import OrderPartition
 from services.processor.replica_watermark import ReplicaWatermark
 from services.processor.source_watermark import SourceWatermark

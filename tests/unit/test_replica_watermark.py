@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry
 from libs.events.dead_letters import Reason
 from libs.events.watermarks import Watermark
 from libs.runtime.exactly_once.stage import Progress
-from libs.runtime.metrics import OrderMetrics
 from services.processor.event_time_lag import EventTimeLag
+from services.processor.order_metrics import OrderMetrics
 from services.processor.order_partition import OrderPartition
 from services.processor.replica_watermark import CLOCK_SKEW_S, ReplicaWatermark
 from services.processor.source_watermark import SourceWatermark

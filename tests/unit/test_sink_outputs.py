@@ -10,7 +10,6 @@ from prometheus_client import CollectorRegistry
 from libs.runtime.clock import SystemClock
 from libs.runtime.errors import PipelineError
 from libs.runtime.life_cycle import Context
-from libs.runtime.metrics import OutputMetrics, SinkMetrics
 from libs.runtime.service.health import Health
 from libs.runtime.topics.rules import Cluster
 from services.sink import consumer_loop
@@ -22,6 +21,7 @@ from services.sink.interruption_log import InterruptionLog
 from services.sink.metrics_writer import OutputUnavailableError
 from services.sink.output_health import OutputHealth
 from services.sink.outputs import run_all
+from services.sink.sink_metrics import OutputMetrics, SinkMetrics
 from services.sink.sink_settings import SinkSettings
 
 

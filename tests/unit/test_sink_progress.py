@@ -7,8 +7,8 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry
 
-from libs.runtime.metrics import OutputMetrics, SinkMetrics
 from services.sink.progress import COMMIT_AGAIN_AFTER_S, Progress
+from services.sink.sink_metrics import OutputMetrics, SinkMetrics
 
 METRICS = [TopicPartition("product-metrics", number) for number in range(2)]
 

@@ -14,7 +14,6 @@ from prometheus_client import CollectorRegistry
 from libs.events.product_metrics import ProductMetric, encode_metric
 from libs.runtime.clock import SystemClock
 from libs.runtime.life_cycle import Context
-from libs.runtime.metrics import SinkMetrics
 from libs.runtime.service.health import Health
 from libs.runtime.timing import FETCH_MAX_WAIT_MS
 from libs.runtime.topics.rules import Cluster
@@ -22,6 +21,7 @@ from services.sink import consumer_loop
 from services.sink.consumer_loop import Sink
 from services.sink.file.file_writer import FileWriter
 from services.sink.file.metrics_file import MetricsFile
+from services.sink.sink_metrics import SinkMetrics
 from services.sink.sink_settings import SinkSettings
 from tests.unit.test_sink_reader import FakeRecord
 

@@ -2,12 +2,10 @@
 
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 DURATIONS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 """Bucket bounds of durations, in seconds."""
-
-_LATENCY_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0, 300.0, 3600.0)
 
 
 def records_consumed(registry: CollectorRegistry, *labels: str) -> Counter:
@@ -34,36 +32,6 @@ def retries(registry: CollectorRegistry, reasons: Iterable[str]) -> dict[str, Co
     """The counters of retries, by reason."""
     return counters_by(
         Counter("pipeline_retries", "Fresh starts from the last commit.", ["reason"], registry=registry), reasons
-    )
-
-
-def event_latency(registry: CollectorRegistry, *labels: str) -> Histogram:
-    """The histogram of seconds from event time to this stage."""
-    return Histogram(
-        "pipeline_event_latency_seconds",
-        "Generator: from event time to confirmed by the broker, for the oldest order of each batch. "
-        "Processor: from event time to visible, for the newest order of each transaction's first and last batch. "
-        "Analytics: from a window's end to its metrics visible, once for each window and transaction. "
-        "Sink: from a window's end to its metrics safe in the output, once for each window and write.",
-        labels,
-        buckets=_LATENCY_S,
-        registry=registry,
-    )
-
-
-def orders_processed(registry: CollectorRegistry) -> Counter:
-    """The counter of orders that a stage has processed."""
-    return Counter(
-        "pipeline_orders_processed",
-        "Orders found valid (processor), or counted into a window (analytics).",
-        registry=registry,
-    )
-
-
-def dead_letters(registry: CollectorRegistry, reasons: Iterable[str]) -> dict[str, Counter]:
-    """The counters of dead letters, by reason."""
-    return counters_by(
-        Counter("pipeline_dead_letters", "Records written to orders-dlq.", ["reason"], registry=registry), reasons
     )
 
 

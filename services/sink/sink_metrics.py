@@ -4,14 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from libs.runtime.metrics.series import (
-    DURATIONS_S,
-    consumer_lag,
-    count_of,
-    event_latency,
-    forget_series,
-    records_consumed,
-)
+from libs.runtime.metrics.series import DURATIONS_S, consumer_lag, count_of, forget_series, records_consumed
+from services.order_series import event_latency
 
 
 class SinkMetrics:

@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter
 
-from libs.runtime.metrics.series import dead_letters, event_latency, orders_processed
+from services.order_series import dead_letters, event_latency, orders_processed
 
 _PRODUCTS_TOLD = 50
 _OTHER_PRODUCTS = "other"

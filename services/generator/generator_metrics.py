@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from libs.runtime.metrics.series import counters_by, event_latency
+from libs.runtime.metrics.series import counters_by
+from services.order_series import event_latency
 
 
 class GeneratorMetrics:

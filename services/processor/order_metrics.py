@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry
 
-from libs.runtime.metrics.series import dead_letters, event_latency, orders_processed
+from services.order_series import dead_letters, event_latency, orders_processed
 
 
 class OrderMetrics:
