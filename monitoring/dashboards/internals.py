@@ -117,7 +117,7 @@ _EVENT_TIME = Row(
                 "{{instance}}": "pipeline_state_restore_seconds_sum / (pipeline_state_restore_seconds_count > 0)",
             },
             "s",
-            "Mean time to read a partition's state from the changelog, since the replica's start.",
+            "Mean time to restore the state of all of a replica's partitions from the changelog, since the replica's start.",
         ),
     ],
 )

@@ -107,7 +107,7 @@ class StageMetrics:
             self._produced[topic].inc(count)
 
     def restored(self, records: int, seconds: float) -> None:
-        """A partition's state was read from so many changelog records."""
+        """The state of a replica's partitions was restored from ``records`` changelog records, in ``seconds``."""
         self._state_restored_records.inc(records)
         self._state_restore.observe(seconds)
 
