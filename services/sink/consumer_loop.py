@@ -15,7 +15,7 @@ from libs.events.topics import PRODUCT_METRICS
 from libs.runtime.backoff import Backoff
 from libs.runtime.errors import StuckConsumerError
 from libs.runtime.kafka_client.closing import close_consumer
-from libs.runtime.kafka_client.consumers import committed_consumer, refresh_metadata
+from libs.runtime.kafka_client.consumers import consumer_arguments, refresh_metadata
 from libs.runtime.kafka_client.idle_polling import IdlePolling
 from libs.runtime.kafka_client.lazy_records import LazyRecordConsumer
 from libs.runtime.life_cycle import Context
@@ -113,7 +113,7 @@ class Sink(Generic[Item]):
         cluster = await unless_stopped(ensure_topics(self._settings, [PRODUCT_METRICS]), self._stop)
         if cluster is None:
             return
-        consumer = committed_consumer(self._settings, self._group, kind=LazyRecordConsumer)
+        consumer = LazyRecordConsumer(**consumer_arguments(self._settings, self._group))
         try:
             if await unless_stopped(self._connected(consumer), self._stop):
                 reader = await self._position(consumer, cluster.cluster_id)

@@ -4,7 +4,6 @@ import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,7 +18,7 @@ from libs.runtime.clock import SystemClock
 from libs.runtime.exactly_once.broker_watch import BrokerWatch
 from libs.runtime.exactly_once.transaction_size import TransactionSize
 from libs.runtime.exactly_once.worker import ReplicaWorker
-from libs.runtime.kafka_client.consumers import committed_consumer
+from libs.runtime.kafka_client.consumers import consumer_arguments
 from libs.runtime.kafka_client.group_member import GroupMember
 from libs.runtime.kafka_client.stage_consumer import StageConsumer
 from libs.runtime.service.health import Health
@@ -116,7 +115,7 @@ class Pipeline:
 
     async def has_records(self, topic: str) -> bool:
         """Whether any partition of ``topic`` has had a record."""
-        consumer = committed_consumer(self.settings(), group=None)
+        consumer = AIOKafkaConsumer(**consumer_arguments(self.settings(), group=None))
         await consumer.start()
         try:
             partitions = [TopicPartition(self.prefix + topic, number) for number in range(6)]
@@ -135,9 +134,7 @@ class Pipeline:
         settings = self.settings()
         registry = CollectorRegistry()
         stage = make_stage(settings, SystemClock(), registry)
-        consumer = committed_consumer(
-            settings, stage.name, kind=partial(StageConsumer, fetches_apart_s=stage.fetches_apart_s)
-        )
+        consumer = StageConsumer(fetches_apart_s=stage.fetches_apart_s, **consumer_arguments(settings, stage.name))
         await consumer.start()
         coordinator: Any = consumer._coordinator
         coordinator.generation, coordinator.member_id = member.generation, member.member_id

@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.errors import NotAMemberError
-from libs.runtime.kafka_client.consumers import committed_consumer
+from libs.runtime.kafka_client.consumers import consumer_arguments
 from libs.runtime.kafka_client.group_member import GroupMember, current_member
 from libs.runtime.metrics import totals
 from libs.runtime.transactions.connection import BrokerConnection
@@ -28,7 +28,7 @@ async def join(pipeline: Pipeline) -> AsyncIterator[Join]:
     consumers: list[AIOKafkaConsumer] = []
 
     async def joined() -> GroupMember:
-        consumer = committed_consumer(pipeline.settings(), "members")
+        consumer = AIOKafkaConsumer(**consumer_arguments(pipeline.settings(), "members"))
         consumers.append(consumer)
         await consumer.start()
         consumer.subscribe([pipeline.prefix + "orders"])

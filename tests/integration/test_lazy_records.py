@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from libs.runtime.kafka_client import lazy_records
-from libs.runtime.kafka_client.consumers import FETCH_BYTES, FETCH_MAX_BYTES, committed_consumer
+from libs.runtime.kafka_client.consumers import FETCH_BYTES, FETCH_MAX_BYTES, consumer_arguments
 from libs.runtime.kafka_client.header_keys import AnyHeaderConsumer
 from libs.runtime.kafka_client.lazy_records import KNOWN_INSIDE, LazyRecordConsumer, in_batches
 from libs.runtime.kafka_client.stage_consumer import StageConsumer
@@ -72,7 +72,7 @@ async def read(
     fetch_bytes: int = FETCH_BYTES,
 ) -> tuple[list[tuple[Any, ...]], set[type]]:
     """The content of each record, and the types of the records; reading begins in the middle of a batch."""
-    consumer = committed_consumer(pipeline.settings(), group=None, fetch_bytes=fetch_bytes, kind=kind)
+    consumer = kind(**consumer_arguments(pipeline.settings(), group=None, fetch_bytes=fetch_bytes))
     await consumer.start()
     try:
         consumer.assign([partition])
@@ -96,7 +96,7 @@ async def test_records_that_come_one_by_one_are_fetched_at_intervals(
     await pipeline.make_topics()
     partition = TopicPartition(f"{topic_prefix}orders", 0)
     producer = AIOKafkaProducer(bootstrap_servers=kafka)
-    consumer = committed_consumer(pipeline.settings(), group=None, kind=partial(StageConsumer, fetches_apart_s=apart_s))
+    consumer = StageConsumer(fetches_apart_s=apart_s, **consumer_arguments(pipeline.settings(), group=None))
     await producer.start()
     await consumer.start()
     try:
@@ -122,8 +122,8 @@ async def test_a_backlog_is_fetched_in_turns_and_does_not_delay_another_partitio
     pipeline = Pipeline(kafka, topic_prefix, tmp_path)
     await pipeline.make_topics()
     *backlogs, quiet = [TopicPartition(f"{topic_prefix}orders", number) for number in range(6)]
-    kind = partial(StageConsumer, fetches_apart_s=0.0, independent_partitions=True)
-    consumer = committed_consumer(pipeline.settings(), group=None, kind=kind)
+    arguments = consumer_arguments(pipeline.settings(), group=None)
+    consumer = StageConsumer(fetches_apart_s=0.0, independent_partitions=True, **arguments)
     producer = AIOKafkaProducer(bootstrap_servers=kafka)
     await producer.start()
     await consumer.start()
@@ -160,8 +160,8 @@ async def test_a_batch_larger_than_a_share_is_read_while_other_partitions_always
     pipeline = Pipeline(kafka, topic_prefix, tmp_path)
     await pipeline.make_topics()
     *others, large = [TopicPartition(f"{topic_prefix}orders", number) for number in range(6)]
-    kind = partial(StageConsumer, fetches_apart_s=0.07)
-    consumer = committed_consumer(pipeline.settings(), group=None, fetch_bytes=FETCH_BYTES // 2, kind=kind)
+    arguments = consumer_arguments(pipeline.settings(), group=None, fetch_bytes=FETCH_BYTES // 2)
+    consumer = StageConsumer(fetches_apart_s=0.07, **arguments)
     producer = AIOKafkaProducer(bootstrap_servers=kafka)
     await producer.start()
     await consumer.start()

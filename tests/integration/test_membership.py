@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.kafka_client.consumers import committed_consumer
+from libs.runtime.kafka_client.consumers import consumer_arguments
 from libs.runtime.kafka_client.idle_polling import IdlePolling
 from libs.runtime.timing import HEARTBEAT_INTERVAL_MS, IDLE_AFTER_S, IDLE_INTERVAL_S, SESSION_TIMEOUT_MS
 from tests.integration.pipeline import Pipeline
@@ -36,7 +36,7 @@ async def test_a_rejected_join_is_retried(pipeline: Pipeline) -> None:
 async def test_a_replica_without_partitions_stays_in_its_group(pipeline: Pipeline) -> None:
     """aiokafka considers a member that does not read failed; see ``NO_MAX_POLL_INTERVAL_MS``."""
     await pipeline.make_topics()
-    consumer = committed_consumer(pipeline.settings(), "idle")
+    consumer = AIOKafkaConsumer(**consumer_arguments(pipeline.settings(), "idle"))
     await consumer.start()
     try:
         consumer.subscribe([pipeline.prefix + "orders"])
@@ -54,7 +54,7 @@ async def test_a_replica_without_partitions_stays_in_its_group(pipeline: Pipelin
 
 async def test_an_idle_replica_stays_in_its_group_with_fewer_heartbeats(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
-    consumer = committed_consumer(pipeline.settings(), "idle")
+    consumer = AIOKafkaConsumer(**consumer_arguments(pipeline.settings(), "idle"))
     await consumer.start()
     try:
         coordinator: Any = consumer._coordinator
@@ -111,7 +111,7 @@ class BlockingListener(ConsumerRebalanceListener):
 async def test_a_replica_that_stops_during_a_blocked_rebalance_leaves_its_group(pipeline: Pipeline) -> None:
     """aiokafka's ``stop()`` waits for the rebalance; without a leave the others would wait for the session's end."""
     await pipeline.make_topics()
-    slow = committed_consumer(pipeline.settings(), "processor")
+    slow = AIOKafkaConsumer(**consumer_arguments(pipeline.settings(), "processor"))
     await slow.start()
     listener = BlockingListener()
     try:

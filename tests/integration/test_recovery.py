@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.kafka_client.consumers import committed_consumer
+from libs.runtime.kafka_client.consumers import consumer_arguments
 from libs.runtime.kafka_client.partitioning import partition_for
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import ServiceProcess, eventually
@@ -81,7 +81,7 @@ async def test_an_abandoned_transaction_does_not_block_readers_forever(
     pipeline: Pipeline, stage: str, topic: str
 ) -> None:
     await pipeline.make_topics()
-    readable = committed_consumer(pipeline.settings(), group=None)
+    readable = AIOKafkaConsumer(**consumer_arguments(pipeline.settings(), group=None))
     written = AIOKafkaConsumer(bootstrap_servers=pipeline.kafka)
     partitions = [TopicPartition(pipeline.prefix + topic, number) for number in PARTITIONS]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 
 from libs.events.topics import ALL_TOPICS, ORDERS, ORDERS_DLQ, PRODUCT_METRICS
 from libs.runtime.errors import TopicMismatchError
-from libs.runtime.kafka_client.consumers import committed_consumer
+from libs.runtime.kafka_client.consumers import consumer_arguments
 from libs.runtime.topics.creation import ensure_topics
 from libs.runtime.topics.topic import Topic
 from libs.runtime.transactions.connection import BrokerConnection
@@ -98,7 +98,7 @@ async def test_metadata_requests_do_not_create_topics(pipeline: Pipeline, admin:
     for line in await asyncio.gather(*(one_line_of(pipeline, *command) for command in commands)):
         assert "there is no topic" in line
         assert name in line
-    consumer = committed_consumer(pipeline.settings(), "processor")
+    consumer = AIOKafkaConsumer(**consumer_arguments(pipeline.settings(), "processor"))
     await consumer.start()
     consumer.subscribe([name])
     await consumer.getmany(timeout_ms=1000)

@@ -125,7 +125,7 @@ async def copied(
     async def ensured(*_: object) -> Cluster:
         return CLUSTER
 
-    def consumer(*_: object, **__: object) -> FakeConsumer:
+    def consumer(**_: object) -> FakeConsumer:
         nonlocal topic, sessions
         sessions += 1
         assert sessions <= 6, "the sink starts again and again"
@@ -135,7 +135,7 @@ async def copied(
 
     monkeypatch.setattr(consumer_loop, "_CONFIRM_S", 0.0)
     monkeypatch.setattr(consumer_loop, "ensure_topics", ensured)
-    monkeypatch.setattr(consumer_loop, "committed_consumer", consumer)
+    monkeypatch.setattr(consumer_loop, "LazyRecordConsumer", consumer)
     settings = SinkSettings(topic_partitions=1)
     context = Context(settings, CLUSTER, Health(), SystemClock(), CollectorRegistry(), stop)
     writer = FileWriter(MetricsFile(path, TOPIC))

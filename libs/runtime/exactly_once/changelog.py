@@ -8,7 +8,7 @@ from aiokafka.errors import KafkaTimeoutError
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.kafka_client.closing import close_consumer
-from libs.runtime.kafka_client.consumers import committed_consumer
+from libs.runtime.kafka_client.consumers import consumer_arguments
 from libs.runtime.kafka_client.lazy_records import LazyRecordConsumer, in_batches
 from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.timing import HEALTHY_FOR_S
@@ -30,7 +30,7 @@ async def read_changelog(
         KafkaTimeoutError: nothing was received for ``HEALTHY_FOR_S``; a new consumer may help (aiokafka #1154).
     """
     # Closing a consumer waits for its long poll: a short one, since closing is part of every take-over.
-    consumer = committed_consumer(settings, group=None, fetch_max_wait_ms=_POLL_MS, kind=LazyRecordConsumer)
+    consumer = LazyRecordConsumer(**consumer_arguments(settings, group=None, fetch_max_wait_ms=_POLL_MS))
     try:
         await consumer.start()
         consumer.assign(list(partitions))

@@ -4,10 +4,9 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.exactly_once.broker_watch import BrokerWatch
@@ -59,7 +58,7 @@ class Processing:
     def __init__(
         self,
         stage: Stage,
-        consumer: AIOKafkaConsumer,
+        consumer: StageConsumer,
         partitions: Sequence[WorkedPartition],
         commits: PipelinedCommits,
         watch: BrokerWatch,
@@ -70,7 +69,6 @@ class Processing:
     ) -> None:
         self._stage = stage
         self._consumer = consumer
-        self._left_out_for_s = cast(StageConsumer, consumer).left_out_for_s
         self._partitions = {partition.source: partition for partition in partitions}
         self._commits = commits
         self._watch = watch
@@ -259,5 +257,5 @@ class Processing:
             if fresh and is_idle and self._lag(partition) == 0:
                 self._health.beat(partition.name)
             if can_be_stuck:
-                waits = self._left_out_for_s(partition.source) < FRESH_S
+                waits = self._consumer.left_out_for_s(partition.source) < FRESH_S
                 partition.stuck_check.update(excused=fresh or waits or not self._watch.answering)

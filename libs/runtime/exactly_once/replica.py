@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Collection
-from functools import partial
 from typing import Any
 
 import structlog
@@ -19,7 +18,7 @@ from libs.runtime.exactly_once.stage import Stage
 from libs.runtime.exactly_once.transaction_size import TransactionSize
 from libs.runtime.exactly_once.worker import ReplicaWorker
 from libs.runtime.kafka_client.closing import close_consumer
-from libs.runtime.kafka_client.consumers import committed_consumer
+from libs.runtime.kafka_client.consumers import consumer_arguments
 from libs.runtime.kafka_client.group_member import current_member
 from libs.runtime.kafka_client.rebootstrap import rebootstrap_when_silent
 from libs.runtime.kafka_client.stage_consumer import StageConsumer
@@ -40,11 +39,10 @@ async def run_stage(stage: Stage, context: Context[Any]) -> None:
     settings: ServiceSettings = context.settings
     topic = settings.topic_prefix + stage.source.name
     # The worker seeks by itself, and records that were deleted before they were read must not be skipped silently.
-    kind = partial(
-        StageConsumer, fetches_apart_s=stage.fetches_apart_s, independent_partitions=stage.independent_partitions
-    )
-    consumer = committed_consumer(
-        settings, stage.name, fetch_bytes=stage.fetch_bytes, auto_offset_reset="none", kind=kind
+    consumer = StageConsumer(
+        fetches_apart_s=stage.fetches_apart_s,
+        independent_partitions=stage.independent_partitions,
+        **consumer_arguments(settings, stage.name, fetch_bytes=stage.fetch_bytes, auto_offset_reset="none"),
     )
     if not await _started(consumer, context.stop):
         return
@@ -86,7 +84,7 @@ class _Replica(ConsumerRebalanceListener):
         self,
         stage: Stage,
         context: Context[Any],
-        consumer: AIOKafkaConsumer,
+        consumer: StageConsumer,
         watch: BrokerWatch,
     ) -> None:
         self._stage = stage

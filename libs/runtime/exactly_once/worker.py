@@ -9,10 +9,8 @@ of every commit (KIP-447).
 import asyncio
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import cast
 
 import structlog
-from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 
@@ -66,7 +64,7 @@ class ReplicaWorker:
         self,
         stage: Stage,
         settings: ServiceSettings,
-        consumer: AIOKafkaConsumer,
+        consumer: StageConsumer,
         partitions: Collection[TopicPartition],
         member: GroupMember,
         ids: StageTransactionalIds,
@@ -77,7 +75,6 @@ class ReplicaWorker:
         self._stage = stage
         self._settings = settings
         self._consumer = consumer
-        self._left_out_for_s = cast(StageConsumer, consumer).left_out_for_s
         self._sources = sorted(partitions)
         self._member = member
         self._ids = ids
@@ -290,7 +287,7 @@ class ReplicaWorker:
         for source in self._sources:
             if source in offsets:
                 self._start_offsets[source].committed()
-            if source in offsets or self._left_out_for_s(source) < FRESH_S:
+            if source in offsets or self._consumer.left_out_for_s(source) < FRESH_S:
                 self._health.beat(_name(source))
         now_s = time.time()
         for tally in tallies:

@@ -1,13 +1,11 @@
 """Consumers with the settings that the guarantees need."""
 
-from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.kafka_client.assignor import range_assignor
 from libs.runtime.kafka_client.clients import AIOKafkaConsumer, client_arguments
-from libs.runtime.kafka_client.header_keys import AnyHeaderConsumer
 from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.timing import (
     FETCH_MAX_WAIT_MS,
@@ -41,20 +39,19 @@ def broker_count(consumer: AIOKafkaConsumer) -> int:
     return len(consumer._client.cluster.brokers())  # noqa: SLF001 - as above
 
 
-def committed_consumer(
+def consumer_arguments(
     settings: ServiceSettings,
     group: str | None,
     *,
     fetch_max_wait_ms: int = FETCH_MAX_WAIT_MS,
     fetch_bytes: int = FETCH_BYTES,
     auto_offset_reset: Literal["earliest", "none"] = "earliest",
-    kind: Callable[..., AnyHeaderConsumer] = AnyHeaderConsumer,
-) -> AIOKafkaConsumer:
-    """A consumer of committed records without auto-commit; with ``group`` it is a member of that group.
+) -> dict[str, Any]:
+    """Arguments of a consumer of committed records without auto-commit; with ``group`` it is a member of that group.
 
     It fetches ``fetch_bytes`` of each partition at a time, or one batch if that is larger.
     """
-    return kind(
+    return dict(
         **client_arguments(settings.kafka),
         group_id=group and settings.topic_prefix + group,
         isolation_level="read_committed",

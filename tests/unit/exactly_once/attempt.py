@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.exactly_once.processing import Processing, WorkedPartition
+from libs.runtime.kafka_client.stage_consumer import StageConsumer
 from libs.runtime.service.health import Health
 from tests.unit.exactly_once.fakes import (
     ORDERS,
@@ -43,7 +43,7 @@ class Attempt:
         self.stage = make_stage()
         self.processing = Processing(
             self.stage,
-            cast(AIOKafkaConsumer, consumer),
+            cast(StageConsumer, consumer),
             self.partitions,
             self.commits,
             make_watch(answering=answering),

@@ -65,7 +65,7 @@ class FakeConsumer:
 
 
 async def read(consumer: FakeConsumer, monkeypatch: pytest.MonkeyPatch, *partitions: TopicPartition) -> dict[Any, Any]:
-    monkeypatch.setattr(changelog, "committed_consumer", lambda *_, **__: consumer)
+    monkeypatch.setattr(changelog, "LazyRecordConsumer", lambda **_: consumer)
     found: dict[TopicPartition, list[Any]] = {partition: [] for partition in partitions}
     async for partition, batch in read_changelog(ServiceSettings(), partitions):
         found[partition].append(batch)
