@@ -223,7 +223,7 @@ async def open_connection(*_: object) -> ModelConnection:
 async def read_output(
     _: object, changelogs: Collection[TopicPartition]
 ) -> AsyncIterator[tuple[TopicPartition, list[int]]]:
-    """Replaces ``read_changelog``: the output is also the changelog."""
+    """Replaces ``read_committed_records``: the output is also the changelog."""
     [changelog] = changelogs
     yield changelog, list(await _ask(Request("ReadOutput", flag=True)))
 

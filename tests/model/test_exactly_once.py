@@ -25,7 +25,7 @@ def replicas_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (worker_module, open_transactions, start_offset, take_over):
         monkeypatch.setattr(module, "log", silent)
     monkeypatch.setattr(worker_module, "BrokerConnection", SimpleNamespace(open=open_connection))
-    monkeypatch.setattr(take_over, "read_changelog", read_output)
+    monkeypatch.setattr(take_over, "read_committed_records", read_output)
     # The model has no time: nothing waits for it, and no timeout expires.
     monkeypatch.setattr(worker_module, "FENCED_WAIT_S", 0.0)
     monkeypatch.setattr(Backoff, "next_s", lambda _: 0.0)

@@ -11,7 +11,6 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.errors import OffsetMismatchError, OutdatedAnswerError, StateBehindError, TransactionFencedError
-from libs.runtime.exactly_once.changelog import read_changelog
 from libs.runtime.exactly_once.committed_offsets import (
     CommittedOffset,
     check_gone,
@@ -20,6 +19,7 @@ from libs.runtime.exactly_once.committed_offsets import (
     check_state,
     check_writer,
 )
+from libs.runtime.exactly_once.committed_records import read_committed_records
 from libs.runtime.exactly_once.doubt import Doubt
 from libs.runtime.exactly_once.processing import WorkedPartition
 from libs.runtime.exactly_once.stable_offsets import stable_offsets
@@ -141,7 +141,7 @@ class TakeOver:
         """Whether the main output has a committed record. Its end offset does not show it: aborted records have offsets, too."""
         topic = self.settings.topic_prefix + self.stage.outputs[0].name
         outputs = [TopicPartition(topic, number) for number in range(self.settings.topic_partitions)]
-        async with aclosing(read_changelog(self.settings, outputs)) as records:
+        async with aclosing(read_committed_records(self.settings, outputs)) as records:
             async for _ in records:
                 return True
         return False
@@ -149,7 +149,7 @@ class TakeOver:
     async def _restore(self, logics: Mapping[TopicPartition, PartitionLogic], topic: str, committed: Committed) -> None:
         changelogs = {TopicPartition(self.settings.topic_prefix + topic, source.partition): source for source in logics}
         counts, since = dict.fromkeys(logics, 0), time.monotonic()
-        async for changelog, records in read_changelog(self.settings, changelogs):
+        async for changelog, records in read_committed_records(self.settings, changelogs):
             source = changelogs[changelog]
             logics[source].restore(records)
             counts[source] += len(records)

@@ -39,7 +39,7 @@ class Broker:
         monkeypatch.setattr(worker_module, "end_transaction", self._end)
         monkeypatch.setattr(worker_module, "TransactionalProducer", self._producer)
         monkeypatch.setattr(take_over, "stable_offsets", self._stable_offsets)
-        monkeypatch.setattr(take_over, "read_changelog", self._read_changelog)
+        monkeypatch.setattr(take_over, "read_committed_records", self._read_changelog)
         monkeypatch.setattr(Processing, "run", self._process)
 
     async def _note(self, *what: Any) -> None:

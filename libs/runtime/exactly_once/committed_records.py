@@ -1,4 +1,4 @@
-"""Reads a compacted changelog to restore state, all partitions in one pass."""
+"""Reads all committed records of partitions in one pass: a compacted changelog to restore state, or an output."""
 
 import time
 from collections.abc import AsyncGenerator, Collection
@@ -17,7 +17,7 @@ _BATCH_SIZE = 500
 _POLL_MS = 20
 
 
-async def read_changelog(
+async def read_committed_records(
     settings: ServiceSettings, partitions: Collection[TopicPartition]
 ) -> AsyncGenerator[tuple[TopicPartition, list[Any]], None]:
     """All committed records of ``partitions``, in batches, each partition's oldest first.

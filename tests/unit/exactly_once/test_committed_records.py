@@ -9,8 +9,8 @@ import pytest
 from aiokafka.errors import KafkaTimeoutError
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.exactly_once import changelog
-from libs.runtime.exactly_once.changelog import read_changelog
+from libs.runtime.exactly_once import committed_records
+from libs.runtime.exactly_once.committed_records import read_committed_records
 from libs.runtime.service.settings import ServiceSettings
 
 STATE = [TopicPartition("state", number) for number in range(2)]
@@ -65,16 +65,16 @@ class FakeConsumer:
 
 
 async def read(consumer: FakeConsumer, monkeypatch: pytest.MonkeyPatch, *partitions: TopicPartition) -> dict[Any, Any]:
-    monkeypatch.setattr(changelog, "LazyRecordConsumer", lambda **_: consumer)
+    monkeypatch.setattr(committed_records, "LazyRecordConsumer", lambda **_: consumer)
     found: dict[TopicPartition, list[Any]] = {partition: [] for partition in partitions}
-    async for partition, batch in read_changelog(ServiceSettings(), partitions):
+    async for partition, batch in read_committed_records(ServiceSettings(), partitions):
         found[partition].append(batch)
     assert consumer.closed
     return found
 
 
 async def test_all_partitions_are_read_in_one_pass_and_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(changelog, "_BATCH_SIZE", 2)
+    monkeypatch.setattr(committed_records, "_BATCH_SIZE", 2)
     consumer = FakeConsumer(
         [
             ({STATE[0]: ["a", "b", "c"]}, {0: (3, 5)}),
@@ -116,7 +116,7 @@ async def test_a_high_watermark_that_is_too_early_is_not_the_end(monkeypatch: py
 
 async def test_reading_without_progress_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = iter(range(0, 10_000, 10))
-    monkeypatch.setattr(changelog, "time", SimpleNamespace(monotonic=lambda: next(now_s)))
+    monkeypatch.setattr(committed_records, "time", SimpleNamespace(monotonic=lambda: next(now_s)))
     consumer = FakeConsumer([({}, {0: (0, 5)})])
     with pytest.raises(KafkaTimeoutError, match="partition=0"):
         await read(consumer, monkeypatch, STATE[0])
@@ -125,7 +125,7 @@ async def test_reading_without_progress_has_a_time_limit(monkeypatch: pytest.Mon
 
 async def test_reading_with_progress_has_no_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = iter(range(0, 10_000, 10))
-    monkeypatch.setattr(changelog, "time", SimpleNamespace(monotonic=lambda: next(now_s)))
+    monkeypatch.setattr(committed_records, "time", SimpleNamespace(monotonic=lambda: next(now_s)))
     consumer = FakeConsumer([({}, {0: (position, 50)}) for position in range(51)])
     assert await read(consumer, monkeypatch, STATE[0]) == {STATE[0]: []}
     assert consumer.fetches == 51
