@@ -3,7 +3,7 @@
 Topics that the services create have the settings of ``topics``; the broker's defaults decide the rest.
 """
 
-from libs.runtime.topics.rules import Rule, Seen
+from libs.runtime.topics.rules import Rule, RuleInput
 
 # Derived records are larger than the order: by a dead letter's headers (3 KiB at most), or by the catalogue's fields (some
 # hundred bytes).
@@ -16,16 +16,16 @@ _DAY_MS = 24 * 60 * 60 * 1000
 _NEVER = -1
 
 
-def _policies(seen: Seen) -> set[str]:
+def _policies(seen: RuleInput) -> set[str]:
     return {policy.strip() for policy in seen.value.split(",")}
 
 
-def _for_a_day(seen: Seen) -> bool:
+def _for_a_day(seen: RuleInput) -> bool:
     kept_ms = int(seen.value)
     return kept_ms == _NEVER or kept_ms >= _DAY_MS
 
 
-def _is_derivable(seen: Seen) -> bool:
+def _is_derivable(seen: RuleInput) -> bool:
     return int(seen.value) >= int(seen.topics["orders"].config["max.message.bytes"]) + ROOM_FOR_DERIVED_BYTES
 
 

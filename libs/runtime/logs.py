@@ -30,7 +30,7 @@ _NAMED = re.compile(  # password=it, password='it', "password":"it", also in PAS
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-_MAX_VALUE_TOLD = 200
+_MAX_VALUE_CHARS = 200
 
 
 def without_secrets(text: str) -> str:
@@ -42,7 +42,7 @@ def without_secrets(text: str) -> str:
 
 def shown_setting(name: str, value: object) -> str:
     """``name=value`` for an error message, masked and cut; ``name`` alone for a value with an @, such as a URL with a password."""
-    return name if "@" in str(value) else f"{name}={without_secrets(repr(value))[:_MAX_VALUE_TOLD]}"
+    return name if "@" in str(value) else f"{name}={without_secrets(repr(value))[:_MAX_VALUE_CHARS]}"
 
 
 class _MaskingFormatter(structlog.stdlib.ProcessorFormatter):

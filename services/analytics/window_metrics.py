@@ -4,7 +4,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from services.order_series import dead_letters, event_latency, orders_processed
 
-_PRODUCTS_TOLD = 50
+_MAX_LABELLED_PRODUCTS = 50
 _OTHER_PRODUCTS = "other"
 
 
@@ -36,8 +36,8 @@ class WindowMetrics:
     def closed_window(self, product_id: str, orders: int, cents: int) -> None:
         """Count a product's closed window, whose metrics have been committed."""
         self.closed.inc()
-        if len(self._products) < _PRODUCTS_TOLD:
+        if len(self._products) < _MAX_LABELLED_PRODUCTS:
             self._products.add(product_id)
-        told = product_id if product_id in self._products else _OTHER_PRODUCTS
-        self._orders.labels(told).inc(orders)
-        self._revenue.labels(told).inc(cents / 100)
+        label = product_id if product_id in self._products else _OTHER_PRODUCTS
+        self._orders.labels(label).inc(orders)
+        self._revenue.labels(label).inc(cents / 100)

@@ -13,7 +13,7 @@ from libs.runtime.errors import PipelineError
 
 _WATERMARKS_KEY = b"watermarks"
 _BEFORE_ALL_S = float("-inf")
-_MAX_KEY_TOLD = 200
+_MAX_KEY_BYTES = 200
 _MAX_ORDERS = 2**53  # far beyond any window
 
 
@@ -180,7 +180,7 @@ class TumblingWindows:
                 windows[window_key.product_id] = Window(window_key, *_read_totals(value))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, msgspec.MsgspecError) as error:
             raise DamagedStateError(
-                f"the changelog holds a record that is none of ours: key {key[:_MAX_KEY_TOLD]!r}, {error!r}",
+                f"the changelog holds a record that is none of ours: key {key[:_MAX_KEY_BYTES]!r}, {error!r}",
                 advice="another program writes into analytics-state: stop it, and start again with another TOPIC_PREFIX",
             ) from error
 

@@ -48,13 +48,13 @@ class Monitor:
         sender: Progress,
         health: Health,
         metrics: GeneratorMetrics,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sender = sender
         self._health = health
         self._metrics = metrics
-        self._monotonic = monotonic
-        self._reported_s = monotonic()
+        self._monotonic_s = monotonic_s
+        self._reported_s = monotonic_s()
         self._reported = 0
         self._away = False
         self._full = False
@@ -73,7 +73,7 @@ class Monitor:
         if not self._sender.unconfirmed:
             self._health.beat("connected")
         self._check_broker()
-        elapsed_s = self._monotonic() - self._reported_s
+        elapsed_s = self._monotonic_s() - self._reported_s
         if elapsed_s >= _REPORT_EVERY_S:
             log.info(
                 "progress",

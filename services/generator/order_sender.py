@@ -72,7 +72,7 @@ class OrderSender:
         capacity: the maximum number of unconfirmed records.
         health: gets a beat with each confirmation, and those of each partition while it has unconfirmed records.
         metrics: counts confirmed and unconfirmed records.
-        monotonic: a monotonic clock, in seconds.
+        monotonic_s: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -84,14 +84,14 @@ class OrderSender:
         capacity: int,
         health: Health,
         metrics: GeneratorMetrics,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._producer = producer
         self._topic = topic
         self._capacity = capacity
         self._health = health
         self._metrics = metrics
-        self._monotonic = monotonic
+        self._monotonic_s = monotonic_s
         self._queues = [_PartitionQueue(partition, f"{topic}-{partition}") for partition in range(partitions)]
         self._tasks: list[asyncio.Task[None]] = []
         self._failure: BaseException | None = None
@@ -128,7 +128,7 @@ class OrderSender:
         That of the slowest partition: the others go on until the buffer is full of its records.
         """
         waiting_since_s = min((queue.waiting_since_s for queue in self._queues if queue.batches), default=None)
-        return 0.0 if waiting_since_s is None else self._monotonic() - waiting_since_s
+        return 0.0 if waiting_since_s is None else self._monotonic_s() - waiting_since_s
 
     def put(self, key: bytes, value: bytes | None, event_time_ms: float) -> int:
         """Add one record to the buffer, and return its partition; the caller has checked ``room``.
@@ -204,7 +204,7 @@ class OrderSender:
             self._changed.set()
 
     def _start_waiting(self, queue: _PartitionQueue) -> None:
-        queue.waiting_since_s = self._monotonic()
+        queue.waiting_since_s = self._monotonic_s()
         self._health.beat(queue.name)
 
     async def _hand_over(self, batch: _Batch, partition: int) -> asyncio.Future[Any]:

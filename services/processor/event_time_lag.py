@@ -10,11 +10,11 @@ from services.processor.source_watermark import SourceWatermark
 
 log = structlog.get_logger()
 
-TOLD_FROM_S = 60.0
+MIN_REPORTED_LAG_S = 60.0
 """A lag of event time behind arrival, and behind the other partitions, that is told."""
-WATCHED_FOR_S = 10.0
+MIN_DURATION_S = 10.0
 """So long, by the broker's time of arrival, a lag has to last. A backfill catches up with the clock meanwhile."""
-TOLD_EVERY_S = 60.0
+REPORT_EVERY_S = 60.0
 
 
 class _Since(NamedTuple):
@@ -37,7 +37,7 @@ class EventTimeLag:
         self._clock = clock
         self._event_times_s: dict[int, float] = {}
         self._since: dict[int, _Since] = {}
-        self._told_at_s: dict[int, float] = {}
+        self._reported_at_s: dict[int, float] = {}
 
     def keep(self, partitions: Collection[int]) -> None:
         """Forget all but ``partitions``: the others are another replica's."""
@@ -51,13 +51,13 @@ class EventTimeLag:
         if lag_s is None or event_time_s is None:
             return
         self._event_times_s[partition] = event_time_s
-        if lag_s < TOLD_FROM_S or not self._trails_the_others(partition, event_time_s):
+        if lag_s < MIN_REPORTED_LAG_S or not self._trails_the_others(partition, event_time_s):
             self._since.pop(partition, None)
             return
         arrived_s = event_time_s + lag_s
         since = self._since.setdefault(partition, _Since(arrived_s, lag_s))
         watched_s = arrived_s - since.arrived_s
-        if watched_s < WATCHED_FOR_S:
+        if watched_s < MIN_DURATION_S:
             return
         self._since[partition] = _Since(arrived_s, lag_s)
         if lag_s > since.lag_s - watched_s / 2:  # otherwise it catches up
@@ -66,14 +66,14 @@ class EventTimeLag:
     def _trails_the_others(self, partition: int, event_time_s: float) -> bool:
         """Whether another partition is far ahead, or no other is known. If all are behind, it is a backfill."""
         others_s = [time_s for other, time_s in self._event_times_s.items() if other != partition]
-        return not others_s or max(others_s) - event_time_s >= TOLD_FROM_S
+        return not others_s or max(others_s) - event_time_s >= MIN_REPORTED_LAG_S
 
     def _log_lag(self, partition: int, lag_s: float) -> None:
         now_s = self._clock.now_s()
-        told_at_s = self._told_at_s.get(partition)
-        if told_at_s is not None and 0 <= now_s - told_at_s < TOLD_EVERY_S:
+        reported_at_s = self._reported_at_s.get(partition)
+        if reported_at_s is not None and 0 <= now_s - reported_at_s < REPORT_EVERY_S:
             return
-        self._told_at_s[partition] = now_s
+        self._reported_at_s[partition] = now_s
         if self._max_event_age_s is None or lag_s <= self._max_event_age_s:
             consequence = "the windows of all products wait for this partition"
             advice = "set the sender's clock right, or MAX_EVENT_AGE_SECONDS"

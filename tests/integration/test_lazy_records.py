@@ -17,7 +17,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from libs.runtime.kafka_client import lazy_records
 from libs.runtime.kafka_client.consumers import FETCH_BYTES, FETCH_MAX_BYTES, consumer_arguments
 from libs.runtime.kafka_client.header_keys import AnyHeaderConsumer
-from libs.runtime.kafka_client.lazy_records import KNOWN_INSIDE, LazyRecordConsumer, in_batches
+from libs.runtime.kafka_client.lazy_records import SUPPORTED_AIOKAFKA, LazyRecordConsumer, in_batches
 from libs.runtime.kafka_client.stage_consumer import StageConsumer
 from tests.integration.pipeline import Pipeline
 
@@ -25,8 +25,8 @@ RECORDS = 3000
 
 
 def test_the_pinned_aiokafka_version_is_the_supported_one() -> None:
-    assert aiokafka.__version__ == KNOWN_INSIDE, (
-        "check that lazy_records still matches aiokafka, then raise KNOWN_INSIDE"
+    assert aiokafka.__version__ == SUPPORTED_AIOKAFKA, (
+        "check that lazy_records still matches aiokafka, then raise SUPPORTED_AIOKAFKA"
     )
 
 
@@ -60,7 +60,7 @@ async def test_it_reads_the_same_records_as_aiokafkas_consumer(
     assert (await read(pipeline, partition, paced))[0] == expected
     assert (await read(pipeline, partition, paced, fetch_bytes=2 * FETCH_MAX_BYTES))[0] == expected
 
-    monkeypatch.setattr(lazy_records, "KNOWN_INSIDE", "another")
+    monkeypatch.setattr(lazy_records, "SUPPORTED_AIOKAFKA", "another")
     assert await read(pipeline, partition, LazyRecordConsumer) == (expected, plain)
     assert await read(pipeline, partition, paced) == (expected, plain)
 

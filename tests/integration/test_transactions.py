@@ -14,7 +14,7 @@ from libs.runtime.kafka_client.group_member import GroupMember
 from libs.runtime.kafka_requests.txn_offset_commit import MemberOffsetCommit
 from libs.runtime.transactions.connection import GROUP, TRANSACTION, BrokerConnection
 from libs.runtime.transactions.error_codes import Meaning, meaning_of
-from libs.runtime.transactions.open_transactions import Written, end_former_transactions, end_transaction
+from libs.runtime.transactions.open_transactions import TransactionTargets, end_former_transactions, end_transaction
 from libs.runtime.transactions.producer import TransactionalProducer
 from libs.runtime.transactions.record_batches import OutputBuffer
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
@@ -50,7 +50,7 @@ class Writer:
         self.producer = TransactionalProducer(connection, transactional_id, pipeline.prefix)
         self.member = no_member(pipeline.prefix + "group")
         self.source = TopicPartition(pipeline.prefix + "orders", 0)
-        self.written = Written([TopicPartition(pipeline.prefix + "processed-orders", 0)], self.member.group)
+        self.written = TransactionTargets([TopicPartition(pipeline.prefix + "processed-orders", 0)], self.member.group)
 
     async def leave_open(self, offset: int) -> None:
         """A transaction without its end."""

@@ -15,7 +15,7 @@ from typing import Any, cast
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.errors import AnswerLostError, NotAMemberError
-from libs.runtime.exactly_once.processing import WorkedPartition
+from libs.runtime.exactly_once.processing import AssignedPartition
 from libs.runtime.exactly_once.transaction_size import TransactionSize
 from libs.runtime.exactly_once.worker import ReplicaWorker
 from libs.runtime.kafka_client.group_member import GroupMember
@@ -173,7 +173,7 @@ class _Worker(ReplicaWorker):
         self.outcome: str | None = None
 
     async def _process(
-        self, producer: TransactionalProducer, partitions: Sequence[WorkedPartition], *, until_s: float
+        self, producer: TransactionalProducer, partitions: Sequence[AssignedPartition], *, until_s: float
     ) -> None:
         """An order's output is the number of orders before it, by the restored state, so that a wrong state is visible."""
         [partition] = partitions

@@ -4,7 +4,7 @@ import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from services.processor.event_time_lag import TOLD_EVERY_S, TOLD_FROM_S, WATCHED_FOR_S, EventTimeLag
+from services.processor.event_time_lag import MIN_DURATION_S, MIN_REPORTED_LAG_S, REPORT_EVERY_S, EventTimeLag
 from services.processor.source_watermark import SourceWatermark
 from tests.unit.driver import FakeClock
 
@@ -66,7 +66,7 @@ def test_a_partition_of_another_replica_by_now_is_not_compared_with() -> None:
 
 def test_it_is_logged_once_per_minute_and_partition() -> None:
     replica = Replica({0: 0.2, 4: DAY_S, 5: DAY_S})
-    lines = replica.read_for(int(10 * TOLD_EVERY_S))
+    lines = replica.read_for(int(10 * REPORT_EVERY_S))
     assert [line["partition"] for line in lines] == 10 * ["orders/4", "orders/5"]
 
 
@@ -80,7 +80,7 @@ def test_a_clock_that_is_set_back_does_not_suppress_the_log_line() -> None:
 @pytest.mark.parametrize(
     "slow_by_s",
     [
-        {0: 0.2, 5: TOLD_FROM_S - 1},  # little
+        {0: 0.2, 5: MIN_REPORTED_LAG_S - 1},  # little
         {0: DAY_S, 5: DAY_S},  # all partitions lag: a backlog
         {0: 0.2, 5: 0.3},
     ],
@@ -96,7 +96,7 @@ def test_a_partition_that_catches_up_is_not_logged() -> None:
 
 def test_nothing_is_logged_before_the_lag_has_lasted() -> None:
     replica = Replica({0: 0.2, 5: DAY_S})
-    assert replica.read_for(int(WATCHED_FOR_S)) == []
+    assert replica.read_for(int(MIN_DURATION_S)) == []
     assert len(replica.read_for(2)) == 1
 
 

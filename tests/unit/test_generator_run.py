@@ -208,7 +208,7 @@ class FakeProgress:
 def test_the_beginning_and_the_end_of_an_outage_are_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
     log, progress = Log(), FakeProgress()
     monkeypatch.setattr(generation, "log", log)
-    monitor = Monitor(progress, Health(), metrics(), monotonic=lambda: 0.0)
+    monitor = Monitor(progress, Health(), metrics(), monotonic_s=lambda: 0.0)
     history = [
         (0, 0.0, 10),
         (5, 2.0, 5),
@@ -231,7 +231,7 @@ def test_the_beginning_and_the_end_of_an_outage_are_logged_once(monkeypatch: pyt
 def test_progress_is_logged_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     log, now_s = Log(), [0.0]
     monkeypatch.setattr(generation, "log", log)
-    monitor = Monitor(FakeProgress(), Health(), metrics(), monotonic=lambda: now_s[0])
+    monitor = Monitor(FakeProgress(), Health(), metrics(), monotonic_s=lambda: now_s[0])
     for second in range(31):
         now_s[0] = float(second)
         monitor.update(behind_s=0)

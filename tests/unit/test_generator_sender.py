@@ -36,7 +36,7 @@ class Ticks:
 
 def sender_to(
     producer: FakeProducer,
-    monotonic: Ticks | None = None,
+    monotonic_s: Ticks | None = None,
     health: Health | None = None,
     registry: CollectorRegistry | None = None,
 ) -> OrderSender:
@@ -47,7 +47,7 @@ def sender_to(
         capacity=CAPACITY,
         health=health or Health(),
         metrics=GeneratorMetrics(registry or CollectorRegistry(), Reason, CAPACITY),
-        monotonic=monotonic or Ticks(),
+        monotonic_s=monotonic_s or Ticks(),
     )
 
 

@@ -27,13 +27,13 @@ FRESH_S = 3 * IDLE_INTERVAL_S  # the age limit of a fetch response that confirms
 
 
 @dataclass
-class WorkedPartition:
+class AssignedPartition:
     """An assigned partition: its logic, and the offset of the next record to process."""
 
     source: TopicPartition
     logic: PartitionLogic
     position: int
-    touched: bool = False  # since the last commit
+    in_transaction: bool = False  # it has had records or output since the last commit
     confirmed_ms: int | None = None  # by the system's clock, which may be set back
     confirmed_s: float = field(default_factory=time.monotonic)
     stuck_check: StuckConsumerCheck = field(init=False)
@@ -59,7 +59,7 @@ class Processing:
         self,
         stage: Stage,
         consumer: StageConsumer,
-        partitions: Sequence[WorkedPartition],
+        partitions: Sequence[AssignedPartition],
         commits: PipelinedCommits,
         watch: BrokerWatch,
         health: Health,
@@ -121,7 +121,7 @@ class Processing:
             await reader.close()
             await commits.close()
 
-    async def _process(self, partition: WorkedPartition, fetched: Iterable[Any]) -> bool:
+    async def _process(self, partition: AssignedPartition, fetched: Iterable[Any]) -> bool:
         """Process fetched records batch by batch; returns False if asked to stop before the last one.
 
         Processing one fetch may take longer than a transaction may: 1 MiB of orders takes 10 s at a millisecond each. So a
@@ -129,7 +129,7 @@ class Processing:
         """
         # Before the records are parsed: the consumer's position is already after all of them.
         end = int(await self._consumer.position(partition.source))
-        if time.monotonic() < self._alone_until_s and self._touched_besides(partition):
+        if time.monotonic() < self._alone_until_s and self._others_in_transaction(partition):
             await self._commit()
         structlog.contextvars.bind_contextvars(partition=partition.name)
         yield_at_s = time.monotonic() + MAX_BLOCKING_S
@@ -139,7 +139,7 @@ class Processing:
             if commits.overdue:
                 await self._commit()
             commits.open(len(batch))
-            partition.touched = True
+            partition.in_transaction = True
             self._processing = partition.source
             process(batch, commits.outputs)
             self._processing = None
@@ -152,13 +152,13 @@ class Processing:
         if end > partition.position:
             partition.position = end
             # Aborted records at the end of a partition would be lag until the next record comes.
-            if not partition.touched:
+            if not partition.in_transaction:
                 commits.open()
-                partition.touched = True
+                partition.in_transaction = True
         structlog.contextvars.unbind_contextvars("partition")
         return True
 
-    def _next(self, partition: WorkedPartition, batches: Any) -> list[Any] | None:
+    def _next(self, partition: AssignedPartition, batches: Any) -> list[Any] | None:
         self._processing = partition.source
         batch: list[Any] | None = next(batches, None)
         self._processing = None
@@ -172,15 +172,15 @@ class Processing:
             self._next_metrics_s = time.monotonic() + _METRICS_EVERY_S
         lags = []
         for partition in self._partitions.values():
-            if not (tick or partition.touched):
+            if not (tick or partition.in_transaction):
                 continue
             self._processing = partition.source
             partition.logic.punctuate(self._progress(partition))
             self._processing = None
-            if partition.logic.urgent and not partition.touched:
-                partition.touched = True
+            if partition.logic.urgent and not partition.in_transaction:
+                partition.in_transaction = True
                 self._commits.open()
-            if partition.touched:
+            if partition.in_transaction:
                 lags.append(self._lag(partition))
             if show:
                 self._update_metrics(partition)
@@ -195,14 +195,14 @@ class Processing:
         return caught_up
 
     def _urgent(self) -> bool:
-        return any(partition.touched and partition.logic.urgent for partition in self._partitions.values())
+        return any(partition.in_transaction and partition.logic.urgent for partition in self._partitions.values())
 
     async def _commit(self) -> None:
         offsets: dict[TopicPartition, int] = {}
         tallies: list[Tally] = []
         for partition in self._partitions.values():
-            if partition.touched:
-                partition.touched = False
+            if partition.in_transaction:
+                partition.in_transaction = False
                 offsets[partition.source] = partition.position
                 self._processing = partition.source
                 tally = partition.logic.before_commit(self._commits.outputs, partition.position)
@@ -212,27 +212,27 @@ class Processing:
         await self._commits.commit(offsets, tallies)
 
     async def _commit_the_rest(self) -> None:
-        if any(partition.touched for partition in self._partitions.values()):
+        if any(partition.in_transaction for partition in self._partitions.values()):
             await self._commit()
         if self._commits.awaited is not None:
             await self._commits.awaited
 
-    def _touched_besides(self, partition: WorkedPartition) -> bool:
-        return any(other.touched for other in self._partitions.values() if other is not partition)
+    def _others_in_transaction(self, partition: AssignedPartition) -> bool:
+        return any(other.in_transaction for other in self._partitions.values() if other is not partition)
 
-    def _lag(self, partition: WorkedPartition) -> int:
+    def _lag(self, partition: AssignedPartition) -> int:
         # Up to the last stable offset: records after it belong to open transactions and cannot be read yet.
         end = self._consumer.last_stable_offset(partition.source)
         return 0 if end is None else max(end - partition.position, 0)
 
-    def _update_metrics(self, partition: WorkedPartition) -> None:
+    def _update_metrics(self, partition: AssignedPartition) -> None:
         # The partition's end in a fetch response is outdated when processing its records has taken long.
         lag = max(self._lag(partition), self._watch.ends.get(partition.source, 0) - partition.position)
         logic = partition.logic
         progress = (logic.watermark_s, logic.state_size, logic.event_time_lag_s)
         self._stage.metrics.progress(partition.source.partition, lag, *progress)
 
-    def _progress(self, partition: WorkedPartition) -> Progress:
+    def _progress(self, partition: AssignedPartition) -> Progress:
         is_former = partition.source in self._watch.former_leaders.partitions
         confirmed_ms = None if is_former else self._consumer.last_poll_timestamp(partition.source)
         return Progress(
@@ -253,7 +253,7 @@ class Processing:
             if confirmed_ms != partition.confirmed_ms:
                 partition.confirmed_ms, partition.confirmed_s = confirmed_ms, time.monotonic()
             fresh = time.monotonic() - partition.confirmed_s < FRESH_S
-            is_idle = not partition.touched and partition.source not in self._commits.committing
+            is_idle = not partition.in_transaction and partition.source not in self._commits.committing
             if fresh and is_idle and self._lag(partition) == 0:
                 self._health.beat(partition.name)
             if can_be_stuck:

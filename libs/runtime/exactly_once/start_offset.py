@@ -19,7 +19,7 @@ class StartOffset:
         self._doubt = doubt or Doubt()
         self._refused_at: int | None = None
         self._most_brokers = 0  # ever: metadata lists only those that are up
-        self._void: int | None = None
+        self._lost_offset: int | None = None
         self.is_in_doubt = False
 
     def out_of_range(self, position: int, brokers: int) -> None:
@@ -30,7 +30,7 @@ class StartOffset:
 
     def committed(self) -> None:
         """Note that this attempt has committed an offset."""
-        self._void = None
+        self._lost_offset = None
 
     def check(self, committed: int | None, first: int, end: int, brokers: int) -> None:
         """Decide whether the topic still has what is before the committed offset, if a broker has refused to read.
@@ -45,13 +45,13 @@ class StartOffset:
             OutdatedAnswerError: it seems not, but that is not certain yet.
         """
         self._most_brokers = max(self._most_brokers, brokers)
-        if committed is None or committed == self._void:
+        if committed is None or committed == self._lost_offset:
             self._settle()
         elif end < committed:
             self.is_in_doubt = True
             if self._most_brokers > 1:
                 self._doubt.raise_unless_confirmed(f"the topic ends at {end}, before the committed offset {committed}")
-            self._void = committed
+            self._lost_offset = committed
             self._settle()
         elif (
             self._refused_at is not None and self._refused_at < first
@@ -59,7 +59,7 @@ class StartOffset:
             self._settle()
         elif self.is_in_doubt:
             if self._most_brokers == 1 and self._refused_at == committed:  # it has got new records since
-                self._void = committed
+                self._lost_offset = committed
             else:
                 log.error(
                     "a broker has refused to read where the topic goes on",
@@ -72,8 +72,8 @@ class StartOffset:
 
     def choose(self, committed: int | None, first: int) -> int:
         """The offset to start at, if the topic's first record has the offset ``first``."""
-        if committed != self._void:  # there was a commit since
-            self._void = None
+        if committed != self._lost_offset:  # there was a commit since
+            self._lost_offset = None
         if committed is not None and committed < first:
             log.error(
                 "records were deleted before they were read",
@@ -82,7 +82,7 @@ class StartOffset:
                 advice="keep records longer than the longest outage: raise retention.ms of the topic, and the brokers' "
                 "offsets.retention.minutes with it",
             )
-        elif committed is not None and committed == self._void:
+        elif committed is not None and committed == self._lost_offset:
             log.error(
                 "the topic ends before the committed offset: reading it from its beginning",
                 committed_offset=committed,

@@ -21,7 +21,7 @@ from libs.runtime.exactly_once.committed_offsets import (
 )
 from libs.runtime.exactly_once.committed_records import read_committed_records
 from libs.runtime.exactly_once.doubt import Doubt
-from libs.runtime.exactly_once.processing import WorkedPartition
+from libs.runtime.exactly_once.processing import AssignedPartition
 from libs.runtime.exactly_once.stable_offsets import stable_offsets
 from libs.runtime.exactly_once.stage import PartitionLogic, Stage
 from libs.runtime.exactly_once.start_offset import StartOffset, compare_with_state
@@ -55,7 +55,7 @@ class TakeOver:
 
     async def read(
         self, connection: BrokerConnection, starts: Mapping[TopicPartition, StartOffset]
-    ) -> list[WorkedPartition]:
+    ) -> list[AssignedPartition]:
         """The partitions, ready to be processed; the consumer is at their positions.
 
         Raises:
@@ -70,7 +70,7 @@ class TakeOver:
             async with asyncio.timeout(_OFFSETS_WITHIN_S):
                 committed = await stable_offsets(connection, self.group, sources)
                 first = await self.consumer.beginning_offsets(sources)
-                await self._check(connection, committed)
+                await self._check_offsets(connection, committed)
                 await self._check_ends(starts, committed, first)
         except TimeoutError as error:
             raise TimeoutError(
@@ -118,7 +118,7 @@ class TakeOver:
         if now != committed:
             raise TransactionFencedError("another replica has committed offsets during the take-over")
 
-    async def _check(self, connection: BrokerConnection, committed: Committed) -> None:
+    async def _check_offsets(self, connection: BrokerConnection, committed: Committed) -> None:
         of_group = committed
         topic = next(iter(committed)).topic
         everything = [TopicPartition(topic, number) for number in range(self.settings.topic_partitions)]
@@ -169,12 +169,12 @@ class TakeOver:
         start: StartOffset,
         committed: CommittedOffset | None,
         first: int,
-    ) -> WorkedPartition:
+    ) -> AssignedPartition:
         with structlog.contextvars.bound_contextvars(partition=_name(source)):
             position = start.choose(_offset(committed), first)
             self.consumer.seek(source, position)
             log.info("partition started", state_size=logic.state_size, offset=position)
-        return WorkedPartition(source, logic, position)
+        return AssignedPartition(source, logic, position)
 
 
 def _offset(committed: CommittedOffset | None) -> int | None:

@@ -13,7 +13,7 @@ _SMALLEST_SHARE = 1 / 256
 # Below this one a transaction that was written, if slowly, is not made smaller: it may be slow for another reason than its size.
 _SMALLEST_SHARE_WRITTEN = 1 / 16
 
-WANTED_S = TRANSACTION_TIMEOUT_MS / 1000 / 3
+TARGET_S = TRANSACTION_TIMEOUT_MS / 1000 / 3
 """How long writing a transaction may take before the next ones are made smaller."""
 
 
@@ -38,15 +38,15 @@ class TransactionSize:
     def committed(self, records: int, size_bytes: int, seconds: float) -> None:
         """A transaction of this size took so long to be written and committed."""
         used = _share_of(records, size_bytes)
-        if seconds > WANTED_S and used > _SMALLEST_SHARE_WRITTEN:
-            self._limit_to(max(used * WANTED_S / seconds, _SMALLEST_SHARE_WRITTEN))
-        elif seconds < WANTED_S and 2 * used >= self._share:
+        if seconds > TARGET_S and used > _SMALLEST_SHARE_WRITTEN:
+            self._limit_to(max(used * TARGET_S / seconds, _SMALLEST_SHARE_WRITTEN))
+        elif seconds < TARGET_S and 2 * used >= self._share:
             self._share = min(1.5 * self._share, 1.0)
 
     def failed(self, records: int, size_bytes: int, seconds: float) -> None:
         """The commit of a transaction of this size has failed after this time."""
         used = _share_of(records, size_bytes)
-        if seconds > WANTED_S and used > _SMALLEST_SHARE:
+        if seconds > TARGET_S and used > _SMALLEST_SHARE:
             self._limit_to(used / 4)
             log.warning(
                 "the next transactions are smaller, since this one was not written in time",

@@ -26,7 +26,7 @@ from libs.runtime.errors import (
 from libs.runtime.exactly_once.broker_watch import BrokerWatch
 from libs.runtime.exactly_once.committed_offsets import encode_metadata
 from libs.runtime.exactly_once.pipelined_commits import Offsets, PipelinedCommits
-from libs.runtime.exactly_once.processing import FRESH_S, Processing, WorkedPartition
+from libs.runtime.exactly_once.processing import FRESH_S, AssignedPartition, Processing
 from libs.runtime.exactly_once.retries import Retries
 from libs.runtime.exactly_once.stage import Stage, Tally
 from libs.runtime.exactly_once.start_offset import StartOffset
@@ -43,8 +43,8 @@ from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.service.stop_requests import unless_stopped
 from libs.runtime.timing import CLOSE_TIMEOUT_S, COMMIT_TIMEOUT_S, FENCED_WAIT_S, STUCK_AFTER_S
 from libs.runtime.transactions.connection import BrokerConnection
-from libs.runtime.transactions.missing_markers import Described
-from libs.runtime.transactions.open_transactions import Written, end_former_transactions, end_transaction
+from libs.runtime.transactions.missing_markers import DescribedTransaction
+from libs.runtime.transactions.open_transactions import TransactionTargets, end_former_transactions, end_transaction
 from libs.runtime.transactions.producer import TransactionalProducer
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 
@@ -88,7 +88,7 @@ class ReplicaWorker:
         self._take_over = TakeOver(
             stage, settings, consumer, member.group, lambda source: self._health.beat(_name(source))
         )
-        self._written = Written(
+        self._targets = TransactionTargets(
             [
                 TopicPartition(settings.topic_prefix + topic.name, number)
                 for topic in stage.outputs
@@ -96,7 +96,7 @@ class ReplicaWorker:
             ],
             member.group,
         )
-        self._known_commits: dict[str, Described] = {}
+        self._known_commits: dict[str, DescribedTransaction] = {}
         self._left_open: list[str] | None = None  # transactional ids of failed attempts; None before the first one
         self._processing: Processing | None = None
         self._task: asyncio.Task[None] | None = None
@@ -240,13 +240,13 @@ class ReplicaWorker:
         """End the transactions of former members, and after a failure those of this worker's own former attempts."""
         if self._left_open is None:
             await end_former_transactions(
-                connection, self._ids, self._member.generation, self._written, self._known_commits
+                connection, self._ids, self._member.generation, self._targets, self._known_commits
             )
             self._left_open = [*self._known_commits]
         for transactional_id in list(self._left_open):
             # The brokers may have got other addresses: the next attempt asks the bootstrap servers.
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
-                await end_transaction(connection, transactional_id, self._written, self._known_commits)
+                await end_transaction(connection, transactional_id, self._targets, self._known_commits)
             self._left_open.remove(transactional_id)
 
     def _pause(self, left_out: Collection[TopicPartition]) -> None:
@@ -259,7 +259,7 @@ class ReplicaWorker:
             )
 
     async def _process(
-        self, producer: TransactionalProducer, partitions: Sequence[WorkedPartition], *, until_s: float
+        self, producer: TransactionalProducer, partitions: Sequence[AssignedPartition], *, until_s: float
     ) -> None:
         commits = PipelinedCommits(
             producer,

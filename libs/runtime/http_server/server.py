@@ -19,7 +19,7 @@ from libs.runtime.http_server.responses import ALLOWED_METHODS, HEADERS, plain_t
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 # Connections beyond the limit that get a 503; further ones are closed at once.
-_TOLD_TOO_MANY = 32
+_MAX_ANSWERED_WITH_503 = 32
 
 
 class HttpServer:
@@ -98,7 +98,7 @@ class HttpServer:
 
     def _accept(self) -> asyncio.Protocol:
         server = self._runner.server
-        if server is None or self.connections >= self._max_connections + _TOLD_TOO_MANY:
+        if server is None or self.connections >= self._max_connections + _MAX_ANSWERED_WITH_503:
             return _Refused()
         return Connection(server, asyncio.get_running_loop())
 

@@ -7,7 +7,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 
 
-class _Declared:
+class _DeclaredPartitions:
     """Replaces the cluster's metadata, of which the assignor uses nothing else."""
 
     def __init__(self, partitions: int) -> None:
@@ -30,6 +30,6 @@ def range_assignor(partitions: int) -> type[RangePartitionAssignor]:
         def assign(
             cls, _: ClusterMetadata, members: Mapping[str, ConsumerProtocolMemberMetadata]
         ) -> dict[str, ConsumerProtocolMemberAssignment]:
-            return super().assign(_Declared(partitions), members)  # type: ignore[arg-type]  # see _Declared
+            return super().assign(_DeclaredPartitions(partitions), members)  # type: ignore[arg-type]  # see _DeclaredPartitions
 
     return DeclaredRangeAssignor

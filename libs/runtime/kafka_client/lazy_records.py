@@ -23,7 +23,7 @@ from libs.runtime.kafka_client.header_keys import AnyHeaderConsumer, unreadable_
 
 log = structlog.get_logger()
 
-KNOWN_INSIDE = "0.14.0"
+SUPPORTED_AIOKAFKA = "0.14.0"
 """The version of aiokafka whose fetcher this was written for; with another one records come as it makes them."""
 
 
@@ -36,11 +36,11 @@ class LazyRecordConsumer(AnyHeaderConsumer):
 
     async def start(self) -> None:
         await super().start()  # type: ignore[no-untyped-call]
-        if aiokafka.__version__ == KNOWN_INSIDE:
+        if aiokafka.__version__ == SUPPORTED_AIOKAFKA:
             fetcher: Any = self._fetcher
             fetcher._records = LazyResults()  # noqa: SLF001 - there is no public access
         else:
-            log.warning("reading will be slower", aiokafka=aiokafka.__version__, advice=f"install {KNOWN_INSIDE}")
+            log.warning("reading will be slower", aiokafka=aiokafka.__version__, advice=f"install {SUPPORTED_AIOKAFKA}")
 
 
 def in_batches(fetched: Iterable[Any], size: int) -> Iterator[list[Any]]:

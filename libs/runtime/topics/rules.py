@@ -12,7 +12,7 @@ class TopicSettings(NamedTuple):
     config: Mapping[str, str]
 
 
-class Seen(NamedTuple):
+class RuleInput(NamedTuple):
     """The input of a rule: the setting's value, its topic, and all topics that were described, without prefix."""
 
     value: str
@@ -34,7 +34,7 @@ class Rule:
 
     setting: str
     wanted: str
-    holds: Callable[[Seen], bool]
+    holds: Callable[[RuleInput], bool]
     otherwise: str
     refused: bool = False
 
@@ -85,11 +85,11 @@ def differences(
         if name in topics
         for rule in of_topic
         if rule.setting in topics[name].config
-        and not _holds(rule, Seen(topics[name].config[rule.setting], topics[name], topics))
+        and not _holds(rule, RuleInput(topics[name].config[rule.setting], topics[name], topics))
     ]
 
 
-def _holds(rule: Rule, seen: Seen) -> bool:
+def _holds(rule: Rule, seen: RuleInput) -> bool:
     try:
         return rule.holds(seen)
     except (ValueError, KeyError):  # not a number, or it depends on a topic that was not described

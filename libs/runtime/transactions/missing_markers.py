@@ -28,7 +28,7 @@ _CLUSTER_AUTHORIZATION_FAILED = 31
 _TRANSACTIONAL_ID_NOT_FOUND = 105  # aiokafka 0.14 does not have it
 
 
-class Described(NamedTuple):
+class DescribedTransaction(NamedTuple):
     """What a coordinator says about a transactional id: the state of its last transaction, and its producer."""
 
     state: str
@@ -52,7 +52,7 @@ class OpenProducer(NamedTuple):
     start_offset: int
 
 
-async def describe_transaction(connection: BrokerConnection, transactional_id: str) -> Described | None:
+async def describe_transaction(connection: BrokerConnection, transactional_id: str) -> DescribedTransaction | None:
     """The last transaction of ``transactional_id``; None if the coordinator does not know it.
 
     Raises:
@@ -69,7 +69,7 @@ async def describe_transaction(connection: BrokerConnection, transactional_id: s
     if code:
         raise refusal(code, "DescribeTransactions")
     [(_, _, state, _, _, producer_id, producer_epoch, *_)] = answer.transaction_states
-    return Described(state, producer_id, producer_epoch)
+    return DescribedTransaction(state, producer_id, producer_epoch)
 
 
 async def offsets_partition(connection: BrokerConnection, group: str) -> TopicPartition | None:

@@ -24,7 +24,7 @@ from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_requests.list_transactions import COMPLETE_COMMIT, UNDECIDED, ListTransactions
 from libs.runtime.transactions.connection import BrokerConnection
 from libs.runtime.transactions.missing_markers import (
-    Described,
+    DescribedTransaction,
     describe_transaction,
     leaders_of,
     open_producers,
@@ -38,7 +38,7 @@ log = structlog.get_logger()
 _LONGEST_S = 5.0
 
 
-class Written(NamedTuple):
+class TransactionTargets(NamedTuple):
     """Where a stage's transactions write: its output partitions, and the offsets of its group."""
 
     outputs: Collection[TopicPartition]
@@ -49,8 +49,8 @@ async def end_former_transactions(
     connection: BrokerConnection,
     ids: StageTransactionalIds,
     generation: int,
-    written: Written,
-    known: dict[str, Described] | None = None,
+    targets: TransactionTargets,
+    known: dict[str, DescribedTransaction] | None = None,
 ) -> None:
     """End the open transactions of members of generations before ``generation``, within a time limit.
 
@@ -64,8 +64,8 @@ async def end_former_transactions(
             ]
             complete = {each.producer_id: each.transactional_id for each in former if each.state == COMPLETE_COMMIT}
             undecided = [each.transactional_id for each in former if each.state != COMPLETE_COMMIT]
-            left_open = undecided + await _left_open_although_complete(connection, complete, written)
-            await all_of(*(end_transaction(connection, each, written, known) for each in left_open))
+            left_open = undecided + await _left_open_although_complete(connection, complete, targets)
+            await all_of(*(end_transaction(connection, each, targets, known) for each in left_open))
         if left_open:
             log.info("ended the open transactions of former members", transactional_ids=left_open)
     except (KafkaError, PipelineError, TimeoutError) as error:
@@ -73,13 +73,13 @@ async def end_former_transactions(
 
 
 async def _left_open_although_complete(
-    connection: BrokerConnection, complete: Mapping[int, str], written: Written
+    connection: BrokerConnection, complete: Mapping[int, str], targets: TransactionTargets
 ) -> list[str]:
     """The transactional ids of those producers in ``complete`` that still have an open transaction in a partition."""
     if not complete:
         return []
     with suppress(TopicAuthorizationFailedError, IncompatibleBrokerVersion):
-        leaders = await leaders_of(connection, written.outputs, written.group)
+        leaders = await leaders_of(connection, targets.outputs, targets.group)
         found = (await open_producers(connection, leaders)).values()
         return [
             *{complete[each.producer_id] for producers in found for each in producers if each.producer_id in complete}
@@ -88,7 +88,10 @@ async def _left_open_although_complete(
 
 
 async def end_transaction(
-    connection: BrokerConnection, transactional_id: str, written: Written, known: dict[str, Described] | None = None
+    connection: BrokerConnection,
+    transactional_id: str,
+    targets: TransactionTargets,
+    known: dict[str, DescribedTransaction] | None = None,
 ) -> None:
     """Wait until the transaction of ``transactional_id``, if there is one, is aborted, or completed if its commit had begun.
 
@@ -102,7 +105,7 @@ async def end_transaction(
     if committed is None:
         await init_producer_id(connection, transactional_id)
         return
-    leaders = await leaders_of(connection, written.outputs, written.group)
+    leaders = await leaders_of(connection, targets.outputs, targets.group)
     try:
         await open_producers(connection, leaders)
     except (TopicAuthorizationFailedError, IncompatibleBrokerVersion):
@@ -113,7 +116,7 @@ async def end_transaction(
     del known[transactional_id]
 
 
-async def _committed(connection: BrokerConnection, transactional_id: str) -> Described | None:
+async def _committed(connection: BrokerConnection, transactional_id: str) -> DescribedTransaction | None:
     with suppress(TransactionalIdAuthorizationFailed, IncompatibleBrokerVersion):
         described = await describe_transaction(connection, transactional_id)
         return described if described is not None and described.is_committed else None
@@ -121,7 +124,10 @@ async def _committed(connection: BrokerConnection, transactional_id: str) -> Des
 
 
 async def _write_missing_markers(
-    connection: BrokerConnection, transactional_id: str, committed: Described, leaders: Mapping[TopicPartition, int]
+    connection: BrokerConnection,
+    transactional_id: str,
+    committed: DescribedTransaction,
+    leaders: Mapping[TopicPartition, int],
 ) -> None:
     for partition, producers in (await open_producers(connection, leaders)).items():
         for each in producers:

@@ -23,7 +23,7 @@ KEPT_S = 60.0
 _LOOK_EVERY_S = 5.0
 _PROGRAM = Path(__file__).with_name("convert.py")
 _MOST_FAILURES = 10
-_MOST_CHARS_TOLD = 300
+_MAX_ERROR_CHARS = 300
 
 
 class _Original(NamedTuple):
@@ -118,7 +118,7 @@ class Converter:
             )
             return None
         if process.returncode:
-            raise OSError(f"{file.path}: {told.decode(errors='replace').strip()[-_MOST_CHARS_TOLD:]}")
+            raise OSError(f"{file.path}: {told.decode(errors='replace').strip()[-_MAX_ERROR_CHARS:]}")
         try:
             copy = target.stat()
         except FileNotFoundError:  # taken away already

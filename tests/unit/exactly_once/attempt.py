@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.exactly_once.processing import Processing, WorkedPartition
+from libs.runtime.exactly_once.processing import AssignedPartition, Processing
 from libs.runtime.kafka_client.stage_consumer import StageConsumer
 from libs.runtime.service.health import Health
 from tests.unit.exactly_once.fakes import (
@@ -37,7 +37,7 @@ class Attempt:
         self.logics = logics
         self.producer = FakeProducer(completes=commits_complete)
         self.commits = make_commits(self.producer, interval_ms)
-        self.partitions = [WorkedPartition(ORDERS[n], cast(Any, logic), 0) for n, logic in enumerate(logics)]
+        self.partitions = [AssignedPartition(ORDERS[n], cast(Any, logic), 0) for n, logic in enumerate(logics)]
         self.health = Health()
         self.stop = asyncio.Event()
         self.stage = make_stage()

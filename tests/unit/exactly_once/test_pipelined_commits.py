@@ -264,7 +264,7 @@ async def test_a_transaction_is_filled_until_the_previous_commit_has_ended(monke
 async def test_a_transaction_that_takes_long_makes_the_next_one_smaller(
     error: Exception | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transaction_size, "WANTED_S", 0.0)
+    monkeypatch.setattr(transaction_size, "TARGET_S", 0.0)
     producer, size = FakeProducer(), TransactionSize()
     producer.error = error
     commits = make_commits(producer, size=size)

@@ -10,8 +10,13 @@ from structlog.testing import capture_logs
 
 from libs.runtime.errors import AnswerLostError
 from libs.runtime.transactions import open_transactions
-from libs.runtime.transactions.missing_markers import OFFSETS_TOPIC, Described, group_partition, offsets_partition
-from libs.runtime.transactions.open_transactions import Written, end_former_transactions, end_transaction
+from libs.runtime.transactions.missing_markers import (
+    OFFSETS_TOPIC,
+    DescribedTransaction,
+    group_partition,
+    offsets_partition,
+)
+from libs.runtime.transactions.open_transactions import TransactionTargets, end_former_transactions, end_transaction
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 from tests.unit.transactions.fake_connection import FakeConnection
 from tests.unit.transactions.requests import Sent, answer_to
@@ -20,7 +25,7 @@ FORMER = "mine.processor-6-member-0"
 IDS = StageTransactionalIds("mine.", "processor")
 GROUP = "mine.processor"
 OUTPUTS = [TopicPartition("mine.out", 0), TopicPartition("mine.out", 1)]
-WRITTEN = Written(OUTPUTS, GROUP)
+WRITTEN = TransactionTargets(OUTPUTS, GROUP)
 PRODUCER_ID, EPOCH, COORDINATOR_EPOCH = 6, 3, 9
 _DENIED, _CLUSTER_DENIED = 29, 31
 
@@ -144,7 +149,7 @@ async def test_a_commit_is_remembered_if_the_answer_of_its_fencing_is_lost() -> 
     cluster = Cluster("CompleteCommit", OUTPUTS[0])
     cluster.script()
     cluster.connection.script("InitProducerId", AnswerLostError("no answer"))
-    known: dict[str, Described] = {}
+    known: dict[str, DescribedTransaction] = {}
     with pytest.raises(AnswerLostError):
         await end_transaction(cluster.connection.as_connection(), FORMER, WRITTEN, known)
     cluster.state = "Empty"
@@ -181,7 +186,7 @@ async def test_a_successor_remembers_a_commit_whose_markers_it_could_not_write_i
 
     cluster.connection.script("ListTransactions", listed, lambda request: answer_to(request, listed=[]))
     cluster.connection.script("InitProducerId", AnswerLostError("no answer"))
-    known: dict[str, Described] = {}
+    known: dict[str, DescribedTransaction] = {}
     with capture_logs():
         await end_former_transactions(cluster.connection.as_connection(), IDS, 7, WRITTEN, known)
     assert known == {FORMER: ("PrepareCommit", PRODUCER_ID, EPOCH)}

@@ -11,14 +11,14 @@ from structlog.testing import capture_logs
 
 from libs.runtime.errors import AnswerLostError
 from libs.runtime.transactions import open_transactions
-from libs.runtime.transactions.open_transactions import Written, end_former_transactions
+from libs.runtime.transactions.open_transactions import TransactionTargets, end_former_transactions
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 from tests.unit.transactions.fake_connection import FakeConnection
 from tests.unit.transactions.requests import Sent, answer_to
 
 IDS = StageTransactionalIds("mine.", "processor")
 FORMER = ["mine.processor-6-member-0", "mine.processor-5-other-3"]
-WRITTEN = Written([TopicPartition("mine.out", 0)], "mine.processor")
+WRITTEN = TransactionTargets([TopicPartition("mine.out", 0)], "mine.processor")
 OTHERS = [
     "mine.processor-7-member-1",
     "mine.analytics-6-member-0",
