@@ -14,7 +14,7 @@ from libs.events.record_sizes import batch_bytes
 from libs.events.topics import ANALYTICS_STATE, LATE_ORDERS, ORDERS_DLQ, PRODUCT_METRICS
 from libs.events.watermarks import LATEST_TIME_S, ORDER_HEADERS, TYPE_HEADER, WATERMARK_HEADERS, decode_watermark
 from libs.runtime.clock import Clock
-from libs.runtime.exactly_once.stage import Progress
+from libs.runtime.exactly_once.stage import PartitionLogic
 from libs.runtime.logs import debugging
 from libs.runtime.records import Output, Record, carried_headers
 from services.analytics.window_metrics import WindowMetrics
@@ -27,11 +27,13 @@ log = structlog.get_logger()
 _INVALID = (TypeError, *DECODE_ERRORS, OverflowError)
 
 
-class MetricsPartition:
-    """Counts orders into windows. Writes a window's metrics once, when the watermark of every source has passed its end."""
+class MetricsPartition(PartitionLogic):
+    """Counts orders into windows. Writes a window's metrics once, when the watermark of every source has passed its end.
 
-    event_time_lag_s = None  # measured by the processor, whose input comes from outside
-    waits_for_clock = False  # watermarks come as records
+    The watermarks come as records, so it does not look at the clock.
+    """
+
+    urgent = False
 
     def __init__(
         self,
@@ -49,7 +51,6 @@ class MetricsPartition:
         self._metrics = metrics
         self._limits = limits
         self._tally = WindowTally(metrics)
-        self.urgent = False
 
     @property
     def watermark_s(self) -> float | None:
@@ -168,9 +169,6 @@ class MetricsPartition:
         output.send(ORDERS_DLQ.name, partition, letter.key, letter.value, record.timestamp, letter.headers)
         self._tally.foreign += 1
         self.urgent = True
-
-    def punctuate(self, progress: Progress) -> None:
-        """Do nothing: windows are closed by the watermarks in the topic, not by this service's clock."""
 
     def before_commit(self, output: Output, position: int) -> WindowTally:
         """Write the changelog in the same transaction as the offsets and the metrics."""

@@ -8,7 +8,7 @@ from libs.events.record_sizes import at_most_bytes, batch_bytes
 from libs.events.topics import ORDERS_DLQ, PROCESSED_ORDERS
 from libs.events.watermarks import ORDER_HEADERS, TYPE_HEADER, WATERMARK_HEADERS, encode_watermark
 from libs.runtime.clock import Clock
-from libs.runtime.exactly_once.stage import Progress
+from libs.runtime.exactly_once.stage import PartitionLogic, Progress
 from libs.runtime.logs import debugging
 from libs.runtime.records import LOG_APPEND_TIME, Output, Record, Row, carried_headers
 from services.processor.catalogue import Catalogue, Product, continued, enrich
@@ -28,11 +28,10 @@ _Route = tuple[int, bytes, bytes]
 """The output partition of a product's orders, their key, and the JSON text that ends them."""
 
 
-class OrderPartition:
+class OrderPartition(PartitionLogic):
     """Turns orders into processed orders or dead letters. Has no state but the watermark."""
 
-    state_size = 0
-    state_offset = None
+    urgent = False
 
     def __init__(  # noqa: PLR0913, PLR0917 - its collaborators, each of its own type
         self,
@@ -62,7 +61,6 @@ class OrderPartition:
         self._limits = limits
         self._surely_fits_bytes = limits.processed_order - _AROUND_A_VALUE_BYTES
         self._tally = OrderTally(metrics)
-        self.urgent = False
 
     @property
     def watermark_s(self) -> float | None:
@@ -71,9 +69,6 @@ class OrderPartition:
     @property
     def event_time_lag_s(self) -> float | None:
         return self._watermark.lag_s
-
-    def restore(self, records: Sequence[Record]) -> None:
-        """The processor has no changelog."""
 
     def process(self, records: Sequence[Record], output: Output) -> None:
         routes, now_s, surely_fits_bytes = self._routes, self._clock.now_s(), self._surely_fits_bytes
