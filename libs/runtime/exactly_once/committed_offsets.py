@@ -10,6 +10,7 @@ from typing import NamedTuple
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.errors import START_OVER, OffsetMismatchError, SettingChangedError, StateBehindError
+from libs.runtime.kafka_client.partitioning import partition_name
 
 _VERSION = "exactly-once-1"
 
@@ -46,7 +47,7 @@ def check_settings(source: TopicPartition, committed: CommittedOffset, depends_o
     for name, value in depends_on.items():
         if name in before and before[name] != str(value):
             raise SettingChangedError(
-                f"{name}={value}, but {_name(source)} was processed with {name}={before[name]}",
+                f"{name}={value}, but {partition_name(source)} was processed with {name}={before[name]}",
                 advice=f"set {name}={before[name]} again; for another value use another TOPIC_PREFIX, or {START_OVER}",
             )
 
@@ -59,7 +60,7 @@ def check_not_starting_over(source: TopicPartition, committed: CommittedOffset) 
     """
     if committed.metadata == STARTING_OVER:
         raise OffsetMismatchError(
-            f"a recomputation from the beginning of {_name(source)} was interrupted: some outputs may be deleted, and others not",
+            f"a recomputation from the beginning of {partition_name(source)} was interrupted: some outputs may be deleted, and others not",
             advice="run `pipeline recompute` again (`make recompute`) with all services stopped; nothing is lost",
         )
 
@@ -72,7 +73,7 @@ def check_writer(source: TopicPartition, committed: CommittedOffset, setting: st
     """
     if not is_ours(committed):
         raise OffsetMismatchError(
-            f"the committed offset {committed.offset} of {_name(source)} was not committed by this service: the group was "
+            f"the committed offset {committed.offset} of {partition_name(source)} was not committed by this service: the group was "
             "reset, or used by a version before 0.2",
             advice=f"if the reset is intended, or after an upgrade, start once with {setting}=true: after a reset to an earlier offset, "
             f"what was processed before is processed again; for outputs without it, {START_OVER}",
@@ -112,13 +113,9 @@ def check_state(
     found = "none" if committed is None else str(committed.offset)
     is_behind = committed is not None and state_offset < committed.offset
     raise (StateBehindError if is_behind else OffsetMismatchError)(
-        f"the committed offset of {_name(source)} is {found}, but its state in {changelog} belongs to offset {state_offset}: "
+        f"the committed offset of {partition_name(source)} is {found}, but its state in {changelog} belongs to offset {state_offset}: "
         "going on would count records twice, or not at all",
         advice=f"if {source.topic} still has that offset, set it back with all replicas stopped: kafka-consumer-groups.sh --group "
         f"{group} --topic {source.topic}:{source.partition} --reset-offsets --to-offset {state_offset} --execute; otherwise (the topic "
         f"was deleted) {START_OVER}",
     )
-
-
-def _name(source: TopicPartition) -> str:
-    return f"{source.topic}-{source.partition}"

@@ -12,6 +12,7 @@ from libs.runtime.errors import NotAMemberError, TransactionFencedError, Transac
 from libs.runtime.exactly_once.stage import Tally
 from libs.runtime.exactly_once.transaction_size import TransactionSize
 from libs.runtime.kafka_client.group_member import GroupMember
+from libs.runtime.kafka_client.partitioning import partition_name
 from libs.runtime.metrics import StageMetrics
 from libs.runtime.timing import CLOSE_TIMEOUT_S
 from libs.runtime.transactions.producer import TransactionalProducer
@@ -143,7 +144,7 @@ class PipelinedCommits:
         seconds = time.monotonic() - began_s
         self._size.committed(outputs.record_count, size_bytes, seconds)
         self._metrics.committed(records, outputs.record_counts(), seconds)
-        next_offsets = {f"{topic}-{partition}": offset for (topic, partition), offset in offsets.items()}
+        next_offsets = {partition_name(source): offset for source, offset in offsets.items()}
         log.debug("transaction committed", next_offsets=next_offsets, records=records, seconds=round(seconds, 4))
         self._on_commit(offsets, tallies)
 

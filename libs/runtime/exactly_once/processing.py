@@ -17,6 +17,7 @@ from libs.runtime.exactly_once.stage import PartitionLogic, Progress, Stage, Tal
 from libs.runtime.exactly_once.stuck_consumer import StuckConsumerCheck
 from libs.runtime.kafka_client.idle_polling import IdlePolling
 from libs.runtime.kafka_client.lazy_records import in_batches
+from libs.runtime.kafka_client.partitioning import partition_name
 from libs.runtime.kafka_client.stage_consumer import StageConsumer
 from libs.runtime.service.health import Health
 from libs.runtime.timing import IDLE_INTERVAL_S
@@ -45,7 +46,7 @@ class AssignedPartition:
 
     @property
     def name(self) -> str:
-        return f"{self.source.topic}-{self.source.partition}"
+        return partition_name(self.source)
 
 
 class Processing:

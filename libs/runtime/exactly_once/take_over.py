@@ -26,6 +26,7 @@ from libs.runtime.exactly_once.stable_offsets import stable_offsets
 from libs.runtime.exactly_once.stage import PartitionLogic, Stage
 from libs.runtime.exactly_once.start_offset import StartOffset, compare_with_state
 from libs.runtime.kafka_client.consumers import broker_count, refresh_metadata
+from libs.runtime.kafka_client.partitioning import partition_name
 from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.timing import COMMIT_TIMEOUT_S
 from libs.runtime.transactions.connection import BrokerConnection
@@ -103,7 +104,7 @@ class TakeOver:
         brokers = broker_count(self.consumer)
         doubts = []
         for source, start in starts.items():
-            with structlog.contextvars.bound_contextvars(partition=_name(source)):
+            with structlog.contextvars.bound_contextvars(partition=partition_name(source)):
                 try:
                     start.check(_offset(committed[source]), first[source], ends[source], brokers)
                 except OutdatedAnswerError as doubt:
@@ -156,7 +157,7 @@ class TakeOver:
             self.beat(source)
         seconds = time.monotonic() - since
         for changelog, source in changelogs.items():
-            with structlog.contextvars.bound_contextvars(partition=_name(source)):
+            with structlog.contextvars.bound_contextvars(partition=partition_name(source)):
                 check_state(source, committed[source], logics[source].state_offset, changelog.topic, self.group)
                 compare_with_state(_offset(committed[source]), changelog.topic, counts[source])
                 log.info("state restored", changelog_records=counts[source], seconds=round(seconds, 3))
@@ -170,7 +171,7 @@ class TakeOver:
         committed: CommittedOffset | None,
         first: int,
     ) -> AssignedPartition:
-        with structlog.contextvars.bound_contextvars(partition=_name(source)):
+        with structlog.contextvars.bound_contextvars(partition=partition_name(source)):
             position = start.choose(_offset(committed), first)
             self.consumer.seek(source, position)
             log.info("partition started", state_size=logic.state_size, offset=position)
@@ -179,7 +180,3 @@ class TakeOver:
 
 def _offset(committed: CommittedOffset | None) -> int | None:
     return None if committed is None else committed.offset
-
-
-def _name(source: TopicPartition) -> str:
-    return f"{source.topic}-{source.partition}"

@@ -36,6 +36,7 @@ from libs.runtime.kafka_client.closing import close_quietly
 from libs.runtime.kafka_client.consumers import broker_count
 from libs.runtime.kafka_client.group_member import GroupMember, check_member
 from libs.runtime.kafka_client.outages import is_outage
+from libs.runtime.kafka_client.partitioning import partition_name
 from libs.runtime.kafka_client.stage_consumer import StageConsumer
 from libs.runtime.rights.denials import DENIALS
 from libs.runtime.service.health import Health
@@ -86,7 +87,7 @@ class ReplicaWorker:
         self._transaction_size = size
         self._start_offsets = {source: StartOffset() for source in self._sources}
         self._take_over = TakeOver(
-            stage, settings, consumer, member.group, lambda source: self._health.beat(_name(source))
+            stage, settings, consumer, member.group, lambda source: self._health.beat(partition_name(source))
         )
         self._targets = TransactionTargets(
             [
@@ -104,7 +105,7 @@ class ReplicaWorker:
     def start(self, on_failure: Callable[[BaseException], None]) -> None:
         """Start; ``on_failure`` is called with an error that retries did not fix."""
         for source in self._sources:
-            self._health.beat(_name(source))
+            self._health.beat(partition_name(source))
         self._task = asyncio.create_task(self._run(), name=f"{self._stage.name} {self._member.generation}")
 
         def done(task: asyncio.Task[None]) -> None:
@@ -126,7 +127,7 @@ class ReplicaWorker:
                 self._task.cancel()
                 await asyncio.wait({self._task}, timeout=3 * CLOSE_TIMEOUT_S)
         for source in self._sources:
-            self._health.forget(_name(source))
+            self._health.forget(partition_name(source))
             self._metrics.forget(source.partition)
 
     async def _run(self) -> None:
@@ -177,14 +178,14 @@ class ReplicaWorker:
         self._metrics.retries["error"].inc()
         log.warning(
             "processing failed, starting again from the last commit",
-            failed_partition=_name(failed_partition) if failed_partition else "unknown",
+            failed_partition=partition_name(failed_partition) if failed_partition else "unknown",
             error=described(error),
             failures=failures,
             retry_in_s=delay_s,
         )
         if self._retries.exhausted:
             raise RetriesExhaustedError(
-                f"{_name(failed_partition) if failed_partition else self._stage.name} failed {failures} times in a row, "
+                f"{partition_name(failed_partition) if failed_partition else self._stage.name} failed {failures} times in a row, "
                 f"at last with {described(error)}",
                 advice="nothing is lost: fix the cause and start the service again; it continues from the last commit",
             ) from error
@@ -288,11 +289,7 @@ class ReplicaWorker:
             if source in offsets:
                 self._start_offsets[source].committed()
             if source in offsets or self._consumer.left_out_for_s(source) < FRESH_S:
-                self._health.beat(_name(source))
+                self._health.beat(partition_name(source))
         now_s = time.time()
         for tally in tallies:
             tally.count(now_s)
-
-
-def _name(source: TopicPartition) -> str:
-    return f"{source.topic}-{source.partition}"
