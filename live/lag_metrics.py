@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Iterator
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from libs.events.topics import PRODUCT_METRICS
+from libs.events.topics import PRODUCT_METRICS, SINK_GROUPS
 from watch.observation import Observation
-from watch.state import DATABASE_GROUP, READERS, lags_of
+from watch.state import READERS, lags_of
 
 _FRESH_FOR_S = 15.0
 
@@ -87,7 +87,7 @@ class LagMetrics(Collector):
                 lag.add_metric([*labels, str(partition)], left)
             lag_sum.add_metric(labels, sum(lags.values()))
         if seen.in_database:
-            labels = [self._prefix + DATABASE_GROUP, self._prefix + PRODUCT_METRICS.name]
+            labels = [self._prefix + SINK_GROUPS["database"], self._prefix + PRODUCT_METRICS.name]
             for partition, committed in seen.in_database.items():
                 offset.add_metric([*labels, str(partition)], committed)
             lags = lags_of(seen, PRODUCT_METRICS.name, seen.in_database)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
-from libs.events.rights import GROUP_OF_OUTPUT
+from libs.events.topics import SINK_GROUPS
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import Kafka
 from verification.history import WHOLE, History, find_history
@@ -337,7 +337,7 @@ class _Run:
                 break
             self.progress(f"{missing:,} metrics not yet in the {name}")
             await asyncio.sleep(_POLL_S)
-        group = GROUP_OF_OUTPUT[name]
+        group = SINK_GROUPS[name]
         # Before the output is read for the last time: it then has to have all that is committed.
         committed = await self.reader.committed(self.prefix + group, self.prefix + "product-metrics")
         return _Output(group, kinds, committed, await asyncio.to_thread(read, self.report))

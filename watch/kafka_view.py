@@ -10,14 +10,14 @@ from typing import Self
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import for_code
 
-from libs.events.topics import LATE_ORDERS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS, PRODUCT_METRICS
+from libs.events.topics import LATE_ORDERS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS, PRODUCT_METRICS, SINK_GROUPS
 from libs.events.watermarks import WATERMARK_HEADERS, Watermark, decode_watermark
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, AIOKafkaConsumer, Kafka, client_arguments
 from libs.runtime.kafka_client.header_keys import read_any_header_key
 from libs.runtime.kafka_client.member_count import count_members
 from watch.observation import Metric, Observation, Offsets, decode_metric
-from watch.state import DATABASE_GROUP, READERS, WITH_MEMBERS
+from watch.state import READERS, WITH_MEMBERS
 
 Record = ConsumerRecord[bytes | None, bytes | None]
 
@@ -121,7 +121,7 @@ class KafkaView:
         begins = await self._consumer.beginning_offsets(everything)
         # The groups first: their committed offsets are then below the end offsets read afterwards.
         committed = {topic: await self._committed(group, topic) for topic, group in READERS.items()}
-        in_database = await self._committed(DATABASE_GROUP, PRODUCT_METRICS.name)
+        in_database = await self._committed(SINK_GROUPS["database"], PRODUCT_METRICS.name)
         by_output = {"file": committed[PRODUCT_METRICS.name], "database": in_database}
         if in_database and not committed[PRODUCT_METRICS.name]:  # the database is the sink's only output
             committed[PRODUCT_METRICS.name], in_database = in_database, {}

@@ -14,9 +14,6 @@ READERS: Mapping[str, str] = {
 }
 """Which consumer group reads which topic."""
 
-DATABASE_GROUP = "sink-database"
-"""The group in which the sink commits its offsets for the database, if it also writes a file."""
-
 WITH_MEMBERS = ("processor", "analytics")
 """The groups that have members; the sink only commits offsets, and a lock decides which sink writes."""
 

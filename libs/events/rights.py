@@ -15,6 +15,7 @@ from libs.events.topics import (
     ORDERS_DLQ,
     PROCESSED_ORDERS,
     PRODUCT_METRICS,
+    SINK_GROUPS,
 )
 from libs.runtime.rights.right import Operation, Resource, Right, Role
 from libs.runtime.topics.topic import Topic
@@ -24,8 +25,6 @@ DESCRIBE, DESCRIBE_CONFIGS = Operation.DESCRIBE, Operation.DESCRIBE_CONFIGS
 
 _EXISTS = "works if the topic exists"
 _NOT_COMPARED = "works, but warns that the settings were not compared"
-GROUP_OF_OUTPUT = {"file": "sink", "database": "sink-database"}
-"""The consumer group whose offsets show the lag of an output of the sink."""
 
 
 def _topic(operation: Operation, topic: Topic, why: str, optional: str = "") -> Right:
@@ -98,7 +97,7 @@ SINK = Role(
         _topic(READ, PRODUCT_METRICS, "read the metrics"),
         *(
             _group(READ, group, f"commit offsets, which show the lag, if SINK_OUTPUTS has `{output}`")
-            for output, group in GROUP_OF_OUTPUT.items()
+            for output, group in SINK_GROUPS.items()
         ),
         *_create_and_describe(PRODUCT_METRICS),
     ),
@@ -109,7 +108,7 @@ VIEWER = Role(
     "live page, `make watch`, `verify`, `metrics` and `report`, `make dead-letters` with `list` and `show`",
     (
         *(_topic(READ, topic, "show and verify the records") for topic in _READ_BY_VIEWERS),
-        *(_group(DESCRIBE, group, "show the lag") for group in ("processor", "analytics", *GROUP_OF_OUTPUT.values())),
+        *(_group(DESCRIBE, group, "show the lag") for group in ("processor", "analytics", *SINK_GROUPS.values())),
         _topic(
             READ, DEAD_LETTERS_REPLAYED, "show which dead letters were replayed", "all but `make dead-letters` works"
         ),
@@ -169,5 +168,5 @@ DEAD_LETTERS_READER = Role(
 
 def sink_role(outputs: Iterable[str]) -> Role:
     """The sink's rights for these of its outputs."""
-    unused = {group for output, group in GROUP_OF_OUTPUT.items() if output not in set(outputs)}
+    unused = {group for output, group in SINK_GROUPS.items() if output not in set(outputs)}
     return SINK.only(lambda right: right.resource is not Resource.GROUP or right.name not in unused)

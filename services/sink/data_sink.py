@@ -12,8 +12,8 @@ from libs.runtime.service.startup_signals import exit_on_stop_signals
 if __name__ == "__main__":
     exit_on_stop_signals()  # the imports below take a second or more
 
-from libs.events.rights import GROUP_OF_OUTPUT, sink_role
-from libs.events.topics import PRODUCT_METRICS
+from libs.events.rights import sink_role
+from libs.events.topics import PRODUCT_METRICS, SINK_GROUPS
 from libs.runtime.life_cycle import Context, run_service
 from services.sink.consumer_loop import Sink
 from services.sink.database.connecting import database_at
@@ -52,9 +52,7 @@ def writers_of(context: Context[SinkSettings], file: MetricsFile | None = None) 
 async def copy_into(writers: Sequence[MetricsWriter[Any]], context: Context[SinkSettings]) -> None:
     """Copy the topic into ``writers`` until asked to stop, then close them."""
     metrics = SinkMetrics(context.registry, PRODUCT_METRICS.name, [writer.kind for writer in writers]).outputs
-    sinks = {
-        writer.kind: Sink(context, writer, metrics[writer.kind], GROUP_OF_OUTPUT[writer.kind]) for writer in writers
-    }
+    sinks = {writer.kind: Sink(context, writer, metrics[writer.kind], SINK_GROUPS[writer.kind]) for writer in writers}
     # From now on each output has its own heartbeats.
     context.health.forget("connected")
     try:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from libs.events.rights import GROUP_OF_OUTPUT
-from libs.events.topics import STAGES
+from libs.events.topics import SINK_GROUPS, STAGES
 from tests.compose.project import ROOT, require_engine
 from tests.compose.shortened import PROMETHEUS, write_shortened
 from tests.monitoring.known_metrics import KNOWN_METRICS, recorded_metrics
@@ -64,17 +63,16 @@ def test_groups_are_selected_whatever_the_topic_prefix(prefix: str) -> None:
     patterns = {pattern for expr in exprs for pattern in group_patterns(expr)}
     selected = {
         group
-        for group in (*STAGES, *GROUP_OF_OUTPUT.values())
+        for group in (*STAGES, *SINK_GROUPS.values())
         if any(re.fullmatch(pattern, prefix + group) for pattern in patterns)
     }
-    assert selected == {*STAGES, *GROUP_OF_OUTPUT.values()}
+    assert selected == {*STAGES, *SINK_GROUPS.values()}
 
 
 def test_the_lag_of_the_sink_is_that_of_either_output() -> None:
     [query] = [query for query in panel_queries() if query.panel == "Sink: lag"]
     assert all(
-        any(re.fullmatch(pattern, group) for pattern in group_patterns(query.expr))
-        for group in GROUP_OF_OUTPUT.values()
+        any(re.fullmatch(pattern, group) for pattern in group_patterns(query.expr)) for group in SINK_GROUPS.values()
     )
 
 

@@ -12,14 +12,13 @@ from libs.events.rights import (
     ANALYTICS,
     DEAD_LETTERS,
     GENERATOR,
-    GROUP_OF_OUTPUT,
     PROCESSOR,
     RECOMPUTE,
     ROLES,
     SINK,
     VIEWER,
 )
-from libs.events.topics import ALL_TOPICS, DEAD_LETTERS_REPLAYED, PRODUCT_METRICS
+from libs.events.topics import ALL_TOPICS, DEAD_LETTERS_REPLAYED, PRODUCT_METRICS, SINK_GROUPS
 from libs.runtime.rights.right import Operation, Resource, Right, Role
 from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.topics.creation import ensure_topics
@@ -96,7 +95,7 @@ def _message(role: Role, right: Right) -> str:
 def test_a_service_ends_and_names_the_missing_right(
     programs_without: ProgramsWithoutRight, role: Role, right: Right
 ) -> None:
-    outputs = {group: output for output, group in GROUP_OF_OUTPUT.items()}
+    outputs = {group: output for output, group in SINK_GROUPS.items()}
     env = {"SINK_OUTPUTS": outputs[right.name]} if role is SINK and right.resource is Resource.GROUP else {}
     last = programs_without.service(role, right, **env)
     assert last["error"] == _message(role, right)
