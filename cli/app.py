@@ -16,8 +16,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from cli.errors import UsageError
 from libs.runtime.errors import PipelineError, SettingsError
 from libs.version import VERSION
-
-ROOT = Path(__file__).resolve().parents[1]
+from local.paths import ROOT
 
 EXIT_DONE = 0
 EXIT_FAILED = 1

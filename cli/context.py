@@ -15,7 +15,7 @@ from cli.options import PipelineOptions
 from libs.runtime.errors import SettingsError
 from libs.runtime.kafka_security.bootstrap_servers import parse_bootstrap_servers
 from libs.runtime.logs import shown_setting
-from local.jars import ROOT
+from local.paths import ROOT
 from local.ports import port_setting
 from local.probes import kafka_answers
 from local.running import running_supervisor

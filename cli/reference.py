@@ -1,6 +1,7 @@
 """``python -m cli.reference`` writes the generated part of docs/cli.md, from the commands' help texts."""
 
-from cli.app import ROOT, make_app
+from cli.app import make_app
+from local.paths import ROOT
 
 PAGE = ROOT / "docs" / "cli.md"
 MARK = "<!-- Below this line the page is written by `python -m cli.reference`. -->\n"

@@ -12,8 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from local.errors import EndedElsewhereError, LocalModeError
-from local.jars import ROOT
-from local.paths import check_path
+from local.paths import ROOT, check_path
 from local.programs import INFRASTRUCTURE, SCALABLE, replica_names, supervisor_config, with_programs_of
 from local.running import running_supervisor
 from local.settings import LocalSettings, local_directory

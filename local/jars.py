@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from local.errors import LocalModeError
+from local.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 _POM = ROOT / "local" / "pom.xml"
 _RESOLVE_TIMEOUT_S = 900
 

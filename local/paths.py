@@ -1,9 +1,10 @@
-"""Checks that all programs of local mode can use a path."""
+"""The checkout's folder, and whether all programs of local mode can use a path."""
 
 from pathlib import Path
 
 from local.errors import LocalModeError
 
+ROOT = Path(__file__).resolve().parents[1]
 # The comma separates folders in Kafka's log.dirs; colon and asterisk are special in Java's class path, the backslash in its
 # properties, the number sign and ? in a URL, percent sign and semicolon in the supervisor's configuration.
 _SPECIAL = frozenset(',:*\\#?%;"')

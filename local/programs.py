@@ -9,9 +9,10 @@ import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from local.jars import ROOT, kafka_libs
+from local.jars import kafka_libs
 from local.kafka_files import KafkaFiles
 from local.kraft_files import KraftFiles, kafka_4_libs
+from local.paths import ROOT
 from local.settings import LocalSettings
 
 ENTRY_FILES = {

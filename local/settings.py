@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Self
 
 from local.errors import LocalModeError
-from local.jars import ROOT
 from local.kraft_files import DEFAULT_VERSION, VERSION
+from local.paths import ROOT
 from local.ports import FIRST_EPHEMERAL_PORT
 
 MOST_REPLICAS = 50

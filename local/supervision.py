@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from local.errors import LocalModeError
-from local.jars import ROOT
+from local.paths import ROOT
 from local.processes import session_members
 from local.unix_rpc import UnixTransport
 

@@ -21,7 +21,7 @@ from doctor.table import findings_table
 from libs.events.rights import ROLES
 from libs.runtime.errors import PipelineError, SettingsError
 from local.errors import LocalModeError
-from local.jars import ROOT
+from local.paths import ROOT
 from local.settings import LocalSettings
 
 RoleName = Literal["generator", "processor", "analytics", "sink", "viewer", "dead-letters", "recompute"]

@@ -8,7 +8,8 @@ from typing import Self
 
 from connect.register import Worker
 from local.broker import BrokerProcess
-from local.jars import ROOT, java_command, kafka_libs
+from local.jars import java_command, kafka_libs
+from local.paths import ROOT
 from local.ports import free_ports
 
 SETTINGS = ROOT / "connect" / "worker.env"

@@ -10,7 +10,7 @@ from cli.context import CATALOGUE, Origin, Outputs, PipelineContext, find_contex
 from cli.errors import NoPipelineError, UsageError
 from cli.options import PipelineOptions
 from libs.runtime.errors import SettingsError
-from local.jars import ROOT
+from local.paths import ROOT
 from local.settings import LocalSettings
 
 LOCAL = LocalSettings(
