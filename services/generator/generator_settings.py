@@ -44,7 +44,10 @@ def parse_faults(text: str) -> Mapping[Reason, float]:
 
 def _kind_and_share(part: str) -> tuple[Reason, float]:
     kind, _, share = part.partition("=")
-    return KINDS[KINDS.index(Reason(kind.strip()))], float(share)
+    reason = Reason(kind.strip())
+    if reason not in KINDS:
+        raise ValueError(f"no order is made {reason}")
+    return reason, float(share)
 
 
 def _evenly(share: float) -> list[tuple[Reason, float]]:
