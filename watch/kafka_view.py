@@ -123,8 +123,8 @@ class KafkaView:
         committed = {topic: await self._committed(group, topic) for topic, group in READERS.items()}
         in_database = await self._committed(SINK_GROUPS["database"], PRODUCT_METRICS.name)
         by_output = {"file": committed[PRODUCT_METRICS.name], "database": in_database}
-        if in_database and not committed[PRODUCT_METRICS.name]:  # the database is the sink's only output
-            committed[PRODUCT_METRICS.name], in_database = in_database, {}
+        if not committed[PRODUCT_METRICS.name]:  # the database is the sink's only output, if it has one
+            committed[PRODUCT_METRICS.name] = in_database
         members = {group: await self._members(group) for group in WITH_MEMBERS}
         # Before the stable ends: a record that arrives in between must not look blocked.
         written = await self._ahead.end_offsets([each for topic in READERS for each in self._partitions[topic]])
@@ -157,7 +157,6 @@ class KafkaView:
             unread=unread,
             cut_until_s=cut_until_s,
             all_metrics_read=self._has_read(PRODUCT_METRICS.name, ends),
-            in_database=in_database,
             by_output=by_output,
             blocked={
                 topic: sum(max(0, written[each] - ends[each]) for each in self._partitions[topic]) for topic in READERS

@@ -38,31 +38,37 @@ def decode_metric(value: bytes | None) -> Metric | None:
 
 
 class Observation(NamedTuple):
-    """The offsets at ``at_s`` (epoch seconds), and the records since the last observation.
-
-    ``begins``, ``ends`` (of committed records) and ``committed`` (by the group that reads it) are by topic, without
-    prefix; ``members`` counts the processes of those groups that have members, by group, without prefix. ``rejected`` counts the dead letters of records of ``orders`` (others were processed orders); None if not all
-    could be read. ``unread`` counts, by topic, the skipped offsets, which are at least as many as records. Windows
-    that end at ``cut_until_s`` or before may lack metrics, which may have been skipped; None if there are none.
-    ``all_metrics_read`` is False if not all metrics up to the end could be read in time; the next observation has the rest.
-    ``in_database`` has the sink's committed offsets for its database, if it also writes a file. ``by_output`` has those of
-    both outputs, and none for one that was never written. ``blocked`` counts, by topic, the offsets in and behind open
-    transactions, which no reader of committed records gets yet.
-    """
+    """The offsets at a time, and the records since the last observation. Topics and groups are without prefix."""
 
     at_s: float
+    """When, in epoch seconds."""
     begins: Mapping[str, Offsets]
+    """The first offsets, by topic."""
     ends: Mapping[str, Offsets]
+    """The end offsets of committed records, by topic."""
     committed: Mapping[str, Offsets]
+    """The offsets that the group which reads a topic has committed, by topic."""
     members: Mapping[str, int]
+    """The number of processes of each group that has members."""
     marks: list[Watermark]
     metrics: list[Metric]
     dead_letters: Counter[str]
+    """By reason."""
     rejected: int | None
+    """Dead letters of records of ``orders``; others were processed orders. None if not all could be read."""
     late: int
     unread: Counter[str]
+    """Skipped offsets, by topic; at least as many as skipped records."""
     cut_until_s: int | None = None
+    """Windows that end then or before may lack metrics, which may have been skipped; None if there are none."""
     all_metrics_read: bool = True
-    in_database: Offsets = MappingProxyType({})
+    """False if not all metrics up to the end could be read in time; the next observation has the rest."""
     by_output: Mapping[str, Offsets] = MappingProxyType({})
+    """The sink's committed offsets for each of its outputs; none for one that was never written."""
     blocked: Mapping[str, int] = MappingProxyType({})
+    """Offsets in and behind open transactions, by topic: no reader of committed records gets them yet."""
+
+    @property
+    def in_database(self) -> Offsets:
+        """The sink's committed offsets for its database, if it also writes a file."""
+        return self.by_output["database"] if self.by_output.get("file") else {}

@@ -73,7 +73,7 @@ def test_an_outdated_lag_is_not_exported() -> None:
 
 
 def test_the_database_as_second_output_has_its_own_group() -> None:
-    lag_series = series(SEEN._replace(in_database={0: 2}), T0 + 1)
+    lag_series = series(SEEN._replace(by_output={"file": {0: 4}, "database": {0: 2}}), T0 + 1)
     assert lag_series["kafka_consumergroup_lag", "mine.sink-database", "mine.product-metrics", "0"] == 7
     assert lag_series["kafka_consumergroup_lag_sum", "mine.sink-database", "mine.product-metrics"] == 7
     assert lag_series["kafka_consumergroup_current_offset", "mine.sink-database", "mine.product-metrics", "0"] == 2

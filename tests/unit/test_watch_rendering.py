@@ -214,7 +214,7 @@ def test_the_database_is_shown_as_the_sinks_second_output(committed: dict[int, i
     assert "database" not in screen(state)
     assert "database" not in status_line(state, T0)
     ends = {"orders": {0: 0}, "processed-orders": {0: 0}, "product-metrics": {0: 10}}
-    state.apply(observation(T0 + 4, ends=ends, in_database=committed))
+    state.apply(observation(T0 + 4, ends=ends, by_output={"file": {0: 10}, "database": committed}))
     assert f"| database {expected}" in status_line(state, T0)
     (line,) = [line for line in screen(state).splitlines() if line.startswith("database")]
     assert expected in line

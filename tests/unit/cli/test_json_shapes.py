@@ -103,7 +103,6 @@ def observed_state(processors: int, analytics: int) -> Observation:
         late=0,
         unread={},  # type: ignore[arg-type]
         cut_until_s=None,
-        in_database={},
     )
 
 
