@@ -27,7 +27,7 @@ def principals_of(roles: Iterable[Role], topic_prefix: str, named: Mapping[str, 
 
 
 def acls_of(
-    roles: Iterable[Role], topic_prefix: str, principals: Mapping[str, str], *, may_create: bool = True
+    roles: Iterable[Role], topic_prefix: str, principals: Mapping[str, str], *, may_create: bool
 ) -> Iterator[Acl]:
     """The ACLs of ``roles``.
 

@@ -16,7 +16,7 @@ from aiokafka.protocol.admin import ApiVersionRequest
 from doctor.cluster import INTERNAL_TOPICS, TOPICS
 from doctor.cluster_facts import ClusterFacts, Partition, TopicFacts
 from doctor.collect_clock import collect_clock
-from doctor.collect_transactions import collect_open_transactions
+from doctor.collect_transactions import WATCH_S, collect_open_transactions
 from libs.events.topics import ORDERS, STAGES
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, Kafka, client_arguments
@@ -29,8 +29,8 @@ _REQUEST_TIMEOUT_MS = 10_000
 Progress = Callable[[str], None]
 
 
-async def collect_cluster_facts(kafka: Kafka, prefix: str, progress: Progress, watch_s: float = 5.0) -> ClusterFacts:
-    """All facts. Takes a little longer than ``watch_s``, the time for which clock and transactions are watched.
+async def collect_cluster_facts(kafka: Kafka, prefix: str, progress: Progress) -> ClusterFacts:
+    """All facts. Takes a little longer than ``WATCH_S``, the time for which clock and transactions are watched.
 
     Raises:
         KafkaError, OSError, PipelineError: no broker answers.
@@ -47,14 +47,14 @@ async def collect_cluster_facts(kafka: Kafka, prefix: str, progress: Progress, w
     finally:
         await admin.close()
     topics = {name: _topic(name, topic, configs.get(prefix + name)) for name, topic in seen.items()}
-    progress(f"watching the clock and the transactions for {watch_s:.0f} s")
+    progress(f"watching the clock and the transactions for {WATCH_S:.0f} s")
     partitions = _partitions_of(topics, prefix) | _partitions_of_groups(internal_topics, prefix)
     connection = await BrokerConnection.open(kafka, list(partitions))
     try:
         versions = await _versions(connection)
         (open_transactions, transactions_denied), clock = await asyncio.gather(
-            collect_open_transactions(kafka, connection, partitions, watch_s),
-            collect_clock(kafka, prefix + ORDERS.name, partitions.get(prefix + ORDERS.name, ()), watch_s),
+            collect_open_transactions(kafka, connection, partitions),
+            collect_clock(kafka, prefix + ORDERS.name, partitions.get(prefix + ORDERS.name, ()), WATCH_S),
         )
     finally:
         await connection.close()
@@ -67,7 +67,7 @@ async def collect_cluster_facts(kafka: Kafka, prefix: str, progress: Progress, w
         denied=denied,
         internal_topics=internal_topics,
         clock=clock,
-        watched_s=watch_s,
+        watched_s=WATCH_S,
         open_transactions=open_transactions,
         transactions_denied=transactions_denied,
     )

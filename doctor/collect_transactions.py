@@ -22,6 +22,9 @@ from libs.runtime.kafka_requests.list_transactions import (
 from libs.runtime.transactions.connection import BrokerConnection
 from libs.runtime.transactions.missing_markers import open_producers
 
+WATCH_S = 5.0
+"""How long clock and transactions are watched."""
+
 Partitions = Mapping[str, Collection[int]]
 """By topic."""
 
@@ -37,9 +40,9 @@ def held_up(
 
 
 async def collect_open_transactions(
-    kafka: Kafka, connection: BrokerConnection, partitions: Partitions, watch_s: float
+    kafka: Kafka, connection: BrokerConnection, partitions: Partitions
 ) -> tuple[tuple[OpenTransaction, ...], bool]:
-    """The transactions open for at least ``watch_s``, and whether this client is not allowed to learn their producers."""
+    """The transactions open for at least ``WATCH_S``, and whether this client is not allowed to learn their producers."""
     watched = [TopicPartition(topic, number) for topic, numbers in partitions.items() for number in numbers]
     if not watched:
         return (), False
@@ -58,7 +61,7 @@ async def collect_open_transactions(
             return {each: (stable[each], ends[each]) for each in watched}
 
         before = await look()
-        await asyncio.sleep(watch_s)
+        await asyncio.sleep(WATCH_S)
         stuck = held_up(before, await look())
     finally:
         await committed.stop()

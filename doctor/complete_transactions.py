@@ -24,7 +24,7 @@ class Outcome:
     reason: str | None = None
 
 
-async def commit_hanging_transactions(kafka: Kafka, prefix: str, watch_s: float = 5.0) -> list[Outcome]:
+async def commit_hanging_transactions(kafka: Kafka, prefix: str) -> list[Outcome]:
     """Commit each transaction of the pipeline that hangs although its coordinator has committed it.
 
     Only the pipeline's own transactions are completed: see ``is_own``.
@@ -36,7 +36,7 @@ async def commit_hanging_transactions(kafka: Kafka, prefix: str, watch_s: float 
     partitions = await partitions_to_watch(kafka, prefix)
     connection = await BrokerConnection.open(kafka, list(partitions))
     try:
-        found, denied = await collect_open_transactions(kafka, connection, partitions, watch_s)
+        found, denied = await collect_open_transactions(kafka, connection, partitions)
         if denied:
             raise PipelineError(
                 "transactions are open, and this client is not allowed to list their producers",

@@ -44,7 +44,7 @@ class Endpoints:
     sink: the offsets of an output that it no longer writes stay behind for ever.
     """
 
-    def __init__(self, live: str, analytics: Sequence[str], outputs: Collection[str] = OUTPUTS) -> None:
+    def __init__(self, live: str, analytics: Sequence[str], outputs: Collection[str]) -> None:
         self._live = live
         self._analytics = analytics
         self.outputs = outputs

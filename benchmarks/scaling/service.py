@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Collection, Mapping
-from datetime import datetime
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -97,11 +96,6 @@ class Service:
         """Raise ServiceFailedError if it has ended with a non-zero exit code."""
         if self.program.exit_code:
             raise ServiceFailedError(f"{self.name} ended:\n{self.program.tail()}")
-
-
-def logged_at_s(event: Mapping[str, Any]) -> float:
-    """The time of a log event, in epoch seconds."""
-    return datetime.fromisoformat(event["timestamp"]).timestamp()
 
 
 def core_shares(services: Collection[Service], since: Mapping[Service, tuple[float, float]]) -> dict[Service, float]:

@@ -64,9 +64,7 @@ def run_command(
         raise CommandError(arguments, child.returncode, "\n".join(last))
 
 
-def output_of(
-    command: Sequence[str | Path], *, settings: Mapping[str, str] | None = None, timeout_s: float = 60.0
-) -> str:
+def output_of(command: Sequence[str | Path], *, timeout_s: float = 60.0) -> str:
     """The output of ``command``, run in the checkout; it is not logged.
 
     Raises:
@@ -77,7 +75,7 @@ def output_of(
         done = subprocess.run(
             arguments,
             cwd=ROOT,
-            env=project_environment(settings),
+            env=project_environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

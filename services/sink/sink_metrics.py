@@ -12,13 +12,12 @@ class SinkMetrics:
     """The metrics of the sink: of the topic that it reads, and of each output that it writes.
 
     Args:
-        registry: where the metrics are served from, and the report reads them.
+        registry: where the metrics are served from.
         source: the topic that is read, without prefix.
         outputs: the kinds of outputs that are written.
     """
 
     def __init__(self, registry: CollectorRegistry, source: str, outputs: Iterable[str]) -> None:
-        self.registry = registry
         self.source = source
         self.consumed = records_consumed(registry, "output")
         self.lag = consumer_lag(registry, "output")

@@ -66,7 +66,7 @@ class Processing:
         health: Health,
         stop: asyncio.Event,
         *,
-        alone_until_s: float = 0.0,
+        alone_until_s: float,
     ) -> None:
         self._stage = stage
         self._consumer = consumer

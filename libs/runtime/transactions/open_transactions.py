@@ -10,7 +10,6 @@ from contextlib import suppress
 from typing import NamedTuple
 
 import structlog
-from aiokafka.client import ConnectionGroup
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     IncompatibleBrokerVersion,
@@ -151,5 +150,5 @@ class _Listed(NamedTuple):
 async def _listed(connection: BrokerConnection, broker: int) -> list[_Listed]:
     answer = None
     with suppress(KafkaError, PipelineError):  # a broker that is down coordinates no transactions
-        answer = await connection.send(broker, ListTransactions((*UNDECIDED, COMPLETE_COMMIT)), ConnectionGroup.DEFAULT)
+        answer = await connection.send(broker, ListTransactions((*UNDECIDED, COMPLETE_COMMIT)))
     return [_Listed(*each) for *each, _ in answer.transactions] if answer else []

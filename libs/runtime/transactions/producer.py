@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from aiokafka.client import ConnectionGroup
 from aiokafka.errors import NodeNotReadyError
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import (
@@ -181,7 +180,7 @@ class TransactionalProducer:
         while topics := unwritten.request_for(partitions):
             request = ProduceRequest(self.transactional_id, _ALL_REPLICAS, TRANSACTION_TIMEOUT_MS, topics)
             try:
-                answer = await self._connection.send(leader, request, ConnectionGroup.DEFAULT)
+                answer = await self._connection.send(leader, request)
             except NodeNotReadyError:
                 return
             meanings = {

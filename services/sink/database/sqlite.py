@@ -44,12 +44,9 @@ _PUT = "insert into product_metrics values (?, ?, ?, ?, ?, ?)"
 class SqliteDatabase:
     """The file at ``address``, which is created if it is missing."""
 
-    def __init__(
-        self, address: SqliteAddress, known: Sequence[Migration] | None = None, clock_s: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, address: SqliteAddress, known: Sequence[Migration] | None = None) -> None:
         self._address = address
         self._migrations = migrations("sqlite") if known is None else known
-        self._clock_s = clock_s
 
     def __str__(self) -> str:
         return str(self._address)
@@ -72,7 +69,7 @@ class SqliteDatabase:
             ) from error
         with _as_our_errors():
             connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-        session = SqliteSession(connection, path, self._clock_s)
+        session = SqliteSession(connection, path)
         try:
             with _as_our_errors():
                 connection.execute("pragma journal_mode = wal")  # readers do not block the sink, nor the sink readers
@@ -87,10 +84,9 @@ class SqliteDatabase:
 class SqliteSession:
     """A ``Session`` on one connection to the file at ``path``."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, clock_s: Callable[[], float]) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
-        self._clock_s = clock_s
         self._file = path.stat()
         # A call that is no longer awaited may still be running when the connection is closed.
         self._in_use = threading.Lock()
@@ -104,7 +100,7 @@ class SqliteSession:
 
     async def take_over(self, owner: str, lease_s: float) -> int | None:
         def take() -> int | None:
-            now_s = self._clock_s()
+            now_s = time.time()
             row = self._connection.execute(
                 "update sink_owner set epoch = epoch + 1, owner = ?, alive_at_s = ? "
                 "where owner = ? or alive_at_s not between ? and ? returning epoch",
@@ -126,7 +122,7 @@ class SqliteSession:
 
     async def write(self, epoch: int, rows: Sequence[MetricRow], moves: Sequence[Move]) -> Sequence[MetricRow]:
         def write(put: Callable[[Sequence[MetricRow]], Sequence[MetricRow]]) -> Sequence[MetricRow]:
-            self._require_own(self._connection.execute(_STAY_OWNER, [self._clock_s(), epoch]), epoch)
+            self._require_own(self._connection.execute(_STAY_OWNER, [time.time(), epoch]), epoch)
             for move in moves:
                 self._move(move)
             return put(rows)
@@ -137,7 +133,7 @@ class SqliteSession:
             return await self._in_transaction(lambda: write(self._put_each))
 
     async def renew(self, epoch: int) -> None:
-        await self._update(_STAY_OWNER, [self._clock_s(), epoch], epoch)
+        await self._update(_STAY_OWNER, [time.time(), epoch], epoch)
 
     async def release(self, epoch: int) -> None:
         with contextlib.suppress(FencedError):

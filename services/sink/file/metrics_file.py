@@ -43,8 +43,6 @@ class MetricsFile:
     With ``rotate`` the file is finished from time to time, and an empty one takes its place.
     """
 
-    kind = "file"
-
     def __init__(self, path: Path, topic: str, disk: Disk | None = None, rotate: Rotate | None = None) -> None:
         self._path = path
         self.rotate = rotate
