@@ -7,6 +7,7 @@ Exit code 0 if the pipeline is drained, 1 if it is not within the time. The gene
 import argparse
 import http.client
 import json
+import os
 import socket
 import sys
 import time
@@ -19,6 +20,7 @@ OUTPUTS = ("file", "database")
 
 _TIMEOUT_S = 5.0
 _POLL_S = 1.0
+_DATABASE_SINK = "sink-database"
 _OPEN_WINDOWS = "pipeline_state_entries{"
 
 
@@ -41,7 +43,7 @@ class Endpoints:
     """The HTTP endpoints of the live page and of all replicas of the analytics.
 
     For a host name with several addresses (the replicas of a Compose service), each address is requested. ``outputs`` are those of the
-    sink: the offsets of an output that it no longer writes stay behind for ever.
+    sink: an output that it does not write, or no longer, stays behind for ever.
     """
 
     def __init__(self, live: str, analytics: Sequence[str], outputs: Collection[str]) -> None:
@@ -66,6 +68,16 @@ class Endpoints:
             for partition, count in _open_windows_in(_get(address, "/metrics").decode()).items():
                 found[partition] = max(count, found.get(partition, 0))
         return found
+
+
+def written_outputs() -> list[str]:
+    """The outputs of the sinks beside this process: SINK_OUTPUTS, and the database if Compose's sink for it is running."""
+    names = {name.strip() for name in (os.environ.get("SINK_OUTPUTS") or "file").lower().split(",")}
+    try:
+        socket.getaddrinfo(_DATABASE_SINK, None)
+    except OSError:
+        return sorted(names)
+    return sorted(names | {"database"})
 
 
 def look(endpoints: Endpoints, monotonic_s: Callable[[], float] = time.monotonic) -> Drain:
@@ -216,13 +228,18 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--outputs",
         type=_outputs,
-        default=OUTPUTS,
         metavar="SINK_OUTPUTS",
-        help="the sink's, separated by commas; the offsets of others are ignored (file,database)",
+        help="the sink's, separated by commas; others are ignored (SINK_OUTPUTS, and database if there is a sink-database)",
     )
     parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="0 looks once (600)")
     parser.add_argument("--json", action="store_true", help="print what is left as JSON")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.outputs is None:
+        try:
+            arguments.outputs = _outputs(",".join(written_outputs()))
+        except argparse.ArgumentTypeError as error:
+            parser.error(f"SINK_OUTPUTS: {error}")
+    return arguments
 
 
 def _outputs(text: str) -> list[str]:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from bonus_airflow.operations.errors import OperationError
 from bonus_airflow.operations.http_json import get_json
 from bonus_airflow.operations.parts import SERVICES, Part
+from watch import drained
 
 LIVE_PAGE_SETTING = "PIPELINE_LIVE_PAGE"
 """The setting that makes Airflow watch, and nothing else: the live page's URL, http://live:8080 in docker-compose.yml."""
@@ -51,8 +52,7 @@ class WatchedPipeline:
         return get_json(f"http://{address}:{page.port or 80}{page.path.rstrip('/')}/snapshot")
 
     def written_outputs(self) -> list[str]:
-        # Those that were ever written: there may be a sink for each, with settings of its own.
-        return ["file", "database"]
+        return drained.written_outputs()
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise OperationError(NO_CONTROL)

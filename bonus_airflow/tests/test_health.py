@@ -10,6 +10,7 @@ from bonus_airflow.operations.conditions import OrdersFlow
 from bonus_airflow.operations.health import BROKEN, GONE, SLOW, Finding, HealthLook, Thresholds
 from bonus_airflow.operations.health_record import RESTARTS_COUNT_FOR_S, HealthRecord
 from bonus_airflow.operations.parts import Part
+from bonus_airflow.operations.watched import WatchedPipeline
 from bonus_airflow.tests.fakes import FakeBackend
 
 THRESHOLDS = Thresholds(
@@ -216,6 +217,18 @@ def test_the_lag_of_an_output_that_is_no_longer_written_is_not_reported() -> Non
     assert looking.after(0) == ([], [])
     looking.backend.outputs = ["database"]
     assert looking.after(0)[0] == ["sink to get well (70 metrics wait to be written)"]
+
+
+def test_a_watched_pipeline_that_writes_no_database_is_not_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No group has offsets for the database, so the whole topic is its lag."""
+    monkeypatch.delenv("SINK_OUTPUTS", raising=False)
+    looking = Looking()
+    looking.backend.snapshot_data["output_lags"] = {"file": 0, "database": 9}
+    looking.backend.outputs = WatchedPipeline().written_outputs()
+    assert looking.after(0) == ([], [])
+    monkeypatch.setenv("SINK_OUTPUTS", "file,database")
+    looking.backend.outputs = WatchedPipeline().written_outputs()
+    assert looking.after(0)[0] == ["sink to get well (9 metrics wait to be written)"]
 
 
 def test_a_finding_keeps_its_start_and_is_new_only_once() -> None:

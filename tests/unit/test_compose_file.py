@@ -51,6 +51,10 @@ def test_readers_of_the_outputs_know_where_the_sink_writes(service: str) -> None
     assert "services/sink/requirements-parquet.txt" in dockerfile.read_text()
 
 
+def test_the_drain_in_the_live_page_s_container_knows_the_outputs() -> None:
+    assert re.search(r"^      SINK_OUTPUTS:", services()["live"], re.MULTILINE)
+
+
 def test_airflow_has_its_settings_in_the_container_as_well() -> None:
     table = (ROOT / "bonus_airflow" / "README.md").read_text().partition("| `PIPELINE_HEALTH_SCHEDULE`")
     names = re.findall(r"`(PIPELINE_[A-Z_]+)`", table[1] + table[2].partition("| `LOCAL_")[0])

@@ -1,6 +1,7 @@
 """`watch.drained` with fake HTTP endpoints: the reasons why a pipeline is not drained."""
 
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ import pytest
 
 from tests.integration.services import ROOT
 from tests.unit.test_watch_state import observation
+from watch.drained import written_outputs
 from watch.state import State
 
 
@@ -77,6 +79,11 @@ class Pipeline:
         self._server.server_close()
 
 
+@pytest.fixture(autouse=True)
+def default_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SINK_OUTPUTS", raising=False)
+
+
 @pytest.fixture
 def pipeline() -> Iterator[Pipeline]:
     pipeline = Pipeline()
@@ -131,7 +138,8 @@ def test_metrics_created_during_the_check_must_be_written_first(pipeline: Pipeli
     assert pipeline.drained() == (1, ["sink to read 5 records"])
 
 
-def test_the_lag_of_the_database_is_reported(pipeline: Pipeline) -> None:
+def test_the_lag_of_the_database_is_reported(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SINK_OUTPUTS", "file, Database")
     pipeline.output_lags["database"] = 2
     assert pipeline.drained() == (1, ["sink to write 2 metrics to the database"])
 
@@ -151,24 +159,45 @@ def test_an_output_that_is_no_longer_written_is_not_waited_for(pipeline: Pipelin
     ("output", "waiting_for"),
     [("database", "sink to write 9 metrics to the database"), ("file", "sink to read 9 records")],
 )
-def test_an_output_that_was_never_written_lacks_every_metric(pipeline: Pipeline, output: str, waiting_for: str) -> None:
+def test_an_output_that_was_never_written_lacks_every_metric(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, output: str, waiting_for: str
+) -> None:
     """Its group has no offsets: it has failed since its first start, or a recompute has deleted them with the topic."""
     written = "file" if output == "database" else "database"
     state = State(60)
     ends = {**observation().ends, "product-metrics": {0: 9}}
     state.apply(observation(ends=ends, by_output={written: {0: 9}, output: {}}))
     pipeline.output_lags = state.output_lags
+    monkeypatch.setenv("SINK_OUTPUTS", written)
+    assert pipeline.drained() == (0, [])
+    monkeypatch.setenv("SINK_OUTPUTS", "file,database")
     assert pipeline.drained() == (1, [waiting_for])
     assert pipeline.drained(f"--outputs={output}") == (1, [waiting_for])
     assert pipeline.drained(f"--outputs={written}") == (0, [])
 
 
-def test_an_unknown_output_is_refused(pipeline: Pipeline) -> None:
+@pytest.mark.parametrize(("existing", "outputs"), [([], ["file"]), (["sink-database"], ["database", "file"])])
+def test_the_database_is_written_if_there_is_a_sink_for_it(
+    monkeypatch: pytest.MonkeyPatch, existing: list[str], outputs: list[str]
+) -> None:
+    """The sink of Compose's profile `database` has a SINK_OUTPUTS of its own."""
+
+    def getaddrinfo(host: str, _: object) -> None:
+        if host not in existing:
+            raise socket.gaierror(host)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    assert written_outputs() == outputs
+
+
+@pytest.mark.parametrize("arguments", [["--outputs", "file, databse"], []])
+def test_an_unknown_output_is_refused(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
     """Otherwise no output would be waited for."""
-    command = [sys.executable, "-m", "watch.drained", "--live", pipeline.url, "--timeout", "0"]
-    done = subprocess.run(
-        [*command, "--outputs", "file, databse"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    monkeypatch.setenv("SINK_OUTPUTS", "databse")
+    command = [sys.executable, "-m", "watch.drained", "--live", pipeline.url, "--timeout", "0", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "'databse': file and database are allowed" in done.stderr
 
