@@ -66,7 +66,7 @@ PARAMS = {
         minimum=0,
         maximum=1,
         title="Share of dead letters",
-        description="Of the orders that came since the last look.",
+        description="Of the orders processed since the last look. Up to ten dead letters are ignored.",
     ),
     "max_sink_delay_seconds": Param(
         60,

@@ -15,6 +15,8 @@ BROKEN, SLOW, GONE = "broken", "slow", "gone"
 LIVE = "live"
 """The part that tells what is slow."""
 
+_FEW_LETTERS = 10  # no problem, however few orders there are; as in the alert DeadLettersAboveShare
+
 
 @dataclass(frozen=True)
 class Thresholds:
@@ -113,7 +115,10 @@ class HealthLook:
         if snapshot["waiting_for"] or not snapshot["stages"]:
             problem = f"the live page waits for {snapshot['waiting_for'] or 'its first look at Kafka'}"
             return {(LIVE, SLOW): (problem, self._thresholds.slow_seconds)}
-        self._totals_now = {"orders": snapshot["orders"]["written"], "dead_letters": snapshot["dead_letters"]["count"]}
+        self._totals_now = {
+            "orders": snapshot["orders"]["written"] - snapshot["stages"]["processor"]["lag"],
+            "dead_letters": snapshot["dead_letters"]["count"],
+        }
         return slow_parts(snapshot, self._thresholds, self._totals_before, outputs)
 
 
@@ -154,9 +159,10 @@ def slow_parts(
             found["event time", SLOW] = (f"the watermark is {age_s:.0f} s old", thresholds.slow_seconds)
     # By what was ever written: retention takes orders away, and with them those that came meanwhile would not be seen.
     orders = snapshot["orders"]["written"] - totals["orders"] if totals else snapshot["orders"]["count"]
+    orders -= snapshot["stages"]["processor"]["lag"]  # an order becomes a dead letter when it is processed
     dead_letters = snapshot["dead_letters"]["count"] - totals.get("dead_letters", 0)
-    if orders > 0 and dead_letters / orders > thresholds.max_dead_letter_share:
-        problem = f"{dead_letters:,} of the last {orders:,} orders are dead letters"
+    if orders > 0 and dead_letters > _FEW_LETTERS and dead_letters / orders > thresholds.max_dead_letter_share:
+        problem = f"{dead_letters:,} of the last {orders:,} processed orders are dead letters"
         found["orders", SLOW] = (problem, 0.0)
     return found
 

@@ -49,6 +49,10 @@ class Looking:
         (finding,) = self._look.result()["findings"]
         return Finding(**finding)
 
+    def totals(self) -> dict[str, int]:
+        totals: dict[str, int] = self._look.result()["totals"]
+        return totals
+
     def result_survives_json(self) -> bool:
         result = self._look.result()
         return bool(json.loads(json.dumps(result)) == result)
@@ -103,7 +107,7 @@ def test_a_pipeline_that_has_gone_is_not_broken() -> None:
         ("sink", {"output_lags": {"file": 5}}, 60),
         ("sink", {"output_lags": {"database": 5}}, 60),  # also if it was never written: the stage has no lag then
         ("event time", {"event_time": {"watermark_s": 939.0, "idle": False}}, 20),
-        ("orders", {"dead_letters": {"count": 6}}, 0),
+        ("orders", {"dead_letters": {"count": 11}}, 0),
     ],
 )
 def test_a_slow_part(part: str, change: dict[str, dict[str, object]], patience_s: float) -> None:
@@ -124,24 +128,42 @@ def test_a_lag_below_the_threshold_is_not_reported_as_slow() -> None:
     looking = Looking()
     looking.backend.snapshot_data["stages"]["processor"] = {"lag": 9000, "behind_s": 29.0}
     looking.backend.snapshot_data["event_time"] = {"watermark_s": 100.0, "idle": True}
-    looking.backend.snapshot_data["dead_letters"] = {"count": 5}
     assert looking.after(0) == ([], [])
 
 
 def test_dead_letters_are_counted_since_the_last_look() -> None:
-    looking = Looking(orders=50, dead_letters=1)
-    looking.backend.snapshot_data["dead_letters"] = {"count": 4}  # 3 of the last 50, but 4 of 100
+    looking = Looking(orders=950, dead_letters=1)
+    looking.backend.snapshot_data["orders"] = {"count": 1000, "written": 1000}
+    looking.backend.snapshot_data["dead_letters"] = {"count": 12}  # 11 of the last 50, but 12 of 1000
     assert looking.after(0) == ([], [("orders", SLOW)])
 
 
-@pytest.mark.parametrize(("new_letters", "found"), [(3, []), (6, [("orders", SLOW)])])
+@pytest.mark.parametrize(("new_letters", "found"), [(14, []), (16, [("orders", SLOW)])])
 def test_orders_deleted_by_retention_do_not_change_the_share_of_dead_letters(
     new_letters: int, found: list[tuple[str, str]]
 ) -> None:
     looking = Looking(orders=1000, dead_letters=10)
-    looking.backend.snapshot_data["orders"] = {"count": 500, "written": 1100}
+    looking.backend.snapshot_data["orders"] = {"count": 500, "written": 1300}
     looking.backend.snapshot_data["dead_letters"] = {"count": 10 + new_letters}
     assert looking.after(0) == ([], found)
+
+
+def test_a_few_dead_letters_of_few_orders_are_not_reported() -> None:
+    looking = Looking(orders=80, dead_letters=0)
+    looking.backend.snapshot_data["dead_letters"] = {"count": 10}
+    assert looking.after(0) == ([], [])
+
+
+def test_dead_letters_of_a_backlog_are_a_share_of_what_was_processed() -> None:
+    looking = Looking()
+    looking.backend.snapshot_data["orders"] = {"count": 30_000, "written": 30_000}
+    looking.backend.snapshot_data["stages"]["processor"] = {"lag": 27_000, "behind_s": 10.0}
+    looking.after(0)
+    looking = Looking(**looking.totals())
+    looking.backend.snapshot_data["orders"] = {"count": 33_000, "written": 33_000}
+    # Since then 30,000 orders were processed, and 3,000 written.
+    looking.backend.snapshot_data["dead_letters"] = {"count": 600}
+    assert looking.after(0) == ([], [])
 
 
 def test_an_exited_part_is_not_also_reported_as_slow() -> None:
