@@ -83,7 +83,8 @@ class ComposeMode:
     def written_outputs(self) -> list[str]:
         config = json.loads(output_of([*_COMPOSE, "config", "--format", "json"]))
         names = (config["services"]["sink"]["environment"].get("SINK_OUTPUTS") or "file").lower().split(",")
-        if any(container["Service"] == _DATABASE_SINK for container in self._containers("--all")):
+        sinks = [part_of(each) for each in self._containers("--all") if each["Service"] == _DATABASE_SINK]
+        if not all(sink.is_stopped for sink in sinks):
             names.append("database")
         return sorted({name.strip() for name in names})
 

@@ -159,6 +159,8 @@ def test_where_airflow_only_watches_no_pipeline_is_started(
     [
         (None, [], "file"),
         (None, [SINK | {"Service": "sink-database"}], "database,file"),
+        (None, [SINK | {"Service": "sink-database", "State": "exited", "Health": "", "ExitCode": 1}], "database,file"),
+        (None, [SINK | {"Service": "sink-database", "State": "exited", "Health": ""}], "file"),
         ("Database", [SINK], "database"),
     ],
 )
