@@ -49,21 +49,24 @@ class AwaitCondition(BaseOperator):
         self.poll_s = _POLL_S
 
     def execute(self, context: Context) -> None:  # noqa: ARG002 - Airflow passes it
+        timeout_s = float(self.timeout_s)
         self.defer(
             trigger=ConditionTrigger(
                 backend=self.backend,
                 condition=self.condition,
                 options=self.options,
-                deadline_s=time.time() + float(self.timeout_s),
+                deadline_s=time.time() + timeout_s,
                 poll_s=self.poll_s,
             ),
             method_name="resume",
+            # The task resumes in a new process, without what `execute` has set.
+            kwargs={"timeout_s": timeout_s},
         )
 
-    def resume(self, context: Context, event: Mapping[str, Any]) -> Any:  # noqa: ARG002 - Airflow passes it
+    def resume(self, context: Context, event: Mapping[str, Any], timeout_s: float) -> Any:  # noqa: ARG002 - Airflow passes it
         """The trigger has fired."""
         if event["missing"]:
-            raise AirflowFailException(f"not within {float(self.timeout_s):.0f} s: {'; '.join(event['missing'])}")
+            raise AirflowFailException(f"not within {timeout_s:.0f} s: {'; '.join(event['missing'])}")
         self.log.info("%s", event["result"])
         return event["result"]
 

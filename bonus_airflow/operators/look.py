@@ -1,6 +1,5 @@
 """The operator that checks the pipeline's health."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -25,7 +24,3 @@ class LookAtHealth(AwaitCondition):
         self.timeout_s = LOOK_LIMIT_S + thresholds.longest_patience_s
         self.options = {"thresholds": asdict(thresholds), "totals": HealthRecord.load().totals}
         super().execute(context)
-
-    def resume(self, context: Context, event: Mapping[str, Any]) -> Any:
-        self.timeout_s = LOOK_LIMIT_S + Thresholds.from_params(context["params"]).longest_patience_s
-        return super().resume(context, event)
