@@ -90,7 +90,7 @@ def metrics_of(expr: str) -> set[str]:
     bare = re.sub(r'"(?:[^"\\]|\\.)*"', "", expr)
     bare = re.sub(r"\{[^}]*\}", "", bare)
     bare = re.sub(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", "", bare)
-    return set(re.findall(r"\b(?:ALERTS|up|[a-z]\w*_[\w:]+)\b(?!\s*\()", bare))
+    return set(re.findall(r"\b(?:ALERTS|up|[a-z][\w:]*_[\w:]+)\b(?!\s*\()", bare))
 
 
 def group_patterns(expr: str) -> set[str]:
