@@ -11,11 +11,12 @@ def per_minute(counter: str) -> str:
     """The increase of ``counter`` in a minute, by product.
 
     Not by `increase`, which extrapolates: sums of money that change once a minute have to be exact. A series that is
-    younger than a minute began at 0; one that Prometheus did not get a minute ago has no increase.
+    younger than a minute began at 0, also one that was larger a minute ago; one that Prometheus did not get a minute ago
+    has no increase.
     """
     is_young = "up offset 1m == 1 or time() - process_start_time_seconds < 60"
     began_at_zero = f"{counter} * 0 and on (job, instance) ({is_young})"
-    return f"sum by (product_id) (clamp_min({counter} - ({counter} offset 1m or {began_at_zero}), 0))"
+    return f"sum by (product_id) ({counter} - ({counter} offset 1m <= {counter} or {began_at_zero}))"
 
 
 def lag(group: str) -> str:
