@@ -77,7 +77,7 @@ class LagMetrics(Collector):
             "kafka_consumergroup_lag_sum", "Offsets still to be read, in all partitions.", labels=by_partition[:2]
         )
         for topic, group in READERS.items():
-            labels = [self._prefix + group, self._prefix + topic]
+            labels = [self._prefix + _group_of(seen, topic), self._prefix + topic]
             if group in seen.members:
                 members.add_metric(labels[:1], seen.members[group])
             for partition, committed in seen.committed[topic].items():
@@ -95,3 +95,10 @@ class LagMetrics(Collector):
                 lag.add_metric([*labels, str(partition)], left)
             lag_sum.add_metric(labels, sum(lags.values()))
         return members, offset, lag, lag_sum
+
+
+def _group_of(seen: Observation, topic: str) -> str:
+    """The group whose offsets ``seen.committed`` has: the sink's for its database if that is its only output."""
+    if topic == PRODUCT_METRICS.name and seen.by_output.get("database") and not seen.by_output.get("file"):
+        return DATABASE_GROUP
+    return READERS[topic]

@@ -78,3 +78,12 @@ def test_the_database_as_second_output_has_its_own_group() -> None:
     assert lag_series["kafka_consumergroup_lag_sum", "mine.sink-database", "mine.product-metrics"] == 7
     assert lag_series["kafka_consumergroup_current_offset", "mine.sink-database", "mine.product-metrics", "0"] == 2
     assert lag_series["kafka_consumergroup_lag", "mine.sink", "mine.product-metrics", "0"] == 5
+
+
+def test_the_database_as_only_output_has_its_own_group() -> None:
+    committed = {**SEEN.committed, "product-metrics": {0: 2}}
+    lag_series = series(SEEN._replace(committed=committed, by_output={"file": {}, "database": {0: 2}}), T0 + 1)
+    assert lag_series["kafka_consumergroup_lag", "mine.sink-database", "mine.product-metrics", "0"] == 7
+    assert lag_series["kafka_consumergroup_lag_sum", "mine.sink-database", "mine.product-metrics"] == 7
+    assert lag_series["kafka_consumergroup_current_offset", "mine.sink-database", "mine.product-metrics", "0"] == 2
+    assert not any("mine.sink" in labels for labels in lag_series)
