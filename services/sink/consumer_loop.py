@@ -256,21 +256,12 @@ class Sink(Generic[Item]):
 
     async def _write(self, batch: MetricBatch[Item]) -> None:
         began_s = time.monotonic()
-        left_out = [*batch.rejected, *await self._writer.write(batch.items, batch.positions)]
+        existing = await self._writer.write(batch.items, batch.positions)
         metrics, now_s = self._metrics, time.time()
         metrics.write_duration.observe(time.monotonic() - began_s)
         metrics.checkpoint.set(now_s)
         metrics.output_bytes.set(self._writer.size_bytes)
-        metrics.consumed.inc(len(batch.items) + len(batch.rejected))
-        metrics.foreign.inc(len(left_out))
-        report_written(self._writer, batch.items, metrics, now_s)
-        if left_out:
-            log.error(
-                "records that are not metrics were left out",
-                output=self._writer.kind,
-                count=len(left_out),
-                first=left_out[0],
-            )
+        report_written(self._writer, batch, existing, metrics, now_s)
 
     async def _note(self, consumer: AIOKafkaConsumer) -> None:
         # Unlike the last record's offset, the position is after the markers that end transactions.

@@ -29,6 +29,7 @@ from services.sink.file.file_writer import FileWriter
 from services.sink.file.metrics_file import MetricsFile
 from services.sink.report_written import report_written
 from services.sink.sink_metrics import SinkMetrics
+from services.sink.topic_reader import MetricBatch
 from tests.unit.driver import FakeClock, FakeRecord, LogicDriver, order_record
 
 PASSWORD = "hunter2"
@@ -58,7 +59,7 @@ def process_one_record_of_each_kind() -> None:
     lines = [record.value or b"" for record in windows.output.topic("product-metrics")]
     writer = FileWriter(MetricsFile(Path("metrics.json"), "product-metrics"))
     metrics_of = SinkMetrics(CollectorRegistry(), "product-metrics", ["file"]).outputs
-    report_written(writer, writer.parse(lines), metrics_of["file"], 1_700_000_200.0)
+    report_written(writer, MetricBatch(writer.parse(lines)), [], metrics_of["file"], 1_700_000_200.0)
 
 
 def test_an_order_can_be_traced_at_debug_level(capsys: pytest.CaptureFixture[str]) -> None:

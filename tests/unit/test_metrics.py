@@ -29,6 +29,7 @@ from services.sink.file.file_writer import FileWriter
 from services.sink.file.metrics_file import MetricsFile
 from services.sink.report_written import report_written
 from services.sink.sink_metrics import SinkMetrics
+from services.sink.topic_reader import MetricBatch
 from tests.unit.test_watch_state import observation
 from watch.state import READERS
 
@@ -201,7 +202,8 @@ def test_the_sink_observes_each_window_once_per_write() -> None:
     metrics = SinkMetrics(registry, "product-metrics", ["file", "database"]).outputs
     lines = [b'{"window_end":%d,"product_id":"a"}' % end_s for end_s in (60, 60, 120)]
     writer = FileWriter(MetricsFile(Path("metrics.json"), "product-metrics"))
-    report_written(writer, writer.parse([*lines, b"{}", b'{"window_end":"x"}']), metrics["file"], 130.0)
+    items = writer.parse([*lines, b"{}", b'{"window_end":"x"}'])
+    report_written(writer, MetricBatch(items), [], metrics["file"], 130.0)
     assert registry.get_sample_value("pipeline_metrics_written_total", {"output": "file"}) == 5
     assert registry.get_sample_value("pipeline_metrics_written_total", {"output": "database"}) == 0
     assert registry.get_sample_value("pipeline_event_latency_seconds_count", {"output": "file"}) == 2

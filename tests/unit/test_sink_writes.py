@@ -1,0 +1,67 @@
+"""What the sink writes at once, and what it counts as written."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from libs.runtime.service.life_cycle import Context
+from prometheus_client import CollectorRegistry
+
+from libs.runtime.clock import SystemClock
+from libs.runtime.metrics import SinkMetrics
+from libs.runtime.service.health import Health
+from libs.runtime.topics.rules import Cluster
+from services.sink import consumer_loop
+from services.sink.consumer_loop import Sink
+from services.sink.file.file_writer import FileWriter
+from services.sink.file.lines import Line
+from services.sink.file.metrics_file import MetricsFile
+from services.sink.sink_settings import SinkSettings
+from services.sink.topic_reader import Position
+from tests.unit.test_sink_reader import FakeRecord
+from tests.unit.test_sink_retention import CLUSTER, TOPIC, FakeConsumer, FakeTopic, metric
+
+
+class HalfKnownWriter(FileWriter):
+    """Has every second metric already, as a database may."""
+
+    async def write(self, items: Sequence[Line], positions: Mapping[int, Position]) -> Sequence[str]:
+        await super().write(items[::2], positions)
+        return [f"{item.text!r} is there" for item in items[1::2]]
+
+
+async def run_sink(
+    values: Sequence[bytes], writer: FileWriter, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run a sink until it has written all of ``values``."""
+    drained, stop = asyncio.Event(), asyncio.Event()
+    topic = FakeTopic(FakeRecord(offset, value) for offset, value in enumerate(values))
+
+    async def ensured(*_: object) -> Cluster:
+        return CLUSTER
+
+    monkeypatch.setattr(consumer_loop, "ensure_topics", ensured)
+    monkeypatch.setattr(consumer_loop, "committed_consumer", lambda *_, **__: FakeConsumer(topic, drained))
+    context = Context(SinkSettings(topic_partitions=1), CLUSTER, Health(), SystemClock(), registry, stop)
+    sink = Sink[Any](context, writer, SinkMetrics(registry, TOPIC, ["file"]).outputs["file"], "sink")
+    running = asyncio.create_task(sink.run())
+    await asyncio.wait({running, asyncio.create_task(drained.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    stop.set()
+    await running
+    await writer.close()
+
+
+async def test_metrics_that_the_output_had_already_do_not_count_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = CollectorRegistry()
+    writer = HalfKnownWriter(MetricsFile(tmp_path / "metrics.json", TOPIC))
+    await run_sink([*map(metric, range(10)), b"?"], writer, registry, monkeypatch)
+    of_file = {"output": "file"}
+    assert registry.get_sample_value("pipeline_metrics_written_total", of_file) == 5
+    assert registry.get_sample_value("pipeline_foreign_records_total", of_file) == 6
+    log_output = capsys.readouterr().out
+    assert log_output.count("records that are not metrics were left out") == 1
+    assert log_output.count("metrics that the output has already were left out") == 1
