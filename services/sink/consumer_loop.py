@@ -37,12 +37,11 @@ from services.sink.report_written import report_written
 from services.sink.sink_metrics import OutputMetrics
 from services.sink.sink_settings import SinkSettings
 from services.sink.topic_reader import MetricBatch, Position, RecordMissingError, TopicReader, TopicRewoundError
+from services.sink.write_size import WriteSize
 
 log = structlog.get_logger()
 
 _POLL_MS = 250
-MOST_RECORDS = 20_000
-"""In one write: so many take about 10 MB, and a database is no faster with more."""
 _STANDBY_POLL_S = 0.5
 # A broker that has just started may not have loaded all of its log yet, and one that has lost the leadership does not know its end.
 # That the topic is another one is believed after so many looks, this far apart, each with new metadata.
@@ -83,6 +82,7 @@ class Sink(Generic[Item]):
         self._standing_by = False  # kept over sessions: an error may come between standing by and taking over
         self._backoff = Backoff()
         self._interruption_log = InterruptionLog(writer.kind)
+        self._size = WriteSize(writer.kind)
         # Not at each run(), which is called again after an error: the output would look connected for ever.
         self._health.connected()
 
@@ -245,7 +245,7 @@ class Sink(Generic[Item]):
     async def _write_all(self, reader: TopicReader[Item], fetched: Mapping[int, Iterable[Record]]) -> bool:
         """Write the records fetched of each partition; returns whether there was a metric among them."""
         wrote = False
-        for batch in reader.batches(fetched, MOST_RECORDS):
+        for batch in reader.batches(fetched, self._size.most_records):
             await self._write(batch)
             wrote = wrote or bool(batch.items)
         for partition in reader.verified:
@@ -256,9 +256,15 @@ class Sink(Generic[Item]):
 
     async def _write(self, batch: MetricBatch[Item]) -> None:
         began_s = time.monotonic()
-        existing = await self._writer.write(batch.items, batch.positions)
+        try:
+            existing = await self._writer.write(batch.items, batch.positions)
+        except OutputUnavailableError:
+            self._size.failed(len(batch.items))
+            raise
+        seconds = time.monotonic() - began_s
+        self._size.written(len(batch.items), seconds)
         metrics, now_s = self._metrics, time.time()
-        metrics.write_duration.observe(time.monotonic() - began_s)
+        metrics.write_duration.observe(seconds)
         metrics.checkpoint.set(now_s)
         metrics.output_bytes.set(self._writer.size_bytes)
         report_written(self._writer, batch, existing, metrics, now_s)

@@ -9,6 +9,7 @@ import pytest
 from libs.runtime.service.life_cycle import Context
 from prometheus_client import CollectorRegistry
 
+from libs.runtime.backoff import Backoff
 from libs.runtime.clock import SystemClock
 from libs.runtime.metrics import SinkMetrics
 from libs.runtime.service.health import Health
@@ -18,8 +19,10 @@ from services.sink.consumer_loop import Sink
 from services.sink.file.file_writer import FileWriter
 from services.sink.file.lines import Line
 from services.sink.file.metrics_file import MetricsFile
+from services.sink.metrics_writer import OutputUnavailableError
 from services.sink.sink_settings import SinkSettings
 from services.sink.topic_reader import Position
+from services.sink.write_size import MOST_RECORDS, WriteSize
 from tests.unit.test_sink_reader import FakeRecord
 from tests.unit.test_sink_retention import CLUSTER, TOPIC, FakeConsumer, FakeTopic, metric
 
@@ -30,6 +33,24 @@ class HalfKnownWriter(FileWriter):
     async def write(self, items: Sequence[Line], positions: Mapping[int, Position]) -> Sequence[str]:
         await super().write(items[::2], positions)
         return [f"{item.text!r} is there" for item in items[1::2]]
+
+
+class SlowConnectionWriter(FileWriter):
+    """Accepts at most ``MOST`` metrics at once, as a database that ends a session whose request takes too long."""
+
+    MOST = 5_000
+
+    def __init__(self, file: MetricsFile) -> None:
+        super().__init__(file)
+        self.attempts: list[int] = []
+
+    async def write(self, items: Sequence[Line], positions: Mapping[int, Position]) -> Sequence[str]:
+        if items:
+            self.attempts.append(len(items))
+            assert len(self.attempts) < 100, "it is never written"
+        if len(items) > self.MOST:
+            raise OutputUnavailableError("terminating connection due to idle-in-transaction timeout")
+        return await super().write(items, positions)
 
 
 async def run_sink(
@@ -65,3 +86,36 @@ async def test_metrics_that_the_output_had_already_do_not_count_as_written(
     log_output = capsys.readouterr().out
     assert log_output.count("records that are not metrics were left out") == 1
     assert log_output.count("metrics that the output has already were left out") == 1
+
+
+async def test_a_backlog_is_written_in_smaller_parts_if_the_output_does_not_take_it_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Backoff, "next_s", lambda _: 0.0)
+    path = tmp_path / "metrics.json"
+    values = [metric(number) for number in range(MOST_RECORDS)]
+    writer = SlowConnectionWriter(MetricsFile(path, TOPIC))
+    await run_sink(values, writer, CollectorRegistry(), monkeypatch)
+    assert path.read_bytes().splitlines() == values
+    assert writer.attempts[:3] == [20_000, 10_000, 5_000]
+
+
+def test_writes_become_larger_again_while_they_are_quick() -> None:
+    size = WriteSize("database")
+    for records in (MOST_RECORDS, 10_000, 5_000, 2_500, 1_250, 600, 500, 1):
+        size.failed(records)
+    assert size.most_records == 500
+    size.written(500, 8.0)
+    size.written(100, 0.1)
+    assert size.most_records == 500, "neither a slow write nor a small one says that a larger one would succeed"
+    sizes = []
+    for _ in range(7):
+        size.written(size.most_records, 0.1)
+        sizes.append(size.most_records)
+    assert sizes == [1000, 2000, 4000, 8000, 16_000, MOST_RECORDS, MOST_RECORDS]
+
+
+def test_a_small_write_that_fails_does_not_limit_later_ones() -> None:
+    size = WriteSize("database")
+    size.failed(3)
+    assert size.most_records == MOST_RECORDS
