@@ -5,17 +5,20 @@ no longer in the topic are lost.
 """
 
 import asyncio
+import signal
 import sys
 
 from libs.confirmation import confirmed
 from libs.runtime.errors import PipelineError, SettingsError, described
 from libs.runtime.service.settings import load_settings
+from libs.runtime.service.startup_signals import STOP_SIGNALS
 from services.sink.database.connecting import database_at
 from services.sink.sink_settings import SinkSettings
 
 
 def main() -> None:
     """Ask for confirmation, empty the database, exit."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # the image's entry point blocks them
     try:
         sys.exit(_run(sys.argv[1:]))
     except KeyboardInterrupt:

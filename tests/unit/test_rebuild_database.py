@@ -1,6 +1,7 @@
 """The confirmation of ``services.sink.rebuild_database``."""
 
 import asyncio
+import signal
 import sys
 from io import StringIO
 from pathlib import Path
@@ -45,6 +46,18 @@ def exit_code(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
     with pytest.raises(SystemExit) as ended:
         main()
     return ended.value.code
+
+
+def test_ctrl_c_ends_it_in_a_container_whose_entry_point_blocks_signals(
+    monkeypatch: pytest.MonkeyPatch, database: str
+) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        assert exit_code(monkeypatch, "--yes") == 0
+        assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert asyncio.run(_is_empty(database))
 
 
 @pytest.mark.parametrize(
