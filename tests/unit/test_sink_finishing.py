@@ -212,6 +212,21 @@ def test_two_files_of_the_same_time_have_different_names(tmp_path: Path) -> None
     assert_each_once(tmp_path, topic_of(3))
 
 
+@pytest.mark.parametrize("rotate", [Rotate(size_bytes=1), BY_DAY])
+def test_a_file_that_was_moved_away_does_not_give_its_name_to_another(tmp_path: Path, rotate: Rotate) -> None:
+    archive: dict[str, bytes] = {}
+    topic = topic_of(15)
+    lines = [line for partition in topic for line in partition]
+    for metrics in range(1, len(lines) + 1):
+        copy(tmp_path, topic_of(metrics), Disk(), rotate)
+        for file in list(finished_files(path_in(tmp_path))):
+            assert file.path.name not in archive
+            archive[file.path.name] = file.path.read_bytes()
+            file.path.unlink()
+    written = b"".join([*archive.values(), path_in(tmp_path).read_bytes()]).splitlines()
+    assert Counter(written) == Counter(lines)
+
+
 def test_a_name_that_was_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     topic = topic_of(12)
     rehearsal = CrashingDisk()

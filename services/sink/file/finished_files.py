@@ -1,7 +1,7 @@
 """Names of finished metrics files: ``metrics-2026-11-28T00-00Z--2026-11-28T23-59Z.json`` beside ``metrics.json``.
 
-The two times, in UTC, are the starts of the file's first and last window. A second file with the same times has ``.2`` before
-its suffix. ``.json.gz`` or ``.parquet`` in place of ``.json`` is the same file in another format; for a moment it exists in
+The two times, in UTC, are the starts of the file's first and last window. A number may follow before the suffix, as in ``….json``
+and ``….2.json``. ``.json.gz`` or ``.parquet`` in place of ``.json`` is the same file in another format; for a moment it exists in
 both.
 """
 
@@ -60,12 +60,15 @@ def finished_files(live: Path) -> Iterator[FinishedFile]:
             yield FinishedFile(path, found["name"], span)
 
 
-def free_name(live: Path, span: Span | None) -> str:
-    """A name for the content of ``live``, in its own format, that no finished file has in any format."""
+def free_name(live: Path, span: Span | None, number: int) -> str:
+    """A name for the content of ``live``, in its own format, that no finished file has in any format.
+
+    It has ``number``, or a higher one if that name is taken; the number 1 is left out.
+    """
     first, last = (_time(each) for each in span or (0, 0))
     taken = {each.name for each in finished_files(live)}
-    name = base = f"{live.stem}-{first}--{last}"
-    number = 1
+    base = f"{live.stem}-{first}--{last}"
+    name = base if number == 1 else f"{base}.{number}"
     while name in taken:
         number += 1
         name = f"{base}.{number}"

@@ -21,12 +21,17 @@ from services.sink.file.finished_files import free_name
 
 
 class Finishing:
-    """The steps for the live file ``live``, whose checkpoint is at ``checkpoint_path``. All raise ``OSError``."""
+    """The steps for the live file ``live``, whose checkpoint is at ``checkpoint_path``. All raise ``OSError``.
 
-    def __init__(self, disk: Disk, live: Path, checkpoint_path: Path) -> None:
+    Files of a day each have different names anyway. Others are ``numbered``: earlier ones may have been moved away, so the folder does
+    not show which names were given.
+    """
+
+    def __init__(self, disk: Disk, live: Path, checkpoint_path: Path, *, numbered: bool) -> None:
         self._disk = disk
         self._live = live
         self._checkpoint_path = checkpoint_path
+        self._numbered = numbered
 
     def is_replaced(self, checkpoint: Checkpoint) -> bool:
         """Whether step 3 was done for the file of ``checkpoint`` before a crash."""
@@ -55,7 +60,9 @@ class Finishing:
             finished = self._live.with_name(checkpoint.finishing_as)
             if not finished.exists() or finished.samefile(self._live):
                 return checkpoint
-        named = replace(checkpoint, finishing_as=free_name(self._live, checkpoint.span))
+        # Each file begins after the one before, so the number grows.
+        number = 1 + sum(begin.next_offset for begin in checkpoint.begins.values()) if self._numbered else 1
+        named = replace(checkpoint, finishing_as=free_name(self._live, checkpoint.span, number))
         store_checkpoint(self._disk, self._checkpoint_path, named)
         return named
 

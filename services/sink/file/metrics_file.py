@@ -48,7 +48,7 @@ class MetricsFile:
         self.rotate = rotate
         self._disk = disk or Disk()
         self._checkpoint_path = path.with_name(path.name + ".checkpoint")
-        self._finishing = Finishing(self._disk, path, self._checkpoint_path)
+        self._finishing = Finishing(self._disk, path, self._checkpoint_path, numbered=not (rotate and rotate.by_day))
         self._lock = WriteLock(path.with_name(path.name + ".lock"))
         self._descriptor: int | None = None
         self._checkpoint = Checkpoint("", topic, 0, 0, {})
