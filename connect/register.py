@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
@@ -22,6 +22,8 @@ _DEFAULT_URL = "http://localhost:8083"
 _REQUEST_TIMEOUT_S = 30.0
 _POLL_S = 0.5
 _RESTART_EVERY_S = 5.0
+# The worker answers before it restarts the tasks of a changed connector: until then the old ones are RUNNING.
+_CHANGED_RUNS_FOR_S = 5.0
 # The workers are rebalancing, or a worker is starting: it responds 404 to all requests until its REST resources are loaded.
 _BUSY = (http.client.CONFLICT, http.client.SERVICE_UNAVAILABLE, http.client.NOT_FOUND)
 
@@ -136,29 +138,43 @@ def _with_prefix(config: Config, prefix: str) -> Config:
     return changed
 
 
-def register(worker: Worker, wanted: Mapping[str, Config], deadline: float) -> None:
-    """Create or update the connectors that differ from ``wanted``.
+def register(worker: Worker, wanted: Mapping[str, Config], deadline: float) -> set[str]:
+    """Create or update the connectors that differ from ``wanted``; returns the names of those that were there before.
 
     Raises:
         RegistrationError: the worker rejects a request, or is unavailable until ``deadline``.
     """
     known = worker.patiently(deadline, "GET", "/connectors?expand=info")
+    changed = set()
     for name, config in wanted.items():
         found = known[name]["info"]["config"] if name in known else None
         if found == config | {"name": name}:
             _print_line(f"{name}: registered already")
             continue
         worker.patiently(deadline, "PUT", f"/connectors/{quote(name, safe='')}/config", config)
+        if found is not None:
+            changed.add(name)
         _print_line(f"{name}: {'registered' if found is None else 'changed'}")
+    return changed
 
 
-def wait_until_running(worker: Worker, names: Sequence[str], deadline: float) -> dict[str, State]:
-    """The states once all run, or at the ``deadline``. Failed connectors and tasks are restarted every few seconds."""
+def wait_until_running(
+    worker: Worker, names: Sequence[str], deadline: float, changed: Collection[str] = ()
+) -> dict[str, State]:
+    """The states once all run, those ``changed`` for some seconds, or at the ``deadline``.
+
+    Failed connectors and tasks are restarted every few seconds.
+    """
     restart_at = dict.fromkeys(names, 0.0)
+    settled_at = dict.fromkeys(changed, time.monotonic() + _CHANGED_RUNS_FOR_S)
     while True:
         states = worker.states(names, deadline)
         now = time.monotonic()
-        if all(state.runs for state in states.values()) or now > deadline:
+        settled_at |= {name: now + _CHANGED_RUNS_FOR_S for name in changed if not states[name].runs}
+        if all(state.runs for state in states.values()):
+            if now >= max(settled_at.values(), default=now):
+                return states
+        elif now > deadline:
             return states
         for name, state in states.items():
             if state.has_failed and now >= restart_at[name]:
@@ -204,8 +220,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.check:
             states = worker.states(list(wanted), time.monotonic())
         else:
-            register(worker, wanted, deadline)
-            states = wait_until_running(worker, list(wanted), deadline)
+            changed = register(worker, wanted, deadline)
+            states = wait_until_running(worker, list(wanted), deadline, changed)
     except RegistrationError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -11,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 
 from connect import register
-from connect.register import CONNECTORS, State, connectors, main
+from connect.register import CONNECTORS, State, Worker, connectors, main
 from libs.events.topics import ORDERS_DLQ, PRODUCT_METRICS
 from tests.connect.worker import image_settings
 from tests.integration.services import ROOT
@@ -144,6 +145,49 @@ def test_a_404_of_a_starting_worker_is_retried(
             thread.join()
     assert StartingWorker.registered == connectors("")
     assert "metrics-file: registered\n" in capsys.readouterr().out
+
+
+class ReconfiguredWorker(Worker):
+    """Answers a change at once, and restarts the tasks two seconds later; they fail unless ``tasks_start``."""
+
+    def __init__(self, clock: "FakeTime", *, tasks_start: bool) -> None:
+        super().__init__("http://worker:8083")
+        self._clock = clock
+        self._tasks_start = tasks_start
+        self._changed_at_s: float | None = None
+
+    def request(self, method: str, path: str, body: Mapping[str, str] | None = None) -> tuple[int, Any]:
+        if method == "PUT":
+            self._changed_at_s = self._clock.monotonic()
+        old = self._changed_at_s is None or self._clock.monotonic() < self._changed_at_s + 2
+        task = {"state": "RUNNING"} if old or self._tasks_start else {"state": "FAILED", "trace": "no such folder"}
+        states = {"connector": {"state": "RUNNING"}, "tasks": [task]}
+        return 200, {name: {"status": states, "info": {"config": {"name": name}}} for name in connectors("")}
+
+
+class FakeTime:
+    """As much of ``time`` as the program uses."""
+
+    def __init__(self) -> None:
+        self._now_s = 1000.0
+
+    def monotonic(self) -> float:
+        return self._now_s
+
+    def sleep(self, seconds: float) -> None:
+        self._now_s += seconds
+
+
+@pytest.mark.parametrize("tasks_start", [True, False])
+@pytest.mark.parametrize("timeout_s", ["0", "60"])
+def test_a_changed_connector_runs_if_its_new_tasks_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], timeout_s: str, *, tasks_start: bool
+) -> None:
+    clock = FakeTime()
+    monkeypatch.setattr(register, "time", clock)
+    monkeypatch.setattr(register, "Worker", lambda _: ReconfiguredWorker(clock, tasks_start=tasks_start))
+    assert main(["--timeout", timeout_s]) == (0 if tasks_start else 1)
+    assert ("no such folder" in capsys.readouterr().out) is not tasks_start
 
 
 def test_all_worker_settings_are_in_the_compose_file_or_in_connect() -> None:
