@@ -23,7 +23,9 @@ if [ "$uid" -eq 0 ]; then
     esac
 fi
 # Files of an earlier run may have another owner: of local mode as root, or of this container with a folder of root's.
-for file in "$output"* "${output%.*}"-*Z--*Z*; do
+database=${SINK_DATABASE_URL:-sqlite:///output/metrics.db}
+database=${database#sqlite:///} # of another kind: a path that does not exist
+for file in "$output"* "${output%.*}"-*Z--*Z* "$database" "$database"-wal "$database"-shm "$database"-journal; do
     # Files with the right owner are skipped: a file system that maps root to nobody (NFS) would reject even those changes.
     if [ -e "$file" ] && [ "$(stat -c %u:%g "$file")" != "$uid:$gid" ]; then
         chown -h "$uid:$gid" "$file"

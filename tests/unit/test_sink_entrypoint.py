@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root runs the com
 OWNER, GROUP = 12_345, 12_346
 
 
-def run(folder: Path, *, refused: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *, refused: tuple[str, ...] = (), database: str = "") -> subprocess.CompletedProcess[str]:
     """Run the script with a command that prints who it runs as; commands in ``refused`` fail as on a foreign file system."""
     commands = folder.parent / "commands"
     commands.mkdir(exist_ok=True)
@@ -22,7 +22,11 @@ def run(folder: Path, *, refused: tuple[str, ...] = ()) -> subprocess.CompletedP
     return subprocess.run(
         ["sh", str(ROOT / "services/sink/entrypoint.sh"), "sh", "-c", "echo $(id -u):$(id -g)"],
         env=os.environ
-        | {"SINK_OUTPUT_PATH": str(folder / "metrics.json"), "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}"},
+        | {
+            "SINK_OUTPUT_PATH": str(folder / "metrics.json"),
+            "SINK_DATABASE_URL": database or f"sqlite:///{folder}/metrics.db",
+            "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -46,12 +50,20 @@ def test_files_with_the_right_owner_are_not_changed(folder: Path) -> None:
 
 def test_a_file_of_an_earlier_run_as_another_user_is_taken_over(folder: Path) -> None:
     os.chown(folder, OWNER, GROUP)
-    names = ("metrics.json.checkpoint", "metrics-2026-11-28T00-00Z--2026-11-28T23-59Z.json.gz", "metrics-notes.txt")
-    for name in names:
+    files = ("metrics.json.checkpoint", "metrics-2026-11-28T00-00Z--2026-11-28T23-59Z.json.gz")
+    database = ("metrics.db", "metrics.db-wal", "metrics.db-shm")
+    foreign = ("metrics-notes.txt", "metrics.db.backup")
+    for name in (*files, *database, *foreign):
         (folder / name).touch()
+
+    def not_taken_over() -> set[str]:
+        found = {path.name: path.stat() for path in folder.iterdir()}
+        return {name for name, status in found.items() if (status.st_uid, status.st_gid) != (OWNER, GROUP)}
+
+    assert run(folder, database="postgresql://sink@host/metrics").stdout == f"{OWNER}:{GROUP}\n"
+    assert not_taken_over() == {*database, *foreign}
     assert run(folder).stdout == f"{OWNER}:{GROUP}\n"
-    owners = [(found.st_uid, found.st_gid) for found in ((folder / name).stat() for name in names)]
-    assert owners == [(OWNER, GROUP), (OWNER, GROUP), (os.getuid(), os.getgid())], "not a foreign file"
+    assert not_taken_over() == {*foreign}
 
 
 def test_a_file_that_cannot_be_taken_over_is_reported(folder: Path) -> None:
