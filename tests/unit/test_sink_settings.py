@@ -1,6 +1,7 @@
 """The sink's output settings, and the errors for invalid ones."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,27 @@ from libs.runtime.service.settings import load_settings
 from services.sink.database.address import PostgresqlAddress, SqliteAddress, parse_address
 from services.sink.file.rotate_setting import Rotate
 from services.sink.sink_settings import SinkSettings
+from tests.integration.services import ROOT
 
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OUTPUTS", "DATABASE_URL", "DATABASE_PASSWORD_FILE", "OUTPUT_PATH", "ROTATE", "ROTATED_FORMAT"):
         monkeypatch.delenv(f"SINK_{name}", raising=False)
+
+
+def documented_commands() -> set[str]:
+    """The settings of each command line in the documentation that begins with settings of the sink."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    found = (re.findall(r"\b((?:SINK_\w+=\S+ )+)(?:docker compose|make)\b", page.read_text()) for page in pages)
+    return {each for of_page in found for each in of_page}
+
+
+@pytest.mark.parametrize("settings", sorted(documented_commands()))
+def test_a_documented_command_has_valid_settings(settings: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for each in settings.split():
+        monkeypatch.setenv(*each.split("=", 1))
+    load_settings(SinkSettings, [])
 
 
 def test_a_file_is_the_default_and_sqlite_the_default_database() -> None:
