@@ -100,5 +100,5 @@ class LagMetrics(Collector):
 def _group_of(seen: Observation, topic: str) -> str:
     """The group whose offsets ``seen.committed`` has: the sink's for its database if that is its only output."""
     if topic == PRODUCT_METRICS.name and seen.by_output.get("database") and not seen.by_output.get("file"):
-        return DATABASE_GROUP
+        return SINK_GROUPS["database"]
     return READERS[topic]

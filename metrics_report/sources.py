@@ -8,6 +8,7 @@ from aiokafka.errors import KafkaError
 
 from libs.events.product_metrics import LAST_SECOND, MetricRow, decode_metric
 from libs.events.topics import PRODUCT_METRICS
+from libs.read_only_sqlite import read_only
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import Kafka
 from metrics_report.skipped import Skipped
@@ -42,12 +43,9 @@ def _sqlite(address: SqliteAddress, selection: Selection) -> Iterator[MetricRow]
             f"there is no database {address.path}",
             advice="SINK_OUTPUTS=file,database makes the sink write one, or give another --database",
         )
-    connection = sqlite3.connect(f"{address.path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
-    try:
+    with read_only(address.path) as connection:
         statement = "select * from product_metrics where window_start >= ? and window_start < ?"
         yield from map(MetricRow._make, connection.execute(statement, [selection.from_s, selection.to_s]))
-    finally:
-        connection.close()
 
 
 def _postgresql(address: PostgresqlAddress, selection: Selection) -> Iterator[MetricRow]:

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 import psycopg
 
+from libs.read_only_sqlite import read_only
 from libs.runtime.errors import PipelineError
 from libs.runtime.secret import read_secret_file
 from verification.report import Damage, Report
@@ -68,12 +69,9 @@ def _sqlite(database: OutputDatabase) -> Iterator[Row]:
     path = Path(unquote(database.url.removeprefix("sqlite:///")))
     if not path.exists():
         return
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
-    try:
+    with read_only(path) as connection:
         if connection.execute("select 1 from sqlite_master where name = 'product_metrics'").fetchone():
             yield from connection.execute("select * from product_metrics")
-    finally:
-        connection.close()
 
 
 def _postgresql(database: OutputDatabase) -> Iterator[Row]:
