@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from libs.runtime.service.life_cycle import Context
 from prometheus_client import CollectorRegistry
 
 from libs.runtime.backoff import Backoff
 from libs.runtime.clock import SystemClock
-from libs.runtime.metrics import SinkMetrics
+from libs.runtime.life_cycle import Context
 from libs.runtime.service.health import Health
 from libs.runtime.topics.rules import Cluster
 from services.sink import consumer_loop
@@ -20,6 +19,7 @@ from services.sink.file.file_writer import FileWriter
 from services.sink.file.lines import Line
 from services.sink.file.metrics_file import MetricsFile
 from services.sink.metrics_writer import OutputUnavailableError
+from services.sink.sink_metrics import SinkMetrics
 from services.sink.sink_settings import SinkSettings
 from services.sink.topic_reader import Position
 from services.sink.write_size import MOST_RECORDS, WriteSize
