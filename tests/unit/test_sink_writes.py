@@ -64,7 +64,7 @@ async def run_sink(
         return CLUSTER
 
     monkeypatch.setattr(consumer_loop, "ensure_topics", ensured)
-    monkeypatch.setattr(consumer_loop, "committed_consumer", lambda *_, **__: FakeConsumer(topic, drained))
+    monkeypatch.setattr(consumer_loop, "LazyRecordConsumer", lambda *_, **__: FakeConsumer(topic, drained))
     context = Context(SinkSettings(topic_partitions=1), CLUSTER, Health(), SystemClock(), registry, stop)
     sink = Sink[Any](context, writer, SinkMetrics(registry, TOPIC, ["file"]).outputs["file"], "sink")
     running = asyncio.create_task(sink.run())
