@@ -40,7 +40,8 @@ def up(processors: int, analytics: int, *, detach: bool) -> int:
         if supervisor.processes():
             raise LocalModeError(
                 f"a pipeline is still running in {settings.directory}",
-                advice="`pipeline watch` shows it, `pipeline down` stops it; LOCAL_DIR and LOCAL_..._PORT make room for a second one",
+                advice="`pipeline watch` shows it, `pipeline down` stops it; another LOCAL_DIR, LOCAL_..._PORT and SINK_OUTPUT_PATH "
+                "(SINK_DATABASE_URL) make room for a second one",
             )
         try:
             start(settings, supervisor, replicas, _report)

@@ -1,9 +1,11 @@
 """Starts a pipeline: checks all preconditions first, then waits for each program."""
 
+import fcntl
 import os
 import shutil
 import time
 from collections.abc import Callable, Collection
+from pathlib import Path
 
 from local.errors import EndedElsewhereError, LocalModeError, PortTakenError
 from local.kafka_data import check_data
@@ -25,7 +27,7 @@ def start(settings: LocalSettings, supervisor: Supervisor, replicas: Replicas, r
 
     Raises:
         PortTakenError: another program has one of the ports; nothing was started.
-        LocalModeError: something is missing, or did not start.
+        LocalModeError: something is missing or did not start, or another pipeline writes the metrics file.
     """
     libs_of(settings)
     check_data(settings.directory, kraft=settings.kafka_4 is not None)
@@ -35,6 +37,8 @@ def start(settings: LocalSettings, supervisor: Supervisor, replicas: Replicas, r
             raise PortTakenError(
                 f"port {port} ({name}) is taken by another program", advice=f"set {name} to another port"
             )
+    if settings.writes_file:
+        check_output(settings.sink_output_path)
     logs = settings.directory / "logs"
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
@@ -54,6 +58,20 @@ def check_ports(settings: LocalSettings, names: list[str]) -> None:
                 advice=f"set LOCAL_HTTP_PORT, where these ports begin, to another than {settings.http_port}, "
                 "and start the pipeline",
             )
+
+
+def check_output(path: Path) -> None:
+    """Raise LocalModeError if a sink holds the lock of the metrics file ``path``: a second one would wait for it for ever."""
+    try:
+        with path.with_name(path.name + ".lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise LocalModeError(
+            f"another pipeline writes {path}",
+            advice="set SINK_OUTPUT_PATH to another file, and SINK_DATABASE_URL to another database if there is one",
+        ) from None
+    except OSError:  # there is none yet; whether the folder can be written to, the sink finds out
+        return
 
 
 def _environment(settings: LocalSettings) -> dict[str, str]:

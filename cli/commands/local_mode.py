@@ -22,8 +22,9 @@ def up(*, processors: Replicas = 2, analytics: Replicas = 1, detach: bool = Fals
     """Start Kafka, ZooKeeper and the services on this machine, and watch them; Ctrl-C stops everything.
 
     Environment variables: LOCAL_DIR is the folder of all data and logs (.local). LOCAL_KAFKA is the version of Kafka: 3.9, with
-    ZooKeeper, or 4, without. LOCAL_KAFKA_PORT (19092), LOCAL_ZOOKEEPER_PORT (12181) and LOCAL_HTTP_PORT (18080, the first port
-    of services and live page) allow a second pipeline beside the first. Settings of the services are in docs/settings.md.
+    ZooKeeper, or 4, without. LOCAL_KAFKA_PORT (19092), LOCAL_ZOOKEEPER_PORT (12181) and LOCAL_HTTP_PORT (18080) are ports, the
+    last one the first of services and live page. A second pipeline beside the first needs a folder and ports of its own, and also
+    its own SINK_OUTPUT_PATH and SINK_DATABASE_URL. Settings of the services are in docs/settings.md.
 
     Args:
         processors: Replicas of the processor.
