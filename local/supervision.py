@@ -22,7 +22,7 @@ from typing import Any
 
 from local.errors import LocalModeError
 from local.paths import ROOT
-from local.processes import session_members
+from local.processes import Session, session_members
 from local.unix_rpc import UnixTransport
 
 _START_S = 15.0
@@ -80,7 +80,7 @@ class Supervisor:
                 stderr=log,
                 start_new_session=True,
             )
-        self._session_file.write_text(str(self._child.pid))
+        self._session_file.write_text(str(Session.led_by(self._child.pid)))
         deadline = time.monotonic() + _START_S
         while not self.answers():
             if self._child.poll() is not None or time.monotonic() > deadline:
@@ -166,10 +166,10 @@ class Supervisor:
         session = self.session()
         return [] if session is None else session_members(session, [ROOT, self._directory])
 
-    def session(self) -> int | None:
-        """Identifies this run: the next run in the same folder has another id."""
+    def session(self) -> Session | None:
+        """Identifies this run: the next run in the same folder has another session."""
         try:
-            return int(self._session_file.read_text())
+            return Session.parse(self._session_file.read_text())
         except (OSError, ValueError):
             return None
 

@@ -11,6 +11,7 @@ import pytest
 
 from local import commands, shutdown
 from local.errors import EndedElsewhereError, LocalModeError, PortTakenError
+from local.processes import Session, session_members
 from local.settings import LocalSettings
 from local.startup import wait_until_ready
 from local.supervision import Supervisor
@@ -118,6 +119,24 @@ async def test_finds_the_processes_of_a_killed_supervisor(programs: Programs) ->
     assert not another.answers()
     another.kill()
     assert another.processes() == []
+
+
+@pytest.mark.parametrize("line", [1, 2], ids=["after another boot", "in the same boot"])
+def test_the_session_of_a_reused_process_id_is_left_alone(programs: Programs, line: int) -> None:
+    programs.supervisor.start(programs.config("a"), os.environ)
+    file = programs.directory / "supervisor.session"
+    written = file.read_text()
+    lines = written.split("\n")
+    lines[line] += "0"
+    file.write_text("\n".join(lines))
+    assert programs.supervisor.processes() == []
+    for text in (written, lines[0]):  # as an earlier version has written it
+        file.write_text(text)
+        assert programs.supervisor.processes() != []
+
+
+def test_the_own_session_is_never_the_supervisors() -> None:
+    assert session_members(Session.led_by(os.getsid(0)), [Path("/")]) == []
 
 
 async def test_a_service_that_overruns_its_grace_period_does_not_cost_kafka_its_own(
