@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import fcntl
 import importlib.util
+import math
 import os
 import shlex
 import sys
@@ -24,8 +25,11 @@ from local.supervision import Supervisor
 _STILL_THERE_S = 1.0
 
 
-def up(processors: int, analytics: int, *, detach: bool) -> int:
-    """Start everything. Without ``detach``, show it until the pipeline ends or Ctrl-C, then stop everything."""
+def up(processors: int, analytics: int, *, detach: bool, kafka_only: bool = False) -> int:
+    """Start everything. Without ``detach``, show it until the pipeline ends or Ctrl-C, then stop everything.
+
+    With ``kafka_only`` no service is started, and there is nothing to show.
+    """
     if importlib.util.find_spec("supervisor") is None:
         raise LocalModeError(
             f"{sys.executable} has no supervisor", advice="call `make setup`, then use .venv/bin/python"
@@ -35,7 +39,7 @@ def up(processors: int, analytics: int, *, detach: bool) -> int:
         check_path(path)
     settings.directory.mkdir(parents=True, exist_ok=True)
     supervisor = Supervisor(settings.directory)
-    replicas = {"processor": processors, "analytics": analytics}
+    replicas = {} if kafka_only else {"processor": processors, "analytics": analytics}
     with _only_one_starts(settings.directory):
         if supervisor.processes():
             raise LocalModeError(
@@ -50,12 +54,13 @@ def up(processors: int, analytics: int, *, detach: bool) -> int:
             raise
     try:
         wait_until_ready(settings, supervisor, _report)
-        if detach:
+        if detach or kafka_only:
             make = f"LOCAL_DIR={shlex.quote(str(settings.directory))} make" if os.environ.get("LOCAL_DIR") else "make"
-            _report(f"live page: {settings.live_page}")
-            _report(
-                f"running: Kafka at {settings.bootstrap_servers}, metrics in {settings.outputs}; `{make} down` stops it"
-            )
+            metrics = ""
+            if not kafka_only:
+                _report(f"live page: {settings.live_page}")
+                metrics = f", metrics in {settings.outputs}"
+            _report(f"running: Kafka at {settings.bootstrap_servers}{metrics}; `{make} down` stops it")
             return 0
         _watch(settings, supervisor)
     except EndedElsewhereError as error:
@@ -136,7 +141,10 @@ async def _show_while_running(settings: LocalSettings, supervisor: Supervisor) -
     from watch.view import show  # noqa: PLC0415 - takes half a second, which would delay the start
 
     session = supervisor.session()
-    view = asyncio.create_task(show(settings.bootstrap_servers, settings.topic_prefix, settings.window_seconds))
+    # Without a limit for the topics: `pipeline recompute` deletes them.
+    view = asyncio.create_task(
+        show(settings.bootstrap_servers, settings.topic_prefix, settings.window_seconds, topics_within_s=math.inf)
+    )
     try:
         while supervisor.session() == session and supervisor.processes():
             done, _ = await asyncio.wait({view}, timeout=_STILL_THERE_S)

@@ -67,7 +67,9 @@ Replicas = Mapping[str, int]
 
 
 def replica_names(replicas: Replicas) -> list[str]:
-    """Program names of the services: ``generator``, ``sink``, ``live``, and ``processor-1`` and so on."""
+    """Program names of the services: ``generator``, ``sink``, ``live``, and ``processor-1`` and so on; none without replicas."""
+    if not replicas:
+        return []
     scaled = [f"{service}-{number}" for service in SCALABLE for number in range(1, replicas[service] + 1)]
     return ["generator", *scaled, "sink", "live"]
 

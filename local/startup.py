@@ -37,14 +37,14 @@ def start(settings: LocalSettings, supervisor: Supervisor, replicas: Replicas, r
             raise PortTakenError(
                 f"port {port} ({name}) is taken by another program", advice=f"set {name} to another port"
             )
-    if settings.writes_file:
+    if replicas and settings.writes_file:
         check_output(settings.sink_output_path)
     logs = settings.directory / "logs"
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
     settings.save()
     kafka = f"Kafka {settings.kafka_4}" if settings.kafka_4 else "ZooKeeper, Kafka"
-    report(f"starting {kafka} and the services; everything is in {settings.directory}")
+    report(f"starting {kafka}{' and the services' if replicas else ''}; everything is in {settings.directory}")
     supervisor.start(supervisor_config(settings, replicas, supervisor.socket), _environment(settings))
 
 

@@ -14,6 +14,7 @@ from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, AIOKafkaConsu
 from libs.runtime.kafka_client.member_count import count_members
 
 _GONE_WITHIN_S = 30.0
+_STOP_ALL = "stop all services, those of local mode by `pipeline stop generator processor analytics sink`"
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ async def _commit(kafka: Kafka, plan: Plan, offsets: Mapping[TopicPartition, Off
         await consumer.commit(offsets)
     except CommitFailedError as error:
         raise PipelineError(
-            f"group {plan.group!r} has members: a service was started meanwhile", advice="stop all services"
+            f"group {plan.group!r} has members: a service was started meanwhile", advice=_STOP_ALL
         ) from error
     finally:
         await consumer.stop()
@@ -149,5 +150,5 @@ async def _refuse_members(admin: AIOKafkaAdminClient, topic_prefix: str) -> None
         if members:
             raise PipelineError(
                 f"group {group!r} has {members} members",
-                advice="stop all services; a killed one stays a member for ten seconds",
+                advice=f"{_STOP_ALL}; a killed one stays a member for ten seconds",
             )

@@ -20,11 +20,13 @@ _FIRST_METRICS = 20
 _TOPICS_WITHIN_S = 10.0  # services create them sooner after their start
 
 
-async def show(kafka: Kafka, topic_prefix: str, window_seconds: int) -> None:
+async def show(
+    kafka: Kafka, topic_prefix: str, window_seconds: int, *, topics_within_s: float = _TOPICS_WITHIN_S
+) -> None:
     """Show until cancelled.
 
     Raises:
-        TopicsMissingError: the broker responds, but the topics are not created.
+        TopicsMissingError: the broker responds, but the topics are not created within ``topics_within_s``.
         BrokenPipeError: the reader of the lines has ended.
     """
     state = State(window_seconds)
@@ -35,7 +37,7 @@ async def show(kafka: Kafka, topic_prefix: str, window_seconds: int) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_draw(state, console, title) if on_terminal else _print(state))
             on_look = _ignore if on_terminal else _MetricPrinter()
-            tasks.create_task(follow(state, kafka, topic_prefix, on_look, topics_within_s=_TOPICS_WITHIN_S))
+            tasks.create_task(follow(state, kafka, topic_prefix, on_look, topics_within_s=topics_within_s))
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
 

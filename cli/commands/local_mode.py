@@ -18,7 +18,7 @@ _END_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 Replicas = Annotated[int, Parameter(validator=Number(gte=1, lte=MOST_REPLICAS))]
 
 
-def up(*, processors: Replicas = 2, analytics: Replicas = 1, detach: bool = False) -> int:
+def up(*, processors: Replicas = 2, analytics: Replicas = 1, detach: bool = False, kafka_only: bool = False) -> int:
     """Start Kafka, ZooKeeper and the services on this machine, and watch them; Ctrl-C stops everything.
 
     Environment variables: LOCAL_DIR is the folder of all data and logs (.local). LOCAL_KAFKA is the version of Kafka: 3.9, with
@@ -30,10 +30,11 @@ def up(*, processors: Replicas = 2, analytics: Replicas = 1, detach: bool = Fals
         processors: Replicas of the processor.
         analytics: Replicas of the analytics service.
         detach: Return once everything is ready, and leave it running.
+        kafka_only: Start no service, and return. For `pipeline recompute` where a service refuses to start.
     """
     end_as_ctrl_c_does()
     forget_kafka_security()
-    return commands.up(processors, analytics, detach=detach)
+    return commands.up(processors, analytics, detach=detach, kafka_only=kafka_only)
 
 
 def down() -> int:

@@ -19,7 +19,8 @@ _UNFINISHED = "The recomputation is not finished: run it again before you start 
 def recompute(*, yes: bool = False, pipeline: PipelineOptions = FOUND) -> int:
     """Delete everything derived from `orders`, so that the services compute it again.
 
-    The services must be stopped. The exit code is 1 if the answer to the confirmation is no.
+    The services must be stopped: in local mode by `pipeline stop generator processor analytics sink`, since `pipeline down` would
+    stop Kafka, too. The exit code is 1 if the answer to the confirmation is no.
 
     Args:
         yes: Do not ask for confirmation.

@@ -241,3 +241,5 @@ def test_a_service_that_cannot_start_aborts_the_start(pipeline: Pipeline) -> Non
     pipeline.env["PROCESSOR_BATCH_SIZE"] = "none"
     assert "bad setting: PROCESSOR_BATCH_SIZE='none'" in pipeline("up", "--detach", exit_code=1)
     assert "nothing is running" in pipeline("down")
+    pipeline("up", "--kafka-only")
+    assert pipeline.running().keys() == {"zookeeper", "kafka"}
