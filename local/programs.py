@@ -25,6 +25,8 @@ STARTED_FILES = ENTRY_FILES | {"live": "live/__main__.py"}
 SCALABLE = ("processor", "analytics")
 INFRASTRUCTURE = frozenset({"zookeeper", "kafka"})
 
+# A service that has run for this time counts as started.
+SERVICE_STARTED_AFTER_S = 2
 # The time between SIGTERM and SIGKILL.
 SERVICE_GRACE_S = 25
 KAFKA_GRACE_S = 30
@@ -84,7 +86,11 @@ def supervisor_config(settings: LocalSettings, replicas: Replicas, socket: Path)
     sections = [_SUPERVISOR.format(root=ROOT, directory=settings.directory, socket=socket), *_kafka(settings)]
     for name in replica_names(replicas):
         service = name.partition("-")[0]
-        options: dict[str, object] = {"priority": 3, "startsecs": 2, "stopwaitsecs": SERVICE_GRACE_S}
+        options: dict[str, object] = {
+            "priority": 3,
+            "startsecs": SERVICE_STARTED_AFTER_S,
+            "stopwaitsecs": SERVICE_GRACE_S,
+        }
         if service == "generator":
             # With a count it ends by itself: exit code 0, however early, is not a failure. Exit code 2 is a bad setting, for
             # which a restart does not help.

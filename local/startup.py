@@ -10,10 +10,10 @@ from pathlib import Path
 from local.errors import EndedElsewhereError, LocalModeError, PortTakenError
 from local.kafka_data import check_data
 from local.ports import is_taken
-from local.probes import health_of, kafka_answers, zookeeper_answers
 from local.programs import Replicas, libs_of, replica_names, supervisor_config
+from local.readiness import Readiness
 from local.settings import LocalSettings
-from local.supervision import Program, Supervisor
+from local.supervision import Supervisor
 
 Report = Callable[[str], None]
 
@@ -87,31 +87,25 @@ def _environment(settings: LocalSettings) -> dict[str, str]:
 def wait_until_ready(
     settings: LocalSettings, supervisor: Supervisor, report: Report, before: Collection[str] = ()
 ) -> None:
-    """Wait until all programs respond, except those that ran ``before``; report each one.
+    """Wait until all programs respond, and still do a little later, except those that ran ``before``; report each one.
 
     Raises:
         LocalModeError: one of them failed, or took too long; the message ends with the last lines of its log.
         EndedElsewhereError: another command has stopped the pipeline.
     """
     started = time.monotonic()
-    ready = set(before)
-    while True:
+    readiness = Readiness(settings, report)
+    while not readiness.settled:
         try:
-            programs = supervisor.programs()
+            programs = [program for program in supervisor.programs() if program.name not in before]
         except LocalModeError:
             if supervisor.processes():
                 raise
             raise EndedElsewhereError from None
-        for program in programs:
-            if program.name not in ready and _is_ready(settings, program):
-                ready.add(program.name)
-                report(f"  {program.name:<14}{'ready':<8}{time.monotonic() - started:5.1f} s")
-        # Programs that others depend on come first, so that a message names the cause.
-        waiting = sorted((each for each in programs if each.name not in ready), key=_needed_first)
-        if not waiting:
-            return
-        failed = [program for program in waiting if _has_failed(program)]
-        if failed or time.monotonic() - started > _READY_S:
+        elapsed_s = time.monotonic() - started
+        readiness.look(programs, elapsed_s)
+        failed, waiting = readiness.failed, readiness.waiting
+        if failed or (waiting and elapsed_s > _READY_S):
             program = (failed or waiting)[0]
             log = settings.directory / "logs" / f"{program.name}.log"
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_LINES:]) if log.exists() else ""
@@ -123,27 +117,3 @@ def wait_until_ready(
                 )
             raise LocalModeError(f"{program.name} {problem}; its log ends with:\n{tail}", advice=advice)
         time.sleep(_POLL_S)
-
-
-def _needed_first(program: Program) -> int:
-    order = ("zookeeper", "kafka")
-    return order.index(program.name) if program.name in order else len(order)
-
-
-def _is_ready(settings: LocalSettings, program: Program) -> bool:
-    if program.name == "zookeeper":
-        return zookeeper_answers(settings.zookeeper_port)
-    if program.name == "kafka":
-        return kafka_answers(settings.kafka_port)
-    # The generator may have ended after its configured count.
-    ended_well = program.state == "EXITED" and program.exit_code == 0
-    return ended_well or (program.state == "RUNNING" and health_of(settings.http_port_of(program.name)) == "ok")
-
-
-def _has_failed(program: Program) -> bool:
-    """Whether a program has failed. Services wait for their dependencies, so one that ends has a bad setting or a bug.
-
-    ZooKeeper and Kafka may need more than one start after a crash.
-    """
-    is_service = program.name not in {"zookeeper", "kafka"}
-    return program.state == "FATAL" or (is_service and program.state in {"BACKOFF", "EXITED"})
