@@ -11,6 +11,10 @@ class PortTakenError(LocalModeError):
     """Another program listens on a port that local mode needs."""
 
 
+class SilentSupervisorError(LocalModeError):
+    """The pipeline's supervisor runs, but does not answer."""
+
+
 class EndedElsewhereError(LocalModeError):
     """Another command has stopped the pipeline that is shown, or that is starting."""
 

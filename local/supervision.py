@@ -146,13 +146,23 @@ class Supervisor:
         self.kill()
 
     def kill(self) -> None:
-        """Kill the supervisor and all of its programs."""
+        """Kill the supervisor and all of its programs.
+
+        Raises:
+            LocalModeError: they belong to another user, or do not end.
+        """
         deadline = time.monotonic() + _END_S
         # The supervisor is first in the list, so that it cannot restart the programs that are killed after it.
         while pids := self.processes():
             for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
+                try:
                     os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass  # it has ended meanwhile
+                except PermissionError:
+                    raise LocalModeError(
+                        f"process {pid} belongs to another user", advice="call the command as that user"
+                    ) from None
             if time.monotonic() > deadline:
                 raise LocalModeError(f"cannot be killed: process {', '.join(map(str, pids))}")
             time.sleep(_POLL_S)

@@ -5,7 +5,7 @@ from cli.context import Origin, PipelineContext, context_of
 from cli.errors import NoPipelineError
 from cli.options import FOUND, PipelineOptions
 from cli.output import print_json, print_line, print_table
-from local.errors import LocalModeError
+from local.errors import LocalModeError, SilentSupervisorError
 from local.running import running_supervisor
 from local.settings import LocalSettings
 from local.status import status_json, status_table
@@ -23,7 +23,7 @@ def status(*, json: bool = False, pipeline: PipelineOptions = FOUND) -> int:
     try:
         context = context_of(pipeline)
     except (NoPipelineError, LocalModeError) as error:
-        if not json:
+        if not json or isinstance(error, SilentSupervisorError):
             raise
         print_json({"state": "stopped" if isinstance(error, NoPipelineError) else "unsupervised"})
         return EXIT_DONE

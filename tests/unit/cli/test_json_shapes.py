@@ -15,7 +15,7 @@ from cli.errors import NoPipelineError
 from cli.stages import Stage, is_running, stages_json, stages_of, stages_table
 from doctor.finding import Finding, ok, problem, warning
 from libs.events.product_metrics import ProductMetric, encode_metric
-from local.errors import LocalModeError
+from local.errors import LocalModeError, SilentSupervisorError
 from local.settings import LocalSettings
 from local.status import status_json
 from local.supervision import Program
@@ -42,6 +42,16 @@ def test_status_without_a_pipeline_succeeds_with_json_and_fails_otherwise(
     assert run(["status", "--json"]) == 0
     assert printed_json(capsys) == {"state": state}
     assert run(["status"]) == 1
+
+
+def test_a_supervisor_that_does_not_answer_is_an_error_also_with_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow stops what is `unsupervised`."""
+
+    def silent(_: object) -> PipelineContext:
+        raise SilentSupervisorError("it belongs to another user")
+
+    monkeypatch.setattr(status_command, "context_of", silent)
+    assert run(["status", "--json"]) == 1
 
 
 def test_the_status_can_be_limited_to_local_mode(

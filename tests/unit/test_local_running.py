@@ -1,0 +1,47 @@
+"""A supervisor that runs, but does not answer."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from local import shutdown
+from local.errors import LocalModeError, SilentSupervisorError
+from local.processes import Session
+from local.running import running_supervisor
+from local.supervision import Supervisor
+
+LEADER, PROGRAM = 4_000_001, 4_000_002
+
+
+@pytest.fixture
+def processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    found = [LEADER, PROGRAM]
+    monkeypatch.setenv("LOCAL_DIR", str(tmp_path))
+    monkeypatch.setattr(Supervisor, "session", lambda _: Session(LEADER, "boot", "1"))
+    monkeypatch.setattr(Supervisor, "processes", lambda _: found)
+    return found
+
+
+def of_another_user(_pid: int, _number: int) -> None:
+    raise PermissionError
+
+
+def test_it_has_gone_only_if_its_process_has(processes: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "kill", lambda *_: None)
+    with pytest.raises(SilentSupervisorError, match="does not answer"):
+        running_supervisor()
+    processes.remove(LEADER)
+    with pytest.raises(LocalModeError, match="the supervisor has gone"):
+        running_supervisor()
+
+
+@pytest.mark.usefixtures("processes")
+def test_it_may_be_that_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "kill", of_another_user)
+    with pytest.raises(SilentSupervisorError, match="belongs to another user"):
+        running_supervisor()
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(LocalModeError, match="belongs to another user"):
+        shutdown.stop(Supervisor(tmp_path), print)
