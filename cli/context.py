@@ -157,8 +157,9 @@ def _named(options: PipelineOptions, environment: Environment, servers: str, ori
         servers = parse_bootstrap_servers(servers)
     except ValueError as error:
         raise SettingsError(f"{shown_setting(origin, servers)}: {error}") from error
-    written = environment.get("SINK_OUTPUT_PATH")
-    file = Path(written) if written and Path(written).exists() else None
+    # A missing file is a difference. Without its folder, as for a sink on another machine, it cannot be read from here.
+    written = environment.get("SINK_OUTPUT_PATH") if _writes_file(environment) else None
+    file = Path(written) if written and Path(written).parent.is_dir() else None
     return PipelineContext(
         origin=origin,
         bootstrap_servers=servers,
@@ -185,7 +186,6 @@ def _local(options: PipelineOptions, environment: Environment, settings: LocalSe
 
 
 def _compose(options: PipelineOptions, environment: Environment, port: int) -> PipelineContext:
-    writes_file = "file" in (environment.get("SINK_OUTPUTS") or "file").lower()
     output = ROOT / (environment.get("OUTPUT_DIR") or _OUTPUT)
     return PipelineContext(
         origin=Origin.COMPOSE,
@@ -193,7 +193,7 @@ def _compose(options: PipelineOptions, environment: Environment, port: int) -> P
         topic_prefix=_prefix(options, environment),
         window_seconds=window_seconds(options, environment),
         outputs=Outputs(
-            output / "metrics.json" if writes_file else None,
+            output / "metrics.json" if _writes_file(environment) else None,
             _database(environment, output),
             _password_file(environment),
         ),
@@ -203,6 +203,10 @@ def _compose(options: PipelineOptions, environment: Environment, port: int) -> P
 
 def _prefix(options: PipelineOptions, environment: Environment) -> str:
     return environment.get("TOPIC_PREFIX", "") if options.topic_prefix is None else options.topic_prefix
+
+
+def _writes_file(environment: Environment) -> bool:
+    return "file" in (environment.get("SINK_OUTPUTS") or "file").lower()
 
 
 def _database(environment: Environment, output: Path = _OUTPUT) -> str | None:

@@ -41,7 +41,7 @@ def verify(
     while the pipeline runs. The exit code is 1 if anything differs, if a stage or the sink stays behind, or if there are no topics.
 
     Args:
-        output: The sink's file (default: the file of local mode or Compose, or SINK_OUTPUT_PATH if that file exists).
+        output: The sink's file (default: the file of local mode or Compose, or SINK_OUTPUT_PATH if its folder exists).
         database: URL of the sink's database (default: SINK_DATABASE_URL, if SINK_OUTPUTS has database).
         database_password_file: File with the database's password (default: SINK_DATABASE_PASSWORD_FILE).
         catalogue: The processor's catalogue (default: PROCESSOR_CATALOGUE_PATH, or the services' own). If the catalogue has

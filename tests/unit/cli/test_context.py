@@ -141,12 +141,14 @@ def test_without_a_pipeline_the_error_says_how_to_start_or_select_one() -> None:
     assert "--bootstrap" in no.value.advice
 
 
-def test_a_file_elsewhere_is_compared_only_if_it_is_there(tmp_path: Path) -> None:
-    metrics = tmp_path / "metrics.json"
+def test_a_file_elsewhere_is_compared_only_if_its_folder_is_there(tmp_path: Path) -> None:
+    """In the container `cli` it always is: then a missing file is a difference."""
+    metrics = tmp_path / "output" / "metrics.json"
     environment = {"KAFKA_BOOTSTRAP_SERVERS": "here:1", "SINK_OUTPUT_PATH": str(metrics)}
     assert found(FakeMachine(), environment).outputs.file is None
-    metrics.touch()
+    metrics.parent.mkdir()
     assert found(FakeMachine(), environment).outputs.file == metrics
+    assert found(FakeMachine(), environment | {"SINK_OUTPUTS": "database"}).outputs.file is None
 
 
 def test_a_database_elsewhere_is_compared_when_the_sink_writes_one() -> None:
