@@ -22,12 +22,11 @@ if ! .venv/bin/python -c 'import sys, pip; sys.exit(not (3, 11) <= sys.version_i
     "$python" -m venv --clear .venv
 fi
 echo "setup: installing the requirements${group:+ ($group)}"
-# A shell that is ended by a signal would leave pip running.
-trap 'kill "$pip" 2>/dev/null; exit 143' TERM HUP
+# A shell that is ended by a signal would leave pip running, also at Ctrl-C, which a job in the background ignores.
+trap 'kill "$!" 2>/dev/null || :; exit 143' INT TERM HUP
 run_pip() {
     .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@" &
-    pip=$!
-    wait "$pip"
+    wait "$!"
 }
 # Compiling all bytecode takes as long as everything else, and Python compiles modules at their first import anyway. But tests
 # start hundreds of processes, and if bytecode cannot be written, each of them would compile again.
@@ -38,5 +37,5 @@ if [ "$group" = dev ] || [ -n "${PYTHONDONTWRITEBYTECODE:-}" ]; then compile=--c
 run_pip "$compile" --only-binary :all: --require-hashes $requirements
 # Installs the project itself from this checkout, which creates .venv/bin/pipeline. Its build backend is already installed.
 run_pip --no-deps --no-build-isolation --editable .
-trap - TERM HUP
+trap - INT TERM HUP
 touch .venv/.installed ".venv/.installed${group:+-$group}"
