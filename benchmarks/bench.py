@@ -27,6 +27,7 @@ from benchmarks.results import LAST, RESULTS, print_tables, ratios_to_bare, writ
 from benchmarks.run import Bench
 from benchmarks.run_series import Part, Result, RunSeries, Workloads
 from local.broker import LocalBroker
+from local.end_signals import end_signals
 
 console = Console(width=None if sys.stdout.isatty() else 220, highlight=False)
 
@@ -59,7 +60,7 @@ def run_bench(options: BenchOptions) -> int:
     Returns:
         The exit code: 1 if our output is not exact, or our ratio to the bare consumer is far below the reference.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in end_signals():
         signal.signal(number, signal.default_int_handler)  # so that the programs it has started are ended, too
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs errors for the deleted topics of finished runs
     gc.disable()  # a million orders in memory, none of them in a cycle

@@ -1,7 +1,7 @@
 """``python -m local.process_tree COMMAND ...`` runs a command, and ends all of its descendants when it ends.
 
-SIGTERM and SIGHUP end the command with all its descendants, including session leaders and orphans. SIGINT, which a terminal
-sends to all of them, is left to the command.
+SIGTERM and SIGHUP end the command with all its descendants, including session leaders and orphans, unless they are ignored, as
+`nohup` does with SIGHUP. SIGINT, which a terminal sends to all of them, is left to the command.
 """
 # ruff: noqa: S603 - this file starts programs
 
@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
+
+from local.end_signals import end_signals
 
 _GRACE_S = 10.0
 _POLL_S = 0.05
@@ -31,13 +33,13 @@ def main(command: Sequence[str]) -> int:
     adopt_orphans()
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda *_: None)  # unlike SIG_IGN, the command does not inherit that
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in end_signals():
         signal.signal(number, _ended_by_signal)
     try:
         exit_code = _wait_for(subprocess.Popen(command))
     except _EndedBySignalError as error:
         exit_code = 128 + error.number
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in end_signals():
         signal.signal(number, _ignored)
     end_descendants()
     return exit_code
@@ -57,7 +59,7 @@ def _ignored(_number: int, _frame: FrameType | None) -> None:
 
 
 def _ended_by_signal(number: int, _frame: FrameType | None) -> None:
-    for each in (signal.SIGTERM, signal.SIGHUP):  # `timeout` and make may both send one
+    for each in end_signals():  # `timeout` and make may both send one
         signal.signal(each, _ignored)
     raise _EndedBySignalError(number)
 

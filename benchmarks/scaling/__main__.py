@@ -25,6 +25,7 @@ from benchmarks.scaling.bench import Bench, Progress
 from benchmarks.scaling.report import Measured, Row, tables, write
 from benchmarks.scaling.service import MOST_REPLICAS, ServiceFailedError, broker_cores, describe_cores
 from local.broker import LocalBroker
+from local.end_signals import end_signals
 from local.errors import LocalModeError
 
 _LOADS = ((1_000, 1), (10_000, 1), (100_000, 1), (5_000, 60))  # products, and minutes of windows open for each
@@ -47,7 +48,7 @@ class Part(StrEnum):
 def main() -> int:
     """Measure, print, optionally write; exit code 1 if records were lost or something failed."""
     arguments = _arguments()
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in end_signals():
         signal.signal(number, signal.default_int_handler)  # so that the programs it has started are ended, too
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs errors for the deleted topics of finished runs
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))

@@ -10,10 +10,9 @@ from cyclopts.validators import Number
 
 from cli.errors import UsageError
 from local import commands
+from local.end_signals import end_signals
 from local.programs import SCALABLE
 from local.settings import MOST_REPLICAS, forget_kafka_security
-
-_END_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 Replicas = Annotated[int, Parameter(validator=Number(gte=1, lte=MOST_REPLICAS))]
 
@@ -84,13 +83,13 @@ def parse_scaling(text: str) -> tuple[str, int]:
 
 
 def end_as_ctrl_c_does() -> None:
-    """SIGTERM and SIGHUP (a closed terminal) stop the pipeline as Ctrl-C does."""
-    for number in _END_SIGNALS:
+    """SIGTERM and SIGHUP (a closed terminal) stop the pipeline as Ctrl-C does, unless they are ignored."""
+    for number in end_signals():
         signal.signal(number, _interrupt_once)
 
 
 def _interrupt_once(_number: int, _frame: FrameType | None) -> None:
     """Act as on Ctrl-C, once: make sends the signal a second time to a process group that has already received it."""
-    for number in _END_SIGNALS:
+    for number in end_signals():
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from cli.errors import UsageError
 from local.broker import LocalBroker
+from local.end_signals import end_signals
 from local.kafka_files import ProxyPorts
 from local.ports import free_ports
 from tests.brokers.cluster import ThreeBrokers
@@ -53,7 +54,7 @@ def run_chaos(options: ChaosOptions) -> int:
     """
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     # Also end the programs that this program has started.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in end_signals():
         signal.signal(number, signal.default_int_handler)
     seed = secrets.randbits(16) if options.seed is None else options.seed
     episodes = [SHORT_FORM] if options.short else long_form(options.scale, options.part)
