@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Iterator
 
 from doctor.finding import Finding, Level, ok, problem, skipped, warning
-from doctor.machine_facts import Disk, MachineFacts, Port
+from doctor.machine_facts import Disk, Docker, MachineFacts, Port
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 14)
 OLDEST_JAVA = 17
-OLDEST_COMPOSE = (2, 17)  # the first with dockerfile_inline
+OLDEST_COMPOSE = (2, 17, 0)  # the first with dockerfile_inline
+_OLDEST_COMPOSE_FOR_OVERLAYS = (2, 24, 4)  # the first with !override and !reset
+_OVERLAYS = "compose.cluster.yml, compose.external-kafka.yml and compose.secure.yml"
 
 _GIB = 1024**3
 _LITTLE_DISK = 5 * _GIB
@@ -22,6 +24,7 @@ def machine_findings(facts: MachineFacts) -> list[Finding]:
     return [
         _python(facts.python),
         *_ways_to_run(facts),
+        *_overlays(facts.docker),
         *_local_ports(facts),
         *_compose_ports(facts.compose_ports),
         *map(_disk, facts.disks),
@@ -73,11 +76,26 @@ def _docker(facts: MachineFacts) -> Finding:
         return warning("Docker", message, "install or start Docker to run the pipeline in containers")
     if docker.compose is None:
         return warning("Docker", f"engine {docker.engine}, without Compose", "install the plugin docker-compose-plugin")
-    if tuple(map(int, docker.compose.split(".")[:2])) < OLDEST_COMPOSE:
+    if _numbers_of(docker.compose) < OLDEST_COMPOSE:
         return warning(
             "Docker", f"Compose {docker.compose}; docker-compose.yml needs 2.17 or later", "update the Compose plugin"
         )
     return ok("Docker", f"engine {docker.engine}, Compose {docker.compose}")
+
+
+def _overlays(docker: Docker) -> list[Finding]:
+    if docker.engine is None or docker.compose is None:
+        return []
+    if not OLDEST_COMPOSE <= _numbers_of(docker.compose) < _OLDEST_COMPOSE_FOR_OVERLAYS:
+        return []
+    message = f"Compose {docker.compose}; {_OVERLAYS} need 2.24.4 or later"
+    return [warning("Docker", message, "update the Compose plugin to use these files")]
+
+
+def _numbers_of(version: str) -> tuple[int, ...]:
+    """The first three; a missing one is 0."""
+    numbers = [int(number) for number in version.split(".")[:3]]
+    return (*numbers, 0, 0)[:3]
 
 
 def _local_ports(facts: MachineFacts) -> list[Finding]:
