@@ -63,6 +63,8 @@ class BrokerWatch:
         self.former_leaders = FormerLeaders(consumer, source)
         self.source_started = False
         self.answering = False
+        self.reads_ends = False
+        """Whether the last look at these ends succeeded. It fails while one of the partitions has no leader that can be reached."""
         self._answered_s = time.monotonic()
 
     def silent_for_s(self) -> float:
@@ -92,8 +94,10 @@ class BrokerWatch:
                         if ends != self.ends or self.quiet_since_s is None:
                             self.quiet_since_s = self._clock.now_s()
                         self.ends, self._ends_seen_s = ends, time.monotonic()
+                        self.reads_ends = True
                         self.source_started = self.source_started or any(self.ends.values())
             except (KafkaError, OSError, TimeoutError):
+                self.reads_ends = False
                 # A quota or a slow connection may delay our request behind the fetches.
                 self.answering = self._newest_fetch_ms() != newest_fetch_ms
                 if self.answering:

@@ -259,4 +259,4 @@ class Processing:
                 self._health.beat(partition.name)
             if can_be_stuck:
                 waits = self._consumer.left_out_for_s(partition.source) < FRESH_S
-                partition.stuck_check.update(excused=fresh or waits or not self._watch.answering)
+                partition.stuck_check.update(excused=fresh or waits or not self._watch.reads_ends)

@@ -17,7 +17,7 @@ class StuckConsumerCheck:
         self._lasted_s = 0.0
 
     def update(self, *, excused: bool) -> None:
-        """To be called at every tick. ``excused``: a response arrived recently, or no broker answers at all.
+        """To be called at every tick. ``excused``: a response arrived recently, or its leader may be out of reach.
 
         Raises:
             StuckConsumerError: there has been no response for ``STUCK_AFTER_S``.

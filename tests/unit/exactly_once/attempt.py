@@ -31,7 +31,7 @@ class Attempt:
         interval_ms: int = 60_000,
         commits_complete: bool = True,
         alone_until_s: float = 0.0,
-        answering: bool = True,
+        reads_ends: bool = True,
     ) -> None:
         self.consumer = consumer
         self.logics = logics
@@ -46,7 +46,7 @@ class Attempt:
             cast(StageConsumer, consumer),
             self.partitions,
             self.commits,
-            make_watch(answering=answering),
+            make_watch(reads_ends=reads_ends),
             self.health,
             self.stop,
             alone_until_s=alone_until_s,

@@ -217,8 +217,8 @@ def make_stage(
     )
 
 
-def make_watch(*, answering: bool = True) -> BrokerWatch:
-    state: dict[str, Any] = {"source_started": True, "ends": {}, "quiet_since_s": None, "answering": answering}
+def make_watch(*, reads_ends: bool = True) -> BrokerWatch:
+    state: dict[str, Any] = {"source_started": True, "ends": {}, "quiet_since_s": None, "reads_ends": reads_ends}
     state["former_leaders"] = SimpleNamespace(partitions=[])
     return cast(BrokerWatch, SimpleNamespace(**state))
 

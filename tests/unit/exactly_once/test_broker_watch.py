@@ -36,6 +36,7 @@ class FakeCluster:
         self._checks = checks
         self.end = 1
         self.hides_an_end = False
+        self.answers_fetches = False
         self.ends_read = asyncio.Event()
         self.checked = asyncio.Event()
         self.restored = asyncio.Event()
@@ -78,6 +79,7 @@ class FakeCluster:
 
     async def end_offsets(self, _: object) -> Mapping[TopicPartition, int]:
         await asyncio.sleep(0)
+        self.answered_ms += self.answers_fetches
         ends = {TopicPartition("orders", 0): self.end}
         self.ends_read.set()
         if self.hides_an_end:
@@ -249,6 +251,19 @@ async def test_it_is_unknown_whether_the_topic_is_idle_while_an_end_cannot_be_re
     cluster.hides_an_end, clock.time_s = False, 2000.0
     await look_at_the_ends(cluster, 2)
     assert watch.quiet_since_s == 2000.0
+    watching.cancel()
+
+
+async def test_a_partition_without_a_leader_is_noticed_while_fetches_of_others_are_answered() -> None:
+    """Otherwise its consumer would count as stuck, which ends the service."""
+    cluster = FakeCluster(controller=ALL, other=ALL)
+    cluster.answers_fetches = True
+    watch = make_watch(cluster)
+    watching = asyncio.create_task(watch.run())
+    for hides_an_end in (False, True, False):
+        cluster.hides_an_end = hides_an_end
+        await look_at_the_ends(cluster, 3)
+        assert (watch.answering, watch.reads_ends) == (True, not hides_an_end)
     watching.cancel()
 
 

@@ -276,15 +276,15 @@ async def test_endless_aborted_transactions_do_not_block_the_other_partitions(
     assert set(attempt.health._beats) == {"started", "orders-0", "orders-1"}
 
 
-@pytest.mark.parametrize("answering", [True, False])
-async def test_a_partition_without_fetch_responses_is_stuck_if_the_broker_responds(
-    answering: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("reads_ends", [True, False])
+async def test_a_partition_without_fetch_responses_is_stuck_if_every_leader_responds(
+    reads_ends: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
     monkeypatch.setattr(processing, "FRESH_S", 0.0)
     monkeypatch.setattr(stuck_consumer, "STUCK_AFTER_S", 0.0)
-    attempt = Attempt(FakeConsumer(), [FakeLogic()], answering=answering)
-    if answering:
+    attempt = Attempt(FakeConsumer(), [FakeLogic()], reads_ends=reads_ends)
+    if reads_ends:
         with pytest.raises(StuckConsumerError, match="orders-0"):
             await asyncio.wait_for(attempt.task, 30)
     else:
