@@ -62,6 +62,10 @@ class MetricsPartition(PartitionLogic):
         return len(self._windows)
 
     @property
+    def pending_records(self) -> int:
+        return self._windows.change_count
+
+    @property
     def state_offset(self) -> int | None:
         return self._windows.source_offset
 

@@ -110,6 +110,11 @@ class TumblingWindows:
     def __len__(self) -> int:
         return sum(len(windows) for windows in self._open.values())
 
+    @property
+    def change_count(self) -> int:
+        """The number of windows that have changed since ``take_changes`` was last called."""
+        return len(self._changed)
+
     def key_for(self, product_id: str, event_time_s: float) -> WindowKey:
         """The window that an event falls into: aligned to the epoch, start inclusive, end exclusive."""
         end_s = self._end_s(event_time_s)

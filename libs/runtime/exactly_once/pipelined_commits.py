@@ -67,6 +67,8 @@ class PipelinedCommits:
         self.failed: Offsets = {}
         """The offsets of the commit that failed."""
         self.outputs = OutputBuffer(output_partitions)
+        self.pending_records = 0
+        """The number of records that are going to be added to ``outputs`` right before the commit."""
         self.in_backlog = False
         """Whether there is more to read in every partition that the open transaction has records of."""
 
@@ -89,7 +91,7 @@ class PipelinedCommits:
         """
         if self._opened_at_s is None:
             return None
-        if self.outputs.record_count >= self._size.max_records or self.outputs.size_bytes >= self._size.max_bytes:
+        if self._is_full:
             return 0.0
         if self._is_committing:
             return None
@@ -103,9 +105,14 @@ class PipelinedCommits:
         """Whether the open transaction has to be committed before the rest of a fetch is processed."""
         if self._opened_at_s is None:
             return False
-        if self.outputs.size_bytes >= self._size.max_bytes:
+        if self._is_full:
             return True
         return not self._is_committing and time.monotonic() - self._opened_at_s > _LONGEST_FILL_S
+
+    @property
+    def _is_full(self) -> bool:
+        outputs, size = self.outputs, self._size
+        return outputs.record_count + self.pending_records >= size.max_records or outputs.size_bytes >= size.max_bytes
 
     @property
     def _is_committing(self) -> bool:
@@ -129,7 +136,8 @@ class PipelinedCommits:
         self.committing = offsets
         self._commit = asyncio.create_task(self._run(self.outputs, offsets, self._records, tallies))
         self._commit.add_done_callback(_retrieve_error)
-        self.outputs, self._records, self._opened_at_s = OutputBuffer(self._output_partitions), 0, None
+        self.outputs, self.pending_records = OutputBuffer(self._output_partitions), 0
+        self._records, self._opened_at_s = 0, None
         structlog.contextvars.unbind_contextvars("transaction")  # the commit's task has a context of its own
 
     async def _run(self, outputs: OutputBuffer, offsets: Offsets, records: int, tallies: Sequence[Tally]) -> None:

@@ -134,7 +134,7 @@ class Processing:
             await self._commit()
         structlog.contextvars.bind_contextvars(partition=partition.name)
         yield_at_s = time.monotonic() + MAX_BLOCKING_S
-        commits, process = self._commits, partition.logic.process
+        commits, logic = self._commits, partition.logic
         batches = in_batches(fetched, self._stage.batch_size)
         while (batch := self._next(partition, batches)) is not None:
             if commits.overdue:
@@ -142,7 +142,9 @@ class Processing:
             commits.open(len(batch))
             partition.in_transaction = True
             self._processing = partition.source
-            process(batch, commits.outputs)
+            pending_before = logic.pending_records
+            logic.process(batch, commits.outputs)
+            commits.pending_records += logic.pending_records - pending_before
             self._processing = None
             partition.position = batch[-1].offset + 1
             if time.monotonic() > yield_at_s:

@@ -77,6 +77,11 @@ class PartitionLogic(Protocol):
         return None
 
     @property
+    def pending_records(self) -> int:
+        """The number of records that ``before_commit`` is going to write: they count for how large a transaction may become."""
+        return 0
+
+    @property
     def urgent(self) -> bool:
         """Whether there is output that should not wait for the commit interval."""
         return False

@@ -7,6 +7,7 @@ from typing import Any, cast
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.exactly_once.processing import AssignedPartition, Processing
+from libs.runtime.exactly_once.transaction_size import TransactionSize
 from libs.runtime.kafka_client.stage_consumer import StageConsumer
 from libs.runtime.service.health import Health
 from tests.unit.exactly_once.fakes import (
@@ -32,11 +33,12 @@ class Attempt:
         commits_complete: bool = True,
         alone_until_s: float = 0.0,
         reads_ends: bool = True,
+        size: TransactionSize | None = None,
     ) -> None:
         self.consumer = consumer
         self.logics = logics
         self.producer = FakeProducer(completes=commits_complete)
-        self.commits = make_commits(self.producer, interval_ms)
+        self.commits = make_commits(self.producer, interval_ms, size=size)
         self.partitions = [AssignedPartition(ORDERS[n], cast(Any, logic), 0) for n, logic in enumerate(logics)]
         self.health = Health()
         self.stop = asyncio.Event()

@@ -48,6 +48,7 @@ class FakeLogic:
         self.watermark_s: float | None = None
         self.event_time_lag_s: float | None = None
         self.state_size = 0
+        self.pending_records = 0
         self.state_offset: int | None = None
         self.restored: list[Any] = []
         self.processed: asyncio.Queue[int] = asyncio.Queue()

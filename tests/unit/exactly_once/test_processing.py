@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -11,10 +11,12 @@ from aiokafka.structs import TopicPartition
 from libs.runtime.errors import StuckConsumerError
 from libs.runtime.exactly_once import processing, stuck_consumer
 from libs.runtime.exactly_once.stage import Progress
+from libs.runtime.exactly_once.transaction_size import TransactionSize
 from libs.runtime.kafka_client import idle_polling
-from libs.runtime.timing import FETCH_MAX_WAIT_MS, TICK_S
+from libs.runtime.timing import FETCH_MAX_WAIT_MS, TICK_S, TRANSACTION_TIMEOUT_MS
+from libs.runtime.transactions.record_batches import OutputBuffer
 from tests.unit.exactly_once.attempt import Attempt
-from tests.unit.exactly_once.fakes import ORDERS, Backlog, FakeConsumer, FakeLogic
+from tests.unit.exactly_once.fakes import ORDERS, Backlog, EmptyTally, FakeConsumer, FakeLogic
 
 
 async def test_it_stops_in_the_middle_of_a_backlog() -> None:
@@ -37,6 +39,33 @@ async def test_slow_processing_is_committed_during_a_fetch_and_can_be_stopped_th
     assert [await attempt.committed() for _ in range(3)] == [{ORDERS[0]: 50}, {ORDERS[0]: 100}, {ORDERS[0]: 150}]
     await attempt.end()
     assert all(offsets[ORDERS[0]] < 10_000 for offsets in attempt.producer.offsets)
+
+
+class WritesBeforeTheCommit(FakeLogic):
+    """Writes a record for each input record, but only right before the commit, as the analytics writes its changelog."""
+
+    def process(self, batch: Sequence[Any], _: OutputBuffer) -> None:
+        self.pending_records += len(batch)
+
+    def before_commit(self, output: Any, position: int) -> EmptyTally:
+        output.extend("out", [0] * self.pending_records, [(None, b"", 0)] * self.pending_records, [])
+        self.pending_records = 0
+        return super().before_commit(output, position)
+
+
+async def test_what_is_written_before_the_commit_counts_for_the_size_of_a_transaction() -> None:
+    """A changelog under a client quota: otherwise a transaction that was not written in time is filled again as it was."""
+    size = TransactionSize()
+    for _ in range(4):
+        size.failed(size.max_records, 0, TRANSACTION_TIMEOUT_MS / 1000)
+    attempt = Attempt(consumer := FakeConsumer(), [WritesBeforeTheCommit()], size=size)
+    consumer.put({ORDERS[0]: range(10_000)})
+    limit = size.max_records
+    assert limit <= (await attempt.committed())[ORDERS[0]] < limit + attempt.stage.batch_size
+    await attempt.end()
+    assert (
+        sum(outputs.record_count for outputs, _ in attempt.producer.commits) == attempt.producer.offsets[-1][ORDERS[0]]
+    )
 
 
 @pytest.mark.usefixtures("no_ticks")
