@@ -151,7 +151,8 @@ class ThrottlingBroker(FakeFetcher):
         self.fetches = 0
         self.read_s = dict.fromkeys(range(partitions), self.now_s)
         self.states: dict[int, Any] = {
-            number: SimpleNamespace(lso=1_000_000, timestamp=None) for number in range(partitions)
+            number: SimpleNamespace(lso=1_000_000, timestamp=None, has_valid_position=True, position=0)
+            for number in range(partitions)
         }
 
     def state_value(self, partition: TopicPartition) -> Any:
@@ -181,22 +182,26 @@ async def test_an_empty_response_does_not_use_up_a_turn(turn_s: float) -> None:
     assert min(broker.read_s.values()) > 1000.0 + 12 * count / AT_A_TIME
 
 
-async def test_a_partition_whose_turn_brought_an_error_does_not_count_as_left_out() -> None:
-    """It would never count as stuck."""
-    broker = ThrottlingBroker(3)
-    failing, others = TopicPartition("orders", 0), [TopicPartition("orders", number) for number in (1, 2)]
+@pytest.mark.parametrize("sought_to", [None, 3])
+async def test_a_partition_whose_turn_brought_an_error_does_not_count_as_left_out(sought_to: int | None) -> None:
+    """It would never count as stuck. No error is a response that is ignored since a new attempt has changed the position."""
+    broker = ThrottlingBroker(4)
+    failing, *others = partitions(0, 1, 2, 3)
 
     async def fetch_without_the_first(_: object, __: int, request: Any) -> bool:
         for number, *_ in request.topics[0][1]:
-            if number:
+            if number == failing.partition:
+                broker.states[number].position = sought_to or 0
+            else:
                 broker.states[number].timestamp = broker.now_s = broker.now_s + 1
         return True
 
     turns = FetchTurns(AT_A_TIME, 0.0, lambda: broker.now_s)
     fetch = FetchInTurns(fetch_without_the_first, lambda: turns, SHARE_BYTES, lambda: broker.now_s)
-    for position in range(10):
-        await fetch(broker, 1, request(*[(number, position, 500) for number in range(3)]))
-    assert fetch.left_out_for_s(failing) == float("inf")
+    for _ in range(10):
+        broker.states[failing.partition].position = 0
+        await fetch(broker, 1, request(*[(number, 0, 500) for number in range(4)]))
+    assert (fetch.left_out_for_s(failing) == float("inf")) is (sought_to is None)
     assert all(fetch.left_out_for_s(each) < 10 for each in others)
 
 

@@ -100,16 +100,17 @@ class FetchInTurns:
         chosen = self._leave_out(assignment, broker, request)
         if not chosen:
             return await self._fetch(assignment, broker, request)
-        asked = [TopicPartition(topic, number) for topic, some in request.topics for number, *_ in some]
-        states = [assignment.state_value(partition) for partition in asked]
-        before = [state.timestamp for state in states]
+        asked = {TopicPartition(topic, number): at for topic, some in request.topics for number, at, _ in some}
+        states = {partition: assignment.state_value(partition) for partition in asked}
+        before = {partition: state.timestamp for partition, state in states.items()}
         has_records = await self._fetch(assignment, broker, request)
-        missing = {each for each, state, at in zip(asked, states, before, strict=True) if state.timestamp == at}
+        missing = {each for each, state in states.items() if state.timestamp == before[each]}
         if len(missing) == len(asked):
             self._turns[broker].unanswered()
         else:
             self._asked |= chosen
-            self._failed = self._failed.difference(asked) | missing
+            failed = {each for each in missing if _position(states[each]) == asked[each]}
+            self._failed = self._failed.difference(asked) | failed
         return has_records
 
     def _leave_out(self, assignment: Any, broker: int, request: Any) -> dict[TopicPartition, int]:
@@ -132,3 +133,8 @@ class FetchInTurns:
                 self._left_out_s |= dict.fromkeys(behind.keys() - chosen.keys(), self._monotonic_s())
                 request.topics[index] = (topic, unserved + read_to_end + others)
         return positions
+
+
+def _position(state: Any) -> int | None:
+    """The position, which a new attempt may have changed during a fetch: aiokafka then ignores the response."""
+    return int(state.position) if state.has_valid_position else None
