@@ -23,7 +23,7 @@ class OpenTransactionCheck:
         self._since_s = monotonic_s()
 
     def update(self, stable_offset: int | None, end_offset: int | None) -> None:
-        """Compare the offsets of a fetch response; logs a warning once per ``REPORT_AFTER_S``."""
+        """Compare the offsets of a recent fetch response; logs a warning once per ``REPORT_AFTER_S``."""
         now_s = self._monotonic_s()
         waits = stable_offset is not None and end_offset is not None and stable_offset < end_offset
         if not waits or stable_offset != self._stable_offset:

@@ -48,6 +48,11 @@ class AssignedPartition:
     def name(self) -> str:
         return partition_name(self.source)
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether what the last fetch response said of the partition is recent."""
+        return time.monotonic() - self.confirmed_s < FRESH_S
+
 
 class Processing:
     """Processes partitions until ``stop`` is set.
@@ -187,9 +192,11 @@ class Processing:
                 lags.append(self._lag(partition))
             if show:
                 self._update_metrics(partition)
-                partition.open_transaction_check.update(
-                    self._consumer.last_stable_offset(partition.source), self._consumer.highwater(partition.source)
-                )
+                # It may have waited for its turn, or for its leader, for longer than a transaction stays open.
+                if partition.is_fresh:
+                    partition.open_transaction_check.update(
+                        self._consumer.last_stable_offset(partition.source), self._consumer.highwater(partition.source)
+                    )
         if tick:
             self._waits_for_clock = any(partition.logic.waits_for_clock for partition in self._partitions.values())
         if lags:
@@ -255,7 +262,7 @@ class Processing:
             confirmed_ms = self._consumer.last_poll_timestamp(partition.source)
             if confirmed_ms != partition.confirmed_ms:
                 partition.confirmed_ms, partition.confirmed_s = confirmed_ms, time.monotonic()
-            fresh = time.monotonic() - partition.confirmed_s < FRESH_S
+            fresh = partition.is_fresh
             is_idle = not partition.in_transaction and partition.source not in self._commits.committing
             if fresh and is_idle and self._lag(partition) == 0:
                 self._health.beat(partition.name)

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from aiokafka.structs import TopicPartition
+from structlog.testing import capture_logs
 
 from libs.runtime.errors import StuckConsumerError
-from libs.runtime.exactly_once import processing, stuck_consumer
+from libs.runtime.exactly_once import open_transaction_check, processing, stuck_consumer
 from libs.runtime.exactly_once.stage import Progress
 from libs.runtime.exactly_once.transaction_size import TransactionSize
 from libs.runtime.kafka_client import idle_polling
@@ -333,6 +334,35 @@ async def test_a_partition_that_waits_for_its_turn_is_not_stuck(monkeypatch: pyt
     for _ in range(3):
         assert await excuses.get()
     await attempt.end()
+
+
+class ConstantlyOpen(FakeConsumer):
+    """The same transaction is open in the last response of each partition; that of the second partition is an old one."""
+
+    def highwater(self, _: TopicPartition) -> int:
+        return 5
+
+    def last_stable_offset(self, _: TopicPartition) -> int:
+        return 0
+
+    def last_poll_timestamp(self, source: TopicPartition) -> int | None:
+        return int(time.time() * 1000) if source == ORDERS[0] else None
+
+
+async def test_a_transaction_is_open_only_as_far_as_a_recent_response_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
+    monkeypatch.setattr(processing, "_METRICS_EVERY_S", 0.0)
+    monkeypatch.setattr(open_transaction_check, "REPORT_AFTER_S", 0.0)
+    attempt = Attempt(ConstantlyOpen(), [FakeLogic(), FakeLogic()])
+    attempt.partitions[1].confirmed_s -= 2 * processing.FRESH_S
+    with capture_logs() as lines:
+        async with asyncio.timeout(30):
+            while len(lines) < 5:  # noqa: ASYNC110 - they have no event
+                await asyncio.sleep(0)
+    await attempt.end()
+    assert {(line["partition"], line["event"].split(":")[0]) for line in lines} == {
+        ("orders-0", "a transaction stays open")
+    }
 
 
 async def test_a_clock_that_is_set_back_makes_no_partition_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
