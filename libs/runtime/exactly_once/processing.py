@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,7 @@ class AssignedPartition:
     logic: PartitionLogic
     position: int
     in_transaction: bool = False  # it has had records or output since the last commit
+    read_to_end: bool = False  # according to a recent fetch response, when it was last looked at
     confirmed_ms: int | None = None  # by the system's clock, which may be set back
     confirmed_s: float = field(default_factory=time.monotonic)
     stuck_check: StuckConsumerCheck = field(init=False)
@@ -85,6 +86,7 @@ class Processing:
         self._next_metrics_s = 0.0
         self._waits_for_clock = True
         self._processing: TopicPartition | None = None
+        self._fetched: Collection[TopicPartition] = ()
 
     def failed_partition(self) -> TopicPartition | None:
         """The partition whose records or logic made the loop fail, if that is known."""
@@ -92,6 +94,14 @@ class Processing:
             return self._processing
         failed = self._commits.failed
         return next(iter(failed)) if len(failed) == 1 else None
+
+    def waits(self, source: TopicPartition) -> bool:
+        """Whether the partition can only go on once others have: each transaction of theirs is progress for it, too.
+
+        It has records in the fetch that is being processed, or had nothing to read before. With slow commits a fetch takes minutes.
+        """
+        partition = self._partitions.get(source)
+        return partition is not None and (partition.read_to_end or source in self._fetched)
 
     async def run(self, until_s: float = float("inf")) -> None:
         """Run until stopped, or past ``until_s`` (monotonic). An open transaction is dropped, or committed past ``until_s``."""
@@ -104,6 +114,7 @@ class Processing:
                 fetched = await reader.read(commits.due_in_s(urgent=urgent), commits.awaited, tick_s=tick_s)
                 if fetched is None:
                     return
+                self._fetched = frozenset(fetched)
                 commits.check()
                 pace.note(busy=bool(fetched) or not commits.idle or self._waits_for_clock)
                 for source, records in fetched.items():
@@ -263,8 +274,9 @@ class Processing:
             if confirmed_ms != partition.confirmed_ms:
                 partition.confirmed_ms, partition.confirmed_s = confirmed_ms, time.monotonic()
             fresh = partition.is_fresh
+            partition.read_to_end = fresh and self._lag(partition) == 0
             is_idle = not partition.in_transaction and partition.source not in self._commits.committing
-            if fresh and is_idle and self._lag(partition) == 0:
+            if is_idle and partition.read_to_end:
                 self._health.beat(partition.name)
             if can_be_stuck:
                 waits = self._consumer.left_out_for_s(partition.source) < FRESH_S

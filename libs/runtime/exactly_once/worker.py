@@ -285,10 +285,12 @@ class ReplicaWorker:
 
     def _committed(self, offsets: Offsets, tallies: Sequence[Tally]) -> None:
         self._retries.committed(offsets)
+        assert self._processing is not None
+        waits = self._processing.waits
         for source in self._sources:
             if source in offsets:
                 self._start_offsets[source].committed()
-            if source in offsets or self._consumer.left_out_for_s(source) < FRESH_S:
+            if source in offsets or self._consumer.left_out_for_s(source) < FRESH_S or waits(source):
                 self._health.beat(partition_name(source))
         now_s = time.time()
         for tally in tallies:

@@ -10,7 +10,7 @@ from aiokafka.structs import TopicPartition
 from structlog.testing import capture_logs
 
 from libs.runtime.errors import StuckConsumerError
-from libs.runtime.exactly_once import open_transaction_check, processing, stuck_consumer
+from libs.runtime.exactly_once import open_transaction_check, processing, stuck_consumer, transaction_size
 from libs.runtime.exactly_once.stage import Progress
 from libs.runtime.exactly_once.transaction_size import TransactionSize
 from libs.runtime.kafka_client import idle_polling
@@ -283,6 +283,40 @@ async def test_an_idle_partition_is_healthy_while_another_one_always_has_a_trans
     assert set(attempt.health._beats) == {"orders-1"}
     attempt.producer.completion.release()
     await attempt.end()
+
+
+async def test_a_partition_waits_for_the_fetch_that_is_processed_if_it_has_records_in_it_or_had_nothing_to_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
+    monkeypatch.setattr(transaction_size, "MAX_RECORDS", 50)
+    consumer = ConfirmedIdleConsumer()
+    attempt = Attempt(consumer, [FakeLogic(), FakeLogic(), FakeLogic()], commits_complete=False)
+    async with asyncio.timeout(30):
+        while not attempt.partitions[2].read_to_end:  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0)
+    consumer.ends = {ORDERS[0]: 101, ORDERS[1]: 101, ORDERS[2]: 7}  # the last one gets records meanwhile
+    consumer.put({ORDERS[0]: range(101), ORDERS[1]: range(101)})
+    await attempt.committed()
+    waiting = [attempt.processing.waits(source) for source in ORDERS]
+    for _ in range(10):
+        attempt.producer.completion.release()
+    await attempt.end()
+    assert waiting == [True, True, True]
+
+
+async def test_a_partition_with_records_that_do_not_come_does_not_wait_for_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
+    consumer = ConfirmedIdleConsumer()
+    consumer.ends[ORDERS[1]] = 7
+    attempt = Attempt(consumer, [FakeLogic(), FakeLogic()], interval_ms=0)
+    consumer.put({ORDERS[0]: range(10)})
+    await attempt.committed()
+    waiting = [attempt.processing.waits(source) for source in ORDERS]
+    await attempt.end()
+    assert waiting[1:] == [False, False]
 
 
 class AbortedTransactions(ConfirmedIdleConsumer):

@@ -122,6 +122,18 @@ async def test_a_replica_that_is_no_longer_a_member_does_not_retry(monkeypatch: 
     assert totals(worker._metrics.registry) == {"retries_fenced": 1}
 
 
+async def test_a_commit_is_progress_for_the_partitions_that_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a producer quota the fetch that is processed may take minutes."""
+    worker, attempt = make_worker(RuntimeError("refused")), Attempt(FakeConsumer(), [])
+    worker._processing = attempt.processing
+    for waits in (True, False):
+        worker._health._beats.clear()
+        monkeypatch.setattr(attempt.processing, "waits", {ORDERS[1]: waits}.get)
+        worker._committed({ORDERS[0]: 7}, [])
+        assert set(worker._health._beats) == ({"orders-0", "orders-1"} if waits else {"orders-0"})
+    await attempt.end()
+
+
 async def test_it_stops_at_a_rebalance() -> None:
     failures: list[BaseException] = []
     worker = make_worker(NotAMemberError("no member of the group any more"))
