@@ -1,5 +1,7 @@
 """How large a transaction may become."""
 
+import math
+
 import structlog
 
 from libs.runtime.timing import TRANSACTION_TIMEOUT_MS
@@ -10,8 +12,8 @@ log = structlog.get_logger()
 MAX_RECORDS = 60_000
 MAX_BYTES = 16 * 1024 * 1024
 _SMALLEST_SHARE = 1 / 256
-# Below this one a transaction that was written, if slowly, is not made smaller: it may be slow for another reason than its size.
-_SMALLEST_SHARE_WRITTEN = 1 / 16
+# Each step is large enough to show whether the time follows the size.
+_SMALLER, _LARGER = 0.8, 1.3
 
 TARGET_S = TRANSACTION_TIMEOUT_MS / 1000 / 3
 """How long writing a transaction may take before the next ones are made smaller."""
@@ -21,11 +23,13 @@ class TransactionSize:
     """Limits transactions to what fits into memory, and can be written well within the transaction timeout.
 
     A client quota or a slow connection may let through less than ``MAX_BYTES`` in that time. The coordinator would abort such a
-    transaction, and the next attempt would fill the same one.
+    transaction, and the next attempt would fill the same one. Commits may also take long whatever their size. Then smaller transactions
+    would only write less.
     """
 
     def __init__(self) -> None:
         self._share = 1.0
+        self._slow = (math.inf, math.inf)  # share and seconds of the last transaction that was written slowly
 
     @property
     def max_records(self) -> int:
@@ -38,10 +42,20 @@ class TransactionSize:
     def committed(self, records: int, size_bytes: int, seconds: float) -> None:
         """A transaction of this size took so long to be written and committed."""
         used = _share_of(records, size_bytes)
-        if seconds > TARGET_S and used > _SMALLEST_SHARE_WRITTEN:
-            self._limit_to(max(used * TARGET_S / seconds, _SMALLEST_SHARE_WRITTEN))
-        elif seconds < TARGET_S and 2 * used >= self._share:
-            self._share = min(1.5 * self._share, 1.0)
+        if seconds > TARGET_S and self._time_follows_size(used, seconds) and used > _SMALLEST_SHARE:
+            self._limit_to(used * min(TARGET_S / seconds, _SMALLER))
+        elif 2 * used >= self._share:
+            self._share = min(_LARGER * self._share, 1.0)
+
+    def _time_follows_size(self, used: float, seconds: float) -> bool:
+        """Whether the times of this slow transaction and of the last one differ as their sizes do, rather than not at all.
+
+        The geometric mean of both expectations decides. Two of about the same size tell nothing, and count as if it did.
+        """
+        before, seconds_before = self._slow
+        self._slow = (used, seconds)
+        change = used / before
+        return 0.9 < change < 1.1 or (seconds / seconds_before > math.sqrt(change)) == (change > 1)
 
     def failed(self, records: int, size_bytes: int, seconds: float) -> None:
         """The commit of a transaction of this size has failed after this time."""
@@ -60,4 +74,4 @@ class TransactionSize:
 
 
 def _share_of(records: int, size_bytes: int) -> float:
-    return max(records / MAX_RECORDS, size_bytes / MAX_BYTES)
+    return max(max(records, 1) / MAX_RECORDS, size_bytes / MAX_BYTES)

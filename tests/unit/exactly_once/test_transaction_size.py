@@ -14,13 +14,18 @@ def write_backlog(size: TransactionSize, bytes_per_s: float, transactions: int) 
     times_s = []
     for _ in range(transactions):
         records = min(size.max_bytes // RECORD_BYTES, size.max_records)
-        seconds = 0.01 + records * RECORD_BYTES / bytes_per_s
-        times_s.append(min(seconds, TIMEOUT_S))
-        if seconds >= TIMEOUT_S:
-            size.failed(records, records * RECORD_BYTES, TIMEOUT_S)
-        else:
-            size.committed(records, records * RECORD_BYTES, seconds)
+        times_s.append(write(size, 0.01 + records * RECORD_BYTES / bytes_per_s))
     return times_s
+
+
+def write(size: TransactionSize, seconds: float) -> float:
+    """Write a full transaction, which needs so long; returns how long it took."""
+    records = min(size.max_bytes // RECORD_BYTES, size.max_records)
+    if seconds >= TIMEOUT_S:
+        size.failed(records, records * RECORD_BYTES, TIMEOUT_S)
+    else:
+        size.committed(records, records * RECORD_BYTES, seconds)
+    return min(seconds, TIMEOUT_S)
 
 
 @pytest.mark.parametrize("bytes_per_s", [30_000, 256_000, 1_000_000])
@@ -42,7 +47,7 @@ def test_after_an_outage_it_grows_again() -> None:
     for _ in range(10):
         size.failed(size.max_records, 0, TIMEOUT_S)
     assert 100 < size.max_records < 1000
-    write_backlog(size, 100_000_000, 20)
+    write_backlog(size, 100_000_000, 25)
     assert size.max_bytes == MAX_BYTES
 
 
@@ -57,11 +62,25 @@ def test_a_failed_small_transaction_does_not_reduce_the_limit(seconds: float) ->
     assert size.max_bytes == MAX_BYTES
 
 
-def test_commits_that_are_slow_whatever_their_size_do_not_become_tiny() -> None:
+@pytest.mark.parametrize("failures", [0, 10])
+@pytest.mark.parametrize("seconds", [5.5, 7.0, 12.0])
+def test_commits_that_are_slow_whatever_their_size_keep_up(seconds: float, failures: int) -> None:
     size = TransactionSize()
-    for _ in range(100):
-        size.committed(size.max_records, 0, 7.0)
-    assert size.max_bytes >= 1_000_000
+    for _ in range(failures):
+        size.failed(size.max_records, 0, TIMEOUT_S)
+    lag, lags = 0.0, []
+    for _ in range(500):
+        records = min(int(lag), size.max_records)
+        size.committed(records, records * RECORD_BYTES, seconds)
+        lag += 2_000 * seconds - records
+        lags.append(lag)
+    assert max(lags[-100:]) < 3 * 2_000 * seconds
+
+
+def test_a_quota_beside_slow_commits_makes_transactions_smaller_too() -> None:
+    size = TransactionSize()
+    times_s = [write(size, 3.0 + size.max_bytes / 1_000_000) for _ in range(30)]
+    assert max(times_s[-20:]) < 2 * TARGET_S
 
 
 def test_a_few_records_say_nothing_about_a_larger_transaction() -> None:
