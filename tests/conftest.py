@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from local.broker import LocalBroker
 from tests.brokers.kraft import KraftBroker
 from tests.worker_count import measure_rounds_per_s, worker_count
 
 # A slow machine must not cause a failure.
-settings.register_profile("pipeline", deadline=None)
+settings.register_profile("pipeline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("pipeline")
 
 # Brokers of tests live for minutes: their JVM need not optimize further than its first compiler does, which takes half the CPU.
