@@ -12,6 +12,7 @@ from random import Random
 from doctor.complete_transactions import commit_hanging_transactions
 from libs.runtime.kafka_security.security import KafkaAddress
 from local.broker import LocalBroker
+from services.sink.file.finished_files import finished_files
 from tests.chaos.chaos_database import ChaosDatabase
 from tests.chaos.faults import Fault
 from tests.chaos.stack import Stack
@@ -158,6 +159,8 @@ def _conclude(episode: Episode, stack: Stack, outcome: Outcome) -> None:
     outcome.restarts, outcome.memory_mb, outcome.problems = stack.restarts, stack.memory_mb, stack.problems
     if outcome.report.late and not episode.lateness:
         outcome.problems.append(f"{outcome.report.late} orders were late, though none came out of order")
+    if episode.outputs and not any(finished_files(stack.pipeline.output)):
+        outcome.problems.append("the sink has finished no file")
     if episode.brokers > 1:
         outcome.problems += stack.probe.order.problems()
         if stack.probe.order.orders < outcome.report.processed / 2:
