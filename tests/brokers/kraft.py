@@ -36,5 +36,8 @@ class KraftBroker(LocalBroker):
     def stop(self) -> None:
         self._kafka.stop()
 
+    def discard(self) -> None:
+        self.kill()
+
     def stop_zookeeper(self) -> None:
         raise NotImplementedError("Kafka 4 has no ZooKeeper")

@@ -20,7 +20,7 @@ def brokers(tmp_path: Path) -> Iterator[tuple[LocalBroker, LocalBroker]]:
     both = LocalBroker(tmp_path / "broker", first, zookeeper), LocalBroker(tmp_path / "broker", second, zookeeper)
     yield both
     for broker in both:
-        broker.stop()
+        broker.discard()
 
 
 async def test_all_services_reconnect_at_the_new_address_and_lose_nothing(
