@@ -19,7 +19,7 @@ from tests.fuzz.targets import TARGETS
 from tests.integration.services import ROOT
 from tests.unit.driver import FakeRecord
 
-COUNT = 20_000
+COUNT = 5_000
 
 
 @pytest.mark.usefixtures("_silent")

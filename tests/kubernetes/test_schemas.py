@@ -6,7 +6,7 @@ import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -50,24 +50,47 @@ def problems(resources: Sequence[Resource]) -> list[str]:
     return found
 
 
-def test_every_resource_is_valid() -> None:
-    resources = [
-        resource for name in BUILDS for resource in build(name)
-    ]  # in one call, since loading the models takes seconds
-    found = zip(resources, problems(resources), strict=True)
-    assert not [f"{each['kind']} {each['metadata']['name']}: {problem}" for each, problem in found if problem]
+class Validated(NamedTuple):
+    """The problems of all resources, and those of a wrong one of each kind."""
+
+    right: list[str]
+    wrong: dict[str, str]
 
 
-def test_a_mistake_in_any_resource_kind_is_found() -> None:
+@pytest.fixture(scope="module")
+def validated() -> Validated:
+    """Everything in one call, since loading the models takes seconds."""
+    right = [resource for name in BUILDS for resource in build(name)]
+    wrong = wrong_resources()
+    found = problems([*right, *wrong.values()])
+    of_wrong = dict(zip(wrong, found[len(right) :], strict=True))
+    named = [
+        f"{each['kind']} {each['metadata']['name']}: {problem}"
+        for each, problem in zip(right, found, strict=False)
+        if problem
+    ]
+    return Validated(named, of_wrong)
+
+
+def wrong_resources() -> dict[str, Resource]:
+    """A resource of each kind with its mistake."""
     resources = build("overlays/secured")
-    assert {each["kind"] for each in resources} == MISTAKES.keys()
-    wrong = []
+    wrong = {}
     for kind, (path, value) in MISTAKES.items():
         resource = copy.deepcopy(next(iter(of_kind(resources, kind).values())))
         place: Any = resource
         for step in path[:-1]:
             place = place[step]
         place[path[-1]] = value
-        wrong.append(resource)
-    for kind, problem in zip(MISTAKES, problems(wrong), strict=True):
+        wrong[kind] = resource
+    return wrong
+
+
+def test_every_resource_is_valid(validated: Validated) -> None:
+    assert not validated.right
+
+
+def test_a_mistake_in_any_resource_kind_is_found(validated: Validated) -> None:
+    assert {each["kind"] for each in build("overlays/secured")} == MISTAKES.keys() == validated.wrong.keys()
+    for kind, problem in validated.wrong.items():
         assert str(MISTAKES[kind][0][-1]) in problem or "6 is not of type" in problem, f"{kind}: {problem!r}"
