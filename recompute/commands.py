@@ -15,6 +15,7 @@ from libs.runtime.kafka_client.member_count import count_members
 
 _GONE_WITHIN_S = 30.0
 _STOP_ALL = "stop all services, those of local mode by `pipeline stop generator processor analytics sink`"
+_NOT_COMMITTED_BY_A_STAGE = ""  # metadata that the processor accepts with PROCESSOR_ACCEPT_OFFSETS only
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ async def carry_out(kafka: Kafka, plan: Plan, begun: asyncio.Event) -> None:
     The broker deletes the other groups' offsets with their topics.
 
     ``begun`` is set before the first change. From then on the processor refuses to start until this was run to its end. It can be
-    run again after any interruption. If the broker refuses to delete any topic, the offsets are set back, and ``begun`` is cleared.
+    run again after any interruption. If the broker refuses to delete any topic, the offsets are set back, and ``begun`` is cleared. A
+    group without any offset cannot be set back: it gets offsets at which the processor refuses to start, as it does without any.
 
     Raises:
         PipelineError: a service was started since the plan was made, or a topic was not deleted.
@@ -88,7 +90,7 @@ async def carry_out(kafka: Kafka, plan: Plan, begun: asyncio.Event) -> None:
         was_interrupted = any(each.metadata == STARTING_OVER for each in before.values())
         if refused and len(refused) == len(plan.topics) and not was_interrupted:
             known = {partition: each for partition, each in before.items() if each.offset >= 0}
-            await _commit(kafka, plan, _begins(plan, done) | known)
+            await _commit(kafka, plan, _begins(plan, done if known else _NOT_COMMITTED_BY_A_STAGE) | known)
             begun.clear()
         if refused:
             topic, code = next(iter(refused.items()))

@@ -10,8 +10,8 @@ from aiokafka.errors import CommitFailedError, KafkaConnectionError, TopicAuthor
 from aiokafka.errors import UnknownTopicOrPartitionError as UnknownTopicError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from libs.runtime.errors import PipelineError
-from libs.runtime.exactly_once.committed_offsets import STARTING_OVER, encode_metadata
+from libs.runtime.errors import OffsetMismatchError, PipelineError
+from libs.runtime.exactly_once.committed_offsets import STARTING_OVER, CommittedOffset, check_writer, encode_metadata
 from recompute import commands
 from recompute.commands import Plan, carry_out
 
@@ -103,16 +103,26 @@ async def test_a_refused_deletion_leaves_the_mark(cluster: Cluster) -> None:
     assert cluster.changes == [MARK, DELETE]
 
 
-@pytest.mark.parametrize(("committed", "set_back"), [((8, "ours"), ("commit", 8, "ours")), ((-1, ""), DONE)])
-async def test_if_no_topic_may_be_deleted_all_is_as_before(
-    committed: tuple[int, str], set_back: tuple[object, ...], cluster: Cluster
-) -> None:
+@pytest.mark.parametrize("before", [(8, "ours"), (8, "")])
+async def test_if_no_topic_may_be_deleted_all_is_as_before(before: tuple[int, str], cluster: Cluster) -> None:
     """With delete.topic.enable=false, for example."""
-    cluster.committed, begun = OffsetAndMetadata(*committed), asyncio.Event()
+    cluster.committed, begun = OffsetAndMetadata(*before), asyncio.Event()
     cluster.codes = dict.fromkeys(cluster.codes, TopicAuthorizationFailedError.errno)
     with pytest.raises(PipelineError, match="'processed-orders' cannot be deleted: TopicAuthorizationFailedError"):
         await carry_out("there:1", PLAN, begun)
-    assert cluster.changes == [MARK, DELETE, set_back]
+    assert cluster.changes == [MARK, DELETE, ("commit", *before)]
+    assert not begun.is_set()
+
+
+async def test_if_no_topic_may_be_deleted_a_group_without_offsets_stays_refused(cluster: Cluster) -> None:
+    """Its offsets have expired, for example: from the beginning, the processor would write everything a second time."""
+    cluster.committed, begun = OffsetAndMetadata(-1, ""), asyncio.Event()
+    cluster.codes = dict.fromkeys(cluster.codes, TopicAuthorizationFailedError.errno)
+    with pytest.raises(PipelineError, match="'processed-orders' cannot be deleted"):
+        await carry_out("there:1", PLAN, begun)
+    [*_, (_, offset, metadata)] = cluster.changes
+    with pytest.raises(OffsetMismatchError, match="was not committed by this service"):
+        check_writer(ORDERS, CommittedOffset(offset, metadata), "PROCESSOR_ACCEPT_OFFSETS")
     assert not begun.is_set()
 
 
