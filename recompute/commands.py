@@ -11,6 +11,7 @@ from libs.events.topics import ALL_TOPICS, DEAD_LETTERS_REPLAYED, ORDERS, STAGES
 from libs.runtime.errors import PipelineError
 from libs.runtime.exactly_once.committed_offsets import STARTING_OVER, encode_metadata
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, AIOKafkaConsumer, Kafka, client_arguments
+from libs.runtime.kafka_client.group_offsets import group_offsets
 from libs.runtime.kafka_client.member_count import count_members
 
 _GONE_WITHIN_S = 30.0
@@ -83,14 +84,13 @@ async def carry_out(kafka: Kafka, plan: Plan, begun: asyncio.Event) -> None:
     await admin.start()
     try:
         await _refuse_members(admin, plan.topic_prefix)  # the confirmation may have taken long
-        before = await admin.list_consumer_group_offsets(plan.group, partitions=list(plan.begins))
+        before = await group_offsets(admin, plan.group, plan.begins)
         begun.set()
         await _commit(kafka, plan, _begins(plan, STARTING_OVER))
         refused = await _delete(admin, plan.topics) if plan.topics else {}
         was_interrupted = any(each.metadata == STARTING_OVER for each in before.values())
         if refused and len(refused) == len(plan.topics) and not was_interrupted:
-            known = {partition: each for partition, each in before.items() if each.offset >= 0}
-            await _commit(kafka, plan, _begins(plan, done if known else _NOT_COMMITTED_BY_A_STAGE) | known)
+            await _commit(kafka, plan, _begins(plan, done if before else _NOT_COMMITTED_BY_A_STAGE) | before)
             begun.clear()
         if refused:
             topic, code = next(iter(refused.items()))

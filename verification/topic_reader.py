@@ -1,6 +1,7 @@
 """Reads committed records between two offsets, the end offsets of partitions, and the offsets of groups."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Self
@@ -10,14 +11,18 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
     KafkaConnectionError,
     KafkaError,
+    NotCoordinatorForGroupError,
     TopicAuthorizationFailedError,
     for_code,
 )
+from aiokafka.structs import OffsetAndMetadata
 
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, AIOKafkaConsumer, Kafka, client_arguments
+from libs.runtime.kafka_client.group_offsets import group_offsets
 from libs.runtime.kafka_client.header_keys import read_any_header_key
 
 Offsets = dict[int, int]
@@ -125,15 +130,19 @@ class TopicReader:
 
     async def committed(self, group: str, topic: str) -> Offsets:
         """The group's committed offset in each partition of ``topic`` that has one."""
-        try:
-            found = await self._admin.list_consumer_group_offsets(group)
-        except GroupCoordinatorNotAvailableError:  # a new broker creates __consumer_offsets at the first request
-            return {}
-        return {
-            partition.partition: position.offset
-            for partition, position in found.items()
-            if partition.topic == topic and position.offset >= 0
-        }
+        found = await self._group_offsets(group)
+        return {each.partition: position.offset for each, position in found.items() if each.topic == topic}
+
+    async def _group_offsets(self, group: str) -> dict[TopicPartition, OffsetAndMetadata]:
+        deadline_s = time.monotonic() + _STUCK_AFTER_S
+        while True:
+            try:
+                return await group_offsets(self._admin, group)
+            except (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError):
+                # It moves, it loads, or a new broker creates __consumer_offsets at the first request.
+                if time.monotonic() > deadline_s:
+                    raise
+            await asyncio.sleep(_POLL_S)
 
     async def read(self, topic: str, begins: Mapping[int, int], ends: Mapping[int, int]) -> AsyncIterator[list[Record]]:
         """The committed records from ``begins`` (inclusive) to ``ends`` (exclusive), in chunks of one partition each."""

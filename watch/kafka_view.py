@@ -14,6 +14,7 @@ from libs.events.topics import LATE_ORDERS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS
 from libs.events.watermarks import WATERMARK_HEADERS, Watermark, decode_watermark
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, AIOKafkaConsumer, Kafka, client_arguments
+from libs.runtime.kafka_client.group_offsets import group_offsets
 from libs.runtime.kafka_client.header_keys import read_any_header_key
 from libs.runtime.kafka_client.member_count import count_members
 from watch.observation import Metric, Observation, Offsets, decode_metric
@@ -188,12 +189,8 @@ class KafkaView:
         return dict(dead_letter.headers).get("source.topic") == (self._prefix + ORDERS.name).encode()
 
     async def _committed(self, group: str, topic: str) -> Offsets:
-        found = await self._admin.list_consumer_group_offsets(self._prefix + group)
-        return {
-            partition.partition: position.offset
-            for partition, position in found.items()
-            if partition.topic == self._prefix + topic and position.offset >= 0
-        }
+        found = await group_offsets(self._admin, self._prefix + group)
+        return {each.partition: at.offset for each, at in found.items() if each.topic == self._prefix + topic}
 
     async def _members(self, group: str) -> int:
         code, members = await count_members(self._admin, self._prefix + group)

@@ -6,8 +6,14 @@ from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
-from aiokafka.errors import CommitFailedError, KafkaConnectionError, TopicAuthorizationFailedError
+from aiokafka.errors import (
+    CommitFailedError,
+    GroupLoadInProgressError,
+    KafkaConnectionError,
+    TopicAuthorizationFailedError,
+)
 from aiokafka.errors import UnknownTopicOrPartitionError as UnknownTopicError
+from aiokafka.protocol.commit import OffsetFetchRequest, OffsetFetchRequest_v3, OffsetFetchResponse_v3
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from libs.runtime.errors import OffsetMismatchError, PipelineError
@@ -28,6 +34,7 @@ class Cluster:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.changes: list[Any] = []
         self.members = 0
+        self.coordinator_code = 0
         self.committed = OffsetAndMetadata(8, "ours")
         self.fails_at: Any = None
         self.error: Exception = KafkaConnectionError()
@@ -49,11 +56,14 @@ class Cluster:
     async def describe_consumer_groups(self, groups: list[str]) -> list[SimpleNamespace]:
         return [SimpleNamespace(groups=[(0, groups[0], "", "", "", [None] * self.members)])]
 
-    async def list_consumer_group_offsets(
-        self, group: str, partitions: list[TopicPartition]
-    ) -> dict[TopicPartition, OffsetAndMetadata]:
-        assert (group, partitions) == ("processor", [ORDERS])
-        return {ORDERS: self.committed}
+    async def find_coordinator(self, group: str) -> int:
+        assert group == "processor"
+        return 3
+
+    async def _send_request(self, request: OffsetFetchRequest, node: int) -> OffsetFetchResponse_v3:
+        built = request.build(OffsetFetchRequest_v3)
+        assert (built, node) == (OffsetFetchRequest_v3("processor", [("orders", [0])]), 3)
+        return OffsetFetchResponse_v3(0, [("orders", [(0, *self.committed, 0)])], self.coordinator_code)
 
     async def list_topics(self) -> list[str]:
         return ["orders"]
@@ -145,6 +155,14 @@ async def test_a_topic_that_an_interrupted_run_has_deleted_is_accepted(cluster: 
 async def test_nothing_is_changed_while_a_service_runs(cluster: Cluster) -> None:
     cluster.members, begun = 1, asyncio.Event()
     with pytest.raises(PipelineError, match="has 1 members"):
+        await carry_out("there:1", PLAN, begun)
+    assert not cluster.changes
+    assert not begun.is_set()
+
+
+async def test_nothing_is_changed_before_the_offsets_are_known(cluster: Cluster) -> None:
+    cluster.coordinator_code, begun = GroupLoadInProgressError.errno, asyncio.Event()
+    with pytest.raises(GroupLoadInProgressError):
         await carry_out("there:1", PLAN, begun)
     assert not cluster.changes
     assert not begun.is_set()
