@@ -26,8 +26,8 @@ _DECLARED_SIZES = size_limits(None, None, None)
 class Ledger:
     """Matches the processor's outputs with its inputs, and sums up per window what the analytics has to write.
 
-    ``snapshot`` has the end of each partition of ``orders`` when the verification began: records before it must have been
-    processed; later ones only explain newer outputs. ``history`` says what may be missing at the topics' beginnings. A
+    ``snapshot`` has the offset in each partition of ``orders`` up to which the processor has read when the verification begins: records
+    before it must have been processed; later ones only explain newer outputs. ``history`` says what may be missing at the topics' beginnings. A
     record of at least ``sizes`` may be a dead letter because of its size.
     """
 
@@ -171,8 +171,8 @@ class Ledger:
     ) -> Order | None:
         """Add an order of ``processed-orders``. It can only be late if ``passed_s``, the event time there, is past its window.
 
-        Only orders that the analytics had read before its late orders and metrics were read (``read_by_analytics``) are
-        added to the sums: for a later one it is not known yet whether it is in a window or late.
+        Only orders that the analytics had read before its late orders and metrics were read (``read_by_analytics``) stay in
+        the sums, or are added to them: for a later one it is not known yet whether it is in a window or late.
         """
         order = self._read("processed-orders", value)
         if order is None:
@@ -187,18 +187,18 @@ class Ledger:
         due = self._is_due(source)
         if due:
             self._report.processed += 1
-        elif read_by_analytics:
-            self._sums.accept(order)
+        if due != read_by_analytics:  # the sums have it already if it is due
+            (self._sums.take_back if due else self._sums.accept)(order)
         if self._late and order.identity in self._late:
             if self._sums.end_of(order) <= passed_s:
                 self._late[order.identity] -= 1
                 if not self._late[order.identity]:
                     del self._late[order.identity]
-                if read_by_analytics or due:
+                if read_by_analytics:
                     self._sums.late(order)
             else:
                 # It is another one than the late order if the same order comes again later.
-                self._on_time.setdefault(order.identity, []).append((order, read_by_analytics or due))
+                self._on_time.setdefault(order.identity, []).append((order, read_by_analytics))
         return order
 
     def close(self) -> None:

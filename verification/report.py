@@ -58,6 +58,7 @@ class NotVerified(StrEnum):
 class Report:
     """Counts of the orders that existed when the verification began, and all differences found.
 
+    Orders that the processor has not read, if it is behind, are in no count, and those that the analytics has not read in none of windows.
     ``accepted``, ``in_closed_windows``, ``in_open_windows`` and ``late`` also count orders that arrived later and were
     processed before the metrics were read; in a stopped pipeline there are none.
     """

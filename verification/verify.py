@@ -115,24 +115,21 @@ class _Run:
         begins = self.history.begins["orders"]
         if gone := sum(begins.values()):
             self.report.not_verified[NotVerified.ORDER] += gone
-        snapshot = await self.reader.settled_ends(orders)
+        snapshot = await self._read_by("processor", "orders", ["processed-orders", "orders-dlq"])
         sums = WindowSums(self.window_seconds)
         ledger = Ledger(self.reference, sums, snapshot, self.report, self.history, await self._sizes())
 
-        caught_up = await self._caught_up("processor", orders, snapshot)
         old_dead_letters_end = await self._settled_ends("orders-dlq")
         old_orders_end = await self.reader.ends(orders)
         await self._add_orders(ledger, begins, old_orders_end)
         await self._add_dead_letters(ledger, self.history.begins["orders-dlq"], old_dead_letters_end)
-        if caught_up:
-            ledger.settle(only_due=True)
+        ledger.settle(only_due=True)
         due = {window for window in sums.windows() if self._is_judged(window)}
         if wait_closed_s is not None:
             await self._wait_until_closed(sums, deadline_s)
 
         metrics_end = await self._ends("product-metrics")
-        processed_snapshot = await self._settled_ends("processed-orders")
-        await self._caught_up("analytics", self.prefix + "processed-orders", processed_snapshot)
+        processed_snapshot = await self._read_by("analytics", "processed-orders", ["product-metrics", "late-orders"])
         late_end = await self._settled_ends("late-orders")
         newer_metrics_end = await self._settled_ends("product-metrics")
         dead_letters_end = await self._settled_ends("orders-dlq")
@@ -154,6 +151,9 @@ class _Run:
     async def _ends(self, topic: str) -> Offsets:
         return await self.reader.ends(self.prefix + topic)
 
+    async def _begins(self, topic: str) -> Offsets:
+        return await self.reader.begins(self.prefix + topic)
+
     async def _sizes(self) -> SizeLimits:
         topics = ("processed-orders", "late-orders", "orders-dlq")
         return size_limits(*[await self.reader.max_message_bytes(self.prefix + topic) for topic in topics])
@@ -161,19 +161,29 @@ class _Run:
     async def _settled_ends(self, topic: str) -> Offsets:
         return await self.reader.settled_ends(self.prefix + topic)
 
-    async def _caught_up(self, group: str, topic: str, ends: Offsets) -> bool:
+    async def _read_by(self, group: str, name: str, outputs: Sequence[str]) -> Offsets:
+        """Wait until ``group`` has read the topic ``name`` up to its present end; returns the offsets up to which its outputs are due.
+
+        Where it stays behind, they are due up to its committed offset. A group that has ``outputs`` and no offset has lost its offsets.
+        """
+        topic = self.prefix + name
+        ends = await self.reader.settled_ends(topic)
         due = await self.reader.record_ends(topic, ends)
         deadline_s = time.monotonic() + self.settle_s
         while True:
             committed = await self.reader.committed(self.prefix + group, topic)
-            behind = sum(max(0, end - committed.get(partition, 0)) for partition, end in due.items())
+            behind = {each: end for each, end in due.items() if committed.get(each, 0) < end}
             if not behind:
-                return True
+                return ends
+            count = sum(end - committed.get(each, 0) for each, end in behind.items())
             if time.monotonic() > deadline_s:
-                self.report.found(Damage.BEHIND, f"{group} is {behind:,} records behind the end of {topic}")
-                return False
-            self.progress(f"{group} still has {behind:,} records of {topic} to read")
+                break
+            self.progress(f"{group} still has {count:,} records of {topic} to read")
             await asyncio.sleep(_POLL_S)
+        self.report.found(Damage.BEHIND, f"{group} is {count:,} records behind the end of {topic}")
+        if not committed and any([await self._ends(each) != await self._begins(each) for each in outputs]):
+            return ends
+        return ends | {each: committed.get(each, 0) for each in behind}
 
     async def _add_orders(self, ledger: Ledger, begins: Offsets, ends: Offsets) -> None:
         count, now_s = 0, time.time()

@@ -117,6 +117,9 @@ class WindowSums:
     def accept(self, order: Order) -> None:
         _add(self._accepted, self.window_of(order), order.cents)
 
+    def take_back(self, order: Order) -> None:
+        _add(self._accepted, self.window_of(order), -order.cents, orders=-1)
+
     def late(self, order: Order) -> None:
         _add(self._late, self.window_of(order), order.cents)
 
@@ -273,9 +276,9 @@ def _difference(metric: Metric, right: Total) -> str | None:
     return None if said == summed else f"says (orders, cents, average cents) {said}, summed {summed}"
 
 
-def _add(totals: dict[Window, list[int]], window: Window, cents: int) -> None:
+def _add(totals: dict[Window, list[int]], window: Window, cents: int, orders: int = 1) -> None:
     total = totals.setdefault(window, [0, 0])
-    total[0] += 1
+    total[0] += orders
     total[1] += cents
 
 
