@@ -78,8 +78,8 @@ async def replay(pipeline: Pipeline, selection: Selection, ends: Offsets, due: i
     """
     written = 0
     async with letter_reader(pipeline.kafka, pipeline.topic_prefix) as reader:
-        await _make_marks_topic(pipeline, reader.topics)
-        topics = reader.topics = replace(reader.topics, has_marks=True)
+        topics = reader.topics = _with_marks(reader.topics)
+        await _make_marks_topic(pipeline, topics)
         async with ReplayProducer(pipeline.kafka, pipeline.topic_prefix, topics) as producer:
             # Read the marks only now: transactions of an earlier replay are committed or aborted, and other replays fenced.
             replayed = await reader.replayed()
@@ -123,13 +123,18 @@ def _check_reasons(asked_for: Collection[str], seen: Collection[str]) -> None:
         )
 
 
+def _with_marks(topics: Topics) -> Topics:
+    """As ``topics``, with the marks' topic, which may have to be made."""
+    return replace(topics, marks_partitions=topics.marks_partitions or topics.letters_partitions)
+
+
 async def _make_marks_topic(pipeline: Pipeline, topics: Topics) -> None:
     settings = load_settings(
         ServiceSettings,
         [
             f"--kafka-bootstrap-servers={pipeline.kafka}",
             f"--topic-prefix={pipeline.topic_prefix}",
-            f"--topic-partitions={topics.letters_partitions}",
+            f"--topic-partitions={topics.marks_partitions}",
             f"--topic-replication-factor={topics.letters_replicas}",
         ],
     )

@@ -18,7 +18,10 @@ _BROKERS_DEFAULT_BYTES = 1_048_588
 
 @dataclass(frozen=True)
 class Topics:
-    """The topics' full names and partitions in one cluster; ``orders_max_bytes`` limits a record batch."""
+    """The topics' full names and partitions in one cluster; ``orders_max_bytes`` limits a record batch.
+
+    ``marks_partitions`` is 0 as long as that topic does not exist. It outlives a recomputation, so it may have fewer than the others.
+    """
 
     cluster_id: str
     orders: str
@@ -28,7 +31,7 @@ class Topics:
     orders_max_bytes: int
     letters_partitions: int
     letters_replicas: int
-    has_marks: bool
+    marks_partitions: int
 
 
 class LetterReader:
@@ -90,7 +93,7 @@ class LetterReader:
     async def replayed(self) -> Replayed:
         """The letters that have a replay mark; none as long as no letter was ever replayed."""
         replayed = Replayed()
-        if self.topics.has_marks:
+        if self.topics.marks_partitions:
             begins = await self._reader.begins(self.topics.marks)
             ends = await self._reader.settled_ends(self.topics.marks)
             async for records in self._reader.read(self.topics.marks, begins, ends):
@@ -125,7 +128,7 @@ async def _look_up(kafka: Kafka, topic_prefix: str, reader: TopicReader) -> Topi
                     f"there is no topic {name!r}", advice="start the pipeline, or give its --topic-prefix"
                 )
         partitions = {}
-        for topic in await admin.describe_topics([orders, letters]):
+        for topic in await admin.describe_topics([name for name in (orders, letters, marks) if name in existing]):
             if topic["error_code"]:
                 raise for_code(topic["error_code"])(f"topic {topic['topic']!r}")
             partitions[topic["topic"]] = topic["partitions"]
@@ -138,7 +141,7 @@ async def _look_up(kafka: Kafka, topic_prefix: str, reader: TopicReader) -> Topi
             orders_max_bytes=await reader.max_message_bytes(orders) or _BROKERS_DEFAULT_BYTES,
             letters_partitions=len(partitions[letters]),
             letters_replicas=len(partitions[letters][0]["replicas"]),
-            has_marks=marks in existing,
+            marks_partitions=len(partitions.get(marks, ())),
         )
     finally:
         await admin.close()

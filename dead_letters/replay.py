@@ -75,7 +75,7 @@ class ReplayProducer:
         still be written.
         """
         for topic, count in (
-            (self._topics.marks, self._topics.letters_partitions),
+            (self._topics.marks, self._topics.marks_partitions),
             (self._topics.orders, self._topics.orders_partitions),
         ):
             partitions = [TopicPartition(topic, number) for number in range(count)]
@@ -126,7 +126,7 @@ class ReplayProducer:
             mark = ReplayMark(letter.fingerprint(), now_s, partition, next(next_offset[partition]))
             outputs.send(
                 self._topics.marks,
-                letter.place.partition,
+                letter.place.partition % self._topics.marks_partitions,
                 encode_key(letter),
                 encode_mark(mark),
                 int(now_s * 1000),

@@ -145,7 +145,7 @@ def test_a_letter_without_value_is_marked_and_cannot_be_replayed() -> None:
     kept = read_letter(FakeRecord(value, key, tuple(headers)))
     assert kept.is_without_value()
     assert not letter(None).is_without_value()
-    topics = Topics("cluster-1", "orders", "orders-dlq", "marks", 6, 1_000_000, 6, 1, has_marks=False)
+    topics = Topics("cluster-1", "orders", "orders-dlq", "marks", 6, 1_000_000, 6, 1, marks_partitions=0)
     assert "too large to be kept" in obstacle(kept, topics)
     assert obstacle(letter(None), topics) == ""
     shown = letter_text(kept, None, "orders")

@@ -19,7 +19,9 @@ from libs.events.dead_letters import Reason, RejectedError, dead_letter_headers
 from libs.printable import pretty, printable, time_of
 from tests.unit.driver import FakeRecord
 
-TOPICS = Topics("cluster-1", "p-orders", "p-orders-dlq", "p-dead-letters-replayed", 6, 1_000_000, 6, 1, has_marks=True)
+TOPICS = Topics(
+    "cluster-1", "p-orders", "p-orders-dlq", "p-dead-letters-replayed", 6, 1_000_000, 6, 1, marks_partitions=6
+)
 T0_MS = 1_700_000_000_000
 
 
