@@ -15,12 +15,11 @@ from verification.packed_order import Source, pack, processed_partition_of, rest
 from verification.partitioning import partition_of
 from verification.reference_processor import AllowedOutcome, Order, ReferenceProcessor
 from verification.report import Damage, NotVerified, Report
-from verification.sizes import SizeLimits, record_bytes, size_limits
+from verification.sizes import MAY_NOT_FIT_BYTES, record_bytes
 from verification.windows import WindowSums
 
 _LOG_APPEND_TIME = 1
 _UNKNOWN_PRODUCT = "unknown_product"
-_DECLARED_SIZES = size_limits(None, None, None)
 
 
 class Ledger:
@@ -28,7 +27,7 @@ class Ledger:
 
     ``snapshot`` has the offset in each partition of ``orders`` up to which the processor has read when the verification begins: records
     before it must have been processed; later ones only explain newer outputs. ``history`` says what may be missing at the topics' beginnings. A
-    record of at least ``sizes`` may be a dead letter because of its size.
+    large record may be a dead letter because of its size.
     """
 
     def __init__(
@@ -38,7 +37,6 @@ class Ledger:
         snapshot: Mapping[int, int],
         report: Report,
         history: History = WHOLE,
-        sizes: SizeLimits = _DECLARED_SIZES,
     ) -> None:
         self._history = history
         self._processed_is_cut = history.is_cut("processed-orders")
@@ -50,7 +48,6 @@ class Ledger:
         self._sums = sums
         self._snapshot = snapshot
         self._report = report
-        self._sizes = sizes
         # By identity: the order's position and its `rest` packed into one integer, complemented once it is matched.
         self._orders: dict[bytes, int | list[int]] = {}
         self._faulty: dict[Source, ExpectedLetter] = {}
@@ -86,12 +83,11 @@ class Ledger:
         if timestamp_type == _LOG_APPEND_TIME:
             now_s = timestamp_ms / 1000
         outcome: AllowedOutcome = self._reference.allowed_outcome(value, timestamp_ms / 1000, now_s)
-        size_bytes = record_bytes(key, value, headers)
-        if outcome.order and size_bytes > self._sizes.processed_order:
+        may_not_fit = record_bytes(key, value, headers) > MAY_NOT_FIT_BYTES
+        if outcome.order and may_not_fit:
             outcome = outcome._replace(reasons=outcome.reasons | {TOO_LARGE})
         if outcome.reasons:
-            too_large = size_bytes > self._sizes.dead_letter
-            letter = expected_letter(outcome.reasons, key, value, timestamp_ms, may_be_too_large=too_large)
+            letter = expected_letter(outcome.reasons, key, value, timestamp_ms, may_be_too_large=may_not_fit)
             self._faulty[source] = letter
             if outcome.order:
                 self._undecided[source] = outcome

@@ -26,7 +26,6 @@ from verification.output_file import LINES, read_lines
 from verification.packed_order import Source
 from verification.reference_processor import ReferenceProcessor, read_catalogue
 from verification.report import Damage, NotVerified, Report
-from verification.sizes import SizeLimits, size_limits
 from verification.topic_reader import Offsets, Record, TopicReader
 from verification.watermarks import Watermarks
 from verification.windows import (
@@ -117,7 +116,7 @@ class _Run:
             self.report.not_verified[NotVerified.ORDER] += gone
         snapshot = await self._read_by("processor", "orders", ["processed-orders", "orders-dlq"])
         sums = WindowSums(self.window_seconds)
-        ledger = Ledger(self.reference, sums, snapshot, self.report, self.history, await self._sizes())
+        ledger = Ledger(self.reference, sums, snapshot, self.report, self.history)
 
         old_dead_letters_end = await self._settled_ends("orders-dlq")
         old_orders_end = await self.reader.ends(orders)
@@ -153,10 +152,6 @@ class _Run:
 
     async def _begins(self, topic: str) -> Offsets:
         return await self.reader.begins(self.prefix + topic)
-
-    async def _sizes(self) -> SizeLimits:
-        topics = ("processed-orders", "late-orders", "orders-dlq")
-        return size_limits(*[await self.reader.max_message_bytes(self.prefix + topic) for topic in topics])
 
     async def _settled_ends(self, topic: str) -> Offsets:
         return await self.reader.settled_ends(self.prefix + topic)

@@ -112,10 +112,6 @@ VIEWER = Role(
         _topic(
             READ, DEAD_LETTERS_REPLAYED, "show which dead letters were replayed", "all but `make dead-letters` works"
         ),
-        *(
-            _topic(DESCRIBE_CONFIGS, topic, "know how large a record may be", "works with the declared limits")
-            for topic in (PROCESSED_ORDERS, ORDERS_DLQ, LATE_ORDERS)
-        ),
     ),
 )
 DEAD_LETTERS = Role(

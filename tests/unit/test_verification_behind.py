@@ -63,9 +63,6 @@ class Topics:
     async def committed(self, group: str, topic: str) -> dict[int, int]:
         return {0: self._committed[group]} if group in self._committed else {}
 
-    async def max_message_bytes(self, topic: str) -> None:
-        return None
-
     async def first_record(self, topic: str, partition: int, begin: int, end: int) -> Any:
         return self._records[topic][begin] if begin < end else None
 

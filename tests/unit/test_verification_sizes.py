@@ -4,18 +4,19 @@ from hashlib import sha256
 
 import pytest
 
+from libs.events.topic_rules import LARGEST_BATCH_BYTES
 from tests.unit.verified_outputs import BROKERS, REFERENCE, dump, enriched, order
 from verification.ledger import Ledger
 from verification.packed_order import Source
 from verification.report import Damage, Report
-from verification.sizes import size_limits
+from verification.sizes import MAY_NOT_FIT_BYTES
 from verification.windows import WindowSums
 
 MIB = 1024 * 1024
 TIME_MS = 1_700_000_100_000
-SIZES = size_limits(2 * MIB, 2 * MIB, 4 * MIB)
 JUNK = b"?" * (3 * MIB)
 LARGE = dump(order("large") | {"note": "x" * 3 * MIB})
+MIDDLE = dump(order("middle") | {"note": "x" * 400_000})
 SMALL = dump(order("small"))
 Content = tuple[bytes | None, bytes | None, dict[str, bytes]]
 
@@ -39,7 +40,7 @@ def report_of(
     value: bytes, letter: Content | None, reason: str = "too_large", processed: bytes | None = None
 ) -> Report:
     report, sums = Report(), WindowSums(60)
-    ledger = Ledger(REFERENCE, sums, {0: 1}, report, sizes=SIZES)
+    ledger = Ledger(REFERENCE, sums, {0: 1}, report)
     ledger.add_source(Source(0, 0), b"k", value, TIME_MS, 0.0, timestamp_type=BROKERS)
     if letter:
         key, left, more = letter
@@ -57,6 +58,8 @@ def report_of(
     [
         (LARGE, with_value(LARGE), "too_large"),
         (LARGE, without_value(LARGE), "too_large"),
+        (MIDDLE, with_value(MIDDLE), "too_large"),  # before the topics' limits were raised
+        (MIDDLE, without_value(MIDDLE), "too_large"),
         (JUNK, with_value(JUNK), "malformed"),
         (JUNK, without_value(JUNK), "too_large"),
         (JUNK, without_value(JUNK, key=None), "too_large"),
@@ -93,6 +96,5 @@ def test_anything_else_is_damage(value: bytes, letter: Content | None, reason: s
     assert report_of(value, letter, reason).damage[damage] == 1
 
 
-def test_limits_are_never_above_the_defaults_nor_below_the_batch_size() -> None:
-    assert size_limits(8 * MIB, None, 8 * MIB) == size_limits(None, None, None)
-    assert size_limits(100, 2 * MIB, 2 * MIB).processed_order == 192 * 1024
+def test_no_limit_that_the_services_use_is_below_the_size() -> None:
+    assert MAY_NOT_FIT_BYTES < LARGEST_BATCH_BYTES
