@@ -140,7 +140,7 @@ def _processor(fetches: _Fetches) -> dict[str, Callable[[], object]]:
 
 def _analytics(fetches: _Fetches) -> dict[str, Callable[[], object]]:
     values = [record.value for batch in fetches.read() for record in batch]
-    metrics = WindowMetrics(CollectorRegistry(), Reason.MALFORMED)
+    metrics = WindowMetrics(CollectorRegistry())
 
     def whole() -> None:
         logic = MetricsPartition("processed-orders", 0, 60, SystemClock(), metrics)

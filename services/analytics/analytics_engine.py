@@ -14,7 +14,6 @@ if __name__ == "__main__":
 from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry
 
-from libs.events.dead_letters import Reason
 from libs.events.limits import DECLARED_LIMITS, DerivedLimits, derived_limits
 from libs.events.rights import ANALYTICS
 from libs.events.topics import (
@@ -40,7 +39,7 @@ def make_stage(
 ) -> Stage:
     """From `processed-orders` to `product-metrics` and `late-orders`; the changelog of open windows is `analytics-state`."""
     outputs = (PRODUCT_METRICS, LATE_ORDERS, ORDERS_DLQ, ANALYTICS_STATE)
-    metrics = WindowMetrics(registry, Reason.MALFORMED)
+    metrics = WindowMetrics(registry)
 
     def logics(sources: Collection[TopicPartition]) -> dict[TopicPartition, MetricsPartition]:
         return {

@@ -167,11 +167,16 @@ class MetricsPartition(PartitionLogic):
 
     def _reject(self, record: Record, error: RejectedError, output: Output) -> None:
         # Only the processor should write into this topic. A record of another writer becomes a dead letter and is counted.
-        log.error("foreign record in processed-orders", offset=record.offset, error=str(error))
+        what = (
+            "order too large for late-orders"
+            if error.reason is Reason.TOO_LARGE
+            else "foreign record in processed-orders"
+        )
+        log.error(what, offset=record.offset, error=str(error))
         partition = output.partition_for(ORDERS_DLQ.name, record.key)
         letter = dead_letter(self._topic, self._partition, record, error, self._limits.dead_letter)
         output.send(ORDERS_DLQ.name, partition, letter.key, letter.value, record.timestamp, letter.headers)
-        self._tally.foreign += 1
+        self._tally.dead_letters[letter.reason] += 1
         self.urgent = True
 
     def before_commit(self, output: Output, position: int) -> WindowTally:

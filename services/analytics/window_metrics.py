@@ -2,18 +2,20 @@
 
 from prometheus_client import CollectorRegistry, Counter
 
+from libs.events.dead_letters import Reason
 from services.order_series import dead_letters, event_latency, orders_processed
 
 _MAX_LABELLED_PRODUCTS = 50
 _OTHER_PRODUCTS = "other"
+_REASONS = (Reason.MALFORMED, Reason.TOO_LARGE)
 
 
 class WindowMetrics:
-    """The analytics' metrics of windows. ``foreign`` is the reason that its dead letters have."""
+    """The analytics' metrics of windows."""
 
-    def __init__(self, registry: CollectorRegistry, foreign: str) -> None:
+    def __init__(self, registry: CollectorRegistry) -> None:
         self.processed = orders_processed(registry)
-        self.foreign = dead_letters(registry, [foreign])[foreign]
+        self.dead_letters = dead_letters(registry, _REASONS)
         self.latency = event_latency(registry)
         self.late = Counter("pipeline_late_orders", "Orders whose window was closed already.", registry=registry)
         self.closed = Counter(

@@ -94,7 +94,7 @@ class ProcessedOrders:
             except AssertionError as error:
                 raise AssertionError(f"{error} for {record!r:.3000}") from error
             tally = tally.plus(Tally(1, 0) if accepted else Tally(0, 1))
-        assert self._logic.before_commit(self._output, 0).foreign == tally.refused
+        assert self._logic.before_commit(self._output, 0).dead_letters.total() == tally.refused
         for sent in self._output.take():
             assert (sent.topic, sent.partition) == ("analytics-state", PARTITION)
             assert sent.key is not None
@@ -222,7 +222,7 @@ class Changelog:
 
 def _partition() -> MetricsPartition:
     return MetricsPartition(
-        "processed-orders", PARTITION, WINDOW_S, FakeClock(NOW_S), WindowMetrics(CollectorRegistry(), "malformed")
+        "processed-orders", PARTITION, WINDOW_S, FakeClock(NOW_S), WindowMetrics(CollectorRegistry())
     )
 
 

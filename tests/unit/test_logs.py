@@ -52,9 +52,7 @@ def process_one_record_of_each_kind() -> None:
     orders.pipe([order_record(1), order_record(2, amount=-1)])
     processed = [r for r in orders.output.topic("processed-orders") if r.headers == (("type", b"order"),)]
     mark = encode_watermark(Watermark((0,), 1, 1_700_000_100.0))
-    windows = LogicDriver(
-        MetricsPartition("processed-orders", 0, 60, clock, WindowMetrics(CollectorRegistry(), Reason.MALFORMED))
-    )
+    windows = LogicDriver(MetricsPartition("processed-orders", 0, 60, clock, WindowMetrics(CollectorRegistry())))
     windows.pipe([*processed, FakeRecord(mark, None, (("type", b"watermark"),)), *processed])
     lines = [record.value or b"" for record in windows.output.topic("product-metrics")]
     writer = FileWriter(MetricsFile(Path("metrics.json"), "product-metrics"))

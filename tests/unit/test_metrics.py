@@ -63,7 +63,7 @@ def registry_of(service: str) -> CollectorRegistry:
         if service == "processor":
             OrderMetrics(registry, Reason)
         else:
-            WindowMetrics(registry, Reason.MALFORMED).closed_window("prod-1", 2, 250)
+            WindowMetrics(registry).closed_window("prod-1", 2, 250)
     return registry
 
 
@@ -176,7 +176,7 @@ def test_an_unknown_watermark_is_not_exported() -> None:
 
 def test_products_beyond_the_first_fifty_share_a_series() -> None:
     registry = CollectorRegistry()
-    metrics = WindowMetrics(registry, Reason.MALFORMED)
+    metrics = WindowMetrics(registry)
     for _ in range(2):
         for number in range(200):
             metrics.closed_window(f"prod-{number}", 3, 1001)

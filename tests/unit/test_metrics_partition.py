@@ -3,8 +3,9 @@ from dataclasses import replace
 import orjson
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
-from libs.events.dead_letters import Reason, read_dead_letter_headers
+from libs.events.dead_letters import read_dead_letter_headers
 from libs.events.limits import DECLARED_LIMITS, DerivedLimits
 from libs.events.processed_orders import read_processed_order
 from libs.events.watermarks import LATEST_TIME_S, Watermark, encode_watermark
@@ -29,7 +30,7 @@ def mark(source: int, time_s: float, sources: int = 2) -> FakeRecord:
 
 def make_driver(limits: DerivedLimits = DECLARED_LIMITS) -> LogicDriver:
     registry = CollectorRegistry()
-    metrics = WindowMetrics(registry, Reason.MALFORMED)
+    metrics = WindowMetrics(registry)
     return LogicDriver(MetricsPartition("processed-orders", 3, 60, FakeClock(), metrics, limits), registry=registry)
 
 
@@ -183,9 +184,15 @@ def test_an_order_that_is_too_large_for_the_next_topic_is_a_dead_letter() -> Non
     driver = make_driver(limits)
     late = replace(processed("a", 59.9), headers=(("type", b"order"), ("baggage", b"x" * 2_050)))
     foreign = FakeRecord(b"?" * 5_000, b"k", (("type", b"order"),), 7, topic="processed-orders")
-    driver.pipe([mark(0, 60), mark(1, 60), late, foreign])
+    with capture_logs() as lines:
+        driver.pipe([mark(0, 60), mark(1, 60), late, foreign])
+    assert [line["event"] for line in lines] == [
+        "order too large for late-orders",
+        "foreign record in processed-orders",
+    ]
     assert driver.output.topic("late-orders") == []
     first, second = sorted(driver.output.topic("orders-dlq"), key=lambda letter: letter.value is None)
     assert (read_dead_letter_headers(first.headers).reason, first.value) == ("too_large", late.value)
     assert (read_dead_letter_headers(second.headers).reason, second.value) == ("too_large", None)
     assert read_dead_letter_headers(second.headers).offset == 7
+    assert driver.committed == {"dead_letters_too_large": 2}

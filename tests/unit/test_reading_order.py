@@ -55,7 +55,7 @@ def test_every_order_is_in_its_window_for_any_reading_order(
     clock = FakeClock(now_s)
     lag = EventTimeLag("orders", None, clock)
     orders = OrderMetrics(CollectorRegistry(), Reason)
-    windows = WindowMetrics(CollectorRegistry(), Reason.MALFORMED)
+    windows = WindowMetrics(CollectorRegistry())
     processed = FakeOutput(partitions=2)
     one_replica = ReplicaWatermark(SOURCES, 60)
     processors = [
