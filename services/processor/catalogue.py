@@ -1,5 +1,6 @@
 """The product catalogue, and the enrichment of orders with it."""
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +32,8 @@ def load_catalogue(path: Path) -> Catalogue:
         ValueError: the file cannot be read, or has no such object.
     """
     try:
-        products = orjson.loads(path.read_bytes())
+        content = path.read_bytes()
+        products = orjson.loads(content)
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from error
     if not isinstance(products, dict) or not products:
@@ -46,10 +48,27 @@ def load_catalogue(path: Path) -> Catalogue:
             raise ValueError(f"{product_id!r} must have product_name and category")
         if own := ORDER_FIELDS & fields.keys():
             raise ValueError(f"{product_id!r} must leave an order's own fields alone, but has {', '.join(sorted(own))}")
+    _check_names(content)
     try:
         return {product_id: make_product(product_id, fields) for product_id, fields in products.items()}
     except orjson.JSONEncodeError as error:  # nested deeper than orjson can encode
         raise ValueError(str(error)) from error
+
+
+def _check_names(content: bytes) -> None:
+    """Check that no object names a field twice: orjson would take the last one, and the verification refuses the catalogue."""
+
+    def check(pairs: list[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise ValueError(f"names {name[:MAX_ID_CHARS]!r} twice")
+            seen.add(name)
+
+    try:
+        json.loads(content, object_pairs_hook=check, parse_int=str)
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
 
 
 def make_product(product_id: str, fields: dict[str, Any]) -> Product:

@@ -102,3 +102,23 @@ def test_an_invalid_catalogue_is_rejected(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(ValueError, match=r"."):
         load_catalogue(path)
+
+
+LAMP = '{"product_name": "Lamp", "category": "c"}'
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (f'{{"a": {LAMP}, "b": {LAMP}, "a": {LAMP}}}', "a"),
+        (f'{{"a": {LAMP}, "\\u0061": {LAMP}}}', "a"),
+        ('{"a": {"product_name": "Lamp", "category": "c", "category": "d"}}', "category"),
+        ('{"a": {"product_name": "Lamp", "category": "c", "more": [{"x": 1, "x": 1}]}}', "x"),
+    ],
+)
+def test_a_catalogue_that_names_something_twice_is_rejected(tmp_path: Path, text: str, named: str) -> None:
+    """As the verification does; which of the two is meant is anybody's guess."""
+    path = tmp_path / "catalogue.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f"names '{named}' twice"):
+        load_catalogue(path)
