@@ -7,38 +7,25 @@ order in which each explains the previous one: metrics, the orders in them, the 
 import asyncio
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
-from libs.events.topics import SINK_GROUPS
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import Kafka
 from verification.history import WHOLE, History, find_history
 from verification.ledger import Ledger
-from verification.output_database import ROWS, OutputDatabase, read_rows
-from verification.output_file import LINES, read_lines
+from verification.metrics_topic import MetricsTopic
+from verification.output_database import OutputDatabase
+from verification.outputs import OutputComparison
 from verification.packed_order import Source
 from verification.reference_processor import ReferenceProcessor, read_catalogue
 from verification.report import Damage, NotVerified, Report
 from verification.topic_reader import Offsets, Record, TopicReader
 from verification.watermarks import Watermarks
-from verification.windows import (
-    Metric,
-    OutputDamage,
-    PlacedMetric,
-    Window,
-    WindowSums,
-    check_metrics,
-    check_output,
-    not_reached_by_sink,
-    read_metric_record,
-)
+from verification.windows import Window, WindowSums, check_metrics
 
 CATALOGUE = Path(__file__).resolve().parents[1] / "services" / "processor" / "catalogue.json"
 
@@ -86,15 +73,6 @@ async def verify(  # noqa: PLR0913 - all except the first are keyword arguments
         raise PipelineError(f"the broker went away: {error!r}", advice="try again once it is back") from error
 
 
-class _Output(NamedTuple):
-    """What the sink wrote to an output, read after the offsets that its ``group`` has ``committed``."""
-
-    group: str
-    kinds: OutputDamage
-    committed: Offsets
-    written: Counter[Metric]
-
-
 @dataclass
 class _Run:
     reader: TopicReader
@@ -127,7 +105,7 @@ class _Run:
         if wait_closed_s is not None:
             await self._wait_until_closed(sums, deadline_s)
 
-        metrics_end = await self._ends("product-metrics")
+        metrics_end = await self._metrics_topic.ends()
         processed_snapshot = await self._read_by("analytics", "processed-orders", ["product-metrics", "late-orders"])
         late_end = await self._settled_ends("late-orders")
         newer_metrics_end = await self._settled_ends("product-metrics")
@@ -138,14 +116,20 @@ class _Run:
         ledger.settle()
         closed = await self._add_processed(ledger, sums, late_end, processed_snapshot, processed_end)
         ledger.close()
-        metrics = await self._metrics(self.history.begins["product-metrics"], metrics_end, self.report)
-        newer = await self._metrics(metrics_end, newer_metrics_end, self.report)
+        topic = self._metrics_topic
+        metrics = await topic.metrics(self.history.begins["product-metrics"], metrics_end, self.report)
+        newer = await topic.metrics(metrics_end, newer_metrics_end, self.report)
         check_metrics(sums, metrics, {metric.window for metric in newer}, closed, self.report, self.history)
         if wait_closed_s is not None:
             for product, start in sorted(due & sums.expected().keys() - {each.window for each in (*metrics, *newer)}):
                 self.report.found(Damage.NOT_CLOSED, f"{product} from {start}")
-        await self._check_outputs(output, database, metrics + newer, newer_metrics_end, deadline_s)
+        outputs = OutputComparison(topic, self.prefix, self.settle_s, self.progress, self.report, self.history)
+        await outputs.check(output, database, metrics + newer, newer_metrics_end, deadline_s)
         return self.report
+
+    @property
+    def _metrics_topic(self) -> MetricsTopic:
+        return MetricsTopic(self.reader, self.prefix + "product-metrics", self.window_seconds)
 
     async def _ends(self, topic: str) -> Offsets:
         return await self.reader.ends(self.prefix + topic)
@@ -254,21 +238,6 @@ class _Run:
         except ValueError as error:
             self.report.found(Damage.UNREADABLE, f"processed-orders: {record.value!r}: {error}"[:300])
 
-    async def _metrics(self, begins: Offsets, ends: Offsets, report: Report) -> list[Metric]:
-        return [each.metric for each in await self._placed_metrics(begins, ends, report)]
-
-    async def _placed_metrics(self, begins: Offsets, ends: Offsets, report: Report) -> list[PlacedMetric]:
-        metrics: list[PlacedMetric] = []
-        async for records in self.reader.read(self.prefix + "product-metrics", begins, ends):
-            for record in records:
-                try:
-                    metric = read_metric_record(record.key, record.value, self.window_seconds)
-                except ValueError as error:
-                    report.found(Damage.METRIC_MALFORMED, f"{record.value!r}: {error}"[:300])
-                else:
-                    metrics.append(PlacedMetric(record.partition, record.offset, metric))
-        return metrics
-
     async def _wait_until_closed(self, sums: WindowSums, deadline_s: float) -> None:
         """Wait until each window has a metric, or has late orders only."""
         unused = Report()  # differences are reported when this is read again later
@@ -278,8 +247,8 @@ class _Run:
         metrics_read = dict(self.history.begins["product-metrics"])
         late_read = dict(self.history.begins["late-orders"])
         while True:
-            ends = await self._ends("product-metrics")
-            closed.update(metric.window for metric in await self._metrics(metrics_read, ends, unused))
+            ends = await self._metrics_topic.ends()
+            closed.update(metric.window for metric in await self._metrics_topic.metrics(metrics_read, ends, unused))
             metrics_read = ends
             ends = await self._ends("late-orders")
             async for records in self.reader.read(self.prefix + "late-orders", late_read, ends):
@@ -297,66 +266,6 @@ class _Run:
                 return
             self.progress(f"{len(still_open):,} windows still open, waiting for {left_s:.0f} s at most")
             await asyncio.sleep(min(_POLL_S, left_s))
-
-    async def _check_outputs(
-        self,
-        output: Path | None,
-        database: OutputDatabase | None,
-        metrics: list[Metric],
-        ends: Offsets,
-        deadline_s: float,
-    ) -> None:
-        """Compare the outputs with ``metrics``, which the topic has before ``ends``."""
-        outputs: list[_Output] = []
-        if output:
-            since_s = self.history.lines_since_s(metric.window_end for metric in metrics)
-            read_file = partial(read_lines, output, self.window_seconds, since_s=since_s)
-            outputs.append(await self._read_output("file", LINES, read_file, metrics, deadline_s))
-            self.report.lines = outputs[-1].written.total()
-        if database:
-            read_all = partial(read_rows, database, self.window_seconds)
-            outputs.append(await self._read_output("database", ROWS, read_all, metrics, deadline_s))
-            self.report.rows = outputs[-1].written.total()
-        if outputs:
-            newest_ends = await self._ends("product-metrics")
-            newest = Counter(await self._metrics(ends, newest_ends, self.report))
-            for each in outputs:
-                due = Counter(metrics)
-                if due - each.written:
-                    due -= await self._not_reached(each, ends, newest_ends)
-                check_output(each.written, due, newest, each.kinds, self.report, self.history)
-
-    async def _read_output(
-        self,
-        name: str,
-        kinds: OutputDamage,
-        read: Callable[[Report | None], Counter[Metric]],
-        metrics: list[Metric],
-        deadline_s: float,
-    ) -> _Output:
-        """Read an output once it has all of ``metrics``, or after the time to wait."""
-        deadline_s = max(deadline_s, time.monotonic() + self.settle_s)
-        wanted = Counter(metrics)
-        while missing := (wanted - await asyncio.to_thread(read, None)).total():
-            if time.monotonic() > deadline_s:
-                break
-            self.progress(f"{missing:,} metrics not yet in the {name}")
-            await asyncio.sleep(_POLL_S)
-        group = SINK_GROUPS[name]
-        # Before the output is read for the last time: it then has to have all that is committed.
-        committed = await self.reader.committed(self.prefix + group, self.prefix + "product-metrics")
-        return _Output(group, kinds, committed, await asyncio.to_thread(read, self.report))
-
-    async def _not_reached(self, output: _Output, ends: Offsets, newest_ends: Offsets) -> Counter[Metric]:
-        """The metrics before ``ends`` that the output's sink has not read yet; reports how many."""
-        # The topic is read again, since only an output that lacks metrics needs their offsets.
-        unused = Report()
-        placed = await self._placed_metrics(self.history.begins["product-metrics"], newest_ends, unused)
-        not_reached = not_reached_by_sink(output.written, placed, output.committed, ends)
-        if behind := not_reached.total():
-            topic = self.prefix + "product-metrics"
-            self.report.found(output.kinds.behind, f"{output.group} is {behind:,} metrics behind the end of {topic}")
-        return not_reached
 
     def _is_judged(self, window: Window) -> bool:
         product, start_s = window

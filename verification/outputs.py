@@ -1,0 +1,104 @@
+"""Compares the sink's file and database with `product-metrics`."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from libs.events.topics import SINK_GROUPS
+from verification.history import History
+from verification.metrics_topic import MetricsTopic
+from verification.output_database import ROWS, OutputDatabase, read_rows
+from verification.output_file import LINES, read_lines
+from verification.report import Report
+from verification.topic_reader import Offsets
+from verification.windows import Metric, OutputDamage, check_output, not_reached_by_sink
+
+_POLL_S = 0.5
+
+
+class _Output(NamedTuple):
+    """What the sink wrote to an output, read after the offsets that its ``group`` has ``committed``."""
+
+    group: str
+    kinds: OutputDamage
+    committed: Offsets
+    written: Counter[Metric]
+
+
+@dataclass(frozen=True)
+class OutputComparison:
+    """Compares each output once it has all metrics, or after the time to wait; the differences are in ``report``."""
+
+    topic: MetricsTopic
+    prefix: str
+    settle_s: float
+    progress: Callable[[str], None]
+    report: Report
+    history: History
+
+    async def check(
+        self,
+        output: Path | None,
+        database: OutputDatabase | None,
+        metrics: list[Metric],
+        ends: Offsets,
+        deadline_s: float,
+    ) -> None:
+        """Compare the outputs with ``metrics``, which the topic has before ``ends``."""
+        outputs: list[_Output] = []
+        window_seconds = self.topic.window_seconds
+        if output:
+            since_s = self.history.lines_since_s(metric.window_end for metric in metrics)
+            read_file = partial(read_lines, output, window_seconds, since_s=since_s)
+            outputs.append(await self._read_output("file", LINES, read_file, metrics, deadline_s))
+            self.report.lines = outputs[-1].written.total()
+        if database:
+            read_all = partial(read_rows, database, window_seconds)
+            outputs.append(await self._read_output("database", ROWS, read_all, metrics, deadline_s))
+            self.report.rows = outputs[-1].written.total()
+        if outputs:
+            newest_ends = await self.topic.ends()
+            newest = Counter(await self.topic.metrics(ends, newest_ends, self.report))
+            for each in outputs:
+                due = Counter(metrics)
+                if due - each.written:
+                    due -= await self._not_reached(each, ends, newest_ends)
+                check_output(each.written, due, newest, each.kinds, self.report, self.history)
+
+    async def _read_output(
+        self,
+        name: str,
+        kinds: OutputDamage,
+        read: Callable[[Report | None], Counter[Metric]],
+        metrics: list[Metric],
+        deadline_s: float,
+    ) -> _Output:
+        """Read an output once it has all of ``metrics``, or after the time to wait."""
+        deadline_s = max(deadline_s, time.monotonic() + self.settle_s)
+        wanted = Counter(metrics)
+        while missing := (wanted - await asyncio.to_thread(read, None)).total():
+            if time.monotonic() > deadline_s:
+                break
+            self.progress(f"{missing:,} metrics not yet in the {name}")
+            await asyncio.sleep(_POLL_S)
+        group = SINK_GROUPS[name]
+        # Before the output is read for the last time: it then has to have all that is committed.
+        committed = await self.topic.reader.committed(self.prefix + group, self.topic.name)
+        return _Output(group, kinds, committed, await asyncio.to_thread(read, self.report))
+
+    async def _not_reached(self, output: _Output, ends: Offsets, newest_ends: Offsets) -> Counter[Metric]:
+        """The metrics before ``ends`` that the output's sink has not read yet; reports how many."""
+        # The topic is read again, since only an output that lacks metrics needs their offsets.
+        unused = Report()
+        placed = await self.topic.placed_metrics(self.history.begins["product-metrics"], newest_ends, unused)
+        not_reached = not_reached_by_sink(output.written, placed, output.committed, ends)
+        if behind := not_reached.total():
+            self.report.found(
+                output.kinds.behind, f"{output.group} is {behind:,} metrics behind the end of {self.topic.name}"
+            )
+        return not_reached
