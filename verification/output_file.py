@@ -1,6 +1,7 @@
 """Reads the sink's files, the live one and the finished ones: one metric a line, or a row in Parquet."""
 
 import gzip
+import json
 import os
 import re
 import zlib
@@ -45,6 +46,19 @@ def read_lines(
         if live:
             _add_lines(found, live, path.name, window_seconds, report)
     return found
+
+
+def live_begins(path: Path, topic: str) -> dict[int, int]:
+    """The offset in each partition of ``topic`` at which the live file begins, as the sink's checkpoint has it.
+
+    Earlier metrics are in finished files. Without a legible checkpoint, and if no file was ever finished, there are none.
+    """
+    try:
+        fields = json.loads(path.with_name(path.name + ".checkpoint").read_bytes())
+        begins = fields.get("begins", {}) if fields["topic"] == topic else {}
+        return {int(partition): int(position["next_offset"]) for partition, position in begins.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def _finished(path: Path, live: BinaryIO | None, since_s: float) -> Iterator[Path]:

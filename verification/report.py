@@ -43,7 +43,7 @@ class Damage(StrEnum):
 
 
 class NotVerified(StrEnum):
-    """Counts of what cannot be verified because topics no longer have their first records."""
+    """Counts of what cannot be verified because topics or files no longer have their first records."""
 
     ORDER = "order that was deleted, or is older than those that are verified"
     OUTCOME = "order without a result in the topics, which may have deleted it"
@@ -51,6 +51,7 @@ class NotVerified(StrEnum):
     DEAD_LETTER = "dead letter whose record is gone"
     LATE = "late order whose order is gone"
     WINDOW = "window of which orders, late orders or the metric may be gone"
+    LINE = "metric that was in a finished file, if that was moved away"
     METRIC = "line of the file, or row of the database, whose metric is gone from the topic"
 
 

@@ -51,7 +51,7 @@ def render(report: Report) -> RenderableType:
         )
     if report.not_verified:
         notes.append(
-            "\nNot verified, since the topics no longer have their first records, or --newest leaves them out:"
+            "\nNot verified, since the topics or files no longer have their first records, or --newest leaves them out:"
         )
         for what, count in report.not_verified.items():
             notes.append(f"\n  {count:,} times: {what.value}")

@@ -263,6 +263,26 @@ def not_reached_by_sink(
     return Counter(metric for metrics in after_last.values() for metric in metrics)
 
 
+def moved_away(
+    written: Counter[Metric], placed: Iterable[PlacedMetric], live_begins: Mapping[int, int]
+) -> Counter[Metric]:
+    """The metrics that may have been in finished files, if the oldest ones are no longer there.
+
+    These are the metrics of a partition before its first one in the files that are left, and before ``live_begins``, where the live file
+    begins. ``placed`` has the metrics of each partition in the order of offsets, in which the sink writes them.
+    """
+    left = written.copy()
+    found: set[int] = set()
+    moved: Counter[Metric] = Counter()
+    for partition, offset, metric in placed:
+        if left[metric] > 0:
+            left[metric] -= 1
+            found.add(partition)
+        elif partition not in found and offset < live_begins.get(partition, 0):
+            moved[metric] += 1
+    return moved
+
+
 def mean_cents(total: Total) -> int:
     """The average in cents, rounded half to even."""
     below, remainder = divmod(total.cents, total.orders)
