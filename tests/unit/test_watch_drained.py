@@ -1,5 +1,7 @@
 """`watch.drained` with fake HTTP endpoints: the reasons why a pipeline is not drained."""
 
+import contextlib
+import io
 import json
 import socket
 import subprocess
@@ -13,8 +15,10 @@ import pytest
 
 from tests.integration.services import ROOT
 from tests.unit.test_watch_state import observation
-from watch.drained import written_outputs
+from watch.drained import main, written_outputs
 from watch.state import State
+
+POLL_S = 0.01  # a server that is shut down ends at its next poll
 
 
 class Pipeline:
@@ -42,7 +46,7 @@ class Pipeline:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(POLL_S,), daemon=True).start()
 
     def answer(self, path: str) -> str:
         if path == "/metrics":
@@ -66,13 +70,14 @@ class Pipeline:
         )
 
     def drained(self, *arguments: str) -> tuple[int, list[str]]:
-        command = [sys.executable, "-m", "watch.drained", "--live", self.url, "--analytics", self.url, "--json"]
-        done = subprocess.run(
-            [*command, "--timeout", "0", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-        result = json.loads(done.stdout)
+        command = ["drained", "--live", self.url, "--analytics", self.url, "--json", "--timeout", "0", *arguments]
+        printed = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+            patch.setattr(sys, "argv", command)
+            exit_code = main()
+        result = json.loads(printed.getvalue())
         assert result["drained"] == (not result["waiting_for"])
-        return done.returncode, result["waiting_for"]
+        return exit_code, result["waiting_for"]
 
     def close(self) -> None:
         self._server.shutdown()

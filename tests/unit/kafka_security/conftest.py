@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.kafka_security.token_endpoint import Endpoint
+from tests.unit.kafka_security.token_endpoint import POLL_S, Endpoint
 
 
 @pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
     with Endpoint() as endpoint:
-        threading.Thread(target=endpoint.serve_forever, daemon=True).start()
+        threading.Thread(target=endpoint.serve_forever, args=(POLL_S,), daemon=True).start()
         yield endpoint
         endpoint.shutdown()

@@ -12,7 +12,7 @@ from libs.runtime.kafka_security import oauth
 from libs.runtime.kafka_security.oauth import ClientCredentials
 from libs.runtime.secret import Secret
 from tests.integration.services import eventually
-from tests.unit.kafka_security.token_endpoint import HIDDEN, Clock, Endpoint, credentials
+from tests.unit.kafka_security.token_endpoint import HIDDEN, POLL_S, Clock, Endpoint, credentials
 
 
 async def test_a_token_is_renewed_before_it_expires(endpoint: Endpoint) -> None:
@@ -145,7 +145,7 @@ async def test_a_rejection_is_not_an_outage(endpoint: Endpoint, status: int, bod
 @pytest.mark.parametrize("status", [302, 307])
 async def test_a_redirect_is_an_error_and_is_not_followed(endpoint: Endpoint, status: int) -> None:
     with Endpoint() as other:
-        threading.Thread(target=other.serve_forever, daemon=True).start()
+        threading.Thread(target=other.serve_forever, args=(POLL_S,), daemon=True).start()
         target = f"127.0.0.1:{other.server_address[1]}"
         endpoint.status, endpoint.location = status, f"http://user:{HIDDEN}@{target}/{HIDDEN}?code={HIDDEN}"
         with pytest.raises(BrokerLoginError, match=f"{endpoint.url} redirects to 'http://{target}'") as redirected:

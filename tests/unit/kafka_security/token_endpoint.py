@@ -11,6 +11,7 @@ from libs.runtime.kafka_security.oauth import ClientCredentials
 from libs.runtime.secret import Secret
 
 HIDDEN = "hunter 2%"
+POLL_S = 0.01  # a server that is shut down ends at its next poll
 
 
 class Endpoint(http.server.ThreadingHTTPServer):
