@@ -1,7 +1,6 @@
 """Runs `pipeline dead-letters` as a process, and writes dead letters directly into `orders-dlq`."""
 
 import asyncio
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -13,39 +12,22 @@ from aiokafka import AIOKafkaProducer
 from libs.events.dead_letters import Reason, RejectedError, dead_letter_headers
 from libs.events.topics import ORDERS_DLQ
 from libs.runtime.kafka_client.partitioning import partition_for
+from tests.integration.command_line import PreloadedCommand
 from tests.integration.pipeline import Pipeline
-from tests.integration.services import ROOT
 from tests.unit.driver import FakeRecord
 
-SLOW_REPLAY = (
-    "import dead_letters.replay; dead_letters.replay.LETTERS_PER_TRANSACTION = 1;from cli.app import main; main()"
-)
+ONE_LETTER_PER_TRANSACTION = {("dead_letters.replay", "LETTERS_PER_TRANSACTION"): 1}
 
 
-class Command:
-    """`pipeline dead-letters` as a process."""
-
-    def __init__(self, pipeline: Pipeline, command: str, *arguments: str, slowly: bool = False) -> None:
-        program = ["-c", SLOW_REPLAY] if slowly else ["-m", "cli"]
-        where = [f"--bootstrap={pipeline.kafka}", f"--topic-prefix={pipeline.prefix}", "--window-seconds=5"]
-        self._command = [sys.executable, *program, "dead-letters", command, *where, *arguments]
-
-    async def start(self) -> asyncio.subprocess.Process:
-        pipe = asyncio.subprocess.PIPE
-        return await asyncio.create_subprocess_exec(
-            *self._command, cwd=ROOT, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe
-        )
-
-    async def run(self) -> tuple[int, str, str]:
-        """Exit code and output."""
-        process = await self.start()
-        out, err = await process.communicate()
-        assert process.returncode is not None
-        return process.returncode, out.decode(), err.decode()
+def start_command(pipeline: Pipeline, command: str, *arguments: str, slowly: bool = False) -> PreloadedCommand:
+    """Start `pipeline dead-letters`."""
+    where = [f"--bootstrap={pipeline.kafka}", f"--topic-prefix={pipeline.prefix}", "--window-seconds=5"]
+    constants = ONE_LETTER_PER_TRANSACTION if slowly else {}
+    return PreloadedCommand(pipeline.directory, "dead-letters", command, *where, *arguments, constants=constants)
 
 
 async def output_of(pipeline: Pipeline, *arguments: str) -> str:
-    code, out, err = await Command(pipeline, *arguments).run()
+    code, out, err = await start_command(pipeline, *arguments).communicate()
     assert code == 0, err
     return out
 

@@ -1,7 +1,7 @@
-"""Runs services as forks of a process that has already imported them.
+"""Runs services and commands as forks of a process that has already imported them.
 
-Importing its modules is most of the CPU time of a service that runs for a few seconds. multiprocessing's fork server
-imports them once in each process of the test run. Such a service is still a process of its own, with its own settings,
+Importing its modules is most of the CPU time of a service that runs for a few seconds, and nearly all of a command's. multiprocessing's fork server
+imports them once in each process of the test run. Such a service or command is still a process of its own, with its own settings,
 standard output and exit code.
 """
 
@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import runpy
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 _PRELOADED = [
@@ -17,6 +17,20 @@ _PRELOADED = [
     "services.processor.order_processor",
     "services.analytics.analytics_engine",
     "services.sink.data_sink",
+    "cli.app",
+    *(
+        f"cli.commands.{name}"
+        for name in (
+            "complete_transactions",
+            "dead_letters",
+            "doctor",
+            "metrics",
+            "report",
+            "status",
+            "verify",
+            "watch",
+        )
+    ),
 ]
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(_PRELOADED)
@@ -29,10 +43,19 @@ class PreloadedProcess:
         arguments: the file and its command-line arguments.
         env: the complete environment.
         log: an existing file, to which standard output and standard error are appended.
+        errors: another existing file for standard error.
+        main: replaces the file; a function that can be pickled.
     """
 
-    def __init__(self, arguments: list[str], env: Mapping[str, str], log: Path) -> None:
-        self._process = _context.Process(target=_run, args=(arguments, dict(env), log))
+    def __init__(
+        self,
+        arguments: list[str],
+        env: Mapping[str, str],
+        log: Path,
+        errors: Path | None = None,
+        main: Callable[[], None] | None = None,
+    ) -> None:
+        self._process = _context.Process(target=_run, args=(arguments, dict(env), log, errors or log, main))
         self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid
@@ -58,12 +81,14 @@ class PreloadedProcess:
             os.kill(self.pid, number)
 
 
-def _run(arguments: list[str], env: dict[str, str], log: Path) -> None:
+def _run(arguments: list[str], env: dict[str, str], log: Path, errors: Path, main: Callable[[], None] | None) -> None:
     os.setsid()
-    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
-    os.dup2(descriptor, sys.stdout.fileno())
-    os.dup2(descriptor, sys.stderr.fileno())
+    os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND), sys.stdout.fileno())
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_APPEND), sys.stderr.fileno())
     os.environ.clear()
     os.environ.update(env)
     sys.argv = arguments
-    runpy.run_path(arguments[0], run_name="__main__")
+    if main:
+        main()
+    else:
+        runpy.run_path(arguments[0], run_name="__main__")

@@ -1,9 +1,7 @@
 """`pipeline report` on a pipeline, compared with sums that the test has computed."""
 
-import asyncio
 import csv
 import sqlite3
-import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
@@ -21,9 +19,10 @@ from libs.events.dead_letters import Reason
 from libs.events.topics import ORDERS_DLQ
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import KafkaAddress
+from tests.integration.command_line import run_command
 from tests.integration.dead_letters import letter, write_letters
 from tests.integration.pipeline import Pipeline, history
-from tests.integration.services import ROOT, ServiceProcess, eventually
+from tests.integration.services import ServiceProcess, eventually
 from tests.integration.test_verification_after_retention import delete
 from verification import topic_reader
 
@@ -63,19 +62,15 @@ class Reports:
 
     async def run(self, span: str, *arguments: str) -> tuple[int, dict[str, Any], str]:
         """Exit code, report, and standard error."""
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "cli", "report", span,
-            f"--bootstrap={self.pipeline.kafka}", f"--topic-prefix={self.pipeline.prefix}",
-            f"--window-seconds={self.pipeline.window_s}", "--outputs=file,database", f"--file={self.pipeline.output}",
-            f"--database=sqlite:///{self.database}", f"--folder={self.folder}", *arguments,
-            cwd=ROOT, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe,
-        )  # fmt: skip
-        out, err = await process.communicate()
-        assert process.returncode is not None
+        code, out, err = await run_command(
+            self.pipeline,
+            *("report", span, f"--window-seconds={self.pipeline.window_s}", "--outputs=file,database"),
+            *(f"--file={self.pipeline.output}", f"--database=sqlite:///{self.database}", f"--folder={self.folder}"),
+            *arguments,
+        )
         path = self.folder / f"report-{span}.json"
-        assert str(path) in out.decode() or not out
-        return process.returncode, orjson.loads(self.written(span, "json")) if out else {}, err.decode()
+        assert str(path) in out or not out
+        return code, orjson.loads(self.written(span, "json")) if out else {}, err
 
     def query(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self.database)) as database, database:
@@ -103,7 +98,7 @@ def products(report: dict[str, Any]) -> dict[str, tuple[int, int]]:
 
 
 async def test_an_hour_is_reported_and_planted_differences_are_found(reports: Reports) -> None:
-    code, report, error = await reports.run(reports.hour, "--wait=240")
+    code, report, error = await reports.run(reports.hour, "--wait=600")
     assert code == 0, error
     assert products(report) == reports.truth()
     assert report["sources"] == ["topic", "file", "database"]
@@ -115,7 +110,7 @@ async def test_an_hour_is_reported_and_planted_differences_are_found(reports: Re
     assert f"{sum(cents for _, cents in reports.truth().values()) // 100:d}." in lines[-1]["total_revenue"]
     assert "Reconciled" in reports.written(reports.hour, "html")
 
-    _, before, error = await reports.run(hour_name(reports.start_s - 1), "--wait=240")
+    _, before, error = await reports.run(hour_name(reports.start_s - 1), "--wait=600")
     expected = Counter(order["product_id"] for order in reports.orders if order["timestamp"] < reports.start_s)
     assert {product: count for product, (count, _) in products(before).items()} == expected, error
 
@@ -169,7 +164,7 @@ async def plant_in_file(reports: Reports) -> None:
 
 
 async def test_late_orders_dead_letters_and_records_deleted_by_retention(reports: Reports) -> None:
-    code, report, error = await reports.run(reports.hour, "--wait=240")
+    code, report, error = await reports.run(reports.hour, "--wait=600")
     assert code == 0, error
     in_hour = {"user_id": "u", "product_id": "prod-1", "timestamp": reports.start_s + 100}
     late = [{**in_hour, "order_id": f"late-{number}", "amount": 1.1} for number in range(7)]
@@ -179,7 +174,7 @@ async def test_late_orders_dead_letters_and_records_deleted_by_retention(reports
         return len(await reports.pipeline.read("late-orders")) == 8
 
     await eventually(has_late_orders)
-    code, report, error = await reports.run(reports.hour, "--wait=240")
+    code, report, error = await reports.run(reports.hour, "--wait=600")
     assert code == 0, error
     assert products(report) == reports.truth(), "late orders change no metric"
     assert (report["total"]["late_order_count"], report["total"]["late_revenue_cents"]) == (7, 770)
@@ -213,11 +208,11 @@ async def test_a_period_with_open_windows_is_not_reported(kafka: str, topic_pref
     service = reports.pipeline.service
     async with service("analytics"), service("sink"):
         async with service("processor"):
-            code, report, error = await reports.run(reports.hour, "--wait=240")
+            code, report, error = await reports.run(reports.hour, "--wait=600")
         assert code == 0, error
         assert products(report) == reports.truth()
         # The processor may have written another watermark since, which the analytics has to read.
-        code, _, error = await reports.run(reports.hour, "--wait=240")
+        code, _, error = await reports.run(reports.hour, "--wait=600")
         assert code == 0, error
     # The hour of a stopped pipeline is complete as well: event time does not advance, and no window is open.
     code, _, error = await reports.run(reports.hour, "--wait=0")

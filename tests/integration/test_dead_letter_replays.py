@@ -19,14 +19,15 @@ from libs.events.topics import DEAD_LETTERS_REPLAYED, ORDERS
 from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import KafkaAddress
+from tests.integration.command_line import PreloadedCommand
 from tests.integration.dead_letters import (
-    Command,
     letter,
     many_letters,
     order,
     output_of,
     reasons,
     replayed_from,
+    start_command,
     write_letters,
 )
 from tests.integration.pipeline import Pipeline
@@ -129,8 +130,11 @@ async def test_orders_are_replayed_after_their_product_was_added_to_the_catalogu
 async def test_a_replayed_order_is_validated_again(pipeline: Pipeline) -> None:
     """A future timestamp is no longer ahead; a record that is still invalid becomes one new letter, and the old one is marked."""
     async with pipeline.service("analytics"), pipeline.service("processor"):
-        early = order(timestamp=time.time() + 70)
-        await pipeline.send([(2, [early, b"no JSON"])])
+        async with AIOKafkaProducer(bootstrap_servers=pipeline.kafka) as producer:
+            orders = pipeline.prefix + ORDERS.name
+            await producer.send_and_wait(orders, b"no JSON", partition=2)
+            early = order(timestamp=time.time() + 70)  # more than a minute ahead even if it arrives seconds later
+            await producer.send_and_wait(orders, early, partition=2)
 
         async def letters(count: int) -> None:
             async def letters_exist() -> bool:
@@ -155,7 +159,7 @@ async def test_a_replayed_order_is_validated_again(pipeline: Pipeline) -> None:
     assert (report.sent, report.processed, report.dead_letters.total()) == (4, 1, 3)
 
 
-async def wait_for_first_replay(reader: TopicReader, pipeline: Pipeline, process: asyncio.subprocess.Process) -> None:
+async def wait_for_first_replay(reader: TopicReader, pipeline: Pipeline, process: PreloadedCommand) -> None:
     """Return once ``process`` has replayed something, or has ended."""
     orders = pipeline.prefix + "orders"
     before = await reader.ends(orders)
@@ -179,12 +183,12 @@ async def test_a_replay_that_is_killed_repeatedly_creates_no_duplicates(pipeline
     await write_letters(pipeline, letters)
     async with TopicReader(pipeline.kafka) as reader:
         for _ in range(5):
-            process = await Command(pipeline, "replay", "--all", "--yes", slowly=True).start()
+            process = start_command(pipeline, "replay", "--all", "--yes", slowly=True)
             await wait_for_first_replay(reader, pipeline, process)
             await asyncio.sleep(random.uniform(0, 0.2))
             process.kill()
-            _, err = await process.communicate()
-            assert process.returncode == -signal.SIGKILL, err
+            code, _, err = await process.communicate()
+            assert code == -signal.SIGKILL, err
     out = await output_of(pipeline, "replay", "--all", "--yes")
     assert 5 <= replayed_before(out) < 600
     found = await replayed_from(pipeline)
@@ -208,14 +212,14 @@ async def test_a_record_with_two_letters_is_replayed_once(pipeline: Pipeline) ->
 
 async def test_one_of_two_concurrent_replays_is_fenced(pipeline: Pipeline) -> None:
     await write_letters(pipeline, many_letters(pipeline, 2000))
-    first = await Command(pipeline, "replay", "--all", "--yes", slowly=True).start()
+    first = start_command(pipeline, "replay", "--all", "--yes", slowly=True)
     async with TopicReader(pipeline.kafka) as reader:
         await wait_for_first_replay(reader, pipeline, first)
     out = await output_of(pipeline, "replay", "--all", "--yes")
     assert 1 <= replayed_before(out) < 2000
-    _, err = await first.communicate()
-    assert first.returncode == 1
-    assert b"another replay has taken over" in err
+    code, _, err = await first.communicate()
+    assert code == 1
+    assert "another replay has taken over" in err
     found = await replayed_from(pipeline)
     assert len(found) == 2000
     assert set(found.values()) == {1}

@@ -19,12 +19,12 @@ from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import KafkaAddress
 from libs.runtime.kafka_client.partitioning import partition_for
 from tests.integration.dead_letters import (
-    Command,
     letter,
     many_letters,
     output_of,
     reasons,
     replayed_from,
+    start_command,
     write_letters,
 )
 from tests.integration.pipeline import Pipeline
@@ -165,7 +165,7 @@ async def test_an_invalid_command_has_a_clear_error(pipeline: Pipeline) -> None:
         ("list", "--topic-prefix=other-"): "there is no topic 'other-orders'",
         ("list", "--bootstrap=127.0.0.1:1"): "no broker at 127.0.0.1:1",
     }
-    found = await asyncio.gather(*(Command(pipeline, *arguments).run() for arguments in messages))
+    found = await asyncio.gather(*(start_command(pipeline, *arguments).communicate() for arguments in messages))
     for (code, out, err), message in zip(found, messages.values(), strict=True):
         assert (code, out) == (1, "")
         assert message in err
