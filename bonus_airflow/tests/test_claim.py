@@ -72,7 +72,8 @@ def test_the_lock_lasts_as_long_as_the_command_that_has_inherited_it(backend: Fa
 from bonus_airflow.operations.commands import run_command
 from bonus_airflow.operations.run_marker import locked_pipeline
 with locked_pipeline() as lock:
-    run_command(["sh", "-c", "touch {tmp_path}/began; sleep 1.5; touch {ended}"], inherited_fds=[lock])
+    waits = "until [ -e {tmp_path}/go ]; do sleep 0.2; done"
+    run_command(["sh", "-c", f"touch {tmp_path}/began; {{waits}}; touch {ended}"], inherited_fds=[lock])
 """
     process = subprocess.Popen([sys.executable, "-c", task], cwd=ROOT)
     while not (tmp_path / "began").exists():
@@ -80,5 +81,6 @@ with locked_pipeline() as lock:
     process.kill()
     process.wait()
     assert not ended.exists()
+    (tmp_path / "go").touch()
     with locked_pipeline():
         assert ended.exists()

@@ -79,7 +79,7 @@ def url() -> Iterator[str]:
     loop = asyncio.new_event_loop()
     thread = Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
-    yield f"http://127.0.0.1:{port.result(10)}/"
+    yield f"http://127.0.0.1:{port.result(600)}/"
     loop.call_soon_threadsafe(stop.set)
     thread.join()
     loop.close()

@@ -13,6 +13,7 @@ from tests.compose.conftest import REPLICAS, verify
 from tests.compose.groups import Member, committed_offsets, eventually, members_of
 from tests.compose.project import ROOT, Project, docker
 from tests.compose.prometheus import Prometheus
+from tests.integration.services import HANGS_AFTER_S
 
 PARTITIONS = 6
 _STAGES = re.compile(
@@ -81,7 +82,7 @@ async def can_be_watched(project: Project) -> None:
     )
     assert watch.stdout
     try:
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(HANGS_AFTER_S):
             missing = {_STAGES, _WINDOW}
             while missing:
                 line = (await watch.stdout.readline()).decode()

@@ -1,5 +1,6 @@
 """A separate pipeline for a test: short windows, its own topics, and orders in partitions that the test chooses."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -79,18 +80,21 @@ class Pipeline:
         await ensure_topics(self.settings(), [topic for topic in ALL_TOPICS if topic not in others])
 
     async def send(self, batches: Iterable[tuple[int, Sequence[bytes | None]]]) -> None:
-        """Write values into partitions of `orders`, in this order."""
+        """Write values into partitions of `orders`, in this order within a partition."""
+        topic = self.prefix + ORDERS.name
         producer = AIOKafkaProducer(bootstrap_servers=self.kafka, max_batch_size=256 * 1024)
         await producer.start()
         try:
+            deliveries = []
             for partition, values in batches:
                 builder = producer.create_batch()
                 for value in values:
                     if builder.append(timestamp=None, key=None, value=value) is None:
-                        await (await producer.send_batch(builder, self.prefix + ORDERS.name, partition=partition))
+                        deliveries.append(await producer.send_batch(builder, topic, partition=partition))
                         builder = producer.create_batch()
                         builder.append(timestamp=None, key=None, value=value)
-                await (await producer.send_batch(builder, self.prefix + ORDERS.name, partition=partition))
+                deliveries.append(await producer.send_batch(builder, topic, partition=partition))
+            await asyncio.gather(*deliveries)
         finally:
             await producer.stop()
 

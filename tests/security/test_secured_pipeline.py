@@ -132,7 +132,7 @@ async def test_everything_works_over_secured_listeners_and_is_exact(
 
         assert "malformed" in await tool.run("dead-letters", "list")
         assert "replayed" in await tool.run("dead-letters", "replay", "--reason=malformed", "--yes")
-        await tool.run("verify", f"--output={pipeline.output}", "--wait-closed=60")
+        await tool.run("verify", f"--output={pipeline.output}", "--wait-closed=600")
         assert "prod-1" in await tool.run("metrics", "--source=topic")
         assert "orders" in await tool.watch()
 

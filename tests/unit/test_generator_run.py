@@ -89,7 +89,7 @@ class Run:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(600):
         while not condition():
             await settle()
 
@@ -121,7 +121,7 @@ async def test_no_order_is_sent_before_it_is_due(monkeypatch: pytest.MonkeyPatch
 async def test_it_ends_after_its_count_and_catches_up_at_once() -> None:
     run = Run(count=777)
     run.clock.time_s += 3600
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(600):
         await run.run()
     assert run.producer.written == run.expected(777)
     assert totals(run.registry) == {"orders_sent": 777}
@@ -166,7 +166,7 @@ async def test_a_stop_waits_for_unconfirmed_orders() -> None:
     assert not task.done()
     run.producer.confirms_at_once = True
     run.producer.answer()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(600):
         await task
     assert run.producer.written == run.expected(10)
 
@@ -182,7 +182,7 @@ async def test_a_stop_without_a_broker_reports_unsent_orders(monkeypatch: pytest
     stream = run.stream()
     keys = [stream.take().key.decode() for _ in range(10)]
     with pytest.raises(UnsentError, match=f"10 orders were not confirmed, first order_id {keys[0]}, last {keys[-1]}"):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(600):
             await task
 
 
@@ -191,7 +191,7 @@ async def test_a_rejected_order_ends_the_run() -> None:
     run.clock.time_s += 3600
     run.producer.refusals.append(ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(600):
             await run.run()
 
 

@@ -215,7 +215,7 @@ async def test_metrics_are_served_while_the_event_loop_is_blocked() -> None:
         answers: list[str] = []
         asking = threading.Thread(target=lambda: answers.append(get(server.port)))
         asking.start()
-        asking.join(10)  # which blocks the event loop that runs this
+        asking.join(600)  # which blocks the event loop that runs this
         assert "pipeline_orders_processed_total" in answers[0]
 
 
