@@ -16,6 +16,7 @@ import pytest
 
 from local.ports import free_block, free_ports, is_taken
 from local.settings import HTTP_PORTS
+from local.supervision import Supervisor
 from tests.integration.services import HANGS_AFTER_S, ROOT, eventually
 
 READY_S = HANGS_AFTER_S
@@ -28,6 +29,7 @@ class Pipeline:
 
     def __init__(self, directory: Path) -> None:
         self.metrics = directory / "metrics.json"
+        self.supervisor = Supervisor(directory)
         kafka_port, zookeeper_port, unused_port = free_ports(3)
         http_port = free_block(HTTP_PORTS)
         self.ports = [kafka_port, zookeeper_port, http_port]
@@ -59,14 +61,16 @@ class Pipeline:
 
     def running(self) -> dict[str, int]:
         """Process ids of the running programs, by program, once none is starting and all of them respond."""
-        deadline = time.monotonic() + HANGS_AFTER_S
+        deadline, rows = time.monotonic() + HANGS_AFTER_S, list[list[str]]()
         while True:
-            rows = [line.split(maxsplit=5) for line in self("status").splitlines()]
-            running = [row for row in rows if row[1] == "RUNNING"]
             # Supervisor calls a program RUNNING some seconds after its start, when it may long have responded.
-            if all(row[-1] == "ok" for row in running) and not any(row[1] == "STARTING" for row in rows):
-                return {row[0]: int(row[2]) for row in running}
+            if not any(program.state == "STARTING" for program in self.supervisor.programs()):
+                rows = [line.split(maxsplit=5) for line in self("status").splitlines()]
+                running = [row for row in rows if row[1] == "RUNNING"]
+                if all(row[-1] == "ok" for row in running) and not any(row[1] == "STARTING" for row in rows):
+                    return {row[0]: int(row[2]) for row in running}
             assert time.monotonic() < deadline, f"no response within {HANGS_AFTER_S} s: {rows}"
+            time.sleep(0.5)  # a command takes as much CPU time
 
     def has_closed_a_window(self) -> bool:
         return self.metrics.exists() and b"total_revenue" in self.metrics.read_bytes()
