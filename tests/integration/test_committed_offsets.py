@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import uuid
 from pathlib import Path
 
 import orjson
@@ -18,22 +19,40 @@ from libs.runtime.transactions.record_batches import OutputBuffer
 from recompute import commands
 from recompute.commands import carry_out, make_plan
 from tests.integration.pipeline import Pipeline, history
+from tests.integration.services import ServiceProcess
 
 
-@pytest.fixture
-async def pipeline(kafka: str, topic_prefix: str, tmp_path: Path) -> Pipeline:
-    """A pipeline that has processed 600 orders and was stopped."""
-    pipeline = Pipeline(kafka, topic_prefix, tmp_path)
+@pytest.fixture(scope="module")
+def pipeline(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    """A pipeline that has processed 600 orders and was stopped; each test leaves it like that."""
+
+    used = Pipeline(kafka, f"test-{uuid.uuid4().hex[:10]}-", tmp_path_factory.mktemp("pipeline"))
+    asyncio.run(send_and_process(used))
+    return used
+
+
+async def send_and_process(pipeline: Pipeline) -> None:
     await pipeline.make_topics()
     orders = [orjson.dumps(order) for order in history(600, 60, seed=5)]
     await pipeline.send([(number, orders[number::6]) for number in range(6)])
+    await process_all(pipeline)
+
+
+async def process_all(pipeline: Pipeline) -> None:
+    """Run the services until all orders are in closed windows, which is verified."""
     async with pipeline.service("processor") as processor, pipeline.service("analytics") as analytics:
         async with pipeline.service("sink"):
-            await pipeline.verify()
-        for service in (processor, analytics):  # a killed one would stay a group member for ten seconds
-            service.terminate()
-            assert await service.wait() == 0
-    return pipeline
+            await processor.wait_for("partition started")  # after a recomputation it has to recreate the topics
+            report = await pipeline.verify()
+        for service in (processor, analytics):
+            await stop(service)
+    assert report.sent == report.processed == report.in_closed_windows == 600
+
+
+async def stop(service: ServiceProcess) -> None:
+    """A killed one would stay a group member for ten seconds."""
+    service.terminate()
+    assert await service.wait() == 0
 
 
 async def test_a_changelog_that_does_not_match_the_offset_ends_the_analytics_and_the_advice_fixes_it(
@@ -48,9 +67,7 @@ async def test_a_changelog_that_does_not_match_the_offset_ends_the_analytics_and
     right = int(failed["error"].partition("belongs to offset ")[2].partition(":")[0])
     assert f"--to-offset {right} --execute" in failed["advice"]
     await pipeline.commit("analytics", PROCESSED_ORDERS.name, right)
-    async with pipeline.service("processor"), pipeline.service("analytics"), pipeline.service("sink"):
-        report = await pipeline.verify()
-    assert report.sent == report.in_closed_windows == 600
+    await process_all(pipeline)
 
 
 async def test_a_processor_with_a_reset_group_ends_and_everything_can_be_recreated(pipeline: Pipeline) -> None:
@@ -60,10 +77,7 @@ async def test_a_processor_with_a_reset_group_ends_and_everything_can_be_recreat
         assert "the committed offset 0" in failed["error"]
         assert await processor.wait() == 1
     await carry_out(pipeline.kafka, await make_plan(pipeline.kafka, pipeline.prefix), asyncio.Event())
-    async with pipeline.service("processor") as processor, pipeline.service("analytics"), pipeline.service("sink"):
-        await processor.wait_for("partition started")  # the topics are recreated
-        report = await pipeline.verify()
-    assert report.sent == report.processed == report.in_closed_windows == 600
+    await process_all(pipeline)
 
 
 async def test_nothing_is_deleted_if_a_service_was_started_after_the_plan_was_made(pipeline: Pipeline) -> None:
@@ -72,10 +86,9 @@ async def test_nothing_is_deleted_if_a_service_was_started_after_the_plan_was_ma
         await processor.wait_for("partition started")
         with pytest.raises(PipelineError, match="processor' has 1 members"):
             await carry_out(pipeline.kafka, plan, begun)
+        await stop(processor)
     assert not begun.is_set()
-    async with pipeline.service("processor"), pipeline.service("analytics"), pipeline.service("sink"):
-        report = await pipeline.verify()
-    assert report.sent == report.processed == report.in_closed_windows == 600
+    await process_all(pipeline)
 
 
 @pytest.mark.parametrize("stopped_at", ["before the deletion", "amid the deletion", "after the deletion"])
@@ -102,13 +115,10 @@ async def test_an_interrupted_recomputation_is_finished_by_a_second_one_and_noth
         failed = await processor.wait_for("service failed")
         assert "pipeline recompute" in failed["advice"]
         assert await processor.wait() == 1
-        analytics.terminate()  # a killed one would stay a group member for ten seconds
+        analytics.terminate()
         await analytics.wait()
     await carry_out(pipeline.kafka, await make_plan(pipeline.kafka, pipeline.prefix), asyncio.Event())
-    async with pipeline.service("processor") as processor, pipeline.service("analytics"), pipeline.service("sink"):
-        await processor.wait_for("partition started")  # the topics are recreated
-        report = await pipeline.verify()
-    assert report.sent == report.processed == report.in_closed_windows == 600
+    await process_all(pipeline)
 
 
 async def test_a_changed_window_length_is_rejected(pipeline: Pipeline) -> None:
