@@ -71,15 +71,18 @@ def adopt_orphans() -> None:
 
 
 def end_descendants(grace_s: float = _GRACE_S) -> None:
-    """Send SIGTERM to all descendants, and SIGKILL to those that still run after ``grace_s``."""
+    """Send SIGTERM to all descendants, and SIGKILL to those that still run after ``grace_s``.
+
+    One whose parent ends first is no descendant any more, unless orphans are adopted: it is waited for all the same.
+    """
     asked: set[int] = set()
     deadline_s = time.monotonic() + grace_s
-    while pids := [*descendants()]:
+    while pids := {*descendants()} | _running(asked):
         overdue = time.monotonic() > deadline_s
         for pid in pids:
             if overdue or pid not in asked:
                 _send(pid, signal.SIGKILL if overdue else signal.SIGTERM)
-        asked.update(pids)
+        asked = pids
         _reap()
         time.sleep(_POLL_S)
 
@@ -94,6 +97,11 @@ def descendants() -> Iterator[int]:
         found = children.get(waiting.pop(), [])
         waiting += found
         yield from found
+
+
+def _running(pids: set[int]) -> set[int]:
+    """Those of ``pids`` that still run."""
+    return pids & {pid for pid, _ in _processes()} if pids else set()
 
 
 def _processes() -> Iterator[tuple[int, int]]:

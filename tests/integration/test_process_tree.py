@@ -12,11 +12,12 @@ import pytest
 from tests.integration.services import ROOT, eventually
 from tests.integration.test_local_mode import is_running
 
+DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(600)"
 # Starts a session leader that ignores SIGTERM, and an orphaned process; then waits.
-STARTS_OTHERS = """
+STARTS_OTHERS = f"""
 import pathlib, subprocess, sys, time
 folder = pathlib.Path(sys.argv[1])
-deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(600)"
+deaf = {DEAF!r}
 def start(code):
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True)
 first = start(deaf)
@@ -25,8 +26,21 @@ parent = start(
     "import subprocess, sys; null = subprocess.DEVNULL;"
     "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], stdout=null).pid)"
 )
-(folder / "others.new").write_text(f"{first.pid} {parent.communicate()[0].decode()}")
+(folder / "others.new").write_text(f"{{first.pid}} {{parent.communicate()[0].decode()}}")
 (folder / "others.new").rename(folder / "others")
+"""
+# Starts a process that ends at SIGTERM, and leaves its own child, which does not; then ends both.
+ENDS_PARENT_FIRST = f"""
+import subprocess, sys
+from local.process_tree import end_descendants
+parent = (
+    "import subprocess, sys, time; child = subprocess.Popen([sys.executable, '-c', sys.argv[1]], stdout=subprocess.PIPE);"
+    "child.stdout.readline(); print(child.pid, flush=True); time.sleep(600)"
+)
+deaf = {DEAF!r}
+started = subprocess.Popen([sys.executable, "-c", parent, deaf], stdout=subprocess.PIPE)
+print(started.pid, started.stdout.readline().decode())
+end_descendants(1.0)
 """
 TEST_FILE = f"""
 import subprocess, sys, time
@@ -46,6 +60,16 @@ def test_processes_left_by_a_finished_command_are_ended(tmp_path: Path) -> None:
     pids = started_pids(tmp_path)
     assert len(pids) == 2
     assert not [pid for pid in pids if is_running(pid)]
+
+
+def test_a_process_is_ended_although_its_parent_has_ended_before() -> None:
+    done = subprocess.run([sys.executable, "-c", ENDS_PARENT_FIRST], cwd=ROOT, stdout=subprocess.PIPE, check=True)
+    pids = [int(pid) for pid in done.stdout.split()]
+    assert len(pids) == 2
+    left = [pid for pid in pids if is_running(pid)]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
 
 
 def test_the_exit_code_is_that_of_the_command() -> None:
