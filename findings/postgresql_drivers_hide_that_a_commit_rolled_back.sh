@@ -10,7 +10,8 @@
 #       psycopg inner transaction(): no error, rows: 1
 # What to do: put the statement that may fail into an inner transaction(), which is a savepoint, or catch the error outside.
 set -eu
-bin=$(dirname "$(command -v initdb || ls /usr/lib/postgresql/*/bin/initdb | tail -n 1)")
+bin=$(dirname "$(command -v initdb || ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null | tail -n 1)")
+[ -x "$bin/initdb" ] || { echo "no PostgreSQL server is installed: on Debian it is the package postgresql" >&2 && exit 1; }
 as=
 if [ "$(id -u)" = 0 ]; then as="setpriv --reuid=65534 --regid=65534 --clear-groups"; fi # PostgreSQL refuses to run as root
 folder=$(mktemp -d)

@@ -10,7 +10,8 @@
 #       12345678901234.56 as a parameter: 12345678901234.6 found again: 0 in the statement's text: 12345678901234.56
 # What to do: Decimal(repr(value)) as the parameter, or a column of double precision.
 set -eu
-bin=$(dirname "$(command -v initdb || ls /usr/lib/postgresql/*/bin/initdb | tail -n 1)")
+bin=$(dirname "$(command -v initdb || ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null | tail -n 1)")
+[ -x "$bin/initdb" ] || { echo "no PostgreSQL server is installed: on Debian it is the package postgresql" >&2 && exit 1; }
 as=
 if [ "$(id -u)" = 0 ]; then as="setpriv --reuid=65534 --regid=65534 --clear-groups"; fi # PostgreSQL refuses to run as root
 folder=$(mktemp -d)
