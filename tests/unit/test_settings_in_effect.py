@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry
 from libs.events.product_metrics import ProductMetric, encode_metric
 from libs.runtime.clock import SystemClock
 from libs.runtime.exactly_once.stage import Stage
+from libs.runtime.life_cycle import Context
 from libs.runtime.service.health import Health
-from libs.runtime.service.life_cycle import Context
 from libs.runtime.service.settings import ServiceSettings, load_settings
 from libs.runtime.topics.rules import Cluster
 from services.analytics import analytics_engine
