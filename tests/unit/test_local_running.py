@@ -33,7 +33,7 @@ def test_it_has_gone_only_if_its_process_has(processes: list[int], monkeypatch: 
     with pytest.raises(SilentSupervisorError, match="does not answer"):
         running_supervisor()
     processes.remove(LEADER)
-    with pytest.raises(LocalModeError, match="the supervisor has gone"):
+    with pytest.raises(LocalModeError, match="the supervisor has ended"):
         running_supervisor()
 
 

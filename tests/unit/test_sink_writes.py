@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from libs.runtime.backoff import Backoff
 from libs.runtime.clock import SystemClock
@@ -75,17 +76,18 @@ async def run_sink(
 
 
 async def test_metrics_that_the_output_had_already_do_not_count_as_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry = CollectorRegistry()
     writer = HalfKnownWriter(MetricsFile(tmp_path / "metrics.json", TOPIC))
-    await run_sink([*map(metric, range(10)), b"?"], writer, registry, monkeypatch)
+    with capture_logs() as logged:
+        await run_sink([*map(metric, range(10)), b"?"], writer, registry, monkeypatch)
     of_file = {"output": "file"}
     assert registry.get_sample_value("pipeline_metrics_written_total", of_file) == 5
     assert registry.get_sample_value("pipeline_foreign_records_total", of_file) == 6
-    log_output = capsys.readouterr().out
-    assert log_output.count("records that are not metrics were left out") == 1
-    assert log_output.count("metrics that the output has already were left out") == 1
+    events = [line["event"] for line in logged]
+    assert events.count("records that are not metrics were left out") == 1
+    assert events.count("metrics that the output has already were left out") == 1
 
 
 async def test_a_backlog_is_written_in_smaller_parts_if_the_output_does_not_take_it_at_once(
