@@ -18,6 +18,7 @@ def read_only(path: Path) -> Iterator[sqlite3.Connection]:
     Raises:
         PipelineError: it was read as it is, but another program began to write it.
     """
+    path = path.resolve()  # SQLite follows a link, too
     wal = path.with_name(f"{path.name}-wal")
     as_it_is = not wal.exists() and not os.access(path.parent, os.W_OK, effective_ids=True)
     uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if as_it_is else ''}"

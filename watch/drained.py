@@ -20,7 +20,8 @@ OUTPUTS = ("file", "database")
 
 _TIMEOUT_S = 5.0
 _POLL_S = 1.0
-_DATABASE_SINK = "sink-database"
+_DATABASE_HOSTS = ("sink-database", "database")
+"""Compose's services of the profile `database`. While the sink restarts again and again, it has no address."""
 _OPEN_WINDOWS = "pipeline_state_entries{"
 
 
@@ -71,13 +72,19 @@ class Endpoints:
 
 
 def written_outputs() -> list[str]:
-    """The outputs of the sinks beside this process: SINK_OUTPUTS, and the database if Compose's sink for it is running."""
+    """The outputs of the sinks beside this process: SINK_OUTPUTS, and the database if Compose's profile for it is running."""
     names = {name.strip() for name in (os.environ.get("SINK_OUTPUTS") or "file").lower().split(",")}
+    if any(_has_address(host) for host in _DATABASE_HOSTS):
+        names.add("database")
+    return sorted(names)
+
+
+def _has_address(host: str) -> bool:
     try:
-        socket.getaddrinfo(_DATABASE_SINK, None)
+        socket.getaddrinfo(host, None)
     except OSError:
-        return sorted(names)
-    return sorted(names | {"database"})
+        return False
+    return True
 
 
 def look(endpoints: Endpoints, monotonic_s: Callable[[], float] = time.monotonic) -> Drain:
@@ -229,7 +236,7 @@ def _arguments() -> argparse.Namespace:
         "--outputs",
         type=_outputs,
         metavar="SINK_OUTPUTS",
-        help="the sink's, separated by commas; others are ignored (SINK_OUTPUTS, and database if there is a sink-database)",
+        help="the sink's, separated by commas; others are ignored (SINK_OUTPUTS, and database if its profile runs)",
     )
     parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="0 looks once (600)")
     parser.add_argument("--json", action="store_true", help="print what is left as JSON")

@@ -42,6 +42,10 @@ class BrokerLoginError(PipelineError):
     """The broker rejects this client, or this client the broker: a wrong password, certificate or protocol."""
 
 
+class TokenEndpointError(BrokerLoginError):
+    """The token endpoint cannot be used as it is configured; it has not rejected this client."""
+
+
 class MissingRightError(PipelineError):
     """The cluster's ACLs do not give this client a right that it needs; the message names it."""
 

@@ -71,3 +71,15 @@ def test_a_reader_without_rights_notices_a_sink_that_starts(path: Path) -> None:
     path.with_name("metrics.db-wal").touch()
     with pytest.raises(PipelineError, match="while it was read"):
         reading.close()
+
+
+def test_new_rows_of_a_running_sink_are_read_through_a_link(path: Path) -> None:
+    path.parent.chmod(0o755)
+    with tempfile.TemporaryDirectory() as name, written(path) as connection:
+        connection.execute("insert into product_metrics values (?, ?, ?, ?, ?, ?)", ROW)
+        link = Path(name) / "metrics.db"
+        link.symlink_to(path)
+        link.parent.chmod(0o555)
+        with without_rights():
+            assert list(from_database(SqliteAddress(link), Selection())) == [ROW, ROW]
+        link.parent.chmod(0o755)

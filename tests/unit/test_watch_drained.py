@@ -181,7 +181,10 @@ def test_an_output_that_was_never_written_lacks_every_metric(
     assert pipeline.drained(f"--outputs={written}") == (0, [])
 
 
-@pytest.mark.parametrize(("existing", "outputs"), [([], ["file"]), (["sink-database"], ["database", "file"])])
+@pytest.mark.parametrize(
+    ("existing", "outputs"),
+    [([], ["file"]), (["sink-database", "database"], ["database", "file"]), (["database"], ["database", "file"])],
+)
 def test_the_database_is_written_if_there_is_a_sink_for_it(
     monkeypatch: pytest.MonkeyPatch, existing: list[str], outputs: list[str]
 ) -> None:

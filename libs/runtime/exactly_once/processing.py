@@ -49,11 +49,6 @@ class AssignedPartition:
     def name(self) -> str:
         return partition_name(self.source)
 
-    @property
-    def is_fresh(self) -> bool:
-        """Whether what the last fetch response said of the partition is recent."""
-        return time.monotonic() - self.confirmed_s < FRESH_S
-
 
 class Processing:
     """Processes partitions until ``stop`` is set.
@@ -204,7 +199,7 @@ class Processing:
             if show:
                 self._update_metrics(partition)
                 # It may have waited for its turn, or for its leader, for longer than a transaction stays open.
-                if partition.is_fresh:
+                if self._is_fresh(partition):
                     partition.open_transaction_check.update(
                         self._consumer.last_stable_offset(partition.source), self._consumer.highwater(partition.source)
                     )
@@ -264,16 +259,20 @@ class Processing:
             quiet_since_s=self._watch.quiet_since_s,
         )
 
+    def _is_fresh(self, partition: AssignedPartition) -> bool:
+        """Whether the last fetch response with the partition is recent."""
+        confirmed_ms, now_s = self._consumer.last_poll_timestamp(partition.source), time.monotonic()
+        if confirmed_ms != partition.confirmed_ms:
+            partition.confirmed_ms, partition.confirmed_s = confirmed_ms, now_s
+        return now_s - partition.confirmed_s < FRESH_S
+
     def _check_partitions(self, *, can_be_stuck: bool) -> None:
         """An idle partition is healthy only if a recent fetch response confirms that there is nothing to read.
 
         That of a partition with records is a commit, whatever the other partitions do.
         """
         for partition in self._partitions.values():
-            confirmed_ms = self._consumer.last_poll_timestamp(partition.source)
-            if confirmed_ms != partition.confirmed_ms:
-                partition.confirmed_ms, partition.confirmed_s = confirmed_ms, time.monotonic()
-            fresh = partition.is_fresh
+            fresh = self._is_fresh(partition)
             partition.read_to_end = fresh and self._lag(partition) == 0
             is_idle = not partition.in_transaction and partition.source not in self._commits.committing
             if is_idle and partition.read_to_end:

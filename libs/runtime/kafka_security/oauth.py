@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaConnectionError
 
-from libs.runtime.errors import BrokerLoginError
+from libs.runtime.errors import BrokerLoginError, TokenEndpointError
 from libs.runtime.secret import Secret
 
 log = logging.getLogger(__name__)
@@ -76,8 +76,9 @@ class ClientCredentials(AbstractTokenProvider):
         """A token that has not expired.
 
         Raises:
-            BrokerLoginError: the endpoint rejects this client, redirects it, or has a certificate that is not trusted.
-            KafkaConnectionError: the endpoint does not respond.
+            BrokerLoginError: the endpoint rejects this client.
+            TokenEndpointError: there is no valid token, and the endpoint redirects, or its certificate is not trusted.
+            KafkaConnectionError: there is no valid token, and the endpoint does not respond.
         """
         if self._token is not None and self._monotonic_s() < self._token.renew_at_s:
             return self._token.text
@@ -89,7 +90,8 @@ class ClientCredentials(AbstractTokenProvider):
         await asyncio.wait({renewing}, timeout=_RENEWED_WITHIN_S if self._valid() else None)
         error = renewing.exception() if renewing.done() and not renewing.cancelled() else None
         valid = self._valid()
-        if valid is not None and not isinstance(error, BrokerLoginError):
+        rejected = isinstance(error, BrokerLoginError) and not isinstance(error, TokenEndpointError)
+        if valid is not None and not rejected:
             return valid.text
         # Also if the token has expired, or was refused, while this call waited.
         return (await asyncio.shield(renewing)).text
@@ -105,7 +107,7 @@ class ClientCredentials(AbstractTokenProvider):
         error = renewing.exception()
         if error is None:
             self._token = renewing.result()
-        elif isinstance(error, KafkaConnectionError):
+        elif isinstance(error, KafkaConnectionError | TokenEndpointError):
             log.warning("no new token, %s", error)
 
     def forget(self) -> None:
@@ -137,7 +139,8 @@ class ClientCredentials(AbstractTokenProvider):
         """The body of the answer.
 
         Raises:
-            BrokerLoginError: the endpoint rejects this client, or redirects it.
+            BrokerLoginError: the endpoint rejects this client.
+            TokenEndpointError: the endpoint redirects.
             KafkaConnectionError: the endpoint answers with another error.
             OSError, http.client.HTTPException: there is no complete answer.
         """
@@ -162,17 +165,17 @@ class ClientCredentials(AbstractTokenProvider):
                 advice="check KAFKA_SASL_OAUTH_CLIENT_ID, its secret, and KAFKA_SASL_OAUTH_SCOPE",
             ) from None
 
-    def _redirected(self, location: str) -> BrokerLoginError:
+    def _redirected(self, location: str) -> TokenEndpointError:
         # Without path and query, which may contain secrets.
         parts = urllib.parse.urlsplit(urllib.parse.urljoin(self.url, location))
         target = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-        return BrokerLoginError(
+        return TokenEndpointError(
             f"the token endpoint {self.url} redirects to {target!r}, where the client's secret is not sent",
             advice="if the token endpoint has moved there, set KAFKA_SASL_OAUTH_TOKEN_URL to its new address",
         )
 
-    def _not_trusted(self, error: ssl.SSLCertVerificationError) -> BrokerLoginError:
-        return BrokerLoginError(
+    def _not_trusted(self, error: ssl.SSLCertVerificationError) -> TokenEndpointError:
+        return TokenEndpointError(
             f"the certificate of the token endpoint {self.url} cannot be trusted: {error.verify_message}",
             advice="it has to be valid, for this host name, and signed by one of the system's CAs, or one in the PEM file that"
             " SSL_CERT_FILE names; KAFKA_SSL_CA_FILE is for brokers only",

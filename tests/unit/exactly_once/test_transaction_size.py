@@ -1,5 +1,7 @@
 """Transactions become so small that they are written in time, and large again."""
 
+from random import Random
+
 import pytest
 
 from libs.runtime.exactly_once.transaction_size import MAX_BYTES, MAX_RECORDS, TARGET_S, TransactionSize
@@ -75,6 +77,19 @@ def test_commits_that_are_slow_whatever_their_size_keep_up(seconds: float, failu
         lag += 2_000 * seconds - records
         lags.append(lag)
     assert max(lags[-100:]) < 3 * 2_000 * seconds
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_commits_that_are_slow_at_random_keep_up(seed: int) -> None:
+    size, random = TransactionSize(), Random(seed)
+    lag, written, elapsed_s = 0.0, 0, 0.0
+    for _ in range(500):
+        seconds = random.uniform(5, 14)
+        records = min(int(lag), size.max_records)
+        size.committed(records, records * RECORD_BYTES, seconds)
+        lag += 2_000 * seconds - records
+        written, elapsed_s = written + records, elapsed_s + seconds
+    assert written / elapsed_s > 0.95 * 2_000
 
 
 def test_a_quota_beside_slow_commits_makes_transactions_smaller_too() -> None:

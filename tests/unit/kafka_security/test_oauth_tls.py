@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from libs.runtime.errors import BrokerLoginError, described
+from libs.runtime.errors import BrokerLoginError, TokenEndpointError, described
 from libs.runtime.kafka_security.connection_attempt import ConnectionAttempt
 from libs.runtime.kafka_security.explanations import explain
 from libs.runtime.kafka_security.oauth import ClientCredentials
@@ -71,3 +71,19 @@ async def test_a_tls_connection_that_is_cut_is_an_outage(endpoint: Endpoint) -> 
     endpoint.raw = b""
     endpoint.url = endpoint.url.replace("http:", "https:")
     assert await explained(credentials(endpoint, Clock())) is None
+
+
+async def test_a_valid_token_is_used_until_it_expires_whatever_the_certificate(
+    endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, clock = Authority(tmp_path), Clock()
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    with_tls(endpoint, authority.issue("endpoint"))
+    tokens = credentials(endpoint, clock)
+    await tokens.token()
+    monkeypatch.delenv("SSL_CERT_FILE")
+    clock.now_s += 90  # of 100
+    assert await tokens.token() == "token-1"
+    clock.now_s += 10
+    with pytest.raises(TokenEndpointError):
+        await tokens.token()
