@@ -1,8 +1,6 @@
 """Network conditions: dead bootstrap servers, slow DNS, load balancers, wrong advertised addresses."""
 
-import asyncio
 import socket
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 from local.broker import LocalBroker
 from local.kafka_files import Listener, ProxyPorts
 from local.ports import free_ports
+from tests.integration.command_line import run_command
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import ENTRY_FILES, ROOT, ServiceProcess, eventually
 from tests.kafka_proxy.faults import RequestFaults
@@ -21,7 +20,7 @@ from tests.kafka_proxy.proxy import KafkaProxy
 ORDERS = 5
 # Longer than a second, the interval at which event time advances, and shorter than the time between two orders.
 IDLE_LIMIT_S = 3.0
-RATE = "0.25"
+SLOW = "0.25"
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +48,9 @@ def silent_port() -> Iterator[int]:
 
 
 async def assert_exact(
-    pipeline: Pipeline, wrapper: Sequence[str] = (), ready: Callable[[], bool] = lambda: True
+    pipeline: Pipeline, wrapper: Sequence[str] = (), ready: Callable[[], bool] = lambda: True, rate: str = "10"
 ) -> None:
-    """Run all services until ``ORDERS`` orders have been sent, ``RATE`` a second, and verify the output.
+    """Run all services until ``ORDERS`` orders have been sent, ``rate`` a second, and verify the output.
 
     Before the first order all services are started, and ``ready`` is awaited.
     """
@@ -67,7 +66,7 @@ async def assert_exact(
             await started.healthy()
         await eventually(ready)
         generator = await stack.enter_async_context(
-            service("generator", GENERATOR_RATE=RATE, GENERATOR_COUNT=str(ORDERS), GENERATOR_RESTART="on-failure")
+            service("generator", GENERATOR_RATE=rate, GENERATOR_COUNT=str(ORDERS), GENERATOR_RESTART="on-failure")
         )
         assert await generator.wait() == 0
         report = await pipeline.verify()
@@ -99,7 +98,7 @@ async def test_the_pipeline_is_exact_behind_a_load_balancer_that_drops_idle_conn
     async with KafkaProxy(broker.proxy.clients, broker.proxy.broker, faults, idle_limit_s=IDLE_LIMIT_S) as proxy:
         pipeline = Pipeline(proxy.address, topic_prefix, tmp_path)
         # They include those of the two stages' transactions, since nothing has been written yet.
-        await assert_exact(pipeline, ready=lambda: proxy.idle_connections >= 4)
+        await assert_exact(pipeline, ready=lambda: proxy.idle_connections >= 4, rate=SLOW)
         assert proxy.idle_resets >= ORDERS
 
 
@@ -121,12 +120,6 @@ async def test_a_tool_names_an_unreachable_advertised_address(
     broker: LocalBroker, listeners: tuple[Listener, Listener], tmp_path: Path
 ) -> None:
     port = listeners[1].port
-    verification = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cli", "verify", "--bootstrap", f"127.0.0.1:{port}"),
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await verification.communicate()
-    assert f"broker.invalid:{port}, which cannot be reached" in output.decode()
-    assert verification.returncode != 0
+    code, _, err = await run_command(Pipeline(f"127.0.0.1:{port}", "", tmp_path), "verify")
+    assert f"broker.invalid:{port}, which cannot be reached" in err
+    assert code == 1

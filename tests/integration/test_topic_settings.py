@@ -1,7 +1,6 @@
 """Topics that another program has created, and a broker with automatic topic creation."""
 
 import asyncio
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
@@ -25,9 +24,10 @@ from libs.runtime.transactions.connection import BrokerConnection
 from local.broker import LocalBroker
 from local.kafka_files import KafkaFiles
 from services.generator.order_sender import idempotent_producer
+from tests.integration.command_line import run_command
 from tests.integration.dead_letters import output_of
 from tests.integration.pipeline import Pipeline, history
-from tests.integration.services import ROOT, eventually
+from tests.integration.services import eventually
 
 MIB = 1024 * 1024
 CODECS = ("gzip", "snappy", "lz4", "zstd")
@@ -78,17 +78,9 @@ def orders(count: int, seed: int) -> list[bytes]:
 
 
 async def one_line_of(pipeline: Pipeline, *command: str) -> str:
-    where = [f"--bootstrap={pipeline.kafka}", f"--topic-prefix={pipeline.prefix}"]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cli", *command, *where),
-        cwd=ROOT,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    _, err = await process.communicate()
-    assert process.returncode == 1
-    (line,) = err.decode().splitlines()
+    code, _, err = await run_command(pipeline, *command)
+    assert code == 1
+    (line,) = err.splitlines()
     return line
 
 
