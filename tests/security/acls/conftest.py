@@ -1,4 +1,4 @@
-"""One broker for all tests of this folder; each test has its own pipeline."""
+"""One broker for all tests of a file; each test has its own pipeline."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ import pytest
 from tests.security.acls.broker import AclBroker, acl_broker
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AclBroker]:
     with acl_broker(tmp_path_factory.mktemp("acls")) as broker:
         yield broker
