@@ -15,7 +15,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet --disable-pip-version-check apache-airflow==3.3.2 \
-    apache-airflow-providers-apache-kafka==2.1.0 confluent-kafka==2.16.1
+    apache-airflow-providers-apache-kafka==2.1.0 confluent-kafka==2.16.1 apache-airflow-task-sdk==1.3.2 cadwyn==7.0.0 \
+    fastapi==0.136.3 pendulum==3.3.0 pydantic==2.14.4 sqlalchemy==2.1.9 starlette==1.10.0 structlog==26.1.0
 cd "$folder"
 mkdir dags
 export AIRFLOW_HOME="$folder" AIRFLOW__CORE__LOAD_EXAMPLES=False PYTHONPATH="$folder"

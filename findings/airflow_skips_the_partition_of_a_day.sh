@@ -17,7 +17,9 @@ set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --disable-pip-version-check apache-airflow-core==3.3.2
+"$folder/venv/bin/pip" install --quiet --disable-pip-version-check apache-airflow-core==3.3.2 \
+    apache-airflow-task-sdk==1.3.2 cadwyn==7.0.0 fastapi==0.136.3 pendulum==3.3.0 pydantic==2.14.4 sqlalchemy==2.1.9 \
+    starlette==1.10.0 structlog==26.1.0
 cd "$folder"
 export AIRFLOW_HOME="$folder" AIRFLOW__CORE__LOAD_EXAMPLES=False
 cat >days.py <<'PYTHON'
