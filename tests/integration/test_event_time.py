@@ -19,7 +19,7 @@ from watch.state import lags_of
 async def test_a_backlog_read_partition_by_partition_is_complete(pipeline: Pipeline) -> None:
     """The reading order in which stream time with a grace period loses most: 20 minutes of history, partition by partition."""
     await pipeline.make_topics()
-    orders = history(120_000, span_s=1200, seed=1)
+    orders = history(45_000, span_s=1200, seed=1)
     spread: list[list[bytes]] = [[] for _ in range(6)]
     for number, order in enumerate(orders):
         spread[Random(number).randrange(6)].append(orjson.dumps(order))
