@@ -65,7 +65,7 @@ def up(processors: int, analytics: int, *, detach: bool, kafka_only: bool = Fals
         _watch(settings, supervisor)
     except EndedElsewhereError as error:
         _report(str(error))
-        return 1 if detach else 0
+        return 1 if detach or kafka_only else 0
     except KeyboardInterrupt:
         _report("")
     except BaseException:
@@ -106,6 +106,8 @@ def scale(wanted: Mapping[str, int]) -> int:
     settings = LocalSettings.of_running()
     before = {program.name for program in supervisor.programs()}
     counts = {service: sum(name.startswith(f"{service}-") for name in before) for service in SCALABLE}
+    if not any(counts.values()):
+        raise LocalModeError("no service is running", advice="`make down`, then `make run` starts all of them")
     replicas = counts | dict(wanted)
     names = replica_names(replicas)
     check_ports(settings, [name for name in names if name not in before])

@@ -65,8 +65,9 @@ def _start_of(pid: int) -> str:
             return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
         except OSError:
             return ""
-    listing = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return listing.stdout.strip()
+    command = ["ps", "-o", "lstart=", "-p", str(pid)]
+    environment = os.environ | {"TZ": "UTC", "LC_ALL": "C"}  # the same text in every time zone and language
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment).stdout.strip()
 
 
 def _commands() -> dict[int, str]:

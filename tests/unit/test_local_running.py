@@ -28,7 +28,7 @@ def of_another_user(_pid: int, _number: int) -> None:
     raise PermissionError
 
 
-def test_it_has_gone_only_if_its_process_has(processes: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_has_ended_only_if_its_process_has(processes: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "kill", lambda *_: None)
     with pytest.raises(SilentSupervisorError, match="does not answer"):
         running_supervisor()

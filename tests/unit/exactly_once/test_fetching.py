@@ -34,7 +34,7 @@ async def test_the_end_of_a_commit_ends_the_wait() -> None:
     reading = asyncio.create_task(reader.read(None, commit, tick_s=3600))
     await asyncio.sleep(0)
     commit.set_result(None)
-    assert await asyncio.wait_for(reading, 30) == {}
+    assert await asyncio.wait_for(reading, 600) == {}
     await reader.close()
 
 

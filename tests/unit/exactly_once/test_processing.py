@@ -200,7 +200,7 @@ async def test_at_its_time_limit_it_commits_and_ends_even_in_a_backlog() -> None
     reads = backlog.reads
     assert not running.done()
     attempt.producer.completion.release()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(600):
         await running
     assert attempt.producer.offsets == [offsets]
     assert offsets == {ORDERS[0]: attempt.partitions[0].position}
@@ -277,7 +277,7 @@ async def test_an_idle_partition_is_healthy_while_another_one_always_has_a_trans
     attempt = Attempt(Busy(), [FakeLogic(), FakeLogic()], commits_complete=False, interval_ms=0)
     await attempt.producer.begun.get()
     attempt.health._beats.clear()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(600):
         while not attempt.health._beats:  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0)
     assert set(attempt.health._beats) == {"orders-1"}
@@ -292,7 +292,7 @@ async def test_a_partition_waits_for_the_fetch_that_is_processed_if_it_has_recor
     monkeypatch.setattr(transaction_size, "MAX_RECORDS", 50)
     consumer = ConfirmedIdleConsumer()
     attempt = Attempt(consumer, [FakeLogic(), FakeLogic(), FakeLogic()], commits_complete=False)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(600):
         while not attempt.partitions[2].read_to_end:  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0)
     consumer.ends = {ORDERS[0]: 101, ORDERS[1]: 101, ORDERS[2]: 7}  # the last one gets records meanwhile
@@ -334,7 +334,7 @@ async def test_endless_aborted_transactions_do_not_block_the_other_partitions(
     attempt = Attempt(AbortedTransactions(), [FakeLogic(), FakeLogic()])
     checked = asyncio.Event()
     monkeypatch.setattr(attempt.partitions[1].stuck_check, "update", lambda **_: checked.set())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(600):
         await checked.wait()
     await attempt.end()
     assert set(attempt.health._beats) == {"started", "orders-0", "orders-1"}
@@ -390,7 +390,7 @@ async def test_a_transaction_is_open_only_as_far_as_a_recent_response_says_so(mo
     attempt = Attempt(ConstantlyOpen(), [FakeLogic(), FakeLogic()])
     attempt.partitions[1].confirmed_s -= 2 * processing.FRESH_S
     with capture_logs() as lines:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(600):
             while len(lines) < 5:  # noqa: ASYNC110 - they have no event
                 await asyncio.sleep(0)
     await attempt.end()
@@ -418,7 +418,7 @@ async def test_a_broker_that_has_lost_the_leadership_confirms_no_end(
     attempt = Attempt(consumer, [logic])
     attempt.processing._watch.former_leaders.partitions = ORDERS[:1] if former else ORDERS[1:]
     consumer.put({})
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(600):
         confirmed = (await progress.get()).confirmed_at_s
     await attempt.end()
     assert (confirmed is None) is former
