@@ -96,6 +96,15 @@ def report_leaks() -> Iterator[None]:
     gc.collect()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def restored_signal_handlers() -> Iterator[None]:
+    """Processes inherit ignored signals, so those that a file's tests ignore must not stay ignored."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Bootstrap servers of a real Kafka: this run's own of version TEST_KAFKA_VERSION, or TEST_KAFKA_BOOTSTRAP."""

@@ -12,6 +12,7 @@ from libs.runtime.kafka_client.clients import KafkaAddress
 from tests.integration.pipeline import Pipeline
 from tests.unit.driver import order
 from verification import topic_reader
+from verification.report import Damage
 from verification.topic_reader import TopicReader
 from verification.verify import verify
 
@@ -35,4 +36,5 @@ async def test_orders_behind_an_open_transaction_are_not_left_out_silently(
                 await wait_until_closed(reader, pipeline.prefix, span, 5, 0, lambda _: None)
         await hanging.abort_transaction()
     report = await verify(KafkaAddress(pipeline.kafka), topic_prefix=pipeline.prefix, window_seconds=5, settle_s=0)
-    assert report.sent == 1
+    assert report.damage.keys() == {Damage.BEHIND}
+    assert report.examples[Damage.BEHIND][0].startswith("processor is 2 records behind")

@@ -33,7 +33,7 @@ def test_a_signal_leaves_no_pip_behind(tmp_path: Path, number: signal.Signals) -
     os.mkfifo(tmp_path / "pip")
 
     def with_default_signals() -> None:  # as in a terminal's foreground
-        for each in (signal.SIGINT, signal.SIGHUP):
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(each, signal.SIG_DFL)
 
     setup = subprocess.Popen(
