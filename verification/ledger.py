@@ -181,21 +181,26 @@ class Ledger:
             return order
         self._first_left.setdefault((partition, source.partition), source.offset)
         due = self._is_due(source)
-        if due:
+        if due:  # the sums have it already
             self._report.processed += 1
-        if due != read_by_analytics:  # the sums have it already if it is due
-            (self._sums.take_back if due else self._sums.accept)(order)
+            if not read_by_analytics:
+                self._sums.take_back(order)
+        elif read_by_analytics:
+            self._sums.accept(order)
         if self._late and order.identity in self._late:
-            if self._sums.end_of(order) <= passed_s:
-                self._late[order.identity] -= 1
-                if not self._late[order.identity]:
-                    del self._late[order.identity]
-                if read_by_analytics:
-                    self._sums.late(order)
-            else:
-                # It is another one than the late order if the same order comes again later.
-                self._on_time.setdefault(order.identity, []).append((order, read_by_analytics))
+            self._match_late(order, passed_s, read_by_analytics=read_by_analytics)
         return order
+
+    def _match_late(self, order: Order, passed_s: float, *, read_by_analytics: bool) -> None:
+        if self._sums.end_of(order) <= passed_s:
+            self._late[order.identity] -= 1
+            if not self._late[order.identity]:
+                del self._late[order.identity]
+            if read_by_analytics:
+                self._sums.late(order)
+        else:
+            # It is another one than the late order if the same order comes again later.
+            self._on_time.setdefault(order.identity, []).append((order, read_by_analytics))
 
     def close(self) -> None:
         """All outputs have been added: report what is missing, or too much."""

@@ -56,7 +56,8 @@ class OutputComparison:
         if output:
             since_s = self.history.lines_since_s(metric.window_end for metric in metrics)
             read_file = partial(read_lines, output, window_seconds, since_s=since_s)
-            due = Counter(metrics) - await self._moved_away(output, read_file, ends)
+            due = Counter(metrics)
+            due -= await self._moved_away(output, read_file, due, ends)
             outputs.append(await self._read_output("file", LINES, read_file, due, deadline_s))
             self.report.lines = outputs[-1].written.total()
         if database:
@@ -93,15 +94,19 @@ class OutputComparison:
         return _Output(group, kinds, committed, await asyncio.to_thread(read, self.report), due)
 
     async def _moved_away(
-        self, path: Path, read: Callable[[Report | None], Counter[Metric]], ends: Offsets
+        self, path: Path, read: Callable[[Report | None], Counter[Metric]], due: Counter[Metric], ends: Offsets
     ) -> Counter[Metric]:
         """The metrics before ``ends`` whose finished files may have been moved away; reports how many."""
         begins = live_begins(path, self.topic.name)
         begins = {each: min(offset, ends[each]) for each, offset in begins.items() if each in ends}
         if not begins:
             return Counter()
+        written = await asyncio.to_thread(read, None)
+        if not due - written:
+            return Counter()
+        # The topic is read again, since only files that lack metrics need their offsets.
         placed = await self.topic.placed_metrics(self.history.begins["product-metrics"], begins, Report())
-        moved = moved_away(await asyncio.to_thread(read, None), placed, begins)
+        moved = moved_away(written, placed, begins)
         if moved:
             self.report.not_verified[NotVerified.LINE] += moved.total()
         return moved
