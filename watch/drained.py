@@ -73,10 +73,15 @@ class Endpoints:
 
 def written_outputs() -> list[str]:
     """The outputs of the sinks beside this process: SINK_OUTPUTS, and the database if Compose's profile for it is running."""
-    names = {name.strip() for name in (os.environ.get("SINK_OUTPUTS") or "file").lower().split(",")}
+    names = {*output_names(os.environ.get("SINK_OUTPUTS") or "file")}
     if any(_has_address(host) for host in _DATABASE_HOSTS):
         names.add("database")
     return sorted(names)
+
+
+def output_names(text: str) -> list[str]:
+    """The names in a value of SINK_OUTPUTS."""
+    return [name.strip() for name in text.lower().split(",")]
 
 
 def _has_address(host: str) -> bool:
@@ -243,14 +248,17 @@ def _arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.outputs is None:
         try:
-            arguments.outputs = _outputs(",".join(written_outputs()))
+            arguments.outputs = _known(written_outputs())
         except argparse.ArgumentTypeError as error:
             parser.error(f"SINK_OUTPUTS: {error}")
     return arguments
 
 
 def _outputs(text: str) -> list[str]:
-    names = [name.strip() for name in text.lower().split(",")]
+    return _known(output_names(text))
+
+
+def _known(names: list[str]) -> list[str]:
     if unknown := sorted(set(names) - set(OUTPUTS)):
         raise argparse.ArgumentTypeError(f"{', '.join(map(repr, unknown))}: {' and '.join(OUTPUTS)} are allowed")
     return names

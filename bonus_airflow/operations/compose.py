@@ -13,6 +13,7 @@ from bonus_airflow.operations.http_json import get_json
 from bonus_airflow.operations.local_mode import drained_output
 from bonus_airflow.operations.parts import INFRASTRUCTURE, SERVICES, Part, StartPlan
 from bonus_airflow.operations.run_marker import locked_pipeline
+from watch import drained
 
 log = logging.getLogger(__name__)
 
@@ -82,11 +83,11 @@ class ComposeMode:
 
     def written_outputs(self) -> list[str]:
         config = json.loads(output_of([*_COMPOSE, "config", "--format", "json"]))
-        names = (config["services"]["sink"]["environment"].get("SINK_OUTPUTS") or "file").lower().split(",")
+        names = drained.output_names(config["services"]["sink"]["environment"].get("SINK_OUTPUTS") or "file")
         sinks = [part_of(each) for each in self._containers("--all") if each["Service"] == _DATABASE_SINK]
         if not all(sink.is_stopped for sink in sinks):
             names.append("database")
-        return sorted({name.strip() for name in names})
+        return sorted({*names})
 
     def stop_services(self) -> None:
         stop_in_order(self._stop, self.left_to_drain)
