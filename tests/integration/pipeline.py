@@ -98,9 +98,9 @@ class Pipeline:
         finally:
             await producer.stop()
 
-    async def commit(self, group: str, topic: str, offset: int) -> None:
-        """Commit ``offset`` of the topic's first partition for ``group``, which has no members."""
-        source = TopicPartition(self.prefix + topic, 0)
+    async def commit(self, group: str, topic: str, offset: int, partition: int = 0) -> None:
+        """Commit ``offset`` of a partition of the topic for ``group``, which has no members."""
+        source = TopicPartition(self.prefix + topic, partition)
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self.kafka, group_id=self.prefix + group, enable_auto_commit=False
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.structs import TopicPartition
@@ -62,17 +62,6 @@ async def delete(pipeline: Pipeline, topic: str, share: Callable[[int], int]) ->
         await admin.close()
 
 
-async def skip(pipeline: Pipeline, offset: int) -> None:
-    """Commit for the stopped processor that it has processed the order at ``offset`` in partition 3."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=pipeline.kafka, group_id=f"{pipeline.prefix}processor", enable_auto_commit=False
-    )
-    async with consumer:
-        source = TopicPartition(f"{pipeline.prefix}orders", 3)
-        consumer.assign([source])
-        await consumer.commit({source: offset + 1})
-
-
 async def test_remaining_records_are_verified_and_deleted_ones_counted(
     kafka: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,7 +113,7 @@ async def test_remaining_records_are_verified_and_deleted_ones_counted(
             topic = f"{topic_prefix}product-metrics"
             await producer.send_and_wait(topic, wrong, key=b"prod-1", partition=partition_for(b"prod-1", 6))
             invalid = await producer.send_and_wait(f"{topic_prefix}orders", b"{", partition=3)
-        await skip(pipeline, invalid.offset)
+        await pipeline.commit("processor", "orders", invalid.offset + 1, partition=3)  # it has passed the order
         report = await verify(kafka, topic_prefix=topic_prefix, window_seconds=pipeline.window_s, settle_s=1)
     assert report.damage[Damage.WINDOW_UNEXPECTED] == 1
     assert report.damage[Damage.DEAD_LETTER_LOST] == 1
