@@ -21,7 +21,7 @@ def read_only(path: Path) -> Iterator[sqlite3.Connection]:
     path = path.resolve()  # SQLite follows a link, too
     wal = path.with_name(f"{path.name}-wal")
     as_it_is = not wal.exists() and not os.access(path.parent, os.W_OK, effective_ids=True)
-    uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if as_it_is else ''}"
+    uri = f"{path.as_uri()}?mode=ro{'&immutable=1' if as_it_is else ''}"
     with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=30)) as connection:
         yield connection
     if as_it_is and wal.exists():

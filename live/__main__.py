@@ -120,7 +120,7 @@ class Live:
         self._lag_metrics = LagMetrics(settings.topic_prefix, time.time)
         self._registry = CollectorRegistry()
         self._registry.register(self._lag_metrics)
-        ServiceMetrics(self._registry, lambda: self._health.report()[0])
+        ServiceMetrics(self._registry, self._health.is_healthy)
         self._looked = asyncio.Event()
 
     def pages(self) -> dict[str, Handler]:

@@ -42,5 +42,5 @@ DEAD_LETTERS_REPLAYED = Topic("dead-letters-replayed", {"cleanup.policy": "compa
 STAGES = ("processor", "analytics")
 """The services that work in transactions; each is the name of its consumer group."""
 SINK_GROUPS = {"file": "sink", "database": "sink-database"}
-"""Which consumer group shows how far an output of the sink is."""
+"""The consumer group whose offsets show the lag of an output of the sink."""
 ALL_TOPICS = (ORDERS, PROCESSED_ORDERS, ORDERS_DLQ, LATE_ORDERS, PRODUCT_METRICS, ANALYTICS_STATE)

@@ -143,7 +143,7 @@ async def _run(
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop.set)
     health, registry = Health(), CollectorRegistry()
-    ServiceMetrics(registry, lambda: health.report()[0])
+    ServiceMetrics(registry, health.is_healthy)
     health.watch(loop)
     try:
         server = HealthServer(health, registry, settings.http_host, settings.http_port)

@@ -50,7 +50,7 @@ LABELS = {"topic", "partition", "reason", "outcome", "product_id", "fault", "out
 def registry_of(service: str) -> CollectorRegistry:
     """The metrics of the service, with a series for each gauge by partition."""
     registry, health = CollectorRegistry(), Health()
-    ServiceMetrics(registry, lambda: health.report()[0])
+    ServiceMetrics(registry, health.is_healthy)
     if service == "generator":
         GeneratorMetrics(registry, Reason, 20_000)
     elif service == "sink":

@@ -44,6 +44,9 @@ class Health:
         reason = "starting" if starting else f"no progress: {', '.join(overdue)}" if overdue else "ok"
         return healthy, {"healthy": healthy, "reason": reason, "seconds_since": ages_s}
 
+    def is_healthy(self) -> bool:
+        return self.report()[0]
+
     def started(self) -> None:
         """Note that the service has reached the broker: from now on only the other names count."""
         self.beat("connected")
