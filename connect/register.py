@@ -139,7 +139,7 @@ def _with_prefix(config: Config, prefix: str) -> Config:
 
 
 def register(worker: Worker, wanted: Mapping[str, Config], deadline: float) -> set[str]:
-    """Create or update the connectors that differ from ``wanted``; returns the names of those that were there before.
+    """Create or update the connectors that differ from ``wanted``; returns the names of those that it has changed.
 
     Raises:
         RegistrationError: the worker rejects a request, or is unavailable until ``deadline``.

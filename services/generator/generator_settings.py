@@ -46,7 +46,7 @@ def _kind_and_share(part: str) -> tuple[Reason, float]:
     kind, _, share = part.partition("=")
     reason = Reason(kind.strip())
     if reason not in KINDS:
-        raise ValueError(f"no order is made {reason}")
+        raise ValueError(f"{reason} is not a kind of fault")
     return reason, float(share)
 
 

@@ -11,9 +11,9 @@ from services.processor.source_watermark import SourceWatermark
 log = structlog.get_logger()
 
 MIN_REPORTED_LAG_S = 60.0
-"""A lag of event time behind arrival, and behind the other partitions, that is told."""
+"""From here on a lag of event time behind arrival, and behind the other partitions, is reported."""
 MIN_DURATION_S = 10.0
-"""So long, by the broker's time of arrival, a lag has to last. A backfill catches up with the clock meanwhile."""
+"""A lag has to last for this time, by the broker's time of arrival. A backfill catches up with the clock meanwhile."""
 REPORT_EVERY_S = 60.0
 
 
