@@ -82,7 +82,7 @@ class Project:
         """Build ``services`` and start them with ``docker compose up``; afterwards remove all, and ``directory`` as well."""
         try:
             self._build(services)
-            self._start(options, services)
+            self.compose("up", "--detach", *options, *services)
             yield self
         finally:
             # pytest shows it when the start or the last test failed.
@@ -102,19 +102,6 @@ class Project:
             else:
                 return
         self.compose(*command)
-
-    def _start(self, options: Sequence[str], services: Sequence[str]) -> None:
-        """Start ``services``; repeated once if it fails.
-
-        Compose gives up when a broker exits during its start, and it exits if ZooKeeper has not heard from it for six seconds, as on a busy
-        machine. Docker starts it again.
-        """
-        command = ("up", "--detach", *options, *services)
-        try:
-            self.compose(*command)
-        except DockerError as error:
-            print(f"The start is repeated. {error}")  # noqa: T201
-            self.compose(*command)
 
     def compose(self, *arguments: str) -> str:
         """Run ``docker compose`` and return what it printed.

@@ -6,6 +6,7 @@ The tests share one pipeline and run in this order; each leaves it running and u
 import json
 import os
 import re
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -235,10 +236,27 @@ def test_every_alert_fires_in_one_of_these_tests() -> None:
     assert set(re.findall(r'fires\(prometheus, "(\w+)"', here)) == set(re.findall(r"- alert: (\w+)", RULES.read_text()))
 
 
-async def test_up_restarts_a_killed_kafka(pipeline: Project) -> None:
+async def test_kafka_starts_after_a_crash_and_after_a_stop(pipeline: Project) -> None:
+    start = ("up", "--detach", "--no-recreate", "--no-build", "--wait", "kafka")
     [kafka] = pipeline.containers("kafka")
     docker("kill", "--signal", "KILL", kafka["Id"])
-    pipeline.compose("up", "--detach", "--no-recreate", "--no-build", "--wait", "kafka")
+    pipeline.compose(*start)
+    pipeline.compose("stop", "kafka")
+    assert exit_codes(pipeline, "kafka") == {128 + signal.SIGTERM}
+    pipeline.compose(*start)
+    assert await restarts(pipeline, "kafka") == 0
+
+
+async def test_the_container_of_kafka_runs_on_when_kafka_exits(pipeline: Project) -> None:
+    """``docker compose up`` gives up on a container that ends."""
+    [kafka] = pipeline.containers("kafka")
+
+    async def java() -> str:
+        return docker("exec", kafka["Id"], "sh", "-c", "grep -l '^java$' /proc/[0-9]*/comm | cut -d / -f 3").strip()
+
+    pid = await java()
+    docker("exec", kafka["Id"], "sh", "-c", f"kill -KILL {pid}")
+    await eventually(java, lambda found: found not in ("", pid), "Kafka is started again")
     assert await restarts(pipeline, "kafka") == 0
 
 
