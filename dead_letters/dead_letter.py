@@ -68,9 +68,25 @@ class DeadLetter:
         return self.value is None and any(name == VALUE_SHA256 for name, _ in self.headers)
 
     def fingerprint(self) -> int:
-        """A 64-bit digest of everything but the place: the same letter has it in a recreated topic, too, and no other letter."""
+        """A 64-bit digest of the rejected record and where it came from.
+
+        The letters of one record have the same, also in a recreated topic, with another reason or with another message. With damaged headers
+        it is the former fingerprint.
+        """
+        if self.rejection is None:
+            return self.former_fingerprint()
+        source = f"{self.rejection.topic}/{self.rejection.partition}/{self.rejection.offset}".encode()
+        return self._digest(source, self.key, self.value)
+
+    def former_fingerprint(self) -> int:
+        """As versions before 0.2 compute it: of everything but the letter's own place, so of the rejection's message, too."""
+        return self._digest(
+            self.key, self.value, *(part for name, value in self.headers for part in (name.encode(), value))
+        )
+
+    def _digest(self, *parts: bytes | None) -> int:
         digest = blake2b(digest_size=8)
-        for part in (self.key, self.value, *(part for name, value in self.headers for part in (name.encode(), value))):
+        for part in parts:
             digest.update(b"-" if part is None else b"%d:" % len(part) + part)
         digest.update(b"%d" % self.timestamp_ms)
         return int.from_bytes(digest.digest())

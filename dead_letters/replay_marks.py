@@ -1,8 +1,8 @@
 """``dead-letters-replayed``: a replay mark for each replayed letter, written in the same transaction as the replay.
 
 A mark's key is its letter's place and fingerprint. If ``orders-dlq`` is deleted and recreated, as by ``pipeline recompute``, other letters
-are at the old places, and the same letters at other places. So a mark is valid for the letter with its fingerprint, wherever that is. Without
-the fingerprint in the key, as versions before 0.2 write it, compaction keeps only the newest mark of a place.
+are at the old places, and the same letters at other places. So a mark is valid for the letter with its fingerprint, wherever that is. Versions
+before 0.2 compute it differently, and write no fingerprint into the key, so compaction keeps only the newest of their marks of a place.
 """
 
 from typing import NamedTuple
@@ -102,7 +102,7 @@ class Replayed:
 
     def mark_of(self, letter: DeadLetter) -> ReplayMark | None:
         """The mark of ``letter``; None if it was not replayed."""
-        return self._marks.get(letter.fingerprint())
+        return self._marks.get(letter.fingerprint()) or self._marks.get(letter.former_fingerprint())
 
     def __contains__(self, letter: DeadLetter) -> bool:
         return self.mark_of(letter) is not None

@@ -119,6 +119,25 @@ def test_a_replay_mark_matches_only_its_own_letter_wherever_it_is() -> None:
     assert letter(b"y") not in replayed
 
 
+def test_a_record_that_is_rejected_again_for_another_reason_counts_as_replayed() -> None:
+    """After a recomputation with another catalogue, a damaged order has its next fault as the reason."""
+    other = dead_letter_headers(
+        "orders", 3, 12, RejectedError(Reason.INVALID_AMOUNT, "12.345 has more than two decimals")
+    )
+    again = read_letter(FakeRecord(b"x", None, tuple(other), 9, 2, timestamp=1_000))
+    elsewhere = tuple(dead_letter_headers("orders", 3, 13, RejectedError(Reason.MALFORMED, "käse")))
+    replayed = Replayed()
+    replayed.add(*decode_mark(encode_key(letter()), encode_mark(ReplayMark(letter().fingerprint(), 0.0, 0, 0))))
+    assert again in replayed
+    assert read_letter(FakeRecord(b"x", None, elsewhere, 7, 2, timestamp=1_000)) not in replayed
+
+
+def test_marks_of_former_versions_are_still_valid() -> None:
+    replayed = Replayed()
+    replayed.add(*decode_mark(b"2/7", b'{"fingerprint":"8e1a3844cdb7a5b2","replayed_at":0.0,"partition":0,"offset":0}'))
+    assert letter() in replayed
+
+
 def test_the_marks_of_two_letters_at_one_place_survive_compaction() -> None:
     """It keeps the newest record of each key. A mark is removed by a tombstone with its key."""
     marks = {
