@@ -23,9 +23,9 @@ def read_passwords(folder: Path, principals: Mapping[str, str]) -> dict[str, str
     ``principals`` has the principal of each role, such as ``User:sink``.
 
     Raises:
-        SettingsError: a file is missing or empty.
+        SettingsError: a file is missing or empty, or two roles of one user have different passwords.
     """
-    passwords = {}
+    passwords: dict[str, str] = {}
     for role, principal in principals.items():
         file = folder / role
         try:
@@ -34,7 +34,11 @@ def read_passwords(folder: Path, principals: Mapping[str, str]) -> dict[str, str
             raise SettingsError(f"no password can be read from {str(file)!r}: {error}") from None
         if not password:
             raise SettingsError(f"there is no password in {str(file)!r}: allowed is a file whose first line is one")
-        passwords[principal.removeprefix("User:")] = password
+        user = principal.removeprefix("User:")
+        if passwords.setdefault(user, password) != password:
+            raise SettingsError(
+                f"{str(file)!r} has another password for {user!r} than the file of another role: allowed is one"
+            )
     return passwords
 
 
