@@ -46,6 +46,15 @@ def test_an_alert_has_a_severity_a_measured_value_and_a_runbook_link(alert: str)
     assert field(block, "runbook_url") == f"docs/runbook.md#{alert.lower()}"
 
 
+def test_rules_are_evaluated_often_enough_for_slopes_whatever_the_default_interval() -> None:
+    text = RULES.read_text()
+    ranges_s = [int(number) * {"s": 1, "m": 60}[unit] for number, unit in re.findall(r"\[(\d+)([sm])\]", text)]
+    intervals_s = [int(number) for number in re.findall(r"^    interval: (\d+)s$", text, re.MULTILINE)]
+
+    assert len(intervals_s) == len(re.findall(r"^  - name: ", text, re.MULTILINE))
+    assert 4 * max(intervals_s) <= min(ranges_s)
+
+
 def test_the_runbook_has_a_section_for_each_alert_and_no_other() -> None:
     assert re.findall(r"^## (\w+)$", RUNBOOK, re.MULTILINE) == list(blocks())
 
