@@ -25,7 +25,7 @@ from tests.compose.faults import (
 )
 from tests.compose.groups import eventually
 from tests.compose.panel_series import problems_of
-from tests.compose.project import Project, docker
+from tests.compose.project import DockerError, Project, docker
 from tests.compose.prometheus import Labels, Prometheus
 from tests.compose.stack_checks import (
     addresses,
@@ -53,6 +53,10 @@ from tests.monitoring.queries import (
 OURS = ("generator", "processor", "analytics", "sink")
 BURST = 500
 """The number of records sent at once: far more than the generator sends meanwhile."""
+
+
+async def java_pid(container: dict[str, Any]) -> str:
+    return docker("exec", container["Id"], "sh", "-c", "grep -l '^java$' /proc/[0-9]*/comm | cut -d / -f 3").strip()
 
 
 async def test_every_replica_becomes_healthy(pipeline: Project) -> None:
@@ -247,16 +251,23 @@ async def test_kafka_starts_after_a_crash_and_after_a_stop(pipeline: Project) ->
     assert await restarts(pipeline, "kafka") == 0
 
 
+async def test_kafka_is_healthy_only_while_it_answers(pipeline: Project) -> None:
+    [kafka] = pipeline.containers("kafka")
+    _, *check = kafka["Config"]["Healthcheck"]["Test"]
+    docker("exec", kafka["Id"], *check)
+    docker("exec", kafka["Id"], "sh", "-c", "kill -STOP " + await java_pid(kafka))
+    with pytest.raises(DockerError):
+        docker("exec", kafka["Id"], "timeout", "2", *check)  # it connects, and gets no answer
+    docker("exec", kafka["Id"], "sh", "-c", "kill -CONT " + await java_pid(kafka))
+    docker("exec", kafka["Id"], *check)
+
+
 async def test_the_container_of_kafka_runs_on_when_kafka_exits(pipeline: Project) -> None:
     """``docker compose up`` gives up on a container that ends."""
     [kafka] = pipeline.containers("kafka")
-
-    async def java() -> str:
-        return docker("exec", kafka["Id"], "sh", "-c", "grep -l '^java$' /proc/[0-9]*/comm | cut -d / -f 3").strip()
-
-    pid = await java()
+    pid = await java_pid(kafka)
     docker("exec", kafka["Id"], "sh", "-c", f"kill -KILL {pid}")
-    await eventually(java, lambda found: found not in ("", pid), "Kafka is started again")
+    await eventually(lambda: java_pid(kafka), lambda found: found not in ("", pid), "Kafka is started again")
     assert await restarts(pipeline, "kafka") == 0
 
 
