@@ -41,8 +41,8 @@ case $mode in
     *) echo "--mode needs docker or local, not '$mode'" >&2 && exit 2 ;;
 esac
 
-# Neither the caller's shell nor a .env of the checkout changes what is verified: the shell may hold the settings of another
-# pipeline, with a login and more brokers.
+# Neither the caller's shell nor a .env of the checkout changes which pipeline is verified: the shell may hold the settings of
+# another one, with a login and more brokers. How orders are processed (IDLE_AFTER_SECONDS, ...) is taken from the shell.
 unset ${!KAFKA_SECURITY_*} ${!KAFKA_SASL_*} ${!KAFKA_SSL_*} ${!TOPIC_*} ${!SINK_*} COMPOSE_FILE COMPOSE_PROFILES
 export TOPIC_PREFIX='' SINK_OUTPUTS=file WINDOW_SECONDS=${WINDOW_SECONDS:-60}
 export GENERATOR_FAULTS=${GENERATOR_FAULTS:-0.01} GENERATOR_SEED=${GENERATOR_SEED:-}
