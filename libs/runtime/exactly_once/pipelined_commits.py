@@ -145,7 +145,9 @@ class PipelinedCommits:
         try:
             await self._producer.commit(outputs, offsets, self._member)
         except BaseException as error:
-            self._size.failed(outputs.record_count, size_bytes, time.monotonic() - began_s)
+            # A stop or a rebalance ends a commit of any size.
+            if not isinstance(error, asyncio.CancelledError | NotAMemberError):
+                self._size.failed(outputs.record_count, size_bytes, time.monotonic() - began_s)
             self.failed = offsets
             self._metrics.transactions[_outcome(error)].inc()
             raise

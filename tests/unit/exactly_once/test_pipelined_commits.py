@@ -282,6 +282,25 @@ async def test_a_transaction_that_takes_long_makes_the_next_one_smaller(
     assert commits.overdue
 
 
+@pytest.mark.parametrize("error", [None, NotAMemberError("gone")])
+async def test_a_commit_that_a_stop_or_a_rebalance_ends_does_not_make_the_next_one_smaller(
+    error: Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an error it does not end, and is cancelled."""
+    monkeypatch.setattr(transaction_size, "TARGET_S", 0.0)
+    monkeypatch.setattr(pipelined_commits, "CLOSE_TIMEOUT_S", 0.0 if error is None else 30.0)
+    producer, size = FakeProducer(completes=error is not None), TransactionSize()
+    producer.error = error
+    commits = make_commits(producer, size=size)
+    commits.open()
+    write(commits, 1, bytes(2_000_000))
+    await commits.commit(at(5), [])
+    await producer.begun.get()
+    await commits.close()
+    assert commits.failed == at(5)
+    assert size.max_bytes == transaction_size.MAX_BYTES
+
+
 async def test_a_full_transaction_waits_for_the_previous_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     """So no more records are read: memory is bounded."""
     monkeypatch.setattr(transaction_size, "MAX_BYTES", 1_000_000)
