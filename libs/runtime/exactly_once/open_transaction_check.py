@@ -8,6 +8,9 @@ import structlog
 log = structlog.get_logger()
 
 REPORT_AFTER_S = 60.0
+# Between two looks. During an outage, or while this machine is suspended, there is no look, and no transaction can end. Not a few
+# ticks: the loop may process a fetch for minutes.
+_COUNTED_AT_MOST_S = REPORT_AFTER_S / 3
 
 
 class OpenTransactionCheck:
@@ -20,16 +23,19 @@ class OpenTransactionCheck:
         self._name = name
         self._monotonic_s = monotonic_s
         self._stable_offset: int | None = None
-        self._since_s = monotonic_s()
+        self._looked_s = monotonic_s()
+        self._lasted_s = 0.0
 
     def update(self, stable_offset: int | None, end_offset: int | None) -> None:
         """Compare the offsets of a recent fetch response; logs a warning once per ``REPORT_AFTER_S``."""
-        now_s = self._monotonic_s()
+        looked_s, self._looked_s = self._looked_s, self._monotonic_s()
         waits = stable_offset is not None and end_offset is not None and stable_offset < end_offset
         if not waits or stable_offset != self._stable_offset:
-            self._stable_offset, self._since_s = stable_offset if waits else None, now_s
-        elif now_s - self._since_s >= REPORT_AFTER_S:
-            self._since_s = now_s
+            self._stable_offset, self._lasted_s = stable_offset if waits else None, 0.0
+            return
+        self._lasted_s += min(self._looked_s - looked_s, _COUNTED_AT_MOST_S)
+        if self._lasted_s >= REPORT_AFTER_S:
+            self._lasted_s = 0.0
             log.warning(
                 "a transaction stays open: the records after it cannot be read",
                 partition=self._name,
