@@ -17,6 +17,7 @@ from aiokafka.structs import TopicPartition
 from libs.runtime.kafka_client import header_keys
 from libs.runtime.kafka_client.header_keys import UnreadableHeaderError
 from libs.runtime.kafka_client.lazy_records import LazyResults, in_batches
+from libs.runtime.kafka_client.stage_consumer import StageConsumer
 
 PARTITION = TopicPartition("orders", 0)
 RECORDS_A_BATCH = 30
@@ -163,6 +164,19 @@ async def test_a_fetch_of_only_aborted_records_advances_the_position() -> None:
     found = await Fetcher.fetched_records(fetcher, [])
     assert {partition: list(in_batches(records, 50)) for partition, records in found.items()} == {PARTITION: []}
     assert position.position == RECORDS_A_BATCH
+
+
+async def test_fetched_records_wait_until_they_are_read() -> None:
+    fetcher: Any = SimpleNamespace(
+        _subscriptions=SimpleNamespace(reassignment_in_progress=False),
+        _records=fetch_results(Position(0), batch(0)),
+        _notify=lambda _: None,
+        _wait_consume_future=None,
+    )
+    consumer: Any = SimpleNamespace(_fetcher=fetcher)
+    assert StageConsumer.has_waiting(consumer, PARTITION)
+    assert await Fetcher.fetched_records(fetcher, [])
+    assert not StageConsumer.has_waiting(consumer, PARTITION)
 
 
 @pytest.mark.parametrize("change", [{"paused": True}, {"position": 5}, {"active": False}])

@@ -93,10 +93,13 @@ class Processing:
     def waits(self, source: TopicPartition) -> bool:
         """Whether the partition can only go on once others have: each transaction of theirs is progress for it, too.
 
-        It has records in the fetch that is being processed, or had nothing to read before. With slow commits a fetch takes minutes.
+        It has records in the fetch that is being processed, or in the next one, or had nothing to read before. With slow commits a fetch
+        takes minutes.
         """
         partition = self._partitions.get(source)
-        return partition is not None and (partition.read_to_end or source in self._fetched)
+        return partition is not None and (
+            partition.read_to_end or source in self._fetched or self._consumer.has_waiting(source)
+        )
 
     async def run(self, until_s: float = float("inf")) -> None:
         """Run until stopped, or past ``until_s`` (monotonic). An open transaction is dropped, or committed past ``until_s``."""

@@ -41,6 +41,11 @@ class StageConsumer(LazyRecordConsumer):
         """Seconds since other partitions with a backlog were last read instead of ``partition``; infinite if that has never been."""
         return self._in_turns.left_out_for_s(partition) if self._in_turns else float("inf")
 
+    def has_waiting(self, partition: TopicPartition) -> bool:
+        """Whether there are fetched records of ``partition``, or an error, that the next ``getmany`` returns or raises."""
+        fetcher: Any = self._fetcher
+        return partition in fetcher._records  # noqa: SLF001 - there is no public access
+
     async def start(self) -> None:
         await super().start()
         fetcher: Any = self._fetcher

@@ -117,6 +117,7 @@ class FakeConsumer:
         self.confirmed_ms: int | None = None
         self.left_out: set[TopicPartition] = set()
         self.waiting: set[TopicPartition] = set()
+        self.not_handed_out: set[TopicPartition] = set()
         self._fetcher = SimpleNamespace(_fetch_max_wait_ms=FETCH_MAX_WAIT_MS, _fetcher_timeout=0.2)
         self._coordinator = SimpleNamespace(_do_heartbeat=self._do_heartbeat)
         cluster = SimpleNamespace(leader_for_partition=lambda _: 1, brokers=lambda: [1, 2, 3])
@@ -160,6 +161,9 @@ class FakeConsumer:
 
     def left_out_for_s(self, source: TopicPartition) -> float:
         return 0.0 if source in self.waiting else float("inf")
+
+    def has_waiting(self, source: TopicPartition) -> bool:
+        return source in self.not_handed_out
 
     async def beginning_offsets(self, sources: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
         return {source: self.first.get(source, 0) for source in sources}

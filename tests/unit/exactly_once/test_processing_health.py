@@ -106,6 +106,24 @@ async def test_a_partition_waits_for_the_fetch_that_is_processed_if_it_has_recor
     assert waiting == [True, True, True]
 
 
+async def test_a_partition_waits_for_the_fetch_that_is_processed_if_the_client_has_its_records_already(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first fetch of an attempt has the partitions of the first response only."""
+    monkeypatch.setattr(transaction_size, "MAX_RECORDS", 50)
+    consumer = FakeConsumer()
+    consumer.ends = dict.fromkeys(ORDERS, 101)
+    consumer.not_handed_out = {ORDERS[1]}
+    attempt = Attempt(consumer, [FakeLogic(), FakeLogic(), FakeLogic()], commits_complete=False)
+    consumer.put({ORDERS[0]: range(101)})
+    await attempt.committed()
+    waiting = [attempt.processing.waits(source) for source in ORDERS]
+    for _ in range(10):
+        attempt.producer.completion.release()
+    await attempt.end()
+    assert waiting == [True, True, False]
+
+
 async def test_a_partition_with_records_that_do_not_come_does_not_wait_for_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
