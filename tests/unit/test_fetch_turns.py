@@ -1,10 +1,13 @@
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from random import Random
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.errors import UnknownError
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.kafka_client.fetch_turns import CYCLE_S, FetchInTurns, FetchTurns
@@ -90,7 +93,6 @@ class FakeFetcher:
         return SimpleNamespace(lso=self.ends[partition.partition], timestamp=len(self.sent))
 
     async def fetch(self, assignment: Any, broker: int, request: Any) -> bool:
-        assert assignment is self
         self.sent += [(broker, asked) for _, asked in request.topics]
         return True
 
@@ -130,12 +132,13 @@ class SizeLimitingBroker:
         return self.states[partition.partition]
 
     async def fetch(self, assignment: Any, broker: int, request: Any) -> bool:
-        assert (assignment, broker) == (self, 1)
+        assert broker == 1
         self.ends = {number: end + 1 for number, end in self.ends.items()}
         is_empty = True
         [(_, asked)] = request.topics
         for number, position, _ in asked:
-            self.states[number].lso = self.states[number].timestamp = self.ends[number]
+            state = assignment.state_value(TopicPartition("orders", number))
+            state.lso = state.timestamp = self.ends[number]
             if is_empty or (number, position) != (self.LARGE, 0):
                 self.positions[number] = self.ends[number]
                 is_empty = False
@@ -165,7 +168,7 @@ class ThrottlingBroker(FakeFetcher):
         if self.fetches % 6:
             return False
         for number, _, _ in request.topics[0][1]:
-            self.read_s[number] = self.states[number].timestamp = self.now_s
+            self.read_s[number] = assignment.state_value(TopicPartition("orders", number)).timestamp = self.now_s
         return True
 
 
@@ -188,12 +191,13 @@ async def test_a_partition_whose_turn_brought_an_error_does_not_count_as_left_ou
     broker = ThrottlingBroker(4)
     failing, *others = partitions(0, 1, 2, 3)
 
-    async def fetch_without_the_first(_: object, __: int, request: Any) -> bool:
+    async def fetch_without_the_first(assignment: Any, _: int, request: Any) -> bool:
         for number, *_ in request.topics[0][1]:
+            state = assignment.state_value(TopicPartition("orders", number))
             if number == failing.partition:
-                broker.states[number].position = sought_to or 0
+                state.position = sought_to or 0
             else:
-                broker.states[number].timestamp = broker.now_s = broker.now_s + 1
+                state.timestamp = broker.now_s = broker.now_s + 1
         return True
 
     turns = FetchTurns(AT_A_TIME, 0.0, lambda: broker.now_s)
@@ -224,6 +228,45 @@ def test_a_partition_that_is_never_answered_does_not_keep_its_turn() -> None:
             break
     else:
         raise AssertionError("the others have no turn")
+
+
+@pytest.mark.parametrize("turn_s", [0.0, TURN_S])
+async def test_a_turn_of_damaged_partitions_is_a_turn(turn_s: float) -> None:
+    """aiokafka only logs their error. It is not a response with nothing, which does not use up a turn."""
+    now_s, damaged, others = 1000.0, partitions(0, 1), partitions(2, 3, 4, 5)
+    fetched = dict.fromkeys([*damaged, *others], 0)
+    states = {each: SimpleNamespace(lso=1_000_000, has_valid_position=True, position=0) for each in fetched}
+
+    async def send(_: int, request: Any) -> Any:
+        answers = []
+        for number, *_ in request.topics[0][1]:
+            partition = TopicPartition("orders", number)
+            fetched[partition] += 1
+            error = UnknownError.errno if partition in damaged else 0
+            answers.append((number, error, 1_000_000, 1_000_000, None, b""))
+        return SimpleNamespace(API_VERSION=4, topics=[("orders", answers)])
+
+    fetcher: Any = SimpleNamespace(_client=SimpleNamespace(send=send), _client_rack=None, _preferred_read_replica={})
+    send_request = partial(Fetcher._proc_fetch_request, fetcher)
+    turns = FetchTurns(AT_A_TIME, turn_s, lambda: now_s)
+    fetch = FetchInTurns(send_request, lambda: turns, SHARE_BYTES, lambda: now_s)
+
+    async def fetch_often(times: int) -> None:
+        nonlocal now_s
+        for _ in range(times):
+            now_s += FETCH_S
+            for state in states.values():
+                state.timestamp = None  # the real clock, in milliseconds, may stand still between two fetches
+            assignment = SimpleNamespace(active=True, state_value=states.__getitem__)
+            await fetch(assignment, 1, request(*[(each.partition, 0, 500) for each in states]))
+
+    await fetch_often(60)
+    assert set(fetched.values()) == {20}
+    assert all(fetch.left_out_for_s(each) == float("inf") for each in damaged)
+    assert all(fetch.left_out_for_s(each) < 10 for each in others)
+    damaged.clear()
+    await fetch_often(12)
+    assert all(fetch.left_out_for_s(each) < 10 for each in states)
 
 
 def test_a_partition_without_a_backlog_is_not_left_out() -> None:

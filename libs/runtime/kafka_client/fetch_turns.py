@@ -52,7 +52,7 @@ class FetchTurns:
         return turn
 
     def unanswered(self) -> None:
-        """Note that the last fetch brought nothing of any partition, so that it was no turn.
+        """Note that the last response named no partition, not even with an error, so that it was no turn.
 
         A broker responds so to a client that exceeds a quota (``consumer_byte_rate``). Otherwise the same partitions could get such
         responses each time.
@@ -103,12 +103,13 @@ class FetchInTurns:
         asked = {TopicPartition(topic, number): at for topic, some in request.topics for number, at, _ in some}
         states = {partition: assignment.state_value(partition) for partition in asked}
         before = {partition: state.timestamp for partition, state in states.items()}
-        has_records = await self._fetch(assignment, broker, request)
-        missing = {each for each, state in states.items() if state.timestamp == before[each]}
-        if len(missing) == len(asked):
+        answers = _NotedAnswers(assignment)
+        has_records = await self._fetch(answers, broker, request)
+        if not answers.partitions:
             self._turns[broker].unanswered()
         else:
             self._asked |= chosen
+            missing = {each for each, state in states.items() if state.timestamp == before[each]}
             failed = {each for each in missing if _position(states[each]) == asked[each]}
             self._failed = self._failed.difference(asked) | failed
         return has_records
@@ -133,6 +134,21 @@ class FetchInTurns:
                 self._left_out_s |= dict.fromkeys(behind.keys() - chosen.keys(), self._monotonic_s())
                 request.topics[index] = (topic, unserved + read_to_end + others)
         return positions
+
+
+class _NotedAnswers:
+    """An assignment that notes the partitions in a response: aiokafka looks up the state of each one, also to log its error."""
+
+    def __init__(self, assignment: Any) -> None:
+        self._assignment = assignment
+        self.partitions = set[TopicPartition]()
+
+    def state_value(self, partition: TopicPartition) -> Any:
+        self.partitions.add(partition)
+        return self._assignment.state_value(partition)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._assignment, name)
 
 
 def _position(state: Any) -> int | None:
