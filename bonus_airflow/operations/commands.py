@@ -88,5 +88,5 @@ def output_of(command: Sequence[str | Path], *, timeout_s: float = 60.0) -> str:
     except OSError as error:
         raise CommandError(arguments, None, str(error)) from error
     if done.returncode:
-        raise CommandError(arguments, done.returncode, (done.stdout + done.stderr).strip())
+        raise CommandError(arguments, done.returncode, (done.stdout + done.stderr).strip(), stdout=done.stdout)
     return done.stdout

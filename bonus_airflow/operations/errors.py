@@ -8,12 +8,16 @@ class OperationError(Exception):
 
 
 class CommandError(OperationError):
-    """One of the project's commands failed; ``exit_code`` is None if it did not end by itself, or did not start."""
+    """One of the project's commands failed; ``exit_code`` is None if it did not end by itself, or did not start.
 
-    def __init__(self, command: Sequence[str], exit_code: int | None, output: str) -> None:
+    ``output`` is for a reader, and has standard error, too. ``stdout`` has what a program may parse, where it was kept separately.
+    """
+
+    def __init__(self, command: Sequence[str], exit_code: int | None, output: str, *, stdout: str = "") -> None:
         self.command = list(command)
         self.exit_code = exit_code
         self.output = output
+        self.stdout = stdout
         ended = "failed" if exit_code is None else f"ended with exit code {exit_code}"
         super().__init__(f"`{' '.join(command)}` {ended}:\n{output}")
 

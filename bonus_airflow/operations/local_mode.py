@@ -100,14 +100,23 @@ class LocalMode:
 
 
 def drained_output(command: Sequence[object]) -> list[str]:
-    """The remaining work by ``watch.drained``, whose exit code is 1 if there is any."""
+    """The remaining work by ``watch.drained``, whose exit code is 1 if there is any.
+
+    Raises:
+        CommandError: it has another exit code, or does not print JSON.
+    """
+    arguments = [*map(str, command), "--timeout", "0", "--json"]
+    failure = None
     try:
-        text = output_of([*map(str, command), "--timeout", "0", "--json"])
+        text = output_of(arguments)
     except CommandError as error:
-        if error.exit_code != 1 or not error.output.startswith("{"):
+        if error.exit_code != 1:
             raise
-        text = error.output
-    left: list[str] = json.loads(text)["waiting_for"]
+        failure, text = error, error.stdout
+    try:
+        left: list[str] = json.loads(text)["waiting_for"]
+    except ValueError as error:
+        raise failure or CommandError(arguments, 0, text) from error
     return left
 
 

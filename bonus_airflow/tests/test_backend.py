@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -15,18 +16,21 @@ import pytest
 
 from bonus_airflow.operations import claim, compose, watched
 from bonus_airflow.operations.backend import choose_backend, running_backend
-from bonus_airflow.operations.errors import OperationError
+from bonus_airflow.operations.errors import CommandError, OperationError
 from bonus_airflow.operations.health import BROKEN, Finding
 from bonus_airflow.operations.health_judgement import Found, find_pipeline
 from bonus_airflow.operations.parts import Part
 from bonus_airflow.operations.watched import LIVE_PAGE_SETTING, replicas
 from bonus_airflow.operators.repair import RepairBroken
 
-# Stands in for `docker`: each case of ARGUMENTS) fails, and `ps` prints the file beside it.
+# Stands in for `docker`: each case of ARGUMENTS) fails, and other commands print the files beside it. Something is left to drain.
 DOCKER = """#!/bin/sh
+show() {{ test ! -e "${{0%/*}}/$1" || while read -r line; do echo "$line"; done <"${{0%/*}}/$1"; }}
 case "$*" in
 {failures}
-"compose ps"*) test ! -e "${{0%/*}}/containers" || while read -r line; do echo "$line"; done <"${{0%/*}}/containers" ;;
+"compose ps"*) show containers ;;
+"compose config --format json") show config ;;
+"compose exec"*) show drained; echo 'level=warning msg="The \\"X\\" variable is not set."' >&2; exit 1 ;;
 esac
 """
 SINK = {"Name": "p-sink-1", "Service": "sink", "State": "running", "Health": "healthy", "ExitCode": 0}
@@ -109,6 +113,17 @@ def test_an_engine_that_does_not_say_what_is_running_lets_no_second_pipeline_sta
         claim.claim_pipeline("one", "auto")
     docker({"compose ps": "Cannot connect to the Docker daemon", "info": "Cannot connect to the Docker daemon"})
     assert claim.claim_pipeline("one", "auto") == "local"
+
+
+@pytest.mark.parametrize("answer", ["", "Killed", '{"drained":'])
+def test_a_warning_of_compose_is_not_part_of_what_is_left_to_drain(docker: Docker, tmp_path: Path, answer: str) -> None:
+    docker({})
+    (tmp_path / "config").write_text(json.dumps({"services": {"sink": {"environment": {}}}}) + "\n")
+    (tmp_path / "drained").write_text(json.dumps({"drained": False, "waiting_for": ["3 open windows"]}) + "\n")
+    assert compose.ComposeMode().left_to_drain() == ["3 open windows"]
+    (tmp_path / "drained").write_text(f"{answer}\n")
+    with pytest.raises(CommandError, match=rf"(?s)ended with exit code 1:.*{re.escape(answer)}.*variable is not set"):
+        compose.ComposeMode().left_to_drain()
 
 
 @pytest.fixture
