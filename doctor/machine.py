@@ -7,7 +7,7 @@ from doctor.machine_facts import Disk, Docker, MachineFacts, Port
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 14)
 OLDEST_JAVA = 17
-OLDEST_COMPOSE = (2, 17, 0)  # the first with dockerfile_inline
+OLDEST_COMPOSE = (2, 21, 0)  # the first whose `ps --format json` prints an object a line, which bonus_airflow reads
 _OLDEST_COMPOSE_FOR_OVERLAYS = (2, 24, 4)  # the first with !override and !reset
 _OVERLAYS = "compose.cluster.yml, compose.external-kafka.yml and compose.secure.yml"
 
@@ -77,9 +77,7 @@ def _docker(facts: MachineFacts) -> Finding:
     if docker.compose is None:
         return warning("Docker", f"engine {docker.engine}, without Compose", "install the plugin docker-compose-plugin")
     if _numbers_of(docker.compose) < OLDEST_COMPOSE:
-        return warning(
-            "Docker", f"Compose {docker.compose}; docker-compose.yml needs 2.17 or later", "update the Compose plugin"
-        )
+        return warning("Docker", f"Compose {docker.compose}; 2.21 or later is needed", "update the Compose plugin")
     return ok("Docker", f"engine {docker.engine}, Compose {docker.compose}")
 
 

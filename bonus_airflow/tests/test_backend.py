@@ -20,6 +20,7 @@ from bonus_airflow.operations.errors import CommandError, OperationError
 from bonus_airflow.operations.health import BROKEN, Finding
 from bonus_airflow.operations.health_judgement import Found, find_pipeline
 from bonus_airflow.operations.parts import Part
+from bonus_airflow.operations.run_marker import remove_marker
 from bonus_airflow.operations.watched import LIVE_PAGE_SETTING, replicas
 from bonus_airflow.operators.repair import RepairBroken
 
@@ -113,6 +114,24 @@ def test_an_engine_that_does_not_say_what_is_running_lets_no_second_pipeline_sta
         claim.claim_pipeline("one", "auto")
     docker({"compose ps": "Cannot connect to the Docker daemon", "info": "Cannot connect to the Docker daemon"})
     assert claim.claim_pipeline("one", "auto") == "local"
+
+
+@pytest.mark.parametrize("listed", ["[]", "null", json.dumps([SINK])])
+def test_a_compose_that_is_too_old_is_no_compose(
+    docker: Docker, tmp_path: Path, caplog: pytest.LogCaptureFixture, listed: str
+) -> None:
+    docker({})
+    (tmp_path / "containers").write_text(f"{listed}\n")
+    with pytest.raises(CommandError, match=r"Compose 2\.21 or later is needed"):
+        compose.ComposeMode().is_running()
+    assert find_pipeline() == Found("", "no pipeline is running")
+    with pytest.raises(OperationError, match=r"backend compose cannot be used: Compose 2\.21 or later is needed"):
+        claim.claim_pipeline("one", "compose")
+    with caplog.at_level(logging.INFO):
+        assert claim.claim_pipeline("one", "auto") == "local"
+    assert "Compose 2.21 or later is needed" in caplog.text
+    remove_marker()
+    assert claim.claim_pipeline("two", "local") == "local"
 
 
 @pytest.mark.parametrize("answer", ["", "Killed", '{"drained":'])

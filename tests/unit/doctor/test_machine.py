@@ -55,7 +55,7 @@ def test_a_suitable_machine_has_no_problems() -> None:
         ({"docker": Docker(None, None, "refused")}, Level.WARNING, "Docker", "no engine answers: refused", "start"),
         ({"docker": Docker("28", None)}, Level.WARNING, "Docker", "without Compose", "docker-compose-plugin"),
         ({"docker": Docker("28", "2.9.0")}, Level.WARNING, "Docker", "Compose 2.9.0", "update"),
-        ({"docker": Docker("28", "2.16")}, Level.WARNING, "Docker", "docker-compose.yml needs 2.17", "update"),
+        ({"docker": Docker("28", "2.20.3")}, Level.WARNING, "Docker", "2.21 or later is needed", "update"),
         ({"docker": Docker("28", "2.24.3")}, Level.WARNING, "Docker", "compose.secure.yml need 2.24.4", "update"),
         ({"disks": (Disk(Path("/d"), "it", GIB),)}, Level.WARNING, "disk", "1.0 GiB free for it", "make room"),
         ({"disks": (Disk(Path("/d"), "it", 1),)}, Level.PROBLEM, "disk", "0.0 GiB free for it", "make room"),
