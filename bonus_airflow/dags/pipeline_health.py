@@ -1,9 +1,9 @@
 """Looks at the running pipeline every minute, restarts what is broken, and says what is wrong.
 
 A part is broken when its process, its container or its `/health` says so for longer than `unhealthy_seconds`: only that part is
-restarted, at most `max_restarts` times within an hour. A part that is only slow is never restarted: lag, the watermark's age,
-the share of dead letters and the sink's delay fail the run when they pass their thresholds. Where no pipeline runs, or
-`pipeline_control` is starting or stopping it, the run is skipped.
+restarted, at most `max_restarts` times within an hour. A container that is starting is left to Docker for five minutes. A part
+that is only slow is never restarted: lag, the watermark's age, the share of dead letters and the sink's delay fail the run when
+they pass their thresholds. Where no pipeline runs, or `pipeline_control` is starting or stopping it, the run is skipped.
 """
 
 import os

@@ -134,10 +134,14 @@ def part_of(container: Mapping[str, Any]) -> Part:
     """A container, as ``docker compose ps --format json`` describes it."""
     state, health = container["State"], container["Health"]
     is_stopped = state == "exited" and container["ExitCode"] in _STOPPED_CODES
+    # Docker itself turns "starting" into "unhealthy". A container is "created" until those that it depends on are healthy.
+    is_starting = state == "created" or (state == "running" and health == "starting")
     if is_stopped or (state == "running" and health == "healthy"):
         problem = ""
+    elif is_starting:
+        problem = health or "created, and not started yet"
     elif state == "running":
         problem = f"unhealthy: {health or 'no health check'}"
     else:
         problem = f"{state}, last exit code {container['ExitCode']}"
-    return Part(container["Name"], container["Service"], problem, is_stopped)
+    return Part(container["Name"], container["Service"], problem, is_stopped, is_starting)

@@ -14,6 +14,9 @@ BROKEN, SLOW, GONE = "broken", "slow", "gone"
 """Kinds of findings. Only what is broken is restarted: ``gone`` is the whole pipeline, or a Kafka that was stopped on purpose."""
 LIVE = "live"
 """The part that tells what is slow."""
+STARTING_PATIENCE_S = 300.0
+"""For a part that starts, from when it was first seen unwell. Docker is less patient, even with Kafka (three minutes) and then a service
+(one minute), so this is for a part that ends and is started again and again."""
 
 _FEW_LETTERS = 10  # no problem, however few orders there are; as in the alert DeadLettersAboveShare
 
@@ -32,7 +35,7 @@ class Thresholds:
     @property
     def longest_patience_s(self) -> float:
         """How long a problem may be observed before it is a finding."""
-        return max(self.unhealthy_seconds, self.slow_seconds, self.max_sink_delay_seconds)
+        return max(self.unhealthy_seconds, STARTING_PATIENCE_S, self.slow_seconds, self.max_sink_delay_seconds)
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:
@@ -105,7 +108,11 @@ class HealthLook:
             return {("the pipeline", GONE): (str(error), patience_s)}
         if stopped := stopped_infrastructure(parts):
             return {(stopped.name, GONE): ("it was stopped, and services are running", patience_s)}
-        return {(part.name, BROKEN): (part.problem, patience_s) for part in root_causes(parts)}
+        starting_s = max(patience_s, STARTING_PATIENCE_S)
+        return {
+            (part.name, BROKEN): (part.problem, starting_s if part.is_starting else patience_s)
+            for part in root_causes(parts)
+        }
 
     def _slow(self) -> dict[tuple[str, str], tuple[str, float]]:
         try:
@@ -135,7 +142,8 @@ def stopped_infrastructure(parts: Iterable[Part]) -> Part | None:
     """ZooKeeper or Kafka, if it was stopped while services run: they are unwell then, and restarts would not help."""
     parts = list(parts)
     stopped = [part for part in parts if part.service in INFRASTRUCTURE and part.is_stopped]
-    return stopped[0] if stopped and not all(part.is_stopped for part in parts) else None
+    services_run = any(not part.is_stopped for part in parts if part.service not in INFRASTRUCTURE)
+    return stopped[0] if stopped and services_run else None
 
 
 def slow_parts(

@@ -11,12 +11,16 @@ SERVICES = ("generator", "processor", "analytics", "sink")
 
 @dataclass(frozen=True)
 class Part:
-    """``name`` is the replica's name; ``problem`` is empty if it is healthy, or was stopped on purpose."""
+    """``name`` is the replica's name; ``problem`` is empty if it is healthy, or was stopped on purpose.
+
+    ``is_starting``: it is not healthy yet, and whoever runs it does not expect it to be.
+    """
 
     name: str
     service: str
     problem: str
     is_stopped: bool = False
+    is_starting: bool = False
 
     @property
     def is_healthy(self) -> bool:

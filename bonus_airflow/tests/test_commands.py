@@ -45,7 +45,6 @@ def test_a_command_sees_the_users_environment_without_airflows(monkeypatch: pyte
     ("state", "health", "exit_code", "problem", "is_stopped"),
     [
         ("running", "healthy", 0, "", False),
-        ("running", "starting", 0, "unhealthy: starting", False),
         ("running", "unhealthy", 0, "unhealthy: unhealthy", False),
         ("restarting", "", 1, "restarting, last exit code 1", False),
         ("exited", "", 137, "exited, last exit code 137", False),
@@ -58,3 +57,12 @@ def test_a_container_is_parsed_from_compose_output(
 ) -> None:
     told = {"Name": "p-sink-1", "Service": "sink", "State": state, "Health": health, "ExitCode": exit_code}
     assert part_of(told) == Part("p-sink-1", "sink", problem, is_stopped)
+
+
+@pytest.mark.parametrize(
+    ("state", "health", "problem"),
+    [("running", "starting", "starting"), ("created", "", "created, and not started yet")],
+)
+def test_a_container_that_starts_is_told_from_one_that_is_unhealthy(state: str, health: str, problem: str) -> None:
+    told = {"Name": "p-kafka-1", "Service": "kafka", "State": state, "Health": health, "ExitCode": 0}
+    assert part_of(told) == Part("p-kafka-1", "kafka", problem, is_starting=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bonus_airflow.operations.conditions import OrdersFlow
-from bonus_airflow.operations.health import BROKEN, GONE, SLOW, Finding, HealthLook, Thresholds
+from bonus_airflow.operations.health import BROKEN, GONE, SLOW, STARTING_PATIENCE_S, Finding, HealthLook, Thresholds
 from bonus_airflow.operations.health_record import RESTARTS_COUNT_FOR_S, HealthRecord
 from bonus_airflow.operations.parts import Part
 from bonus_airflow.operations.watched import WatchedPipeline
@@ -90,6 +90,45 @@ def test_with_kafka_broken_only_kafka_is() -> None:
     looking.backend.problems = dict.fromkeys(looking.backend.problems, "unhealthy: no progress")
     looking.after(0)
     assert looking.after(30) == ([], [("kafka", BROKEN)])
+
+
+def test_a_kafka_that_starts_is_not_broken_and_hides_the_services() -> None:
+    """In the recovery of its log it takes a minute or two, which a restart would begin anew."""
+    looking = Looking()
+    parts = [Part("kafka", "kafka", "starting", is_starting=True), Part("sink", "sink", "unhealthy: no progress")]
+    looking.backend.parts = lambda: parts  # type: ignore[method-assign]
+    for _ in range(3):
+        assert looking.after(60) == (["kafka to get well (starting)"], [])
+    parts[0] = Part("kafka", "kafka", "")
+    assert looking.after(1) == (["sink to get well (unhealthy: no progress)"], [])
+    parts[1] = Part("sink", "sink", "")
+    assert looking.after(29) == ([], [])
+
+
+def test_a_part_whose_start_has_failed_is_broken() -> None:
+    looking = Looking()
+    parts = [Part("kafka", "kafka", "starting", is_starting=True)]
+    looking.backend.parts = lambda: parts  # type: ignore[method-assign]
+    looking.after(0)
+    assert looking.after(170)[1] == []
+    parts[0] = Part("kafka", "kafka", "unhealthy: unhealthy")
+    assert looking.after(2) == ([], [("kafka", BROKEN)])
+
+
+def test_a_part_that_starts_again_and_again_is_broken() -> None:
+    looking = Looking()
+    parts = [Part("sink", "sink", "starting", is_starting=True)]
+    looking.backend.parts = lambda: parts  # type: ignore[method-assign]
+    looking.after(0)
+    assert looking.after(STARTING_PATIENCE_S - 1)[1] == []
+    assert looking.after(1) == ([], [("sink", BROKEN)])
+    # Seen between two starts.
+    looking = Looking()
+    looking.backend.parts = lambda: parts  # type: ignore[method-assign]
+    looking.after(0)
+    assert looking.after(29)[1] == []
+    parts[0] = Part("sink", "sink", "restarting, last exit code 1")
+    assert looking.after(1) == ([], [("sink", BROKEN)])
 
 
 def test_a_pipeline_that_has_gone_is_not_broken() -> None:
@@ -230,6 +269,16 @@ def test_with_kafka_stopped_nothing_is_restarted() -> None:
     assert looking.after(30) == ([], [("kafka", GONE)])
     parts[1:] = [Part("sink", "sink", "", is_stopped=True)]
     assert looking.after(0) == ([], [])
+
+
+def test_a_kafka_that_waits_for_zookeeper_to_start_has_not_gone() -> None:
+    """`docker compose up` after `docker compose stop`."""
+    looking = Looking()
+    parts = [Part("zookeeper", "zookeeper", "starting", is_starting=True)]
+    parts += [Part(name, name, "", is_stopped=True) for name in ("kafka", "sink")]
+    looking.backend.parts = lambda: parts  # type: ignore[method-assign]
+    looking.after(0)
+    assert looking.after(60) == (["zookeeper to get well (starting)"], [])
 
 
 def test_the_lag_of_an_output_that_is_no_longer_written_is_not_reported() -> None:
