@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from aiokafka.errors import KafkaError
 
 from daily_report.closed_windows import wait_until_closed
+from daily_report.moved_files import moved_with_files
 from daily_report.reconciliation import TOPIC, Reconciliation, Total, reconcile
 from daily_report.report import Report
 from daily_report.span import Span
@@ -26,8 +28,9 @@ from metrics_report.skipped import Skipped
 from metrics_report.sources import from_database, metrics_between
 from metrics_report.summary import Selection
 from services.sink.database.address import Address
-from verification.history import find_metrics_missing_until_s
+from verification.history import History, find_metrics_missing_until_s
 from verification.topic_reader import Offsets, TopicReader
+from verification.windows import Metric, PlacedMetric
 
 FILE, DATABASE = "file", "database"
 
@@ -45,6 +48,22 @@ class Outputs:
     database: Address | None
 
 
+class _Topic(NamedTuple):
+    """The span's metrics in the topic ``name``, each partition's in order, and those that it may have lost."""
+
+    name: str
+    placed: list[PlacedMetric]
+    history: History
+
+
+class _Comparison(NamedTuple):
+    """How many ``lines`` of the file are no metrics, and how many metrics were in files that may have been moved away."""
+
+    reconciliation: Reconciliation
+    lines: int = 0
+    moved_away: int = 0
+
+
 async def gather(
     kafka: Kafka,
     *,
@@ -54,6 +73,7 @@ async def gather(
     outputs: Outputs,
     wait_s: float,
     progress: Callable[[str], None] = lambda _: None,
+    now_s: Callable[[], float] = time.time,
 ) -> Report:
     """The report of ``span``.
 
@@ -67,20 +87,23 @@ async def gather(
         async with TopicReader(kafka) as reader:
             await wait_until_closed(reader, topic_prefix, span, window_seconds, wait_s, progress)
             progress("reading the topic")
-            topic = topic_prefix + PRODUCT_METRICS.name
-            missing_until_s = await find_metrics_missing_until_s(reader, topic, await reader.begins(topic))
-            metrics = await _topic_metrics(reader, topic, span, skipped)
+            topic = await _topic_metrics(reader, topic_prefix + PRODUCT_METRICS.name, span, skipped, now_s)
             late_orders, late_are_cut = await _late_orders(
-                reader, topic_prefix + LATE_ORDERS.name, span, window_seconds
+                reader, topic_prefix + LATE_ORDERS.name, span, window_seconds, now_s
             )
-        dead_letters, letters_are_cut = await _dead_letters(kafka, topic_prefix, span)
+        dead_letters, letters_are_cut = await _dead_letters(kafka, topic_prefix, span, now_s)
     except KafkaError as error:
         raise PipelineError(f"the broker went away: {error!r}", advice="try again once it is back") from error
-    compare = partial(_compare, metrics, outputs, span, missing_until_s)
-    reconciliation, lines_skipped = await _settled(compare, wait_s, progress)
-    if no_metrics := skipped.count + lines_skipped:
+    reconciliation, no_lines, moved_away = await _settled(partial(_compare, topic, outputs, span), wait_s, progress)
+    if no_metrics := skipped.count + no_lines:
         notes.append(f"{no_metrics:,} records or lines are no metrics and were left out, whatever their time.")
-    notes += retention_notes(span, missing_until_s)
+    notes += retention_notes(
+        span, topic.history.latest_missing_metric_s({row.product_id for row in reconciliation.rows})
+    )
+    if moved_away:
+        notes.append(
+            f"{moved_away:,} metrics were in finished files that may have been moved away: the file lacks them."
+        )
     if reconciliation.unverified:
         notes.append(
             f"{reconciliation.unverified:,} metrics are in one source only: the topic does not reach back so far any more."
@@ -91,47 +114,59 @@ async def gather(
     return Report(span, reconciliation, dead_letters, late_orders, tuple(notes))
 
 
-async def _settled(
-    compare: Callable[[], tuple[Reconciliation, int]], wait_s: float, progress: Callable[[str], None]
-) -> tuple[Reconciliation, int]:
+async def _settled(compare: Callable[[], _Comparison], wait_s: float, progress: Callable[[str], None]) -> _Comparison:
     """The result of ``compare`` once the sources agree, or after ``wait_s``."""
     deadline_s = time.monotonic() + wait_s
     while True:
-        reconciliation, skipped = await asyncio.to_thread(compare)
-        if not reconciliation.differences or time.monotonic() > deadline_s:
-            return reconciliation, skipped
-        progress(f"waiting: the sources differ in {len(reconciliation.differences):,} windows")
+        found = await asyncio.to_thread(compare)
+        differences = found.reconciliation.differences
+        if not differences or time.monotonic() > deadline_s:
+            return found
+        progress(f"waiting: the sources differ in {len(differences):,} windows")
         await asyncio.sleep(_POLL_S)
 
 
-def _compare(
-    topic: list[MetricRow], outputs: Outputs, span: Span, topic_missing_until_s: float
-) -> tuple[Reconciliation, int]:
-    """Compare the current outputs with the topic; also returns the number of lines in the file that are not metrics."""
-    selection, skipped = Selection(from_s=span.from_s, to_s=span.to_s), Skipped()
-    found: dict[str, Iterable[MetricRow]] = {TOPIC: topic}
+def _compare(topic: _Topic, outputs: Outputs, span: Span) -> _Comparison:
+    """Compare the current outputs with the topic."""
+    selection, skipped, moved = Selection(from_s=span.from_s, to_s=span.to_s), Skipped(), set[MetricRow]()
+    found: dict[str, Iterable[MetricRow]] = {TOPIC: [MetricRow._make(each.metric) for each in topic.placed]}
     if outputs.file:
-        found[FILE] = filter(selection.has, from_file(outputs.file, selection, skipped))
+        advice = "give another --file, or other --outputs"
+        found[FILE] = rows = [*filter(selection.has, from_file(outputs.file, selection, skipped, advice))]
+        moved = moved_with_files(outputs.file, topic.name, rows, topic.placed)
     if outputs.database:
         found[DATABASE] = from_database(outputs.database, selection)
-    return reconcile(found, topic_missing_until_s), skipped.count
+
+    def may_lack(source: str, row: MetricRow) -> bool:
+        if source == TOPIC:
+            return not topic.history.has_metric_of(row.product_id, row.window_end)
+        return source == FILE and row in moved
+
+    return _Comparison(reconcile(found, may_lack), skipped.count, len(moved))
 
 
-async def _topic_metrics(reader: TopicReader, topic: str, span: Span, skipped: Skipped) -> list[MetricRow]:
+async def _topic_metrics(
+    reader: TopicReader, topic: str, span: Span, skipped: Skipped, now_s: Callable[[], float]
+) -> _Topic:
+    missing_until_s = await find_metrics_missing_until_s(reader, topic, await reader.begins(topic), now_s)
     ends = await reader.settled_ends(topic)
     begins = await reader.offsets_at(topic, _since_ms(span))
-    return [
-        row async for row in metrics_between(reader, topic, begins, ends, skipped) if span.has_window(row.window_start)
+    placed = [
+        PlacedMetric(record.partition, record.offset, Metric._make(row))
+        async for record, row in metrics_between(reader, topic, begins, ends, skipped)
+        if span.has_window(row.window_start)
     ]
+    return _Topic(topic, placed, History(metrics_missing_until_s=missing_until_s))
 
 
 async def _late_orders(
-    reader: TopicReader, topic: str, span: Span, window_seconds: int
+    reader: TopicReader, topic: str, span: Span, window_seconds: int, now_s: Callable[[], float]
 ) -> tuple[dict[str, Total], bool]:
     """The late orders by product, and whether retention may have deleted some."""
     begins = await reader.offsets_at(topic, _since_ms(span))
+    ends = await reader.settled_ends(topic)
     late: dict[str, Total] = {}
-    async for records in reader.read(topic, begins, await reader.settled_ends(topic)):
+    async for records in reader.read(topic, begins, ends):
         for record in records:
             try:
                 product_id, event_time_s, cents = read_processed_order(record.value)
@@ -140,22 +175,31 @@ async def _late_orders(
             if span.has_window(int(event_time_s) // window_seconds * window_seconds):
                 before = late.get(product_id, Total())
                 late[product_id] = Total(before.orders + 1, before.cents + cents)
-    return late, _is_cut(begins, await reader.begins(topic))
+    expired = await reader.expired_until_ms(topic, now_s()) > _since_ms(span)
+    return late, _is_cut(begins, await reader.begins(topic), ends, may_have_expired=expired)
 
 
-async def _dead_letters(kafka: Kafka, topic_prefix: str, span: Span) -> tuple[Counter[str], bool]:
+async def _dead_letters(
+    kafka: Kafka, topic_prefix: str, span: Span, now_s: Callable[[], float] = time.time
+) -> tuple[Counter[str], bool]:
     """The dead letters of records that arrived during the span, by reason, and whether retention may have deleted some."""
     found: Counter[str] = Counter()
     async with letter_reader(kafka, topic_prefix) as reader:
         begins = await reader.offsets_at(span.from_s * 1000)
-        async for letters in reader.letters(await reader.settled_ends(), begins):
+        ends = await reader.settled_ends()
+        async for letters in reader.letters(ends, begins):
             found.update(each.reason for each in letters if span.from_s <= each.timestamp_ms / 1000 < span.to_s)
-        return found, _is_cut(begins, await reader.begins())
+        expired = await reader.expired_until_ms(now_s()) > span.from_s * 1000
+        return found, _is_cut(begins, await reader.begins(), ends, may_have_expired=expired)
 
 
 def _since_ms(span: Span) -> int:
     return max(0, span.from_s - _WRITTEN_BEFORE_S) * 1000
 
 
-def _is_cut(begins: Offsets, oldest: Offsets) -> bool:
-    return any(0 < oldest[partition] >= begin for partition, begin in begins.items())
+def _is_cut(begins: Offsets, oldest: Offsets, ends: Offsets, *, may_have_expired: bool) -> bool:
+    """Whether records since ``begins`` may have been deleted. In a partition that has none, all were written before if none has expired."""
+    return any(
+        0 < oldest[partition] >= begin and (begin < ends[partition] or may_have_expired)
+        for partition, begin in begins.items()
+    )

@@ -33,7 +33,7 @@ def as_html(report: Report) -> str:
     body = element(
         "body",
         element("h1", title),
-        element("p", verdict(report), class_="verdict" if report.is_reconciled else "verdict differs"),
+        element("p", verdict(report), class_="verdict differs" if report.is_faulty else "verdict"),
         *[element("p", note, class_="quiet") for note in report.notes],
         *_differences(report),
         element("h2", "Totals per product"),

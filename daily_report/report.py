@@ -28,9 +28,17 @@ class Report:
 
     @property
     def is_reconciled(self) -> bool:
-        """Whether no window differs, and at least one was compared, unless there are none at all."""
-        reconciliation = self.reconciliation
-        return not reconciliation.differences and (not reconciliation.rows or reconciliation.verified > 0)
+        """Whether no window differs, and at least one was compared, unless no source has any."""
+        found = self.reconciliation
+        return not found.differences and (found.verified > 0 or (not found.rows and len(found.sources) > 1))
+
+    @property
+    def is_faulty(self) -> bool:
+        """Whether sources differ, or the topic has lost all metrics and no two outputs have them.
+
+        It is not if there was nothing to compare the topic with.
+        """
+        return not self.is_reconciled and bool(self.reconciliation.differences or self.reconciliation.unverified)
 
     @cached_property
     def totals(self) -> dict[str, Total]:

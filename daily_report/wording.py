@@ -20,6 +20,8 @@ def money(cents: int) -> str:
 def verdict(report: Report) -> str:
     """The result of the reconciliation in one sentence."""
     reconciliation = report.reconciliation
+    if not report.is_reconciled and not report.is_faulty:
+        return "Not compared: there is no output with these metrics."
     *others, last = reconciliation.sources
     sources = f"{', '.join(others)} and {last}"
     if report.is_reconciled:

@@ -57,6 +57,10 @@ class LetterReader:
         """As ``TopicReader.offsets_at``: for each partition an offset before which every letter is older."""
         return await self._reader.offsets_at(self.topics.letters, timestamp_ms)
 
+    async def expired_until_ms(self, now_s: float) -> float:
+        """As ``TopicReader.expired_until_ms``: the latest timestamp of a letter that has expired."""
+        return await self._reader.expired_until_ms(self.topics.letters, now_s)
+
     async def letters(
         self, ends: Mapping[int, int], begins: Mapping[int, int] | None = None
     ) -> AsyncIterator[list[DeadLetter]]:

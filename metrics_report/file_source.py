@@ -18,17 +18,20 @@ _MINUTE_S = 60  # the resolution of the times in file names
 _READ_ROWS = 50_000
 
 
-def from_file(path: Path, selection: Selection, skipped: Skipped) -> Iterator[MetricRow]:
+def from_file(
+    path: Path, selection: Selection, skipped: Skipped, advice: str = "give another --file, or --source"
+) -> Iterator[MetricRow]:
     """The metrics of the file at ``path`` and of the finished files beside it, each once, even while one is being finished.
 
-    Finished files without a window in the selection's time are skipped. ``path`` may be a finished file itself.
+    Finished files without a window in the selection's time are skipped. ``path`` may be a finished file itself. ``advice`` is that of the
+    error for a file that cannot be read.
 
     Raises:
         PipelineError: there is no such file, or one cannot be read.
     """
     try:
         if path.suffix in (GZIP_SUFFIX, PARQUET_SUFFIX):
-            yield from _rows(path, skipped)
+            yield from _rows(path, skipped, advice)
             return
         with ExitStack() as exits:
             # Open the live file first. If it is finished meanwhile, it is recognised among the finished files by its inode.
@@ -38,11 +41,11 @@ def from_file(path: Path, selection: Selection, skipped: Skipped) -> Iterator[Me
                 raise FileNotFoundError("no such file")
             for files in _by_name(finished, live):
                 if files[0].span.first_s < selection.to_s and files[0].span.last_s + _MINUTE_S > selection.from_s:
-                    yield from _rows_of_first(files, skipped)
+                    yield from _rows_of_first(files, skipped, advice)
             if live:
                 yield from _rows_of_lines(live, skipped)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, error, advice) from error
 
 
 def _by_name(finished: Iterable[FinishedFile], live: BinaryIO | None) -> list[list[FinishedFile]]:
@@ -63,16 +66,16 @@ def _is_same(path: Path, live: BinaryIO) -> bool:
         return False
 
 
-def _rows_of_first(files: list[FinishedFile], skipped: Skipped) -> Iterator[MetricRow]:
+def _rows_of_first(files: list[FinishedFile], skipped: Skipped, advice: str) -> Iterator[MetricRow]:
     """The rows of the first format that exists: an original is removed some time after its conversion."""
     original = files[-1].path
     name = original.with_name(files[-1].name)
     others = [original.with_name(original.name + GZIP_SUFFIX), name.with_name(name.name + PARQUET_SUFFIX)]
     path = next((each for each in (*(file.path for file in files), *others) if each.exists()), original)
-    yield from _rows(path, skipped)
+    yield from _rows(path, skipped, advice)
 
 
-def _rows(path: Path, skipped: Skipped) -> Iterator[MetricRow]:
+def _rows(path: Path, skipped: Skipped, advice: str) -> Iterator[MetricRow]:
     try:
         if path.suffix == PARQUET_SUFFIX:
             yield from _rows_of_parquet(path, skipped)
@@ -80,11 +83,11 @@ def _rows(path: Path, skipped: Skipped) -> Iterator[MetricRow]:
         with cast(BinaryIO, gzip.open(path)) if path.suffix == GZIP_SUFFIX else path.open("rb") as file:
             yield from _rows_of_lines(file, skipped)
     except (OSError, EOFError, zlib.error) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, error, advice) from error
 
 
-def _unreadable(path: Path, error: Exception) -> PipelineError:
-    return PipelineError(f"{path} cannot be read: {error}", advice="give another --file, or --source")
+def _unreadable(path: Path, error: Exception, advice: str) -> PipelineError:
+    return PipelineError(f"{path} cannot be read: {error}", advice=advice)
 
 
 def _rows_of_lines(file: BinaryIO, skipped: Skipped) -> Iterator[MetricRow]:

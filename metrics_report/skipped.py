@@ -1,7 +1,8 @@
 """What a source lacks, or has besides metrics."""
 
-import math
 from dataclasses import dataclass
+
+from verification.history import WHOLE, History
 
 
 @dataclass
@@ -10,5 +11,5 @@ class Skipped:
 
     count: int = 0
     """Records that are not metrics."""
-    missing_until_s: float = -math.inf
-    """The latest end, in epoch seconds, of a window whose metric the topic may have lost by retention."""
+    history: History = WHOLE
+    """Which metrics the topic may have lost by retention."""

@@ -14,8 +14,8 @@ from libs.runtime.kafka_client.clients import Kafka
 from metrics_report.skipped import Skipped
 from metrics_report.summary import Selection
 from services.sink.database.address import Address, PostgresqlAddress, SqliteAddress
-from verification.history import find_metrics_missing_until_s
-from verification.topic_reader import Offsets, TopicReader
+from verification.history import History, find_metrics_missing_until_s
+from verification.topic_reader import Offsets, Record, TopicReader
 
 _FETCHED_ROWS = 10_000
 _POSTGRESQL = """
@@ -66,8 +66,9 @@ async def from_topic(kafka: Kafka, topic_prefix: str, skipped: Skipped) -> Async
     try:
         async with TopicReader(kafka) as reader:
             begins, ends = await reader.begins(topic), await reader.settled_ends(topic)
-            skipped.missing_until_s = await find_metrics_missing_until_s(reader, topic, begins)
-            async for row in metrics_between(reader, topic, begins, ends, skipped):
+            missing_until_s = await find_metrics_missing_until_s(reader, topic, begins)
+            skipped.history = History(metrics_missing_until_s=missing_until_s)
+            async for _, row in metrics_between(reader, topic, begins, ends, skipped):
                 yield row
     except KafkaError as error:
         raise PipelineError(f"the broker went away: {error!r}", advice="try again once it is back") from error
@@ -75,11 +76,13 @@ async def from_topic(kafka: Kafka, topic_prefix: str, skipped: Skipped) -> Async
 
 async def metrics_between(
     reader: TopicReader, topic: str, begins: Offsets, ends: Offsets, skipped: Skipped
-) -> AsyncIterator[MetricRow]:
-    """The metrics in the committed records of ``topic`` from ``begins`` (inclusive) to ``ends`` (exclusive)."""
+) -> AsyncIterator[tuple[Record, MetricRow]]:
+    """The metrics in the committed records of ``topic`` from ``begins`` (inclusive) to ``ends`` (exclusive), with their records."""
     async for records in reader.read(topic, begins, ends):
         for record in records:
             try:
-                yield decode_metric(record.value)
+                row = decode_metric(record.value)
             except ValueError:
                 skipped.count += 1
+            else:
+                yield record, row

@@ -1,20 +1,23 @@
 """Records missing at the beginning of topics, because of retention or because only the newest orders are verified.
 
 A record that may be derived from a missing one is not verified, and counted as such. So is an order without a result, if a result may
-have been deleted: once ``late-orders`` has lost a record, each window whose metric has too few orders is left out, and once a partition of
-``orders-dlq`` or ``processed-orders`` has lost one, orders of which nothing is left there. All others are verified as strictly as ever.
+have been deleted: a window whose metric has too few orders is left out if the product's partition of ``late-orders`` may have lost orders of it;
+and once a partition of ``orders-dlq`` or ``processed-orders`` has lost a record, orders of which nothing is left there. All others are
+verified as strictly as ever.
 Whether late orders were late is verified by the event time at each of them where their partition of ``processed-orders`` is read from its
 first record; elsewhere by the event time at its end, if that is known. This relies on the following orderings of Kafka and the pipeline:
 
 - A partition loses its oldest records first, and ``orders`` is stamped by the broker (KIP-32), in order.
-- Records derived from an order have its timestamp, and an order's event time is at most a minute ahead of it.
+- Records derived from an order have its timestamp, and an order's event time is at most a minute ahead of it. So a late order is at most
+  a minute older than the end of its window.
+- Unless they are deleted by request, records that are younger than ``retention.ms`` are there.
 - Orders from one partition of ``orders`` to one partition of ``processed-orders`` keep their order, and all their dead letters
   go to the partition of ``orders-dlq`` with the same number.
 """
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from verification.partitioning import partition_of
@@ -25,6 +28,8 @@ _LOG_APPEND_TIME = 1
 _MAX_AHEAD_S = 60
 # Windows that close at the same moment are written in any order.
 _AT_THE_SAME_MOMENT_MS = 2_000
+# Late orders come from several partitions of `orders`, and one of these can be read a little ahead of the others.
+_OUT_OF_ORDER_MS = 3_600_000
 
 
 @dataclass(frozen=True)
@@ -33,14 +38,16 @@ class History:
 
     ``kept`` has the first offsets that the topics still have. Between them and ``begins`` are only records that are derived from orders
     before those that are read. ``orders_missing_until_ms`` is the latest timestamp that a missing order may have;
-    ``metrics_missing_until_s`` has the latest end of a window whose metric may be missing, by partition of ``product-metrics``. They are
-    ``-inf`` where nothing is missing.
+    ``metrics_missing_until_s`` has the latest end of a window whose metric may be missing, by partition of ``product-metrics``;
+    ``late_missing_until_s`` the latest timestamp that a missing late order may have, by partition of ``late-orders``. They are ``-inf`` where
+    nothing is missing, and ``inf`` where anything may be.
     """
 
     begins: Mapping[str, Offsets] = field(default_factory=dict)
     kept: Mapping[str, Offsets] = field(default_factory=dict)
     orders_missing_until_ms: float = -math.inf
     metrics_missing_until_s: Mapping[int, float] = field(default_factory=dict)
+    late_missing_until_s: Mapping[int, float] = field(default_factory=dict)
 
     def is_cut(self, topic: str, partition: int | None = None) -> bool:
         """Whether ``topic``, or a partition of it, no longer has its first records."""
@@ -53,10 +60,16 @@ class History:
 
     def has_metric_of(self, product_id: str, window_end_s: int) -> bool:
         """Whether the metric of a window with this end cannot have been deleted."""
-        if not self.metrics_missing_until_s:
-            return True
-        partition = partition_of(product_id, len(self.metrics_missing_until_s))
-        return window_end_s > self.metrics_missing_until_s[partition]
+        return window_end_s > _of_product(self.metrics_missing_until_s, product_id)
+
+    def has_late_orders_of(self, product_id: str, window_end_s: int) -> bool:
+        """Whether no late order of a window with this end can have been deleted."""
+        return window_end_s > _of_product(self.late_missing_until_s, product_id) + _MAX_AHEAD_S
+
+    def latest_missing_metric_s(self, product_ids: Iterable[str]) -> float:
+        """The latest end of a window whose metric may be missing, in the partitions of these products; without any, in all partitions."""
+        of_products = [_of_product(self.metrics_missing_until_s, each) for each in product_ids]
+        return max(of_products or self.metrics_missing_until_s.values(), default=-math.inf)
 
     def lines_since_s(self, window_ends_s: Iterable[float]) -> float:
         """The end of the oldest window in the topic, if any metric may be missing there: an output has no use for older ones.
@@ -70,7 +83,14 @@ class History:
 WHOLE = History()
 
 
-async def find_history(reader: TopicReader, prefix: str, newest_orders: int | None) -> History:
+def _of_product(missing_until_s: Mapping[int, float], product_id: str) -> float:
+    """The value of the product's partition; ``-inf`` without partitions."""
+    return missing_until_s[partition_of(product_id, len(missing_until_s))] if missing_until_s else -math.inf
+
+
+async def find_history(
+    reader: TopicReader, prefix: str, newest_orders: int | None, now_s: Callable[[], float] = time.time
+) -> History:
     """Find the first offsets of the topics; of ``orders``, about ``newest_orders`` are to be read at most (None: all)."""
     orders = prefix + "orders"
     begins, ends = await reader.begins(orders), await reader.ends(orders)
@@ -83,7 +103,7 @@ async def find_history(reader: TopicReader, prefix: str, newest_orders: int | No
         if begin:
             ordered = first is not None and first.timestamp_type == _LOG_APPEND_TIME
             all_ordered = all_ordered and ordered
-            missing_until_ms = max(missing_until_ms, first.timestamp if first and ordered else time.time() * 1000)
+            missing_until_ms = max(missing_until_ms, first.timestamp if first and ordered else now_s() * 1000)
             kept_since_ms = min(kept_since_ms, first.timestamp if first else math.inf)
         elif ends[partition]:
             kept_since_ms = 0
@@ -94,20 +114,42 @@ async def find_history(reader: TopicReader, prefix: str, newest_orders: int | No
         if newest_orders is not None and topic != "product-metrics" and all_ordered and 0 < kept_since_ms < math.inf:
             later = await reader.offsets_at(prefix + topic, int(kept_since_ms))
             all_begins[topic] = {each: max(begin, later[each]) for each, begin in kept[topic].items()}
-    of_metrics = await _metrics_missing_until_s(reader, prefix + "product-metrics", all_begins["product-metrics"])
-    return History(all_begins, kept, missing_until_ms, of_metrics)
+    of_metrics = await find_metrics_missing_until_s(reader, prefix + "product-metrics", kept["product-metrics"], now_s)
+    of_late_orders = await find_late_missing_until_s(reader, prefix + "late-orders", kept["late-orders"], now_s)
+    return History(all_begins, kept, missing_until_ms, of_metrics, of_late_orders)
 
 
-async def find_metrics_missing_until_s(reader: TopicReader, topic: str, begins: Offsets) -> float:
-    """The latest end, in epoch seconds, of a window whose metric may be before ``begins`` in ``topic``; else ``-inf``.
+async def find_late_missing_until_s(
+    reader: TopicReader, topic: str, begins: Offsets, now_s: Callable[[], float] = time.time
+) -> dict[int, float]:
+    """For each partition the latest timestamp, in epoch seconds, of a late order that may have been before ``begins`` in ``topic``.
 
-    ``inf`` if a partition has lost all of its metrics.
+    ``-inf`` if nothing was deleted; ``inf`` if all of a partition was, and the topic's settings do not tell when it was written.
     """
-    return max((await _metrics_missing_until_s(reader, topic, begins)).values())
+    found = dict.fromkeys(begins, -math.inf)
+    if not any(begins.values()):
+        return found
+    ends, expired_until_ms = await reader.ends(topic), await reader.expired_until_ms(topic, now_s())
+    for partition, begin in begins.items():
+        if not begin:
+            continue
+        first = await reader.first_record(topic, partition, begin, ends[partition])
+        if first is None:
+            found[partition] = expired_until_ms / 1000
+        else:
+            # What has expired can be younger than the first record that is left, and what was deleted by request can be unexpired.
+            expired_ms = expired_until_ms if expired_until_ms < math.inf else -math.inf
+            found[partition] = max(first.timestamp + _OUT_OF_ORDER_MS, expired_ms) / 1000
+    return found
 
 
-async def _metrics_missing_until_s(reader: TopicReader, topic: str, begins: Offsets) -> dict[int, float]:
-    """As ``find_metrics_missing_until_s``, for each partition."""
+async def find_metrics_missing_until_s(
+    reader: TopicReader, topic: str, begins: Offsets, now_s: Callable[[], float] = time.time
+) -> dict[int, float]:
+    """For each partition the latest end, in epoch seconds, of a window whose metric may have been before ``begins`` in ``topic``.
+
+    ``-inf`` if nothing was deleted; ``inf`` if all metrics of a partition were, and the topic's settings do not tell when they were written.
+    """
     found = dict.fromkeys(begins, -math.inf)
     ends = await reader.ends(topic)
     for partition, begin in begins.items():
@@ -123,7 +165,8 @@ async def _metrics_missing_until_s(reader: TopicReader, topic: str, begins: Offs
                 if record.timestamp <= first_ms + _AT_THE_SAME_MOMENT_MS:
                     found[partition] = max(found[partition], end_s)
         if first_ms is None:
-            found[partition] = math.inf
+            # A metric is written after its window's end, but for the minute that event time can be ahead.
+            found[partition] = await reader.expired_until_ms(topic, now_s()) / 1000 + _MAX_AHEAD_S
     return found
 
 

@@ -1,6 +1,7 @@
 """Reads committed records between two offsets, the end offsets of partitions, and the offsets of groups."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
@@ -33,6 +34,7 @@ Record = ConsumerRecord[bytes | None, bytes | None]
 _STUCK_AFTER_S = 60.0
 _POLL_S = 0.05
 _TAIL_RECORDS = 64
+_CLOCKS_DIFFER_MS = 3_600_000
 
 
 class TopicReader:
@@ -75,15 +77,30 @@ class TopicReader:
 
     async def max_message_bytes(self, topic: str) -> int | None:
         """The largest record batch that ``topic`` accepts; None if this client is not allowed to read it."""
-        name = "max.message.bytes"
-        resource = ConfigResource(ConfigResourceType.TOPIC, topic, {name: ""})
+        found = await self._settings(topic, "max.message.bytes")
+        return None if found is None else int(found["max.message.bytes"])
+
+    async def expired_until_ms(self, topic: str, now_s: float) -> float:
+        """The latest timestamp, in epoch milliseconds, of a record that ``topic`` may have deleted because of its age.
+
+        ``inf`` if that is unknown: records are deleted for another reason, or this client is not allowed to read the settings. An hour is
+        added, in case the broker's clock and that of ``now_s`` differ.
+        """
+        found = await self._settings(topic, "retention.ms", "retention.bytes")
+        if found is None or found["retention.bytes"] != "-1" or found["retention.ms"] == "-1":
+            return math.inf
+        return now_s * 1000 - int(found["retention.ms"]) + _CLOCKS_DIFFER_MS
+
+    async def _settings(self, topic: str, *names: str) -> dict[str, str] | None:
+        """These settings of ``topic``; None if this client is not allowed to read them."""
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic, dict.fromkeys(names, ""))
         (response,) = await self._admin.describe_configs([resource])
         ((code, message, _, _, entries),) = response.resources  # type: ignore[attr-defined]  # no fields in the base class
         if (error := for_code(code)) in (TopicAuthorizationFailedError, ClusterAuthorizationFailedError):
             return None
         if code:
             raise error(message)
-        return next(int(value) for found, value, *_ in entries if found == name)
+        return {name: value for name, value, *_ in entries if name in names}
 
     async def begins(self, topic: str) -> Offsets:
         """The first offset of each partition."""

@@ -206,12 +206,13 @@ def _leave_out(
     left_out: set[Window] = set()
     counted = {metric.window: metric.order_count for metric in metrics}
     for window, right in sums.expected().items():
-        late_may_be_missing = history.is_cut("late-orders") and counted.get(window, 0) < right.orders
+        end_s = window[1] + sums.window_seconds
+        late_may_be_missing = counted.get(window, 0) < right.orders and not history.has_late_orders_of(window[0], end_s)
         if (
             not history.has_all_orders_of(window[1])
             or (window in counted and late_may_be_missing)
             or (window not in counted and closed.get(window, False) and late_may_be_missing)
-            or (window not in counted and not history.has_metric_of(window[0], window[1] + sums.window_seconds))
+            or (window not in counted and not history.has_metric_of(window[0], end_s))
         ):
             sums.forget(window)
             left_out.add(window)

@@ -64,7 +64,7 @@ def report(
     found = _gather(context, when, compared_outputs(context, outputs, given), wait)
     paths = write_files(found, folder)
     print_line("\n".join((*summary_lines(found), *map(str, paths))))
-    if found.is_reconciled:
+    if not found.is_faulty:
         return EXIT_DONE
     text = "\n".join(difference_lines(found))
     messages.print(text, style="bold red", markup=False, highlight=False, soft_wrap=True)

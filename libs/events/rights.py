@@ -112,6 +112,15 @@ VIEWER = Role(
         _topic(
             READ, DEAD_LETTERS_REPLAYED, "show which dead letters were replayed", "all but `make dead-letters` works"
         ),
+        *(
+            _topic(
+                DESCRIBE_CONFIGS,
+                topic,
+                "know from when on records cannot have expired",
+                "works, but verifies less once all records of a partition have expired",
+            )
+            for topic in (ORDERS_DLQ, LATE_ORDERS, PRODUCT_METRICS)
+        ),
     ),
 )
 DEAD_LETTERS = Role(

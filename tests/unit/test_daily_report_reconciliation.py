@@ -111,17 +111,25 @@ def test_windows_of_two_lengths_with_the_same_start_are_distinct() -> None:
     assert report(reconcile({"topic": rows, "file": rows})).is_reconciled
 
 
+def lost_until(end_s: float, **products: float) -> Callable[[str, MetricRow], bool]:
+    """The topic may lack metrics of windows that end then; ``products`` have other times."""
+    return lambda source, row: source == "topic" and row.window_end <= products.get(row.product_id, end_s)
+
+
 def test_metrics_deleted_from_the_topic_by_retention_are_not_a_difference() -> None:
     kept = [each for each in METRICS if each.window_start >= DAY.from_s + 600]
-    found = reconcile({"topic": kept, "file": METRICS, "database": METRICS}, DAY.from_s + 600)
+    found = reconcile({"topic": kept, "file": METRICS, "database": METRICS}, lost_until(DAY.from_s + 600))
     assert report(found).is_reconciled
     assert (found.verified, found.unverified) == (100, 0), "file and database confirm each other"
-    alone = reconcile({"topic": kept, "file": METRICS}, DAY.from_s + 600)
+    alone = reconcile({"topic": kept, "file": METRICS}, lost_until(DAY.from_s + 600))
     assert report(alone).is_reconciled
     assert (alone.verified, alone.unverified) == (80, 20)
-    later = reconcile({"topic": kept[1:], "file": METRICS}, DAY.from_s + 600)
+    later = reconcile({"topic": kept[1:], "file": METRICS}, lost_until(DAY.from_s + 600))
     assert len(later.differences) == 1, "a metric that retention cannot have deleted is missing"
-    assert len(reconcile({"topic": kept, "file": METRICS, "database": METRICS[1:]}, DAY.from_s + 600).differences) == 1
+    all_but_one = {"topic": kept, "file": METRICS, "database": METRICS[1:]}
+    assert len(reconcile(all_but_one, lost_until(DAY.from_s + 600)).differences) == 1
+    idle = reconcile({"topic": METRICS[1:], "file": METRICS}, lost_until(DAY.from_s, b=float("inf")))
+    assert len(idle.differences) == 1, "only metrics of the other product may have been deleted"
 
 
 def test_possible_losses_by_retention_are_reported() -> None:
@@ -134,10 +142,30 @@ def test_possible_losses_by_retention_are_reported() -> None:
 
 
 def test_nothing_to_compare_is_not_reconciled() -> None:
-    nothing = report(reconcile({"topic": [], "file": METRICS}, float("inf")))
-    assert not nothing.is_reconciled
+    nothing = report(reconcile({"topic": [], "file": METRICS}, lost_until(float("inf"))))
+    assert (nothing.is_reconciled, nothing.is_faulty) == (False, True)
     assert "no longer has any" in verdict(nothing)
     assert report(reconcile({"topic": [], "file": []})).is_reconciled, "a day without orders"
+
+
+@pytest.mark.parametrize("found", [{"topic": METRICS}, {"topic": []}, {"topic": METRICS, "file": []}])
+def test_a_topic_without_another_source_is_not_compared(found: dict[str, Rows]) -> None:
+    """No output is named, or its finished files were moved away."""
+    alone = report(reconcile(found, lambda source, _: source == "file"))
+    assert (alone.is_reconciled, alone.is_faulty, alone.reconciliation.verified) == (False, False, 0)
+    assert verdict(alone).startswith("Not compared")
+    assert alone.totals.keys() == {each.product_id for each in found["topic"]}
+
+
+def test_metrics_that_were_in_files_that_were_moved_away_are_compared_with_the_others() -> None:
+    moved = METRICS[:20]
+    found = reconcile(
+        {"topic": METRICS, "file": METRICS[20:], "database": METRICS},
+        lambda source, row: source == "file" and row in moved,
+    )
+    assert (report(found).is_reconciled, found.verified, found.only_in_topic) == (True, 100, 0)
+    alone = reconcile({"topic": METRICS, "file": METRICS[20:]}, lambda source, row: source == "file" and row in moved)
+    assert (report(alone).is_reconciled, alone.verified, alone.only_in_topic) == (True, 80, 20)
 
 
 @pytest.mark.parametrize("text", ["2026-11-27T14", "2026-11-27T14:00", "2026-11-27T14:00:00", "2026-11-27T14:00:00Z"])

@@ -31,11 +31,14 @@ CUT = History(
     },
     orders_missing_until_ms=MISSING_UNTIL_MS,
     metrics_missing_until_s={0: START + 240, 1: NEVER},
+    late_missing_until_s={0: START + 240, 1: NEVER},
 )
 ONLY_METRICS_ARE_CUT = History(
     kept={"product-metrics": CUT.kept["product-metrics"]}, metrics_missing_until_s=CUT.metrics_missing_until_s
 )
-ONLY_LATE_ORDERS_ARE_CUT = History(kept={"late-orders": CUT.kept["late-orders"]})
+ONLY_LATE_ORDERS_ARE_CUT = History(
+    kept={"late-orders": CUT.kept["late-orders"]}, late_missing_until_s=CUT.late_missing_until_s
+)
 
 
 class CutTopics:
@@ -202,6 +205,22 @@ def test_a_metric_with_too_few_orders_is_left_out_if_late_ones_may_have_been_del
     counts: list[int], expected: Result
 ) -> None:
     assert check_window(START, "prod-1", counts, ONLY_LATE_ORDERS_ARE_CUT) == expected
+
+
+@pytest.mark.parametrize(
+    ("start_s", "product", "is_left_out"),
+    [
+        (START + 240, "prod-1", True),  # an order is at most a minute older than the end of its window when it is late
+        (START + 300, "prod-1", False),
+        (START, "prod-2", False),  # its partition has lost no late order
+    ],
+)
+@pytest.mark.parametrize("counts", [[1], []])
+def test_late_orders_that_were_deleted_excuse_only_the_windows_that_may_have_had_some(
+    start_s: int, product: str, counts: list[int], *, is_left_out: bool
+) -> None:
+    damage = WRONG if counts else MISSING
+    assert check_window(start_s, product, counts, ONLY_LATE_ORDERS_ARE_CUT) == (LEFT_OUT if is_left_out else damage)
 
 
 def test_a_metric_with_too_few_orders_is_found_if_no_late_one_was_deleted() -> None:
