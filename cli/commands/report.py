@@ -9,6 +9,7 @@ from pathlib import Path
 from cyclopts.types import NonNegativeFloat
 
 from cli.app import EXIT_DIFFERS, EXIT_DONE
+from cli.commands.metrics import OUTPUT_SETTINGS
 from cli.commands.verify import with_outputs
 from cli.context import Origin, PipelineContext, context_of
 from cli.database import address_of_database, default_database
@@ -42,12 +43,14 @@ def report(
     """Report a day or an hour: totals per product, reconciled between topic, file and database; dead letters; late orders.
 
     Writes an HTML page, a CSV file and a JSON file. The exit code is 3 if the sources differ; the report is written then, too. It
-    is 1 if there is no report, because a source cannot be read or the span is not complete yet.
+    is 1 if there is no report, because a source cannot be read or the span is not complete yet. If no output is known to compare the
+    topic with, the report says so, and the exit code is 0.
 
     Args:
         span: A day (2026-11-27) or an hour (2026-11-27T14) in UTC (default: yesterday).
         outputs: Outputs to compare with the topic: file, database, or both with a comma (default: those of the sink, and those that
-            --file and --database name).
+            --file and --database name. With --bootstrap or KAFKA_BOOTSTRAP_SERVERS, those of the sink are compared only if
+            SINK_OUTPUTS, SINK_OUTPUT_PATH or SINK_DATABASE_URL is set).
         folder: Folder to write to.
         wait: Seconds to wait for the last windows to close and to reach the outputs.
         file: The sink's file (default: SINK_OUTPUT_PATH, or the file of local mode). Rotated files beside it are read, too.
@@ -74,15 +77,16 @@ def report(
 def compared_outputs(context: PipelineContext, names: str | None, given: Collection[str] = ()) -> Outputs:
     """The outputs in ``names``, else those of the pipeline's sink, and those ``given`` by an option.
 
-    For a pipeline named by its address, SINK_OUTPUTS says what its sink writes. If neither that nor an option names an output, it is
-    the file, so that there is always something to compare.
+    For a pipeline named by its address, SINK_OUTPUTS says what its sink writes, by default the file. If neither a setting of the sink nor
+    an option names an output, there is none: this machine's file is that of another pipeline.
     """
     found = context.outputs
     if names is None and context.origin in (Origin.LOCAL, Origin.COMPOSE):
         has = {name for name, where in ((FILE, found.file), (DATABASE, found.database_url)) if where}
     else:
         written = names or os.environ.get("SINK_OUTPUTS")
-        has = _check_names(written, "SINK_OUTPUTS") if written else {FILE} if not given else set()
+        is_file = not given and (found.file or any(map(os.environ.get, OUTPUT_SETTINGS)))
+        has = _check_names(written, "SINK_OUTPUTS") if written else {FILE} if is_file else set()
         if names is None:
             has |= {*given}
     file = found.file or Path(os.environ.get("SINK_OUTPUT_PATH") or _FILE)

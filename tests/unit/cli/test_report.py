@@ -46,10 +46,23 @@ def test_outputs_of_a_discovered_pipeline_are_those_of_its_sink() -> None:
     assert compared(FOUND, "file, database") == (FILE, True)
 
 
-def test_a_pipeline_selected_by_options_has_at_least_one_output_to_compare(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert compared(NAMED) == (Path("output/metrics.json"), False)
-    assert compared(replace(NAMED, outputs=BOTH)) == (FILE, False)
-    assert compared(NAMED, "file,database") == (Path("output/metrics.json"), True)
+@pytest.mark.parametrize("origin", [Origin.OPTION, Origin.ENVIRONMENT])
+def test_the_outputs_of_this_machine_are_not_those_of_a_pipeline_named_by_its_address(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = replace(NAMED, origin=origin)
+    assert compared(named) == (None, False)
+    assert compared(named, "file,database") == (Path("output/metrics.json"), True)
+    assert compared(replace(named, outputs=replace(NONE, file=FILE))) == (FILE, False)
+    monkeypatch.setenv("SINK_OUTPUT_PATH", "/elsewhere/metrics.json")
+    assert compared(named) == (Path("/elsewhere/metrics.json"), False)
+
+
+def test_settings_of_the_sink_name_the_outputs_of_a_pipeline_named_by_its_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SINK_DATABASE_URL", DATABASE)
+    assert compared(NAMED) == (Path("output/metrics.json"), False), "without SINK_OUTPUTS a sink writes the file"
     monkeypatch.setenv("SINK_OUTPUTS", "database")
     assert compared(NAMED) == (None, True)
     monkeypatch.setenv("SINK_OUTPUTS", "tape")
@@ -70,7 +83,7 @@ def test_an_output_named_by_an_option_is_compared(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(command, "_gather", gather)
     default, named = Path("output/metrics.json"), Path("named.json")
-    assert compared_by() == (default, False)
+    assert compared_by() == (None, False)
     assert compared_by("--database=sqlite:///named.db") == (None, True)
     assert compared_by("--file=named.json") == (named, False)
     assert compared_by("--file=named.json", "--database=sqlite:///named.db") == (named, True)
@@ -86,6 +99,17 @@ def test_a_database_s_password_is_in_no_error() -> None:
     with pytest.raises(UsageError, match="the sink's database") as raised:
         compared(hidden)
     assert "hidden" not in str(raised.value)
+
+
+def test_a_report_of_the_topic_alone_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    row = MetricRow(DAY.from_s, DAY.from_s + 60, "prod-1", 2, 1050, 525)
+    monkeypatch.setattr(command, "context_of", lambda _: NAMED)
+    monkeypatch.setattr(command, "_gather", lambda *_: Report(DAY, reconcile({"topic": [row]}), {}, {}))
+    assert run(["report", "2026-11-27", f"--folder={tmp_path}"]) == EXIT_DONE
+    captured = capsys.readouterr()
+    assert ("2 orders, $10.50" in captured.out, "Not compared" in captured.out, captured.err) == (True, True, "")
 
 
 @pytest.mark.parametrize("differs", [False, True])
