@@ -46,7 +46,7 @@ async def test_metrics_that_retention_may_have_deleted_are_mentioned(pipeline: P
         for start_s, age_s in ((0, 10), (3600, 0)):  # windows that close at different times
             metric = encode_metric(ProductMetric(start_s, start_s + 60, "prod-1", 1, 100))
             written_ms = int(1000 * (time.time() - age_s))
-            await producer.send_and_wait(topic, metric, partition=0, timestamp_ms=written_ms)
+            sent = await producer.send_and_wait(topic, metric, key=b"prod-1", timestamp_ms=written_ms)
 
     async def noted() -> str:
         exit_code, _, messages = await run_command(pipeline, "metrics", "--source", "topic", "--by", "hour")
@@ -57,7 +57,7 @@ async def test_metrics_that_retention_may_have_deleted_are_mentioned(pipeline: P
     admin = AIOKafkaAdminClient(bootstrap_servers=pipeline.kafka)
     await admin.start()
     try:
-        await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(1)})
+        await admin.delete_records({TopicPartition(topic, sent.partition): RecordsToDelete(1)})
     finally:
         await admin.close()
     assert "metrics of windows that end by 1970-01-01 01:01:00Z" in await noted()
