@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,8 @@ from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry
 
@@ -116,6 +118,19 @@ class Pipeline:
             return [
                 each async for records in reader.read(name, {}, await reader.settled_ends(name)) for each in records
             ]
+
+    async def delete_records(self, topic: str, share: Callable[[int], int]) -> None:
+        """Delete the first records of each partition of ``topic``; ``share`` says how many, by the partition's end."""
+        name = self.prefix + topic
+        async with TopicReader(self.kafka) as reader:
+            ends = await reader.ends(name)
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.kafka)
+        await admin.start()
+        try:
+            before = {TopicPartition(name, number): RecordsToDelete(share(end)) for number, end in ends.items()}
+            await admin.delete_records(before)
+        finally:
+            await admin.close()
 
     async def has_records(self, topic: str) -> bool:
         """Whether any partition of ``topic`` has had a record."""

@@ -23,7 +23,6 @@ from tests.integration.command_line import run_command
 from tests.integration.dead_letters import letter, write_letters
 from tests.integration.pipeline import Pipeline, history
 from tests.integration.services import ServiceProcess, eventually
-from tests.integration.test_verification_after_retention import delete
 from verification import topic_reader
 
 HOUR_S = 3600
@@ -180,7 +179,7 @@ async def test_late_orders_dead_letters_and_records_deleted_by_retention(reports
     assert (report["total"]["late_order_count"], report["total"]["late_revenue_cents"]) == (7, 770)
     assert "not over" in (await reports.run(hour_name(time.time() + HOUR_S)))[2]
 
-    await delete(reports.pipeline, "product-metrics", lambda end: end // 2)
+    await reports.pipeline.delete_records("product-metrics", lambda end: end // 2)
     code, report, error = await reports.run(reports.hour, "--wait=0")
     assert code == 0, error
     assert products(report) == reports.truth(), "file and database still have all"

@@ -1,16 +1,12 @@
 """The verification after retention has deleted records: the remaining ones are verified, the others counted."""
 
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.records_to_delete import RecordsToDelete
-from aiokafka.structs import TopicPartition
 
 from libs.events.product_metrics import ProductMetric, encode_metric
 from libs.runtime.kafka_client.partitioning import partition_for
@@ -18,7 +14,6 @@ from tests.integration.pipeline import Pipeline, history
 from tests.integration.services import HANGS_AFTER_S
 from verification import history as history_module
 from verification.report import Damage, NotVerified, Report
-from verification.topic_reader import TopicReader
 from verification.verify import verify
 
 OLD, NEW = 300, 240
@@ -48,20 +43,6 @@ async def verified(pipeline: Pipeline, newest_orders: int | None = None) -> Repo
     return report
 
 
-async def delete(pipeline: Pipeline, topic: str, share: Callable[[int], int]) -> None:
-    """Delete the first records of each partition of ``topic``, ``share`` of its records."""
-    name = pipeline.prefix + topic
-    async with TopicReader(pipeline.kafka) as reader:
-        ends = await reader.ends(name)
-    admin = AIOKafkaAdminClient(bootstrap_servers=pipeline.kafka)
-    await admin.start()
-    try:
-        before = {TopicPartition(name, number): RecordsToDelete(share(end)) for number, end in ends.items()}
-        await admin.delete_records(before)
-    finally:
-        await admin.close()
-
-
 async def test_remaining_records_are_verified_and_deleted_ones_counted(
     kafka: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,19 +69,19 @@ async def test_remaining_records_are_verified_and_deleted_ones_counted(
 
         # Records deleted from here on arrived two hours after their event times, so no one-minute wait is needed.
         monkeypatch.setattr(history_module, "_MAX_AHEAD_S", -10)
-        await delete(pipeline, "processed-orders", lambda end: end // 3)
+        await pipeline.delete_records("processed-orders", lambda end: end // 3)
         report = await verified(pipeline)
         assert report.not_verified.keys() == {NotVerified.OUTCOME}
         assert report.sent == report.processed + report.dead_letters.total() + report.not_verified[NotVerified.OUTCOME]
 
-        await delete(pipeline, "orders", lambda end: 50)
+        await pipeline.delete_records("orders", lambda end: 50)
         report = await verified(pipeline)
         assert report.not_verified[NotVerified.ORDER] == 300
         assert report.not_verified[NotVerified.WINDOW]
         assert report.in_closed_windows == report.accepted > 0
 
         for topic, share in (("orders-dlq", 2), ("late-orders", 1), ("product-metrics", 4)):
-            await delete(pipeline, topic, lambda end, share=share: end // share)  # type: ignore[misc]
+            await pipeline.delete_records(topic, lambda end, share=share: end // share)  # type: ignore[misc]
         report = await verified(pipeline)
         assert report.closed_windows
 
