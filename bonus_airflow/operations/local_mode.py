@@ -1,6 +1,7 @@
 """The pipeline as processes on this machine: `pipeline up` and the related commands."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,13 +9,15 @@ from bonus_airflow.operations.commands import PIPELINE, SERVICES_PYTHON, output_
 from bonus_airflow.operations.draining import stop_in_order
 from bonus_airflow.operations.errors import CommandError, OperationError
 from bonus_airflow.operations.http_json import get_json
-from bonus_airflow.operations.parts import Part, StartPlan
+from bonus_airflow.operations.parts import INFRASTRUCTURE, Part, StartPlan
 from bonus_airflow.operations.run_marker import locked_pipeline
 
 _ENDED = "EXITED"
 _STOPPED = ("STOPPED", "STOPPING")
 # Other states of the supervisor, which have no exit code.
 _STATES = {"BACKOFF": "ends soon after each start", "FATAL": "ended soon after each start, and is no longer started"}
+# As long as `pipeline up` waits: Kafka may have a log to recover.
+_STARTS_WITHIN_S = 150.0
 
 
 class LocalMode:
@@ -40,7 +43,7 @@ class LocalMode:
 
     def parts(self) -> list[Part]:
         status = self._running_status()
-        return [_part(program) for program in status["programs"]]
+        return [part_of(program, time.time()) for program in status["programs"]]
 
     def restart(self, part: str) -> None:
         with locked_pipeline() as lock:
@@ -120,16 +123,19 @@ def drained_output(command: Sequence[object]) -> list[str]:
     return left
 
 
-def _part(program: Mapping[str, Any]) -> Part:
+def part_of(program: Mapping[str, Any], now_s: float) -> Part:
+    """A program, as ``pipeline status --json`` describes it."""
     state, health = program["state"], program["health"]
     # A generator with a count ends by itself, with exit code 0.
     is_stopped = state in _STOPPED or (state == _ENDED and program["exit_code"] == 0)
+    is_starting = False
     if is_stopped or (state == "RUNNING" and health == "ok"):
         problem = ""
     elif state == "RUNNING":
         problem = f"unhealthy: {health}"
+        is_starting = program["service"] in INFRASTRUCTURE and now_s - program["started_at_s"] < _STARTS_WITHIN_S
     elif state == _ENDED:
         problem = f"ended with exit code {program['exit_code']}"
     else:
         problem = _STATES.get(state, state.lower())
-    return Part(program["name"], program["service"], problem, is_stopped)
+    return Part(program["name"], program["service"], problem, is_stopped, is_starting)

@@ -1,4 +1,4 @@
-"""The local-mode backend while no pipeline is running."""
+"""The local-mode backend while no pipeline is running, and what it makes of a program's state."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bonus_airflow.operations.errors import CommandError, OperationError
-from bonus_airflow.operations.local_mode import LocalMode
+from bonus_airflow.operations.local_mode import LocalMode, part_of
 
 
 @pytest.fixture(autouse=True)
@@ -25,3 +25,23 @@ def test_another_pipeline_is_never_verified_instead(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
     with pytest.raises(CommandError, match="no pipeline is running in"):
         LocalMode().verify()
+
+
+@pytest.mark.parametrize(
+    ("service", "state", "up_s", "is_starting"),
+    [
+        ("kafka", "RUNNING", 60, True),
+        ("zookeeper", "RUNNING", 60, True),
+        ("kafka", "RUNNING", 151, False),
+        ("kafka", "BACKOFF", 1, False),
+        ("sink", "RUNNING", 60, False),
+    ],
+)
+def test_only_kafka_and_zookeeper_may_take_long_to_start(
+    service: str, state: str, up_s: float, is_starting: bool
+) -> None:
+    """A restart would begin the recovery of Kafka's log anew."""
+    program = {"name": service, "service": service, "state": state, "health": "no answer", "started_at_s": 1000}
+    part = part_of(program, 1000 + up_s)
+    assert part.problem
+    assert part.is_starting == is_starting
