@@ -97,9 +97,7 @@ async def gather(
     reconciliation, no_lines, moved_away = await _settled(partial(_compare, topic, outputs, span), wait_s, progress)
     if no_metrics := skipped.count + no_lines:
         notes.append(f"{no_metrics:,} records or lines are no metrics and were left out, whatever their time.")
-    notes += retention_notes(
-        span, topic.history.latest_missing_metric_s({row.product_id for row in reconciliation.rows})
-    )
+    notes += retention_notes(span, topic.history.latest_missing_metric_s())
     if moved_away:
         notes.append(
             f"{moved_away:,} metrics were in finished files that may have been moved away: the file lacks them."

@@ -23,6 +23,8 @@ def verdict(report: Report) -> str:
     if not report.is_reconciled and not report.is_faulty:
         return "Not compared: there is no output with these metrics."
     *others, last = reconciliation.sources
+    if not others and reconciliation.differences:
+        return f"NOT reconciled: the topic has {len(reconciliation.differences):,} of {len(reconciliation.rows):,} metrics more than once."
     sources = f"{', '.join(others)} and {last}"
     if report.is_reconciled:
         return f"Reconciled: {sources} hold the same {reconciliation.verified:,} metrics, to the cent."

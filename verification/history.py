@@ -66,8 +66,11 @@ class History:
         """Whether no late order of a window with this end can have been deleted."""
         return window_end_s > _of_product(self.late_missing_until_s, product_id) + _MAX_AHEAD_S
 
-    def latest_missing_metric_s(self, product_ids: Iterable[str]) -> float:
-        """The latest end of a window whose metric may be missing, in the partitions of these products; without any, in all partitions."""
+    def latest_missing_metric_s(self, product_ids: Iterable[str] = ()) -> float:
+        """The latest end of a window whose metric may be missing, in the partitions of these products; by default in all partitions.
+
+        Products whose metrics are all missing are known to nobody, so a total of all products needs all partitions.
+        """
         of_products = [_of_product(self.metrics_missing_until_s, each) for each in product_ids]
         return max(of_products or self.metrics_missing_until_s.values(), default=-math.inf)
 

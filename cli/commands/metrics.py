@@ -116,8 +116,7 @@ def metrics(
             lines = summarize(from_database(address, selection), selection, by)
     if skipped.count:
         messages.print(f"{skipped.count:,} lines or records are not metrics, and were skipped", style="yellow")
-    products = selection.products or {line.product_id for line in lines if line.product_id is not None}
-    if (missing_until_s := skipped.history.latest_missing_metric_s(products)) > selection.from_s:
+    if (missing_until_s := skipped.history.latest_missing_metric_s(selection.products)) > selection.from_s:
         messages.print(_retention_note(missing_until_s), style="yellow")
     if not lines:
         raise PipelineError("no metrics were found", advice="try another --source, --product or --from")

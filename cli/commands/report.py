@@ -9,7 +9,6 @@ from pathlib import Path
 from cyclopts.types import NonNegativeFloat
 
 from cli.app import EXIT_DIFFERS, EXIT_DONE
-from cli.commands.metrics import OUTPUT_SETTINGS
 from cli.commands.verify import with_outputs
 from cli.context import Origin, PipelineContext, context_of
 from cli.database import address_of_database, default_database
@@ -77,16 +76,26 @@ def report(
 def compared_outputs(context: PipelineContext, names: str | None, given: Collection[str] = ()) -> Outputs:
     """The outputs in ``names``, else those of the pipeline's sink, and those ``given`` by an option.
 
-    For a pipeline named by its address, SINK_OUTPUTS says what its sink writes, by default the file. If neither a setting of the sink nor
-    an option names an output, there is none: this machine's file is that of another pipeline.
+    For a pipeline named by its address, SINK_OUTPUTS says what its sink writes; without it these are the outputs whose place
+    SINK_OUTPUT_PATH or SINK_DATABASE_URL tells. If neither a setting of the sink nor an option names an output, there is none: this machine's
+    file is that of another pipeline.
     """
     found = context.outputs
     if names is None and context.origin in (Origin.LOCAL, Origin.COMPOSE):
         has = {name for name, where in ((FILE, found.file), (DATABASE, found.database_url)) if where}
     else:
         written = names or os.environ.get("SINK_OUTPUTS")
-        is_file = not given and (found.file or any(map(os.environ.get, OUTPUT_SETTINGS)))
-        has = _check_names(written, "SINK_OUTPUTS") if written else {FILE} if is_file else set()
+        if written:
+            has = _check_names(written, "SINK_OUTPUTS")
+        elif given:
+            has = set()
+        else:
+            file_is_named = found.file or os.environ.get("SINK_OUTPUT_PATH")
+            has = {
+                name
+                for name, is_named in ((FILE, file_is_named), (DATABASE, os.environ.get("SINK_DATABASE_URL")))
+                if is_named
+            }
         if names is None:
             has |= {*given}
     file = found.file or Path(os.environ.get("SINK_OUTPUT_PATH") or _FILE)

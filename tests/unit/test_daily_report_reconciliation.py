@@ -157,6 +157,12 @@ def test_a_topic_without_another_source_is_not_compared(found: dict[str, Rows]) 
     assert alone.totals.keys() == {each.product_id for each in found["topic"]}
 
 
+def test_a_metric_that_is_twice_in_a_topic_without_another_source_is_a_difference() -> None:
+    alone = report(reconcile({"topic": [*METRICS, METRICS[0]]}))
+    assert alone.is_faulty
+    assert verdict(alone) == "NOT reconciled: the topic has 1 of 100 metrics more than once."
+
+
 def test_metrics_that_were_in_files_that_were_moved_away_are_compared_with_the_others() -> None:
     moved = METRICS[:20]
     found = reconcile(
