@@ -7,7 +7,7 @@ from doctor.machine_facts import Disk, Docker, MachineFacts, Port
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 14)
 OLDEST_JAVA = 17
-OLDEST_COMPOSE = (2, 21, 0)  # the first whose `ps --format json` prints an object a line, which bonus_airflow reads
+OLDEST_COMPOSE = (2, 21, 0)  # `--progress`, which test_pipeline.sh and bonus_airflow use, came shortly before
 _OLDEST_COMPOSE_FOR_OVERLAYS = (2, 24, 4)  # the first with !override and !reset
 _OVERLAYS = "compose.cluster.yml, compose.external-kafka.yml and compose.secure.yml"
 

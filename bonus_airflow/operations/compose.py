@@ -8,7 +8,7 @@ from typing import Any
 
 from bonus_airflow.operations.commands import output_of, run_command
 from bonus_airflow.operations.draining import stop_in_order
-from bonus_airflow.operations.errors import CommandError, OldComposeError, OperationError
+from bonus_airflow.operations.errors import CommandError, OperationError
 from bonus_airflow.operations.http_json import get_json
 from bonus_airflow.operations.local_mode import drained_output
 from bonus_airflow.operations.parts import INFRASTRUCTURE, SERVICES, Part, StartPlan
@@ -43,18 +43,12 @@ class ComposeMode:
     can_control = True
 
     def problem(self) -> str:
-        """There must be Compose 2.21 or later, an engine that answers, and a compose file that Compose can read."""
+        """There must be Compose v2, an engine that answers, and a compose file that Compose can read."""
         for command in _REQUIRED:
             try:
                 output_of(command, timeout_s=_PROBE_TIMEOUT_S)
             except CommandError as error:
                 return f"`{' '.join(command)}`: {error.last_line}"
-        try:
-            self._containers()
-        except OldComposeError as error:
-            return error.last_line
-        except CommandError:
-            return ""  # containers may be running, so another way to run a pipeline is no way out
         return ""
 
     def is_running(self) -> bool:
@@ -122,11 +116,10 @@ class ComposeMode:
             run_command(command, inherited_fds=[lock])
 
     def _containers(self, *filters: str) -> list[Mapping[str, Any]]:
-        command = [*_COMPOSE, "ps", "--format", "json", *filters]
-        text = output_of(command)
-        # One JSON object a line. Before 2.21 it was an array of all, or null.
+        text = output_of([*_COMPOSE, "ps", "--format", "json", *filters])
+        # One JSON object a line. Before Compose 2.21 it was an array of all, or null.
         if text.startswith(("[", "null")):
-            raise OldComposeError(command, 0, "Compose 2.21 or later is needed")
+            return json.loads(text) or []
         return [json.loads(line) for line in text.splitlines()]
 
 

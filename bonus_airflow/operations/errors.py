@@ -27,10 +27,6 @@ class CommandError(OperationError):
         return self.output.strip().rpartition("\n")[2]
 
 
-class OldComposeError(CommandError):
-    """The installed Docker Compose is older than what the project needs."""
-
-
 class PipelineUnwellError(OperationError):
     """A running pipeline has a problem; the message says what, since when, and what was tried."""
 

@@ -95,7 +95,8 @@ class HealthLook:
                 self._findings.append(Finding(part, kind, problem, since_s))
             else:
                 pending.append(f"{part} to get well ({problem})")
-        return pending
+        # What is broken is restarted at once. The look after that comes back to the others, one of which may be starting for minutes.
+        return [] if any(found.kind == BROKEN for found in self._findings) else pending
 
     def result(self) -> dict[str, Any]:
         return {"findings": [asdict(each) for each in self._findings], "totals": dict(self._totals_now)}
@@ -142,7 +143,8 @@ def stopped_infrastructure(parts: Iterable[Part]) -> Part | None:
     """ZooKeeper or Kafka, if it was stopped while services run: they are unwell then, and restarts would not help."""
     parts = list(parts)
     stopped = [part for part in parts if part.service in INFRASTRUCTURE and part.is_stopped]
-    services_run = any(not part.is_stopped for part in parts if part.service not in INFRASTRUCTURE)
+    services = [part for part in parts if part.service not in INFRASTRUCTURE]
+    services_run = any(not (part.is_stopped or part.is_starting) for part in services)
     return stopped[0] if stopped and services_run else None
 
 

@@ -20,7 +20,6 @@ from bonus_airflow.operations.errors import CommandError, OperationError
 from bonus_airflow.operations.health import BROKEN, Finding
 from bonus_airflow.operations.health_judgement import Found, find_pipeline
 from bonus_airflow.operations.parts import Part
-from bonus_airflow.operations.run_marker import remove_marker
 from bonus_airflow.operations.watched import LIVE_PAGE_SETTING, replicas
 from bonus_airflow.operators.repair import RepairBroken
 
@@ -116,22 +115,18 @@ def test_an_engine_that_does_not_say_what_is_running_lets_no_second_pipeline_sta
     assert claim.claim_pipeline("one", "auto") == "local"
 
 
-@pytest.mark.parametrize("listed", ["[]", "null", json.dumps([SINK])])
-def test_a_compose_that_is_too_old_is_no_compose(
-    docker: Docker, tmp_path: Path, caplog: pytest.LogCaptureFixture, listed: str
+@pytest.mark.parametrize(
+    ("listed", "running"),
+    [("", False), ("[]", False), ("null", False), (json.dumps([SINK]), True), (json.dumps(SINK), True)],
+)
+def test_the_lists_of_former_compose_versions_are_read(
+    docker: Docker, tmp_path: Path, listed: str, running: bool
 ) -> None:
+    """Before Compose 2.21 it was an array, and not an object a line."""
     docker({})
-    (tmp_path / "containers").write_text(f"{listed}\n")
-    with pytest.raises(CommandError, match=r"Compose 2\.21 or later is needed"):
-        compose.ComposeMode().is_running()
-    assert find_pipeline() == Found("", "no pipeline is running")
-    with pytest.raises(OperationError, match=r"backend compose cannot be used: Compose 2\.21 or later is needed"):
-        claim.claim_pipeline("one", "compose")
-    with caplog.at_level(logging.INFO):
-        assert claim.claim_pipeline("one", "auto") == "local"
-    assert "Compose 2.21 or later is needed" in caplog.text
-    remove_marker()
-    assert claim.claim_pipeline("two", "local") == "local"
+    (tmp_path / "containers").write_text(f"{listed}\n" if listed else "")
+    assert compose.ComposeMode().is_running() == running
+    assert [part.name for part in compose.ComposeMode().parts()] == (["p-sink-1"] if running else [])
 
 
 @pytest.mark.parametrize("answer", ["", "Killed", '{"drained":'])

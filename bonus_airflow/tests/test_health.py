@@ -105,6 +105,14 @@ def test_a_kafka_that_starts_is_not_broken_and_hides_the_services() -> None:
     assert looking.after(29) == ([], [])
 
 
+def test_a_part_that_starts_does_not_delay_the_restart_of_a_broken_one() -> None:
+    looking = Looking()
+    parts = [Part("kafka-2", "kafka-2", "starting", is_starting=True), Part("kafka-3", "kafka-3", "unhealthy")]
+    looking.backend.parts = lambda: parts  # type: ignore[method-assign]
+    looking.after(0)
+    assert looking.after(30) == ([], [("kafka-3", BROKEN)])
+
+
 def test_a_part_whose_start_has_failed_is_broken() -> None:
     looking = Looking()
     parts = [Part("kafka", "kafka", "starting", is_starting=True)]
@@ -276,6 +284,7 @@ def test_a_kafka_that_waits_for_zookeeper_to_start_has_not_gone() -> None:
     looking = Looking()
     parts = [Part("zookeeper", "zookeeper", "starting", is_starting=True)]
     parts += [Part(name, name, "", is_stopped=True) for name in ("kafka", "sink")]
+    parts.append(Part("analytics", "analytics", "created, and not started yet", is_starting=True))
     looking.backend.parts = lambda: parts  # type: ignore[method-assign]
     looking.after(0)
     assert looking.after(60) == (["zookeeper to get well (starting)"], [])
