@@ -1,6 +1,6 @@
 """Prometheus' configuration with shorter durations, so that an alert fires within seconds.
 
-Only durations are changed: those of the rules (`for`, ranges, and limits that are durations) are divided by
+Only durations are changed: those of the rules (`interval`, `for`, ranges, and limits that are durations) are divided by
 ``RULES_SHORTENED``, those of the configuration (intervals) by ``CONFIG_SHORTENED``.
 """
 

@@ -262,10 +262,11 @@ async def test_kafka_is_healthy_only_while_it_answers(pipeline: Project) -> None
     docker("exec", kafka["Id"], *check)
 
 
-async def test_the_container_of_kafka_runs_on_when_kafka_exits(pipeline: Project) -> None:
+async def test_the_container_of_kafka_runs_on_when_kafka_exits_during_its_start(pipeline: Project) -> None:
     """``docker compose up`` gives up on a container that ends."""
     [kafka] = pipeline.containers("kafka")
-    pid = await java_pid(kafka)
+    docker("restart", kafka["Id"])
+    pid = await eventually(lambda: java_pid(kafka), bool, "Kafka is started")
     docker("exec", kafka["Id"], "sh", "-c", f"kill -KILL {pid}")
     await eventually(lambda: java_pid(kafka), lambda found: found not in ("", pid), "Kafka is started again")
     assert await restarts(pipeline, "kafka") == 0
