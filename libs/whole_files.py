@@ -1,5 +1,6 @@
 """Files that a reader never sees half written."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,16 +10,17 @@ from pathlib import Path
 def whole_file(path: Path) -> Iterator[Path]:
     """A new file beside ``path`` to write to, which replaces ``path`` at the end of the block, and is removed after an error.
 
-    A link stays one: the file that it names is replaced. What is no regular file, such as /dev/stdout, is written to itself.
+    A link stays one: the file that it names is replaced. What is no regular file is written to itself, and so is a descriptor of this process,
+    such as /dev/stdout, whatever it leads to. Of two writers at the same time the last one's file stays.
 
     Raises:
         OSError: ``path`` cannot be replaced.
     """
-    if path.exists() and not path.is_file():
+    if path.is_relative_to("/dev") or (path.exists() and not path.is_file()):
         yield path  # not resolved: the name of a process's own pipe leads nowhere
         return
     path = path.resolve()
-    new = path.with_name(f".{path.name}.new")
+    new = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         yield new
         new.replace(path)

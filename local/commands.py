@@ -41,7 +41,7 @@ def up(processors: int, analytics: int, *, detach: bool, kafka_only: bool = Fals
     supervisor = Supervisor(settings.directory)
     replicas = {} if kafka_only else {"processor": processors, "analytics": analytics}
     with _only_one_starts(settings.directory):
-        if supervisor.processes():
+        if supervisor.is_running():
             raise LocalModeError(
                 f"a pipeline is still running in {settings.directory}",
                 advice="`pipeline watch` shows it, `pipeline down` stops it; another LOCAL_DIR, LOCAL_..._PORT and SINK_OUTPUT_PATH "
@@ -92,7 +92,7 @@ def _only_one_starts(directory: Path) -> Iterator[None]:
 def down() -> int:
     """Stop everything."""
     supervisor = Supervisor(local_directory())
-    if not supervisor.processes():
+    if not supervisor.is_running():
         _report(f"nothing is running in {local_directory()}")
         return 0
     stop(supervisor, _report)

@@ -49,6 +49,7 @@ file={socket}
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 """
 
+# The pauses between failed starts grow by a second each: a hundred of them take an hour and a half.
 _PROGRAM = """
 [program:{name}]
 command={command}
@@ -57,7 +58,7 @@ environment={environment}
 autorestart={autorestart}
 exitcodes={exitcodes}
 startsecs={startsecs}
-startretries=20
+startretries=100
 stopwaitsecs={stopwaitsecs}
 redirect_stderr=true
 stdout_logfile={directory}/logs/{name}.log

@@ -6,6 +6,7 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
+from urllib.parse import quote
 
 from local.errors import LocalModeError
 from local.kraft_files import DEFAULT_VERSION, VERSION
@@ -49,8 +50,9 @@ class LocalSettings:
         """Settings for a new run: LOCAL_DIR, LOCAL_KAFKA, LOCAL_KAFKA_PORT, LOCAL_ZOOKEEPER_PORT, LOCAL_HTTP_PORT, the services'.
 
         Raises:
-            LocalModeError: naming a setting that is not a valid port, number or version, or a port above the safe range.
+            LocalModeError: naming a setting that is not a valid port, address, number or version, or a port above the safe range.
         """
+        _check_http_host()
         return cls(
             directory=local_directory(),
             kafka_port=_port("LOCAL_KAFKA_PORT", 19_092),
@@ -61,7 +63,7 @@ class LocalSettings:
             window_seconds=_window_seconds(),
             sink_outputs=os.environ.get("SINK_OUTPUTS") or "file",
             sink_output_path=Path(os.environ.get("SINK_OUTPUT_PATH") or ROOT / "output" / "metrics.json").resolve(),
-            sink_database_url=os.environ.get("SINK_DATABASE_URL") or f"sqlite:///{ROOT / 'output' / 'metrics.db'}",
+            sink_database_url=_database_url(),
             # Relative to ROOT, where the services run.
             processor_catalogue_path=ROOT / (os.environ.get("PROCESSOR_CATALOGUE_PATH") or _CATALOGUE),
         )
@@ -134,6 +136,15 @@ def local_directory() -> Path:
     return Path(os.environ.get("LOCAL_DIR") or ROOT / ".local").resolve()
 
 
+def _check_http_host() -> None:
+    """The services' health is asked for at 127.0.0.1."""
+    host = os.environ.get("HTTP_HOST") or "127.0.0.1"
+    if host not in ("127.0.0.1", "localhost", "0.0.0.0"):  # noqa: S104 - compared, not listened at
+        raise LocalModeError(
+            f"HTTP_HOST={host!r}: 127.0.0.1 (or localhost) and 0.0.0.0 are allowed", advice="set another one, or none"
+        )
+
+
 def _kafka_4() -> str | None:
     text = os.environ.get("LOCAL_KAFKA") or _WITH_ZOOKEEPER
     if text == _WITH_ZOOKEEPER:
@@ -153,6 +164,15 @@ def _window_seconds() -> int:
     if text.isdecimal() and int(text):
         return int(text)
     raise LocalModeError(f"WINDOW_SECONDS={text!r}: a whole number from 1 is allowed", advice="set another one")
+
+
+def _database_url() -> str:
+    """A file's path is made absolute, as that of the metrics file: the sink runs in another folder than this command."""
+    url = os.environ.get("SINK_DATABASE_URL") or f"sqlite:///{ROOT / 'output' / 'metrics.db'}"
+    scheme, found, path = url.partition("sqlite:///")
+    if scheme or not found or not path or path.startswith("/"):
+        return url
+    return f"sqlite:///{quote(str(Path.cwd()))}/{path}"
 
 
 def _port(name: str, default: int, highest: int = FIRST_EPHEMERAL_PORT - 1) -> int:

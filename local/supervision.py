@@ -141,7 +141,7 @@ class Supervisor:
         with contextlib.suppress(LocalModeError):
             self._call("shutdown")
             deadline = time.monotonic() + _END_S
-            while self.processes() and time.monotonic() < deadline:
+            while self.is_running() and time.monotonic() < deadline:
                 time.sleep(_POLL_S)
         self.kill()
 
@@ -175,6 +175,10 @@ class Supervisor:
             self._child.poll()  # reap it, or it would stay a zombie
         session = self.session()
         return [] if session is None else session_members(session, [ROOT, self._directory])
+
+    def is_running(self) -> bool:
+        """Whether any of its processes runs; it may also answer where its session file was lost, or names a process of another container."""
+        return bool(self.processes()) or self.answers()
 
     def session(self) -> Session | None:
         """Identifies this run: the next run in the same folder has another session."""

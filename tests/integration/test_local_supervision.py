@@ -104,6 +104,23 @@ def test_a_second_start_in_a_folder_leaves_the_first_one_alone(tmp_path: Path, m
     assert steps == ["the first one starts", "the second one has ended", "stopped"]
 
 
+async def test_a_pipeline_without_its_session_file_is_still_found(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOCAL_DIR", str(programs.directory))
+    programs.supervisor.start(programs.config("one"), {**os.environ})
+    session = programs.supervisor.session()
+    assert session
+    (programs.directory / "supervisor.session").write_text("")
+    with pytest.raises(LocalModeError, match="still running"):
+        commands.up(1, 1, detach=True)
+    assert programs.supervisor.answers()
+    assert commands.down() == 0
+    assert "stopped" in capsys.readouterr().out
+    assert not programs.supervisor.answers()
+    await eventually(lambda: session_members(session, [programs.directory]) == [])
+
+
 def test_a_start_that_another_command_ends_says_so(tmp_path: Path) -> None:
     with pytest.raises(EndedElsewhereError, match="stopped from elsewhere"):
         wait_until_ready(LocalSettings.from_environment(), Supervisor(tmp_path), print)

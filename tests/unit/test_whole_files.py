@@ -53,6 +53,15 @@ def test_a_pipe_of_this_process_is_written_to_itself() -> None:
         os.close(writer)
 
 
+def test_a_redirected_output_of_this_process_is_not_replaced(tmp_path: Path) -> None:
+    """As with ``--to-file /dev/stdout > all``: what is written to the descriptor afterwards goes to the same file."""
+    with (tmp_path / "all").open("w") as file, whole_file(Path(f"/dev/fd/{file.fileno()}")) as itself:
+        itself.write_text("new")
+        inode = os.fstat(file.fileno()).st_ino
+    assert (tmp_path / "all").stat().st_ino == inode
+    assert (tmp_path / "all").read_text() == "new"
+
+
 def test_a_pipe_is_written_to_itself(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
