@@ -34,6 +34,18 @@ def test_a_flag_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     assert load_settings(ProcessorSettings, ["--processor-batch-size", "8"]).processor_batch_size == 8
 
 
+@pytest.mark.parametrize("flag", [["--topic-prefix="], ["--topic-prefix", ""]])
+def test_an_empty_flag_wins_where_empty_is_the_default(monkeypatch: pytest.MonkeyPatch, flag: list[str]) -> None:
+    monkeypatch.setenv("TOPIC_PREFIX", "other.")
+    assert load_settings(ProcessorSettings, flag).topic_prefix == ""
+
+
+def test_any_other_empty_flag_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROCESSOR_BATCH_SIZE", "7")
+    settings = load_settings(ProcessorSettings, ["--processor-batch-size=", "--http-host="])
+    assert (settings.processor_batch_size, settings.http_host) == (7, "127.0.0.1")
+
+
 def test_an_empty_variable_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WINDOW_SECONDS", "")
     assert load_settings(AnalyticsSettings, []).window_seconds == 60

@@ -1,6 +1,7 @@
 """Settings: a class for each service, read from environment variables and command-line flags of the same names.
 
-``GENERATOR_RATE=50`` in the environment is ``--generator-rate 50`` on the command line; the flag wins.
+``GENERATOR_RATE=50`` in the environment is ``--generator-rate 50`` on the command line; the flag wins. An empty variable counts
+as unset. So does an empty flag, unless the setting is empty by default: ``--topic-prefix ""`` wins over ``TOPIC_PREFIX``.
 """
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
@@ -77,8 +78,16 @@ def load_settings(settings_class: type[S], arguments: Sequence[str]) -> S:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     flags: CliSettingsSource[ArgumentParser] = CliSettingsSource(settings_class, root_parser=parser)
+    flags.env_ignore_empty = False
     try:
-        settings = settings_class(_cli_settings_source=flags(args=list(arguments)))
+        flags(args=list(arguments))
+        # An empty prefix is one. An empty address or path is none: the server would listen on all addresses.
+        flags.env_vars = {
+            name: value
+            for name, value in flags.env_vars.items()
+            if value != "" or _is_empty_by_default(settings_class, name)
+        }
+        settings = settings_class(_cli_settings_source=flags)
     except ValidationError as error:
         problems = [_described(settings_class, item) for item in error.errors()]
         raise SettingsError(without_secrets("; ".join(dict.fromkeys(problems)))) from None
@@ -86,6 +95,11 @@ def load_settings(settings_class: type[S], arguments: Sequence[str]) -> S:
         raise SettingsError(without_secrets(str(error))) from error
     _ = settings.kafka
     return settings
+
+
+def _is_empty_by_default(settings_class: type[ServiceSettings], name: str) -> bool:
+    field = settings_class.model_fields.get(name)
+    return field is not None and field.default == ""
 
 
 def _described(settings_class: type[ServiceSettings], item: ErrorDetails) -> str:

@@ -347,3 +347,11 @@ def test_the_live_page_is_served_for_the_discovered_pipeline(monkeypatch: pytest
     assert (first.kafka_bootstrap_servers, first.topic_prefix, first.window_seconds) == ("there:2", "mine.", 20)
     assert (first.live_host, first.live_port) == ("0.0.0.0", 81)
     assert (second.live_host, second.live_port) == ("127.0.0.1", 0)
+
+
+def test_an_empty_prefix_of_the_live_page_hides_that_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[LiveSettings] = []
+    monkeypatch.setattr("cli.commands.live.serve", served.append)
+    monkeypatch.setenv("TOPIC_PREFIX", "other.")
+    assert run(["live", "--bootstrap=there:2", "--topic-prefix="]) == EXIT_DONE
+    assert served[0].topic_prefix == ""
