@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from doctor.cluster_facts import Clock, ClusterFacts, OpenTransaction, TopicFacts
+from doctor.cluster_facts import Clock, ClusterFacts, Failure, OpenTransaction, TopicFacts
 from doctor.finding import Finding, ok, problem, skipped, warning
 from doctor.own_transactions import is_own
 from libs.events.topics import ALL_TOPICS, DEAD_LETTERS_REPLAYED, ORDERS, PROCESSED_ORDERS, PRODUCT_METRICS
@@ -242,8 +242,10 @@ def _retention_minutes(config: Mapping[str, str], topics: Mapping[str, TopicFact
     return 0
 
 
-def _clock(clock: Clock) -> Finding:
+def _clock(clock: Clock | Failure) -> Finding:
     subject = "clock"
+    if isinstance(clock, Failure):
+        return skipped(subject, f"the orders could not be read: {clock.reason}")
     advice = "synchronize both machines by NTP: an order that is a minute ahead of its arrival becomes a dead letter"
     ahead_s = clock.ahead_s
     if ahead_s is None and clock.newest_order_ahead_s is not None and clock.newest_order_ahead_s > _CLOCKS_DIFFER_S:
@@ -262,6 +264,15 @@ def _clock(clock: Clock) -> Finding:
 
 def _transactions(facts: ClusterFacts, prefix: str) -> Iterator[Finding]:
     subject = "transactions"
+    if isinstance(facts.open_transactions, Failure):
+        yield skipped(subject, f"they could not be watched: {facts.open_transactions.reason}")
+        return
+    if facts.producers_failure:
+        yield warning(
+            subject,
+            f"the producers of open transactions could not be listed: {facts.producers_failure}",
+            "run `pipeline doctor` again",
+        )
     if not facts.open_transactions:
         yield ok(subject, f"none is open for {facts.watched_s:.0f} s or longer")
         return

@@ -62,6 +62,13 @@ class Clock:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """In the place of a fact that could not be collected."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class ClusterFacts:
     """Topics are named without the pipeline's prefix. ``denied``: topics that this client is not allowed to describe."""
 
@@ -73,8 +80,11 @@ class ClusterFacts:
     missing: tuple[str, ...]
     denied: tuple[str, ...]
     internal_topics: Mapping[str, TopicFacts]
-    clock: Clock
+    clock: Clock | Failure
     watched_s: float
     """The minimum time for which the transactions below have been open."""
-    open_transactions: tuple[OpenTransaction, ...]
+    open_transactions: tuple[OpenTransaction, ...] | Failure
     transactions_denied: bool = False
+    """This client is not allowed to list the producers of some, or a broker is too old for that."""
+    producers_failure: str | None = None
+    """Why the producers of some could not be listed, although this client may."""

@@ -1,12 +1,13 @@
 """Collects facts about a cluster: brokers, topics, clock, and transactions that stay open. It writes nothing."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
 
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
+    KafkaError,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
     for_code,
@@ -14,11 +15,11 @@ from aiokafka.errors import (
 from aiokafka.protocol.admin import ApiVersionRequest
 
 from doctor.cluster import INTERNAL_TOPICS, TOPICS
-from doctor.cluster_facts import ClusterFacts, Partition, TopicFacts
+from doctor.cluster_facts import ClusterFacts, Failure, Partition, TopicFacts
 from doctor.collect_clock import collect_clock
-from doctor.collect_transactions import WATCH_S, collect_open_transactions
+from doctor.collect_transactions import WATCH_S, OpenTransactions, collect_open_transactions
 from libs.events.topics import ORDERS, STAGES
-from libs.runtime.errors import PipelineError
+from libs.runtime.errors import PipelineError, described
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, Kafka, client_arguments
 from libs.runtime.topics.comparison import topic_configs
 from libs.runtime.transactions.connection import BrokerConnection
@@ -26,6 +27,7 @@ from libs.runtime.transactions.missing_markers import OFFSETS_TOPIC, group_parti
 
 _REQUEST_TIMEOUT_MS = 10_000
 
+T = TypeVar("T")
 Progress = Callable[[str], None]
 
 
@@ -52,12 +54,13 @@ async def collect_cluster_facts(kafka: Kafka, prefix: str, progress: Progress) -
     connection = await BrokerConnection.open(kafka, list(partitions))
     try:
         versions = await _versions(connection)
-        (open_transactions, transactions_denied), clock = await asyncio.gather(
-            collect_open_transactions(kafka, connection, partitions),
-            collect_clock(kafka, prefix + ORDERS.name, partitions.get(prefix + ORDERS.name, ()), WATCH_S),
+        seen_open, clock = await asyncio.gather(
+            _or_failure(collect_open_transactions(kafka, connection, partitions)),
+            _or_failure(collect_clock(kafka, prefix + ORDERS.name, partitions.get(prefix + ORDERS.name, ()), WATCH_S)),
         )
     finally:
         await connection.close()
+    transactions = OpenTransactions() if isinstance(seen_open, Failure) else seen_open
     return ClusterFacts(
         brokers=len(cluster["brokers"]),
         versions=versions,
@@ -68,9 +71,18 @@ async def collect_cluster_facts(kafka: Kafka, prefix: str, progress: Progress) -
         internal_topics=internal_topics,
         clock=clock,
         watched_s=WATCH_S,
-        open_transactions=open_transactions,
-        transactions_denied=transactions_denied,
+        open_transactions=seen_open if isinstance(seen_open, Failure) else transactions.found,
+        transactions_denied=transactions.denied,
+        producers_failure=transactions.failure,
     )
+
+
+async def _or_failure(collecting: Awaitable[T]) -> T | Failure:
+    """A part that fails must not hide what the others have found, which may be why it fails."""
+    try:
+        return await collecting
+    except (KafkaError, OSError, PipelineError) as error:
+        return Failure(described(error))
 
 
 async def partitions_to_watch(kafka: Kafka, prefix: str) -> dict[str, tuple[int, ...]]:
@@ -169,9 +181,16 @@ def _partitions_of(topics: Mapping[str, TopicFacts], prefix: str) -> dict[str, t
 
 
 def _partitions_of_groups(internal_topics: Mapping[str, TopicFacts], prefix: str) -> dict[str, tuple[int, ...]]:
-    """The partitions with the offsets of the stages' groups: an open transaction there keeps a stage from starting."""
+    """The partitions with the offsets of the stages' groups that have a leader.
+
+    An open transaction there keeps a stage from starting.
+    """
     offsets = internal_topics.get(OFFSETS_TOPIC)
     if offsets is None:
         return {}
     numbers = {group_partition(prefix + stage, len(offsets.partitions)) for stage in STAGES}
-    return {OFFSETS_TOPIC: tuple(sorted(numbers))}
+    return {
+        OFFSETS_TOPIC: tuple(
+            each.number for each in offsets.partitions if each.number in numbers and each.leader is not None
+        )
+    }

@@ -6,12 +6,13 @@ crashed, or it hangs (KIP-664): the partition has it, but the coordinator does n
 
 import asyncio
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, UnsupportedVersionError
 
 from doctor.cluster_facts import OpenTransaction
-from libs.runtime.errors import PipelineError
+from libs.runtime.errors import PipelineError, described
 from libs.runtime.kafka_client.clients import AIOKafkaConsumer, Kafka, client_arguments
 from libs.runtime.kafka_requests.list_transactions import (
     COMPLETE_ABORT,
@@ -19,7 +20,9 @@ from libs.runtime.kafka_requests.list_transactions import (
     UNDECIDED,
     ListTransactions,
 )
+from libs.runtime.rights.denials import DENIALS
 from libs.runtime.transactions.connection import BrokerConnection
+from libs.runtime.transactions.error_codes import refusal
 from libs.runtime.transactions.missing_markers import open_producers
 
 WATCH_S = 5.0
@@ -27,6 +30,18 @@ WATCH_S = 5.0
 
 Partitions = Mapping[str, Collection[int]]
 """By topic."""
+
+
+@dataclass(frozen=True)
+class OpenTransactions:
+    """``denied``: this client is not allowed to list the producers of some, or a broker is too old for that.
+
+    ``failure``: why a broker did not list producers or transactions otherwise.
+    """
+
+    found: tuple[OpenTransaction, ...] = ()
+    denied: bool = False
+    failure: str | None = None
 
 
 def held_up(
@@ -41,11 +56,15 @@ def held_up(
 
 async def collect_open_transactions(
     kafka: Kafka, connection: BrokerConnection, partitions: Partitions
-) -> tuple[tuple[OpenTransaction, ...], bool]:
-    """The transactions open for at least ``WATCH_S``, and whether this client is not allowed to learn their producers."""
+) -> OpenTransactions:
+    """The transactions open for at least ``WATCH_S``.
+
+    Raises:
+        KafkaError, OSError, PipelineError: the partitions' offsets cannot be read, as without a leader.
+    """
     watched = [TopicPartition(topic, number) for topic, numbers in partitions.items() for number in numbers]
     if not watched:
-        return (), False
+        return OpenTransactions()
     committed, all_records = (
         AIOKafkaConsumer(**client_arguments(kafka), enable_auto_commit=False, isolation_level=level)
         for level in ("read_committed", "read_uncommitted")
@@ -66,38 +85,46 @@ async def collect_open_transactions(
     finally:
         await committed.stop()
         await all_records.stop()
-    return await _whose(connection, stuck) if stuck else ((), False)
+    return await _whose(connection, stuck) if stuck else OpenTransactions()
 
 
-async def _whose(
-    connection: BrokerConnection, stuck: Mapping[TopicPartition, int]
-) -> tuple[tuple[OpenTransaction, ...], bool]:
-    found, denied = [], False
-    known = await _known_transactions(connection)
+async def _whose(connection: BrokerConnection, stuck: Mapping[TopicPartition, int]) -> OpenTransactions:
+    found, denied, failure = [], False, None
+    known, unlisted = await _known_transactions(connection)
     for partition, stable in stuck.items():
         blocking = []
         try:
             # Transactions that begin later do not block readers: the pipeline is at work.
             open_ones = await open_producers(connection, {partition: await connection.leader(partition)})
             blocking = [each for each in open_ones[partition] if each.start_offset <= stable]
-        except (KafkaError, PipelineError):  # the broker is too old, or this client has no right to ask
+        except (*DENIALS, IncompatibleBrokerVersion, UnsupportedVersionError):
             denied = True
+        except (KafkaError, PipelineError) as error:
+            failure = described(error)
+        # Without the answers of all coordinators, a transaction would look like one that none knows.
+        named = [each for each in blocking if unlisted is None or each.producer_id in known]
+        if len(named) < len(blocking):
+            failure = unlisted
         found += [
             OpenTransaction(*partition, each.start_offset, each.producer_id, *known.get(each.producer_id, (None, None)))
-            for each in blocking
+            for each in named
         ] or [OpenTransaction(*partition, None, None, None)]
-    return tuple(found), denied
+    return OpenTransactions(tuple(found), denied, failure)
 
 
-async def _known_transactions(connection: BrokerConnection) -> dict[int, tuple[str, str]]:
-    """The transactional id and the state of its last transaction, by producer id."""
+async def _known_transactions(connection: BrokerConnection) -> tuple[dict[int, tuple[str, str]], str | None]:
+    """The transactional id and the state of its last transaction, by producer id; and why a broker did not list its own."""
     found: dict[int, tuple[str, str]] = {}
+    failure = None
     for broker in connection.brokers():
         try:
             answer = await connection.send(broker, ListTransactions((*UNDECIDED, COMPLETE_COMMIT, COMPLETE_ABORT)))
-        except (KafkaError, PipelineError):  # the broker is too old, or has just gone
+            if answer.error_code:
+                raise refusal(answer.error_code, "ListTransactions")
+        except (KafkaError, PipelineError) as error:  # the broker is too old, has just gone, or loads its transactions
+            failure = described(error)
             continue
         found |= {
             producer_id: (transactional_id, state) for transactional_id, producer_id, state, *_ in answer.transactions
         }
-    return found
+    return found, failure

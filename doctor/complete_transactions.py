@@ -30,19 +30,24 @@ async def commit_hanging_transactions(kafka: Kafka, prefix: str) -> list[Outcome
     Only the pipeline's own transactions are completed: see ``is_own``.
 
     Raises:
-        PipelineError: this client is not allowed to do that.
+        PipelineError: this client is not allowed to do that, or a broker does not answer.
         KafkaError, OSError: the cluster does not answer.
     """
     partitions = await partitions_to_watch(kafka, prefix)
     connection = await BrokerConnection.open(kafka, list(partitions))
     try:
-        found, denied = await collect_open_transactions(kafka, connection, partitions)
-        if denied:
+        seen = await collect_open_transactions(kafka, connection, partitions)
+        if seen.denied:
             raise PipelineError(
                 "transactions are open, and this client is not allowed to list their producers",
                 advice="it needs READ on the topics and DESCRIBE on the transactional ids",
             )
-        return [await _complete(connection, prefix, each) for each in found if each.hangs]
+        if seen.failure:
+            raise PipelineError(
+                f"transactions are open, and their producers could not be listed: {seen.failure}",
+                advice="run it again when all brokers are up",
+            )
+        return [await _complete(connection, prefix, each) for each in seen.found if each.hangs]
     finally:
         await connection.close()
 

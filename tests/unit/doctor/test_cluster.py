@@ -8,7 +8,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from doctor.cluster import cluster_findings
-from doctor.cluster_facts import Clock, ClusterFacts, OpenTransaction, Partition, TopicFacts
+from doctor.cluster_facts import Clock, ClusterFacts, Failure, OpenTransaction, Partition, TopicFacts
 from doctor.collect_clock import clock_of
 from doctor.collect_transactions import held_up
 from doctor.finding import Level
@@ -194,6 +194,15 @@ def with_partitions(name: str, *partitions: Partition) -> dict[str, Any]:
         ({"clock": Clock(61.0, None)}, Level.WARNING, "clock", "61.0 s ahead of the broker's", "NTP"),
         ({"clock": Clock(None, 4.0)}, Level.WARNING, "clock", "the broker's clock is at least 4.0 s ahead", "NTP"),
         ({"clock": Clock(None, -400.0)}, Level.SKIPPED, "clock", "no order arrived", ""),
+        ({"clock": Failure("no answer")}, Level.SKIPPED, "clock", "the orders could not be read: no answer", ""),
+        ({"open_transactions": Failure("no answer")}, Level.SKIPPED, "transactions", "not be watched: no answer", ""),
+        (
+            {"producers_failure": "no answer"},
+            Level.WARNING,
+            "transactions",
+            "the producers of open transactions could not be listed: no answer",
+            "again",
+        ),
         (
             {
                 "open_transactions": (
