@@ -3,11 +3,16 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 
 from aiohttp import hdrs, web
 
 from libs.runtime.http_server.connections import SEND_TIMEOUT_S
+from libs.runtime.http_server.responses import plain_text
 from libs.runtime.http_server.server import Handler
+
+# Event streams have no end. The server's other connections are left for health checks, Prometheus and the page's files.
+MAX_STREAMS = 100
 
 _RECONNECT_MS = 1_000
 
@@ -47,7 +52,23 @@ class Feed:
 
 
 def event_stream(feed: Feed) -> Handler:
-    """Server-sent events with the messages of ``feed``. A client that does not read one in time is disconnected."""
+    """Server-sent events with the messages of ``feed``, for ``MAX_STREAMS`` clients; further ones get a 503.
+
+    A client that does not read a message in time is disconnected.
+    """
+    open_streams = 0
+
+    async def limited(request: web.Request) -> web.StreamResponse:
+        nonlocal open_streams
+        if open_streams >= MAX_STREAMS:
+            response = plain_text(HTTPStatus.SERVICE_UNAVAILABLE, "too many event streams")
+            response.force_close()  # the page asks again, and keeps no connection in the meantime
+            return response
+        open_streams += 1
+        try:
+            return await stream(request)
+        finally:
+            open_streams -= 1
 
     async def stream(request: web.Request) -> web.StreamResponse:
         # The last header keeps nginx from buffering events.
@@ -68,4 +89,4 @@ def event_stream(feed: Feed) -> Handler:
                     break
         return response
 
-    return stream
+    return limited

@@ -18,6 +18,8 @@ from libs.runtime.http_server.responses import ALLOWED_METHODS, HEADERS, plain_t
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+MAX_CONNECTIONS = 128
+
 # Connections beyond the limit that get a 503; further ones are closed at once.
 _MAX_ANSWERED_WITH_503 = 32
 
@@ -43,7 +45,7 @@ class HttpServer:
         hosts: AllowedHosts | None = None,
         for_any_host: Collection[str] = (),
         path_prefix: str = "",
-        max_connections: int = 128,
+        max_connections: int = MAX_CONNECTIONS,
         stop_timeout_s: float = 1.0,
         not_found: Callable[[], web.Response] | None = None,
     ) -> None:

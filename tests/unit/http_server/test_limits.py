@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from libs.runtime.http_server import connections
+from libs.runtime.http_server.server import MAX_CONNECTIONS
 from live import feed as live_feed
 from tests.integration.services import eventually
 from tests.unit.http_server.served import PAGE, Served, serving
@@ -116,6 +117,27 @@ async def test_connections_beyond_the_limit_get_503_and_many_more_are_closed() -
             client.writer.close()
         await eventually(lambda: served.server.connections == 1)
         assert (await served.get("/")).body == PAGE
+
+
+async def test_event_listeners_leave_connections_for_other_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_feed, "MAX_STREAMS", 3)
+    async with serving(max_connections=5) as served:
+        clients = [await served.connect() for _ in range(5)]
+        statuses = []
+        for client in clients:
+            client.writer.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            statuses.append((await client.answer()).status)
+        assert statuses == [200, 200, 200, 503, 503]
+        assert await clients[-1].is_closed(), "a page that waits for its turn keeps no connection"
+        await eventually(lambda: served.server.connections == 3)
+        assert (await served.get("/")).body == PAGE
+        clients[0].writer.close()
+        await eventually(lambda: served.server.connections == 2)
+        await served.listen()
+
+
+def test_fewer_event_listeners_than_connections_are_allowed() -> None:
+    assert live_feed.MAX_STREAMS < MAX_CONNECTIONS
 
 
 async def test_a_request_with_a_body_is_answered_without_reading_the_body() -> None:
