@@ -1,5 +1,7 @@
 """PromQL expressions that several panels share."""
 
+_READ_TOPICS = "orders|processed-orders|product-metrics"
+
 
 def quantile(share: float, histogram: str, by: str = "", span: str = "1m") -> str:
     """The quantile ``share`` of the observations in ``span``."""
@@ -22,6 +24,7 @@ def per_minute(counter: str) -> str:
 def lag(group: str) -> str:
     """The lag of the groups that the regular expression ``group`` matches, whatever their ``TOPIC_PREFIX``.
 
-    The prefix need not end with a separator.
+    The prefix need not end with a separator. The topics are those of the alert LagGrowing: on a shared cluster another program's
+    group may have such a name, too.
     """
-    return f'sum(consumergroup_topic:kafka_lag:sum{{consumergroup=~".*{group}"}})'
+    return f'sum(consumergroup_topic:kafka_lag:sum{{consumergroup=~".*{group}", topic=~".*({_READ_TOPICS})"}})'

@@ -96,3 +96,8 @@ def metrics_of(expr: str) -> set[str]:
 def group_patterns(expr: str) -> set[str]:
     """The patterns by which ``expr`` selects consumer groups."""
     return set(re.findall(r'consumergroup=~"([^"]*)"', expr))
+
+
+def topic_patterns(expr: str) -> set[str]:
+    """The patterns by which ``expr`` selects topics of consumer groups' lags."""
+    return set(re.findall(r'consumergroup=~"[^"]*",\s*topic=~"([^"]*)"', expr))

@@ -11,7 +11,7 @@ from tests.compose.project import ROOT, require_engine
 from tests.compose.shortened import PROMETHEUS, write_shortened
 from tests.monitoring.known_metrics import KNOWN_METRICS, recorded_metrics
 from tests.monitoring.promtool import is_installed, promtool
-from tests.monitoring.queries import RULES, group_patterns, metrics_of, panel_queries
+from tests.monitoring.queries import RULES, group_patterns, metrics_of, panel_queries, topic_patterns
 
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 TIMING = Path(__file__).with_name("alert_timing.yml")
@@ -83,6 +83,15 @@ def test_the_lag_of_the_sink_is_that_of_either_output() -> None:
     assert all(
         any(re.fullmatch(pattern, group) for pattern in group_patterns(query.expr)) for group in SINK_GROUPS.values()
     )
+
+
+def test_the_panels_of_lag_select_the_topics_of_the_alert() -> None:
+    """On a shared cluster kafka-exporter knows other programs' groups, such as payment-processor."""
+    exprs = {query.panel: query.expr for query in panel_queries() if query.panel.endswith(": lag")}
+
+    assert exprs.keys() == {"Processor: lag", "Analytics: lag", "Sink: lag"}
+    for panel, expr in exprs.items():
+        assert topic_patterns(expr) == topic_patterns(field(blocks()["LagGrowing"], "expr")), panel
 
 
 def test_the_number_of_alerts_is_that_of_this_pipeline() -> None:
