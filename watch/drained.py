@@ -95,11 +95,11 @@ def _has_address(host: str) -> bool:
 def look(endpoints: Endpoints, monotonic_s: Callable[[], float] = time.monotonic) -> Drain:
     """The remaining work now.
 
-    The order of the checks makes it exact: no lag of the first stages, then no open window, then no lag of the sink. The last one
-    has to be read from Kafka after the windows were checked, so a second, newer snapshot of the live page is awaited.
+    The order of the checks makes it exact: no lag of the first stages, then no open window, then no lag of the sink. The lags have
+    to be read from Kafka after this call, and again after the windows were checked, so newer snapshots of the live page are awaited.
     """
     try:
-        snapshot = endpoints.snapshot()
+        snapshot = _newer_snapshot(endpoints, monotonic_s)
         if waiting := _lags(snapshot, endpoints.outputs):
             return Drain(waiting, None)
     except (OSError, http.client.HTTPException, ValueError) as error:

@@ -30,6 +30,7 @@ class Pipeline:
         self.waiting_for = ""
         self.open_windows = 0
         self.partitions = 2
+        self.on_look: Any = lambda number: None
         self.on_metrics: Any = lambda: None
         self._looks = 0
         pipeline = self
@@ -58,6 +59,7 @@ class Pipeline:
                 "pipeline_state_entries_total 99.0\n"
             )
         self._looks += 1
+        self.on_look(self._looks)
         return json.dumps(
             {
                 "waiting_for": self.waiting_for,
@@ -141,6 +143,20 @@ def test_metrics_created_during_the_check_must_be_written_first(pipeline: Pipeli
 
     pipeline.on_metrics = close_window
     assert pipeline.drained() == (1, ["sink to read 5 records"])
+
+
+def test_a_look_that_began_before_the_check_is_no_basis(pipeline: Pipeline) -> None:
+    """The last order came after it. It is then processed during the check, in which its window opens."""
+
+    def arrive(look: int) -> None:
+        pipeline.stages["processor"]["lag"] = 1 if look > 2 else 0
+
+    def process() -> None:
+        pipeline.on_look = lambda _: None
+        pipeline.stages["processor"]["lag"] = 0
+
+    pipeline.on_look, pipeline.on_metrics = arrive, process
+    assert pipeline.drained() == (1, ["processor to read 1 records"])
 
 
 def test_the_lag_of_the_database_is_reported(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -227,6 +227,8 @@ class Processing:
                 tally = partition.logic.before_commit(self._commits.outputs, partition.position)
                 if tally is not None:
                     tallies.append(tally)
+                # Not at the next tick: once the offsets are committed, nothing else tells that there is something left to do.
+                self._stage.metrics.holds(partition.source.partition, partition.logic.state_size)
                 self._processing = None
         await self._commits.commit(offsets, tallies)
 

@@ -121,11 +121,15 @@ class StageMetrics:
     ) -> None:
         """Set the gauges of a partition that this replica processes."""
         self.lag.labels(self._source, partition).set(lag)
-        self.state_entries.labels(self._source, partition).set(state_entries)
+        self.holds(partition, state_entries)
         if watermark_s is not None:
             self.watermark.labels(self._source, partition).set(watermark_s)
         if event_time_lag_s is not None:
             self.event_time_lag.labels(self._source, partition).set(event_time_lag_s)
+
+    def holds(self, partition: int, state_entries: int) -> None:
+        """Set the number of entries in a partition's state."""
+        self.state_entries.labels(self._source, partition).set(state_entries)
 
     def forget(self, partition: int) -> None:
         """Remove the partition's series: another replica may process it from now on."""

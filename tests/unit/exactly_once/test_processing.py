@@ -93,6 +93,27 @@ async def test_a_transaction_has_exactly_the_partitions_with_new_records() -> No
     assert outputs.record_counts() == {"out": 3}
 
 
+class Counts(FakeLogic):
+    """Keeps an entry of state for each record."""
+
+    def process(self, batch: Sequence[Any], output: OutputBuffer) -> None:
+        super().process(batch, output)
+        self.state_size += len(batch)
+
+
+@pytest.mark.usefixtures("no_ticks")
+async def test_the_size_of_the_state_is_shown_once_a_commit_is_sent() -> None:
+    """From then on there may be no lag. Without lag and state nothing is left to do: `pipeline drain` relies on it."""
+    consumer = FakeConsumer()
+    attempt = Attempt(consumer, [Counts(), Counts()], interval_ms=0)
+    shown = attempt.stage.metrics.state_entries.labels
+    for count in (2, 3):
+        consumer.put({ORDERS[1]: range(consumer.positions.get(ORDERS[1], 0), count)})
+        await attempt.committed()
+        assert (shown("orders", 0)._value.get(), shown("orders", 1)._value.get()) == (0, count)
+    await attempt.end()
+
+
 @pytest.mark.usefixtures("no_ticks")
 async def test_an_urgent_transaction_waits_until_a_partition_is_read_to_its_end() -> None:
     consumer = FakeConsumer()
