@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from types import TracebackType
 from typing import Self
 
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import for_code
 
 from libs.events.topics import LATE_ORDERS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS, PRODUCT_METRICS, SINK_GROUPS
@@ -17,10 +18,9 @@ from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, AIOKafkaConsu
 from libs.runtime.kafka_client.group_offsets import group_offsets
 from libs.runtime.kafka_client.header_keys import read_any_header_key
 from libs.runtime.kafka_client.member_count import count_members
-from watch.observation import Metric, Observation, Offsets, decode_metric
+from watch.followed import Followed, Record
+from watch.observation import Metric, Observation, Offsets
 from watch.state import READERS, WITH_MEMBERS
-
-Record = ConsumerRecord[bytes | None, bytes | None]
 
 _TOPICS = (ORDERS.name, PROCESSED_ORDERS.name, ORDERS_DLQ.name, LATE_ORDERS.name, PRODUCT_METRICS.name)
 _FOLLOWED = (ORDERS_DLQ.name, LATE_ORDERS.name, PRODUCT_METRICS.name)
@@ -137,12 +137,8 @@ class KafkaView:
                 raise TopicsRecreatedError("a topic was recreated")
         at_s = time.time()
         unread = self._start_followed(begins, ends)
-        followed = await self._read(ends, [each for name in _FOLLOWED for each in self._partitions[name]])
-        by_topic: dict[str, list[Record]] = {name: [] for name in _FOLLOWED}
-        for record in followed:
-            by_topic[record.topic.removeprefix(self._prefix)].append(record)
-        metrics = [decode_metric(record.value) for record in by_topic[PRODUCT_METRICS.name]]
-        cut_until_s = self._cut_until_s(zip(by_topic[PRODUCT_METRICS.name], metrics, strict=True))
+        followed = Followed(self._prefix)
+        await self._read(ends, [each for name in _FOLLOWED for each in self._partitions[name]], followed.take)
         all_letters_read = not unread[ORDERS_DLQ.name] and self._has_read(ORDERS_DLQ.name, ends)
         seen = Observation(
             at_s=at_s,
@@ -151,12 +147,12 @@ class KafkaView:
             committed=committed,
             members=members,
             marks=await self._newest_marks(begins, ends),
-            metrics=[metric for metric in metrics if metric],
-            dead_letters=Counter(_reason(record) for record in by_topic[ORDERS_DLQ.name]),
-            rejected=sum(map(self._is_of_orders, by_topic[ORDERS_DLQ.name])) if all_letters_read else None,
-            late=len(by_topic[LATE_ORDERS.name]),
+            metrics=[metric for _, metric in followed.metrics],
+            dead_letters=followed.dead_letters,
+            rejected=followed.rejected if all_letters_read else None,
+            late=followed.late,
             unread=unread,
-            cut_until_s=cut_until_s,
+            cut_until_s=self._cut_until_s(followed.metrics),
             all_metrics_read=self._has_read(PRODUCT_METRICS.name, ends),
             by_output=by_output,
             blocked={
@@ -172,21 +168,18 @@ class KafkaView:
     def _are_beyond(self, ends: dict[TopicPartition, int]) -> bool:
         return any(position > ends.get(partition, position) for partition, position in self._next.items())
 
-    def _cut_until_s(self, metrics: Iterable[tuple[Record, Metric | None]]) -> int | None:
+    def _cut_until_s(self, metrics: Iterable[tuple[int, Metric]]) -> int | None:
         """The end of the latest window that may have metrics among the skipped ones.
 
         A partition has its windows in order, so all windows after the first one read are complete in that partition.
         """
         ends_s = []
-        for record, metric in metrics:
-            partition = TopicPartition(record.topic, record.partition)
-            if metric and partition in self._cut:
+        for number, metric in metrics:
+            partition = TopicPartition(self._prefix + PRODUCT_METRICS.name, number)
+            if partition in self._cut:
                 self._cut.discard(partition)
                 ends_s.append(metric.window_end)
         return max(ends_s, default=None)
-
-    def _is_of_orders(self, dead_letter: Record) -> bool:
-        return dict(dead_letter.headers).get("source.topic") == (self._prefix + ORDERS.name).encode()
 
     async def _committed(self, group: str, topic: str) -> Offsets:
         found = await group_offsets(self._admin, self._prefix + group)
@@ -224,27 +217,28 @@ class KafkaView:
         partition = min(self._partitions[PROCESSED_ORDERS.name], key=lambda each: ends[each] - begins[each])
         position = min(self._next.get(partition, 0), ends[partition])
         self._next[partition] = max(begins[partition], ends[partition] - _MOST_RECORDS, position)
-        marks = []
-        for record in await self._read(ends, [partition]):
-            if list(record.headers) == WATERMARK_HEADERS:
-                try:
-                    marks.append(decode_watermark(record.value))
-                except ValueError:
-                    continue  # invalid; the analytics reports it
+        marks: list[Watermark] = []
+        await self._read(ends, [partition], lambda records: marks.extend(_marks_in(records)))
         return marks
 
-    async def _read(self, ends: dict[TopicPartition, int], partitions: Iterable[TopicPartition]) -> list[Record]:
-        """The records from the end of the last observation to ``ends``; nothing is fetched between two observations."""
+    async def _read(
+        self,
+        ends: dict[TopicPartition, int],
+        partitions: Iterable[TopicPartition],
+        take: Callable[[Iterable[Record]], None],
+    ) -> None:
+        """Read from the end of the last observation to ``ends``; nothing is fetched between two observations.
+
+        ``take`` gets the records of each response. None is kept here, since they may be large.
+        """
         due = [each for each in partitions if self._next[each] < ends[each]]
         for partition in due:
             self._consumer.seek(partition, self._next[partition])
         self._consumer.resume(*due)
-        found: list[Record] = []
         deadline_s = time.monotonic() + _READ_TIMEOUT_S
         try:
             while due and time.monotonic() < deadline_s:
-                for records in (await self._consumer.getmany(*due, timeout_ms=100)).values():
-                    found.extend(records)
+                take(chain.from_iterable((await self._consumer.getmany(*due, timeout_ms=100)).values()))
                 for partition in list(due):
                     self._next[partition] = await self._consumer.position(partition)
                     if self._next[partition] >= ends[partition]:
@@ -253,8 +247,12 @@ class KafkaView:
                 await asyncio.sleep(0)
         finally:
             self._consumer.pause(*due)
-        return found
 
 
-def _reason(record: Record) -> str:
-    return (dict(record.headers).get("error.reason") or b"unknown").decode(errors="replace")
+def _marks_in(records: Iterable[Record]) -> Iterator[Watermark]:
+    for record in records:
+        if list(record.headers) == WATERMARK_HEADERS:
+            try:
+                yield decode_watermark(record.value)
+            except ValueError:
+                continue  # invalid; the analytics reports it
