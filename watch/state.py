@@ -21,6 +21,8 @@ _RATE_SPAN_S = 10.0
 _KEPT_WINDOWS = 60
 _MOST_KEPT_METRICS = 100_000  # of the newest windows: some 30 MB
 _SLOW_S = 5.0
+_MOST_REASONS = 50  # any program may write dead letters, with reasons of its own
+_OTHER_REASONS = "other"
 
 Window = tuple[int, int]
 """A window's start and end, in epoch seconds."""
@@ -100,6 +102,7 @@ class State:
     members: Mapping[str, int] = field(default_factory=dict)
     """The number of processes that read, for the groups that have members."""
     dead_letters: Counter[str] = field(default_factory=Counter)
+    """By reason; those with any but the first 50 reasons count as ``other``."""
     rejected: int = 0
     late: int = 0
     unread: Counter[str] = field(default_factory=Counter)
@@ -144,7 +147,7 @@ class State:
         self.orders_rate.add(at_s, self.orders_written)
         if self.orders_rate.grew:
             self.last_order_s = at_s
-        self.dead_letters += seen.dead_letters
+        self._count_letters(seen.dead_letters)
         if seen.rejected is None:
             self.accepted_rate = Rate()
         else:
@@ -161,6 +164,11 @@ class State:
                 self.marks_s[source] = max(self.marks_s.get(source, mark.watermark_s), mark.watermark_s)
         if self.watermark_s is not None:
             self.watermark_rate.add(at_s, self.watermark_s)
+
+    def _count_letters(self, by_reason: Counter[str]) -> None:
+        for reason, count in by_reason.items():
+            is_listed = reason in self.dead_letters or len(self.dead_letters) < _MOST_REASONS
+            self.dead_letters[reason if is_listed else _OTHER_REASONS] += count
 
     def _add_metrics(self, metrics: list[Metric]) -> None:
         self.metrics_count += len(metrics)

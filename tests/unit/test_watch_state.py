@@ -100,6 +100,19 @@ def test_rates_are_computed_from_two_observations() -> None:
     assert state.behind_s("sink") == 0.0
 
 
+def test_the_number_of_reasons_is_bounded() -> None:
+    """Any program may write dead letters, each with a reason of its own, and each page gets all reasons every second."""
+    state = State(60)
+    state.apply(observation(dead_letters=Counter(malformed=2)))
+    for number in range(10):
+        state.apply(observation(dead_letters=Counter(f"{number}-{each}" for each in range(20))))
+    state.apply(observation(dead_letters=Counter(malformed=3)))
+    assert len(state.dead_letters) <= 51
+    assert state.dead_letters["malformed"] == 5
+    assert state.dead_letters["other"] == 151
+    assert state.dead_letters.total() == 205
+
+
 def test_dead_letters_late_orders_and_metrics_are_collected() -> None:
     state = State(60)
     metric = Metric(60, 120, "prod-1", 2, 3.0, 1.5)
