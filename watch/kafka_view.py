@@ -15,6 +15,7 @@ from libs.events.topics import LATE_ORDERS, ORDERS, ORDERS_DLQ, PROCESSED_ORDERS
 from libs.events.watermarks import WATERMARK_HEADERS, Watermark, decode_watermark
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, AIOKafkaConsumer, Kafka, client_arguments
+from libs.runtime.kafka_client.consumers import FETCH_MAX_BYTES
 from libs.runtime.kafka_client.group_offsets import group_offsets
 from libs.runtime.kafka_client.header_keys import read_any_header_key
 from libs.runtime.kafka_client.member_count import count_members
@@ -69,6 +70,7 @@ class KafkaView:
             auto_offset_reset="latest",
             request_timeout_ms=5_000,
             fetch_max_wait_ms=100,
+            fetch_max_bytes=FETCH_MAX_BYTES,
         )
         self._ahead = AIOKafkaConsumer(
             **client_arguments(kafka),
