@@ -25,6 +25,7 @@ class CommitGaps:
         self._group = group
         self._offsets: dict[int, int] = {}
         self._moved_s: dict[int, list[float]] = {partition: [] for partition in partitions}
+        self._sampled_s = 0.0
         self._sampling: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -51,11 +52,19 @@ class CommitGaps:
                     if number in self._moved_s and self._offsets.get(number) != offset:
                         self._offsets[number] = offset
                         self._moved_s[number].append(asked_s)
+                self._sampled_s = asked_s
             await asyncio.sleep(_SAMPLE_S)
 
     async def all_committed(self, *services: Service) -> None:
         """Wait until each partition has a new committed offset since this call; ``services`` process them."""
-        since_s = time.monotonic()
+        called_s = time.monotonic()
+
+        async def sampled() -> bool:
+            return self._sampled_s > called_s
+
+        # Commits from before this call, such as those of a replica that was just killed, are in the first sample.
+        await until(sampled, *services)
+        since_s = self._sampled_s
 
         async def moved() -> bool:
             return all(moved_s and moved_s[-1] > since_s for moved_s in self._moved_s.values())
