@@ -153,7 +153,7 @@ async def find_metrics_missing_until_s(
 
     ``-inf`` if nothing was deleted; ``inf`` if all metrics of a partition were, and the topic's settings do not tell when they were written.
     """
-    found = dict.fromkeys(begins, -math.inf)
+    found, empty = dict.fromkeys(begins, -math.inf), []
     ends = await reader.ends(topic)
     for partition, begin in begins.items():
         if not begin:
@@ -168,8 +168,11 @@ async def find_metrics_missing_until_s(
                 if record.timestamp <= first_ms + _AT_THE_SAME_MOMENT_MS:
                     found[partition] = max(found[partition], end_s)
         if first_ms is None:
-            # A metric is written after its window's end, but for the minute that event time can be ahead.
-            found[partition] = await reader.expired_until_ms(topic, now_s()) / 1000 + _MAX_AHEAD_S
+            empty.append(partition)
+    if empty:
+        # A metric is written after its window's end, but for the minute that event time can be ahead.
+        expired_until_s = await reader.expired_until_ms(topic, now_s()) / 1000
+        found |= dict.fromkeys(empty, expired_until_s + _MAX_AHEAD_S)
     return found
 
 

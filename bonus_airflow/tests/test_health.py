@@ -58,6 +58,13 @@ class Looking:
         return bool(json.loads(json.dumps(result)) == result)
 
 
+def looking_at(parts: list[Part]) -> Looking:
+    """At a pipeline of these parts, which the test may change."""
+    looking = Looking()
+    looking.backend.parts = lambda: parts  # type: ignore[method-assign]
+    return looking
+
+
 def test_a_pipeline_that_is_well_takes_one_look() -> None:
     looking = Looking()
     assert looking.after(0) == ([], [])
@@ -94,9 +101,8 @@ def test_with_kafka_broken_only_kafka_is() -> None:
 
 def test_a_kafka_that_starts_is_not_broken_and_hides_the_services() -> None:
     """In the recovery of its log it takes a minute or two, which a restart would begin anew."""
-    looking = Looking()
     parts = [Part("kafka", "kafka", "starting", is_starting=True), Part("sink", "sink", "unhealthy: no progress")]
-    looking.backend.parts = lambda: parts  # type: ignore[method-assign]
+    looking = looking_at(parts)
     for _ in range(3):
         assert looking.after(60) == (["kafka to get well (starting)"], [])
     parts[0] = Part("kafka", "kafka", "")
@@ -106,17 +112,15 @@ def test_a_kafka_that_starts_is_not_broken_and_hides_the_services() -> None:
 
 
 def test_a_part_that_starts_does_not_delay_the_restart_of_a_broken_one() -> None:
-    looking = Looking()
     parts = [Part("kafka-2", "kafka-2", "starting", is_starting=True), Part("kafka-3", "kafka-3", "unhealthy")]
-    looking.backend.parts = lambda: parts  # type: ignore[method-assign]
+    looking = looking_at(parts)
     looking.after(0)
     assert looking.after(30) == ([], [("kafka-3", BROKEN)])
 
 
 def test_a_part_whose_start_has_failed_is_broken() -> None:
-    looking = Looking()
     parts = [Part("kafka", "kafka", "starting", is_starting=True)]
-    looking.backend.parts = lambda: parts  # type: ignore[method-assign]
+    looking = looking_at(parts)
     looking.after(0)
     assert looking.after(170)[1] == []
     parts[0] = Part("kafka", "kafka", "unhealthy: unhealthy")
@@ -124,15 +128,13 @@ def test_a_part_whose_start_has_failed_is_broken() -> None:
 
 
 def test_a_part_that_starts_again_and_again_is_broken() -> None:
-    looking = Looking()
     parts = [Part("sink", "sink", "starting", is_starting=True)]
-    looking.backend.parts = lambda: parts  # type: ignore[method-assign]
+    looking = looking_at(parts)
     looking.after(0)
     assert looking.after(STARTING_PATIENCE_S - 1)[1] == []
     assert looking.after(1) == ([], [("sink", BROKEN)])
     # Seen between two starts.
-    looking = Looking()
-    looking.backend.parts = lambda: parts  # type: ignore[method-assign]
+    looking = looking_at(parts)
     looking.after(0)
     assert looking.after(29)[1] == []
     parts[0] = Part("sink", "sink", "restarting, last exit code 1")
@@ -271,8 +273,7 @@ def test_what_was_not_looked_at_is_not_resolved() -> None:
 def test_with_kafka_stopped_nothing_is_restarted() -> None:
     """The services are unwell because of it."""
     parts = [Part("kafka", "kafka", "", is_stopped=True), Part("sink", "sink", "unhealthy"), Part("live", "live", "")]
-    looking = Looking()
-    looking.backend.parts = lambda: parts  # type: ignore[method-assign]
+    looking = looking_at(parts)
     looking.after(0)
     assert looking.after(30) == ([], [("kafka", GONE)])
     parts[1:] = [Part("sink", "sink", "", is_stopped=True)]
@@ -281,11 +282,10 @@ def test_with_kafka_stopped_nothing_is_restarted() -> None:
 
 def test_a_kafka_that_waits_for_zookeeper_to_start_has_not_gone() -> None:
     """`docker compose up` after `docker compose stop`."""
-    looking = Looking()
     parts = [Part("zookeeper", "zookeeper", "starting", is_starting=True)]
     parts += [Part(name, name, "", is_stopped=True) for name in ("kafka", "sink")]
     parts.append(Part("analytics", "analytics", "created, and not started yet", is_starting=True))
-    looking.backend.parts = lambda: parts  # type: ignore[method-assign]
+    looking = looking_at(parts)
     looking.after(0)
     assert looking.after(60) == (["zookeeper to get well (starting)"], [])
 

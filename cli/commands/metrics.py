@@ -33,7 +33,7 @@ from metrics_report.summary import Line, Period, Selection, summarize, total_of
 Source = Literal["file", "database", "topic"]
 Format = Literal["table", "json", "jsonl", "csv", "parquet"]
 
-OUTPUT_SETTINGS = ("SINK_OUTPUTS", "SINK_OUTPUT_PATH", "SINK_DATABASE_URL")
+_OUTPUT_SETTINGS = ("SINK_OUTPUTS", "SINK_OUTPUT_PATH", "SINK_DATABASE_URL")
 _FAR_FUTURE_S = 2**63 - 1
 _WIDTH_IN_A_FILE = 120
 
@@ -143,7 +143,7 @@ def known_outputs(pipeline: PipelineOptions, environment: Environment, machine: 
         return sink_outputs({}, local_settings(pipeline, machine))
     if pipeline.bootstrap:
         found = sink_outputs(environment, None)
-        return found if any(map(environment.get, OUTPUT_SETTINGS)) else replace(found, source="topic")
+        return found if any(map(environment.get, _OUTPUT_SETTINGS)) else replace(found, source="topic")
     if environment.get(Origin.ENVIRONMENT):
         return sink_outputs(environment, None)
     if running := machine.running_local_mode():

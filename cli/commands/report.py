@@ -84,18 +84,15 @@ def compared_outputs(context: PipelineContext, names: str | None, given: Collect
     if names is None and context.origin in (Origin.LOCAL, Origin.COMPOSE):
         has = {name for name, where in ((FILE, found.file), (DATABASE, found.database_url)) if where}
     else:
-        written = names or os.environ.get("SINK_OUTPUTS")
-        if written:
+        has = set()
+        if written := names or os.environ.get("SINK_OUTPUTS"):
             has = _check_names(written, "SINK_OUTPUTS")
-        elif given:
-            has = set()
-        else:
-            file_is_named = found.file or os.environ.get("SINK_OUTPUT_PATH")
-            has = {
-                name
-                for name, is_named in ((FILE, file_is_named), (DATABASE, os.environ.get("SINK_DATABASE_URL")))
-                if is_named
-            }
+        elif not given:
+            places = (
+                (FILE, found.file or os.environ.get("SINK_OUTPUT_PATH")),
+                (DATABASE, os.environ.get("SINK_DATABASE_URL")),
+            )
+            has = {name for name, where in places if where}
         if names is None:
             has |= {*given}
     file = found.file or Path(os.environ.get("SINK_OUTPUT_PATH") or _FILE)

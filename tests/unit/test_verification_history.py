@@ -55,12 +55,8 @@ def foreign(written_s: float) -> FakeRecord:
     [
         ([metric(120, 125)], 0, ALWAYS, NEVER),
         ([metric(120, 125), metric(180, 185)], 7, EXPIRED_UNTIL_S, 120),
-        (
-            [metric(120, 125), metric(180, 126)],
-            7,
-            ALWAYS,
-            180,
-        ),  # windows that close at the same moment come in any order
+        # Windows that close at the same moment come in any order.
+        ([metric(120, 125), metric(180, 126)], 7, ALWAYS, 180),
         ([foreign(100), metric(120, 125), metric(180, 185)], 7, ALWAYS, 120),
         ([foreign(100), foreign(500)], 7, ALWAYS, ALWAYS),
         ([], 7, ALWAYS, ALWAYS),
