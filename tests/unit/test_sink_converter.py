@@ -1,6 +1,7 @@
 """Finished metrics files in another format: complete or absent at any time, and without loss."""
 
 import asyncio
+import errno
 import gzip
 import os
 import sys
@@ -20,7 +21,13 @@ from services.sink.file import converter as converter_module
 from services.sink.file.convert import convert
 from services.sink.file.converter import KEPT_S, Converter
 from services.sink.file.disk import Disk
+from services.sink.file.file_writer import FileWriter
 from services.sink.file.finished_files import finished_files
+from services.sink.file.lines import lines_of
+from services.sink.file.metrics_file import MetricsFile
+from services.sink.file.rotate_setting import Rotate
+from services.sink.metrics_writer import OutputUnavailableError
+from services.sink.topic_reader import Position
 from tests.integration.services import eventually
 from tests.unit.sink_disks import Crash, CrashingDisk
 from verification.output_file import read_lines
@@ -243,6 +250,62 @@ async def test_a_file_that_cannot_be_converted_does_not_keep_later_ones_from_it(
     with pytest.raises(OSError, match=NAME):
         await Converter(live, "parquet").convert_all()
     assert later.with_suffix(".parquet").exists()
+
+
+class DiskWithoutRoomToFinish(CrashingDisk):
+    """While it is full, the last step of finishing a file fails."""
+
+    is_full = False
+
+    def append(self, descriptor: int, data: bytes) -> None:
+        if self.is_full and data.startswith(b'{"version"') and b"finishing_as" not in data:
+            raise OSError(errno.ENOSPC, "no space left")
+        super().append(descriptor, data)
+
+
+class WatchedConverter(Converter):
+    """Tells whether it runs."""
+
+    is_running = False
+
+    async def run(self) -> None:
+        self.is_running = True
+        try:
+            await super().run()
+        finally:
+            self.is_running = False
+
+
+async def test_nothing_is_converted_after_a_failed_write_until_the_file_is_opened_again(tmp_path: Path) -> None:
+    """The checkpoint names a file that is still being finished: removed, it would be written a second time."""
+    live, disk, now_s = tmp_path / "metrics.json", DiskWithoutRoomToFinish(), time.time()
+    converter = WatchedConverter(live, "gzip", lambda: now_s)
+    writer = FileWriter(MetricsFile(live, "product-metrics", disk, Rotate(size_bytes=300)), converter)
+
+    async def write(begin: int, end: int) -> None:
+        await writer.write(lines_of([encode_metric(each) for each in METRICS[begin:end]]), {0: Position(end, 0)})
+
+    assert await writer.acquire()
+    await writer.open("cluster")
+    await write(0, 2)
+    await write(2, 4)
+    assert converter.is_running
+    disk.is_full = True
+    with pytest.raises(OutputUnavailableError, match="no space left"):
+        await write(4, 6)
+    assert await writer.acquire()
+    for _ in range(2):  # Kafka is away for longer than an original is kept
+        if converter.is_running:
+            await converter.convert_all()
+        now_s += KEPT_S + 1
+    disk.is_full = False
+    begin = (await writer.open("cluster"))[0].next_offset
+    for next_offset in range(begin, 6, 2):
+        await write(next_offset, next_offset + 2)
+    assert converter.is_running
+    await writer.close()
+    windows = Counter(row.window_start for row in from_file(live, Selection(), Skipped()))
+    assert windows == Counter(each.window_start for each in METRICS[:6])
 
 
 async def test_a_conversion_can_be_stopped(live: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

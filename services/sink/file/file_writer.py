@@ -45,10 +45,9 @@ class FileWriter:
         return {item.window_end for item in items if item.window_end is not None}
 
     async def acquire(self) -> bool:
-        if await asyncio.to_thread(self._file.acquire):
-            return True
+        # A failed write may have left a file that is being finished: its metrics are written again if it is removed.
         await self._stop_converting()
-        return False
+        return await asyncio.to_thread(self._file.acquire)
 
     async def open(self, cluster_id: str) -> Mapping[int, Position]:
         await self._stop_converting()  # opening may rename files
