@@ -252,6 +252,28 @@ async def test_a_file_that_cannot_be_converted_does_not_keep_later_ones_from_it(
     assert later.with_suffix(".parquet").exists()
 
 
+async def test_as_many_files_as_a_round_tries_do_not_keep_later_ones_from_it_either(
+    live: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(converter_module, "_MOST_FAILURES", 2)
+    good = live.with_name(f"{NAME}.json").rename(live.with_name("metrics-1970-01-02T00-00Z--1970-01-02T01-41Z.json"))
+    damaged = [live.with_name(f"{NAME}.{number}.json") for number in (2, 3, 4)]
+    for file in damaged:
+        file.write_bytes(b"\xff\n")
+    converter = Converter(live, "parquet")
+    with pytest.raises(OSError, match=NAME):
+        await converter.convert_all()
+    assert not good.with_suffix(".parquet").exists()
+    with pytest.raises(OSError, match=NAME):
+        await converter.convert_all()
+    assert good.with_suffix(".parquet").exists()
+    damaged[2].write_bytes(good.read_bytes())  # failed once, and can be converted now
+    for _ in range(2):
+        with pytest.raises(OSError, match=NAME):
+            await converter.convert_all()
+    assert damaged[2].with_suffix(".parquet").exists()
+
+
 class DiskWithoutRoomToFinish(CrashingDisk):
     """While it is full, the last step of finishing a file fails."""
 

@@ -52,6 +52,9 @@ class Converter:
         self._backoff = Backoff(1.0, 60.0)
         # By name, while the original is there: when its copy was complete; None if another file has that name.
         self._converted: dict[str, tuple[_Original, float | None]] = {}
+        # By name, the last round in which it could not be converted.
+        self._failed: dict[str, int] = {}
+        self._round = 0
 
     async def run(self) -> None:
         """Convert existing and new files until cancelled."""
@@ -66,8 +69,12 @@ class Converter:
             await asyncio.sleep(delay_s)
 
     async def convert_all(self) -> None:
-        """Convert all finished files that are not converted, the oldest first; raises the first ``OSError`` after the others were tried."""
-        files = await asyncio.to_thread(lambda: sorted(finished_files(self._live), key=lambda each: each.name))
+        """Convert all finished files that are not converted, the oldest first; raises the first ``OSError`` after the others were tried.
+
+        After so many failures a round ends, so the next one begins with the files that it has not tried.
+        """
+        self._round += 1
+        files = await asyncio.to_thread(lambda: sorted(finished_files(self._live), key=self._turn))
         failures: list[OSError] = []
         for file in files:
             if file.is_converted:
@@ -82,12 +89,17 @@ class Converter:
                 elif converted_s is not None and self._now_s() - converted_s > KEPT_S:
                     file.path.unlink(missing_ok=True)
                     self._converted.pop(file.name, None)
+                self._failed.pop(file.name, None)
             except OSError as error:  # a damaged file must not keep later ones as they are
                 failures.append(error)
+                self._failed[file.name] = self._round
                 if len(failures) == _MOST_FAILURES:  # on a full disk all of them fail
                     break
         if failures:
             raise failures[0]
+
+    def _turn(self, file: FinishedFile) -> tuple[int, str]:
+        return self._failed.get(file.name, 0), file.name
 
     async def _convert(self, file: FinishedFile) -> float | None:
         """Returns when the copy was complete, in epoch seconds; None if another file has its name."""
