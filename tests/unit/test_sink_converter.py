@@ -342,14 +342,30 @@ async def test_a_conversion_can_be_stopped(live: Path, monkeypatch: pytest.Monke
         os.kill(int(started.read_text()), 0)
 
 
+@pytest.mark.parametrize("sink_is_its_parent", [True, False])
+async def test_a_conversion_for_a_sink_that_has_ended_creates_nothing(live: Path, *, sink_is_its_parent: bool) -> None:
+    """A sink that was killed before the program could ask for its parent."""
+    target = live.with_name(f"{NAME}.json.gz")
+    program = Path(converter_module.__file__).with_name("convert.py")
+    sink_pid = os.getpid() if sink_is_its_parent else os.getppid()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, program, live.with_name(f"{NAME}.json"), target, str(sink_pid),
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, errors = await process.communicate()
+    assert (process.returncode == 0) is target.exists() is sink_is_its_parent
+    assert (b"the sink has ended" in errors) is not sink_is_its_parent
+    assert not list(live.parent.glob("*.tmp"))
+
+
 async def test_a_conversion_whose_sink_has_ended_replaces_nothing(live: Path, tmp_path: Path) -> None:
     """The sink is killed during a conversion; its successor may have put the file aside since."""
     pipe, target = tmp_path / "pipe", tmp_path / f"{NAME}.json.gz"
     os.mkfifo(pipe)
     program = Path(converter_module.__file__).with_name("convert.py")
     sink = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", f"import subprocess; subprocess.Popen([{sys.executable!r}, {str(program)!r}, "
-        f"{str(pipe)!r}, {str(target)!r}], stderr=subprocess.DEVNULL); import time; time.sleep(3600)",
+        sys.executable, "-c", f"import os, subprocess; subprocess.Popen([{sys.executable!r}, {str(program)!r}, "
+        f"{str(pipe)!r}, {str(target)!r}, str(os.getpid())], stderr=subprocess.DEVNULL); import time; time.sleep(3600)",
     )  # fmt: skip
     writing = await asyncio.to_thread(pipe.open, "wb")
     sink.kill()

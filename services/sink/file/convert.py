@@ -1,7 +1,7 @@
-"""``python services/sink/file/convert.py SOURCE TARGET``: converts a finished metrics file to gzip or Parquet.
+"""``python services/sink/file/convert.py SOURCE TARGET SINK_PID``: converts a finished metrics file to gzip or Parquet.
 
 It runs as a separate process: pyarrow takes more memory than the sink, and compression would block the sink. If TARGET exists and
-has other content, the exit code is ``os.EX_CANTCREAT``.
+has other content, the exit code is ``os.EX_CANTCREAT``. Once the process SINK_PID, its parent, has ended, it creates nothing.
 """
 
 import contextlib
@@ -26,18 +26,18 @@ from services.sink.file.finished_files import GZIP_SUFFIX, PARQUET_SUFFIX
 
 _CHUNK_BYTES = 1024 * 1024
 _GROUP_ROWS = 20_000
-_STARTED_BY = os.getppid()
 
 
-def convert(source: Path, target: Path, disk: Disk) -> None:
+def convert(source: Path, target: Path, disk: Disk, sink_pid: int | None = None) -> None:
     """Create ``target`` with the content of ``source``, atomically and durably. If it exists, it is compared and kept.
 
     ``.gz`` is gzip. ``.parquet`` has times as timestamps and amounts as decimals; its column ``json`` has the original line
-    if the other columns do not contain all of it.
+    if the other columns do not contain all of it. With ``sink_pid``, nothing is created unless that process is still the parent.
 
     Raises:
         FileExistsError: ``target`` has other content. The Parquet files of ``metrics.json`` and of ``metrics.jsonl`` beside it
             have the same names.
+        RuntimeError: the process ``sink_pid`` has ended.
     """
     if target.exists():
         is_copy = {GZIP_SUFFIX: _is_copy_in_gzip, PARQUET_SUFFIX: _is_copy_in_parquet}[target.suffix]
@@ -45,11 +45,11 @@ def convert(source: Path, target: Path, disk: Disk) -> None:
             if not is_copy(lines, target):
                 raise FileExistsError(f"{target} does not have the content of {source}")
     else:
-        _create(source, target, disk)
+        _create(source, target, disk, sink_pid)
     disk.sync_directory(target.parent)
 
 
-def _create(source: Path, target: Path, disk: Disk) -> None:
+def _create(source: Path, target: Path, disk: Disk, sink_pid: int | None) -> None:
     write = {GZIP_SUFFIX: _write_gzip, PARQUET_SUFFIX: _write_parquet}[target.suffix]
     temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:
@@ -57,15 +57,15 @@ def _create(source: Path, target: Path, disk: Disk) -> None:
             write(lines, file)
             file.flush()
             disk.sync(file.fileno())
-        _require_sink()
+        _require_sink(sink_pid)
         disk.link(temporary, target)  # unlike a rename, it replaces nothing
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def _require_sink() -> None:
-    if os.getppid() != _STARTED_BY:
+def _require_sink(sink_pid: int | None) -> None:
+    if sink_pid not in (None, os.getppid()):
         raise RuntimeError("the sink has ended: another one may have put the file aside")
 
 
@@ -152,6 +152,6 @@ def _columns(line: bytes) -> tuple[Any, ...]:
 if __name__ == "__main__":
     os.nice(10)
     try:
-        convert(Path(sys.argv[1]), Path(sys.argv[2]), Disk())
+        convert(Path(sys.argv[1]), Path(sys.argv[2]), Disk(), int(sys.argv[3]))
     except FileExistsError:
         sys.exit(os.EX_CANTCREAT)

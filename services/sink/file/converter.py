@@ -111,6 +111,7 @@ class Converter:
             _PROGRAM,
             file.path,
             target,
+            str(os.getpid()),
             stdin=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
         )
