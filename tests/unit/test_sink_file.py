@@ -2,6 +2,7 @@
 
 import fcntl
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -93,10 +94,41 @@ def test_lines_appended_by_others_are_truncated(writer: MetricsFile, path: Path)
     assert path.read_bytes() == FIRST + b"\n"
 
 
-def test_a_changed_byte_is_detected_when_opening(writer: MetricsFile, path: Path) -> None:
-    path.write_bytes(b'{"n":9}\n')
+@pytest.mark.parametrize("noticed", ["at the next start", "by its length before"])
+def test_a_changed_byte_is_detected_when_opening(writer: MetricsFile, path: Path, noticed: str) -> None:
+    if noticed == "at the next start":
+        path.write_bytes(b'{"n":9}\n')
+        writer.close()
+        writer = MetricsFile(path, "product-metrics")
+        assert writer.acquire()
+    else:
+        path.write_bytes(b'{"n":9}\n{"n":2}\n')
+        with pytest.raises(OutputChangedError, match="bytes"):
+            writer.write([], {})
     assert writer.open("cluster") == {}
     assert old_files(path) == ["metrics.json.1.old"]
+    writer.close()
+
+
+@pytest.mark.parametrize("room", [None, 0, 3, len(SECOND) + 1 + 3])
+def test_a_file_that_stayed_open_is_not_read_again(
+    writer: MetricsFile, path: Path, disk: FullDisk, room: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have gigabytes. It also stays open over a disk that is full: for the lines, or for the checkpoint."""
+
+    def read(_: MetricsFile, length: int) -> int:
+        raise AssertionError(f"{length} bytes are read")
+
+    monkeypatch.setattr(MetricsFile, "_crc_of_first", read)
+    assert writer.open("cluster") == {0: Position(1, 9)}
+    disk.room = room
+    with pytest.raises(OutputUnavailableError) if room is not None else nullcontext():
+        writer.write([SECOND], {0: Position(2, 9)})
+    disk.room = None
+    if writer.open("cluster") == {0: Position(1, 9)}:
+        writer.write([SECOND], {0: Position(2, 9)})
+    assert writer.open("cluster") == {0: Position(2, 9)}
+    assert path.read_bytes() == FIRST + b"\n" + SECOND + b"\n"
 
 
 def test_deletion_of_all_files_in_the_folder_is_detected(writer: MetricsFile, path: Path) -> None:

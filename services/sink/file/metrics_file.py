@@ -25,7 +25,7 @@ from services.sink.file.finished_files import Span, finished_files
 from services.sink.file.finishing import Finishing
 from services.sink.file.lines import span_in
 from services.sink.file.rotate_setting import Rotate
-from services.sink.file.rotation import find_rotated
+from services.sink.file.rotation import find_rotated, leads_to
 from services.sink.file.write_lock import WriteLock
 from services.sink.metrics_writer import OutputChangedError, OutputUnavailableError, WriterDisplacedError
 from services.sink.topic_reader import Position
@@ -51,6 +51,7 @@ class MetricsFile:
         self._finishing = Finishing(self._disk, path, self._checkpoint_path, numbered=not (rotate and rotate.by_day))
         self._lock = WriteLock(path.with_name(path.name + ".lock"))
         self._descriptor: int | None = None
+        self._was_changed = False  # by another program, since it was opened
         self._checkpoint = Checkpoint("", topic, 0, 0, {})
         self._recent: deque[Checkpoint] = deque(maxlen=_REMEMBERED)
 
@@ -87,6 +88,7 @@ class MetricsFile:
                 self._checkpoint = replace(checkpoint, span=self._span(checkpoint))
                 if checkpoint.finishing_as:
                     self._finish()
+            self._was_changed = False
             return dict(self._checkpoint.positions)
 
     def start_over(self, reason: str) -> None:
@@ -159,8 +161,19 @@ class MetricsFile:
         instead = checkpoint.emptied(checkpoint.begins)
         if size < checkpoint.length:
             return instead, f"it has {size} bytes, its checkpoint says {checkpoint.length}"
-        fits = self._crc_of_first(checkpoint.length) == checkpoint.crc
+        if self._stayed_open(checkpoint):
+            checkpoint = self._checkpoint
+        fits = checkpoint is self._checkpoint or self._crc_of_first(checkpoint.length) == checkpoint.crc
         return (checkpoint, "") if fits else (instead, "it is not what was written up to its checkpoint")
+
+    def _stayed_open(self, checkpoint: Checkpoint) -> bool:
+        """Whether this process has written the file up to ``checkpoint``: it need not read gigabytes again."""
+        return (
+            self._descriptor is not None
+            and not self._was_changed
+            and leads_to(self._path, self._descriptor)
+            and replace(checkpoint, span=self._checkpoint.span) == self._checkpoint
+        )
 
     def _span(self, checkpoint: Checkpoint) -> Span | None:
         """The time that the file covers. Only a sink that rotates keeps it: what another has written says it itself."""
@@ -276,6 +289,7 @@ class MetricsFile:
         if not os.path.samestat(found, os.fstat(self._descriptor)):
             raise OutputChangedError(f"{self._path} was replaced")
         if found.st_size != self._checkpoint.length:
+            self._was_changed = True
             raise OutputChangedError(
                 f"{self._path} has {found.st_size} bytes, {self._checkpoint.length} of them written here"
             )

@@ -45,7 +45,7 @@ def find_rotated(path: Path, descriptor: int | None, known: Iterable[Checkpoint]
     if not known:
         return None
     found: list[Rotated] = []
-    if descriptor is not None and os.fstat(descriptor).st_nlink and not _leads_to(path, descriptor):
+    if descriptor is not None and os.fstat(descriptor).st_nlink and not leads_to(path, descriptor):
         with os.fdopen(os.dup(descriptor), "rb") as file:
             file.seek(0)
             found += _matching("another folder", file, known)
@@ -59,7 +59,8 @@ def find_rotated(path: Path, descriptor: int | None, known: Iterable[Checkpoint]
     return max(found, key=lambda each: (each.checkpoint.length, each.where != "another folder"), default=None)
 
 
-def _leads_to(path: Path, descriptor: int) -> bool:
+def leads_to(path: Path, descriptor: int) -> bool:
+    """Whether the file at ``path`` is the one that is open as ``descriptor``; raises ``OSError``."""
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:
