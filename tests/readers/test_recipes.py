@@ -146,6 +146,28 @@ async def test_the_file_is_readable_while_it_grows(name: str, tmp_path: Path) ->
         await assert_never_wrong(tmp_path, command, written)
 
 
+@pytest.mark.parametrize("name", OF_FILES)
+async def test_files_of_other_sinks_in_the_folder_are_not_read(name: str, tmp_path: Path) -> None:
+    command = command_of(name)
+    (folder := tmp_path / "output").mkdir()
+    span = "1970-01-01T00-01Z--1970-01-01T00-01Z"
+    files = {
+        "metrics.json": metric(0),
+        f"metrics-{span}.json": metric(1),
+        f"metrics-{span}.2.json": metric(2),
+        "metrics-eu.json": metric(0)._replace(revenue_cents=7),
+        "metrics-2.json": metric(1)._replace(revenue_cents=7),
+        f"metrics-eu-{span}.json": metric(2)._replace(revenue_cents=7),
+        f"metrics-2-{span}.json": metric(2)._replace(revenue_cents=9),
+    }
+    for file, line in files.items():
+        (folder / file).write_bytes(encode_metric(line) + b"\n")
+    for number, target in enumerate(("metrics-eu.json.gz", "metrics-eu.parquet", f"metrics-2-{span}.parquet")):
+        (lines := tmp_path / "lines").write_bytes(encode_metric(metric(3)._replace(revenue_cents=number)) + b"\n")
+        convert(lines, folder / target, Disk())
+    assert await read(tmp_path, command) == (3, sum(metric(number).revenue_cents for number in range(3)))
+
+
 async def test_the_recipe_for_parquet_reads_finished_files_of_all_formats(tmp_path: Path) -> None:
     """As they are after SINK_ROTATED_FORMAT has changed."""
     command = command_of("duckdb, Parquet")
