@@ -22,6 +22,7 @@ from tests.integration.pipeline import Pipeline
 from tests.integration.services import ROOT
 from tests.integration.test_sink import Metrics
 
+JAVA = ("-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 _COMPOSE = (ROOT / "docker-compose.yml").read_text()
 
 
@@ -111,8 +112,7 @@ class ConnectPipeline(Pipeline):
 @pytest.fixture(scope="module")
 def worker(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConnectWorker]:
     prefix = f"test-{uuid.uuid4().hex[:10]}-"
-    java = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
-    with ConnectWorker(kafka, tmp_path_factory.mktemp("connect"), prefix, java) as worker:
+    with ConnectWorker(kafka, tmp_path_factory.mktemp("connect"), prefix, JAVA) as worker:
         yield worker
 
 

@@ -1,8 +1,16 @@
 """The connectors of ``connect/`` in a real worker: their output, and the limitations documented in connect/README.md."""
 
 import itertools
+from pathlib import Path
 
-from tests.connect.conftest import ConnectPipeline
+from aiokafka.admin import AIOKafkaAdminClient
+
+from connect.register import connectors
+from libs.events.topics import ALL_TOPICS
+from local.broker import LocalBroker
+from tests.compose.groups import members_of
+from tests.connect.conftest import JAVA, ConnectPipeline
+from tests.connect.worker import ConnectWorker
 from tests.integration.services import eventually
 from tests.integration.test_sink import PARTITIONS
 
@@ -138,3 +146,22 @@ async def test_a_killed_worker_loses_nothing(pipeline: ConnectPipeline) -> None:
         await metrics.write(60)
         pipeline.connect.start()
         await eventually(lambda: set(pipeline.lines()) == set(metrics.committed), what="all metrics are in the file")
+
+
+async def test_no_topic_of_the_pipeline_is_created_by_asking_for_it(topic_prefix: str, tmp_path: Path) -> None:
+    """It would have the broker's number of partitions, which the services refuse."""
+    broker = LocalBroker(tmp_path / "kafka", more_properties={"auto.create.topics.enable": "true"})
+    with broker, ConnectWorker(broker.bootstrap_servers, tmp_path, topic_prefix, JAVA) as worker:
+        pipeline = ConnectPipeline(broker.bootstrap_servers, topic_prefix, tmp_path, worker)
+        await pipeline.registered()
+        for name in connectors(topic_prefix):
+
+            async def has_joined(group: str = f"connect-{name}") -> bool:
+                return bool(await members_of(pipeline.kafka, group))
+
+            await eventually(has_joined, what=f"the consumer of {name} has asked for its topic")
+        admin = AIOKafkaAdminClient(bootstrap_servers=pipeline.kafka)
+        await admin.start()
+        topics = await admin.list_topics()
+        await admin.close()
+        assert not {topic_prefix + topic.name for topic in ALL_TOPICS} & set(topics)
