@@ -1,10 +1,17 @@
 """Topic settings that break a guarantee, and the messages about them."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from libs.events.limits import DECLARED_LIMITS, derived_limits
 from libs.events.topics import ALL_TOPICS, ANALYTICS_STATE, DEAD_LETTERS_REPLAYED, ORDERS, ORDERS_DLQ
+from libs.runtime.topics.creation import MAY_BE_LEFT_OUT
 from libs.runtime.topics.rules import Cluster, TopicSettings, differences
+from libs.runtime.topics.topic import Topic
+
+CLUSTER_PAGE = Path(__file__).resolve().parents[2] / "docs/cluster.md"
 
 BROKERS_DEFAULTS = {
     "cleanup.policy": "delete",
@@ -110,3 +117,28 @@ def test_a_limit_below_the_batch_size_does_not_reject_orders() -> None:
 def test_every_topic_has_rules() -> None:
     assert all(topic.rules for topic in TOPICS)
     assert ORDERS in TOPICS
+
+
+def documented() -> dict[str, list[dict[str, str]]]:
+    """What each topic must, should and may have, by the page's table."""
+    table = (
+        CLUSTER_PAGE.read_text().partition("| topic | must have | should have | may have |\n")[2].partition("\n\n")[0]
+    )
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in table.splitlines()[1:]]
+    return {
+        name.strip("`"): [dict(re.findall(r"`([a-z.]+)=(\w[\w.]*)`", cell)) for cell in cells] for name, *cells in rows
+    }
+
+
+def test_the_page_has_each_topic() -> None:
+    assert list(documented()) == [topic.name for topic in TOPICS]
+
+
+@pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
+def test_the_page_has_the_settings_of_a_topic_by_their_importance(topic: Topic) -> None:
+    must, should, may = documented()[topic.name]
+    values = {"cleanup.policy": "delete"} | dict(topic.config)
+    assert must | should | may == values
+    assert must.keys() == {rule.setting for rule in topic.rules if rule.refused} - {"min.insync.replicas"}
+    assert may.keys() == topic.config.keys() & MAY_BE_LEFT_OUT
+    assert not may.keys() & {rule.setting for rule in topic.rules}

@@ -23,7 +23,7 @@ from libs.runtime.rights.denials import DENIALS
 from libs.runtime.rights.right import Operation, Resource, Right, missing_right_error
 from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.topics.comparison import compare_settings
-from libs.runtime.topics.permanent_errors import refusal
+from libs.runtime.topics.permanent_errors import REFUSED_SETTINGS, refusal, settings_refusal
 from libs.runtime.topics.rules import Cluster
 from libs.runtime.topics.topic import Topic
 
@@ -33,6 +33,9 @@ _BECOMES_KNOWN_S = 5.0
 # Two of three brokers have a record before it is acknowledged: any one may fail, without data loss and without a wait.
 _REPLICATED = 3
 _OF_REPLICATED = {"min.insync.replicas": "2"}
+# Kafka as a service may not let a topic have these. Of them only min.insync.replicas matters for the guarantees: it usually
+# has the right value there, and the comparison that follows warns if not.
+MAY_BE_LEFT_OUT = {"min.insync.replicas", "segment.bytes", "segment.ms", "min.cleanable.dirty.ratio"}
 _BROKERS_COME_UP_S = 60.0
 
 
@@ -93,24 +96,12 @@ async def _create_missing(admin: AIOKafkaAdminClient, settings: ServiceSettings,
     described = await _described(admin, [name for name in names if name in existing])
     _check_partitions(described, settings)
     missing = [
-        NewTopic(
-            name=name,
-            num_partitions=settings.topic_partitions,
-            replication_factor=settings.topic_replication_factor,
-            topic_configs=config_of_new_topic(spec, settings.topic_replication_factor),
-        )
+        _new_topic(name, settings, config_of_new_topic(spec, settings.topic_replication_factor))
         for name, spec in zip(names, specs, strict=True)
         if name not in existing
     ]
     if missing:
-        response = await admin.create_topics(missing)
-        _check_may_create(response.topic_errors, settings)  # type: ignore[attr-defined]  # aiokafka's base class has no fields
-        for name, code, *message in response.topic_errors:  # type: ignore[attr-defined]  # as above
-            error = for_code(code)
-            if code == 0:
-                log.info("topic created", topic=name, partitions=settings.topic_partitions)
-            elif error is not TopicAlreadyExistsError:  # another service was faster
-                raise error(f"creating topic {name!r}: {' '.join(map(str, message))}")
+        await _create(admin, settings, missing)
         described = await _described(admin, names)
         _check_partitions(described, settings)
     replicas = {}
@@ -118,6 +109,39 @@ async def _create_missing(admin: AIOKafkaAdminClient, settings: ServiceSettings,
         name = topic["topic"].removeprefix(settings.topic_prefix)
         replicas[name] = min(len(partition["replicas"]) for partition in topic["partitions"])
     return replicas
+
+
+def _new_topic(name: str, settings: ServiceSettings, config: dict[str, str]) -> NewTopic:
+    return NewTopic(name, settings.topic_partitions, settings.topic_replication_factor, topic_configs=config)
+
+
+async def _create(admin: AIOKafkaAdminClient, settings: ServiceSettings, topics: list[NewTopic]) -> None:
+    """Create ``topics``; one whose settings are refused once more, without those that may be left out."""
+    response = await admin.create_topics(topics)
+    _check_may_create(response.topic_errors, settings)  # type: ignore[attr-defined]  # aiokafka's base class has no fields
+    configs = {topic.name: topic.topic_configs for topic in topics}
+    reduced = []
+    for name, code, *message in response.topic_errors:  # type: ignore[attr-defined]  # as above
+        if code == 0:
+            log.info("topic created", topic=name, partitions=settings.topic_partitions)
+            continue
+        error = for_code(code)(f"creating topic {name!r}: {' '.join(map(str, message))}")
+        if isinstance(error, REFUSED_SETTINGS):
+            left_out = {setting: value for setting, value in configs[name].items() if setting in MAY_BE_LEFT_OUT}
+            needed = {setting: value for setting, value in configs[name].items() if setting not in left_out}
+            if not left_out:
+                raise settings_refusal(error, settings, name, needed)
+            log.warning(
+                "the broker refuses a topic's settings; creating it without some",
+                topic=name,
+                left_out=", ".join(f"{setting}={value}" for setting, value in left_out.items()),
+                error=str(error),
+            )
+            reduced.append(_new_topic(name, settings, needed))
+        elif not isinstance(error, TopicAlreadyExistsError):  # another service was faster
+            raise error
+    if reduced:
+        await _create(admin, settings, reduced)
 
 
 def _check_partitions(described: list[dict[str, Any]], settings: ServiceSettings) -> None:
