@@ -16,6 +16,7 @@ from tests.kubernetes.manifests import (
     Resources,
     build,
     container_of,
+    environment_of,
     of_kind,
     one,
     pod_labels,
@@ -24,6 +25,7 @@ from tests.kubernetes.manifests import (
     selects,
     workloads,
 )
+from tests.unit.test_health_server import has_ipv6
 
 MEBIBYTE = 2**20
 # Peaks from docs/performance.md and docs/guarantees.md, of the container or the process, whichever is higher; for the live
@@ -79,12 +81,25 @@ def test_a_kafka_outage_kills_no_pod(resources: Resources) -> None:
             if name == "live":
                 assert {probe["path"] for probe in asked.values()} == {"/"}
                 continue
-            answers = {kind: status_of(server.port, probe["path"]) for kind, probe in asked.items()}
+            answers = {kind: status_of("127.0.0.1", server.port, probe["path"]) for kind, probe in asked.items()}
             assert answers == {"startup": 200, "liveness": 200, "readiness": 503}, name
 
 
-def status_of(port: int, path: str) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+def test_probes_of_both_address_families_are_answered(resources: Resources) -> None:
+    """In a cluster of IPv6 only, the kubelet and Prometheus have no other address."""
+    addresses = ["127.0.0.1", *(["::1"] if has_ipv6() else [])]
+    for name, workload in workloads(resources).items():
+        environment = environment_of(resources, workload)
+        hosts = {value for variable, value in environment.items() if variable in ("HTTP_HOST", "LIVE_HOST")}
+        for host in hosts:
+            with HealthServer(Health(), CollectorRegistry(), host or "", 0) as server:
+                assert [status_of(address, server.port, "/health/live") for address in addresses] == [200] * len(
+                    addresses
+                ), name
+
+
+def status_of(address: str, port: int, path: str) -> int:
+    connection = http.client.HTTPConnection(address, port, timeout=60)
     connection.request("GET", path)
     status = connection.getresponse().status
     connection.close()

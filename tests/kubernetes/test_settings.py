@@ -80,7 +80,7 @@ def test_every_service_accepts_the_values(
             assert not (value or "").startswith("/run/") or value in files, f"{name}: {variable}={value} is no file"
             no_other_settings.setenv(variable, str(files.get(value, value)) if value is not None else "of-a-secret")
         settings = load_settings(SETTINGS[name], [])
-        assert (settings.http_host, settings.http_port) == ("0.0.0.0", 8080)
+        assert (settings.http_host, settings.http_port) == ("::", 8080)
         secured = any(path.startswith("/run/kafka-security/") for path in files)
         assert settings.kafka.security.protocol == ("SASL_SSL" if secured else "PLAINTEXT")
         for variable in environment:

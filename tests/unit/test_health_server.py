@@ -1,8 +1,10 @@
 """/health and /metrics over HTTP, as load balancers and humans request them."""
 
+import errno
 import http.client
 import socket
 from http import HTTPStatus
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -57,6 +59,36 @@ def test_it_listens_on_an_ipv6_address(host: str) -> None:
 def test_listening_on_all_addresses_includes_ipv4() -> None:
     with HealthServer(Health(), CollectorRegistry(), "::", 0) as server:
         assert ask("127.0.0.1", server.port, "GET", "/metrics")[0] == HTTPStatus.OK
+
+
+def without_ipv6(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Let every use of an IPv6 address fail with ``number``."""
+    create_server = socket.create_server
+
+    def create(address: tuple[str, int], **arguments: Any) -> socket.socket:
+        if arguments.get("family") == socket.AF_INET6:
+            raise OSError(number, "as injected")
+        return create_server(address, **arguments)
+
+    monkeypatch.setattr(socket, "create_server", create)
+
+
+@pytest.mark.parametrize("number", [errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])
+def test_listening_on_all_addresses_works_where_the_kernel_has_no_ipv6(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_ipv6(monkeypatch, number)
+    with HealthServer(Health(), CollectorRegistry(), "::", 0) as server:
+        assert ask("127.0.0.1", server.port, "GET", "/metrics")[0] == HTTPStatus.OK
+
+
+@pytest.mark.parametrize(("host", "number"), [("::1", errno.EADDRNOTAVAIL), ("::", errno.EADDRINUSE)])
+def test_no_other_address_and_no_other_error_is_answered_by_ipv4(
+    host: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_ipv6(monkeypatch, number)
+    with pytest.raises(OSError, match="as injected"):
+        HealthServer(Health(), CollectorRegistry(), host, 0)
 
 
 def test_a_connection_serves_one_scrape_after_another() -> None:

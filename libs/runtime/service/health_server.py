@@ -53,8 +53,7 @@ class HealthServer:
     Args:
         health: the service's health.
         registry: the metrics.
-        host: address to listen on: a name, IPv4 or IPv6. ``::`` means all addresses, including IPv4 if the system is
-            configured so.
+        host: address to listen on: a name, IPv4 or IPv6. ``::`` means all, see ``listening_socket``.
         port: 0 means any free port.
 
     Raises:
