@@ -1,6 +1,7 @@
 """Builds the resources of `kubernetes/` with Kustomize, and helpers to query them."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -41,6 +42,15 @@ def build_folder(folder: Path) -> Resources:
     """All resources of ``folder``; raises CalledProcessError."""
     text = subprocess.run([*kustomize(), str(folder)], capture_output=True, text=True, check=True).stdout
     return tuple(yaml.safe_load_all(text))
+
+
+def build_from_guide(folder: Path, containing: str) -> Resources:
+    """All resources of an overlay on `overlays/secured`: the YAML in docs/kubernetes.md with this text, built in ``folder``."""
+    guide = (ROOT / "docs" / "kubernetes.md").read_text()
+    (text,) = (each for each in re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL) if containing in each)
+    overlay = yaml.safe_load(text) | {"resources": [os.path.relpath(MANIFESTS / "overlays/secured", folder)]}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    return build_folder(folder)
 
 
 def of_kind(resources: Resources, *kinds: str) -> dict[str, Resource]:

@@ -2,6 +2,7 @@
 
 import http.client
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from tests.kubernetes.manifests import (
     SERVICES,
     Resources,
     build,
+    build_from_guide,
     container_of,
     environment_of,
     of_kind,
@@ -50,6 +52,15 @@ def test_every_pod_meets_the_restricted_pod_security_standard(resources: Resourc
         assert kinds <= {"emptyDir", "secret"}, name
     for namespace in of_kind(resources, "Namespace").values():
         assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_the_guides_patch_for_openshift_leaves_the_user_to_its_constraint(tmp_path: Path) -> None:
+    for name, workload in workloads(build_from_guide(tmp_path, "securityContext/runAsUser")).items():
+        assert pod_of(workload)["securityContext"] == {
+            "runAsNonRoot": True,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }, name
 
 
 def test_pods_get_no_service_account_token_and_no_service_links(resources: Resources) -> None:

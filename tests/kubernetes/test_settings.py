@@ -1,6 +1,7 @@
 """The settings in the manifests are valid settings of the services."""
 
 import os
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from tests.kubernetes.manifests import (
     SERVICES,
     Resources,
     build,
+    build_from_guide,
     container_of,
     environment_of,
     mounted_files,
@@ -145,9 +147,19 @@ def make_stage(name: str) -> Stage:
     return analytics_engine.make_stage(AnalyticsSettings(), clock, registry)
 
 
-def test_network_policies_allow_the_brokers_port(resources: Resources) -> None:
+# OpenShift's DNS pods listen on 5353, and its policies apply to the pods' ports.
+DNS_PORTS = {53, 5353}
+
+
+def test_network_policies_allow_the_brokers_port_and_dns(resources: Resources) -> None:
     (policy,) = of_kind(resources, "NetworkPolicy").values()
+    dns = policy["spec"]["egress"][0]["ports"]
+    assert {(each["protocol"], each["port"]) for each in dns} == set(product(("UDP", "TCP"), DNS_PORTS))
     open_ports = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
     for workload in workloads(resources).values():
         brokers = environment_of(resources, workload)["KAFKA_BOOTSTRAP_SERVERS"] or ""
-        assert {int(broker.rpartition(":")[2]) for broker in brokers.split(",")} | {53} == open_ports
+        assert {int(broker.rpartition(":")[2]) for broker in brokers.split(",")} | DNS_PORTS == open_ports
+
+
+def test_the_guides_overlay_allows_its_brokers_port(tmp_path: Path) -> None:
+    test_network_policies_allow_the_brokers_port_and_dns(build_from_guide(tmp_path, "# kubernetes/overlays/mine/"))
