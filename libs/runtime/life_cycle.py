@@ -41,8 +41,9 @@ S = TypeVar("S", bound=ServiceSettings)
 EXIT_FAILED = 1
 EXIT_BAD_SETTING = 2
 
-# How long the password in the cluster may differ from the one in its file, while both are being changed.
-REFUSED_PATIENCE_S = 10.0
+# How long the password in the cluster may differ from the one in its file, while both are being changed: the kubelet replaces the
+# file of a changed Secret within a minute or so.
+REFUSED_PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from libs.runtime.kafka_security.login_refusals import unless_refused
 from libs.runtime.service.settings import ServiceSettings, load_settings
 from libs.runtime.topics.creation import ensure_topics
 from tests.integration.pipeline import Pipeline
-from tests.integration.services import eventually
+from tests.integration.services import ENTRY_FILES, ROOT, eventually
 from tests.security.broker import PASSWORD, SecuredBroker, set_scram_password
 from tests.security.certificates import Authority
 from tests.security.programs import Programs
@@ -151,7 +151,8 @@ async def test_a_service_uses_a_replaced_password_and_ends_when_it_stays_rejecte
     pipeline = Pipeline(secured.broker.bootstrap_servers, topic_prefix, tmp_path)
     settings = {name: value for name, value in secured.scram().items() if name != "KAFKA_SASL_PASSWORD"}
     settings |= {"KAFKA_SASL_PASSWORD_FILE": str(password), "KAFKA_BOOTSTRAP_SERVERS": secured.at("SCRAM")}
-    async with pipeline.service("sink", entry_file=None, **settings) as sink:
+    impatient = Path(__file__).with_name("impatient_service.py")
+    async with pipeline.service("sink", str(ROOT / ENTRY_FILES["sink"]), entry_file=impatient, **settings) as sink:
         await sink.healthy()
         try:
             await asyncio.to_thread(set_scram_password, secured.broker, "new horse")

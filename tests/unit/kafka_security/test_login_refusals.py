@@ -7,6 +7,7 @@ import pytest
 
 from libs.runtime.errors import BrokerLoginError, PipelineError
 from libs.runtime.kafka_security.login_refusals import Refusals, current_refusals, raise_final_refusal, unless_refused
+from libs.runtime.life_cycle import REFUSED_PATIENCE_S
 
 REFUSED = BrokerLoginError("refused", advice="mend it")
 
@@ -39,6 +40,26 @@ async def test_a_rejection_after_an_earlier_login_is_retried_for_a_while() -> No
     assert refusals.final is None
     clock.now_s += 10
     refusals.refused("a:1", REFUSED)
+    assert refusals.final is REFUSED
+
+
+async def test_a_service_waits_until_kubernetes_has_replaced_the_file_of_a_changed_password(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The kubelet looks for changes about once a minute, and may take the Secret from a cache."""
+    clock = Clock()
+    refusals = Refusals(REFUSED_PATIENCE_S, clock)
+    refusals.connected("a:1")
+    for _ in range(11):
+        refusals.refused("a:1", REFUSED)
+        clock.now_s += 10
+    assert "refused (mend it); trying again for" in caplog.text
+    refusals.connected("a:1")
+    assert refusals.final is None
+    for _ in range(13):
+        assert refusals.final is None
+        refusals.refused("a:1", REFUSED)
+        clock.now_s += 10
     assert refusals.final is REFUSED
 
 
