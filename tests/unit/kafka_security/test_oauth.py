@@ -1,18 +1,27 @@
 """Tokens by client credentials, from the test's own endpoint."""
 
 import asyncio
+import re
+import ssl
+import sys
 import threading
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from libs.runtime.errors import BrokerLoginError, described
 from libs.runtime.kafka_security import oauth
+from libs.runtime.kafka_security.connection_attempt import ConnectionAttempt
+from libs.runtime.kafka_security.explanations import explain
 from libs.runtime.kafka_security.oauth import ClientCredentials
 from libs.runtime.secret import Secret
 from tests.integration.services import eventually
 from tests.unit.kafka_security.token_endpoint import HIDDEN, POLL_S, Clock, Endpoint, credentials
+
+SECURITY_PAGE = (Path(__file__).resolve().parents[3] / "docs/security.md").read_text()
 
 
 async def test_a_token_is_renewed_before_it_expires(endpoint: Endpoint) -> None:
@@ -173,3 +182,34 @@ async def test_a_replaced_secret_is_used_for_the_next_token(endpoint: Endpoint, 
         clock.now_s += 100
         await tokens.token()
         assert endpoint.asked[number][0] == f"my+client:{secret}"
+
+
+class ClientError(Exception):
+    """As botocore's."""
+
+
+class AwsAwayError(Exception):
+    """A BotoCoreError with the error that caused it in its context."""
+
+
+def no_token(_: str) -> Any:
+    try:
+        raise ssl.SSLCertVerificationError("of AWS")
+    except ssl.SSLError:
+        raise AwsAwayError("AWS is away")  # noqa: B904 - botocore does the same
+
+
+async def test_the_pages_provider_for_msk_waits_for_aws_and_does_not_blame_the_broker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    signer, botocore, exceptions = map(ModuleType, ("aws_msk_iam_sasl_signer", "botocore", "botocore.exceptions"))
+    vars(signer)["MSKAuthTokenProvider"] = type("Signer", (), {"generate_auth_token": staticmethod(no_token)})
+    vars(exceptions).update(BotoCoreError=AwsAwayError, ClientError=ClientError)
+    for module in (signer, botocore, exceptions):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    [example] = re.findall(r"```python\n(# msk\.py.*?)```", SECURITY_PAGE, re.DOTALL)
+    namespace: dict[str, Any] = {}
+    exec(example, namespace)
+    with pytest.raises(KafkaConnectionError, match="no token: AWS is away") as failed:
+        await namespace["Tokens"]().token()
+    assert explain(failed.value, ConnectionAttempt("b", 1, "SASL_SSL", "OAUTHBEARER", None, None, None)) is None
