@@ -14,6 +14,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = ROOT / "kubernetes"
+GUIDE = ROOT / "docs" / "kubernetes.md"
 BUILDS = ("base", "overlays/plaintext", "overlays/secured")
 SERVICES = ("generator", "processor", "analytics", "sink", "live")
 
@@ -46,8 +47,7 @@ def build_folder(folder: Path) -> Resources:
 
 def build_from_guide(folder: Path, containing: str) -> Resources:
     """All resources of an overlay on `overlays/secured`: the YAML in docs/kubernetes.md with this text, built in ``folder``."""
-    guide = (ROOT / "docs" / "kubernetes.md").read_text()
-    (text,) = (each for each in re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL) if containing in each)
+    (text,) = (each for each in re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(), re.DOTALL) if containing in each)
     overlay = yaml.safe_load(text) | {"resources": [os.path.relpath(MANIFESTS / "overlays/secured", folder)]}
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
     return build_folder(folder)

@@ -12,6 +12,7 @@ from libs.runtime.service.health import Health
 from libs.runtime.service.health_server import HealthServer
 from monitoring.prometheus_rule import ALERTS, PROMETHEUS_RULE, prometheus_rule
 from tests.kubernetes.manifests import (
+    GUIDE,
     MANIFESTS,
     SERVICES,
     Resources,
@@ -179,12 +180,33 @@ def test_secrets_are_referenced_but_not_included() -> None:
 
 
 def test_the_guide_creates_every_referenced_secret() -> None:
-    guide = (MANIFESTS.parent / "docs" / "kubernetes.md").read_text()
+    guide = GUIDE.read_text()
     names = {name for workload in workloads(build("overlays/secured")).values() for name, _ in secrets_of(workload)}
     assert names == {"kafka-ca", *(f"kafka-user-{service}" for service in SERVICES)}
     assert "create secret generic kafka-ca" in guide
     assert f"for service in {' '.join(SERVICES)}" in guide
     assert "create secret generic kafka-user-$service" in guide
+
+
+def test_the_guide_stops_and_starts_every_service_the_scaled_ones_by_their_scaled_object() -> None:
+    """KEDA undoes `kubectl scale` within its polling interval."""
+    resources = build("overlays/plaintext")
+    scaled = of_kind(resources, "ScaledObject")
+    others = [
+        f"{each['kind'].lower()}/{name}" for name, each in workloads(resources).items() if name not in {*scaled, "live"}
+    ]
+    section = GUIDE.read_text().partition("**Stopping everything**")[2].partition("\n\n**")[0]
+    commands = [
+        line.removeprefix("kubectl -n order-pipeline ") for line in section.splitlines() if line.startswith("kubectl")
+    ]
+    pause = f"annotate scaledobject {' '.join(sorted(scaled, reverse=True))} autoscaling.keda.sh/paused-replicas"
+    scale = f"scale {' '.join(sorted(others))} --replicas"
+    assert [each for each in commands if not each.startswith("wait")] == [
+        f"{pause}=0",
+        f"{scale}=0",
+        f"{scale}=1",
+        f"{pause}-",
+    ]
 
 
 def test_the_alerts_equal_those_of_the_compose_stack() -> None:
