@@ -1,11 +1,15 @@
 """The recipes of docs/database.md, run while the sink's own writers write: none sees an incomplete metric, or one twice."""
 
 import asyncio
+import contextlib
 import itertools
 import os
 import re
 import shutil
+import signal
+import sqlite3
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -242,6 +246,45 @@ async def test_sqlite_is_readable_while_it_grows(name: str, tmp_path: Path) -> N
     command = command_of(name)
     async with continuous_writer(DatabaseWriter(database, Identity("cluster", "topic"), asyncio.Event())) as written:
         await assert_never_wrong(tmp_path, command, written)
+
+
+# Writes a hundred metrics into the database at argv[1], and is killed.
+KILLED_WRITER = """
+import asyncio, os, signal, sys
+from libs.events.product_metrics import MetricRow
+from services.sink.database.address import parse_address
+from services.sink.database.connecting import database_at
+from services.sink.database.session import Move
+from services.sink.topic_reader import Position
+
+async def write():
+    session = await database_at(parse_address(sys.argv[1])).connect()
+    epoch = await session.take_over("sink", 10)
+    rows = [MetricRow(60 * number, 60 * number + 60, "a", 1, 5, 5) for number in range(100)]
+    await session.write(epoch, rows, [Move(0, None, Position(100, 0))])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(write())
+"""
+
+
+@pytest.mark.parametrize("name", ["sqlite3", "pandas, SQLite"])
+async def test_sqlite_is_readable_after_the_sink_was_killed(name: str, tmp_path: Path) -> None:
+    """Its metrics are still in the -wal file, which immutable=1 ignores."""
+    command = command_of(name)
+    path = tmp_path / "output" / "metrics.db"
+    arguments = ["-c", KILLED_WRITER, f"sqlite:///{path}"]
+    writer = await asyncio.create_subprocess_exec(sys.executable, *arguments, cwd=ROOT)
+    assert await writer.wait() == -signal.SIGKILL
+    assert path.with_name("metrics.db-wal").exists()
+    immutable = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
+    with contextlib.closing(immutable), pytest.raises(sqlite3.OperationalError, match="no such table"):
+        immutable.execute("select * from product_metrics")
+    path.parent.chmod(0o555)  # no right to write there, unless the tests run as root
+    try:
+        assert await read(tmp_path, command) == (100, 500)
+    finally:
+        path.parent.chmod(0o755)
 
 
 async def test_postgresql_is_readable_while_it_grows(postgres: PostgresServer, tmp_path: Path) -> None:
