@@ -11,7 +11,7 @@ from cli.output import messages, print_line
 from libs.confirmation import confirmed
 from libs.events.rights import RECOMPUTE
 from recompute.commands import Plan, carry_out, make_plan
-from services.sink.database.database_writer import REBUILD
+from services.sink.database.session import REBUILD
 
 _UNFINISHED = "The recomputation is not finished: run it again before you start the services."
 

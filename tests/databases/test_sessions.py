@@ -187,6 +187,22 @@ async def test_after_clear_it_is_empty_and_has_no_owner(probe: Probe, session: S
     assert await session.take_over("second", 10) == epoch + 2
 
 
+async def test_a_database_whose_owner_row_was_deleted_is_refused_until_it_is_cleared(
+    probe: Probe, session: Session, epoch: int
+) -> None:
+    """Not taken for one with another sink alive: this one would stand by for ever."""
+    await session.write(epoch, ROWS, BEGIN)
+    probe.query("delete from sink_owner")
+    with pytest.raises(DatabaseRefusedError, match="sink_owner") as refused:
+        await session.take_over("first", 10)
+    assert "services.sink.rebuild_database" in refused.value.advice
+    await session.clear()
+    newer = await session.take_over("first", 10)
+    assert newer
+    await session.write(newer, ROWS, BEGIN)
+    assert probe.rows() == ROWS
+
+
 async def test_an_older_schema_is_migrated_with_its_rows(probe: Probe) -> None:
     known = migrations(probe.dialect)
     old = await probe.database_with(known[:1]).connect()

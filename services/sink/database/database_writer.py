@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from libs.events.product_metrics import MetricRow, decode_metric
 from libs.runtime.errors import PipelineError
 from services.sink.database.session import (
+    REBUILD,
     Database,
     DatabaseUnavailableError,
     FencedError,
@@ -33,8 +34,6 @@ _RENEW_EVERY_S = LEASE_S / 4
 
 _CALL_TIMEOUT_S = 60.0
 _STOPPING_S = 2.0
-
-REBUILD = "python -m services.sink.rebuild_database"
 
 
 class OtherTopicError(PipelineError):

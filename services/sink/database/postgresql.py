@@ -32,6 +32,7 @@ from services.sink.database.session import (
     FencedError,
     Identity,
     Move,
+    OwnerMissingError,
     ProgressMovedError,
 )
 from services.sink.topic_reader import Position
@@ -94,6 +95,7 @@ on conflict do nothing
 returning extract(epoch from window_start)::bigint, extract(epoch from window_end)::bigint, product_id
 """
 _CLEAR = """
+insert into sink_owner default values on conflict do nothing;
 truncate product_metrics, sink_progress;
 update sink_owner set cluster_id = null, topic = null, epoch = epoch + 1, owner = '', alive_at = '-infinity'
 """
@@ -158,6 +160,8 @@ class PostgresqlSession:
                         "an earlier session of this sink has a transaction open; the server ends it once idle for ten seconds"
                     ) from error
                 return None
+            if row is None and await self._row("select 1 from sink_owner") is None:
+                raise OwnerMissingError
         return int(row[0]) if row else None
 
     async def adopt(self, epoch: int, identity: Identity) -> None:

@@ -7,6 +7,8 @@ from libs.events.product_metrics import MetricRow
 from libs.runtime.errors import PipelineError
 from services.sink.topic_reader import Position
 
+REBUILD = "python -m services.sink.rebuild_database"
+
 
 class DatabaseUnavailableError(PipelineError):
     """The database is unavailable, or the connection was lost; a later retry may help."""
@@ -14,6 +16,16 @@ class DatabaseUnavailableError(PipelineError):
 
 class DatabaseRefusedError(PipelineError):
     """The database reports an error that a retry does not fix."""
+
+
+class OwnerMissingError(DatabaseRefusedError):
+    """The row that says who writes was deleted."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the table sink_owner is empty: its row was deleted from outside",
+            advice=f"`{REBUILD}` (same settings) empties the database, and the sink then fills it from the topic's beginning",
+        )
 
 
 class FencedError(PipelineError):
@@ -55,6 +67,9 @@ class Session(Protocol):
 
         The time is measured by the database's clock. If that is set back, a time of activity that is more than ``lease_s`` ahead of it
         does not count: an owner that is alive has renewed its lease since.
+
+        Raises:
+            OwnerMissingError: the row of the owner was deleted.
         """
         ...
 
@@ -87,7 +102,7 @@ class Session(Protocol):
         ...
 
     async def clear(self) -> None:
-        """Delete all metrics and positions, and fence the current writer."""
+        """Delete all metrics and positions, and fence the current writer; makes the owner's row anew if it was deleted."""
         ...
 
     async def size_bytes(self) -> int:

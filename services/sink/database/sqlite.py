@@ -26,6 +26,7 @@ from services.sink.database.session import (
     FencedError,
     Identity,
     Move,
+    OwnerMissingError,
     ProgressMovedError,
 )
 from services.sink.topic_reader import Position
@@ -106,6 +107,8 @@ class SqliteSession:
                 "where owner = ? or alive_at_s not between ? and ? returning epoch",
                 [owner, now_s, owner, now_s - lease_s, now_s + lease_s],
             ).fetchone()
+            if row is None and self._connection.execute("select 1 from sink_owner").fetchone() is None:
+                raise OwnerMissingError
             return row and int(row[0])
 
         return await self._in_transaction(take)
@@ -142,6 +145,7 @@ class SqliteSession:
     async def clear(self) -> None:
         def clear() -> None:
             for statement in (
+                "insert or ignore into sink_owner default values",
                 "delete from product_metrics",
                 "delete from sink_progress",
                 "update sink_owner set cluster_id = null, topic = null, epoch = epoch + 1, owner = '', alive_at_s = 0",
