@@ -66,6 +66,21 @@ async def test_a_replaced_cluster_is_detected(writer: DatabaseWriter) -> None:
         await writer.open("another")
 
 
+async def test_after_a_rebuild_for_a_replaced_cluster_it_stays_the_writer(probe: Probe, writer: DatabaseWriter) -> None:
+    """The cluster that the process found at its start is no longer the database's."""
+    session = await probe.session()
+    await session.clear()
+    await session.close()
+    with pytest.raises(WriterDisplacedError):
+        await writer.write(ROWS[1:], {0: Position(8, 1)})
+    assert await writer.acquire()
+    assert await writer.open("another") == {}
+    await writer.write(ROWS, {0: Position(3, 1)})
+    await writer.close()  # as after a lost connection
+    assert await writer.acquire()
+    assert await writer.open("another") == {0: Position(3, 1)}
+
+
 async def test_it_never_starts_over_without_a_command(probe: Probe, writer: DatabaseWriter) -> None:
     with pytest.raises(OtherTopicError, match="the reason"):
         await writer.start_over("the reason")

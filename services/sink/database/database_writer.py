@@ -52,7 +52,7 @@ class DatabaseWriter:
 
     Args:
         database: the database to connect to.
-        identity: the cluster that the service found at its start, and the topic.
+        identity: the cluster that the service found at its start, and the topic; ``open`` may replace the cluster.
         stop: once it is set, calls to the database are no longer awaited.
         monotonic_s: a monotonic clock, in seconds.
     """
@@ -110,6 +110,9 @@ class DatabaseWriter:
         self._check(found, identity)
         if found is None:
             await self._call(session.adopt(epoch, identity))
+        self._identity = (
+            identity  # the cluster may have been replaced since the start; acquire() checks for this one now
+        )
         positions = await self._call(session.progress())
         self._offsets = {partition: position.next_offset for partition, position in positions.items()}
         self._size_bytes = await self._call(session.size_bytes())
