@@ -183,6 +183,28 @@ async def test_a_role_without_privileges_gets_an_error_naming_them(
         await unprivileged.session()
 
 
+async def test_of_several_hosts_it_takes_the_one_that_can_be_written(
+    postgres: PostgresServer, probe: PostgresqlProbe
+) -> None:
+    """After a failover the former primary is back, read-only, and first in the URL."""
+    database = probe.url.rpartition("/")[2]
+    with PostgresServer() as former:
+        former.create_database(database)
+        with former.connect() as connection:
+            connection.execute(f"alter role admin password '{postgres.password}'".encode())
+            connection.execute(f"alter database {database} set default_transaction_read_only = on".encode())
+        hosts = f"127.0.0.1:{former.port},127.0.0.1:{postgres.port}"
+        both = PostgresqlProbe(f"postgresql://admin:{postgres.password}@{hosts}/{database}")
+        session = await both.session()
+        epoch = await session.take_over("first", 10)
+        assert epoch
+        await session.write(epoch, ROWS, BEGIN)
+        await session.close()
+        with pytest.raises(DatabaseUnavailableError, match="read-only"):
+            await PostgresqlProbe(f"{both.url}?target_session_attrs=any").session()
+    assert probe.rows() == ROWS
+
+
 async def test_a_lost_connection_leaves_the_outcome_of_the_commit_unknown(
     probe: PostgresqlProbe, session: PostgresqlSession
 ) -> None:

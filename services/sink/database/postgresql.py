@@ -59,6 +59,7 @@ _DEFAULTS: dict[str, str | int] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
     "application_name": "order-pipeline-sink",
+    "target_session_attrs": "read-write",  # of several hosts, the primary: a former one may accept connections
 }
 _SESSION = """
 set idle_in_transaction_session_timeout = '10s';
