@@ -10,6 +10,7 @@ import pytest
 from libs.events.product_metrics import MetricRow
 from services.sink.database import postgresql
 from services.sink.database.postgresql import PostgresqlSession
+from services.sink.database.schema import migrations
 from services.sink.database.session import DatabaseRefusedError, DatabaseUnavailableError, FencedError, Move
 from services.sink.topic_reader import Position
 from tests.databases.postgresql import PostgresServer
@@ -203,6 +204,38 @@ async def test_of_several_hosts_it_takes_the_one_that_can_be_written(
         with pytest.raises(DatabaseUnavailableError, match="read-only"):
             await PostgresqlProbe(f"{both.url}?target_session_attrs=any").session()
     assert probe.rows() == ROWS
+
+
+async def test_a_later_session_needs_no_right_to_create_tables(
+    postgres: PostgresServer, probe: PostgresqlProbe
+) -> None:
+    probe.query("create role writer login password 'writer'")
+    probe.query("grant create on schema public to writer")
+    writer = PostgresqlProbe(probe.url.replace(f"admin:{postgres.password}", "writer:writer"))
+    try:
+        await (await writer.session()).close()
+        probe.query("revoke create on schema public from public, writer")
+        session = await writer.session()
+        assert await session.take_over("first", 10)
+        await session.close()
+    finally:
+        probe.query("drop owned by writer; drop role writer")
+
+
+async def test_a_schema_that_is_named_after_the_role_later_changes_nothing(probe: PostgresqlProbe) -> None:
+    """It comes first in the search path; a second set of tables would be begun there."""
+    session = await probe.database_with(migrations("postgresql")[:2]).connect()
+    epoch = await session.take_over("first", 10)
+    assert epoch
+    await session.write(epoch, ROWS, BEGIN)
+    await session.close()
+    probe.query("create schema authorization current_user")
+    session = await probe.session()
+    assert await session.take_over("first", 10) == epoch + 1
+    assert await session.progress() == {0: Position(2, 7), 4: Position(1, 8)}
+    await session.close()
+    assert probe.query("select relname from pg_class where relnamespace = current_schema::regnamespace") == []
+    assert probe.query("select max(version) from public.sink_schema") == [(migrations("postgresql")[-1].version,)]
 
 
 async def test_a_lost_connection_leaves_the_outcome_of_the_commit_unknown(

@@ -68,6 +68,9 @@ set lock_timeout = '5s';
 set time zone 'UTC'
 """
 
+# "create table if not exists" needs the right to create tables, and looks only into the schema that comes first.
+_SCHEMA_OF_TABLES = "select relnamespace::regnamespace::text from pg_class where oid = to_regclass('sink_schema')"
+
 _TAKE_OVER = """
 update sink_owner set epoch = epoch + 1, owner = %(owner)s, alive_at = clock_timestamp()
 where owner = %(owner)s or alive_at not between clock_timestamp() - make_interval(secs => %(lease_s)s)
@@ -288,7 +291,11 @@ async def _migrate(connection: Connection, known: Sequence[Migration]) -> None:
     async with _transaction(connection):
         # `if not exists` does not protect from another sink that starts at the same time.
         await connection.execute("select pg_advisory_xact_lock(%s)", [_MIGRATION_LOCK])
-        await connection.execute("create table if not exists sink_schema (version integer not null)")
+        cursor = await connection.execute(_SCHEMA_OF_TABLES)
+        if found := await cursor.fetchone():
+            await connection.execute("select set_config('search_path', %s, true)", found)  # for migrations
+        else:
+            await connection.execute("create table sink_schema (version integer not null)")
         cursor = await connection.execute("select coalesce(max(version), 0) from sink_schema")
         (version,) = await cursor.fetchone() or (0,)
         for migration in pending(known, version):
