@@ -238,6 +238,24 @@ async def test_a_schema_that_is_named_after_the_role_later_changes_nothing(probe
     assert probe.query("select max(version) from public.sink_schema") == [(migrations("postgresql")[-1].version,)]
 
 
+async def test_a_lease_lasts_from_the_end_of_a_long_write(
+    probe: PostgresqlProbe, session: PostgresqlSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a standby takes over after each write that takes as long as the lease."""
+    monkeypatch.setattr(postgresql, "_LONG_WRITE_S", 0.0)
+    epoch = await session.take_over("first", 10)
+    assert epoch
+    async with await psycopg.AsyncConnection.connect(probe.url) as other:
+        await other.execute("lock table product_metrics in share mode")
+        writing = asyncio.ensure_future(session.write(epoch, ROWS, BEGIN))
+        await eventually(lambda: bool(probe.query("select 1 from pg_locks where not granted")))
+        [(blocked,)] = probe.query("select clock_timestamp()")
+        await other.rollback()
+        await writing
+    [(alive_at,)] = probe.query("select alive_at from sink_owner")
+    assert alive_at > blocked
+
+
 async def test_a_lost_connection_leaves_the_outcome_of_the_commit_unknown(
     probe: PostgresqlProbe, session: PostgresqlSession
 ) -> None:

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from libs.events.product_metrics import MetricRow
+from services.sink.database import sqlite
 from services.sink.database.schema import Migration, SchemaError, migrations
 from services.sink.database.session import (
     DatabaseRefusedError,
@@ -295,3 +297,18 @@ async def test_a_deleted_or_replaced_file_is_detected(tmp_path: Path, instead: b
     assert await again.progress() == {}
     await again.close()
     assert probe.query("pragma integrity_check") == [("ok",)]
+
+
+async def test_a_lease_lasts_from_the_end_of_a_long_write_to_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a standby takes over after each write that takes as long as the lease."""
+    probe = SqliteProbe(tmp_path / "metrics.db")
+    session = await probe.session()
+    epoch = await session.take_over("first", 10)
+    assert epoch
+    times_s = iter([1000.0, 1020.0])
+    monkeypatch.setattr(sqlite, "time", SimpleNamespace(time=lambda: next(times_s)))
+    await session.write(epoch, ROWS, BEGIN)
+    await session.close()
+    assert probe.query("select alive_at_s from sink_owner") == [(1020.0,)]

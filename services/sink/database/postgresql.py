@@ -13,6 +13,7 @@ prepared on the server: a prepared one keeps failing once another session has ch
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, LiteralString, TypeVar
 
@@ -49,6 +50,7 @@ _REFUSALS = (
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 _ATTEMPTS = 5
+_LONG_WRITE_S = 2.0  # a write that takes longer renews the lease once more, at its end
 _MIGRATION_LOCK = 5_283_660_126_478_137  # an arbitrary number, the same in every sink
 
 # Defaults for libpq, unless the address has its own.
@@ -219,6 +221,7 @@ class PostgresqlSession:
         moves: Sequence[Move],
         put: Callable[[Sequence[MetricRow]], Awaitable[Sequence[MetricRow]]],
     ) -> Sequence[MetricRow]:
+        began_s = time.monotonic()
         # Lock the owner's row first: a new owner waits for this transaction, or this one sees the new epoch.
         _require_own(await self._connection.execute(_STAY_OWNER, [epoch]), epoch)
         known = [(move.partition, move.before, *move.after) for move in moves if move.before is not None]
@@ -229,7 +232,10 @@ class PostgresqlSession:
                 moved += (await self._connection.execute(statement, [*map(list, zip(*some, strict=True))])).rowcount
         if moved != len(moves):
             raise ProgressMovedError(f"{len(moves) - moved} partitions do not stand where this sink left them")
-        return await put(rows) if rows else ()
+        left_out = await put(rows) if rows else ()
+        if time.monotonic() - began_s > _LONG_WRITE_S:
+            await self._connection.execute(_STAY_OWNER, [epoch])  # the lease would be over at the COMMIT, or nearly so
+        return left_out
 
     async def _insert(self, rows: Sequence[MetricRow]) -> Sequence[MetricRow]:
         await self._connection.execute(_INSERT, _columns(rows))

@@ -128,7 +128,9 @@ class SqliteSession:
             self._require_own(self._connection.execute(_STAY_OWNER, [time.time(), epoch]), epoch)
             for move in moves:
                 self._move(move)
-            return put(rows)
+            left_out = put(rows)
+            self._connection.execute(_STAY_OWNER, [time.time(), epoch])  # the rows may have taken as long as the lease
+            return left_out
 
         try:
             return await self._in_transaction(lambda: write(self._put_all))
