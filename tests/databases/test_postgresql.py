@@ -256,6 +256,25 @@ async def test_a_lease_lasts_from_the_end_of_a_long_write(
     assert alive_at > blocked
 
 
+async def test_clear_names_the_transaction_that_is_in_its_way(
+    probe: PostgresqlProbe, session: PostgresqlSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epoch = await session.take_over("first", 10)
+    assert epoch
+    await session.write(epoch, ROWS, BEGIN)
+    monkeypatch.setattr(postgresql, "_SESSION", "set lock_timeout = '50ms'")
+    clearing = await probe.session()
+    async with await psycopg.AsyncConnection.connect(probe.url) as analyst:
+        await analyst.execute("select count(*) from product_metrics")
+        with pytest.raises(DatabaseUnavailableError, match="another transaction") as blocked:
+            await clearing.clear()
+        assert "pg_stat_activity" in blocked.value.advice
+    assert probe.rows() == ROWS
+    await clearing.clear()
+    assert probe.rows() == []
+    await clearing.close()
+
+
 async def test_a_lost_connection_leaves_the_outcome_of_the_commit_unknown(
     probe: PostgresqlProbe, session: PostgresqlSession
 ) -> None:

@@ -159,15 +159,20 @@ async def test_a_standby_that_takes_over_after_an_error_is_a_standby_no_longer(
     assert log_output.count("standing by") == log_output.count("taking over") == 1
 
 
-def test_an_interruption_and_its_end_are_logged_once(capsys: pytest.CaptureFixture[str]) -> None:
-    interruption_log = InterruptionLog("database")
+def test_an_interruption_is_logged_once_a_minute_and_for_each_new_error_and_its_end_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now_s = 0.0
+    interruption_log = InterruptionLog("database", lambda: now_s)
     interruption_log.resolved()
-    for _ in range(20):
+    for second in range(100):
+        now_s = float(second)
         interruption_log.interrupted(OSError("refused"), 0.2)
     interruption_log.interrupted(OSError("starting up"), 0.2)
     interruption_log.resolved()
     interruption_log.resolved()
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("]")[1].split()[0] for line in lines] == ["interrupted", "interrupted", "works"]
-    assert "refused" in lines[0]
-    assert "starting up" in lines[1]
+    assert [line.split("]")[1].split()[0] for line in lines] == ["interrupted"] * 3 + ["works"]
+    assert ["refused" in line for line in lines] == [True, True, False, False]
+    assert "starting up" in lines[2]
+    assert "after_s=99.0" in lines[3]

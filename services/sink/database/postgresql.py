@@ -202,7 +202,13 @@ class PostgresqlSession:
             await self._connection.execute(_CLEAR)
 
         with _as_our_errors():
-            await self._committed(clear)
+            try:
+                await self._committed(clear)
+            except errors.LockNotAvailable as error:
+                raise DatabaseUnavailableError(
+                    "another transaction uses the sink's tables, and did not end within the time limit",
+                    advice="end it (the view pg_stat_activity lists the sessions), or wait for its end, and try again",
+                ) from error
 
     async def size_bytes(self) -> int:
         with _as_our_errors():
