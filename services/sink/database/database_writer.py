@@ -110,9 +110,7 @@ class DatabaseWriter:
         self._check(found, identity)
         if found is None:
             await self._call(session.adopt(epoch, identity))
-        self._identity = (
-            identity  # the cluster may have been replaced since the start; acquire() checks for this one now
-        )
+        self._identity = identity  # for acquire(): the cluster may have been replaced since the start
         positions = await self._call(session.progress())
         self._offsets = {partition: position.next_offset for partition, position in positions.items()}
         self._size_bytes = await self._call(session.size_bytes())
