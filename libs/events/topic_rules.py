@@ -12,7 +12,9 @@ ROOM_FOR_DERIVED_BYTES = 64 * 1024
 # The services fill a batch up to this size, whatever the limit of its topic.
 LARGEST_BATCH_BYTES = 256 * 1024
 
-_DAY_MS = 24 * 60 * 60 * 1000
+_MINUTE_MS = 60 * 1000
+_HOUR_MS = 60 * _MINUTE_MS
+_DAY_MS = 24 * _HOUR_MS
 _NEVER = -1
 
 
@@ -141,6 +143,13 @@ STATE = (
         lambda seen: _policies(seen) == {"compact"},
         "old state of open windows is deleted, and their orders with it",
         refused=True,
+    ),
+    Rule(
+        "delete.retention.ms",
+        "between 10 minutes and 4 hours, such as 3600000",
+        lambda seen: 10 * _MINUTE_MS <= int(seen.value) <= 4 * _HOUR_MS,
+        "above, a take-over reads the markers of all transactions of that time; below, it may miss that a window was closed, and"
+        " the window's metrics are written twice",
     ),
     *ACKNOWLEDGED,
     *_TAKES_BATCHES,

@@ -29,10 +29,13 @@ ANALYTICS_STATE = Topic(
     _UNPACKED
     | {
         "cleanup.policy": "compact",
-        # Restoring reads the whole partition: small segments and frequent compaction keep it close to the size of the live state.
+        # Restoring reads the whole partition: small segments and frequent compaction keep only the latest record of each window.
         "segment.bytes": str(16 * 1024 * 1024),
         "segment.ms": "600000",
         "min.cleanable.dirty.ratio": "0.1",
+        # For so long compaction also keeps tombstones, and the marker of each transaction (KIP-534): by default for a day. A
+        # restore that takes longer may read a window's record and miss its tombstone.
+        "delete.retention.ms": str(60 * 60 * 1000),
     },
     topic_rules.STATE,
 )

@@ -1,8 +1,12 @@
 """Processing continues when a replica stops or crashes. The time is measured by `python -m benchmarks.scaling --only recovery`."""
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer
@@ -10,12 +14,22 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
+from libs.events.topics import ANALYTICS_STATE
+from libs.runtime.exactly_once.committed_records import read_committed_records
 from libs.runtime.kafka_client.consumers import consumer_arguments
+from libs.runtime.kafka_client.lazy_records import LazyRecordConsumer
 from libs.runtime.kafka_client.partitioning import partition_for
-from tests.integration.pipeline import Pipeline
+from libs.runtime.topics.creation import ensure_topics
+from libs.runtime.transactions.connection import BrokerConnection
+from libs.runtime.transactions.producer import TransactionalProducer
+from libs.runtime.transactions.record_batches import OutputBuffer
+from local.broker import LocalBroker
+from tests.integration.pipeline import Pipeline, no_member
 from tests.integration.services import ServiceProcess, eventually
 
 PARTITIONS = range(6)
+MARKER_BYTES = 78  # a batch with one control record
+FEW_MARKERS = 75
 # Partitions without orders get watermarks only, which need not be committed at once.
 WITH_ORDERS = {
     "processor": set(PARTITIONS),
@@ -116,3 +130,55 @@ async def test_an_abandoned_transaction_does_not_block_readers_forever(
         await service.wait_for("partition started")
         await crash_in_a_transaction(service)
         await eventually(released, what=f"the end of {topic} can be read")
+
+
+async def size_bytes(pipeline: Pipeline, partition: TopicPartition) -> int:
+    """What a reader of the whole partition receives, transaction markers included."""
+    consumer = LazyRecordConsumer(**consumer_arguments(pipeline.settings(), group=None, fetch_max_wait_ms=20))
+    await consumer.start()
+    try:
+        consumer.assign([partition])
+        await consumer.seek_to_beginning(partition)
+        end = (await consumer.end_offsets([partition]))[partition]
+        while await consumer.position(partition) < end:
+            await consumer.getmany(timeout_ms=20)
+        fetcher: Any = consumer._fetcher
+        return int(fetcher._records.received_bytes)
+    finally:
+        await consumer.stop()
+
+
+async def test_a_restore_reads_no_markers_of_transactions_that_were_compacted_long_ago(
+    topic_prefix: str, tmp_path: Path
+) -> None:
+    """Each commit leaves a transaction marker; the broker keeps them for the changelog's ``delete.retention.ms``."""
+    with LocalBroker(tmp_path, more_properties={"log.cleaner.backoff.ms": "100"}) as broker:
+        pipeline = Pipeline(broker.bootstrap_servers, topic_prefix, tmp_path)
+        soon = {"delete.retention.ms": "1000", "segment.ms": "1000"}
+        changelog = replace(ANALYTICS_STATE, config={**ANALYTICS_STATE.config, **soon})
+        await ensure_topics(pipeline.settings(), [changelog])
+        partition = TopicPartition(topic_prefix + changelog.name, 0)
+        connection = await BrokerConnection.open(pipeline.kafka, [partition.topic])
+        producer, member = TransactionalProducer(connection, "stage", topic_prefix), no_member("group")
+        await producer.start()
+        written = 0
+
+        async def commit() -> None:
+            nonlocal written
+            written += 1
+            outputs = OutputBuffer({changelog.name: 6})
+            outputs.send(changelog.name, 0, b"key", b"%d" % written, int(time.time() * 1000), [])
+            await producer.commit(outputs, {}, member)
+
+        async def is_short() -> bool:
+            await commit()  # the newest segment is not compacted
+            return await size_bytes(pipeline, partition) < FEW_MARKERS * MARKER_BYTES
+
+        for _ in range(4 * FEW_MARKERS):
+            await commit()
+        assert await size_bytes(pipeline, partition) > 4 * FEW_MARKERS * MARKER_BYTES
+        await eventually(is_short, what="the markers are gone")
+        restored = read_committed_records(pipeline.settings(), [partition])
+        values = [record.value async for _, records in restored for record in records]
+        assert values[-1] == b"%d" % written
+        await connection.close()

@@ -16,6 +16,7 @@ CLUSTER_PAGE = Path(__file__).resolve().parents[2] / "docs/cluster.md"
 BROKERS_DEFAULTS = {
     "cleanup.policy": "delete",
     "compression.type": "producer",
+    "delete.retention.ms": "86400000",
     "max.message.bytes": "1048588",
     "message.timestamp.before.max.ms": "9223372036854775807",
     "message.timestamp.type": "CreateTime",
@@ -56,6 +57,8 @@ def test_topics_created_by_the_services_are_correct() -> None:
         ("product-metrics", "cleanup_policy", "compact", True),
         ("analytics-state", "cleanup_policy", "delete", True),
         ("analytics-state", "cleanup_policy", "compact,delete", True),
+        ("analytics-state", "delete_retention_ms", "86400000", False),
+        ("analytics-state", "delete_retention_ms", "60000", False),
         ("dead-letters-replayed", "cleanup_policy", "delete", True),
         ("orders-dlq", "min_insync_replicas", "2", True),
         ("orders", "message_timestamp_type", "CreateTime", False),
