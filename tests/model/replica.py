@@ -221,7 +221,7 @@ async def open_connection(*_: object) -> ModelConnection:
 
 
 async def read_output(
-    _: object, changelogs: Collection[TopicPartition]
+    _: object, changelogs: Collection[TopicPartition], __: object = None
 ) -> AsyncIterator[tuple[TopicPartition, list[int]]]:
     """Replaces ``read_committed_records``: the output is also the changelog."""
     [changelog] = changelogs

@@ -1,7 +1,7 @@
 """Reads all committed records of partitions in one pass: a compacted changelog to restore state, or an output."""
 
 import time
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from typing import Any
 
 from aiokafka.errors import KafkaTimeoutError
@@ -18,13 +18,18 @@ _POLL_MS = 20
 
 
 async def read_committed_records(
-    settings: ServiceSettings, partitions: Collection[TopicPartition]
+    settings: ServiceSettings, partitions: Collection[TopicPartition], advanced: Callable[[], None] = lambda: None
 ) -> AsyncGenerator[tuple[TopicPartition, list[Any]], None]:
     """All committed records of ``partitions``, in batches, each partition's oldest first.
 
     A partition is complete when everything up to its high watermark has been read. As long as a transaction is open there, or
     its marker is not written yet, a committed record could still be missing. A new leader's high watermark may be too early at
     first, but then the broker refuses to name the end (KIP-207); it is asked for that first.
+
+    Args:
+        settings: of the connection.
+        partitions: what to read.
+        advanced: called after each fetch that came further in any partition, also by transaction markers alone.
 
     Raises:
         KafkaTimeoutError: nothing was received for ``HEALTHY_FOR_S``; a new consumer may help (aiokafka #1154).
@@ -42,14 +47,18 @@ async def read_committed_records(
             for partition, fetched in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
                 for records in in_batches(fetched, _BATCH_SIZE):
                     yield partition, records
+            moved = False
             for partition in list(waiting):
                 end = consumer.highwater(partition)
                 position = int(await consumer.position(partition))
                 if position > read[partition]:
-                    heard_s, read[partition] = time.monotonic(), position
+                    moved, read[partition] = True, position
                 if end is not None and position >= max(end, ends[partition]):
                     waiting.remove(partition)
-            if time.monotonic() - heard_s > HEALTHY_FOR_S:
+            if moved:
+                heard_s = time.monotonic()
+                advanced()
+            elif time.monotonic() - heard_s > HEALTHY_FOR_S:
                 raise KafkaTimeoutError(f"reading {sorted(waiting)} did not come to the end")
     finally:
         await close_consumer(consumer)

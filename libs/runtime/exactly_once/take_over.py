@@ -150,11 +150,15 @@ class TakeOver:
     async def _restore(self, logics: Mapping[TopicPartition, PartitionLogic], topic: str, committed: Committed) -> None:
         changelogs = {TopicPartition(self.settings.topic_prefix + topic, source.partition): source for source in logics}
         counts, since = dict.fromkeys(logics, 0), time.monotonic()
-        async for changelog, records in read_committed_records(self.settings, changelogs):
+
+        def beat() -> None:
+            for source in logics:  # all of them: one that has been read to its end waits for the others
+                self.beat(source)
+
+        async for changelog, records in read_committed_records(self.settings, changelogs, beat):
             source = changelogs[changelog]
             logics[source].restore(records)
             counts[source] += len(records)
-            self.beat(source)
         seconds = time.monotonic() - since
         for changelog, source in changelogs.items():
             with structlog.contextvars.bound_contextvars(partition=partition_name(source)):

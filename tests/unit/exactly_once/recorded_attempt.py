@@ -80,7 +80,7 @@ class Broker:
         }
 
     async def _read_changelog(
-        self, _: object, changelogs: Collection[TopicPartition]
+        self, _: object, changelogs: Collection[TopicPartition], __: object = None
     ) -> AsyncIterator[tuple[TopicPartition, list[str]]]:
         await self._note("changelog", *changelogs)
         for changelog in changelogs:

@@ -1,17 +1,27 @@
-"""Detection of the end of a changelog."""
+"""Detection of the end of a changelog, and health while it is read."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaTimeoutError
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.exactly_once import committed_records
+from libs.runtime.exactly_once.committed_offsets import CommittedOffset
 from libs.runtime.exactly_once.committed_records import read_committed_records
+from libs.runtime.exactly_once.stage import PartitionLogic
+from libs.runtime.exactly_once.take_over import TakeOver
+from libs.runtime.kafka_client.partitioning import partition_name
+from libs.runtime.service.health import Health
 from libs.runtime.service.settings import ServiceSettings
+from libs.runtime.timing import HEALTHY_FOR_S
+from tests.unit.driver import FakeClock
+from tests.unit.exactly_once.fakes import ORDERS, FakeLogic, make_stage
+from tests.unit.exactly_once.fakes import FakeConsumer as FakeSourceConsumer
 
 STATE = [TopicPartition("state", number) for number in range(2)]
 
@@ -129,3 +139,44 @@ async def test_reading_with_progress_has_no_time_limit(monkeypatch: pytest.Monke
     consumer = FakeConsumer([({}, {0: (position, 50)}) for position in range(51)])
     assert await read(consumer, monkeypatch, STATE[0]) == {STATE[0]: []}
     assert consumer.fetches == 51
+
+
+class SlowConsumer(FakeConsumer):
+    """Each fetch takes ten seconds; notes before each whether the service is healthy."""
+
+    def __init__(self, health: Health, clock: FakeClock, *script: Any) -> None:
+        super().__init__(script)
+        self._health, self._clock = health, clock
+        self.healthy: list[bool] = []
+
+    async def getmany(self, **_: object) -> Mapping[TopicPartition, list[Any]]:
+        self._clock.time_s += 10
+        self.healthy.append(self._health.is_healthy())
+        return await super().getmany()
+
+
+async def test_a_replica_is_healthy_while_one_of_its_changelogs_is_read_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The other one has been read to its end, and the fetches have transaction markers only."""
+    clock = FakeClock()
+    monkeypatch.setattr(committed_records, "time", SimpleNamespace(monotonic=clock.now_s))
+    health = Health(clock.now_s)
+    health.forget("started")
+    fetches = int(HEALTHY_FOR_S / 10) + 2
+    markers: list[Any] = [({}, {1: (position, fetches)}) for position in range(1, fetches + 1)]
+    consumer = SlowConsumer(health, clock, ({STATE[0]: ["a"]}, {0: (1, 1)}), *markers)
+    monkeypatch.setattr(committed_records, "LazyRecordConsumer", lambda **_: consumer)
+    logics = dict(zip(ORDERS, (FakeLogic(), FakeLogic()), strict=False))
+
+    def beat(source: TopicPartition) -> None:
+        health.beat(partition_name(source))
+
+    for source in logics:
+        beat(source)
+    consumer_of_orders = cast(AIOKafkaConsumer, FakeSourceConsumer())
+    take_over = TakeOver(make_stage(), ServiceSettings(), consumer_of_orders, "group", beat)
+    committed = {ORDERS[0]: CommittedOffset(1, ""), ORDERS[1]: None}
+    await take_over._restore(cast(Mapping[TopicPartition, PartitionLogic], logics), "state", committed)
+    assert consumer.healthy == [True] * (1 + fetches)
+    assert logics[ORDERS[0]].restored == ["a"]
