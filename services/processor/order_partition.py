@@ -24,12 +24,15 @@ from services.processor.validation import validate
 # More than the overhead of a batch with one order that has no headers of its sender.
 _AROUND_A_VALUE_BYTES = 1024
 
-_Route = tuple[int, bytes, bytes]
+Route = tuple[int, bytes, bytes]
 """The output partition of a product's orders, their key, and the JSON text that ends them."""
 
 
 class OrderPartition(PartitionLogic):
-    """Turns orders into processed orders or dead letters. Has no state but the watermark."""
+    """Turns orders into processed orders or dead letters. Has no state but the watermark.
+
+    ``routes`` has the products that were seen; a replica's partitions share it, since a catalogue can be large.
+    """
 
     urgent = False
 
@@ -44,12 +47,12 @@ class OrderPartition(PartitionLogic):
         clock: Clock,
         metrics: OrderMetrics,
         limits: DerivedLimits = DECLARED_LIMITS,
+        routes: dict[str, Route] | None = None,
     ) -> None:
         self._topic = topic
         self._source = source
         self._catalogue = catalogue
-        self._known_products = frozenset(catalogue)
-        self._routes: dict[str, _Route] = {}
+        self._routes = {} if routes is None else routes
         self._rows: list[Row] = []  # of the current batch
         self._rows_partitions: list[int] = []
         self._watermark = watermark
@@ -87,7 +90,7 @@ class OrderPartition(PartitionLogic):
                 event_time_s = plain.timestamp
             else:
                 try:
-                    order = validate(value, self._known_products, arrived_s)
+                    order = validate(value, self._catalogue, arrived_s)
                 except RejectedError as error:
                     self._reject(record, error, output)
                     rejected += 1
@@ -146,7 +149,7 @@ class OrderPartition(PartitionLogic):
         self._rows.clear()
         self._rows_partitions.clear()
 
-    def _route(self, product_id: str, product: Product, output: Output) -> _Route:
+    def _route(self, product_id: str, product: Product, output: Output) -> Route:
         partition = output.partition_for(PROCESSED_ORDERS.name, product.key)
         route = self._routes[product_id] = (partition, product.key, product.closing_json)
         return route

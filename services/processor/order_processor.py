@@ -26,7 +26,7 @@ from libs.runtime.metrics import StageMetrics
 from services.processor.catalogue import load_catalogue
 from services.processor.event_time_lag import EventTimeLag
 from services.processor.order_metrics import OrderMetrics
-from services.processor.order_partition import OrderPartition
+from services.processor.order_partition import OrderPartition, Route
 from services.processor.processor_settings import ProcessorSettings
 from services.processor.replica_watermark import ReplicaWatermark
 from services.processor.source_watermark import SourceWatermark
@@ -47,6 +47,7 @@ def make_stage(
 
     def logics(sources: Collection[TopicPartition]) -> dict[TopicPartition, OrderPartition]:
         replica_watermark = ReplicaWatermark(settings.topic_partitions, settings.window_seconds)
+        routes: dict[str, Route] = {}
         lag.keep({source.partition for source in sources})
 
         def logic(topic: str, partition: int) -> OrderPartition:
@@ -54,7 +55,7 @@ def make_stage(
                 settings.max_out_of_orderness_seconds, settings.idle_after_seconds, max_event_age_s
             )
             return OrderPartition(
-                topic, partition, catalogue, watermark, replica_watermark, lag, clock, metrics, limits
+                topic, partition, catalogue, watermark, replica_watermark, lag, clock, metrics, limits, routes
             )
 
         return {source: logic(*source) for source in sources}

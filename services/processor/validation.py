@@ -1,6 +1,7 @@
 """Validates the value of one record by the rules of the contract."""
 
 import json
+from collections.abc import Container
 from itertools import chain
 from typing import Any
 
@@ -20,7 +21,7 @@ MAX_DEPTH = 100
 Order = dict[str, Any]
 
 
-def validate(value: bytes | None, known_products: frozenset[str], arrived_s: float) -> Order:
+def validate(value: bytes | None, known_products: Container[str], arrived_s: float) -> Order:
     """The order in ``value``: its fields as parsed, extra ones included.
 
     ``arrived_s`` is the arrival time in epoch seconds. The event time may be at most a minute ahead of it, since a single

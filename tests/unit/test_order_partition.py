@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry
 
 from libs.events.dead_letters import HEADERS, Reason, read_dead_letter_headers
@@ -17,12 +18,26 @@ from services.processor.catalogue import make_product
 from services.processor.event_time_lag import EventTimeLag
 from services.processor.order_metrics import OrderMetrics
 from services.processor.order_partition import OrderPartition
+from services.processor.order_processor import make_stage
+from services.processor.processor_settings import ProcessorSettings
 from services.processor.replica_watermark import ReplicaWatermark
 from services.processor.source_watermark import SourceWatermark
-from tests.unit.driver import FakeClock, FakeRecord, LogicDriver, order, order_record
+from tests.unit.driver import FakeClock, FakeOutput, FakeRecord, LogicDriver, order, order_record
 
 CATALOGUE = {"prod-1": make_product("prod-1", {"product_name": "Lamp", "category": "Home"})}
 WATERMARK = (("type", b"watermark"),)
+
+
+class CountingOutput(FakeOutput):
+    """Notes each key whose partition it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.routed: list[bytes | None] = []
+
+    def partition_for(self, topic: str, key: bytes | None) -> int:
+        self.routed.append(key)
+        return super().partition_for(topic, key)
 
 
 def driver_at(
@@ -44,6 +59,20 @@ def test_an_order_is_enriched_and_partitioned_by_product() -> None:
     assert processed.partition == partition_for(b"prod-1", 6)
     assert processed.timestamp == order_record(3).timestamp
     assert driver.committed == {"orders_processed": 1}
+
+
+def test_the_partitions_of_a_stage_share_the_routes_of_products() -> None:
+    """One entry for each product, however many partitions a replica has."""
+    stage = make_stage(ProcessorSettings(), FakeClock(), CollectorRegistry())
+    sources = [TopicPartition("orders", number) for number in range(2)]
+    first, second = stage.logics(sources).values()
+    output = CountingOutput()
+    for logic in (first, second):
+        logic.process([order_record(1), order_record(2, product_id="prod-2"), order_record(3)], output)
+    assert output.routed == [b"prod-1", b"prod-2"]
+    for product, count in (("prod-1", 4), ("prod-2", 2)):
+        log = output.records["processed-orders", partition_for(product.encode(), 6)]
+        assert [record.key for record in log].count(product.encode()) == count
 
 
 def test_an_amount_with_a_rounding_error_becomes_exact_cents() -> None:
