@@ -35,7 +35,13 @@ _REPLICATED = 3
 _OF_REPLICATED = {"min.insync.replicas": "2"}
 # Kafka as a service may not let a topic have these. Of them only min.insync.replicas matters for the guarantees: it usually
 # has the right value there, and the comparison that follows warns if not.
-MAY_BE_LEFT_OUT = {"min.insync.replicas", "segment.bytes", "segment.ms", "min.cleanable.dirty.ratio"}
+MAY_BE_LEFT_OUT = {
+    "min.insync.replicas",
+    "segment.bytes",
+    "segment.ms",
+    "min.cleanable.dirty.ratio",
+    "delete.retention.ms",
+}
 _BROKERS_COME_UP_S = 60.0
 
 
