@@ -31,6 +31,7 @@ def replicas_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Backoff, "next_s", lambda _: 0.0)
     monkeypatch.setattr(producer, "COMMIT_TIMEOUT_S", 1e6)
     monkeypatch.setattr(open_transactions, "_LONGEST_S", 1e6)
+    monkeypatch.setattr(open_transactions, "_ONE_BROKER_ANSWERS_WITHIN_S", 1e6)
     monkeypatch.setattr("libs.runtime.kafka_client.closing.CLOSE_TIMEOUT_S", 1e6)
 
 

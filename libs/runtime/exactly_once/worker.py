@@ -98,7 +98,8 @@ class ReplicaWorker:
             member.group,
         )
         self._known_commits: dict[str, DescribedTransaction] = {}
-        self._left_open: list[str] | None = None  # transactional ids of failed attempts; None before the first one
+        self._looked_for_former = False
+        self._left_open: list[str] = []  # transactional ids of failed attempts, and of former members' known commits
         self._processing: Processing | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -223,7 +224,6 @@ class ReplicaWorker:
                 self._settings.topic_prefix,
                 encode_metadata(self._stage.depends_on),
             )
-            assert self._left_open is not None
             self._left_open.append(producer.transactional_id)
             await producer.start()
             starts = {source: start for source, start in self._start_offsets.items() if source not in left_out}
@@ -239,11 +239,11 @@ class ReplicaWorker:
 
     async def _end_what_is_left_open(self, connection: BrokerConnection) -> None:
         """End the transactions of former members, and after a failure those of this worker's own former attempts."""
-        if self._left_open is None:
-            await end_former_transactions(
+        if not self._looked_for_former:
+            self._looked_for_former = await end_former_transactions(
                 connection, self._ids, self._member.generation, self._targets, self._known_commits
             )
-            self._left_open = [*self._known_commits]
+            self._left_open += [each for each in self._known_commits if each not in self._left_open]
         for transactional_id in list(self._left_open):
             # The brokers may have got other addresses: the next attempt asks the bootstrap servers.
             async with asyncio.timeout(COMMIT_TIMEOUT_S):

@@ -5,8 +5,8 @@ ended, readers of committed records and offsets wait. The coordinator would end 
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import structlog
@@ -35,6 +35,8 @@ from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 log = structlog.get_logger()
 
 _LONGEST_S = 5.0
+_ONE_BROKER_ANSWERS_WITHIN_S = 2.0
+_LOAD_PAUSE_S = 0.1
 
 
 class TransactionTargets(NamedTuple):
@@ -50,25 +52,56 @@ async def end_former_transactions(
     generation: int,
     targets: TransactionTargets,
     known: dict[str, DescribedTransaction] | None = None,
-) -> None:
+) -> bool:
     """End the open transactions of members of generations before ``generation``, within a time limit.
 
-    Errors are logged and ignored: an open transaction also ends by its timeout. For ``known`` see ``end_transaction``.
+    Errors are logged, and none keeps the other transactions from being ended: an open transaction also ends by its timeout. For
+    ``known`` see ``end_transaction``.
+
+    Returns:
+        Whether every broker was asked, and all of these transactions have ended. Otherwise it is to be called again: a commit
+        marker that is missing has no timeout.
     """
-    try:
+    ended: list[str] = []
+    errors: list[Exception] = []
+
+    async def end(transactional_id: str) -> None:
+        with _noted(errors):
+            await end_transaction(connection, transactional_id, targets, known)
+            ended.append(transactional_id)
+
+    async def end_left_open(complete: Mapping[int, str]) -> None:
+        with _noted(errors):
+            left_open = await _left_open_although_complete(connection, complete, targets)
+            await all_of(*(end(each) for each in left_open))
+
+    with _noted(errors):
         async with asyncio.timeout(_LONGEST_S):
-            listed = await all_of(*(_listed(connection, broker) for broker in connection.brokers()))
-            former = [
-                each for of_broker in listed for each in of_broker if ids.is_before(each.transactional_id, generation)
-            ]
+            listed: list[_Listed] = []
+            # One after the other: aiokafka makes one connection at a time, so all would wait for an unreachable broker.
+            for broker in connection.brokers():
+                with _noted(errors):
+                    listed += await _listed(connection, broker)
+            former = [each for each in listed if ids.is_before(each.transactional_id, generation)]
             complete = {each.producer_id: each.transactional_id for each in former if each.state == COMPLETE_COMMIT}
             undecided = [each.transactional_id for each in former if each.state != COMPLETE_COMMIT]
-            left_open = undecided + await _left_open_although_complete(connection, complete, targets)
-            await all_of(*(end_transaction(connection, each, targets, known) for each in left_open))
-        if left_open:
-            log.info("ended the open transactions of former members", transactional_ids=left_open)
+            await all_of(*(end(each) for each in undecided), end_left_open(complete))
+    if ended:
+        log.info("ended the open transactions of former members", transactional_ids=ended)
+    if errors:
+        log.warning(
+            "open transactions of former members may be left to their timeout, or to the next attempt",
+            errors=[repr(error) for error in errors],
+        )
+    return not errors
+
+
+@contextmanager
+def _noted(errors: list[Exception]) -> Iterator[None]:
+    try:
+        yield
     except (KafkaError, PipelineError, TimeoutError) as error:
-        log.warning("open transactions of former members are left to their timeout", error=repr(error))
+        errors.append(error)
 
 
 async def _left_open_although_complete(
@@ -148,7 +181,8 @@ class _Listed(NamedTuple):
 
 
 async def _listed(connection: BrokerConnection, broker: int) -> list[_Listed]:
-    answer = None
-    with suppress(KafkaError, PipelineError):  # a broker that is down coordinates no transactions
-        answer = await connection.send(broker, ListTransactions((*UNDECIDED, COMPLETE_COMMIT)))
-    return [_Listed(*each) for *each, _ in answer.transactions] if answer else []
+    async with asyncio.timeout(_ONE_BROKER_ANSWERS_WITHIN_S):
+        request = ListTransactions((*UNDECIDED, COMPLETE_COMMIT))
+        while (answer := await connection.send(broker, request)).error_code:  # noqa: ASYNC110 - none listed until all are loaded
+            await asyncio.sleep(_LOAD_PAUSE_S)
+    return [_Listed(*each) for *each, _ in answer.transactions]

@@ -34,6 +34,7 @@ class Broker:
         self.committed: dict[TopicPartition, int] = {}
         self.changelog: dict[TopicPartition, list[str]] = {}
         self.metadata = OURS
+        self.lists_everything = True
         monkeypatch.setattr(worker_module, "BrokerConnection", SimpleNamespace(open=self._open))
         monkeypatch.setattr(worker_module, "end_former_transactions", self._end_former)
         monkeypatch.setattr(worker_module, "end_transaction", self._end)
@@ -53,8 +54,9 @@ class Broker:
         await self._note("open", *topics)
         return SimpleNamespace(close=lambda: self._note("close"))
 
-    async def _end_former(self, _: object, ids: object, generation: int, *__: object) -> None:
+    async def _end_former(self, _: object, ids: object, generation: int, *__: object) -> bool:
         await self._note("end former", generation)
+        return self.lists_everything
 
     async def _end(self, _: object, transactional_id: str, *__: object) -> None:
         await self._note("end", transactional_id)

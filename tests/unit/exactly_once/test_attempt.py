@@ -70,6 +70,18 @@ async def test_a_transaction_that_could_not_be_ended_is_ended_by_a_later_attempt
     assert broker.asked[1:3] == [("end", id_of(0)), ("start", id_of(1))]
 
 
+async def test_an_incomplete_look_at_former_transactions_is_repeated(broker: Broker) -> None:
+    """A commit marker that is missing has no timeout."""
+    fixture, broker.lists_everything = WorkerWithFakes(), False
+    await fixture.attempt()
+    broker.asked, broker.lists_everything = [], True
+    await fixture.attempt()
+    assert broker.asked[1:4] == [("end former", 7), ("end", id_of(0)), ("start", id_of(1))]
+    broker.asked = []
+    await fixture.attempt()
+    assert broker.asked[1:3] == [("end", id_of(1)), ("start", id_of(2))]
+
+
 async def test_a_worker_of_an_older_generation_sends_no_requests(broker: Broker) -> None:
     with pytest.raises(NotAMemberError):
         await WorkerWithFakes(member=MEMBER._replace(generation=6)).attempt()

@@ -44,12 +44,14 @@ def ended(connection: FakeConnection) -> list[str]:
 
 
 async def end(connection: FakeConnection, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The levels of the log lines."""
+    """The levels of the log lines; only without a warning, the look was complete."""
     monkeypatch.setattr(open_transactions, "log", structlog.get_logger())
     with capture_logs() as captured:
         async with asyncio.timeout(30):
-            await end_former_transactions(connection.as_connection(), IDS, 7, WRITTEN)
-    return [line["log_level"] for line in captured]
+            complete = await end_former_transactions(connection.as_connection(), IDS, 7, WRITTEN)
+    levels = [line["log_level"] for line in captured]
+    assert complete is ("warning" not in levels)
+    return levels
 
 
 async def test_former_transactions_of_this_stage_are_found_on_all_brokers_and_ended(
@@ -83,7 +85,57 @@ async def test_an_unavailable_broker_does_not_block_the_others(
 ) -> None:
     connection = FakeConnection()
     connection.script("ListTransactions", error, ListedTransactions(FORMER[0]))
+    assert await end(connection, monkeypatch) == ["info", "warning"]
+    assert ended(connection) == [FORMER[0]]
+
+
+async def test_a_broker_that_holds_its_answer_does_not_block_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_transactions, "_ONE_BROKER_ANSWERS_WITHIN_S", 0.01)
+    connection = FakeConnection()
+    connection.hold("ListTransactions@1")
+    connection.script("ListTransactions", ListedTransactions(FORMER[0]))
+    assert await end(connection, monkeypatch) == ["info", "warning"]
+    assert ended(connection) == [FORMER[0]]
+
+
+async def test_a_coordinator_that_is_loading_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until it has loaded them it lists no transactions."""
+    connection = FakeConnection()
+    connection.script("ListTransactions", 14, ListedTransactions(FORMER[0]))
     assert await end(connection, monkeypatch) == ["info"]
+    assert [request.to for request in connection.named("ListTransactions")] == [1, 1, 2]
+    assert ended(connection) == [FORMER[0]]
+
+
+async def test_a_coordinator_that_stays_loading_is_an_incomplete_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_transactions, "_ONE_BROKER_ANSWERS_WITHIN_S", 0.01)
+    connection = FakeConnection()
+    connection.script("ListTransactions", lambda request: loading(connection, request))
+    assert await end(connection, monkeypatch) == ["warning"]
+
+
+def loading(connection: FakeConnection, request: Sent) -> SimpleNamespace:
+    connection.script("ListTransactions", lambda again: loading(connection, again))
+    answer: SimpleNamespace = answer_to(request, 14)
+    return answer
+
+
+async def test_a_transaction_that_does_not_end_does_not_keep_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = FakeConnection()
+    connection.script("ListTransactions", ListedTransactions(*FORMER))
+    connection.script("InitProducerId", AnswerLostError("no answer"), 51, 0)
+    assert await end(connection, monkeypatch) == ["info", "warning"]
+    assert ended(connection) == [*FORMER, FORMER[1]]
+
+
+async def test_a_partition_without_a_leader_does_not_keep_open_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked only about producers whose transaction is complete."""
+    monkeypatch.setattr(open_transactions, "_LONGEST_S", 0.05)
+    connection = FakeConnection()
+    listed = [(FORMER[0], "Ongoing"), (FORMER[1], "CompleteCommit")]
+    connection.script("ListTransactions", lambda request: answer_to(request, listed=listed))
+    monkeypatch.setattr(connection, "leader", lambda _: asyncio.Event().wait())
+    assert await end(connection, monkeypatch) == ["info", "warning"]
     assert ended(connection) == [FORMER[0]]
 
 
