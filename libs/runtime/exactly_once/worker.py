@@ -209,10 +209,15 @@ class ReplicaWorker:
     async def _attempt(self) -> None:
         check_member(self._consumer, self._member)
         outputs = [self._settings.topic_prefix + topic.name for topic in self._stage.outputs]
-        connection = await BrokerConnection.open(self._settings.kafka, outputs)
+        # A rebalance waits for stop(), and all of this may wait for a broker.
+        connection = await unless_stopped(BrokerConnection.open(self._settings.kafka, outputs), self._stopping)
+        if connection is None:
+            return
         producer = None
         try:
-            await self._end_what_is_left_open(connection)
+            await unless_stopped(self._end_what_is_left_open(connection), self._stopping)
+            if self._stopping.is_set():
+                return
             left_out = self._retries.left_out()
             until_s = min(left_out.values(), default=float("inf"))
             if left_out.keys() >= set(self._sources):
@@ -225,9 +230,9 @@ class ReplicaWorker:
                 encode_metadata(self._stage.depends_on),
             )
             self._left_open.append(producer.transactional_id)
-            await producer.start()
-            starts = {source: start for source, start in self._start_offsets.items() if source not in left_out}
-            partitions = await self._take_over.read(connection, starts)
+            partitions = await unless_stopped(self._begin(connection, producer, left_out), self._stopping)
+            if partitions is None:
+                return
             self._pause(left_out)
             await self._process(producer, partitions, until_s=until_s)
         finally:
@@ -249,6 +254,13 @@ class ReplicaWorker:
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
                 await end_transaction(connection, transactional_id, self._targets, self._known_commits)
             self._left_open.remove(transactional_id)
+
+    async def _begin(
+        self, connection: BrokerConnection, producer: TransactionalProducer, left_out: Collection[TopicPartition]
+    ) -> list[AssignedPartition]:
+        await producer.start()
+        starts = {source: start for source, start in self._start_offsets.items() if source not in left_out}
+        return await self._take_over.read(connection, starts)
 
     def _pause(self, left_out: Collection[TopicPartition]) -> None:
         if paused := self._consumer.paused():

@@ -25,12 +25,14 @@ OURS = encode_metadata({"TOPIC_PARTITIONS": len(ORDERS)})
 
 
 class Broker:
-    """Records the requests of an attempt in order, and fails at ``fails_at``."""
+    """Records the requests of an attempt in order, fails at ``fails_at``, and does not answer at ``holds_at``."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: list[Any] = []
         self.now_s = 0.0
         self.fails_at: Any = None
+        self.holds_at: Any = None
+        self.held = asyncio.Event()
         self.committed: dict[TopicPartition, int] = {}
         self.changelog: dict[TopicPartition, list[str]] = {}
         self.metadata = OURS
@@ -49,6 +51,9 @@ class Broker:
         await asyncio.sleep(0)
         if what[0] == self.fails_at:
             raise RuntimeError("refused")
+        if what[0] == self.holds_at:
+            self.held.set()
+            await asyncio.Event().wait()
 
     async def _open(self, _: object, topics: list[str]) -> Any:
         await self._note("open", *topics)

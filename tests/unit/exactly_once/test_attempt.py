@@ -314,3 +314,19 @@ async def test_a_timeout_when_reading_offsets_ends_the_attempt(broker: Broker, m
         await WorkerWithFakes().attempt()
     assert ("abort", id_of(0)) in broker.asked
     assert is_outage(TimeoutError())
+
+
+@pytest.mark.parametrize("step", ["open", "end former", "end", "start", "offsets", "changelog"])
+async def test_a_stop_does_not_wait_for_a_take_over(step: str, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rebalance waits for every replica to stop."""
+    monkeypatch.setattr(worker, "CLOSE_TIMEOUT_S", 1e6)
+    fixture = WorkerWithFakes(changelog="state")
+    fixture.worker._left_open.append("left open")
+    broker.holds_at = step
+    fixture.worker.start(lambda _: None)
+    async with asyncio.timeout(30):
+        await broker.held.wait()
+        await fixture.worker.stop()
+    after = broker.asked[[what[0] for what in broker.asked].index(step) + 1 :]
+    assert after[-1:] == ([] if step == "open" else [("close",)])
+    assert {what[0] for what in after} <= {"abort", "close"}
