@@ -1,1 +1,1 @@
-"""Kafka transactions with our own requests: each is sent once, and the producer ends after one without a response."""
+"""Kafka transactions with our own requests: each is sent once, and the producer only aborts after one without a response."""

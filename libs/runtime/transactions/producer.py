@@ -1,8 +1,10 @@
-"""A transactional producer that sends no further request after one without a response.
+"""A transactional producer that sends no further request after one without a response, except an abort.
 
 In the protocol's first version, transactions are identified by producer id and epoch only. A request without a response may
-reach the broker late and act on the next transaction of the same producer (KAFKA-17754). So the producer stops after the
+reach the broker late and act on the next transaction of the same producer (KAFKA-17754). So the producer begins none after the
 first lost response. Its successor, which ends the open transaction, has another producer id or epoch.
+
+The abort does no harm: docs/decisions/0014-one-transaction-for-a-replica.md has each order of it and a late request.
 """
 
 import asyncio
