@@ -197,6 +197,9 @@ _STAGE = make_stage(lambda *_: FakeLogic(), changelog="out")
 class ModelConnection:
     """Replaces ``BrokerConnection``."""
 
+    def forget_coordinators(self) -> None:
+        pass
+
     def brokers(self) -> list[int]:
         return [1]
 

@@ -114,6 +114,7 @@ class TakeOver:
 
     async def _check_no_successor(self, connection: BrokerConnection, committed: Committed) -> None:
         """A replica that was paused after it had read the offsets compares them with the state of its successor."""
+        connection.forget_coordinators()  # one that is cut off from the others may have answered
         async with asyncio.timeout(_OFFSETS_WITHIN_S):
             now = await stable_offsets(connection, self.group, list(committed))
         if now != committed:

@@ -57,7 +57,10 @@ class Broker:
 
     async def _open(self, _: object, topics: list[str]) -> Any:
         await self._note("open", *topics)
-        return SimpleNamespace(close=lambda: self._note("close"))
+        return SimpleNamespace(close=lambda: self._note("close"), forget_coordinators=self._forget_coordinators)
+
+    def _forget_coordinators(self) -> None:
+        self.asked.append(("forget coordinators",))
 
     async def _end_former(self, _: object, ids: object, generation: int, *__: object) -> bool:
         await self._note("end former", generation)
