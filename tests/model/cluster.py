@@ -15,6 +15,9 @@ OUT_OF_ORDER_SEQUENCE_NUMBER, ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID = 45, 22, 25
 OUT, OFFSETS = "out", "offsets"
 """The partitions of a transaction: the output partition, and that of the group's offsets."""
 
+COORDINATOR, FORMER_COORDINATOR = 1, 2
+"""Brokers that answer as the group's coordinator."""
+
 _READS = ("ListTransactions", "OffsetFetch", "ReadOutput")
 
 
@@ -131,7 +134,7 @@ def _read(cluster: Cluster, request: Request) -> Answer:
         undecided = (each for each in cluster.transactions if each.state in ("Ongoing", "Prepare"))
         return tuple((each.transactional_id, each.state) for each in undecided)
     if request.name == "OffsetFetch":
-        return None if request.flag and cluster.pending else (cluster.committed,)
+        return None if request.flag and cluster.pending else (cluster.committed, COORDINATOR)
     values = cluster.stable_values()
     return None if request.flag and len(values) < len(cluster.log) else (*values,)
 

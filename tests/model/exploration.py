@@ -3,7 +3,17 @@
 from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
 
-from tests.model.cluster import Cluster, Request, can_act, handle, markers, time_out, write_marker
+from tests.model.cluster import (
+    COORDINATOR,
+    FORMER_COORDINATOR,
+    Cluster,
+    Request,
+    can_act,
+    handle,
+    markers,
+    time_out,
+    write_marker,
+)
 from tests.model.replica import FINISHED, LOST, Event, Node, Rules, Run, step
 
 
@@ -14,6 +24,7 @@ class Budget(NamedTuple):
     crashes: int = 0
     rebalances: int = 0  # without a crash
     switches: int = 0  # to another replica while the previous one could continue
+    outdated: int = 0  # committed offsets, from a broker that does not know that it is no longer the coordinator
 
 
 CRASHED, FENCED_REPLICA, FINISHED_REPLICA = -1, -2, -3
@@ -137,6 +148,12 @@ class Exploration:
                 budget = after.budget._replace(lost=after.budget.lost - 1)
                 lost = after._replace(budget=budget, late=(*state.late, request))
                 yield False, f"{description}: no answer", await self._after(lost, generation, (number, LOST))
+            if state.budget.outdated and request.name == "OffsetFetch" and request.flag:
+                old = after._replace(budget=after.budget._replace(outdated=after.budget.outdated - 1))
+                for broker in (FORMER_COORDINATOR, COORDINATOR):  # the second: it becomes the coordinator again
+                    first = (Cluster().committed, broker)
+                    reached = await self._after(old, generation, (number, first))
+                    yield False, f"{description}: outdated, {first}", reached
 
     def _unanswered(self, state: State) -> Iterator[tuple[int, int, Request]]:
         for generation, replica in enumerate(state.replicas, 1):

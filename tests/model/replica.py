@@ -24,7 +24,7 @@ from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.transactions.producer import TransactionalProducer
 from libs.runtime.transactions.record_batches import OutputBuffer
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
-from tests.model.cluster import Answer, Request, member_of
+from tests.model.cluster import COORDINATOR, Answer, Request, member_of
 from tests.unit.exactly_once.fakes import FakeConsumer, FakeLogic, make_stage, make_watch
 from tests.unit.transactions.requests import Sent, answer_to, sent
 
@@ -197,8 +197,14 @@ _STAGE = make_stage(lambda *_: FakeLogic(), changelog="out")
 class ModelConnection:
     """Replaces ``BrokerConnection``."""
 
+    def __init__(self) -> None:
+        self._coordinator = COORDINATOR
+
+    async def coordinator(self, _: int, __: str) -> int:
+        return self._coordinator
+
     def forget_coordinators(self) -> None:
-        pass
+        self._coordinator = COORDINATOR
 
     def brokers(self) -> list[int]:
         return [1]
@@ -213,7 +219,9 @@ class ModelConnection:
         found = sent(request)
         if found.name == "DescribeTransactions":  # this model's broker leaves out no marker
             return answer_to(found)
-        return _answer(found, await _ask(_request(found)))
+        answer = await _ask(_request(found))
+        self._coordinator = answer[1] if found.name == "StableOffsetFetch" else COORDINATOR
+        return _answer(found, answer)
 
     async def ask_coordinator(self, _: int, __: str, request: Any) -> Any:
         return await self.send(1, request)

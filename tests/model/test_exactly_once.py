@@ -1,7 +1,7 @@
 """Every order's output is committed exactly once, for all interleavings within a bound.
 
 The interleaved steps are: those of two replicas, the markers of the transaction coordinator, one lost response whose request
-arrives at any later time or never, one crash, one rebalance that the former owner does not notice. The replicas run the real
+arrives at any later time or never, one crash, one rebalance that the former owner does not notice, one outdated answer. The replicas run the real
 worker, producer and requests; only the brokers are a model. Variants that break one rule show that the model detects the
 violation that the rule prevents.
 """
@@ -56,6 +56,8 @@ async def explore(rules: Rules, budget: Budget) -> tuple[Violation | None, int]:
         (2, Budget(crashes=1)),
         (1, Budget(rebalances=1, switches=2)),
         (1, Budget(lost=1, rebalances=1)),
+        (1, Budget(lost=1, outdated=1)),
+        (2, Budget(crashes=1, outdated=1)),
     ],
     ids=str,
 )
@@ -86,5 +88,17 @@ def unstable(request: Request) -> Request:
 )
 async def test_a_broken_rule_violates_exactly_once(rules: Rules, budget: Budget) -> None:
     violation, _ = await explore(rules, budget)
+    assert violation is not None
+    assert violation.what.startswith("committed")
+
+
+async def test_offsets_of_a_former_coordinator_that_are_not_checked_violate_exactly_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def unchecked(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(take_over, "check_offsets", unchecked)
+    violation, _ = await explore(Rules(1), Budget(lost=1, outdated=1))
     assert violation is not None
     assert violation.what.startswith("committed")

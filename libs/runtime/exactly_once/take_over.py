@@ -2,9 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaConsumer
@@ -22,14 +24,14 @@ from libs.runtime.exactly_once.committed_offsets import (
 from libs.runtime.exactly_once.committed_records import read_committed_records
 from libs.runtime.exactly_once.doubt import Doubt
 from libs.runtime.exactly_once.processing import AssignedPartition
-from libs.runtime.exactly_once.stable_offsets import stable_offsets
+from libs.runtime.exactly_once.stable_offsets import check_offsets, stable_offsets
 from libs.runtime.exactly_once.stage import PartitionLogic, Stage
 from libs.runtime.exactly_once.start_offset import StartOffset, compare_with_state
 from libs.runtime.kafka_client.consumers import broker_count, refresh_metadata
 from libs.runtime.kafka_client.partitioning import partition_name
 from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.timing import COMMIT_TIMEOUT_S
-from libs.runtime.transactions.connection import BrokerConnection
+from libs.runtime.transactions.connection import GROUP, BrokerConnection
 
 log = structlog.get_logger()
 
@@ -37,6 +39,14 @@ log = structlog.get_logger()
 _OFFSETS_WITHIN_S = COMMIT_TIMEOUT_S + 10.0
 
 Committed = Mapping[TopicPartition, CommittedOffset | None]
+
+
+class TakenOver(NamedTuple):
+    """Partitions that are ready to be processed, and what is to be checked before the first commit."""
+
+    partitions: list[AssignedPartition]
+    check_offsets: Callable[[], Awaitable[None]]
+    """Raises ``OutdatedAnswerError`` if the committed offsets are from a former coordinator, see ``check_offsets``."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +64,7 @@ class TakeOver:
     beat: Callable[[TopicPartition], None]
     _state_doubt: Doubt = field(default_factory=Doubt)
 
-    async def read(
-        self, connection: BrokerConnection, starts: Mapping[TopicPartition, StartOffset]
-    ) -> list[AssignedPartition]:
+    async def read(self, connection: BrokerConnection, starts: Mapping[TopicPartition, StartOffset]) -> TakenOver:
         """The partitions, ready to be processed; the consumer is at their positions.
 
         Raises:
@@ -70,6 +78,7 @@ class TakeOver:
         try:
             async with asyncio.timeout(_OFFSETS_WITHIN_S):
                 committed = await stable_offsets(connection, self.group, sources)
+                coordinator = await connection.coordinator(GROUP, self.group)
                 first = await self.consumer.beginning_offsets(sources)
                 await self._check_offsets(connection, committed)
                 await self._check_ends(starts, committed, first)
@@ -88,10 +97,11 @@ class TakeOver:
                     self._state_doubt.raise_unless_confirmed(str(error))
                 raise
             self._state_doubt.clear()
-        return [
+        partitions = [
             self._begin(source, logics[source], start, committed[source], first[source])
             for source, start in starts.items()
         ]
+        return TakenOver(partitions, partial(check_offsets, connection, coordinator, self.group, committed))
 
     async def _check_ends(
         self, starts: Mapping[TopicPartition, StartOffset], committed: Committed, first: Mapping[TopicPartition, int]

@@ -30,7 +30,7 @@ from libs.runtime.exactly_once.processing import FRESH_S, AssignedPartition, Pro
 from libs.runtime.exactly_once.retries import Retries
 from libs.runtime.exactly_once.stage import Stage, Tally
 from libs.runtime.exactly_once.start_offset import StartOffset
-from libs.runtime.exactly_once.take_over import TakeOver
+from libs.runtime.exactly_once.take_over import TakenOver, TakeOver
 from libs.runtime.exactly_once.transaction_size import TransactionSize
 from libs.runtime.kafka_client.closing import close_quietly
 from libs.runtime.kafka_client.consumers import broker_count
@@ -230,9 +230,10 @@ class ReplicaWorker:
                 encode_metadata(self._stage.depends_on),
             )
             self._left_open.append(producer.transactional_id)
-            partitions = await unless_stopped(self._begin(connection, producer, left_out), self._stopping)
-            if partitions is None:
+            taken_over = await unless_stopped(self._begin(connection, producer, left_out), self._stopping)
+            if taken_over is None:
                 return
+            partitions, producer.before_first_commit = taken_over
             self._pause(left_out)
             await self._process(producer, partitions, until_s=until_s)
         finally:
@@ -257,7 +258,7 @@ class ReplicaWorker:
 
     async def _begin(
         self, connection: BrokerConnection, producer: TransactionalProducer, left_out: Collection[TopicPartition]
-    ) -> list[AssignedPartition]:
+    ) -> TakenOver:
         await producer.start()
         starts = {source: start for source, start in self._start_offsets.items() if source not in left_out}
         return await self._take_over.read(connection, starts)

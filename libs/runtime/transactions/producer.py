@@ -64,6 +64,8 @@ class TransactionalProducer:
         self._producer_id, self._epoch = -1, -1
         self._sequences: defaultdict[TopicPartition, int] = defaultdict(int)
         self._may_be_open = False
+        self.before_first_commit: Callable[[], Awaitable[None]] | None = None
+        """Called once, after the coordinator has accepted the first offsets; an error keeps them from being committed."""
 
     async def start(self) -> None:
         """Get a producer id; waits while the transaction of an earlier producer is being ended.
@@ -105,6 +107,9 @@ class TransactionalProducer:
         # Not concurrently: the broker verifies the requests of a transaction one at a time, and rejects the second.
         await self.produce(batches)
         await self._commit_offsets(offsets, member)
+        if self.before_first_commit is not None:
+            await self.before_first_commit()
+            self.before_first_commit = None
         await self.end(commit=True)
 
     async def add_partitions(self, partitions: Iterable[TopicPartition]) -> None:

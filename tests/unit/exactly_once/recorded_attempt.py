@@ -57,7 +57,15 @@ class Broker:
 
     async def _open(self, _: object, topics: list[str]) -> Any:
         await self._note("open", *topics)
-        return SimpleNamespace(close=lambda: self._note("close"), forget_coordinators=self._forget_coordinators)
+        return SimpleNamespace(
+            close=lambda: self._note("close"),
+            coordinator=self._coordinator,
+            forget_coordinators=self._forget_coordinators,
+        )
+
+    async def _coordinator(self, _: int, group: str) -> int:
+        assert group == "group"
+        return 1
 
     def _forget_coordinators(self) -> None:
         self.asked.append(("forget coordinators",))
