@@ -8,10 +8,10 @@ from libs.runtime.timing import DOUBTED_FOR_S
 
 
 class Doubt:
-    """Doubts that records before a committed offset are gone, until brokers have said so for ``DOUBTED_FOR_S``.
+    """Doubts that records before a committed offset are gone, or that it is another one, until ``DOUBTED_FOR_S`` have passed.
 
-    A broker that has been replaced as a partition's leader may not know it yet, and a new leader may not know yet how far the
-    partition is replicated (KIP-207). Both name an end that is too early.
+    A broker that has been replaced as a partition's leader, or as the group's coordinator, may not know it yet, and a new leader
+    may not know yet how far the partition is replicated (KIP-207). They name an end or an offset that is too early.
     """
 
     def __init__(self, monotonic_s: Callable[[], float] = time.monotonic) -> None:

@@ -215,7 +215,8 @@ class ReplicaWorker:
             return
         producer = None
         try:
-            await unless_stopped(self._end_what_is_left_open(connection), self._stopping)
+            # Not cancelled at once by a stop: once a transaction's outcome is forgotten, only this attempt knows of a missing marker.
+            await self._end_what_is_left_open(connection)
             if self._stopping.is_set():
                 return
             left_out = self._retries.left_out()

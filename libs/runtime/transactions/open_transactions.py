@@ -183,6 +183,11 @@ class _Listed(NamedTuple):
 async def _listed(connection: BrokerConnection, broker: int) -> list[_Listed]:
     async with asyncio.timeout(_ONE_BROKER_ANSWERS_WITHIN_S):
         request = ListTransactions((*UNDECIDED, COMPLETE_COMMIT))
-        while (answer := await connection.send(broker, request)).error_code:  # noqa: ASYNC110 - none listed until all are loaded
-            await asyncio.sleep(_LOAD_PAUSE_S)
+        try:
+            while (answer := await connection.send(broker, request)).error_code:  # noqa: ASYNC110 - none listed until all are loaded
+                await asyncio.sleep(_LOAD_PAUSE_S)
+        except (
+            IncompatibleBrokerVersion
+        ):  # before Kafka 3.0: they are left to their timeout, and no later attempt finds more
+            return []
     return [_Listed(*each) for *each, _ in answer.transactions]

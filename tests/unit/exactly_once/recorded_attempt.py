@@ -33,6 +33,7 @@ class Broker:
         self.fails_at: Any = None
         self.holds_at: Any = None
         self.held = asyncio.Event()
+        self.goes_on = asyncio.Event()
         self.committed: dict[TopicPartition, int] = {}
         self.changelog: dict[TopicPartition, list[str]] = {}
         self.metadata = OURS
@@ -53,7 +54,7 @@ class Broker:
             raise RuntimeError("refused")
         if what[0] == self.holds_at:
             self.held.set()
-            await asyncio.Event().wait()
+            await self.goes_on.wait()
 
     async def _open(self, _: object, topics: list[str]) -> Any:
         await self._note("open", *topics)

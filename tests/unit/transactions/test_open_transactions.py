@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import structlog
-from aiokafka.errors import NodeNotReadyError
+from aiokafka.errors import IncompatibleBrokerVersion, NodeNotReadyError
 from aiokafka.structs import TopicPartition
 from structlog.testing import capture_logs
 
@@ -62,6 +62,14 @@ async def test_former_transactions_of_this_stage_are_found_on_all_brokers_and_en
     assert await end(connection, monkeypatch) == ["info"]
     assert [request.to for request in connection.named("ListTransactions")] == [1, 2]
     assert sorted(ended(connection)) == sorted(FORMER)
+
+
+async def test_brokers_that_cannot_list_transactions_are_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = FakeConnection()
+    connection.script(
+        "ListTransactions", IncompatibleBrokerVersion("Kafka 2.8"), IncompatibleBrokerVersion("Kafka 2.8")
+    )
+    assert await end(connection, monkeypatch) == []
 
 
 async def test_without_former_transactions_nothing_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
