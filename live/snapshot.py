@@ -42,7 +42,7 @@ def snapshot(state: State, now_s: float) -> Json:
             "partitions": state.sources,
             "silent_partitions": state.silent_sources,
             "next_close_s": state.next_close_s,
-            "closes_in_s": state.closes_in_s,
+            "closes_in_s": state.closes_in_s(now_s),
             "idle": state.is_idle,
         },
         "dead_letters": {

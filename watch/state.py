@@ -250,10 +250,13 @@ class State:
             return None
         return (int(self.watermark_s) // self.window_seconds + 1) * self.window_seconds
 
-    @property
-    def closes_in_s(self) -> float | None:
-        """Seconds until that window closes, if the watermark keeps its rate; None if it has stopped."""
+    def closes_in_s(self, now_s: float) -> float | None:
+        """Seconds until that window closes, if the watermark keeps its rate; None if it has stopped.
+
+        A high rate does not last: it ends when the watermark is at the clock, or as far ahead of it as the senders are.
+        """
         pace = self.watermark_rate.per_s
         if self.watermark_s is None or self.next_close_s is None or not pace:
             return None
-        return (self.next_close_s - self.watermark_s) / pace
+        at_least_s = self.next_close_s - max(now_s, self.watermark_s)
+        return max(at_least_s, (self.next_close_s - self.watermark_s) / pace)

@@ -94,7 +94,7 @@ def outlook(state: State, now_s: float) -> str:
     if state.is_idle:
         return "event time continues with the next order"
     text = f"the {which} window to close ends at {clock(state.next_close_s, now_s)}"
-    closes_in_s = state.closes_in_s
+    closes_in_s = state.closes_in_s(now_s)
     return text if closes_in_s is None else f"{text}, in about {duration(max(1.0, closes_in_s))}"
 
 

@@ -68,7 +68,7 @@ def test_it_has_the_same_content_as_the_terminal_view() -> None:
         "partitions": 1,
         "silent_partitions": [],
         "next_close_s": T0 + 40,
-        "closes_in_s": 22.5,
+        "closes_in_s": 37.0,
         "idle": False,
     }
     assert content["dead_letters"] == {"count": 12, "uncounted": 5, "reasons": {"unknown_product": 9, "malformed": 3}}

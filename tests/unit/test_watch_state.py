@@ -238,11 +238,28 @@ def test_event_time_is_that_of_the_slowest_source_once_all_are_known() -> None:
 def test_the_next_closing_time_is_estimated_from_the_rate_of_event_time() -> None:
     state = State(60)
     state.apply(observation(T0, marks=[Watermark((0,), 1, 100.0)]))
-    assert state.closes_in_s is None
+    assert state.closes_in_s(T0) is None
     state.apply(observation(T0 + 2, marks=[Watermark((0,), 1, 100.0)]))
-    assert state.closes_in_s is None  # it does not advance
+    assert state.closes_in_s(T0 + 2) is None  # it does not advance
     state.apply(observation(T0 + 4, marks=[Watermark((0,), 1, 108.0)]))
-    assert state.closes_in_s == 6.0  # 12 s left, at two seconds a second
+    assert state.closes_in_s(T0 + 4) == 6.0  # 12 s left, at two seconds a second
+
+
+def test_no_window_is_expected_to_close_before_its_end() -> None:
+    """A watermark that jumps to the clock has a high rate, which does not last."""
+    state = State(60)
+    state.apply(observation(T0, marks=[Watermark((0,), 1, T0 - 30)]))
+    state.apply(observation(T0 + 2, marks=[Watermark((0,), 1, T0 - 3)]))
+    assert state.next_close_s == T0 + 40
+    assert state.closes_in_s(T0 + 2) == 38
+    assert state.closes_in_s(T0 + 12) == 28
+
+
+def test_of_orders_ahead_of_the_clock_a_window_closes_before_the_clock_is_at_its_end() -> None:
+    state = State(60)
+    state.apply(observation(T0, marks=[Watermark((0,), 1, T0 + 20)]))
+    state.apply(observation(T0 + 2, marks=[Watermark((0,), 1, T0 + 22)]))
+    assert state.closes_in_s(T0 + 2) == 18
 
 
 def test_a_metric_is_decoded() -> None:
