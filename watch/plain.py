@@ -11,7 +11,7 @@ def status_line(state: State, now_s: float) -> str:
     if state.waiting_for:
         return f"{clock(now_s, now_s)} waiting for {state.waiting_for}"
     stages = [
-        f"orders {per_second(state.orders_rate.per_s)}, {state.orders:,} in all",
+        f"orders {per_second(state.orders_rate.per_s)}, up to {state.orders:,} in all",
         f"processor {per_second(state.accepted_rate.per_s)} accepted, {lag(state, 'processor')}",
         f"analytics {lag(state, 'analytics')}",
         f"sink {lag(state, 'sink')}",

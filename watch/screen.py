@@ -54,7 +54,7 @@ def _list(state: State) -> Table:
     flow.add_column(no_wrap=True, min_width=max(map(len, READERS)))
     flow.add_column(no_wrap=True)
     topics = (
-        (ORDERS.name, f"{per_second(state.orders_rate.per_s)}, {state.orders:,} in all"),
+        (ORDERS.name, f"{per_second(state.orders_rate.per_s)}, ≤ {state.orders:,} in all"),
         (PROCESSED_ORDERS.name, f"{per_second(state.accepted_rate.per_s)} accepted"),
         (PRODUCT_METRICS.name, metrics(state)),
     )
@@ -72,7 +72,7 @@ def _flow(state: State) -> Table:
         flow.add_column(width=_BOX_COLUMNS)
         flow.add_column(ratio=1, justify="center", vertical="middle", no_wrap=True)
     flow.add_row(
-        _topic(ORDERS.name, per_second(state.orders_rate.per_s), f"{state.orders:,} in all"),
+        _topic(ORDERS.name, per_second(state.orders_rate.per_s), f"up to {state.orders:,}"),
         _stage(state, "processor"),
         _topic(PROCESSED_ORDERS.name, per_second(state.accepted_rate.per_s), "orders accepted"),
         _stage(state, "analytics"),

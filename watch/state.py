@@ -84,8 +84,9 @@ class State:
     seen_at_s: float | None = None
     """When it was last read, in epoch seconds."""
     orders: int = 0
+    """Offsets: orders, and the commit markers of those who write orders in transactions, such as a replay."""
     orders_written: int = 0
-    """All that were ever written, including those deleted by retention."""
+    """All that were ever written, including those deleted by retention; offsets as well."""
     orders_rate: Rate = field(default_factory=Rate)
     accepted_rate: Rate = field(default_factory=Rate)
     """Orders that the processor has accepted: those that it has read, minus those that it has rejected."""

@@ -20,7 +20,8 @@ def recompute(*, yes: bool = False, pipeline: PipelineOptions = FOUND) -> int:
     """Delete everything derived from `orders`, so that the services compute it again.
 
     The services must be stopped: in local mode by `pipeline stop generator processor analytics sink`, since `pipeline down` would
-    stop Kafka, too. The exit code is 1 if the answer to the confirmation is no.
+    stop Kafka, too; with Docker Compose by `docker compose stop` and the same services. The exit code is 1 if the answer to the
+    confirmation is no.
 
     Args:
         yes: Do not ask for confirmation.
@@ -46,10 +47,14 @@ def recompute(*, yes: bool = False, pipeline: PipelineOptions = FOUND) -> int:
 
 def described(plan: Plan, servers: str, *, with_database: bool = False) -> str:
     """The text of the confirmation."""
+    # Of offsets: where orders were written in transactions, as by a replay, each commit marker takes one, too.
     orders = sum(plan.ends.values()) - sum(plan.begins.values())
-    lines = [f"At {servers}, {orders:,} orders are processed again, from the oldest that {plan.orders} still has."]
+    lines = [
+        f"At {servers}, up to {orders:,} orders are processed again, from the oldest that {plan.orders} still has.",
+        "Metrics may differ from those published: which orders are late depends on how far all partitions have been read.",
+    ]
     if deleted := sum(plan.begins.values()):
-        lines.append(f"{deleted:,} older orders were deleted by retention: their results cannot be recomputed.")
+        lines.append(f"Up to {deleted:,} older orders were deleted by retention: their results cannot be recomputed.")
     if plan.replayed:
         lines.append(
             f"Dead letters were replayed: each such order is in {plan.orders} twice, as the rejected record and as the replayed one."

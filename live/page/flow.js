@@ -34,7 +34,7 @@ export class Flow {
     this.#flows("orders", perSecond(orders.per_s), orders.per_s > 0);
     this.#flows("processed-orders", perSecond(accepted.per_s), accepted.per_s > 0);
     this.#flows("product-metrics", `${counted(metrics)} metrics`, accepted.per_s > 0);
-    this.#facts("generator", { "in all": count(orders.count) });
+    this.#facts("generator", { "in all, up to": count(orders.count) });
     this.#facts("processor", { ...lag(stages.processor), "dead letters": counted(dead_letters) });
     this.#facts("analytics", { ...lag(stages.analytics), "late orders": counted(late_orders) });
     this.#facts("sink", lag(stages.sink));

@@ -68,6 +68,7 @@ async def test_sales_late_orders_and_dead_letters_are_shown(stage: Stage) -> Non
         "malformed": "3",
         "unknown product": "2",
     }
+    assert stage.browser.text("#stage-generator dt") == "in all, up to"
     assert stage.browser.text("#stage-generator dd") == "3,005"
     await eventually(
         lambda: stage.browser.texts(".health:not([hidden])") == 3 * ["keeps up"], what="all stages keep up"

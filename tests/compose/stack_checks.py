@@ -17,7 +17,7 @@ from tests.integration.services import HANGS_AFTER_S
 
 PARTITIONS = 6
 _STAGES = re.compile(
-    r"\d\d:\d\d:\d\d orders \d+/s, [\d,]+ in all → processor \d+/s accepted, lag [\d,]+.* → analytics lag [\d,]+.* → sink lag"
+    r"\d\d:\d\d:\d\d orders \d+/s, up to [\d,]+ in all → processor \d+/s accepted, lag [\d,]+.* → analytics lag [\d,]+.* → sink lag"
 )
 _WINDOW = re.compile(r"closed .* prod-\d: \d+ orders, revenue")
 

@@ -256,8 +256,9 @@ def test_the_completion_has_all_options() -> None:
 def test_a_recomputation_shows_what_it_deletes_and_where() -> None:
     plan = Plan("processor", "orders", ["processed-orders"], {}, {})
     text = described(plan, "there:2")
-    assert "At there:2, 0 orders" in text
+    assert "At there:2, up to 0 orders are processed again" in text
     assert "These topics are deleted with all records: processed-orders." in text
+    assert "Metrics may differ from those published" in text
     assert "twice" not in text
     assert "database" not in text
     assert "until `python -m services.sink.rebuild_database` empties it" in described(
