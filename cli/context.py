@@ -118,7 +118,7 @@ def find_context(options: PipelineOptions, environment: Environment, machine: Ma
     if settings := machine.running_local_mode():
         return _local(options, environment, settings)
     compose = machine.compose_environment()
-    port = port_setting(compose, "PIPELINE_KAFKA_PORT", COMPOSE_KAFKA_PORT)
+    port = _compose_port(compose)
     if machine.kafka_answers(port):
         return _compose(options, compose, port)
     raise NoPipelineError(
@@ -138,8 +138,19 @@ def local_settings(options: PipelineOptions, machine: Machine) -> LocalSettings:
         raise UsageError("--local and --bootstrap name two pipelines", advice="give one of them")
     settings = machine.running_local_mode()
     if settings is None:
-        raise NoPipelineError(f"no pipeline is running in {local_directory()}", advice="`make run` starts one")
+        advice = "`make run` starts one"
+        port = _compose_port(machine.compose_environment())
+        if machine.kafka_answers(port):
+            advice += (
+                f"; a broker answers at localhost:{port}, as that of Docker Compose does: --bootstrap localhost:{port} names it"
+                f" (BOOTSTRAP=localhost:{port} with make)"
+            )
+        raise NoPipelineError(f"no pipeline is running in {local_directory()}", advice=advice)
     return settings
+
+
+def _compose_port(environment: Environment) -> int:
+    return port_setting(environment, "PIPELINE_KAFKA_PORT", COMPOSE_KAFKA_PORT)
 
 
 def window_seconds(options: PipelineOptions, environment: Environment) -> int:

@@ -125,7 +125,11 @@ def logs(program: str, lines: int, *, follow: bool) -> int:
     files = sorted(folder.glob(f"{program}.log")) or sorted(folder.glob(f"{program}-*.log"))
     if not files:
         known = ", ".join(sorted(file.stem for file in folder.glob("*.log")))
-        raise LocalModeError(f"no log of {program!r}", advice=f"there are: {known}" if known else "nothing has run yet")
+        there = f"there are: {known}" if known else "nothing has run yet"
+        raise LocalModeError(
+            f"no log of {program!r}",
+            advice=f"{there}; these are the logs of local mode, `docker compose logs SERVICE` shows those of Docker Compose",
+        )
     os.execvp("tail", ["tail", "-n", str(lines), *(["-F"] if follow else []), *map(str, files)])
 
 

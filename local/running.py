@@ -21,7 +21,11 @@ def running_supervisor() -> Supervisor:
             raise _silent(session.leader)
         if processes:
             raise LocalModeError("the supervisor has ended, but its programs still run", advice="`make down` ends them")
-        raise LocalModeError(f"no pipeline is running in {local_directory()}", advice="`make run` starts one")
+        raise LocalModeError(
+            f"no pipeline is running in {local_directory()}",
+            advice="`make run` starts one; this command is for local mode, with Docker Compose use `docker compose stop SERVICE` and its"
+            " like (docs/cli.md, In Docker)",
+        )
     return supervisor
 
 

@@ -16,8 +16,8 @@ from libs.runtime.kafka_client.member_count import count_members
 
 _GONE_WITHIN_S = 30.0
 _STOP_ALL = (
-    "stop all services: in local mode by `pipeline stop generator processor analytics sink`, on Kubernetes as in docs/kubernetes.md"
-    " (Stopping everything)"
+    "stop all services: in local mode by `pipeline stop generator processor analytics sink`, with Docker Compose by `docker compose stop"
+    " generator processor analytics sink`, on Kubernetes as in docs/kubernetes.md (Stopping everything)"
 )
 _NOT_COMMITTED_BY_A_STAGE = ""  # metadata that the processor accepts with PROCESSOR_ACCEPT_OFFSETS only
 

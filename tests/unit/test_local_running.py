@@ -1,4 +1,4 @@
-"""A supervisor that runs, but does not answer."""
+"""A supervisor that runs, but does not answer; and none at all, while Docker Compose may run."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from local import shutdown
+from local import commands, shutdown
 from local.errors import LocalModeError, SilentSupervisorError
 from local.processes import Session
 from local.running import running_supervisor
@@ -35,6 +35,16 @@ def test_it_has_ended_only_if_its_process_has(processes: list[int], monkeypatch:
     processes.remove(LEADER)
     with pytest.raises(LocalModeError, match="the supervisor has ended"):
         running_supervisor()
+
+
+def test_without_one_the_commands_of_docker_compose_are_named(processes: list[int]) -> None:
+    processes.clear()
+    with pytest.raises(LocalModeError, match="no pipeline is running") as none:
+        running_supervisor()
+    assert "`docker compose stop SERVICE`" in none.value.advice
+    with pytest.raises(LocalModeError, match="no log of 'processor'") as none:
+        commands.logs("processor", 10, follow=False)
+    assert "`docker compose logs SERVICE`" in none.value.advice
 
 
 @pytest.mark.usefixtures("processes")

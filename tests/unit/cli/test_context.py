@@ -94,10 +94,19 @@ def test_local_mode_can_be_selected_although_others_run() -> None:
     environment = {"KAFKA_BOOTSTRAP_SERVERS": "there:1"}
     local = PipelineOptions(local=True)
     assert found(EVERYTHING, environment, local) == found(EVERYTHING)
-    with pytest.raises(NoPipelineError, match="no pipeline is running in"):
-        found(FakeMachine(None, {}, (9092,)), environment, local)
+    with pytest.raises(NoPipelineError, match="no pipeline is running in") as none:
+        found(FakeMachine(None, {}, ()), environment, local)
+    assert none.value.advice == "`make run` starts one"
     with pytest.raises(UsageError, match="name two pipelines"):
         found(EVERYTHING, {}, PipelineOptions(local=True, bootstrap="there:2"))
+
+
+def test_where_local_mode_does_not_run_the_broker_that_answers_is_named() -> None:
+    compose = FakeMachine(None, {"PIPELINE_KAFKA_PORT": "9093"}, (9093,))
+    with pytest.raises(NoPipelineError, match="no pipeline is running in") as none:
+        found(compose, {}, PipelineOptions(local=True))
+    assert "BOOTSTRAP=localhost:9093" in none.value.advice
+    assert "--bootstrap localhost:9093" in none.value.advice
 
 
 def test_the_outputs_that_local_mode_does_not_have_are_not_compared() -> None:
