@@ -14,7 +14,7 @@ from verification.history import WHOLE, History
 from verification.packed_order import Source, pack, processed_partition_of, rest_of, source_of
 from verification.partitioning import partition_of
 from verification.reference_processor import AllowedOutcome, Order, ReferenceProcessor
-from verification.report import Damage, NotVerified, Report
+from verification.report import MAX_EXAMPLES, Damage, NotVerified, Report
 from verification.sizes import MAY_NOT_FIT_BYTES, record_bytes
 from verification.windows import WindowSums
 
@@ -57,7 +57,8 @@ class Ledger:
         self._late: Counter[bytes] = Counter()
         # Processed orders equal to late ones, before whose offset event time had not passed their window; whether they are summed.
         self._on_time: dict[bytes, list[tuple[Order, bool]]] = {}
-        self._late_orders: dict[bytes, tuple[Order, int]] = {}  # and their timestamps, where their orders may be gone
+        # And their timestamps, where their orders may be gone; else as many without an order as are reported.
+        self._late_orders: dict[bytes, tuple[Order, int]] = {}
 
     def add_source(
         self,
@@ -152,7 +153,8 @@ class Ledger:
         order = self._read("late-orders", value)
         if order:
             self._late[order.identity] += 1
-            if self._history is not WHOLE:
+            is_example = order.identity not in self._orders and len(self._late_orders) < MAX_EXAMPLES
+            if self._history is not WHOLE or is_example:
                 self._late_orders[order.identity] = order, timestamp_ms
         return order
 
@@ -221,7 +223,14 @@ class Ledger:
         for identity, count in self._late.items():
             left = count - self._report_on_time(identity, count)
             if left and not self._late_may_be_right(identity):
-                self._report.found(Damage.LATE_UNEXPECTED, "a late order", left)
+                self._report.found(Damage.LATE_UNEXPECTED, self._late_example(identity), left)
+
+    def _late_example(self, identity: bytes) -> str:
+        entry = self._orders.get(identity)
+        if entry is not None:
+            return str(source_of(entry if isinstance(entry, int) else entry[0]))
+        order, _ = self._late_orders.get(identity, (None, 0))
+        return _describe(order) if order else "another one"
 
     def _report_on_time(self, identity: bytes, late_count: int) -> int:
         """Report late orders that were on time; returns their number."""

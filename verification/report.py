@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-_MAX_EXAMPLES = 5
+MAX_EXAMPLES = 5
 
 
 class Damage(StrEnum):
@@ -103,7 +103,7 @@ class Report:
         self.damage[damage] += count
         self.may_lack_catalogue = self.may_lack_catalogue or may_lack_catalogue
         examples = self.examples.setdefault(damage, [])
-        if len(examples) < _MAX_EXAMPLES:
+        if len(examples) < MAX_EXAMPLES:
             examples.append(example)
 
     def as_json(self) -> dict[str, Any]:

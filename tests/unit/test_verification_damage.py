@@ -301,6 +301,24 @@ def test_damage_is_found(harm: Callable[[Outputs], None], found: dict[Damage, in
     json.dumps(report.as_json())
 
 
+def test_a_late_order_without_a_processed_one_is_described() -> None:
+    outputs = Outputs()
+    invent_a_late_order(outputs)
+    double_a_late_order(outputs)
+    examples = outputs.verify().examples[Damage.LATE_UNEXPECTED]
+    assert examples == ["orders[0]@2", f"prod-1, 1.25, event time {START + 1}.0"]
+
+
+def test_of_many_late_orders_without_a_processed_one_the_first_are_described() -> None:
+    outputs = Outputs()
+    outputs.late.extend(enriched(order(f"z{number}", number + 1)) for number in range(7))
+    report = outputs.verify()
+    assert report.damage == {Damage.LATE_UNEXPECTED: 7}
+    assert report.examples[Damage.LATE_UNEXPECTED] == [
+        f"prod-1, {amount}.00, event time {START + 1}.0" for amount in range(1, 6)
+    ]
+
+
 @pytest.mark.parametrize("damaged", ["error.reason", "source.topic", "source.partition", "source.offset"])
 @pytest.mark.parametrize("content", [None, b"\xff"])
 def test_a_dead_letter_with_foreign_headers_is_reported(damaged: str, content: bytes | None) -> None:
