@@ -61,7 +61,7 @@ def release_pipeline(run_id: str) -> None:
 
 
 def _already_running(backend: Backend, marker: RunMarker | None) -> str:
-    stop = {"local": "`make down`", "compose": "`docker compose down`"}[backend.name]
+    stop = {"local": "`make down`", "compose": "`docker compose --profile '*' down`"}[backend.name]
     if marker and marker.backend == backend.name:
         return (
             f"the pipeline of run {marker.run_id} is still running ({backend.name}), and there is never a second one: let that "

@@ -102,7 +102,7 @@ def test_the_running_pipeline_is_checked(docker: Docker, tmp_path: Path) -> None
     (tmp_path / "containers").write_text(json.dumps(SINK) + "\n")
     assert find_pipeline() == Found("compose")
     with pytest.raises(
-        OperationError, match=r"no run has started is running \(compose\).*`docker compose down` ends it"
+        OperationError, match=r"no run has started is running \(compose\).*`docker compose --profile '\*' down` ends it"
     ):
         claim.claim_pipeline("one", "local")
 
