@@ -1,6 +1,7 @@
 """Plans and carries out a recomputation."""
 
 import asyncio
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from libs.runtime.exactly_once.committed_offsets import STARTING_OVER, encode_me
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, AIOKafkaConsumer, Kafka, client_arguments
 from libs.runtime.kafka_client.group_offsets import group_offsets
 from libs.runtime.kafka_client.member_count import count_members
+from verification.history import find_orders_whole_since_s
+from verification.topic_reader import TopicReader
 
 _GONE_WITHIN_S = 30.0
 _STOP_ALL = (
@@ -24,7 +27,10 @@ _NOT_COMMITTED_BY_A_STAGE = ""  # metadata that the processor accepts with PROCE
 
 @dataclass(frozen=True)
 class Plan:
-    """The topics to be deleted, the first and end offsets of `orders`, and whether dead letters were ever ``replayed``."""
+    """The topics to be deleted, the first and end offsets of `orders`, and whether dead letters were ever ``replayed``.
+
+    Orders of windows that begin before ``whole_since_s``, in epoch seconds, may have been deleted; ``-inf``: none were.
+    """
 
     group: str
     orders: str
@@ -32,6 +38,7 @@ class Plan:
     begins: dict[TopicPartition, int]
     ends: dict[TopicPartition, int]
     replayed: bool = False
+    whole_since_s: float = -math.inf
 
     @property
     def topic_prefix(self) -> str:
@@ -52,21 +59,23 @@ async def make_plan(kafka: Kafka, topic_prefix: str) -> Plan:
         if orders not in existing:
             raise PipelineError(f"there is no topic {orders!r}", advice="name the pipeline's TOPIC_PREFIX")
         await _refuse_members(admin, topic_prefix)
-        [described] = await admin.describe_topics([orders])
     finally:
         await admin.close()
-    consumer = AIOKafkaConsumer(**client_arguments(kafka), isolation_level="read_committed")
-    await consumer.start()
-    try:
-        partitions = [TopicPartition(orders, each["partition"]) for each in described["partitions"]]
-        begins = await consumer.beginning_offsets(partitions)
-        ends = await consumer.end_offsets(partitions)
-    finally:
-        await consumer.stop()
+    async with TopicReader(kafka) as reader:
+        begins, ends = await reader.begins(orders), await reader.ends(orders)
+        whole_since_s = await find_orders_whole_since_s(reader, orders, begins, ends)
     derived = [topic_prefix + topic.name for topic in ALL_TOPICS if topic is not ORDERS]
     topics = [each for each in derived if each in existing]
     replayed = topic_prefix + DEAD_LETTERS_REPLAYED.name in existing
-    return Plan(topic_prefix + "processor", orders, topics, begins, ends, replayed)
+    return Plan(
+        topic_prefix + "processor",
+        orders,
+        topics,
+        {TopicPartition(orders, partition): offset for partition, offset in begins.items()},
+        {TopicPartition(orders, partition): offset for partition, offset in ends.items()},
+        replayed,
+        whole_since_s,
+    )
 
 
 async def carry_out(kafka: Kafka, plan: Plan, begun: asyncio.Event) -> None:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 from verification.partitioning import partition_of
 from verification.strict_json import number, parse_object
-from verification.topic_reader import Offsets, TopicReader
+from verification.topic_reader import Offsets, Record, TopicReader
 
 _LOG_APPEND_TIME = 1
 _MAX_AHEAD_S = 60
@@ -104,9 +104,8 @@ async def find_history(
     for partition, begin in begins.items():
         first = await reader.first_record(orders, partition, begin, ends[partition])
         if begin:
-            ordered = first is not None and first.timestamp_type == _LOG_APPEND_TIME
-            all_ordered = all_ordered and ordered
-            missing_until_ms = max(missing_until_ms, first.timestamp if first and ordered else now_s() * 1000)
+            all_ordered = all_ordered and first is not None and first.timestamp_type == _LOG_APPEND_TIME
+            missing_until_ms = max(missing_until_ms, _missing_before_ms(first, now_s))
             kept_since_ms = min(kept_since_ms, first.timestamp if first else math.inf)
         elif ends[partition]:
             kept_since_ms = 0
@@ -120,6 +119,23 @@ async def find_history(
     of_metrics = await find_metrics_missing_until_s(reader, prefix + "product-metrics", kept["product-metrics"], now_s)
     of_late_orders = await find_late_missing_until_s(reader, prefix + "late-orders", kept["late-orders"], now_s)
     return History(all_begins, kept, missing_until_ms, of_metrics, of_late_orders)
+
+
+async def find_orders_whole_since_s(
+    reader: TopicReader, orders: str, begins: Offsets, ends: Offsets, now_s: Callable[[], float] = time.time
+) -> float:
+    """The first start, in epoch seconds, of a window that no order before ``begins`` belongs to; ``-inf`` if nothing was deleted."""
+    missing_until_ms = -math.inf
+    for partition, begin in begins.items():
+        if begin:
+            first = await reader.first_record(orders, partition, begin, ends[partition])
+            missing_until_ms = max(missing_until_ms, _missing_before_ms(first, now_s))
+    return missing_until_ms / 1000 + _MAX_AHEAD_S
+
+
+def _missing_before_ms(first: Record | None, now_s: Callable[[], float]) -> float:
+    """The latest timestamp of an order before the ``first`` one that is left in its partition."""
+    return first.timestamp if first and first.timestamp_type == _LOG_APPEND_TIME else now_s() * 1000
 
 
 async def find_late_missing_until_s(

@@ -10,6 +10,7 @@ from cli.options import FOUND, PipelineOptions
 from cli.output import messages, print_line
 from libs.confirmation import confirmed
 from libs.events.rights import RECOMPUTE
+from libs.printable import time_of
 from recompute.commands import Plan, carry_out, make_plan
 from services.sink.database.session import REBUILD
 
@@ -55,6 +56,11 @@ def described(plan: Plan, servers: str, *, with_database: bool = False) -> str:
     ]
     if deleted := sum(plan.begins.values()):
         lines.append(f"Up to {deleted:,} older orders were deleted by retention: their results cannot be recomputed.")
+        lines.append(
+            f"Windows that begin before {time_of(plan.whole_since_s * 1000)} get too small metrics, or none, since each partition of"
+            f" {plan.orders} begins at a time of its own. The sink puts its files aside as ….1.old, and writes again only what {plan.orders}"
+            " still has: keep them."
+        )
     if plan.replayed:
         lines.append(
             f"Dead letters were replayed: each such order is in {plan.orders} twice, as the rejected record and as the replayed one."

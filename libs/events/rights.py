@@ -141,7 +141,7 @@ RECOMPUTE = Role(
     "recompute",
     "`make recompute`",
     (
-        _topic(READ, ORDERS, "find the oldest offset, and commit it"),
+        _topic(READ, ORDERS, "find the oldest orders, and commit their offsets"),
         *(_topic(DELETE, topic, "delete the topic") for topic in _DERIVED),
         _group(READ, "processor", "check that the group has no members, and commit the oldest offset of orders"),
         _group(DESCRIBE, "analytics", "check that the group has no members"),

@@ -1,6 +1,8 @@
 """The order of a recomputation's steps: wherever it is interrupted, the processor refuses to start, or nothing was changed."""
 
 import asyncio
+import math
+import time
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, Self
@@ -19,7 +21,8 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from libs.runtime.errors import OffsetMismatchError, PipelineError
 from libs.runtime.exactly_once.committed_offsets import STARTING_OVER, CommittedOffset, check_writer, encode_metadata
 from recompute import commands
-from recompute.commands import Plan, carry_out
+from recompute.commands import Plan, carry_out, make_plan
+from verification.topic_reader import Offsets
 
 ORDERS = TopicPartition("orders", 0)
 PLAN = Plan("processor", "orders", ["processed-orders", "analytics-state"], {ORDERS: 7}, {ORDERS: 9})
@@ -66,7 +69,7 @@ class Cluster:
         return OffsetFetchResponse_v3(0, [("orders", [(0, *self.committed, 0)])], self.coordinator_code)
 
     async def list_topics(self) -> list[str]:
-        return ["orders"]
+        return ["orders", "product-metrics"]
 
     async def commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
         self._change("commit", *offsets[ORDERS])
@@ -188,3 +191,58 @@ async def test_a_service_that_started_amid_the_deletion_keeps_the_mark(
     with pytest.raises(PipelineError, match="has 1 members"):
         await carry_out("there:1", PLAN, asyncio.Event())
     assert cluster.changes == [MARK, DELETE]
+
+
+class Reader:
+    """A ``TopicReader``: the first offset and the arrival time, in milliseconds, of the oldest order in each partition of `orders`."""
+
+    def __init__(self, *firsts: tuple[int, int | None], append_time: bool = True) -> None:
+        self._firsts = firsts
+        self._append_time = append_time
+
+    def __call__(self, _: object) -> Self:
+        return self
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    async def begins(self, topic: str) -> Offsets:
+        assert topic == "orders"
+        return {number: begin for number, (begin, _) in enumerate(self._firsts)}
+
+    async def ends(self, _: str) -> Offsets:
+        return dict.fromkeys(range(len(self._firsts)), 100)
+
+    async def first_record(self, _: str, partition: int, begin: int, end: int) -> SimpleNamespace | None:
+        assert (begin, end) == (self._firsts[partition][0], 100)
+        time_ms = self._firsts[partition][1]
+        return None if time_ms is None else SimpleNamespace(timestamp=time_ms, timestamp_type=int(self._append_time))
+
+
+async def test_the_plan_says_from_when_on_all_orders_are_there(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Retention deletes the segments of each partition by itself."""
+    monkeypatch.setattr(commands, "TopicReader", Reader((7, 300_000), (9, 500_000), (0, 900_000)))
+    plan = await make_plan("there:1", "")
+    assert plan.whole_since_s == 560, "an order's event time is at most a minute ahead of its arrival"
+    assert plan.topics == ["product-metrics"]
+    assert plan.begins == {TopicPartition("orders", number): begin for number, begin in enumerate((7, 9, 0))}
+    assert set(plan.ends.values()) == {100}
+
+
+async def test_a_plan_without_deleted_orders_warns_of_no_window(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "TopicReader", Reader((0, 300_000), (0, None)))
+    assert (await make_plan("there:1", "")).whole_since_s == -math.inf
+
+
+@pytest.mark.parametrize("reader", [Reader((7, None)), Reader((7, 300_000), append_time=False)])
+async def test_if_the_deleted_orders_are_of_unknown_age_every_window_until_now_may_be_too_small(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, reader: Reader
+) -> None:
+    monkeypatch.setattr(commands, "TopicReader", reader)
+    assert (await make_plan("there:1", "")).whole_since_s >= time.time()

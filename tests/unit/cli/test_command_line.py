@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.structs import TopicPartition
 
 from cli.app import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, make_app, run
 from cli.commands import local_mode
@@ -264,6 +265,16 @@ def test_a_recomputation_shows_what_it_deletes_and_where() -> None:
     assert "until `python -m services.sink.rebuild_database` empties it" in described(
         plan, "there:2", with_database=True
     )
+
+
+def test_a_recomputation_says_which_windows_get_too_small() -> None:
+    orders = TopicPartition("orders", 0)
+    text = described(Plan("processor", "orders", [], {orders: 0}, {orders: 9}), "there:2")
+    assert "too small" not in text
+    text = described(Plan("processor", "orders", [], {orders: 7}, {orders: 9}, whole_since_s=560), "there:2")
+    assert "Windows that begin before 1970-01-01 00:09:20Z get too small metrics, or none" in text
+    assert ".1.old" in text
+    assert "keep them" in text
 
 
 @pytest.mark.parametrize(("answer", "changed"), [("y", True), ("n", False), ("", False), (EOFError(), False)])
