@@ -12,7 +12,7 @@ from libs.confirmation import confirmed
 from libs.events.rights import RECOMPUTE
 from libs.printable import time_of
 from recompute.commands import Plan, carry_out, make_plan
-from services.sink.database.session import REBUILD
+from services.sink.database.session import REBUILD, REBUILD_LOSES
 
 _UNFINISHED = "The recomputation is not finished: run it again before you start the services."
 
@@ -68,5 +68,7 @@ def described(plan: Plan, servers: str, *, with_database: bool = False) -> str:
         )
     lines.append(f"These topics are deleted with all records: {', '.join(plan.topics) or 'none'}.")
     if with_database:
-        lines.append(f"The sink's database keeps its metrics, and refuses the new ones, until `{REBUILD}` empties it.")
+        lines.append(
+            f"The sink's database keeps its metrics, and refuses the new ones, until `{REBUILD}` empties it: then {REBUILD_LOSES}."
+        )
     return "\n".join(lines)

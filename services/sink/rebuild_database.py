@@ -9,10 +9,12 @@ import signal
 import sys
 
 from libs.confirmation import confirmed
+from libs.printable import time_of
 from libs.runtime.errors import PipelineError, SettingsError, described
 from libs.runtime.service.settings import load_settings
 from libs.runtime.service.startup_signals import STOP_SIGNALS
 from services.sink.database.connecting import database_at
+from services.sink.database.session import REBUILD_LOSES
 from services.sink.sink_settings import SinkSettings
 
 
@@ -33,20 +35,36 @@ def _run(arguments: list[str]) -> int:
     except SettingsError as error:
         sys.stderr.write(f"rebuild_database: bad setting: {error}\n")
         return 2
-    if "--yes" not in arguments:
-        if not sys.stdin.isatty():
-            sys.stderr.write("rebuild_database: cannot ask for confirmation without a terminal (--yes does not ask)\n")
-            return 2
-        if not confirmed(f"Delete all metrics in {address}?"):
-            sys.stdout.write("nothing was changed\n")
-            return 1
+    if "--yes" not in arguments and not sys.stdin.isatty():
+        sys.stderr.write("rebuild_database: cannot ask for confirmation without a terminal (--yes does not ask)\n")
+        return 2
     try:
+        if "--yes" not in arguments:
+            sys.stdout.write(_what_is_deleted(asyncio.run(_window_starts(settings))))
+            if not confirmed(f"Delete all metrics in {address}?"):
+                sys.stdout.write("nothing was changed\n")
+                return 1
         asyncio.run(_clear(settings))
     except PipelineError as error:
         sys.stderr.write(f"rebuild_database: {described(error)}\n")
         return 1
     sys.stdout.write(f"{address} is empty; the sink fills it from the topic's beginning\n")
     return 0
+
+
+def _what_is_deleted(window_starts: tuple[int, int] | None) -> str:
+    if window_starts is None:
+        return "there are no metrics\n"
+    oldest, newest = (time_of(start_s * 1000) for start_s in window_starts)
+    return f"metrics of windows that begin from {oldest} to {newest}; {REBUILD_LOSES}\n"
+
+
+async def _window_starts(settings: SinkSettings) -> tuple[int, int] | None:
+    session = await database_at(settings.database_address()).connect()
+    try:
+        return await session.window_starts()
+    finally:
+        await session.close()
 
 
 async def _clear(settings: SinkSettings) -> None:

@@ -48,6 +48,7 @@ async def test_rows_and_progress_are_committed_together(probe: Probe, session: S
     assert await session.progress() == {0: Position(9, 2**32 - 1), 4: Position(1, 8)}
     assert probe.rows() == ROWS
     assert await session.size_bytes() > 0
+    assert await session.window_starts() == (60, 120)
 
 
 @pytest.mark.parametrize(

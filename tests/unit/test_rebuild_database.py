@@ -18,7 +18,7 @@ from services.sink.topic_reader import Position
 
 @pytest.fixture
 def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of a database with one metric, which is the one in the settings."""
+    """The URL of a database with three metrics, which is the one in the settings."""
     url = f"sqlite:///{tmp_path}/metrics.db"
     asyncio.run(_fill(url))
     monkeypatch.setenv("SINK_DATABASE_URL", url)
@@ -29,7 +29,8 @@ async def _fill(url: str) -> None:
     session = await database_at(parse_address(url)).connect()
     epoch = await session.take_over("sink", 10)
     assert epoch
-    await session.write(epoch, [MetricRow(60, 120, "a", 2, 1050, 525)], [Move(0, None, Position(1, 0))])
+    rows = [MetricRow(start, start + 60, "a", 2, 1050, 525) for start in (120, 60, 180)]
+    await session.write(epoch, rows, [Move(0, None, Position(1, 0))])
     await session.close()
 
 
@@ -75,6 +76,19 @@ def test_only_yes_empties_the_database(
     monkeypatch.setattr("builtins.input", asked)
     assert exit_code(monkeypatch) == code
     assert asyncio.run(_is_empty(database)) is (code == 0)
+
+
+def test_the_question_says_which_windows_are_deleted_and_what_is_lost(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database: str
+) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda _: "y")
+    assert exit_code(monkeypatch) == 0
+    said = capsys.readouterr().out
+    assert "from 1970-01-01 00:01:00Z to 1970-01-01 00:03:00Z" in said
+    assert "what the topic no longer has (retention.ms) is lost" in said
+    assert exit_code(monkeypatch) == 0
+    assert "there are no metrics" in capsys.readouterr().out
 
 
 def test_without_a_terminal_the_option_is_named(

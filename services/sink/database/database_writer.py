@@ -15,6 +15,7 @@ from libs.events.product_metrics import MetricRow, decode_metric
 from libs.runtime.errors import PipelineError
 from services.sink.database.session import (
     REBUILD,
+    REBUILD_LOSES,
     Database,
     DatabaseUnavailableError,
     FencedError,
@@ -43,7 +44,7 @@ class OtherTopicError(PipelineError):
         super().__init__(
             problem,
             advice=f"`{REBUILD}` (same settings) empties it, and the sink then fills it from the topic's beginning; "
-            "or set SINK_DATABASE_URL to another database",
+            f"{REBUILD_LOSES}; or set SINK_DATABASE_URL to another database",
         )
 
 

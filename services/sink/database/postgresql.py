@@ -210,6 +210,13 @@ class PostgresqlSession:
                     advice="end it (the view pg_stat_activity lists the sessions), or wait for its end, and try again",
                 ) from error
 
+    async def window_starts(self) -> tuple[int, int] | None:
+        with _as_our_errors():
+            row = await self._row(
+                "select extract(epoch from min(window_start)), extract(epoch from max(window_start)) from product_metrics"
+            )
+        return (int(row[0]), int(row[1])) if row and row[0] is not None else None
+
     async def size_bytes(self) -> int:
         with _as_our_errors():
             row = await self._row("select pg_total_relation_size('product_metrics')")

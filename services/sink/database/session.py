@@ -8,6 +8,7 @@ from libs.runtime.errors import PipelineError
 from services.sink.topic_reader import Position
 
 REBUILD = "python -m services.sink.rebuild_database"
+REBUILD_LOSES = "what the topic no longer has (retention.ms) is lost: dump the table first"
 
 
 class DatabaseUnavailableError(PipelineError):
@@ -24,7 +25,8 @@ class OwnerMissingError(DatabaseRefusedError):
     def __init__(self) -> None:
         super().__init__(
             "the table sink_owner is empty: its row was deleted from outside",
-            advice=f"`{REBUILD}` (same settings) empties the database, and the sink then fills it from the topic's beginning",
+            advice=f"`{REBUILD}` (same settings) empties the database, and the sink then fills it from the topic's beginning; "
+            f"{REBUILD_LOSES}",
         )
 
 
@@ -103,6 +105,10 @@ class Session(Protocol):
 
     async def clear(self) -> None:
         """Delete all metrics and positions, and fence the current writer; makes the owner's row anew if it was deleted."""
+        ...
+
+    async def window_starts(self) -> tuple[int, int] | None:
+        """The starts of the oldest and the newest window in the table, in epoch seconds; None if it is empty."""
         ...
 
     async def size_bytes(self) -> int:

@@ -156,6 +156,15 @@ class SqliteSession:
 
         await self._in_transaction(clear)
 
+    async def window_starts(self) -> tuple[int, int] | None:
+        def read() -> tuple[int, int] | None:
+            # Each by itself: SQLite takes one of them from the index, and reads all rows for both.
+            of_key = "select (select min(window_start) from product_metrics), (select max(window_start) from product_metrics)"
+            oldest, newest = self._connection.execute(of_key).fetchone()
+            return None if oldest is None else (oldest, newest)
+
+        return await self._run(read)
+
     async def size_bytes(self) -> int:
         def read() -> int:
             (pages,) = self._connection.execute("pragma page_count").fetchone()
