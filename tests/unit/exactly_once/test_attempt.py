@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 from aiokafka.structs import TopicPartition
+from structlog.testing import capture_logs
 
 from libs.runtime.backoff import Backoff
 from libs.runtime.errors import (
@@ -149,6 +150,21 @@ async def test_a_foreign_offset_is_rejected_unless_accepted_by_a_setting(broker:
     assert ("process", True) not in broker.asked
     await WorkerWithFakes(accepted=True).attempt()
     assert ("process", True) in broker.asked
+
+
+async def test_a_setting_that_accepts_offsets_is_reported_once_when_it_is_no_longer_needed(broker: Broker) -> None:
+    """Left on, it would accept a later reset silently."""
+    ours, fixture = broker.metadata, WorkerWithFakes(accepted=True)
+    broker.committed, broker.metadata = dict.fromkeys(ORDERS, 5), ""
+    with capture_logs() as lines:
+        await fixture.attempt()
+        assert not any("no longer needed" in line["event"] for line in lines)
+        broker.metadata = ours
+        await fixture.attempt()
+        await fixture.attempt()
+        await WorkerWithFakes().attempt()
+    [line] = [line for line in lines if "no longer needed" in line["event"]]
+    assert (line["log_level"], line["setting"]) == ("warning", "PROCESSOR_ACCEPT_OFFSETS")
 
 
 async def test_no_setting_accepts_an_offset_of_an_interrupted_recomputation(broker: Broker) -> None:
