@@ -42,16 +42,32 @@ class Line(NamedTuple):
         return datetime.fromtimestamp(self.period_start, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def summarize(rows: Iterable[MetricRow], selection: Selection, period: Period) -> list[Line]:
-    """A line for each period and product, oldest first."""
-    length_s = SECONDS[period]
-    sums: dict[tuple[int, str], list[int]] = {}
-    for row in rows:
-        if selection.has(row):
-            total = sums.setdefault((row.window_start // length_s * length_s, row.product_id), [0, 0])
+class Sums:
+    """Adds up the selected metrics by period and product."""
+
+    def __init__(self, selection: Selection, period: Period) -> None:
+        self._selection = selection
+        self._length_s = SECONDS[period]
+        self._sums: dict[tuple[int, str], list[int]] = {}
+
+    def add(self, row: MetricRow) -> None:
+        if self._selection.has(row):
+            period_start = row.window_start // self._length_s * self._length_s
+            total = self._sums.setdefault((period_start, row.product_id), [0, 0])
             total[0] += row.order_count
             total[1] += row.revenue_cents
-    return [Line(*key, *total) for key, total in sorted(sums.items())]
+
+    def lines(self) -> list[Line]:
+        """A line for each period and product, oldest first."""
+        return [Line(*key, *total) for key, total in sorted(self._sums.items())]
+
+
+def summarize(rows: Iterable[MetricRow], selection: Selection, period: Period) -> list[Line]:
+    """A line for each period and product, oldest first."""
+    sums = Sums(selection, period)
+    for row in rows:
+        sums.add(row)
+    return sums.lines()
 
 
 def total_of(lines: Sequence[Line]) -> Line:

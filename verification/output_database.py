@@ -1,5 +1,6 @@
 """Reads the sink's database: one metric a row, without code of the sink."""
 
+import math
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ _POSTGRESQL_ROWS = """
 select extract(epoch from window_start), extract(epoch from window_end), product_id, order_count,
        total_revenue * 100, avg_order_value * 100
 from product_metrics
+where window_start >= to_timestamp(%s)
 """
 _FETCHED_ROWS = 10_000
 
@@ -35,15 +37,20 @@ class OutputDatabase(NamedTuple):
     password_file: Path | None = None
 
 
-def read_rows(database: OutputDatabase, window_seconds: int, report: Report | None = None) -> Counter[Metric]:
+def read_rows(
+    database: OutputDatabase, window_seconds: int, report: Report | None = None, since_s: float = -math.inf
+) -> Counter[Metric]:
     """The metrics in the database, none if the sink has not created it yet; invalid rows are reported.
+
+    Windows that end before ``since_s`` are skipped.
 
     Raises:
         PipelineError: the database cannot be read.
     """
     rows: Counter[Metric] = Counter()
     try:
-        for row in _sqlite(database) if database.url.startswith("sqlite:///") else _postgresql(database):
+        read = _sqlite if database.url.startswith("sqlite:///") else _postgresql
+        for row in read(database, since_s - window_seconds):
             metric = metric_of_row(row, window_seconds)
             if metric is not None:
                 rows[metric] += 1
@@ -65,16 +72,16 @@ def metric_of_row(row: Row, window_seconds: int) -> Metric | None:
     return Metric(whole[0], whole[1], product_id, whole[2], whole[3], whole[4])
 
 
-def _sqlite(database: OutputDatabase) -> Iterator[Row]:
+def _sqlite(database: OutputDatabase, starts_since_s: float) -> Iterator[Row]:
     path = Path(unquote(database.url.removeprefix("sqlite:///")))
     if not path.exists():
         return
     with read_only(path) as connection:
         if connection.execute("select 1 from sqlite_master where name = 'product_metrics'").fetchone():
-            yield from connection.execute("select * from product_metrics")
+            yield from connection.execute("select * from product_metrics where window_start >= ?", [starts_since_s])
 
 
-def _postgresql(database: OutputDatabase) -> Iterator[Row]:
+def _postgresql(database: OutputDatabase, starts_since_s: float) -> Iterator[Row]:
     options = (
         {"password": read_secret_file("SINK_DATABASE_PASSWORD", database.password_file)}
         if database.password_file
@@ -85,4 +92,4 @@ def _postgresql(database: OutputDatabase) -> Iterator[Row]:
         if known == (True,):
             with connection.cursor("rows") as cursor:
                 cursor.itersize = _FETCHED_ROWS
-                yield from cursor.execute(_POSTGRESQL_ROWS)
+                yield from cursor.execute(_POSTGRESQL_ROWS, [starts_since_s])

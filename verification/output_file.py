@@ -27,24 +27,28 @@ def read_lines(
 ) -> Counter[Metric]:
     """The metrics in the files, none if there is no file yet; invalid lines are reported, if ``report`` is given.
 
-    A last line without a newline is ignored: it is still being written, or a crash interrupted it. Finished files whose
-    windows all end before ``since_s`` are skipped.
+    A last line without a newline is ignored: it is still being written, or a crash interrupted it. Windows that end before
+    ``since_s`` are skipped.
 
     Raises:
         PipelineError: a file cannot be read.
     """
     found: Counter[Metric] = Counter()
+
+    def add(metrics: Iterator[Metric]) -> None:
+        found.update(metric for metric in metrics if metric.window_end >= since_s)
+
     with _readable(path), ExitStack() as exits:
         # Opened before the folder is listed: if it is finished meanwhile, both names have the same inode.
         live = exits.enter_context(path.open("rb")) if path.exists() else None
         for finished in _finished(path, live, since_s - window_seconds):
             if finished.suffix == ".parquet":
-                _add_rows(found, finished, window_seconds, report)
+                add(_metrics_of_rows(finished, window_seconds, report))
             else:
                 with _readable(finished), _opened(finished) as file:
-                    _add_lines(found, file, finished.name, window_seconds, report)
+                    add(_metrics_of_lines(file, finished.name, window_seconds, report))
         if live:
-            _add_lines(found, live, path.name, window_seconds, report)
+            add(_metrics_of_lines(live, path.name, window_seconds, report))
     return found
 
 
@@ -103,18 +107,18 @@ def _opened(path: Path) -> BinaryIO:
     return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
 
 
-def _add_lines(found: Counter[Metric], lines: BinaryIO, name: str, window_seconds: int, report: Report | None) -> None:
+def _metrics_of_lines(lines: BinaryIO, name: str, window_seconds: int, report: Report | None) -> Iterator[Metric]:
     for number, line in enumerate(lines, start=1):
         if not line.endswith(b"\n"):
             return
         try:
-            found[read_metric(line[:-1], window_seconds)] += 1
+            yield read_metric(line[:-1], window_seconds)
         except ValueError as error:
             if report:
                 report.found(Damage.LINE_MALFORMED, f"{name}, line {number}: {line[:200]!r}: {error}")
 
 
-def _add_rows(found: Counter[Metric], path: Path, window_seconds: int, report: Report | None) -> None:
+def _metrics_of_rows(path: Path, window_seconds: int, report: Report | None) -> Iterator[Metric]:
     try:
         from pyarrow import parquet  # noqa: PLC0415 - an extra
     except ImportError as error:
@@ -125,7 +129,7 @@ def _add_rows(found: Counter[Metric], path: Path, window_seconds: int, report: R
         for batch in file.iter_batches(10_000):
             for row in batch.to_pylist():
                 try:
-                    found[_metric_of(row, window_seconds)] += 1
+                    yield _metric_of(row, window_seconds)
                 except ValueError as error:
                     if report:
                         report.found(Damage.LINE_MALFORMED, f"{path.name}: {row}: {error}"[:300])

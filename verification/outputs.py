@@ -53,15 +53,15 @@ class OutputComparison:
         """Compare the outputs with ``metrics``, which the topic has before ``ends``."""
         outputs: list[_Output] = []
         window_seconds = self.topic.window_seconds
+        since_s = self.history.lines_since_s(metric.window_end for metric in metrics)
         if output:
-            since_s = self.history.lines_since_s(metric.window_end for metric in metrics)
             read_file = partial(read_lines, output, window_seconds, since_s=since_s)
             due = Counter(metrics)
             due -= await self._moved_away(output, read_file, due, ends)
             outputs.append(await self._read_output("file", LINES, read_file, due, deadline_s))
             self.report.lines = outputs[-1].written.total()
         if database:
-            read_all = partial(read_rows, database, window_seconds)
+            read_all = partial(read_rows, database, window_seconds, since_s=since_s)
             outputs.append(await self._read_output("database", ROWS, read_all, Counter(metrics), deadline_s))
             self.report.rows = outputs[-1].written.total()
         if outputs:

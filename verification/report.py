@@ -76,9 +76,9 @@ class Report:
     wrong_windows: list[tuple[str, int]] = field(default_factory=list)
     """(product, window start in epoch seconds) of each metric that is wrong, missing, duplicated, or has no orders."""
     lines: int | None = None
-    """Lines of the file; None when none was compared."""
+    """Lines of the files that were compared; None when no file was."""
     rows: int | None = None
-    """Rows of the database; None when none was compared."""
+    """Rows of the database that were compared; None when no database was."""
     not_verified: Counter[NotVerified] = field(default_factory=Counter)
     """What could not be verified; no difference."""
     damage: Counter[Damage] = field(default_factory=Counter)

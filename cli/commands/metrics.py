@@ -18,7 +18,6 @@ from cli.errors import UsageError
 from cli.kafka import address_of, run_in_kafka
 from cli.options import FOUND, PipelineOptions
 from cli.output import console_for, messages
-from libs.events.product_metrics import MetricRow
 from libs.events.rights import METRICS_READER
 from libs.printable import time_of
 from libs.runtime.errors import PipelineError
@@ -28,7 +27,7 @@ from metrics_report.file_source import from_file
 from metrics_report.formats import TEXTS, dollars, print_metrics, write_parquet
 from metrics_report.skipped import Skipped
 from metrics_report.sources import from_database, from_topic
-from metrics_report.summary import Line, Period, Selection, summarize, total_of
+from metrics_report.summary import Line, Period, Selection, Sums, summarize, total_of
 
 Source = Literal["file", "database", "topic"]
 Format = Literal["table", "json", "jsonl", "csv", "parquet"]
@@ -107,7 +106,7 @@ def metrics(
     where = source or _named_source(file, database) or known.source
     with messages.status(f"reading the {where}"):
         if where == "topic":
-            lines = summarize(_rows_of_topic(pipeline, skipped), selection, by)
+            lines = _lines_of_topic(pipeline, selection, by, skipped)
         elif where == "file":
             lines = summarize(from_file(file or known.file, selection, skipped), selection, by)
         else:
@@ -180,12 +179,15 @@ def _retention_note(missing_until_s: float) -> str:
     )
 
 
-def _rows_of_topic(options: PipelineOptions, skipped: Skipped) -> list[MetricRow]:
+def _lines_of_topic(options: PipelineOptions, selection: Selection, by: Period, skipped: Skipped) -> list[Line]:
     context = context_of(options)
     kafka = address_of(context)
 
-    async def read() -> list[MetricRow]:
-        return [row async for row in from_topic(kafka, context.topic_prefix, skipped)]
+    async def read() -> list[Line]:
+        sums = Sums(selection, by)
+        async for row in from_topic(kafka, context.topic_prefix, skipped):
+            sums.add(row)
+        return sums.lines()
 
     return run_in_kafka(read, kafka, context.topic_prefix, METRICS_READER)
 

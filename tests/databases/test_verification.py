@@ -82,3 +82,9 @@ def test_an_unreachable_database_is_an_error(tmp_path: Path) -> None:
         with pytest.raises(PipelineError, match="cannot be read") as refused:
             read_rows(OutputDatabase(url), 60)
         assert "secret" not in str(refused.value)
+
+
+async def test_rows_from_before_the_beginning_of_the_topic_are_not_read(probe: Probe) -> None:
+    await write(probe, [*TOPIC, *NEWER])
+    for since_s, count in ((float("-inf"), 3), (120, 3), (121, 1), (180, 1), (181, 0), (float("inf"), 0)):
+        assert read_rows(OutputDatabase(probe.url), 60, since_s=since_s).total() == count

@@ -10,7 +10,7 @@ import random
 import re
 import resource
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pytest
 from pyarrow import parquet
 
 from cli.app import run
+from cli.commands import metrics as metrics_command
 from libs.events.money import mean_cents
 from libs.events.product_metrics import MetricRow, ProductMetric, encode_metric
 from libs.runtime.errors import PipelineError
@@ -330,3 +331,27 @@ def test_windows_belong_to_the_period_in_which_they_begin() -> None:
     row = MetricRow(3590, 3650, "a", 1, 5, 5)
     assert [line.period_start for line in summarize([row], Selection(), "hour")] == [0]
     assert summarize([row], Selection(from_s=3591), "hour") == []
+
+
+def test_the_rows_of_a_topic_are_added_up_one_by_one(monkeypatch: pytest.MonkeyPatch, report: Report) -> None:
+    """Regression: all of them were in memory."""
+    alive = most = 0
+
+    class CountedRow(MetricRow):
+        def __del__(self) -> None:
+            nonlocal alive
+            alive -= 1
+
+    async def from_topic(*_: object) -> AsyncIterator[MetricRow]:
+        nonlocal alive, most
+        for number in range(50):
+            row = CountedRow(START + 60 * number, START + 60 * number + 60, "a", 1, 100, 100)
+            alive += 1
+            most = max(most, alive)
+            yield row
+
+    monkeypatch.setattr(metrics_command, "from_topic", from_topic)
+    monkeypatch.setattr(metrics_command, "run_in_kafka", lambda read, *_: asyncio.run(read()))
+    [*_, total] = report("--source=topic", "--bootstrap=there:2", "--format=csv", "--by=day").splitlines()
+    assert total == "total,,50,50.00,1.00"
+    assert most <= 2

@@ -1,11 +1,15 @@
 import json
+import math
+import sqlite3
 from collections import Counter
 from collections.abc import Collection, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from libs.events.product_metrics import ProductMetric, encode_metric
+from verification.output_database import OutputDatabase, read_rows
 from verification.output_file import read_lines
 from verification.report import Damage, Report
 from verification.watermarks import Watermarks
@@ -93,11 +97,29 @@ def test_lines_are_read_up_to_the_last_newline(tmp_path: Path) -> None:
 
 def test_finished_files_from_before_the_beginning_of_the_topic_are_ignored(tmp_path: Path) -> None:
     finished = tmp_path / "metrics-1970-01-01T00-01Z--1970-01-01T00-01Z.json"
-    finished.write_bytes(dump(METRIC) + b"\n")
+    finished.write_bytes(dump(METRIC) + b"\n{\n")
     assert read_lines(tmp_path / "metrics.json", 60).total() == 1
     # The name has minute precision: a window of 60 s that begins then ends at 180 at the latest.
-    for since_s, count in ((179, 1), (180, 0)):
-        assert read_lines(tmp_path / "metrics.json", 60, since_s=since_s).total() == count
+    for since_s, is_read in ((179, True), (180, False)):
+        report = Report()
+        read_lines(tmp_path / "metrics.json", 60, report, since_s=since_s)
+        assert bool(report.damage) is is_read
+
+
+def test_windows_from_before_the_beginning_of_the_topic_are_not_kept(tmp_path: Path) -> None:
+    """Regression: of the live file and the database all metrics were kept in memory, however old."""
+    live, database = tmp_path / "metrics.json", tmp_path / "metrics.db"
+    metrics = [Metric(start, start + 60, "p", 3, 1000, 333) for start in (0, 60, 120)]
+    live.write_bytes(
+        b"".join(dump(METRIC | {"window_start": each[0], "window_end": each[1]}) + b"\n" for each in metrics)
+    )
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("create table product_metrics (window_start, window_end, product_id, n, revenue, average)")
+        connection.executemany("insert into product_metrics values (?, ?, ?, ?, ?, ?)", metrics)
+    for since_s, kept in ((-math.inf, 3), (60, 3), (61, 2), (120, 2), (121, 1), (math.inf, 0)):
+        expected = Counter(metrics[3 - kept :])
+        assert read_lines(live, 60, since_s=since_s) == expected
+        assert read_rows(OutputDatabase(f"sqlite:///{database}"), 60, since_s=since_s) == expected
 
 
 def test_event_time_is_the_minimum_over_all_sources() -> None:
