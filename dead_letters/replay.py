@@ -35,8 +35,9 @@ from libs.runtime.transactions.record_batches import OutputBuffer
 
 TRANSACTIONAL_ID = "dead-letters-replay"
 
-LETTERS_PER_TRANSACTION = 500
-_BYTES_PER_TRANSACTION = 4 * 1024 * 1024
+# So few that a transaction ends in time over a slow link, or under a quota.
+LETTERS_PER_TRANSACTION = 100
+_BYTES_PER_TRANSACTION = 512 * 1024
 
 _AGAIN = "run the same command again: what was replayed is marked, and is skipped"
 
@@ -155,15 +156,16 @@ def _partition(letter: DeadLetter) -> int:
 
 
 async def in_transactions(letters: AsyncIterator[list[DeadLetter]]) -> AsyncIterator[list[DeadLetter]]:
-    """Split letters into chunks of one transaction each."""
+    """Split letters into chunks of one transaction each; a letter that is larger than a transaction's limit is alone in one."""
     portion: list[DeadLetter] = []
     portion_bytes = 0
     async for chunk in letters:
         for letter in chunk:
-            portion.append(letter)
-            portion_bytes += len(letter.value or b"")
-            if len(portion) >= LETTERS_PER_TRANSACTION or portion_bytes >= _BYTES_PER_TRANSACTION:
+            size = len(letter.value or b"")
+            if len(portion) >= LETTERS_PER_TRANSACTION or (portion and portion_bytes + size > _BYTES_PER_TRANSACTION):
                 yield portion
                 portion, portion_bytes = [], 0
+            portion.append(letter)
+            portion_bytes += size
     if portion:
         yield portion

@@ -16,11 +16,24 @@ async def test_letters_are_batched_by_number_and_by_size(monkeypatch: pytest.Mon
     async def chunks() -> AsyncIterator[list[DeadLetter]]:
         yield [letter(number, 1) for number in range(4)]
         yield []
-        yield [letter(4, 2_000_000), letter(5, 3_000_000), letter(6, 1)]
+        yield [letter(4, 250_000), letter(5, 250_000), letter(6, 50_000), letter(7, 1_000_000), letter(8, 1)]
 
     found = [[each.place for each in portion] async for portion in replay.in_transactions(chunks())]
     assert found == [
         [Place(0, 0), Place(0, 1), Place(0, 2)],
         [Place(0, 3), Place(0, 4), Place(0, 5)],
         [Place(0, 6)],
+        [Place(0, 7)],
+        [Place(0, 8)],
     ]
+
+
+async def test_a_transaction_of_letters_ends_in_time_over_a_slow_link() -> None:
+    """Regression: 4 MiB took longer than a transaction may over 1.6 Mbit/s, and every attempt began with the same letters."""
+
+    async def letters() -> AsyncIterator[list[DeadLetter]]:
+        yield [read_letter(FakeRecord(b"x" * 10_000, offset=number)) for number in range(400)]
+
+    sizes = [sum(len(each.value or b"") for each in portion) async for portion in replay.in_transactions(letters())]
+    assert sum(sizes) == 4_000_000
+    assert max(sizes) <= 512 * 1024
