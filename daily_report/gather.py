@@ -21,7 +21,6 @@ from dead_letters.reader import letter_reader
 from libs.events.processed_orders import read_processed_order
 from libs.events.product_metrics import MetricRow
 from libs.events.topics import LATE_ORDERS, PRODUCT_METRICS
-from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import Kafka
 from metrics_report.file_source import from_file
 from metrics_report.skipped import Skipped
@@ -29,7 +28,7 @@ from metrics_report.sources import from_database, metrics_between
 from metrics_report.summary import Selection
 from services.sink.database.address import Address
 from verification.history import History, find_metrics_missing_until_s
-from verification.topic_reader import Offsets, TopicReader
+from verification.topic_reader import Offsets, TopicReader, reading_failed
 from verification.windows import Metric, PlacedMetric
 
 FILE, DATABASE = "file", "database"
@@ -93,7 +92,7 @@ async def gather(
             )
         dead_letters, letters_are_cut = await _dead_letters(kafka, topic_prefix, span, now_s)
     except KafkaError as error:
-        raise PipelineError(f"the broker went away: {error!r}", advice="try again once it is back") from error
+        raise reading_failed(error) from error
     reconciliation, no_lines, moved_away = await _settled(partial(_compare, topic, outputs, span), wait_s, progress)
     if no_metrics := skipped.count + no_lines:
         notes.append(f"{no_metrics:,} records or lines are no metrics and were left out, whatever their time.")

@@ -11,7 +11,7 @@ from dead_letters.replay_marks import Replayed, decode_mark
 from libs.events.topics import DEAD_LETTERS_REPLAYED, ORDERS, ORDERS_DLQ
 from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, Kafka, client_arguments
-from verification.topic_reader import Offsets, TopicReader
+from verification.topic_reader import Offsets, TopicReader, reading_failed
 
 _BROKERS_DEFAULT_BYTES = 1_048_588
 
@@ -117,7 +117,7 @@ async def letter_reader(kafka: Kafka, topic_prefix: str) -> AsyncIterator[Letter
         async with TopicReader(kafka) as reader:
             yield LetterReader(await _look_up(kafka, topic_prefix, reader), reader)
     except KafkaError as error:
-        raise PipelineError(f"the broker went away: {error!r}", advice="try again once it is back") from error
+        raise reading_failed(error) from error
 
 
 async def _look_up(kafka: Kafka, topic_prefix: str, reader: TopicReader) -> Topics:

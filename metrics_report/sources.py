@@ -15,7 +15,7 @@ from metrics_report.skipped import Skipped
 from metrics_report.summary import Selection
 from services.sink.database.address import Address, PostgresqlAddress, SqliteAddress
 from verification.history import History, find_metrics_missing_until_s
-from verification.topic_reader import Offsets, Record, TopicReader
+from verification.topic_reader import Offsets, Record, TopicReader, reading_failed
 
 _FETCHED_ROWS = 10_000
 _POSTGRESQL = """
@@ -71,7 +71,7 @@ async def from_topic(kafka: Kafka, topic_prefix: str, skipped: Skipped) -> Async
             async for _, row in metrics_between(reader, topic, begins, ends, skipped):
                 yield row
     except KafkaError as error:
-        raise PipelineError(f"the broker went away: {error!r}", advice="try again once it is back") from error
+        raise reading_failed(error) from error
 
 
 async def metrics_between(

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aiokafka.errors import CommitFailedError, UnknownTopicOrPartitionError, for_code
+from aiokafka.errors import CommitFailedError, OffsetOutOfRangeError, UnknownTopicOrPartitionError, for_code
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from libs.events.topics import ALL_TOPICS, DEAD_LETTERS_REPLAYED, ORDERS, STAGES
@@ -15,7 +15,7 @@ from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, AIOKafkaConsu
 from libs.runtime.kafka_client.group_offsets import group_offsets
 from libs.runtime.kafka_client.member_count import count_members
 from verification.history import find_orders_whole_since_s
-from verification.topic_reader import TopicReader
+from verification.topic_reader import TopicReader, reading_failed
 
 _GONE_WITHIN_S = 30.0
 _STOP_ALL = (
@@ -61,9 +61,12 @@ async def make_plan(kafka: Kafka, topic_prefix: str) -> Plan:
         await _refuse_members(admin, topic_prefix)
     finally:
         await admin.close()
-    async with TopicReader(kafka) as reader:
-        begins, ends = await reader.begins(orders), await reader.ends(orders)
-        whole_since_s = await find_orders_whole_since_s(reader, orders, begins, ends)
+    try:
+        async with TopicReader(kafka) as reader:
+            begins, ends = await reader.begins(orders), await reader.ends(orders)
+            whole_since_s = await find_orders_whole_since_s(reader, orders, begins, ends)
+    except OffsetOutOfRangeError as error:
+        raise reading_failed(error) from error
     derived = [topic_prefix + topic.name for topic in ALL_TOPICS if topic is not ORDERS]
     topics = [each for each in derived if each in existing]
     replayed = topic_prefix + DEAD_LETTERS_REPLAYED.name in existing

@@ -16,6 +16,7 @@ from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
     NotCoordinatorForGroupError,
+    OffsetOutOfRangeError,
     TopicAuthorizationFailedError,
     for_code,
 )
@@ -210,6 +211,13 @@ class TopicReader:
 
     async def _topic_partitions(self, topic: str) -> list[TopicPartition]:
         return [TopicPartition(topic, partition) for partition in await self.partitions(topic)]
+
+
+def reading_failed(error: KafkaError) -> PipelineError:
+    """The error to raise if the broker refused, or did not answer, while topics were read."""
+    if isinstance(error, OffsetOutOfRangeError):
+        return PipelineError(f"records were deleted while they were read: {error}", advice="try again")
+    return PipelineError(f"the broker went away: {error!r}", advice="try again once it is back")
 
 
 def _consumer(kafka: Kafka, isolation_level: str) -> AIOKafkaConsumer:

@@ -11,9 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaError
 
-from libs.runtime.errors import PipelineError
 from libs.runtime.kafka_client.clients import Kafka
 from verification.history import WHOLE, History, find_history
 from verification.ledger import Ledger
@@ -23,7 +22,7 @@ from verification.outputs import OutputComparison
 from verification.packed_order import Source
 from verification.reference_processor import ReferenceProcessor, read_catalogue
 from verification.report import Damage, NotVerified, Report
-from verification.topic_reader import Offsets, Record, TopicReader
+from verification.topic_reader import Offsets, Record, TopicReader, reading_failed
 from verification.watermarks import Watermarks
 from verification.windows import Window, WindowSums, check_metrics
 
@@ -67,10 +66,8 @@ async def verify(  # noqa: PLR0913 - all except the first are keyword arguments
         async with TopicReader(kafka) as reader:
             run = _Run(reader, topic_prefix, window_seconds, settle_s, reference, progress, newest_orders)
             return await run.all(output, database, wait_closed_s)
-    except OffsetOutOfRangeError as error:
-        raise PipelineError(f"records were deleted while they were read: {error}", advice="verify again") from error
     except KafkaError as error:
-        raise PipelineError(f"the broker went away: {error!r}", advice="try again once it is back") from error
+        raise reading_failed(error) from error
 
 
 @dataclass

@@ -1,9 +1,14 @@
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
+from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaConnectionError, KafkaError, OffsetOutOfRangeError
 
-from dead_letters import replay
+from dead_letters import reader, replay
 from dead_letters.dead_letter import DeadLetter, Place, read_letter
+from libs.runtime.errors import PipelineError
+from libs.runtime.kafka_client.clients import KafkaAddress
 from tests.unit.driver import FakeRecord
 
 
@@ -37,3 +42,23 @@ async def test_a_transaction_of_letters_ends_in_time_over_a_slow_link() -> None:
     sizes = [sum(len(each.value or b"") for each in portion) async for portion in replay.in_transactions(letters())]
     assert sum(sizes) == 4_000_000
     assert max(sizes) <= 512 * 1024
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OffsetOutOfRangeError({}), "records were deleted while they were read"),
+        (KafkaConnectionError(), "the broker went away"),
+    ],
+)
+async def test_letters_that_retention_deletes_while_they_are_read_are_no_outage(
+    monkeypatch: pytest.MonkeyPatch, error: KafkaError, message: str
+) -> None:
+    async def look_up(*_: object) -> Any:
+        return None
+
+    monkeypatch.setattr(reader, "TopicReader", nullcontext)
+    monkeypatch.setattr(reader, "_look_up", look_up)
+    with pytest.raises(PipelineError, match=message):
+        async with reader.letter_reader(KafkaAddress("there:1"), ""):
+            raise error

@@ -11,11 +11,13 @@ import re
 import resource
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
+from contextlib import nullcontext
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.errors import OffsetOutOfRangeError
 from pyarrow import parquet
 
 from cli.app import run
@@ -23,7 +25,10 @@ from cli.commands import metrics as metrics_command
 from libs.events.money import mean_cents
 from libs.events.product_metrics import MetricRow, ProductMetric, encode_metric
 from libs.runtime.errors import PipelineError
+from libs.runtime.kafka_client.clients import KafkaAddress
+from metrics_report import sources
 from metrics_report.formats import write_parquet
+from metrics_report.skipped import Skipped
 from metrics_report.summary import Line, Selection, summarize
 from services.sink.database.address import parse_address
 from services.sink.database.connecting import database_at
@@ -32,6 +37,7 @@ from services.sink.file.convert import convert
 from services.sink.file.disk import Disk
 from services.sink.topic_reader import Position
 from verification.output_file import read_lines
+from verification.topic_reader import Offsets
 
 START = 1_795_305_600  # 2026-11-22T00:00:00Z
 RANDOM = random.Random(11)
@@ -355,3 +361,18 @@ def test_the_rows_of_a_topic_are_added_up_one_by_one(monkeypatch: pytest.MonkeyP
     [*_, total] = report("--source=topic", "--bootstrap=there:2", "--format=csv", "--by=day").splitlines()
     assert total == "total,,50,50.00,1.00"
     assert most <= 2
+
+
+async def test_metrics_that_retention_deletes_while_they_are_read_are_no_outage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Reader(nullcontext["Reader"]):
+        def __init__(self, _: object) -> None:
+            super().__init__(self)
+
+        async def begins(self, _: str) -> Offsets:
+            raise OffsetOutOfRangeError({})
+
+    monkeypatch.setattr(sources, "TopicReader", Reader)
+    with pytest.raises(PipelineError, match="records were deleted while they were read"):
+        await anext(sources.from_topic(KafkaAddress("there:1"), "", Skipped()))

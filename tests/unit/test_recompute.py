@@ -12,6 +12,7 @@ from aiokafka.errors import (
     CommitFailedError,
     GroupLoadInProgressError,
     KafkaConnectionError,
+    OffsetOutOfRangeError,
     TopicAuthorizationFailedError,
 )
 from aiokafka.errors import UnknownTopicOrPartitionError as UnknownTopicError
@@ -246,3 +247,17 @@ async def test_if_the_deleted_orders_are_of_unknown_age_every_window_until_now_m
 ) -> None:
     monkeypatch.setattr(commands, "TopicReader", reader)
     assert (await make_plan("there:1", "")).whole_since_s >= time.time()
+
+
+async def test_orders_that_retention_deletes_while_the_plan_is_made_are_no_outage(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = Reader((7, 300_000))
+
+    async def first_record(*_: object) -> None:
+        raise OffsetOutOfRangeError({ORDERS: 7})
+
+    monkeypatch.setattr(reader, "first_record", first_record)
+    monkeypatch.setattr(commands, "TopicReader", reader)
+    with pytest.raises(PipelineError, match="records were deleted while they were read"):
+        await make_plan("there:1", "")
