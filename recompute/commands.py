@@ -87,7 +87,7 @@ async def carry_out(kafka: Kafka, plan: Plan, begun: asyncio.Event) -> None:
     The broker deletes the other groups' offsets with their topics.
 
     ``begun`` is set before the first change. From then on the processor refuses to start until this was run to its end. It can be
-    run again after any interruption. If the broker refuses to delete any topic, the offsets are set back, and ``begun`` is cleared. A
+    run again after any interruption. If the broker refuses to delete every topic, the offsets are set back, and ``begun`` is cleared. A
     group without any offset cannot be set back: it gets offsets at which the processor refuses to start, as it does without any.
 
     Raises:
