@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiokafka.errors import CommitFailedError, OffsetOutOfRangeError, UnknownTopicOrPartitionError, for_code
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
@@ -14,6 +14,7 @@ from libs.runtime.exactly_once.committed_offsets import STARTING_OVER, encode_me
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, AIOKafkaConsumer, Kafka, client_arguments
 from libs.runtime.kafka_client.group_offsets import group_offsets
 from libs.runtime.kafka_client.member_count import count_members
+from recompute.lost_settings import lost_settings, replica_counts
 from verification.history import find_orders_whole_since_s
 from verification.topic_reader import TopicReader, reading_failed
 
@@ -30,6 +31,7 @@ class Plan:
     """The topics to be deleted, the first and end offsets of `orders`, and whether dead letters were ever ``replayed``.
 
     Orders of windows that begin before ``whole_since_s``, in epoch seconds, may have been deleted; ``-inf``: none were.
+    ``replicas`` is the most that a topic to be deleted has; ``lost_settings`` is what was set on these, None if that is unknown.
     """
 
     group: str
@@ -39,6 +41,8 @@ class Plan:
     ends: dict[TopicPartition, int]
     replayed: bool = False
     whole_since_s: float = -math.inf
+    replicas: int = 1
+    lost_settings: list[str] | None = field(default_factory=list)
 
     @property
     def topic_prefix(self) -> str:
@@ -59,6 +63,10 @@ async def make_plan(kafka: Kafka, topic_prefix: str) -> Plan:
         if orders not in existing:
             raise PipelineError(f"there is no topic {orders!r}", advice="name the pipeline's TOPIC_PREFIX")
         await _refuse_members(admin, topic_prefix)
+        derived = [topic for topic in ALL_TOPICS if topic is not ORDERS]
+        topics = [name for topic in derived if (name := topic_prefix + topic.name) in existing]
+        replicas = await replica_counts(admin, topics)
+        settings = await lost_settings(admin, derived, topic_prefix, replicas)
     finally:
         await admin.close()
     try:
@@ -67,8 +75,6 @@ async def make_plan(kafka: Kafka, topic_prefix: str) -> Plan:
             whole_since_s = await find_orders_whole_since_s(reader, orders, begins, ends)
     except OffsetOutOfRangeError as error:
         raise reading_failed(error) from error
-    derived = [topic_prefix + topic.name for topic in ALL_TOPICS if topic is not ORDERS]
-    topics = [each for each in derived if each in existing]
     replayed = topic_prefix + DEAD_LETTERS_REPLAYED.name in existing
     return Plan(
         topic_prefix + "processor",
@@ -78,6 +84,8 @@ async def make_plan(kafka: Kafka, topic_prefix: str) -> Plan:
         {TopicPartition(orders, partition): offset for partition, offset in ends.items()},
         replayed,
         whole_since_s,
+        max(replicas.values(), default=1),
+        settings,
     )
 
 

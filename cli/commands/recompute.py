@@ -67,6 +67,16 @@ def described(plan: Plan, servers: str, *, with_database: bool = False) -> str:
             " If the current catalogue accepts both, it is counted twice."
         )
     lines.append(f"These topics are deleted with all records: {', '.join(plan.topics) or 'none'}.")
+    if plan.replicas > 1:
+        lines.append(
+            f"They have {plan.replicas} replicas: start the services with TOPIC_REPLICATION_FACTOR={plan.replicas}, or they get 1."
+        )
+    if plan.lost_settings is None:
+        lines.append(
+            "What else was set on them by hand is lost. It is unknown here: this client lacks DESCRIBE_CONFIGS on the topics."
+        )
+    elif plan.lost_settings:
+        lines.append(f"What was set on them by hand is lost: {', '.join(plan.lost_settings)}.")
     if with_database:
         lines.append(
             f"The sink's database keeps its metrics, and refuses the new ones, until `{REBUILD}` empties it: then {REBUILD_LOSES}."

@@ -143,6 +143,15 @@ RECOMPUTE = Role(
     (
         _topic(READ, ORDERS, "find the oldest orders, and commit their offsets"),
         *(_topic(DELETE, topic, "delete the topic") for topic in _DERIVED),
+        *(
+            _topic(
+                DESCRIBE_CONFIGS,
+                topic,
+                "know what was set on it by hand",
+                "works, but does not say which settings are lost",
+            )
+            for topic in _DERIVED
+        ),
         _group(READ, "processor", "check that the group has no members, and commit the oldest offset of orders"),
         _group(DESCRIBE, "analytics", "check that the group has no members"),
         _topic(

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
+from aiokafka.admin.config_resource import ConfigResource
 from aiokafka.errors import (
     CommitFailedError,
     GroupLoadInProgressError,
@@ -43,6 +44,9 @@ class Cluster:
         self.fails_at: Any = None
         self.error: Exception = KafkaConnectionError()
         self.codes = {"processed-orders": 0, "analytics-state": 0}
+        self.replicas = 1
+        self.config_code = 0
+        self.configs: list[tuple[str, str | None, bool, int, bool, list[Any]]] = []
         monkeypatch.setattr(commands, "AIOKafkaAdminClient", self)
         monkeypatch.setattr(commands, "AIOKafkaConsumer", self)
 
@@ -71,6 +75,14 @@ class Cluster:
 
     async def list_topics(self) -> list[str]:
         return ["orders", "product-metrics"]
+
+    async def describe_topics(self, topics: list[str]) -> list[dict[str, Any]]:
+        return [{"topic": name, "partitions": [{"replicas": [1, 2, 3][: self.replicas]}]} for name in topics]
+
+    async def describe_configs(self, resources: list[ConfigResource]) -> list[SimpleNamespace]:
+        return [
+            SimpleNamespace(resources=[(self.config_code, "", 2, each.name, self.configs) for each in resources]),
+        ]
 
     async def commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
         self._change("commit", *offsets[ORDERS])
@@ -261,3 +273,35 @@ async def test_orders_that_retention_deletes_while_the_plan_is_made_are_no_outag
     monkeypatch.setattr(commands, "TopicReader", reader)
     with pytest.raises(PipelineError, match="records were deleted while they were read"):
         await make_plan("there:1", "")
+
+
+async def test_the_plan_has_what_the_services_do_not_create_again(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The entries are as Kafka 3.9 answers: name, value, read-only, source (1: the topic's own; 5: a default), sensitive, synonyms."""
+    monkeypatch.setattr(commands, "TopicReader", Reader((0, None)))
+    cluster.replicas = 3
+    cluster.configs = [
+        ("compression.type", "uncompressed", False, 1, False, []),  # as declared
+        ("min.insync.replicas", "2", False, 1, False, []),  # as the services create it with three replicas
+        ("retention.ms", "-1", False, 1, False, []),
+        ("max.message.bytes", "1048588", False, 5, False, []),
+    ]
+    plan = await make_plan("there:1", "")
+    assert (plan.replicas, plan.lost_settings) == (3, ["product-metrics: retention.ms=-1"])
+
+
+async def test_without_the_right_to_read_them_the_settings_are_unknown(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "TopicReader", Reader((0, None)))
+    cluster.config_code = TopicAuthorizationFailedError.errno
+    assert (await make_plan("there:1", "")).lost_settings is None
+
+
+async def test_a_topic_that_an_interrupted_run_has_deleted_has_no_settings(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "TopicReader", Reader((0, None)))
+    cluster.config_code = UnknownTopicError.errno
+    assert (await make_plan("there:1", "")).lost_settings == []

@@ -267,6 +267,25 @@ def test_a_recomputation_shows_what_it_deletes_and_where() -> None:
     assert "what the topic no longer has (retention.ms) is lost" in of_database
 
 
+@pytest.mark.parametrize(
+    ("replicas", "settings", "said"),
+    [
+        (1, [], None),
+        (3, [], "start the services with TOPIC_REPLICATION_FACTOR=3, or they get 1"),
+        (1, ["a: retention.ms=-1", "b: x=y"], "What was set on them by hand is lost: a: retention.ms=-1, b: x=y."),
+        (1, None, "What else was set on them by hand is lost. It is unknown here"),
+    ],
+)
+def test_a_recomputation_says_what_the_services_do_not_create_again(
+    replicas: int, settings: list[str] | None, said: str | None
+) -> None:
+    text = described(
+        Plan("processor", "orders", ["a", "b"], {}, {}, replicas=replicas, lost_settings=settings), "there:2"
+    )
+    assert ("replicas" in text or "by hand" in text) is (said is not None)
+    assert said is None or said in text
+
+
 def test_a_recomputation_says_which_windows_get_too_small() -> None:
     orders = TopicPartition("orders", 0)
     text = described(Plan("processor", "orders", [], {orders: 0}, {orders: 9}), "there:2")
