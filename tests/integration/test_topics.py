@@ -1,6 +1,7 @@
 """Topics that the broker rejects or that are deleted cause a clear error, and processing continues once they are fixed."""
 
 import asyncio
+import math
 import time
 
 import orjson
@@ -12,7 +13,7 @@ from aiokafka.errors import KafkaError
 
 from acls.acl import Acl
 from acls.admin import create
-from libs.events.topics import ANALYTICS_STATE, ORDERS, PROCESSED_ORDERS
+from libs.events.topics import ANALYTICS_STATE, LATE_ORDERS, ORDERS, PROCESSED_ORDERS
 from libs.runtime.errors import PipelineError, TopicMismatchError, TopicRefusedError
 from libs.runtime.rights.right import Operation, Resource
 from libs.runtime.topics import creation
@@ -116,6 +117,31 @@ async def test_added_partitions_end_a_running_service(pipeline: Pipeline, admin:
         await pipeline.send([(7, [orjson.dumps(order) for order in history(60, 10, seed=2)])])
         report = await pipeline.verify()
     assert report.accepted == 120
+
+
+async def test_the_plan_of_a_recomputation_has_the_settings_that_were_made_by_hand(
+    pipeline: Pipeline, admin: AIOKafkaAdminClient
+) -> None:
+    await pipeline.make_topics()
+    plan = await make_plan(pipeline.kafka, pipeline.prefix)
+    assert (plan.replicas, plan.lost_settings) == (1, [])
+    name = pipeline.prefix + LATE_ORDERS.name
+    configs = dict(LATE_ORDERS.config) | {"retention.ms": "-1"}
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs)])
+
+    async def is_listed() -> bool:
+        return (await make_plan(pipeline.kafka, pipeline.prefix)).lost_settings == [f"{name}: retention.ms=-1"]
+
+    await eventually(is_listed)
+
+
+async def test_the_plan_of_a_recomputation_says_from_when_on_all_orders_are_there(pipeline: Pipeline) -> None:
+    await pipeline.make_topics()
+    before_s = time.time()
+    await send(pipeline, seed=1)
+    assert (await make_plan(pipeline.kafka, pipeline.prefix)).whole_since_s == -math.inf
+    await pipeline.delete_records(ORDERS.name, lambda end: end // 2)
+    assert before_s + 60 <= (await make_plan(pipeline.kafka, pipeline.prefix)).whole_since_s <= time.time() + 60
 
 
 async def test_a_lowered_record_size_limit_is_logged_and_retried_until_it_is_raised(
