@@ -31,7 +31,7 @@ class Plan:
     """The topics to be deleted, the first and end offsets of `orders`, and whether dead letters were ever ``replayed``.
 
     Orders of windows that begin before ``whole_since_s``, in epoch seconds, may have been deleted; ``-inf``: none were.
-    ``replicas`` is the most that a topic to be deleted has; ``lost_settings`` is what was set on these, None if that is unknown.
+    ``replicas`` is the most that a topic to be deleted has; ``lost_settings`` is what was set on these by hand.
     """
 
     group: str
@@ -42,7 +42,7 @@ class Plan:
     replayed: bool = False
     whole_since_s: float = -math.inf
     replicas: int = 1
-    lost_settings: list[str] | None = field(default_factory=list)
+    lost_settings: list[str] = field(default_factory=list)
 
     @property
     def topic_prefix(self) -> str:
@@ -95,7 +95,7 @@ async def carry_out(kafka: Kafka, plan: Plan, begun: asyncio.Event) -> None:
     The broker deletes the other groups' offsets with their topics.
 
     ``begun`` is set before the first change. From then on the processor refuses to start until this was run to its end. It can be
-    run again after any interruption. If the broker refuses to delete every topic, the offsets are set back, and ``begun`` is cleared. A
+    run again after any interruption. If the broker deletes none of the topics, the offsets are set back, and ``begun`` is cleared. A
     group without any offset cannot be set back: it gets offsets at which the processor refuses to start, as it does without any.
 
     Raises:

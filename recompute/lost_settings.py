@@ -25,11 +25,10 @@ async def replica_counts(admin: AIOKafkaAdminClient, names: Sequence[str]) -> di
 
 async def lost_settings(
     admin: AIOKafkaAdminClient, specs: Sequence[Topic], topic_prefix: str, replicas: dict[str, int]
-) -> list[str] | None:
+) -> list[str]:
     """The settings of the topics in ``replicas`` that differ from the declared ones, each as ``topic: name=value``.
 
-    Returns:
-        None if this client may not read them.
+    Of a topic whose settings this client may not read, it says that.
 
     Raises:
         KafkaError: the broker rejects the request.
@@ -46,7 +45,8 @@ async def lost_settings(
     for code, message, _, topic, entries in response.resources:  # type: ignore[attr-defined]  # no fields in the base class
         error = for_code(code)
         if error in (TopicAuthorizationFailedError, ClusterAuthorizationFailedError):
-            return None
+            lost.append(f"{topic}: unknown, since this client lacks DESCRIBE_CONFIGS")
+            continue
         if error is UnknownTopicOrPartitionError:
             continue  # an interrupted run has deleted it
         if code:

@@ -1,6 +1,7 @@
 """`pipeline recompute`."""
 
 import asyncio
+import math
 
 from cli.app import EXIT_DONE, EXIT_FAILED
 from cli.confirmation import check_can_ask
@@ -12,7 +13,7 @@ from libs.confirmation import confirmed
 from libs.events.rights import RECOMPUTE
 from libs.printable import time_of
 from recompute.commands import Plan, carry_out, make_plan
-from services.sink.database.session import REBUILD, REBUILD_LOSES
+from services.sink.database.session import REBUILD
 
 _UNFINISHED = "The recomputation is not finished: run it again before you start the services."
 
@@ -57,7 +58,7 @@ def described(plan: Plan, servers: str, *, with_database: bool = False) -> str:
     if deleted := sum(plan.begins.values()):
         lines.append(f"Up to {deleted:,} older orders were deleted by retention: their results cannot be recomputed.")
         lines.append(
-            f"Windows that begin before {time_of(plan.whole_since_s * 1000)} get too small metrics, or none, since each partition of"
+            f"Windows that begin before {time_of(math.ceil(plan.whole_since_s) * 1000)} get too small metrics, or none, since each partition of"
             f" {plan.orders} begins at a time of its own. The sink puts its files aside as ….1.old, and writes again only what {plan.orders}"
             " still has: keep them."
         )
@@ -69,16 +70,13 @@ def described(plan: Plan, servers: str, *, with_database: bool = False) -> str:
     lines.append(f"These topics are deleted with all records: {', '.join(plan.topics) or 'none'}.")
     if plan.replicas > 1:
         lines.append(
-            f"They have {plan.replicas} replicas: start the services with TOPIC_REPLICATION_FACTOR={plan.replicas}, or they get 1."
+            f"They have up to {plan.replicas} replicas: start the services with TOPIC_REPLICATION_FACTOR={plan.replicas}, or they get 1."
         )
-    if plan.lost_settings is None:
-        lines.append(
-            "What else was set on them by hand is lost. It is unknown here: this client lacks DESCRIBE_CONFIGS on the topics."
-        )
-    elif plan.lost_settings:
-        lines.append(f"What was set on them by hand is lost: {', '.join(plan.lost_settings)}.")
+    if plan.lost_settings:
+        lines.append(f"Settings made on them by hand are lost ({'; '.join(plan.lost_settings)}).")
     if with_database:
         lines.append(
-            f"The sink's database keeps its metrics, and refuses the new ones, until `{REBUILD}` empties it: then {REBUILD_LOSES}."
+            f"The sink's database keeps its metrics, and refuses the new ones, until `{REBUILD}` empties it. Dump its table before:"
+            f" it gets only what {plan.orders} still has."
         )
     return "\n".join(lines)

@@ -11,6 +11,7 @@ from libs.runtime.service.startup_signals import exit_on_stop_signals
 if __name__ == "__main__":
     exit_on_stop_signals()  # the imports below take a second or more
 
+import structlog
 from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry
 
@@ -30,6 +31,8 @@ from services.processor.order_partition import OrderPartition, Route
 from services.processor.processor_settings import ProcessorSettings
 from services.processor.replica_watermark import ReplicaWatermark
 from services.processor.source_watermark import SourceWatermark
+
+log = structlog.get_logger()
 
 # The default, twice as much, is no faster here, and takes 15 MB more memory in a backlog.
 FETCH_BYTES = 256 * 1024
@@ -80,6 +83,13 @@ def make_stage(
 
 async def process_orders(context: Context[ProcessorSettings]) -> None:
     """Run until asked to stop."""
+    if context.settings.processor_accept_offsets:
+        log.warning(
+            "committed offsets are not checked",
+            setting="PROCESSOR_ACCEPT_OFFSETS",
+            consequence="a reset or the loss of the group's offsets goes unnoticed",
+            advice="once the processor has committed, start all replicas without it",
+        )
     limits = derived_limits(context.cluster)
     await run_stage(make_stage(context.settings, context.clock, context.registry, limits), context)
 

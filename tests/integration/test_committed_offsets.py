@@ -112,6 +112,7 @@ async def test_an_interrupted_recomputation_is_finished_by_a_second_one_and_noth
         pipeline.service("analytics") as analytics,
         pipeline.service("processor", PROCESSOR_ACCEPT_OFFSETS="true") as processor,
     ):
+        assert (await processor.wait_for("committed offsets are not checked"))["level"] == "warning"
         failed = await processor.wait_for("service failed")
         assert "pipeline recompute" in failed["advice"]
         assert await processor.wait() == 1

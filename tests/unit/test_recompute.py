@@ -296,7 +296,9 @@ async def test_without_the_right_to_read_them_the_settings_are_unknown(
 ) -> None:
     monkeypatch.setattr(commands, "TopicReader", Reader((0, None)))
     cluster.config_code = TopicAuthorizationFailedError.errno
-    assert (await make_plan("there:1", "")).lost_settings is None
+    assert (await make_plan("there:1", "")).lost_settings == [
+        "product-metrics: unknown, since this client lacks DESCRIBE_CONFIGS"
+    ]
 
 
 async def test_a_topic_that_an_interrupted_run_has_deleted_has_no_settings(

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +20,6 @@ from libs.runtime.exactly_once.committed_offsets import (
     check_settings,
     check_state,
     check_writer,
-    is_ours,
 )
 from libs.runtime.exactly_once.committed_records import read_committed_records
 from libs.runtime.exactly_once.doubt import Doubt
@@ -64,7 +63,6 @@ class TakeOver:
     group: str
     beat: Callable[[TopicPartition], None]
     _state_doubt: Doubt = field(default_factory=Doubt)
-    _warned_of: set[str] = field(default_factory=set)
 
     async def read(self, connection: BrokerConnection, starts: Mapping[TopicPartition, StartOffset]) -> TakenOver:
         """The partitions, ready to be processed; the consumer is at their positions.
@@ -143,10 +141,7 @@ class TakeOver:
             if offset is not None:
                 check_not_starting_over(source, offset)
                 check_settings(source, offset, self.stage.depends_on)
-        if self.stage.accept_offsets is None:
-            return
-        if self.stage.offsets_accepted:
-            self._warn_if_needless(self.stage.accept_offsets, [each for each in of_group.values() if each is not None])
+        if self.stage.accept_offsets is None or self.stage.offsets_accepted:
             return
         if not any(of_group.values()) and await self._has_output():
             # Another replica may have committed its first transaction in between: read the missing offsets again.
@@ -154,16 +149,6 @@ class TakeOver:
         for source, offset in committed.items():
             if offset is not None:
                 check_writer(source, offset, self.stage.accept_offsets)
-
-    def _warn_if_needless(self, setting: str, committed: Collection[CommittedOffset]) -> None:
-        """Left on, the setting would accept a later reset, or the loss of the offsets, silently."""
-        if committed and all(map(is_ours, committed)) and setting not in self._warned_of:
-            self._warned_of.add(setting)
-            log.warning(
-                "a setting is no longer needed for these partitions, and switches off the check of the offsets",
-                setting=setting,
-                advice="once each replica says so, start them without it",
-            )
 
     async def _has_output(self) -> bool:
         """Whether the main output has a committed record. Its end offset does not show it: aborted records have offsets, too."""
