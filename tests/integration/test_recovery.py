@@ -159,6 +159,11 @@ async def test_a_restore_reads_no_markers_of_transactions_that_were_compacted_lo
         await ensure_topics(pipeline.settings(), [changelog])
         partition = TopicPartition(topic_prefix + changelog.name, 0)
         connection = await BrokerConnection.open(pipeline.kafka, [partition.topic])
+        # Of a producer whose last transaction left only its marker here, compaction keeps an empty batch.
+        former = TransactionalProducer(connection, "former", topic_prefix)
+        await former.start()
+        await former.add_partitions([partition])
+        await former.end(commit=True)
         producer, member = TransactionalProducer(connection, "stage", topic_prefix), no_member("group")
         await producer.start()
         written = 0
