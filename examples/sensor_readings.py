@@ -11,7 +11,7 @@ from libs.runtime import api
 READINGS = api.Topic("readings", {"message.timestamp.type": "LogAppendTime", "compression.type": "uncompressed"})
 STATISTICS = api.Topic("sensor-statistics")
 REJECTED = api.Topic("rejected-readings", {"max.message.bytes": "2097152"})  # a reading and one more header
-STATE = api.Topic("sensor-state", {"cleanup.policy": "compact"})
+STATE = api.Topic("sensor-state", {"cleanup.policy": "compact", "delete.retention.ms": "3600000"})
 OUTPUTS = (STATISTICS, REJECTED, STATE)
 PROGRESS_KEY = b"progress"  # in the changelog, beside the windows
 WINDOW_MS, OUT_OF_ORDER_MS, AHEAD_MS, LONGEST_NAME = 60_000, 5_000, 60_000, 200
