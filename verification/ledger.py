@@ -213,7 +213,7 @@ class Ledger:
                     continue
                 self._report.found(Damage.DEAD_LETTER_LOST, f"{source}: {' or '.join(sorted(letter.reasons))}")
         for entry in self._orders.values():
-            for packed in [entry] if isinstance(entry, int) else entry:
+            for packed in _copies(entry):
                 source = source_of(packed)
                 if packed >= 0 and self._is_due(source):
                     if self._processed_may_be_gone(packed):
@@ -228,7 +228,7 @@ class Ledger:
     def _late_example(self, identity: bytes) -> str:
         entry = self._orders.get(identity)
         if entry is not None:
-            return str(source_of(entry if isinstance(entry, int) else entry[0]))
+            return str(source_of(_copies(entry)[0]))
         order, _ = self._late_orders.get(identity, (None, 0))
         return _describe(order) if order else "another one"
 
@@ -262,8 +262,7 @@ class Ledger:
                 return False
             self._report.not_verified[NotVerified.LATE] += 1
             return True
-        entries = [entry] if isinstance(entry, int) else entry
-        if not any(packed >= 0 and self._processed_may_be_gone(packed) for packed in entries):
+        if not any(packed >= 0 and self._processed_may_be_gone(packed) for packed in _copies(entry)):
             return False
         self._sums.late(order)
         return True
@@ -322,6 +321,11 @@ def _content_of(headers: Mapping[str, bytes | None], name: str) -> bytes:
     if content is None:
         raise ValueError(f"no {name}")
     return content
+
+
+def _copies(entry: int | list[int]) -> list[int]:
+    """All copies of an order, as packed integers."""
+    return [entry] if isinstance(entry, int) else entry
 
 
 def _describe(order: Order) -> str:

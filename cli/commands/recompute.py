@@ -57,10 +57,10 @@ def described(plan: Plan, servers: str, *, with_database: bool = False) -> str:
     ]
     if deleted := sum(plan.begins.values()):
         lines.append(f"Up to {deleted:,} older orders were deleted by retention: their results cannot be recomputed.")
+        whole_since = time_of(math.ceil(plan.whole_since_s) * 1000)
         lines.append(
-            f"Windows that begin before {time_of(math.ceil(plan.whole_since_s) * 1000)} get too small metrics, or none, since each partition of"
-            f" {plan.orders} begins at a time of its own. The sink puts its files aside as ….1.old, and writes again only what {plan.orders}"
-            " still has: keep them."
+            f"Windows that begin before {whole_since} get too small metrics, or none, since each partition of {plan.orders} begins at a"
+            f" time of its own. The sink puts its files aside as ….1.old, and writes again only what {plan.orders} still has: keep them."
         )
     if plan.replayed:
         lines.append(

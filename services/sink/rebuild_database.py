@@ -7,6 +7,8 @@ no longer in the topic are lost.
 import asyncio
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from libs.confirmation import confirmed
 from libs.printable import time_of
@@ -14,7 +16,7 @@ from libs.runtime.errors import PipelineError, SettingsError, described
 from libs.runtime.service.settings import load_settings
 from libs.runtime.service.startup_signals import STOP_SIGNALS
 from services.sink.database.connecting import database_at
-from services.sink.database.session import REBUILD_LOSES
+from services.sink.database.session import REBUILD_LOSES, Session
 from services.sink.sink_settings import SinkSettings
 
 
@@ -35,11 +37,12 @@ def _run(arguments: list[str]) -> int:
     except SettingsError as error:
         sys.stderr.write(f"rebuild_database: bad setting: {error}\n")
         return 2
-    if "--yes" not in arguments and not sys.stdin.isatty():
+    asks = "--yes" not in arguments
+    if asks and not sys.stdin.isatty():
         sys.stderr.write("rebuild_database: cannot ask for confirmation without a terminal (--yes does not ask)\n")
         return 2
     try:
-        if "--yes" not in arguments:
+        if asks:
             sys.stdout.write(_what_is_deleted(asyncio.run(_window_starts(settings))))
             if not confirmed(f"Delete all metrics in {address}?"):
                 sys.stdout.write("nothing was changed\n")
@@ -60,17 +63,20 @@ def _what_is_deleted(window_starts: tuple[int, int] | None) -> str:
 
 
 async def _window_starts(settings: SinkSettings) -> tuple[int, int] | None:
-    session = await database_at(settings.database_address()).connect()
-    try:
+    async with _session(settings) as session:
         return await session.window_starts()
-    finally:
-        await session.close()
 
 
 async def _clear(settings: SinkSettings) -> None:
+    async with _session(settings) as session:
+        await session.clear()
+
+
+@asynccontextmanager
+async def _session(settings: SinkSettings) -> AsyncIterator[Session]:
     session = await database_at(settings.database_address()).connect()
     try:
-        await session.clear()
+        yield session
     finally:
         await session.close()
 

@@ -37,6 +37,16 @@ async def writer(probe: Probe) -> AsyncIterator[DatabaseWriter]:
     await writer.close()
 
 
+async def empty_under(probe: Probe, writer: DatabaseWriter) -> None:
+    """Empty the database as a rebuild does; the writer notices it and becomes the writer again."""
+    session = await probe.session()
+    await session.clear()
+    await session.close()
+    with pytest.raises(WriterDisplacedError):
+        await writer.write(ROWS[1:], {0: Position(8, 1)})
+    assert await writer.acquire()
+
+
 async def test_it_continues_where_it_stopped(probe: Probe, writer: DatabaseWriter) -> None:
     await writer.close()
     again = writer_of(probe)
@@ -68,12 +78,7 @@ async def test_a_replaced_cluster_is_detected(writer: DatabaseWriter) -> None:
 
 async def test_after_a_rebuild_for_a_replaced_cluster_it_stays_the_writer(probe: Probe, writer: DatabaseWriter) -> None:
     """The cluster that the process found at its start is no longer the database's."""
-    session = await probe.session()
-    await session.clear()
-    await session.close()
-    with pytest.raises(WriterDisplacedError):
-        await writer.write(ROWS[1:], {0: Position(8, 1)})
-    assert await writer.acquire()
+    await empty_under(probe, writer)
     assert await writer.open("another") == {}
     await writer.write(ROWS, {0: Position(3, 1)})
     await writer.close()  # as after a lost connection
@@ -146,12 +151,7 @@ async def test_a_database_restored_from_a_backup_is_filled_from_its_own_progress
 
 
 async def test_a_rebuilt_database_is_filled_from_the_beginning(probe: Probe, writer: DatabaseWriter) -> None:
-    session = await probe.session()
-    await session.clear()
-    await session.close()
-    with pytest.raises(WriterDisplacedError):
-        await writer.write(ROWS[1:], {0: Position(8, 1)})
-    assert await writer.acquire()
+    await empty_under(probe, writer)
     assert await writer.open("cluster") == {}
 
 

@@ -186,8 +186,6 @@ async def _listed(connection: BrokerConnection, broker: int) -> list[_Listed]:
         try:
             while (answer := await connection.send(broker, request)).error_code:  # noqa: ASYNC110 - none listed until all are loaded
                 await asyncio.sleep(_LOAD_PAUSE_S)
-        except (
-            IncompatibleBrokerVersion
-        ):  # before Kafka 3.0: they are left to their timeout, and no later attempt finds more
-            return []
+        except IncompatibleBrokerVersion:
+            return []  # before Kafka 3.0: they are left to their timeout, and no later attempt finds more
     return [_Listed(*each) for *each, _ in answer.transactions]
