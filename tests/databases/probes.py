@@ -10,7 +10,7 @@ import psycopg
 from libs.events.product_metrics import MetricRow
 from services.sink.database.address import SqliteAddress, parse_address
 from services.sink.database.connecting import database_at
-from services.sink.database.postgresql import PostgresqlDatabase
+from services.sink.database.postgresql.database import PostgresqlDatabase
 from services.sink.database.schema import Migration
 from services.sink.database.session import Database, Session
 from services.sink.database.sqlite import SqliteDatabase

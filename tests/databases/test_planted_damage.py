@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from libs.events.product_metrics import MetricRow
-from services.sink.database import postgresql
 from services.sink.database.address import parse_address
 from services.sink.database.connecting import database_at
 from services.sink.database.database_writer import DatabaseWriter
-from services.sink.database.postgresql import PostgresqlSession
+from services.sink.database.postgresql import session as postgresql_session
+from services.sink.database.postgresql.session import PostgresqlSession
+from services.sink.database.postgresql.statements import BEGIN_PARTITION, MOVE
 from services.sink.database.session import Identity, Move
 from services.sink.metrics_writer import OutputChangedError, OutputUnavailableError, WriterDisplacedError
 from services.sink.topic_reader import Position
@@ -109,8 +110,8 @@ class RepeatsUnconfirmedCommit(DatabaseWriter):
 
 
 # Without the check of the previous offset.
-MOVE_FROM_ANYWHERE = postgresql._MOVE.replace("and progress.next_offset = move.before", "")
-BEGIN_ANYWHERE = postgresql._BEGIN_PARTITION.replace(
+MOVE_FROM_ANYWHERE = MOVE.replace("and progress.next_offset = move.before", "")
+BEGIN_ANYWHERE = BEGIN_PARTITION.replace(
     "do nothing", "(partition) do update set next_offset = excluded.next_offset, crc32_before = excluded.crc32_before"
 )
 
@@ -134,7 +135,7 @@ async def test_offsets_committed_before_the_rows_are_found(
 
 
 async def test_a_missing_epoch_check_is_found(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgresql, "_require_own", lambda cursor, epoch: None)
+    monkeypatch.setattr(postgresql_session, "_require_own", lambda cursor, epoch: None)
     probe = PostgresqlProbe(postgres.create_database("no-epoch"))
     with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
         await resume_a_displaced_sink(postgres, probe, DatabaseWriter)
@@ -145,8 +146,8 @@ async def test_a_commit_repeated_without_checking_its_outcome_is_found(
     postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The offsets would detect it; without their check the table's key does, and a row is reported as left out."""
-    monkeypatch.setattr(postgresql, "_MOVE", MOVE_FROM_ANYWHERE)
-    monkeypatch.setattr(postgresql, "_BEGIN_PARTITION", BEGIN_ANYWHERE)
+    monkeypatch.setattr(postgresql_session, "MOVE", MOVE_FROM_ANYWHERE)
+    monkeypatch.setattr(postgresql_session, "BEGIN_PARTITION", BEGIN_ANYWHERE)
     probe = PostgresqlProbe(postgres.create_database("repeated"))
     with pytest.raises(AssertionError, match="no row is duplicated"):
         await write_with_cut_connections(postgres, probe, RepeatsUnconfirmedCommit)
@@ -163,8 +164,8 @@ async def test_a_commit_assumed_done_without_checking_its_outcome_is_found(
                 assert await self.acquire()
                 return ()
 
-    monkeypatch.setattr(postgresql, "_MOVE", MOVE_FROM_ANYWHERE)
-    monkeypatch.setattr(postgresql, "_BEGIN_PARTITION", BEGIN_ANYWHERE)
+    monkeypatch.setattr(postgresql_session, "MOVE", MOVE_FROM_ANYWHERE)
+    monkeypatch.setattr(postgresql_session, "BEGIN_PARTITION", BEGIN_ANYWHERE)
     probe = PostgresqlProbe(postgres.create_database("taken-for-done"))
     with pytest.raises(AssertionError):
         await write_with_cut_connections(postgres, probe, AssumesUnconfirmedCommitDone)

@@ -8,8 +8,9 @@ import psycopg
 import pytest
 
 from libs.events.product_metrics import MetricRow
-from services.sink.database import postgresql
-from services.sink.database.postgresql import PostgresqlSession
+from services.sink.database.postgresql import database as postgresql_database
+from services.sink.database.postgresql import session as postgresql_session
+from services.sink.database.postgresql.session import PostgresqlSession
 from services.sink.database.schema import migrations
 from services.sink.database.session import DatabaseRefusedError, DatabaseUnavailableError, FencedError, Move
 from services.sink.topic_reader import Position
@@ -138,7 +139,7 @@ async def test_the_open_transaction_of_a_stopped_sink_is_rolled_back(
     probe: PostgresqlProbe, session: PostgresqlSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its session holds a lock on the owner's row, until the server ends it."""
-    monkeypatch.setattr(postgresql, "_SESSION", "set idle_in_transaction_session_timeout = '300ms'")
+    monkeypatch.setattr(postgresql_database, "_SESSION", "set idle_in_transaction_session_timeout = '300ms'")
     paused = await probe.session()
     assert isinstance(paused, PostgresqlSession)
     epoch = await paused.take_over("paused", 10)
@@ -162,7 +163,7 @@ async def test_the_open_transaction_of_an_own_earlier_session_is_not_taken_for_a
     """A single sink whose connection broke in the middle of a write would wait for itself, and report that it stands by."""
     earlier_epoch = await session.take_over("first", 10)
     assert earlier_epoch
-    monkeypatch.setattr(postgresql, "_SESSION", "set lock_timeout = '50ms'")
+    monkeypatch.setattr(postgresql_database, "_SESSION", "set lock_timeout = '50ms'")
     later = await probe.session()
     await session._connection.execute("begin")
     await session.renew(earlier_epoch)
@@ -242,7 +243,7 @@ async def test_a_lease_lasts_from_the_end_of_a_long_write(
     probe: PostgresqlProbe, session: PostgresqlSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise a standby takes over after each write that takes as long as the lease."""
-    monkeypatch.setattr(postgresql, "_LONG_WRITE_S", 0.0)
+    monkeypatch.setattr(postgresql_session, "_LONG_WRITE_S", 0.0)
     epoch = await session.take_over("first", 10)
     assert epoch
     async with await psycopg.AsyncConnection.connect(probe.url) as other:
@@ -262,7 +263,7 @@ async def test_clear_names_the_transaction_that_is_in_its_way(
     epoch = await session.take_over("first", 10)
     assert epoch
     await session.write(epoch, ROWS, BEGIN)
-    monkeypatch.setattr(postgresql, "_SESSION", "set lock_timeout = '50ms'")
+    monkeypatch.setattr(postgresql_database, "_SESSION", "set lock_timeout = '50ms'")
     clearing = await probe.session()
     async with await psycopg.AsyncConnection.connect(probe.url) as analyst:
         await analyst.execute("select count(*) from product_metrics")

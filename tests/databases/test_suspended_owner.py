@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from libs.events.product_metrics import MetricRow
-from services.sink.database.postgresql import PostgresqlSession
+from services.sink.database.postgresql.session import PostgresqlSession
 from services.sink.database.session import DatabaseUnavailableError, FencedError, Move
 from services.sink.topic_reader import Position
 from tests.databases.postgresql import PostgresServer

@@ -9,6 +9,6 @@ def database_at(address: Address) -> Database:
     """The database at ``address``, without connecting to it."""
     if isinstance(address, SqliteAddress):
         return SqliteDatabase(address)
-    from services.sink.database.postgresql import PostgresqlDatabase  # noqa: PLC0415 - its driver is 20 MB of memory
+    from services.sink.database.postgresql.database import PostgresqlDatabase  # noqa: PLC0415 - its driver is 20 MB of memory
 
     return PostgresqlDatabase(address)

@@ -68,11 +68,11 @@ class SqliteDatabase:
                 f"SINK_DATABASE_URL={self._address} cannot be written: {error}",
                 advice="choose another path, or give this user the right to write there",
             ) from error
-        with _as_our_errors():
+        with _translated_errors():
             connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         session = SqliteSession(connection, path)
         try:
-            with _as_our_errors():
+            with _translated_errors():
                 connection.execute("pragma journal_mode = wal")  # readers do not block the sink, nor the sink readers
                 connection.execute("pragma synchronous = full")
                 _migrate(connection, self._migrations)
@@ -182,7 +182,7 @@ class SqliteSession:
 
     async def _run(self, work: Callable[[], T]) -> T:
         def run() -> T:
-            with self._in_use, _as_our_errors():
+            with self._in_use, _translated_errors():
                 self._require_same_file()
                 return work()
 
@@ -275,7 +275,7 @@ def _statements(script: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _as_our_errors() -> Iterator[None]:
+def _translated_errors() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
