@@ -37,7 +37,7 @@ def lines_of(contender: Contender) -> str:
 
 
 def _folder(name: str) -> int:
-    return _count_all((ROOT / name).glob("*.py"))
+    return _count_all((ROOT / name).rglob("*.py"))
 
 
 def _count_all(paths: Iterable[Path]) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from verification.expected_letter import TOO_LARGE, ExpectedLetter, expected_letter
 from verification.history import WHOLE, History
+from verification.late_contents import LateContents
 from verification.packed_order import Source, pack, processed_partition_of, rest_of, source_of
 from verification.partitioning import partition_of
 from verification.reference_processor import AllowedOutcome, Order, ReferenceProcessor
@@ -55,6 +56,7 @@ class Ledger:
         self._rests: dict[Source, tuple[int, ...]] = {}  # of the orders with several allowed ones
         self._seen_faulty: set[Source] = set()
         self._late: Counter[bytes] = Counter()
+        self._late_contents = LateContents()
         # Processed orders equal to late ones, before whose offset event time had not passed their window; whether they are summed.
         self._on_time: dict[bytes, list[tuple[Order, bool]]] = {}
         # And their timestamps, where their orders may be gone; else as many without an order as are reported.
@@ -153,6 +155,7 @@ class Ledger:
         order = self._read("late-orders", value)
         if order:
             self._late[order.identity] += 1
+            self._late_contents.add(order)
             is_example = order.identity not in self._orders and len(self._late_orders) < MAX_EXAMPLES
             if self._history is not WHOLE or is_example:
                 self._late_orders[order.identity] = order, timestamp_ms
@@ -189,6 +192,7 @@ class Ledger:
                 self._sums.take_back(order)
         elif read_by_analytics:
             self._sums.accept(order)
+        self._late_contents.match(order)
         if self._late and order.identity in self._late:
             self._match_late(order, passed_s, read_by_analytics=read_by_analytics)
         return order
@@ -220,10 +224,16 @@ class Ledger:
                         self._report.not_verified[NotVerified.OUTCOME] += 1
                         continue
                     self._report.found(Damage.LOST, str(source))
+        self._close_late()
+
+    def _close_late(self) -> None:
         for identity, count in self._late.items():
             left = count - self._report_on_time(identity, count)
             if left and not self._late_may_be_right(identity):
                 self._report.found(Damage.LATE_UNEXPECTED, self._late_example(identity), left)
+        for identity, count in self._late_contents.changed():
+            if identity not in self._late and not self._a_copy_may_be_gone(identity):
+                self._report.found(Damage.LATE_CHANGED, self._late_example(identity), count)
 
     def _late_example(self, identity: bytes) -> str:
         entry = self._orders.get(identity)
@@ -262,10 +272,15 @@ class Ledger:
                 return False
             self._report.not_verified[NotVerified.LATE] += 1
             return True
-        if not any(packed >= 0 and self._processed_may_be_gone(packed) for packed in _copies(entry)):
+        if not self._a_copy_may_be_gone(identity):
             return False
         self._sums.late(order)
         return True
+
+    def _a_copy_may_be_gone(self, identity: bytes) -> bool:
+        """Whether an order was sent and its record in ``processed-orders`` may have been deleted."""
+        copies = _copies(self._orders.get(identity, []))
+        return any(packed >= 0 and self._processed_may_be_gone(packed) for packed in copies)
 
     def _is_due(self, source: Source) -> bool:
         return source.offset < self._snapshot[source.partition]

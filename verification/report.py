@@ -22,6 +22,7 @@ class Damage(StrEnum):
     DEAD_LETTER_CHANGED = "dead letter with another key, value or timestamp than its record"
     WRONG_REASON = "dead letter with a reason that does not apply"
     LATE_UNEXPECTED = "late order that is not in processed-orders, or is there less often"
+    LATE_CHANGED = "late order whose fields differ from those of the processed order"
     LATE_TOO_EARLY = "late order whose window was still open"
     WINDOW_WRONG = "metric that differs from the sum of its orders"
     WINDOW_DUPLICATED = "window of a product more than once in product-metrics"

@@ -2,8 +2,9 @@
 
 import pytest
 
-from benchmarks.lines_of_code import java_lines, python_lines
-from benchmarks.registry import Stage
+from benchmarks.lines_of_code import java_lines, lines_of, python_lines
+from benchmarks.processes import ROOT
+from benchmarks.registry import OURS, Stage
 from benchmarks.regression_guard import regressions
 from benchmarks.samples import FIRST_RECORDS_BYTES, Sample, figures, visible_since
 from benchmarks.stats import Spread, ratios, spread
@@ -86,3 +87,9 @@ def test_lines_of_code_are_neither_blank_nor_comment_nor_docstring() -> None:
     assert python_lines(python) == 5
     java = "/**\n * Docs.\n */\nclass A { // why\n\n  /* a */ int b;\n  // nothing\n}\n"
     assert java_lines(java) == 3
+
+
+def test_our_lines_of_code_include_the_folders_of_the_libraries() -> None:
+    paths = (path for folder in ("events", "runtime") for path in ROOT.glob(f"libs/{folder}/**/*.py"))
+    libraries = sum(python_lines(path.read_text()) for path in paths)
+    assert lines_of(OURS).endswith(f" + {libraries:,} in libs")

@@ -34,6 +34,18 @@ def test_undamaged_outputs_pass() -> None:
     assert (report.closed_windows, report.open_windows, report.lines) == (1, 1, 1)
 
 
+def test_of_two_orders_with_other_fields_either_may_be_late() -> None:
+    for note in ("first", "second"):
+        outputs = Outputs()
+        both = [{**LATE, "note": each} for each in ("first", "second")]
+        outputs.orders[2:3] = [dump(each) for each in both]
+        outputs.processed[-1:] = [enriched(each) for each in both]
+        outputs.late = [enriched({**LATE, "note": note})]
+        outputs.snapshot = {0: 5, 1: 4}
+        outputs.metrics = outputs.lines = [Metric(START, START + 60, "prod-1", 5, 1376, 275)]
+        assert outputs.verify().damage == {}
+
+
 def test_newer_orders_are_counted_once_the_analytics_has_read_them() -> None:
     new = enriched(order("new", 7, "prod-2", START + 61))
     outputs = Outputs(processed_newer=[new])
@@ -211,6 +223,14 @@ def double_a_late_order(outputs: Outputs) -> None:
     outputs.late.append(outputs.late[0])
 
 
+def change_the_product_name_of_a_late_order(outputs: Outputs) -> None:
+    outputs.late[0] = dump({**LATE, "product_name": "Desk"})
+
+
+def add_a_field_to_a_late_order(outputs: Outputs) -> None:
+    outputs.late[0] = dump({**LATE, "product_name": "Lamp", "note": "x"})
+
+
 def keep_no_late_order(outputs: Outputs) -> None:
     outputs.late.clear()
 
@@ -279,6 +299,8 @@ def invent_a_line(outputs: Outputs) -> None:
         (give_the_wrong_reason, {Damage.WRONG_REASON: 1}),
         (invent_a_late_order, {Damage.LATE_UNEXPECTED: 1}),
         (double_a_late_order, {Damage.LATE_UNEXPECTED: 1}),
+        (change_the_product_name_of_a_late_order, {Damage.LATE_CHANGED: 1}),
+        (add_a_field_to_a_late_order, {Damage.LATE_CHANGED: 1}),
         (keep_no_late_order, {Damage.WINDOW_WRONG: 1}),
         (count_wrong, {Damage.WINDOW_WRONG: 1}),
         (sum_wrong_by_a_cent, {Damage.WINDOW_WRONG: 1}),
