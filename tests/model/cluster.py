@@ -10,15 +10,15 @@ from operator import itemgetter
 from typing import NamedTuple, Self
 
 INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE, INVALID_PRODUCER_ID_MAPPING = 47, 48, 49
-OUT_OF_ORDER_SEQUENCE_NUMBER, ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID = 45, 22, 25
+OUT_OF_ORDER_SEQUENCE_NUMBER, ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID, NOT_COORDINATOR = 45, 22, 25, 16
 
 OUT, OFFSETS = "out", "offsets"
 """The partitions of a transaction: the output partition, and that of the group's offsets."""
 
-COORDINATOR, FORMER_COORDINATOR = 1, 2
-"""Brokers that answer as the group's coordinator."""
+BROKERS = (1, 2)
+"""One of them is the group's coordinator. The other one may have been it before, and not know that it is none any more."""
 
-_READS = ("ListTransactions", "OffsetFetch", "ReadOutput")
+_READS = ("ListTransactions", "FindCoordinator", "OffsetFetch", "ReadOutput")
 
 
 class Request(NamedTuple):
@@ -33,6 +33,7 @@ class Request(NamedTuple):
     generation: int = -1
     member: str = ""
     flag: bool = False  # EndTxn: commit; OffsetFetch: require stable offsets
+    broker: int = -1  # that gets a request to the group's coordinator
 
 
 class Transaction(NamedTuple):
@@ -65,6 +66,11 @@ class Cluster(NamedTuple):
     generation: int = 1
     committed: int = 0
     pending: frozenset[tuple[int, int]] = frozenset()  # offsets of open transactions by producer id
+    coordinator: int = BROKERS[0]
+    outdated: tuple[int, bool] = (
+        0,
+        False,
+    )  # what the former coordinator knows: the committed offset, and whether one is pending
     log: tuple[Record, ...] = ()
     sequences: frozenset[tuple[int, int, int]] = frozenset()  # the output's next one by producer id and epoch
     epochs: frozenset[tuple[str, int, int]] = frozenset()  # of pending transactions, by target and producer id
@@ -133,8 +139,12 @@ def _read(cluster: Cluster, request: Request) -> Answer:
     if request.name == "ListTransactions":
         undecided = (each for each in cluster.transactions if each.state in ("Ongoing", "Prepare"))
         return tuple((each.transactional_id, each.state) for each in undecided)
+    if request.name == "FindCoordinator":
+        return (cluster.coordinator,)
     if request.name == "OffsetFetch":
-        return None if request.flag and cluster.pending else (cluster.committed, COORDINATOR)
+        if request.broker != cluster.coordinator:
+            return NOT_COORDINATOR
+        return None if request.flag and cluster.pending else (cluster.committed,)
     values = cluster.stable_values()
     return None if request.flag and len(values) < len(cluster.log) else (*values,)
 
@@ -214,6 +224,8 @@ def _commit_offset(cluster: Cluster, request: Request) -> tuple[Cluster, Answer]
     GroupMetadataManager.failPendingTxnOffsetCommit removes them by producer id, whichever request they are from.
     """
     producer_id = request.producer_id
+    if request.broker != cluster.coordinator:  # it cannot replicate the offset
+        return cluster, NOT_COORDINATOR
     if cluster.pending_of(producer_id) is None and not _is_ongoing(cluster, request, OFFSETS):
         return cluster, INVALID_TXN_STATE
     if request.generation >= 0 or request.member:
@@ -226,6 +238,24 @@ def _commit_offset(cluster: Cluster, request: Request) -> tuple[Cluster, Answer]
     updated = cluster.without_pending(producer_id)
     updated = updated._replace(pending=updated.pending | {(producer_id, request.value)})
     return updated.seen(OFFSETS, producer_id, request.epoch), 0
+
+
+def outdated_offset(cluster: Cluster) -> Answer:
+    """What the former coordinator answers to an OffsetFetch of stable offsets."""
+    offset, is_pending = cluster.outdated
+    return None if is_pending else (offset,)
+
+
+def other_broker(broker: int) -> int:
+    """The broker that is not this one."""
+    return sum(BROKERS) - broker
+
+
+def move_coordinator(cluster: Cluster) -> Cluster:
+    """The other broker becomes the group's coordinator; what was acknowledged is replicated."""
+    return cluster._replace(
+        coordinator=other_broker(cluster.coordinator), outdated=(cluster.committed, bool(cluster.pending))
+    )
 
 
 def member_of(generation: int) -> str:

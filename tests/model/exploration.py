@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
 
 from tests.model.cluster import (
-    COORDINATOR,
-    FORMER_COORDINATOR,
     Cluster,
     Request,
     can_act,
     handle,
     markers,
+    move_coordinator,
+    other_broker,
+    outdated_offset,
     time_out,
     write_marker,
 )
@@ -24,7 +25,8 @@ class Budget(NamedTuple):
     crashes: int = 0
     rebalances: int = 0  # without a crash
     switches: int = 0  # to another replica while the previous one could continue
-    outdated: int = 0  # committed offsets, from a broker that does not know that it is no longer the coordinator
+    moves: int = 0  # of the group's coordinator to the other broker
+    outdated: int = 0  # look-ups that name the former coordinator, which may answer as if it still were it
 
 
 CRASHED, FENCED_REPLICA, FINISHED_REPLICA = -1, -2, -3
@@ -123,6 +125,9 @@ class Exploration:
         for generation, replica in enumerate(state.replicas, 1):
             if state.budget.crashes and replica >= 0:
                 yield False, f"{generation} crashes", self._crashed(state, generation)
+        if state.budget.moves:
+            budget = state.budget._replace(moves=state.budget.moves - 1)
+            yield False, "the coordinator moves", state._replace(cluster=move_coordinator(state.cluster), budget=budget)
         owner = state.replicas[-1]
         if owner == CRASHED or (state.budget.rebalances and owner >= 0):
             yield owner == CRASHED, "rebalance", await self._rebalanced(state)
@@ -144,16 +149,18 @@ class Exploration:
                 yield True, f"{description} -> {answer}", reached
             elif cluster != state.cluster:
                 yield True, description, _clean(after._replace(cluster=cluster))
-            if state.budget.lost:
+            if state.budget.lost and request.name != "FindCoordinator":  # it is repeated
                 budget = after.budget._replace(lost=after.budget.lost - 1)
                 lost = after._replace(budget=budget, late=(*state.late, request))
                 yield False, f"{description}: no answer", await self._after(lost, generation, (number, LOST))
-            if state.budget.outdated and request.name == "OffsetFetch" and request.flag:
+            if state.budget.outdated and request.name == "FindCoordinator":
                 old = after._replace(budget=after.budget._replace(outdated=after.budget.outdated - 1))
-                for broker in (FORMER_COORDINATOR, COORDINATOR):  # the second: it becomes the coordinator again
-                    first = (Cluster().committed, broker)
-                    reached = await self._after(old, generation, (number, first))
-                    yield False, f"{description}: outdated, {first}", reached
+                former = (other_broker(state.cluster.coordinator),)
+                yield False, f"{description} -> {former}", await self._after(old, generation, (number, former))
+            of_former = request.name == "OffsetFetch" and request.broker != state.cluster.coordinator
+            if of_former and (outdated := outdated_offset(state.cluster)) is not None:
+                reached = await self._after(after, generation, (number, outdated))
+                yield False, f"{description} -> outdated: {outdated}", reached
 
     def _unanswered(self, state: State) -> Iterator[tuple[int, int, Request]]:
         for generation, replica in enumerate(state.replicas, 1):

@@ -21,10 +21,11 @@ from libs.runtime.exactly_once.worker import ReplicaWorker
 from libs.runtime.kafka_client.group_member import GroupMember
 from libs.runtime.service.health import Health
 from libs.runtime.service.settings import ServiceSettings
+from libs.runtime.transactions.connection import GROUP
 from libs.runtime.transactions.producer import TransactionalProducer
 from libs.runtime.transactions.record_batches import OutputBuffer
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
-from tests.model.cluster import COORDINATOR, Answer, Request, member_of
+from tests.model.cluster import Answer, Request, member_of
 from tests.unit.exactly_once.fakes import FakeConsumer, FakeLogic, make_stage, make_watch
 from tests.unit.transactions.requests import Sent, answer_to, sent
 
@@ -198,13 +199,19 @@ class ModelConnection:
     """Replaces ``BrokerConnection``."""
 
     def __init__(self) -> None:
-        self._coordinator = COORDINATOR
+        self._coordinator: int | None = None
 
     async def coordinator(self, _: int, __: str) -> int:
+        """The group's coordinator; there is one transaction coordinator, which is always known."""
+        if self._coordinator is None:
+            [self._coordinator] = await _ask(Request("FindCoordinator"))
         return self._coordinator
 
     def forget_coordinators(self) -> None:
-        self._coordinator = COORDINATOR
+        self._coordinator = None
+
+    async def refresh(self) -> None:
+        self.forget_coordinators()
 
     def brokers(self) -> list[int]:
         return [1]
@@ -219,12 +226,13 @@ class ModelConnection:
         found = sent(request)
         if found.name == "DescribeTransactions":  # this model's broker leaves out no marker
             return answer_to(found)
-        answer = await _ask(_request(found))
-        self._coordinator = answer[1] if found.name == "StableOffsetFetch" else COORDINATOR
-        return _answer(found, answer)
+        return _answer(found, await _ask(_request(found)))
 
-    async def ask_coordinator(self, _: int, __: str, request: Any) -> Any:
-        return await self.send(1, request)
+    async def ask_coordinator(self, kind: int, key: str, request: Any) -> Any:
+        if kind != GROUP:
+            return await self.send(1, request)
+        found, broker = sent(request), await self.coordinator(kind, key)
+        return _answer(found, await _ask(_request(found)._replace(broker=broker)))
 
 
 async def open_connection(*_: object) -> ModelConnection:
@@ -276,7 +284,9 @@ def _request(request: Sent) -> Request:
 
 def _answer(request: Sent, answer: Any) -> Any:
     if request.name == "StableOffsetFetch":
-        return answer_to(request, offsets={SOURCE: answer[0]})
+        return (
+            answer_to(request, answer) if isinstance(answer, int) else answer_to(request, offsets={SOURCE: answer[0]})
+        )
     if request.name == "ListTransactions":
         return answer_to(request, listed=answer)
     if request.name == "InitProducerId":

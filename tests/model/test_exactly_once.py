@@ -1,7 +1,8 @@
 """Every order's output is committed exactly once, for all interleavings within a bound.
 
 The interleaved steps are: those of two replicas, the markers of the transaction coordinator, one lost response whose request
-arrives at any later time or never, one crash, one rebalance that the former owner does not notice, one outdated answer. The replicas run the real
+arrives at any later time or never, one crash, one rebalance that the former owner does not notice, one move of the
+group's coordinator, one look-up that names the former coordinator. The replicas run the real
 worker, producer and requests; only the brokers are a model. Variants that break one rule show that the model detects the
 violation that the rule prevents.
 """
@@ -13,10 +14,12 @@ import pytest
 from libs.runtime.backoff import Backoff
 from libs.runtime.exactly_once import start_offset, take_over
 from libs.runtime.exactly_once import worker as worker_module
+from libs.runtime.exactly_once.group_coordinator import GroupCoordinator
 from libs.runtime.transactions import open_transactions, producer
+from libs.runtime.transactions.connection import GROUP
 from tests.model.cluster import Request
 from tests.model.exploration import Budget, Exploration, Violation
-from tests.model.replica import Rules, open_connection, read_output
+from tests.model.replica import ModelConnection, Rules, open_connection, read_output
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +61,8 @@ async def explore(rules: Rules, budget: Budget) -> tuple[Violation | None, int]:
         (1, Budget(lost=1, rebalances=1)),
         (1, Budget(lost=1, outdated=1)),
         (2, Budget(crashes=1, outdated=1)),
+        (1, Budget(lost=1, moves=1, outdated=1)),
+        (1, Budget(lost=1, rebalances=1, outdated=1)),
     ],
     ids=str,
 )
@@ -92,13 +97,18 @@ async def test_a_broken_rule_violates_exactly_once(rules: Rules, budget: Budget)
     assert violation.what.startswith("committed")
 
 
-async def test_offsets_of_a_former_coordinator_that_are_not_checked_violate_exactly_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def unchecked(*_: object) -> None:
-        pass
+async def test_a_coordinator_that_was_only_looked_up_violates_exactly_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def looked_up(_: object, connection: ModelConnection, __: object) -> int:
+        return await connection.coordinator(GROUP, "group")
 
-    monkeypatch.setattr(take_over, "check_offsets", unchecked)
+    monkeypatch.setattr(GroupCoordinator, "find", looked_up)
     violation, _ = await explore(Rules(1), Budget(lost=1, outdated=1))
+    assert violation is not None
+    assert violation.what.startswith("committed")
+
+
+async def test_a_coordinator_from_before_the_last_commit_violates_exactly_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GroupCoordinator, "accepted", _nothing)
+    violation, _ = await explore(Rules(1), Budget(lost=1, moves=1, outdated=1))
     assert violation is not None
     assert violation.what.startswith("committed")

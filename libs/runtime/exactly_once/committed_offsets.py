@@ -14,6 +14,9 @@ from libs.runtime.kafka_client.partitioning import partition_name
 
 _VERSION = "exactly-once-1"
 
+NOT_TO_COMMIT = "not-to-commit"
+"""The metadata of an offset whose transaction is aborted, see ``TransactionalProducer.find_coordinator``."""
+
 STARTING_OVER = "starting-over"
 """The metadata of an offset while a tool deletes what the stage has written. No stage starts at such an offset."""
 

@@ -17,16 +17,18 @@ class Doubt:
     def __init__(self, monotonic_s: Callable[[], float] = time.monotonic) -> None:
         self._monotonic_s = monotonic_s
         self._since_s: float | None = None
+        self._last_s = 0.0
 
     def raise_unless_confirmed(self, answer: str) -> None:
         """Note the answer of this attempt.
 
         Raises:
-            OutdatedAnswerError: the first one came less than ``DOUBTED_FOR_S`` ago.
+            OutdatedAnswerError: the first one came less than ``DOUBTED_FOR_S`` ago, or there was none for as long before this one.
         """
         now_s = self._monotonic_s()
-        if self._since_s is None:
+        if self._since_s is None or now_s - self._last_s > DOUBTED_FOR_S:
             self._since_s = now_s
+        self._last_s = now_s
         if now_s - self._since_s < DOUBTED_FOR_S:
             raise OutdatedAnswerError(f"{answer}; the broker may not know better yet")
 

@@ -144,7 +144,7 @@ class Processing:
         """
         # Before the records are parsed: the consumer's position is already after all of them.
         end = int(await self._consumer.position(partition.source))
-        if time.monotonic() < self._alone_until_s and self._others_in_transaction(partition):
+        if self._has_to_be_alone(partition):
             await self._commit()
         structlog.contextvars.bind_contextvars(partition=partition.name)
         yield_at_s = time.monotonic() + MAX_BLOCKING_S
@@ -194,7 +194,7 @@ class Processing:
             self._processing = partition.source
             partition.logic.punctuate(self._progress(partition))
             self._processing = None
-            if partition.logic.urgent and not partition.in_transaction:
+            if partition.logic.urgent and not partition.in_transaction and not self._has_to_be_alone(partition):
                 partition.in_transaction = True
                 self._commits.open()
             if partition.in_transaction:
@@ -238,8 +238,11 @@ class Processing:
         if self._commits.awaited is not None:
             await self._commits.awaited
 
-    def _others_in_transaction(self, partition: AssignedPartition) -> bool:
-        return any(other.in_transaction for other in self._partitions.values() if other is not partition)
+    def _has_to_be_alone(self, partition: AssignedPartition) -> bool:
+        """Whether the partition may not join the open transaction: the one whose output is refused is not known yet."""
+        return time.monotonic() < self._alone_until_s and any(
+            other.in_transaction for other in self._partitions.values() if other is not partition
+        )
 
     def _lag(self, partition: AssignedPartition) -> int:
         # Up to the last stable offset: records after it belong to open transactions and cannot be read yet.

@@ -1,10 +1,9 @@
 """Reads committed offsets that no pending transaction can change (KIP-447)."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
-from aiokafka.client import ConnectionGroup
 from aiokafka.errors import BrokerResponseError, for_code
 from aiokafka.structs import TopicPartition
 
@@ -16,26 +15,43 @@ from libs.runtime.transactions.connection import GROUP, BrokerConnection
 _UNSTABLE_OFFSET_COMMIT = 88  # newer than aiokafka's table of errors
 _NO_OFFSET = -1
 _PAUSE_S = 0.02
+_LOOK_UP_AFTER_PAUSES = 50
 
 
 async def stable_offsets(
-    connection: BrokerConnection, group: str, partitions: Collection[TopicPartition]
+    connection: BrokerConnection,
+    group: str,
+    partitions: Collection[TopicPartition],
+    coordinator: int | None = None,
 ) -> dict[TopicPartition, CommittedOffset | None]:
-    """The committed offset of each partition, None where there is none: all from the same coordinator.
+    """The committed offset of each partition, None where there is none: all from the same broker.
 
     Waits while a transaction with an offset of one of them is undecided, and for the group's coordinator to be ready.
 
+    Args:
+        connection: to the cluster.
+        group: the group's name.
+        partitions: those to read the offsets of.
+        coordinator: the only broker whose answers count, if there is one. A broker that is no longer the group's coordinator, and
+            does not know it, answers with old offsets.
+
     Raises:
+        OutdatedAnswerError: another broker than ``coordinator`` answered.
         PipelineError: the connection broke.
         KafkaError: the coordinator refuses.
     """
     committed: dict[TopicPartition, CommittedOffset | None] = {}
-    answered_by: int | None = None
+    answered_by = coordinator
+    pauses = 0
     while waiting := set(partitions) - committed.keys():
         request = StableOffsetFetch(group, waiting)
         response = await connection.ask_coordinator(GROUP, group, request)
-        if (coordinator := await connection.coordinator(GROUP, group)) != answered_by:
-            committed, answered_by = {}, coordinator
+        if (broker := await connection.coordinator(GROUP, group)) != answered_by:
+            if coordinator is not None:
+                raise OutdatedAnswerError(
+                    f"the group's coordinator was broker {coordinator}, and broker {broker} answered"
+                )
+            committed, answered_by = {}, broker
         unstable = False
         for partition, code, offset, metadata in _answers(response, waiting):
             if code == 0:
@@ -50,39 +66,10 @@ async def stable_offsets(
                 break
         if unstable:
             await asyncio.sleep(_PAUSE_S)
+            pauses += 1
+            if pauses % _LOOK_UP_AFTER_PAUSES == 0:  # a former coordinator does not get the marker
+                connection.forget_coordinators()
     return committed
-
-
-async def check_offsets(
-    connection: BrokerConnection,
-    coordinator: int,
-    group: str,
-    committed: Mapping[TopicPartition, CommittedOffset | None],
-) -> None:
-    """Check that ``committed`` is what the group's coordinator had, to be called once that has accepted an offset of this member.
-
-    A broker may not know that it is no longer the coordinator, and answer with old offsets. One that accepts an offset is the
-    coordinator, since the replicas in sync have acknowledged it. An offset that is pending does not count: this member's is.
-
-    Args:
-        connection: the one that the offset was sent over.
-        coordinator: the broker that ``committed`` is from.
-        group: the group's name.
-        committed: the answer of ``stable_offsets``.
-
-    Raises:
-        OutdatedAnswerError: they are, or may be, from a former coordinator.
-        KafkaError: the coordinator has changed again, or does not answer.
-    """
-    if (accepted_by := await connection.coordinator(GROUP, group)) != coordinator:
-        raise OutdatedAnswerError(f"the coordinator was broker {coordinator}, and is broker {accepted_by}")
-    request = StableOffsetFetch(group, committed, require_stable=False)
-    response = await connection.send(accepted_by, request, ConnectionGroup.COORDINATION)
-    for partition, code, offset, metadata in _answers(response, committed):
-        if code:
-            raise for_code(code)(f"reading the committed offset of {partition} again")
-        if (now := _committed(offset, metadata)) != committed[partition]:
-            raise OutdatedAnswerError(f"the committed offset of {partition} was {now}, not {committed[partition]}")
 
 
 def _committed(offset: int, metadata: str | None) -> CommittedOffset | None:

@@ -2,11 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from functools import partial
-from typing import NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaConsumer
@@ -24,14 +22,14 @@ from libs.runtime.exactly_once.committed_offsets import (
 from libs.runtime.exactly_once.committed_records import read_committed_records
 from libs.runtime.exactly_once.doubt import Doubt
 from libs.runtime.exactly_once.processing import AssignedPartition
-from libs.runtime.exactly_once.stable_offsets import check_offsets, stable_offsets
+from libs.runtime.exactly_once.stable_offsets import stable_offsets
 from libs.runtime.exactly_once.stage import PartitionLogic, Stage
 from libs.runtime.exactly_once.start_offset import StartOffset, compare_with_state
 from libs.runtime.kafka_client.consumers import broker_count, refresh_metadata
 from libs.runtime.kafka_client.partitioning import partition_name
 from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.timing import COMMIT_TIMEOUT_S
-from libs.runtime.transactions.connection import GROUP, BrokerConnection
+from libs.runtime.transactions.connection import BrokerConnection
 
 log = structlog.get_logger()
 
@@ -39,14 +37,6 @@ log = structlog.get_logger()
 _OFFSETS_WITHIN_S = COMMIT_TIMEOUT_S + 10.0
 
 Committed = Mapping[TopicPartition, CommittedOffset | None]
-
-
-class TakenOver(NamedTuple):
-    """Partitions that are ready to be processed, and what is to be checked before the first commit."""
-
-    partitions: list[AssignedPartition]
-    check_offsets: Callable[[], Awaitable[None]]
-    """Raises ``OutdatedAnswerError`` if the committed offsets are from a former coordinator, see ``check_offsets``."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +54,15 @@ class TakeOver:
     beat: Callable[[TopicPartition], None]
     _state_doubt: Doubt = field(default_factory=Doubt)
 
-    async def read(self, connection: BrokerConnection, starts: Mapping[TopicPartition, StartOffset]) -> TakenOver:
+    async def read(
+        self, connection: BrokerConnection, starts: Mapping[TopicPartition, StartOffset], coordinator: int
+    ) -> list[AssignedPartition]:
         """The partitions, ready to be processed; the consumer is at their positions.
+
+        Args:
+            connection: to the cluster.
+            starts: the partitions, each with what is known of where to start.
+            coordinator: the broker that has accepted a write of this member's generation as the group's coordinator.
 
         Raises:
             OffsetMismatchError: a committed offset is not the one that this stage committed last.
@@ -77,10 +74,9 @@ class TakeOver:
         sources = list(starts)
         try:
             async with asyncio.timeout(_OFFSETS_WITHIN_S):
-                committed = await stable_offsets(connection, self.group, sources)
-                coordinator = await connection.coordinator(GROUP, self.group)
+                committed = await stable_offsets(connection, self.group, sources, coordinator)
                 first = await self.consumer.beginning_offsets(sources)
-                await self._check_offsets(connection, committed)
+                await self._check_offsets(connection, committed, coordinator)
                 await self._check_ends(starts, committed, first)
         except TimeoutError as error:
             raise TimeoutError(
@@ -98,11 +94,10 @@ class TakeOver:
                     self._state_doubt.raise_unless_confirmed(str(error))
                 raise
             self._state_doubt.clear()
-        partitions = [
+        return [
             self._begin(source, logics[source], start, committed[source], first[source])
             for source, start in starts.items()
         ]
-        return TakenOver(partitions, partial(check_offsets, connection, coordinator, self.group, committed))
 
     async def _check_ends(
         self, starts: Mapping[TopicPartition, StartOffset], committed: Committed, first: Mapping[TopicPartition, int]
@@ -131,12 +126,12 @@ class TakeOver:
         if now != committed:
             raise TransactionFencedError("another replica has committed offsets during the take-over")
 
-    async def _check_offsets(self, connection: BrokerConnection, committed: Committed) -> None:
+    async def _check_offsets(self, connection: BrokerConnection, committed: Committed, coordinator: int) -> None:
         of_group = committed
         topic = next(iter(committed)).topic
         everything = [TopicPartition(topic, number) for number in range(self.settings.topic_partitions)]
         if not all(committed.values()):  # for those without an offset, the others show whether the stage has run before
-            of_group = await stable_offsets(connection, self.group, everything)
+            of_group = await stable_offsets(connection, self.group, everything, coordinator)
         for source, offset in of_group.items():
             if offset is not None:
                 check_not_starting_over(source, offset)
@@ -145,7 +140,7 @@ class TakeOver:
             return
         if not any(of_group.values()) and await self._has_output():
             # Another replica may have committed its first transaction in between: read the missing offsets again.
-            check_gone(await stable_offsets(connection, self.group, everything), self.stage.accept_offsets)
+            check_gone(await stable_offsets(connection, self.group, everything, coordinator), self.stage.accept_offsets)
         for source, offset in committed.items():
             if offset is not None:
                 check_writer(source, offset, self.stage.accept_offsets)

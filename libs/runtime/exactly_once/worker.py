@@ -25,12 +25,13 @@ from libs.runtime.errors import (
 )
 from libs.runtime.exactly_once.broker_watch import BrokerWatch
 from libs.runtime.exactly_once.committed_offsets import encode_metadata
+from libs.runtime.exactly_once.group_coordinator import GroupCoordinator
 from libs.runtime.exactly_once.pipelined_commits import Offsets, PipelinedCommits
 from libs.runtime.exactly_once.processing import FRESH_S, AssignedPartition, Processing
 from libs.runtime.exactly_once.retries import Retries
 from libs.runtime.exactly_once.stage import Stage, Tally
 from libs.runtime.exactly_once.start_offset import StartOffset
-from libs.runtime.exactly_once.take_over import TakenOver, TakeOver
+from libs.runtime.exactly_once.take_over import TakeOver
 from libs.runtime.exactly_once.transaction_size import TransactionSize
 from libs.runtime.kafka_client.closing import close_quietly
 from libs.runtime.kafka_client.consumers import broker_count
@@ -85,6 +86,7 @@ class ReplicaWorker:
         self._stopping = asyncio.Event()
         self._retries = Retries()
         self._transaction_size = size
+        self._coordinator = GroupCoordinator(member, ids, self._sources[0])
         self._start_offsets = {source: StartOffset() for source in self._sources}
         self._take_over = TakeOver(
             stage, settings, consumer, member.group, lambda source: self._health.beat(partition_name(source))
@@ -231,15 +233,15 @@ class ReplicaWorker:
                 encode_metadata(self._stage.depends_on),
             )
             self._left_open.append(producer.transactional_id)
-            taken_over = await unless_stopped(self._begin(connection, producer, left_out), self._stopping)
-            if taken_over is None:
+            partitions = await unless_stopped(self._begin(connection, producer, left_out), self._stopping)
+            if partitions is None:
                 return
-            partitions, producer.before_first_commit = taken_over
             self._pause(left_out)
             await self._process(producer, partitions, until_s=until_s)
         finally:
             try:
                 if producer is not None:
+                    self._coordinator.accepted(producer.offsets_accepted_by)
                     await close_quietly(producer.abort())
             finally:  # stop() may cancel the abort
                 await close_quietly(connection.close())
@@ -259,10 +261,11 @@ class ReplicaWorker:
 
     async def _begin(
         self, connection: BrokerConnection, producer: TransactionalProducer, left_out: Collection[TopicPartition]
-    ) -> TakenOver:
+    ) -> list[AssignedPartition]:
         await producer.start()
         starts = {source: start for source, start in self._start_offsets.items() if source not in left_out}
-        return await self._take_over.read(connection, starts)
+        coordinator = await self._coordinator.find(connection, self._left_open)
+        return await self._take_over.read(connection, starts, coordinator)
 
     def _pause(self, left_out: Collection[TopicPartition]) -> None:
         if paused := self._consumer.paused():

@@ -64,8 +64,8 @@ class TransactionalProducer:
         self._producer_id, self._epoch = -1, -1
         self._sequences: defaultdict[TopicPartition, int] = defaultdict(int)
         self._may_be_open = False
-        self.before_first_commit: Callable[[], Awaitable[None]] | None = None
-        """Called once, after the coordinator has accepted the first offsets; an error keeps them from being committed."""
+        self.offsets_accepted_by: int | None = None
+        """The broker that has accepted offsets last. It was the group's coordinator: the replicas in sync have acknowledged them."""
 
     async def start(self) -> None:
         """Get a producer id; waits while the transaction of an earlier producer is being ended.
@@ -107,10 +107,22 @@ class TransactionalProducer:
         # Not concurrently: the broker verifies the requests of a transaction one at a time, and rejects the second.
         await self.produce(batches)
         await self._commit_offsets(offsets, member)
-        if self.before_first_commit is not None:
-            await self.before_first_commit()
-            self.before_first_commit = None
         await self.end(commit=True)
+
+    async def find_coordinator(self, partition: TopicPartition, member: GroupMember) -> int:
+        """The broker that is the coordinator of the group of ``member``: it accepts an offset, which is aborted.
+
+        Raises:
+            NotAMemberError, TransactionFencedError, AnswerLostError, TransactionTimeoutError, KafkaError: as ``commit``.
+        """
+        await _in_time(self._abort_an_offset(partition, member))
+        assert self.offsets_accepted_by is not None
+        return self.offsets_accepted_by
+
+    async def _abort_an_offset(self, partition: TopicPartition, member: GroupMember) -> None:
+        await self._add_offsets(member.group)
+        await self._commit_offsets({partition: 0}, member)
+        await self.end(commit=False)
 
     async def add_partitions(self, partitions: Iterable[TopicPartition]) -> None:
         """Begin a transaction with ``partitions``, or add them to the one that is open."""
@@ -132,6 +144,7 @@ class TransactionalProducer:
         producer = (self._producer_id, self._epoch)
         request = MemberOffsetCommit(self.transactional_id, producer, member, offsets, self._offset_metadata)
         await self._ask(GROUP, member.group, request, lambda answer: _codes(answer.topics))
+        self.offsets_accepted_by = await self._connection.coordinator(GROUP, member.group)
 
     async def end(self, *, commit: bool) -> None:
         """End the open transaction. Before a commit, all of its records have to be acknowledged."""

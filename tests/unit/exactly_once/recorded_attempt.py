@@ -20,7 +20,7 @@ from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 from tests.unit.exactly_once.fakes import MEMBER, ORDERS, FakeConsumer, FakeLogic, make_stage, make_watch
 
-PREFIX = "mine."
+PREFIX, COORDINATOR = "mine.", 2
 OURS = encode_metadata({"TOPIC_PARTITIONS": len(ORDERS)})
 
 
@@ -38,10 +38,13 @@ class Broker:
         self.changelog: dict[TopicPartition, list[str]] = {}
         self.metadata = OURS
         self.lists_everything = True
+        self.accepts: int | None = None
+        self.accepted: list[int | None] = []
         monkeypatch.setattr(worker_module, "BrokerConnection", SimpleNamespace(open=self._open))
         monkeypatch.setattr(worker_module, "end_former_transactions", self._end_former)
         monkeypatch.setattr(worker_module, "end_transaction", self._end)
         monkeypatch.setattr(worker_module, "TransactionalProducer", self._producer)
+        monkeypatch.setattr(worker_module, "GroupCoordinator", self._group_coordinator)
         monkeypatch.setattr(take_over, "stable_offsets", self._stable_offsets)
         monkeypatch.setattr(take_over, "read_committed_records", self._read_changelog)
         monkeypatch.setattr(Processing, "run", self._process)
@@ -58,15 +61,7 @@ class Broker:
 
     async def _open(self, _: object, topics: list[str]) -> Any:
         await self._note("open", *topics)
-        return SimpleNamespace(
-            close=lambda: self._note("close"),
-            coordinator=self._coordinator,
-            forget_coordinators=self._forget_coordinators,
-        )
-
-    async def _coordinator(self, _: int, group: str) -> int:
-        assert group == "group"
-        return 1
+        return SimpleNamespace(close=lambda: self._note("close"), forget_coordinators=self._forget_coordinators)
 
     def _forget_coordinators(self) -> None:
         self.asked.append(("forget coordinators",))
@@ -84,14 +79,23 @@ class Broker:
             transactional_id=transactional_id,
             start=lambda: self._note("start", transactional_id),
             abort=lambda: self._abort(transactional_id),
+            offsets_accepted_by=self.accepts,
         )
+
+    def _group_coordinator(self, *_: object) -> Any:
+        return SimpleNamespace(find=self._find_coordinator, accepted=self.accepted.append)
+
+    async def _find_coordinator(self, _: object, __: list[str]) -> int:
+        await self._note("coordinator")
+        return COORDINATOR
 
     async def _abort(self, transactional_id: str) -> None:
         await self._note("abort", transactional_id)
 
     async def _stable_offsets(
-        self, _: object, group: str, sources: Collection[TopicPartition]
+        self, _: object, group: str, sources: Collection[TopicPartition], coordinator: int | None = None
     ) -> dict[TopicPartition, CommittedOffset | None]:
+        assert coordinator in (COORDINATOR, None)
         await self._note("offsets", group, *sources)
         return {
             source: CommittedOffset(self.committed[source], self.metadata) if source in self.committed else None

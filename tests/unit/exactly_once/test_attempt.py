@@ -37,6 +37,7 @@ async def test_an_attempt_ends_former_transactions_then_reads_offsets_then_proce
         ("open", "mine.out"),
         ("end former", 7),
         ("start", id_of(0)),
+        ("coordinator",),
         ("offsets", "group", *ORDERS[:2]),
         ("process", True),
         ("abort", id_of(0)),
@@ -44,7 +45,7 @@ async def test_an_attempt_ends_former_transactions_then_reads_offsets_then_proce
     ]
 
 
-@pytest.mark.parametrize("step", ["start", "offsets", "process"])
+@pytest.mark.parametrize("step", ["start", "coordinator", "offsets", "process"])
 async def test_the_next_attempt_has_a_new_id_and_ends_the_failed_transaction(step: str, broker: Broker) -> None:
     fixture, broker.fails_at = WorkerWithFakes(), step
     with pytest.raises(RuntimeError, match="refused"):
@@ -82,6 +83,14 @@ async def test_an_incomplete_look_at_former_transactions_is_repeated(broker: Bro
     assert broker.asked[1:3] == [("end", id_of(1)), ("start", id_of(2))]
 
 
+async def test_the_broker_that_accepts_an_offset_is_noted_even_if_the_attempt_fails(broker: Broker) -> None:
+    """It may have been that of a commit, from which on another broker's offsets are old."""
+    broker.accepts, broker.fails_at = 5, "process"
+    with pytest.raises(RuntimeError, match="refused"):
+        await WorkerWithFakes().attempt()
+    assert broker.accepted == [5]
+
+
 async def test_a_worker_of_an_older_generation_sends_no_requests(broker: Broker) -> None:
     with pytest.raises(NotAMemberError):
         await WorkerWithFakes(member=MEMBER._replace(generation=6)).attempt()
@@ -109,7 +118,7 @@ async def test_state_is_restored_after_the_offsets_were_read(broker: Broker) -> 
     broker.committed = {ORDERS[1]: 5}
     await fixture.attempt()
     steps = [what[0] for what in broker.asked]
-    assert steps[2:4] == ["start", "offsets"]
+    assert steps[2:5] == ["start", "coordinator", "offsets"]
     assert steps.index("changelog") > steps.index("offsets")
     assert ("changelog", *state) in broker.asked
     assert [fixture.logics[source].restored for source in ORDERS[:2]] == [[], ["a", "b"]]
@@ -328,7 +337,7 @@ async def test_a_timeout_when_reading_offsets_ends_the_attempt(broker: Broker, m
     assert is_outage(TimeoutError())
 
 
-@pytest.mark.parametrize("step", ["open", "start", "offsets", "changelog"])
+@pytest.mark.parametrize("step", ["open", "start", "coordinator", "offsets", "changelog"])
 async def test_a_stop_does_not_wait_for_a_take_over(step: str, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rebalance waits for every replica to stop."""
     monkeypatch.setattr(worker, "CLOSE_TIMEOUT_S", 1e6)

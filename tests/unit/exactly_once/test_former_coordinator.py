@@ -7,40 +7,43 @@ from typing import Any, cast
 
 import pytest
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import NodeNotReadyError, NotCoordinatorForGroupError
+from aiokafka.errors import NodeNotReadyError
 
-from libs.runtime.errors import OutdatedAnswerError
-from libs.runtime.exactly_once.committed_offsets import encode_metadata
+from libs.runtime.errors import AnswerLostError, OutdatedAnswerError
+from libs.runtime.exactly_once import stable_offsets as stable_offsets_module
+from libs.runtime.exactly_once.committed_offsets import CommittedOffset, encode_metadata, is_ours
+from libs.runtime.exactly_once.group_coordinator import GroupCoordinator
 from libs.runtime.exactly_once.stable_offsets import stable_offsets
-from libs.runtime.exactly_once.start_offset import StartOffset
-from libs.runtime.exactly_once.take_over import TakeOver
 from libs.runtime.kafka_client.outages import is_outage
-from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.transactions import connection as connection_module
 from libs.runtime.transactions.connection import TRANSACTION, BrokerConnection
-from libs.runtime.transactions.producer import TransactionalProducer
-from libs.runtime.transactions.record_batches import OutputBuffer
-from tests.unit.exactly_once.fakes import MEMBER, ORDERS, FakeConsumer, make_stage
+from libs.runtime.transactions.transactional_ids import StageTransactionalIds
+from tests.unit.exactly_once.fakes import MEMBER, ORDERS
 from tests.unit.transactions.requests import Sent, answer_to, sent
 
 FORMER, CURRENT = 1, 2
 METADATA = encode_metadata({"TOPIC_PARTITIONS": len(ORDERS)})
 NOT_COORDINATOR, UNSTABLE = 16, 88
+ABORTED_OFFSET = ["InitProducerId", "AddOffsetsToTxn", "MemberOffsetCommit", "EndTxn"]
 
 
 class Cluster:
     """Two brokers, of which the former coordinator has an offset of 1000, and the current one 2000."""
 
-    def __init__(self, lookups: Iterable[int]) -> None:
+    def __init__(self, lookups: Iterable[int] = ()) -> None:
         self._lookups = chain(lookups, repeat(CURRENT))
         self.offsets = {FORMER: 1000, CURRENT: 2000}
-        self.accepts = {CURRENT}
-        self.refused: dict[str, int | BaseException] = {}
+        self.coordinator = CURRENT
+        self.unstable: set[int] = set()
+        self.loses: str | None = None
         self.requests: list[tuple[int, Sent]] = []
 
     @property
     def names(self) -> list[str]:
         return [request.name for _, request in self.requests]
+
+    def connection(self) -> BrokerConnection:
+        return BrokerConnection(cast(AIOKafkaClient, self))
 
     async def coordinator_lookup(self, kind: int, _: str) -> int:
         return CURRENT if kind == TRANSACTION else next(self._lookups)
@@ -51,17 +54,16 @@ class Cluster:
     async def send(self, node: int, request: Any, *, group: int) -> Any:
         of = sent(request)
         self.requests.append((node, of))
+        if of.name == self.loses:
+            raise AnswerLostError("no answer")
         if of.name == "StableOffsetFetch":
-            if not of.fields["require_stable"] and (refused := self.refused.get(of.name)):
-                if isinstance(refused, BaseException):
-                    raise refused
-                return answer_to(of, refused)
+            code = UNSTABLE if node in self.unstable else 0
             fetched: list[Any] = [
-                (each.topic, [(each.partition, self.offsets[node], -1, METADATA, 0, {})], {})
+                (each.topic, [(each.partition, self.offsets[node], -1, METADATA, code, {})], {})
                 for each in of.partitions()
             ]
             return SimpleNamespace(error_code=0, topics=fetched)
-        if of.name == "MemberOffsetCommit" and node not in self.accepts:
+        if of.name == "MemberOffsetCommit" and node != self.coordinator:
             return answer_to(of, NOT_COORDINATOR)
         return answer_to(of)
 
@@ -69,78 +71,74 @@ class Cluster:
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_module, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(stable_offsets_module, "_PAUSE_S", 0.0)
 
 
-async def take_over(cluster: Cluster) -> tuple[TransactionalProducer, int]:
-    """A producer before its first commit, and the offset at which it begins."""
-    connection = BrokerConnection(cast(AIOKafkaClient, cluster))
-    producer = TransactionalProducer(connection, "id")
-    await producer.start()
-    settings = ServiceSettings(topic_partitions=len(ORDERS))
-    consumer: Any = FakeConsumer()
-    taking = TakeOver(
-        make_stage(lambda *_: SimpleNamespace(state_size=0)), settings, consumer, MEMBER.group, lambda _: None
-    )
-    taken = await taking.read(connection, {ORDERS[0]: StartOffset()})
-    producer.before_first_commit = taken.check_offsets
-    return producer, taken.partitions[0].position
+def group_coordinator() -> GroupCoordinator:
+    return GroupCoordinator(MEMBER, StageTransactionalIds("", "processor"), ORDERS[0])
 
 
-async def commit(producer: TransactionalProducer, offset: int) -> None:
-    await producer.commit(OutputBuffer({"out": 1}), {ORDERS[0]: offset}, MEMBER)
-
-
-async def test_offsets_of_a_former_coordinator_are_not_committed_on() -> None:
-    brokers = Cluster([FORMER])
-    producer, position = await take_over(brokers)
-    assert position == 1000
-    with pytest.raises(OutdatedAnswerError) as found:
-        await commit(producer, 1010)
-    assert is_outage(found.value)  # the next attempt reads them again
-    assert "EndTxn" not in brokers.names
-    await producer.abort()
+async def test_the_broker_that_accepts_an_offset_is_the_coordinator() -> None:
+    brokers, left_open = Cluster([FORMER]), list[str]()
+    assert await group_coordinator().find(brokers.connection(), left_open) == CURRENT
+    offers = [(node, request) for node, request in brokers.requests if request.name == "MemberOffsetCommit"]
+    assert [node for node, _ in offers] == [FORMER, CURRENT]
     assert brokers.names[-1] == "EndTxn"
+    assert brokers.requests[-1][1].fields["transaction_result"] is False
+    assert left_open == []
 
 
-async def test_a_former_coordinator_may_become_the_coordinator_again() -> None:
-    brokers = Cluster([FORMER, FORMER])
-    producer, _ = await take_over(brokers)
-    brokers.accepts, brokers.offsets = {FORMER}, {FORMER: 2000}
-    with pytest.raises(OutdatedAnswerError, match=r"offset=2000.* not .*offset=1000"):
-        await commit(producer, 1010)
-    assert "EndTxn" not in brokers.names
+async def test_the_offset_would_be_refused_if_it_were_committed() -> None:
+    await group_coordinator().find((brokers := Cluster()).connection(), [])
+    [offer] = [request for _, request in brokers.requests if request.name == "MemberOffsetCommit"]
+    [(_, [(_, offset, _, metadata, _)], _)] = offer.fields["topics"]
+    assert not is_ours(CommittedOffset(offset, metadata))
 
 
-async def test_another_coordinator_begins_another_attempt_even_with_the_same_offsets() -> None:
-    """Its predecessor may not have known of a pending offset, whose marker is still to come."""
+async def test_a_coordinator_that_is_known_gets_no_further_offset() -> None:
+    coordinator, brokers = group_coordinator(), Cluster()
+    for expected in (ABORTED_OFFSET, []):
+        brokers.requests.clear()
+        assert await coordinator.find(brokers.connection(), []) == CURRENT
+        assert brokers.names == expected
+
+
+async def test_another_broker_than_the_known_one_has_to_accept_an_offset() -> None:
+    coordinator = group_coordinator()
+    coordinator.accepted(FORMER)
+    coordinator.accepted(None)  # an attempt without a commit
+    assert await coordinator.find(Cluster([FORMER]).connection(), []) == FORMER
+    brokers = Cluster()
+    assert await coordinator.find(brokers.connection(), []) == CURRENT
+    assert brokers.names == ABORTED_OFFSET
+
+
+@pytest.mark.parametrize("loses", ["MemberOffsetCommit", "EndTxn"])
+async def test_an_offset_without_an_answer_is_ended_by_the_next_attempt(loses: str) -> None:
+    brokers, left_open = Cluster(), list[str]()
+    brokers.loses = loses
+    coordinator = group_coordinator()
+    with pytest.raises(AnswerLostError):
+        await coordinator.find(brokers.connection(), left_open)
+    assert left_open == ["processor-7-member-0"]
+    assert brokers.names[-1] == "EndTxn"
+    brokers.loses = None
+    await coordinator.find(brokers.connection(), left_open)
+    assert left_open == ["processor-7-member-0"]  # the worker's to end
+
+
+async def test_offsets_of_another_broker_do_not_count() -> None:
+    connection = Cluster([FORMER]).connection()
+    with pytest.raises(OutdatedAnswerError, match="coordinator was broker 2, and broker 1 answered") as found:
+        await stable_offsets(connection, MEMBER.group, ORDERS[:1], CURRENT)
+    assert is_outage(found.value)  # the next attempt reads them again
+
+
+async def test_a_coordinator_that_does_not_get_the_marker_of_a_pending_offset_is_looked_up_again() -> None:
     brokers = Cluster([FORMER])
-    brokers.offsets = dict.fromkeys(brokers.offsets, 1000)
-    producer, _ = await take_over(brokers)
-    with pytest.raises(OutdatedAnswerError, match="coordinator was broker 1, and is broker 2"):
-        await commit(producer, 1010)
-
-
-@pytest.mark.parametrize("refused", [NOT_COORDINATOR, NodeNotReadyError("away")])
-async def test_offsets_that_cannot_be_checked_are_not_committed(refused: int | BaseException) -> None:
-    brokers = Cluster([CURRENT])
-    producer, _ = await take_over(brokers)
-    brokers.refused["StableOffsetFetch"] = refused
-    with pytest.raises((NotCoordinatorForGroupError, NodeNotReadyError)) as found:
-        await commit(producer, 2010)
-    assert is_outage(found.value)
-    assert "EndTxn" not in brokers.names
-
-
-async def test_the_offsets_are_checked_before_the_first_commit_only() -> None:
-    brokers = Cluster([CURRENT])
-    producer, position = await take_over(brokers)
-    assert position == 2000
-    brokers.requests.clear()
-    await commit(producer, 2010)
-    assert brokers.names == ["AddOffsetsToTxn", "MemberOffsetCommit", "StableOffsetFetch", "EndTxn"]
-    brokers.requests.clear()
-    await commit(producer, 2020)
-    assert "StableOffsetFetch" not in brokers.names
+    brokers.unstable = {FORMER}
+    found = await stable_offsets(brokers.connection(), MEMBER.group, ORDERS[:1])
+    assert [each and each.offset for each in found.values()] == [2000]
 
 
 class Leaving(Cluster):
@@ -156,6 +154,5 @@ class Leaving(Cluster):
 
 
 async def test_offsets_of_two_coordinators_are_not_mixed() -> None:
-    connection = BrokerConnection(cast(AIOKafkaClient, Leaving([FORMER])))
-    found = await stable_offsets(connection, MEMBER.group, ORDERS[:2])
+    found = await stable_offsets(Leaving([FORMER]).connection(), MEMBER.group, ORDERS[:2])
     assert [each and each.offset for each in found.values()] == [2000, 2000]

@@ -199,6 +199,22 @@ async def test_in_isolated_mode_no_transaction_has_two_partitions() -> None:
     await attempt.end()
 
 
+async def test_in_isolated_mode_an_urgent_partition_waits_for_a_transaction_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise each transaction has all of them, and the one whose output is refused is never found."""
+    monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
+    logics = [FakeLogic(urgent=True) for _ in range(3)]
+    attempt = Attempt(consumer := FakeConsumer(), logics, interval_ms=0, alone_until_s=float("inf"))
+    consumer.put({ORDERS[1]: [0]})
+    committed: set[Any] = set()
+    while len(committed) < len(logics):
+        [source] = await attempt.committed()
+        committed.add(source)
+        logics[source.partition].urgent = False
+    await attempt.end()
+
+
 @pytest.mark.usefixtures("no_ticks")
 async def test_isolated_mode_ends_after_a_while() -> None:
     consumer = FakeConsumer()

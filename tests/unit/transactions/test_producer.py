@@ -209,3 +209,14 @@ async def test_a_rejected_abort_is_an_error() -> None:
         await commit(producer)
     with pytest.raises(TransactionFencedError):
         await producer.abort()
+
+
+@pytest.mark.parametrize(("lost", "accepted_by"), [("MemberOffsetCommit", None), ("EndTxn", 2)])
+async def test_the_broker_that_accepts_offsets_is_known_before_they_can_be_committed(
+    lost: str, accepted_by: int | None
+) -> None:
+    producer = await started(connection := FakeConnection())
+    connection.script(lost, AnswerLostError("no answer"))
+    with pytest.raises(AnswerLostError):
+        await commit(producer)
+    assert producer.offsets_accepted_by == accepted_by
