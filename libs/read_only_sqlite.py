@@ -13,10 +13,11 @@ from libs.runtime.errors import PipelineError
 def read_only(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection to the database at ``path``, which is in WAL mode and may be written meanwhile.
 
-    While no process has it open, even a reader has to create files beside it. One who has no right to do so reads the file as it is.
+    While no process has it open, even a reader has to create files beside it. Without the permission for that, only the database
+    file is read.
 
     Raises:
-        PipelineError: it was read as it is, but another program began to write it.
+        PipelineError: only the database file was read, and another program began to write it.
     """
     path = path.resolve()  # SQLite follows a link, too
     wal = path.with_name(f"{path.name}-wal")

@@ -10,8 +10,8 @@ from pathlib import Path
 def whole_file(path: Path) -> Iterator[Path]:
     """A new file beside ``path`` to write to, which replaces ``path`` at the end of the block, and is removed after an error.
 
-    A link stays one: the file that it names is replaced. What is no regular file is written to itself, and so is a descriptor of this process,
-    such as /dev/stdout, whatever it leads to. Of two writers at the same time the last one's file stays.
+    A symbolic link is kept, and its target is replaced. A path that is not a regular file (a pipe, a device, /dev/stdout) is written
+    directly. If two processes write at the same time, the file of the last one remains.
 
     Raises:
         OSError: ``path`` cannot be replaced.

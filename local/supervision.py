@@ -177,7 +177,7 @@ class Supervisor:
         return [] if session is None else session_members(session, [ROOT, self._directory])
 
     def is_running(self) -> bool:
-        """Whether any of its processes runs; it may also answer where its session file was lost, or names a process of another container."""
+        """Whether any of its processes runs, or it answers: the session file may be missing, or name a process of another container."""
         return bool(self.processes()) or self.answers()
 
     def session(self) -> Session | None:

@@ -1,9 +1,9 @@
 """Records missing at the beginning of topics, because of retention or because only the newest orders are verified.
 
-A record that may be derived from a missing one is not verified, and counted as such. So is an order without a result, if a result may
-have been deleted: a window whose metric has too few orders is left out if the product's partition of ``late-orders`` may have lost orders of it;
-and once a partition of ``orders-dlq`` or ``processed-orders`` has lost a record, orders of which nothing is left there. All others are
-verified as strictly as ever.
+A record that may be derived from a missing one is not verified, and counted as such. Neither is an order whose result may have been
+deleted. Two cases count as not verified: a window whose metric has too few orders, if the product's partition of ``late-orders`` may have
+lost some of its orders; and an order without a result that is older than all that are left in its partition of ``orders-dlq`` or
+``processed-orders``, if that partition has lost records. Everything else is verified in full.
 Whether late orders were late is verified by the event time at each of them where their partition of ``processed-orders`` is read from its
 first record; elsewhere by the event time at its end, if that is known. This relies on the following orderings of Kafka and the pipeline:
 

@@ -212,7 +212,7 @@ class _Run:
             product, start = window
             return product in partition_of and start + self.window_seconds <= watermarks.passed_s(partition_of[product])
 
-        # Without its first records, the event time at an order of a partition is unknown: there its end has to do.
+        # Without a partition's first records, the event time at its orders is unknown. Then the event time at its end is used.
         for window in sorted(late):
             partition = partition_of.get(window[0])
             is_known = partition is not None and begins[partition] and all_watermarks.passed_s(partition) > -math.inf

@@ -254,7 +254,8 @@ class State:
     def closes_in_s(self, now_s: float) -> float | None:
         """Seconds until that window closes, if the watermark keeps its rate; None if it has stopped.
 
-        A high rate does not last: it ends when the watermark is at the clock, or as far ahead of it as the senders are.
+        A rate above 1 (a backlog) ends when the watermark reaches the clock, or the senders' clocks if these are ahead: the result is at
+        least the time from there to the window's end.
         """
         pace = self.watermark_rate.per_s
         if self.watermark_s is None or self.next_close_s is None or not pace:

@@ -9,7 +9,7 @@ import orjson
 from libs.events.money import cents_of, dollars_of, mean_cents
 
 LAST_SECOND = 253_402_300_799
-"""The last second of the year 9999, after which no database has a time and no file a name."""
+"""The last second of the year 9999: neither the databases nor the file names can represent a later time."""
 # The range of PostgreSQL's numeric(18,2), so that every total fits into the sink's table.
 _MOST_CENTS = 10**18
 _MOST_ORDERS = 2**63

@@ -22,7 +22,7 @@ class TopicRewoundError(PipelineError):
 class RecordMissingError(PipelineError):
     """The record before a position was not found: retention has deleted it, it is another topic, or the broker does not know it.
 
-    The last one happens with a broker that has lost the leadership: it ends earlier, and a consumer begins again at the first record.
+    A broker does not know it if it has lost the leadership: its log is shorter, and the consumer is reset to the first record.
     """
 
     def __init__(self, partition: int, next_offset: int, found: int) -> None:

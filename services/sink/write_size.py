@@ -26,7 +26,7 @@ class WriteSize:
             self.most_records = min(2 * self.most_records, MOST_RECORDS)
 
     def failed(self, records: int) -> None:
-        """A write of so many failed; a small one has failed for another reason than its size."""
+        """A write of ``records`` failed. A small write does not reduce the limit: its size was not the cause."""
         if records > _FEWEST_RECORDS:
             self.most_records = max(min(self.most_records, records) // 2, _FEWEST_RECORDS)
             log.info("the next writes are smaller", output=self._output, most_records=self.most_records)

@@ -21,8 +21,8 @@ _LOOK_AGAIN_AFTER_S = 0.5
 _ENDS_KNOWN_FOR_S = 3 * _PING_EVERY_S
 _ONE_BROKER_ANSWERS_WITHIN_S = 5.0  # its answer may have to wait for the end of a long poll
 
-# A controller that has just started may know no topics for a while. That is more likely than that all have been deleted
-# at once, which is noticed, too, only later.
+# A controller that has just started may not know any topic for a while. If all topics are missing, this is the more likely cause, so their
+# deletion is reported after more checks than that of a single topic.
 _LOOKS_UNTIL_BELIEVED = 5
 _LOOKS_AT_NOTHING_UNTIL_BELIEVED = 120
 

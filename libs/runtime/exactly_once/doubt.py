@@ -1,4 +1,4 @@
-"""When an answer that contradicts a commit is believed."""
+"""Decides when a broker's answer that contradicts an earlier commit is accepted."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from libs.runtime.timing import DOUBTED_FOR_S
 
 
 class Doubt:
-    """Doubts that records before a committed offset are gone, or that it is another one, until ``DOUBTED_FOR_S`` have passed.
+    """Rejects an answer that contradicts a commit, until it has lasted ``DOUBTED_FOR_S``: records before the offset are missing, or it differs.
 
     A broker that has been replaced as a partition's leader, or as the group's coordinator, may not know it yet, and a new leader
     may not know yet how far the partition is replicated (KIP-207). They name an end or an offset that is too early.

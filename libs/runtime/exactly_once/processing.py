@@ -91,10 +91,10 @@ class Processing:
         return next(iter(failed)) if len(failed) == 1 else None
 
     def waits(self, source: TopicPartition) -> bool:
-        """Whether the partition can only go on once others have: each transaction of theirs is progress for it, too.
+        """Whether the partition waits for other partitions; then each of their transactions counts as progress for it, too.
 
-        It has records in the fetch that is being processed, or in the next one, or had nothing to read before. With slow commits a fetch
-        takes minutes.
+        That is so if its records are in the fetch that is being processed or in the next one, or if it had been read to its end. With slow
+        commits, a fetch takes minutes to process.
         """
         partition = self._partitions.get(source)
         return partition is not None and (
@@ -277,7 +277,7 @@ class Processing:
     def _check_partitions(self, *, can_be_stuck: bool) -> None:
         """An idle partition is healthy only if a recent fetch response confirms that there is nothing to read.
 
-        That of a partition with records is a commit, whatever the other partitions do.
+        The heartbeat of a partition with records is a commit.
         """
         for partition in self._partitions.values():
             fresh = self._is_fresh(partition)

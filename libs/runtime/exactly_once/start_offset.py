@@ -10,9 +10,9 @@ log = structlog.get_logger()
 class StartOffset:
     """Chooses between the committed offset and the first one that the topic still has.
 
-    A broker refuses to read beyond the end of its log. If it has lost the leadership without knowing it, its log only ends earlier than
-    that of its successor. If it is the leader, the topic has lost records, and new ones have, or will have, their offsets. A single
-    broker is the leader.
+    A broker rejects a fetch beyond the end of its log. There are two causes. Either the broker has lost the leadership without knowing it,
+    and the new leader's log is longer. Or the broker is the leader, and the topic has lost records; new records get, or will get, their
+    offsets. With a single broker it is the second cause.
     """
 
     def __init__(self, doubt: Doubt | None = None) -> None:

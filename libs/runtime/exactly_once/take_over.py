@@ -102,7 +102,7 @@ class TakeOver:
     async def _check_ends(
         self, starts: Mapping[TopicPartition, StartOffset], committed: Committed, first: Mapping[TopicPartition, int]
     ) -> None:
-        """Once a broker has refused to read a partition: aiokafka says so of one at a time, so all of them are checked."""
+        """Check the ends of all partitions once a broker has rejected the position in one: aiokafka reports one partition at a time."""
         if not any(start.is_in_doubt for start in starts.values()):
             return
         await refresh_metadata(self.consumer)

@@ -49,9 +49,10 @@ class TransactionSize:
             self._share = min(_LARGER * self._share, 1.0)
 
     def _time_follows_size(self, used: float, seconds: float) -> bool:
-        """Whether the times of this slow transaction and of the last one differ as their sizes do, rather than not at all.
+        """Whether the duration is proportional to the size, judged by this slow transaction and the previous one.
 
-        The geometric mean of both expectations decides. Two of about the same size tell nothing, and count as if it did.
+        If it is, the ratio of the durations is the ratio of the sizes; if not, it is 1. The geometric mean of the two is the limit between
+        them. Sizes that differ by less than a tenth show nothing; then the duration counts as proportional.
         """
         before, seconds_before = self._slow
         self._slow = (used, seconds)

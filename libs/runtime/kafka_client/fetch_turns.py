@@ -9,8 +9,7 @@ from aiokafka.structs import TopicPartition
 
 from libs.runtime.kafka_client.fetch_pacing import Fetch
 
-# A cycle in which every partition with a backlog is fetched takes no longer, so that each one makes progress, unless each fetch takes
-# long.
+# The longest time until every partition with a backlog has been fetched once, unless single fetches are slow.
 CYCLE_S = 5.0
 # Longer than a broker leaves out all records because of a quota, with its default of eleven windows of a second.
 _REPEATED_FOR_S = 30.0

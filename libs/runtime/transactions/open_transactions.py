@@ -130,7 +130,7 @@ async def end_transaction(
     Commit markers that the broker has left out are written if this client is allowed to. If it is not allowed to look for them,
     the coordinator keeps what it knows of the commit, for `pipeline complete-transactions`.
 
-    The coordinator forgets a commit with the first step of this. ``known`` keeps those of calls that fail, for the next call.
+    The first step makes the coordinator forget a commit. ``known`` keeps the commits of calls that fail, for the next call.
     """
     known = {} if known is None else known
     committed = known.get(transactional_id) or await _committed(connection, transactional_id)

@@ -176,7 +176,7 @@ class MetricsFile:
         )
 
     def _span(self, checkpoint: Checkpoint) -> Span | None:
-        """The time that the file covers. Only a sink that rotates keeps it: what another has written says it itself."""
+        """The time span that the file covers; None without rotation. A checkpoint without it is of a sink without rotation: the lines have it."""
         if checkpoint.finishing_as:
             return checkpoint.span
         return (checkpoint.span or span_in(self._path)) if self.rotate else None
