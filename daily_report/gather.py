@@ -28,8 +28,8 @@ from metrics_report.sources import from_database, metrics_between
 from metrics_report.summary import Selection
 from services.sink.database.address import Address
 from verification.history import History, find_metrics_missing_until_s
+from verification.metrics import Metric, PlacedMetric
 from verification.topic_reader import Offsets, TopicReader, reading_failed
-from verification.windows import Metric, PlacedMetric
 
 FILE, DATABASE = "file", "database"
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from libs.events.product_metrics import MetricRow
 from services.sink.file.finished_files import finished_files
+from verification.metrics import Metric, PlacedMetric
+from verification.output_damage import moved_away
 from verification.output_file import live_begins
-from verification.windows import Metric, PlacedMetric, moved_away
 
 _MINUTE_S = 60  # the resolution of the times in file names
 

@@ -14,10 +14,10 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.admin import ApiVersionRequest
 
-from doctor.cluster import INTERNAL_TOPICS, TOPICS
 from doctor.cluster_facts import ClusterFacts, Failure, Partition, TopicFacts
 from doctor.collect_clock import collect_clock
 from doctor.collect_transactions import WATCH_S, OpenTransactions, collect_open_transactions
+from doctor.topic_findings import TOPICS
 from libs.events.topics import ORDERS, STAGES
 from libs.runtime.errors import PipelineError, described
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, Kafka, client_arguments
@@ -26,6 +26,7 @@ from libs.runtime.transactions.connection import BrokerConnection
 from libs.runtime.transactions.missing_markers import OFFSETS_TOPIC, group_partition
 
 _REQUEST_TIMEOUT_MS = 10_000
+_INTERNAL_TOPICS = (OFFSETS_TOPIC, "__transaction_state")
 
 T = TypeVar("T")
 Progress = Callable[[str], None]
@@ -109,7 +110,7 @@ async def _described(admin: AIOKafkaAdminClient, prefix: str) -> Sequence[Mappin
 
 async def _internal_topics(admin: AIOKafkaAdminClient) -> dict[str, TopicFacts]:
     """Those that this client may see."""
-    described = await admin.describe_topics(list(INTERNAL_TOPICS))
+    described = await admin.describe_topics(list(_INTERNAL_TOPICS))
     return {topic["topic"]: _topic(topic["topic"], topic, None) for topic in described if not topic["error_code"]}
 
 

@@ -6,18 +6,17 @@ The calls come in this order: ``add_source`` for all of ``orders``, ``add_dead_l
 of them lacks the products.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from verification.expected_letter import TOO_LARGE, ExpectedLetter, expected_letter
 from verification.history import WHOLE, History
-from verification.late_contents import LateContents
+from verification.late_orders import LateOrders
 from verification.packed_order import Source, pack, processed_partition_of, rest_of, source_of
 from verification.partitioning import partition_of
 from verification.reference_processor import AllowedOutcome, Order, ReferenceProcessor
-from verification.report import MAX_EXAMPLES, Damage, NotVerified, Report
+from verification.report import Damage, NotVerified, Report
 from verification.sizes import MAY_NOT_FIT_BYTES, record_bytes
-from verification.windows import WindowSums
+from verification.window_sums import WindowSums
 
 _LOG_APPEND_TIME = 1
 _UNKNOWN_PRODUCT = "unknown_product"
@@ -55,12 +54,7 @@ class Ledger:
         self._undecided: dict[Source, AllowedOutcome] = {}
         self._rests: dict[Source, tuple[int, ...]] = {}  # of the orders with several allowed ones
         self._seen_faulty: set[Source] = set()
-        self._late: Counter[bytes] = Counter()
-        self._late_contents = LateContents()
-        # Processed orders equal to late ones, before whose offset event time had not passed their window; whether they are summed.
-        self._on_time: dict[bytes, list[tuple[Order, bool]]] = {}
-        # And their timestamps, where their orders may be gone; else as many without an order as are reported.
-        self._late_orders: dict[bytes, tuple[Order, int]] = {}
+        self._late_orders = LateOrders(sums, report, history)
 
     def add_source(
         self,
@@ -154,11 +148,7 @@ class Ledger:
         """Add a record of ``late-orders``."""
         order = self._read("late-orders", value)
         if order:
-            self._late[order.identity] += 1
-            self._late_contents.add(order)
-            is_example = order.identity not in self._orders and len(self._late_orders) < MAX_EXAMPLES
-            if self._history is not WHOLE or is_example:
-                self._late_orders[order.identity] = order, timestamp_ms
+            self._late_orders.add(order, timestamp_ms, was_sent=order.identity in self._orders)
         return order
 
     def add_processed(
@@ -192,21 +182,8 @@ class Ledger:
                 self._sums.take_back(order)
         elif read_by_analytics:
             self._sums.accept(order)
-        self._late_contents.match(order)
-        if self._late and order.identity in self._late:
-            self._match_late(order, passed_s, read_by_analytics=read_by_analytics)
+        self._late_orders.match(order, passed_s, read_by_analytics=read_by_analytics)
         return order
-
-    def _match_late(self, order: Order, passed_s: float, *, read_by_analytics: bool) -> None:
-        if self._sums.end_of(order) <= passed_s:
-            self._late[order.identity] -= 1
-            if not self._late[order.identity]:
-                del self._late[order.identity]
-            if read_by_analytics:
-                self._sums.late(order)
-        else:
-            # It is another one than the late order if the same order comes again later.
-            self._on_time.setdefault(order.identity, []).append((order, read_by_analytics))
 
     def close(self) -> None:
         """All outputs have been added: report what is missing, or too much."""
@@ -224,33 +201,7 @@ class Ledger:
                         self._report.not_verified[NotVerified.OUTCOME] += 1
                         continue
                     self._report.found(Damage.LOST, str(source))
-        self._close_late()
-
-    def _close_late(self) -> None:
-        for identity, count in self._late.items():
-            left = count - self._report_on_time(identity, count)
-            if left and not self._late_may_be_right(identity):
-                self._report.found(Damage.LATE_UNEXPECTED, self._late_example(identity), left)
-        for identity, count in self._late_contents.changed():
-            if identity not in self._late and not self._a_copy_may_be_gone(identity):
-                self._report.found(Damage.LATE_CHANGED, self._late_example(identity), count)
-
-    def _late_example(self, identity: bytes) -> str:
-        entry = self._orders.get(identity)
-        if entry is not None:
-            return str(source_of(_copies(entry)[0]))
-        order, _ = self._late_orders.get(identity, (None, 0))
-        return _describe(order) if order else "another one"
-
-    def _report_on_time(self, identity: bytes, late_count: int) -> int:
-        """Report late orders that were on time; returns their number."""
-        on_time = self._on_time.get(identity, [])[:late_count]
-        for order, is_counted in on_time:
-            product_id, start_s = self._sums.window_of(order)
-            self._report.found(Damage.LATE_TOO_EARLY, f"{product_id} from {start_s}")
-            if is_counted:
-                self._sums.late(order)  # so that its window's metric is not reported as well
-        return len(on_time)
+        self._late_orders.close(self._source_text, self._a_copy_may_be_gone)
 
     def _letter_may_be_gone(self, source: Source) -> bool:
         first = self._first_letter_left.get(source.partition)
@@ -261,21 +212,9 @@ class Ledger:
         first = self._first_left.get((partition, source.partition))
         return self._history.is_cut("processed-orders", partition) and (first is None or source.offset < first)
 
-    def _late_may_be_right(self, identity: bytes) -> bool:
-        """Whether the processed order of a late order may have been deleted; then it counts as late."""
-        order, timestamp_ms = self._late_orders.get(identity, (None, 0))
+    def _source_text(self, identity: bytes) -> str | None:
         entry = self._orders.get(identity)
-        if order is None:
-            return False
-        if entry is None:
-            if timestamp_ms > self._history.orders_missing_until_ms:
-                return False
-            self._report.not_verified[NotVerified.LATE] += 1
-            return True
-        if not self._a_copy_may_be_gone(identity):
-            return False
-        self._sums.late(order)
-        return True
+        return None if entry is None else str(source_of(_copies(entry)[0]))
 
     def _a_copy_may_be_gone(self, identity: bytes) -> bool:
         """Whether an order was sent and its record in ``processed-orders`` may have been deleted."""
@@ -309,7 +248,7 @@ class Ledger:
         entry = self._orders.get(order.identity)
         if entry is None:
             is_unknown = not self._reference.knows(order.product_id)
-            self._report.found(Damage.UNEXPECTED, _describe(order), may_lack_catalogue=is_unknown)
+            self._report.found(Damage.UNEXPECTED, order.summary, may_lack_catalogue=is_unknown)
             return None
         if isinstance(entry, int):
             packed = entry
@@ -321,10 +260,10 @@ class Ledger:
             packed = entry[index]
             entry[index] = ~packed if packed >= 0 else packed
         if packed < 0:
-            self._report.found(Damage.DUPLICATED, f"{source_of(packed)}: {_describe(order)}")
+            self._report.found(Damage.DUPLICATED, f"{source_of(packed)}: {order.summary}")
             return None
         if not self._has_rest(packed, order.rest):
-            self._report.found(Damage.CHANGED, f"{source_of(packed)}: {_describe(order)}", may_lack_catalogue=True)
+            self._report.found(Damage.CHANGED, f"{source_of(packed)}: {order.summary}", may_lack_catalogue=True)
         return source_of(packed)
 
     def _has_rest(self, packed: int, rest: int) -> bool:
@@ -341,7 +280,3 @@ def _content_of(headers: Mapping[str, bytes | None], name: str) -> bytes:
 def _copies(entry: int | list[int]) -> list[int]:
     """All copies of an order, as packed integers."""
     return [entry] if isinstance(entry, int) else entry
-
-
-def _describe(order: Order) -> str:
-    return f"{order.product_id}, {order.cents / 100:.2f}, event time {order.timestamp_s!r}"

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from verification.metrics import Metric, PlacedMetric, read_metric_record
 from verification.report import Damage, Report
 from verification.topic_reader import Offsets, TopicReader
-from verification.windows import Metric, PlacedMetric, read_metric_record
 
 
 @dataclass(frozen=True)

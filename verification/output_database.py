@@ -14,8 +14,9 @@ import psycopg
 from libs.read_only_sqlite import read_only
 from libs.runtime.errors import PipelineError
 from libs.runtime.secret import read_secret_file
+from verification.metrics import Metric
+from verification.output_damage import OutputDamage
 from verification.report import Damage, Report
-from verification.windows import Metric, OutputDamage
 
 ROWS = OutputDamage(Damage.ROW_MISSING, Damage.ROW_DUPLICATED, Damage.ROW_UNEXPECTED, Damage.ROW_BEHIND)
 

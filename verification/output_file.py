@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from libs.runtime.errors import PipelineError
+from verification.metrics import Metric, read_metric
+from verification.output_damage import OutputDamage
 from verification.output_database import metric_of_row
 from verification.report import Damage, Report
-from verification.windows import Metric, OutputDamage, read_metric
 
 LINES = OutputDamage(Damage.LINE_MISSING, Damage.LINE_DUPLICATED, Damage.LINE_UNEXPECTED, Damage.LINE_BEHIND)
 

@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 from libs.events.topics import SINK_GROUPS
 from verification.history import History
+from verification.metrics import Metric
 from verification.metrics_topic import MetricsTopic
+from verification.output_damage import OutputDamage, check_output, moved_away, not_reached_by_sink
 from verification.output_database import ROWS, OutputDatabase, read_rows
 from verification.output_file import LINES, live_begins, read_lines
 from verification.report import NotVerified, Report
 from verification.topic_reader import Offsets
-from verification.windows import Metric, OutputDamage, check_output, moved_away, not_reached_by_sink
 
 _POLL_S = 0.5
 

@@ -34,6 +34,11 @@ class Order(NamedTuple):
     timestamp_s: float
     cents: int
 
+    @property
+    def summary(self) -> str:
+        """The order as reports show it."""
+        return f"{self.product_id}, {self.cents / 100:.2f}, event time {self.timestamp_s!r}"
+
 
 class AllowedOutcome(NamedTuple):
     """The allowed results for a record: the order, or a dead letter with one of ``reasons``; with both, either is correct.

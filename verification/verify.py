@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 from libs.runtime.kafka_client.clients import Kafka
 from verification.history import WHOLE, History, find_history
 from verification.ledger import Ledger
+from verification.metric_comparison import check_metrics
 from verification.metrics_topic import MetricsTopic
 from verification.output_database import OutputDatabase
 from verification.outputs import OutputComparison
@@ -24,7 +25,7 @@ from verification.reference_processor import ReferenceProcessor, read_catalogue
 from verification.report import Damage, NotVerified, Report
 from verification.topic_reader import Offsets, Record, TopicReader, reading_failed
 from verification.watermarks import Watermarks
-from verification.windows import Window, WindowSums, check_metrics
+from verification.window_sums import Window, WindowSums
 
 CATALOGUE = Path(__file__).resolve().parents[1] / "services" / "processor" / "catalogue.json"
 

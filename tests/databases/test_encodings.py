@@ -11,8 +11,8 @@ from services.sink.database.connecting import database_at
 from services.sink.database.session import DatabaseRefusedError, Identity, Move
 from services.sink.topic_reader import Position
 from tests.databases.postgresql import PostgresServer
+from verification.metrics import Metric
 from verification.output_database import OutputDatabase, read_rows
-from verification.windows import Metric
 
 IDENTITY = Identity("here", "product-metrics")
 

@@ -10,9 +10,10 @@ from libs.runtime.errors import PipelineError
 from services.sink.database.session import Move
 from services.sink.topic_reader import Position
 from tests.databases.probes import Probe
+from verification.metrics import Metric
+from verification.output_damage import check_output
 from verification.output_database import ROWS, OutputDatabase, read_rows
 from verification.report import Damage, Report
-from verification.windows import Metric, check_output
 
 TOPIC = [Metric(60, 120, "a", 2, 1050, 525), Metric(60, 120, "b", 3, 100, 33)]
 NEWER = [Metric(120, 180, "a", 1, 5, 5)]

@@ -14,8 +14,9 @@ from tests.fuzz.oracle import may_be_accepted_by_lenient_parsers, processed_orde
 from tests.fuzz.records import NOW_S, Outbox, RecordHeaders, Sent, any_record
 from tests.fuzz.target import Tally
 from tests.unit.driver import FakeClock, FakeRecord
+from verification.metrics import read_metric_record
 from verification.strict_json import NotAnObjectError
-from verification.windows import Total, mean_cents, read_metric_record
+from verification.window_sums import Total, mean_cents
 
 BATCH = 50
 WINDOW_S = 60

@@ -16,8 +16,8 @@ from libs.runtime.errors import PipelineError
 from metrics_report.sources import from_database
 from metrics_report.summary import Selection
 from services.sink.database.address import SqliteAddress
+from verification.metrics import Metric
 from verification.output_database import OutputDatabase, read_rows
-from verification.windows import Metric
 
 READER = 12_345
 ROW = MetricRow(60, 120, "a", 2, 1050, 525)

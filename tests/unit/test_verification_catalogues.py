@@ -11,7 +11,7 @@ from verification.packed_order import Source
 from verification.reference_processor import Catalogue, ReferenceProcessor
 from verification.report import Damage, Report
 from verification.table import render
-from verification.windows import WindowSums
+from verification.window_sums import WindowSums
 
 BEFORE: Catalogue = {
     "same": {"product_name": "Lamp", "category": "Home"},

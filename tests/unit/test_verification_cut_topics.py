@@ -8,11 +8,14 @@ from tests.unit.verified_outputs import REFERENCE, SENDERS, START, DeadLetter, e
 from tests.unit.verified_outputs import dump as encoded
 from verification.history import History
 from verification.ledger import Ledger
+from verification.metric_comparison import check_metrics
+from verification.metrics import Metric
+from verification.output_damage import OutputDamage, check_output
 from verification.output_database import ROWS
 from verification.output_file import LINES
 from verification.packed_order import Source
 from verification.report import Damage, NotVerified, Report
-from verification.windows import Metric, OutputDamage, WindowSums, check_metrics, check_output
+from verification.window_sums import WindowSums
 
 Result = tuple[dict[Damage, int], dict[NotVerified, int]]
 """What is reported, and what is not verified."""

@@ -21,8 +21,9 @@ from tests.unit.verified_outputs import (
     order,
 )
 from verification.ledger import Ledger
+from verification.metrics import Metric
 from verification.report import Damage, Report
-from verification.windows import Metric, WindowSums
+from verification.window_sums import WindowSums
 
 
 def test_undamaged_outputs_pass() -> None:

@@ -9,19 +9,13 @@ from pathlib import Path
 import pytest
 
 from libs.events.product_metrics import ProductMetric, encode_metric
+from verification.metrics import Metric, PlacedMetric, read_metric, read_metric_record
+from verification.output_damage import not_reached_by_sink
 from verification.output_database import OutputDatabase, read_rows
 from verification.output_file import read_lines
 from verification.report import Damage, Report
 from verification.watermarks import Watermarks
-from verification.windows import (
-    Metric,
-    PlacedMetric,
-    Total,
-    mean_cents,
-    not_reached_by_sink,
-    read_metric,
-    read_metric_record,
-)
+from verification.window_sums import Total, mean_cents
 
 
 def dump(value: object) -> bytes:

@@ -10,7 +10,7 @@ from verification.ledger import Ledger
 from verification.packed_order import Source
 from verification.report import Damage, Report
 from verification.sizes import MAY_NOT_FIT_BYTES
-from verification.windows import WindowSums
+from verification.window_sums import WindowSums
 
 MIB = 1024 * 1024
 TIME_MS = 1_700_000_100_000

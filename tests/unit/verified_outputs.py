@@ -5,11 +5,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from verification.ledger import Ledger
+from verification.metric_comparison import check_metrics
+from verification.metrics import Metric
+from verification.output_damage import check_output
 from verification.output_file import LINES
 from verification.packed_order import Source
 from verification.reference_processor import ReferenceProcessor
 from verification.report import Report
-from verification.windows import Metric, WindowSums, check_metrics, check_output
+from verification.window_sums import WindowSums
 
 REFERENCE = ReferenceProcessor({"prod-1": {"product_name": "Lamp"}, "prod-2": {"product_name": "Desk"}})
 NOW_S = 1_700_000_400.0
