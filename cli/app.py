@@ -5,7 +5,6 @@ Subcommands are registered by import path, so that `pipeline --help` and the com
 
 import ast
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -14,6 +13,7 @@ from pathlib import Path
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from cli.errors import UsageError
+from libs.report_line import discard_unwritten
 from libs.runtime.errors import PipelineError, SettingsError
 from libs.version import VERSION
 from local.paths import ROOT
@@ -132,9 +132,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader of the pipe has ended. Python would flush into the closed pipe again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_DONE
+        return EXIT_DONE  # the reader of the pipe has ended
     except ImportError as error:
         missing = error.__cause__ or error  # cyclopts wraps exceptions of a command's import
         if not isinstance(missing, ModuleNotFoundError) or not missing.name or _is_ours(missing.name):
@@ -162,4 +160,6 @@ def _print_error(error: PipelineError) -> None:
 
 def main() -> None:
     """The entry point."""
-    sys.exit(run())
+    exit_code = run()
+    discard_unwritten()
+    sys.exit(exit_code)

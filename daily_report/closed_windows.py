@@ -9,12 +9,12 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 
 from daily_report.span import Span
 from libs.events.processed_orders import read_processed_order
 from libs.events.topics import ORDERS, PROCESSED_ORDERS
 from libs.events.watermarks import WATERMARK_HEADERS
+from libs.printable import time_of
 from libs.runtime.errors import PipelineError
 from services.processor.validation import MAX_AHEAD_S
 from verification.topic_reader import Offsets, TopicReader
@@ -128,4 +128,4 @@ async def _behind(reader: TopicReader, group: str, topic: str, ends: Offsets) ->
 
 
 def _time(epoch_s: float) -> str:
-    return "no watermark" if epoch_s == -math.inf else f"{datetime.fromtimestamp(epoch_s, UTC):%Y-%m-%d %H:%M:%SZ}"
+    return "no watermark" if epoch_s == -math.inf else time_of(epoch_s * 1000)

@@ -11,8 +11,6 @@ from verification.metrics import Metric, PlacedMetric
 from verification.output_damage import moved_away
 from verification.output_file import live_begins
 
-_MINUTE_S = 60  # the resolution of the times in file names
-
 
 def moved_with_files(
     path: Path, topic: str, written: Iterable[MetricRow], placed: Iterable[PlacedMetric]
@@ -23,6 +21,6 @@ def moved_with_files(
     the span are read: a file with earlier windows that is still there shows that no later one was moved away.
     """
     begins = live_begins(path, topic)
-    left_until_s = min((file.span.last_s + _MINUTE_S for file in finished_files(path)), default=math.inf)
+    left_until_s = min((file.windows_begin_before_s for file in finished_files(path)), default=math.inf)
     moved = moved_away(Counter(map(Metric._make, written)), placed, begins)
     return {MetricRow._make(metric) for metric in moved if metric.window_start < left_until_s}

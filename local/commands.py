@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from libs.report_line import report_line
 from local.errors import EndedElsewhereError, LocalModeError
 from local.paths import ROOT, check_path
 from local.programs import INFRASTRUCTURE, SCALABLE, replica_names, supervisor_config, with_programs_of
@@ -48,31 +49,31 @@ def up(processors: int, analytics: int, *, detach: bool, kafka_only: bool = Fals
                 "(SINK_DATABASE_URL) make room for a second one",
             )
         try:
-            start(settings, supervisor, replicas, _report)
+            start(settings, supervisor, replicas, report_line)
         except BaseException:
-            stop(supervisor, _report)
+            stop(supervisor, report_line)
             raise
     try:
-        wait_until_ready(settings, supervisor, _report)
+        wait_until_ready(settings, supervisor, report_line)
         if detach or kafka_only:
             make = f"LOCAL_DIR={shlex.quote(str(settings.directory))} make" if os.environ.get("LOCAL_DIR") else "make"
             metrics = ""
             if not kafka_only:
-                _report(f"live page: {settings.live_page}")
+                report_line(f"live page: {settings.live_page}")
                 metrics = f", metrics in {settings.outputs}"
-            _report(f"running: Kafka at {settings.bootstrap_servers}{metrics}; `{make} down` stops it")
+            report_line(f"running: Kafka at {settings.bootstrap_servers}{metrics}; `{make} down` stops it")
             return 0
         _watch(settings, supervisor)
     except EndedElsewhereError as error:
-        _report(str(error))
+        report_line(str(error))
         return 1 if detach or kafka_only else 0
     except KeyboardInterrupt:
-        _report("")
+        report_line("")
     except BaseException:
-        stop(supervisor, _report)
+        stop(supervisor, report_line)
         raise
-    stop(supervisor, _report)
-    _report("stopped; nothing is left running")
+    stop(supervisor, report_line)
+    report_line("stopped; nothing is left running")
     return 0
 
 
@@ -93,10 +94,10 @@ def down() -> int:
     """Stop everything."""
     supervisor = Supervisor(local_directory())
     if not supervisor.is_running():
-        _report(f"nothing is running in {local_directory()}")
+        report_line(f"nothing is running in {local_directory()}")
         return 0
-    stop(supervisor, _report)
-    _report("stopped")
+    stop(supervisor, report_line)
+    report_line("stopped")
     return 0
 
 
@@ -114,8 +115,8 @@ def scale(wanted: Mapping[str, int]) -> int:
     # Kafka goes on as it was started: since then Java may have moved, or the tests have made the archives of its classes.
     config = supervisor_config(settings, replicas, supervisor.socket)
     supervisor.apply(with_programs_of(supervisor.config, config, INFRASTRUCTURE))
-    wait_until_ready(settings, supervisor, _report, before)
-    _report(status_table(settings, supervisor.programs()))
+    wait_until_ready(settings, supervisor, report_line, before)
+    report_line(status_table(settings, supervisor.programs()))
     return 0
 
 
@@ -139,7 +140,7 @@ def _watch(settings: LocalSettings, supervisor: Supervisor) -> None:
     Raises:
         EndedElsewhereError: another command has stopped the pipeline.
     """
-    _report(f"live page: {settings.live_page}")
+    report_line(f"live page: {settings.live_page}")
     asyncio.run(_show_while_running(settings, supervisor))
 
 
@@ -161,10 +162,3 @@ async def _show_while_running(settings: LocalSettings, supervisor: Supervisor) -
         view.cancel()
         await asyncio.wait({view})
     raise EndedElsewhereError
-
-
-def _report(line: str) -> None:
-    # The terminal may be closed, and the pipeline still has to be stopped.
-    with contextlib.suppress(OSError):
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()

@@ -1,8 +1,8 @@
 """Stops, starts, restarts and drains single programs of a running pipeline."""
 
-import sys
 from collections.abc import Iterable
 
+from libs.report_line import report_line
 from local.errors import LocalModeError
 from local.running import running_supervisor
 from local.settings import LocalSettings
@@ -19,7 +19,7 @@ def stop(names: Iterable[str]) -> int:
     supervisor = running_supervisor()
     chosen = [program.name for program in _chosen(supervisor, names)]
     supervisor.stop(chosen, _STOP_S)
-    _report(f"stopped: {', '.join(chosen)}")
+    report_line(f"stopped: {', '.join(chosen)}")
     return 0
 
 
@@ -47,8 +47,8 @@ def drain(timeout_s: float) -> int:
     supervisor = running_supervisor()
     settings = LocalSettings.of_running()
     supervisor.stop(["generator"], _STOP_S)
-    left = wait_until_drained(_endpoints(settings, supervisor.programs()), timeout_s, _report)
-    _report("drained" if left.done else f"not drained: {'; '.join(left.waiting_for)}")
+    left = wait_until_drained(_endpoints(settings, supervisor.programs()), timeout_s, report_line)
+    report_line("drained" if left.done else f"not drained: {'; '.join(left.waiting_for)}")
     return 0 if left.done else 1
 
 
@@ -65,7 +65,7 @@ def _endpoints(settings: LocalSettings, programs: Iterable[Program]) -> Endpoint
 def _start(supervisor: Supervisor, names: list[str]) -> None:
     supervisor.start_programs(names)
     others = {program.name for program in supervisor.programs()} - set(names)
-    wait_until_ready(LocalSettings.of_running(), supervisor, _report, others)
+    wait_until_ready(LocalSettings.of_running(), supervisor, report_line, others)
 
 
 def _chosen(supervisor: Supervisor, names: Iterable[str]) -> list[Program]:
@@ -80,8 +80,3 @@ def _chosen(supervisor: Supervisor, names: Iterable[str]) -> list[Program]:
             )
         chosen |= {each.name: each for each in found}
     return list(chosen.values())
-
-
-def _report(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()

@@ -14,7 +14,6 @@ from metrics_report.skipped import Skipped
 from metrics_report.summary import Selection
 from services.sink.file.finished_files import GZIP_SUFFIX, PARQUET_SUFFIX, FinishedFile, finished_files
 
-_MINUTE_S = 60  # the resolution of the times in file names
 _READ_ROWS = 50_000
 
 
@@ -40,7 +39,7 @@ def from_file(
             if live is None and not finished:
                 raise FileNotFoundError("no such file")
             for files in _by_name(finished, live):
-                if files[0].span.first_s < selection.to_s and files[0].span.last_s + _MINUTE_S > selection.from_s:
+                if files[0].span.first_s < selection.to_s and files[0].windows_begin_before_s > selection.from_s:
                     yield from _rows_of_first(files, skipped, advice)
             if live:
                 yield from _rows_of_lines(live, skipped)

@@ -91,9 +91,7 @@ def _of_product(missing_until_s: Mapping[int, float], product_id: str) -> float:
     return missing_until_s[partition_of(product_id, len(missing_until_s))] if missing_until_s else -math.inf
 
 
-async def find_history(
-    reader: TopicReader, prefix: str, newest_orders: int | None, now_s: Callable[[], float] = time.time
-) -> History:
+async def find_history(reader: TopicReader, prefix: str, newest_orders: int | None) -> History:
     """Find the first offsets of the topics; of ``orders``, about ``newest_orders`` are to be read at most (None: all)."""
     orders = prefix + "orders"
     begins, ends = await reader.begins(orders), await reader.ends(orders)
@@ -105,7 +103,7 @@ async def find_history(
         first = await reader.first_record(orders, partition, begin, ends[partition])
         if begin:
             all_ordered = all_ordered and first is not None and first.timestamp_type == _LOG_APPEND_TIME
-            missing_until_ms = max(missing_until_ms, _missing_before_ms(first, now_s))
+            missing_until_ms = max(missing_until_ms, _missing_before_ms(first))
             kept_since_ms = min(kept_since_ms, first.timestamp if first else math.inf)
         elif ends[partition]:
             kept_since_ms = 0
@@ -116,26 +114,24 @@ async def find_history(
         if newest_orders is not None and topic != "product-metrics" and all_ordered and 0 < kept_since_ms < math.inf:
             later = await reader.offsets_at(prefix + topic, int(kept_since_ms))
             all_begins[topic] = {each: max(begin, later[each]) for each, begin in kept[topic].items()}
-    of_metrics = await find_metrics_missing_until_s(reader, prefix + "product-metrics", kept["product-metrics"], now_s)
-    of_late_orders = await find_late_missing_until_s(reader, prefix + "late-orders", kept["late-orders"], now_s)
+    of_metrics = await find_metrics_missing_until_s(reader, prefix + "product-metrics", kept["product-metrics"])
+    of_late_orders = await find_late_missing_until_s(reader, prefix + "late-orders", kept["late-orders"])
     return History(all_begins, kept, missing_until_ms, of_metrics, of_late_orders)
 
 
-async def find_orders_whole_since_s(
-    reader: TopicReader, orders: str, begins: Offsets, ends: Offsets, now_s: Callable[[], float] = time.time
-) -> float:
+async def find_orders_whole_since_s(reader: TopicReader, orders: str, begins: Offsets, ends: Offsets) -> float:
     """The first start, in epoch seconds, of a window that no order before ``begins`` belongs to; ``-inf`` if nothing was deleted."""
     missing_until_ms = -math.inf
     for partition, begin in begins.items():
         if begin:
             first = await reader.first_record(orders, partition, begin, ends[partition])
-            missing_until_ms = max(missing_until_ms, _missing_before_ms(first, now_s))
+            missing_until_ms = max(missing_until_ms, _missing_before_ms(first))
     return missing_until_ms / 1000 + _MAX_AHEAD_S
 
 
-def _missing_before_ms(first: Record | None, now_s: Callable[[], float]) -> float:
+def _missing_before_ms(first: Record | None) -> float:
     """The latest timestamp of an order before the ``first`` one that is left in its partition."""
-    return first.timestamp if first and first.timestamp_type == _LOG_APPEND_TIME else now_s() * 1000
+    return first.timestamp if first and first.timestamp_type == _LOG_APPEND_TIME else time.time() * 1000
 
 
 async def find_late_missing_until_s(

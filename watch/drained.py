@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from libs.report_line import discard_unwritten, report_line
+
 OUTPUTS = ("file", "database")
 
 _TIMEOUT_S = 5.0
@@ -209,17 +211,12 @@ def main() -> int:
     """Wait, print the remaining work, and return the exit code."""
     arguments = _arguments()
     endpoints = Endpoints(arguments.live, arguments.analytics, arguments.outputs)
-    drain = wait_until_drained(endpoints, arguments.timeout, _ignore if arguments.json else _print_line)
+    drain = wait_until_drained(endpoints, arguments.timeout, _ignore if arguments.json else report_line)
     if arguments.json:
-        _print_line(json.dumps({"drained": drain.done, **asdict(drain)}))
+        report_line(json.dumps({"drained": drain.done, **asdict(drain)}))
     else:
-        _print_line("drained" if drain.done else f"not drained: {'; '.join(drain.waiting_for)}")
+        report_line("drained" if drain.done else f"not drained: {'; '.join(drain.waiting_for)}")
     return 0 if drain.done else 1
-
-
-def _print_line(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def _ignore(_: str) -> None:
@@ -276,4 +273,6 @@ def _url(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    discard_unwritten()
+    sys.exit(exit_code)

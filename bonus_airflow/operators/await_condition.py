@@ -26,7 +26,6 @@ class AwaitCondition(BaseOperator):
     Args:
         backend: ``local`` or ``compose``; a template.
         condition: a name of CONDITIONS.
-        options: that condition's own; templates.
         timeout_s: in seconds; a template.
     """
 
@@ -38,14 +37,13 @@ class AwaitCondition(BaseOperator):
         backend: Any,
         condition: str,
         timeout_s: float | str,
-        options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**(DEFERRING | kwargs))
         self.backend = backend
         self.condition = condition
         self.timeout_s = timeout_s
-        self.options = dict(options or {})
+        self.options: dict[str, Any] = {}
         self.poll_s = _POLL_S
 
     def execute(self, context: Context) -> None:  # noqa: ARG002 - Airflow passes it

@@ -14,6 +14,7 @@ from typing import NamedTuple
 GZIP_SUFFIX = ".gz"
 PARQUET_SUFFIX = ".parquet"
 
+_MINUTE_S = 60
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME = "%Y-%m-%dT%H-%MZ"
 _TIME_PATTERN = r"\d{4}-\d\d-\d\dT\d\d-\d\dZ"
@@ -38,6 +39,11 @@ class FinishedFile(NamedTuple):
     path: Path
     name: str
     span: Span
+
+    @property
+    def windows_begin_before_s(self) -> int:
+        """The end of the minute in which the file's last window begins: the time in its name is exact to the minute."""
+        return self.span.last_s + _MINUTE_S
 
     @property
     def is_converted(self) -> bool:
