@@ -50,16 +50,12 @@ class OffsetFetchRequestV7(RequestStruct):
 
 
 class StableOffsetFetch(Request[OffsetFetchRequestV7]):
-    """Asks for committed offsets; a partition with an undecided one is answered with UNSTABLE_OFFSET_COMMIT.
-
-    With ``require_stable=False`` it is answered with the one that was committed before.
-    """
+    """Asks for committed offsets; a partition with an undecided one is answered with UNSTABLE_OFFSET_COMMIT."""
 
     API_KEY = 9
 
-    def __init__(self, group: str, partitions: Iterable[TopicPartition], *, require_stable: bool = True) -> None:
+    def __init__(self, group: str, partitions: Iterable[TopicPartition]) -> None:
         self._group = group
-        self._require_stable = require_stable
         self._partitions = sorted(partitions)
 
     def build(self, request_struct_class: type[OffsetFetchRequestV7]) -> OffsetFetchRequestV7:
@@ -67,4 +63,4 @@ class StableOffsetFetch(Request[OffsetFetchRequestV7]):
             (topic, [partition.partition for partition in partitions], {})
             for topic, partitions in groupby(self._partitions, lambda partition: partition.topic)
         ]
-        return request_struct_class(self._group, topics, self._require_stable, {})
+        return request_struct_class(self._group, topics, True, {})
