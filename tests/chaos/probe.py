@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class Probe:
-    """An async context manager, to be used while orders flow; call ``freeze`` when they stop.
+    """An async context manager, to be used while orders flow; call ``freeze`` when they have stopped.
 
     While no broker is available, all calls wait.
     """
@@ -71,14 +71,17 @@ class Probe:
         if self._admin:
             await close_quietly(self._admin.close())
 
-    async def freeze(self) -> None:
-        """Stop measuring."""
+    async def freeze(self, flowed_until_s: float | None = None) -> None:
+        """Stop measuring; stalls that have not ended count until ``flowed_until_s``, the monotonic time at which traffic ended."""
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         self._tasks = []
+        if flowed_until_s is not None:
+            for arrived_at_s in self._arrived_at_s.values():
+                self.stall_s = max(self.stall_s, flowed_until_s - arrived_at_s)
 
     async def ends(self) -> Ends:
         """The current last stable offsets of each stage's input."""

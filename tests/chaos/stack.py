@@ -2,7 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Awaitable, Callable, Coroutine
 from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
@@ -138,6 +139,13 @@ class Stack:
         """Run ``work`` in the background; ``background_done`` waits for it."""
         self._later.add(asyncio.create_task(work))
 
+    async def has_effect(self, condition: Callable[[], bool | Awaitable[bool]], what: str) -> None:
+        """Wait until a fault has had its effect, and note a problem if it has none."""
+        try:
+            await eventually(condition, what=what)
+        except AssertionError as error:
+            self.problems.append(f"a fault without effect: {error}")
+
     async def background_done(self) -> None:
         """Wait until all background work of faults is done."""
         tasks, self._later = self._later, set()
@@ -201,9 +209,10 @@ class Stack:
 
     async def end_traffic(self) -> None:
         """Let the generators send their buffered orders, and end."""
+        flowed_until_s = time.monotonic()
         for replica in self.of("generator"):
             await self.stop(replica)
-        await self.probe.freeze()
+        await self.probe.freeze(flowed_until_s)
 
     async def _supervise(self) -> None:
         while True:
