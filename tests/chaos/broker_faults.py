@@ -9,11 +9,12 @@ from random import Random
 import orjson
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, for_code
 
 from libs.events.topics import ANALYTICS_STATE, LATE_ORDERS, ORDERS_DLQ, PROCESSED_ORDERS, PRODUCT_METRICS
 from libs.runtime.topics.topic import Topic
 from tests.chaos.faults import Fault
+from tests.chaos.new_lines import NewLines
 from tests.chaos.stack import Stack
 from tests.integration.services import eventually
 
@@ -59,7 +60,11 @@ def _refused(name: str, *topics: Topic) -> Fault:
     async def inject(stack: Stack, random: Random) -> None:
         topic, refused_s = random.choice(topics), random.uniform(*_REFUSED_S)
         stack.say(f"records too large for {topic.name} for {refused_s:.1f} s")
+        lines = NewLines(stack)
         await _configure(stack, topic, {"max.message.bytes": "100"})
+        refusal = f"topic {stack.pipeline.prefix + topic.name!r} takes no batch"
+        # Metrics are written only when windows close.
+        await stack.has_effect(lambda: lines.contain(refusal), f"{topic.name} refuses records")
         await asyncio.sleep(refused_s)
         await _configure(stack, topic, {})
 
@@ -93,7 +98,11 @@ LATE_ORDERS_DELETED = Fault("late-orders deleted", _delete_late_orders)
 
 async def _delete(stack: Stack, topic: Topic) -> None:
     async with admin_of(stack) as admin:
-        await admin.delete_topics([stack.pipeline.prefix + topic.name])
+        response = await admin.delete_topics([stack.pipeline.prefix + topic.name])
+    # aiokafka raises nothing for them.
+    for name, code in response.topic_error_codes:  # type: ignore[attr-defined]  # aiokafka's base class has no fields
+        if code:
+            raise for_code(code)(f"{name} was not deleted")
 
 
 async def _configure(stack: Stack, topic: Topic, changed: Mapping[str, str]) -> None:

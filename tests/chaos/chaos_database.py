@@ -9,14 +9,19 @@ from tests.databases.postgresql import PostgresServer
 from tests.databases.proxy import Cut, CuttingProxy
 
 _NAME = "metrics"
+# A rollback does not reset a sequence.
 _FULL = """
+drop sequence if exists refusals;
+create sequence refusals;
 create or replace function no_space() returns trigger language plpgsql as $$
 begin
+    perform nextval('refusals');
     raise exception 'could not extend file: No space left on device' using errcode = 'disk_full';
 end
 $$;
 create or replace trigger no_space before insert on product_metrics execute function no_space()
 """
+_REFUSED = "select is_called from refusals"
 _SPACE = "drop trigger no_space on product_metrics"
 
 
@@ -59,12 +64,21 @@ class ChaosDatabase:
         """Make the server fail writes as if its disk were full (SQLSTATE 53100)."""
         await asyncio.to_thread(self._execute, _FULL)
 
+    async def has_refused(self) -> bool:
+        """Whether a write has failed since ``fill``."""
+        return await asyncio.to_thread(self._refused)
+
     async def make_space(self) -> None:
         """Undo ``fill``."""
         await asyncio.to_thread(self._execute, _SPACE)
 
     def _cut(self) -> Cut | None:
         return self._cuts()
+
+    def _refused(self) -> bool:
+        with self.server.connect(_NAME) as connection:
+            row = connection.execute(_REFUSED.encode()).fetchone()
+        return row == (True,)
 
     def _execute(self, statements: str) -> None:
         with self.server.connect(_NAME) as connection:

@@ -55,6 +55,7 @@ async def _fill(stack: Stack, random: Random) -> None:
     full_s = random.uniform(*_FULL_S)
     stack.say(f"no space left in the database for {full_s:.1f} s")
     await stack.database.fill()
+    await stack.has_effect(stack.database.has_refused, "the database refuses rows")
     await asyncio.sleep(full_s)
     await stack.database.make_space()
 

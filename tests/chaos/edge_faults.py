@@ -15,6 +15,9 @@ _HERE = Path(__file__).parent
 _FULL_S = (3.0, 10.0)
 _SKEWED_S = (3.0, 6.0)
 _SKEWED_RATE = 300
+# Late orders, and orders that make others late, since up to a minute ahead is accepted.
+_ALWAYS_AHEAD_S = (-40, 50)
+_ALSO_AHEAD_S = (-3600, -40, -10, -2, 2, 10, 50, 90, 3600)
 
 
 def sink_killed_at(*steps: str) -> Fault:
@@ -72,16 +75,26 @@ async def _fill_disk(stack: Stack, random: Random) -> None:
 DISK_FULL = Fault("no space left for the output", _fill_disk)
 
 
-async def _skew_clock(stack: Stack, random: Random) -> None:
-    ahead_s = random.choice([-3600, -40, -10, -2, 2, 10, 50, 90, 3600])
+async def _skew_clocks(stack: Stack, random: Random) -> int:
+    offsets_s = [*random.sample(_ALWAYS_AHEAD_S, len(_ALWAYS_AHEAD_S)), random.choice(_ALSO_AHEAD_S)]
+    for ahead_s in offsets_s:
+        await _skew_clock(stack, random, ahead_s)
+    return len(offsets_s)
+
+
+async def _skew_clock(stack: Stack, random: Random, ahead_s: int) -> None:
     lasts_s = random.uniform(*_SKEWED_S)
     stack.say(f"a second generator by a clock {ahead_s:+} s off, for {lasts_s:.1f} s")
     entry_file = _HERE / "skewed_generator.py"
     rate = str(_SKEWED_RATE)
     skewed = stack.add("generator", entry_file, CLOCK_AHEAD_SECONDS=str(ahead_s), GENERATOR_RATE=rate)
     skewed.leased = True
+    await skewed.process.wait_for("generation starts")
     await asyncio.sleep(lasts_s)
     await stack.remove(skewed)
+    sent = next((line["sent"] for line in skewed.process.events() if line.get("event") == "all orders sent"), 0)
+    if not sent:
+        stack.problems.append(f"{skewed}, by a clock {ahead_s:+} s off, has sent no order")
 
 
-CLOCK_SKEWED = Fault("a generator's clock ahead or behind", _skew_clock)
+CLOCK_SKEWED = Fault("a generator's clock ahead or behind", _skew_clocks)
