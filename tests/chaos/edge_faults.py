@@ -15,7 +15,7 @@ _HERE = Path(__file__).parent
 _FULL_S = (3.0, 10.0)
 _SKEWED_S = (3.0, 6.0)
 _SKEWED_RATE = 300
-# Late orders, and orders that make others late, since up to a minute ahead is accepted.
+# The orders of one are late. Those of the other, since up to a minute ahead is accepted, must not make any order late.
 _ALWAYS_AHEAD_S = (-40, 50)
 _ALSO_AHEAD_S = (-3600, -40, -10, -2, 2, 10, 50, 90, 3600)
 
