@@ -97,7 +97,7 @@ down: .venv/.installed ## stop what runs on this machine
 test: export PYTHONDONTWRITEBYTECODE =
 test: machine setup ## all tests: unit, integration, compose, up to six files at a time, fewer on a slow machine (TESTS=path ARGS= WORKERS=)
 	@$(CONTAINED) $(PYTHON) -m local.class_archives
-	@$(PYTHON) -m tests.compose.contained $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
+	@$(PYTHON) -m tests.compose.container_cleanup $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
 
 chaos: machine setup ## inject faults of every kind, an hour and a half, and print a table of the results (SEED= ARGS="--only killed")
 	@$(CONTAINED) $(PYTHON) -m local.class_archives

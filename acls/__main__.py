@@ -18,7 +18,7 @@ from acls.table import markdown
 from libs.events.rights import ROLES
 from libs.runtime.errors import PipelineError, described
 from libs.runtime.kafka_security.bootstrap_servers import parse_bootstrap_servers
-from libs.runtime.kafka_security.login_refusals import unless_refused
+from libs.runtime.kafka_security.login_rejections import unless_rejected
 from libs.runtime.kafka_security.security import KafkaAddress
 from libs.runtime.kafka_security.settings import kafka_security
 
@@ -46,7 +46,7 @@ def _create(arguments: argparse.Namespace, acls: Sequence[Acl], principals: Mapp
     try:
         passwords = read_passwords(arguments.scram_passwords, principals) if arguments.scram_passwords else {}
         kafka = KafkaAddress(arguments.bootstrap, kafka_security())
-        asyncio.run(unless_refused(_set_up(kafka, acls, passwords)))
+        asyncio.run(unless_rejected(_set_up(kafka, acls, passwords)))
     except PipelineError as error:
         sys.exit(f"acls: {described(error)}")
     except (KafkaError, OSError) as error:

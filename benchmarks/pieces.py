@@ -28,7 +28,7 @@ from libs.runtime.exactly_once.stage import BATCH_SIZE
 from libs.runtime.kafka_client.lazy_records import LazyResults, in_batches
 from libs.runtime.records import Headers
 from libs.runtime.transactions.record_batches import MAX_BATCH_BYTES, OutputBuffer
-from services.analytics.metrics_partition import MetricsPartition
+from services.analytics.analytics_partition import AnalyticsPartition
 from services.analytics.window_metrics import WindowMetrics
 from services.processor.catalogue import continued, make_product
 from services.processor.event_time_lag import EventTimeLag
@@ -143,7 +143,7 @@ def _analytics(fetches: _Fetches) -> dict[str, Callable[[], object]]:
     metrics = WindowMetrics(CollectorRegistry())
 
     def whole() -> None:
-        logic = MetricsPartition("processed-orders", 0, 60, SystemClock(), metrics)
+        logic = AnalyticsPartition("processed-orders", 0, 60, SystemClock(), metrics)
         output = OutputBuffer(_PARTITIONS)
         for batch in fetches.read():
             logic.process(batch, output)

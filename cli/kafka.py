@@ -8,7 +8,7 @@ from aiokafka.errors import KafkaError
 
 from cli.context import PipelineContext
 from libs.runtime.errors import PipelineError
-from libs.runtime.kafka_security.login_refusals import unless_refused
+from libs.runtime.kafka_security.login_rejections import unless_rejected
 from libs.runtime.kafka_security.security import KafkaAddress
 from libs.runtime.kafka_security.settings import kafka_security
 from libs.runtime.rights.right import Role
@@ -51,7 +51,7 @@ def watch_in_kafka(
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
     try:
-        return asyncio.run(unless_refused(work))
+        return asyncio.run(unless_rejected(work))
     except KafkaError as error:
         raise PipelineError(
             f"the broker does not answer: {error!r}", advice="start the pipeline, or give another --bootstrap"

@@ -6,8 +6,8 @@ from pathlib import Path
 from daily_report.formats import as_csv, as_json
 from daily_report.page import as_html
 from daily_report.report import Report
+from libs.atomic_files import atomic_replacement
 from libs.runtime.errors import PipelineError
-from libs.whole_files import whole_file
 
 
 def write_files(report: Report, folder: Path) -> list[Path]:
@@ -21,7 +21,7 @@ def write_files(report: Report, folder: Path) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in zip(paths, texts.values(), strict=True):
-            with whole_file(path) as new:
+            with atomic_replacement(path) as new:
                 new.write_text(text, "utf-8", errors="backslashreplace")
     except OSError as error:
         raise PipelineError(f"nothing can be written into {folder}: {error}", advice="give another --folder") from error

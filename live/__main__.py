@@ -26,7 +26,7 @@ from libs.runtime.http_server.listening import listening_socket
 from libs.runtime.http_server.responses import content
 from libs.runtime.http_server.server import Handler, HttpServer
 from libs.runtime.kafka_security.bootstrap_servers import address_in_url
-from libs.runtime.kafka_security.login_refusals import unless_refused
+from libs.runtime.kafka_security.login_rejections import unless_rejected
 from libs.runtime.life_cycle import EXIT_BAD_SETTING, REFUSED_PATIENCE_S, run_and_exit, warn_of_risks
 from libs.runtime.logs import configure_logging
 from libs.runtime.metrics import ServiceMetrics
@@ -40,8 +40,8 @@ from live.lag_metrics import LagMetrics
 from live.live_settings import LiveSettings
 from live.pages import page_routes
 from live.snapshot import snapshot_json
-from watch.follow import follow
 from watch.observation import Observation
+from watch.observing import observe_until_cancelled
 from watch.state import State
 
 _PUBLISH_EVERY_S = 2.0  # also while Kafka is unavailable, so that a page knows whether it is still connected
@@ -63,7 +63,7 @@ def serve(settings: LiveSettings) -> None:
     """Serve until SIGTERM or SIGINT; exits the process with 1 when it cannot."""
     configure_logging("live", settings.log_level, settings.log_format)
     check = RightsCheck(settings.kafka, settings.topic_prefix, VIEWER)
-    run_and_exit(unless_refused(with_rights(_serve(settings), check), patience_s=REFUSED_PATIENCE_S))
+    run_and_exit(unless_rejected(with_rights(_serve(settings), check), patience_s=REFUSED_PATIENCE_S))
 
 
 async def _serve(settings: LiveSettings) -> None:
@@ -72,17 +72,17 @@ async def _serve(settings: LiveSettings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
     warn_of_risks(settings)
-    live = Live(settings)
+    live = LivePage(settings)
     with contextlib.suppress(asyncio.CancelledError):
         async with _server(live, settings) as server:
             port = await _listen(server, settings.live_host, settings.live_port)
             log.info("service started", http_port=port, page=f"http://{address_in_url(settings.live_host)}:{port}/")
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(live.publish())
-                tasks.create_task(follow(live.state, settings.kafka, settings.topic_prefix, live.take))
+                tasks.create_task(observe_until_cancelled(live.state, settings.kafka, settings.topic_prefix, live.take))
 
 
-def _server(live: "Live", settings: LiveSettings) -> HttpServer:
+def _server(live: "LivePage", settings: LiveSettings) -> HttpServer:
     """The page's server.
 
     The paths for Prometheus and health checks accept any Host header: in a network of containers it is the service's name.
@@ -110,7 +110,7 @@ async def _listen(server: HttpServer, host: str, port: int) -> int:
         ) from error
 
 
-class Live:
+class LivePage:
     """The newest state of the pipeline, and the HTTP routes that serve it."""
 
     def __init__(self, settings: LiveSettings) -> None:

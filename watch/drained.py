@@ -28,7 +28,7 @@ _OPEN_WINDOWS = "pipeline_state_entries{"
 
 
 @dataclass(frozen=True)
-class Drain:
+class RemainingWork:
     """The remaining work: ``waiting_for`` has an entry for each part that is not drained, and is empty if all are.
 
     ``open_windows`` counts a window once for each product; None if a replica of the analytics did not respond.
@@ -94,7 +94,7 @@ def _has_address(host: str) -> bool:
     return True
 
 
-def look(endpoints: Endpoints, monotonic_s: Callable[[], float] = time.monotonic) -> Drain:
+def remaining_work(endpoints: Endpoints, monotonic_s: Callable[[], float] = time.monotonic) -> RemainingWork:
     """The remaining work now.
 
     The order of the checks makes it exact: no lag of the first stages, then no open window, then no lag of the sink. The lags have
@@ -103,31 +103,31 @@ def look(endpoints: Endpoints, monotonic_s: Callable[[], float] = time.monotonic
     try:
         snapshot = _newer_snapshot(endpoints, monotonic_s)
         if waiting := _lags(snapshot, endpoints.outputs):
-            return Drain(waiting, None)
+            return RemainingWork(waiting, None)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return Drain([f"an answer of the live page: {error!r}"], None)
+        return RemainingWork([f"an answer of the live page: {error!r}"], None)
     try:
         if left := _windows_left(endpoints.open_windows(), snapshot["event_time"]["partitions"]):
             return left
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return Drain([f"an answer of every replica of the analytics: {error!r}"], None)
+        return RemainingWork([f"an answer of every replica of the analytics: {error!r}"], None)
     try:
-        return Drain(_lags(_newer_snapshot(endpoints, monotonic_s), endpoints.outputs), 0)
+        return RemainingWork(_lags(_newer_snapshot(endpoints, monotonic_s), endpoints.outputs), 0)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return Drain([f"an answer of the live page: {error!r}"], 0)
+        return RemainingWork([f"an answer of the live page: {error!r}"], 0)
 
 
-def wait_until_drained(endpoints: Endpoints, timeout_s: float, report: Callable[[str], None]) -> Drain:
+def wait_until_drained(endpoints: Endpoints, timeout_s: float, report: Callable[[str], None]) -> RemainingWork:
     """Check until nothing is left or the time is over; ``report`` is called with each change of the remaining work."""
     deadline_s = time.monotonic() + timeout_s
     reported = ""
     while True:
-        drain = look(endpoints)
-        if (text := "; ".join(drain.waiting_for)) != reported and text:
+        left = remaining_work(endpoints)
+        if (text := "; ".join(left.waiting_for)) != reported and text:
             report(f"waiting for {text}")
             reported = text
-        if drain.done or time.monotonic() >= deadline_s:
-            return drain
+        if left.done or time.monotonic() >= deadline_s:
+            return left
         time.sleep(_POLL_S)
 
 
@@ -151,12 +151,12 @@ def _lags(snapshot: Mapping[str, Any], outputs: Collection[str]) -> list[str]:
     return left
 
 
-def _windows_left(open_windows: Mapping[str, int], partitions: int) -> Drain | None:
+def _windows_left(open_windows: Mapping[str, int], partitions: int) -> RemainingWork | None:
     """What the analytics has left; None if no window is open in any of the partitions."""
     if count := sum(open_windows.values()):
-        return Drain([f"{count:,} open windows, counted by product"], count)
+        return RemainingWork([f"{count:,} open windows, counted by product"], count)
     if (missing := partitions - len(open_windows)) > 0:
-        return Drain([f"the analytics to restore its state of {missing} partitions"], None)
+        return RemainingWork([f"the analytics to restore its state of {missing} partitions"], None)
     return None
 
 
@@ -211,12 +211,12 @@ def main() -> int:
     """Wait, print the remaining work, and return the exit code."""
     arguments = _arguments()
     endpoints = Endpoints(arguments.live, arguments.analytics, arguments.outputs)
-    drain = wait_until_drained(endpoints, arguments.timeout, _ignore if arguments.json else report_line)
+    left = wait_until_drained(endpoints, arguments.timeout, _ignore if arguments.json else report_line)
     if arguments.json:
-        report_line(json.dumps({"drained": drain.done, **asdict(drain)}))
+        report_line(json.dumps({"drained": left.done, **asdict(left)}))
     else:
-        report_line("drained" if drain.done else f"not drained: {'; '.join(drain.waiting_for)}")
-    return 0 if drain.done else 1
+        report_line("drained" if left.done else f"not drained: {'; '.join(left.waiting_for)}")
+    return 0 if left.done else 1
 
 
 def _ignore(_: str) -> None:

@@ -19,7 +19,7 @@ from libs.runtime.kafka_client.consumers import FETCH_MAX_BYTES
 from libs.runtime.kafka_client.group_offsets import group_offsets
 from libs.runtime.kafka_client.header_keys import read_any_header_key
 from libs.runtime.kafka_client.member_count import count_members
-from watch.followed import Followed, Record
+from watch.new_records import NewRecords, Record
 from watch.observation import Metric, Observation, Offsets
 from watch.state import READERS, WITH_MEMBERS
 
@@ -139,8 +139,8 @@ class KafkaView:
                 raise TopicsRecreatedError("a topic was recreated")
         at_s = time.time()
         unread = self._start_followed(begins, ends)
-        followed = Followed(self._prefix)
-        await self._read(ends, [each for name in _FOLLOWED for each in self._partitions[name]], followed.take)
+        new = NewRecords(self._prefix)
+        await self._read(ends, [each for name in _FOLLOWED for each in self._partitions[name]], new.take)
         all_letters_read = not unread[ORDERS_DLQ.name] and self._has_read(ORDERS_DLQ.name, ends)
         seen = Observation(
             at_s=at_s,
@@ -149,12 +149,12 @@ class KafkaView:
             committed=committed,
             members=members,
             marks=await self._newest_marks(begins, ends),
-            metrics=[metric for _, metric in followed.metrics],
-            dead_letters=followed.dead_letters,
-            rejected=followed.rejected if all_letters_read else None,
-            late=followed.late,
+            metrics=[metric for _, metric in new.metrics],
+            dead_letters=new.dead_letters,
+            rejected=new.rejected if all_letters_read else None,
+            late=new.late,
             unread=unread,
-            cut_until_s=self._cut_until_s(followed.metrics),
+            cut_until_s=self._cut_until_s(new.metrics),
             all_metrics_read=self._has_read(PRODUCT_METRICS.name, ends),
             by_output=by_output,
             blocked={

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.live import Live
 
 from libs.runtime.kafka_client.clients import Kafka
-from watch.follow import follow
 from watch.observation import Observation
+from watch.observing import observe_until_cancelled
 from watch.plain import metric_line, status_line
 from watch.screen import render
 from watch.state import State
@@ -37,7 +37,9 @@ async def show(
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_draw(state, console, title) if on_terminal else _print(state))
             on_look = _ignore if on_terminal else _MetricPrinter()
-            tasks.create_task(follow(state, kafka, topic_prefix, on_look, topics_within_s=topics_within_s))
+            tasks.create_task(
+                observe_until_cancelled(state, kafka, topic_prefix, on_look, topics_within_s=topics_within_s)
+            )
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
 

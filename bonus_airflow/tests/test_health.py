@@ -65,13 +65,13 @@ def looking_at(parts: list[Part]) -> Looking:
     return looking
 
 
-def test_a_pipeline_that_is_well_takes_one_look() -> None:
+def test_a_healthy_pipeline_takes_one_check() -> None:
     looking = Looking()
     assert looking.after(0) == ([], [])
     assert looking.result_survives_json()
 
 
-def test_a_part_is_broken_once_it_has_been_unwell_for_long_enough() -> None:
+def test_a_part_is_broken_once_it_has_been_unhealthy_for_long_enough() -> None:
     looking = Looking()
     looking.backend.problems["processor-2"] = "unhealthy: no answer"
     assert looking.after(0) == (["processor-2 to get well (unhealthy: no answer)"], [])

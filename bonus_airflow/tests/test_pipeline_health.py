@@ -36,7 +36,7 @@ def test_without_a_pipeline_there_is_nothing_to_look_at(airflow: Airflow, pipeli
     assert "no pipeline is running" in airflow.log_of(DAG, run_id, "find_pipeline")
 
 
-def test_a_pipeline_that_is_well(airflow: Airflow, running: LocalPipeline) -> None:
+def test_a_healthy_pipeline(airflow: Airflow, running: LocalPipeline) -> None:
     before = running.pids()
     run_id, state = run(airflow)
     assert state == "success", airflow.failure_details(DAG, run_id)

@@ -18,10 +18,10 @@ from cli.errors import UsageError
 from cli.kafka import address_of, run_in_kafka
 from cli.options import FOUND, PipelineOptions
 from cli.output import console_for, messages
+from libs.atomic_files import atomic_replacement
 from libs.events.rights import METRICS_READER
 from libs.printable import time_of
 from libs.runtime.errors import PipelineError
-from libs.whole_files import whole_file
 from local.settings import LocalSettings
 from metrics_report.file_source import from_file
 from metrics_report.formats import TEXTS, dollars, print_metrics, write_parquet
@@ -195,7 +195,7 @@ def _lines_of_topic(options: PipelineOptions, selection: Selection, by: Period, 
 def _write(lines: list[Line], wanted: Format, by: Period, to_file: Path | None, *, plot: bool) -> None:
     if to_file:
         try:
-            with whole_file(to_file) as new:
+            with atomic_replacement(to_file) as new:
                 _write_file(lines, wanted, by, new, plot=plot)
         except OSError as error:
             raise PipelineError(

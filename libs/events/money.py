@@ -3,7 +3,7 @@
 # Up to this amount each number of cents has a double of its own, so a JSON number converts to cents exactly.
 MAX_CENTS = 10**13
 _MOST_CENTS = float(MAX_CENTS)
-_AT_14_DIGITS_11_ARE_DECIMALS = 1000.0
+_ROUNDED_BY_DIGITS_FROM_DOLLARS = 1000.0  # from here on, 14 significant digits are coarser than 11 decimals
 
 
 def cents_of(dollars: float) -> int | None:
@@ -33,7 +33,7 @@ def cents_of_computed(dollars: float) -> int | None:
     cents = cents_of(dollars)
     if cents is not None:
         return cents
-    return cents_of(float(f"{dollars:.14g}" if abs(dollars) >= _AT_14_DIGITS_11_ARE_DECIMALS else f"{dollars:.11f}"))
+    return cents_of(float(f"{dollars:.14g}" if abs(dollars) >= _ROUNDED_BY_DIGITS_FROM_DOLLARS else f"{dollars:.11f}"))
 
 
 def dollars_of(cents: int) -> float:

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from libs.runtime.clock import Clock, SystemClock
 from libs.runtime.errors import PipelineError, SettingsError
-from libs.runtime.kafka_security.login_refusals import unless_refused
+from libs.runtime.kafka_security.login_rejections import unless_rejected
 from libs.runtime.logs import configure_logging
 from libs.runtime.metrics import ServiceMetrics
 from libs.runtime.rights.right import Role
@@ -127,7 +127,7 @@ async def _run_unless_refused(
 ) -> None:
     stop = asyncio.Event()
     work = _run(settings, topics, main, stop)
-    await unless_refused(with_rights(work, check) if check else work, stop.set, REFUSED_PATIENCE_S)
+    await unless_rejected(with_rights(work, check) if check else work, stop.set, REFUSED_PATIENCE_S)
 
 
 def warn_of_risks(settings: ServiceSettings) -> None:

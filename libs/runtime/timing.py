@@ -61,7 +61,7 @@ IDLE_INTERVAL_S = 3.0
 HEALTHY_FOR_S = 30.0
 
 # For so long an answer that records before a committed offset are gone may be outdated. Each attempt asks again with new metadata.
-DOUBTED_FOR_S = 30.0
+ANSWER_CONFIRMED_AFTER_S = 30.0
 
 # An event loop that has run no callback for this long hangs: no step of the work takes a tenth of it.
 LOOP_ALIVE_FOR_S = 60.0

@@ -29,8 +29,8 @@ from libs.runtime.exactly_once.replica import run_stage
 from libs.runtime.exactly_once.stage import Stage
 from libs.runtime.life_cycle import Context, run_service
 from libs.runtime.metrics import StageMetrics
+from services.analytics.analytics_partition import AnalyticsPartition
 from services.analytics.analytics_settings import AnalyticsSettings
-from services.analytics.metrics_partition import MetricsPartition
 from services.analytics.window_metrics import WindowMetrics
 
 
@@ -41,9 +41,9 @@ def make_stage(
     outputs = (PRODUCT_METRICS, LATE_ORDERS, ORDERS_DLQ, ANALYTICS_STATE)
     metrics = WindowMetrics(registry)
 
-    def logics(sources: Collection[TopicPartition]) -> dict[TopicPartition, MetricsPartition]:
+    def logics(sources: Collection[TopicPartition]) -> dict[TopicPartition, AnalyticsPartition]:
         return {
-            source: MetricsPartition(*source, settings.window_seconds, clock, metrics, limits) for source in sources
+            source: AnalyticsPartition(*source, settings.window_seconds, clock, metrics, limits) for source in sources
         }
 
     return Stage(

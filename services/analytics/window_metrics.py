@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter
 
 from libs.events.dead_letters import Reason
-from services.order_series import dead_letters, event_latency, orders_processed
+from services.shared_metrics import dead_letters, event_latency, orders_processed
 
 _MAX_LABELLED_PRODUCTS = 50
 _OTHER_PRODUCTS = "other"

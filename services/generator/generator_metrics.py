@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from libs.runtime.metrics.series import counters_by
-from services.order_series import event_latency
+from services.shared_metrics import event_latency
 
 
 class GeneratorMetrics:

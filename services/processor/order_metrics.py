@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry
 
-from services.order_series import dead_letters, event_latency, orders_processed
+from services.shared_metrics import dead_letters, event_latency, orders_processed
 
 
 class OrderMetrics:

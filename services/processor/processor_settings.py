@@ -59,7 +59,7 @@ class ProcessorSettings(ServiceSettings):
 
     @field_validator("max_event_age_seconds")
     @classmethod
-    def _leaves_those_on_time_that_are_on_time(cls, age_s: float | None, info: ValidationInfo) -> float | None:
+    def _is_at_least_out_of_orderness(cls, age_s: float | None, info: ValidationInfo) -> float | None:
         least_s = info.data.get("max_out_of_orderness_seconds")  # missing if it is wrong itself
         if age_s is not None and least_s is not None and age_s < least_s:
             raise ValueError(f"must be at least MAX_OUT_OF_ORDERNESS_SECONDS, which is {least_s:g}")

@@ -33,10 +33,10 @@ from services.sink.metrics_writer import (
 )
 from services.sink.output_health import OutputHealth
 from services.sink.progress import Progress
+from services.sink.record_batcher import MetricBatch, Position, RecordBatcher, RecordMissingError, TopicRewoundError
 from services.sink.report_written import report_written
 from services.sink.sink_metrics import OutputMetrics
 from services.sink.sink_settings import SinkSettings
-from services.sink.topic_reader import MetricBatch, Position, RecordMissingError, TopicReader, TopicRewoundError
 from services.sink.write_size import WriteSize
 
 log = structlog.get_logger()
@@ -44,10 +44,10 @@ log = structlog.get_logger()
 _POLL_MS = 250
 _STANDBY_POLL_S = 0.5
 # A broker that has just started may not have loaded all of its log yet, and one that has lost the leadership does not know its end.
-# That the topic is another one is believed after so many looks, this far apart, each with new metadata.
-_LOOKS_UNTIL_BELIEVED = 4
+# That the topic is another one is believed after so many checks, this far apart, each with new metadata.
+_CHECKS_UNTIL_CONFIRMED = 4
 _CONFIRM_S = 2.0
-_LOOKS_COUNT_FOR_S = 120.0
+_CHECKS_COUNT_FOR_S = 120.0
 
 # A full disk is noticed only when there is something to write: an empty batch right after a start proves nothing.
 _SETTLED_S = 5.0
@@ -57,7 +57,7 @@ _SETTLED_S = 5.0
 _RECONNECT_AFTER_S = HEALTHY_FOR_S / 2
 
 
-class Sink(Generic[Item]):
+class OutputLoop(Generic[Item]):
     """Copies the topic into ``writer`` until the context's ``stop`` is set.
 
     It reads every partition by ``assign`` and takes no part in a group's rebalancing: the writer already ensures that only
@@ -78,7 +78,7 @@ class Sink(Generic[Item]):
         topic = context.settings.topic_prefix + PRODUCT_METRICS.name
         self._partitions = [TopicPartition(topic, number) for number in range(context.settings.topic_partitions)]
         self._start_over_because = ""
-        self._looks_without_the_record: dict[int, list[float]] = {}  # by partition, when
+        self._checks_without_the_record: dict[int, list[float]] = {}  # by partition, when
         self._standing_by = False  # kept over sessions: an error may come between standing by and taking over
         self._backoff = Backoff()
         self._interruption_log = InterruptionLog(writer.kind)
@@ -116,9 +116,9 @@ class Sink(Generic[Item]):
         consumer = LazyRecordConsumer(**consumer_arguments(self._settings, self._group))
         try:
             if await unless_stopped(self._connected(consumer), self._stop):
-                reader = await self._position(consumer, cluster.cluster_id)
-                if reader is not None:
-                    await self._copy(consumer, reader)
+                batcher = await self._position(consumer, cluster.cluster_id)
+                if batcher is not None:
+                    await self._copy(consumer, batcher)
         except RecordMissingError as error:
             await unless_stopped(self._require_deleted(consumer, error), self._stop)
         finally:
@@ -149,14 +149,14 @@ class Sink(Generic[Item]):
         await consumer.start()
         return True
 
-    async def _position(self, consumer: AIOKafkaConsumer, cluster_id: str) -> TopicReader[Item] | None:
+    async def _position(self, consumer: AIOKafkaConsumer, cluster_id: str) -> RecordBatcher[Item] | None:
         """Open the writer, and seek the consumer to its positions; returns None if asked to stop before."""
         positions = await self._writer.open(cluster_id)
         reason = self._start_over_because or await unless_stopped(self._beyond_the_end(consumer, positions), self._stop)
         if reason:
             await self._writer.start_over(reason)
             self._start_over_because = ""
-            self._looks_without_the_record.clear()
+            self._checks_without_the_record.clear()
             positions = {}
         self._metrics.output_bytes.set(self._writer.size_bytes)
         begins = await unless_stopped(consumer.beginning_offsets(self._partitions), self._stop)
@@ -175,12 +175,12 @@ class Sink(Generic[Item]):
             if position and position.next_offset < begin:
                 count = begin - position.next_offset
                 log.warning("metrics were deleted before they were read", partition=tp.partition, offsets=count)
-        return TopicReader(self._writer.parse, positions, rereading, self._writer.groups_of)
+        return RecordBatcher(self._writer.parse, positions, rereading, self._writer.groups_of)
 
     async def _beyond_the_end(self, consumer: AIOKafkaConsumer, positions: Mapping[int, Position]) -> str:
         """If the positions are beyond the topic's end, the reason why this is not the topic that was written."""
-        for look in range(_LOOKS_UNTIL_BELIEVED):
-            if look:
+        for check in range(_CHECKS_UNTIL_CONFIRMED):
+            if check:
                 await asyncio.sleep(_CONFIRM_S)
                 await refresh_metadata(consumer)
             ends = await consumer.end_offsets(self._partitions)
@@ -197,22 +197,22 @@ class Sink(Generic[Item]):
     async def _require_deleted(self, consumer: AIOKafkaConsumer, missing: RecordMissingError) -> None:
         """Raise ``TopicRewoundError`` unless retention has deleted the missing record since the session began.
 
-        At the first looks it returns, and the next session looks again.
+        At the first checks it returns, and the next session checks again.
         """
         (begin,) = (await consumer.beginning_offsets([self._partitions[missing.partition]])).values()
         if begin >= missing.next_offset:
             return
         now_s = time.monotonic()
-        before = self._looks_without_the_record.get(missing.partition, [])
-        looks = self._looks_without_the_record[missing.partition] = [
-            *(look_s for look_s in before if now_s - look_s < _LOOKS_COUNT_FOR_S),
+        before = self._checks_without_the_record.get(missing.partition, [])
+        checks = self._checks_without_the_record[missing.partition] = [
+            *(check_s for check_s in before if now_s - check_s < _CHECKS_COUNT_FOR_S),
             now_s,
         ]
-        if len(looks) >= _LOOKS_UNTIL_BELIEVED:
+        if len(checks) >= _CHECKS_UNTIL_CONFIRMED:
             raise TopicRewoundError(str(missing)) from missing
         await asyncio.sleep(_CONFIRM_S)
 
-    async def _copy(self, consumer: AIOKafkaConsumer, reader: TopicReader[Item]) -> None:
+    async def _copy(self, consumer: AIOKafkaConsumer, batcher: RecordBatcher[Item]) -> None:
         reporting = asyncio.create_task(self._progress.report(consumer))
         pace = IdlePolling(consumer)
         try:
@@ -223,7 +223,7 @@ class Sink(Generic[Item]):
                 if fetched is None:
                     break
                 pace.note(busy=bool(fetched))
-                wrote = await self._write_all(reader, {tp.partition: records for tp, records in fetched.items()})
+                wrote = await self._write_all(batcher, {tp.partition: records for tp, records in fetched.items()})
                 if wrote or time.monotonic() - started_s > _SETTLED_S:
                     self._backoff.reset()
                     self._interruption_log.resolved()
@@ -242,14 +242,14 @@ class Sink(Generic[Item]):
                 await reporting
         await self._progress.commit(consumer)
 
-    async def _write_all(self, reader: TopicReader[Item], fetched: Mapping[int, Iterable[Record]]) -> bool:
+    async def _write_all(self, batcher: RecordBatcher[Item], fetched: Mapping[int, Iterable[Record]]) -> bool:
         """Write the records fetched of each partition; returns whether there was a metric among them."""
         wrote = False
-        for batch in reader.batches(fetched, self._size.most_records):
+        for batch in batcher.batches(fetched, self._size.most_records):
             await self._write(batch)
             wrote = wrote or bool(batch.items)
-        for partition in reader.verified:
-            self._looks_without_the_record.pop(partition, None)
+        for partition in batcher.verified:
+            self._checks_without_the_record.pop(partition, None)
         if not wrote:
             await self._writer.write([], {})  # without traffic, too, check that the output is unchanged
         return wrote

@@ -15,7 +15,7 @@ if __name__ == "__main__":
 from libs.events.rights import sink_role
 from libs.events.topics import PRODUCT_METRICS, SINK_GROUPS
 from libs.runtime.life_cycle import Context, run_service
-from services.sink.consumer_loop import Sink
+from services.sink.consumer_loop import OutputLoop
 from services.sink.database.connecting import database_at
 from services.sink.database.database_writer import DatabaseWriter
 from services.sink.database.session import Identity
@@ -52,7 +52,9 @@ def writers_of(context: Context[SinkSettings], file: MetricsFile | None = None) 
 async def copy_into(writers: Sequence[MetricsWriter[Any]], context: Context[SinkSettings]) -> None:
     """Copy the topic into ``writers`` until asked to stop, then close them."""
     metrics = SinkMetrics(context.registry, PRODUCT_METRICS.name, [writer.kind for writer in writers]).outputs
-    sinks = {writer.kind: Sink(context, writer, metrics[writer.kind], SINK_GROUPS[writer.kind]) for writer in writers}
+    sinks = {
+        writer.kind: OutputLoop(context, writer, metrics[writer.kind], SINK_GROUPS[writer.kind]) for writer in writers
+    }
     # From now on each output has its own heartbeats.
     context.health.forget("connected")
     try:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from libs.runtime.errors import PipelineError
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 
 Item = TypeVar("Item")
 

@@ -6,8 +6,8 @@ import structlog
 
 from libs.runtime.logs import debugging
 from services.sink.metrics_writer import Item, MetricsWriter
+from services.sink.record_batcher import MetricBatch
 from services.sink.sink_metrics import OutputMetrics
-from services.sink.topic_reader import MetricBatch
 
 log = structlog.get_logger()
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from libs.runtime.metrics.series import DURATIONS_S, consumer_lag, count_of, forget_series, records_consumed
-from services.order_series import event_latency
+from services.shared_metrics import event_latency
 
 
 class SinkMetrics:

@@ -51,14 +51,14 @@ class SinkSettings(ServiceSettings):
 
     @field_validator("sink_outputs")
     @classmethod
-    def _each_once(cls, outputs: tuple[OutputKind, ...]) -> tuple[OutputKind, ...]:
+    def _outputs_are_distinct(cls, outputs: tuple[OutputKind, ...]) -> tuple[OutputKind, ...]:
         if len(set(outputs)) < len(outputs):
             raise ValueError("an output is named twice")
         return outputs
 
     @field_validator("sink_output_path")
     @classmethod
-    def _has_a_name_for_lines(cls, path: Path) -> Path:
+    def _output_path_is_uncompressed(cls, path: Path) -> Path:
         if path.suffix in (GZIP_SUFFIX, PARQUET_SUFFIX):
             raise ValueError(
                 f"{path.suffix} is for finished files, which SINK_ROTATED_FORMAT converts; use a name such as metrics.json"
@@ -67,14 +67,14 @@ class SinkSettings(ServiceSettings):
 
     @field_validator("sink_rotate")
     @classmethod
-    def _can_be_parsed(cls, rotate: str | None) -> str | None:
+    def _rotate_is_valid(cls, rotate: str | None) -> str | None:
         if rotate is not None:
             parse_rotate(rotate)
         return rotate
 
     @field_validator("sink_rotated_format")
     @classmethod
-    def _can_be_written(cls, rotated_format: RotatedFormat, info: ValidationInfo) -> RotatedFormat:
+    def _rotated_format_is_usable(cls, rotated_format: RotatedFormat, info: ValidationInfo) -> RotatedFormat:
         if rotated_format != "json" and info.data.get("sink_rotate", "") is None:
             raise ValueError("no file is ever finished without SINK_ROTATE")
         if rotated_format == "parquet" and importlib.util.find_spec("pyarrow") is None:
@@ -83,13 +83,13 @@ class SinkSettings(ServiceSettings):
 
     @field_validator("sink_database_url")
     @classmethod
-    def _is_known(cls, url: str) -> str:
+    def _database_url_is_valid(cls, url: str) -> str:
         parse_address(url)
         return url
 
     @field_validator("sink_database_password_file")
     @classmethod
-    def _has_a_use(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+    def _password_file_fits_the_url(cls, path: Path | None, info: ValidationInfo) -> Path | None:
         if path is not None and "sink_database_url" in info.data:
             parse_address(info.data["sink_database_url"], path)
         return path

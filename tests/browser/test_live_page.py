@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from tests.browser.conftest import Stage
-from tests.browser.truth import Row, expected_sales
+from tests.browser.expected_page import Row, expected_sales
 from tests.integration.pipeline import OrderFields, Pipeline, history
 from tests.integration.services import eventually
 
@@ -54,14 +54,14 @@ async def test_sales_late_orders_and_dead_letters_are_shown(stage: Stage) -> Non
     orders = history(3_000, 100, seed=1, end_s=time.time() - 6)
     unknown_product = orjson.dumps(orders[0] | {"product_id": "none"})
     await send(stage.pipeline, orders, [b"{", b"[", b"\xff", unknown_product, unknown_product])
-    truth = expected_sales(orders)
-    newest = truth.windows[max(truth.windows)][-1]
+    expected = expected_sales(orders)
+    newest = expected.windows[max(expected.windows)][-1]
 
     await eventually(lambda: stage.browser.text("#newest-revenue") == newest[2], what="the last window has closed")
     stage.browser.run(
         "if (document.getElementById('all-windows').ariaExpanded === 'false') document.getElementById('all-windows').click()"
     )
-    await eventually(lambda: shown_windows(stage) == truth.windows, what="the table has every window")
+    await eventually(lambda: shown_windows(stage) == expected.windows, what="the table has every window")
     assert stage.browser.text("#newest-orders") == newest[1]
     assert stage.browser.text("#late-orders") == "0"
     assert dict(zip(stage.browser.texts(".reason"), stage.browser.texts(".reasons .count"), strict=True)) == {
@@ -77,15 +77,15 @@ async def test_sales_late_orders_and_dead_letters_are_shown(stage: Stage) -> Non
     assert "No orders are coming in" in status(stage) or status(stage) == "Live"
 
     captions = {tuple(each.split("\n")) for each in stage.browser.texts("figcaption")}
-    nothing = {name: (name, "0", "$0.00", "") for rows in truth.windows.values() for name, *_ in rows}
-    rows = nothing | {row[0]: row for row in truth.windows[max(truth.windows)]}
+    nothing = {name: (name, "0", "$0.00", "") for rows in expected.windows.values() for name, *_ in rows}
+    rows = nothing | {row[0]: row for row in expected.windows[max(expected.windows)]}
     assert captions == {(row[0].replace("all", "All"), value) for row in rows.values() for value in row[1:3]}
     heights = stage.browser.run(
         "return [...document.querySelector('.all svg').querySelectorAll('.bar')].map(bar => bar.height.baseVal.value)"
     )
     highest = max(range(len(heights)), key=heights.__getitem__)
-    for height, revenue in zip(heights, truth.revenue, strict=True):
-        assert abs(float(revenue / truth.revenue[highest]) - height / heights[highest]) < 1.5 / heights[highest]
+    for height, revenue in zip(heights, expected.revenue, strict=True):
+        assert abs(float(revenue / expected.revenue[highest]) - height / heights[highest]) < 1.5 / heights[highest]
 
 
 async def test_it_requests_only_its_own_server_and_logs_no_console_errors(stage: Stage) -> None:

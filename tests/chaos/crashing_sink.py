@@ -18,8 +18,8 @@ from services.sink.file.disk import Disk
 from services.sink.file.finished_files import Span
 from services.sink.file.metrics_file import MetricsFile
 from services.sink.progress import Progress
+from services.sink.record_batcher import Position
 from services.sink.sink_settings import SinkSettings
-from services.sink.topic_reader import Position
 
 STEPS = (
     "before the text is written",

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from local.ports import free_ports
-from tests.compose.contained import project_name
+from tests.compose.container_cleanup import project_name
 from tests.compose.project import ROOT, Project, require_engine
 from tests.compose.prometheus import Prometheus
-from tests.compose.shortened import write_shortened
+from tests.compose.short_alert_rules import write_shortened
 from tests.integration.services import HANGS_AFTER_S
 
 # Short windows and a short history, since a test waits for the last window to close.

@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 from libs.events.topics import ALL_TOPICS
 from local.ports import free_ports
 from tests.compose.conftest import SETTINGS, USER
-from tests.compose.contained import project_name
+from tests.compose.container_cleanup import project_name
 from tests.compose.project import Project, docker, require_engine
 from tests.compose.stack_checks import assert_exact, states
 from tests.integration.services import eventually

@@ -14,7 +14,7 @@ from psycopg import errors
 
 from libs.events.product_metrics import decode_metric
 from local.ports import free_ports
-from tests.compose.contained import project_name
+from tests.compose.container_cleanup import project_name
 from tests.compose.groups import eventually as seen
 from tests.compose.project import DockerError, Project, require_engine
 from tests.databases.probes import PostgresqlProbe

@@ -15,7 +15,7 @@ import pytest
 from libs.events.rights import ROLES
 from local.ports import free_ports
 from tests.compose.conftest import SETTINGS, USER
-from tests.compose.contained import project_name
+from tests.compose.container_cleanup import project_name
 from tests.compose.groups import eventually
 from tests.compose.project import ROOT, Project, docker, require_engine
 from tests.compose.stack_checks import states

@@ -90,7 +90,7 @@ def test_the_help_does_not_contain_the_address_of_the_environment(
     assert "hidden" not in capsys.readouterr().out
 
 
-def test_a_host_that_no_name_can_be_does_not_respond(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_host_name_counts_as_no_response(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--url", f"http://{'a' * 70}", "--timeout", "0"]) == 1
     assert "no answer" in capsys.readouterr().err
 

@@ -8,7 +8,7 @@ import pytest
 from services.sink.database.database_writer import DatabaseWriter, OtherTopicError
 from services.sink.database.session import DatabaseUnavailableError, Identity, Session
 from services.sink.metrics_writer import OutputChangedError, OutputUnavailableError, WriterDisplacedError
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 from tests.databases.probes import Probe
 from tests.databases.test_sessions import ROWS
 

@@ -9,7 +9,7 @@ from metrics_report.summary import Selection
 from services.sink.database.address import parse_address
 from services.sink.database.connecting import database_at
 from services.sink.database.session import DatabaseRefusedError, Identity, Move
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 from tests.databases.postgresql import PostgresServer
 from verification.metrics import Metric
 from verification.output_database import OutputDatabase, read_rows

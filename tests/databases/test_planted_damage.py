@@ -17,7 +17,7 @@ from services.sink.database.postgresql.session import PostgresqlSession
 from services.sink.database.postgresql.statements import BEGIN_PARTITION, MOVE
 from services.sink.database.session import Identity, Move
 from services.sink.metrics_writer import OutputChangedError, OutputUnavailableError, WriterDisplacedError
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 from tests.databases.postgresql import PostgresServer
 from tests.databases.probes import PostgresqlProbe
 from tests.databases.proxy import CuttingProxy, randomly

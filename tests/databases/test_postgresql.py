@@ -13,7 +13,7 @@ from services.sink.database.postgresql import session as postgresql_session
 from services.sink.database.postgresql.session import PostgresqlSession
 from services.sink.database.schema import migrations
 from services.sink.database.session import DatabaseRefusedError, DatabaseUnavailableError, FencedError, Move
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 from tests.databases.postgresql import PostgresServer
 from tests.databases.probes import PostgresqlProbe
 from tests.databases.test_sessions import BEGIN, ROWS

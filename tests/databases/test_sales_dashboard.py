@@ -13,7 +13,7 @@ from libs.events.product_metrics import MetricRow
 from monitoring.dashboards.__main__ import DIRECTORY, IN_SQL, as_text
 from monitoring.dashboards.sales import DATABASE, SALES
 from services.sink.database.session import Move
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 from tests.databases.postgresql import PostgresServer
 from tests.databases.probes import PostgresqlProbe
 from tests.monitoring.queries import ROOT

@@ -19,7 +19,7 @@ from services.sink.database.session import (
     ProgressMovedError,
     Session,
 )
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 from tests.databases.probes import Probe, SqliteProbe
 
 ROWS = [MetricRow(60, 120, "a", 2, 1050, 525), MetricRow(60, 120, "b", 1, 1, 1), MetricRow(120, 180, "a", 3, 100, 33)]

@@ -8,7 +8,7 @@ import pytest
 from libs.events.product_metrics import MetricRow
 from services.sink.database.postgresql.session import PostgresqlSession
 from services.sink.database.session import DatabaseUnavailableError, FencedError, Move
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 from tests.databases.postgresql import PostgresServer
 from tests.databases.probes import PostgresqlProbe
 from tests.databases.proxy import StallingProxy

@@ -8,7 +8,7 @@ import pytest
 from libs.events.product_metrics import MetricRow
 from libs.runtime.errors import PipelineError
 from services.sink.database.session import Move
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 from tests.databases.probes import Probe
 from verification.metrics import Metric
 from verification.output_damage import check_output

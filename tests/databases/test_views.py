@@ -9,7 +9,7 @@ import pytest
 
 from libs.events.product_metrics import MetricRow
 from services.sink.database.session import Move
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 from tests.databases.probes import Probe
 
 HOUR, DAY = 3600, 86_400

@@ -6,7 +6,7 @@ from random import Random
 from prometheus_client import CollectorRegistry
 
 from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS
-from services.analytics.metrics_partition import MetricsPartition
+from services.analytics.analytics_partition import AnalyticsPartition
 from services.analytics.window_metrics import WindowMetrics
 from services.analytics.windows import DamagedStateError, TumblingWindows, WindowKey
 from tests.fuzz.mutations import Mutator, pick
@@ -221,13 +221,13 @@ class Changelog:
         logic.before_commit(output, 0)
 
 
-def _partition() -> MetricsPartition:
-    return MetricsPartition(
+def _partition() -> AnalyticsPartition:
+    return AnalyticsPartition(
         "processed-orders", PARTITION, WINDOW_S, FakeClock(NOW_S), WindowMetrics(CollectorRegistry())
     )
 
 
-def _open(logic: MetricsPartition) -> dict[WindowKey, list[int]]:
+def _open(logic: AnalyticsPartition) -> dict[WindowKey, list[int]]:
     return {
         window.key: [window.count, window.cents]
         for windows in logic._windows._open.values()
@@ -235,7 +235,7 @@ def _open(logic: MetricsPartition) -> dict[WindowKey, list[int]]:
     }
 
 
-def _state(logic: MetricsPartition) -> object:
+def _state(logic: AnalyticsPartition) -> object:
     clock = logic._windows.clock
     return (
         {key: tuple(total) for key, total in _open(logic).items()},

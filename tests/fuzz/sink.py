@@ -9,7 +9,7 @@ import orjson
 from services.sink.file.checkpoint import Checkpoint, DamagedCheckpointError, decode_checkpoint, encode_checkpoint
 from services.sink.file.disk import Disk
 from services.sink.file.lines import lines_of
-from services.sink.topic_reader import Position, TopicReader
+from services.sink.record_batcher import Position, RecordBatcher
 from tests.fuzz.mutations import Mutator, damaged, pick
 from tests.fuzz.oracle import may_be_accepted_by_lenient_parsers
 from tests.fuzz.records import any_record
@@ -29,7 +29,7 @@ class Metrics:
     def __init__(self, random: Random) -> None:
         self._random = random
         self._mutator = Mutator(random, _NAMES)
-        self._reader = TopicReader(lines_of, {}, ())
+        self._reader = RecordBatcher(lines_of, {}, ())
         self._offset = 0
 
     def value(self) -> bytes | None:

@@ -16,9 +16,9 @@ from live.snapshot import sales
 from tests.integration.pipeline import Pipeline
 from tests.integration.services import eventually
 from watch import kafka_view
-from watch.follow import follow
 from watch.kafka_view import KafkaView
 from watch.observation import Observation
+from watch.observing import observe_until_cancelled
 from watch.state import State
 
 PRODUCTS = 50
@@ -118,7 +118,7 @@ async def test_a_recreated_topic_is_counted_from_its_beginning(
             for _ in range(letters):
                 await producer.send_and_wait(topic, b"?", partition=2, headers=[("error.reason", b"malformed")])
 
-    following = asyncio.create_task(follow(state, kafka, topic_prefix, lambda _: None))
+    following = asyncio.create_task(observe_until_cancelled(state, kafka, topic_prefix, lambda _: None))
     try:
         await send(20)
         await counted(20)

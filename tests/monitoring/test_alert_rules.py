@@ -8,7 +8,7 @@ import pytest
 
 from libs.events.topics import SINK_GROUPS, STAGES
 from tests.compose.project import ROOT, require_engine
-from tests.compose.shortened import PROMETHEUS, write_shortened
+from tests.compose.short_alert_rules import PROMETHEUS, write_shortened
 from tests.monitoring.known_metrics import KNOWN_METRICS, recorded_metrics
 from tests.monitoring.promtool import is_installed, promtool
 from tests.monitoring.queries import RULES, group_patterns, metrics_of, panel_queries, topic_patterns

@@ -30,7 +30,7 @@ from services.sink.file.finished_files import finished_files
 from services.sink.file.metrics_file import MetricsFile
 from services.sink.file.rotate_setting import Rotate
 from services.sink.metrics_writer import MetricsWriter
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 from tests.databases.postgresql import PostgresServer
 from tests.integration.services import eventually
 
@@ -255,7 +255,7 @@ from libs.events.product_metrics import MetricRow
 from services.sink.database.address import parse_address
 from services.sink.database.connecting import database_at
 from services.sink.database.session import Move
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 
 async def write():
     session = await database_at(parse_address(sys.argv[1])).connect()

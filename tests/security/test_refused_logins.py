@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 from libs.events.product_metrics import ProductMetric, encode_metric
 from libs.events.topics import ORDERS, PRODUCT_METRICS
 from libs.runtime.errors import BrokerLoginError, described
-from libs.runtime.kafka_security.login_refusals import unless_refused
+from libs.runtime.kafka_security.login_rejections import unless_rejected
 from libs.runtime.service.settings import ServiceSettings, load_settings
 from libs.runtime.topics.creation import ensure_topics
 from tests.integration.pipeline import Pipeline
@@ -70,7 +70,7 @@ async def refusal_of(secured: SecuredBroker, listener: str, settings: dict[str, 
         loaded = load_settings(ServiceSettings, [f"--kafka-bootstrap-servers={bootstrap}"])
     async with asyncio.timeout(60):
         with pytest.raises(BrokerLoginError) as refused:
-            await unless_refused(ensure_topics(loaded, [ORDERS]))
+            await unless_rejected(ensure_topics(loaded, [ORDERS]))
     message = described(refused.value)
     assert "\n" not in message
     assert WRONG not in message
@@ -130,7 +130,7 @@ async def test_a_custom_token_provider_is_called(
     loaded = load_settings(
         ServiceSettings, [f"--kafka-bootstrap-servers={secured.at('OAUTH')}", f"--topic-prefix={topic_prefix}"]
     )
-    await unless_refused(ensure_topics(loaded, [ORDERS]))
+    await unless_rejected(ensure_topics(loaded, [ORDERS]))
 
 
 def test_a_tool_reports_a_rejected_login_and_ends(secured: SecuredBroker, programs: Programs, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from metrics_report.skipped import Skipped
 from services.sink.file.finished_files import Span as FileSpan
 from services.sink.file.metrics_file import MetricsFile
 from services.sink.file.rotate_setting import Rotate
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 from tests.unit.driver import FakeRecord
 from verification.topic_reader import Offsets
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from libs.runtime.service.settings import load_settings
-from live.__main__ import Live, _server
+from live.__main__ import LivePage, _server
 from live.live_settings import LiveSettings
 from local.ports import free_ports
 from tests.integration.services import ROOT
@@ -100,7 +100,7 @@ def test_in_a_network_probes_may_use_any_name_and_browsers_may_not(started: list
 
 def test_the_host_name_that_it_listens_on_is_allowed() -> None:
     settings = load_settings(LiveSettings, ["--live-host", "Orders-Box"])
-    hosts = _server(Live(settings), settings)._hosts
+    hosts = _server(LivePage(settings), settings)._hosts
     assert hosts
     assert hosts.allows("orders-box:8080")
     assert not hosts.allows("another-box:8080")

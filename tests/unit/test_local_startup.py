@@ -52,7 +52,7 @@ def test_the_view_of_a_run_outlives_the_topics(tmp_path: Path, monkeypatch: pyte
             raise TopicsMissingError(["orders-dlq"])
 
     monkeypatch.setenv("LOCAL_DIR", str(tmp_path))
-    monkeypatch.setattr(view, "follow", follow)
+    monkeypatch.setattr(view, "observe_until_cancelled", follow)
     monkeypatch.setattr(Supervisor, "processes", lambda _: processes)
     monkeypatch.setattr(commands, "start", lambda *_: processes.append(1))
     monkeypatch.setattr(commands, "wait_until_ready", lambda *_: None)

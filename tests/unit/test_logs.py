@@ -16,7 +16,7 @@ from libs.events.watermarks import Watermark, encode_watermark
 from libs.runtime.errors import SettingsError
 from libs.runtime.logs import configure_logging, debugging, shown_setting, without_secrets
 from libs.runtime.service.settings import ServiceSettings, load_settings
-from services.analytics.metrics_partition import MetricsPartition
+from services.analytics.analytics_partition import AnalyticsPartition
 from services.analytics.window_metrics import WindowMetrics
 from services.processor.catalogue import make_product
 from services.processor.event_time_lag import EventTimeLag
@@ -27,9 +27,9 @@ from services.processor.replica_watermark import ReplicaWatermark
 from services.processor.source_watermark import SourceWatermark
 from services.sink.file.file_writer import FileWriter
 from services.sink.file.metrics_file import MetricsFile
+from services.sink.record_batcher import MetricBatch
 from services.sink.report_written import report_written
 from services.sink.sink_metrics import SinkMetrics
-from services.sink.topic_reader import MetricBatch
 from tests.unit.driver import FakeClock, FakeRecord, LogicDriver, order_record
 
 PASSWORD = "hunter2"
@@ -52,7 +52,7 @@ def process_one_record_of_each_kind() -> None:
     orders.pipe([order_record(1), order_record(2, amount=-1)])
     processed = [r for r in orders.output.topic("processed-orders") if r.headers == (("type", b"order"),)]
     mark = encode_watermark(Watermark((0,), 1, 1_700_000_100.0))
-    windows = LogicDriver(MetricsPartition("processed-orders", 0, 60, clock, WindowMetrics(CollectorRegistry())))
+    windows = LogicDriver(AnalyticsPartition("processed-orders", 0, 60, clock, WindowMetrics(CollectorRegistry())))
     windows.pipe([*processed, FakeRecord(mark, None, (("type", b"watermark"),)), *processed])
     lines = [record.value or b"" for record in windows.output.topic("product-metrics")]
     writer = FileWriter(MetricsFile(Path("metrics.json"), "product-metrics"))

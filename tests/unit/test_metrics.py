@@ -20,16 +20,16 @@ from libs.runtime.metrics import ServiceMetrics, StageMetrics, totals
 from libs.runtime.service.health import Health
 from libs.runtime.service.health_server import HealthServer
 from libs.runtime.service.settings import load_settings
-from live.__main__ import Live
+from live.__main__ import LivePage
 from live.live_settings import LiveSettings
 from services.analytics.window_metrics import WindowMetrics
 from services.generator.generator_metrics import GeneratorMetrics
 from services.processor.order_metrics import OrderMetrics
 from services.sink.file.file_writer import FileWriter
 from services.sink.file.metrics_file import MetricsFile
+from services.sink.record_batcher import MetricBatch
 from services.sink.report_written import report_written
 from services.sink.sink_metrics import SinkMetrics
-from services.sink.topic_reader import MetricBatch
 from tests.unit.test_watch_state import observation
 from watch.state import READERS
 
@@ -68,7 +68,7 @@ def registry_of(service: str) -> CollectorRegistry:
 
 
 def metrics_of_live() -> list[Metric]:
-    live = Live(load_settings(LiveSettings, []))
+    live = LivePage(load_settings(LiveSettings, []))
     live.take(observation(time.time(), committed={topic: {0: 0} for topic in READERS}))
 
     async def answer() -> web.StreamResponse:

@@ -35,7 +35,7 @@ from services.sink.database.connecting import database_at
 from services.sink.database.session import Move
 from services.sink.file.convert import convert
 from services.sink.file.disk import Disk
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 from verification.output_file import read_lines
 from verification.topic_reader import Offsets
 

@@ -29,7 +29,7 @@ TIMES = st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.floats(-1
 @example(-0.01, 0.0)
 @example(1.1, -1e-9)
 @example(1.1, ARRIVED_S + MAX_AHEAD_S + 0.001)
-def test_amounts_and_times(amount: float, timestamp: float) -> None:
+def test_the_fast_path_accepts_only_what_the_full_validation_accepts(amount: float, timestamp: float) -> None:
     value = orjson.dumps(
         {"order_id": "o", "user_id": "u", "product_id": "prod-1", "amount": amount, "timestamp": timestamp}
     )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from libs.events.dead_letters import Reason
-from services.analytics.metrics_partition import MetricsPartition
+from services.analytics.analytics_partition import AnalyticsPartition
 from services.analytics.window_metrics import WindowMetrics
 from services.processor.catalogue import make_product
 from services.processor.event_time_lag import EventTimeLag
@@ -78,7 +78,7 @@ def test_every_order_is_in_its_window_for_any_reading_order(
     metrics = FakeOutput(partitions=2)
     for partition in range(2):
         log = processed.records["processed-orders", partition]
-        analytics = LogicDriver(MetricsPartition("processed-orders", partition, 60, clock, windows), metrics)
+        analytics = LogicDriver(AnalyticsPartition("processed-orders", partition, 60, clock, windows), metrics)
         while log:
             size = random.randint(1, 10)
             analytics.pipe(log[:size])

@@ -13,7 +13,7 @@ from services.sink.database.address import parse_address
 from services.sink.database.connecting import database_at
 from services.sink.database.session import Move
 from services.sink.rebuild_database import main
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from local import program_control
 from local.settings import LocalSettings
 from tests.integration.services import ROOT
-from watch.drained import Drain
+from watch.drained import RemainingWork
 
 TWO_LINES = """
 import sys
@@ -76,9 +76,9 @@ def test_programs_are_stopped_though_the_terminal_is_closed(monkeypatch: pytest.
 
 
 def test_a_drain_waits_until_its_end_though_the_terminal_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def wait(_: object, timeout_s: float, report: Callable[[str], None]) -> Drain:
+    def wait(_: object, timeout_s: float, report: Callable[[str], None]) -> RemainingWork:
         report("waiting for sink to read 1 records")
-        return Drain([f"sink to read 1 records after {timeout_s} s"], 0)
+        return RemainingWork([f"sink to read 1 records after {timeout_s} s"], 0)
 
     monkeypatch.setattr(program_control, "running_supervisor", StoppedPrograms)
     monkeypatch.setattr(program_control, "wait_until_drained", wait)

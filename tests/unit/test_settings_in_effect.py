@@ -23,8 +23,8 @@ from services.generator.generator_settings import GeneratorSettings
 from services.processor import order_processor
 from services.processor.processor_settings import ProcessorSettings
 from services.sink.data_sink import writers_of
+from services.sink.record_batcher import Position
 from services.sink.sink_settings import SinkSettings
-from services.sink.topic_reader import Position
 from tests.integration.services import eventually
 from tests.unit.driver import FakeClock, LogicDriver, order_record
 from tests.unit.generator_fakes import FakeProducer

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.sink.file import checkpoint as checkpoint_module
 from services.sink.file.checkpoint import Checkpoint, DamagedCheckpointError, decode_checkpoint, encode_checkpoint
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 
 COUNTS = st.integers(0, 2**63 - 1)
 CHECKPOINTS = st.builds(

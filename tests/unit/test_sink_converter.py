@@ -27,7 +27,7 @@ from services.sink.file.lines import lines_of
 from services.sink.file.metrics_file import MetricsFile
 from services.sink.file.rotate_setting import Rotate
 from services.sink.metrics_writer import OutputUnavailableError
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 from tests.integration.services import eventually
 from tests.unit.sink_disks import Crash, CrashingDisk
 from verification.output_file import read_lines
@@ -243,7 +243,7 @@ async def test_a_file_that_cannot_be_converted_is_kept_and_reported(
     assert [each.path.suffix for each in finished_files(live)] == [".json"]
 
 
-async def test_a_file_that_cannot_be_converted_does_not_keep_later_ones_from_it(live: Path) -> None:
+async def test_a_failed_conversion_does_not_block_later_ones(live: Path) -> None:
     later = live.with_name("metrics-1970-01-02T00-00Z--1970-01-02T01-41Z.json")
     later.write_bytes(live.with_name(f"{NAME}.json").read_bytes())
     live.with_name(f"{NAME}.json").write_bytes(b"\xff\n")
@@ -252,7 +252,7 @@ async def test_a_file_that_cannot_be_converted_does_not_keep_later_ones_from_it(
     assert later.with_suffix(".parquet").exists()
 
 
-async def test_as_many_files_as_a_round_tries_do_not_keep_later_ones_from_it_either(
+async def test_a_full_round_of_failed_conversions_does_not_block_later_ones(
     live: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(converter_module, "_MOST_FAILURES", 2)

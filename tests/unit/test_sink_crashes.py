@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from services.sink.file.checkpoint import DamagedCheckpointError, load_checkpoint
 from services.sink.file.disk import Disk
 from services.sink.file.metrics_file import MetricsFile
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 from tests.unit.sink_disks import Crash, CrashingDisk, PowerCutDisk
 
 PARTITIONS = 3

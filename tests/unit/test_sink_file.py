@@ -10,7 +10,7 @@ import pytest
 from libs.runtime.errors import PipelineError
 from services.sink.file.metrics_file import MetricsFile
 from services.sink.metrics_writer import OutputChangedError, OutputUnavailableError, WriterDisplacedError
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 from tests.unit.sink_disks import FullDisk
 
 FIRST, SECOND = b'{"n":1}', b'{"n":2}'

@@ -20,7 +20,7 @@ from services.sink.file.finished_files import Span, finished_files
 from services.sink.file.finishing import Finishing
 from services.sink.file.metrics_file import MetricsFile
 from services.sink.file.rotate_setting import DAY_S, Rotate
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 from tests.unit.sink_disks import Crash, CrashingDisk, PowerCutDisk
 from verification.output_file import read_lines
 

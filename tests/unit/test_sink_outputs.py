@@ -14,7 +14,7 @@ from libs.runtime.service.health import Health
 from libs.runtime.topics.rules import Cluster
 from services.sink import consumer_loop
 from services.sink import outputs as outputs_module
-from services.sink.consumer_loop import Sink
+from services.sink.consumer_loop import OutputLoop
 from services.sink.file.file_writer import FileWriter
 from services.sink.file.metrics_file import MetricsFile
 from services.sink.interruption_log import InterruptionLog
@@ -116,7 +116,9 @@ async def test_an_output_that_fails_again_and_again_is_not_healthy(
     now_s = 0.0
     health = Health(lambda: now_s)
     context = Context(SinkSettings(), Cluster("cluster", {}), health, SystemClock(), CollectorRegistry(), stop)
-    sink = Sink[Any](context, RefusedWriter(MetricsFile(tmp_path / "metrics.json", "topic")), metrics["file"], "sink")
+    sink = OutputLoop[Any](
+        context, RefusedWriter(MetricsFile(tmp_path / "metrics.json", "topic")), metrics["file"], "sink"
+    )
     health.forget("started")
     for _ in range(3):
         with pytest.raises(PipelineError, match="no rights"):
@@ -150,7 +152,9 @@ async def test_a_standby_that_takes_over_after_an_error_is_a_standby_no_longer(
     health, registry = Health(lambda: 0.0), CollectorRegistry()
     output_metrics = SinkMetrics(registry, "topic", ["file"]).outputs["file"]
     context = Context(SinkSettings(), Cluster("cluster", {}), health, SystemClock(), registry, stop)
-    sink = Sink[Any](context, StandbyWriter(MetricsFile(tmp_path / "metrics.json", "topic")), output_metrics, "sink")
+    sink = OutputLoop[Any](
+        context, StandbyWriter(MetricsFile(tmp_path / "metrics.json", "topic")), output_metrics, "sink"
+    )
     health.forget("started")
     await sink.run()
     assert health.report()[1]["seconds_since"] == {"file connected": 0.0}

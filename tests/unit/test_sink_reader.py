@@ -12,11 +12,11 @@ from libs.events.product_metrics import ProductMetric, encode_metric
 from libs.runtime.records import Headers
 from services.sink.file.finished_files import Span
 from services.sink.file.lines import Line, lines_of, span_of
-from services.sink.topic_reader import (
+from services.sink.record_batcher import (
     MetricBatch,
     Position,
+    RecordBatcher,
     RecordMissingError,
-    TopicReader,
     TopicRewoundError,
     crc_of,
 )
@@ -108,7 +108,7 @@ def test_a_value_that_is_not_an_object_is_rejected(value: bytes | None) -> None:
 
 
 def read(
-    reader: TopicReader[Line], fetched: Mapping[int, Iterable[FakeRecord]], most: int = 100
+    reader: RecordBatcher[Line], fetched: Mapping[int, Iterable[FakeRecord]], most: int = 100
 ) -> list[MetricBatch[Line]]:
     return list(reader.batches(fetched, most))
 
@@ -118,7 +118,7 @@ def texts(batches: Sequence[MetricBatch[Line]]) -> list[list[bytes]]:
 
 
 def test_a_batch_of_several_partitions() -> None:
-    reader = TopicReader(lines_of, {0: Position(5, 0), 1: Position(2, 0)}, rereading=[])
+    reader = RecordBatcher(lines_of, {0: Position(5, 0), 1: Position(2, 0)}, rereading=[])
     last, other = FakeRecord(8, b'{"a":2}'), FakeRecord(0, b'{"b":1}')
     (batch,) = read(reader, {0: iter([FakeRecord(5, b'{"a":1}'), last]), 3: [other], 4: []})
     assert texts([batch]) == [[b'{"a":1}', b'{"a":2}', b'{"b":1}']]
@@ -129,7 +129,7 @@ def test_a_batch_of_several_partitions() -> None:
 
 def test_many_records_are_divided_into_batches_with_their_own_positions() -> None:
     records = {number: [FakeRecord(offset, b'{"n":%d}' % offset) for offset in range(25)] for number in (0, 1)}
-    batches = read(TopicReader(lines_of, {}, ()), records, most=10)
+    batches = read(RecordBatcher(lines_of, {}, ()), records, most=10)
     assert [len(batch.items) for batch in batches] == [10, 10, 15, 10, 5]
     assert [line for batch in texts(batches) for line in batch] == [record.value for record in records[0] + records[1]]
     assert [{number: each.next_offset for number, each in batch.positions.items()} for batch in batches] == [
@@ -141,7 +141,7 @@ def test_an_invalid_metric_is_skipped_and_reported() -> None:
     records = [FakeRecord(number, b'{"a":%d}' % number) for number in range(20)]
     for number in (0, 7, 19):
         records[number].value = (b"?", b"[]", None)[number % 3]
-    (batch,) = read(TopicReader(lines_of, {}, []), {0: records})
+    (batch,) = read(RecordBatcher(lines_of, {}, []), {0: records})
     assert texts([batch]) == [[record.value for record in records if (record.value or b"").startswith(b"{")]]
     assert batch.positions == {0: Position(20, crc_of(records[-1]))}
     assert [reason.partition(":")[0] for reason in batch.rejected] == [
@@ -157,7 +157,7 @@ def test_lines_of_different_groups_are_in_different_batches() -> None:
     records = [
         FakeRecord(offset, b"{}" if number is None else b'{"n":%d}' % number) for offset, number in enumerate(numbers)
     ]
-    batches = read(TopicReader(lines_of, {}, (), tens_of), {0: records, 1: [FakeRecord(7, b'{"n":29}')]})
+    batches = read(RecordBatcher(lines_of, {}, (), tens_of), {0: records, 1: [FakeRecord(7, b'{"n":29}')]})
     assert [tens_of(batch.items) for batch in batches] == [{0}, {1}, {0}, {2}]
     assert [batch.positions.get(0, Position(0, 0)).next_offset for batch in batches] == [2, 5, 6, 9]
     assert batches[-1].positions[1].next_offset == 8
@@ -167,11 +167,11 @@ def test_lines_of_different_groups_are_in_different_batches() -> None:
 @pytest.mark.parametrize("offset", [0, 3, 4])
 def test_a_topic_with_lower_end_offsets_is_detected(offset: int) -> None:
     with pytest.raises(RecordMissingError):
-        read(TopicReader(lines_of, {0: Position(5, 0)}, rereading=[]), {0: [FakeRecord(offset)]})
+        read(RecordBatcher(lines_of, {0: Position(5, 0)}, rereading=[]), {0: [FakeRecord(offset)]})
 
 
 def test_a_topic_with_lower_end_offsets_between_batches_is_detected() -> None:
-    reader = TopicReader(lines_of, {}, [])
+    reader = RecordBatcher(lines_of, {}, [])
     read(reader, {0: [FakeRecord(0), FakeRecord(1)]})
     with pytest.raises(RecordMissingError):
         read(reader, {0: [FakeRecord(1)]})
@@ -179,11 +179,11 @@ def test_a_topic_with_lower_end_offsets_between_batches_is_detected() -> None:
 
 def test_the_previous_record_is_read_again_but_not_written_again() -> None:
     before, after = FakeRecord(4, b'{"a":1}'), FakeRecord(5, b'{"a":2}')
-    reader = TopicReader(lines_of, {0: Position(5, crc_of(before)), 1: Position(7, 0)}, rereading=[0, 1])
+    reader = RecordBatcher(lines_of, {0: Position(5, crc_of(before)), 1: Position(7, 0)}, rereading=[0, 1])
     assert texts(read(reader, {0: [before, after]})) == [[b'{"a":2}']]
     assert texts(read(reader, {0: [FakeRecord(6, b'{"a":3}')]})) == [[b'{"a":3}']]
     assert texts(read(reader, {2: [FakeRecord(0, b'{"b":1}')]})) == [[b'{"b":1}']]
-    again = TopicReader(lines_of, {0: Position(5, crc_of(before))}, rereading=[0])
+    again = RecordBatcher(lines_of, {0: Position(5, crc_of(before))}, rereading=[0])
     assert read(again, {0: [before]}) == []
 
 
@@ -196,13 +196,13 @@ def test_the_previous_record_is_read_again_but_not_written_again() -> None:
     ],
 )
 def test_a_different_previous_record_reveals_another_topic(instead: FakeRecord) -> None:
-    reader = TopicReader(lines_of, {0: Position(5, crc_of(FakeRecord(4, b'{"a":1}')))}, rereading=[0])
+    reader = RecordBatcher(lines_of, {0: Position(5, crc_of(FakeRecord(4, b'{"a":1}')))}, rereading=[0])
     with pytest.raises(TopicRewoundError, match="not what was there before"):
         read(reader, {0: [instead]})
 
 
 @pytest.mark.parametrize("offset", [0, 3, 5])
 def test_a_missing_record_does_not_say_whether_the_topic_is_another_one(offset: int) -> None:
-    reader = TopicReader(lines_of, {0: Position(5, crc_of(FakeRecord(4, b'{"a":1}')))}, rereading=[0])
+    reader = RecordBatcher(lines_of, {0: Position(5, crc_of(FakeRecord(4, b'{"a":1}')))}, rereading=[0])
     with pytest.raises(RecordMissingError, match="before offset 5"):
         read(reader, {0: [FakeRecord(offset, b'{"a":1}')]})

@@ -18,7 +18,7 @@ from libs.runtime.service.health import Health
 from libs.runtime.timing import FETCH_MAX_WAIT_MS
 from libs.runtime.topics.rules import Cluster
 from services.sink import consumer_loop
-from services.sink.consumer_loop import Sink
+from services.sink.consumer_loop import OutputLoop
 from services.sink.file.file_writer import FileWriter
 from services.sink.file.metrics_file import MetricsFile
 from services.sink.sink_metrics import SinkMetrics
@@ -114,11 +114,11 @@ def put_aside(folder: Path) -> list[list[int]]:
 
 
 async def copied(
-    topic: FakeTopic, path: Path, monkeypatch: pytest.MonkeyPatch, looks: dict[int, list[float]] | None = None
+    topic: FakeTopic, path: Path, monkeypatch: pytest.MonkeyPatch, checks: dict[int, list[float]] | None = None
 ) -> list[int]:
     """Run a sink until it has read all of ``topic``; returns the numbers of the metrics in the file.
 
-    ``looks``: when the sink has looked for a record in vain, by partition.
+    ``checks``: when the sink has looked for a record in vain, by partition.
     """
     drained, stop, sessions = asyncio.Event(), asyncio.Event(), 0
 
@@ -140,8 +140,8 @@ async def copied(
     context = Context(settings, CLUSTER, Health(), SystemClock(), CollectorRegistry(), stop)
     writer = FileWriter(MetricsFile(path, TOPIC))
     metrics = SinkMetrics(context.registry, TOPIC, ["file"]).outputs["file"]
-    sink = Sink[Any](context, writer, metrics, "sink")
-    sink._looks_without_the_record = looks or {}
+    sink = OutputLoop[Any](context, writer, metrics, "sink")
+    sink._checks_without_the_record = checks or {}
     running = asyncio.create_task(sink.run())
     await asyncio.wait({running, asyncio.create_task(drained.wait())}, return_when=asyncio.FIRST_COMPLETED)
     stop.set()
@@ -178,15 +178,15 @@ async def test_a_recreated_topic_without_a_record_at_that_offset_is_not_taken_fo
     assert put_aside(tmp_path) == [[0, 1, 2, 3, 4]]
 
 
-async def test_looks_without_the_record_count_only_until_it_is_found(
+async def test_checks_without_the_record_count_only_until_it_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "metrics.json"
     everything = records(range(10))
     assert await copied(FakeTopic(everything[:5]), path, monkeypatch) == [0, 1, 2, 3, 4]
-    looks = {0: [time.monotonic()] * 3, 1: [time.monotonic()]}
-    assert await copied(FakeTopic(everything[:5]), path, monkeypatch, looks) == [0, 1, 2, 3, 4]
-    assert list(looks) == [1]
+    checks = {0: [time.monotonic()] * 3, 1: [time.monotonic()]}
+    assert await copied(FakeTopic(everything[:5]), path, monkeypatch, checks) == [0, 1, 2, 3, 4]
+    assert list(checks) == [1]
 
 
 @pytest.mark.parametrize("known", [3, 5])

@@ -12,7 +12,7 @@ import pytest
 
 from services.sink.file.metrics_file import MetricsFile
 from services.sink.metrics_writer import OutputChangedError
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 from tests.unit.sink_disks import Crash, CrashingDisk
 
 

@@ -15,14 +15,14 @@ from libs.runtime.life_cycle import Context
 from libs.runtime.service.health import Health
 from libs.runtime.topics.rules import Cluster
 from services.sink import consumer_loop
-from services.sink.consumer_loop import Sink
+from services.sink.consumer_loop import OutputLoop
 from services.sink.file.file_writer import FileWriter
 from services.sink.file.lines import Line
 from services.sink.file.metrics_file import MetricsFile
 from services.sink.metrics_writer import OutputUnavailableError
+from services.sink.record_batcher import Position
 from services.sink.sink_metrics import SinkMetrics
 from services.sink.sink_settings import SinkSettings
-from services.sink.topic_reader import Position
 from services.sink.write_size import MOST_RECORDS, WriteSize
 from tests.unit.test_sink_reader import FakeRecord
 from tests.unit.test_sink_retention import CLUSTER, TOPIC, FakeConsumer, FakeTopic, metric
@@ -67,7 +67,7 @@ async def run_sink(
     monkeypatch.setattr(consumer_loop, "ensure_topics", ensured)
     monkeypatch.setattr(consumer_loop, "LazyRecordConsumer", lambda *_, **__: FakeConsumer(topic, drained))
     context = Context(SinkSettings(topic_partitions=1), CLUSTER, Health(), SystemClock(), registry, stop)
-    sink = Sink[Any](context, writer, SinkMetrics(registry, TOPIC, ["file"]).outputs["file"], "sink")
+    sink = OutputLoop[Any](context, writer, SinkMetrics(registry, TOPIC, ["file"]).outputs["file"], "sink")
     running = asyncio.create_task(sink.run())
     await asyncio.wait({running, asyncio.create_task(drained.wait())}, return_when=asyncio.FIRST_COMPLETED)
     stop.set()

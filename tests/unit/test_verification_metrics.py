@@ -158,7 +158,7 @@ def test_metrics_after_all_that_is_committed_or_written_are_not_reached(
     assert found == Counter(metric_at(*each) for each in not_reached)
 
 
-def test_of_two_equal_metrics_the_first_one_is_the_written_one() -> None:
+def test_the_first_of_two_equal_metrics_counts_as_written() -> None:
     metric = metric_at(0, 0)
     placed = [PlacedMetric(0, 0, metric), PlacedMetric(0, 1, metric)]
     assert not_reached_by_sink(Counter([metric]), placed, {0: 1}, {0: 2}) == {metric: 1}

@@ -13,7 +13,7 @@ from libs.events.product_metrics import ProductMetric, encode_metric
 from services.sink.file.finished_files import Span
 from services.sink.file.metrics_file import MetricsFile
 from services.sink.file.rotate_setting import Rotate
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 from verification.history import History
 from verification.metrics_topic import MetricsTopic
 from verification.outputs import OutputComparison

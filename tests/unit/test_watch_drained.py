@@ -145,7 +145,7 @@ def test_metrics_created_during_the_check_must_be_written_first(pipeline: Pipeli
     assert pipeline.drained() == (1, ["sink to read 5 records"])
 
 
-def test_a_look_that_began_before_the_check_is_no_basis(pipeline: Pipeline) -> None:
+def test_an_observation_that_began_before_the_check_is_not_used(pipeline: Pipeline) -> None:
     """The last order came after it. It is then processed during the check, in which its window opens."""
 
     def arrive(look: int) -> None:

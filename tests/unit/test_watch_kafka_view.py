@@ -10,8 +10,8 @@ from aiokafka import TopicPartition
 from libs.events.product_metrics import ProductMetric, encode_metric
 from libs.events.watermarks import ORDER_HEADERS, WATERMARK_HEADERS, Watermark, encode_watermark
 from libs.runtime.records import Headers
-from watch.followed import Followed
 from watch.kafka_view import _FOLLOWED, _TOPICS, KafkaView
+from watch.new_records import NewRecords
 
 DEAD, LATE, METRICS, PROCESSED = (
     TopicPartition(f"mine.{name}", 0) for name in ("orders-dlq", "late-orders", "product-metrics", "processed-orders")
@@ -52,7 +52,7 @@ class Fetched:
 
 
 def reasons_of(headers: Headers) -> dict[str, int]:
-    followed = Followed("mine.")
+    followed = NewRecords("mine.")
     followed.take(cast(Any, [Fetched(DEAD.topic, 0, headers, b"")]))
     return followed.dead_letters
 

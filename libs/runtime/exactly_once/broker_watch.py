@@ -17,14 +17,14 @@ from libs.runtime.service.health import Health
 from libs.runtime.timing import HEALTHY_FOR_S
 
 _PING_EVERY_S = 5.0
-_LOOK_AGAIN_AFTER_S = 0.5
+_CHECK_AGAIN_AFTER_S = 0.5
 _ENDS_KNOWN_FOR_S = 3 * _PING_EVERY_S
 _ONE_BROKER_ANSWERS_WITHIN_S = 5.0  # its answer may have to wait for the end of a long poll
 
 # A controller that has just started may not know any topic for a while. If all topics are missing, this is the more likely cause, so their
 # deletion is reported after more checks than that of a single topic.
-_LOOKS_UNTIL_BELIEVED = 5
-_LOOKS_AT_NOTHING_UNTIL_BELIEVED = 120
+_CHECKS_UNTIL_CONFIRMED = 5
+_CHECKS_WITHOUT_TOPICS_UNTIL_CONFIRMED = 120
 
 
 class BrokerWatch:
@@ -54,7 +54,7 @@ class BrokerWatch:
         self._health = health
         self._needed = set(needed)
         self._clock = clock
-        self._looks_at_a_change = 0
+        self._checks_with_a_change = 0
         self.ends: Mapping[TopicPartition, int] = {}
         """Each source partition's last stable offset, a few seconds ago."""
         self.quiet_since_s: float | None = None
@@ -64,7 +64,7 @@ class BrokerWatch:
         self.source_started = False
         self.answering = False
         self.reads_ends = False
-        """Whether the last look at these ends succeeded. It fails while one of the partitions has no leader that can be reached."""
+        """Whether the last reading of these ends succeeded. It fails while one of the partitions has no leader that can be reached."""
         self._answered_s = time.monotonic()
 
     def silent_for_s(self) -> float:
@@ -87,9 +87,9 @@ class BrokerWatch:
                         self._note(await self._partition_counts())
                         self._health.beat("connected")
                         self.answering, self._answered_s = True, time.monotonic()
-                        next_ping_s = 0.0 if self._looks_at_a_change else time.monotonic() + _PING_EVERY_S
-                        await self.former_leaders.look(_controller_first(self._consumer._client.cluster))  # noqa: SLF001 - as below
-                    if not self._looks_at_a_change:  # it takes long for a missing topic
+                        next_ping_s = 0.0 if self._checks_with_a_change else time.monotonic() + _PING_EVERY_S
+                        await self.former_leaders.check(_controller_first(self._consumer._client.cluster))  # noqa: SLF001 - as below
+                    if not self._checks_with_a_change:  # it takes long for a missing topic
                         ends = await self._consumer.end_offsets(self._source)
                         if ends != self.ends or self.quiet_since_s is None:
                             self.quiet_since_s = self._clock.now_s()
@@ -106,8 +106,8 @@ class BrokerWatch:
                 # The leader of another replica's partitions may be out of reach for this one only.
                 if time.monotonic() - self._ends_seen_s > _ENDS_KNOWN_FOR_S:
                     self.quiet_since_s = None
-            look_again = not self.source_started or self._looks_at_a_change
-            await asyncio.sleep(_LOOK_AGAIN_AFTER_S if look_again else _PING_EVERY_S)
+            check_again = not self.source_started or self._checks_with_a_change
+            await asyncio.sleep(_CHECK_AGAIN_AFTER_S if check_again else _PING_EVERY_S)
 
     def _newest_fetch_ms(self) -> int:
         partitions = self._consumer.assignment()
@@ -115,10 +115,10 @@ class BrokerWatch:
 
     def _note(self, counts: Mapping[str, int]) -> None:
         if self._as_expected(counts):
-            self._looks_at_a_change = 0
+            self._checks_with_a_change = 0
             return
-        self._looks_at_a_change += 1
-        if self._looks_at_a_change < (_LOOKS_UNTIL_BELIEVED if counts else _LOOKS_AT_NOTHING_UNTIL_BELIEVED):
+        self._checks_with_a_change += 1
+        if self._checks_with_a_change < (_CHECKS_UNTIL_CONFIRMED if counts else _CHECKS_WITHOUT_TOPICS_UNTIL_CONFIRMED):
             return
         if missing := self._needed.difference(counts):
             raise TopicMissingError(

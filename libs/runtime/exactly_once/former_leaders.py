@@ -28,19 +28,19 @@ class FormerLeaders:
     def __init__(self, consumer: AIOKafkaConsumer, source: Sequence[TopicPartition]) -> None:
         self._consumer = consumer
         self._source = source
-        self._looks = 0
+        self._checks = 0
         self._newest: dict[int, tuple[int, int]] = {}
         self.partitions: Collection[TopicPartition] = ()
-        """The partitions whose leader has changed, as of the last look."""
+        """The partitions whose leader has changed, as of the last check."""
 
-    async def look(self, nodes: Sequence[int]) -> None:
+    async def check(self, nodes: Sequence[int]) -> None:
         """Ask the first of ``nodes``, and others in turns; a broker that does not answer at once is left out."""
         if len(nodes) < 2:
             self.partitions = ()
             return
         first, *others = nodes
-        turn = self._looks % len(others)
-        self._looks += 1
+        turn = self._checks % len(others)
+        self._checks += 1
         leaders = await self._leaders([first, *others[turn:], *others[:turn]][:_ASKED_AT_A_TIME])
         self.partitions = self._differing(leaders)
         if self.partitions:
@@ -52,7 +52,7 @@ class FormerLeaders:
             self.partitions = self._differing(leaders)
 
     async def _leaders(self, nodes: Sequence[int]) -> dict[int, tuple[int, int]]:
-        """The newest epoch and its leader, by partition; what an earlier look has found still counts unless all of ``nodes`` answer."""
+        """The newest epoch and its leader, by partition; what an earlier check has found still counts unless all of ``nodes`` answer."""
         client: Any = self._consumer._client  # noqa: SLF001 - aiokafka asks for named topics in no public way
         request = TopicLeaders(self._source[0].topic)
         asked = [asyncio.ensure_future(client.send(node, request)) for node in nodes]

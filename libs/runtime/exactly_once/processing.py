@@ -54,7 +54,7 @@ class Processing:
     """Processes partitions until ``stop`` is set.
 
     Args:
-        alone_until_s: until then (monotonic) each transaction has records of one partition only.
+        isolated_until_s: until then (monotonic) each transaction has records of one partition only.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Processing:
         health: Health,
         stop: asyncio.Event,
         *,
-        alone_until_s: float,
+        isolated_until_s: float,
     ) -> None:
         self._stage = stage
         self._consumer = consumer
@@ -76,7 +76,7 @@ class Processing:
         self._watch = watch
         self._health = health
         self._stop = stop
-        self._alone_until_s = alone_until_s
+        self._isolated_until_s = isolated_until_s
         self._next_tick_s = 0.0
         self._next_metrics_s = 0.0
         self._waits_for_clock = True
@@ -90,7 +90,7 @@ class Processing:
         failed = self._commits.failed
         return next(iter(failed)) if len(failed) == 1 else None
 
-    def waits(self, source: TopicPartition) -> bool:
+    def waits_for_others(self, source: TopicPartition) -> bool:
         """Whether the partition waits for other partitions; then each of their transactions counts as progress for it, too.
 
         That is so if its records are in the fetch that is being processed or in the next one, or if it had been read to its end. With slow
@@ -240,7 +240,7 @@ class Processing:
 
     def _has_to_be_alone(self, partition: AssignedPartition) -> bool:
         """Whether the partition may not join the open transaction: the one whose output is refused is not known yet."""
-        return time.monotonic() < self._alone_until_s and any(
+        return time.monotonic() < self._isolated_until_s and any(
             other.in_transaction for other in self._partitions.values() if other is not partition
         )
 

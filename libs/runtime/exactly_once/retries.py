@@ -9,7 +9,7 @@ from aiokafka.structs import TopicPartition
 from libs.runtime.backoff import Backoff
 
 MAX_FAILURES = 8
-_ALONE_FOR_S = 60.0
+_ISOLATED_FOR_S = 60.0
 
 
 class Retries:
@@ -26,7 +26,7 @@ class Retries:
         self._backoff = Backoff()
         self._backoffs: dict[TopicPartition, Backoff] = {}
         self._back_at_s: dict[TopicPartition, float] = {}
-        self._alone_until_s = 0.0
+        self._isolated_until_s = 0.0
 
     def outage(self) -> float:
         """The broker could not be reached; returns how long to wait in seconds.
@@ -41,7 +41,7 @@ class Retries:
         self._failures[partition] += 1
         if partition is None:
             if self._failures[None] > 1:
-                self._alone_until_s = self._monotonic_s() + _ALONE_FOR_S
+                self._isolated_until_s = self._monotonic_s() + _ISOLATED_FOR_S
             return self._backoff.next_s()
         backoff = self._backoffs.setdefault(partition, Backoff())
         delay_s = backoff.next_s()
@@ -60,11 +60,11 @@ class Retries:
         return any(failures > MAX_FAILURES for failures in self._failures.values())
 
     @property
-    def alone_until_s(self) -> float:
+    def isolated_until_s(self) -> float:
         """Until when (monotonic) each transaction is to have records of one partition only."""
-        return self._alone_until_s
+        return self._isolated_until_s
 
-    def left_out(self) -> dict[TopicPartition, float]:
+    def suspended(self) -> dict[TopicPartition, float]:
         """The partitions that the next attempt leaves out, and when (monotonic) each is retried.
 
         An attempt calls this once: with a second call, a partition could be paused without being awaited.

@@ -2,7 +2,7 @@
 
 import structlog
 
-from libs.runtime.exactly_once.doubt import Doubt
+from libs.runtime.exactly_once.answer_confirmation import AnswerConfirmation
 
 log = structlog.get_logger()
 
@@ -15,16 +15,16 @@ class StartOffset:
     offsets. With a single broker it is the second cause.
     """
 
-    def __init__(self, doubt: Doubt | None = None) -> None:
-        self._doubt = doubt or Doubt()
+    def __init__(self, confirmation: AnswerConfirmation | None = None) -> None:
+        self._confirmation = confirmation or AnswerConfirmation()
         self._refused_at: int | None = None
         self._most_brokers = 0  # ever: metadata lists only those that are up
         self._lost_offset: int | None = None
-        self.is_in_doubt = False
+        self.is_unconfirmed = False
 
     def out_of_range(self, position: int, brokers: int) -> None:
         """Note that one of so many brokers has refused to read at ``position``."""
-        self.is_in_doubt = True
+        self.is_unconfirmed = True
         self._refused_at = position
         self._most_brokers = max(self._most_brokers, brokers)
 
@@ -48,16 +48,18 @@ class StartOffset:
         if committed is None or committed == self._lost_offset:
             self._settle()
         elif end < committed:
-            self.is_in_doubt = True
+            self.is_unconfirmed = True
             if self._most_brokers > 1:
-                self._doubt.raise_unless_confirmed(f"the topic ends at {end}, before the committed offset {committed}")
+                self._confirmation.raise_unless_confirmed(
+                    f"the topic ends at {end}, before the committed offset {committed}"
+                )
             self._lost_offset = committed
             self._settle()
         elif (
             self._refused_at is not None and self._refused_at < first
         ):  # its records were deleted before they were read
             self._settle()
-        elif self.is_in_doubt:
+        elif self.is_unconfirmed:
             if self._most_brokers == 1 and self._refused_at == committed:  # it has got new records since
                 self._lost_offset = committed
             else:
@@ -100,9 +102,9 @@ class StartOffset:
         return max(first, committed or 0)
 
     def _settle(self) -> None:
-        self.is_in_doubt = False
+        self.is_unconfirmed = False
         self._refused_at = None
-        self._doubt.clear()
+        self._confirmation.clear()
 
 
 def compare_with_state(committed: int | None, changelog: str, changelog_records: int) -> None:

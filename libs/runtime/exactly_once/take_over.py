@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.errors import OffsetMismatchError, OutdatedAnswerError, StateBehindError, TransactionFencedError
+from libs.runtime.exactly_once.answer_confirmation import AnswerConfirmation
 from libs.runtime.exactly_once.committed_offsets import (
     CommittedOffset,
     check_gone,
@@ -20,7 +21,6 @@ from libs.runtime.exactly_once.committed_offsets import (
     check_writer,
 )
 from libs.runtime.exactly_once.committed_records import read_committed_records
-from libs.runtime.exactly_once.doubt import Doubt
 from libs.runtime.exactly_once.processing import AssignedPartition
 from libs.runtime.exactly_once.stable_offsets import stable_offsets
 from libs.runtime.exactly_once.stage import PartitionLogic, Stage
@@ -52,7 +52,7 @@ class TakeOver:
     consumer: AIOKafkaConsumer
     group: str
     beat: Callable[[TopicPartition], None]
-    _state_doubt: Doubt = field(default_factory=Doubt)
+    _state_confirmation: AnswerConfirmation = field(default_factory=AnswerConfirmation)
 
     async def read(
         self, connection: BrokerConnection, starts: Mapping[TopicPartition, StartOffset], coordinator: int
@@ -91,9 +91,9 @@ class TakeOver:
                 await self._check_no_successor(connection, committed)
                 # Of several brokers, one may answer that does not know yet that it is no longer the coordinator.
                 if isinstance(error, StateBehindError) or broker_count(self.consumer) > 1:
-                    self._state_doubt.raise_unless_confirmed(str(error))
+                    self._state_confirmation.raise_unless_confirmed(str(error))
                 raise
-            self._state_doubt.clear()
+            self._state_confirmation.clear()
         return [
             self._begin(source, logics[source], start, committed[source], first[source])
             for source, start in starts.items()
@@ -103,20 +103,20 @@ class TakeOver:
         self, starts: Mapping[TopicPartition, StartOffset], committed: Committed, first: Mapping[TopicPartition, int]
     ) -> None:
         """Check the ends of all partitions once a broker has rejected the position in one: aiokafka reports one partition at a time."""
-        if not any(start.is_in_doubt for start in starts.values()):
+        if not any(start.is_unconfirmed for start in starts.values()):
             return
         await refresh_metadata(self.consumer)
         ends = await self.consumer.end_offsets(list(starts))
         brokers = broker_count(self.consumer)
-        doubts = []
+        contradictions = []
         for source, start in starts.items():
             with structlog.contextvars.bound_contextvars(partition=partition_name(source)):
                 try:
                     start.check(_offset(committed[source]), first[source], ends[source], brokers)
-                except OutdatedAnswerError as doubt:
-                    doubts.append(doubt)
-        if doubts:
-            raise doubts[0]
+                except OutdatedAnswerError as error:
+                    contradictions.append(error)
+        if contradictions:
+            raise contradictions[0]
 
     async def _check_no_successor(self, connection: BrokerConnection, committed: Committed) -> None:
         """A replica that was paused after it had read the offsets compares them with the state of its successor."""

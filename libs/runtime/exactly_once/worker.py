@@ -221,9 +221,9 @@ class ReplicaWorker:
             await self._end_what_is_left_open(connection)
             if self._stopping.is_set():
                 return
-            left_out = self._retries.left_out()
-            until_s = min(left_out.values(), default=float("inf"))
-            if left_out.keys() >= set(self._sources):
+            suspended = self._retries.suspended()
+            until_s = min(suspended.values(), default=float("inf"))
+            if suspended.keys() >= set(self._sources):
                 await unless_stopped(asyncio.sleep(until_s - time.monotonic()), self._stopping)
                 return
             producer = TransactionalProducer(
@@ -233,10 +233,10 @@ class ReplicaWorker:
                 encode_metadata(self._stage.depends_on),
             )
             self._left_open.append(producer.transactional_id)
-            partitions = await unless_stopped(self._begin(connection, producer, left_out), self._stopping)
+            partitions = await unless_stopped(self._begin(connection, producer, suspended), self._stopping)
             if partitions is None:
                 return
-            self._pause(left_out)
+            self._pause(suspended)
             await self._process(producer, partitions, until_s=until_s)
         finally:
             try:
@@ -260,20 +260,20 @@ class ReplicaWorker:
             self._left_open.remove(transactional_id)
 
     async def _begin(
-        self, connection: BrokerConnection, producer: TransactionalProducer, left_out: Collection[TopicPartition]
+        self, connection: BrokerConnection, producer: TransactionalProducer, suspended: Collection[TopicPartition]
     ) -> list[AssignedPartition]:
         await producer.start()
-        starts = {source: start for source, start in self._start_offsets.items() if source not in left_out}
+        starts = {source: start for source, start in self._start_offsets.items() if source not in suspended}
         coordinator = await self._coordinator.find(connection, self._left_open)
         return await self._take_over.read(connection, starts, coordinator)
 
-    def _pause(self, left_out: Collection[TopicPartition]) -> None:
+    def _pause(self, suspended: Collection[TopicPartition]) -> None:
         if paused := self._consumer.paused():
             self._consumer.resume(*paused)
-        if left_out:
-            self._consumer.pause(*left_out)
+        if suspended:
+            self._consumer.pause(*suspended)
             log.warning(
-                "partitions are paused after repeated failures", partitions=sorted(each.partition for each in left_out)
+                "partitions are paused after repeated failures", partitions=sorted(each.partition for each in suspended)
             )
 
     async def _process(
@@ -296,18 +296,18 @@ class ReplicaWorker:
             self._watch,
             self._health,
             self._stopping,
-            alone_until_s=self._retries.alone_until_s,
+            isolated_until_s=self._retries.isolated_until_s,
         )
         await self._processing.run(until_s)
 
     def _committed(self, offsets: Offsets, tallies: Sequence[Tally]) -> None:
         self._retries.committed(offsets)
         assert self._processing is not None
-        waits = self._processing.waits
+        waits_for_others = self._processing.waits_for_others
         for source in self._sources:
             if source in offsets:
                 self._start_offsets[source].committed()
-            if source in offsets or self._consumer.left_out_for_s(source) < FRESH_S or waits(source):
+            if source in offsets or self._consumer.left_out_for_s(source) < FRESH_S or waits_for_others(source):
                 self._health.beat(partition_name(source))
         now_s = time.time()
         for tally in tallies:

@@ -24,7 +24,7 @@ from libs.runtime.kafka_security.addresses import BrokerAddresses
 from libs.runtime.kafka_security.connection_attempt import ConnectionAttempt
 from libs.runtime.kafka_security.explanations import explain, explain_listener, may_be_another_listener
 from libs.runtime.kafka_security.listeners import enabled_mechanisms, other_listener
-from libs.runtime.kafka_security.login_refusals import current_refusals
+from libs.runtime.kafka_security.login_rejections import current_rejections
 from libs.runtime.kafka_security.oauth import ClientCredentials
 from libs.runtime.kafka_security.sessions import SessionConnection, close_at_once
 from libs.runtime.kafka_security.tls import ReloadingTls
@@ -49,7 +49,7 @@ async def connect(
     """A connection to the broker, in place of ``aiokafka.conn.create_conn``, with the newest password and TLS files.
 
     Raises:
-        OSError, KafkaError, TimeoutError: there is no connection; a rejected login is also passed to ``Refusals``.
+        OSError, KafkaError, TimeoutError: there is no connection; a rejected login is also passed to ``LoginRejections``.
     """
     tls = ssl_context if isinstance(ssl_context, ReloadingTls) else None
     context = ssl_context.current() if isinstance(ssl_context, ReloadingTls) else ssl_context
@@ -83,14 +83,14 @@ async def connect(
         _addresses.failed(attempt.address, error, advertised=not bootstraps)
         if isinstance(error, SaslAuthenticationFailed) and isinstance(tokens, ClientCredentials):
             tokens.forget()
-        await _note_refusal(error, attempt, context)
+        await _note_rejection(error, attempt, context)
         if isinstance(error, _EXPECTED) or attempt.mechanism is None:
             raise
         # aiokafka's background tasks handle no other errors, and would end with a token provider's.
         raise KafkaConnectionError(f"{attempt.address}: {error}") from error
     _addresses.reached(attempt.address)
-    if (refusals := current_refusals()) is not None:
-        refusals.connected(attempt.address)
+    if (rejections := current_rejections()) is not None:
+        rejections.connected(attempt.address)
     return connection
 
 
@@ -111,14 +111,14 @@ def _password(password: str | Secret | None) -> str | None:
         raise BrokerLoginError(str(error), advice="put the password there") from None
 
 
-async def _note_refusal(error: Exception, attempt: ConnectionAttempt, context: ssl.SSLContext | None) -> None:
-    refusals = current_refusals()
-    if refusals is None:
+async def _note_rejection(error: Exception, attempt: ConnectionAttempt, context: ssl.SSLContext | None) -> None:
+    rejections = current_rejections()
+    if rejections is None:
         return
     if isinstance(error, UnsupportedSaslMechanismError):  # aiokafka 0.14 drops the broker's list
         error = UnsupportedSaslMechanismError(", ".join(await enabled_mechanisms(attempt, context)))
     explained = explain(error, attempt)
-    if explained is None and may_be_another_listener(error) and not refusals.connected_recently(attempt.address):
+    if explained is None and may_be_another_listener(error) and not rejections.connected_recently(attempt.address):
         explained = await _of_another_listener(attempt, context)
     if explained is None and attempt.mechanism is not None and not isinstance(error, _EXPECTED):
         # From the user's token provider, or the broker has not proved that it knows the password (SCRAM).
@@ -127,7 +127,7 @@ async def _note_refusal(error: Exception, attempt: ConnectionAttempt, context: s
             advice="check the token provider, or that this is the right broker",
         )
     if explained is not None:
-        refusals.refused(attempt.address, explained)
+        rejections.rejected(attempt.address, explained)
 
 
 async def _of_another_listener(attempt: ConnectionAttempt, context: ssl.SSLContext | None) -> BrokerLoginError | None:

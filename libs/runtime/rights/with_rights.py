@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from aiokafka.errors import KafkaError, TransactionalIdAuthorizationFailed
 
 from libs.runtime.errors import BrokerLoginError, MissingRightError, PipelineError, described
-from libs.runtime.kafka_security.login_refusals import current_refusals
+from libs.runtime.kafka_security.login_rejections import current_rejections
 from libs.runtime.rights.denials import DENIALS
 from libs.runtime.rights.right import Resource, Right
 from libs.runtime.rights.rights_check import RightsCheck, missing_or_unknown
@@ -23,7 +23,7 @@ _WITHOUT_DENIAL_S = 2.0
 async def with_rights(work: Coroutine[Any, Any, T], check: RightsCheck) -> T:
     """The result of ``work``, which is ended if a needed right is missing at the start or later.
 
-    Has to be called inside ``unless_refused``, which ends the work.
+    Has to be called inside ``unless_rejected``, which ends the work.
 
     Raises:
         MissingRightError: naming the missing rights.
@@ -57,9 +57,9 @@ async def _missing_now(check: RightsCheck) -> list[Right]:
 async def _watch(check: RightsCheck) -> None:
     while True:
         missing = await missing_or_unknown(check)
-        refusals = current_refusals()
-        if missing and refusals is not None:
-            refusals.end_with(check.error(missing))
+        rejections = current_rejections()
+        if missing and rejections is not None:
+            rejections.end_with(check.error(missing))
             return
         await asyncio.sleep(_CHECK_EVERY_S)
 

@@ -18,7 +18,7 @@ from aiokafka.errors import (
 from libs.runtime.backoff import Backoff
 from libs.runtime.errors import START_OVER, PipelineError, TopicMismatchError
 from libs.runtime.kafka_client.clients import AIOKafkaAdminClient, client_arguments
-from libs.runtime.kafka_security.login_refusals import raise_final_refusal
+from libs.runtime.kafka_security.login_rejections import raise_final_rejection
 from libs.runtime.rights.denials import DENIALS
 from libs.runtime.rights.right import Operation, Resource, Right, missing_right_error
 from libs.runtime.service.settings import ServiceSettings
@@ -72,7 +72,7 @@ async def ensure_topics(settings: ServiceSettings, topics: Iterable[Topic]) -> C
             return Cluster(str(cluster["cluster_id"]), found)
         except (KafkaError, OSError, AssertionError, TimeoutError) as error:
             # aiokafka's client raises AssertionError before it has any metadata.
-            raise_final_refusal()
+            raise_final_rejection()
             if isinstance(error, IncompatibleBrokerVersion):
                 raise PipelineError(f"the broker is too old: {error}", advice="use Kafka 2.5 or later") from error
             refused = refusal(error, settings)

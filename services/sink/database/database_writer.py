@@ -25,7 +25,7 @@ from services.sink.database.session import (
     Session,
 )
 from services.sink.metrics_writer import OutputChangedError, OutputUnavailableError, Window, WriterDisplacedError
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 from libs.events.product_metrics import MetricRow
 from libs.runtime.errors import PipelineError
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 
 REBUILD = "python -m services.sink.rebuild_database"
 REBUILD_LOSES = "what the topic no longer has (retention.ms) is lost: dump the table first"

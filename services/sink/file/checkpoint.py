@@ -13,7 +13,7 @@ from libs.events.product_metrics import LAST_SECOND
 from libs.runtime.errors import PipelineError
 from services.sink.file.disk import Disk
 from services.sink.file.finished_files import Span
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 
 _VERSION = 1
 _MAX_BYTES = 1024 * 1024  # far more than a thousand partitions need; a longer file is not a checkpoint

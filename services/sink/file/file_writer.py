@@ -11,7 +11,7 @@ from services.sink.file.lines import Line, lines_of, span_of
 from services.sink.file.metrics_file import MetricsFile
 from services.sink.file.rotate_setting import DAY_S
 from services.sink.metrics_writer import Window
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 
 
 class FileWriter:

@@ -28,7 +28,7 @@ from services.sink.file.rotate_setting import Rotate
 from services.sink.file.rotation import find_rotated, leads_to
 from services.sink.file.write_lock import WriteLock
 from services.sink.metrics_writer import OutputChangedError, OutputUnavailableError, WriterDisplacedError
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 
 log = structlog.get_logger()
 

@@ -31,7 +31,7 @@ class Attempt:
         *,
         interval_ms: int = 60_000,
         commits_complete: bool = True,
-        alone_until_s: float = 0.0,
+        isolated_until_s: float = 0.0,
         reads_ends: bool = True,
         size: TransactionSize | None = None,
     ) -> None:
@@ -51,7 +51,7 @@ class Attempt:
             make_watch(reads_ends=reads_ends),
             self.health,
             self.stop,
-            alone_until_s=alone_until_s,
+            isolated_until_s=isolated_until_s,
         )
         self.task = asyncio.create_task(self.processing.run())
 

@@ -15,7 +15,7 @@ from libs.runtime.errors import (
     SettingChangedError,
     TransactionFencedError,
 )
-from libs.runtime.exactly_once import doubt, take_over, worker
+from libs.runtime.exactly_once import answer_confirmation, take_over, worker
 from libs.runtime.exactly_once.committed_offsets import STARTING_OVER, encode_metadata
 from libs.runtime.exactly_once.retries import Retries
 from libs.runtime.kafka_client.outages import is_outage
@@ -190,7 +190,7 @@ async def test_with_all_partitions_suspended_an_attempt_waits_for_the_first_to_r
     await fixture.attempt()
     assert broker.asked == [("open", "mine.out"), ("end former", 7), ("close",)]
     now_s[0] = time.monotonic()
-    assert len(retries.left_out()) < 2
+    assert len(retries.suspended()) < 2
 
 
 async def test_a_setting_that_the_result_depends_on_must_not_change(broker: Broker) -> None:
@@ -213,7 +213,7 @@ async def test_state_that_does_not_match_the_offset_is_rejected(
     committed: dict[TopicPartition, int], broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Earlier, later, or missing state; an offset that a tool has reset to the right value is accepted."""
-    monkeypatch.setattr(doubt, "DOUBTED_FOR_S", 0.0)
+    monkeypatch.setattr(answer_confirmation, "ANSWER_CONFIRMED_AFTER_S", 0.0)
     fixture = WorkerWithFakes(changelog="state")
     fixture.logics[ORDERS[1]].state_offset = 5
     broker.committed, broker.metadata = committed, ""
@@ -256,9 +256,9 @@ async def test_a_partition_is_read_from_its_beginning_only_if_its_end_stays_behi
     starts[ORDERS[1]].out_of_range(100, 3)  # the consumer has not fetched of the other one yet
     with pytest.raises(OutdatedAnswerError, match="ends at 40"):
         await fixture.attempt()
-    assert starts[ORDERS[0]].is_in_doubt
+    assert starts[ORDERS[0]].is_unconfirmed
     assert fixture.consumer.metadata_updates == 1
-    monkeypatch.setattr(doubt, "DOUBTED_FOR_S", 0.0)
+    monkeypatch.setattr(answer_confirmation, "ANSWER_CONFIRMED_AFTER_S", 0.0)
     await fixture.attempt()
     assert fixture.consumer.positions == dict.fromkeys(ORDERS[:2], 0)
     starts[ORDERS[1]].out_of_range(0, 3)  # nothing was committed yet

@@ -101,7 +101,7 @@ class FakeHealth(Health):
 
 @pytest.fixture(autouse=True)
 def _no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker_watch, "_LOOK_AGAIN_AFTER_S", 0.0)
+    monkeypatch.setattr(broker_watch, "_CHECK_AGAIN_AFTER_S", 0.0)
     monkeypatch.setattr(broker_watch, "_PING_EVERY_S", 0.0)
 
 
@@ -111,10 +111,10 @@ def make_watch(cluster: FakeCluster, health: Health | None = None, clock: FakeCl
 
 @pytest.fixture(autouse=True)
 def _no_look_for_former_leaders(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def look(*_: object) -> None:
+    async def check(*_: object) -> None:
         """test_former_leaders.py tests it."""
 
-    monkeypatch.setattr(FormerLeaders, "look", look)
+    monkeypatch.setattr(FormerLeaders, "check", check)
 
 
 async def continues_after(watch: BrokerWatch, happens: asyncio.Event) -> None:
@@ -132,10 +132,10 @@ async def continues_after(watch: BrokerWatch, happens: asyncio.Event) -> None:
 
 # A controller that has just started may have no topics in its metadata.
 CHANGES: list[tuple[Mapping[str, int], int, type[PipelineError], str]] = [
-    ({"others": 2}, broker_watch._LOOKS_UNTIL_BELIEVED, TopicMissingError, "deleted while it was in use: orders"),
-    ({}, broker_watch._LOOKS_AT_NOTHING_UNTIL_BELIEVED, TopicMissingError, "orders, others"),
-    (ALL | {"others": 12}, broker_watch._LOOKS_UNTIL_BELIEVED, TopicMismatchError, "'others' has 12 .* had 2"),
-    (ALL | {"orders": 1}, broker_watch._LOOKS_UNTIL_BELIEVED, TopicMismatchError, "'orders' has 1 .* had 2"),
+    ({"others": 2}, broker_watch._CHECKS_UNTIL_CONFIRMED, TopicMissingError, "deleted while it was in use: orders"),
+    ({}, broker_watch._CHECKS_WITHOUT_TOPICS_UNTIL_CONFIRMED, TopicMissingError, "orders, others"),
+    (ALL | {"others": 12}, broker_watch._CHECKS_UNTIL_CONFIRMED, TopicMismatchError, "'others' has 12 .* had 2"),
+    (ALL | {"orders": 1}, broker_watch._CHECKS_UNTIL_CONFIRMED, TopicMismatchError, "'orders' has 1 .* had 2"),
 ]
 ANY_CHANGE = pytest.mark.parametrize(("topics", "checks", "error", "message"), CHANGES)
 
@@ -213,7 +213,7 @@ async def test_the_expected_metadata_of_any_broker_is_enough(fault: str, monkeyp
 
 async def test_a_broker_that_answers_fetches_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may delay other responses by seconds, if this client exceeds a quota or the connection is slow."""
-    monkeypatch.setattr(broker_watch, "_LOOK_AGAIN_AFTER_S", 0.001)
+    monkeypatch.setattr(broker_watch, "_CHECK_AGAIN_AFTER_S", 0.001)
     cluster, health = FakeCluster(controller=ALL, other=ALL), FakeHealth()
     cluster.out_of_reach = {CONTROLLER, OTHER}
     watch = make_watch(cluster, health)

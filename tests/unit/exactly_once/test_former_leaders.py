@@ -55,7 +55,7 @@ def make(consumer: FakeConsumer) -> FormerLeaders:
 )
 async def test_the_leader_with_the_newest_epoch_is_used(views: dict[int, Any]) -> None:
     former = make(FakeConsumer([1, 2], views))
-    await former.look([1, 2])
+    await former.check([1, 2])
     assert former.partitions == [SOURCE[1]]
 
 
@@ -63,13 +63,13 @@ async def test_a_consumer_that_learns_the_new_leader_reads_from_it() -> None:
     consumer = FakeConsumer([1, 2], {1: [(5, 1), (6, 3)], 2: [(5, 1), (6, 3)]})
     consumer.after_update = [1, 3]
     former = make(consumer)
-    await former.look([1, 2])
+    await former.check([1, 2])
     assert former.partitions == []
 
 
 async def test_a_partition_without_a_leader_has_a_former_one() -> None:
     former = make(FakeConsumer([1, 2], {1: [(5, 1), (6, -1)], 2: []}))
-    await former.look([1, 2])
+    await former.check([1, 2])
     assert former.partitions == [SOURCE[1]]
 
 
@@ -78,21 +78,21 @@ async def test_brokers_without_an_answer_are_left_out(view: Any, monkeypatch: py
     monkeypatch.setattr(former_leaders, "_ANSWERS_WITHIN_S", 0.01)
     consumer = FakeConsumer([1, 2], {1: view, 2: [(5, 1), (6, 3)]})
     former = make(consumer)
-    await former.look([1, 2])
+    await former.check([1, 2])
     assert former.partitions == [SOURCE[1]]
     consumer.views = {1: [(5, 1), (5, 2)], 2: view}
-    await former.look([1, 2])
+    await former.check([1, 2])
     assert former.partitions == [SOURCE[1]], "what was known is not forgotten"
     consumer.views = {1: [(0, 1), (0, 2)], 2: [(0, 1), (0, 2)]}
-    await former.look([1, 2])
+    await former.check([1, 2])
     assert former.partitions == [], "the topic was created again"
 
 
 async def test_a_single_broker_is_not_asked_and_many_in_turns() -> None:
     consumer = FakeConsumer([1, 1], {node: [(5, 1), (5, 1)] for node in range(1, 6)})
     former = make(consumer)
-    await former.look([1])
+    await former.check([1])
     assert consumer.asked == []
     for _ in range(4):
-        await former.look([1, 2, 3, 4, 5])
+        await former.check([1, 2, 3, 4, 5])
     assert consumer.asked == [1, 2, 3, 1, 3, 4, 1, 4, 5, 1, 5, 2]

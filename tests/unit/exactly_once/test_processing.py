@@ -193,7 +193,7 @@ async def test_records_of_a_suspended_partition_are_not_processed() -> None:
 @pytest.mark.usefixtures("no_ticks")
 async def test_in_isolated_mode_no_transaction_has_two_partitions() -> None:
     consumer = FakeConsumer()
-    attempt = Attempt(consumer, [FakeLogic(), FakeLogic()], interval_ms=0, alone_until_s=float("inf"))
+    attempt = Attempt(consumer, [FakeLogic(), FakeLogic()], interval_ms=0, isolated_until_s=float("inf"))
     consumer.put({ORDERS[0]: [0], ORDERS[1]: [0]})
     assert [await attempt.committed() for _ in range(2)] == [{ORDERS[0]: 1}, {ORDERS[1]: 1}]
     await attempt.end()
@@ -205,7 +205,7 @@ async def test_in_isolated_mode_an_urgent_partition_waits_for_a_transaction_of_i
     """Otherwise each transaction has all of them, and the one whose output is refused is never found."""
     monkeypatch.setattr(idle_polling, "TICK_S", 0.001)
     logics = [FakeLogic(urgent=True) for _ in range(3)]
-    attempt = Attempt(consumer := FakeConsumer(), logics, interval_ms=0, alone_until_s=float("inf"))
+    attempt = Attempt(consumer := FakeConsumer(), logics, interval_ms=0, isolated_until_s=float("inf"))
     consumer.put({ORDERS[1]: [0]})
     committed: set[Any] = set()
     while len(committed) < len(logics):
@@ -218,7 +218,7 @@ async def test_in_isolated_mode_an_urgent_partition_waits_for_a_transaction_of_i
 @pytest.mark.usefixtures("no_ticks")
 async def test_isolated_mode_ends_after_a_while() -> None:
     consumer = FakeConsumer()
-    attempt = Attempt(consumer, [FakeLogic(), FakeLogic()], interval_ms=0, alone_until_s=time.monotonic())
+    attempt = Attempt(consumer, [FakeLogic(), FakeLogic()], interval_ms=0, isolated_until_s=time.monotonic())
     consumer.put({ORDERS[0]: [0], ORDERS[1]: [0]})
     assert await attempt.committed() == {ORDERS[0]: 1, ORDERS[1]: 1}
     await attempt.end()

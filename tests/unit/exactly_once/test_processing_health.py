@@ -99,7 +99,7 @@ async def test_a_partition_waits_for_the_fetch_that_is_processed_if_it_has_recor
     consumer.ends = {ORDERS[0]: 101, ORDERS[1]: 101, ORDERS[2]: 7}  # the last one gets records meanwhile
     consumer.put({ORDERS[0]: range(101), ORDERS[1]: range(101)})
     await attempt.committed()
-    waiting = [attempt.processing.waits(source) for source in ORDERS]
+    waiting = [attempt.processing.waits_for_others(source) for source in ORDERS]
     for _ in range(10):
         attempt.producer.completion.release()
     await attempt.end()
@@ -117,7 +117,7 @@ async def test_a_partition_waits_for_the_fetch_that_is_processed_if_the_client_h
     attempt = Attempt(consumer, [FakeLogic(), FakeLogic(), FakeLogic()], commits_complete=False)
     consumer.put({ORDERS[0]: range(101)})
     await attempt.committed()
-    waiting = [attempt.processing.waits(source) for source in ORDERS]
+    waiting = [attempt.processing.waits_for_others(source) for source in ORDERS]
     for _ in range(10):
         attempt.producer.completion.release()
     await attempt.end()
@@ -133,7 +133,7 @@ async def test_a_partition_with_records_that_do_not_come_does_not_wait_for_other
     attempt = Attempt(consumer, [FakeLogic(), FakeLogic()], interval_ms=0)
     consumer.put({ORDERS[0]: range(10)})
     await attempt.committed()
-    waiting = [attempt.processing.waits(source) for source in ORDERS]
+    waiting = [attempt.processing.waits_for_others(source) for source in ORDERS]
     await attempt.end()
     assert waiting[1:] == [False, False]
 

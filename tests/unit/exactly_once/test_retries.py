@@ -24,7 +24,7 @@ def time() -> FakeTime:
 def test_the_first_failure_of_a_partition_delays_all_partitions_briefly(time: FakeTime) -> None:
     retries = Retries(time)
     assert retries.failed(BAD) == Backoff().next_s()
-    assert retries.left_out() == {}
+    assert retries.suspended() == {}
 
 
 def test_from_the_second_failure_on_a_partition_is_suspended_and_resumed(time: FakeTime) -> None:
@@ -35,11 +35,11 @@ def test_from_the_second_failure_on_a_partition_is_suspended_and_resumed(time: F
         assert retries.failed(BAD) == 0.0  # the others go on at once
         delay_s = backoff.next_s()
         back_at_s = time.now_s + delay_s
-        assert retries.left_out() == {BAD: back_at_s}
+        assert retries.suspended() == {BAD: back_at_s}
         time.now_s = back_at_s - 0.001
-        assert retries.left_out() == {BAD: back_at_s}
+        assert retries.suspended() == {BAD: back_at_s}
         time.now_s = back_at_s + 0.001
-        assert retries.left_out() == {}
+        assert retries.suspended() == {}
 
 
 def test_the_first_of_several_suspended_partitions_is_resumed_first(time: FakeTime) -> None:
@@ -47,26 +47,26 @@ def test_the_first_of_several_suspended_partitions_is_resumed_first(time: FakeTi
     for partition, failures in ((BAD, 4), (GOOD, 2)):
         for _ in range(failures):
             retries.failed(partition)
-    left_out = retries.left_out()
-    assert left_out[GOOD] < left_out[BAD]
-    time.now_s = left_out[GOOD] + 0.001
-    assert retries.left_out().keys() == {BAD}
+    suspended = retries.suspended()
+    assert suspended[GOOD] < suspended[BAD]
+    time.now_s = suspended[GOOD] + 0.001
+    assert retries.suspended().keys() == {BAD}
 
 
 def test_after_two_unattributed_failures_each_partition_commits_alone_for_a_while(time: FakeTime) -> None:
     retries, backoff = Retries(time), Backoff()
     assert retries.failed(None) == backoff.next_s()
-    assert retries.alone_until_s < time.now_s
+    assert retries.isolated_until_s < time.now_s
     assert retries.failed(None) == backoff.next_s()
-    assert retries.alone_until_s == time.now_s + 60
-    assert retries.left_out() == {}
+    assert retries.isolated_until_s == time.now_s + 60
+    assert retries.suspended() == {}
 
 
 def test_an_attributed_failure_does_not_make_the_others_commit_alone(time: FakeTime) -> None:
     retries = Retries(time)
     for _ in range(5):
         retries.failed(BAD)
-    assert retries.alone_until_s < time.now_s
+    assert retries.isolated_until_s < time.now_s
 
 
 @pytest.mark.parametrize("partition", [None, BAD])
@@ -98,7 +98,7 @@ def test_a_commit_of_a_partition_resets_its_count_and_the_unattributed_one(time:
         retries.failed(None)
     retries.committed([BAD])
     assert (retries.failures(BAD), retries.failures(GOOD), retries.failures(None)) == (0, MAX_FAILURES, 0)
-    assert retries.left_out().keys() == {GOOD}
+    assert retries.suspended().keys() == {GOOD}
     assert retries.failed(BAD) == retries.failed(None) == Backoff().next_s()
 
 
@@ -107,7 +107,7 @@ def test_a_commit_of_others_does_not_resume_a_failing_partition(time: FakeTime) 
     for _ in range(MAX_FAILURES):
         retries.failed(BAD)
     retries.committed([GOOD])
-    assert retries.left_out().keys() == {BAD}
+    assert retries.suspended().keys() == {BAD}
     retries.failed(BAD)
     assert retries.exhausted
 
@@ -118,6 +118,6 @@ def test_an_outage_is_not_counted_as_a_failure(time: FakeTime) -> None:
     for _ in range(10 * MAX_FAILURES):
         assert retries.outage() == backoff.next_s()
     assert not retries.exhausted
-    assert retries.alone_until_s < time.now_s
+    assert retries.isolated_until_s < time.now_s
     retries.committed([GOOD])
     assert [retries.outage(), retries.outage()] == [0.0, Backoff().next_s()]

@@ -6,9 +6,9 @@ from structlog.testing import capture_logs
 
 from libs.runtime.errors import OutdatedAnswerError
 from libs.runtime.exactly_once import start_offset
-from libs.runtime.exactly_once.doubt import Doubt
+from libs.runtime.exactly_once.answer_confirmation import AnswerConfirmation
 from libs.runtime.exactly_once.start_offset import StartOffset, compare_with_state
-from libs.runtime.timing import DOUBTED_FOR_S
+from libs.runtime.timing import ANSWER_CONFIRMED_AFTER_S
 
 
 def choose(start: StartOffset, committed: int | None, first: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
@@ -58,12 +58,12 @@ def test_a_topic_that_ends_before_the_committed_offset_is_read_from_its_beginnin
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     time = Time()
-    start = StartOffset(Doubt(time))
+    start = StartOffset(AnswerConfirmation(time))
     refused(start, 100, 3)
-    for time.passed_s in (0.0, DOUBTED_FOR_S - 0.1):
+    for time.passed_s in (0.0, ANSWER_CONFIRMED_AFTER_S - 0.1):
         with pytest.raises(OutdatedAnswerError, match="ends at 40, before the committed offset 100"):
             start.check(100, 0, 40, brokers=3)
-    time.passed_s = DOUBTED_FOR_S
+    time.passed_s = ANSWER_CONFIRMED_AFTER_S
     start.check(100, 0, 40, brokers=3)
     for _ in range(2):  # an attempt may fail before it commits, for example because of another partition
         assert choose(start, 100, 0, monkeypatch) == (0, FROM_THE_BEGINNING)
@@ -71,10 +71,8 @@ def test_a_topic_that_ends_before_the_committed_offset_is_read_from_its_beginnin
     start.committed()
     assert choose(start, 100, 0, monkeypatch) == (100, ""), "as many records were read again"
     start.out_of_range(100, 3)  # again, much later
-    for _ in range(
-        2
-    ):  # and two outdated answers long after each other, as before and after an outage, are no confirmation
-        time.passed_s += 10 * DOUBTED_FOR_S
+    for _ in range(2):  # two outdated answers with an outage between them confirm nothing
+        time.passed_s += 10 * ANSWER_CONFIRMED_AFTER_S
         with pytest.raises(OutdatedAnswerError):
             start.check(100, 0, 40, brokers=3)
 
@@ -103,7 +101,7 @@ def test_where_the_topic_goes_on_beyond_the_committed_offset_it_is_read_from_the
         start.check(100, 0, 150, brokers)
     assert [line["event"] for line in lines] == ["a broker has refused to read where the topic goes on"]
     assert choose(start, 100, 0, monkeypatch) == (100, "")
-    assert not start.is_in_doubt
+    assert not start.is_unconfirmed
 
 
 @pytest.mark.parametrize(("position", "brokers"), [(100, 3), (150, 1)])
@@ -117,7 +115,7 @@ def test_records_that_retention_has_deleted_are_not_blamed_on_a_broker(
         start.check(100, 200, 500, brokers)
     assert not lines
     assert choose(start, 100, 200, monkeypatch) == (200, "records were deleted before they were read")
-    assert not start.is_in_doubt
+    assert not start.is_unconfirmed
 
 
 @pytest.mark.parametrize(

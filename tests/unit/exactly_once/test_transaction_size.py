@@ -66,7 +66,7 @@ def test_a_failed_small_transaction_does_not_reduce_the_limit(seconds: float) ->
 
 @pytest.mark.parametrize("failures", [0, 10])
 @pytest.mark.parametrize("seconds", [5.5, 7.0, 12.0])
-def test_commits_that_are_slow_whatever_their_size_keep_up(seconds: float, failures: int) -> None:
+def test_throughput_is_kept_if_commits_are_slow_at_any_size(seconds: float, failures: int) -> None:
     size = TransactionSize()
     for _ in range(failures):
         size.failed(size.max_records, 0, TIMEOUT_S)
@@ -80,7 +80,7 @@ def test_commits_that_are_slow_whatever_their_size_keep_up(seconds: float, failu
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_commits_that_are_slow_at_random_keep_up(seed: int) -> None:
+def test_throughput_is_kept_if_commits_are_slow_at_random(seed: int) -> None:
     size, random = TransactionSize(), Random(seed)
     lag, written, elapsed_s = 0.0, 0, 0.0
     for _ in range(500):

@@ -105,7 +105,7 @@ async def test_a_partition_that_ends_before_the_position_is_noted() -> None:
     worker.start(lambda _: None)
     await worker.long_enough.wait()
     await worker.stop()
-    assert [worker._start_offsets[source].is_in_doubt for source in ORDERS[:2]] == [False, True]
+    assert [worker._start_offsets[source].is_unconfirmed for source in ORDERS[:2]] == [False, True]
 
 
 async def test_a_stuck_consumer_ends_the_service_at_once() -> None:
@@ -128,7 +128,7 @@ async def test_a_commit_is_progress_for_the_partitions_that_wait_for_it(monkeypa
     worker._processing = attempt.processing
     for waits in (True, False):
         worker._health._beats.clear()
-        monkeypatch.setattr(attempt.processing, "waits", {ORDERS[1]: waits}.get)
+        monkeypatch.setattr(attempt.processing, "waits_for_others", {ORDERS[1]: waits}.get)
         worker._committed({ORDERS[0]: 7}, [])
         assert set(worker._health._beats) == ({"orders-0", "orders-1"} if waits else {"orders-0"})
     await attempt.end()

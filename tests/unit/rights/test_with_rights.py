@@ -14,7 +14,7 @@ from aiokafka.errors import (
 
 from libs.runtime.errors import BrokerLoginError, MissingRightError, PipelineError
 from libs.runtime.kafka_requests.authorized_operations import UNKNOWN_OPERATIONS, GroupOperations
-from libs.runtime.kafka_security.login_refusals import unless_refused
+from libs.runtime.kafka_security.login_rejections import unless_rejected
 from libs.runtime.kafka_security.security import KafkaAddress, KafkaSecurity
 from libs.runtime.rights import with_rights as with_rights_module
 from libs.runtime.rights.right import Operation, Resource, Right, Role
@@ -144,7 +144,7 @@ async def test_a_revoked_right_ends_the_work(cluster: FakeConnection) -> None:
         await forever()
 
     with pytest.raises(MissingRightError, match=MESSAGE + "READ on topic 'x-orders'$") as raised:
-        await unless_refused(with_rights(revoke(), check()))
+        await unless_rejected(with_rights(revoke(), check()))
     assert "python -m acls --role cook --topic-prefix x-" in raised.value.advice
     assert cluster.open == 0
 
@@ -172,7 +172,7 @@ async def test_an_authorization_error_is_explained(cluster: FakeConnection, monk
         await fails(PipelineError("gave up"))
 
     with pytest.raises(MissingRightError, match="READ on group 'x-cook'"):
-        await unless_refused(with_rights(denied(), check()))
+        await unless_rejected(with_rights(denied(), check()))
     assert cluster.open == 0
 
 
@@ -189,7 +189,7 @@ async def test_other_errors_are_unchanged_if_no_right_is_missing(
     cluster: FakeConnection, error: Exception, message: str
 ) -> None:
     with pytest.raises(PipelineError, match=message):
-        await unless_refused(with_rights(fails(error), check()))
+        await unless_rejected(with_rights(fails(error), check()))
 
 
 async def test_an_error_without_a_denial_does_not_wait_for_a_broker_that_hangs(
@@ -199,7 +199,7 @@ async def test_an_error_without_a_denial_does_not_wait_for_a_broker_that_hangs(
     monkeypatch.setattr(with_rights_module, "_WITHOUT_DENIAL_S", 0.01)
     monkeypatch.setattr(with_rights_module, "_missing_now", lambda _: forever())
     with pytest.raises(PipelineError, match="12 orders were not confirmed"):
-        await unless_refused(with_rights(fails(PipelineError("12 orders were not confirmed")), check()))
+        await unless_rejected(with_rights(fails(PipelineError("12 orders were not confirmed")), check()))
 
 
 async def test_without_a_response_the_work_continues(cluster: FakeConnection) -> None:
@@ -209,8 +209,8 @@ async def test_without_a_response_the_work_continues(cluster: FakeConnection) ->
         await asyncio.sleep(0.01)
         return "done"
 
-    assert await unless_refused(with_rights(work(), check())) == "done"
-    assert await unless_refused(with_rights_from_the_start(work, check())) == "done"
+    assert await unless_rejected(with_rights(work(), check())) == "done"
+    assert await unless_rejected(with_rights_from_the_start(work, check())) == "done"
 
 
 async def test_a_command_does_not_begin_without_a_right(cluster: FakeConnection) -> None:
@@ -221,6 +221,6 @@ async def test_a_command_does_not_begin_without_a_right(cluster: FakeConnection)
         begun.append(None)
 
     with pytest.raises(MissingRightError):
-        await unless_refused(with_rights_from_the_start(work, check()))
+        await unless_rejected(with_rights_from_the_start(work, check()))
     assert begun == []
     assert cluster.open == 0

@@ -128,7 +128,7 @@ def loading(connection: FakeConnection, request: Sent) -> SimpleNamespace:
     return answer
 
 
-async def test_a_transaction_that_does_not_end_does_not_keep_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_transaction_that_does_not_end_does_not_block_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     connection = FakeConnection()
     connection.script("ListTransactions", ListedTransactions(*FORMER))
     connection.script("InitProducerId", AnswerLostError("no answer"), 51, 0)
@@ -136,7 +136,9 @@ async def test_a_transaction_that_does_not_end_does_not_keep_the_others(monkeypa
     assert ended(connection) == [*FORMER, FORMER[1]]
 
 
-async def test_a_partition_without_a_leader_does_not_keep_open_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_partition_without_a_leader_does_not_prevent_ending_transactions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """It is asked only about producers whose transaction is complete."""
     monkeypatch.setattr(open_transactions, "_LONGEST_S", 0.05)
     connection = FakeConnection()

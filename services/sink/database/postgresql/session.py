@@ -32,7 +32,7 @@ from services.sink.database.session import (
     OwnerMissingError,
     ProgressMovedError,
 )
-from services.sink.topic_reader import Position
+from services.sink.record_batcher import Position
 
 log = structlog.get_logger()
 T = TypeVar("T")

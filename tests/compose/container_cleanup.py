@@ -1,4 +1,4 @@
-"""``python -m tests.compose.contained COMMAND ...``: like ``local.process_tree``, and removes the tests' Compose projects as well.
+"""``python -m tests.compose.container_cleanup COMMAND ...``: like ``local.process_tree``, and removes the tests' Compose projects as well.
 
 Containers are no descendants of the command. A test that is ended by a signal does not stop its own.
 """

@@ -11,7 +11,7 @@ Row = tuple[str, str, str, str]
 """Product, orders, revenue and average, as displayed."""
 
 
-class Truth(NamedTuple):
+class ExpectedPage(NamedTuple):
     """The expected rows of each window, by its start and end, oldest first; the last row is the total."""
 
     windows: dict[tuple[str, str], list[Row]]
@@ -19,7 +19,7 @@ class Truth(NamedTuple):
     """The total of all products, by window."""
 
 
-def expected_sales(orders: list[OrderFields]) -> Truth:
+def expected_sales(orders: list[OrderFields]) -> ExpectedPage:
     sold: dict[int, dict[str, list[Decimal]]] = defaultdict(lambda: defaultdict(list))
     for order in orders:
         start_s = int(Decimal(str(order["timestamp"])) // WINDOW_S) * WINDOW_S
@@ -31,7 +31,7 @@ def expected_sales(orders: list[OrderFields]) -> Truth:
         everything = [amount for amounts in products.values() for amount in amounts]
         revenue.append(sum(everything, Decimal(0)))
         windows[clock(start_s), clock(start_s + WINDOW_S)] = [*rows, _row("all products", everything)]
-    return Truth(windows, revenue)
+    return ExpectedPage(windows, revenue)
 
 
 def clock(epoch_s: float) -> str:

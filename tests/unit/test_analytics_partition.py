@@ -9,7 +9,7 @@ from libs.events.dead_letters import read_dead_letter_headers
 from libs.events.limits import DECLARED_LIMITS, DerivedLimits
 from libs.events.processed_orders import read_processed_order
 from libs.events.watermarks import LATEST_TIME_S, Watermark, encode_watermark
-from services.analytics.metrics_partition import MetricsPartition
+from services.analytics.analytics_partition import AnalyticsPartition
 from services.analytics.window_metrics import WindowMetrics
 from tests.unit.driver import FakeClock, FakeRecord, LogicDriver, order
 
@@ -31,7 +31,7 @@ def mark(source: int, time_s: float, sources: int = 2) -> FakeRecord:
 def make_driver(limits: DerivedLimits = DECLARED_LIMITS) -> LogicDriver:
     registry = CollectorRegistry()
     metrics = WindowMetrics(registry)
-    return LogicDriver(MetricsPartition("processed-orders", 3, 60, FakeClock(), metrics, limits), registry=registry)
+    return LogicDriver(AnalyticsPartition("processed-orders", 3, 60, FakeClock(), metrics, limits), registry=registry)
 
 
 def test_metrics_are_written_once_when_the_slowest_source_has_passed_the_window() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_replacement(path: Path) -> Iterator[Path]:
     """A new file beside ``path`` to write to, which replaces ``path`` at the end of the block, and is removed after an error.
 
     A symbolic link is kept, and its target is replaced. A path that is not a regular file (a pipe, a device, /dev/stdout) is written

@@ -16,7 +16,7 @@ _LOOK_EVERY_S = 1.0
 _LOOK_TIMEOUT_S = 10.0
 
 
-async def follow(
+async def observe_until_cancelled(
     state: State,
     kafka: Kafka,
     topic_prefix: str,

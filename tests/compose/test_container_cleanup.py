@@ -11,7 +11,7 @@ from tests.integration.services import ROOT, eventually
 TEST_FILE = """
 import time
 from pathlib import Path
-from tests.compose.contained import project_name
+from tests.compose.container_cleanup import project_name
 from tests.compose.project import Project
 
 def test_that_waits():

@@ -27,7 +27,7 @@ log = structlog.get_logger()
 _INVALID = (TypeError, *DECODE_ERRORS, OverflowError)
 
 
-class MetricsPartition(PartitionLogic):
+class AnalyticsPartition(PartitionLogic):
     """Counts orders into windows. Writes a window's metrics once, when the watermark of every source has passed its end.
 
     The watermarks come as records, so it does not look at the clock.

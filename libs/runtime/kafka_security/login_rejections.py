@@ -14,13 +14,13 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 _ENDS_WITHIN_S = 30.0
 _RECENTLY_S = 60.0
-# After a refusal a broker is asked again within this time, even if attempts at several others time out in between.
+# After a rejection a broker is asked again within this time, even if attempts at several others time out in between.
 _ASKED_AGAIN_WITHIN_S = 60.0
 
-_current: ContextVar["Refusals | None"] = ContextVar("refusals", default=None)
+_current: ContextVar["LoginRejections | None"] = ContextVar("rejections", default=None)
 
 
-class Refusals:
+class LoginRejections:
     """Tracks the brokers' rejections of this client, by address.
 
     A rejection is final at once if the broker has never accepted this client, otherwise after ``patience_s``: a password may be
@@ -31,25 +31,25 @@ class Refusals:
         self._patience_s = patience_s
         self._monotonic_s = monotonic_s
         self._connected_s: dict[str, float] = {}
-        self._refused_s: dict[str, tuple[float, float]] = {}  # the first and the last time since the last login
+        self._rejected_s: dict[str, tuple[float, float]] = {}  # the first and the last time since the last login
         self.final: PipelineError | None = None
         self.ended = asyncio.Event()
 
     def connected(self, address: str) -> None:
         """The broker at ``address`` has accepted this client."""
         self._connected_s[address] = self._monotonic_s()
-        self._refused_s.pop(address, None)
+        self._rejected_s.pop(address, None)
 
-    def refused(self, address: str, error: BrokerLoginError) -> None:
+    def rejected(self, address: str, error: BrokerLoginError) -> None:
         """The broker at ``address`` has rejected this client, or this client the broker."""
         now_s = self._monotonic_s()
         patience_s = self._patience_s if address in self._connected_s else 0.0
-        since_s, last_s = self._refused_s.get(address, (now_s, float("-inf")))
+        since_s, last_s = self._rejected_s.get(address, (now_s, float("-inf")))
         if now_s - last_s > patience_s + _ASKED_AGAIN_WITHIN_S:  # the first time, or long after the last
             since_s = now_s
             if patience_s:
                 log.warning("%s; trying again for %.0f s", described(error), patience_s)
-        self._refused_s[address] = since_s, now_s
+        self._rejected_s[address] = since_s, now_s
         if now_s - since_s >= patience_s:
             self.end_with(error)
 
@@ -65,19 +65,19 @@ class Refusals:
         return since_s is not None and self._monotonic_s() - since_s < _RECENTLY_S
 
 
-def current_refusals() -> Refusals | None:
-    """The ``Refusals`` of the ``unless_refused`` that the caller runs in, if any."""
+def current_rejections() -> LoginRejections | None:
+    """The ``LoginRejections`` of the ``unless_rejected`` that the caller runs in, if any."""
     return _current.get()
 
 
-def raise_final_refusal() -> None:
+def raise_final_rejection() -> None:
     """Raise the final error of the work that the caller is part of, if there is one."""
-    refusals = current_refusals()
-    if refusals is not None and refusals.final is not None:
-        raise refusals.final
+    rejections = current_rejections()
+    if rejections is not None and rejections.final is not None:
+        raise rejections.final
 
 
-async def unless_refused(
+async def unless_rejected(
     work: Coroutine[Any, Any, T], end: Callable[[], object] | None = None, patience_s: float = 0.0
 ) -> T:
     """The result of ``work``, which is ended if a broker rejects this client.
@@ -85,20 +85,20 @@ async def unless_refused(
     Args:
         work: everything that uses Kafka.
         end: asks ``work`` to end gracefully; without it, or if that takes too long, ``work`` is cancelled.
-        patience_s: see ``Refusals``.
+        patience_s: see ``LoginRejections``.
 
     Raises:
         BrokerLoginError: a broker rejects this client, or this client does not trust the broker.
-        PipelineError: the error that ``Refusals.end_with`` was given.
+        PipelineError: the error that ``LoginRejections.end_with`` was given.
     """
-    refusals = Refusals(patience_s)
-    token = _current.set(refusals)
+    rejections = LoginRejections(patience_s)
+    token = _current.set(rejections)
     task = asyncio.ensure_future(work)
     _current.reset(token)
-    ended = asyncio.ensure_future(refusals.ended.wait())
+    ended = asyncio.ensure_future(rejections.ended.wait())
     try:
         await asyncio.wait({task, ended}, return_when=asyncio.FIRST_COMPLETED)
-        if refusals.final is not None and not task.done() and end is not None:
+        if rejections.final is not None and not task.done() and end is not None:
             end()
             await asyncio.wait({task}, timeout=_ENDS_WITHIN_S)
     finally:
@@ -106,9 +106,9 @@ async def unless_refused(
         if not task.done():
             task.cancel()
             await asyncio.wait({task}, timeout=_ENDS_WITHIN_S)
-    if refusals.final is None:
+    if rejections.final is None:
         return task.result()
     failure = None if task.cancelled() or not task.done() else task.exception()
-    if end is not None and isinstance(failure, PipelineError) and failure is not refusals.final:
+    if end is not None and isinstance(failure, PipelineError) and failure is not rejections.final:
         log.error("%s", described(failure))  # an error during the graceful end
-    raise refusals.final from failure
+    raise rejections.final from failure

@@ -63,8 +63,8 @@ def _no_groups(_: Sequence[object]) -> Collection[int]:
     return ()
 
 
-class TopicReader(Generic[Item]):
-    """Reads the topic from the positions that have been written.
+class RecordBatcher(Generic[Item]):
+    """Puts the records of fetches into batches to write, beginning at the positions that have been written.
 
     Args:
         parse: converts the records' values to items.

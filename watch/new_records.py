@@ -14,7 +14,7 @@ Record = ConsumerRecord[bytes | None, bytes | None]
 _REASON_CHARS = 40
 
 
-class Followed:
+class NewRecords:
     """Counts dead letters and late orders, and decodes metrics.
 
     It keeps no record: thousands of a megabyte each would exceed a container's memory.
