@@ -8,7 +8,8 @@ from local.running import running_supervisor
 from local.settings import LocalSettings
 from local.startup import wait_until_ready
 from local.supervision import ENDED, Program, Supervisor
-from watch.drained import Endpoints, wait_until_drained
+from watch.endpoints import Endpoints
+from watch.remaining_work import wait_until_drained
 
 # Longer than the longest grace period (Kafka's), after which the supervisor kills a program.
 _STOP_S = 40.0

@@ -5,72 +5,21 @@ Exit code 0 if the pipeline is drained, 1 if it is not within the time. The gene
 """
 
 import argparse
-import http.client
 import json
 import os
 import socket
 import sys
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
 from urllib.parse import urlsplit
 
 from libs.report_line import discard_unwritten, report_line
+from watch.endpoints import Endpoints
+from watch.remaining_work import wait_until_drained
 
 OUTPUTS = ("file", "database")
 
-_TIMEOUT_S = 5.0
-_POLL_S = 1.0
 _DATABASE_HOSTS = ("sink-database", "database")
 """Compose's services of the profile `database`. While the sink restarts again and again, it has no address."""
-_OPEN_WINDOWS = "pipeline_state_entries{"
-
-
-@dataclass(frozen=True)
-class RemainingWork:
-    """The remaining work: ``waiting_for`` has an entry for each part that is not drained, and is empty if all are.
-
-    ``open_windows`` counts a window once for each product; None if a replica of the analytics did not respond.
-    """
-
-    waiting_for: list[str]
-    open_windows: int | None
-
-    @property
-    def done(self) -> bool:
-        return not self.waiting_for
-
-
-class Endpoints:
-    """The HTTP endpoints of the live page and of all replicas of the analytics.
-
-    For a host name with several addresses (the replicas of a Compose service), each address is requested. ``outputs`` are those of the
-    sink: an output that it does not write, or no longer, stays behind for ever.
-    """
-
-    def __init__(self, live: str, analytics: Sequence[str], outputs: Collection[str]) -> None:
-        self._live = live
-        self._analytics = analytics
-        self.outputs = outputs
-
-    def snapshot(self) -> Mapping[str, Any]:
-        """The live page's snapshot. Raises OSError, HTTPException or ValueError."""
-        found: Mapping[str, Any] = json.loads(_get(_address(self._live), "/snapshot"))
-        return found
-
-    def open_windows(self) -> dict[str, int]:
-        """The open windows by partition, of all replicas of the analytics.
-
-        A replica that starts, or that joins its group again, has none yet. Raises OSError, HTTPException or ValueError if one does not
-        respond.
-        """
-        addresses = [address for url in self._analytics for address in _addresses(url)]
-        found: dict[str, int] = {}
-        for address in addresses:
-            for partition, count in _open_windows_in(_get(address, "/metrics").decode()).items():
-                found[partition] = max(count, found.get(partition, 0))
-        return found
 
 
 def written_outputs() -> list[str]:
@@ -92,119 +41,6 @@ def _has_address(host: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def remaining_work(endpoints: Endpoints, monotonic_s: Callable[[], float] = time.monotonic) -> RemainingWork:
-    """The remaining work now.
-
-    The order of the checks makes it exact: no lag of the first stages, then no open window, then no lag of the sink. The lags have
-    to be read from Kafka after this call, and again after the windows were checked, so newer snapshots of the live page are awaited.
-    """
-    try:
-        snapshot = _newer_snapshot(endpoints, monotonic_s)
-        if waiting := _lags(snapshot, endpoints.outputs):
-            return RemainingWork(waiting, None)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        return RemainingWork([f"an answer of the live page: {error!r}"], None)
-    try:
-        if left := _windows_left(endpoints.open_windows(), snapshot["event_time"]["partitions"]):
-            return left
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        return RemainingWork([f"an answer of every replica of the analytics: {error!r}"], None)
-    try:
-        return RemainingWork(_lags(_newer_snapshot(endpoints, monotonic_s), endpoints.outputs), 0)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        return RemainingWork([f"an answer of the live page: {error!r}"], 0)
-
-
-def wait_until_drained(endpoints: Endpoints, timeout_s: float, report: Callable[[str], None]) -> RemainingWork:
-    """Check until nothing is left or the time is over; ``report`` is called with each change of the remaining work."""
-    deadline_s = time.monotonic() + timeout_s
-    reported = ""
-    while True:
-        left = remaining_work(endpoints)
-        if (text := "; ".join(left.waiting_for)) != reported and text:
-            report(f"waiting for {text}")
-            reported = text
-        if left.done or time.monotonic() >= deadline_s:
-            return left
-        time.sleep(_POLL_S)
-
-
-def _lags(snapshot: Mapping[str, Any], outputs: Collection[str]) -> list[str]:
-    if snapshot["waiting_for"] or not snapshot["stages"]:
-        return [snapshot["waiting_for"] or "the first look at Kafka"]
-    lags = {group: stage["lag"] for group, stage in snapshot["stages"].items()}
-    # The stage's lag is that of whichever output has offsets, so it says nothing about one that was never written.
-    of_outputs = snapshot["output_lags"]
-    lags["sink"] = of_outputs["file"] if "file" in outputs else 0
-    left = [f"{group} to read {lag:,} records" for group, lag in lags.items() if lag]
-    if "database" in outputs and of_outputs["database"]:
-        left.append(f"sink to write {of_outputs['database']:,} metrics to the database")
-    # A working stage has open transactions, so a blocked count is reported only for a stage without lag.
-    blocked = {group: stage["blocked"] for group, stage in snapshot["stages"].items() if not lags[group]}
-    left += [
-        f"{group} to read {count:,} records behind an open transaction (`pipeline doctor` finds one that stays open)"
-        for group, count in blocked.items()
-        if count
-    ]
-    return left
-
-
-def _windows_left(open_windows: Mapping[str, int], partitions: int) -> RemainingWork | None:
-    """What the analytics has left; None if no window is open in any of the partitions."""
-    if count := sum(open_windows.values()):
-        return RemainingWork([f"{count:,} open windows, counted by product"], count)
-    if (missing := partitions - len(open_windows)) > 0:
-        return RemainingWork([f"the analytics to restore its state of {missing} partitions"], None)
-    return None
-
-
-def _newer_snapshot(endpoints: Endpoints, monotonic_s: Callable[[], float]) -> Mapping[str, Any]:
-    """A snapshot that was begun after this call: the second one that is finished after it."""
-    seen = {endpoints.snapshot()["seen_at_s"]}
-    deadline_s = monotonic_s() + 4 * _TIMEOUT_S
-    while True:
-        snapshot = endpoints.snapshot()
-        seen.add(snapshot["seen_at_s"])
-        if len(seen) > 2 or snapshot["waiting_for"]:
-            return snapshot
-        if monotonic_s() > deadline_s:
-            raise TimeoutError("it has stopped looking at Kafka")
-        time.sleep(_POLL_S / 4)
-
-
-def _open_windows_in(metrics: str) -> dict[str, int]:
-    """The gauge by its labels, from Prometheus' text format; not parsed by the library, which local mode may lack."""
-    series = (line.rpartition(" ") for line in metrics.splitlines() if line.startswith(_OPEN_WINDOWS))
-    return {labels: int(float(value)) for labels, _, value in series}
-
-
-def _address(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    assert parts.hostname
-    assert parts.port
-    return parts.hostname, parts.port
-
-
-def _addresses(url: str) -> list[tuple[str, int]]:
-    host, port = _address(url)
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return sorted({(str(address[0]), port) for *_, address in found})
-
-
-def _get(address: tuple[str, int], path: str) -> bytes:
-    # http.client, unlike urllib, ignores a proxy in the environment.
-    connection = http.client.HTTPConnection(*address, timeout=_TIMEOUT_S)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        body = answer.read()
-        if answer.status != http.HTTPStatus.OK:
-            raise ValueError(f"{path} answers {answer.status}")
-        return body
-    finally:
-        connection.close()
 
 
 def main() -> int:

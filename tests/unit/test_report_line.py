@@ -10,7 +10,7 @@ import pytest
 from local import program_control
 from local.settings import LocalSettings
 from tests.integration.services import ROOT
-from watch.drained import RemainingWork
+from watch.remaining_work import RemainingWork
 
 TWO_LINES = """
 import sys
