@@ -52,6 +52,8 @@ from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 
 log = structlog.get_logger()
 
+_SEARCH_AGAIN_AFTER_S = 60.0
+
 
 class ReplicaWorker:
     """Runs a stage's logic on all partitions of one assignment.
@@ -226,6 +228,8 @@ class ReplicaWorker:
             if suspended.keys() >= set(self._sources):
                 await unless_stopped(asyncio.sleep(until_s - time.monotonic()), self._stopping)
                 return
+            if not self._looked_for_former:  # a broker did not answer, and a marker may be missing there
+                until_s = min(until_s, time.monotonic() + _SEARCH_AGAIN_AFTER_S)
             producer = TransactionalProducer(
                 connection,
                 self._ids.next_for(self._member),

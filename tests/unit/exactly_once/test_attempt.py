@@ -75,8 +75,10 @@ async def test_an_incomplete_look_at_former_transactions_is_repeated(broker: Bro
     """A commit marker that is missing has no timeout."""
     fixture, broker.lists_everything = WorkerWithFakes(), False
     await fixture.attempt()
+    assert ("process", False) in broker.asked  # for a limited time
     broker.asked, broker.lists_everything = [], True
     await fixture.attempt()
+    assert ("process", True) in broker.asked
     assert broker.asked[1:4] == [("end former", 7), ("end", id_of(0)), ("start", id_of(1))]
     broker.asked = []
     await fixture.attempt()
