@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from libs.runtime.errors import PipelineError
+from services.sink.file import metrics_file
 from services.sink.file.metrics_file import MetricsFile
 from services.sink.metrics_writer import OutputChangedError, OutputUnavailableError, WriterDisplacedError
 from services.sink.record_batcher import Position
@@ -116,10 +117,10 @@ def test_a_file_that_stayed_open_is_not_read_again(
 ) -> None:
     """It may have gigabytes. It also stays open over a disk that is full: for the lines, or for the checkpoint."""
 
-    def read(_: MetricsFile, length: int) -> int:
+    def read(_: Path, length: int) -> int:
         raise AssertionError(f"{length} bytes are read")
 
-    monkeypatch.setattr(MetricsFile, "_crc_of_first", read)
+    monkeypatch.setattr(metrics_file, "crc_of_first", read)
     assert writer.open("cluster") == {0: Position(1, 9)}
     disk.room = room
     with pytest.raises(OutputUnavailableError) if room is not None else nullcontext():

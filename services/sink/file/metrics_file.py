@@ -10,7 +10,6 @@ one: the earlier metrics are in the rotated file.
 import contextlib
 import errno
 import os
-import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -24,15 +23,15 @@ from services.sink.file.disk import Disk
 from services.sink.file.finished_files import Span, finished_files
 from services.sink.file.finishing import Finishing
 from services.sink.file.lines import span_in
+from services.sink.file.opening import continued_after_rotation, crc_of_first
 from services.sink.file.rotate_setting import Rotate
-from services.sink.file.rotation import find_rotated, leads_to
+from services.sink.file.rotation import leads_to
 from services.sink.file.write_lock import WriteLock
 from services.sink.metrics_writer import OutputChangedError, OutputUnavailableError, WriterDisplacedError
 from services.sink.record_batcher import Position
 
 log = structlog.get_logger()
 
-_CHUNK_BYTES = 1024 * 1024
 _REMEMBERED = 256  # checkpoints: the file may have been copied some writes before it was truncated
 _HOPELESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
@@ -76,7 +75,11 @@ class MetricsFile:
             self._require_lock()
             fresh = Checkpoint(cluster_id, self._checkpoint.topic, 0, 0, {})
             checkpoint, problem = self._last_state(fresh)
-            rotated = self._after_rotation(fresh) if problem else None
+            rotated = None
+            if problem:
+                rotated = continued_after_rotation(
+                    self._path, self._checkpoint_path, self._descriptor, self._recent, fresh
+                )
             self._close_file()
             if rotated is not None:
                 self._go_on(rotated)
@@ -163,7 +166,7 @@ class MetricsFile:
             return instead, f"it has {size} bytes, its checkpoint says {checkpoint.length}"
         if self._stayed_open(checkpoint):
             checkpoint = self._checkpoint
-        fits = checkpoint is self._checkpoint or self._crc_of_first(checkpoint.length) == checkpoint.crc
+        fits = checkpoint is self._checkpoint or crc_of_first(self._path, checkpoint.length) == checkpoint.crc
         return (checkpoint, "") if fits else (instead, "it is not what was written up to its checkpoint")
 
     def _stayed_open(self, checkpoint: Checkpoint) -> bool:
@@ -180,32 +183,6 @@ class MetricsFile:
         if checkpoint.finishing_as:
             return checkpoint.span
         return (checkpoint.span or span_in(self._path)) if self.rotate else None
-
-    def _after_rotation(self, fresh: Checkpoint) -> Checkpoint | None:
-        """The checkpoint to continue from, if another program has rotated the file since the last write."""
-        try:
-            stored = load_checkpoint(self._checkpoint_path)
-        except DamagedCheckpointError:
-            return None
-        if stored is None or (stored.cluster_id, stored.topic) != (fresh.cluster_id, fresh.topic):
-            return None
-        rotated = find_rotated(self._path, self._descriptor, [*self._recent, stored])
-        if rotated is None:
-            return None
-        log.warning(
-            "the metrics file was rotated by another program: continuing at the same position",
-            path=str(self._path),
-            rotated_to=rotated.where,
-            written_again_bytes=rotated.surplus_bytes,
-        )
-        # Truncated just before the last write, the file has the lines of that write only.
-        before = stored.emptied(rotated.checkpoint.positions)
-        last_bytes = stored.length - rotated.checkpoint.length
-        if last_bytes and self._path.exists() and self._path.stat().st_size == last_bytes:
-            written = self._path.read_bytes()
-            if rotated.checkpoint.extended(written, stored.positions).crc == stored.crc:
-                return before.extended(written, stored.positions, stored.span)
-        return before
 
     def _finish(self) -> int:
         """Finish the file and begin an empty one; returns its descriptor."""
@@ -264,16 +241,6 @@ class MetricsFile:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-
-    def _crc_of_first(self, length: int) -> int:
-        if not length:
-            return 0
-        crc = 0
-        with self._path.open("rb") as file:
-            while length and (chunk := file.read(min(length, _CHUNK_BYTES))):
-                crc = zlib.crc32(chunk, crc)
-                length -= len(chunk)
-        return crc
 
     def _require_lock(self) -> None:
         if not self._lock.is_held():
