@@ -3,6 +3,7 @@
 from aiokafka.structs import TopicPartition
 
 from libs.runtime.exactly_once.committed_offsets import NOT_TO_COMMIT
+from libs.runtime.exactly_once.left_open import LeftOpenTransactions
 from libs.runtime.kafka_client.closing import close_quietly
 from libs.runtime.kafka_client.group_member import GroupMember
 from libs.runtime.transactions.connection import GROUP, BrokerConnection
@@ -32,10 +33,10 @@ class GroupCoordinator:
         if broker is not None:
             self._accepted_by = broker
 
-    async def find(self, connection: BrokerConnection, left_open: list[str]) -> int:
+    async def find(self, connection: BrokerConnection, left_open: LeftOpenTransactions) -> int:
         """The coordinator's id. If another broker than the known one may be it, an offset is sent in a transaction, and aborted.
 
-        While that transaction may be open, its transactional id is in ``left_open``.
+        While that transaction may be open, ``left_open`` has it.
 
         Raises:
             Exception: as ``TransactionalProducer.start`` and ``find_coordinator``.
@@ -45,7 +46,7 @@ class GroupCoordinator:
             producer = TransactionalProducer(
                 connection, self._ids.next_for(self._member), offset_metadata=NOT_TO_COMMIT
             )
-            left_open.append(producer.transactional_id)
+            left_open.add(producer.transactional_id)
             try:
                 await producer.start()
                 self._accepted_by = await producer.find_coordinator(self._partition, self._member)

@@ -26,6 +26,7 @@ from libs.runtime.errors import (
 from libs.runtime.exactly_once.broker_watch import BrokerWatch
 from libs.runtime.exactly_once.committed_offsets import encode_metadata
 from libs.runtime.exactly_once.group_coordinator import GroupCoordinator
+from libs.runtime.exactly_once.left_open import LeftOpenTransactions
 from libs.runtime.exactly_once.pipelined_commits import Offsets, PipelinedCommits
 from libs.runtime.exactly_once.processing import FRESH_S, AssignedPartition, Processing
 from libs.runtime.exactly_once.retries import Retries
@@ -43,10 +44,8 @@ from libs.runtime.rights.denials import DENIALS
 from libs.runtime.service.health import Health
 from libs.runtime.service.settings import ServiceSettings
 from libs.runtime.service.stop_requests import unless_stopped
-from libs.runtime.timing import CLOSE_TIMEOUT_S, COMMIT_TIMEOUT_S, FENCED_WAIT_S, STUCK_AFTER_S
+from libs.runtime.timing import CLOSE_TIMEOUT_S, FENCED_WAIT_S, STUCK_AFTER_S
 from libs.runtime.transactions.connection import BrokerConnection
-from libs.runtime.transactions.missing_markers import DescribedTransaction
-from libs.runtime.transactions.open_transactions import TransactionTargets, end_former_transactions, end_transaction
 from libs.runtime.transactions.producer import TransactionalProducer
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 
@@ -93,17 +92,15 @@ class ReplicaWorker:
         self._take_over = TakeOver(
             stage, settings, consumer, member.group, lambda source: self._health.beat(partition_name(source))
         )
-        self._targets = TransactionTargets(
-            [
+        self._left_open = LeftOpenTransactions(
+            ids,
+            member,
+            (
                 TopicPartition(settings.topic_prefix + topic.name, number)
                 for topic in stage.outputs
                 for number in range(settings.topic_partitions)
-            ],
-            member.group,
+            ),
         )
-        self._known_commits: dict[str, DescribedTransaction] = {}
-        self._looked_for_former = False
-        self._left_open: list[str] = []  # transactional ids of failed attempts, and of former members' known commits
         self._processing: Processing | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -220,7 +217,7 @@ class ReplicaWorker:
         producer = None
         try:
             # Not cancelled at once by a stop: once a transaction's outcome is forgotten, only this attempt knows of a missing marker.
-            await self._end_what_is_left_open(connection)
+            is_complete = await self._left_open.end(connection)
             if self._stopping.is_set():
                 return
             suspended = self._retries.suspended()
@@ -228,7 +225,7 @@ class ReplicaWorker:
             if suspended.keys() >= set(self._sources):
                 await unless_stopped(asyncio.sleep(until_s - time.monotonic()), self._stopping)
                 return
-            if not self._looked_for_former:  # a broker did not answer, and a marker may be missing there
+            if not is_complete:  # a broker did not answer, and a marker may be missing there
                 until_s = min(until_s, time.monotonic() + _SEARCH_AGAIN_AFTER_S)
             producer = TransactionalProducer(
                 connection,
@@ -236,7 +233,7 @@ class ReplicaWorker:
                 self._settings.topic_prefix,
                 encode_metadata(self._stage.depends_on),
             )
-            self._left_open.append(producer.transactional_id)
+            self._left_open.add(producer.transactional_id)
             partitions = await unless_stopped(self._begin(connection, producer, suspended), self._stopping)
             if partitions is None:
                 return
@@ -249,19 +246,6 @@ class ReplicaWorker:
                     await close_quietly(producer.abort())
             finally:  # stop() may cancel the abort
                 await close_quietly(connection.close())
-
-    async def _end_what_is_left_open(self, connection: BrokerConnection) -> None:
-        """End the transactions of former members, and after a failure those of this worker's own former attempts."""
-        if not self._looked_for_former:
-            self._looked_for_former = await end_former_transactions(
-                connection, self._ids, self._member.generation, self._targets, self._known_commits
-            )
-            self._left_open += [each for each in self._known_commits if each not in self._left_open]
-        for transactional_id in list(self._left_open):
-            # The brokers may have got other addresses: the next attempt asks the bootstrap servers.
-            async with asyncio.timeout(COMMIT_TIMEOUT_S):
-                await end_transaction(connection, transactional_id, self._targets, self._known_commits)
-            self._left_open.remove(transactional_id)
 
     async def _begin(
         self, connection: BrokerConnection, producer: TransactionalProducer, suspended: Collection[TopicPartition]

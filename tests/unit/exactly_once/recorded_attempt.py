@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiokafka.structs import TopicPartition
 
-from libs.runtime.exactly_once import take_over
+from libs.runtime.exactly_once import left_open, take_over
 from libs.runtime.exactly_once import worker as worker_module
 from libs.runtime.exactly_once.committed_offsets import CommittedOffset, encode_metadata
 from libs.runtime.exactly_once.processing import Processing
@@ -41,8 +41,8 @@ class Broker:
         self.accepts: int | None = None
         self.accepted: list[int | None] = []
         monkeypatch.setattr(worker_module, "BrokerConnection", SimpleNamespace(open=self._open))
-        monkeypatch.setattr(worker_module, "end_former_transactions", self._end_former)
-        monkeypatch.setattr(worker_module, "end_transaction", self._end)
+        monkeypatch.setattr(left_open, "end_former_transactions", self._end_former)
+        monkeypatch.setattr(left_open, "end_transaction", self._end)
         monkeypatch.setattr(worker_module, "TransactionalProducer", self._producer)
         monkeypatch.setattr(worker_module, "GroupCoordinator", self._group_coordinator)
         monkeypatch.setattr(take_over, "stable_offsets", self._stable_offsets)
@@ -85,7 +85,7 @@ class Broker:
     def _group_coordinator(self, *_: object) -> Any:
         return SimpleNamespace(find=self._find_coordinator, accepted=self.accepted.append)
 
-    async def _find_coordinator(self, _: object, __: list[str]) -> int:
+    async def _find_coordinator(self, _: object, __: object) -> int:
         await self._note("coordinator")
         return COORDINATOR
 

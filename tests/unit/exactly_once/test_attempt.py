@@ -15,7 +15,7 @@ from libs.runtime.errors import (
     SettingChangedError,
     TransactionFencedError,
 )
-from libs.runtime.exactly_once import answer_confirmation, take_over, worker
+from libs.runtime.exactly_once import answer_confirmation, left_open, take_over, worker
 from libs.runtime.exactly_once.committed_offsets import STARTING_OVER, encode_metadata
 from libs.runtime.exactly_once.retries import Retries
 from libs.runtime.kafka_client.outages import is_outage
@@ -298,8 +298,8 @@ async def test_an_attempt_does_not_wait_for_ever_for_brokers_that_have_moved(
     async def never(*_: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(worker, "end_transaction", never)
-    monkeypatch.setattr(worker, "COMMIT_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(left_open, "end_transaction", never)
+    monkeypatch.setattr(left_open, "COMMIT_TIMEOUT_S", 0.01)
     broker.asked = []
     with pytest.raises(TimeoutError):
         await fixture.attempt()
@@ -344,7 +344,7 @@ async def test_a_stop_does_not_wait_for_a_take_over(step: str, broker: Broker, m
     """A rebalance waits for every replica to stop."""
     monkeypatch.setattr(worker, "CLOSE_TIMEOUT_S", 1e6)
     fixture = WorkerWithFakes(changelog="state")
-    fixture.worker._left_open.append("left open")
+    fixture.worker._left_open.add("left open")
     broker.holds_at = step
     fixture.worker.start(lambda _: None)
     async with asyncio.timeout(30):
@@ -362,7 +362,7 @@ async def test_a_stop_waits_while_former_transactions_are_ended(
     """Between InitProducerId and the marker that is missing, nobody else could find out that it is."""
     monkeypatch.setattr(worker, "CLOSE_TIMEOUT_S", 1e6)
     fixture = WorkerWithFakes()
-    fixture.worker._left_open.append("left open")
+    fixture.worker._left_open.add("left open")
     broker.holds_at = step
     fixture.worker.start(lambda _: None)
     async with asyncio.timeout(30):

@@ -13,6 +13,7 @@ from libs.runtime.errors import AnswerLostError, OutdatedAnswerError
 from libs.runtime.exactly_once import stable_offsets as stable_offsets_module
 from libs.runtime.exactly_once.committed_offsets import CommittedOffset, encode_metadata, is_ours
 from libs.runtime.exactly_once.group_coordinator import GroupCoordinator
+from libs.runtime.exactly_once.left_open import LeftOpenTransactions
 from libs.runtime.exactly_once.stable_offsets import stable_offsets
 from libs.runtime.kafka_client.outages import is_outage
 from libs.runtime.transactions import connection as connection_module
@@ -74,22 +75,36 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stable_offsets_module, "_PAUSE_S", 0.0)
 
 
+IDS = StageTransactionalIds("", "processor")
+
+
+class LeftOpen(LeftOpenTransactions):
+    """Nothing is left open at first."""
+
+    def __init__(self) -> None:
+        super().__init__(IDS, MEMBER, [])
+
+    @property
+    def ids(self) -> list[str]:
+        return self._left_open
+
+
 def group_coordinator() -> GroupCoordinator:
-    return GroupCoordinator(MEMBER, StageTransactionalIds("", "processor"), ORDERS[0])
+    return GroupCoordinator(MEMBER, IDS, ORDERS[0])
 
 
 async def test_the_broker_that_accepts_an_offset_is_the_coordinator() -> None:
-    brokers, left_open = Cluster([FORMER]), list[str]()
+    brokers, left_open = Cluster([FORMER]), LeftOpen()
     assert await group_coordinator().find(brokers.connection(), left_open) == CURRENT
     offers = [(node, request) for node, request in brokers.requests if request.name == "MemberOffsetCommit"]
     assert [node for node, _ in offers] == [FORMER, CURRENT]
     assert brokers.names[-1] == "EndTxn"
     assert brokers.requests[-1][1].fields["transaction_result"] is False
-    assert left_open == []
+    assert left_open.ids == []
 
 
 async def test_the_offset_would_be_refused_if_it_were_committed() -> None:
-    await group_coordinator().find((brokers := Cluster()).connection(), [])
+    await group_coordinator().find((brokers := Cluster()).connection(), LeftOpen())
     [offer] = [request for _, request in brokers.requests if request.name == "MemberOffsetCommit"]
     [(_, [(_, offset, _, metadata, _)], _)] = offer.fields["topics"]
     assert not is_ours(CommittedOffset(offset, metadata))
@@ -99,7 +114,7 @@ async def test_a_coordinator_that_is_known_gets_no_further_offset() -> None:
     coordinator, brokers = group_coordinator(), Cluster()
     for expected in (ABORTED_OFFSET, []):
         brokers.requests.clear()
-        assert await coordinator.find(brokers.connection(), []) == CURRENT
+        assert await coordinator.find(brokers.connection(), LeftOpen()) == CURRENT
         assert brokers.names == expected
 
 
@@ -107,24 +122,24 @@ async def test_another_broker_than_the_known_one_has_to_accept_an_offset() -> No
     coordinator = group_coordinator()
     coordinator.accepted(FORMER)
     coordinator.accepted(None)  # an attempt without a commit
-    assert await coordinator.find(Cluster([FORMER]).connection(), []) == FORMER
+    assert await coordinator.find(Cluster([FORMER]).connection(), LeftOpen()) == FORMER
     brokers = Cluster()
-    assert await coordinator.find(brokers.connection(), []) == CURRENT
+    assert await coordinator.find(brokers.connection(), LeftOpen()) == CURRENT
     assert brokers.names == ABORTED_OFFSET
 
 
 @pytest.mark.parametrize("loses", ["MemberOffsetCommit", "EndTxn"])
 async def test_an_offset_without_an_answer_is_ended_by_the_next_attempt(loses: str) -> None:
-    brokers, left_open = Cluster(), list[str]()
+    brokers, left_open = Cluster(), LeftOpen()
     brokers.loses = loses
     coordinator = group_coordinator()
     with pytest.raises(AnswerLostError):
         await coordinator.find(brokers.connection(), left_open)
-    assert left_open == ["processor-7-member-0"]
+    assert left_open.ids == ["processor-7-member-0"]
     assert brokers.names[-1] == "EndTxn"
     brokers.loses = None
     await coordinator.find(brokers.connection(), left_open)
-    assert left_open == ["processor-7-member-0"]  # the worker's to end
+    assert left_open.ids == ["processor-7-member-0"]  # the worker's to end
 
 
 async def test_offsets_of_another_broker_do_not_count() -> None:
