@@ -75,14 +75,15 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stable_offsets_module, "_PAUSE_S", 0.0)
 
 
-IDS = StageTransactionalIds("", "processor")
+def ids() -> StageTransactionalIds:
+    return StageTransactionalIds("", "processor")
 
 
 class LeftOpen(LeftOpenTransactions):
     """Nothing is left open at first."""
 
     def __init__(self) -> None:
-        super().__init__(IDS, MEMBER, [])
+        super().__init__(ids(), MEMBER, [])
 
     @property
     def ids(self) -> list[str]:
@@ -90,7 +91,7 @@ class LeftOpen(LeftOpenTransactions):
 
 
 def group_coordinator() -> GroupCoordinator:
-    return GroupCoordinator(MEMBER, IDS, ORDERS[0])
+    return GroupCoordinator(MEMBER, ids(), ORDERS[0])
 
 
 async def test_the_broker_that_accepts_an_offset_is_the_coordinator() -> None:
