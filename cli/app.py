@@ -13,7 +13,7 @@ from pathlib import Path
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from cli.errors import UsageError
-from libs.report_line import discard_unwritten
+from libs.report_line import exit_code_after_output
 from libs.runtime.errors import PipelineError, SettingsError
 from libs.version import VERSION
 from local.paths import ROOT
@@ -160,6 +160,4 @@ def _print_error(error: PipelineError) -> None:
 
 def main() -> None:
     """The entry point."""
-    exit_code = run()
-    discard_unwritten()
-    sys.exit(exit_code)
+    sys.exit(exit_code_after_output(run()))

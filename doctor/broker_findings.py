@@ -9,6 +9,8 @@ from libs.events.topics import ORDERS, PROCESSED_ORDERS, PRODUCT_METRICS
 
 _READ = (ORDERS, PROCESSED_ORDERS, PRODUCT_METRICS)  # by groups whose offsets matter
 
+_ALL_REPLICAS = "-1"
+
 # More than the time from an order's arrival at the broker to its arrival here.
 _CLOCKS_DIFFER_S = 2.0
 
@@ -66,6 +68,13 @@ def broker_setting_findings(config: Mapping[str, str] | None, topics: Mapping[st
             subject,
             "auto.create.topics.enable=true: a client with a mistyped topic creates that topic",
             "set it to false; the services create their topics themselves",
+        )
+    if (acks := config.get("offsets.commit.required.acks", _ALL_REPLICAS)) != _ALL_REPLICAS:  # gone since Kafka 4.0
+        sound = False
+        yield problem(
+            subject,
+            f"offsets.commit.required.acks={acks}: committed offsets may be lost with a broker, and orders processed twice",
+            f"remove the setting; its default is {_ALL_REPLICAS}, all in-sync replicas",
         )
     kept_minutes = int(config.get("offsets.retention.minutes", "0"))
     records_minutes = _retention_minutes(config, topics)

@@ -12,7 +12,7 @@ import sys
 from dataclasses import asdict
 from urllib.parse import urlsplit
 
-from libs.report_line import discard_unwritten, report_line
+from libs.report_line import exit_code_after_output, report_line
 from watch.endpoints import Endpoints
 from watch.remaining_work import wait_until_drained
 
@@ -49,7 +49,7 @@ def main() -> int:
     endpoints = Endpoints(arguments.live, arguments.analytics, arguments.outputs)
     left = wait_until_drained(endpoints, arguments.timeout, _ignore if arguments.json else report_line)
     if arguments.json:
-        report_line(json.dumps({"drained": left.done, **asdict(left)}))
+        sys.stdout.write(json.dumps({"drained": left.done, **asdict(left)}) + "\n")
     else:
         report_line("drained" if left.done else f"not drained: {'; '.join(left.waiting_for)}")
     return 0 if left.done else 1
@@ -109,6 +109,4 @@ def _url(text: str) -> str:
 
 
 if __name__ == "__main__":
-    exit_code = main()
-    discard_unwritten()
-    sys.exit(exit_code)
+    sys.exit(exit_code_after_output(main()))

@@ -240,8 +240,10 @@ def _commit_offset(cluster: Cluster, request: Request) -> tuple[Cluster, Answer]
     return updated.seen(OFFSETS, producer_id, request.epoch), 0
 
 
-def outdated_offset(cluster: Cluster) -> Answer:
-    """What the former coordinator answers to an OffsetFetch of stable offsets."""
+def outdated_answer(cluster: Cluster, request: Request) -> Answer:
+    """What the former coordinator may answer to an OffsetFetch of stable offsets, or to a TxnOffsetCommit of a generation that is new to it."""
+    if request.name == "TxnOffsetCommit":
+        return UNKNOWN_MEMBER_ID
     offset, is_pending = cluster.outdated
     return None if is_pending else (offset,)
 

@@ -11,7 +11,7 @@ from tests.model.cluster import (
     markers,
     move_coordinator,
     other_broker,
-    outdated_offset,
+    outdated_answer,
     time_out,
     write_marker,
 )
@@ -157,10 +157,11 @@ class Exploration:
                 old = after._replace(budget=after.budget._replace(outdated=after.budget.outdated - 1))
                 former = (other_broker(state.cluster.coordinator),)
                 yield False, f"{description} -> {former}", await self._after(old, generation, (number, former))
-            of_former = request.name == "OffsetFetch" and request.broker != state.cluster.coordinator
-            if of_former and (outdated := outdated_offset(state.cluster)) is not None:
-                reached = await self._after(after, generation, (number, outdated))
-                yield False, f"{description} -> outdated: {outdated}", reached
+            if request.broker not in (-1, state.cluster.coordinator):
+                outdated = outdated_answer(state.cluster, request)
+                if outdated is not None:
+                    reached = await self._after(after, generation, (number, outdated))
+                    yield False, f"{description} -> outdated: {outdated}", reached
 
     def _unanswered(self, state: State) -> Iterator[tuple[int, int, Request]]:
         for generation, replica in enumerate(state.replicas, 1):

@@ -61,8 +61,8 @@ async def explore(rules: Rules, budget: Budget) -> tuple[Violation | None, int]:
         (1, Budget(lost=1, rebalances=1)),
         (1, Budget(lost=1, outdated=1)),
         (2, Budget(crashes=1, outdated=1)),
-        (1, Budget(lost=1, moves=1, outdated=1)),
         (1, Budget(lost=1, rebalances=1, outdated=1)),
+        (1, Budget(rebalances=1, moves=1, outdated=1)),
     ],
     ids=str,
 )

@@ -14,11 +14,10 @@ from watch.remaining_work import RemainingWork
 
 TWO_LINES = """
 import sys
-from libs.report_line import discard_unwritten, report_line
+from libs.report_line import exit_code_after_output, report_line
 report_line("first")
 report_line("second")
-discard_unwritten()
-sys.exit(3)
+sys.exit(exit_code_after_output(3))
 """
 
 
@@ -36,6 +35,22 @@ def run_with_closed_output(program: str) -> subprocess.CompletedProcess[str]:
 def test_a_program_whose_output_is_closed_ends_with_its_own_exit_code() -> None:
     done = run_with_closed_output(TWO_LINES)
     assert (done.returncode, done.stderr) == (3, "")
+
+
+def test_output_that_does_not_fit_on_the_disk_is_a_failure() -> None:
+    program = "import sys; from libs.report_line import exit_code_after_output as code; print('x'); sys.exit(code(0))"
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
 
 
 def test_lines_are_written_at_once() -> None:

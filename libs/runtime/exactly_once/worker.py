@@ -51,7 +51,8 @@ from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 
 log = structlog.get_logger()
 
-_SEARCH_AGAIN_AFTER_S = 60.0
+_FIRST_SEARCH_AGAIN_AFTER_S = 60.0
+_LAST_SEARCH_AGAIN_AFTER_S = 3600.0  # a broker may be unreachable from here for good
 
 
 class ReplicaWorker:
@@ -74,6 +75,7 @@ class ReplicaWorker:
         watch: BrokerWatch,
         health: Health,
         size: TransactionSize,
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stage = stage
         self._settings = settings
@@ -84,6 +86,9 @@ class ReplicaWorker:
         self._watch = watch
         self._health = health
         self._metrics = stage.metrics
+        self._monotonic_s = monotonic_s
+        self._refused_since_s: float | None = None
+        self._search_again_after_s = _FIRST_SEARCH_AGAIN_AFTER_S
         self._stopping = asyncio.Event()
         self._retries = Retries()
         self._transaction_size = size
@@ -145,7 +150,7 @@ class ReplicaWorker:
             except NotAMemberError as error:
                 self._metrics.retries["fenced"].inc()
                 await self._wait_for_the_group(error)
-                return
+                continue
             except OffsetOutOfRangeError as error:
                 delay_s = 0.0
                 for source, position in error.args[0].items():
@@ -194,18 +199,24 @@ class ReplicaWorker:
         return delay_s
 
     async def _wait_for_the_group(self, error: NotAMemberError) -> None:
-        """Wait for the rebalance in progress, which stops this worker.
+        """Wait for the rebalance in progress, which stops this worker, or for the next attempt.
+
+        A former coordinator of the group, which does not know that it is none any more, refuses a member of the present generation. The
+        next attempt may find the present one.
 
         Raises:
-            StuckConsumerError: no rebalance came.
+            StuckConsumerError: there was neither a rebalance nor a commit for ``STUCK_AFTER_S``.
         """
-        log.warning("fenced: this replica is no longer a member of the group", error=str(error))
-        await unless_stopped(asyncio.sleep(STUCK_AFTER_S), self._stopping)
-        if not self._stopping.is_set():
+        now_s = self._monotonic_s()
+        if self._refused_since_s is None:
+            self._refused_since_s = now_s
+        if now_s - self._refused_since_s > STUCK_AFTER_S:
             raise StuckConsumerError(
-                f"the group assigned the partitions to others, and no rebalance came within {STUCK_AFTER_S:.0f} s",
+                f"the group's coordinator has refused this replica as a member for {STUCK_AFTER_S:.0f} s, and no rebalance came",
                 advice="start the service again; it continues from its last commit",
             )
+        log.warning("fenced: this replica is no longer a member of the group", error=str(error))
+        await unless_stopped(asyncio.sleep(FENCED_WAIT_S), self._stopping)
 
     async def _attempt(self) -> None:
         check_member(self._consumer, self._member)
@@ -225,8 +236,6 @@ class ReplicaWorker:
             if suspended.keys() >= set(self._sources):
                 await unless_stopped(asyncio.sleep(until_s - time.monotonic()), self._stopping)
                 return
-            if not is_complete:  # a broker did not answer, and a marker may be missing there
-                until_s = min(until_s, time.monotonic() + _SEARCH_AGAIN_AFTER_S)
             producer = TransactionalProducer(
                 connection,
                 self._ids.next_for(self._member),
@@ -238,6 +247,9 @@ class ReplicaWorker:
             if partitions is None:
                 return
             self._pause(suspended)
+            if not is_complete:  # a broker did not answer, and a marker may be missing there
+                until_s = min(until_s, self._monotonic_s() + self._search_again_after_s)
+                self._search_again_after_s = min(2 * self._search_again_after_s, _LAST_SEARCH_AGAIN_AFTER_S)
             await self._process(producer, partitions, until_s=until_s)
         finally:
             try:
@@ -290,6 +302,7 @@ class ReplicaWorker:
 
     def _committed(self, offsets: Offsets, tallies: Sequence[Tally]) -> None:
         self._retries.committed(offsets)
+        self._refused_since_s = None
         assert self._processing is not None
         waits_for_others = self._processing.waits_for_others
         for source in self._sources:

@@ -8,6 +8,7 @@ The abort does no harm: docs/decisions/0014-one-transaction-for-a-replica.md has
 """
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any
@@ -39,6 +40,7 @@ from libs.runtime.transactions.unwritten_batches import UnwrittenBatches
 _ALL_REPLICAS = -1
 _MAX_SEQUENCE = 2**31
 _OPERATION_NOT_ATTEMPTED = 55
+_LOOK_UP_AFTER_S = 1.0
 
 
 class TransactionalProducer:
@@ -159,8 +161,12 @@ class TransactionalProducer:
 
     async def _ask(self, kind: int, key: str, request: Any, error_codes: Callable[[Any], set[int]]) -> None:
         """Send a request to a coordinator until it succeeds; it is repeated only after a response."""
-        pauses = _pauses()
+        pauses, looked_up_s = _pauses(), time.monotonic()
         while True:
+            # A former coordinator of the group that cannot reach the other brokers answers that it is still loading.
+            if kind == GROUP and time.monotonic() - looked_up_s > _LOOK_UP_AFTER_S:
+                self._connection.forget_coordinators()
+                looked_up_s = time.monotonic()
             answer = await self._connection.ask_coordinator(kind, key, request)
             for code in sorted(error_codes(answer)):
                 meaning = meaning_of(code)

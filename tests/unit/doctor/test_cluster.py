@@ -152,6 +152,13 @@ def with_partitions(name: str, *partitions: Partition) -> dict[str, Any]:
             "false",
         ),
         (
+            {"broker_config": BROKER | {"offsets.commit.required.acks": "1"}},
+            Level.PROBLEM,
+            "broker settings",
+            "offsets.commit.required.acks=1",
+            "remove",
+        ),
+        (
             {"broker_config": BROKER | {"offsets.retention.minutes": "10080"}},
             Level.WARNING,
             "broker settings",

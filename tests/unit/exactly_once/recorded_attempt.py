@@ -38,6 +38,7 @@ class Broker:
         self.changelog: dict[TopicPartition, list[str]] = {}
         self.metadata = OURS
         self.lists_everything = True
+        self.processed_until_s: float | None = None
         self.accepts: int | None = None
         self.accepted: list[int | None] = []
         monkeypatch.setattr(worker_module, "BrokerConnection", SimpleNamespace(open=self._open))
@@ -111,6 +112,7 @@ class Broker:
                 yield changelog, found
 
     async def _process(self, until_s: float) -> None:
+        self.processed_until_s = until_s
         await self._note("process", until_s == float("inf"))
 
 

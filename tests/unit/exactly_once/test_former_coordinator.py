@@ -1,5 +1,6 @@
 """A broker that does not know that it is no longer the group's coordinator, and answers with old offsets."""
 
+import asyncio
 from collections.abc import Iterable
 from itertools import chain, repeat
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from libs.runtime.exactly_once.left_open import LeftOpenTransactions
 from libs.runtime.exactly_once.stable_offsets import stable_offsets
 from libs.runtime.kafka_client.outages import is_outage
 from libs.runtime.transactions import connection as connection_module
+from libs.runtime.transactions import producer
 from libs.runtime.transactions.connection import TRANSACTION, BrokerConnection
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 from tests.unit.exactly_once.fakes import MEMBER, ORDERS
@@ -24,7 +26,7 @@ from tests.unit.transactions.requests import Sent, answer_to, sent
 
 FORMER, CURRENT = 1, 2
 METADATA = encode_metadata({"TOPIC_PARTITIONS": len(ORDERS)})
-NOT_COORDINATOR, UNSTABLE = 16, 88
+LOADING, NOT_COORDINATOR, UNSTABLE = 14, 16, 88
 ABORTED_OFFSET = ["InitProducerId", "AddOffsetsToTxn", "MemberOffsetCommit", "EndTxn"]
 
 
@@ -36,6 +38,7 @@ class Cluster:
         self.offsets = {FORMER: 1000, CURRENT: 2000}
         self.coordinator = CURRENT
         self.unstable: set[int] = set()
+        self.refuses_with = NOT_COORDINATOR
         self.loses: str | None = None
         self.requests: list[tuple[int, Sent]] = []
 
@@ -65,7 +68,7 @@ class Cluster:
             ]
             return SimpleNamespace(error_code=0, topics=fetched)
         if of.name == "MemberOffsetCommit" and node != self.coordinator:
-            return answer_to(of, NOT_COORDINATOR)
+            return answer_to(of, self.refuses_with)
         return answer_to(of)
 
 
@@ -102,6 +105,15 @@ async def test_the_broker_that_accepts_an_offset_is_the_coordinator() -> None:
     assert brokers.names[-1] == "EndTxn"
     assert brokers.requests[-1][1].fields["transaction_result"] is False
     assert left_open.ids == []
+
+
+async def test_a_broker_that_seems_to_be_loading_for_long_is_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So answers a former coordinator that cannot ask the transaction's coordinator about the offset."""
+    monkeypatch.setattr(producer, "_LOOK_UP_AFTER_S", 0.0)
+    brokers = Cluster([FORMER])
+    brokers.refuses_with = LOADING
+    async with asyncio.timeout(30):
+        assert await group_coordinator().find(brokers.connection(), LeftOpen()) == CURRENT
 
 
 async def test_the_offset_would_be_refused_if_it_were_committed() -> None:

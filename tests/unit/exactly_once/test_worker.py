@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from itertools import count
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from libs.runtime.exactly_once.worker import ReplicaWorker
 from libs.runtime.metrics import totals
 from libs.runtime.service.health import Health
 from libs.runtime.service.settings import ServiceSettings
+from libs.runtime.timing import STUCK_AFTER_S
 from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 from tests.unit.exactly_once.attempt import Attempt
 from tests.unit.exactly_once.fakes import MEMBER, ORDERS, FakeConsumer, FakeLogic, make_stage, make_watch
@@ -114,12 +116,25 @@ async def test_a_stuck_consumer_ends_the_service_at_once() -> None:
     assert worker.attempts == 1
 
 
-async def test_a_replica_that_is_no_longer_a_member_does_not_retry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_module, "STUCK_AFTER_S", 0.05)
+async def test_a_replica_that_is_refused_as_a_member_tries_again_for_a_limited_time() -> None:
+    """A former coordinator may have refused it, or the rebalance is on its way."""
     worker = make_worker(NotAMemberError("no member of the group any more"))
+    passed_s = count(step=STUCK_AFTER_S / 3)
+    worker._monotonic_s = lambda: next(passed_s)
     assert isinstance(await failure_of(worker), StuckConsumerError)
-    assert worker.attempts == 1
-    assert totals(worker._metrics.registry) == {"retries_fenced": 1}
+    assert worker.attempts == 5  # at 0, 30, 60 and 90 s; the one at 120 s is too late
+    assert totals(worker._metrics.registry) == {"retries_fenced": 5}
+
+
+async def test_a_commit_ends_the_time_since_a_replica_was_refused_as_a_member() -> None:
+    worker, attempt = make_worker(NotAMemberError("no member of the group any more")), Attempt(FakeConsumer(), [])
+    worker._processing = attempt.processing
+    worker._monotonic_s = lambda: 0.0
+    await worker._wait_for_the_group(NotAMemberError("refused"))
+    worker._committed({ORDERS[0]: 7}, [])
+    worker._monotonic_s = lambda: 2 * STUCK_AFTER_S
+    await worker._wait_for_the_group(NotAMemberError("refused"))
+    await attempt.end()
 
 
 async def test_a_commit_is_progress_for_the_partitions_that_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
