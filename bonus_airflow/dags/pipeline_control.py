@@ -100,7 +100,8 @@ def pipeline_control() -> None:
 
     # One retry: a killed worker is not a failure of the pipeline, and the next try continues from what it has done.
     @task(retries=1, retry_delay=timedelta(seconds=5))
-    def start_pipeline(backend: str, params: dict[str, Any]) -> None:
+    def start_pipeline(backend: str, params: dict[str, Any], run_id: str) -> None:
+        claim.require(run_id)
         settings = {"GENERATOR_RATE": params["rate"], "GENERATOR_FAULTS": f"{params['faulty_share']:.6f}"}
         backend_named(backend).start(StartPlan(params["processors"], params["analytics"], settings))
 
@@ -110,15 +111,18 @@ def pipeline_control() -> None:
         backend_named(backend).stop_generator()
 
     @task
-    def stop_services(backend: str) -> None:
+    def stop_services(backend: str, run_id: str) -> None:
+        claim.require(run_id)
         backend_named(backend).stop_services()
 
     @task
-    def verify(backend: str) -> None:
+    def verify(backend: str, run_id: str) -> None:
+        claim.require(run_id)
         backend_named(backend).verify()
 
     @task
-    def stop_pipeline(backend: str) -> None:
+    def stop_pipeline(backend: str, run_id: str) -> None:
+        claim.require(run_id)
         backend_named(backend).stop_all()
 
     @task

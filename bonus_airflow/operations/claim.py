@@ -38,18 +38,36 @@ def claim_pipeline(run_id: str, wanted_backend: str) -> str:
         return chosen.name
 
 
+def require(run_id: str) -> RunMarker:
+    """The marker of ``run_id``, for a task that is about to change or verify the pipeline.
+
+    When single tasks of a run that has ended are cleared, the pipeline may be somebody else's.
+
+    Raises:
+        OperationError: the run has not claimed the pipeline, or has released it.
+    """
+    marker = read_marker()
+    if marker and marker.run_id == run_id:
+        return marker
+    raise OperationError(
+        f"run {marker.run_id if marker else 'none'} has the pipeline, not {run_id}: "
+        "clear claim_pipeline with its downstream tasks, or trigger a new run"
+    )
+
+
 def set_phase(run_id: str, phase: Phase) -> None:
-    """Set the run's phase; raises OperationError if another run has claimed the pipeline."""
+    """Set the run's phase; raises OperationError as ``require`` does."""
     with locked_pipeline():
-        marker = read_marker()
-        if not marker or marker.run_id != run_id:
-            raise OperationError(f"run {marker.run_id if marker else 'none'} has the pipeline, not {run_id}")
-        write_marker(RunMarker(run_id, marker.backend, phase))
+        write_marker(RunMarker(run_id, require(run_id).backend, phase))
 
 
 def release_pipeline(run_id: str) -> None:
-    """Stop the rest of the run's pipeline, and release the claim; does nothing if another run has claimed it."""
-    marker = read_marker()
+    """Stop the rest of the run's pipeline, and release the claim; does nothing if another run has claimed it.
+
+    Waits for a command that a killed task has left behind: it may be starting the pipeline.
+    """
+    with locked_pipeline():  # not any longer, since `stop_all` takes the lock itself
+        marker = read_marker()
     if not marker or marker.run_id != run_id:
         log.info("this run has no pipeline")
         return

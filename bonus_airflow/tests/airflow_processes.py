@@ -140,9 +140,13 @@ class Airflow:
         return answer.json()
 
     def post(self, path: str, body: Any) -> Any:
-        answer = self._client.post(f"/api/v2{path}", json=body)
-        assert answer.is_success, f"{path}: {answer.status_code} {answer.text}"
-        return answer.json()
+        return self._send("POST", path, body)
+
+    def patch(self, path: str, body: Any) -> Any:
+        return self._send("PATCH", path, body)
+
+    def delete(self, path: str) -> None:
+        self._send("DELETE", path)
 
     def refusal(self, path: str, body: Any) -> str:
         """What the API says to a request that it refuses."""
@@ -194,6 +198,11 @@ class Airflow:
         failed = [name for name, state in states.items() if state == "failed"]
         logs = "\n".join(f"--- {name}\n{self.log_of(dag_id, run_id, name)[-4000:]}" for name in failed)
         return f"{states}\n{logs}"
+
+    def _send(self, method: str, path: str, body: Any = None) -> Any:
+        answer = self._client.request(method, f"/api/v2{path}", json=body)
+        assert answer.is_success, f"{path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
 
     def _login(self) -> None:
         token = self._client.get("/auth/token").json()["access_token"]

@@ -1,9 +1,13 @@
 """Tests of the claim by which only one run has the pipeline."""
 
+import importlib
+import inspect
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +48,27 @@ def test_another_runs_pipeline_is_not_taken(backend: FakeBackend) -> None:
     assert backend.running
 
 
+def test_a_task_that_is_cleared_without_the_claim_leaves_the_pipeline_alone(
+    backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow clears failed tasks only, so `claim_pipeline` does not run again; the pipeline may be a person's by then."""
+    module = importlib.import_module("bonus_airflow.dags.pipeline_control")
+    monkeypatch.setattr(module, "backend_named", lambda name: pytest.fail("the task has acted on the pipeline"))
+    values: dict[str, Any] = {"backend": "local", "run_id": "one", "params": {}}
+    claim.claim_pipeline("one", "auto")
+    claim.release_pipeline("one")
+    acting = {
+        task.task_id: task.python_callable
+        for task in module.pipeline_control().tasks
+        if hasattr(task, "python_callable") and task.task_id not in {"claim_pipeline", "clean_up"}
+    }
+    assert acting.keys() >= {"start_pipeline", "stop_services", "verify", "stop_pipeline"}
+    for function in acting.values():
+        names = inspect.signature(function).parameters
+        with pytest.raises(OperationError, match=r"run none has the pipeline, not one: .*clear claim_pipeline"):
+            function(**{name: values[name] for name in names})
+
+
 def test_a_persons_pipeline_is_not_taken(backend: FakeBackend) -> None:
     backend.running = True
     with pytest.raises(OperationError, match="a pipeline that no run has started is running"):
@@ -65,22 +90,47 @@ def test_a_release_stops_what_is_left_and_may_be_repeated(backend: FakeBackend) 
     assert read_marker() is None
 
 
-def test_the_lock_lasts_as_long_as_the_command_that_has_inherited_it(backend: FakeBackend, tmp_path: Path) -> None:
-    """The task that has called it is killed; its command goes on, and nothing else changes the pipeline meanwhile."""
-    ended = tmp_path / "ended"
+def orphaned_command(folder: Path) -> None:
+    """Start a task that runs a command with the lock, and kill it; the command goes on until ``go``, and then makes ``ended``."""
     task = f"""
 from bonus_airflow.operations.commands import run_command
 from bonus_airflow.operations.run_marker import locked_pipeline
 with locked_pipeline() as lock:
-    waits = "until [ -e {tmp_path}/go ]; do sleep 0.2; done"
-    run_command(["sh", "-c", f"touch {tmp_path}/began; {{waits}}; touch {ended}"], inherited_fds=[lock])
+    waits = "until [ -e {folder}/go ]; do sleep 0.2; done"
+    run_command(["sh", "-c", f"touch {folder}/began; {{waits}}; touch {folder}/ended"], inherited_fds=[lock])
 """
     process = subprocess.Popen([sys.executable, "-c", task], cwd=ROOT)
-    while not (tmp_path / "began").exists():
+    while not (folder / "began").exists():
         time.sleep(0.05)
     process.kill()
     process.wait()
-    assert not ended.exists()
+
+
+def test_the_lock_lasts_as_long_as_the_command_that_has_inherited_it(backend: FakeBackend, tmp_path: Path) -> None:
+    """The task that has called it is killed; its command goes on, and nothing else changes the pipeline meanwhile."""
+    orphaned_command(tmp_path)
+    assert not (tmp_path / "ended").exists()
     (tmp_path / "go").touch()
     with locked_pipeline():
-        assert ended.exists()
+        assert (tmp_path / "ended").exists()
+
+
+def test_a_release_waits_for_an_orphaned_start(
+    backend: FakeBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or what that starts would be left running, without a marker."""
+    claim.claim_pipeline("one", "auto")
+    orphaned_command(tmp_path)
+    monkeypatch.setattr(backend, "is_running", (tmp_path / "ended").exists)
+
+    def lock_asked_for() -> AbstractContextManager[int]:
+        (tmp_path / "go").touch()
+        return locked_pipeline()
+
+    monkeypatch.setattr(claim, "locked_pipeline", lock_asked_for)
+    try:
+        claim.release_pipeline("one")
+    finally:
+        (tmp_path / "go").touch()
+    assert backend.stopped == 1
+    assert read_marker() is None

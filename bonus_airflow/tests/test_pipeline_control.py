@@ -92,6 +92,14 @@ def test_a_scheduler_killed_in_the_middle_and_a_difference_at_the_end(
     assert "line of the file that is no metric of the topic" in airflow.log_of(DAG, run_id, "verify")
     assert pipeline.status() == {"state": "stopped"}
 
+    # Marked as a success while a person's pipeline runs: Airflow clears the failed tasks after it, and no other one.
+    pipeline.start()
+    before = pipeline.pids()
+    airflow.patch(f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/verify", {"new_state": "success"})
+    airflow.await_task(DAG, run_id, "stop_pipeline", "failed")
+    assert f"run none has the pipeline, not {run_id}" in airflow.log_of(DAG, run_id, "stop_pipeline")
+    assert pipeline.pids() == before
+
 
 def count_one_order_more(metrics: Path) -> None:
     """In place: the sink notices when somebody has appended to its file, and writes it again."""
