@@ -125,7 +125,7 @@ def pipeline_control() -> None:
         claim.require(run_id)
         backend_named(backend).stop_all()
 
-    @task
+    @task(retries=3, retry_delay=timedelta(seconds=10))
     def clean_up(run_id: str) -> None:
         claim.release_pipeline(run_id)
 

@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from bonus_airflow.notifier import notify_failure
 from bonus_airflow.operations import health_judgement
+from bonus_airflow.operators.control_runs import activity_of_runs
 from bonus_airflow.operators.look import LookAtHealth
 from bonus_airflow.operators.repair import RepairBroken
 
@@ -94,8 +95,8 @@ def pipeline_health() -> None:
     """The tasks, in their order."""
 
     @task
-    def find_pipeline() -> str:
-        found = health_judgement.find_pipeline()
+    def find_pipeline(ti: Any) -> str:
+        found = health_judgement.find_pipeline(activity_of_runs(ti))
         if not found.backend:
             raise AirflowSkipException(found.reason)
         return found.backend

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from bonus_airflow.operations.backend import running_backend
 from bonus_airflow.operations.errors import PipelineUnwellError
 from bonus_airflow.operations.health import Finding, moment
 from bonus_airflow.operations.health_record import HealthRecord
-from bonus_airflow.operations.run_marker import read_marker
+from bonus_airflow.operations.run_marker import active_marker
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +24,16 @@ class Found:
     reason: str = ""
 
 
-def find_pipeline() -> Found:
-    """The pipeline of a run of `pipeline_control`, or else one that a user has started."""
-    marker = read_marker()
+def find_pipeline(is_active: Callable[[str], bool]) -> Found:
+    """The pipeline of an active run of `pipeline_control`, or else whichever is running.
+
+    A marker whose run has ended is ignored: its `clean_up` has failed. What the run has left behind is checked like a pipeline
+    that a user has started. If nothing is running, that is no problem: the run would have stopped it anyway.
+
+    Args:
+        is_active: whether the run of `pipeline_control` with this id has not ended.
+    """
+    marker = active_marker(is_active)
     if marker:
         if marker.is_running:
             return Found(marker.backend)

@@ -9,7 +9,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -53,6 +53,19 @@ def read_marker() -> RunMarker | None:
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise OperationError(f"{path} is no marker of a run ({error!r}): remove it if no pipeline runs") from error
+
+
+def active_marker(is_active: Callable[[str], bool]) -> RunMarker | None:
+    """The marker; None if there is none, or if its run has ended without removing it.
+
+    Args:
+        is_active: whether the run with this id has not ended.
+
+    Raises:
+        OperationError: as ``read_marker``.
+    """
+    marker = read_marker()
+    return marker if marker and is_active(marker.run_id) else None
 
 
 def write_marker(marker: RunMarker) -> None:

@@ -12,8 +12,9 @@ from bonus_airflow.operations.backend import backend_named
 from bonus_airflow.operations.errors import CommandError
 from bonus_airflow.operations.health import BROKEN, Finding, Thresholds
 from bonus_airflow.operations.health_record import HealthRecord
-from bonus_airflow.operations.run_marker import read_marker
+from bonus_airflow.operations.run_marker import active_marker
 from bonus_airflow.operators.await_condition import DEFERRING
+from bonus_airflow.operators.control_runs import activity_of_runs
 from bonus_airflow.operators.look import LOOK_LIMIT_S
 from bonus_airflow.triggers.condition_trigger import ConditionTrigger
 
@@ -59,7 +60,7 @@ class RepairBroken(BaseOperator):
             return done
         limit = int(context["params"]["max_restarts"])
         spent = [each.part for each in broken if record.restarts_of(each.part, time.time()) >= limit]
-        marker = read_marker()
+        marker = active_marker(activity_of_runs(context["ti"]))
         left = [each.part for each in broken if each.part not in spent]
         if not left or (marker and not marker.is_running) or not backend_named(self.backend).can_control:
             return done | {"gave_up": spent}

@@ -20,6 +20,7 @@ from bonus_airflow.operations.errors import CommandError, OperationError
 from bonus_airflow.operations.health import BROKEN, Finding
 from bonus_airflow.operations.health_judgement import Found, find_pipeline
 from bonus_airflow.operations.parts import Part
+from bonus_airflow.operations.run_marker import Phase, RunMarker, write_marker
 from bonus_airflow.operations.watched import LIVE_PAGE_SETTING, replicas
 from bonus_airflow.operators.repair import RepairBroken
 
@@ -51,6 +52,16 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
         (tmp_path / "docker").chmod(0o755)
 
     return install
+
+
+def ended(run_id: str) -> bool:
+    """No run of `pipeline_control` is active."""
+    return False
+
+
+def active(run_id: str) -> bool:
+    """Only run ``one`` is active."""
+    return run_id == "one"
 
 
 def test_auto_is_local_mode_without_docker(docker: Docker, caplog: pytest.LogCaptureFixture) -> None:
@@ -94,17 +105,31 @@ def test_a_run_keeps_its_backend_when_the_engine_goes_away(docker: Docker) -> No
 
 
 def test_the_running_pipeline_is_checked(docker: Docker, tmp_path: Path) -> None:
-    assert find_pipeline() == Found("", "no pipeline is running")
+    assert find_pipeline(ended) == Found("", "no pipeline is running")
     docker({})
-    assert find_pipeline() == Found("", "no pipeline is running")
+    assert find_pipeline(ended) == Found("", "no pipeline is running")
     (tmp_path / "containers").write_text(json.dumps(SINK | {"Service": "prometheus"}) + "\n")
-    assert find_pipeline() == Found("", "no pipeline is running")
+    assert find_pipeline(ended) == Found("", "no pipeline is running")
     (tmp_path / "containers").write_text(json.dumps(SINK) + "\n")
-    assert find_pipeline() == Found("compose")
+    assert find_pipeline(ended) == Found("compose")
     with pytest.raises(
         OperationError, match=r"no run has started is running \(compose\).*`docker compose --profile '\*' down` ends it"
     ):
         claim.claim_pipeline("one", "local")
+
+
+def test_the_marker_of_a_run_that_has_ended_is_ignored(docker: Docker, tmp_path: Path) -> None:
+    """Its `clean_up` has failed, so nobody is starting or stopping what runs, and what does not run is missed by nobody."""
+    docker({})
+    for phase in Phase:
+        write_marker(RunMarker("one", "local", phase))
+        (tmp_path / "containers").write_text("")
+        assert find_pipeline(ended) == Found("", "no pipeline is running")
+        (tmp_path / "containers").write_text(json.dumps(SINK) + "\n")
+        assert find_pipeline(ended) == Found("compose")
+    assert find_pipeline(active) == Found("", "run one of pipeline_control is stopping the pipeline")
+    write_marker(RunMarker("one", "local", Phase.RUNNING))
+    assert find_pipeline(active) == Found("local"), "that nothing runs there is for the look to find"
 
 
 def test_an_engine_that_does_not_say_what_is_running_lets_no_second_pipeline_start(docker: Docker) -> None:
@@ -174,13 +199,13 @@ def test_where_airflow_only_watches_no_pipeline_is_started(
     monkeypatch.setenv(LIVE_PAGE_SETTING, f"http://localhost:{http_port}")
     with pytest.raises(OperationError, match="only watches"):
         claim.claim_pipeline("one", "auto")
-    assert find_pipeline() == Found("watched")
+    assert find_pipeline(ended) == Found("watched")
     for nothing in ("http://127.0.0.1:1", "http://live.invalid:8080"):
         monkeypatch.setenv(LIVE_PAGE_SETTING, nothing)
         assert running_backend() is None
     # Without its live page it runs all the same.
     monkeypatch.setattr(watched, "_addresses_of", lambda service: ["10.0.0.2"] if service == "sink" else [])
-    assert find_pipeline() == Found("watched")
+    assert find_pipeline(ended) == Found("watched")
 
 
 @pytest.mark.parametrize(

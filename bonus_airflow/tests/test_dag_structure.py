@@ -45,6 +45,7 @@ dags = {
         "edges": sorted([task.task_id, after] for task in dag.tasks for after in task.downstream_task_ids),
         "modules": {task.task_id: type(task).__module__ for task in dag.tasks},
         "teardowns": [task.task_id for task in dag.tasks if task.is_teardown],
+        "retries": {task.task_id: task.retries for task in dag.tasks},
         "rules": {task.task_id: task.trigger_rule.value for task in dag.tasks},
         "params": {name: [dag.params.get_param(name).schema, dag.params.get_param(name).description] for name in dag.params},
         "max_active_runs": dag.max_active_runs,
@@ -133,6 +134,7 @@ def test_structure_of_pipeline_control(loaded: Mapping[str, Any]) -> None:
     assert edges >= set(itertools.pairwise(order))
     assert all(order.index(before) < order.index(after) for before, after in edges)
     assert dag["teardowns"] == ["clean_up"]
+    assert dag["retries"]["clean_up"] > 0, "what it leaves running, or its marker, nobody else removes"
     assert dag["max_active_runs"] == 1
     assert not dag["paused"]
     # In this order README.md shows them.

@@ -48,6 +48,23 @@ def test_a_healthy_pipeline(airflow: Airflow, running: LocalPipeline) -> None:
     assert found["value"]["totals"]["orders"] > 0
 
 
+def test_a_marker_counts_while_its_run_is_active(airflow: Airflow, running: LocalPipeline) -> None:
+    airflow.patch("/dags/pipeline_control", {"is_paused": True})  # a queued run of it is active, and does nothing
+    claiming = airflow.trigger("pipeline_control", backend="local")
+    marker = airflow.home / "pipeline_run.json"
+    marker.write_text(json.dumps({"run_id": claiming, "backend": "local", "phase": "stopping"}))
+    run_id, _ = run(airflow)
+    assert set(airflow.states(DAG, run_id).values()) == {"skipped"}
+    assert f"run {claiming} of pipeline_control is stopping" in airflow.log_of(DAG, run_id, "find_pipeline")
+
+    airflow.delete(f"/dags/pipeline_control/dagRuns/{claiming}")
+    run_id, state = run(airflow)
+    assert state == "success", airflow.failure_details(DAG, run_id)
+    assert set(airflow.states(DAG, run_id).values()) == {"success"}
+    marker.unlink()
+    airflow.patch("/dags/pipeline_control", {"is_paused": False})
+
+
 def test_pipeline_control_starts_no_second_pipeline(airflow: Airflow, running: LocalPipeline) -> None:
     before = running.pids()
     run_id = airflow.trigger("pipeline_control", backend="local")

@@ -1,5 +1,6 @@
 """RepairBroken, with a pipeline whose restarts fail."""
 
+import contextlib
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from airflow.sdk.exceptions import TaskDeferred
 from bonus_airflow.operations.errors import CommandError
 from bonus_airflow.operations.health import BROKEN, Finding
 from bonus_airflow.operations.health_record import HealthRecord
+from bonus_airflow.operations.run_marker import Phase, RunMarker, write_marker
 from bonus_airflow.operators import repair
 from bonus_airflow.operators.look import LookAtHealth
 from bonus_airflow.tests.fakes import FakeBackend
@@ -102,6 +104,26 @@ def test_a_part_that_is_given_up_does_not_keep_others_from_their_restarts() -> N
     event = {"missing": [], "result": {"findings": TWO_BROKEN["findings"][1:], "totals": {}}}
     assert task.resume(context, event)["gave_up"] == ["sink"]
     assert HealthRecord.load().restarts_of("sink", time.time()) == PARAMS["max_restarts"]
+
+
+@pytest.mark.parametrize(("is_active", "restarts"), [(True, 0), (False, 1)])
+def test_a_run_that_is_stopping_the_pipeline_keeps_parts_from_a_restart_while_it_is_active(
+    is_active: bool, restarts: int
+) -> None:
+    write_marker(RunMarker("one", "local", Phase.STOPPING))
+
+    def dr_count(dag_id: str, *, run_ids: list[str], states: list[str]) -> int:
+        assert (dag_id, run_ids, sorted(states)) == ("pipeline_control", ["one"], ["queued", "running"])
+        return int(is_active)
+
+    context: Any = {
+        "params": PARAMS,
+        "ti": SimpleNamespace(try_number=1, get_dr_count=dr_count),
+        "dag_run": SimpleNamespace(start_date=datetime.now(UTC)),
+    }
+    with contextlib.suppress(TaskDeferred):
+        repair.RepairBroken(task_id="restart_broken", backend="local", look=LOOK).execute(context)
+    assert HealthRecord.load().restarts_of("processor-1", time.time()) == restarts
 
 
 def test_restarts_of_an_earlier_run_are_not_reported() -> None:
