@@ -80,7 +80,7 @@ class LocalPipeline:
         self("up", "--detach", *arguments)
 
     def status(self) -> dict[str, Any]:
-        status: dict[str, Any] = json.loads(self("status", "--json"))
+        status: dict[str, Any] = json.loads(self("status", "--json", "--local"))
         return status
 
     def programs(self) -> dict[str, dict[str, Any]]:
