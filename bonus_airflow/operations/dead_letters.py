@@ -59,11 +59,21 @@ def _replay_command(reason: str) -> str:
     # Any program can write any reason into a header, and a reader will paste this command into a shell.
     if _PLAIN_REASON.fullmatch(reason):
         return _command(f"replay --reason {reason}")
-    return f".venv/bin/pipeline dead-letters replay --bootstrap HOST:PORT --reason {shlex.quote(reason)}"
+    return (
+        f".venv/bin/pipeline dead-letters replay --bootstrap HOST:PORT{_prefix_option()} --reason {shlex.quote(reason)}"
+    )
 
 
 def _command(arguments: str) -> str:
     if LIVE_PAGE_SETTING in os.environ:  # its broker address is in the containers' network
         return f"docker compose run --rm cli dead-letters {arguments}"
     bootstrap = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
-    return f'make dead-letters{f" BOOTSTRAP={bootstrap}" if bootstrap else ""} ARGS="{arguments}"'
+    if bootstrap:
+        return f'make dead-letters BOOTSTRAP={bootstrap} ARGS="{arguments}{_prefix_option()}"'
+    return f'make dead-letters ARGS="{arguments}"'
+
+
+def _prefix_option() -> str:
+    """The reader's shell need not have TOPIC_PREFIX."""
+    prefix = os.environ.get("TOPIC_PREFIX")
+    return f" --topic-prefix {shlex.quote(prefix)}" if prefix else ""

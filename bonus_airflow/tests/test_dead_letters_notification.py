@@ -49,7 +49,8 @@ def test_letters_are_counted_on_in_the_same_cluster_and_anew_in_another_one(monk
 
 
 def test_a_reason_is_reported_with_its_replay_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
+    for name in ("KAFKA_BOOTSTRAP_SERVERS", "TOPIC_PREFIX"):
+        monkeypatch.delenv(name, raising=False)
     assert notification_text("unknown_product") == (
         "12 new dead letters, reason unknown_product, the newest at 3/1207; once its cause is mended:"
         ' make dead-letters ARGS="replay --reason unknown_product", since 2026-11-22T00:00:00Z [dead_letter_watch, run-1]'
@@ -59,6 +60,19 @@ def test_a_reason_is_reported_with_its_replay_command(monkeypatch: pytest.Monkey
     assert 'make dead-letters BOOTSTRAP=broker:9092 ARGS="replay --reason malformed"' in notification_text("malformed")
     monkeypatch.setenv(LIVE_PAGE_SETTING, "http://live:8080")
     assert "docker compose run --rm cli dead-letters replay --reason malformed" in notification_text("malformed")
+
+
+def test_the_command_names_the_topic_prefix_with_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader's shell need not have TOPIC_PREFIX, and another pipeline may be at that broker."""
+    monkeypatch.setenv("TOPIC_PREFIX", "shop-")
+    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
+    assert 'ARGS="replay --reason malformed"' in notification_text("malformed")  # the one that runs here has its own
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "broker:9092")
+    assert 'BOOTSTRAP=broker:9092 ARGS="replay --reason malformed --topic-prefix shop-"' in notification_text(
+        "malformed"
+    )
+    assert 'BOOTSTRAP=broker:9092 ARGS="show 3/1207 --topic-prefix shop-"' in notification_text("damaged_headers")
+    assert "--bootstrap HOST:PORT --topic-prefix shop- --reason 'a b'" in notification_text("a b")
 
 
 def test_letters_that_cannot_be_replayed_are_to_be_looked_at() -> None:
