@@ -12,7 +12,7 @@ from airflow.sdk import Asset, CronPartitionTimetable, Param, dag, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from bonus_airflow.notifier import notify_failure
-from bonus_airflow.operations.errors import SourcesDifferError
+from bonus_airflow.operations.errors import SourcesDifferError, SpanError
 from bonus_airflow.operations.reports import make_report
 
 REPORT = Asset("orders_report", uri="x-pipeline://orders-report")
@@ -63,7 +63,7 @@ def daily_report() -> None:
     def report(dag_run: Any, params: Any, outlet_events: Any) -> dict[str, Any]:
         try:
             made = make_report(dag_run.partition_key or params["span"], params["folder"], params["wait_seconds"])
-        except SourcesDifferError as error:
+        except (SourcesDifferError, SpanError) as error:
             raise AirflowFailException(str(error)) from error
         outlet_events[REPORT].extra = {"html": made["html"], "csv": made["csv"], **made["total"]}
         return made

@@ -31,5 +31,9 @@ class PipelineUnwellError(OperationError):
     """A running pipeline has a problem; the message says what, since when, and what was tried."""
 
 
+class SpanError(OperationError):
+    """A report's span is neither a day nor an hour; a retry does not help."""
+
+
 class SourcesDifferError(OperationError):
     """A report was made, and its sources differ; a retry does not help."""
