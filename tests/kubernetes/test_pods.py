@@ -221,5 +221,6 @@ def test_every_job_in_the_alerts_is_scraped_under_its_name() -> None:
     jobs = {pod_labels(each)[monitor["spec"]["jobLabel"]] for each in workloads(resources).values()}
     assert jobs == set(SERVICES)
     asked_for = set(re.findall(r'absent\(up\{job="([a-z-]+)"\}\)', ALERTS.read_text()))
-    assert asked_for
-    assert asked_for <= jobs
+    only_compose = {"sink-database"}  # missed only where it was scraped before
+    assert only_compose < asked_for
+    assert asked_for - only_compose <= jobs
