@@ -54,6 +54,8 @@ class Ledger:
         self._undecided: dict[Source, AllowedOutcome] = {}
         self._rests: dict[Source, tuple[int, ...]] = {}  # of the orders with several allowed ones
         self._seen_faulty: set[Source] = set()
+        # Orders that are in `orders-dlq`, though no given catalogue explains that. The sums do not have them until they are matched.
+        self._rejected: set[Source] = set()
         self._late_orders = LateOrders(sums, report, history)
 
     def add_source(
@@ -114,6 +116,8 @@ class Ledger:
                 f"{source} of {source_topic} as {reason}",
                 may_lack_catalogue=(source_topic, reason) == (topic, _UNKNOWN_PRODUCT),
             )
+            if source_topic == topic:
+                self._reject(source, value)
             return
         if source in self._seen_faulty:
             self._report.found(Damage.DEAD_LETTER_DUPLICATED, f"{source} as {reason}")
@@ -176,12 +180,12 @@ class Ledger:
             return order
         self._first_left.setdefault((partition, source.partition), source.offset)
         due = self._is_due(source)
-        if due:  # the sums have it already
-            self._report.processed += 1
-            if not read_by_analytics:
-                self._sums.take_back(order)
-        elif read_by_analytics:
+        self._report.processed += due
+        is_in_sums = due and source not in self._rejected
+        if read_by_analytics and not is_in_sums:
             self._sums.accept(order)
+        elif is_in_sums and not read_by_analytics:
+            self._sums.take_back(order)
         self._late_orders.match(order, passed_s, read_by_analytics=read_by_analytics)
         return order
 
@@ -196,7 +200,7 @@ class Ledger:
         for entry in self._orders.values():
             for packed in _copies(entry):
                 source = source_of(packed)
-                if packed >= 0 and self._is_due(source):
+                if packed >= 0 and self._is_due(source) and source not in self._rejected:
                     if self._processed_may_be_gone(packed):
                         self._report.not_verified[NotVerified.OUTCOME] += 1
                         continue
@@ -223,6 +227,16 @@ class Ledger:
 
     def _is_due(self, source: Source) -> bool:
         return source.offset < self._snapshot[source.partition]
+
+    def _reject(self, source: Source, value: bytes | None) -> None:
+        """The dead letter is the order's result, if its value is the order's."""
+        order = self._reference.allowed_outcome(value, float("inf"), float("inf")).order
+        if order is None or source in self._rejected:
+            return
+        if any(source_of(packed) == source for packed in _copies(self._orders.get(order.identity, []))):
+            self._rejected.add(source)
+            if self._is_due(source):
+                self._sums.take_back(order)
 
     def _expect(self, source: Source, order: Order, rests: tuple[int, ...]) -> None:
         if len(rests) > 1:
@@ -256,7 +270,8 @@ class Ledger:
         else:
             open_ones = [index for index, packed in enumerate(entry) if packed >= 0]
             same_rest = [index for index in open_ones if self._has_rest(entry[index], order.rest)]
-            index = (same_rest or open_ones or [0])[0]
+            candidates = same_rest or open_ones or [0]
+            index = min(candidates, key=lambda each: source_of(entry[each]) in self._rejected)
             packed = entry[index]
             entry[index] = ~packed if packed >= 0 else packed
         if packed < 0:

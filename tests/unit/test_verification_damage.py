@@ -92,6 +92,48 @@ def test_of_two_equal_orders_only_the_one_after_its_window_is_late(late_copies: 
     assert report.late == late_copies
 
 
+def replayed_outputs() -> tuple[Outputs, bytes]:
+    """An order was rejected by a catalogue that is not given; its replay by partition 0's offset 5 is alone in its window, and late."""
+    record = order("replayed", 7, "prod-2")
+    outputs = Outputs(snapshot={0: 6, 1: 4})
+    outputs.orders += [dump(record)] * 2
+    outputs.dead.append(DeadLetter(4, "unknown_product", b"k", dump(record), partition=0))
+    return outputs, enriched(record)
+
+
+def test_a_late_replay_of_an_order_is_not_lost_and_its_window_has_no_metric() -> None:
+    outputs, late = replayed_outputs()
+    outputs.processed.append(late)
+    outputs.late.append(late)
+    report = outputs.verify()
+    assert report.damage == {Damage.DEAD_LETTER_UNEXPECTED: 1}
+    assert (report.accepted, report.late) == (7, 2)
+
+
+def test_a_replay_of_an_order_that_is_on_time_is_counted_once() -> None:
+    outputs, processed = replayed_outputs()
+    outputs.processed.append(processed)
+    outputs.metrics.append(Metric(START, START + 60, "prod-2", 1, 700, 700))
+    outputs.lines = outputs.metrics
+    assert outputs.verify().damage == {Damage.DEAD_LETTER_UNEXPECTED: 1}
+
+
+def test_a_replay_of_an_order_that_is_lost_is_reported() -> None:
+    outputs, _ = replayed_outputs()
+    report = outputs.verify()
+    assert report.damage == {Damage.DEAD_LETTER_UNEXPECTED: 1, Damage.LOST: 1, Damage.WINDOW_MISSING: 1}
+    assert report.examples[Damage.LOST] == ["orders[0]@5"]
+
+
+def test_a_dead_letter_with_other_content_is_no_result_of_its_order() -> None:
+    outputs, late = replayed_outputs()
+    outputs.processed.append(late)
+    outputs.late.append(late)
+    outputs.dead[-1] = dataclasses.replace(outputs.dead[-1], value=dump(order("other", 7, "prod-2")))
+    damage = outputs.verify().damage
+    assert damage == {Damage.DEAD_LETTER_UNEXPECTED: 1, Damage.LOST: 1, Damage.WINDOW_MISSING: 1}
+
+
 def test_a_newer_order_may_have_been_validated_at_any_later_time() -> None:
     new = order("new", 7, "prod-2", NOW_S + 1000)
     outputs = Outputs(newer=[dump(new)], processed_newer=[enriched(new)])
