@@ -102,11 +102,18 @@ def check_gone(committed: Mapping[TopicPartition, CommittedOffset | None], setti
 
 
 def check_state(
-    source: TopicPartition, committed: CommittedOffset | None, state_offset: int | None, changelog: str, group: str
+    source: TopicPartition,
+    committed: CommittedOffset | None,
+    state_offset: int | None,
+    changelog: str,
+    *,
+    group: str,
+    bootstrap_servers: str,
 ) -> None:
     """Check that the restored state belongs to the committed offset.
 
     ``state_offset`` is the source offset in the topic ``changelog``, None if it has none; ``group`` committed the offset.
+    ``bootstrap_servers`` is for the command in the advice.
 
     Raises:
         OffsetMismatchError: naming both; a StateBehindError if the state is the earlier one.
@@ -118,7 +125,7 @@ def check_state(
     raise (StateBehindError if is_behind else OffsetMismatchError)(
         f"the committed offset of {partition_name(source)} is {found}, but its state in {changelog} belongs to offset {state_offset}: "
         "going on would count records twice, or not at all",
-        advice=f"if {source.topic} still has that offset, set it back with all replicas stopped: kafka-consumer-groups.sh --group "
-        f"{group} --topic {source.topic}:{source.partition} --reset-offsets --to-offset {state_offset} --execute; otherwise (the topic "
-        f"was deleted) {START_OVER}",
+        advice=f"if {source.topic} still has that offset, set it back with all replicas stopped: kafka-consumer-groups.sh "
+        f"--bootstrap-server {bootstrap_servers} --group {group} --topic {source.topic}:{source.partition} --reset-offsets --to-offset "
+        f"{state_offset} --execute; otherwise (the topic was deleted) {START_OVER}",
     )

@@ -169,7 +169,14 @@ class TakeOver:
         seconds = time.monotonic() - since
         for changelog, source in changelogs.items():
             with structlog.contextvars.bound_contextvars(partition=partition_name(source)):
-                check_state(source, committed[source], logics[source].state_offset, changelog.topic, self.group)
+                check_state(
+                    source,
+                    committed[source],
+                    logics[source].state_offset,
+                    changelog.topic,
+                    group=self.group,
+                    bootstrap_servers=self.settings.kafka_bootstrap_servers,
+                )
                 compare_with_state(_offset(committed[source]), changelog.topic, counts[source])
                 log.info("state restored", changelog_records=counts[source], seconds=round(seconds, 3))
         self.stage.metrics.restored(sum(counts.values()), seconds)

@@ -19,6 +19,7 @@ from libs.runtime.exactly_once import answer_confirmation, left_open, take_over,
 from libs.runtime.exactly_once.committed_offsets import STARTING_OVER, encode_metadata
 from libs.runtime.exactly_once.retries import Retries
 from libs.runtime.kafka_client.outages import is_outage
+from libs.runtime.service.settings import ServiceSettings
 from tests.unit.exactly_once.fakes import MEMBER, ORDERS
 from tests.unit.exactly_once.recorded_attempt import Broker, WorkerWithFakes, id_of
 
@@ -221,8 +222,12 @@ async def test_state_that_does_not_match_the_offset_is_rejected(
     fixture = WorkerWithFakes(changelog="state")
     fixture.logics[ORDERS[1]].state_offset = 5
     broker.committed, broker.metadata = committed, ""
-    with pytest.raises(OffsetMismatchError, match=f"is {committed.get(ORDERS[1], 'none')}, .* belongs to offset 5"):
+    with pytest.raises(
+        OffsetMismatchError, match=f"is {committed.get(ORDERS[1], 'none')}, .* belongs to offset 5"
+    ) as refused:
         await fixture.attempt()
+    assert f"--bootstrap-server {ServiceSettings().kafka_bootstrap_servers} --group " in refused.value.advice
+    assert "--topic orders:1 --reset-offsets --to-offset 5 --execute" in refused.value.advice
     broker.committed = {ORDERS[1]: 5}
     await fixture.attempt()
 
