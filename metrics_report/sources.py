@@ -41,7 +41,8 @@ def _sqlite(address: SqliteAddress, selection: Selection) -> Iterator[MetricRow]
     if not address.path.exists():
         raise PipelineError(
             f"there is no database {address.path}",
-            advice="SINK_OUTPUTS=file,database makes the sink write one, or give another --database",
+            advice="SINK_OUTPUTS=file,database makes the sink write one; otherwise give another file, or PostgreSQL: "
+            "--database postgresql://user@host/metrics, see docs/database.md",
         )
     with read_only(address.path) as connection:
         statement = "select * from product_metrics where window_start >= ? and window_start < ?"

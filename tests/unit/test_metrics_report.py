@@ -328,7 +328,9 @@ def test_no_metrics_is_an_error_message(folder: Path, report: Report) -> None:
     assert "no metrics were found" in report("--product", "none", exit_code=1)
     assert "cannot be read" in report("--file", str(folder / "none.json"), exit_code=1)
     missing = ("--source", "database", "--database", f"sqlite:///{folder / 'none.db'}")
-    assert "there is no database" in report(*missing, exit_code=1)
+    without_database = report(*missing, exit_code=1)
+    assert "there is no database" in without_database
+    assert "--database postgresql://" in without_database
     assert "is not a time" in report("--from", "yesterday", exit_code=2)
     assert "hidden" not in report("--database", "mysql://me:hidden@there/db", exit_code=2).partition("usage")[0]
 
