@@ -4,13 +4,14 @@ Subcommands are registered by import path, so that `pipeline --help` and the com
 """
 
 import ast
+import difflib
 import logging
 import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
 
 from cli.errors import UsageError
 from libs.report_line import exit_code_after_output
@@ -68,7 +69,17 @@ _DEAD_LETTERS = {"list": "list_letters", "show": "show", "replay": "replay"}
 
 def _one_line(error: CycloptsError) -> str:
     command = " ".join(("pipeline", *(error.command_chain or ())))
-    return f"{' '.join(str(error).split())} (`{command} --help`)"
+    return f"{' '.join(_text_of(error).split())} (`{command} --help`)"
+
+
+def _text_of(error: CycloptsError) -> str:
+    if not isinstance(error, UnknownCommandError) or not error.app or not error.unused_tokens:
+        return str(error)
+    # For its own text cyclopts imports every command, also those whose modules an image does not have.
+    word = error.unused_tokens[0]
+    names = [name for name in error.app if not name.startswith("-")]
+    close = difflib.get_close_matches(word, names, n=1)
+    return f'unknown command "{word}"; ' + (f'did you mean "{close[0]}"?' if close else f"there are {', '.join(names)}")
 
 
 def make_app() -> App:

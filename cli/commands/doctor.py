@@ -18,6 +18,7 @@ from doctor.machine import machine_findings, no_cluster
 from doctor.machine_facts import collect_machine_facts
 from doctor.rights import check_rights
 from doctor.table import findings_table
+from libs.checkout import is_checkout
 from libs.events.rights import ROLES
 from libs.runtime.errors import PipelineError, SettingsError
 from local.errors import LocalModeError
@@ -50,7 +51,7 @@ def doctor(*, role: RoleName | None = None, json: bool = False, pipeline: Pipeli
 
 
 def _of_machine() -> list[Finding]:
-    if not (ROOT / "Makefile").exists():
+    if not is_checkout():
         return [skipped("machine", "this is no checkout; `make doctor` in one checks the machine")]
     machine = ThisMachine()
     try:

@@ -9,8 +9,10 @@ from cyclopts.types import PositiveInt
 from cyclopts.validators import Number
 
 from cli.errors import UsageError
+from libs.checkout import is_checkout
 from local import commands
 from local.end_signals import end_signals
+from local.errors import LocalModeError
 from local.programs import SCALABLE
 from local.settings import MOST_REPLICAS, forget_kafka_security
 
@@ -31,6 +33,7 @@ def up(*, processors: Replicas = 2, analytics: Replicas = 1, detach: bool = Fals
         detach: Return once everything is ready, and leave it running.
         kafka_only: Start no service, and return. For `pipeline recompute` where a service refuses to start.
     """
+    _refuse_in_an_image("docker compose up")
     end_as_ctrl_c_does()
     forget_kafka_security()
     return commands.up(processors, analytics, detach=detach, kafka_only=kafka_only)
@@ -38,6 +41,7 @@ def up(*, processors: Replicas = 2, analytics: Replicas = 1, detach: bool = Fals
 
 def down() -> int:
     """Stop everything in local mode; the data stays."""
+    _refuse_in_an_image("docker compose --profile '*' down")
     end_as_ctrl_c_does()
     return commands.down()
 
@@ -70,6 +74,14 @@ def logs(
         follow: Follow the log as it grows.
     """
     return commands.logs(program, lines, follow=follow)
+
+
+def _refuse_in_an_image(counterpart: str) -> None:
+    if not is_checkout():
+        raise LocalModeError(
+            "this is an image, and local mode needs a checkout",
+            advice=f"with Docker Compose use `{counterpart}` (docs/cli.md, In Docker)",
+        )
 
 
 def parse_scaling(text: str) -> tuple[str, int]:

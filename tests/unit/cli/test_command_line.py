@@ -207,6 +207,49 @@ def test_a_command_with_missing_packages_has_a_clear_error(
     assert "this command needs cyclopts.types, which is not installed" in capsys.readouterr().err
 
 
+def test_an_unknown_command_is_reported_although_another_one_cannot_be_imported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in the image of `cli`, which has no `benchmarks`."""
+    monkeypatch.delitem(sys.modules, "cli.commands.bench", raising=False)
+    monkeypatch.setitem(sys.modules, "benchmarks", None)
+    monkeypatch.setitem(sys.modules, "benchmarks.bench", None)
+    assert run(["verfiy"]) == EXIT_USAGE
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == 'pipeline: unknown command "verfiy"; did you mean "verify"? (`pipeline --help`)'
+    assert run(["dead-letters", "zzz"]) == EXIT_USAGE
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == 'pipeline: unknown command "zzz"; there are list, show, replay (`pipeline dead-letters --help`)'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "counterpart"),
+    [
+        (["up"], "`docker compose up`"),
+        (["up", "--kafka-only"], "`docker compose up`"),
+        (["down"], "`docker compose --profile '*' down`"),
+    ],
+)
+def test_local_mode_refers_to_docker_compose_in_an_image(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    arguments: list[str],
+    counterpart: str,
+) -> None:
+    monkeypatch.setattr("libs.checkout.ROOT", tmp_path)
+    monkeypatch.setattr(local_mode, "end_as_ctrl_c_does", lambda: None)
+    monkeypatch.setenv("LOCAL_DIR", str(tmp_path / "local"))
+    monkeypatch.setattr(local_commands, "start", lambda *_: pytest.fail("started"))
+    assert run(arguments) == EXIT_FAILED
+    captured = capsys.readouterr()
+    [line] = captured.err.splitlines()
+    assert counterpart in line
+    assert "docs/cli.md, In Docker" in line
+    assert captured.out == ""
+    assert not (tmp_path / "local").exists()
+
+
 def test_a_missing_module_of_our_own_is_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
     def failing() -> int:
         raise ModuleNotFoundError("no", name="local.nowhere")
