@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from doctor.cluster_facts import ClusterFacts, TopicFacts
-from doctor.finding import Finding, ok, problem, warning
+from doctor.finding import Finding, ok, problem, skipped, warning
 from libs.events.topics import ALL_TOPICS, DEAD_LETTERS_REPLAYED
 from libs.runtime.topics.rules import TopicSettings, differences
 
@@ -14,7 +14,8 @@ def existence_finding(facts: ClusterFacts, prefix: str) -> Finding:
     """Whether the pipeline's topics exist."""
     made_by_services = [name for name in facts.missing if name != DEAD_LETTERS_REPLAYED.name]
     if not made_by_services:
-        return ok("topics", f"all exist: {prefixed([topic.name for topic in ALL_TOPICS], prefix)}")
+        seen = [topic.name for topic in ALL_TOPICS if topic.name not in facts.denied]
+        return ok("topics", f"all exist: {prefixed(seen, prefix)}") if seen else skipped("topics", "none was seen")
     if len(made_by_services) == len(ALL_TOPICS):
         return warning(
             "topics",

@@ -82,9 +82,11 @@ def _judged(context: PipelineContext, role: RoleName | None, progress: Progress)
     declared = os.environ.get("TOPIC_PARTITIONS") or ""
 
     async def examine() -> list[Finding]:
-        rights = [finding for each in ROLES if each.name == role for finding in await check_rights(kafka, prefix, each)]
+        principal = next((each for each in ROLES if each.name == role), None)
+        rights = await check_rights(kafka, prefix, principal) if principal else []
         facts = await collect_cluster_facts(kafka, prefix, progress)
-        return cluster_findings(facts, prefix, int(declared) if declared.isdecimal() else None) + rights
+        partitions = int(declared) if declared.isdecimal() else None
+        return cluster_findings(facts, prefix, partitions, principal) + rights
 
     # No check of rights at the start: a missing right is a finding.
     return run_in_kafka(examine, kafka, prefix, None)

@@ -12,8 +12,10 @@ from doctor.cluster_facts import Clock, ClusterFacts, Failure, OpenTransaction, 
 from doctor.collect_clock import clock_of
 from doctor.collect_transactions import held_up
 from doctor.finding import Level
+from libs.events.rights import ROLES, VIEWER
 from libs.events.topics import ALL_TOPICS
 from libs.runtime.kafka_requests.list_transactions import COMPLETE_ABORT, COMPLETE_COMMIT
+from libs.runtime.rights.right import Operation, Role
 from libs.runtime.transactions.missing_markers import group_partition
 
 BROKER = {
@@ -86,13 +88,13 @@ def with_partitions(name: str, *partitions: Partition) -> dict[str, Any]:
     [
         ({"versions": VERSIONS | {28: 2}}, Level.PROBLEM, "broker version", "TxnOffsetCommit version 3", "2.5"),
         ({"versions": {28: 3, 9: 7, 61: 0}}, Level.WARNING, "broker version", "ListTransactions", "3.0"),
-        ({"denied": ("orders",)}, Level.PROBLEM, "rights", "not allowed to describe mine.orders", "allow it"),
+        ({"denied": ("orders",)}, Level.WARNING, "rights", "not checked: mine.orders, which", "`python -m acls"),
         (
             {"topics": {**HEALTHY.topics, "orders": replace(HEALTHY.topics["orders"], config=None)}},
             Level.WARNING,
             "rights",
             "the settings of mine.orders",
-            "describe the configurations",
+            "`python -m acls",
         ),
         (
             {"transactions_denied": True},
@@ -291,6 +293,45 @@ def test_a_problem_is_reported_with_advice(
     assert (found_level, found_subject) == (level, subject)
     assert message in found_message
     assert advice in found_advice
+
+
+def test_a_client_that_may_see_no_topic_has_a_problem() -> None:
+    denied = tuple(each.name for each in ALL_TOPICS)
+    (level, subject, message, advice), *others = problems_of(replace(HEALTHY, topics={}, denied=denied))
+    assert (level, subject) == (Level.PROBLEM, "rights")
+    assert "not checked: mine.orders, mine.processed-orders" in message
+    assert "`python -m acls --topic-prefix mine.`" in advice
+    assert {each[0] for each in others} == {Level.SKIPPED}
+
+
+def seen_by(role: Role) -> ClusterFacts:
+    """The facts that a client sees that has just the rights of ``role``."""
+    allowed = {
+        operation: {right.name for right in role.rights if right.operation is operation} for operation in Operation
+    }
+    described = {
+        name: replace(each, config=each.config if name in allowed[Operation.DESCRIBE_CONFIGS] else None)
+        for name, each in HEALTHY.topics.items()
+        if name in allowed[Operation.READ] | allowed[Operation.WRITE] | allowed[Operation.DESCRIBE]
+    }
+    denied = tuple(name for name in HEALTHY.topics if name not in described)
+    return replace(HEALTHY, topics=described, denied=denied, broker_config=None)
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_a_principal_with_the_rights_of_its_role_is_not_advised_to_get_more(role: Role) -> None:
+    findings = cluster_findings(seen_by(role), "mine.", None, role)
+    assert {each.level for each in findings} <= {Level.OK, Level.SKIPPED}, findings
+
+
+def test_what_a_principal_does_not_see_is_listed_as_not_checked() -> None:
+    told = [each for each in cluster_findings(seen_by(VIEWER), "mine.", None, VIEWER) if each.subject == "rights"]
+    assert [(each.level, each.advice) for each in told] == [(Level.SKIPPED, ""), (Level.SKIPPED, "")]
+    assert told[0].message == "not checked: mine.analytics-state, which this client is not allowed to describe"
+    assert "the settings of mine.orders, mine.processed-orders, which" in told[1].message
+    (topics,) = (each for each in cluster_findings(seen_by(VIEWER), "mine.", None) if each.subject == "topics")
+    assert "mine.product-metrics" in topics.message
+    assert "analytics-state" not in topics.message
 
 
 def test_a_declared_number_of_partitions_that_differs_from_the_topics_is_a_problem() -> None:

@@ -10,6 +10,7 @@ from aiokafka.errors import (
     KafkaError,
     KafkaTimeoutError,
     NodeNotReadyError,
+    TopicAuthorizationFailedError,
 )
 
 from doctor import collect_cluster, collect_transactions, complete_transactions
@@ -104,6 +105,20 @@ async def test_a_partition_without_a_leader_is_not_watched() -> None:
     watched = await partitions_to_watch(KAFKA, PREFIX)
     assert watched[OFFSETS_TOPIC] == (OTHER,)
     assert watched["mine.orders"] == tuple(range(50))
+
+
+async def test_a_topic_whose_settings_are_denied_does_not_hide_those_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def configs(_: Any, names: list[str]) -> dict[str, dict[str, str]]:
+        if "mine.orders" in names:
+            raise TopicAuthorizationFailedError
+        return {name: {"retention.ms": "1"} for name in names}
+
+    monkeypatch.setattr(collect_cluster, "topic_configs", configs)
+    facts = await facts_if(monkeypatch, transactions=OpenTransactions(), clock=Clock(None, None))
+    assert facts.topics["orders"].config is None
+    assert {name for name, topic in facts.topics.items() if topic.config is None} == {"orders"}
 
 
 @pytest.mark.parametrize("error", [KafkaTimeoutError("no offsets"), OSError("no offsets"), PipelineError("no offsets")])
