@@ -17,7 +17,7 @@ from libs.runtime.kafka_security.bootstrap_servers import parse_bootstrap_server
 from libs.runtime.logs import shown_setting
 from local.paths import ROOT
 from local.ports import port_setting
-from local.probes import kafka_answers
+from local.probes import kafka_listens
 from local.running import running_supervisor
 from local.settings import LocalSettings, forget_kafka_security, local_directory
 from local.supervision import Supervisor
@@ -69,7 +69,7 @@ class Machine(Protocol):
         """The variables that Docker Compose uses: those of the shell, and those of `.env`."""
 
     def kafka_answers(self, port: int) -> bool:
-        """Whether a broker listens on this port of 127.0.0.1."""
+        """Whether a broker listens on this port of 127.0.0.1, with or without TLS and login."""
 
 
 class ThisMachine:
@@ -87,7 +87,7 @@ class ThisMachine:
         return from_file | dict(os.environ)
 
     def kafka_answers(self, port: int) -> bool:
-        return kafka_answers(port)
+        return kafka_listens(port)
 
 
 def context_of(options: PipelineOptions) -> PipelineContext:

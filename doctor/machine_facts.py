@@ -14,7 +14,7 @@ from local.errors import LocalModeError
 from local.jars import java_command
 from local.paths import check_path
 from local.ports import is_taken, port_setting
-from local.probes import kafka_answers
+from local.probes import kafka_listens
 from local.programs import replica_names
 from local.settings import LocalSettings
 
@@ -157,7 +157,7 @@ def _compose_ports(environment: Mapping[str, str]) -> Iterator[Port]:
 
 def _port(number: int, setting: str, purpose: str) -> Port:
     taken = is_taken(number)
-    return Port(number, setting, purpose, taken, has_broker=taken and kafka_answers(number))
+    return Port(number, setting, purpose, taken, has_broker=taken and kafka_listens(number))
 
 
 def _disk(folder: Path, purpose: str) -> Disk:
