@@ -9,8 +9,9 @@ WORKERS ?= auto
 UV ?= $(or $(shell command -v uv),.venv-uv/bin/uv)
 # Ends all descendants of the command when it ends, however it ends, including by a signal to make.
 CONTAINED = $(PYTHON) -m local.process_tree
-# Needed only if a run writes Parquet or a report is to be Parquet.
-PARQUET = $(if $(findstring parquet,$(SINK_ROTATED_FORMAT) $(ARGS)),.venv/.installed-parquet)
+# Needed only if Parquet is written or read; .env has the settings of Docker Compose.
+PARQUET := $(if $(findstring parquet,$(SINK_ROTATED_FORMAT) $(ARGS) $(wildcard $(or $(OUTPUT_DIR),output)/*.parquet) \
+	$(shell grep -s '^[^\#]*SINK_ROTATED_FORMAT=.*parquet' .env)),.venv/.installed-parquet)
 AT = $(if $(BOOTSTRAP),--bootstrap $(BOOTSTRAP))
 # The file that a remote pipeline's sink is assumed to write, unless SINK_OUTPUTS has no file.
 WRITTEN = $(if $(findstring file,$(or $(SINK_OUTPUTS),file)),--output $(or $(SINK_OUTPUT_PATH),$(or $(OUTPUT_DIR),output)/metrics.json))

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from libs.checkout import pyarrow_advice
 from libs.events.product_metrics import MetricRow, decode_metric
 from libs.runtime.errors import PipelineError
 from metrics_report.skipped import Skipped
@@ -106,7 +107,7 @@ def _rows_of_parquet(path: Path, skipped: Skipped) -> Iterator[MetricRow]:
     except ImportError as error:
         raise PipelineError(
             f"{path} needs pyarrow",
-            advice="`.venv/bin/python -m pip install -r services/sink/requirements-parquet.txt`",
+            advice=pyarrow_advice(),
         ) from error
     try:
         with parquet.ParquetFile(path) as file:

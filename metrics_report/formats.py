@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from libs.checkout import pyarrow_advice
 from libs.printable import printable
 from libs.runtime.errors import PipelineError
 from metrics_report.summary import Line, Period, total_of
@@ -115,7 +116,7 @@ def write_parquet(lines: Sequence[Line], file: BinaryIO) -> None:
         from pyarrow import parquet  # noqa: PLC0415
     except ImportError as error:
         raise PipelineError(
-            "Parquet needs pyarrow", advice="`.venv/bin/python -m pip install pyarrow`, or choose another --format"
+            "Parquet needs pyarrow", advice=f"{pyarrow_advice()}; or choose another --format"
         ) from error
     money = pa.decimal128(38, 2)  # a sum has more digits than a metric
     parquet.write_table(

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from libs.checkout import pyarrow_advice
 from libs.runtime.errors import PipelineError
 from verification.metrics import Metric, read_metric
 from verification.output_damage import OutputDamage
@@ -123,9 +124,7 @@ def _metrics_of_rows(path: Path, window_seconds: int, report: Report | None) -> 
     try:
         from pyarrow import parquet  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise PipelineError(
-            f"{path} needs pyarrow", advice="python -m pip install -r services/sink/requirements-parquet.txt"
-        ) from error
+        raise PipelineError(f"{path} needs pyarrow", advice=pyarrow_advice()) from error
     with _readable(path), parquet.ParquetFile(path) as file:
         for batch in file.iter_batches(10_000):
             for row in batch.to_pylist():
