@@ -1,10 +1,13 @@
 """Finds the pipeline that runs in LOCAL_DIR."""
 
 import os
+import time
 
 from local.errors import LocalModeError, SilentSupervisorError
 from local.settings import local_directory
 from local.supervision import Supervisor
+
+_STARTS_WITHIN_S = 5.0  # from the start of the supervisor's process until it answers, on a busy machine
 
 
 def running_supervisor() -> Supervisor:
@@ -18,7 +21,16 @@ def running_supervisor() -> Supervisor:
     if not supervisor.answers():
         session, processes = supervisor.session(), supervisor.processes()
         if session and session.leader in processes:
-            raise _silent(session.leader)
+            if _is_of_another_user(session.leader):
+                raise SilentSupervisorError(
+                    f"the supervisor, process {session.leader}, belongs to another user",
+                    advice="call the command as that user",
+                )
+            if _answers_soon(supervisor):
+                return supervisor
+            raise SilentSupervisorError(
+                f"the supervisor, process {session.leader}, does not answer", advice="`make down` ends everything"
+            )
         if processes:
             raise LocalModeError("the supervisor has ended, but its programs still run", advice="`make down` ends them")
         raise LocalModeError(
@@ -29,15 +41,20 @@ def running_supervisor() -> Supervisor:
     return supervisor
 
 
-def _silent(pid: int) -> SilentSupervisorError:
+def _answers_soon(supervisor: Supervisor) -> bool:
+    until_s = time.monotonic() + _STARTS_WITHIN_S
+    while time.monotonic() < until_s:
+        time.sleep(0.1)
+        if supervisor.answers():
+            return True
+    return False
+
+
+def _is_of_another_user(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except PermissionError:
-        return SilentSupervisorError(
-            f"the supervisor, process {pid}, belongs to another user", advice="call the command as that user"
-        )
+        return True
     except ProcessLookupError:
         pass  # it has ended meanwhile
-    return SilentSupervisorError(
-        f"the supervisor, process {pid}, does not answer", advice="`make down` ends everything"
-    )
+    return False

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from local import commands, shutdown
+from local import commands, running, shutdown
 from local.errors import LocalModeError, SilentSupervisorError
 from local.processes import Session
 from local.running import running_supervisor
@@ -30,11 +30,20 @@ def of_another_user(_pid: int, _number: int) -> None:
 
 def test_it_has_ended_only_if_its_process_has(processes: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "kill", lambda *_: None)
+    monkeypatch.setattr(running, "_STARTS_WITHIN_S", 0.0)
     with pytest.raises(SilentSupervisorError, match="does not answer"):
         running_supervisor()
     processes.remove(LEADER)
     with pytest.raises(LocalModeError, match="the supervisor has ended"):
         running_supervisor()
+
+
+@pytest.mark.usefixtures("processes")
+def test_one_that_has_just_been_started_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([False, False, True])
+    monkeypatch.setattr(os, "kill", lambda *_: None)
+    monkeypatch.setattr(Supervisor, "answers", lambda _: next(answers))
+    assert isinstance(running_supervisor(), Supervisor)
 
 
 def test_without_one_the_commands_of_docker_compose_are_named(processes: list[int]) -> None:
