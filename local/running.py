@@ -1,7 +1,6 @@
 """Finds the pipeline that runs in LOCAL_DIR."""
 
 import os
-import time
 
 from local.errors import LocalModeError, SilentSupervisorError
 from local.settings import local_directory
@@ -26,7 +25,7 @@ def running_supervisor() -> Supervisor:
                     f"the supervisor, process {session.leader}, belongs to another user",
                     advice="call the command as that user",
                 )
-            if _answers_soon(supervisor):
+            if supervisor.answers_within(_STARTS_WITHIN_S):
                 return supervisor
             raise SilentSupervisorError(
                 f"the supervisor, process {session.leader}, does not answer", advice="`make down` ends everything"
@@ -39,15 +38,6 @@ def running_supervisor() -> Supervisor:
             " like (docs/cli.md, In Docker)",
         )
     return supervisor
-
-
-def _answers_soon(supervisor: Supervisor) -> bool:
-    until_s = time.monotonic() + _STARTS_WITHIN_S
-    while time.monotonic() < until_s:
-        time.sleep(0.1)
-        if supervisor.answers():
-            return True
-    return False
 
 
 def _is_of_another_user(pid: int) -> bool:

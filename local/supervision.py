@@ -97,6 +97,15 @@ class Supervisor:
             return False
         return True
 
+    def answers_within(self, timeout_s: float) -> bool:
+        """Whether it responds before the time is over."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+            if self.answers():
+                return True
+        return False
+
     def programs(self) -> list[Program]:
         return [
             Program(info["name"], info["statename"], info["pid"], info["start"], info["exitstatus"])

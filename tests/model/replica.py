@@ -187,11 +187,12 @@ class _Worker(ReplicaWorker):
         self.outcome = FINISHED
         self._stopping.set()
 
-    async def _wait_for_the_group(self, error: NotAMemberError) -> None:
+    def _after_refusal(self, error: NotAMemberError) -> float:
         """The coordinator refuses only a generation that has ended, whose rebalance stops the worker."""
         if f"error code {UNKNOWN_MEMBER_ID}" not in str(error):
             self.outcome = FENCED
             self._stopping.set()
+        return 0.0
 
 
 _SETTINGS = ServiceSettings(topic_partitions=1)

@@ -89,7 +89,7 @@ class TakeOver:
                 await self._restore(logics, self.stage.changelog.name, committed)
             except OffsetMismatchError as error:
                 await self._check_no_successor(connection, committed)
-                # Of several brokers, one may answer that does not know yet that it is no longer the coordinator.
+                # Of several brokers, that check may have asked one that does not know yet that it is no longer the coordinator.
                 if isinstance(error, StateBehindError) or broker_count(self.consumer) > 1:
                     self._state_confirmation.raise_unless_confirmed(str(error))
                 raise

@@ -14,6 +14,7 @@ import structlog
 from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 
+from libs.runtime.backoff import Backoff
 from libs.runtime.errors import (
     NotAMemberError,
     OffsetMismatchError,
@@ -51,9 +52,6 @@ from libs.runtime.transactions.transactional_ids import StageTransactionalIds
 
 log = structlog.get_logger()
 
-_FIRST_SEARCH_AGAIN_AFTER_S = 60.0
-_LAST_SEARCH_AGAIN_AFTER_S = 3600.0  # a broker may be unreachable from here for good
-
 
 class ReplicaWorker:
     """Runs a stage's logic on all partitions of one assignment.
@@ -88,7 +86,7 @@ class ReplicaWorker:
         self._metrics = stage.metrics
         self._monotonic_s = monotonic_s
         self._refused_since_s: float | None = None
-        self._search_again_after_s = _FIRST_SEARCH_AGAIN_AFTER_S
+        self._searches_apart = Backoff(60.0, 3600.0)  # a broker may be unreachable from here for good
         self._stopping = asyncio.Event()
         self._retries = Retries()
         self._transaction_size = size
@@ -149,8 +147,7 @@ class ReplicaWorker:
                 log.warning("fenced: another replica has taken over, or the transaction timed out", error=str(error))
             except NotAMemberError as error:
                 self._metrics.retries["fenced"].inc()
-                await self._wait_for_the_group(error)
-                continue
+                delay_s = self._after_refusal(error)
             except OffsetOutOfRangeError as error:
                 delay_s = 0.0
                 for source, position in error.args[0].items():
@@ -198,8 +195,8 @@ class ReplicaWorker:
             ) from error
         return delay_s
 
-    async def _wait_for_the_group(self, error: NotAMemberError) -> None:
-        """Wait for the rebalance in progress, which stops this worker, or for the next attempt.
+    def _after_refusal(self, error: NotAMemberError) -> float:
+        """Returns how long to wait, in seconds: for the rebalance in progress, which stops this worker, or for the next attempt.
 
         A former coordinator of the group, which does not know that it is none any more, refuses a member of the present generation. The
         next attempt may find the present one.
@@ -216,7 +213,7 @@ class ReplicaWorker:
                 advice="start the service again; it continues from its last commit",
             )
         log.warning("fenced: this replica is no longer a member of the group", error=str(error))
-        await unless_stopped(asyncio.sleep(FENCED_WAIT_S), self._stopping)
+        return FENCED_WAIT_S
 
     async def _attempt(self) -> None:
         check_member(self._consumer, self._member)
@@ -248,8 +245,7 @@ class ReplicaWorker:
                 return
             self._pause(suspended)
             if not is_complete:  # a broker did not answer, and a marker may be missing there
-                until_s = min(until_s, self._monotonic_s() + self._search_again_after_s)
-                self._search_again_after_s = min(2 * self._search_again_after_s, _LAST_SEARCH_AGAIN_AFTER_S)
+                until_s = min(until_s, self._monotonic_s() + self._searches_apart.next_s())
             await self._process(producer, partitions, until_s=until_s)
         finally:
             try:

@@ -130,10 +130,10 @@ async def test_a_commit_ends_the_time_since_a_replica_was_refused_as_a_member() 
     worker, attempt = make_worker(NotAMemberError("no member of the group any more")), Attempt(FakeConsumer(), [])
     worker._processing = attempt.processing
     worker._monotonic_s = lambda: 0.0
-    await worker._wait_for_the_group(NotAMemberError("refused"))
+    worker._after_refusal(NotAMemberError("refused"))
     worker._committed({ORDERS[0]: 7}, [])
     worker._monotonic_s = lambda: 2 * STUCK_AFTER_S
-    await worker._wait_for_the_group(NotAMemberError("refused"))
+    worker._after_refusal(NotAMemberError("refused"))
     await attempt.end()
 
 
